@@ -1,0 +1,210 @@
+//! Configuration: files and environment → one validated [`Config`].
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+
+use crate::namespace::{Permissions, VirtualPath};
+
+/// Everything the server needs to know, validated.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Control listeners.
+    pub listen: Vec<SocketAddr>,
+    /// Text of the 220 greeting.
+    pub greeting: String,
+    /// Passive data connections.
+    pub passive: PassiveConfig,
+    /// Active data connections.
+    pub active: ActiveConfig,
+    /// Health endpoints; none when left out.
+    pub admin: Option<AdminConfig>,
+    /// The process's memory for transfers.
+    pub memory: MemoryConfig,
+    /// Parts, ranges and parallelism.
+    pub transfer: TransferConfig,
+    /// Deadlines.
+    pub timeouts: Timeouts,
+    /// Limits on sessions.
+    pub limits: Limits,
+    /// Stores by name.
+    pub stores: BTreeMap<String, Arc<StoreConfig>>,
+    /// Users by name.
+    pub users: BTreeMap<String, Arc<UserConfig>>,
+}
+
+/// Where passive listeners are bound and what clients are told.
+#[derive(Debug, Clone)]
+pub struct PassiveConfig {
+    /// The ports to listen on.
+    pub ports: PassivePorts,
+    /// Address or host name told in PASV replies; `None`: the control connection's own.
+    pub address: Option<String>,
+    /// Clients that are told another address; the first match wins.
+    pub networks: Vec<PassiveNetwork>,
+}
+
+/// Which ports passive mode listens on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PassivePorts {
+    /// First and last port, inclusive (`ports = "40000-40099"`).
+    Range(u16, u16),
+    /// This many ports chosen by the operating system (`ports = "auto"`: 16; `"auto:N"`).
+    Ephemeral(u16),
+}
+
+/// One entry of `passive.networks`.
+#[derive(Debug, Clone)]
+pub struct PassiveNetwork {
+    /// The clients it is for.
+    pub clients: IpNet,
+    /// Address or host name they are told.
+    pub address: String,
+}
+
+/// Active mode.
+#[derive(Debug, Clone)]
+pub struct ActiveConfig {
+    /// Local port of outgoing data connections where it can be bound; 0: any.
+    pub source_port: u16,
+}
+
+/// Health endpoints.
+#[derive(Debug, Clone)]
+pub struct AdminConfig {
+    /// Address of the HTTP listener.
+    pub listen: SocketAddr,
+}
+
+/// The memory budget.
+#[derive(Debug, Clone)]
+pub struct MemoryConfig {
+    /// Bytes all transfers and password hashing may hold together.
+    pub budget: u64,
+}
+
+/// Parts, ranges and parallelism of transfers.
+#[derive(Debug, Clone)]
+pub struct TransferConfig {
+    /// Size of the first parts of a multipart upload, bytes; also the most that is one PutObject.
+    pub part_size: u64,
+    /// Parts of one upload in flight at once.
+    pub upload_parallel: usize,
+    /// Size of one ranged GET, bytes.
+    pub range_size: u64,
+    /// Ranges of one download in flight at once.
+    pub download_parallel: usize,
+}
+
+/// Deadlines. An await on a peer always has one of these.
+#[derive(Debug, Clone)]
+pub struct Timeouts {
+    /// From accept to a successful login.
+    pub login: Duration,
+    /// Without a command, no transfer running.
+    pub idle: Duration,
+    /// For the data connection to be there.
+    pub data_connect: Duration,
+    /// Without a byte moving on the data connection.
+    pub data_stall: Duration,
+    /// For a reply to be taken by the client.
+    pub control_write: Duration,
+    /// From SIGTERM until running transfers are cut.
+    pub shutdown_grace: Duration,
+    /// A refused login is answered after this long.
+    pub login_failure_delay: Duration,
+}
+
+/// Limits on sessions.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Sessions at once, in all.
+    pub sessions: usize,
+    /// Sessions at once from one address.
+    pub sessions_per_address: usize,
+    /// Failed logins after which a connection is closed with 421.
+    pub login_attempts: u32,
+}
+
+/// One S3 store.
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Endpoint URL; `None`: AWS.
+    pub endpoint: Option<String>,
+    /// Region; `None`: from the AWS default chain, else `us-east-1` where an endpoint is given.
+    pub region: Option<String>,
+    /// `endpoint/bucket/key` instead of `bucket.endpoint/key`.
+    pub path_style: bool,
+    /// Static credentials; `None`: the AWS default chain.
+    pub credentials: Option<StaticCredentials>,
+    /// Whether the store verifies CRC-32 checksums.
+    pub checksums: Capability,
+    /// Whether the store honours `If-None-Match: *` and `If-Match` on writes.
+    pub conditional_writes: Capability,
+    /// Sign payloads (SHA-256) even where checksums work.
+    pub sign_payload: bool,
+    /// For a TCP connection to the store to be there.
+    pub connect_timeout: Duration,
+    /// For one request, its retries not counted; a request that carries a body gets 1 s more for each MiB.
+    pub request_timeout: Duration,
+    /// Attempts of one request, the first included.
+    pub attempts: u32,
+    /// Objects larger than this are copied by UploadPartCopy; at most 5 GiB.
+    pub copy_limit: u64,
+}
+
+/// A key pair written in the configuration.
+#[derive(Debug, Clone)]
+pub struct StaticCredentials {
+    /// The access key id.
+    pub access_key_id: String,
+    /// The secret.
+    pub secret_access_key: SecretString,
+    /// A session token, if any.
+    pub session_token: Option<SecretString>,
+}
+
+/// What a store can do: told, or found out by a probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Capability {
+    /// Assumed on AWS; elsewhere probed at the first write.
+    Auto,
+    /// It can.
+    Yes,
+    /// It can't.
+    No,
+}
+
+/// One user.
+#[derive(Debug, Clone)]
+pub struct UserConfig {
+    /// Login name.
+    pub name: String,
+    /// The password's hash: argon2id (PHC), bcrypt (`$2b$…`), sha512-crypt (`$6$…`).
+    pub password: SecretString,
+    /// Where in his tree which mount is, `{user}` in its prefix already replaced.
+    pub mounts: BTreeMap<VirtualPath, Arc<MountConfig>>,
+}
+
+/// A part of a bucket that appears as a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountConfig {
+    /// Name of the store.
+    pub store: String,
+    /// The bucket.
+    pub bucket: String,
+    /// Empty, or ends in `/` and does not begin with it.
+    pub prefix: String,
+    /// What users may do here.
+    pub permissions: Permissions,
+    /// Whether TYPE A converts line ends (`ascii = "convert"`) or not (`"binary"`, the default).
+    pub ascii_convert: bool,
+    /// Whether times are kept in the user metadata (`times = "metadata"`) or are LastModified (`"store"`, the default).
+    pub times_metadata: bool,
+}

@@ -1,0 +1,29 @@
+//! s3ftpd: an FTP server whose disk is S3.
+//!
+//! The rooms, from the door inwards; each knows only those below it:
+//!
+//! - [`cli`]: the subcommands; builds a [`config::Config`] and hands it to [`server`].
+//! - [`server`]: listeners, accept, limits, drain.
+//! - [`session`]: one task a control connection; turns commands into replies.
+//! - [`auth`]: who may log in.
+//! - [`data`]: the data connection: passive ports, active connects, ASCII conversion.
+//! - [`protocol`]: pure FTP: command lines, replies, listing lines, times.
+//! - [`namespace`]: virtual paths, mounts, permissions; path ↔ bucket and key.
+//! - [`object`]: the S3 side: list, head, upload, download, copy, delete.
+//! - [`memory`]: the one budget all transfers share.
+//! - [`config`]: files and environment → one validated value.
+//! - [`admin`]: health endpoints.
+//! - [`demo`]: the embedded S3 store of `s3ftpd demo` and of the tests.
+
+pub mod admin;
+pub mod auth;
+pub mod cli;
+pub mod config;
+pub mod data;
+pub mod demo;
+pub mod memory;
+pub mod namespace;
+pub mod object;
+pub mod protocol;
+pub mod server;
+pub mod session;

@@ -11,6 +11,7 @@ Ends with the line "N passed, N failed"; the exit code is 0 if nothing failed.
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -181,6 +182,8 @@ mounts = {{ "/" = "all" }}
 
 
 if __name__ == "__main__":
+    # So that stores and gateways end with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # Settings of whoever runs this would be settings of the gateway under test.
     for variable in [name for name in os.environ if name.startswith("S3FTPD__")]:
         del os.environ[variable]

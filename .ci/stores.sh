@@ -111,11 +111,11 @@ garage_cli() {
   garage -c "$dir/garage.toml" "$@" 2>>"$dir/cli.log"
 }
 
-# In its own session, so that a ^C at the terminal leaves its end to the caller's trap.
+# It stays in the caller's process group, and goes with it.
 launch() {
   local dir=$1
   shift
-  setsid "$@" >>"$dir/log" 2>&1 </dev/null &
+  "$@" >>"$dir/log" 2>&1 </dev/null &
   echo $! >"$dir/pid"
 }
 

@@ -1,0 +1,121 @@
+#!/usr/bin/env bash
+# What the Dockerfile promises, shown without a container engine: the release binary runs as uid 65532 with no
+# capabilities in a read-only root that holds nothing but itself, glibc and its configuration.
+#
+#   container.sh BINARY        needs root, for the mount namespace and the other uid
+set -euo pipefail
+
+binary=$(realpath "$1")
+if [ "$(id -u)" -ne 0 ]; then
+  echo "--   container: left out, it needs root"
+  exit 0
+fi
+root=$(mktemp -d)
+pid=
+finish() {
+  if [ -n "$pid" ]; then kill -KILL "$pid" 2>/dev/null || true; fi
+  rm -rf "$root"
+}
+trap finish EXIT
+
+fail() {
+  echo "FAIL container: $*" >&2
+  if [ -s "$root.log" ]; then cat "$root.log" >&2; fi
+  exit 1
+}
+
+main() {
+  chmod 755 "$root"
+  mkdir -p "$root"/{proc,sys,etc/s3ftpd,usr/local/bin}
+  cp "$binary" "$root/usr/local/bin/s3ftpd"
+  libraries
+  read -r port admin < <(python3 -c '
+import socket
+s = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+print(*(x.getsockname()[1] for x in s))')
+  configuration "$port" "$admin" >"$root/etc/s3ftpd/s3ftpd.toml"
+
+  # The second shell is in a mount namespace of its own: what it mounts is gone with it.
+  # shellcheck disable=SC2016
+  unshare --mount --propagation private bash -euc '
+    root=$1
+    mount --bind "$root" "$root"
+    mount --rbind /proc "$root/proc"
+    mount --rbind /sys "$root/sys"
+    mount -o remount,bind,ro "$root"
+    exec setpriv --no-new-privs --inh-caps=-all chroot --userspec=65532:65532 "$root" \
+      /usr/local/bin/s3ftpd serve --config /etc/s3ftpd/s3ftpd.toml
+  ' container "$root" >"$root.log" 2>&1 &
+  pid=$!
+  session "$port" "$admin" || fail "the session did not go as it should"
+  local uid
+  uid=$(awk '/^Uid:/ { print $2 }' "/proc/$pid/status")
+  [ "$uid" = 65532 ] || fail "it runs as uid $uid"
+  grep -q '^CapEff:[[:space:]]*0*$' "/proc/$pid/status" || fail "it has capabilities: $(grep ^Cap "/proc/$pid/status")"
+  kill -TERM "$pid"
+  local code=0
+  wait "$pid" || code=$?
+  pid=
+  [ "$code" -eq 0 ] || fail "exit code $code after SIGTERM"
+  rm -f "$root.log"
+  echo "ok   container: serves as uid 65532, without capabilities, in a read-only root"
+}
+
+# glibc's and libgcc's are in each base image that the Dockerfile names; another would be missing there.
+libraries() {
+  local library
+  while read -r library; do
+    case "$(basename "$library")" in
+      libc.so.* | libm.so.* | libgcc_s.so.* | libdl.so.* | libpthread.so.* | librt.so.* | ld-linux*) ;;
+      *) fail "the binary needs $library, which the runtime image does not have" ;;
+    esac
+    mkdir -p "$root$(dirname "$library")"
+    cp -L "$library" "$root$library"
+  done < <(ldd "$binary" | grep -oE '/[^ ]+')
+}
+
+configuration() {
+  local hash
+  hash=$(echo secret | "$binary" hash-password)
+  cat <<END
+listen = ["127.0.0.1:$1"]
+[passive]
+ports = "auto"
+[admin]
+listen = "127.0.0.1:$2"
+[stores.none]
+endpoint = "http://127.0.0.1:9"
+access_key_id = "none"
+secret_access_key = "none"
+[mounts.none]
+store = "none"
+bucket = "none"
+[users.user]
+password = '$hash'
+mounts = { "/" = "none" }
+END
+}
+
+session() {
+  python3 - "$1" "$2" <<'END'
+import ftplib, sys, time, urllib.request
+port, admin = int(sys.argv[1]), sys.argv[2]
+end = time.monotonic() + 20
+while True:
+    try:
+        ftp = ftplib.FTP(timeout=10)
+        ftp.connect("127.0.0.1", port)
+        break
+    except OSError:
+        if time.monotonic() > end:
+            raise
+        time.sleep(0.05)
+ftp.login("user", "secret")
+assert ftp.pwd() == "/"
+assert ftp.sendcmd("EPSV").startswith("229")
+ftp.quit()
+assert urllib.request.urlopen(f"http://127.0.0.1:{admin}/healthz", timeout=5).status == 200
+END
+}
+
+main

@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Installs what the tests need and the machine does not have yet; toolchains (Rust, Go, Python) are taken as given.
+#
+#   tools.sh packages      the FTP clients and what the stages call, by apt-get
+#   tools.sh chart         helm, and kubernetes-validate in the virtual environment
+#   tools.sh stores        versitygw and MinIO
+#   tools.sh garage        Garage: ten minutes of compiling
+#
+# Each version is named here once; a tool of that version is kept.
+set -euo pipefail
+
+HELM=v4.3.1
+VERSITYGW=v1.8.0
+MINIO=v0.0.0-20260212201848-7aac2a2c5b7c
+GARAGE=2.5.0
+KUBERNETES_VALIDATE=1.37.0
+
+cache=${S3FTPD_CI_CACHE:-$HOME/.cache/s3ftpd-ci}
+gobin=$(go env GOBIN)
+gobin=${gobin:-$(go env GOPATH)/bin}
+PATH="$HOME/.cargo/bin:$gobin:$PATH"
+mkdir -p "$cache"
+
+packages() {
+  local -A wanted=(
+    [curl]=curl [lftp]=lftp [ncftpput]=ncftp [tnftp]=tnftp [inetutils-ftp]=inetutils-ftp [wget]=wget [perl]=perl
+    [setpriv]=util-linux [cc]=build-essential [pkg-config]=pkg-config
+  )
+  local missing=() command
+  for command in "${!wanted[@]}"; do
+    command -v "$command" >/dev/null || missing+=("${wanted[$command]}")
+  done
+  if ! perl -MNet::FTP -e 1 2>/dev/null; then missing+=(perl); fi
+  if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then missing+=(python3-venv); fi
+  [ ${#missing[@]} -gt 0 ] || return 0
+  local sudo=
+  [ "$(id -u)" -eq 0 ] || sudo=sudo
+  $sudo apt-get update -q
+  $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"
+}
+
+chart() {
+  go_tool helm helm.sh/helm/v4 "$HELM" helm.sh/helm/v4/cmd/helm
+  local venv="$cache/venv"
+  if ! "$venv/bin/python" -c "import importlib.metadata as m; assert m.version('kubernetes-validate') == '$KUBERNETES_VALIDATE'" 2>/dev/null; then
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "kubernetes-validate==$KUBERNETES_VALIDATE"
+  fi
+}
+
+stores() {
+  go_tool versitygw github.com/versity/versitygw "$VERSITYGW" github.com/versity/versitygw/cmd/versitygw
+  go_tool minio github.com/minio/minio "$MINIO" github.com/minio/minio
+}
+
+# Go writes the module's version into what it builds.
+go_tool() {
+  local name=$1 module=$2 version=$3 package=$4
+  if ! go version -m "$gobin/$name" 2>/dev/null | awk '$1 == "mod" { print $2, $3 }' | grep -qxF "$module $version"; then
+    go install "$package@$version"
+  fi
+}
+
+# A target directory of its own: the checkout's would be locked meanwhile. It is kept until the end, so that an
+# installation that was cut goes on where it was.
+garage() {
+  if command garage --version 2>/dev/null | grep -qF "cargo:$GARAGE "; then return; fi
+  CARGO_TARGET_DIR="$cache/garage-target" cargo install garage --version "$GARAGE" --locked --quiet
+  rm -rf "$cache/garage-target"
+}
+
+for what in "$@"; do
+  case "$what" in
+    packages | chart | stores | garage) "$what" ;;
+    *) sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+  esac
+done

@@ -1,0 +1,108 @@
+{{/* Names, at most 63 characters, as Kubernetes wants labels. */}}
+{{- define "s3ftpd.name" -}}
+{{- .Values.nameOverride | default .Chart.Name | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "s3ftpd.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" }}
+{{- else }}
+{{- $name := include "s3ftpd.name" . }}
+{{- if contains $name .Release.Name }}
+{{- .Release.Name | trunc 63 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "s3ftpd.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "s3ftpd.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "s3ftpd.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "s3ftpd.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Values.image.tag | default .Chart.AppVersion | trunc 63 | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- define "s3ftpd.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- .Values.serviceAccount.name | default (include "s3ftpd.fullname" .) }}
+{{- else }}
+{{- .Values.serviceAccount.name | default "default" }}
+{{- end }}
+{{- end }}
+
+{{- define "s3ftpd.image" -}}
+{{- if .Values.image.digest }}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest }}
+{{- else }}
+{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) }}
+{{- end }}
+{{- end }}
+
+{{/* An address with a port, an IPv6 one in brackets. */}}
+{{- define "s3ftpd.socket" -}}
+{{- if contains ":" .address }}{{ printf "[%s]:%d" .address .port }}{{ else }}{{ printf "%s:%d" .address .port }}{{ end }}
+{{- end }}
+
+{{/* The configuration file: the user's keys and those that the chart owns. */}}
+{{- define "s3ftpd.config" -}}
+{{- $listen := list }}
+{{- range .Values.bindAddresses }}
+{{- $listen = append $listen (include "s3ftpd.socket" (dict "address" . "port" 2121)) }}
+{{- end }}
+{{- $passive := dict "ports" (printf "%d-%d" (int .Values.passive.firstPort) (int .Values.passive.lastPort)) }}
+{{- with .Values.passive.address }}{{ $_ := set $passive "address" . }}{{ end }}
+{{- with .Values.passive.networks }}{{ $_ := set $passive "networks" . }}{{ end }}
+{{- $admin := dict "listen" (include "s3ftpd.socket" (dict "address" (first .Values.bindAddresses) "port" 8080)) }}
+{{- $timeouts := merge (dict "shutdown_grace" (printf "%ds" (int .Values.shutdownGraceSeconds))) (.Values.config.timeouts | default dict) }}
+{{- $own := dict "listen" $listen "passive" $passive "admin" $admin "timeouts" $timeouts }}
+{{- merge $own (deepCopy .Values.config) | toYaml }}
+{{- end }}
+
+{{/* What the schema can't say. All problems at once. */}}
+{{- define "s3ftpd.validate" -}}
+{{- $problems := list }}
+{{- range $kind := list "stores" "mounts" "users" }}
+{{- if not (index $.Values.config $kind) }}
+{{- $problems = append $problems (printf "config.%s is empty: s3ftpd needs a store, a mount and a user (values.yaml shows one of each)" $kind) }}
+{{- end }}
+{{- end }}
+{{- range $name, $store := .Values.config.stores }}
+{{- range $key := list "secret_access_key" "session_token" }}
+{{- if kindIs "string" (index $store $key) }}
+{{- $problems = append $problems (printf "config.stores.%s.%s is written out, and would stand in a ConfigMap: put it into secrets.data and refer to it by { file: /run/secrets/s3ftpd/… }" $name $key) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- $first := int .Values.passive.firstPort }}
+{{- $last := int .Values.passive.lastPort }}
+{{- $count := add 1 (sub $last $first) | int }}
+{{- if lt $count 1 }}
+{{- $problems = append $problems (printf "passive.lastPort (%d) is below passive.firstPort (%d)" $last $first) }}
+{{- end }}
+{{- if gt $count 200 }}
+{{- $problems = append $problems (printf "the passive range has %d ports: a Service with more than 200 is more than most load balancers take; one port serves many sessions, so fewer will do" $count) }}
+{{- end }}
+{{- range $own := list 2121 8080 (int .Values.service.port) }}
+{{- if and (ge $own $first) (le $own $last) }}
+{{- $problems = append $problems (printf "the passive range holds port %d, which is in use for something else" $own) }}
+{{- end }}
+{{- end }}
+{{- if and (ne .Values.service.type "ClusterIP") (not .Values.passive.address) }}
+{{- $problems = append $problems (printf "passive.address is empty: with a Service of type %s clients must be told the address or name by which they reach it, else PASV names the pod's address" .Values.service.type) }}
+{{- end }}
+{{- if and (ne .Values.service.type "ClusterIP") (eq .Values.service.externalTrafficPolicy "Cluster") (not .Values.service.clientAddressKept) }}
+{{- $problems = append $problems "service.externalTrafficPolicy Cluster hides the clients' addresses, and data connections may come from another address than their control connection: use Local, or set service.clientAddressKept if your network keeps the address in another way" }}
+{{- end }}
+{{- if and .Values.service.nodePort (ne .Values.service.type "NodePort") }}
+{{- $problems = append $problems "service.nodePort is for service.type NodePort" }}
+{{- end }}
+{{- if $problems }}
+{{- fail (printf "\n  - %s\n" (join "\n  - " $problems)) }}
+{{- end }}
+{{- end }}

@@ -256,8 +256,8 @@ async fn accept(
 
 async fn refuse(mut stream: TcpStream, reason: &'static str) {
     // A courtesy: whoever does not take it within a second goes without.
-    let said = stream.write_all(format!("421 {reason}, try again later\r\n").as_bytes());
-    let _ = tokio::time::timeout(Duration::from_secs(1), said).await;
+    let line = format!("421 {reason}, try again later\r\n");
+    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(line.as_bytes())).await;
 }
 
 /// Counts sessions, in all and per address.

@@ -339,6 +339,9 @@ impl Session {
     fn place(&self, argument: &str) -> Result<(VirtualPath, Place), Reply> {
         let path = self.cwd.join(argument).map_err(|error| replies::path_error(&error))?;
         let place = self.user()?.namespace.resolve(&path);
+        if place.key_too_long() && place.object().is_none() {
+            return Err(Reply::new(553, "The path is longer than a key can be (1024 bytes with the mount's prefix)"));
+        }
         Ok((path, place))
     }
 }

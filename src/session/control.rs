@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::GetStruct;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -27,14 +28,10 @@ const SETTLE_MAX: Duration = Duration::from_millis(100);
 /// `tcpi_state` of a connection both sides of which are open (linux/tcp_states.h).
 const TCP_ESTABLISHED: u8 = 1;
 
-nix::sockopt_impl!(
-    /// The kernel's view of a TCP connection (tcp(7), TCP_INFO).
-    TcpInfo,
-    GetOnly,
-    libc::IPPROTO_TCP,
-    libc::TCP_INFO,
-    libc::tcp_info
-);
+/// The kernel's view of a TCP connection (tcp(7), TCP_INFO).
+#[derive(Debug, Clone, Copy)]
+struct TcpInfo;
+nix::getsockopt_impl!(TcpInfo, libc::IPPROTO_TCP, libc::TCP_INFO, libc::tcp_info, GetStruct<libc::tcp_info>);
 
 /// Why no line came.
 #[derive(Debug, thiserror::Error)]

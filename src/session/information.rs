@@ -1,18 +1,10 @@
 //! FEAT, HELP, STAT without a path, OPTS UTF8, SITE HELP: what the server tells of itself (RFC 2389, 959).
 
 use crate::namespace::Permission;
-use crate::protocol::Reply;
+use crate::protocol::{Command, Reply};
 use crate::protocol::command::TransferType;
 
 use super::Session;
-
-/// Every verb that works, as HELP lists them.
-const VERBS: &[&str] = &[
-    "ABOR", "ACCT", "ALLO", "APPE", "CDUP", "CLNT", "CSID", "CWD", "DELE", "EPRT", "EPSV", "FEAT", "HELP", "LIST",
-    "MDTM", "MFF", "MFMT", "MKD", "MLSD", "MLST", "MODE", "NLST", "NOOP", "OPTS", "PASS", "PASV", "PORT", "PWD",
-    "QUIT", "REIN", "REST", "RETR", "RMD", "RNFR", "RNTO", "SITE", "SIZE", "STAT", "STOR", "STOU", "STRU", "SYST",
-    "TYPE", "USER", "XCUP", "XCWD", "XMKD", "XPWD", "XRMD",
-];
 
 impl Session {
     /// RFC 2389, 3: exactly what works, for this user.
@@ -57,13 +49,16 @@ impl Session {
 }
 
 pub(super) fn help(topic: Option<&str>) -> Reply {
-    match topic.map(str::to_ascii_uppercase) {
-        Some(topic) if topic == "SITE" => site_help(),
-        Some(topic) if VERBS.contains(&topic.as_str()) => Reply::new(214, format!("{topic} is available")),
-        Some(topic) => Reply::new(502, format!("{topic} is not available")),
+    match topic {
+        Some(topic) if topic.eq_ignore_ascii_case("SITE") => site_help(),
+        Some(topic) => match Command::syntax(topic) {
+            Some(syntax) => Reply::new(214, format!("Syntax: {syntax}")),
+            None => Reply::new(502, format!("{topic} is not available")),
+        },
         None => {
+            let verbs: Vec<&str> = Command::verbs().collect();
             let mut lines = vec!["These commands are available:".to_owned()];
-            lines.extend(VERBS.chunks(10).map(|row| row.join(" ")));
+            lines.extend(verbs.chunks(10).map(|row| row.join(" ")));
             lines.push("End".to_owned());
             Reply::lines(214, lines)
         }

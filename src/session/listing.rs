@@ -19,7 +19,7 @@ use crate::protocol::Reply;
 use crate::protocol::command::ListArgument;
 use crate::protocol::facts::{FactSet, FactType, Facts, fact_line};
 use crate::protocol::glob::Glob;
-use crate::protocol::listing::{ListedEntry, list_line};
+use crate::protocol::listing::{ListedEntry, list_line, name_line};
 
 use super::control::ControlError;
 use super::data_setup::DataSetup;
@@ -116,7 +116,7 @@ impl Session {
             size: known.as_ref().map(|info| info.size),
             modified: known.as_ref().map(|info| super::files::modified(info, &place)),
             perm: place.perm(known.is_none()),
-            unique: place.unique(),
+            unique: place.unique(known.is_none()),
         };
         let mut line = Vec::new();
         fact_line(&mut line, &facts, &self.facts);
@@ -375,25 +375,22 @@ impl Lister {
         if !mount.times_metadata || matches!(self.format, Format::Names { .. }) {
             return Ok(Vec::new());
         }
-        stream::iter(entries)
-            .map(|entry| async move {
-                let Entry::File { name, .. } = entry else { return Ok(None) };
-                if !VirtualPath::nameable(name) || self.glob.as_ref().is_some_and(|glob| !glob.matches(name)) {
-                    return Ok(None);
-                }
-                let key = format!("{}{name}", location.key);
-                match head(&Location { key, ..location.clone() }).await {
-                    Ok(info) => Ok(info.client_modified()),
-                    // Deleted since the page was made.
-                    Err(ObjectError::NotFound) => Ok(None),
-                    Err(error) => Err(error),
-                }
-            })
-            .buffered(HEADS)
-            .collect::<Vec<_>>()
-            .await
-            .into_iter()
-            .collect()
+        let asked: Vec<_> = entries.iter().map(|entry| self.client_time(location, entry)).collect();
+        stream::iter(asked).buffered(HEADS).collect::<Vec<_>>().await.into_iter().collect()
+    }
+
+    async fn client_time(&self, location: &Location, entry: &Entry) -> Result<Option<Timestamp>, ObjectError> {
+        let Entry::File { name, .. } = entry else { return Ok(None) };
+        if !VirtualPath::nameable(name) || self.glob.as_ref().is_some_and(|glob| !glob.matches(name)) {
+            return Ok(None);
+        }
+        let key = format!("{}{name}", location.key);
+        match head(&Location { key, ..location.clone() }).await {
+            Ok(info) => Ok(info.client_modified()),
+            // Deleted since the page was made.
+            Err(ObjectError::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn line(&self, out: &mut Vec<u8>, item: &Item<'_>) {
@@ -412,8 +409,7 @@ impl Lister {
             ),
             Format::Names { prefix } => {
                 out.extend_from_slice(prefix.as_bytes());
-                out.extend_from_slice(item.name.as_bytes());
-                out.extend_from_slice(b"\r\n");
+                name_line(out, item.name);
             }
             Format::Facts { set } => {
                 let facts = Facts {
@@ -422,7 +418,10 @@ impl Lister {
                     size: item.size,
                     modified: item.modified,
                     perm: self.place.perm(directory),
-                    unique: self.place.unique_of(item.name),
+                    unique: self.location.as_ref().zip(self.mount.as_ref()).map(|(location, mount)| {
+                        let slash = if directory { "/" } else { "" };
+                        mount.unique(&format!("{}{}{slash}", location.key, item.name))
+                    }),
                 };
                 fact_line(out, &facts, set);
                 out.extend_from_slice(b"\r\n");

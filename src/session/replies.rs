@@ -9,13 +9,7 @@ use crate::protocol::{CommandError, Reply};
 
 /// A line that is no command, or not one we take.
 pub(super) fn command_error(error: &CommandError) -> Reply {
-    let code = match error {
-        CommandError::Unknown => 500,
-        CommandError::NotOffered(_) => 502,
-        CommandError::Syntax(_) | CommandError::NotUtf8 => 501,
-        CommandError::Parameter(_) => 504,
-    };
-    Reply::new(code, sentence(&error.to_string()))
+    Reply::new(error.code(), sentence(&error.to_string()))
 }
 
 /// A name that is no path.

@@ -17,6 +17,7 @@ mod decode;
 mod environment;
 mod error;
 mod machine;
+mod secret;
 mod section;
 #[cfg(test)]
 mod tests;

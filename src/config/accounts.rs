@@ -7,6 +7,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::decode::{LARGEST_PART, SMALLEST_PART};
+use super::secret;
 use super::section::{Field, Section, nearest};
 use super::tree::Value;
 use super::values;
@@ -176,7 +177,7 @@ fn credentials(section: &mut Section<'_>) -> Option<StaticCredentials> {
         (None, None, Some(_)) => section.wrong("session_token", "is without the keys", TOGETHER),
         _ => {}
     }
-    let read = |field: Option<Field<'_>>| field.and_then(|field| values::secret(&field));
+    let read = |field: Option<Field<'_>>| field.and_then(|field| secret::read(&field));
     let (id, secret, session_token) = (read(id), read(secret), read(token));
     Some(StaticCredentials {
         access_key_id: id?.expose_secret().to_owned(),
@@ -293,7 +294,7 @@ const HASHES: &str = "what `s3ftpd hash-password` prints, or another argon2id, b
 ///
 /// Checking it takes its memory from the budget, so a hash that needs more could never be checked.
 fn password(field: &Field<'_>, budget: u64) -> Option<SecretString> {
-    let secret = values::secret(field)?;
+    let secret = secret::read(field)?;
     match PasswordHash::parse(&secret) {
         Ok(hash) if hash.memory() > budget => field.wrong(
             format!(

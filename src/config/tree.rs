@@ -158,27 +158,31 @@ pub(super) fn is_reference(table: &Table) -> bool {
         })
 }
 
-/// A parser's message without the lines it shows of the text, which may hold a secret.
+/// A parser's message without what it shows of the text, which may be a secret.
 ///
-/// TOML: `TOML parse error at line 2, column 5`, a framed excerpt, then the reason.
-/// YAML: one line, `reason at byte 20 line 2 column 5`.
+/// Only the forms known to be harmless pass:
+/// - TOML: `TOML parse error at line 2, column 5`, a framed excerpt (left out), then the reason.
+/// - YAML: `reason at byte 20 line 2 column 5`; a doubled key is quoted before it (left out).
 fn without_excerpt(message: &str) -> String {
     let mut lines = message.lines();
     let first = lines.next().unwrap_or_default();
-    if first.starts_with("Cannot parse") {
-        // The crate's message quotes the key, which can be anything.
-        return "a key is no string".to_owned();
+    if let Some(place) = first.strip_prefix("TOML parse error at ") {
+        // The frame is three lines: its upper edge, the text, the marker.
+        let reason: Vec<&str> = lines
+            .skip(3)
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect();
+        return format!("{place}: {}", reason.join(", "));
     }
-    let Some(place) = first.strip_prefix("TOML parse error at ") else {
-        return first.to_owned();
+    let Some((reason, place)) = first.rsplit_once(" at byte ") else {
+        return "is no table of keys and values, or a number in it is too large".to_owned();
     };
-    // The frame is three lines: its upper edge, the text, the marker.
-    let reason = lines
-        .skip(3)
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect::<Vec<_>>();
-    format!("{place}: {}", reason.join(", "))
+    let place = place.split_once(' ').map_or(place, |(_, place)| place);
+    if reason.contains("duplicated key") {
+        return format!("{place}: duplicated key");
+    }
+    format!("{place}: {reason}")
 }
 
 impl Node {

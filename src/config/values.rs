@@ -4,12 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
-use ipnet::IpNet;
-use secrecy::SecretString;
-
 use super::PassivePorts;
 use super::section::Field;
 use super::tree::Value;
+use ipnet::IpNet;
 
 /// 1,024 bytes.
 pub(super) const KIB: u64 = 1024;
@@ -20,8 +18,6 @@ pub(super) const GIB: u64 = 1024 * MIB;
 
 /// No deadline is longer.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
-/// A secret's file holds no more.
-const SECRET_FILE_LIMIT: u64 = 64 * KIB;
 
 /// A whole number between two bounds, both included.
 pub(super) fn integer(field: &Field<'_>, least: u64, most: u64) -> Option<u64> {
@@ -347,71 +343,4 @@ pub(super) fn prefix(field: &Field<'_>) -> Option<String> {
         return Some(format!("{inner}/"));
     };
     field.wrong(format!("{text:?} has {problem}"), allowed)
-}
-
-/// A secret: a text, `{ file = "…" }` or `{ env = "NAME" }`. Nothing of it is ever quoted.
-pub(super) fn secret(field: &Field<'_>) -> Option<SecretString> {
-    let allowed = "a string, { file = \"PATH\" } or { env = \"NAME\" }";
-    let entries = match field.value() {
-        Value::Table(_) => field.entries(allowed)?,
-        _ => {
-            let text = field.text(allowed)?;
-            return not_empty(field, text.to_owned());
-        }
-    };
-    let [(form, reference)] = entries.as_slice() else {
-        return field.wrong("must have exactly one of the keys file and env", allowed);
-    };
-    match *form {
-        "file" => secret_from_file(reference),
-        "env" => {
-            let name = reference.text("the name of an environment variable")?;
-            match std::env::var(name) {
-                Ok(text) => not_empty(reference, text),
-                Err(std::env::VarError::NotPresent) => reference.wrong(
-                    format!("the environment variable {name:?} is not set"),
-                    allowed,
-                ),
-                Err(std::env::VarError::NotUnicode(_)) => reference.wrong(
-                    format!("the environment variable {name:?} is not UTF-8"),
-                    allowed,
-                ),
-            }
-        }
-        _ => field.wrong("must have exactly one of the keys file and env", allowed),
-    }
-}
-
-fn secret_from_file(field: &Field<'_>) -> Option<SecretString> {
-    let allowed = "the path of a file that holds the secret alone";
-    let path = field.text(allowed)?;
-    match std::fs::metadata(path).map(|metadata| metadata.len()) {
-        Ok(length) if length > SECRET_FILE_LIMIT => {
-            return field.wrong(
-                format!("{path:?} is larger than {}", bytes(SECRET_FILE_LIMIT)),
-                allowed,
-            );
-        }
-        Ok(_) => {}
-        Err(error) => return field.wrong(format!("{path:?} can't be read: {error}"), allowed),
-    }
-    match std::fs::read_to_string(path) {
-        Ok(mut text) => {
-            if text.ends_with('\n') {
-                text.pop();
-                if text.ends_with('\r') {
-                    text.pop();
-                }
-            }
-            not_empty(field, text)
-        }
-        Err(error) => field.wrong(format!("{path:?} can't be read: {error}"), allowed),
-    }
-}
-
-fn not_empty(field: &Field<'_>, text: String) -> Option<SecretString> {
-    if text.is_empty() {
-        return field.wrong("is empty", "a secret of at least one character");
-    }
-    Some(SecretString::from(text))
 }

@@ -33,6 +33,21 @@ fn syntax_errors_name_line_and_column_and_show_nothing() {
         yaml[0].contains("a.yaml: ") && yaml[0].contains("line "),
         "{yaml:?}"
     );
+    for text in [
+        SECRET.to_owned(),
+        format!("- {SECRET}\n"),
+        format!("{SECRET}: 1\n{SECRET}: 2\n"),
+        format!("[{SECRET}]: 1\n"),
+        format!("a: \"{SECRET}\nb: 'x\n"),
+    ] {
+        let file = write(directory.path(), "b.yaml", &text);
+        assert_eq!(lines(load_from(&[file], [])).len(), 1, "{text}");
+    }
+    let toml = lines(from_str(
+        "limits.sessions = 99999999999999999999",
+        "test.toml",
+    ));
+    assert!(toml[0].contains("too large"), "{toml:?}");
     let missing = lines(load_from(&[directory.path().join("no.toml")], []));
     assert!(missing[0].contains("no.toml: can't be read"), "{missing:?}");
 }

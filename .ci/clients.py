@@ -1,0 +1,187 @@
+#!/usr/bin/env python3
+"""Real FTP clients against the gateway, before real stores; each byte compared through FTP and in the store.
+
+    clients.py --binary target/release/s3ftpd STORE...     STORE: demo, versitygw, minio, garage
+    clients.py --server HOST:PORT:USER:PASSWORD --root DIR  the clients alone, against any FTP server whose root is DIR
+    options: --only NAME (curl, lftp, classic, ftplib, faults), --keep (the temporary directory)
+
+Ends with the line "N passed, N failed"; the exit code is 0 if nothing failed.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+
+import drive_classic
+import drive_curl
+import drive_faults
+import drive_ftplib
+import drive_lftp
+from harness import Directory, Gateway, RealStore, Steps, Target, free_port, tail
+
+DRIVERS = {
+    "curl": drive_curl.drive,
+    "lftp": drive_lftp.drive,
+    "classic": drive_classic.drive,
+    "ftplib": drive_ftplib.drive,
+}
+USER, PASSWORD = "clients", "correct horse: battery%40staple"
+
+
+def main():
+    arguments = parse()
+    work = Path(tempfile.mkdtemp(prefix="s3ftpd-clients-"))
+    results = []
+    try:
+        if arguments.server:
+            results.append(other_server(arguments, work))
+        for name in arguments.stores:
+            start = time.monotonic()
+            (work / name).mkdir()
+            results.append(against_store(arguments, name, work / name))
+            print(f"--   {name}: {time.monotonic() - start:.0f} s", flush=True)
+    finally:
+        if arguments.keep:
+            print(f"kept: {work}")
+        else:
+            shutil.rmtree(work, ignore_errors=True)
+    failed = sum(steps.failed for steps in results)
+    print(f"{sum(steps.passed for steps in results)} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+def parse():
+    parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("--binary", type=Path)
+    parser.add_argument("--server")
+    parser.add_argument("--root", type=Path)
+    parser.add_argument("--only", choices=[*DRIVERS, "faults"])
+    parser.add_argument("--keep", action="store_true")
+    parser.add_argument("stores", nargs="*", choices=["demo", "versitygw", "minio", "garage", []])
+    arguments = parser.parse_args()
+    if bool(arguments.server) == bool(arguments.stores) or (arguments.stores and not arguments.binary):
+        parser.error("either --binary and stores, or --server and --root")
+    if arguments.binary:
+        arguments.binary = arguments.binary.resolve()
+    return arguments
+
+
+def drive(arguments, target, steps):
+    for name, driver in DRIVERS.items():
+        if arguments.only in (None, name):
+            driver(target, steps)
+
+
+def other_server(arguments, work):
+    host, port, user, password = arguments.server.split(":", 3)
+    steps = Steps("server")
+    drive(arguments, Target(host, int(port), user, password, Directory(arguments.root), work), steps)
+    return steps
+
+
+def against_store(arguments, name, work):
+    steps = Steps(name)
+    real_store = gateway = None
+    try:
+        with steps.step("start"):
+            if name == "demo":
+                gateway, target = demo(arguments.binary, work)
+            else:
+                real_store = RealStore.start(name, work / "store")
+                gateway, target = serve(arguments.binary, work, real_store)
+            gateway.start()
+        if steps.failed:
+            return steps
+        if gateway.admin:
+            with steps.step("health endpoints"):
+                for path in ("/healthz", "/readyz"):
+                    assert gateway.probe(path) == 200, f"{path}: {gateway.probe(path)}"
+        drive(arguments, target, steps)
+        with steps.step("no open multipart uploads are left"):
+            drive_faults.no_open_uploads(target, sorted(target.large_keys))
+        if arguments.only in (None, "faults"):
+            drive_faults.drive(target, steps, gateway, real_store)
+    finally:
+        if gateway:
+            gateway.kill()
+            if steps.failed:
+                print(f"---- the gateway's log before {name}, its end:\n{tail(gateway.log.read_bytes(), 8000)}", flush=True)
+        if real_store:
+            real_store.stop()
+            if steps.failed:
+                print(f"---- the log of {name}, its end:\n{tail((work / 'store/log').read_bytes(), 2000)}", flush=True)
+    return steps
+
+
+def demo(binary, work):
+    """The embedded store; its one bucket is a directory below the data directory."""
+    port, data = free_port(), work / "data"
+    argv = [binary, "demo", "--listen", f"127.0.0.1:{port}", "--data", data]
+    gateway = Gateway(argv, port, work / "gateway.log")
+    return gateway, Target("127.0.0.1", port, "demo", "demo", DemoStore(data), work / "client")
+
+
+class DemoStore(Directory):
+    """The demo's bucket; which directory that is shows only once it has been made."""
+
+    @property
+    def root(self):
+        buckets = [path for path in self.data.iterdir() if path.is_dir() and not path.name.startswith(".")]
+        assert len(buckets) == 1, f"buckets of the demo: {buckets}"
+        return buckets[0]
+
+    def __init__(self, data):
+        self.data = data
+
+
+def serve(binary, work, store):
+    hashed = subprocess.run(
+        [binary, "hash-password"], input=PASSWORD + "\n", capture_output=True, text=True, check=True
+    ).stdout.strip()
+    port, admin = free_port(), free_port()
+    (work / "secret").write_text(store.secret_key + "\n")
+    config = work / "s3ftpd.toml"
+    config.write_text(
+        f"""
+listen = ["127.0.0.1:{port}"]
+
+[passive]
+ports = "auto"
+
+[admin]
+listen = "127.0.0.1:{admin}"
+
+[stores.main]
+endpoint = "{store.endpoint}"
+region = "{store.region}"
+path_style = true
+access_key_id = "{store.access_key}"
+secret_access_key = {{ file = "{work}/secret" }}
+
+[mounts.all]
+store = "main"
+bucket = "{store.bucket}"
+
+[users.{USER}]
+password = '{hashed}'
+mounts = {{ "/" = "all" }}
+"""
+    )
+    config.chmod(0o600)
+    subprocess.run([binary, "check", "--config", config], check=True, stdin=subprocess.DEVNULL, cwd=work)
+    gateway = Gateway([binary, "serve", "--config", config], port, work / "gateway.log", admin)
+    return gateway, Target("127.0.0.1", port, USER, PASSWORD, store, work / "client")
+
+
+if __name__ == "__main__":
+    # Settings of whoever runs this would be settings of the gateway under test.
+    for variable in [name for name in os.environ if name.startswith("S3FTPD__")]:
+        del os.environ[variable]
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""What goes wrong: a client that is killed, a store that dies, and SIGTERM to the gateway."""
+
+import contextlib
+import ftplib
+import io
+import os
+import signal
+import subprocess
+import time
+
+from harness import MIB, content, until
+
+OLD = content(3 * MIB, 11)
+GRACE = 60  # seconds the gateway may take to end
+
+
+def drive(t, steps, gateway, real_store):
+    """`real_store` is None where nothing can be killed behind the gateway: the demo."""
+    with steps.step("faults: kill -9 of curl in the middle of 200 MiB"):
+        put(t, "old.bin", OLD)
+        for key in ("old.bin", "new.bin"):
+            killed_upload(t, key)
+    with steps.step("faults: SIGTERM: the running transfer ends, then exit code 0"):
+        terminate_during_upload(t, gateway)
+    with steps.step("faults: after it the killed uploads left nothing, the old object stays"):
+        t.absent("new.bin")
+        t.stored("old.bin", OLD)
+        no_open_uploads(t, ["old.bin", "new.bin", "sigterm.bin"])
+    with steps.step("faults: an idle gateway ends at SIGTERM, an idle session gets 421"):
+        gateway.start()
+        idle_then_terminate(t, gateway)
+    gateway.start()
+    if real_store is not None:
+        with steps.step("faults: the store dies in the middle of an upload"):
+            store_dies(t, real_store)
+        with steps.step("faults: it comes back: the old object is there, uploads work again"):
+            real_store.start_again()
+            t.stored("old.bin", OLD)
+            put(t, "after.bin", content(9 * MIB))
+            t.stored("after.bin", content(9 * MIB))
+        gateway.terminate()
+        gateway.ended(GRACE)
+
+
+def no_open_uploads(t, keys):
+    store = t.store
+    if isinstance(getattr(store, "lists_uploads", None), bool) and hasattr(store, "open_uploads"):
+        left = store.open_uploads() if store.lists_uploads else [k for key in keys for k in store.open_uploads(key)]
+        assert not left, f"open multipart uploads: {left}"
+
+
+def connect(t):
+    ftp = ftplib.FTP(timeout=90, encoding="utf-8")
+    ftp.connect(t.host, t.port)
+    ftp.login(t.user, t.password)
+    ftp.voidcmd("TYPE I")
+    return ftp
+
+
+def put(t, key, data):
+    with connect(t) as ftp:
+        ftp.storbinary(f"STOR {key}", io.BytesIO(data))
+
+
+def killed_upload(t, key):
+    source = t.work / "200MiB.bin"
+    with open(source, "wb") as file:
+        file.truncate(200 * MIB)
+    login = f"{t.user}:{t.password}"
+    curl = ["curl", "-sS", "-u", login, "--limit-rate", "40M", "-T", str(source), t.url(key)]
+    process = subprocess.Popen(curl, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: bytes_read(process.pid) > 60 * MIB, 30, "60 MiB on their way")
+        assert process.poll() is None, "curl had ended before it was killed"
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+def bytes_read(pid):
+    with open(f"/proc/{pid}/io") as file:
+        return int(file.readline().split()[1])
+
+
+def terminate_during_upload(t, gateway):
+    data = content(20 * MIB, 12)
+    with connect(t) as ftp:
+        upload = ftp.transfercmd("STOR sigterm.bin")
+        upload.sendall(data[: 10 * MIB])
+        start = time.monotonic()
+        gateway.terminate()
+        if gateway.admin:
+            until(lambda: not is_ready(gateway), 10, "not ready any more")
+        until(lambda: not greets(t), 10, "no new sessions")
+        upload.sendall(data[10 * MIB :])
+        upload.close()
+        reply = ftp.voidresp()
+        assert reply.startswith("226"), reply
+    code = gateway.ended(GRACE)
+    assert code == 0, f"exit code {code}"
+    print(f"     (SIGTERM to the end: {time.monotonic() - start:.1f} s)")
+    t.stored("sigterm.bin", data)
+
+
+def is_ready(gateway):
+    try:
+        return gateway.probe("/readyz") == 200
+    except OSError:
+        return False
+
+
+def greets(t):
+    """Whether a new connection is greeted with 220."""
+    try:
+        with ftplib.FTP(timeout=5) as ftp:
+            return ftp.connect(t.host, t.port).startswith("220")
+    except (OSError, EOFError, ftplib.Error):
+        return False
+
+
+def idle_then_terminate(t, gateway):
+    ftp = connect(t)
+    gateway.terminate()
+    line = ""
+    with contextlib.suppress(EOFError):
+        line = ftp.getline()
+    assert line.startswith("421"), f"the idle session was told {line!r}"
+    ftp.close()
+    code = gateway.ended(GRACE)
+    assert code == 0, f"exit code {code}"
+
+
+def store_dies(t, real_store):
+    with connect(t) as ftp:
+        upload = ftp.transfercmd("STOR old.bin")
+        upload.settimeout(90)
+        data = content(40 * MIB, 13)
+        upload.sendall(data[: 20 * MIB])
+        real_store.kill()
+        with contextlib.suppress(OSError):  # cut by the gateway is as good as a reply after all was sent
+            upload.sendall(data[20 * MIB :])
+        upload.close()
+        try:
+            reply = ftp.voidresp()
+        except ftplib.Error as error:
+            reply = str(error)
+        assert reply[:1] in ("4", "5"), f"the client was told {reply!r}"
+        assert not reply.startswith("421"), f"the session ended with the transfer: {reply!r}"
+        print(f"     ({reply})")
+        assert ftp.sendcmd("NOOP").startswith("200")

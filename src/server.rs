@@ -22,6 +22,7 @@ use crate::admin::Admin;
 use crate::auth::Authenticator;
 use crate::config::{Config, Limits};
 use crate::data::advertise::Advertise;
+use crate::data::linger::Lingering;
 use crate::data::passive::PassivePool;
 use crate::memory::Budget;
 use crate::object::{Store, StoreContext};
@@ -32,6 +33,9 @@ const BACKLOG: i32 = 1024;
 
 /// After an accept has failed (no descriptors left), before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long clients may take to close their finished data connections when the process ends.
+const LINGER_DEADLINE: Duration = Duration::from_secs(1);
 
 /// How long clean-up in the store may take when the process ends.
 const CLEANUP_DEADLINE: Duration = Duration::from_secs(20);
@@ -138,6 +142,7 @@ impl Server {
             advertise: Advertise::new(&config.passive),
             stores,
             budget,
+            lingering: Lingering::new(),
             drain: CancellationToken::new(),
             cut: CancellationToken::new(),
             config,
@@ -189,6 +194,7 @@ impl Server {
             self.gateway.cut.cancel();
             self.sessions.wait().await;
         }
+        self.gateway.lingering.drained(LINGER_DEADLINE).await;
         self.cleanups.close();
         if tokio::time::timeout(CLEANUP_DEADLINE, self.cleanups.wait()).await.is_err() {
             tracing::error!(left = self.cleanups.len(), "clean-up in the store has not ended; open multipart uploads may be left");

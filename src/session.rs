@@ -39,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::Authenticator;
 use crate::config::{Config, UserConfig};
 use crate::data::advertise::Advertise;
+use crate::data::linger::Lingering;
 use crate::data::passive::PassivePool;
 use crate::memory::Budget;
 use crate::namespace::{Namespace, Permission, Place, VirtualPath};
@@ -70,6 +71,8 @@ pub struct Gateway {
     pub budget: Budget,
     /// What PASV tells.
     pub advertise: Advertise,
+    /// Finished data connections that clients have not closed yet.
+    pub lingering: Lingering,
     /// Cancelled when the server begins to drain: idle sessions end.
     pub drain: CancellationToken,
     /// Cancelled when the grace period is over: running transfers end.

@@ -144,6 +144,11 @@ impl Reservation {
         self.claim.port()
     }
 
+    /// Whether the client has connected, whether or not [`connection`](Self::connection) has been asked for it.
+    pub fn connected(&self) -> bool {
+        self.claim.connected()
+    }
+
     /// The client's connection, within `deadline`. Cancel safe.
     ///
     /// # Errors

@@ -29,24 +29,29 @@ pub async fn delete(location: &Location, etag: Option<&str>) -> Result<(), Objec
 }
 
 /// Deletes a file ([`ObjectError::NotFound`] if it is not there) and keeps its directory: where it was the last key
-/// there, `parent`'s marker is put first. At most 3 requests. `parent` is `None` at a mount's root.
+/// there, `parent`'s marker is put first. At most 3 requests. `parent` is `None` at a mount's root. Where an ETag is
+/// given the file is known to be there, and only that one is deleted, where the store honours it.
 pub async fn delete_keeping_directory(
     location: &Location,
     parent: Option<&Location>,
+    etag: Option<&str>,
 ) -> Result<(), ObjectError> {
     let Some(parent) = parent else {
-        head(location).await?;
-        return delete(location, None).await;
+        if etag.is_none() {
+            head(location).await?;
+        }
+        return delete(location, etag).await;
     };
     match neighbours(location, parent).await? {
         Neighbours::Alone => put_marker(parent).await?,
         Neighbours::Among => {}
+        Neighbours::Unseen if etag.is_some() => {}
         Neighbours::Unseen => {
             head(location).await?;
         }
         Neighbours::Absent => return Err(ObjectError::NotFound),
     }
-    delete(location, None).await
+    delete(location, etag).await
 }
 
 /// Puts the marker `dir/`; [`ObjectError::Conflict`] where the directory exists already. 2 requests.

@@ -197,6 +197,11 @@ impl Download {
         &self.info
     }
 
+    /// Bytes still to come.
+    pub fn remaining(&self) -> u64 {
+        self.info.size - self.position
+    }
+
     /// The next bytes, `None` at the end, which is never before the object's last byte. Cancel safe.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ObjectError> {
         loop {

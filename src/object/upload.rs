@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
 use self::begin::Opening;
@@ -113,6 +114,8 @@ pub struct Upload {
     inflight: JoinSet<Result<DonePart, ObjectError>>,
     done: Vec<DonePart>,
     failure: Option<ObjectError>,
+    /// Where parts in flight tell that they have failed.
+    failed: watch::Sender<Option<ObjectError>>,
     /// Bytes in all parts but the chunk being filled, old ones included.
     taken: u64,
     /// Bytes that were not the client's.
@@ -120,6 +123,23 @@ pub struct Upload {
     sealed: bool,
     /// Whether a Complete has been sent that has no clear answer.
     undecided: bool,
+}
+
+/// See [`Upload::failure`].
+#[derive(Debug)]
+pub struct FailureWatch(watch::Receiver<Option<ObjectError>>);
+
+impl FailureWatch {
+    /// Resolves when a part in flight has failed for good. Cancel safe.
+    pub async fn wait(&mut self) -> ObjectError {
+        if let Ok(failure) = self.0.wait_for(Option::is_some).await
+            && let Some(error) = failure.clone()
+        {
+            return error;
+        }
+        // The upload is gone, and with it all that could fail.
+        std::future::pending().await
+    }
 }
 
 impl Upload {
@@ -152,17 +172,9 @@ impl Upload {
         Ok(())
     }
 
-    /// Resolves when a part in flight has failed for good: to be polled while the client is waited for. Cancel safe.
-    pub async fn failed(&mut self) -> ObjectError {
-        loop {
-            if let Some(error) = &self.failure {
-                return error.clone();
-            }
-            match self.inflight.join_next().await {
-                Some(ended) => self.part_ended(ended),
-                None => std::future::pending().await,
-            }
-        }
+    /// Tells when a part in flight has failed for good: to be waited for beside the client.
+    pub fn failure(&self) -> FailureWatch {
+        FailureWatch(self.failed.subscribe())
     }
 
     /// The client's bytes have ended: sends the last part off and waits until all parts are there. What fits in
@@ -366,9 +378,21 @@ impl Upload {
             return;
         };
         let target = Arc::clone(&self.target);
-        self.inflight.spawn(async move {
+        self.spawn(async move {
             let created = opening.created().await?;
             upload_part(&target, &created, number, part).await
+        });
+    }
+
+    /// Puts a part in flight; its failure is told at once to whoever watches.
+    fn spawn(&mut self, part: impl Future<Output = Result<DonePart, ObjectError>> + Send + 'static) {
+        let failed = self.failed.clone();
+        self.inflight.spawn(async move {
+            let done = part.await;
+            if let Err(error) = &done {
+                failed.send_replace(Some(error.clone()));
+            }
+            done
         });
     }
 

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::config::Timeouts;
 use crate::data::ascii::ToWire;
+use crate::data::linger::Lingering;
 use crate::data::stream::DataStream;
 use crate::memory::Budget;
 use crate::namespace::{Permission, VirtualPath};
@@ -39,6 +40,7 @@ struct Job {
     data: DataSetup,
     budget: Budget,
     timeouts: Timeouts,
+    lingering: Lingering,
     convert: bool,
 }
 
@@ -73,7 +75,7 @@ impl Session {
         };
         let data = self.take_data()?;
         let gateway = &self.gateway;
-        let job = Job { path, source, data, budget: gateway.budget.clone(), timeouts: gateway.config.timeouts.clone(), convert };
+        let job = Job { path, source, data, budget: gateway.budget.clone(), timeouts: gateway.config.timeouts.clone(), lingering: gateway.lingering.clone(), convert };
         Ok((job, location))
     }
 }
@@ -89,7 +91,7 @@ impl Job {
 
     /// `Err(None)`: aborted.
     async fn transfer(self, link: &Link) -> Result<(), Option<Failure>> {
-        let Job { path, source, data, budget, timeouts, convert } = self;
+        let Job { path, source, data, budget, timeouts, lingering, convert } = self;
         let open = async {
             let source = match source {
                 Source::Known(bytes) => Opened::Known(Some(bytes)),
@@ -126,7 +128,7 @@ impl Job {
             () = link.abort.cancelled() => Err(None),
             sent = sending => sent.map_err(Some),
         };
-        sink.close(sent).await
+        sink.close(&lingering, sent).await
     }
 }
 
@@ -164,7 +166,7 @@ impl Sink<'_> {
     /// Sends all of a chunk; fails when nothing moves for the stall time.
     pub(super) async fn send(&mut self, mut chunk: Bytes) -> Result<(), Failure> {
         while !chunk.is_empty() {
-            let written = with_stall(self.budget, self.stall, self.stream.write(&chunk)).await?;
+            let written = with_stall(self.budget, self.stall, self.stream.write_some(&chunk)).await?;
             bytes::Buf::advance(&mut chunk, written);
             self.link.progress.add(written);
         }
@@ -172,9 +174,13 @@ impl Sink<'_> {
     }
 
     /// Ends the data connection: cleanly after success; else by a reset, so that no client takes a part for the whole.
-    pub(super) async fn close(self, sent: Result<(), Option<Failure>>) -> Result<(), Option<Failure>> {
+    pub(super) async fn close(mut self, lingering: &Lingering, sent: Result<(), Option<Failure>>) -> Result<(), Option<Failure>> {
         match sent {
-            Ok(()) => self.stream.finish(self.stall).await.map_err(|error| Some(Failure::Broken(error))),
+            Ok(()) => {
+                self.stream.finish(self.stall).await.map_err(|error| Some(Failure::Broken(error)))?;
+                self.stream.linger(lingering);
+                Ok(())
+            }
             Err(why) => {
                 self.stream.reset();
                 Err(why)

@@ -12,6 +12,7 @@ use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
 
 use crate::config::Timeouts;
+use crate::data::linger::Lingering;
 use crate::memory::Budget;
 use crate::namespace::{Mount, Permission, Place, VirtualPath};
 use crate::object::{Entry, Listing, Location, ObjectError, TransferId, directory_exists, head};
@@ -145,6 +146,7 @@ impl Session {
             data,
             budget: self.gateway.budget.clone(),
             timeouts: self.gateway.config.timeouts.clone(),
+            lingering: self.gateway.lingering.clone(),
         };
         self.run_transfer(label, |link| job.run(link)).await
     }
@@ -437,6 +439,7 @@ struct Job {
     data: DataSetup,
     budget: Budget,
     timeouts: Timeouts,
+    lingering: Lingering,
 }
 
 impl Job {
@@ -450,7 +453,7 @@ impl Job {
 
     /// `Err(None)`: aborted.
     async fn transfer(self, link: &Link) -> Result<(), Option<Failure>> {
-        let Job { path, mut lister, data, budget, timeouts } = self;
+        let Job { path, mut lister, data, budget, timeouts, lingering } = self;
         let stream = tokio::select! {
             biased;
             () = link.abort.cancelled() => return Err(None),
@@ -469,7 +472,7 @@ impl Job {
             () = link.abort.cancelled() => Err(None),
             sent = sending => sent.map_err(Some),
         };
-        sink.close(sent).await
+        sink.close(&lingering, sent).await
     }
 }
 

@@ -230,7 +230,7 @@ struct Pump<'a> {
 
 impl Pump<'_> {
     async fn copy(&self, stream: &mut DataStream, upload: &mut Upload) -> Result<(), Failure> {
-        let failure = upload.failure();
+        let mut failure = upload.failure();
         loop {
             let space = upload.space().await?;
             let read = tokio::select! {
@@ -245,7 +245,7 @@ impl Pump<'_> {
     }
 
     async fn convert(&self, stream: &mut DataStream, upload: &mut Upload) -> Result<(), Failure> {
-        let failure = upload.failure();
+        let mut failure = upload.failure();
         let mut filter = FromWire::default();
         loop {
             let mut buffer = BytesMut::with_capacity(CONVERT_CHUNK);

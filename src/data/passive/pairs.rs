@@ -247,6 +247,11 @@ impl Claim {
         self.port
     }
 
+    /// Whether the connection has come (or was given already).
+    pub(super) fn connected(&self) -> bool {
+        self.arrival.as_ref().is_none_or(|arrival| !arrival.is_empty())
+    }
+
     /// The connection; `None` when there won't be one, or it has been given before. Cancel safe.
     pub(super) async fn arrival(&mut self) -> Option<TcpStream> {
         let stream = self.arrival.as_mut()?.await.ok();

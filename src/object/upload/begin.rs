@@ -91,6 +91,7 @@ impl Upload {
             inflight: JoinSet::new(),
             done: Vec::new(),
             failure: None,
+            failed: watch::Sender::new(None),
             taken: 0,
             old: 0,
             sealed: false,
@@ -170,7 +171,7 @@ impl Upload {
             self.copying += 1;
             let (target, opening) = (Arc::clone(&self.target), opening.clone());
             let (places, etag) = (Arc::clone(&places), Arc::clone(&etag));
-            self.inflight.spawn(async move {
+            self.spawn(async move {
                 // Never closed.
                 let _place = places.acquire().await;
                 let created = opening.created().await?;

@@ -1,1 +1,180 @@
-//! (being written)
+//! Health endpoints over HTTP, for probes: `/healthz` and `/readyz`.
+//!
+//! They are answered by a small server of their own: each connection carries one request and ends after
+//! ten seconds at the latest, and there are at most 64, so nobody can hold the process by it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// A connection from its accept to its end.
+const CONNECTION_TIME: Duration = Duration::from_secs(10);
+/// Connections at once; more wait in the backlog.
+const CONNECTIONS: usize = 64;
+/// After an accept that failed for lack of file descriptors.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The running health endpoints.
+#[derive(Debug)]
+pub struct Admin {
+    /// The bound address.
+    pub address: SocketAddr,
+    /// Ends when `stop` is cancelled, its connections with it.
+    pub task: JoinHandle<()>,
+}
+
+impl Admin {
+    /// Binds `listen` and answers until `stop` is cancelled.
+    ///
+    /// - `/healthz`: 200 while the process lives.
+    /// - `/readyz`: 200 while `ready` is true, else 503 `draining`.
+    ///
+    /// # Errors
+    /// The address can't be bound.
+    pub async fn start(
+        listen: SocketAddr,
+        ready: watch::Receiver<bool>,
+        stop: CancellationToken,
+    ) -> io::Result<Admin> {
+        let listener = TcpListener::bind(listen).await?;
+        let address = listener.local_addr()?;
+        let task = tokio::spawn(accept(listener, router(ready), stop));
+        Ok(Admin { address, task })
+    }
+}
+
+fn router(ready: watch::Receiver<bool>) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .with_state(ready)
+}
+
+async fn readyz(State(ready): State<watch::Receiver<bool>>) -> (StatusCode, &'static str) {
+    if *ready.borrow() {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+    }
+}
+
+async fn accept(listener: TcpListener, router: Router, stop: CancellationToken) {
+    // Dropped at the end, and every connection with it.
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(tokio::time::timeout(CONNECTION_TIME, serve(stream, router.clone())));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection to the health endpoints can't be accepted");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            },
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, router: Router) {
+    let service = TowerToHyperService::new(router);
+    let connection = http1::Builder::new()
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "a connection to the health endpoints broke");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    async fn request(address: SocketAddr, path: &str) -> String {
+        let exchange = async {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        tokio::time::timeout(SOON, exchange).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn ready_until_draining() {
+        let (ready, readiness) = watch::channel(true);
+        let stop = CancellationToken::new();
+        let admin = Admin::start(([127, 0, 0, 1], 0).into(), readiness, stop.clone())
+            .await
+            .unwrap();
+        assert!(
+            request(admin.address, "/healthz")
+                .await
+                .starts_with("HTTP/1.1 200 ")
+        );
+        assert!(
+            request(admin.address, "/readyz")
+                .await
+                .starts_with("HTTP/1.1 200 ")
+        );
+        assert!(
+            request(admin.address, "/")
+                .await
+                .starts_with("HTTP/1.1 404 ")
+        );
+        ready.send(false).unwrap();
+        let draining = request(admin.address, "/readyz").await;
+        assert!(
+            draining.starts_with("HTTP/1.1 503 ") && draining.ends_with("draining\n"),
+            "{draining}"
+        );
+        assert!(
+            request(admin.address, "/healthz")
+                .await
+                .starts_with("HTTP/1.1 200 ")
+        );
+        // Somebody who never sends his request does not hold it up.
+        let idle = TcpStream::connect(admin.address).await.unwrap();
+        stop.cancel();
+        tokio::time::timeout(SOON, admin.task)
+            .await
+            .unwrap()
+            .unwrap();
+        drop(idle);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_taken() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (_ready, readiness) = watch::channel(true);
+        let failed = Admin::start(
+            taken.local_addr().unwrap(),
+            readiness,
+            CancellationToken::new(),
+        )
+        .await;
+        assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+}

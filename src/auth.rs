@@ -1,1 +1,267 @@
-//! (being written)
+//! Who may log in.
+//!
+//! A user is configured with the hash of his password ([`PasswordHash`]: argon2id, bcrypt, sha512-crypt).
+//! [`Authenticator::verify`] checks a password against it on a thread of the blocking pool, at most as many at
+//! once as there are cores, and takes the memory that hashing needs from the process's budget.
+//!
+//! Nobody can learn from the time of a refusal which names exist: the password for an unknown name is
+//! checked as well, against the hash of a configured user that a keyed hash of the name chooses. So the
+//! same name always takes the same time, and unknown names cost what the known ones cost.
+
+mod hash;
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
+
+use crate::config::UserConfig;
+use crate::memory::Budget;
+
+pub use hash::{HashError, PasswordHash, hash_password};
+
+/// How long a login waits for a core and for memory, in all.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why a login failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// No such user, or another password. Which of them is told to nobody.
+    #[error("the user or the password is wrong")]
+    Refused,
+    /// Too many logins at once: neither a core nor memory became free in time. Trying again can help.
+    #[error("too many logins at once")]
+    Busy,
+}
+
+/// Checks passwords. Share it in an `Arc`.
+#[derive(Debug)]
+pub struct Authenticator {
+    accounts: BTreeMap<String, Account>,
+    /// The names again, so that one of them can be chosen by a number.
+    names: Vec<String>,
+    /// Keys the choice; another one in each process.
+    chooser: RandomState,
+    cores: Arc<Semaphore>,
+    budget: Budget,
+    /// [`PATIENCE`], shorter in tests.
+    patience: Duration,
+}
+
+#[derive(Debug)]
+struct Account {
+    user: Arc<UserConfig>,
+    hash: Arc<PasswordHash>,
+}
+
+impl Authenticator {
+    /// For these users. One whose password is no hash can't log in (the configuration refuses it before).
+    pub fn new(users: &BTreeMap<String, Arc<UserConfig>>, budget: Budget) -> Self {
+        let mut accounts = BTreeMap::new();
+        for (name, user) in users {
+            match PasswordHash::parse(&user.password) {
+                Ok(hash) => {
+                    accounts.insert(
+                        name.clone(),
+                        Account {
+                            user: Arc::clone(user),
+                            hash: Arc::new(hash),
+                        },
+                    );
+                }
+                Err(error) => tracing::error!(user = %name, %error, "this user can't log in"),
+            }
+        }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Authenticator {
+            names: accounts.keys().cloned().collect(),
+            accounts,
+            chooser: RandomState::new(),
+            cores: Arc::new(Semaphore::new(cores)),
+            budget,
+            patience: PATIENCE,
+        }
+    }
+
+    /// The user, where the password is his.
+    ///
+    /// # Errors
+    /// [`AuthError::Refused`] after the same time for an unknown user as for a wrong password;
+    /// [`AuthError::Busy`] where no core or no memory became free within ten seconds.
+    pub async fn verify(
+        &self,
+        user: &str,
+        password: &SecretString,
+    ) -> Result<Arc<UserConfig>, AuthError> {
+        let known = self.accounts.get(user);
+        let Some(hash) = known
+            .or_else(|| self.decoy(user))
+            .map(|account| Arc::clone(&account.hash))
+        else {
+            // There are no users at all, and so nothing to find out.
+            return Err(AuthError::Refused);
+        };
+        let deadline = Instant::now() + self.patience;
+        let core = match timeout_at(deadline, Arc::clone(&self.cores).acquire_owned()).await {
+            Ok(Ok(core)) => core,
+            // The semaphore is never closed.
+            Ok(Err(_)) | Err(_) => return Err(AuthError::Busy),
+        };
+        let patience = deadline.saturating_duration_since(Instant::now());
+        let memory = self
+            .budget
+            .grant(hash.memory(), patience)
+            .await
+            .map_err(|_| AuthError::Busy)?;
+        let password = password.clone();
+        let hashing = tokio::task::spawn_blocking(move || {
+            let right = hash.verify(&password);
+            // Held to here, also when the session has gone meanwhile.
+            drop((core, memory));
+            right
+        });
+        match (hashing.await, known) {
+            (Ok(true), Some(account)) => Ok(Arc::clone(&account.user)),
+            (Ok(_), _) => Err(AuthError::Refused),
+            (Err(error), _) => {
+                tracing::error!(%error, "checking a password failed");
+                Err(AuthError::Busy)
+            }
+        }
+    }
+
+    /// The account whose hash stands in for that of an unknown name.
+    fn decoy(&self, unknown: &str) -> Option<&Account> {
+        let count = u64::try_from(self.names.len())
+            .ok()
+            .filter(|count| *count > 0)?;
+        let index = usize::try_from(self.chooser.hash_one(unknown) % count).ok()?;
+        self.accounts.get(self.names.get(index)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// `password`, `password` again and `Hello world!`, as cheap as the kinds allow.
+    const HASHES: [(&str, &str, &str); 3] = [
+        (
+            "anna",
+            "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
+            "password",
+        ),
+        (
+            "bert",
+            "$2a$04$UuTkLRZZ6QofpDOlMz32MuuxEHA43WOemOYHPz6.SjsVsyO1tDU96",
+            "password",
+        ),
+        (
+            "carl",
+            "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1",
+            "Hello world!",
+        ),
+    ];
+
+    fn authenticator() -> Authenticator {
+        let user = |(name, hash, _): (&str, &str, &str)| {
+            let user = UserConfig {
+                name: name.to_owned(),
+                password: SecretString::from(hash),
+                mounts: BTreeMap::new(),
+            };
+            (name.to_owned(), Arc::new(user))
+        };
+        Authenticator::new(
+            &HASHES.into_iter().map(user).collect(),
+            Budget::new(64 << 20),
+        )
+    }
+
+    #[tokio::test]
+    async fn the_right_password_only() {
+        let authenticator = authenticator();
+        for (name, _, password) in HASHES {
+            let user = authenticator.verify(name, &password.into()).await.unwrap();
+            assert_eq!(user.name, name);
+            for wrong in ["", "Password", "password ", "Hello world"] {
+                let refused = authenticator.verify(name, &wrong.into()).await;
+                assert_eq!(
+                    refused.unwrap_err(),
+                    AuthError::Refused,
+                    "{name}, {wrong:?}"
+                );
+            }
+        }
+        assert_eq!(authenticator.budget.in_use(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_unknown_user_is_refused_even_with_the_password_of_his_decoy() {
+        let authenticator = authenticator();
+        for unknown in ["", "ANNA", "anna ", "root"] {
+            for password in ["password", "Hello world!"] {
+                let refused = authenticator.verify(unknown, &password.into()).await;
+                assert_eq!(refused.unwrap_err(), AuthError::Refused);
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_names_cost_what_known_ones_cost() {
+        let authenticator = authenticator();
+        let mut seen = BTreeSet::new();
+        for number in 0..200 {
+            let name = format!("unknown{number}");
+            let decoy = &authenticator.decoy(&name).unwrap().user.name;
+            assert_eq!(
+                decoy,
+                &authenticator.decoy(&name).unwrap().user.name,
+                "the same each time"
+            );
+            seen.insert(decoy.clone());
+        }
+        assert_eq!(
+            seen.len(),
+            HASHES.len(),
+            "every kind of hash stands in for somebody"
+        );
+    }
+
+    #[tokio::test]
+    async fn busy_when_no_core_becomes_free() {
+        let mut authenticator = authenticator();
+        authenticator.patience = Duration::ZERO;
+        let all = u32::try_from(authenticator.cores.available_permits()).unwrap();
+        let held = authenticator.cores.acquire_many(all).await.unwrap();
+        let busy = authenticator.verify("anna", &"password".into()).await;
+        assert_eq!(busy.unwrap_err(), AuthError::Busy);
+        drop(held);
+    }
+
+    #[tokio::test]
+    async fn nobody_is_configured() {
+        let authenticator = Authenticator::new(&BTreeMap::new(), Budget::new(64 << 20));
+        assert_eq!(
+            authenticator.verify("anna", &"x".into()).await.unwrap_err(),
+            AuthError::Refused
+        );
+    }
+
+    #[test]
+    fn debug_shows_no_hash() {
+        let shown = format!("{:?}", authenticator());
+        for (_, hash, _) in HASHES {
+            assert!(!shown.contains(hash), "{shown}");
+        }
+    }
+}

@@ -1,7 +1,33 @@
 //! Configuration: files and environment → one validated [`Config`].
+//!
+//! Data flows through three stages, and every stage adds to one list of errors, so that the user
+//! sees all of them at once and before a port is bound:
+//!
+//! 1. `tree`: each file (TOML or YAML) becomes a tree of values that know where they were written;
+//!    a later file overrides an earlier one, key by key.
+//! 2. `environment`: variables such as `S3FTPD__STORES__MAIN__ENDPOINT` override the tree.
+//! 3. `decode` and `accounts`: the tree is read by the schema. A `section` remembers which keys it
+//!    was asked for, so the list of allowed keys can't differ from what is read.
+//!
+//! No error and no `Debug` output shows a secret: parsers of secrets never quote what they read, and
+//! a syntax error is told without the line it is in.
+
+mod accounts;
+mod decode;
+mod environment;
+mod error;
+mod machine;
+mod secret;
+mod section;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod values;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +35,51 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use crate::namespace::{Permissions, VirtualPath};
+
+pub use error::{ConfigError, ConfigErrors};
+pub(crate) use values::bytes as human_bytes;
+
+/// Reads the files, the later over the earlier, and the environment over them.
+///
+/// A file ending in `.yaml` or `.yml` is YAML, any other TOML. No file at all is fine where the
+/// environment says everything.
+///
+/// # Errors
+/// Everything that is wrong, in one value.
+pub fn load(files: &[PathBuf]) -> Result<Config, ConfigErrors> {
+    load_from(files, std::env::vars_os())
+}
+
+/// Reads one TOML text; `name` stands for the file in errors. The environment overrides nothing.
+///
+/// # Errors
+/// Everything that is wrong, in one value.
+pub fn from_str(toml: &str, name: &str) -> Result<Config, ConfigErrors> {
+    let report = section::Report::default();
+    let source = tree::Source::File(name.into());
+    let root = tree::parse(toml, tree::Format::Toml, &source, &report);
+    report.check()?;
+    decode::decode(tree::Node::table(source, root), &report)
+}
+
+/// [`load`] with the environment as an argument, for tests.
+fn load_from(
+    files: &[PathBuf],
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Config, ConfigErrors> {
+    let report = section::Report::default();
+    let mut root = tree::Table::new();
+    for file in files {
+        tree::merge(&mut root, tree::read(file, &report));
+    }
+    environment::apply(&mut root, variables, &report);
+    // What can't be parsed would only be followed by errors about keys that seem to be missing.
+    report.check()?;
+    decode::decode(
+        tree::Node::table(tree::Source::of_files(files), root),
+        &report,
+    )
+}
 
 /// Everything the server needs to know, validated.
 #[derive(Debug, Clone)]

@@ -1,8 +1,22 @@
 //! The data connection: passive ports, active connects, ASCII conversion.
+//!
+//! A session gets its one data connection either from a [`passive::Reservation`] (the client
+//! connects to us) or from [`active::connect`] (we connect to the client), and wraps the socket
+//! in a [`stream::DataStream`]. From there an upload's bytes go through [`ascii::FromWire`] and a
+//! download's through [`ascii::ToWire`] where the mount converts. At the end the stream is either
+//! finished (and left to [`linger::Lingering`]) or reset. What a PASV reply tells the client is
+//! [`advertise::Advertise`]'s business.
 
 pub mod active;
+pub mod advertise;
 pub mod ascii;
+pub mod linger;
 pub mod passive;
+pub mod stream;
+
+use std::time::Duration;
+
+use socket2::TcpKeepalive;
 
 /// Why there is no data connection.
 #[derive(Debug, thiserror::Error)]
@@ -13,4 +27,13 @@ pub enum DataError {
     /// The client's port refused, or the network did.
     #[error("can't connect to the client: {0}")]
     Connect(std::io::Error),
+}
+
+/// Keepalive of data sockets: a peer that vanished while S3 is still at work is found after two
+/// minutes, and NAT tables on the way keep the flow.
+fn keepalive() -> TcpKeepalive {
+    TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(15))
+        .with_retries(4)
 }

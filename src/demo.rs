@@ -1,1 +1,178 @@
-//! (being written)
+//! `s3ftpd demo`: the gateway with a store of its own, to try it with nothing else installed; and that store, which
+//! the tests use too.
+//!
+//! [`EmbeddedStore`] is a small S3 server: s3s reads requests and checks signatures, [`Backend`] does the work.
+//! s3s-fs, the file-system backend beside s3s, was looked at and is not used: it maps keys onto paths, so `x` and `x/y`
+//! can't both exist, `a//b` and `..` become other keys, markers (`dir/`) are missing from listings, an element over 255
+//! bytes fails; it walks the whole bucket for each page of a listing and gives no ETags there; and parts are neither
+//! compared with the ETags, sizes and checksums that Complete names, nor listed by ListMultipartUploads. A store that
+//! tests a gateway has to be as strict and as free as S3 is. [`Behaviour`] has a switch for each known difference
+//! between real stores.
+//!
+//! ```text
+//! store      listener, connections, interception      service    s3s's trait → the operations below
+//! backend    the index, publishing under conditions   objects    Put, Get, Head, Delete, tags
+//! blob       bytes, in memory or in files             copy       CopyObject, UploadPartCopy
+//! disk       the data directory, its records          multipart  uploads          listing   pages
+//! ```
+
+mod backend;
+mod behaviour;
+mod blob;
+mod checksum;
+mod console;
+mod copy;
+mod disk;
+mod listing;
+mod multipart;
+mod objects;
+mod record;
+mod service;
+mod store;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use tokio_util::sync::CancellationToken;
+
+pub use backend::{Backend, Event, OpenUpload};
+pub use behaviour::Behaviour;
+pub use store::{EmbeddedStore, Interceptor, Next, ResetConnection, StoreOptions};
+
+use crate::config::{self, ConfigErrors};
+use crate::server::{Server, ServerError};
+
+const BUCKET: &str = "demo";
+const USER: &str = "demo";
+const PASSWORD: &str = "demo";
+
+/// Cost of the demo password's hash: it is printed on the screen, so the cheapest that bcrypt takes does.
+const BCRYPT_COST: u32 = 4;
+
+/// How to run the demo.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where the FTP server listens.
+    pub listen: SocketAddr,
+    /// Where the objects are kept, made if it is missing; `None`: a temporary directory that is removed at the end.
+    pub data: Option<PathBuf>,
+}
+
+/// Why the demo can't run.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    /// The data directory can't be used.
+    #[error("can't keep objects in {}: {source}", directory.display())]
+    Data {
+        /// The directory.
+        directory: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// No temporary directory can be made.
+    #[error("can't make a temporary directory: {0}")]
+    Temporary(io::Error),
+    /// The demo's own configuration is refused; a bug.
+    #[error("the demo's configuration is wrong: {0}")]
+    Config(#[from] ConfigErrors),
+    /// The password can't be hashed; a bug.
+    #[error("can't hash the demo's password: {0}")]
+    Password(#[from] bcrypt::BcryptError),
+    /// Another process has the port.
+    #[error("{0} is in use by another program; choose another port with --listen")]
+    PortInUse(SocketAddr),
+    /// The gateway can't start.
+    #[error(transparent)]
+    Server(ServerError),
+}
+
+impl From<ServerError> for DemoError {
+    fn from(error: ServerError) -> DemoError {
+        match error {
+            ServerError::Bind { address, source } if source.kind() == io::ErrorKind::AddrInUse => {
+                DemoError::PortInUse(address)
+            }
+            other => DemoError::Server(other),
+        }
+    }
+}
+
+/// Runs a gateway in front of an embedded store until `shutdown` is cancelled, and prints what lands there.
+///
+/// # Errors
+/// See [`DemoError`]; once both are running there is none.
+pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), DemoError> {
+    let temporary = match options.data {
+        Some(_) => None,
+        None => Some(tempfile::tempdir().map_err(DemoError::Temporary)?),
+    };
+    let directory = match (&options.data, &temporary) {
+        (Some(directory), _) => directory.clone(),
+        (None, Some(temporary)) => temporary.path().to_owned(),
+        (None, None) => PathBuf::new(),
+    };
+    let in_directory = |source| DemoError::Data {
+        directory: directory.clone(),
+        source,
+    };
+    let store = EmbeddedStore::start(StoreOptions {
+        data: Some(directory.clone()),
+        ..StoreOptions::default()
+    })
+    .await
+    .map_err(in_directory)?;
+    store
+        .backend()
+        .create_bucket(BUCKET)
+        .map_err(in_directory)?;
+    let events = store.backend().events();
+    let text = configuration(&options.listen, &store)?;
+    let server = Server::start(config::from_str(&text, "demo")?).await?;
+
+    let (key, secret) = store.credentials();
+    for address in server.control_addresses() {
+        let text = console::instructions(*address, &store.endpoint(), key, secret);
+        console::say(&text);
+    }
+    let narration = console::Narrator::default().narrate(events);
+    tokio::select! {
+        () = narration => {}
+        () = shutdown.cancelled() => {}
+    }
+    server.stop().await;
+    store.stop().await;
+    Ok(())
+}
+
+/// The demo's configuration file.
+fn configuration(listen: &SocketAddr, store: &EmbeddedStore) -> Result<String, DemoError> {
+    let password = bcrypt::hash(PASSWORD, BCRYPT_COST)?;
+    let (key, secret) = store.credentials();
+    let endpoint = store.endpoint();
+    Ok(format!(
+        r#"
+listen = ["{listen}"]
+
+[passive]
+ports = "auto"
+
+[stores.demo]
+endpoint = "{endpoint}"
+region = "us-east-1"
+path_style = true
+access_key_id = "{key}"
+secret_access_key = "{secret}"
+checksums = "crc32"
+conditional_writes = true
+
+[mounts.demo]
+store = "demo"
+bucket = "{BUCKET}"
+
+[users.{USER}]
+password = '{password}'
+mounts = {{ "/" = "demo" }}
+"#
+    ))
+}

@@ -1,1 +1,90 @@
-fn main(){}
+//! The process and nothing else: arguments, runtime, log, signals, exit code.
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use s3ftpd::cli::{self, Cli, LogFormat};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// A second signal: the exit code of a process that gave up.
+const GAVE_UP: i32 = 1;
+
+fn main() -> ExitCode {
+    let arguments = Cli::parse();
+    start_log(&arguments);
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "the runtime can't be started");
+            return ExitCode::FAILURE;
+        }
+    };
+    let shutdown = CancellationToken::new();
+    let code = runtime.block_on(async {
+        match stop_on_signal(shutdown.clone()) {
+            Ok(()) => Box::pin(cli::run(arguments.command, shutdown)).await,
+            Err(error) => {
+                tracing::error!(%error, "signals can't be handled");
+                ExitCode::FAILURE
+            }
+        }
+    });
+    // Everything has ended but a read from standard input that a signal cut short.
+    runtime.shutdown_background();
+    code
+}
+
+/// Log lines go to standard error, so that standard output holds what a command prints and no more.
+fn start_log(arguments: &Cli) {
+    let level = match &arguments.log {
+        Some(level) => level.clone(),
+        None => std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_else(|_| "info".to_owned()),
+    };
+    let filter = EnvFilter::try_new(level).unwrap_or_else(|error| {
+        let command = &mut <Cli as clap::CommandFactory>::command();
+        clap::Error::raw(
+            ErrorKind::ValueValidation,
+            format!("--log or RUST_LOG: {error}\n"),
+        )
+        .with_cmd(command)
+        .exit()
+    });
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
+    match arguments.log_format {
+        LogFormat::Text => {
+            let colours = io::IsTerminal::is_terminal(&io::stderr());
+            log.with_ansi(colours).init();
+        }
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+}
+
+/// SIGINT or SIGTERM stops gracefully, the second one at once. The task lives as long as the process.
+fn stop_on_signal(shutdown: CancellationToken) -> io::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::spawn(async move {
+        loop {
+            let name = tokio::select! {
+                _ = interrupt.recv() => "SIGINT",
+                _ = terminate.recv() => "SIGTERM",
+            };
+            if shutdown.is_cancelled() {
+                tracing::warn!(signal = name, "second signal, giving up");
+                std::process::exit(GAVE_UP);
+            }
+            tracing::info!(signal = name, "stopping gracefully");
+            shutdown.cancel();
+        }
+    });
+    Ok(())
+}

@@ -1,12 +1,23 @@
 //! The S3 side: knows buckets, keys and S3 operations, and nothing of FTP.
+//!
+//! A [`Store`] holds the SDK's client of one endpoint and what it is known to be able to do. Everything else is
+//! said of a [`Location`], a bucket and a key in a store. Data flows through [`Upload`] (chunks → parts → S3) and
+//! [`Download`] (ranges → chunks); the rest are single requests or short sequences of them. Errors of the SDK become
+//! [`ObjectError`]s in one place.
 
+mod capabilities;
 mod client;
 mod copy;
 mod delete;
 mod download;
 mod error;
 mod head;
+mod keys;
 mod list;
+mod multipart;
+mod settle;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 pub use client::{Location, Store, StoreContext};
@@ -16,4 +27,4 @@ pub use download::Download;
 pub use error::ObjectError;
 pub use head::{Attributes, ObjectInfo, Peek, head, peek};
 pub use list::{Entry, Listing, Page, directory_exists};
-pub use upload::{AppendTo, Condition, Published, TransferId, Upload, UploadOptions};
+pub use upload::{AppendTo, Condition, Published, TransferId, Upload, UploadOptions, FailureWatch};

@@ -1,13 +1,58 @@
 //! Listeners, accept, limits, drain.
+//!
+//! One accept task a control listener; each accepted connection becomes a session task, all of them owned by one
+//! tracker. The life of a server: [`Server::start`] binds everything (or nothing) and accepts; [`Server::stop`] drains:
+//! no new sessions, idle ones are told 421, running transfers have the grace period, then they are cut; last, the
+//! clean-up that is still on its way to the store is waited for. Passive ports accept until the last session has ended.
 
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use crate::config::Config;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::Admin;
+use crate::auth::Authenticator;
+use crate::config::{Config, Limits};
+use crate::data::advertise::Advertise;
+use crate::data::linger::Lingering;
+use crate::data::passive::PassivePool;
 use crate::memory::Budget;
+use crate::object::{Store, StoreContext};
+use crate::session::{self, Gateway};
+
+/// Connections the kernel keeps while we are busy.
+const BACKLOG: i32 = 1024;
+
+/// After an accept has failed (no descriptors left), before the next.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long clients may take to close their finished data connections when the process ends.
+const LINGER_DEADLINE: Duration = Duration::from_secs(1);
+
+/// How long clean-up in the store may take when the process ends.
+const CLEANUP_DEADLINE: Duration = Duration::from_secs(20);
 
 /// A running gateway.
 #[derive(Debug)]
-pub struct Server {}
+pub struct Server {
+    gateway: Arc<Gateway>,
+    control_addresses: Vec<SocketAddr>,
+    admin: Option<Admin>,
+    ready: watch::Sender<bool>,
+    sessions: TaskTracker,
+    accepts: TaskTracker,
+    cleanups: TaskTracker,
+    /// Ends the passive listeners and the health endpoints.
+    stop: CancellationToken,
+}
 
 /// Why a gateway can't start.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +63,15 @@ pub enum ServerError {
         /// The address.
         address: SocketAddr,
         /// The system's error.
-        source: std::io::Error,
+        source: io::Error,
+    },
+    /// The passive ports can't be bound.
+    #[error("passive ports on {address}: {source}")]
+    Passive {
+        /// The local address.
+        address: IpAddr,
+        /// The system's error.
+        source: io::Error,
     },
     /// A store's client can't be built.
     #[error("store {name}: {reason}")]
@@ -32,29 +85,257 @@ pub enum ServerError {
 
 impl Server {
     /// Binds every listener and begins to accept.
+    ///
+    /// # Errors
+    /// An address that can't be bound, a store whose client can't be built; nothing is left running then.
     pub async fn start(config: Config) -> Result<Server, ServerError> {
-        let _ = config;
-        todo!()
+        let config = Arc::new(config);
+        let budget = Budget::new(config.memory.budget);
+        let cleanups = TaskTracker::new();
+        let stop = CancellationToken::new();
+        // Whatever has been started ends with an early return.
+        let guard = stop.clone().drop_guard();
+
+        let context = StoreContext {
+            budget: budget.clone(),
+            cleanups: cleanups.clone(),
+            transfer: config.transfer.clone(),
+        };
+        let mut stores = BTreeMap::new();
+        for (name, store) in &config.stores {
+            let store = Store::new(store, context.clone())
+                .await
+                .map_err(|error| ServerError::Store { name: name.clone(), reason: error.to_string() })?;
+            stores.insert(name.clone(), store);
+        }
+
+        let mut listeners = Vec::with_capacity(config.listen.len());
+        let mut pools: HashMap<IpAddr, Arc<PassivePool>> = HashMap::new();
+        for address in &config.listen {
+            let bind = |source| ServerError::Bind { address: *address, source };
+            let listener = listen(*address).map_err(bind)?;
+            let bound = listener.local_addr().map_err(bind)?;
+            let pool = match pools.get(&address.ip()) {
+                Some(pool) => pool.clone(),
+                None => {
+                    let pool = PassivePool::bind(address.ip(), config.passive.ports, stop.clone())
+                        .await
+                        .map_err(|source| ServerError::Passive { address: address.ip(), source })?;
+                    pools.insert(address.ip(), pool.clone());
+                    pool
+                }
+            };
+            listeners.push((listener, bound, pool));
+        }
+        let (ready, is_ready) = watch::channel(true);
+        let admin = match &config.admin {
+            Some(admin) => Some(
+                Admin::start(admin.listen, is_ready, stop.clone())
+                    .await
+                    .map_err(|source| ServerError::Bind { address: admin.listen, source })?,
+            ),
+            None => None,
+        };
+
+        let gateway = Arc::new(Gateway {
+            authenticator: Authenticator::new(&config.users, budget.clone()),
+            advertise: Advertise::new(&config.passive),
+            stores,
+            budget,
+            lingering: Lingering::new(),
+            drain: CancellationToken::new(),
+            cut: CancellationToken::new(),
+            config,
+        });
+        let sessions = TaskTracker::new();
+        let accepts = TaskTracker::new();
+        let admission = Arc::new(Admission::new(gateway.config.limits.clone()));
+        let control_addresses = listeners.iter().map(|(_, bound, _)| *bound).collect();
+        for (listener, bound, pool) in listeners {
+            tracing::info!(address = %bound, "listening");
+            accepts.spawn(accept(listener, pool, gateway.clone(), sessions.clone(), admission.clone()));
+        }
+        guard.disarm();
+        Ok(Server { gateway, control_addresses, admin, ready, sessions, accepts, cleanups, stop })
     }
+
     /// The bound control addresses, in the configuration's order.
     pub fn control_addresses(&self) -> &[SocketAddr] {
-        todo!()
+        &self.control_addresses
     }
+
     /// The bound address of the health endpoints.
     pub fn admin_address(&self) -> Option<SocketAddr> {
-        todo!()
+        self.admin.as_ref().map(|admin| admin.address)
     }
+
     /// The memory budget: for tests and metrics.
     pub fn budget(&self) -> &Budget {
-        todo!()
+        &self.gateway.budget
     }
+
     /// Sessions open now.
     pub fn sessions(&self) -> usize {
-        todo!()
+        self.sessions.len()
     }
+
     /// Stops: no new session, idle ones get 421, running transfers end within the grace period and are then cut;
     /// returns when everything has ended, clean-up in the store included.
     pub async fn stop(self) {
-        todo!()
+        tracing::info!(sessions = self.sessions.len(), "draining");
+        let _ = self.ready.send(false);
+        self.gateway.drain.cancel();
+        self.accepts.close();
+        self.accepts.wait().await;
+        self.sessions.close();
+        let grace = self.gateway.config.timeouts.shutdown_grace;
+        if tokio::time::timeout(grace, self.sessions.wait()).await.is_err() {
+            tracing::warn!(sessions = self.sessions.len(), "the grace period is over: transfers are cut");
+            self.gateway.cut.cancel();
+            self.sessions.wait().await;
+        }
+        self.gateway.lingering.drained(LINGER_DEADLINE).await;
+        self.cleanups.close();
+        if tokio::time::timeout(CLEANUP_DEADLINE, self.cleanups.wait()).await.is_err() {
+            tracing::error!(left = self.cleanups.len(), "clean-up in the store has not ended; open multipart uploads may be left");
+        }
+        self.stop.cancel();
+        if let Some(admin) = self.admin {
+            // It ends with the token; a panic in it has been logged.
+            let _ = admin.task.await;
+        }
+        tracing::info!("stopped");
+    }
+}
+
+/// A listening socket; IPv6 ones take IPv6 only, so that `0.0.0.0` and `[::]` can stand side by side.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+async fn accept(
+    listener: TcpListener,
+    pool: Arc<PassivePool>,
+    gateway: Arc<Gateway>,
+    sessions: TaskTracker,
+    admission: Arc<Admission>,
+) {
+    let drain = gateway.drain.clone();
+    loop {
+        let accepted = tokio::select! {
+            () = drain.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::error!(%error, "accept failed");
+                tokio::select! {
+                    () = drain.cancelled() => return,
+                    () = tokio::time::sleep(ACCEPT_PAUSE) => continue,
+                }
+            }
+        };
+        match admission.enter(peer.ip().to_canonical()) {
+            Ok(place) => {
+                let session = session::serve(gateway.clone(), pool.clone(), stream, peer);
+                sessions.spawn(async move {
+                    session.await;
+                    drop(place);
+                });
+            }
+            Err(reason) => {
+                tracing::warn!(%peer, reason, "connection refused");
+                sessions.spawn(refuse(stream, reason));
+            }
+        }
+    }
+}
+
+async fn refuse(mut stream: TcpStream, reason: &'static str) {
+    // A courtesy: whoever does not take it within a second goes without.
+    let line = format!("421 {reason}, try again later\r\n");
+    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(line.as_bytes())).await;
+}
+
+/// Counts sessions, in all and per address.
+#[derive(Debug)]
+struct Admission {
+    limits: Limits,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    total: usize,
+    per_address: HashMap<IpAddr, usize>,
+}
+
+/// One session's place; free again on drop.
+#[derive(Debug)]
+struct SessionPlace {
+    admission: Arc<Admission>,
+    address: IpAddr,
+}
+
+impl Admission {
+    fn new(limits: Limits) -> Self {
+        Admission { limits, held: Mutex::default() }
+    }
+
+    fn enter(self: &Arc<Self>, address: IpAddr) -> Result<SessionPlace, &'static str> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.total >= self.limits.sessions {
+            return Err("Too many sessions");
+        }
+        let here = held.per_address.entry(address).or_default();
+        if *here >= self.limits.sessions_per_address {
+            return Err("Too many sessions from your address");
+        }
+        *here += 1;
+        held.total += 1;
+        Ok(SessionPlace { admission: self.clone(), address })
+    }
+}
+
+impl Drop for SessionPlace {
+    fn drop(&mut self) {
+        let mut held = self.admission.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.total -= 1;
+        if let Some(here) = held.per_address.get_mut(&self.address) {
+            *here -= 1;
+            if *here == 0 {
+                held.per_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn places_are_counted_and_given_back() {
+        let admission = Arc::new(Admission::new(Limits { sessions: 3, sessions_per_address: 2, login_attempts: 3 }));
+        let (a, b): (IpAddr, IpAddr) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
+        let first = admission.enter(a).unwrap();
+        let _second = admission.enter(a).unwrap();
+        assert_eq!(admission.enter(a).unwrap_err(), "Too many sessions from your address");
+        let third = admission.enter(b).unwrap();
+        assert_eq!(admission.enter(b).unwrap_err(), "Too many sessions");
+        drop(first);
+        let _again = admission.enter(a).unwrap();
+        drop(third);
+        assert!(admission.held.lock().unwrap().per_address.len() == 1, "addresses without sessions are forgotten");
     }
 }

@@ -1,1 +1,358 @@
-//! (being written)
+//! One task a control connection: reads commands, runs them, answers each with exactly its replies.
+//!
+//! ```text
+//! Control ── line ──▶ Command::parse ──▶ gate (state × command) ──▶ handler ──▶ Reply ──▶ Control
+//!                                                                     │
+//!                                                            transfer: a job polled by the
+//!                                                            session's own task (transfer.rs)
+//! ```
+//!
+//! The session owns its state; nothing is shared, nothing locked. A transfer is a future the session polls beside the
+//! control connection, so that ABOR, STAT and NOOP are answered while it runs and everything else is held, in order,
+//! until it has ended. All errors become replies in `replies`.
+
+mod control;
+mod control_commands;
+mod data_setup;
+mod directories;
+mod download;
+mod files;
+mod gate;
+mod information;
+mod listing;
+mod login;
+mod recent;
+mod rename;
+mod replies;
+mod transfer;
+mod upload;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::Authenticator;
+use crate::config::{Config, UserConfig};
+use crate::data::advertise::Advertise;
+use crate::data::linger::Lingering;
+use crate::data::passive::PassivePool;
+use crate::memory::Budget;
+use crate::namespace::{Namespace, Permission, Place, VirtualPath};
+use crate::object::Store;
+use crate::protocol::command::TransferType;
+use crate::protocol::facts::FactSet;
+use crate::protocol::{Command, Reply};
+
+use control::{Control, ControlError};
+use data_setup::DataSetup;
+use gate::{Phase, Verdict};
+use recent::Recent;
+use rename::RenameSource;
+
+/// A draining server lets a session that was busy a moment ago go on: a client between two files of an `mput` is
+/// not idle.
+const DRAIN_QUIET: Duration = Duration::from_secs(2);
+
+/// What all sessions of a server share.
+#[derive(Debug)]
+pub struct Gateway {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Who may log in.
+    pub authenticator: Authenticator,
+    /// Stores by name.
+    pub stores: BTreeMap<String, Arc<Store>>,
+    /// The memory of all transfers.
+    pub budget: Budget,
+    /// What PASV tells.
+    pub advertise: Advertise,
+    /// Finished data connections that clients have not closed yet.
+    pub lingering: Lingering,
+    /// Cancelled when the server begins to drain: idle sessions end.
+    pub drain: CancellationToken,
+    /// Cancelled when the grace period is over: running transfers end.
+    pub cut: CancellationToken,
+}
+
+/// Serves one control connection until it ends.
+pub async fn serve(gateway: Arc<Gateway>, passive: Arc<PassivePool>, stream: TcpStream, peer: SocketAddr) {
+    let control = match Control::new(stream, peer, gateway.config.timeouts.control_write) {
+        Ok(control) => control,
+        Err(error) => {
+            tracing::debug!(%peer, %error, "connection lost before the greeting");
+            return;
+        }
+    };
+    let session = Session {
+        control,
+        passive,
+        user: None,
+        name: None,
+        failed_logins: 0,
+        login_deadline: Instant::now() + gateway.config.timeouts.login,
+        cwd: VirtualPath::root(),
+        transfer_type: TransferType::Ascii,
+        data: DataSetup::None,
+        epsv_all: false,
+        restart: 0,
+        rename_from: None,
+        facts: FactSet::all(),
+        recent: Recent::default(),
+        held: VecDeque::new(),
+        gateway,
+    };
+    session.run().await;
+}
+
+/// The state of one session.
+struct Session {
+    gateway: Arc<Gateway>,
+    control: Control,
+    passive: Arc<PassivePool>,
+    /// Who is logged in.
+    user: Option<User>,
+    /// The name given by USER.
+    name: Option<String>,
+    failed_logins: u32,
+    login_deadline: Instant,
+    cwd: VirtualPath,
+    transfer_type: TransferType,
+    data: DataSetup,
+    epsv_all: bool,
+    /// REST's offset; 0: none.
+    restart: u64,
+    rename_from: Option<RenameSource>,
+    facts: FactSet,
+    recent: Recent,
+    /// Lines that came while a transfer ran.
+    held: VecDeque<Vec<u8>>,
+}
+
+/// Who is logged in, and his tree.
+struct User {
+    config: Arc<UserConfig>,
+    namespace: Namespace,
+}
+
+/// Whether a session goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    Continue,
+    Close,
+}
+
+/// What a handler answers: both are replies, `Err` for what did not work.
+type Handled = Result<Reply, Reply>;
+
+/// Why a session ends that nobody has ended by QUIT.
+enum Waited {
+    Line(Vec<u8>),
+    Control(ControlError),
+    LoginDeadline,
+    Idle,
+    Draining,
+}
+
+impl Session {
+    async fn run(mut self) {
+        let peer = self.control.peer;
+        tracing::debug!(%peer, "session opened");
+        let greeting = Reply::new(220, self.gateway.config.greeting.clone());
+        if self.control.reply(&greeting).await.is_ok() {
+            while let Flow::Continue = self.step().await {}
+            self.control.close().await;
+        }
+        tracing::debug!(%peer, "session closed");
+    }
+
+    /// One command, from its line to its last reply.
+    async fn step(&mut self) -> Flow {
+        let waited = match self.held.pop_front() {
+            Some(line) => Waited::Line(line),
+            None => self.wait().await,
+        };
+        let last_words = match waited {
+            Waited::Line(line) => {
+                // Boxed: handlers hold much more than an idle session should.
+                return match Box::pin(self.execute(&line)).await {
+                    Ok(flow) => flow,
+                    Err(error) => {
+                        tracing::debug!(peer = %self.control.peer, %error, "session ends");
+                        Flow::Close
+                    }
+                };
+            }
+            Waited::Control(ControlError::LineTooLong(error)) => Reply::new(500, format!("{error}, closing the connection")),
+            Waited::Control(_) => return Flow::Close,
+            Waited::LoginDeadline => Reply::new(421, "No login within the time, closing the connection"),
+            Waited::Idle => Reply::new(421, "No command within the time, closing the connection"),
+            Waited::Draining => Reply::new(421, "The server is shutting down, connect again"),
+        };
+        // The connection ends either way.
+        let _ = self.control.reply(&last_words).await;
+        Flow::Close
+    }
+
+    /// Waits for a command; every way in which a session can end without one is here.
+    async fn wait(&mut self) -> Waited {
+        let now = Instant::now();
+        let logged_in = self.user.is_some();
+        let deadline = if logged_in { now + self.gateway.config.timeouts.idle } else { self.login_deadline };
+        let drain = self.gateway.drain.clone();
+        let cut = self.gateway.cut.clone();
+        let drained = async {
+            drain.cancelled().await;
+            tokio::select! {
+                () = sleep_until(now + DRAIN_QUIET) => {}
+                () = cut.cancelled() => {}
+            }
+        };
+        tokio::select! {
+            biased;
+            line = timeout_at(deadline, self.control.next_line()) => match line {
+                Ok(Ok(line)) => Waited::Line(line),
+                Ok(Err(error)) => Waited::Control(error),
+                Err(_) if logged_in => Waited::Idle,
+                Err(_) => Waited::LoginDeadline,
+            },
+            () = drained => Waited::Draining,
+        }
+    }
+
+    async fn execute(&mut self, line: &[u8]) -> Result<Flow, ControlError> {
+        let command = match Command::parse(line) {
+            Ok(command) => command,
+            Err(error) => {
+                self.rename_from = None;
+                self.control.reply(&replies::command_error(&error)).await?;
+                return Ok(Flow::Continue);
+            }
+        };
+        tracing::trace!(peer = %self.control.peer, ?command, "command");
+        match gate::verdict(self.phase(), &command) {
+            // Held commands only exist while a transfer runs, and that has ended when we are here.
+            Verdict::Run | Verdict::Hold => {}
+            Verdict::Refuse(reply) => {
+                self.control.reply(&reply).await?;
+                return Ok(Flow::Continue);
+            }
+        }
+        if !gate::keeps_recent(&command) {
+            self.recent.forget();
+        }
+        let rename_from = self.rename_from.take();
+        let flow = self.dispatch(&command, rename_from).await?;
+        if !gate::keeps_restart(&command) && !matches!(command, Command::Rest(_)) {
+            self.restart = 0;
+        }
+        Ok(flow)
+    }
+
+    async fn dispatch(&mut self, command: &Command, rename_from: Option<RenameSource>) -> Result<Flow, ControlError> {
+        use Command as C;
+        let handled: Handled = match command {
+            // Transfers answer for themselves: a preliminary reply, then the final one.
+            C::Retr(path) => return self.retrieve(path).await,
+            C::Stor(path) => return self.store(path).await,
+            C::Stou(path) => return self.store_unique(path.as_deref()).await,
+            C::Appe(path) => return self.append(path).await,
+            C::List(argument) => return self.list(argument, listing::Style::Long).await,
+            C::Nlst(argument) => return self.list(argument, listing::Style::Names).await,
+            C::Mlsd(path) => return self.machine_list(path.as_deref()).await,
+            C::Stat(Some(argument)) => return self.stat_path(argument).await,
+            C::Quit => {
+                self.control.reply(&Reply::new(221, "Goodbye")).await?;
+                return Ok(Flow::Close);
+            }
+            C::Pass(password) => return self.pass(password).await,
+
+            C::User(name) => self.user_name(name),
+            C::Acct => Ok(Reply::new(202, "No account is needed")),
+            C::Rein => self.reinitialise(),
+            C::Cwd(path) => self.cwd(path).await,
+            C::Cdup => self.cwd("..").await,
+            C::Pwd => Ok(Reply::new(257, format!("{} is the working directory", Reply::quote_path(&self.cwd.to_string())))),
+            C::Mkd(path) => self.mkd(path).await,
+            C::Rmd(path) => self.rmd(path).await,
+            C::Type(transfer_type) => self.set_type(*transfer_type),
+            C::Mode => Ok(Reply::new(200, "Mode is stream")),
+            C::Stru => Ok(Reply::new(200, "Structure is file")),
+            C::Pasv => self.pasv().await,
+            C::Epsv(argument) => self.epsv(*argument).await,
+            C::Port(address) => self.port(*address, false),
+            C::Eprt(address) => self.port(*address, true),
+            C::Allo(bytes) => self.allo(*bytes),
+            C::Rest(offset) => self.rest(*offset),
+            C::Stat(None) => Ok(self.status()),
+            C::Size(path) => self.size(path).await,
+            C::Mdtm(path) => self.mdtm(path).await,
+            C::Mfmt(time, path) => self.mfmt(*time, path, "modify").await,
+            C::Mff(time, path) => self.mfmt(*time, path, "Modify").await,
+            C::MdtmSet(time, path, whole) => self.mdtm_set(*time, path, whole).await,
+            C::Mlst(path) => self.mlst(path.as_deref()).await,
+            C::Dele(path) => self.dele(path).await,
+            C::Rnfr(path) => self.rnfr(path).await,
+            C::Rnto(path) => self.rnto(rename_from, path).await,
+            C::Abor => self.abor_nothing(),
+            C::Feat => Ok(self.feat()),
+            C::OptsUtf8(on) => Ok(information::opts_utf8(*on)),
+            C::OptsMlst(facts) => self.opts_mlst(facts),
+            C::Help(topic) => Ok(information::help(topic.as_deref())),
+            C::Syst => Ok(Reply::new(215, "UNIX Type: L8")),
+            C::Noop => Ok(Reply::new(200, "OK")),
+            C::SiteHelp => Ok(information::site_help()),
+            C::SiteChmod(path) => self.site_chmod(path),
+            C::Clnt(name) | C::Csid(name) => {
+                tracing::info!(peer = %self.control.peer, client = %name.escape_debug(), "client software");
+                Ok(Reply::new(200, "Noted"))
+            }
+        };
+        let reply = match handled {
+            Ok(reply) | Err(reply) => reply,
+        };
+        self.control.reply(&reply).await?;
+        Ok(Flow::Continue)
+    }
+
+    fn phase(&self) -> Phase {
+        match (&self.user, &self.name) {
+            (Some(_), _) => Phase::LoggedIn,
+            (None, Some(_)) => Phase::PasswordWanted,
+            (None, None) => Phase::Anonymous,
+        }
+    }
+
+    /// Who is logged in. The table lets no command that needs a user run without one; should it ever, the command is
+    /// refused.
+    fn user(&self) -> Result<&User, Reply> {
+        self.user.as_ref().ok_or_else(|| Reply::new(530, "Log in with USER and PASS first"))
+    }
+
+    /// The user's name, for logs.
+    fn user_label(&self) -> &str {
+        self.user.as_ref().map_or("-", |user| user.config.name.as_str())
+    }
+
+    /// What an argument names, seen from the working directory.
+    fn place(&self, argument: &str) -> Result<(VirtualPath, Place), Reply> {
+        let path = self.cwd.join(argument).map_err(|error| replies::path_error(&error))?;
+        let place = self.user()?.namespace.resolve(&path);
+        if place.key_too_long() && place.object().is_none() {
+            return Err(Reply::new(553, "The path is longer than a key can be (1024 bytes with the mount's prefix)"));
+        }
+        Ok((path, place))
+    }
+}
+
+/// Refuses with 550 and the permission's name where it is missing.
+fn require(path: &VirtualPath, place: &Place, permission: Permission) -> Result<(), Reply> {
+    if matches!(place, Place::Nowhere(_)) {
+        return Err(replies::not_found(path));
+    }
+    if place.allows(permission) { Ok(()) } else { Err(replies::forbidden(path, permission)) }
+}

@@ -1,8 +1,12 @@
 //! A user's tree of mounts.
+//!
+//! What is pure of it (which mount a path lies in, what its key is) is in [`super::lookup`] and [`super::keys`]; here
+//! it meets the stores.
 
 use std::sync::Arc;
 
-use super::{Permission, Permissions, VirtualPath};
+use super::lookup::{self, Found, Point};
+use super::{Permission, Permissions, VirtualPath, keys};
 use crate::object::{Location, Store};
 
 /// A mount, its store at hand.
@@ -48,44 +52,179 @@ pub struct Namespace {
     mounts: Vec<Arc<Mount>>,
 }
 
+impl Mount {
+    /// Whether a key of its bucket is the server's own state (`.s3ftpd/` at the bucket's root), which no path names
+    /// and no listing shows. `key` is the whole key, the mount's prefix included.
+    pub fn hidden(&self, key: &str) -> bool {
+        keys::hidden(key)
+    }
+
+    /// The fact `unique` of an entry (RFC 3659, 7.5.2): 16 hexadecimal digits that follow from store, bucket and key
+    /// alone, so they are the same each time. `key` is the whole key; a directory's ends in `/`.
+    pub fn unique(&self, key: &str) -> String {
+        keys::unique(self.store.name(), &self.bucket, key)
+    }
+}
+
 impl Namespace {
     /// From the mounts of a user. The mount with the longest path wins.
     pub fn new(mounts: Vec<Mount>) -> Self {
-        Namespace { mounts: mounts.into_iter().map(Arc::new).collect() }
+        Namespace {
+            mounts: mounts.into_iter().map(Arc::new).collect(),
+        }
     }
+
     /// What `path` names.
     pub fn resolve(&self, path: &VirtualPath) -> Place {
-        let _ = path;
-        todo!()
+        let points = self.mounts.iter().map(|mount| Point {
+            path: &mount.path,
+            prefix: &mount.prefix,
+        });
+        match lookup::find(points, path) {
+            Found::In(number, rest) => Place::Mounted {
+                path: path.clone(),
+                mount: Arc::clone(&self.mounts[number]),
+                rest,
+            },
+            Found::Above => Place::Virtual(path.clone()),
+            Found::Nowhere => Place::Nowhere(path.clone()),
+        }
     }
+
     /// Names directly below `path` that are mount points or lie on the way to one; sorted, no doubles.
     pub fn mount_names(&self, path: &VirtualPath) -> Vec<String> {
-        let _ = path;
-        todo!()
+        lookup::names_below(self.paths(), path)
     }
+
     /// Whether `path` is a mount point or lies above one: such a directory can't be removed or renamed.
     pub fn holds_mount(&self, path: &VirtualPath) -> bool {
-        let _ = path;
-        todo!()
+        lookup::holds(self.paths(), path)
     }
+
     /// The mounts.
     pub fn mounts(&self) -> &[Arc<Mount>] {
         &self.mounts
     }
+
+    fn paths(&self) -> impl Iterator<Item = &VirtualPath> {
+        self.mounts.iter().map(|mount| &mount.path)
+    }
 }
 
 impl Place {
-    /// The object a path names; `None` for a virtual directory, a mount's root, and nowhere.
+    /// The path asked for.
+    pub fn path(&self) -> &VirtualPath {
+        match self {
+            Place::Virtual(path) | Place::Mounted { path, .. } | Place::Nowhere(path) => path,
+        }
+    }
+
+    /// The object a path names; `None` for a virtual directory, a mount's root, nowhere, and where the key
+    /// [would be too long](Self::key_too_long).
     pub fn object(&self) -> Option<Location> {
-        todo!()
+        let Place::Mounted { mount, rest, .. } = self else {
+            return None;
+        };
+        keys::object(&mount.prefix, rest).map(|key| mount.location(key))
     }
-    /// The location whose key is the directory's prefix: ends in `/`, or is empty at the root of a bucket.
+
+    /// The location whose key is the directory's prefix: ends in `/`, or is empty at the root of a bucket. `None` for
+    /// a virtual directory, nowhere, and where the key [would be too long](Self::key_too_long).
     pub fn directory(&self) -> Option<Location> {
-        todo!()
+        let Place::Mounted { mount, rest, .. } = self else {
+            return None;
+        };
+        keys::directory(&mount.prefix, rest).map(|key| mount.location(key))
     }
+
+    /// Whether it lies in a mount, and its key as a directory, with the mount's prefix and the slash at its end, would
+    /// be longer than S3 takes ([`MAX_KEY`](super::MAX_KEY)). [`object`](Self::object) is `None` then but for a key of
+    /// just that length. Nothing of that name can exist: a 553 to a command that would make it, a 550 to others.
+    pub fn key_too_long(&self) -> bool {
+        matches!(self, Place::Mounted { .. }) && self.directory().is_none()
+    }
+
     /// Whether the user may do it here (never in a virtual directory but `List`).
     pub fn allows(&self, permission: Permission) -> bool {
-        let _ = permission;
-        todo!()
+        self.permissions().allows(permission)
+    }
+
+    /// The letters of the fact `perm` (RFC 3659, 7.5.5) of the file or directory here, see [`Permissions::perm`].
+    /// A mount's root can't be removed or renamed, nor can a virtual directory; nowhere there is nothing to permit.
+    pub fn perm(&self, directory: bool) -> String {
+        match self {
+            Place::Nowhere(_) => String::new(),
+            Place::Mounted { rest, .. } if rest.is_empty() => self
+                .permissions()
+                .without(Permission::Rmdir)
+                .without(Permission::Rename)
+                .perm(directory),
+            _ => self.permissions().perm(directory),
+        }
+    }
+
+    /// The fact `unique` of the file or directory here, see [`Mount::unique`]. `None` in no mount.
+    pub fn unique(&self, directory: bool) -> Option<String> {
+        let Place::Mounted { mount, .. } = self else {
+            return None;
+        };
+        let location = if directory {
+            self.directory()
+        } else {
+            self.object()
+        };
+        location.map(|location| mount.unique(&location.key))
+    }
+
+    fn permissions(&self) -> Permissions {
+        match self {
+            Place::Mounted { mount, .. } => mount.permissions,
+            Place::Virtual(_) => Permissions::none().with(Permission::List),
+            Place::Nowhere(_) => Permissions::none(),
+        }
+    }
+}
+
+impl Mount {
+    fn location(&self, key: String) -> Location {
+        Location {
+            store: Arc::clone(&self.store),
+            bucket: Arc::clone(&self.bucket),
+            key,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+
+    /// Without mounts, as these need a store; trees with mounts are tested in [`lookup`], their keys in [`keys`].
+    #[test]
+    fn a_tree_without_mounts_is_one_virtual_directory() {
+        let tree = Namespace::new(Vec::new());
+        let root = tree.resolve(&VirtualPath::root());
+        assert!(matches!(&root, Place::Virtual(path) if path.is_root()));
+        let nowhere = tree.resolve(&VirtualPath::root().join("a").unwrap());
+        assert!(matches!(&nowhere, Place::Nowhere(path) if path.to_string() == "/a"));
+        for permission in Permission::ALL {
+            assert_eq!(root.allows(permission), permission == Permission::List);
+            assert!(!nowhere.allows(permission));
+        }
+        assert_eq!(
+            (root.perm(true).as_str(), nowhere.perm(true).as_str()),
+            ("el", "")
+        );
+        for place in [root, nowhere] {
+            assert!(
+                place.object().is_none()
+                    && place.directory().is_none()
+                    && place.unique(true).is_none()
+            );
+            assert!(!place.key_too_long());
+            assert!(!tree.holds_mount(place.path()) && tree.mount_names(place.path()).is_empty());
+        }
     }
 }

@@ -1,12 +1,34 @@
 //! [`Store`]: one configured S3 endpoint, its client and what it can do.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use aws_config::BehaviorVersion;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{
+    Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    SharedCredentialsProvider, SharedHttpClient, StalledStreamProtectionConfig,
+};
+use aws_smithy_http_client::tls;
+use secrecy::ExposeSecret;
 use tokio_util::task::TaskTracker;
 
 use super::ObjectError;
-use crate::config::{StoreConfig, TransferConfig};
+use super::capabilities::{Capabilities, Integrity};
+use super::upload::Schedule;
+use crate::config::{StaticCredentials, StoreConfig, TransferConfig};
 use crate::memory::Budget;
+
+/// Idle connections to the store are closed after this long: before most stores and load balancers do (60 s), so that
+/// a request seldom meets a connection that is just being closed.
+const POOL_IDLE: Duration = Duration::from_secs(50);
+
+/// Idle connections kept for each host: several transfers at full parallelism.
+const POOL_SIZE: usize = 128;
+
+const MIB: u64 = 1024 * 1024;
 
 /// What every store shares.
 #[derive(Debug, Clone)]
@@ -21,7 +43,13 @@ pub struct StoreContext {
 
 /// One configured S3 endpoint.
 #[derive(Debug)]
-pub struct Store {}
+pub struct Store {
+    config: StoreConfig,
+    context: StoreContext,
+    client: Client,
+    capabilities: Capabilities,
+    schedule: Schedule,
+}
 
 /// A bucket and key in a store (a directory's key ends in `/`, or is empty).
 #[derive(Debug, Clone)]
@@ -35,21 +63,198 @@ pub struct Location {
 }
 
 impl Store {
-    /// Builds the client; makes no request. Fails where credentials or endpoint can't be made sense of.
-    pub async fn new(config: &StoreConfig, context: StoreContext) -> Result<Arc<Store>, ObjectError> {
-        let _ = (config, context);
-        todo!()
+    /// Builds the client; makes no request to the store. Fails where credentials or endpoint can't be made sense of.
+    pub async fn new(
+        config: &StoreConfig,
+        context: StoreContext,
+    ) -> Result<Arc<Store>, ObjectError> {
+        let sdk = sdk_config(config).await?;
+        let schedule = Schedule::new(context.transfer.part_size, context.budget.largest_part());
+        Ok(Arc::new(Store {
+            config: config.clone(),
+            capabilities: Capabilities::new(config),
+            client: Client::from_conf(sdk),
+            schedule,
+            context,
+        }))
     }
+
     /// Its name in the configuration.
     pub fn name(&self) -> &str {
-        todo!()
+        &self.config.name
     }
+
     /// The largest object an upload here can become, bytes.
     pub fn largest_object(&self) -> u64 {
-        todo!()
+        self.schedule.largest_object()
     }
+
     /// What it shares with the other stores.
     pub fn context(&self) -> &StoreContext {
-        todo!()
+        &self.context
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(super) fn config(&self) -> &StoreConfig {
+        &self.config
+    }
+
+    pub(super) fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    /// How the bytes of an upload to `bucket` are protected on their way.
+    pub(super) async fn integrity(&self, bucket: &str) -> Integrity {
+        if !self.config.sign_payload && self.capabilities.checksums(self, bucket).await {
+            Integrity::Crc32
+        } else {
+            Integrity::Signed
+        }
+    }
+
+    /// Whether a CRC-32 of an upload may be needed.
+    pub(super) fn may_need_crc(&self) -> bool {
+        !self.config.sign_payload && self.capabilities.may_have_checksums()
+    }
+
+    /// Whether the store honours If-Match and If-None-Match on writes.
+    pub(super) async fn conditional_writes(&self, bucket: &str) -> bool {
+        self.capabilities.conditional_writes(self, bucket).await
+    }
+
+    /// The settings of a request that carries so many bytes: 1 s more for each MiB.
+    pub(super) fn deadline_for_body(&self, bytes: u64) -> Builder {
+        self.deadline(Duration::from_secs(bytes / MIB))
+    }
+
+    /// The settings of a request for which the store moves so many bytes itself: 1 s more for each 16 MiB.
+    pub(super) fn deadline_for_copy(&self, bytes: u64) -> Builder {
+        self.deadline(Duration::from_secs(30 + bytes / (16 * MIB)))
+    }
+
+    /// The settings of a request that makes the store put `parts` parts together.
+    pub(super) fn deadline_for_parts(&self, parts: usize) -> Builder {
+        self.deadline(Duration::from_secs(30 + parts as u64 / 10))
+    }
+
+    fn deadline(&self, more: Duration) -> Builder {
+        Builder::default().timeout_config(timeouts(&self.config, more))
+    }
+}
+
+fn timeouts(config: &StoreConfig, more: Duration) -> TimeoutConfig {
+    // An attempt of a GET ends with its headers: its body has a deadline for each read instead.
+    TimeoutConfig::builder()
+        .connect_timeout(config.connect_timeout)
+        .operation_attempt_timeout(config.request_timeout + more)
+        .build()
+}
+
+async fn sdk_config(config: &StoreConfig) -> Result<aws_sdk_s3::Config, ObjectError> {
+    if let Some(endpoint) = &config.endpoint {
+        check_endpoint(endpoint)?;
+    }
+    let http = http_client();
+    let region = match (&config.region, &config.endpoint) {
+        (Some(region), _) => Some(Region::new(region.clone())),
+        (None, Some(_)) => Some(Region::from_static("us-east-1")),
+        (None, None) => None,
+    };
+    let builder = match (&config.credentials, &region) {
+        (Some(_), Some(_)) => Builder::new().behavior_version(BehaviorVersion::latest()),
+        // The default chain: environment, profiles, web identity, container and instance roles. The credentials
+        // themselves are fetched at the first request.
+        _ => {
+            let mut loader =
+                aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone());
+            if let Some(region) = &region {
+                loader = loader.region(region.clone());
+            }
+            let shared = loader.load().await;
+            if region.is_none() && shared.region().is_none() {
+                return Err(ObjectError::Other(
+                    "no region is configured, and the AWS default chain names none".to_owned(),
+                ));
+            }
+            Builder::from(&shared)
+        }
+    };
+    let mut builder = builder
+        .http_client(http)
+        .force_path_style(config.path_style)
+        .timeout_config(timeouts(config, Duration::ZERO))
+        .retry_config(
+            RetryConfig::standard()
+                .with_max_attempts(config.attempts.max(1))
+                .with_initial_backoff(Duration::from_millis(300)),
+        )
+        // Checksums are ours to choose: the SDK's defaults are aws-chunked trailers, which many stores refuse.
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+        // Uploads are bounded by their attempt's deadline and each read of a download by its own; to watch each
+        // frame once more in the SDK costs CPU and protects against nothing else.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+    if let Some(region) = region {
+        builder = builder.region(region);
+    }
+    if let Some(credentials) = &config.credentials {
+        builder = builder.credentials_provider(static_credentials(credentials));
+    }
+    if let Some(endpoint) = &config.endpoint {
+        builder = builder.endpoint_url(endpoint);
+    }
+    Ok(builder.build())
+}
+
+fn check_endpoint(endpoint: &str) -> Result<(), ObjectError> {
+    let uri: http::Uri = endpoint.parse().map_err(|error| {
+        ObjectError::Other(format!("the endpoint {endpoint} is no URL: {error}"))
+    })?;
+    if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
+        return Err(ObjectError::Other(format!(
+            "the endpoint {endpoint} must be http://host or https://host"
+        )));
+    }
+    Ok(())
+}
+
+/// One pool of HTTP/1.1 connections for a store.
+fn http_client() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new()
+        .pool_idle_timeout(POOL_IDLE)
+        .pool_max_idle_per_host(POOL_SIZE)
+        .tls_provider(tls::Provider::Rustls(
+            tls::rustls_provider::CryptoMode::AwsLc,
+        ))
+        .build_https()
+}
+
+fn static_credentials(credentials: &StaticCredentials) -> SharedCredentialsProvider {
+    SharedCredentialsProvider::new(Credentials::new(
+        credentials.access_key_id.clone(),
+        credentials.secret_access_key.expose_secret(),
+        credentials
+            .session_token
+            .as_ref()
+            .map(|token| token.expose_secret().to_owned()),
+        None,
+        "s3ftpd configuration",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints() {
+        assert!(check_endpoint("http://127.0.0.1:3900").is_ok());
+        assert!(check_endpoint("https://s3.example.com").is_ok());
+        assert!(check_endpoint("s3.example.com").is_err());
+        assert!(check_endpoint("ftp://s3.example.com").is_err());
+        assert!(check_endpoint("http://a b").is_err());
     }
 }

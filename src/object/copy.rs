@@ -1,8 +1,33 @@
 //! Copies inside S3: rename, metadata, directories.
+//!
+//! A copy is pinned to the source's ETag and keeps its class, encryption, tags and metadata. Up to the store's copy limit
+//! it is one CopyObject, above a multipart copy whose ranges the store copies in parallel, between two stores a
+//! download that flows into an upload.
+
+mod directory;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Location, ObjectError, ObjectInfo, TransferId};
+use aws_sdk_s3::types::{MetadataDirective, TaggingDirective};
+use futures::stream::{self, StreamExt, TryStreamExt};
+use tracing::{debug, warn};
+
+use super::error::{Failure, failure};
+use super::head::with_attributes;
+use super::multipart::{Created, Target, copy_ranges};
+use super::settle::{Pin, Sight, look_until};
+use super::upload::{Condition, Upload, UploadOptions};
+use super::{Attributes, Download, Location, ObjectError, ObjectInfo, TransferId, keys};
+
+pub use self::directory::rename_directory;
+
+/// Ranges of one object, or objects of one directory, that are copied at once.
+const PARALLEL: usize = 8;
+
+/// A copy between stores waits for its memory for so long.
+const MEMORY_WAIT: Duration = Duration::from_secs(30);
 
 /// How to copy.
 #[derive(Debug, Clone)]
@@ -15,19 +40,241 @@ pub struct CopyOptions {
 
 /// Copies an object, pinned to `source_info.etag`, keeping class, encryption, tags and metadata: CopyObject; above the
 /// store's copy limit a multipart copy with parallel UploadPartCopy; between stores streamed through.
-pub async fn copy(source: &Location, source_info: &ObjectInfo, destination: &Location, options: &CopyOptions) -> Result<(), ObjectError> {
-    let _ = (source, source_info, destination, options);
-    todo!()
+/// [`ObjectError::Conflict`] also where the source is another now.
+pub async fn copy(
+    source: &Location,
+    source_info: &ObjectInfo,
+    destination: &Location,
+    options: &CopyOptions,
+) -> Result<(), ObjectError> {
+    if !Arc::ptr_eq(&source.store, &destination.store) {
+        return stream(source, source_info, destination, options).await;
+    }
+    let target = Target::new(
+        destination.clone(),
+        options.id.clone(),
+        source_info.attributes.clone(),
+    );
+    let pin = if options.if_absent {
+        Pin::Absent
+    } else {
+        Pin::None
+    };
+    inside(source, source_info, &target, &pin).await
 }
 
-/// Replaces the user metadata of an object by a copy onto itself that keeps everything else.
-pub async fn set_metadata(location: &Location, info: &ObjectInfo, metadata: BTreeMap<String, String>, id: &TransferId) -> Result<(), ObjectError> {
-    let _ = (location, info, metadata, id);
-    todo!()
+/// Replaces the user metadata of an object by a copy onto itself that keeps everything else. The transfer id is added.
+pub async fn set_metadata(
+    location: &Location,
+    info: &ObjectInfo,
+    metadata: BTreeMap<String, String>,
+    id: &TransferId,
+) -> Result<(), ObjectError> {
+    let attributes = Attributes {
+        metadata,
+        ..info.attributes.clone()
+    };
+    let target = Target::new(location.clone(), id.clone(), attributes);
+    inside(location, info, &target, &Pin::None).await
 }
 
-/// Renames a directory, key by key: all are copied and checked before the first is deleted. Returns how many.
-pub async fn rename_directory(source: &Location, destination: &Location, id: &TransferId) -> Result<u64, ObjectError> {
-    let _ = (source, destination, id);
-    todo!()
+/// A copy within one store.
+async fn inside(
+    source: &Location,
+    info: &ObjectInfo,
+    target: &Target,
+    pin: &Pin,
+) -> Result<(), ObjectError> {
+    let limit = target.location.store.config().copy_limit;
+    if info.size > limit {
+        return copy_parts(source, info, target, pin).await;
+    }
+    // Few stores honour a condition on the destination of CopyObject, and those that don't ignore it.
+    pin.check(&target.location).await?;
+    let failure = match copy_object(source, info, target, pin).await {
+        Ok(()) => return Ok(()),
+        Err(failure) => failure,
+    };
+    if !(failure.ambiguous() || failure.condition_failed() || failure.concurrent_write()) {
+        return Err(failure.error);
+    }
+    let patient = !failure.answered();
+    match look_until(&target.location, &target.id, patient).await {
+        Sight::Ours(_) => Ok(()),
+        _ => Err(failure.error),
+    }
+}
+
+async fn copy_object(
+    source: &Location,
+    info: &ObjectInfo,
+    target: &Target,
+    pin: &Pin,
+) -> Result<(), Failure> {
+    let store = &target.location.store;
+    // Where the destination is known to be watched for, the store may as well do it.
+    let absent = *pin == Pin::Absent && store.config().endpoint.is_none();
+    let request = with_attributes!(store.client().copy_object(), &target.attributes)
+        .bucket(&*target.location.bucket)
+        .key(&target.location.key)
+        .copy_source(keys::copy_source(&source.bucket, &source.key))
+        .copy_source_if_match(&info.etag)
+        .metadata_directive(MetadataDirective::Replace)
+        .tagging_directive(TaggingDirective::Copy)
+        .set_if_none_match(absent.then(|| "*".to_owned()))
+        .customize()
+        .config_override(store.deadline_for_copy(info.size));
+    Box::pin(request.send()).await.map(|_| ()).map_err(failure)
+}
+
+/// A copy larger than one CopyObject may be.
+async fn copy_parts(
+    source: &Location,
+    info: &ObjectInfo,
+    target: &Target,
+    pin: &Pin,
+) -> Result<(), ObjectError> {
+    let tagging = tags(source).await?;
+    let created = target.create(tagging).await?;
+    let abort = AbortOnDrop::new(target, &created);
+    let parts = stream::iter((1..).zip(copy_ranges(info.size)))
+        .map(|(number, range)| target.copy_part(&created, number, source, &info.etag, range))
+        .buffer_unordered(PARALLEL)
+        .try_collect::<Vec<_>>()
+        .await;
+    let undecided = match parts {
+        Ok(parts) => match target.complete(&created, parts, pin).await {
+            Ok(_) => {
+                abort.defuse();
+                return Ok(());
+            }
+            Err(failed) => failed,
+        },
+        Err(error) => super::multipart::CompleteError {
+            error,
+            undecided: false,
+        },
+    };
+    abort.defuse();
+    target.abort(&created.upload_id, undecided.undecided).await;
+    Err(undecided.error)
+}
+
+/// Aborts a multipart copy whose caller has gone away.
+struct AbortOnDrop {
+    left: Option<(Target, Created)>,
+}
+
+impl AbortOnDrop {
+    fn new(target: &Target, created: &Created) -> Self {
+        let target = Target {
+            location: target.location.clone(),
+            id: target.id.clone(),
+            attributes: Attributes::default(),
+        };
+        AbortOnDrop {
+            left: Some((target, created.clone())),
+        }
+    }
+
+    fn defuse(mut self) {
+        self.left = None;
+    }
+}
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        if let Some((target, created)) = self.left.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let cleanups = target.location.store.context().cleanups.clone();
+            let abort = async move { target.abort(&created.upload_id, true).await };
+            cleanups.spawn_on(abort, &runtime);
+        }
+    }
+}
+
+/// The source's tags as `x-amz-tagging`; none where the store has no tagging.
+async fn tags(source: &Location) -> Result<Option<String>, ObjectError> {
+    let request = source
+        .store
+        .client()
+        .get_object_tagging()
+        .bucket(&*source.bucket)
+        .key(&source.key);
+    match Box::pin(request.send()).await.map_err(failure) {
+        Ok(output) => {
+            let tags = output.tag_set();
+            let text = keys::tagging(tags.iter().map(|tag| (tag.key(), tag.value())));
+            Ok((!tags.is_empty()).then_some(text))
+        }
+        Err(failure) => match failure.error {
+            // Without the permission, or without tagging, a copy without tags is still what was asked for.
+            ObjectError::Unsupported(_) | ObjectError::Denied(_) | ObjectError::Other(_) => {
+                debug!(key = source.key, error = %failure.error, "copied without tags");
+                Ok(None)
+            }
+            error => Err(error),
+        },
+    }
+}
+
+/// A copy between two stores: through this process, within the memory of one transfer. Class, encryption and tags are
+/// the other store's own affair and not carried over.
+async fn stream(
+    source: &Location,
+    info: &ObjectInfo,
+    destination: &Location,
+    options: &CopyOptions,
+) -> Result<(), ObjectError> {
+    let attributes = Attributes {
+        storage_class: None,
+        server_side_encryption: None,
+        kms_key_id: None,
+        bucket_key_enabled: None,
+        ..info.attributes.clone()
+    };
+    let upload_options = UploadOptions {
+        id: options.id.clone(),
+        condition: if options.if_absent {
+            Condition::IfAbsent
+        } else {
+            Condition::None
+        },
+        append: None,
+        metadata: Vec::new(),
+    };
+    let budget = &destination.store.context().budget;
+    let admission = budget
+        .admit(MEMORY_WAIT)
+        .await
+        .map_err(|_| ObjectError::Memory)?;
+    let mut upload = Upload::begin_with(
+        destination.clone(),
+        Some(admission),
+        upload_options,
+        attributes,
+    )
+    .await?;
+    // What is streamed is in the upload's chunks at once: the one admission covers both.
+    let flow = async {
+        if info.size > 0 {
+            let mut download = Download::open_pinned(source.clone(), None, info).await?;
+            while let Some(bytes) = download.next().await? {
+                upload.write(bytes).await?;
+            }
+        }
+        upload.seal().await
+    };
+    match Box::pin(flow).await {
+        Ok(()) => Box::pin(upload.publish()).await.map(|_| ()),
+        Err(error) => {
+            upload.abandon().await;
+            warn!(from = source.key, to = destination.key, %error, "a copy between stores failed");
+            Err(match error {
+                ObjectError::Changed => ObjectError::Conflict,
+                error => error,
+            })
+        }
+    }
 }

@@ -1,26 +1,358 @@
 //! Download: ranged GETs ahead of the reader, pinned to one ETag.
+//!
+//! The first GET tells size and ETag; its body goes straight to the reader. Further ranges are fetched beside it by tasks
+//! of their own, into memory of the budget that is taken only where it is free at the moment: where it is not, range
+//! follows range unbuffered, and nobody ever waits for memory with some in hand. How many ranges are ahead follows
+//! the reader: whenever it has waited for bytes the window doubles, since then the store is what is slow; a reader that
+//! never waits through a whole range gets a smaller one.
+
+mod range;
+
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 
-use super::{Location, ObjectError, ObjectInfo};
-use crate::memory::Admission;
+use self::range::{RangeReader, Source};
+use super::error::{Failure, failure};
+use super::head::{attributes_of, timestamp, total_size};
+use super::{Attributes, Location, ObjectError, ObjectInfo, head};
+use crate::memory::{Admission, Grant};
+
+/// The window doubles after the reader has taken so many bytes that it had to wait for.
+const RAMP: u64 = 128 * 1024;
 
 /// A download under way. Dropping it ends its requests.
 #[derive(Debug)]
-pub struct Download {}
+pub struct Download {
+    source: Arc<Source>,
+    info: ObjectInfo,
+    /// The next byte for the reader.
+    position: u64,
+    /// First byte of the next range to ask for.
+    next_range: u64,
+    /// What the reader reads from.
+    current: Option<Current>,
+    /// Ranges after that, in order.
+    ahead: VecDeque<Ahead>,
+    /// How many ranges may be ahead.
+    window: usize,
+    /// Bytes the reader waited for since the window was widened, and within the current range.
+    waited: u64,
+    waited_in_range: bool,
+    /// Covers what is streamed through.
+    _admission: Option<Admission>,
+}
+
+#[derive(Debug)]
+enum Current {
+    /// Straight from the store.
+    Direct(RangeReader),
+    /// From memory.
+    Fetched(Ahead),
+}
+
+/// A range being fetched ahead, or fetched.
+#[derive(Debug)]
+struct Ahead {
+    chunks: mpsc::UnboundedReceiver<Result<Bytes, ObjectError>>,
+    /// Bytes not yet read: what the memory is still needed for.
+    rest: u64,
+    grant: Grant,
+    _task: AbortOnDropHandle<()>,
+}
 
 impl Download {
-    /// Opens the object at `offset` with the first ranged GET; no HEAD.
-    pub async fn open(location: Location, admission: Admission, offset: u64) -> Result<Download, ObjectError> {
-        let _ = (location, admission, offset);
-        todo!()
+    /// Opens the object at `offset` with the first ranged GET; no HEAD. An offset at the object's end gives an empty
+    /// download, for which most stores tell no more than the size.
+    pub async fn open(
+        location: Location,
+        admission: Admission,
+        offset: u64,
+    ) -> Result<Download, ObjectError> {
+        Download::start(location, Some(admission), offset, None).await
     }
+
+    /// The whole of a known object; [`ObjectError::Changed`] where it is another now. Without an admission its memory is
+    /// covered by the caller's.
+    pub(super) async fn open_pinned(
+        location: Location,
+        admission: Option<Admission>,
+        info: &ObjectInfo,
+    ) -> Result<Download, ObjectError> {
+        Download::start(location, admission, 0, Some(info)).await
+    }
+
+    async fn start(
+        location: Location,
+        admission: Option<Admission>,
+        offset: u64,
+        pinned: Option<&ObjectInfo>,
+    ) -> Result<Download, ObjectError> {
+        let range_size = location.store.context().transfer.range_size.max(1);
+        let last = offset.saturating_add(range_size - 1);
+        let request = location
+            .store
+            .client()
+            .get_object()
+            .bucket(&*location.bucket)
+            .key(&location.key)
+            .range(format!("bytes={offset}-{last}"))
+            .set_if_match(pinned.map(|info| info.etag.clone()));
+        let output = match Box::pin(request.send()).await.map_err(failure) {
+            Ok(output) => output,
+            Err(failure) if failure.status == Some(416) => {
+                return Download::empty(location, admission, offset, failure).await;
+            }
+            Err(failure) if failure.condition_failed() => return Err(ObjectError::Changed),
+            Err(failure) => return Err(failure.error),
+        };
+        let info = ObjectInfo {
+            size: total_size(output.content_range(), output.content_length())?,
+            etag: output.e_tag().unwrap_or_default().to_owned(),
+            modified: timestamp(output.last_modified()).unwrap_or(Timestamp::UNIX_EPOCH),
+            attributes: attributes_of!(output),
+        };
+        if pinned.is_some_and(|pinned| pinned.etag != info.etag) {
+            return Err(ObjectError::Changed);
+        }
+        let size = info.size;
+        if offset > size {
+            return Err(ObjectError::OutOfRange { size: Some(size) });
+        }
+        // A store that ignores the range sends everything: what comes before the offset is skipped, and there is no
+        // second range to ask for.
+        let (skip, end) = match output.content_range() {
+            Some(_) => (0, size.min(last.saturating_add(1))),
+            None => (offset, size),
+        };
+        let source = Arc::new(Source {
+            location,
+            etag: info.etag.clone(),
+            size,
+        });
+        let reader = RangeReader::streaming(Arc::clone(&source), offset, end, output.body, skip);
+        Ok(Download {
+            source,
+            info,
+            position: offset,
+            next_range: end,
+            current: (offset < size).then_some(Current::Direct(reader)),
+            ahead: VecDeque::new(),
+            window: 1,
+            waited: 0,
+            waited_in_range: false,
+            _admission: admission,
+        })
+    }
+
+    /// The range begins at the object's end, or beyond it.
+    async fn empty(
+        location: Location,
+        admission: Option<Admission>,
+        offset: u64,
+        failure: Failure,
+    ) -> Result<Download, ObjectError> {
+        // Only an empty object has no first byte.
+        let size = failure.unsatisfiable_size().or((offset == 0).then_some(0));
+        let info = match size {
+            Some(size) => ObjectInfo {
+                size,
+                etag: failure.etag.unwrap_or_default(),
+                modified: failure.last_modified.unwrap_or(Timestamp::UNIX_EPOCH),
+                attributes: Attributes::default(),
+            },
+            None => head(&location).await?,
+        };
+        if offset != info.size {
+            return Err(ObjectError::OutOfRange {
+                size: Some(info.size),
+            });
+        }
+        let source = Arc::new(Source {
+            location,
+            etag: info.etag.clone(),
+            size: info.size,
+        });
+        Ok(Download {
+            source,
+            position: offset,
+            next_range: info.size,
+            info,
+            current: None,
+            ahead: VecDeque::new(),
+            window: 0,
+            waited: 0,
+            waited_in_range: false,
+            _admission: admission,
+        })
+    }
+
     /// What the first GET told.
     pub fn info(&self) -> &ObjectInfo {
-        todo!()
+        &self.info
     }
-    /// The next bytes, `None` at the end. Cancel safe.
+
+    /// Bytes still to come.
+    pub fn remaining(&self) -> u64 {
+        self.info.size - self.position
+    }
+
+    /// The next bytes, `None` at the end, which is never before the object's last byte. Cancel safe.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ObjectError> {
-        todo!()
+        loop {
+            if self.position == self.info.size {
+                return Ok(None);
+            }
+            self.look_ahead();
+            let current = match &mut self.current {
+                Some(current) => current,
+                None => {
+                    let next = match self.ahead.pop_front() {
+                        Some(ahead) => Current::Fetched(ahead),
+                        None => {
+                            let end = self.range_end();
+                            let first = std::mem::replace(&mut self.next_range, end);
+                            let source = Arc::clone(&self.source);
+                            Current::Direct(RangeReader::new(source, first, end))
+                        }
+                    };
+                    self.current.insert(next)
+                }
+            };
+            let mut waited = false;
+            let chunk = {
+                let mut next = pin!(current.next());
+                std::future::poll_fn(|context| {
+                    let chunk = next.as_mut().poll(context);
+                    waited |= chunk.is_pending();
+                    chunk
+                })
+                .await?
+            };
+            match chunk {
+                Some(chunk) => {
+                    self.position += chunk.len() as u64;
+                    self.pace(waited, chunk.len() as u64);
+                    return Ok(Some(chunk));
+                }
+                None => {
+                    self.current = None;
+                    if !self.waited_in_range {
+                        self.window = (self.window / 2).max(1);
+                    }
+                    self.waited_in_range = false;
+                }
+            }
+        }
+    }
+
+    fn range_end(&self) -> u64 {
+        let range_size = self
+            .source
+            .location
+            .store
+            .context()
+            .transfer
+            .range_size
+            .max(1);
+        self.next_range
+            .saturating_add(range_size)
+            .min(self.info.size)
+    }
+
+    /// Begins to fetch ranges ahead, as far as window and budget allow.
+    fn look_ahead(&mut self) {
+        while self.ahead.len() < self.window && self.next_range < self.info.size {
+            let context = self.source.location.store.context();
+            // The range being read is one of those in flight.
+            if self.ahead.len() + 1 >= context.transfer.download_parallel {
+                return;
+            }
+            let end = self.range_end();
+            let Some(grant) = context.budget.try_grant(end - self.next_range) else {
+                return;
+            };
+            let first = std::mem::replace(&mut self.next_range, end);
+            self.ahead
+                .push_back(Ahead::start(&self.source, first, end, grant));
+        }
+    }
+
+    fn pace(&mut self, waited: bool, bytes: u64) {
+        if waited {
+            self.waited_in_range = true;
+            self.waited += bytes;
+            if self.waited >= RAMP {
+                self.waited = 0;
+                let most = self
+                    .source
+                    .location
+                    .store
+                    .context()
+                    .transfer
+                    .download_parallel;
+                self.window = (self.window * 2).min(most);
+            }
+        }
+    }
+}
+
+impl Current {
+    async fn next(&mut self) -> Result<Option<Bytes>, ObjectError> {
+        match self {
+            Current::Direct(reader) => reader.next().await,
+            Current::Fetched(ahead) => ahead.next().await,
+        }
+    }
+}
+
+impl Ahead {
+    fn start(source: &Arc<Source>, first: u64, end: u64, grant: Grant) -> Self {
+        // Bounded by the grant: no more than the range comes.
+        let (sender, chunks) = mpsc::unbounded_channel();
+        let mut reader = RangeReader::new(Arc::clone(source), first, end);
+        let task = tokio::spawn(async move {
+            loop {
+                match reader.next().await {
+                    Ok(Some(chunk)) => {
+                        if sender.send(Ok(chunk)).is_err() {
+                            return;
+                        }
+                    }
+                    Ok(None) => return,
+                    Err(error) => {
+                        // Nobody listens any more, or is told.
+                        let _ = sender.send(Err(error));
+                        return;
+                    }
+                }
+            }
+        });
+        Ahead {
+            chunks,
+            rest: end - first,
+            grant,
+            _task: AbortOnDropHandle::new(task),
+        }
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, ObjectError> {
+        match self.chunks.recv().await {
+            Some(Ok(chunk)) => {
+                self.rest -= chunk.len() as u64;
+                self.grant.shrink_to(self.rest);
+                Ok(Some(chunk))
+            }
+            Some(Err(error)) => Err(error),
+            None if self.rest == 0 => Ok(None),
+            None => Err(ObjectError::Other(
+                "a range's task ended too early".to_owned(),
+            )),
+        }
     }
 }

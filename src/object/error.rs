@@ -1,4 +1,9 @@
-//! [`ObjectError`]: what can go wrong with a store, sorted by who can mend it.
+//! [`ObjectError`]: what can go wrong with a store, sorted by who can mend it, and the one place where the SDK's
+//! errors become ours.
+
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
 
 /// Why an S3 operation failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -64,7 +69,290 @@ impl ObjectError {
     pub fn transient(&self) -> bool {
         matches!(
             self,
-            Self::Throttled | Self::Unavailable(_) | Self::Timeout | Self::Memory | Self::Changed | Self::Integrity(_)
+            Self::Throttled
+                | Self::Unavailable(_)
+                | Self::Timeout
+                | Self::Memory
+                | Self::Changed
+                | Self::Integrity(_)
         )
+    }
+}
+
+/// A failed request: the error, and what is needed to find out what has become of the request.
+#[derive(Debug, Clone)]
+pub(super) struct Failure {
+    /// The error as the caller is told it.
+    pub error: ObjectError,
+    /// HTTP status of the last answer, if there was one.
+    pub status: Option<u16>,
+    /// S3's error code; empty where there is none.
+    pub code: String,
+    /// The store's clock at the answer.
+    pub date: Option<Timestamp>,
+    /// Content-Range of the answer: `bytes */size` with 416.
+    pub content_range: Option<String>,
+    /// ETag of the answer, which some stores give with 416.
+    pub etag: Option<String>,
+    /// Last-Modified of the answer, which some stores give with 416.
+    pub last_modified: Option<Timestamp>,
+}
+
+impl Failure {
+    /// Whether the request may have been carried out, or may still be: no answer, or a server error.
+    pub fn ambiguous(&self) -> bool {
+        match self.status {
+            None => !matches!(self.error, ObjectError::Other(_)),
+            Some(status) => {
+                (status >= 500 && !matches!(status, 501 | 507)) || self.code == "RequestTimeout"
+            }
+        }
+    }
+
+    /// Whether the store has answered at all; a request without an answer may take effect later.
+    pub fn answered(&self) -> bool {
+        self.status.is_some_and(|status| status >= 300)
+    }
+
+    /// A condition of the request did not hold.
+    pub fn condition_failed(&self) -> bool {
+        self.status == Some(412) || self.code == "PreconditionFailed"
+    }
+
+    /// Another write of the same key was under way; S3 asks to try again.
+    pub fn concurrent_write(&self) -> bool {
+        self.status == Some(409)
+    }
+
+    /// The store no longer knows the multipart upload: completed or aborted before.
+    pub fn no_such_upload(&self) -> bool {
+        self.code == "NoSuchUpload"
+    }
+
+    /// The object's size as a 416 tells it.
+    pub fn unsatisfiable_size(&self) -> Option<u64> {
+        self.content_range
+            .as_deref()?
+            .trim()
+            .strip_prefix("bytes */")?
+            .parse()
+            .ok()
+    }
+}
+
+impl From<Failure> for ObjectError {
+    fn from(failure: Failure) -> Self {
+        failure.error
+    }
+}
+
+/// Sorts an error of the SDK.
+pub(super) fn failure<E>(error: SdkError<E>) -> Failure
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let mut out = Failure {
+        error: ObjectError::Timeout,
+        status: None,
+        code: String::new(),
+        date: None,
+        content_range: None,
+        etag: None,
+        last_modified: None,
+    };
+    if let Some(response) = error.raw_response() {
+        let header = |name: &str| response.headers().get(name);
+        out.status = Some(response.status().as_u16());
+        out.date = header("date").and_then(http_date);
+        out.content_range = header("content-range").map(str::to_owned);
+        out.etag = header("etag").map(str::to_owned);
+        out.last_modified = header("last-modified").and_then(http_date);
+    }
+    out.error = match &error {
+        SdkError::TimeoutError(_) => ObjectError::Timeout,
+        SdkError::DispatchFailure(dispatch) if dispatch.is_timeout() => ObjectError::Timeout,
+        SdkError::DispatchFailure(dispatch) if dispatch.is_user() => {
+            ObjectError::Other(chain(&error))
+        }
+        SdkError::DispatchFailure(_) => {
+            let text = chain(&error);
+            // Credentials that can't be loaded come as a dispatch failure, too, and no retry helps.
+            if text.contains("credentials") {
+                ObjectError::Denied(text)
+            } else {
+                ObjectError::Unavailable(text)
+            }
+        }
+        SdkError::ServiceError(service) => {
+            let meta = service.err().meta();
+            out.code = meta.code().unwrap_or_default().to_owned();
+            sort(
+                out.status.unwrap_or(0),
+                &out.code,
+                meta.message().unwrap_or_default(),
+            )
+        }
+        SdkError::ResponseError(_) => match out.status {
+            // An answer that can't be read; with a 2xx the request may well have been carried out.
+            Some(status) if status >= 300 => sort(status, "", ""),
+            _ => {
+                out.status = None;
+                ObjectError::Unavailable(chain(&error))
+            }
+        },
+        // Nothing was sent: a value that can't be put in a header, a bucket that is no host name.
+        _ => ObjectError::Other(chain(&error)),
+    };
+    out
+}
+
+/// S3's status, code and message → our error.
+fn sort(status: u16, code: &str, message: &str) -> ObjectError {
+    let text = || match (code, message) {
+        ("", "") => format!("HTTP status {status}"),
+        ("", text) | (text, "") => printable(text),
+        (code, message) => printable(&format!("{code}: {message}")),
+    };
+    match code {
+        "NoSuchKey" | "NotFound" => return ObjectError::NotFound,
+        "NoSuchBucket" => return ObjectError::NoSuchBucket,
+        "AccessDenied"
+        | "AllAccessDisabled"
+        | "AccountProblem"
+        | "InvalidAccessKeyId"
+        | "SignatureDoesNotMatch"
+        | "ExpiredToken"
+        | "InvalidToken"
+        | "RequestTimeTooSkewed" => return ObjectError::Denied(text()),
+        "SlowDown"
+        | "SlowDownRead"
+        | "SlowDownWrite"
+        | "Throttling"
+        | "ThrottlingException"
+        | "TooManyRequests"
+        | "RequestLimitExceeded"
+        | "ServiceUnavailable"
+        | "TooManyRequestsException" => return ObjectError::Throttled,
+        "PreconditionFailed" | "ConditionalRequestConflict" | "OperationAborted" => {
+            return ObjectError::Conflict;
+        }
+        "BadDigest"
+        | "XAmzContentChecksumMismatch"
+        | "XAmzContentSHA256Mismatch"
+        | "InvalidDigest"
+        | "ContentSHA256Mismatch" => return ObjectError::Integrity(text()),
+        // The limit is filled in by whoever knows it.
+        "EntityTooLarge" => return ObjectError::TooLarge { limit: 0 },
+        "QuotaExceeded"
+        | "XMinioStorageFull"
+        | "XMinioAdminBucketQuotaExceeded"
+        | "InsufficientStorage"
+        | "StorageQuotaExceeded" => return ObjectError::Full,
+        "NotImplemented" | "MethodNotAllowed" => return ObjectError::Unsupported(text()),
+        "InvalidRange" => return ObjectError::OutOfRange { size: None },
+        "RequestTimeout" => return ObjectError::Timeout,
+        _ => {}
+    }
+    match status {
+        401 | 403 => ObjectError::Denied(text()),
+        404 if code.is_empty() => ObjectError::NotFound,
+        405 | 501 => ObjectError::Unsupported(text()),
+        408 | 504 => ObjectError::Timeout,
+        409 | 412 => ObjectError::Conflict,
+        413 => ObjectError::TooLarge { limit: 0 },
+        416 => ObjectError::OutOfRange { size: None },
+        429 | 503 => ObjectError::Throttled,
+        507 => ObjectError::Full,
+        500..=599 => ObjectError::Unavailable(text()),
+        _ => ObjectError::Other(text()),
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    printable(&text)
+}
+
+/// At most 300 characters, none of them a control character: it ends up in replies and logs.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(300)
+        .collect()
+}
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT`
+pub(super) fn http_date(text: &str) -> Option<Timestamp> {
+    static PARSER: DateTimeParser = DateTimeParser::new();
+    PARSER.parse_timestamp(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[test]
+    fn codes_come_before_statuses() {
+        assert!(matches!(sort(404, "NoSuchKey", ""), ObjectError::NotFound));
+        assert!(matches!(
+            sort(404, "NoSuchBucket", ""),
+            ObjectError::NoSuchBucket
+        ));
+        assert!(
+            matches!(sort(404, "NoSuchUpload", "gone"), ObjectError::Other(text) if text == "NoSuchUpload: gone")
+        );
+        assert!(matches!(sort(404, "", ""), ObjectError::NotFound));
+        assert!(matches!(sort(403, "", ""), ObjectError::Denied(_)));
+        assert!(matches!(
+            sort(400, "ExpiredToken", ""),
+            ObjectError::Denied(_)
+        ));
+        assert!(matches!(sort(503, "SlowDown", ""), ObjectError::Throttled));
+        assert!(matches!(
+            sort(500, "InternalError", ""),
+            ObjectError::Unavailable(_)
+        ));
+        assert!(matches!(
+            sort(409, "ConditionalRequestConflict", ""),
+            ObjectError::Conflict
+        ));
+        assert!(matches!(
+            sort(400, "BadDigest", ""),
+            ObjectError::Integrity(_)
+        ));
+        assert!(matches!(sort(507, "", ""), ObjectError::Full));
+        assert!(matches!(
+            sort(501, "NotImplemented", ""),
+            ObjectError::Unsupported(_)
+        ));
+    }
+
+    #[test]
+    fn text_stays_in_one_line() {
+        assert!(
+            matches!(sort(400, "X", "a\r\n226 y"), ObjectError::Other(text) if text == "X: a  226 y")
+        );
+    }
+
+    #[test]
+    fn dates() {
+        assert_eq!(
+            http_date("Sun, 06 Nov 1994 08:49:37 GMT")
+                .unwrap()
+                .as_second(),
+            784_111_777
+        );
+        assert_eq!(http_date("yesterday"), None);
     }
 }

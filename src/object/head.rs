@@ -1,10 +1,13 @@
 //! HeadObject, and a GET of the first bytes in its place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use bytes::Bytes;
+use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
+use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
+use tokio::time::timeout;
 
+use super::error::failure;
 use super::{Location, ObjectError};
 
 /// What a HEAD (or the head of a GET) tells.
@@ -20,22 +23,139 @@ pub struct ObjectInfo {
     pub attributes: Attributes,
 }
 
-/// What a copy has to keep.
-#[derive(Debug, Clone, Default)]
+/// What a copy has to keep. Values are as the headers give them; `None` where the store gives none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Attributes {
     /// User metadata, without `x-amz-meta-`.
     pub metadata: BTreeMap<String, String>,
     /// Content-Type.
     pub content_type: Option<String>,
-    // content_encoding, content_language, content_disposition, cache_control, expires,
-    // website_redirect_location, storage_class, server_side_encryption, kms key id, bucket key …
+    /// Content-Encoding.
+    pub content_encoding: Option<String>,
+    /// Content-Language.
+    pub content_language: Option<String>,
+    /// Content-Disposition.
+    pub content_disposition: Option<String>,
+    /// Cache-Control.
+    pub cache_control: Option<String>,
+    /// Expires; kept by a copy where it is an HTTP date.
+    pub expires: Option<String>,
+    /// x-amz-website-redirect-location.
+    pub website_redirect_location: Option<String>,
+    /// x-amz-storage-class; `None` is STANDARD.
+    pub storage_class: Option<String>,
+    /// x-amz-server-side-encryption.
+    pub server_side_encryption: Option<String>,
+    /// x-amz-server-side-encryption-aws-kms-key-id.
+    pub kms_key_id: Option<String>,
+    /// x-amz-server-side-encryption-bucket-key-enabled.
+    pub bucket_key_enabled: Option<bool>,
+}
+
+/// Reads [`ObjectInfo`] from the output of HeadObject or GetObject, whose types share nothing but the names.
+macro_rules! attributes_of {
+    ($output:expr) => {{
+        let output = &$output;
+        $crate::object::Attributes {
+            metadata: output
+                .metadata()
+                .map(|map| map.iter().map(|(k, v)| (k.clone(), v.clone())).collect())
+                .unwrap_or_default(),
+            content_type: output.content_type().map(str::to_owned),
+            content_encoding: output.content_encoding().map(str::to_owned),
+            content_language: output.content_language().map(str::to_owned),
+            content_disposition: output.content_disposition().map(str::to_owned),
+            cache_control: output.cache_control().map(str::to_owned),
+            expires: output.expires_string().map(str::to_owned),
+            website_redirect_location: output.website_redirect_location().map(str::to_owned),
+            storage_class: output
+                .storage_class()
+                .map(|class| class.as_str().to_owned()),
+            server_side_encryption: output
+                .server_side_encryption()
+                .map(|sse| sse.as_str().to_owned()),
+            kms_key_id: output.ssekms_key_id().map(str::to_owned),
+            bucket_key_enabled: output.bucket_key_enabled(),
+        }
+    }};
+}
+
+/// Sets attributes on a PutObject, CreateMultipartUpload or CopyObject request.
+macro_rules! with_attributes {
+    ($request:expr, $attributes:expr) => {{
+        let attributes: &$crate::object::Attributes = $attributes;
+        $request
+            .set_metadata(Some($crate::object::head::metadata_map(attributes)))
+            .set_content_type(attributes.content_type.clone())
+            .set_content_encoding(attributes.content_encoding.clone())
+            .set_content_language(attributes.content_language.clone())
+            .set_content_disposition(attributes.content_disposition.clone())
+            .set_cache_control(attributes.cache_control.clone())
+            .set_expires($crate::object::head::expires(attributes))
+            .set_website_redirect_location(attributes.website_redirect_location.clone())
+            .set_storage_class(
+                attributes
+                    .storage_class
+                    .as_deref()
+                    .map(aws_sdk_s3::types::StorageClass::from),
+            )
+            .set_server_side_encryption(
+                attributes
+                    .server_side_encryption
+                    .as_deref()
+                    .map(aws_sdk_s3::types::ServerSideEncryption::from),
+            )
+            .set_ssekms_key_id(attributes.kms_key_id.clone())
+            .set_bucket_key_enabled(attributes.bucket_key_enabled)
+    }};
+}
+
+pub(super) use {attributes_of, with_attributes};
+
+/// User metadata as the SDK wants it.
+pub(super) fn metadata_map(attributes: &Attributes) -> HashMap<String, String> {
+    attributes
+        .metadata
+        .iter()
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
+/// Expires, where it is a date.
+pub(super) fn expires(attributes: &Attributes) -> Option<DateTime> {
+    DateTime::from_str(attributes.expires.as_deref()?, DateTimeFormat::HttpDate).ok()
 }
 
 impl ObjectInfo {
     /// The client's modification time: rclone's `mtime` metadata (seconds since 1970, with a fraction), if any.
     pub fn client_modified(&self) -> Option<Timestamp> {
-        todo!()
+        parse_mtime(self.attributes.metadata.get("mtime")?)
     }
+}
+
+/// `seconds[.fraction]`, at most nine digits of the fraction counted.
+fn parse_mtime(text: &str) -> Option<Timestamp> {
+    let (negative, text) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if seconds.is_empty() || !digits(seconds) || !digits(fraction) {
+        return None;
+    }
+    let mut nanoseconds: i128 = seconds.parse::<i64>().ok()?.into();
+    for index in 0..9 {
+        let digit = fraction.as_bytes().get(index).map_or(0, |byte| byte - b'0');
+        nanoseconds = nanoseconds * 10 + i128::from(digit);
+    }
+    Timestamp::from_nanosecond(if negative { -nanoseconds } else { nanoseconds }).ok()
+}
+
+/// The SDK's time as ours.
+pub(super) fn timestamp(time: Option<&DateTime>) -> Option<Timestamp> {
+    let time = time?;
+    Timestamp::new(time.secs(), i32::try_from(time.subsec_nanos()).ok()?).ok()
 }
 
 /// The answer to a [`peek`].
@@ -49,13 +169,136 @@ pub struct Peek {
 
 /// HeadObject.
 pub async fn head(location: &Location) -> Result<ObjectInfo, ObjectError> {
-    let _ = location;
-    todo!()
+    let request = location
+        .store
+        .client()
+        .head_object()
+        .bucket(&*location.bucket)
+        .key(&location.key);
+    let output = Box::pin(request.send()).await.map_err(failure)?;
+    Ok(ObjectInfo {
+        size: output
+            .content_length()
+            .and_then(|length| u64::try_from(length).ok())
+            .unwrap_or(0),
+        etag: output.e_tag().unwrap_or_default().to_owned(),
+        modified: timestamp(output.last_modified()).unwrap_or(Timestamp::UNIX_EPOCH),
+        attributes: attributes_of!(output),
+    })
 }
 
 /// GetObject of the first `bytes` bytes: costs what a HEAD does, and may save the GET after it. An empty object's
-/// 416 is an answer.
+/// 416 tells its size; where it does not tell its time, which few stores do, a HEAD follows.
 pub async fn peek(location: &Location, bytes: u64) -> Result<Peek, ObjectError> {
-    let _ = (location, bytes);
-    todo!()
+    let bytes = bytes.max(1);
+    let request = location
+        .store
+        .client()
+        .get_object()
+        .bucket(&*location.bucket)
+        .key(&location.key)
+        .range(format!("bytes=0-{}", bytes - 1));
+    let output = match Box::pin(request.send()).await.map_err(failure) {
+        Ok(output) => output,
+        Err(failure) if failure.status == Some(416) => {
+            let info = match (failure.etag, failure.last_modified) {
+                (Some(etag), Some(modified)) => ObjectInfo {
+                    size: 0,
+                    etag,
+                    modified,
+                    attributes: Attributes::default(),
+                },
+                _ => head(location).await?,
+            };
+            return Ok(Peek {
+                info,
+                first: Bytes::new(),
+            });
+        }
+        Err(failure) => return Err(failure.error),
+    };
+    let info = ObjectInfo {
+        size: total_size(output.content_range(), output.content_length())?,
+        etag: output.e_tag().unwrap_or_default().to_owned(),
+        modified: timestamp(output.last_modified()).unwrap_or(Timestamp::UNIX_EPOCH),
+        attributes: attributes_of!(output),
+    };
+    let wanted = usize::try_from(info.size.min(bytes)).unwrap_or(usize::MAX);
+    let mut body = output.body;
+    let mut first = BytesMut::new();
+    while first.len() < wanted {
+        match timeout(location.store.config().request_timeout, body.next()).await {
+            Ok(Some(Ok(chunk))) => {
+                // The whole object in one piece is the ordinary case, and needs no copy.
+                if first.is_empty() && chunk.len() >= wanted {
+                    return Ok(Peek {
+                        info,
+                        first: chunk.slice(..wanted),
+                    });
+                }
+                let room = wanted - first.len();
+                first.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            }
+            Ok(Some(Err(error))) => return Err(ObjectError::Unavailable(error.to_string())),
+            Ok(None) => {
+                return Err(ObjectError::Unavailable(
+                    "the answer ended too early".to_owned(),
+                ));
+            }
+            Err(_) => return Err(ObjectError::Timeout),
+        }
+    }
+    Ok(Peek {
+        info,
+        first: first.freeze(),
+    })
+}
+
+/// The object's size from a GET's Content-Range, or from its Content-Length where the store ignored the range.
+pub(super) fn total_size(range: Option<&str>, length: Option<i64>) -> Result<u64, ObjectError> {
+    match (range, length) {
+        (Some(range), _) => range
+            .rsplit_once('/')
+            .and_then(|(_, size)| size.trim().parse().ok())
+            .ok_or_else(|| ObjectError::Other(format!("Content-Range without a size: {range}"))),
+        (None, Some(length)) => Ok(u64::try_from(length).unwrap_or(0)),
+        (None, None) => Err(ObjectError::Other("GET without a length".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[test]
+    fn mtimes() {
+        let ns = |text| parse_mtime(text).map(|time| time.as_nanosecond());
+        assert_eq!(ns("1700000000"), Some(1_700_000_000_000_000_000));
+        assert_eq!(ns("1700000000.5"), Some(1_700_000_000_500_000_000));
+        assert_eq!(ns("1700000000.1234567891"), Some(1_700_000_000_123_456_789));
+        assert_eq!(ns("-1.25"), Some(-1_250_000_000));
+        assert_eq!(ns("1700000000."), Some(1_700_000_000_000_000_000));
+        for bad in [
+            "",
+            "-",
+            ".",
+            "x",
+            "1e9",
+            "1.x",
+            "+1",
+            "99999999999999999999",
+        ] {
+            assert_eq!(ns(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(total_size(Some("bytes 0-9/10"), Some(10)).unwrap(), 10);
+        assert_eq!(total_size(Some("bytes 5-9/1000"), Some(5)).unwrap(), 1000);
+        assert_eq!(total_size(None, Some(7)).unwrap(), 7);
+        assert!(total_size(Some("bytes 0-9/*"), Some(10)).is_err());
+        assert!(total_size(None, None).is_err());
+    }
 }

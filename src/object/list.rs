@@ -1,8 +1,16 @@
 //! ListObjectsV2, page by page, the next page fetched while this one is sent.
+//!
+//! Keys are asked for url-encoded: XML can't carry control characters, and stores written in Go would replace them.
 
+use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
+use aws_sdk_s3::types::EncodingType;
 use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 
-use super::{Location, ObjectError};
+use super::error::failure;
+use super::head::timestamp;
+use super::{Location, ObjectError, keys};
 
 /// One entry of a listing; names are relative to the directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,25 +42,242 @@ pub struct Page {
     pub marker: bool,
 }
 
-/// A listing under way.
+/// A listing under way. At most three pages are in memory: the one being sent, the next, and one on its way.
 #[derive(Debug)]
-pub struct Listing {}
+pub struct Listing {
+    directory: Location,
+    name_prefix: String,
+    fetch: Option<Fetch>,
+}
+
+#[derive(Debug)]
+struct Fetch {
+    pages: mpsc::Receiver<Result<Page, ObjectError>>,
+    _task: AbortOnDropHandle<()>,
+}
 
 impl Listing {
     /// A listing with delimiter `/` of the directory (`location.key` empty or ending in `/`), of names that begin
     /// with `name_prefix`. Makes no request yet.
     pub fn new(directory: &Location, name_prefix: &str) -> Self {
-        let _ = (directory, name_prefix);
-        todo!()
+        Listing {
+            directory: directory.clone(),
+            name_prefix: name_prefix.to_owned(),
+            fetch: None,
+        }
     }
+
     /// The next page, `None` after the last; begins to fetch the one after it. Dropping the listing ends the fetch.
+    /// After an error there is no further page.
     pub async fn next_page(&mut self) -> Result<Option<Page>, ObjectError> {
-        todo!()
+        let fetch = self.fetch.get_or_insert_with(|| {
+            let (sender, pages) = mpsc::channel(1);
+            let directory = self.directory.clone();
+            let name_prefix = std::mem::take(&mut self.name_prefix);
+            let task = tokio::spawn(async move {
+                fetch_pages(&directory, &name_prefix, &sender).await;
+            });
+            Fetch {
+                pages,
+                _task: AbortOnDropHandle::new(task),
+            }
+        });
+        fetch.pages.recv().await.transpose()
+    }
+}
+
+async fn fetch_pages(
+    directory: &Location,
+    name_prefix: &str,
+    sender: &mpsc::Sender<Result<Page, ObjectError>>,
+) {
+    let prefix = format!("{}{name_prefix}", directory.key);
+    let mut token = None;
+    loop {
+        match RawPage::fetch(directory, &prefix, Some("/"), 1000, token).await {
+            Ok(raw) => {
+                token = raw.next.clone();
+                if sender
+                    .send(Ok(raw.relative_to(&directory.key)))
+                    .await
+                    .is_err()
+                {
+                    return;
+                }
+                if token.is_none() {
+                    return;
+                }
+            }
+            Err(error) => {
+                // The receiver is gone only when nobody wants to know.
+                let _ = sender.send(Err(error)).await;
+                return;
+            }
+        }
+    }
+}
+
+/// One key of a listing.
+#[derive(Debug)]
+pub(super) struct Key {
+    /// The whole key.
+    pub key: String,
+    /// Bytes.
+    pub size: u64,
+    /// LastModified.
+    pub modified: Timestamp,
+    /// ETag with its quotes.
+    pub etag: String,
+}
+
+/// One page as the store gives it.
+#[derive(Debug)]
+pub(super) struct RawPage {
+    /// The keys, in order.
+    pub keys: Vec<Key>,
+    /// The common prefixes, in order.
+    pub prefixes: Vec<String>,
+    /// Token of the next page.
+    pub next: Option<String>,
+}
+
+impl RawPage {
+    /// ListObjectsV2.
+    pub(super) async fn fetch(
+        bucket: &Location,
+        prefix: &str,
+        delimiter: Option<&str>,
+        max_keys: i32,
+        token: Option<String>,
+    ) -> Result<RawPage, ObjectError> {
+        let request = bucket
+            .store
+            .client()
+            .list_objects_v2()
+            .bucket(&*bucket.bucket)
+            .prefix(prefix)
+            .set_delimiter(delimiter.map(str::to_owned))
+            .set_continuation_token(token)
+            // The store's own default; named only where it is another, as some stores count it as a feature.
+            .set_max_keys((max_keys != 1000).then_some(max_keys))
+            .encoding_type(EncodingType::Url);
+        let output = Box::pin(request.send()).await.map_err(failure)?;
+        RawPage::from_output(output)
+    }
+
+    fn from_output(output: ListObjectsV2Output) -> Result<RawPage, ObjectError> {
+        let encoded = output.encoding_type() == Some(&EncodingType::Url)
+            && output
+                .contents()
+                .iter()
+                .filter_map(|object| object.key())
+                .chain(output.common_prefixes().iter().filter_map(|p| p.prefix()))
+                .all(keys::looks_encoded);
+        let decode = |text: String| if encoded { keys::decode(&text) } else { text };
+        let next = match (output.is_truncated(), output.next_continuation_token) {
+            (Some(true), Some(token)) => Some(token),
+            (Some(true), None) => {
+                return Err(ObjectError::Other(
+                    "a listing goes on, but the store gives no token".to_owned(),
+                ));
+            }
+            _ => None,
+        };
+        let keys = output
+            .contents
+            .unwrap_or_default()
+            .into_iter()
+            .map(|object| Key {
+                size: object
+                    .size
+                    .and_then(|size| u64::try_from(size).ok())
+                    .unwrap_or(0),
+                modified: timestamp(object.last_modified.as_ref()).unwrap_or(Timestamp::UNIX_EPOCH),
+                etag: object.e_tag.unwrap_or_default(),
+                key: decode(object.key.unwrap_or_default()),
+            })
+            .collect();
+        let prefixes = output
+            .common_prefixes
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|prefix| prefix.prefix)
+            .map(decode)
+            .collect();
+        Ok(RawPage {
+            keys,
+            prefixes,
+            next,
+        })
+    }
+
+    /// Merges keys and prefixes, both in order, into entries of the directory.
+    fn relative_to(self, directory: &str) -> Page {
+        let mut entries = Vec::with_capacity(self.keys.len() + self.prefixes.len());
+        let mut marker = false;
+        let mut prefixes = self.prefixes.into_iter().peekable();
+        let directory_entry = |prefix: String| {
+            let name = prefix.strip_prefix(directory)?.strip_suffix('/')?;
+            Some(Entry::Directory {
+                name: name.to_owned(),
+            })
+        };
+        for key in self.keys {
+            while let Some(prefix) = prefixes.next_if(|prefix| *prefix < key.key) {
+                entries.extend(directory_entry(prefix));
+            }
+            match key.key.strip_prefix(directory) {
+                Some("") => marker = true,
+                Some(name) => entries.push(Entry::File {
+                    name: name.to_owned(),
+                    size: key.size,
+                    modified: key.modified,
+                    etag: key.etag,
+                }),
+                None => {}
+            }
+        }
+        entries.extend(prefixes.filter_map(directory_entry));
+        Page { entries, marker }
     }
 }
 
 /// Whether any key has the directory's key as its prefix (1 ListObjectsV2 with max-keys 1).
 pub async fn directory_exists(directory: &Location) -> Result<bool, ObjectError> {
-    let _ = directory;
-    todo!()
+    let page = RawPage::fetch(directory, &directory.key, None, 1, None).await?;
+    Ok(!page.keys.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(key: &str) -> Key {
+        Key {
+            key: key.to_owned(),
+            size: 1,
+            modified: Timestamp::UNIX_EPOCH,
+            etag: String::new(),
+        }
+    }
+
+    #[test]
+    fn pages_are_in_key_order_and_without_the_marker() {
+        let page = RawPage {
+            keys: vec![key("d/"), key("d/b"), key("d/c.txt"), key("d/z")],
+            prefixes: vec!["d//".into(), "d/a/".into(), "d/c/".into(), "d/zz/".into()],
+            next: None,
+        };
+        let page = page.relative_to("d/");
+        let names: Vec<_> = page
+            .entries
+            .iter()
+            .map(|entry| match entry {
+                Entry::File { name, .. } => name.clone(),
+                Entry::Directory { name } => format!("{name}/"),
+            })
+            .collect();
+        assert!(page.marker);
+        assert_eq!(names, ["/", "a/", "b", "c.txt", "c/", "z", "zz/"]);
+    }
 }

@@ -1,26 +1,52 @@
 //! Upload: chunks → parts → PutObject or a multipart upload. Only `publish` makes anything visible.
+//!
+//! The caller reads straight into the chunk that [`Upload::space`] gives. Full chunks join the part being filled; a full
+//! part is sent by a task of its own while the next is filled, at most `upload_parallel` of them at once. The first
+//! part is held back until a byte comes that does not fit in it: an upload that ends before is one PutObject.
+//!
+//! Memory: each part begins with a small chunk out of the admission's memory, so a small file needs no more, and a client
+//! that has nothing more to say never waits for a part's memory. When that is full the memory of the whole part is
+//! waited for, first come first served, with nothing in hand that others could need but parts that come free by
+//! themselves. It is given back when the part is in the store.
+//!
+//! A failed or abandoned upload leaves nothing: the requests in flight are ended first, then the multipart upload is
+//! aborted, by a task that outlives the upload. Where a Complete may have been carried out it looks before that.
+
+mod begin;
+mod cleanup;
+mod part;
+mod publish;
+mod schedule;
+mod transfer_id;
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
 
-use super::{Location, ObjectError, ObjectInfo};
-use crate::memory::Admission;
+use self::begin::Opening;
+use self::cleanup::Leftovers;
+use self::part::{Part, upload_part};
+use super::multipart::{DonePart, Target};
+use super::settle::Pin;
+use super::{ObjectError, ObjectInfo};
+use crate::memory::{Admission, CHUNK, Grant};
 
-/// Name of one transfer: in replies, logs, and in the metadata of each object written (`s3ftpd-transfer`).
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct TransferId(String);
+pub(super) use self::schedule::{MAX_PARTS, Schedule};
+pub use self::transfer_id::TransferId;
 
-impl TransferId {
-    /// A new one: 20 characters of lower-case base 32, beginning with the time, unique.
-    pub fn generate() -> Self {
-        todo!()
-    }
-}
+/// The first chunk of a part, bytes: enough for most of what devices send.
+const FIRST_CHUNK: u64 = 32 * 1024;
 
-impl std::fmt::Display for TransferId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+/// What the first part holds before it asks for memory of its own, bytes. The admission covers that and the first
+/// chunk of the second part.
+const FIRST_CHUNKS: u64 = 96 * 1024;
+
+/// A part's memory is waited for at most so long. Parts of others come free by themselves within their own
+/// deadlines, and a client that stalls with one is cut much sooner.
+const PART_WAIT: Duration = Duration::from_secs(300);
 
 /// What must hold when the object is published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +73,7 @@ pub struct UploadOptions {
     pub id: TransferId,
     /// What must hold at the end.
     pub condition: Condition,
-    /// Begin with the old bytes of the object.
+    /// Begin with the old bytes of the object. Its attributes are kept, but for its `mtime`.
     pub append: Option<AppendTo>,
     /// User metadata beside the transfer id.
     pub metadata: Vec<(String, String)>,
@@ -67,45 +93,329 @@ pub struct Published {
 /// An upload under way. Dropping it abandons it: nothing becomes visible, a multipart upload is aborted by a task
 /// of [`super::StoreContext::cleanups`].
 #[derive(Debug)]
-pub struct Upload {}
+pub struct Upload {
+    target: Arc<Target>,
+    pin: Pin,
+    /// Covers the first chunk of the part being filled, for as long as the upload lives.
+    _admission: Option<Admission>,
+    /// The chunk being filled.
+    buffer: BytesMut,
+    /// The part being filled, and its number.
+    part: Part,
+    number: u32,
+    /// The first part, full, while it is not known whether more follows.
+    held: Option<(u32, Part)>,
+    /// Part numbers taken by the old bytes of an append: the schedule of sizes begins after them.
+    copied: u32,
+    /// How many of those are still being copied.
+    copying: usize,
+    /// The multipart upload, once there is one.
+    opening: Option<Opening>,
+    inflight: JoinSet<Result<DonePart, ObjectError>>,
+    done: Vec<DonePart>,
+    failure: Option<ObjectError>,
+    /// Where parts in flight tell that they have failed.
+    failed: watch::Sender<Option<ObjectError>>,
+    /// Bytes in all parts but the chunk being filled, old ones included.
+    taken: u64,
+    /// Bytes that were not the client's.
+    old: u64,
+    sealed: bool,
+    /// Whether a Complete has been sent that has no clear answer.
+    undecided: bool,
+}
+
+/// See [`Upload::failure`].
+#[derive(Debug)]
+pub struct FailureWatch(watch::Receiver<Option<ObjectError>>);
+
+impl FailureWatch {
+    /// Resolves when a part in flight has failed for good. Cancel safe.
+    pub async fn wait(&mut self) -> ObjectError {
+        if let Ok(failure) = self.0.wait_for(Option::is_some).await
+            && let Some(error) = failure.clone()
+        {
+            return error;
+        }
+        // The upload is gone, and with it all that could fail.
+        std::future::pending().await
+    }
+}
 
 impl Upload {
-    /// Begins; makes no request unless it appends.
-    pub async fn begin(location: Location, admission: Admission, options: UploadOptions) -> Result<Upload, ObjectError> {
-        let _ = (location, admission, options);
-        todo!()
-    }
     /// Room for the next bytes: a buffer with spare capacity to read into (`read_buf`), never beyond it. Full
     /// chunks and parts are sent off by the next call. Waits for memory and for a free place in flight; fails as
-    /// soon as a part has failed.
+    /// soon as a part has failed, and from then on. Cancel safe.
     pub async fn space(&mut self) -> Result<&mut BytesMut, ObjectError> {
-        todo!()
+        self.reap()?;
+        if self.buffer.is_empty() && self.buffer.capacity() > 0 {
+            return Ok(&mut self.buffer);
+        }
+        self.check_size()?;
+        if self.held.is_some() && self.filled() > 0 {
+            self.send_held().await?;
+        }
+        if self.buffer.len() == self.buffer.capacity() {
+            self.end_chunk().await?;
+            self.new_chunk().await?;
+        }
+        Ok(&mut self.buffer)
     }
+
     /// Copies `data` in: for sources that are no sockets.
-    pub async fn write(&mut self, data: Bytes) -> Result<(), ObjectError> {
-        let _ = data;
-        todo!()
+    pub async fn write(&mut self, mut data: Bytes) -> Result<(), ObjectError> {
+        while !data.is_empty() {
+            let buffer = self.space().await?;
+            let room = buffer.capacity() - buffer.len();
+            buffer.extend_from_slice(&data.split_to(room.min(data.len())));
+        }
+        Ok(())
     }
-    /// Resolves when a part in flight has failed for good: to be polled while the client is waited for. Cancel safe.
-    pub async fn failed(&mut self) -> ObjectError {
-        todo!()
+
+    /// Tells when a part in flight has failed for good: to be waited for beside the client.
+    pub fn failure(&self) -> FailureWatch {
+        FailureWatch(self.failed.subscribe())
     }
+
     /// The client's bytes have ended: sends the last part off and waits until all parts are there. What fits in
     /// one part sends nothing yet.
     pub async fn seal(&mut self) -> Result<(), ObjectError> {
-        todo!()
+        self.reap()?;
+        if self.sealed {
+            return Ok(());
+        }
+        self.check_size()?;
+        if self.held.is_some() && self.filled() > 0 {
+            self.send_held().await?;
+        }
+        self.end_chunk().await?;
+        if self.opening.is_some() {
+            if self.part.size() > 0 {
+                self.place().await?;
+                let part = self.next_part();
+                self.send(part);
+            }
+            while let Some(ended) = self.inflight.join_next().await {
+                self.part_ended(ended);
+                self.reap()?;
+            }
+        }
+        self.sealed = true;
+        Ok(())
     }
-    /// Bytes taken from the client so far.
+
+    /// Bytes taken from the client so far; old bytes of an append don't count.
     pub fn received(&self) -> u64 {
-        todo!()
+        self.size() - self.old
     }
+
     /// PutObject or CompleteMultipartUpload. Ambiguous answers are settled by a HEAD that looks for the transfer id.
     /// Must be called after [`Upload::seal`].
-    pub async fn publish(self) -> Result<Published, ObjectError> {
-        todo!()
+    pub async fn publish(mut self) -> Result<Published, ObjectError> {
+        self.seal().await?;
+        match self.opening.clone() {
+            Some(opening) => Box::pin(self.publish_parts(opening)).await,
+            None => Box::pin(self.publish_whole()).await,
+        }
     }
+
     /// Gives it up and waits until nothing of it is left in the store.
-    pub async fn abandon(self) {
-        todo!()
+    pub async fn abandon(mut self) {
+        let cleanups = self.target.location.store.context().cleanups.clone();
+        if let Some(leftovers) = self.leftovers() {
+            // Spawned, so that it goes on where the caller is dropped meanwhile.
+            let _ = cleanups.spawn(leftovers.remove()).await;
+        }
+    }
+
+    /// Bytes of the object so far.
+    fn size(&self) -> u64 {
+        self.taken + self.buffer.len() as u64
+    }
+
+    /// Bytes of the part being filled.
+    fn filled(&self) -> u64 {
+        self.part.size() + self.buffer.len() as u64
+    }
+
+    fn part_size(&self) -> u64 {
+        let schedule = self.target.location.store.schedule();
+        schedule.size(self.number - self.copied)
+    }
+
+    fn check_size(&mut self) -> Result<(), ObjectError> {
+        let limit = self.target.location.store.largest_object();
+        if self.size() > limit || (self.number > MAX_PARTS && self.filled() > 0) {
+            self.failure = Some(ObjectError::TooLarge { limit });
+        }
+        self.reap()
+    }
+
+    /// Takes the results of parts that have ended; fails where one has failed.
+    fn reap(&mut self) -> Result<(), ObjectError> {
+        while let Some(ended) = self.inflight.try_join_next() {
+            self.part_ended(ended);
+        }
+        self.failure.clone().map_or(Ok(()), Err)
+    }
+
+    fn part_ended(&mut self, ended: Result<Result<DonePart, ObjectError>, JoinError>) {
+        match ended {
+            Ok(Ok(part)) => {
+                self.copying -= usize::from(part.number <= self.copied);
+                self.done.push(part);
+            }
+            Ok(Err(error)) => {
+                self.failure.get_or_insert(error);
+            }
+            Err(error) => {
+                self.failure
+                    .get_or_insert(ObjectError::Other(format!("a part's task ended: {error}")));
+            }
+        }
+    }
+
+    /// The chunk joins its part; a full part is sent, or held back if it is the first.
+    async fn end_chunk(&mut self) -> Result<(), ObjectError> {
+        if !self.buffer.is_empty() {
+            // Not more than was given: a caller that reads beyond it makes a part larger, and nothing else.
+            let budget = &self.target.location.store.context().budget;
+            let buffer = std::mem::take(&mut self.buffer);
+            self.taken += buffer.len() as u64;
+            self.part.push(budget.recycle(buffer));
+        }
+        if self.part.size() >= self.part_size() {
+            if self.opening.is_some() {
+                self.place().await?;
+                let part = self.next_part();
+                self.send(part);
+            } else if self.held.is_none() {
+                self.held = Some(self.next_part());
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the part out and begins the next.
+    fn next_part(&mut self) -> (u32, Part) {
+        let crc = self.target.location.store.may_need_crc();
+        let part = std::mem::replace(&mut self.part, Part::new(crc));
+        let number = self.number;
+        self.number += 1;
+        (number, part)
+    }
+
+    /// An empty chunk for the next bytes, after waiting for its memory.
+    async fn new_chunk(&mut self) -> Result<(), ObjectError> {
+        let rest = self.part_size() - self.part.size();
+        let first_part = self.opening.is_none() && self.held.is_none();
+        let covered = if first_part {
+            FIRST_CHUNKS
+        } else {
+            FIRST_CHUNK
+        };
+        if self.part.size() >= covered && self.part.grant.is_none() {
+            self.part.grant = Some(self.memory(self.part_size()).await?);
+        }
+        self.buffer = if self.part.grant.is_some() && rest >= CHUNK as u64 {
+            self.target.location.store.context().budget.chunk()
+        } else {
+            let size = if self.part.grant.is_some() {
+                rest
+            } else if self.part.size() == 0 {
+                FIRST_CHUNK
+            } else {
+                covered - self.part.size()
+            };
+            // At most a chunk, whatever the part's size is.
+            BytesMut::with_capacity(usize::try_from(size.min(rest)).unwrap_or(CHUNK))
+        };
+        Ok(())
+    }
+
+    async fn memory(&self, bytes: u64) -> Result<Grant, ObjectError> {
+        let budget = &self.target.location.store.context().budget;
+        budget
+            .grant(bytes, PART_WAIT)
+            .await
+            .map_err(|_| ObjectError::Memory)
+    }
+
+    /// Waits until fewer parts than allowed are in flight; those that the store copies don't count.
+    async fn place(&mut self) -> Result<(), ObjectError> {
+        let parallel = self
+            .target
+            .location
+            .store
+            .context()
+            .transfer
+            .upload_parallel
+            .max(1);
+        while self.inflight.len() >= parallel + self.copying {
+            if let Some(ended) = self.inflight.join_next().await {
+                self.part_ended(ended);
+            }
+            self.reap()?;
+        }
+        Ok(())
+    }
+
+    /// More has come than fits in one part: it becomes a multipart upload, and the first part is sent.
+    async fn send_held(&mut self) -> Result<(), ObjectError> {
+        if self.opening.is_none() {
+            self.opening = Some(Opening::start(&self.target));
+        }
+        self.place().await?;
+        if let Some(part) = self.held.take() {
+            self.send(part);
+        }
+        Ok(())
+    }
+
+    /// Sends a part by a task of its own.
+    fn send(&mut self, (number, part): (u32, Part)) {
+        let Some(opening) = self.opening.clone() else {
+            return;
+        };
+        let target = Arc::clone(&self.target);
+        self.spawn(async move {
+            let created = opening.created().await?;
+            upload_part(&target, &created, number, part).await
+        });
+    }
+
+    /// Puts a part in flight; its failure is told at once to whoever watches.
+    fn spawn(&mut self, part: impl Future<Output = Result<DonePart, ObjectError>> + Send + 'static) {
+        let failed = self.failed.clone();
+        self.inflight.spawn(async move {
+            let done = part.await;
+            if let Err(error) = &done {
+                failed.send_replace(Some(error.clone()));
+            }
+            done
+        });
+    }
+
+    /// What has to be removed from the store, if there is anything.
+    fn leftovers(&mut self) -> Option<Leftovers> {
+        let opening = self.opening.take()?;
+        Some(Leftovers {
+            target: Arc::clone(&self.target),
+            opening,
+            inflight: std::mem::take(&mut self.inflight),
+            look_first: self.undecided,
+        })
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if let Some(leftovers) = self.leftovers() {
+            let cleanups = self.target.location.store.context().cleanups.clone();
+            // Without a runtime there is nobody left to do it: the process is ending.
+            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                cleanups.spawn_on(leftovers.remove(), &runtime);
+            }
+        }
     }
 }

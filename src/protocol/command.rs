@@ -1,4 +1,14 @@
 //! Command lines → [`Command`].
+//!
+//! A line is a verb, one space, and a parameter. The verb is looked up in the table in `verbs`, which also has each
+//! command's syntax for HELP and for the 501; `parse` and `parameters` read the parameter. What it can't read is a [`CommandError`],
+//! which tells what is wanted and never repeats what was sent: that may be a secret.
+
+mod address;
+mod list_argument;
+mod parameters;
+mod parse;
+mod verbs;
 
 use std::net::SocketAddr;
 
@@ -29,9 +39,9 @@ pub enum Command {
     Rmd(String),
     /// TYPE
     Type(TransferType),
-    /// MODE S
+    /// MODE S, the only one there is
     Mode,
-    /// STRU F
+    /// STRU F, the only one there is
     Stru,
     /// PASV
     Pasv,
@@ -67,9 +77,10 @@ pub enum Command {
     Size(String),
     /// MDTM path
     Mdtm(String),
-    /// MFMT time path, and the old `MDTM time path`
+    /// MFMT time path
     Mfmt(Timestamp, String),
-    /// `MDTM time path`: the whole text is a path too, where an object of that name exists
+    /// `MDTM time path`, the old form of MFMT: time, path, and the whole text, which is a path too where an object of
+    /// that name exists
     MdtmSet(Timestamp, String, String),
     /// MFF modify=time; path
     Mff(Timestamp, String),
@@ -85,7 +96,7 @@ pub enum Command {
     Feat,
     /// OPTS UTF8 [ON|OFF] (OFF: false)
     OptsUtf8(bool),
-    /// OPTS MLST fact;fact;
+    /// OPTS MLST fact;fact; as they were written, for [`super::facts::FactSet::select`]
     OptsMlst(Vec<String>),
     /// HELP [command]
     Help(Option<String>),
@@ -95,11 +106,12 @@ pub enum Command {
     Noop,
     /// SITE HELP
     SiteHelp,
-    /// SITE CHMOD mode path
+    /// SITE CHMOD mode path: the path; the mode was checked and has no effect
     SiteChmod(String),
     /// CLNT name
     Clnt(String),
-    /// CSID facts (draft): the client's name
+    /// CSID facts (draft-peterson-streamlined-ftp-command-extensions): the client's name, or the whole parameter
+    /// where none is given
     Csid(String),
 }
 
@@ -150,7 +162,7 @@ pub struct ListArgument {
     pub path: Option<String>,
 }
 
-/// Why a line is no command.
+/// Why a line is no command. The text is that of the reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     /// 500: no such command.
@@ -165,19 +177,98 @@ pub enum CommandError {
     /// 504: a parameter that is understood and not offered.
     #[error("{0}")]
     Parameter(String),
+    /// 522: EPSV or EPRT with a network protocol that is neither 1 (IPv4) nor 2 (IPv6) (RFC 2428, 2).
+    #[error("network protocol not supported, use (1,2)")]
+    Protocol,
     /// 501: not UTF-8.
     #[error("the line is not UTF-8")]
     NotUtf8,
 }
 
-impl Command {
-    /// Parses a line without its end. Verbs in any case.
-    pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
-        let _ = line;
-        todo!()
+impl CommandError {
+    /// The reply's code.
+    pub fn code(&self) -> u16 {
+        match self {
+            CommandError::Unknown => 500,
+            CommandError::Syntax(_) | CommandError::NotUtf8 => 501,
+            CommandError::NotOffered(_) => 502,
+            CommandError::Parameter(_) => 504,
+            CommandError::Protocol => 522,
+        }
     }
+}
+
+impl Command {
+    /// Parses a line without its end. Verbs in any case, and in their old X forms (RFC 1123, 4.1.3.1).
+    ///
+    /// Exactly one space stands between verb and path: further ones belong to the name, as names may begin and end
+    /// with spaces. Other parameters may have spaces around them. A parameter where none belongs is ignored.
+    ///
+    /// # Errors
+    ///
+    /// See [`CommandError`]; an unknown verb is told before anything that is wrong with its parameter.
+    pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
+        parse::parse(line)
+    }
+
     /// The verb, as FEAT and HELP write it.
     pub fn verb(&self) -> &'static str {
-        todo!()
+        match self {
+            Command::User(_) => "USER",
+            Command::Pass(_) => "PASS",
+            Command::Acct => "ACCT",
+            Command::Rein => "REIN",
+            Command::Quit => "QUIT",
+            Command::Cwd(_) => "CWD",
+            Command::Cdup => "CDUP",
+            Command::Pwd => "PWD",
+            Command::Mkd(_) => "MKD",
+            Command::Rmd(_) => "RMD",
+            Command::Type(_) => "TYPE",
+            Command::Mode => "MODE",
+            Command::Stru => "STRU",
+            Command::Pasv => "PASV",
+            Command::Epsv(_) => "EPSV",
+            Command::Port(_) => "PORT",
+            Command::Eprt(_) => "EPRT",
+            Command::Retr(_) => "RETR",
+            Command::Stor(_) => "STOR",
+            Command::Stou(_) => "STOU",
+            Command::Appe(_) => "APPE",
+            Command::Allo(_) => "ALLO",
+            Command::Rest(_) => "REST",
+            Command::List(_) => "LIST",
+            Command::Nlst(_) => "NLST",
+            Command::Mlsd(_) => "MLSD",
+            Command::Mlst(_) => "MLST",
+            Command::Stat(_) => "STAT",
+            Command::Size(_) => "SIZE",
+            Command::Mdtm(_) | Command::MdtmSet(..) => "MDTM",
+            Command::Mfmt(..) => "MFMT",
+            Command::Mff(..) => "MFF",
+            Command::Dele(_) => "DELE",
+            Command::Rnfr(_) => "RNFR",
+            Command::Rnto(_) => "RNTO",
+            Command::Abor => "ABOR",
+            Command::Feat => "FEAT",
+            Command::OptsUtf8(_) | Command::OptsMlst(_) => "OPTS",
+            Command::Help(_) => "HELP",
+            Command::Syst => "SYST",
+            Command::Noop => "NOOP",
+            Command::SiteHelp | Command::SiteChmod(_) => "SITE",
+            Command::Clnt(_) => "CLNT",
+            Command::Csid(_) => "CSID",
+        }
+    }
+
+    /// Every verb that is offered, in the order of the documentation: the reply to HELP.
+    pub fn verbs() -> impl Iterator<Item = &'static str> {
+        verbs::OFFERED.iter().map(|offered| offered.verb)
+    }
+
+    /// A command's syntax, e.g. `CWD path`, its verb in any case: the reply to HELP with a parameter.
+    /// `None` where the command is not offered.
+    pub fn syntax(verb: &str) -> Option<&'static str> {
+        verbs::offered(verb.as_bytes()).map(|offered| offered.syntax)
     }
 }

@@ -1,0 +1,197 @@
+//! The command line, and the endpoint that follows from it.
+
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, ValueEnum};
+
+/// What the gateway costs, measured against the AWS SDK alone and a bare relay.
+#[derive(Parser, Debug)]
+pub struct Args {
+    /// Where the objects are: null, null-slow or an S3 endpoint's URL [default: null, then null-slow]
+    #[arg(long)]
+    pub store: Option<StoreChoice>,
+    /// Bucket; must exist at a real endpoint
+    #[arg(long, default_value = "s3ftpd-bench")]
+    pub bucket: String,
+    /// Access key id [default: $AWS_ACCESS_KEY_ID]
+    #[arg(long)]
+    pub access_key: Option<String>,
+    /// Secret access key [default: $AWS_SECRET_ACCESS_KEY, which `ps` does not show]
+    #[arg(long)]
+    pub secret_key: Option<String>,
+    /// Region
+    #[arg(long, default_value = "us-east-1")]
+    pub region: String,
+    /// Size of the large object: bytes, or with KiB, MiB, GiB
+    #[arg(long, default_value = "512MiB", value_parser = parse_size)]
+    pub size: u64,
+    /// Rounds; medians are taken over them
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: u32,
+    /// Only these measurements [default: all]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub only: Vec<Work>,
+    /// Print Markdown
+    #[arg(long)]
+    pub markdown: bool,
+
+    /// Passed by `cargo bench`.
+    #[arg(long, hide = true)]
+    pub bench: bool,
+    /// What this process is, when the benchmark has started it.
+    #[arg(long, value_enum, hide = true)]
+    pub role: Option<Role>,
+    /// Key of the object of `--role sdk-up` and `sdk-down`.
+    #[arg(long, hide = true, default_value = "")]
+    pub key: String,
+    /// Where `--role relay` passes the bytes on to.
+    #[arg(long, hide = true)]
+    pub to: Option<SocketAddr>,
+}
+
+/// One of the measurements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Work {
+    /// One large upload.
+    Up,
+    /// One large download.
+    Down,
+    /// Small files one after another in one session, up and down.
+    Small,
+    /// A directory of a million keys.
+    List,
+    /// A thousand idle sessions.
+    Idle,
+}
+
+/// What a child process of the benchmark is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// The store that keeps no bytes.
+    Null,
+    /// The same at the pace of a distant store.
+    NullSlow,
+    /// The SDK alone, uploading.
+    SdkUp,
+    /// The SDK alone, downloading.
+    SdkDown,
+    /// Socket to socket.
+    Relay,
+}
+
+impl Role {
+    /// As written on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Null => "null",
+            Role::NullSlow => "null-slow",
+            Role::SdkUp => "sdk-up",
+            Role::SdkDown => "sdk-down",
+            Role::Relay => "relay",
+        }
+    }
+}
+
+/// Value of `--store`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreChoice {
+    /// Our own, as fast as the machine.
+    Null,
+    /// Our own, slowed down.
+    NullSlow,
+    /// Somebody's S3 endpoint.
+    Url(String),
+}
+
+impl FromStr for StoreChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "null" => Ok(StoreChoice::Null),
+            "null-slow" => Ok(StoreChoice::NullSlow),
+            url if url.starts_with("http://") || url.starts_with("https://") => {
+                Ok(StoreChoice::Url(url.to_owned()))
+            }
+            other => Err(format!("{other:?} is neither null nor null-slow nor a URL")),
+        }
+    }
+}
+
+/// An S3 endpoint, as both the gateway and the SDK alone are told it.
+#[derive(Clone)]
+pub struct Endpoint {
+    /// Its URL.
+    pub url: String,
+    /// The bucket.
+    pub bucket: String,
+    /// The region that requests are signed for.
+    pub region: String,
+    /// Access key id.
+    pub access_key: String,
+    /// Secret access key.
+    pub secret_key: String,
+    /// Whether it is one of our own, whose abilities need no probe.
+    pub own: bool,
+}
+
+/// Environment variable of the access key id, as the AWS tools name it.
+pub const ACCESS_KEY: &str = "AWS_ACCESS_KEY_ID";
+/// Environment variable of the secret access key, as the AWS tools name it.
+pub const SECRET_KEY: &str = "AWS_SECRET_ACCESS_KEY";
+
+impl Args {
+    /// Whether this measurement was asked for.
+    pub fn wants(&self, work: Work) -> bool {
+        self.only.is_empty() || self.only.contains(&work)
+    }
+
+    /// One of our own stores: any key is good.
+    pub fn own_endpoint(&self, url: String) -> Endpoint {
+        Endpoint {
+            url,
+            bucket: self.bucket.clone(),
+            region: self.region.clone(),
+            access_key: "bench".to_owned(),
+            secret_key: "bench".to_owned(),
+            own: true,
+        }
+    }
+
+    /// The endpoint at this URL; fails where its keys were given neither here nor in the environment.
+    pub fn endpoint(&self, url: String) -> Result<Endpoint> {
+        let key = |given: &Option<String>, variable: &str| match given {
+            Some(key) => Ok(key.clone()),
+            None => std::env::var(variable).with_context(|| {
+                format!("a real endpoint needs its keys: no switch, no ${variable}")
+            }),
+        };
+        Ok(Endpoint {
+            url,
+            bucket: self.bucket.clone(),
+            region: self.region.clone(),
+            access_key: key(&self.access_key, ACCESS_KEY)?,
+            secret_key: key(&self.secret_key, SECRET_KEY)?,
+            own: false,
+        })
+    }
+}
+
+/// Bytes from `524288`, `512KiB`, `512MiB` or `1GiB`; at least 1.
+pub fn parse_size(text: &str) -> Result<u64> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit: u64 = match &text[digits.len()..] {
+        "" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        other => bail!("{other:?} is not KiB, MiB or GiB"),
+    };
+    let number: u64 = digits.parse().context("not a number")?;
+    match number.checked_mul(unit) {
+        Some(bytes) if bytes > 0 => Ok(bytes),
+        _ => bail!("out of range"),
+    }
+}

@@ -1,0 +1,147 @@
+//! The gateway under measurement: the release binary with a configuration of its own, in a child process.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::args::Endpoint;
+use crate::client::Session;
+use crate::process::{self, Memory, Process, Sample};
+use crate::{PARALLEL, PART_SIZE};
+
+/// The user's name and password.
+pub const USER: &str = "bench";
+/// Where in the bucket his files are; ends in `/`.
+pub const PREFIX: &str = "s3ftpd-bench/";
+/// How long it may take to start.
+const START: Duration = Duration::from_secs(20);
+/// The variable by which it gets its secret key.
+const SECRET: &str = "S3FTPD_BENCH_SECRET";
+
+/// A gateway that serves.
+#[derive(Debug)]
+pub struct Gateway {
+    /// Port of its control listener on the loopback address.
+    pub port: u16,
+    process: Process,
+    log: PathBuf,
+}
+
+impl Gateway {
+    /// Starts one in front of an endpoint, its files in `directory`, and waits until it answers.
+    pub fn start(endpoint: &Endpoint, directory: &Path) -> Result<Gateway> {
+        let port = free_port()?;
+        let config = directory.join("s3ftpd.toml");
+        let log = directory.join("s3ftpd.log");
+        fs::write(&config, configuration(endpoint, port)?)?;
+        let output = File::create(&log)?;
+        let process = Process::start(
+            Command::new(env!("CARGO_BIN_EXE_s3ftpd"))
+                .args(["serve", "--config"])
+                .arg(&config)
+                .env(SECRET, &endpoint.secret_key)
+                .stdin(Stdio::null())
+                .stdout(output.try_clone()?)
+                .stderr(output),
+        )?;
+        let mut gateway = Gateway { port, process, log };
+        gateway.wait().with_context(|| gateway.last_words())?;
+        Ok(gateway)
+    }
+
+    fn wait(&mut self) -> Result<()> {
+        let deadline = Instant::now() + START;
+        loop {
+            match Session::open(self.port) {
+                Ok(_) => return Ok(()),
+                Err(error) if Instant::now() > deadline => return Err(error),
+                Err(_) if !self.process.is_running() => bail!("s3ftpd has ended"),
+                Err(_) => thread::sleep(Duration::from_millis(10)),
+            }
+        }
+    }
+
+    /// Runs `work`, which returns its own seconds on the clock, and measures the gateway meanwhile.
+    pub fn measure(&self, work: impl FnOnce() -> Result<f64>) -> Result<Sample> {
+        let before = process::cpu_seconds(self.process.id())?;
+        let wall = work().with_context(|| self.last_words())?;
+        Ok(Sample {
+            wall,
+            cpu: process::cpu_seconds(self.process.id())? - before,
+            peak: self.memory()?.peak,
+        })
+    }
+
+    /// Its resident memory.
+    pub fn memory(&self) -> Result<Memory> {
+        process::memory(self.process.id())
+    }
+
+    /// The end of its log, for an error.
+    fn last_words(&self) -> String {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().rev().take(5).collect();
+        let tail = lines.into_iter().rev().collect::<Vec<_>>().join("\n  ");
+        format!("s3ftpd's last words:\n  {tail}")
+    }
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()?
+        .port())
+}
+
+/// The defaults, but for what must be told.
+pub fn configuration(endpoint: &Endpoint, port: u16) -> Result<String> {
+    let password = bcrypt::hash(USER, 4)?;
+    // Our own stores take both; a real one is left to the gateway's probe.
+    let abilities = if endpoint.own {
+        "checksums = \"crc32\"\nconditional_writes = true\n"
+    } else {
+        ""
+    };
+    Ok(format!(
+        r#"listen = ["127.0.0.1:{port}"]
+
+[passive]
+ports = "auto"
+
+[limits]
+sessions = 4096
+sessions_per_address = 4096
+
+[transfer]
+part_size = {PART_SIZE}
+range_size = {PART_SIZE}
+upload_parallel = {PARALLEL}
+download_parallel = {PARALLEL}
+
+[stores.main]
+endpoint = {url:?}
+region = {region:?}
+path_style = true
+access_key_id = {access:?}
+secret_access_key = {{ env = "{SECRET}" }}
+{abilities}
+[mounts.bench]
+store = "main"
+bucket = {bucket:?}
+prefix = "{PREFIX}"
+
+[users.{USER}]
+password = {password:?}
+mounts = {{ "/" = "bench" }}
+"#,
+        url = endpoint.url,
+        region = endpoint.region,
+        access = endpoint.access_key,
+        bucket = endpoint.bucket,
+    ))
+}

@@ -1,0 +1,273 @@
+//! The rounds: who does what, in which order.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::args::{Args, Endpoint, Role, StoreChoice, Work};
+use crate::client::{self, Session};
+use crate::gateway::{Gateway, PREFIX};
+use crate::process::Sample;
+use crate::relay;
+use crate::report::{Idle, Listing, Results, Trio};
+use crate::sdk::{self, Direction, Objects};
+use crate::store::{MILLION, Store, sized_key};
+
+/// Small files of one session, and bytes of each.
+const SMALL_FILES: usize = 300;
+const SMALL_SIZE: u64 = 4096;
+/// Idle sessions, and how many come before the first look, so that what is allocated once is not counted.
+const IDLE_SESSIONS: usize = 1000;
+const WARM_SESSIONS: usize = 20;
+/// Keys of the listing after which memory must not grow any more.
+const SETTLED: u64 = MILLION / 10;
+/// Keys of uploads, below [`PREFIX`]: the gateway's and the SDK's.
+const UPLOADS: [&str; 2] = ["up-gateway.bin", "up-sdk.bin"];
+
+/// Measures what was asked for and prints the report.
+pub fn run(args: &Args) -> Result<()> {
+    let bench = Bench::new(args)?;
+    let mut results = Results::new(args.size);
+    bench.prepare()?;
+    for round in 0..args.rounds {
+        eprintln!("round {} of {}", round + 1, args.rounds);
+        bench.round(round as usize, &mut results)?;
+    }
+    bench.clean_up()?;
+    print!("{}", results.report(args.markdown));
+    Ok(())
+}
+
+/// An endpoint under its name in the report.
+struct Target {
+    name: String,
+    endpoint: Endpoint,
+    /// The store's process, where it is our own.
+    _store: Option<Store>,
+}
+
+/// All that the rounds share.
+struct Bench<'a> {
+    args: &'a Args,
+    targets: Vec<Target>,
+    /// Configuration, log, and what curl uploads: in memory where there is a file system for it.
+    directory: TempDir,
+    runtime: Runtime,
+}
+
+impl<'a> Bench<'a> {
+    fn new(args: &'a Args) -> Result<Self> {
+        let own = |role: Role| -> Result<Target> {
+            let store = Store::start(role)?;
+            Ok(Target {
+                name: role.name().to_owned(),
+                endpoint: args.own_endpoint(store.url.clone()),
+                _store: Some(store),
+            })
+        };
+        let targets = match &args.store {
+            None => vec![own(Role::Null)?, own(Role::NullSlow)?],
+            Some(StoreChoice::Null) => vec![own(Role::Null)?],
+            Some(StoreChoice::NullSlow) => vec![own(Role::NullSlow)?],
+            Some(StoreChoice::Url(url)) => vec![Target {
+                name: "the endpoint".to_owned(),
+                endpoint: args.endpoint(url.clone())?,
+                _store: None,
+            }],
+        };
+        let memory = Path::new("/dev/shm");
+        let directory = tempfile::Builder::new()
+            .prefix("s3ftpd-bench-")
+            .tempdir_in(if memory.is_dir() {
+                memory.to_owned()
+            } else {
+                std::env::temp_dir()
+            })?;
+        Ok(Bench {
+            args,
+            targets,
+            directory,
+            runtime: Runtime::new()?,
+        })
+    }
+
+    /// Files to upload; at a real endpoint, the object to download.
+    fn prepare(&self) -> Result<()> {
+        // A hole reads as zeros and takes no memory.
+        File::create(self.large_file())?.set_len(self.args.size)?;
+        for number in 1..=SMALL_FILES {
+            let file = self.directory.path().join(client::small_name(number));
+            fs::write(file, vec![b'x'; SMALL_SIZE as usize])?;
+        }
+        for target in &self.targets {
+            if !target.endpoint.own && self.args.wants(Work::Down) {
+                let key = format!("{PREFIX}{}", sized_key(self.args.size));
+                let upload = async {
+                    Objects::new(&target.endpoint)
+                        .upload(&key, self.args.size)
+                        .await
+                };
+                self.runtime
+                    .block_on(upload)
+                    .context("preparing the download")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn round(&self, round: usize, results: &mut Results) -> Result<()> {
+        for target in &self.targets {
+            for (work, direction) in [(Work::Up, Direction::Up), (Work::Down, Direction::Down)] {
+                if self.args.wants(work) {
+                    let trio = self.large(target, direction, round)?;
+                    results.large(&target.name, direction, trio);
+                }
+            }
+            if self.args.wants(Work::Small) {
+                let (up, down) = self.small(target)?;
+                results.small(&target.name, up, down);
+            }
+        }
+        if self.args.wants(Work::List) || self.args.wants(Work::Idle) {
+            // Only our own store has a million keys, and idle sessions need no store at all.
+            let store = Store::start(Role::Null)?;
+            let endpoint = self.args.own_endpoint(store.url.clone());
+            if self.args.wants(Work::List) {
+                results.list(self.list(&endpoint)?);
+            }
+            if self.args.wants(Work::Idle) {
+                results.idle(self.idle(&endpoint)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// The large object by all three; each round begins with another of them.
+    fn large(&self, target: &Target, direction: Direction, round: usize) -> Result<Trio> {
+        let mut trio = Trio::default();
+        for turn in 0..3 {
+            match (round + turn) % 3 {
+                0 => trio.gateway = Some(self.gateway_large(target, direction)?),
+                1 => trio.sdk = Some(self.sdk_large(target, direction)?),
+                _ => trio.relay = Some(relay::measure(self.args.size)?),
+            }
+        }
+        Ok(trio)
+    }
+
+    fn gateway_large(&self, target: &Target, direction: Direction) -> Result<Sample> {
+        let size = self.args.size;
+        let gateway = self.gateway(&target.endpoint)?;
+        gateway.measure(|| match direction {
+            Direction::Up => {
+                let seconds = client::upload(gateway.port, &self.large_file(), UPLOADS[0])?;
+                self.check_size(target, UPLOADS[0], size)?;
+                Ok(seconds)
+            }
+            Direction::Down => client::download(gateway.port, &sized_key(size), size),
+        })
+    }
+
+    fn sdk_large(&self, target: &Target, direction: Direction) -> Result<Sample> {
+        let size = self.args.size;
+        match direction {
+            Direction::Up => {
+                let key = format!("{PREFIX}{}", UPLOADS[1]);
+                let sample = sdk::measure(&target.endpoint, direction, &key, size)?;
+                self.check_size(target, UPLOADS[1], size)?;
+                Ok(sample)
+            }
+            Direction::Down => {
+                let key = format!("{PREFIX}{}", sized_key(size));
+                sdk::measure(&target.endpoint, direction, &key, size)
+            }
+        }
+    }
+
+    /// Milliseconds a file, up and down.
+    fn small(&self, target: &Target) -> Result<(f64, f64)> {
+        let gateway = self.gateway(&target.endpoint)?;
+        let up = gateway
+            .measure(|| client::upload_small(gateway.port, self.directory.path(), SMALL_FILES))?;
+        self.check_size(target, &client::small_name(SMALL_FILES), SMALL_SIZE)?;
+        let down =
+            gateway.measure(|| client::download_small(gateway.port, SMALL_FILES, SMALL_SIZE))?;
+        let per_file = |sample: Sample| sample.wall * 1000.0 / SMALL_FILES as f64;
+        Ok((per_file(up), per_file(down)))
+    }
+
+    fn list(&self, endpoint: &Endpoint) -> Result<Listing> {
+        let gateway = self.gateway(endpoint)?;
+        let mut settled = None;
+        let sample = gateway.measure(|| {
+            let look = || settled = Some(gateway.memory());
+            let (seconds, lines) = client::list(gateway.port, "million/", SETTLED, look)?;
+            ensure!(lines == MILLION, "{lines} lines came");
+            Ok(seconds)
+        })?;
+        let settled = settled.context("the listing had no end")??;
+        Ok(Listing {
+            sample,
+            growth: sample.peak - settled.peak,
+        })
+    }
+
+    fn idle(&self, endpoint: &Endpoint) -> Result<Idle> {
+        let gateway = self.gateway(endpoint)?;
+        let open = |count: usize| -> Result<Vec<Session>> {
+            (0..count)
+                .map(|_| Session::open(gateway.port))
+                .collect::<Result<_>>()
+                .context("opening idle sessions (does `ulimit -n` allow 1100 files?)")
+        };
+        let _warm = open(WARM_SESSIONS)?;
+        let before = gateway.memory()?.resident;
+        let _sessions = open(IDLE_SESSIONS)?;
+        let after = gateway.memory()?.resident;
+        Ok(Idle {
+            kib_each: after.saturating_sub(before) as f64 / IDLE_SESSIONS as f64,
+        })
+    }
+
+    fn gateway(&self, endpoint: &Endpoint) -> Result<Gateway> {
+        Gateway::start(endpoint, self.directory.path())
+    }
+
+    fn large_file(&self) -> PathBuf {
+        self.directory.path().join("large.bin")
+    }
+
+    /// What was said to be uploaded must be there.
+    fn check_size(&self, target: &Target, name: &str, expected: u64) -> Result<()> {
+        let key = format!("{PREFIX}{name}");
+        let size = self
+            .runtime
+            .block_on(async { Objects::new(&target.endpoint).size(&key).await })?;
+        ensure!(
+            size == Some(expected),
+            "{name}: {expected} bytes were sent, the store has {size:?}"
+        );
+        Ok(())
+    }
+
+    /// Removes from a real endpoint what was put there.
+    fn clean_up(&self) -> Result<()> {
+        let mut names: BTreeSet<String> = (1..=SMALL_FILES).map(client::small_name).collect();
+        names.extend(UPLOADS.map(str::to_owned));
+        names.insert(sized_key(self.args.size));
+        for target in self.targets.iter().filter(|target| !target.endpoint.own) {
+            self.runtime.block_on(async {
+                let objects = Objects::new(&target.endpoint);
+                for name in &names {
+                    objects.delete(&format!("{PREFIX}{name}")).await?;
+                }
+                Ok::<_, anyhow::Error>(())
+            })?;
+        }
+        Ok(())
+    }
+}

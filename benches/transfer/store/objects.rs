@@ -1,0 +1,432 @@
+//! The S3 operations of a store that remembers sizes only.
+//!
+//! Besides the objects that were put there are some that nobody had to put: a key whose last element is
+//! `size-N.bin` is an object of N bytes, and a prefix that ends in `million/` holds a million keys.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::request::{Request, parse_range};
+
+/// How many keys are under a prefix that ends in `million/`.
+pub const MILLION: u64 = 1_000_000;
+/// The most entries that a page holds.
+const PAGE: u64 = 1000;
+/// LastModified of everything, as in headers and as in listings.
+const MODIFIED: (&str, &str) = ("Thu, 01 Jan 2026 00:00:00 GMT", "2026-01-01T00:00:00.000Z");
+const XML: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
+
+/// An object's key that tells its size.
+pub fn sized_key(size: u64) -> String {
+    format!("size-{size}.bin")
+}
+
+/// All that the store remembers.
+#[derive(Debug, Default)]
+pub struct Objects {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Size by bucket and key.
+    sizes: BTreeMap<(String, String), u64>,
+    /// Open multipart uploads: part sizes by number.
+    uploads: HashMap<String, BTreeMap<u32, u64>>,
+    /// Names the uploads.
+    created: u64,
+}
+
+/// An answer, but for its sending.
+#[derive(Debug)]
+pub struct Answer {
+    status: &'static str,
+    headers: String,
+    /// What follows the head.
+    pub body: Body,
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub enum Body {
+    /// XML, or nothing.
+    Text(String),
+    /// So many zeros.
+    Zeros(u64),
+}
+
+impl Objects {
+    /// Does what a request, whose body has been dropped, asks for.
+    pub fn answer(&self, request: &Request) -> Answer {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let upload = request.query("uploadId");
+        match (request.method.as_str(), request.key.is_empty(), upload) {
+            ("GET", true, _) if request.query("list-type") == Some("2") => list(state, request),
+            ("HEAD", true, _) => Answer::text("200 OK", String::new()),
+            ("GET" | "HEAD", false, None) => read(state, request),
+            ("PUT", false, _) if request.header("x-amz-copy-source").is_some() => {
+                Answer::unsupported()
+            }
+            ("PUT", false, None) => put(&mut state, request),
+            ("PUT", false, Some(id)) => put_part(&mut state, request, id),
+            ("POST", false, Some(id)) => complete(&mut state, request, id),
+            ("POST", false, None) if request.query("uploads").is_some() => {
+                create(&mut state, request)
+            }
+            ("DELETE", false, Some(id)) => {
+                state.uploads.remove(id);
+                Answer::text("204 No Content", String::new())
+            }
+            ("DELETE", false, None) => {
+                state.sizes.remove(&name(request));
+                Answer::text("204 No Content", String::new())
+            }
+            _ => Answer::unsupported(),
+        }
+    }
+}
+
+/// GetObject and HeadObject.
+fn read(state: MutexGuard<'_, State>, request: &Request) -> Answer {
+    let size = state
+        .sizes
+        .get(&name(request))
+        .copied()
+        .or_else(|| size_in(&request.key));
+    let Some(size) = size else {
+        return Answer::error("404 Not Found", "NoSuchKey");
+    };
+    if request
+        .header("if-match")
+        .is_some_and(|expected| expected != etag(size))
+    {
+        return Answer::error("412 Precondition Failed", "PreconditionFailed");
+    }
+    let mut answer = match request
+        .header("range")
+        .map(|range| parse_range(range, size))
+    {
+        None => Answer::new("200 OK", Body::Zeros(size)),
+        Some(Err(())) => return Answer::error("416 Range Not Satisfiable", "InvalidRange"),
+        Some(Ok((first, length))) => {
+            let last = first + length - 1;
+            Answer::new("206 Partial Content", Body::Zeros(length))
+                .header("Content-Range", &format!("bytes {first}-{last}/{size}"))
+        }
+    };
+    answer = answer
+        .header("ETag", &etag(size))
+        .header("Last-Modified", MODIFIED.0)
+        .header("Accept-Ranges", "bytes");
+    answer.header("Content-Type", "application/octet-stream")
+}
+
+/// PutObject.
+fn put(state: &mut State, request: &Request) -> Answer {
+    if let Some(refusal) = refusal(state, request) {
+        return refusal;
+    }
+    let size = request.payload();
+    state.sizes.insert(name(request), size);
+    with_checksum(
+        Answer::text("200 OK", String::new()).header("ETag", &etag(size)),
+        request,
+    )
+}
+
+/// CreateMultipartUpload.
+fn create(state: &mut State, request: &Request) -> Answer {
+    state.created += 1;
+    let id = format!("upload-{}", state.created);
+    let text = format!(
+        "{XML}<InitiateMultipartUploadResult><Bucket>{}</Bucket><Key>{}</Key><UploadId>{id}</UploadId>\
+         </InitiateMultipartUploadResult>",
+        escape(&request.bucket),
+        escape(&request.key)
+    );
+    state.uploads.insert(id, BTreeMap::new());
+    Answer::text("200 OK", text)
+}
+
+/// UploadPart.
+fn put_part(state: &mut State, request: &Request, id: &str) -> Answer {
+    let number = request
+        .query("partNumber")
+        .and_then(|text| text.parse().ok());
+    let (Some(parts), Some(number)) = (state.uploads.get_mut(id), number) else {
+        return Answer::error("404 Not Found", "NoSuchUpload");
+    };
+    let size = request.payload();
+    parts.insert(number, size);
+    with_checksum(
+        Answer::text("200 OK", String::new()).header("ETag", &etag(size)),
+        request,
+    )
+}
+
+/// CompleteMultipartUpload, of all parts that have come: the list in the body is not looked at.
+fn complete(state: &mut State, request: &Request, id: &str) -> Answer {
+    let Some(parts) = state.uploads.get(id) else {
+        return Answer::error("404 Not Found", "NoSuchUpload");
+    };
+    let size = parts.values().sum();
+    if let Some(expected) = request.header("x-amz-mp-object-size")
+        && expected.parse() != Ok(size)
+    {
+        return Answer::error("400 Bad Request", "InvalidRequest");
+    }
+    if let Some(refusal) = refusal(state, request) {
+        return refusal;
+    }
+    state.uploads.remove(id);
+    state.sizes.insert(name(request), size);
+    let checksum = request
+        .header("x-amz-checksum-crc32")
+        .map_or_else(String::new, |crc| {
+            format!("<ChecksumCRC32>{crc}</ChecksumCRC32><ChecksumType>FULL_OBJECT</ChecksumType>")
+        });
+    let text = format!(
+        "{XML}<CompleteMultipartUploadResult><Bucket>{}</Bucket><Key>{}</Key><ETag>{}</ETag>{checksum}\
+         </CompleteMultipartUploadResult>",
+        escape(&request.bucket),
+        escape(&request.key),
+        escape(&etag(size))
+    );
+    Answer::text("200 OK", text)
+}
+
+/// ListObjectsV2, with or without the delimiter `/`.
+fn list(state: MutexGuard<'_, State>, request: &Request) -> Answer {
+    let prefix = request.query("prefix").unwrap_or("");
+    let token = request.query("continuation-token");
+    let most = request.query("max-keys").and_then(|text| text.parse().ok());
+    let mut page = Page {
+        left: most.unwrap_or(PAGE).min(PAGE),
+        encode: request.query("encoding-type").is_some(),
+        ..Page::default()
+    };
+    if prefix.ends_with("million/") {
+        drop(state);
+        let first = token.and_then(|token| token.parse().ok()).unwrap_or(0);
+        let last = MILLION.min(first + page.left);
+        for number in first..last {
+            page.object(&format!("{prefix}file-{number:07}.bin"), number);
+        }
+        page.next = (last < MILLION).then(|| last.to_string());
+    } else {
+        page.collect(&state, request, prefix, token);
+    }
+    Answer::text("200 OK", page.finish(request, prefix))
+}
+
+/// A page of a listing being written.
+#[derive(Debug, Default)]
+struct Page {
+    entries: String,
+    /// Entries so far, and how many more fit.
+    count: u64,
+    left: u64,
+    /// The token of the next page, where there is one: the last name on this one.
+    next: Option<String>,
+    /// Whether keys are percent-encoded (`encoding-type=url`).
+    encode: bool,
+}
+
+impl Page {
+    /// Adds the remembered objects under `prefix` that come after `token`.
+    fn collect(&mut self, state: &State, request: &Request, prefix: &str, token: Option<&str>) {
+        let folded = request.query("delimiter").is_some();
+        let mut last = token.unwrap_or_default().to_owned();
+        let from = (request.bucket.clone(), prefix.to_owned());
+        let under = state
+            .sizes
+            .range(from..)
+            .take_while(|((bucket, key), _)| *bucket == request.bucket && key.starts_with(prefix));
+        for ((_, key), size) in under {
+            let in_last = folded
+                && last.len() > prefix.len()
+                && last.ends_with('/')
+                && key.starts_with(&last);
+            if in_last || key.as_str() <= last.as_str() {
+                continue;
+            }
+            if self.left == 0 {
+                self.next = Some(last);
+                return;
+            }
+            match key[prefix.len()..].split_once('/') {
+                Some((directory, _)) if folded => {
+                    last = format!("{prefix}{directory}/");
+                    self.directory(&last);
+                }
+                _ => {
+                    last.clone_from(key);
+                    self.object(key, *size);
+                }
+            }
+        }
+    }
+
+    fn object(&mut self, key: &str, size: u64) {
+        self.entries.push_str("<Contents><Key>");
+        self.push_name(key);
+        // Writing to a string can't fail.
+        let _ = write!(
+            self.entries,
+            "</Key><LastModified>{}</LastModified><ETag>&quot;{size:032x}&quot;</ETag><Size>{size}</Size>\
+             <StorageClass>STANDARD</StorageClass></Contents>",
+            MODIFIED.1
+        );
+        self.added();
+    }
+
+    fn directory(&mut self, prefix: &str) {
+        self.entries.push_str("<CommonPrefixes><Prefix>");
+        self.push_name(prefix);
+        self.entries.push_str("</Prefix></CommonPrefixes>");
+        self.added();
+    }
+
+    fn added(&mut self) {
+        self.count += 1;
+        self.left -= 1;
+    }
+
+    fn push_name(&mut self, name: &str) {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
+        if name.chars().all(plain) {
+            self.entries.push_str(name);
+        } else if self.encode {
+            self.entries.push_str(&percent_encode(name));
+        } else {
+            self.entries.push_str(&escape(name));
+        }
+    }
+
+    fn finish(self, request: &Request, prefix: &str) -> String {
+        let encoding = if self.encode {
+            "<EncodingType>url</EncodingType>"
+        } else {
+            ""
+        };
+        let prefix = if self.encode {
+            percent_encode(prefix)
+        } else {
+            escape(prefix)
+        };
+        let next = self.next.as_ref().map_or_else(String::new, |token| {
+            format!(
+                "<NextContinuationToken>{}</NextContinuationToken>",
+                escape(token)
+            )
+        });
+        format!(
+            "{XML}<ListBucketResult><Name>{}</Name><Prefix>{prefix}</Prefix>{encoding}<KeyCount>{}</KeyCount>\
+             <MaxKeys>{PAGE}</MaxKeys><IsTruncated>{}</IsTruncated>{next}{}</ListBucketResult>",
+            escape(&request.bucket),
+            self.count,
+            self.next.is_some(),
+            self.entries
+        )
+    }
+}
+
+impl Answer {
+    fn new(status: &'static str, body: Body) -> Answer {
+        Answer {
+            status,
+            headers: String::new(),
+            body,
+        }
+    }
+
+    fn text(status: &'static str, text: String) -> Answer {
+        Answer::new(status, Body::Text(text))
+    }
+
+    fn error(status: &'static str, code: &str) -> Answer {
+        let text = format!("{XML}<Error><Code>{code}</Code><Message>{code}</Message></Error>");
+        Answer::text(status, text)
+    }
+
+    fn unsupported() -> Answer {
+        Answer::error("501 Not Implemented", "NotImplemented")
+    }
+
+    fn header(mut self, name: &str, value: &str) -> Answer {
+        // Writing to a string can't fail.
+        let _ = write!(self.headers, "{name}: {value}\r\n");
+        self
+    }
+
+    /// Status line and headers, with the empty line at their end.
+    pub fn head(&self) -> String {
+        let length = match &self.body {
+            Body::Text(text) => text.len() as u64,
+            Body::Zeros(length) => *length,
+        };
+        let now = jiff::Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT");
+        format!(
+            "HTTP/1.1 {}\r\nServer: null\r\nDate: {now}\r\nx-amz-request-id: 0\r\n{}Content-Length: {length}\r\n\r\n",
+            self.status, self.headers
+        )
+    }
+}
+
+fn name(request: &Request) -> (String, String) {
+    (request.bucket.clone(), request.key.clone())
+}
+
+/// 412 for a write under a condition that does not hold.
+fn refusal(state: &State, request: &Request) -> Option<Answer> {
+    let there = state.sizes.get(&name(request));
+    let absent_wanted = request.header("if-none-match") == Some("*") && there.is_some();
+    let other_wanted = request
+        .header("if-match")
+        .is_some_and(|expected| there.is_none_or(|size| expected != etag(*size)));
+    (absent_wanted || other_wanted)
+        .then(|| Answer::error("412 Precondition Failed", "PreconditionFailed"))
+}
+
+/// Tells the checksum that came with the bytes, as a store that had verified it would.
+fn with_checksum(answer: Answer, request: &Request) -> Answer {
+    match request.header("x-amz-checksum-crc32") {
+        Some(crc) => answer.header("x-amz-checksum-crc32", crc),
+        None => answer,
+    }
+}
+
+/// Of an object only its size is known, so that is what its ETag stands for.
+fn etag(size: u64) -> String {
+    format!("\"{size:032x}\"")
+}
+
+/// N of a key that ends in `size-N.bin`.
+fn size_in(key: &str) -> Option<u64> {
+    let name = key.rsplit('/').next()?;
+    name.strip_prefix("size-")?
+        .strip_suffix(".bin")?
+        .parse()
+        .ok()
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}
+
+fn percent_encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a string can't fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}

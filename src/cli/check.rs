@@ -1,0 +1,193 @@
+//! `s3ftpd check`: everything that is wrong with a configuration, or what it amounts to.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use tokio_util::task::TaskTracker;
+
+use crate::config::{self, Config, MountConfig, PassivePorts, StoreConfig, human_bytes};
+use crate::memory::Budget;
+use crate::namespace::Permission;
+use crate::object::{Store, StoreContext};
+
+/// The summary, or every error, one a line.
+pub(super) async fn check(files: &[PathBuf]) -> Result<String, String> {
+    let config = config::load(files).map_err(|errors| errors.to_string())?;
+    let context = StoreContext {
+        budget: Budget::new(config.memory.budget),
+        cleanups: TaskTracker::new(),
+        transfer: config.transfer.clone(),
+    };
+    let mut largest = BTreeMap::new();
+    let mut problems = Vec::new();
+    for (name, store) in &config.stores {
+        match Box::pin(Store::new(store, context.clone())).await {
+            Ok(store) => {
+                largest.insert(name.as_str(), store.largest_object());
+            }
+            Err(error) => problems.push(format!("stores.{name}: {error}")),
+        }
+    }
+    if problems.is_empty() {
+        Ok(summary(&config, &largest))
+    } else {
+        Err(problems.join("\n"))
+    }
+}
+
+/// What the configuration amounts to; `largest` is the largest object of each store, bytes.
+fn summary(config: &Config, largest: &BTreeMap<&str, u64>) -> String {
+    let mut lines = vec![
+        "The configuration is right.".to_owned(),
+        "listeners".to_owned(),
+    ];
+    for address in &config.listen {
+        lines.push(format!("  control {address}"));
+    }
+    lines.push(format!("  passive {}", passive(config)));
+    if let Some(admin) = &config.admin {
+        lines.push(format!("  admin   {}", admin.listen));
+    }
+    lines.push(format!(
+        "memory budget {}",
+        human_bytes(config.memory.budget)
+    ));
+    lines.push(format!(
+        "part size {}",
+        human_bytes(config.transfer.part_size)
+    ));
+    lines.push("stores".to_owned());
+    for (name, store) in &config.stores {
+        lines.push(format!(
+            "  {name}: {}",
+            store_line(store, largest.get(name.as_str()).copied())
+        ));
+    }
+    lines.push("users".to_owned());
+    for (name, user) in &config.users {
+        lines.push(format!("  {name}"));
+        for (path, mount) in &user.mounts {
+            lines.push(format!("    {path} -> {}", mount_line(mount)));
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+fn passive(config: &Config) -> String {
+    let mut line = match config.passive.ports {
+        PassivePorts::Range(first, last) => format!("ports {first}-{last}"),
+        PassivePorts::Ephemeral(count) => format!("{count} ports of the system's choice"),
+    };
+    let address = config
+        .passive
+        .address
+        .as_deref()
+        .unwrap_or("the control connection's own address");
+    // Writing to a string does not fail.
+    let _ = write!(line, ", clients are told {address}");
+    for network in &config.passive.networks {
+        let _ = write!(line, ", those of {} {}", network.clients, network.address);
+    }
+    line
+}
+
+fn store_line(store: &StoreConfig, largest: Option<u64>) -> String {
+    let endpoint = store.endpoint.as_deref().unwrap_or("AWS");
+    let region = store.region.as_deref().unwrap_or("from the environment");
+    let style = if store.path_style {
+        "path"
+    } else {
+        "virtual host"
+    };
+    let keys = if store.credentials.is_some() {
+        "configured"
+    } else {
+        "AWS default chain"
+    };
+    let largest = largest.map_or_else(|| "unknown".to_owned(), human_bytes);
+    format!(
+        "{endpoint}, region {region}, {style} style, credentials {keys}, largest object {largest}"
+    )
+}
+
+fn mount_line(mount: &MountConfig) -> String {
+    let allowed: Vec<&str> = Permission::ALL
+        .into_iter()
+        .filter(|permission| mount.permissions.allows(*permission))
+        .map(Permission::name)
+        .collect();
+    let permissions = if allowed.len() == Permission::ALL.len() {
+        "all".to_owned()
+    } else {
+        allowed.join(" ")
+    };
+    let mut line = format!(
+        "{}:{}/{} (permissions: {permissions}",
+        mount.store, mount.bucket, mount.prefix
+    );
+    if mount.ascii_convert {
+        line.push_str(", ascii converted");
+    }
+    if mount.times_metadata {
+        line.push_str(", times in metadata");
+    }
+    line.push(')');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+
+    #[test]
+    fn everything_is_in_the_summary_but_no_secret() {
+        let config = config::from_str(
+            r#"
+            [admin]
+            listen = "127.0.0.1:9090"
+            [passive]
+            ports = "auto:4"
+            address = "ftp.example.com"
+            networks = [{ clients = "10.0.0.0/8", address = "10.1.2.3" }]
+            [memory]
+            budget = "64MiB"
+            [stores.main]
+            endpoint = "http://127.0.0.1:3900"
+            region = "garage"
+            access_key_id = "AKIDEXAMPLE"
+            secret_access_key = "wJalrXUtnFEMI"
+            [mounts.scans]
+            store = "main"
+            bucket = "scans"
+            prefix = "{user}/"
+            permissions = ["list", "write"]
+            [users.anna]
+            password = "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4"
+            mounts = { "/in" = "scans", "/archive" = { store = "main", bucket = "archive", ascii = "convert" } }
+            "#,
+            "test.toml",
+        )
+        .unwrap();
+        let text = summary(&config, &BTreeMap::from([("main", 5 << 40)]));
+        let expected = "\
+The configuration is right.
+listeners
+  control 0.0.0.0:2121
+  control [::]:2121
+  passive 4 ports of the system's choice, clients are told ftp.example.com, those of 10.0.0.0/8 10.1.2.3
+  admin   127.0.0.1:9090
+memory budget 64 MiB
+part size 8 MiB
+stores
+  main: http://127.0.0.1:3900, region garage, path style, credentials configured, largest object 5 TiB
+users
+  anna
+    /archive -> main:archive/ (permissions: all, ascii converted)
+    /in -> main:scans/anna/ (permissions: list write)
+";
+        assert_eq!(text, expected);
+    }
+}

@@ -1,0 +1,386 @@
+//! The schema of stores, mounts and users, and what must fit between them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::decode::{LARGEST_PART, SMALLEST_PART};
+use super::secret;
+use super::section::{Field, Section, nearest};
+use super::tree::Value;
+use super::values;
+use super::{Capability, MountConfig, StaticCredentials, StoreConfig, UserConfig};
+use crate::auth::PasswordHash;
+use crate::namespace::{Permission, Permissions, VirtualPath};
+
+type Stores = BTreeMap<String, Arc<StoreConfig>>;
+type Users = BTreeMap<String, Arc<UserConfig>>;
+/// Mounts by name; `None` for one that is wrong, so that its users are not told that it is missing.
+type Mounts = BTreeMap<String, Option<Arc<MountConfig>>>;
+
+const NAMES: &str = "a table of names";
+const MOUNT: &str = "{ store = \"STORE\", bucket = \"BUCKET\", … }";
+
+/// Reads the three tables; `budget` is the memory that hashing has, bytes.
+pub(super) fn decode(root: &mut Section<'_>, budget: u64) -> (Stores, Users) {
+    let stores_written = named(root, "stores");
+    let store_names: Vec<&str> = stores_written.iter().map(|(name, _)| *name).collect();
+    let stores = stores_written
+        .iter()
+        .filter_map(|(name, field)| Some(((*name).to_owned(), Arc::new(store(name, field)?))))
+        .collect();
+    let mounts: Mounts = named(root, "mounts")
+        .iter()
+        .map(|(name, field)| ((*name).to_owned(), mount(field, &store_names).map(Arc::new)))
+        .collect();
+    let users_written = named(root, "users");
+    let users = users_written
+        .iter()
+        .filter_map(|(name, field)| {
+            Some((
+                (*name).to_owned(),
+                Arc::new(user(name, field, &mounts, &store_names, budget)?),
+            ))
+        })
+        .collect();
+    if store_names.is_empty() && !is_wrong_type(root, "stores") {
+        root.wrong(
+            "stores",
+            "there is none",
+            "at least one table [stores.NAME]",
+        );
+    }
+    if users_written.is_empty() && !is_wrong_type(root, "users") {
+        root.wrong("users", "there is none", "at least one table [users.NAME]");
+    }
+    (stores, users)
+}
+
+/// The entries of a table whose keys are names; an empty or wild name is an error.
+fn named<'a>(root: &mut Section<'a>, key: &'static str) -> Vec<(&'a str, Field<'a>)> {
+    let entries = root
+        .field(key)
+        .and_then(|field| field.entries(NAMES))
+        .unwrap_or_default();
+    for (name, field) in &entries {
+        if name.is_empty() || name.chars().any(char::is_control) {
+            field.wrong::<()>(
+                "is no name",
+                "a name that is not empty and has no control character",
+            );
+        }
+    }
+    entries
+}
+
+/// Whether the key is there and no table, which has been reported.
+fn is_wrong_type(root: &mut Section<'_>, key: &'static str) -> bool {
+    root.field(key).is_some_and(|field| {
+        !matches!(
+            field.value(),
+            Value::Table(_) | Value::Variable { table: Some(_), .. }
+        )
+    })
+}
+
+fn store(name: &str, field: &Field<'_>) -> Option<StoreConfig> {
+    let mut section = field.section("a table")?;
+    let endpoint = section
+        .field("endpoint")
+        .map(|field| values::endpoint(&field));
+    let region = section
+        .field("region")
+        .and_then(|field| values::line(&field, 100));
+    let path_style = section
+        .field("path_style")
+        .and_then(|field| values::boolean(&field));
+    let credentials = credentials(&mut section);
+    let checksums = section.field("checksums").and_then(|field| {
+        values::word(
+            &field,
+            &[
+                ("auto", Capability::Auto),
+                ("crc32", Capability::Yes),
+                ("none", Capability::No),
+            ],
+        )
+    });
+    let conditional_writes = section
+        .field("conditional_writes")
+        .and_then(|field| capability(&field));
+    let sign_payload = section
+        .field("sign_payload")
+        .and_then(|field| values::boolean(&field));
+    let connect_timeout = section
+        .field("connect_timeout")
+        .and_then(|field| values::duration(&field, false));
+    let request_timeout = section
+        .field("request_timeout")
+        .and_then(|field| values::duration(&field, false));
+    let attempts = section
+        .field("attempts")
+        .and_then(|field| values::small(&field, 1, 10));
+    let copy_limit = section.field("copy_limit");
+    let copy_limit = copy_limit.and_then(|field| values::size(&field, SMALLEST_PART, LARGEST_PART));
+    section.finish();
+    Some(StoreConfig {
+        name: name.to_owned(),
+        // Where a bucket is no host name of its own, as with nearly every store but AWS.
+        path_style: path_style.unwrap_or(endpoint.is_some()),
+        endpoint: endpoint.flatten(),
+        region,
+        credentials,
+        checksums: checksums.unwrap_or(Capability::Auto),
+        conditional_writes: conditional_writes.unwrap_or(Capability::Auto),
+        sign_payload: sign_payload.unwrap_or(false),
+        connect_timeout: connect_timeout.unwrap_or(Duration::from_secs(5)),
+        request_timeout: request_timeout.unwrap_or(Duration::from_secs(30)),
+        attempts: attempts.unwrap_or(4),
+        copy_limit: copy_limit.unwrap_or(LARGEST_PART),
+    })
+}
+
+/// `"auto"`, `true`, `false`.
+fn capability(field: &Field<'_>) -> Option<Capability> {
+    let allowed = "\"auto\", true, false";
+    match field.value() {
+        Value::Bool(true) => Some(Capability::Yes),
+        Value::Bool(false) => Some(Capability::No),
+        Value::Text(text) if text == "auto" => Some(Capability::Auto),
+        Value::Text(text) => field.wrong(format!("{text:?} is unknown"), allowed),
+        Value::Variable { text, .. } => match text.trim().to_lowercase().as_str() {
+            "auto" => Some(Capability::Auto),
+            "true" => Some(Capability::Yes),
+            "false" => Some(Capability::No),
+            _ => field.wrong(format!("{text:?} is unknown"), allowed),
+        },
+        _ => field.wrong_type(allowed),
+    }
+}
+
+/// Both keys, or none.
+fn credentials(section: &mut Section<'_>) -> Option<StaticCredentials> {
+    const TOGETHER: &str =
+        "access_key_id and secret_access_key together, or neither for the AWS default chain";
+    let id = section.field("access_key_id");
+    let secret = section.field("secret_access_key");
+    let token = section.field("session_token");
+    match (&id, &secret, &token) {
+        (Some(_), None, _) => {
+            section.wrong("access_key_id", "is without secret_access_key", TOGETHER)
+        }
+        (None, Some(_), _) => {
+            section.wrong("secret_access_key", "is without access_key_id", TOGETHER)
+        }
+        (None, None, Some(_)) => section.wrong("session_token", "is without the keys", TOGETHER),
+        _ => {}
+    }
+    let read = |field: Option<Field<'_>>| field.and_then(|field| secret::read(&field));
+    let (id, secret, session_token) = (read(id), read(secret), read(token));
+    Some(StaticCredentials {
+        access_key_id: id?.expose_secret().to_owned(),
+        secret_access_key: secret?,
+        session_token,
+    })
+}
+
+/// A mount; `{user}` stays in its prefix.
+fn mount(field: &Field<'_>, stores: &[&str]) -> Option<MountConfig> {
+    let mut section = field.section(MOUNT)?;
+    let configured = known("store", stores);
+    let store = section.required("store", &configured).and_then(|field| {
+        let name = field.text(&configured)?;
+        if stores.contains(&name) {
+            return Some(name.to_owned());
+        }
+        field.wrong(unknown("store", name, stores), configured.as_str())
+    });
+    let bucket = section
+        .required("bucket", "the name of a bucket")
+        .and_then(|field| values::bucket(&field));
+    let prefix = section
+        .field("prefix")
+        .map_or(Some(String::new()), |field| values::prefix(&field));
+    let permissions = section
+        .field("permissions")
+        .map_or(Some(Permissions::all()), |field| permissions(&field));
+    let ascii_convert = section
+        .field("ascii")
+        .and_then(|field| values::word(&field, &[("binary", false), ("convert", true)]));
+    let times_metadata = section
+        .field("times")
+        .and_then(|field| values::word(&field, &[("store", false), ("metadata", true)]));
+    section.finish();
+    Some(MountConfig {
+        store: store?,
+        bucket: bucket?,
+        prefix: prefix?,
+        permissions: permissions?,
+        ascii_convert: ascii_convert.unwrap_or(false),
+        times_metadata: times_metadata.unwrap_or(false),
+    })
+}
+
+fn permissions(field: &Field<'_>) -> Option<Permissions> {
+    let names = Permission::ALL.map(Permission::name);
+    let allowed = format!("a list of {}; left out: all", names.join(", "));
+    let items = field.items(&allowed)?;
+    if items.is_empty() {
+        return field.wrong("is empty", allowed);
+    }
+    let mut permissions = Some(Permissions::none());
+    for item in items {
+        let name = item.text(&allowed);
+        let found = name.and_then(|name| {
+            let permission = Permission::ALL
+                .into_iter()
+                .find(|permission| permission.name() == name);
+            permission.or_else(|| item.wrong(unknown("permission", name, &names), allowed.as_str()))
+        });
+        permissions = match (permissions, found) {
+            (Some(permissions), Some(permission)) => Some(permissions.with(permission)),
+            _ => None,
+        };
+    }
+    permissions
+}
+
+fn user(
+    name: &str,
+    field: &Field<'_>,
+    mounts: &Mounts,
+    stores: &[&str],
+    budget: u64,
+) -> Option<UserConfig> {
+    let mut section = field.section("a table")?;
+    let password = section
+        .required("password", HASHES)
+        .and_then(|field| password(&field, budget));
+    let wanted = "a table such as { \"/\" = \"MOUNT\" }";
+    let places = section.required("mounts", wanted);
+    let entries = places.as_ref().and_then(|field| field.entries(wanted));
+    if let (Some(field), Some([])) = (&places, entries.as_deref()) {
+        field.wrong::<()>("is empty", wanted);
+    }
+    let mut tree = BTreeMap::new();
+    let mut complete = true;
+    for (path, place) in entries.unwrap_or_default() {
+        let path = mount_path(path, &place);
+        let mount = user_mount(name, &place, mounts, stores);
+        match (path, mount) {
+            (Some(path), Some(mount)) => {
+                if tree.contains_key(&path) {
+                    place.wrong::<()>(format!("two mounts are on {path}"), "one mount a path");
+                }
+                tree.insert(path, mount);
+            }
+            _ => complete = false,
+        }
+    }
+    section.finish();
+    (complete && !tree.is_empty()).then_some(())?;
+    Some(UserConfig {
+        name: name.to_owned(),
+        password: password?,
+        mounts: tree,
+    })
+}
+
+const HASHES: &str = "what `s3ftpd hash-password` prints, or another argon2id, bcrypt ($2a$, $2b$, $2y$) or sha512-crypt ($6$) hash";
+
+/// A password's hash. Nothing of it is quoted: it may be the password.
+///
+/// Checking it takes its memory from the budget, so a hash that needs more could never be checked.
+fn password(field: &Field<'_>, budget: u64) -> Option<SecretString> {
+    let secret = secret::read(field)?;
+    match PasswordHash::parse(&secret) {
+        Ok(hash) if hash.memory() > budget => field.wrong(
+            format!(
+                "this hash needs {} of memory to be checked",
+                values::bytes(hash.memory())
+            ),
+            "a hash with a smaller m, or a larger memory.budget",
+        ),
+        Ok(_) => Some(secret),
+        Err(error) => field.wrong(error.to_string(), HASHES),
+    }
+}
+
+/// A mount of one user: a name or an inline table, `{user}` replaced.
+fn user_mount(
+    user: &str,
+    place: &Field<'_>,
+    mounts: &Mounts,
+    stores: &[&str],
+) -> Option<Arc<MountConfig>> {
+    let template = match place.value() {
+        Value::Table(_) | Value::Variable { table: Some(_), .. } => Arc::new(mount(place, stores)?),
+        _ => {
+            let names: Vec<&str> = mounts.keys().map(String::as_str).collect();
+            let allowed = format!("{}, or {MOUNT}", known("mount", &names));
+            let name = place.text(&allowed)?;
+            match mounts.get(name) {
+                Some(mount) => mount.clone()?,
+                None => return place.wrong(unknown("mount", name, &names), allowed),
+            }
+        }
+    };
+    if !template.prefix.contains(values::USER) {
+        return Some(template);
+    }
+    // The name becomes a piece of keys: it must not reach beside its own.
+    if user.contains('/') || user == "." || user == ".." {
+        return place.wrong(
+            "the prefix of this mount has {user}, and the user's name can't be an element of a key",
+            "a name without \"/\" that is neither \".\" nor \"..\"",
+        );
+    }
+    let prefix = template.prefix.replace(values::USER, user);
+    if prefix.len() > 1000 {
+        return place.wrong(
+            "the prefix with the user's name is longer than 1000 bytes",
+            "a shorter one",
+        );
+    }
+    Some(Arc::new(MountConfig {
+        prefix,
+        ..(*template).clone()
+    }))
+}
+
+/// A path of a user's tree in its normal form; one trailing slash is forgiven.
+fn mount_path(text: &str, place: &Field<'_>) -> Option<VirtualPath> {
+    let allowed = "an absolute path such as \"/\" or \"/archive\", without an empty element, \".\", \"..\" or a control character";
+    let Some(inner) = text.strip_prefix('/') else {
+        return place.wrong("the path of a mount begins with \"/\"", allowed);
+    };
+    let inner = inner.strip_suffix('/').unwrap_or(inner);
+    let normal = text.len() <= 1
+        || inner
+            .split('/')
+            .all(|element| !matches!(element, "" | "." | ".."));
+    if !normal || inner.chars().any(char::is_control) {
+        return place.wrong("the path of this mount is not in its normal form", allowed);
+    }
+    match VirtualPath::root().join(&format!("/{inner}")) {
+        Ok(path) => Some(path),
+        Err(error) => place.wrong(error.to_string(), allowed),
+    }
+}
+
+/// The names there are.
+fn known(kind: &str, names: &[&str]) -> String {
+    if names.is_empty() {
+        return format!("the name of a {kind}, of which none is configured");
+    }
+    format!("the name of a {kind}: {}", names.join(", "))
+}
+
+fn unknown(kind: &str, name: &str, names: &[&str]) -> String {
+    match nearest(name, names) {
+        Some(near) => format!("there is no {kind} {name:?}, did you mean {near:?}?"),
+        None => format!("there is no {kind} {name:?}"),
+    }
+}

@@ -1,0 +1,255 @@
+//! The schema: which keys there are, their defaults and their bounds.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::accounts;
+use super::error::ConfigErrors;
+use super::machine;
+use super::section::{Report, Section};
+use super::tree::Node;
+use super::values::{self, GIB, KIB, MIB};
+use super::{
+    ActiveConfig, AdminConfig, Config, Limits, MemoryConfig, PassiveConfig, PassiveNetwork,
+    PassivePorts, Timeouts, TransferConfig,
+};
+
+const NO_TLS: &str = "unknown key: this version has no TLS";
+
+/// S3's smallest part; smaller ones are refused when an upload is completed.
+pub(super) const SMALLEST_PART: u64 = 5 * MIB;
+/// S3's largest part, PutObject and CopyObject.
+pub(super) const LARGEST_PART: u64 = 5 * GIB;
+/// No machine has more memory.
+const LARGEST_BUDGET: u64 = 1024 * 1024 * GIB;
+
+/// Reads the whole tree.
+pub(super) fn decode(tree: Node, report: &Report) -> Result<Config, ConfigErrors> {
+    let mut root = Section::root(&tree, report);
+    let listen = listen(&mut root);
+    let greeting = root
+        .field("greeting")
+        .and_then(|field| values::line(&field, 500));
+    let passive = passive(root.section("passive"));
+    let active = active(root.section("active"));
+    let admin = admin(&mut root);
+    let transfer = transfer(root.section("transfer"));
+    let memory = memory(root.section("memory"), &transfer);
+    let timeouts = timeouts(root.section("timeouts"));
+    let limits = limits(root.section("limits"));
+    check_ports(&root, &listen, &passive, admin.as_ref());
+    let (stores, users) = accounts::decode(&mut root, memory.budget);
+    root.finish_with(|key| (key == "tls").then_some(NO_TLS));
+    report.check()?;
+    Ok(Config {
+        listen,
+        greeting: greeting.unwrap_or_else(|| "s3ftpd ready".to_owned()),
+        passive,
+        active,
+        admin,
+        memory,
+        transfer,
+        timeouts,
+        limits,
+        stores,
+        users,
+    })
+}
+
+fn listen(root: &mut Section<'_>) -> Vec<SocketAddr> {
+    let allowed = "a list of IP addresses with ports: [\"0.0.0.0:2121\", \"[::]:2121\"]";
+    let Some(field) = root.field("listen") else {
+        return vec![([0, 0, 0, 0], 2121).into(), ([0u16; 8], 2121).into()];
+    };
+    let items = field.items(allowed);
+    if items.as_ref().is_some_and(Vec::is_empty) {
+        field.wrong::<()>("is empty", allowed);
+    }
+    let mut addresses = Vec::new();
+    for item in items.unwrap_or_default() {
+        if let Some(address) = values::socket_address(&item) {
+            // Port 0 is another port each time.
+            if address.port() != 0 && addresses.contains(&address) {
+                item.wrong::<()>(format!("{address} is there twice"), allowed);
+            }
+            addresses.push(address);
+        }
+    }
+    addresses
+}
+
+fn passive(mut section: Section<'_>) -> PassiveConfig {
+    let ports = section
+        .field("ports")
+        .and_then(|field| values::passive_ports(&field));
+    let address = section
+        .field("address")
+        .and_then(|field| values::host(&field));
+    let allowed = "a list of { clients = \"NETWORK\", address = \"ADDRESS\" }";
+    let mut networks = Vec::new();
+    for item in section
+        .field("networks")
+        .and_then(|field| field.items(allowed))
+        .unwrap_or_default()
+    {
+        let Some(mut network) = item.section("{ clients = \"NETWORK\", address = \"ADDRESS\" }")
+        else {
+            continue;
+        };
+        let clients = network
+            .required("clients", "a network")
+            .and_then(|field| values::network(&field));
+        let told = network.required("address", "an address or a host name");
+        let told = told.and_then(|field| values::host(&field));
+        network.finish();
+        if let (Some(clients), Some(address)) = (clients, told) {
+            networks.push(PassiveNetwork { clients, address });
+        }
+    }
+    section.finish();
+    PassiveConfig {
+        ports: ports.unwrap_or(PassivePorts::Range(40000, 40099)),
+        address,
+        networks,
+    }
+}
+
+fn active(mut section: Section<'_>) -> ActiveConfig {
+    let port = section
+        .field("source_port")
+        .and_then(|field| values::integer(&field, 0, 65535));
+    section.finish();
+    ActiveConfig {
+        source_port: port.and_then(|port| u16::try_from(port).ok()).unwrap_or(20),
+    }
+}
+
+fn admin(root: &mut Section<'_>) -> Option<AdminConfig> {
+    if !root.has("admin") {
+        root.section("admin").finish();
+        return None;
+    }
+    let mut section = root.section("admin");
+    let listen = section.required("listen", "an IP address and a port");
+    let listen = listen.and_then(|field| values::socket_address(&field));
+    section.finish();
+    listen.map(|listen| AdminConfig { listen })
+}
+
+fn transfer(mut section: Section<'_>) -> TransferConfig {
+    let part_size = section
+        .field("part_size")
+        .and_then(|field| values::size(&field, SMALLEST_PART, LARGEST_PART));
+    let upload_parallel = section
+        .field("upload_parallel")
+        .and_then(|field| values::count(&field, 1, 64));
+    let range_size = section
+        .field("range_size")
+        .and_then(|field| values::size(&field, 64 * KIB, LARGEST_PART));
+    let download_parallel = section
+        .field("download_parallel")
+        .and_then(|field| values::count(&field, 1, 64));
+    section.finish();
+    TransferConfig {
+        part_size: part_size.unwrap_or(8 * MIB),
+        upload_parallel: upload_parallel.unwrap_or(8),
+        range_size: range_size.unwrap_or(8 * MIB),
+        download_parallel: download_parallel.unwrap_or(8),
+    }
+}
+
+fn memory(mut section: Section<'_>, transfer: &TransferConfig) -> MemoryConfig {
+    let written = section.field("budget");
+    let found = if written.is_some() {
+        ""
+    } else {
+        " (the default: half of the memory there is)"
+    };
+    let budget = match written {
+        Some(field) => values::size(&field, 4 * SMALLEST_PART, LARGEST_BUDGET),
+        None => Some(machine::default_budget()),
+    };
+    let least = transfer
+        .part_size
+        .saturating_mul(4)
+        .max(transfer.range_size);
+    if let Some(budget) = budget.filter(|budget| *budget < least) {
+        section.wrong(
+            "budget",
+            format!(
+                "{}{found} is too little for transfer.part_size = {} and transfer.range_size = {}",
+                values::bytes(budget),
+                values::bytes(transfer.part_size),
+                values::bytes(transfer.range_size),
+            ),
+            format!(
+                "at least {}: four times transfer.part_size, and once transfer.range_size",
+                values::bytes(least)
+            ),
+        );
+    }
+    section.finish();
+    // Where it is wrong this value is never used, but others are measured against it.
+    MemoryConfig {
+        budget: budget.unwrap_or(LARGEST_BUDGET),
+    }
+}
+
+fn timeouts(mut section: Section<'_>) -> Timeouts {
+    let mut time = |key, default: Duration, zero| {
+        section
+            .field(key)
+            .and_then(|field| values::duration(&field, zero))
+            .unwrap_or(default)
+    };
+    let timeouts = Timeouts {
+        login: time("login", Duration::from_secs(60), false),
+        idle: time("idle", Duration::from_secs(300), false),
+        data_connect: time("data_connect", Duration::from_secs(30), false),
+        data_stall: time("data_stall", Duration::from_secs(60), false),
+        control_write: time("control_write", Duration::from_secs(60), false),
+        shutdown_grace: time("shutdown_grace", Duration::from_secs(30), true),
+        login_failure_delay: time("login_failure_delay", Duration::from_secs(1), true),
+    };
+    section.finish();
+    timeouts
+}
+
+fn limits(mut section: Section<'_>) -> Limits {
+    const MOST_SESSIONS: u64 = 10_000_000;
+    let sessions = section
+        .field("sessions")
+        .and_then(|field| values::count(&field, 1, MOST_SESSIONS));
+    let per_address = section.field("sessions_per_address");
+    let per_address = per_address.and_then(|field| values::count(&field, 1, MOST_SESSIONS));
+    let attempts = section
+        .field("login_attempts")
+        .and_then(|field| values::small(&field, 1, 1000));
+    section.finish();
+    Limits {
+        sessions: sessions.unwrap_or(10_000),
+        sessions_per_address: per_address.unwrap_or(1_000),
+        login_attempts: attempts.unwrap_or(3),
+    }
+}
+
+/// A port can be listened on once: the passive range must leave out the others.
+fn check_ports(
+    root: &Section<'_>,
+    listen: &[SocketAddr],
+    passive: &PassiveConfig,
+    admin: Option<&AdminConfig>,
+) {
+    let PassivePorts::Range(first, last) = passive.ports else {
+        return;
+    };
+    let control = listen.iter().map(|address| ("listen", address.port()));
+    let admin = admin.map(|admin| ("admin", admin.listen.port()));
+    for (key, port) in control.chain(admin) {
+        if (first..=last).contains(&port) {
+            let problem = format!("port {port} is one of passive.ports");
+            root.wrong(key, problem, format!("a port outside {first}-{last}"));
+            return;
+        }
+    }
+}

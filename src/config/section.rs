@@ -1,0 +1,313 @@
+//! The reader of a tree: tables that remember what was asked of them, and the list of errors.
+
+use std::cell::RefCell;
+
+use super::error::{ConfigError, ConfigErrors};
+use super::tree::{Node, Source, Table, Value};
+
+/// The errors found so far.
+#[derive(Default)]
+pub(super) struct Report {
+    errors: RefCell<Vec<ConfigError>>,
+}
+
+/// One table being read by the schema.
+pub(super) struct Section<'a> {
+    table: Option<&'a Table>,
+    source: Source,
+    path: String,
+    asked: Vec<&'static str>,
+    report: &'a Report,
+}
+
+/// One value being read by the schema.
+#[derive(Clone)]
+pub(super) struct Field<'a> {
+    node: &'a Node,
+    key: String,
+    report: &'a Report,
+}
+
+impl Report {
+    /// Adds an error.
+    pub(super) fn push(
+        &self,
+        source: &Source,
+        key: &str,
+        problem: impl Into<String>,
+        allowed: impl Into<String>,
+    ) {
+        self.errors.borrow_mut().push(ConfigError {
+            source: source.to_string(),
+            key: key.to_owned(),
+            problem: problem.into(),
+            allowed: allowed.into(),
+        });
+    }
+
+    /// Fails where anything was wrong.
+    pub(super) fn check(&self) -> Result<(), ConfigErrors> {
+        let errors = self.errors.borrow();
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigErrors::new(errors.clone()))
+        }
+    }
+}
+
+impl<'a> Section<'a> {
+    /// The whole document.
+    pub(super) fn root(node: &'a Node, report: &'a Report) -> Self {
+        let table = match &node.value {
+            Value::Table(table) => Some(table),
+            _ => None,
+        };
+        Section {
+            table,
+            source: node.source.clone(),
+            path: String::new(),
+            asked: Vec::new(),
+            report,
+        }
+    }
+
+    /// The value of a key, where it is set.
+    pub(super) fn field(&mut self, key: &'static str) -> Option<Field<'a>> {
+        self.asked.push(key);
+        let node = self.table?.get(key)?;
+        if matches!(node.value, Value::Nothing) {
+            return None;
+        }
+        Some(Field {
+            node,
+            key: join(&self.path, key),
+            report: self.report,
+        })
+    }
+
+    /// The value of a key that must be set.
+    pub(super) fn required(&mut self, key: &'static str, allowed: &str) -> Option<Field<'a>> {
+        let field = self.field(key);
+        if field.is_none() {
+            self.report
+                .push(&self.source, &join(&self.path, key), "is missing", allowed);
+        }
+        field
+    }
+
+    /// A table below this one; an empty one where it is left out or is no table.
+    pub(super) fn section(&mut self, key: &'static str) -> Section<'a> {
+        let below = self.field(key).and_then(|field| field.section("a table"));
+        below.unwrap_or_else(|| Section {
+            table: None,
+            source: self.source.clone(),
+            path: join(&self.path, key),
+            asked: Vec::new(),
+            report: self.report,
+        })
+    }
+
+    /// Whether a key is set, wrong or right.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.is_some_and(|table| table.contains_key(key))
+    }
+
+    /// Adds an error about one of its keys.
+    pub(super) fn wrong(&self, key: &str, problem: impl Into<String>, allowed: impl Into<String>) {
+        let source = self
+            .table
+            .and_then(|table| table.get(key))
+            .map_or(&self.source, |node| &node.source);
+        self.report
+            .push(source, &join(&self.path, key), problem, allowed);
+    }
+
+    /// Reports every key that was never asked for.
+    pub(super) fn finish(self) {
+        self.finish_with(|_| None);
+    }
+
+    /// The same; `special` may know a better text for a key.
+    pub(super) fn finish_with(self, special: impl Fn(&str) -> Option<&'static str>) {
+        let unknown = self
+            .table
+            .into_iter()
+            .flatten()
+            .filter(|(key, _)| !self.asked.contains(&key.as_str()));
+        for (key, node) in unknown {
+            let problem = match (special(key), nearest(key, &self.asked)) {
+                (Some(text), _) => text.to_owned(),
+                (None, Some(near)) => format!("unknown key, did you mean {near}?"),
+                (None, None) => "unknown key".to_owned(),
+            };
+            self.report.push(
+                &node.source,
+                &join(&self.path, key),
+                problem,
+                self.asked.join(", "),
+            );
+        }
+    }
+}
+
+impl<'a> Field<'a> {
+    /// The value.
+    pub(super) fn value(&self) -> &'a Value {
+        &self.node.value
+    }
+
+    /// Adds an error about it; returns `None`, so that a parser can end with it.
+    pub(super) fn wrong<T>(
+        &self,
+        problem: impl Into<String>,
+        allowed: impl Into<String>,
+    ) -> Option<T> {
+        self.report
+            .push(&self.node.source, &self.key, problem, allowed);
+        None
+    }
+
+    /// Adds the error that it is of another type; shows the type only.
+    pub(super) fn wrong_type<T>(&self, allowed: &str) -> Option<T> {
+        self.wrong(format!("is {}", self.node.value.kind()), allowed)
+    }
+
+    /// A text.
+    pub(super) fn text(&self, allowed: &str) -> Option<&'a str> {
+        match &self.node.value {
+            Value::Text(text) | Value::Variable { text, .. } => Some(text),
+            _ => self.wrong_type(allowed),
+        }
+    }
+
+    /// The items of a list.
+    pub(super) fn items(&self, allowed: &str) -> Option<Vec<Field<'a>>> {
+        match &self.node.value {
+            Value::List(list) | Value::Variable { list, .. } => Some(
+                list.iter()
+                    .enumerate()
+                    .map(|(index, node)| Field {
+                        node,
+                        key: format!("{}[{index}]", self.key),
+                        report: self.report,
+                    })
+                    .collect(),
+            ),
+            _ => self.wrong_type(allowed),
+        }
+    }
+
+    /// A table with keys that the schema knows.
+    pub(super) fn section(&self, allowed: &str) -> Option<Section<'a>> {
+        Some(Section {
+            table: Some(self.as_table(allowed)?),
+            source: self.node.source.clone(),
+            path: self.key.clone(),
+            asked: Vec::new(),
+            report: self.report,
+        })
+    }
+
+    /// The entries of a table whose keys the user chooses.
+    pub(super) fn entries(&self, allowed: &str) -> Option<Vec<(&'a str, Field<'a>)>> {
+        let table = self.as_table(allowed)?;
+        let entry = |(name, node): (&'a String, &'a Node)| {
+            (
+                name.as_str(),
+                Field {
+                    node,
+                    key: join(&self.key, name),
+                    report: self.report,
+                },
+            )
+        };
+        Some(
+            table
+                .iter()
+                .filter(|(_, node)| !matches!(node.value, Value::Nothing))
+                .map(entry)
+                .collect(),
+        )
+    }
+
+    fn as_table(&self, allowed: &str) -> Option<&'a Table> {
+        match &self.node.value {
+            Value::Table(table)
+            | Value::Variable {
+                table: Some(table), ..
+            } => Some(table),
+            _ => self.wrong_type(allowed),
+        }
+    }
+}
+
+/// `path.key`, the key quoted where TOML wants it.
+fn join(path: &str, key: &str) -> String {
+    let bare = !key.is_empty()
+        && key
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    let key = if bare {
+        key.to_owned()
+    } else {
+        format!("{key:?}")
+    };
+    if path.is_empty() {
+        key
+    } else {
+        format!("{path}.{key}")
+    }
+}
+
+/// The name that was probably meant: at most a third of its letters differ.
+pub(super) fn nearest<'n>(wrong: &str, names: &[&'n str]) -> Option<&'n str> {
+    let wrong = wrong.to_lowercase();
+    names
+        .iter()
+        .map(|name| (distance(&wrong, &name.to_lowercase()), *name))
+        .filter(|(distance, name)| *distance <= (name.chars().count() / 3).max(1))
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// How many letters were left out, added, mistaken or swapped with their neighbour
+/// (Levenshtein's distance with transpositions).
+fn distance(one: &str, other: &str) -> usize {
+    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=other.len()).collect()];
+    for i in 1..=one.len() {
+        let mut row = vec![i];
+        for j in 1..=other.len() {
+            let mistaken = rows[i - 1][j - 1] + usize::from(one[i - 1] != other[j - 1]);
+            let mut least = mistaken.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && one[i - 1] == other[j - 2] && one[i - 2] == other[j - 1] {
+                least = least.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(least);
+        }
+        rows.push(row);
+    }
+    rows[one.len()][other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_names() {
+        let names = ["endpoint", "region", "read", "path_style"];
+        for (wrong, near) in [
+            ("endpont", Some("endpoint")),
+            ("Endpoint", Some("endpoint")),
+            ("raed", Some("read")),
+            ("pathstyle", Some("path_style")),
+            ("regiön", Some("region")),
+            ("zzz", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(wrong, &names), near, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Files → a tree of values that know where they were written.
+//!
+//! The `config` crate parses TOML and YAML into one model of values; this module turns them into
+//! [`Node`]s and merges them. It keeps its own tree because a decoder that reports every error must
+//! name the source of each value, tables included, and because a merge must not splice the two
+//! forms of a secret into one (`{ file = … }` overridden by `{ env = … }`).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ::config::{ConfigError, File, FileFormat, Source as _, Value as Parsed, ValueKind};
+
+use super::section::Report;
+
+/// The keys of a table.
+pub(super) type Table = BTreeMap<String, Node>;
+
+/// A value and where it was written. Deliberately without `Debug`: it may be a secret.
+#[derive(Clone)]
+pub(super) struct Node {
+    /// Where it was written.
+    pub(super) source: Source,
+    /// The value.
+    pub(super) value: Value,
+}
+
+/// A value as it was written.
+#[derive(Clone)]
+pub(super) enum Value {
+    /// YAML's null: as if the key were left out.
+    Nothing,
+    /// `true`, `false`.
+    Bool(bool),
+    /// A whole number.
+    Integer(i64),
+    /// Any other number.
+    Float(f64),
+    /// A string.
+    Text(String),
+    /// An environment variable: a text that stands for whatever type the schema wants there.
+    Variable {
+        /// As it was set.
+        text: String,
+        /// Read as a list: TOML's form, else parts between commas.
+        list: Vec<Node>,
+        /// Read as a TOML inline table, where it is one.
+        table: Option<Table>,
+    },
+    /// A list.
+    List(Vec<Node>),
+    /// A table.
+    Table(Table),
+}
+
+/// Where a value was written.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A file, or all of them.
+    File(Arc<str>),
+    /// An environment variable.
+    Variable(Arc<str>),
+}
+
+/// How a file is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// TOML 1.0.
+    Toml,
+    /// YAML 1.2.
+    Yaml,
+}
+
+/// Reads a file; what is wrong with it goes to `report`.
+pub(super) fn read(path: &Path, report: &Report) -> Table {
+    let source = Source::File(path.display().to_string().into());
+    let format = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("yaml" | "yml") => Format::Yaml,
+        _ => Format::Toml,
+    };
+    match std::fs::read_to_string(path) {
+        Ok(text) => parse(&text, format, &source, report),
+        Err(error) => {
+            report.push(&source, "", format!("can't be read: {error}"), "");
+            Table::new()
+        }
+    }
+}
+
+/// Parses a text; a syntax error goes to `report`.
+pub(super) fn parse(text: &str, format: Format, source: &Source, report: &Report) -> Table {
+    match parse_text(text, format, source) {
+        Ok(table) => table,
+        Err(problem) => {
+            let name = if format == Format::Yaml {
+                "YAML"
+            } else {
+                "TOML"
+            };
+            report.push(source, "", problem, format!("a {name} document"));
+            Table::new()
+        }
+    }
+}
+
+/// Parses a text; the error holds no piece of it but names of keys.
+pub(super) fn parse_text(text: &str, format: Format, source: &Source) -> Result<Table, String> {
+    let file_format = match format {
+        Format::Toml => FileFormat::Toml,
+        Format::Yaml => FileFormat::Yaml,
+    };
+    match File::from_str(text, file_format).collect() {
+        Ok(table) => Ok(table
+            .into_iter()
+            .map(|(key, value)| (key, Node::from_parsed(value, source)))
+            .collect()),
+        Err(ConfigError::FileParse { cause, .. }) => Err(without_excerpt(&cause.to_string())),
+        Err(error) => Err(without_excerpt(&error.to_string())),
+    }
+}
+
+/// Lays `over` upon `base`: tables key by key, anything else as a whole.
+pub(super) fn merge(base: &mut Table, over: Table) {
+    for (key, node) in over {
+        match (base.get_mut(&key), node) {
+            (
+                _,
+                Node {
+                    value: Value::Nothing,
+                    ..
+                },
+            ) => {}
+            (
+                Some(Node {
+                    value: Value::Table(below),
+                    ..
+                }),
+                Node {
+                    value: Value::Table(above),
+                    ..
+                },
+            ) if !is_reference(below) && !is_reference(&above) => {
+                merge(below, above);
+            }
+            (_, node) => {
+                base.insert(key, node);
+            }
+        }
+    }
+}
+
+/// Whether a table is `{ file = … }` or `{ env = … }`: the form of a secret kept elsewhere.
+pub(super) fn is_reference(table: &Table) -> bool {
+    !table.is_empty()
+        && table.iter().all(|(key, node)| {
+            (key == "file" || key == "env") && !matches!(node.value, Value::Table(_))
+        })
+}
+
+/// A parser's message without what it shows of the text, which may be a secret.
+///
+/// Only the forms known to be harmless pass:
+/// - TOML: `TOML parse error at line 2, column 5`, a framed excerpt (left out), then the reason.
+/// - YAML: `reason at byte 20 line 2 column 5`; a doubled key is quoted before it (left out).
+fn without_excerpt(message: &str) -> String {
+    let mut lines = message.lines();
+    let first = lines.next().unwrap_or_default();
+    if let Some(place) = first.strip_prefix("TOML parse error at ") {
+        // The frame is three lines: its upper edge, the text, the marker.
+        let reason: Vec<&str> = lines
+            .skip(3)
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect();
+        return format!("{place}: {}", reason.join(", "));
+    }
+    let Some((reason, place)) = first.rsplit_once(" at byte ") else {
+        return "is no table of keys and values, or a number in it is too large".to_owned();
+    };
+    let place = place.split_once(' ').map_or(place, |(_, place)| place);
+    if reason.contains("duplicated key") {
+        return format!("{place}: duplicated key");
+    }
+    format!("{place}: {reason}")
+}
+
+impl Node {
+    /// A table.
+    pub(super) fn table(source: Source, table: Table) -> Self {
+        Node {
+            source,
+            value: Value::Table(table),
+        }
+    }
+
+    fn from_parsed(parsed: Parsed, source: &Source) -> Self {
+        let value = match parsed.kind {
+            ValueKind::Nil => Value::Nothing,
+            ValueKind::Boolean(value) => Value::Bool(value),
+            ValueKind::I64(value) => Value::Integer(value),
+            // Neither parser produces these; beyond i64 every one of our ranges has ended.
+            ValueKind::U64(value) => Value::Integer(i64::try_from(value).unwrap_or(i64::MAX)),
+            ValueKind::I128(value) => Value::Integer(i64::try_from(value).unwrap_or(i64::MAX)),
+            ValueKind::U128(value) => Value::Integer(i64::try_from(value).unwrap_or(i64::MAX)),
+            ValueKind::Float(value) => Value::Float(value),
+            ValueKind::String(value) => Value::Text(value),
+            ValueKind::Table(table) => Value::Table(
+                table
+                    .into_iter()
+                    .map(|(key, value)| (key, Node::from_parsed(value, source)))
+                    .collect(),
+            ),
+            ValueKind::Array(list) => Value::List(
+                list.into_iter()
+                    .map(|value| Node::from_parsed(value, source))
+                    .collect(),
+            ),
+        };
+        Node {
+            source: source.clone(),
+            value,
+        }
+    }
+}
+
+impl Value {
+    /// What it is, for an error: the type and never the content.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Value::Nothing => "nothing",
+            Value::Bool(_) => "a boolean",
+            Value::Integer(_) | Value::Float(_) => "a number",
+            Value::Text(_) => "a string",
+            Value::Variable { .. } => "another text",
+            Value::List(_) => "a list",
+            Value::Table(_) => "a table",
+        }
+    }
+}
+
+impl Source {
+    /// The source of what is in none of the files.
+    pub(super) fn of_files(files: &[PathBuf]) -> Self {
+        if files.is_empty() {
+            return Source::File("the environment (no file is given)".into());
+        }
+        let names: Vec<String> = files
+            .iter()
+            .map(|file| file.display().to_string())
+            .collect();
+        Source::File(names.join(", ").into())
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::File(name) => f.write_str(name),
+            Source::Variable(name) => write!(f, "environment variable {name}"),
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! Parsers of single values: each returns what was meant, or reports what is wrong and what is allowed.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::PassivePorts;
+use super::section::Field;
+use super::tree::Value;
+use ipnet::IpNet;
+
+/// 1,024 bytes.
+pub(super) const KIB: u64 = 1024;
+/// 1,024 KiB.
+pub(super) const MIB: u64 = 1024 * KIB;
+/// 1,024 MiB.
+pub(super) const GIB: u64 = 1024 * MIB;
+
+/// No deadline is longer.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// A whole number between two bounds, both included.
+pub(super) fn integer(field: &Field<'_>, least: u64, most: u64) -> Option<u64> {
+    let allowed = format!("a whole number from {least} to {most}");
+    let number = match field.value() {
+        Value::Integer(number) => i128::from(*number),
+        Value::Variable { text, .. } => match text.trim().parse::<i128>() {
+            Ok(number) => number,
+            Err(_) => return field.wrong(format!("{text:?} is no whole number"), allowed),
+        },
+        _ => return field.wrong_type(&allowed),
+    };
+    match u64::try_from(number) {
+        Ok(number) if (least..=most).contains(&number) => Some(number),
+        _ => field.wrong(format!("{number} is out of range"), allowed),
+    }
+}
+
+/// [`integer`] as a `usize`.
+pub(super) fn count(field: &Field<'_>, least: u64, most: u64) -> Option<usize> {
+    integer(field, least, most).and_then(|number| usize::try_from(number).ok())
+}
+
+/// [`integer`] as a `u32`.
+pub(super) fn small(field: &Field<'_>, least: u64, most: u32) -> Option<u32> {
+    integer(field, least, u64::from(most)).and_then(|number| u32::try_from(number).ok())
+}
+
+/// `true` or `false`.
+pub(super) fn boolean(field: &Field<'_>) -> Option<bool> {
+    match field.value() {
+        Value::Bool(value) => Some(*value),
+        Value::Variable { text, .. } => match text.trim().to_lowercase().as_str() {
+            "true" => Some(true),
+            "false" => Some(false),
+            _ => field.wrong(format!("{text:?} is neither"), "true, false"),
+        },
+        _ => field.wrong_type("true, false"),
+    }
+}
+
+/// One of a few words.
+pub(super) fn word<T: Copy>(field: &Field<'_>, words: &[(&str, T)]) -> Option<T> {
+    let names: Vec<String> = words.iter().map(|(name, _)| format!("{name:?}")).collect();
+    let allowed = names.join(", ");
+    let text = field.text(&allowed)?;
+    match words.iter().find(|(name, _)| *name == text) {
+        Some((_, value)) => Some(*value),
+        None => field.wrong(format!("{text:?} is unknown"), allowed),
+    }
+}
+
+/// A number of seconds, or a text such as `30s`, `5m`, `500ms`; zero only where `zero` says so.
+pub(super) fn duration(field: &Field<'_>, zero: bool) -> Option<Duration> {
+    let least = if zero { "0" } else { "more than 0" };
+    let allowed = format!(
+        "a number of seconds, or a text such as \"30s\", \"5m\", \"500ms\"; {least}, at most 7 days"
+    );
+    let (shown, seconds) = match field.value() {
+        // A number so large that this loses precision is out of range anyway.
+        Value::Integer(number) => (number.to_string(), Some(*number as f64)),
+        Value::Float(number) => (number.to_string(), Some(*number)),
+        Value::Text(text) | Value::Variable { text, .. } => (format!("{text:?}"), seconds(text)),
+        _ => return field.wrong_type(&allowed),
+    };
+    let Some(seconds) = seconds else {
+        return field.wrong(format!("{shown} is no length of time"), allowed);
+    };
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if duration <= LONGEST && (zero || !duration.is_zero()) => Some(duration),
+        _ => field.wrong(format!("{shown} is out of range"), allowed),
+    }
+}
+
+fn seconds(text: &str) -> Option<f64> {
+    let (number, unit) = number_and_unit(text)?;
+    let factor = match unit {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        "d" => 86400.0,
+        _ => return None,
+    };
+    Some(number.parse::<f64>().ok()? * factor)
+}
+
+/// A number of bytes, or a text such as `512MiB`.
+pub(super) fn size(field: &Field<'_>, least: u64, most: u64) -> Option<u64> {
+    let allowed = format!(
+        "a number of bytes, or a text such as \"512MiB\" (B, KiB, MiB, GiB, TiB, kB, MB, GB, TB); from {} to {}",
+        bytes(least),
+        bytes(most)
+    );
+    let (shown, size) = match field.value() {
+        Value::Integer(number) => (number.to_string(), u64::try_from(*number).ok()),
+        Value::Text(text) | Value::Variable { text, .. } => match parse_size(text) {
+            Some(size) => (format!("{text:?}"), size),
+            None => return field.wrong(format!("{text:?} is no size"), allowed),
+        },
+        _ => return field.wrong_type(&allowed),
+    };
+    match size {
+        Some(size) if (least..=most).contains(&size) => Some(size),
+        _ => field.wrong(format!("{shown} is out of range"), allowed),
+    }
+}
+
+/// The inner `None`: too large for any computer.
+fn parse_size(text: &str) -> Option<Option<u64>> {
+    let (number, unit) = number_and_unit(text)?;
+    let factor = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kib" => KIB,
+        "mib" => MIB,
+        "gib" => GIB,
+        "tib" => 1024 * GIB,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
+        _ => return None,
+    };
+    if number.contains('.') {
+        return None;
+    }
+    Some(
+        number
+            .parse::<u64>()
+            .ok()
+            .and_then(|number| number.checked_mul(factor)),
+    )
+}
+
+/// `8 MiB` → (`8`, `MiB`).
+fn number_and_unit(text: &str) -> Option<(&str, &str)> {
+    let text = text.trim();
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    (!number.is_empty()).then_some((number, unit.trim()))
+}
+
+/// A size as people read it: the largest unit that shows it as a whole number.
+pub(crate) fn bytes(size: u64) -> String {
+    for (unit, name) in [
+        (1024 * GIB, "TiB"),
+        (GIB, "GiB"),
+        (MIB, "MiB"),
+        (KIB, "KiB"),
+    ] {
+        if size >= unit && size.is_multiple_of(unit) {
+            return format!("{} {name}", size / unit);
+        }
+    }
+    format!("{size} bytes")
+}
+
+/// A text of one line that shows: no control character, not empty.
+pub(super) fn line(field: &Field<'_>, longest: usize) -> Option<String> {
+    let allowed = format!("one line of 1 to {longest} bytes, without control characters");
+    let text = field.text(&allowed)?;
+    if text.is_empty() || text.len() > longest || text.chars().any(char::is_control) {
+        return field.wrong("is no such text", allowed);
+    }
+    Some(text.to_owned())
+}
+
+/// An address with its port.
+pub(super) fn socket_address(field: &Field<'_>) -> Option<SocketAddr> {
+    let allowed = "an IP address and a port: \"0.0.0.0:2121\", \"[::]:2121\"";
+    let text = field.text(allowed)?;
+    match text.parse() {
+        Ok(address) => Some(address),
+        Err(_) => field.wrong(format!("{text:?} is no such address"), allowed),
+    }
+}
+
+/// `"40000-40099"`, `"40000"`, `"auto"`, `"auto:16"`.
+pub(super) fn passive_ports(field: &Field<'_>) -> Option<PassivePorts> {
+    let allowed = "\"FIRST-LAST\" with ports from 1 to 65535, one port, \"auto\" or \"auto:N\" with N from 1 to 1024";
+    let number;
+    let text = match field.value() {
+        Value::Integer(port) => {
+            number = port.to_string();
+            number.as_str()
+        }
+        _ => field.text(allowed)?,
+    };
+    let parsed = match text.strip_prefix("auto") {
+        Some("") => Some(PassivePorts::Ephemeral(16)),
+        Some(count) => count
+            .strip_prefix(':')
+            .and_then(|count| count.trim().parse().ok())
+            .filter(|count| (1..=1024).contains(count))
+            .map(PassivePorts::Ephemeral),
+        None => {
+            let (first, last) = text.split_once('-').unwrap_or((text, text));
+            match (first.trim().parse::<u16>(), last.trim().parse::<u16>()) {
+                (Ok(first), Ok(last)) if first > last => {
+                    return field.wrong(format!("{text:?} ends before it begins"), allowed);
+                }
+                (Ok(first), Ok(last)) if first > 0 => Some(PassivePorts::Range(first, last)),
+                _ => None,
+            }
+        }
+    };
+    parsed.or_else(|| field.wrong(format!("{text:?} is no range of ports"), allowed))
+}
+
+/// An IP address or a host name.
+pub(super) fn host(field: &Field<'_>) -> Option<String> {
+    let allowed = "an IPv4 or IPv6 address without a port, or a host name";
+    let text = field.text(allowed)?;
+    if text.parse::<IpAddr>().is_ok() || is_host_name(text) {
+        Some(text.to_owned())
+    } else {
+        field.wrong(format!("{text:?} is neither"), allowed)
+    }
+}
+
+/// RFC 1123 section 2.1: letters, digits and hyphens; the last label is no number, else it is a
+/// mistyped IPv4 address.
+fn is_host_name(text: &str) -> bool {
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let last_is_number = name
+        .rsplit('.')
+        .next()
+        .is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
+    name.len() <= 253 && name.split('.').all(label) && !last_is_number
+}
+
+/// `10.0.0.0/8`, or one address.
+pub(super) fn network(field: &Field<'_>) -> Option<IpNet> {
+    let allowed = "a network such as \"10.0.0.0/8\" or \"fd00::/8\", or one address";
+    let text = field.text(allowed)?;
+    let network = IpNet::from_str(text)
+        .ok()
+        .or_else(|| IpAddr::from_str(text).ok().map(IpNet::from));
+    network.or_else(|| field.wrong(format!("{text:?} is no network"), allowed))
+}
+
+/// A store's endpoint. Never quoted: it may hold a password (which is refused).
+pub(super) fn endpoint(field: &Field<'_>) -> Option<String> {
+    let allowed = "an http or https URL such as \"https://s3.example.com\", without a user, a query or a fragment";
+    let text = field.text(allowed)?;
+    let right = text.parse::<http::Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri
+                .authority()
+                .is_some_and(|authority| !authority.as_str().contains('@'))
+            && uri.host().is_some_and(|host| !host.is_empty())
+            && uri.query().is_none()
+            && !text.contains('#')
+    });
+    if right {
+        Some(text.to_owned())
+    } else {
+        field.wrong("is no such URL", allowed)
+    }
+}
+
+/// A bucket's name, by the rules of S3 for general purpose buckets.
+pub(super) fn bucket(field: &Field<'_>) -> Option<String> {
+    let allowed = "3 to 63 lower-case letters, digits, dots and hyphens; begins and ends with a letter or digit, no two dots in a row, no IP address";
+    let text = field.text(allowed)?;
+    let outer =
+        |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let right = (3..=63).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.' || b == b'-')
+        && outer(text.as_bytes().first())
+        && outer(text.as_bytes().last())
+        && !text.contains("..")
+        && text.parse::<Ipv4Addr>().is_err();
+    if right {
+        Some(text.to_owned())
+    } else {
+        field.wrong(format!("{text:?} is no name of a bucket"), allowed)
+    }
+}
+
+/// The placeholder of a prefix.
+pub(super) const USER: &str = "{user}";
+
+/// A prefix in its normal form: empty, or without a leading and with a trailing slash.
+pub(super) fn prefix(field: &Field<'_>) -> Option<String> {
+    let allowed = "a path such as \"in/{user}/\": no empty element, \".\", \"..\" or control character, {user} the only placeholder, at most 1000 bytes";
+    let text = field.text(allowed)?;
+    let inner = text.strip_prefix('/').unwrap_or(text);
+    let inner = inner.strip_suffix('/').unwrap_or(inner);
+    if inner.is_empty() && text.len() <= 1 {
+        return Some(String::new());
+    }
+    let problem = if inner.contains("//")
+        || inner.is_empty()
+        || inner.starts_with('/')
+        || inner.ends_with('/')
+    {
+        "an empty element"
+    } else if inner
+        .split('/')
+        .any(|element| element == "." || element == "..")
+    {
+        "an element \".\" or \"..\""
+    } else if inner.chars().any(char::is_control) {
+        "a control character"
+    } else if inner.replace(USER, "").contains(['{', '}']) {
+        "a brace that is not {user}"
+    } else if inner.len() > 1000 {
+        "more than 1000 bytes"
+    } else {
+        return Some(format!("{inner}/"));
+    };
+    field.wrong(format!("{text:?} has {problem}"), allowed)
+}

@@ -1,0 +1,303 @@
+//! The table of pairs: which port waits for which peer address, and for whom.
+//!
+//! A pair is free (not in the table), waiting (a claim holds it), or resting (its claim ended
+//! without a connection; a late one must not reach the next claim of that address). Each peer has
+//! as many permits as there are ports, and a pair in the table holds one of them: so claims queue
+//! at a semaphore, first come first served, and are woken by whatever frees a pair. A peer is in
+//! the table only while it has pairs or claims, so memory follows what goes on now.
+//!
+//! The lock is held for a look-up, never across an await, and no socket is closed under it.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// All pairs of a pool's ports and the peers that use them.
+#[derive(Debug)]
+pub(super) struct Pairs {
+    ports: Vec<u16>,
+    quarantine: Duration,
+    table: Mutex<Table>,
+    /// A pair began to rest while none did.
+    resting: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    closed: bool,
+    peers: HashMap<IpAddr, Peer>,
+    /// Pairs that rest, the first to be freed in front: all rest equally long.
+    resting: VecDeque<Rest>,
+    /// Tells a claim from an older one of the same pair.
+    last_claim: u64,
+}
+
+#[derive(Debug)]
+struct Peer {
+    free: Arc<Semaphore>,
+    /// Claims under way: they hold the semaphore above.
+    claiming: usize,
+    pairs: HashMap<u16, Pair>,
+}
+
+#[derive(Debug)]
+struct Pair {
+    claim: u64,
+    /// Where the connection goes; `None` while the pair rests.
+    to: Option<oneshot::Sender<TcpStream>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+#[derive(Debug)]
+struct Rest {
+    until: Instant,
+    peer: IpAddr,
+    port: u16,
+}
+
+/// A pair held by one reservation. Dropped before a connection came, it lets the pair rest.
+#[derive(Debug)]
+pub(super) struct Claim {
+    pairs: Arc<Pairs>,
+    peer: IpAddr,
+    port: u16,
+    id: u64,
+    /// `None` once it has given what it had to give.
+    arrival: Option<oneshot::Receiver<TcpStream>>,
+}
+
+impl Pairs {
+    pub(super) fn new(ports: Vec<u16>, quarantine: Duration) -> Self {
+        Pairs {
+            ports,
+            quarantine,
+            table: Mutex::default(),
+            resting: Notify::new(),
+        }
+    }
+
+    pub(super) fn ports(&self) -> &[u16] {
+        &self.ports
+    }
+
+    /// A free pair of `peer`, waited for up to `wait`.
+    pub(super) async fn claim(self: &Arc<Self>, peer: IpAddr, wait: Duration) -> Option<Claim> {
+        let claiming = Claiming::begin(self, peer)?;
+        let permit = Arc::clone(&claiming.free).acquire_owned();
+        let permit = timeout(wait, permit).await.ok()?.ok()?;
+        self.take(peer, permit)
+    }
+
+    /// Puts a pair into the table. The permit says that one is free.
+    fn take(self: &Arc<Self>, peer: IpAddr, permit: OwnedSemaphorePermit) -> Option<Claim> {
+        let start = self.random_start();
+        let (to, arrival) = oneshot::channel();
+        let mut table = self.lock();
+        let id = table.last_claim + 1;
+        table.last_claim = id;
+        let pairs = &mut table.peers.get_mut(&peer)?.pairs;
+        let (before, after) = self.ports.split_at(start);
+        let mut candidates = after.iter().chain(before);
+        let port = *candidates.find(|port| !pairs.contains_key(port))?;
+        pairs.insert(
+            port,
+            Pair {
+                claim: id,
+                to: Some(to),
+                _permit: permit,
+            },
+        );
+        Some(Claim {
+            pairs: Arc::clone(self),
+            peer,
+            port,
+            id,
+            arrival: Some(arrival),
+        })
+    }
+
+    /// Where to begin to look for a free port: at random, so that ports are spread and another
+    /// client behind the same NAT can't guess which one comes next (RFC 2577 section 8).
+    fn random_start(&self) -> usize {
+        let random = getrandom::u32().unwrap_or_else(|_| {
+            // No entropy to be had: the spread can still come from the clock.
+            std::time::UNIX_EPOCH
+                .elapsed()
+                .map_or(0, |since| since.subsec_nanos())
+        });
+        usize::try_from(random).unwrap_or(0) % self.ports.len()
+    }
+
+    /// Gives an arrived connection to the claim of its pair and frees the pair; gives it back
+    /// where no claim waits for it.
+    pub(super) fn deliver(
+        &self,
+        port: u16,
+        peer: IpAddr,
+        stream: TcpStream,
+    ) -> Result<(), TcpStream> {
+        match self.remove_waiting(port, peer) {
+            Some(to) => to.send(stream),
+            None => Err(stream),
+        }
+    }
+
+    fn remove_waiting(&self, port: u16, peer: IpAddr) -> Option<oneshot::Sender<TcpStream>> {
+        let mut table = self.lock();
+        let pairs = &mut table.peers.get_mut(&peer)?.pairs;
+        let to = pairs.get_mut(&port)?.to.take()?;
+        pairs.remove(&port);
+        table.forget_if_idle(peer);
+        Some(to)
+    }
+
+    /// Frees pairs as their rest ends; for ever.
+    pub(super) async fn release_rested(&self) {
+        loop {
+            match self.release_until(Instant::now()) {
+                Some(next) => sleep_until(next).await,
+                None => self.resting.notified().await,
+            }
+        }
+    }
+
+    /// Frees the pairs whose rest is over, and says when the next one's will be.
+    pub(super) fn release_until(&self, now: Instant) -> Option<Instant> {
+        let mut table = self.lock();
+        while let Some(rest) = table.resting.pop_front_if(|rest| rest.until <= now) {
+            if let Some(peer) = table.peers.get_mut(&rest.peer) {
+                peer.pairs.remove(&rest.port);
+            }
+            table.forget_if_idle(rest.peer);
+        }
+        // What ten thousand PASVs have grown need not stay.
+        if table.resting.is_empty() {
+            table.resting = VecDeque::new();
+        }
+        table.resting.front().map(|rest| rest.until)
+    }
+
+    /// No more claims: those that wait for a pair get none, those that have one no connection.
+    pub(super) fn close(&self) {
+        let mut table = self.lock();
+        table.closed = true;
+        table.resting.clear();
+        for (_, peer) in table.peers.drain() {
+            peer.free.close();
+        }
+    }
+
+    /// A claim ended. If its connection has not come, the pair rests.
+    fn end(&self, claim: &Claim) {
+        let mut table = self.lock();
+        let pair = table
+            .peers
+            .get_mut(&claim.peer)
+            .and_then(|peer| peer.pairs.get_mut(&claim.port))
+            .filter(|pair| pair.claim == claim.id);
+        let Some(pair) = pair else {
+            return;
+        };
+        pair.to = None;
+        table.resting.push_back(Rest {
+            until: Instant::now() + self.quarantine,
+            peer: claim.peer,
+            port: claim.port,
+        });
+        drop(table);
+        self.resting.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        // Nothing panics while it holds the lock, and each step leaves the table whole.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Peers in the table, and pairs that wait or rest.
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> (usize, usize) {
+        let table = self.lock();
+        let pairs = table.peers.values().map(|peer| peer.pairs.len()).sum();
+        (table.peers.len(), pairs)
+    }
+
+    /// Claims of `peer` that have or wait for a pair.
+    #[cfg(test)]
+    pub(super) fn claiming(&self, peer: IpAddr) -> usize {
+        self.lock().peers.get(&peer).map_or(0, |peer| peer.claiming)
+    }
+}
+
+impl Table {
+    fn forget_if_idle(&mut self, peer: IpAddr) {
+        let idle = |peer: &Peer| peer.pairs.is_empty() && peer.claiming == 0;
+        if self.peers.get(&peer).is_some_and(idle) {
+            self.peers.remove(&peer);
+        }
+    }
+}
+
+impl Claim {
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whether the connection has come (or was given already).
+    pub(super) fn connected(&self) -> bool {
+        self.arrival.as_ref().is_none_or(|arrival| !arrival.is_empty())
+    }
+
+    /// The connection; `None` when there won't be one, or it has been given before. Cancel safe.
+    pub(super) async fn arrival(&mut self) -> Option<TcpStream> {
+        let stream = self.arrival.as_mut()?.await.ok();
+        self.arrival = None;
+        stream
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.pairs.end(self);
+    }
+}
+
+/// A claim under way: keeps its peer, and so the semaphore it waits at, in the table.
+struct Claiming<'a> {
+    pairs: &'a Pairs,
+    peer: IpAddr,
+    free: Arc<Semaphore>,
+}
+
+impl<'a> Claiming<'a> {
+    /// `None` when the table is closed.
+    fn begin(pairs: &'a Pairs, peer: IpAddr) -> Option<Self> {
+        let mut table = pairs.lock();
+        if table.closed {
+            return None;
+        }
+        let entry = table.peers.entry(peer).or_insert_with(|| Peer {
+            free: Arc::new(Semaphore::new(pairs.ports.len())),
+            claiming: 0,
+            pairs: HashMap::new(),
+        });
+        entry.claiming += 1;
+        let free = Arc::clone(&entry.free);
+        drop(table);
+        Some(Claiming { pairs, peer, free })
+    }
+}
+
+impl Drop for Claiming<'_> {
+    fn drop(&mut self) {
+        let mut table = self.pairs.lock();
+        if let Some(peer) = table.peers.get_mut(&self.peer) {
+            peer.claiming -= 1;
+        }
+        table.forget_if_idle(self.peer);
+    }
+}

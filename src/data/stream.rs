@@ -1,0 +1,286 @@
+//! The data connection's bytes: what a session reads an upload from and writes a download to.
+//!
+//! How it ends matters as much as what it carries, since a client takes the end of the data
+//! connection for the end of the file:
+//!
+//! - **A download that is whole** is [finished](DataStream::finish): our FIN follows the last byte.
+//!   Then comes the 226, at once: some clients close their side when they see our end, others only
+//!   once they have the 226, so waiting for theirs first would hold up each file of the latter. But
+//!   closing the socket there and then isn't safe: what the client still sends (TLS clients answer
+//!   our close_notify) would be answered by a reset, which may overtake data in flight; and the
+//!   tail of the file, up to some MiB in the kernel's send buffer, would be lost if the process'
+//!   network went away with it (a pod that ends). So the session hands the stream to
+//!   [`Lingering`], which closes it when the client has, and which the server waits for at its end.
+//! - **A download that failed** is [reset](DataStream::reset): the client's read fails, so that it
+//!   can't take what it has for the file.
+//! - **An upload** ends cleanly with [`read_into`](DataStream::read_into) giving 0 (a FIN). All else
+//!   is an error, never an end.
+//!
+//! Sockets keep the kernel's own buffer sizes, which grow with the connection's bandwidth and delay;
+//! setting them would switch that off.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::linger::{self, Lingering};
+
+/// A data connection that is there.
+#[derive(Debug)]
+pub struct DataStream {
+    tcp: TcpStream,
+}
+
+impl From<TcpStream> for DataStream {
+    fn from(tcp: TcpStream) -> Self {
+        DataStream { tcp }
+    }
+}
+
+impl DataStream {
+    /// A data connection without TLS.
+    pub fn new(tcp: TcpStream) -> Self {
+        Self::from(tcp)
+    }
+
+    /// The client's end.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is gone.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.tcp.peer_addr()
+    }
+
+    /// Appends what has arrived, waiting for the first byte, to `buf`: up to its spare capacity,
+    /// which never grows. 0 is the client's clean end. Cancel safe: nothing read is lost.
+    ///
+    /// The caller sets the deadline: only it knows whether it is the client who stalls.
+    ///
+    /// # Errors
+    ///
+    /// Any end that is not a FIN, such as a reset. `InvalidInput` when `buf` has no spare capacity:
+    /// a 0 there would look like the end of the file.
+    pub async fn read_into(&mut self, buf: &mut BytesMut) -> io::Result<usize> {
+        let room = buf.capacity() - buf.len();
+        if room == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "no room to read into",
+            ));
+        }
+        self.tcp.read_buf(&mut buf.limit(room)).await
+    }
+
+    /// Writes some of `bytes`, as many as the socket takes at once: at least one, unless `bytes` is
+    /// empty. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is gone.
+    pub async fn write_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.tcp.write(bytes).await {
+            Ok(0) if !bytes.is_empty() => Err(io::ErrorKind::WriteZero.into()),
+            written => written,
+        }
+    }
+
+    /// Writes all of `bytes`, with no deadline of its own. Not cancel safe: how much has been
+    /// written is not known then, so all that is left is [`reset`](Self::reset).
+    ///
+    /// # Errors
+    ///
+    /// When the connection is gone.
+    pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.tcp.write_all(bytes).await
+    }
+
+    /// As [`write_all`](Self::write_all), for bytes that the caller gives away.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is gone.
+    pub async fn write_all_bytes(&mut self, bytes: Bytes) -> io::Result<()> {
+        self.write_all(&bytes).await
+    }
+
+    /// Writes all of `bytes`; fails when not one byte moves for as long as `stall`. However slow a
+    /// client is, one that gets ahead is not cut.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut` when the client stalls; else that the connection is gone.
+    pub async fn write_moving(&mut self, bytes: &[u8], stall: Duration) -> io::Result<()> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let written = timeout(stall, self.write_some(rest)).await??;
+            rest = &rest[written..];
+        }
+        Ok(())
+    }
+
+    /// Ends our side: flushes and sends the FIN, and throws away what the client has sent on a
+    /// connection meant for reading. It does not wait for the client's end; hand the stream to
+    /// [`linger`](Self::linger) then.
+    ///
+    /// # Errors
+    ///
+    /// The client has reset the connection, or (where flushing takes long) `TimedOut` at the
+    /// `deadline`: the download is not whole.
+    pub async fn finish(&mut self, deadline: Duration) -> io::Result<()> {
+        timeout(deadline, self.tcp.shutdown()).await??;
+        linger::discard_arrived(&self.tcp)
+    }
+
+    /// After [`finish`](Self::finish): closes the socket when the client has closed its side, at
+    /// the latest after [`linger::LIMIT`], on a task of `lingering`.
+    pub fn linger(self, lingering: &Lingering) {
+        lingering.take(self.tcp);
+    }
+
+    /// Closes with a reset (RST), and drops what has not been sent yet: for a transfer that failed
+    /// or was aborted.
+    pub fn reset(self) {
+        if let Err(error) = self.tcp.set_zero_linger() {
+            // Then it is an ordinary close. It fails where the connection is gone already.
+            tracing::debug!(%error, "can't reset a data connection");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    async fn pair() -> (DataStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await;
+        let (server, _) = listener.accept().await.unwrap();
+        (server.into(), client.unwrap())
+    }
+
+    #[tokio::test]
+    async fn reading_never_grows_the_buffer() {
+        let (mut stream, mut client) = pair().await;
+        client.write_all(&[7; 5000]).await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut buf = BytesMut::with_capacity(1000);
+        let capacity = buf.capacity();
+        let at = buf.as_ptr();
+        while buf.len() < capacity {
+            assert_ne!(stream.read_into(&mut buf).await.unwrap(), 0);
+        }
+        let full = stream.read_into(&mut buf).await.unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::InvalidInput);
+        assert_eq!((buf.capacity(), buf.as_ptr()), (capacity, at));
+        let mut total = buf.len();
+        loop {
+            buf.clear();
+            match stream.read_into(&mut buf).await.unwrap() {
+                0 => break,
+                read => total += read,
+            }
+        }
+        assert_eq!(total, 5000);
+    }
+
+    #[tokio::test]
+    async fn a_reset_is_not_the_end_of_an_upload() {
+        let (mut stream, client) = pair().await;
+        client.set_zero_linger().unwrap();
+        drop(client);
+        let mut buf = BytesMut::with_capacity(100);
+        let error = stream.read_into(&mut buf).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test]
+    async fn a_finished_download_is_whole_though_the_client_keeps_its_side_open() {
+        let (mut stream, mut client) = pair().await;
+        let lingering = Lingering::new();
+        client.write_all(b"not asked for").await.unwrap();
+        let sent = Bytes::from(vec![9; 3 << 20]);
+        let reading = tokio::spawn(async move {
+            let mut got = Vec::new();
+            client.read_to_end(&mut got).await.unwrap();
+            (got, client)
+        });
+        stream.write_all_bytes(sent.clone()).await.unwrap();
+        stream.finish(DEADLINE).await.unwrap();
+        stream.linger(&lingering);
+        let (got, mut client) = timeout(DEADLINE, reading).await.unwrap().unwrap();
+        assert_eq!(got, sent);
+        // What the client says now is no reason for a reset.
+        for _ in 0..10 {
+            client.write_all(b"late").await.unwrap();
+        }
+        assert_eq!(lingering.len(), 1);
+        drop(client);
+        assert!(lingering.drained(DEADLINE).await);
+    }
+
+    #[tokio::test]
+    async fn finishing_tells_that_the_client_is_gone() {
+        let (mut stream, client) = pair().await;
+        stream.write_all(b"some").await.unwrap();
+        client.set_zero_linger().unwrap();
+        drop(client);
+        stream.tcp.readable().await.unwrap();
+        stream.finish(DEADLINE).await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn a_reset_download_fails_at_the_client() {
+        let (mut stream, mut client) = pair().await;
+        stream.write_all(b"half of it").await.unwrap();
+        stream.reset();
+        let mut got = Vec::new();
+        let end = timeout(DEADLINE, client.read_to_end(&mut got))
+            .await
+            .unwrap();
+        assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_is_a_stall() {
+        let (mut stream, _client) = pair().await;
+        let more_than_buffers = vec![0; 64 << 20];
+        let stall = Duration::from_millis(100);
+        let error = stream
+            .write_moving(&more_than_buffers, stall)
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_slow_client_is_no_stall() {
+        let (mut stream, client) = pair().await;
+        let (mut reader, _writer) = client.into_split();
+        let length = 16 << 20;
+        let reading = tokio::spawn(async move {
+            // Takes a piece whenever the time that counts as a stall is half over.
+            let mut pace = tokio::time::interval(Duration::from_millis(100));
+            let mut piece = vec![0; 2 << 20];
+            let mut got = 0;
+            while got < length {
+                pace.tick().await;
+                got += reader.read(&mut piece).await.unwrap();
+            }
+        });
+        let stall = Duration::from_secs(5);
+        stream.write_moving(&vec![0; length], stall).await.unwrap();
+        timeout(DEADLINE, reading).await.unwrap().unwrap();
+    }
+}

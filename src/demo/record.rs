@@ -1,0 +1,193 @@
+//! Small text records on disk: one `name value` a line, values percent-encoded.
+//!
+//! Records describe objects, open uploads and parts in the data directory of a store that keeps files. Each is
+//! written to a name that is used once (a number from the store's sequence), so that nothing is ever overwritten:
+//! what supersedes a record is a new record, and the old one goes when nobody holds it any more ([`StoredFile`]).
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A list of named values, in order; names may repeat.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Record(Vec<(String, String)>);
+
+impl Record {
+    /// Adds a value.
+    pub(crate) fn push(&mut self, name: impl Into<String>, value: impl ToString) {
+        self.0.push((name.into(), value.to_string()));
+    }
+
+    /// The first value of a name.
+    pub(crate) fn value(&self, name: &str) -> io::Result<&str> {
+        self.optional(name)
+            .ok_or_else(|| invalid(format!("no {name} in the record")))
+    }
+
+    /// The first value of a name, if there is one.
+    pub(crate) fn optional(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The first value of a name, parsed.
+    pub(crate) fn parsed<T: std::str::FromStr>(&self, name: &str) -> io::Result<T> {
+        self.value(name)?
+            .parse()
+            .map_err(|_| invalid(format!("{name} is not of its form")))
+    }
+
+    /// All entries whose name begins with `prefix`, the prefix taken off.
+    pub(crate) fn with_prefix<'a>(
+        &'a self,
+        prefix: &'a str,
+    ) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.0
+            .iter()
+            .filter_map(move |(name, value)| Some((name.strip_prefix(prefix)?, value.as_str())))
+    }
+
+    fn to_text(&self) -> String {
+        let mut text = String::new();
+        for (name, value) in &self.0 {
+            text.push_str(&percent_encode(name, b""));
+            text.push(' ');
+            text.push_str(&percent_encode(value, b""));
+            text.push('\n');
+        }
+        text
+    }
+
+    fn from_text(text: &str) -> io::Result<Record> {
+        let entries = text.lines().map(|line| {
+            let (name, value) = line
+                .split_once(' ')
+                .ok_or_else(|| invalid("a line without a value".to_owned()))?;
+            let decode = |encoded| {
+                percent_decode(encoded).ok_or_else(|| invalid("a damaged escape".to_owned()))
+            };
+            Ok((decode(name)?, decode(value)?))
+        });
+        entries.collect::<io::Result<Vec<_>>>().map(Record)
+    }
+
+    /// Writes the record whole or not at all: under a temporary name, then renamed.
+    pub(crate) async fn write(&self, path: &Path) -> io::Result<()> {
+        let temporary = path.with_extension("new");
+        tokio::fs::write(&temporary, self.to_text()).await?;
+        tokio::fs::rename(&temporary, path).await
+    }
+
+    /// Reads one back.
+    pub(crate) fn read(path: &Path) -> io::Result<Record> {
+        Record::from_text(&std::fs::read_to_string(path)?)
+    }
+}
+
+fn invalid(reason: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason)
+}
+
+/// A file that is removed when its last holder drops it, unless the store itself is being closed.
+#[derive(Debug)]
+pub(crate) struct StoredFile {
+    path: PathBuf,
+    closing: Arc<AtomicBool>,
+}
+
+impl StoredFile {
+    /// Takes charge of the file at `path`; `closing` is set when the whole store goes and its files stay.
+    pub(crate) fn new(path: PathBuf, closing: Arc<AtomicBool>) -> StoredFile {
+        StoredFile { path, closing }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for StoredFile {
+    fn drop(&mut self) {
+        if !self.closing.load(Ordering::Acquire)
+            && let Err(error) = std::fs::remove_file(&self.path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %self.path.display(), %error, "embedded store: can't remove a file");
+        }
+    }
+}
+
+/// Percent-encodes all but RFC 3986's unreserved characters and the bytes in `keep`.
+pub(crate) fn percent_encode(text: &str, keep: &[u8]) -> String {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) || keep.contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push('%');
+            encoded.push(char::from(HEX[usize::from(byte >> 4)]));
+            encoded.push(char::from(HEX[usize::from(byte & 15)]));
+        }
+    }
+    encoded
+}
+
+/// Undoes [`percent_encode`]; `None` where an escape is damaged or the result is not UTF-8.
+pub(crate) fn percent_decode(text: &str) -> Option<String> {
+    let mut bytes = text.bytes();
+    let mut decoded = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        if byte == b'%' {
+            let high = char::from(bytes.next()?).to_digit(16)?;
+            let low = char::from(bytes.next()?).to_digit(16)?;
+            decoded.push(u8::try_from(high * 16 + low).ok()?);
+        } else {
+            decoded.push(byte);
+        }
+    }
+    String::from_utf8(decoded).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_record_survives_its_text(entries in prop::collection::vec((".*", ".*"), 0..8)) {
+            let mut record = Record::default();
+            for (name, value) in &entries {
+                record.push(name.clone(), value);
+            }
+            // A name may be empty only in theory; the text form needs nothing of it but the space.
+            prop_assert_eq!(Record::from_text(&record.to_text()).unwrap(), record);
+        }
+    }
+
+    #[test]
+    fn damaged_records_are_errors() {
+        assert!(Record::from_text("no-value-here").is_err());
+        assert!(Record::from_text("name %zz").is_err());
+        assert!(Record::from_text("name %4").is_err());
+    }
+
+    #[test]
+    fn a_stored_file_goes_with_its_holder_unless_the_store_is_closing() {
+        let directory = tempfile::tempdir().unwrap();
+        let closing = Arc::new(AtomicBool::new(false));
+        let path = directory.path().join("1.blob");
+        std::fs::write(&path, "x").unwrap();
+        drop(StoredFile::new(path.clone(), Arc::clone(&closing)));
+        assert!(!path.exists());
+        std::fs::write(&path, "x").unwrap();
+        closing.store(true, Ordering::Release);
+        drop(StoredFile::new(path.clone(), closing));
+        assert!(path.exists());
+    }
+}

@@ -1,0 +1,357 @@
+//! The embedded store as an HTTP server: a loopback listener, s3s for S3's protocol and signatures, a [`Backend`].
+//!
+//! Each connection is a task of a tracker that [`EmbeddedStore::stop`] empties. A request passes the [`Interceptor`],
+//! if there is one, on its way to s3s: tests count, delay, change and refuse requests there, and have connections reset.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use s3s::auth::SimpleAuth;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::{Body, HttpRequest, HttpResponse};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::backend::Backend;
+
+/// How to start an [`EmbeddedStore`].
+#[derive(Clone)]
+pub struct StoreOptions {
+    /// Where to listen; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// Where to keep everything; `None`: in memory.
+    pub data: Option<PathBuf>,
+    /// The access key that is let in.
+    pub access_key_id: String,
+    /// Its secret.
+    pub secret_access_key: String,
+    /// What stands in front of the store.
+    pub interceptor: Option<Arc<dyn Interceptor>>,
+}
+
+impl Default for StoreOptions {
+    /// In memory, on an ephemeral port of 127.0.0.1, key `demo` and secret `demo-secret`.
+    fn default() -> StoreOptions {
+        StoreOptions {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            data: None,
+            access_key_id: "demo".to_owned(),
+            secret_access_key: "demo-secret".to_owned(),
+            interceptor: None,
+        }
+    }
+}
+
+/// Stands between the wire and the store.
+pub trait Interceptor: Send + Sync + 'static {
+    /// Answers a request: as the store does (`next.run(request)`), otherwise, or not at all.
+    fn intercept(
+        &self,
+        request: HttpRequest,
+        next: Next,
+    ) -> BoxFuture<'static, Result<HttpResponse, ResetConnection>>;
+}
+
+/// What an [`Interceptor`] says instead of an answer: the connection is to be reset (RST).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResetConnection;
+
+/// The store behind an [`Interceptor`], and the connection that the request came by.
+#[derive(Debug, Clone)]
+pub struct Next {
+    service: S3Service,
+    connection: Connection,
+}
+
+impl Next {
+    /// Has the store handle the request.
+    pub async fn run(&self, request: HttpRequest) -> HttpResponse {
+        match self.service.call(request).await {
+            Ok(response) => response,
+            // s3s answers refused requests itself; this is its own failure.
+            Err(_) => {
+                let mut response = HttpResponse::new(Body::empty());
+                *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+                response
+            }
+        }
+    }
+
+    /// Resets the connection (RST), at any time: while the answer's body is under way, too.
+    pub fn reset_connection(&self) {
+        self.connection.reset();
+    }
+}
+
+/// A switch that ends one connection.
+#[derive(Debug, Clone)]
+struct Connection {
+    end: CancellationToken,
+    with_reset: Arc<AtomicBool>,
+}
+
+impl Connection {
+    fn reset(&self) {
+        self.with_reset.store(true, Ordering::Release);
+        self.end.cancel();
+    }
+}
+
+/// A running S3 store in this process.
+pub struct EmbeddedStore {
+    backend: Backend,
+    options: StoreOptions,
+    address: SocketAddr,
+    service: S3Service,
+    running: tokio::sync::Mutex<Option<Running>>,
+}
+
+/// What ends with [`EmbeddedStore::stop`], or with the drop of the store.
+struct Running {
+    stopped: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stopped.cancel();
+    }
+}
+
+impl EmbeddedStore {
+    /// Starts a store.
+    ///
+    /// # Errors
+    /// The data directory can't be used ([`Backend::open`]) or the address can't be bound.
+    pub async fn start(options: StoreOptions) -> io::Result<EmbeddedStore> {
+        let backend = match &options.data {
+            None => Backend::in_memory(),
+            Some(directory) => Backend::open(directory)?,
+        };
+        let service = {
+            let mut builder = S3ServiceBuilder::new(backend.clone());
+            builder.set_auth(SimpleAuth::from_single(
+                options.access_key_id.clone(),
+                options.secret_access_key.clone(),
+            ));
+            builder.build()
+        };
+        let listener = TcpListener::bind(options.listen).await?;
+        let address = listener.local_addr()?;
+        let running = serve(listener, service.clone(), options.interceptor.clone());
+        Ok(EmbeddedStore {
+            backend,
+            options,
+            address,
+            service,
+            running: tokio::sync::Mutex::new(Some(running)),
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its endpoint URL.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Its content.
+    pub fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    /// The key pair that is let in.
+    pub fn credentials(&self) -> (&str, &str) {
+        (&self.options.access_key_id, &self.options.secret_access_key)
+    }
+
+    /// Stops serving, as a store that dies does: connections are reset, the port is free when this returns.
+    /// The content stays.
+    pub async fn stop(&self) {
+        let running = self.running.lock().await.take();
+        if let Some(running) = running {
+            running.stopped.cancel();
+            running.tasks.wait().await;
+        }
+    }
+
+    /// Serves again, on the same port, after [`stop`](EmbeddedStore::stop); nothing happens if it serves already.
+    ///
+    /// # Errors
+    /// The port has been taken meanwhile.
+    pub async fn restart(&self) -> io::Result<()> {
+        let mut running = self.running.lock().await;
+        if running.is_none() {
+            let listener = TcpListener::bind(self.address).await?;
+            *running = Some(serve(
+                listener,
+                self.service.clone(),
+                self.options.interceptor.clone(),
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn serve(
+    listener: TcpListener,
+    service: S3Service,
+    interceptor: Option<Arc<dyn Interceptor>>,
+) -> Running {
+    let stopped = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    tasks.spawn(accept(
+        listener,
+        service,
+        interceptor,
+        stopped.clone(),
+        tasks.clone(),
+    ));
+    tasks.close();
+    Running { stopped, tasks }
+}
+
+async fn accept(
+    listener: TcpListener,
+    service: S3Service,
+    interceptor: Option<Arc<dyn Interceptor>>,
+    stopped: CancellationToken,
+    tasks: TaskTracker,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stopped.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let end = stopped.child_token();
+                tasks.spawn(converse(stream, service.clone(), interceptor.clone(), end));
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: others must end first.
+                tracing::warn!(%error, "embedded store: accept");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// One connection, until the client closes it or it is cut.
+async fn converse(
+    stream: TcpStream,
+    service: S3Service,
+    interceptor: Option<Arc<dyn Interceptor>>,
+    end: CancellationToken,
+) {
+    let _best_effort = stream.set_nodelay(true);
+    let with_reset = Arc::new(AtomicBool::new(false));
+    let connection = Connection {
+        end: end.clone(),
+        with_reset: Arc::clone(&with_reset),
+    };
+    let io = TokioIo::new(Resettable { stream, with_reset });
+    let switch = connection.clone();
+    let service = hyper::service::service_fn(move |request: http::Request<Incoming>| {
+        let next = Next {
+            service: service.clone(),
+            connection: connection.clone(),
+        };
+        answer(request.map(Body::from), next, interceptor.clone())
+    });
+    let http = hyper::server::conn::http1::Builder::new().serve_connection(io, service);
+    tokio::select! {
+        // Errors here are the client's going away, or a body that was cut; requests have their own answers.
+        _ended = http => {}
+        // Set before `http`, which owns the stream, is dropped. A store that stops resets as one that dies.
+        () = end.cancelled() => switch.reset(),
+    }
+}
+
+async fn answer(
+    request: HttpRequest,
+    next: Next,
+    interceptor: Option<Arc<dyn Interceptor>>,
+) -> Result<HttpResponse, std::convert::Infallible> {
+    let answered = match interceptor {
+        None => Ok(next.run(request).await),
+        Some(interceptor) => interceptor.intercept(request, next.clone()).await,
+    };
+    match answered {
+        Ok(response) => Ok(response),
+        Err(ResetConnection) => {
+            next.reset_connection();
+            // The connection's task drops this future along with the connection.
+            std::future::pending().await
+        }
+    }
+}
+
+/// A TCP stream that is closed with RST where the switch says so, instead of FIN.
+struct Resettable {
+    stream: TcpStream,
+    with_reset: Arc<AtomicBool>,
+}
+
+impl Drop for Resettable {
+    fn drop(&mut self) {
+        if self.with_reset.load(Ordering::Acquire) {
+            let socket = socket2::SockRef::from(&self.stream);
+            let _best_effort = socket.set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
+impl AsyncRead for Resettable {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Resettable {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

@@ -1,0 +1,228 @@
+//! [`RangeReader`]: one range of an object, whose GET is sent again where its body breaks off or stalls.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_s3::primitives::ByteStream;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::debug;
+
+use super::super::error::failure;
+use super::super::head::total_size;
+use super::super::{Location, ObjectError};
+
+/// The one version of an object that all its ranges are of.
+#[derive(Debug)]
+pub(super) struct Source {
+    /// The object.
+    pub(super) location: Location,
+    /// Its ETag, with quotes; empty where the store gives none.
+    pub(super) etag: String,
+    /// Its size, bytes.
+    pub(super) size: u64,
+}
+
+/// Reads a range. Cancel safe: what is under way is kept in it.
+pub(super) struct RangeReader {
+    source: Arc<Source>,
+    /// The next byte.
+    position: u64,
+    /// The range's end, exclusive.
+    end: u64,
+    state: State,
+    /// Breaks since the last byte.
+    breaks: u32,
+    /// When the body is late.
+    late: Option<Instant>,
+}
+
+enum State {
+    /// No request is under way; the next waits for so long.
+    Idle(Duration),
+    Opening(BoxFuture<'static, Result<Body, ObjectError>>),
+    Streaming(Body),
+}
+
+struct Body {
+    stream: ByteStream,
+    /// Bytes that come before those asked for: the store has ignored the range.
+    skip: u64,
+}
+
+impl std::fmt::Debug for RangeReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RangeReader")
+            .field("position", &self.position)
+            .field("end", &self.end)
+            .field("breaks", &self.breaks)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RangeReader {
+    /// A range that is yet to be asked for.
+    pub(super) fn new(source: Arc<Source>, first: u64, end: u64) -> Self {
+        RangeReader {
+            source,
+            position: first,
+            end,
+            state: State::Idle(Duration::ZERO),
+            breaks: 0,
+            late: None,
+        }
+    }
+
+    /// A range whose body is there; `skip` bytes of it come before the range.
+    pub(super) fn streaming(
+        source: Arc<Source>,
+        first: u64,
+        end: u64,
+        stream: ByteStream,
+        skip: u64,
+    ) -> Self {
+        let mut reader = RangeReader::new(source, first, end);
+        reader.state = State::Streaming(Body { stream, skip });
+        reader
+    }
+
+    /// The next bytes, `None` at the range's end.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, ObjectError> {
+        loop {
+            if self.position == self.end {
+                return Ok(None);
+            }
+            match &mut self.state {
+                State::Idle(pause) => {
+                    let (source, pause) = (Arc::clone(&self.source), *pause);
+                    let (first, end) = (self.position, self.end);
+                    self.state = State::Opening(Box::pin(async move {
+                        sleep(pause).await;
+                        open(&source, first, end).await
+                    }));
+                }
+                State::Opening(opening) => match opening.await {
+                    Ok(body) => self.state = State::Streaming(body),
+                    Err(error) => {
+                        // Not to be polled again once it has ended.
+                        self.state = State::Idle(Duration::ZERO);
+                        return Err(error);
+                    }
+                },
+                State::Streaming(body) => {
+                    let timeout = self.source.location.store.config().request_timeout;
+                    let late = *self.late.get_or_insert_with(|| Instant::now() + timeout);
+                    let read = timeout_at(late, body.stream.next()).await;
+                    self.late = None;
+                    match read {
+                        Ok(Some(Ok(chunk))) => {
+                            if let Some(chunk) = self.take(chunk) {
+                                return Ok(Some(chunk));
+                            }
+                        }
+                        Ok(Some(Err(error))) => {
+                            self.broken(ObjectError::Unavailable(error.to_string()))?;
+                        }
+                        Ok(None) => {
+                            let text = "the answer ended too early".to_owned();
+                            self.broken(ObjectError::Unavailable(text))?;
+                        }
+                        Err(_) => self.broken(ObjectError::Timeout)?,
+                    }
+                }
+            }
+        }
+    }
+
+    /// What of a chunk belongs to the range.
+    fn take(&mut self, mut chunk: Bytes) -> Option<Bytes> {
+        if let State::Streaming(body) = &mut self.state
+            && body.skip > 0
+        {
+            let skipped = body.skip.min(chunk.len() as u64);
+            body.skip -= skipped;
+            chunk = chunk.slice(usize::try_from(skipped).unwrap_or(usize::MAX)..);
+        }
+        let rest = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
+        chunk.truncate(rest);
+        if chunk.is_empty() {
+            return None;
+        }
+        self.breaks = 0;
+        self.position += chunk.len() as u64;
+        Some(chunk)
+    }
+
+    /// The body broke off: the rest is asked for again after a while, unless it has been so too often.
+    fn broken(&mut self, error: ObjectError) -> Result<(), ObjectError> {
+        self.breaks += 1;
+        let location = &self.source.location;
+        debug!(key = location.key, position = self.position, breaks = self.breaks, %error, "a body broke off");
+        if self.breaks >= location.store.config().attempts.max(2) {
+            return Err(error);
+        }
+        self.state = State::Idle(Duration::from_millis(100 << (self.breaks - 1).min(6)));
+        Ok(())
+    }
+}
+
+/// GetObject of `first..end`, of the version we know.
+async fn open(source: &Source, first: u64, end: u64) -> Result<Body, ObjectError> {
+    let location = &source.location;
+    let request = location
+        .store
+        .client()
+        .get_object()
+        .bucket(&*location.bucket)
+        .key(&location.key)
+        .range(format!("bytes={first}-{}", end - 1))
+        .set_if_match((!source.etag.is_empty()).then(|| source.etag.clone()));
+    let output = match Box::pin(request.send()).await.map_err(failure) {
+        Ok(output) => output,
+        // Overwritten, deleted, or shorter than it was.
+        Err(failure) if matches!(failure.status, Some(404 | 412 | 416)) => {
+            return Err(ObjectError::Changed);
+        }
+        Err(failure) => return Err(failure.error),
+    };
+    // Not every store honours If-Match.
+    let size = total_size(output.content_range(), output.content_length())?;
+    if output.e_tag().unwrap_or_default() != source.etag || size != source.size {
+        return Err(ObjectError::Changed);
+    }
+    let skip = match output.content_range() {
+        None => first,
+        Some(range) if starts_at(range, first) => 0,
+        Some(range) => {
+            return Err(ObjectError::Other(format!(
+                "asked for byte {first}, got {range}"
+            )));
+        }
+    };
+    Ok(Body {
+        stream: output.body,
+        skip,
+    })
+}
+
+/// Whether a Content-Range (`bytes 5-9/10`) begins at `first`.
+fn starts_at(range: &str, first: u64) -> bool {
+    range
+        .trim_start_matches("bytes")
+        .trim_start()
+        .split_once('-')
+        .is_some_and(|(start, _)| start.parse() == Ok(first))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_ranges() {
+        assert!(starts_at("bytes 5-9/10", 5));
+        assert!(!starts_at("bytes 5-9/10", 6));
+        assert!(!starts_at("bytes */10", 0));
+    }
+}

@@ -1,0 +1,477 @@
+//! Multipart uploads as requests: create, copy a range, complete, abort. Shared by uploads, appends and large copies.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::{Instant, sleep};
+use tracing::warn;
+
+use super::capabilities::Integrity;
+use super::error::{Failure, failure};
+use super::head::with_attributes;
+use super::settle::{Pin, Sight, TRANSFER_KEY, look, look_until};
+use super::upload::TransferId;
+use super::{Attributes, Location, ObjectError, keys};
+
+/// S3's smallest part but for the last, bytes.
+pub(super) const SMALLEST_PART: u64 = 5 * 1024 * 1024;
+
+/// Ranges of a copy are at most this large unless there would be too many, bytes.
+const COPY_RANGE: u64 = 512 * 1024 * 1024;
+
+/// How often a CompleteMultipartUpload without a clear end is sent again, beyond the SDK's own attempts.
+const COMPLETE_ROUNDS: u32 = 3;
+
+/// How often an abort is tried, beyond the SDK's own attempts.
+const ABORT_ROUNDS: u32 = 4;
+
+/// What is written where, and by which transfer.
+#[derive(Debug)]
+pub(super) struct Target {
+    /// The object.
+    pub location: Location,
+    /// The transfer.
+    pub id: TransferId,
+    /// Its attributes; the metadata hold the transfer id.
+    pub attributes: Attributes,
+}
+
+/// A multipart upload that is open in the store.
+#[derive(Debug, Clone)]
+pub(super) struct Created {
+    /// S3's UploadId.
+    pub upload_id: Arc<str>,
+    /// How its parts are protected.
+    pub integrity: Integrity,
+    /// When it was created.
+    pub at: Instant,
+}
+
+/// A part that the store has.
+#[derive(Debug, Clone)]
+pub(super) struct DonePart {
+    /// 1 to 10,000.
+    pub number: u32,
+    /// ETag with its quotes.
+    pub etag: String,
+    /// CRC-32 of its bytes, where known.
+    pub crc: Option<u32>,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// What a finished multipart upload is.
+#[derive(Debug)]
+pub(super) struct Completed {
+    /// ETag with its quotes.
+    pub etag: Option<String>,
+}
+
+/// How a CompleteMultipartUpload failed.
+#[derive(Debug)]
+pub(super) struct CompleteError {
+    /// Why.
+    pub error: ObjectError,
+    /// Whether the upload may have been completed all the same: look before it is aborted.
+    pub undecided: bool,
+}
+
+impl Target {
+    /// Adds the transfer id to the attributes.
+    pub(super) fn new(location: Location, id: TransferId, mut attributes: Attributes) -> Self {
+        attributes
+            .metadata
+            .insert(TRANSFER_KEY.to_owned(), id.as_str().to_owned());
+        Target {
+            location,
+            id,
+            attributes,
+        }
+    }
+
+    /// CreateMultipartUpload; `tagging` as in `x-amz-tagging`.
+    pub(super) async fn create(&self, tagging: Option<String>) -> Result<Created, ObjectError> {
+        let store = &self.location.store;
+        let integrity = store.integrity(&self.location.bucket).await;
+        let crc = integrity == Integrity::Crc32;
+        let request = with_attributes!(store.client().create_multipart_upload(), &self.attributes)
+            .bucket(&*self.location.bucket)
+            .key(&self.location.key)
+            .set_tagging(tagging)
+            .set_checksum_algorithm(crc.then_some(ChecksumAlgorithm::Crc32))
+            .set_checksum_type(crc.then_some(ChecksumType::FullObject));
+        let output = Box::pin(request.send()).await.map_err(failure)?;
+        match output.upload_id() {
+            Some(id) => Ok(Created {
+                upload_id: id.into(),
+                integrity,
+                at: Instant::now(),
+            }),
+            None => Err(ObjectError::Other(
+                "CreateMultipartUpload without an UploadId".to_owned(),
+            )),
+        }
+    }
+
+    /// UploadPartCopy of `first..first + size` of `source`, pinned to its ETag.
+    pub(super) async fn copy_part(
+        &self,
+        created: &Created,
+        number: u32,
+        source: &Location,
+        etag: &str,
+        range: CopyRange,
+    ) -> Result<DonePart, ObjectError> {
+        let store = &self.location.store;
+        let request = store
+            .client()
+            .upload_part_copy()
+            .bucket(&*self.location.bucket)
+            .key(&self.location.key)
+            .upload_id(&*created.upload_id)
+            .part_number(part_number(number))
+            .copy_source(keys::copy_source(&source.bucket, &source.key))
+            .copy_source_if_match(etag)
+            .copy_source_range(format!(
+                "bytes={}-{}",
+                range.first,
+                range.first + range.size - 1
+            ))
+            .customize()
+            .config_override(store.deadline_for_copy(range.size));
+        let output = Box::pin(request.send()).await.map_err(failure)?;
+        let result = output.copy_part_result();
+        Ok(DonePart {
+            number,
+            etag: result
+                .and_then(|part| part.e_tag())
+                .unwrap_or_default()
+                .to_owned(),
+            crc: result
+                .and_then(|part| part.checksum_crc32())
+                .and_then(crc_from_header),
+            size: range.size,
+        })
+    }
+
+    /// CompleteMultipartUpload under a condition. An answer without a clear end is settled by looking for the
+    /// transfer id, and by sending the request again, which S3 allows.
+    pub(super) async fn complete(
+        &self,
+        created: &Created,
+        mut parts: Vec<DonePart>,
+        pin: &Pin,
+    ) -> Result<Completed, CompleteError> {
+        parts.sort_unstable_by_key(|part| part.number);
+        let mut last = ObjectError::Timeout;
+        for round in 0..COMPLETE_ROUNDS {
+            if round > 0 {
+                sleep(Duration::from_millis(300 << round)).await;
+            }
+            let failure = match self.complete_once(created, &parts, pin).await {
+                Ok(completed) => return Ok(completed),
+                Err(failure) => failure,
+            };
+            // A 404 of the key is how S3 says that If-Match has nothing to match.
+            let condition = failure.condition_failed()
+                || (matches!(pin, Pin::Etag(_)) && matches!(failure.error, ObjectError::NotFound));
+            let lost = failure.no_such_upload();
+            if !(condition || lost || failure.ambiguous() || failure.concurrent_write()) {
+                return Err(CompleteError {
+                    error: failure.error,
+                    undecided: false,
+                });
+            }
+            let decided = |error| {
+                Err(CompleteError {
+                    error,
+                    undecided: false,
+                })
+            };
+            match look_until(&self.location, &self.id, false).await {
+                Sight::Ours(info) => {
+                    return Ok(Completed {
+                        etag: Some(info.etag),
+                    });
+                }
+                Sight::Other(_) | Sight::Absent if condition => {
+                    return decided(ObjectError::Conflict);
+                }
+                Sight::Other(info) if lost && newer(info.modified, created, &failure) => {
+                    return decided(ObjectError::Superseded);
+                }
+                Sight::Other(_) | Sight::Absent if lost => return decided(failure.error),
+                Sight::Other(_) | Sight::Absent => last = failure.error,
+                // To be told that the store can't be reached is more than to be told of a condition.
+                Sight::Unknown(_) if condition || lost => {
+                    return Err(CompleteError {
+                        error: failure.error,
+                        undecided: true,
+                    });
+                }
+                Sight::Unknown(error) => {
+                    warn!(key = self.location.key, transfer = %self.id, %error,
+                        "CompleteMultipartUpload has no clear answer and the store does not tell");
+                    return Err(CompleteError {
+                        error: failure.error,
+                        undecided: true,
+                    });
+                }
+            }
+        }
+        Err(CompleteError {
+            error: last,
+            undecided: true,
+        })
+    }
+
+    async fn complete_once(
+        &self,
+        created: &Created,
+        parts: &[DonePart],
+        pin: &Pin,
+    ) -> Result<Completed, Failure> {
+        let store = &self.location.store;
+        let conditions = pin
+            .conditions(&self.location)
+            .await
+            .map_err(Failure::from_error)?;
+        let crc = (created.integrity == Integrity::Crc32)
+            .then(|| combined_crc(parts))
+            .flatten();
+        let size: u64 = parts.iter().map(|part| part.size).sum();
+        let list = parts
+            .iter()
+            .map(|part| {
+                CompletedPart::builder()
+                    .part_number(part_number(part.number))
+                    .e_tag(&part.etag)
+                    .set_checksum_crc32(
+                        part.crc
+                            .filter(|_| created.integrity == Integrity::Crc32)
+                            .map(crc_header),
+                    )
+                    .build()
+            })
+            .collect();
+        let request = store
+            .client()
+            .complete_multipart_upload()
+            .bucket(&*self.location.bucket)
+            .key(&self.location.key)
+            .upload_id(&*created.upload_id)
+            .multipart_upload(
+                CompletedMultipartUpload::builder()
+                    .set_parts(Some(list))
+                    .build(),
+            )
+            .set_checksum_type(crc.map(|_| ChecksumType::FullObject))
+            .set_checksum_crc32(crc.map(crc_header))
+            .set_mpu_object_size(i64::try_from(size).ok())
+            .set_if_none_match(conditions.if_none_match)
+            .set_if_match(conditions.if_match)
+            .customize()
+            .config_override(store.deadline_for_parts(parts.len()));
+        let output = Box::pin(request.send()).await.map_err(failure)?;
+        Ok(Completed {
+            etag: output.e_tag().map(str::to_owned),
+        })
+    }
+
+    /// Aborts until nothing is left. With `look_first`, a Complete may have been carried out: then only where the
+    /// object is seen not to be ours, or the store keeps silent to the end.
+    pub(super) async fn abort(&self, upload_id: &str, look_first: bool) {
+        let mut pause = Duration::from_millis(500);
+        for round in 1..=ABORT_ROUNDS {
+            if look_first {
+                match look(&self.location, &self.id).await {
+                    Sight::Ours(_) => {
+                        warn!(key = self.location.key, transfer = %self.id,
+                            "the upload was completed after it had been given up");
+                        return;
+                    }
+                    Sight::Unknown(_) if round < ABORT_ROUNDS => {
+                        sleep(pause).await;
+                        pause *= 4;
+                        continue;
+                    }
+                    _ => {}
+                }
+            }
+            let request = self
+                .location
+                .store
+                .client()
+                .abort_multipart_upload()
+                .bucket(&*self.location.bucket)
+                .key(&self.location.key)
+                .upload_id(upload_id);
+            match Box::pin(request.send()).await.map_err(failure) {
+                Ok(_) => return,
+                Err(failure) if failure.status == Some(404) => return,
+                Err(failure) => {
+                    warn!(key = self.location.key, transfer = %self.id, upload_id, error = %failure.error,
+                        round, "AbortMultipartUpload failed");
+                }
+            }
+            if round < ABORT_ROUNDS {
+                sleep(pause).await;
+                pause *= 4;
+            }
+        }
+    }
+}
+
+impl Failure {
+    /// A failure before the request itself.
+    fn from_error(error: ObjectError) -> Self {
+        Failure {
+            // A status that is neither ambiguous nor a condition: the error is final.
+            status: Some(400),
+            code: String::new(),
+            date: None,
+            content_range: None,
+            etag: None,
+            last_modified: None,
+            error,
+        }
+    }
+}
+
+/// Whether an object was written after our upload began, by the store's clock alone: its time when it answered, less
+/// what has passed here since.
+fn newer(modified: Timestamp, created: &Created, failure: &Failure) -> bool {
+    let Some(now) = failure.date else {
+        return false;
+    };
+    // Both times are cut to seconds.
+    let passed = created.at.elapsed() + Duration::from_secs(2);
+    SignedDuration::try_from(passed)
+        .ok()
+        .and_then(|passed| now.checked_sub(passed).ok())
+        .is_some_and(|began| modified >= began)
+}
+
+/// A part number as the SDK wants it; it is at most 10,000.
+pub(super) fn part_number(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+/// A CRC-32 as S3's headers carry it.
+pub(super) fn crc_header(crc: u32) -> String {
+    BASE64_STANDARD.encode(crc.to_be_bytes())
+}
+
+fn crc_from_header(text: &str) -> Option<u32> {
+    let bytes: [u8; 4] = BASE64_STANDARD.decode(text).ok()?.try_into().ok()?;
+    Some(u32::from_be_bytes(bytes))
+}
+
+/// The CRC-32 of the whole object, where that of each part is known.
+fn combined_crc(parts: &[DonePart]) -> Option<u32> {
+    let mut whole = crc32fast::Hasher::new();
+    for part in parts {
+        whole.combine(&crc32fast::Hasher::new_with_initial_len(
+            part.crc?, part.size,
+        ));
+    }
+    Some(whole.finalize())
+}
+
+/// A range of the source of a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct CopyRange {
+    /// Its first byte.
+    pub first: u64,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// Cuts the first `size` bytes of an object into ranges for UploadPartCopy: each of a size between 5 MiB and 5 GiB
+/// where the whole is at least 5 MiB, as equal as can be, some eight of them where that is possible, at most 5,000.
+pub(super) fn copy_ranges(size: u64) -> Vec<CopyRange> {
+    if size == 0 {
+        return Vec::new();
+    }
+    let wanted = size
+        .div_ceil(8)
+        .clamp(2 * SMALLEST_PART, COPY_RANGE)
+        .max(size.div_ceil(5000));
+    let count = size.div_ceil(wanted);
+    let (each, longer) = (size / count, size % count);
+    let mut first = 0;
+    (0..count)
+        .map(|index| {
+            let size = each + u64::from(index < longer);
+            let range = CopyRange { first, size };
+            first += size;
+            range
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    const MIB: u64 = 1024 * 1024;
+    const GIB: u64 = 1024 * MIB;
+
+    #[test]
+    fn copy_ranges_are_legal_and_cover_everything() {
+        for size in [
+            5 * MIB,
+            5 * MIB + 1,
+            10 * MIB,
+            10 * MIB + 1,
+            19 * MIB,
+            100 * MIB,
+            4 * GIB + 7,
+            5 * GIB,
+            100 * GIB + 3,
+            5 * 1024 * GIB,
+        ] {
+            let ranges = copy_ranges(size);
+            let mut next = 0;
+            for range in &ranges {
+                assert_eq!(range.first, next);
+                assert!(
+                    range.size >= 5 * MIB && range.size <= 5 * GIB,
+                    "{size}: {range:?}"
+                );
+                next += range.size;
+            }
+            assert_eq!(next, size);
+            assert!(ranges.len() <= 5000);
+        }
+        assert_eq!(copy_ranges(0), []);
+        assert_eq!(copy_ranges(3), [CopyRange { first: 0, size: 3 }]);
+    }
+
+    #[test]
+    fn crcs_combine() {
+        let (a, b) = (b"hello ".as_slice(), b"world".as_slice());
+        let part = |number, bytes: &[u8]| DonePart {
+            number,
+            etag: String::new(),
+            crc: Some(crc32fast::hash(bytes)),
+            size: bytes.len() as u64,
+        };
+        let mut parts = vec![part(1, a), part(2, b)];
+        assert_eq!(combined_crc(&parts), Some(crc32fast::hash(b"hello world")));
+        parts[0].crc = None;
+        assert_eq!(combined_crc(&parts), None);
+    }
+
+    #[test]
+    fn crc_headers() {
+        assert_eq!(crc_header(crc32fast::hash(b"123456789")), "y/Q5Jg==");
+        assert_eq!(crc_from_header("y/Q5Jg=="), Some(0xcbf4_3926));
+        assert_eq!(crc_from_header("y/Q5"), None);
+    }
+}

@@ -1,0 +1,135 @@
+//! What became of a write whose answer was lost, and the conditions a write is made under.
+//!
+//! Each object that we write carries the id of its transfer in its metadata; whoever finds his id there has written it.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::debug;
+
+use super::upload::TransferId;
+use super::{Location, ObjectError, ObjectInfo, head};
+
+/// Name of the user metadata that holds the transfer id.
+pub(super) const TRANSFER_KEY: &str = "s3ftpd-transfer";
+
+/// A lost answer is looked for this long at most.
+const LOOKING: Duration = Duration::from_secs(10);
+
+/// What a HEAD shows of a write.
+#[derive(Debug)]
+pub(super) enum Sight {
+    /// Our object.
+    Ours(ObjectInfo),
+    /// Another one.
+    Other(ObjectInfo),
+    /// None.
+    Absent,
+    /// The store does not tell.
+    Unknown(ObjectError),
+}
+
+/// One look.
+pub(super) async fn look(location: &Location, id: &TransferId) -> Sight {
+    match head(location).await {
+        Ok(info)
+            if info
+                .attributes
+                .metadata
+                .get(TRANSFER_KEY)
+                .map(String::as_str)
+                == Some(id.as_str()) =>
+        {
+            Sight::Ours(info)
+        }
+        Ok(info) => Sight::Other(info),
+        Err(ObjectError::NotFound) => Sight::Absent,
+        Err(error) => Sight::Unknown(error),
+    }
+}
+
+/// Looks again and again until the object is ours or the time is over, and gives the last sight. With `patient` also a
+/// sight of another object, or of none, is looked at again: the write may take effect late.
+pub(super) async fn look_until(location: &Location, id: &TransferId, patient: bool) -> Sight {
+    let deadline = Instant::now() + LOOKING.min(location.store.config().request_timeout);
+    let mut pause = Duration::from_millis(200);
+    let mut last = Sight::Unknown(ObjectError::Timeout);
+    loop {
+        match timeout_at(deadline, look(location, id)).await {
+            Ok(sight @ Sight::Ours(_)) => return sight,
+            Ok(sight @ (Sight::Other(_) | Sight::Absent)) if !patient => return sight,
+            // Without permission to look there is nothing to wait for.
+            Ok(sight @ Sight::Unknown(ObjectError::Denied(_))) => return sight,
+            Ok(sight) => last = sight,
+            Err(_) => return last,
+        }
+        debug!(
+            key = location.key,
+            ?last,
+            "the answer to a write was lost; looking again"
+        );
+        if Instant::now() + pause >= deadline {
+            return last;
+        }
+        sleep(pause).await;
+        pause *= 2;
+    }
+}
+
+/// What must hold of the object that is replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Pin {
+    /// Nothing.
+    None,
+    /// There is none.
+    Absent,
+    /// It still has this ETag.
+    Etag(String),
+}
+
+/// The headers that make the store check a [`Pin`].
+#[derive(Debug, Clone, Default)]
+pub(super) struct Conditions {
+    /// If-None-Match
+    pub if_none_match: Option<String>,
+    /// If-Match
+    pub if_match: Option<String>,
+}
+
+impl Pin {
+    /// The headers where the store honours them; else looks now, right before the write.
+    pub(super) async fn conditions(&self, location: &Location) -> Result<Conditions, ObjectError> {
+        if *self == Pin::None {
+            return Ok(Conditions::default());
+        }
+        if location.store.conditional_writes(&location.bucket).await {
+            return Ok(match self {
+                Pin::None => Conditions::default(),
+                Pin::Absent => Conditions {
+                    if_none_match: Some("*".to_owned()),
+                    if_match: None,
+                },
+                Pin::Etag(etag) => Conditions {
+                    if_none_match: None,
+                    if_match: Some(etag.clone()),
+                },
+            });
+        }
+        self.check(location).await?;
+        Ok(Conditions::default())
+    }
+
+    /// Looks whether it holds: 1 HEAD.
+    pub(super) async fn check(&self, location: &Location) -> Result<(), ObjectError> {
+        let found = match head(location).await {
+            Ok(info) => Some(info.etag),
+            Err(ObjectError::NotFound) => None,
+            Err(error) => return Err(error),
+        };
+        match (self, found) {
+            (Pin::None, _) | (Pin::Absent, None) => Ok(()),
+            (Pin::Etag(expected), Some(etag)) if *expected == etag => Ok(()),
+            _ => Err(ObjectError::Conflict),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! How an upload begins: anew, or with the old bytes of an object.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::super::multipart::{Created, Target, copy_ranges};
+use super::super::settle::{Pin, TRANSFER_KEY};
+use super::super::{Attributes, Download, Location, ObjectError};
+use super::part::Part;
+use super::{AppendTo, Condition, Upload, UploadOptions};
+use crate::memory::Admission;
+
+/// CreateMultipartUpload under way or done, by a task that always ends: a Create that is cut off in the middle would
+/// leave an upload that nobody knows.
+#[derive(Debug, Clone)]
+pub(super) struct Opening {
+    result: watch::Receiver<Option<Result<Created, ObjectError>>>,
+}
+
+impl Opening {
+    pub(super) fn start(target: &Arc<Target>) -> Self {
+        let (sender, result) = watch::channel(None);
+        let target = Arc::clone(target);
+        let cleanups = target.location.store.context().cleanups.clone();
+        cleanups.spawn(async move {
+            let created = target.create(None).await;
+            sender.send_replace(Some(created));
+        });
+        Opening { result }
+    }
+
+    /// The multipart upload, when it is there.
+    pub(super) async fn created(&self) -> Result<Created, ObjectError> {
+        let mut result = self.result.clone();
+        let ended = || ObjectError::Other("CreateMultipartUpload was cut off".to_owned());
+        let created = result
+            .wait_for(Option::is_some)
+            .await
+            .map_err(|_| ended())?;
+        created.clone().ok_or_else(ended)?
+    }
+}
+
+impl Upload {
+    /// Begins; makes no request unless it appends.
+    pub async fn begin(
+        location: Location,
+        admission: Admission,
+        options: UploadOptions,
+    ) -> Result<Upload, ObjectError> {
+        let attributes = options
+            .append
+            .as_ref()
+            .map(|append| append.info.attributes.clone())
+            .unwrap_or_default();
+        Upload::begin_with(location, Some(admission), options, attributes).await
+    }
+
+    /// As [`Upload::begin`], with the attributes the object is to have.
+    pub(in crate::object) async fn begin_with(
+        location: Location,
+        admission: Option<Admission>,
+        options: UploadOptions,
+        mut attributes: Attributes,
+    ) -> Result<Upload, ObjectError> {
+        if options.append.is_some() {
+            // The time of the old content.
+            attributes.metadata.remove("mtime");
+        }
+        attributes.metadata.extend(options.metadata);
+        attributes.metadata.remove(TRANSFER_KEY);
+        let pin = match (&options.append, options.condition) {
+            (Some(append), _) => Pin::Etag(append.info.etag.clone()),
+            (None, Condition::IfAbsent) => Pin::Absent,
+            (None, Condition::None) => Pin::None,
+        };
+        let crc = location.store.may_need_crc();
+        let mut upload = Upload {
+            target: Arc::new(Target::new(location, options.id, attributes)),
+            pin,
+            _admission: admission,
+            buffer: bytes::BytesMut::new(),
+            part: Part::new(crc),
+            number: 1,
+            held: None,
+            copied: 0,
+            copying: 0,
+            opening: None,
+            inflight: JoinSet::new(),
+            done: Vec::new(),
+            failure: None,
+            failed: watch::Sender::new(None),
+            taken: 0,
+            old: 0,
+            sealed: false,
+            undecided: false,
+        };
+        if let Some(append) = options.append {
+            Box::pin(upload.keep(append)).await?;
+        }
+        Ok(upload)
+    }
+
+    /// Begins with the first bytes of the old object: copied inside the store where they can be a part, else read.
+    async fn keep(&mut self, append: AppendTo) -> Result<(), ObjectError> {
+        let keep = append.keep;
+        if keep > append.info.size {
+            return Err(ObjectError::OutOfRange {
+                size: Some(append.info.size),
+            });
+        }
+        let store = Arc::clone(&self.target.location.store);
+        let limit = store.largest_object();
+        if keep > limit {
+            return Err(ObjectError::TooLarge { limit });
+        }
+        if keep < store.schedule().smallest_copied() {
+            return self.read_old(&append).await;
+        }
+        match self.copy_old(&append).await {
+            Err(ObjectError::Unsupported(reason)) => {
+                tracing::debug!(
+                    store = store.name(),
+                    reason,
+                    "no UploadPartCopy: the old bytes are streamed through"
+                );
+                if let Some(leftovers) = self.leftovers() {
+                    leftovers.remove().await;
+                }
+                self.done.clear();
+                self.read_old(&append).await
+            }
+            // The old object is not the one it was.
+            Err(ObjectError::NotFound) => Err(ObjectError::Conflict),
+            result => result,
+        }
+    }
+
+    /// UploadPartCopy of the old bytes: the first range at once, since it shows whether the store can do it; the
+    /// others beside the client's bytes.
+    async fn copy_old(&mut self, append: &AppendTo) -> Result<(), ObjectError> {
+        let opening = Opening::start(&self.target);
+        self.opening = Some(opening.clone());
+        let etag: Arc<str> = append.info.etag.as_str().into();
+        let ranges = copy_ranges(append.keep);
+        // Copies cost the store, not our memory: only so many at once all the same.
+        let parallel = self
+            .target
+            .location
+            .store
+            .context()
+            .transfer
+            .upload_parallel
+            .max(1);
+        let places = Arc::new(tokio::sync::Semaphore::new(parallel));
+        let mut numbered = (1..).zip(ranges.iter().copied());
+        if let Some((number, range)) = numbered.next() {
+            let created = opening.created().await?;
+            let source = &self.target.location;
+            let first = self
+                .target
+                .copy_part(&created, number, source, &etag, range)
+                .await?;
+            self.done.push(first);
+        }
+        self.copied = u32::try_from(ranges.len()).unwrap_or(u32::MAX);
+        self.number = self.copied + 1;
+        for (number, range) in numbered {
+            self.copying += 1;
+            let (target, opening) = (Arc::clone(&self.target), opening.clone());
+            let (places, etag) = (Arc::clone(&places), Arc::clone(&etag));
+            self.spawn(async move {
+                // Never closed.
+                let _place = places.acquire().await;
+                let created = opening.created().await?;
+                let source = &target.location;
+                target
+                    .copy_part(&created, number, source, &etag, range)
+                    .await
+            });
+        }
+        self.taken = append.keep;
+        self.old = append.keep;
+        Ok(())
+    }
+
+    /// The old bytes through this process, within the admission's memory.
+    async fn read_old(&mut self, append: &AppendTo) -> Result<(), ObjectError> {
+        if append.keep > 0 {
+            let location = self.target.location.clone();
+            let mut old = Download::open_pinned(location, None, &append.info)
+                .await
+                .map_err(replaced)?;
+            let mut rest = append.keep;
+            while rest > 0 {
+                let Some(mut bytes) = old.next().await.map_err(replaced)? else {
+                    return Err(ObjectError::Conflict);
+                };
+                bytes.truncate(usize::try_from(rest).unwrap_or(usize::MAX));
+                rest -= bytes.len() as u64;
+                self.write(bytes).await?;
+            }
+        }
+        self.old = append.keep;
+        Ok(())
+    }
+}
+
+/// An old object that is gone or another is a conflict for who appends to it.
+fn replaced(error: ObjectError) -> ObjectError {
+    match error {
+        ObjectError::Changed | ObjectError::NotFound | ObjectError::OutOfRange { .. } => {
+            ObjectError::Conflict
+        }
+        error => error,
+    }
+}

@@ -1,0 +1,237 @@
+//! One part on its way: chunks, their checksum, the memory they are in, and the request that carries them.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use aws_sdk_s3::primitives::{ByteStream, SdkBody};
+use bytes::{Bytes, BytesMut};
+use http_body::{Frame, SizeHint};
+
+use super::super::ObjectError;
+use super::super::capabilities::Integrity;
+use super::super::error::failure;
+use super::super::multipart::{Created, DonePart, Target, crc_header, part_number};
+use crate::memory::Grant;
+
+/// A part that is being filled, or is full.
+#[derive(Debug, Default)]
+pub(super) struct Part {
+    chunks: Vec<Bytes>,
+    crc: Option<crc32fast::Hasher>,
+    size: u64,
+    /// The memory the chunks are in; what comes before it is the admission's.
+    pub(super) grant: Option<Grant>,
+}
+
+impl Part {
+    /// An empty part, whose CRC-32 is computed where it may be needed.
+    pub(super) fn new(crc: bool) -> Self {
+        Part {
+            crc: crc.then(crc32fast::Hasher::new),
+            ..Part::default()
+        }
+    }
+
+    /// Bytes in it.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// One chunk more; it is hashed now, while it is in the processor's cache.
+    pub(super) fn push(&mut self, chunk: Bytes) {
+        if let Some(crc) = &mut self.crc {
+            crc.update(&chunk);
+        }
+        self.size += chunk.len() as u64;
+        self.chunks.push(chunk);
+    }
+
+    fn crc(&self) -> Option<u32> {
+        self.crc.clone().map(crc32fast::Hasher::finalize)
+    }
+
+    /// Splits it into what is sent.
+    pub(super) fn into_payload(mut self, integrity: Integrity) -> Payload {
+        let crc = match integrity {
+            Integrity::Crc32 => Some(self.crc().unwrap_or_else(|| self.hash())),
+            Integrity::Signed => None,
+        };
+        let chunks = std::mem::take(&mut self.chunks);
+        let chunks = match integrity {
+            Integrity::Crc32 => chunks,
+            Integrity::Signed => vec![join(chunks)],
+        };
+        Payload {
+            chunks: chunks.into(),
+            size: self.size,
+            crc,
+            _grant: self.grant.take(),
+        }
+    }
+
+    fn hash(&self) -> u32 {
+        let mut crc = crc32fast::Hasher::new();
+        self.chunks.iter().for_each(|chunk| crc.update(chunk));
+        crc.finalize()
+    }
+}
+
+/// The SDK signs only payloads in one piece, so a signed part costs a copy, chunk by chunk into fresh memory while the
+/// chunks go back to be used again; beside SHA-256 it does not count.
+fn join(chunks: Vec<Bytes>) -> Bytes {
+    if chunks.len() < 2 {
+        return chunks.into_iter().next().unwrap_or_default();
+    }
+    let mut whole = BytesMut::with_capacity(chunks.iter().map(Bytes::len).sum());
+    for chunk in chunks {
+        whole.extend_from_slice(&chunk);
+    }
+    whole.freeze()
+}
+
+/// What one PutObject or UploadPart carries; its memory is given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Payload {
+    chunks: Arc<[Bytes]>,
+    /// Bytes.
+    pub(super) size: u64,
+    /// CRC-32 of the bytes, where the payload is not signed.
+    pub(super) crc: Option<u32>,
+    _grant: Option<Grant>,
+}
+
+impl Payload {
+    /// A body of known length that can be sent again from the chunks, without a copy.
+    pub(super) fn body(&self) -> ByteStream {
+        match &*self.chunks {
+            [] => ByteStream::from_static(b""),
+            [whole] => ByteStream::from(whole.clone()),
+            _ => {
+                let chunks = Arc::clone(&self.chunks);
+                let size = self.size;
+                ByteStream::new(SdkBody::retryable(move || {
+                    SdkBody::from_body_1_x(Chunks {
+                        chunks: Arc::clone(&chunks),
+                        next: 0,
+                        rest: size,
+                    })
+                }))
+            }
+        }
+    }
+}
+
+/// The chunks as an HTTP body.
+struct Chunks {
+    chunks: Arc<[Bytes]>,
+    next: usize,
+    rest: u64,
+}
+
+impl http_body::Body for Chunks {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let this = self.get_mut();
+        let Some(chunk) = this.chunks.get(this.next).cloned() else {
+            return Poll::Ready(None);
+        };
+        this.next += 1;
+        this.rest -= chunk.len() as u64;
+        Poll::Ready(Some(Ok(Frame::data(chunk))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.next == self.chunks.len()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.rest)
+    }
+}
+
+/// UploadPart.
+pub(super) async fn upload_part(
+    target: &Target,
+    created: &Created,
+    number: u32,
+    part: Part,
+) -> Result<DonePart, ObjectError> {
+    let store = &target.location.store;
+    let payload = part.into_payload(created.integrity);
+    let request = store
+        .client()
+        .upload_part()
+        .bucket(&*target.location.bucket)
+        .key(&target.location.key)
+        .upload_id(&*created.upload_id)
+        .part_number(part_number(number))
+        .set_checksum_crc32(payload.crc.map(crc_header))
+        .body(payload.body())
+        .customize()
+        .config_override(store.deadline_for_body(payload.size));
+    let request = if payload.crc.is_some() {
+        request.disable_payload_signing()
+    } else {
+        request
+    };
+    let output = Box::pin(request.send()).await.map_err(failure)?;
+    Ok(DonePart {
+        number,
+        etag: output.e_tag().unwrap_or_default().to_owned(),
+        crc: payload.crc,
+        size: payload.size,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn bodies_can_be_sent_again() {
+        let mut part = Part::new(true);
+        for chunk in ["hello ", "wor", "ld"] {
+            part.push(Bytes::from_static(chunk.as_bytes()));
+        }
+        let payload = part.into_payload(Integrity::Crc32);
+        assert_eq!(payload.crc, Some(crc32fast::hash(b"hello world")));
+        let body = payload.body().into_inner();
+        let again = body.try_clone().unwrap();
+        for body in [body, again] {
+            assert_eq!(body.content_length(), Some(11));
+            let whole = ByteStream::new(body).collect().await.unwrap().into_bytes();
+            assert_eq!(&whole[..], b"hello world");
+        }
+    }
+
+    #[test]
+    fn signed_payloads_are_in_one_piece() {
+        let mut part = Part::new(false);
+        part.push(Bytes::from_static(b"ab"));
+        part.push(Bytes::from_static(b"c"));
+        let payload = part.into_payload(Integrity::Signed);
+        assert_eq!(payload.crc, None);
+        assert_eq!(payload.body().into_inner().bytes(), Some(b"abc".as_slice()));
+        let empty = Part::new(true).into_payload(Integrity::Crc32);
+        assert_eq!(empty.crc, Some(0));
+        assert_eq!(empty.body().into_inner().bytes(), Some(b"".as_slice()));
+    }
+
+    #[test]
+    fn a_crc_is_computed_late_where_it_was_not_expected() {
+        let mut part = Part::new(false);
+        part.push(Bytes::from_static(b"abc"));
+        assert_eq!(
+            part.into_payload(Integrity::Crc32).crc,
+            Some(crc32fast::hash(b"abc"))
+        );
+    }
+}

@@ -1,0 +1,145 @@
+//! Publishing: one PutObject, or CompleteMultipartUpload; answers that were lost are looked for.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::time::sleep;
+use tracing::warn;
+
+use super::super::ObjectError;
+use super::super::error::{Failure, failure};
+use super::super::head::with_attributes;
+use super::super::multipart::crc_header;
+use super::super::settle::{Conditions, Pin, Sight, look, look_until};
+use super::begin::Opening;
+use super::part::{Part, Payload};
+use super::{Published, Upload};
+
+/// How often a PutObject that met another write of the same key is sent again.
+const CONFLICT_ROUNDS: u32 = 4;
+
+impl Upload {
+    /// CompleteMultipartUpload.
+    pub(super) async fn publish_parts(
+        mut self,
+        opening: Opening,
+    ) -> Result<Published, ObjectError> {
+        let created = opening.created().await?;
+        let parts = std::mem::take(&mut self.done);
+        let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+        let sent: u64 = parts.iter().map(|part| part.size).sum();
+        if sent != self.size() {
+            // Can't be; and must never be published if it is.
+            return Err(ObjectError::Integrity(format!(
+                "{sent} bytes are in parts, {} were taken",
+                self.size()
+            )));
+        }
+        // Should this be dropped in the middle, the clean-up looks before it aborts.
+        self.undecided = true;
+        match self.target.complete(&created, parts, &self.pin).await {
+            Ok(completed) => {
+                self.opening = None;
+                Ok(Published {
+                    size: sent,
+                    etag: completed.etag,
+                    parts: count,
+                })
+            }
+            Err(failed) => {
+                self.undecided = failed.undecided;
+                Err(self.limited(failed.error))
+            }
+        }
+    }
+
+    /// PutObject.
+    pub(super) async fn publish_whole(mut self) -> Result<Published, ObjectError> {
+        let part = match self.held.take() {
+            Some((_, part)) => part,
+            None => std::mem::take(&mut self.part),
+        };
+        self.buffer = BytesMut::new();
+        let store = &self.target.location.store;
+        let integrity = store.integrity(&self.target.location.bucket).await;
+        let payload = Part::into_payload(part, integrity);
+        let published = |etag| Published {
+            size: payload.size,
+            etag,
+            parts: 0,
+        };
+        let mut round = 0;
+        loop {
+            let conditions = self.pin.conditions(&self.target.location).await?;
+            let failure = match self.put(&payload, conditions).await {
+                Ok(etag) => return Ok(published(etag)),
+                Err(failure) => failure,
+            };
+            let condition = failure.condition_failed()
+                || (matches!(self.pin, Pin::Etag(_))
+                    && matches!(failure.error, ObjectError::NotFound));
+            if condition || failure.concurrent_write() {
+                match look(&self.target.location, &self.target.id).await {
+                    // An earlier attempt of ours was carried out, and its answer lost.
+                    Sight::Ours(info) => return Ok(published(Some(info.etag))),
+                    _ if condition => return Err(ObjectError::Conflict),
+                    _ if round == CONFLICT_ROUNDS => return Err(failure.error),
+                    _ => {
+                        sleep(Duration::from_millis(100 << round)).await;
+                        round += 1;
+                        continue;
+                    }
+                }
+            }
+            if !failure.ambiguous() {
+                return Err(self.limited(failure.error));
+            }
+            warn!(key = self.target.location.key, transfer = %self.target.id, error = %failure.error,
+                "PutObject has no clear answer");
+            // A server error is an answer; a request without one may still take effect.
+            let patient = !failure.answered();
+            return match look_until(&self.target.location, &self.target.id, patient).await {
+                Sight::Ours(info) => Ok(published(Some(info.etag))),
+                _ => Err(failure.error),
+            };
+        }
+    }
+
+    async fn put(
+        &self,
+        payload: &Payload,
+        conditions: Conditions,
+    ) -> Result<Option<String>, Failure> {
+        let target = &self.target;
+        let store = &target.location.store;
+        let request = with_attributes!(store.client().put_object(), &target.attributes)
+            .bucket(&*target.location.bucket)
+            .key(&target.location.key)
+            .set_checksum_crc32(payload.crc.map(crc_header))
+            .set_if_none_match(conditions.if_none_match)
+            .set_if_match(conditions.if_match)
+            .body(payload.body())
+            .customize();
+        let request = match payload.crc {
+            Some(_) => request.disable_payload_signing(),
+            None => request,
+        };
+        // The store's own settings suit a small body, and cost nothing.
+        let request = match payload.size {
+            0..0x10_0000 => request,
+            size => request.config_override(store.deadline_for_body(size)),
+        };
+        let output = Box::pin(request.send()).await.map_err(failure)?;
+        Ok(output.e_tag().map(str::to_owned))
+    }
+
+    /// Fills in what too large means here.
+    fn limited(&self, error: ObjectError) -> ObjectError {
+        match error {
+            ObjectError::TooLarge { .. } => ObjectError::TooLarge {
+                limit: self.target.location.store.largest_object(),
+            },
+            error => error,
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! How large each part of an upload is.
+
+use super::super::multipart::SMALLEST_PART;
+
+/// S3's most parts of a multipart upload.
+pub(crate) const MAX_PARTS: u32 = 10_000;
+
+/// S3's largest object, bytes: 5 TiB. AWS has raised its own limit since; the stores that follow it have not.
+const LARGEST_OBJECT: u64 = 5 << 40;
+
+/// S3's largest part, bytes.
+const LARGEST_PART: u64 = 5 << 30;
+
+/// Part sizes double after each so many parts.
+const STEP: u32 = 1000;
+
+/// Part sizes by part number: the configured size at first, doubled each 1,000 parts, up to what the memory budget and
+/// S3 allow. Small uploads need little memory, and 10,000 parts still make a large object.
+#[derive(Debug, Clone)]
+pub(crate) struct Schedule {
+    first: u64,
+    largest: u64,
+}
+
+impl Schedule {
+    /// From the configured part size and the largest part the budget allows, bytes.
+    pub(crate) fn new(part_size: u64, largest: u64) -> Self {
+        // A budget too small for S3's smallest part is refused by the configuration; the least that works all the
+        // same is a budget of our own.
+        let largest = largest.clamp(1, LARGEST_PART);
+        Schedule {
+            first: part_size.clamp(1, largest),
+            largest,
+        }
+    }
+
+    /// Size of the part of a number from 1, bytes.
+    pub(crate) fn size(&self, number: u32) -> u64 {
+        let doublings = number.saturating_sub(1) / STEP;
+        self.first
+            .checked_shl(doublings.min(40))
+            .unwrap_or(self.largest)
+            .min(self.largest)
+    }
+
+    /// What 10,000 parts hold, or S3's limit, bytes.
+    pub(crate) fn largest_object(&self) -> u64 {
+        (0..MAX_PARTS / STEP)
+            .map(|step| self.size(step * STEP + 1) * u64::from(STEP))
+            .sum::<u64>()
+            .min(LARGEST_OBJECT)
+    }
+
+    /// Below this the old bytes of an append can't be a part, and are read instead, bytes.
+    pub(crate) fn smallest_copied(&self) -> u64 {
+        SMALLEST_PART
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn doubles_each_thousand_parts_up_to_the_largest() {
+        let schedule = Schedule::new(8 * MIB, 64 * MIB);
+        assert_eq!(schedule.size(1), 8 * MIB);
+        assert_eq!(schedule.size(1000), 8 * MIB);
+        assert_eq!(schedule.size(1001), 16 * MIB);
+        assert_eq!(schedule.size(3001), 64 * MIB);
+        assert_eq!(schedule.size(10_000), 64 * MIB);
+        assert_eq!(
+            schedule.largest_object(),
+            (8 + 16 + 32 + 7 * 64) * 1000 * MIB
+        );
+    }
+
+    #[test]
+    fn keeps_within_s3s_limits() {
+        let schedule = Schedule::new(1024 * MIB, u64::MAX);
+        assert_eq!(schedule.size(10_000), 5 << 30);
+        assert_eq!(schedule.largest_object(), 5 << 40);
+        assert_eq!(Schedule::new(8 * MIB, 2 * MIB).size(1), 2 * MIB);
+    }
+}

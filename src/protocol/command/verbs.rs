@@ -1,0 +1,126 @@
+//! The table of verbs.
+
+use super::CommandError;
+
+/// A command that is offered.
+#[derive(Debug)]
+pub(super) struct Offered {
+    /// In capitals.
+    pub verb: &'static str,
+    /// The verb and its parameters, optional ones in brackets.
+    pub syntax: &'static str,
+}
+
+/// The commands that are offered.
+pub(super) const OFFERED: &[Offered] = &[
+    offers("USER", "USER name"),
+    offers("PASS", "PASS password"),
+    offers("ACCT", "ACCT information"),
+    offers("REIN", "REIN"),
+    offers("QUIT", "QUIT"),
+    offers("CWD", "CWD path"),
+    offers("XCWD", "XCWD path"),
+    offers("CDUP", "CDUP"),
+    offers("XCUP", "XCUP"),
+    offers("PWD", "PWD"),
+    offers("XPWD", "XPWD"),
+    offers("MKD", "MKD path"),
+    offers("XMKD", "XMKD path"),
+    offers("RMD", "RMD path"),
+    offers("XRMD", "XRMD path"),
+    offers("TYPE", "TYPE A, TYPE I or TYPE L 8"),
+    offers("MODE", "MODE S"),
+    offers("STRU", "STRU F"),
+    offers("PASV", "PASV"),
+    offers("EPSV", "EPSV [1, 2 or ALL]"),
+    offers("PORT", "PORT h1,h2,h3,h4,p1,p2"),
+    offers("EPRT", "EPRT |protocol|address|port|"),
+    offers("RETR", "RETR path"),
+    offers("STOR", "STOR path"),
+    offers("STOU", "STOU [path]"),
+    offers("APPE", "APPE path"),
+    offers("ALLO", "ALLO bytes"),
+    offers("REST", "REST offset"),
+    offers("LIST", "LIST [options] [path]"),
+    offers("NLST", "NLST [options] [path]"),
+    offers("MLSD", "MLSD [path]"),
+    offers("MLST", "MLST [path]"),
+    offers("STAT", "STAT [options] [path]"),
+    offers("SIZE", "SIZE path"),
+    offers("MDTM", "MDTM path"),
+    offers("MFMT", "MFMT YYYYMMDDHHMMSS path"),
+    offers("MFF", "MFF modify=YYYYMMDDHHMMSS; path"),
+    offers("DELE", "DELE path"),
+    offers("RNFR", "RNFR path"),
+    offers("RNTO", "RNTO path"),
+    offers("ABOR", "ABOR"),
+    offers("FEAT", "FEAT"),
+    offers("OPTS", "OPTS UTF8 [ON or OFF] or OPTS MLST [facts]"),
+    offers("HELP", "HELP [command]"),
+    offers("SYST", "SYST"),
+    offers("NOOP", "NOOP"),
+    offers("SITE", "SITE HELP or SITE CHMOD mode path"),
+    offers("CLNT", "CLNT name"),
+    offers("CSID", "CSID Name=client;"),
+];
+
+/// Commands of the standards, of drafts and of other servers that are not offered: a client that tries one of them
+/// is told so, while a verb that nobody knows is a 500.
+const NOT_OFFERED: &[&str] = &[
+    "ADAT", "AUTH", "AVBL", "CCC", "COMB", "CONF", "DSIZ", "ENC", "ESTA", "ESTP", "HASH", "HOST",
+    "LANG", "LPRT", "LPSV", "MACB", "MFCT", "MIC", "PBSZ", "PROT", "RANG", "SMNT", "THMB", "XCRC",
+    "XMD5", "XSHA", "XSHA1", "XSHA256", "XSHA512",
+];
+
+/// An entry of the table, on one line.
+const fn offers(verb: &'static str, syntax: &'static str) -> Offered {
+    Offered { verb, syntax }
+}
+
+/// The command of that verb, in any case; `None` where it is not offered.
+pub(super) fn offered(verb: &[u8]) -> Option<&'static Offered> {
+    OFFERED
+        .iter()
+        .find(|offered| offered.verb.as_bytes().eq_ignore_ascii_case(verb))
+}
+
+/// Why there is no such command.
+pub(super) fn refusal(verb: &[u8]) -> CommandError {
+    let known = NOT_OFFERED
+        .iter()
+        .find(|known| known.as_bytes().eq_ignore_ascii_case(verb));
+    known.map_or(CommandError::Unknown, |known| {
+        CommandError::NotOffered(known)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_verb_is_listed_once_and_in_capitals() {
+        let verbs: Vec<&str> = OFFERED
+            .iter()
+            .map(|offered| offered.verb)
+            .chain(NOT_OFFERED.iter().copied())
+            .collect();
+        assert_eq!(verbs.iter().collect::<BTreeSet<_>>().len(), verbs.len());
+        for verb in verbs {
+            assert!(
+                verb.bytes()
+                    .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()),
+                "{verb}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_syntax_begins_with_its_verb() {
+        for Offered { verb, syntax } in OFFERED {
+            assert_eq!(syntax.split(' ').next(), Some(*verb));
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! PASV, EPSV, PORT, EPRT (RFC 959, 2428): what the next transfer's data connection will be.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use crate::data::active::{self, check_port_target};
+use crate::data::passive::Reservation;
+use crate::data::stream::DataStream;
+use crate::data::DataError;
+use crate::protocol::Reply;
+use crate::protocol::command::EpsvArgument;
+
+use super::{Handled, Session};
+
+/// How long a PASV waits for a port where all are taken for this client.
+const PORT_WAIT: Duration = Duration::from_secs(5);
+
+/// What the client has asked for.
+#[derive(Debug)]
+pub(super) enum DataSetup {
+    /// Nothing yet.
+    None,
+    /// The client will connect.
+    Passive(Reservation),
+    /// We will connect.
+    Active {
+        /// To this address of the client.
+        target: SocketAddr,
+        /// From this one of ours.
+        local: IpAddr,
+        /// And this port, where it can be bound.
+        source_port: u16,
+    },
+}
+
+impl DataSetup {
+    /// The data connection, within the deadline.
+    pub(super) async fn open(self, deadline: Duration) -> Result<DataStream, DataError> {
+        let stream = match self {
+            DataSetup::None => return Err(DataError::Timeout),
+            DataSetup::Passive(mut reservation) => reservation.connection(deadline).await?,
+            DataSetup::Active { target, local, source_port } => {
+                active::connect(local, target, source_port, deadline).await?
+            }
+        };
+        Ok(DataStream::new(stream))
+    }
+}
+
+impl Session {
+    pub(super) async fn pasv(&mut self) -> Handled {
+        self.refuse_after_epsv_all()?;
+        let local = self.control.local.ip();
+        if local.is_ipv6() {
+            return Err(Reply::new(425, "PASV is for IPv4 only, use EPSV"));
+        }
+        let address = self.gateway.advertise.ipv4(self.control.peer.ip(), local).await.map_err(|error| {
+            tracing::error!(%error, "no address to tell in a PASV reply");
+            Reply::new(425, "No address for passive mode, use EPSV")
+        })?;
+        let port = self.reserve_port().await?;
+        let [a, b, c, d] = address.octets();
+        Ok(Reply::new(227, format!("Entering Passive Mode ({a},{b},{c},{d},{},{})", port >> 8, port & 0xff)))
+    }
+
+    pub(super) async fn epsv(&mut self, argument: EpsvArgument) -> Handled {
+        let v6 = self.control.local.ip().is_ipv6();
+        match argument {
+            EpsvArgument::All => {
+                self.epsv_all = true;
+                return Ok(Reply::new(200, "Only EPSV from now on"));
+            }
+            EpsvArgument::V4 if v6 => return Err(Reply::new(522, "Network protocol not supported here, use (2)")),
+            EpsvArgument::V6 if !v6 => return Err(Reply::new(522, "Network protocol not supported here, use (1)")),
+            _ => {}
+        }
+        let port = self.reserve_port().await?;
+        Ok(Reply::new(229, format!("Entering Extended Passive Mode (|||{port}|)")))
+    }
+
+    pub(super) fn port(&mut self, target: SocketAddr, extended: bool) -> Handled {
+        self.refuse_after_epsv_all()?;
+        let (peer, local) = (self.control.peer.ip(), self.control.local.ip());
+        if target.is_ipv4() != local.is_ipv4() {
+            let protocol = if local.is_ipv4() { 1 } else { 2 };
+            let code = if extended { 522 } else { 501 };
+            return Err(Reply::new(code, format!("Network protocol not supported here, use ({protocol})")));
+        }
+        if let Err(refused) = check_port_target(peer, target) {
+            tracing::warn!(%peer, %target, "data connection to a foreign address or a low port refused");
+            return Err(Reply::new(504, refused.to_string()));
+        }
+        self.data = DataSetup::Active { target, local, source_port: self.gateway.config.active.source_port };
+        Ok(Reply::new(200, "Will connect to you"))
+    }
+
+    /// Takes what was set up; 425 where nothing was.
+    pub(super) fn take_data(&mut self) -> Result<DataSetup, Reply> {
+        match std::mem::replace(&mut self.data, DataSetup::None) {
+            DataSetup::None => Err(Reply::new(425, "Use EPSV, PASV, EPRT or PORT first")),
+            setup => Ok(setup),
+        }
+    }
+
+    /// The port of the next passive connection. A PASV after a PASV nobody connected to gets the same one again.
+    async fn reserve_port(&mut self) -> Result<u16, Reply> {
+        if let DataSetup::Passive(reservation) = &self.data
+            && !reservation.connected()
+        {
+            return Ok(reservation.port());
+        }
+        self.data = DataSetup::None;
+        let reservation = self
+            .passive
+            .reserve(self.control.peer.ip(), PORT_WAIT)
+            .await
+            .ok_or_else(|| Reply::new(425, "All passive ports are taken for your address, try again"))?;
+        let port = reservation.port();
+        self.data = DataSetup::Passive(reservation);
+        Ok(port)
+    }
+
+    /// RFC 2428, 4: after EPSV ALL every other way is refused.
+    fn refuse_after_epsv_all(&self) -> Result<(), Reply> {
+        if self.epsv_all { Err(Reply::new(503, "Refused after EPSV ALL, use EPSV")) } else { Ok(()) }
+    }
+}

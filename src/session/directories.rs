@@ -1,0 +1,56 @@
+//! CWD, CDUP, MKD, RMD (RFC 959, 4.1.1 and 4.1.3).
+
+use crate::namespace::Permission;
+use crate::object::{ObjectError, make_directory, remove_directory};
+use crate::protocol::Reply;
+
+use super::files::parent_in_mount;
+use super::listing::is_directory;
+use super::{Handled, Session, replies, require};
+
+impl Session {
+    pub(super) async fn cwd(&mut self, argument: &str) -> Handled {
+        let (path, place) = self.place(argument)?;
+        if !is_directory(&path, &place, self).await? {
+            return Err(Reply::new(550, format!("{path}: no such directory")));
+        }
+        self.cwd = path;
+        Ok(Reply::new(250, format!("{} is the working directory", Reply::quote_path(&self.cwd.to_string()))))
+    }
+
+    pub(super) async fn mkd(&mut self, argument: &str) -> Handled {
+        let (path, place) = self.place(argument)?;
+        require(&path, &place, Permission::Mkdir)?;
+        let exists = Reply::new(550, format!("{path}: exists already"));
+        if place.object().is_none() || self.user()?.namespace.holds_mount(&path) {
+            return Err(exists);
+        }
+        let directory = place.directory().ok_or_else(|| replies::not_found(&path))?;
+        match make_directory(&directory).await {
+            Ok(()) => Ok(Reply::new(257, format!("{} created", Reply::quote_path(&path.to_string())))),
+            Err(ObjectError::Conflict) => Err(exists),
+            Err(error) => Err(replies::object_error(&path, &error)),
+        }
+    }
+
+    pub(super) async fn rmd(&mut self, argument: &str) -> Handled {
+        let (path, place) = self.place(argument)?;
+        require(&path, &place, Permission::Rmdir)?;
+        if self.user()?.namespace.holds_mount(&path) || place.object().is_none() {
+            return Err(Reply::new(550, format!("{path}: holds a mount and can't be removed")));
+        }
+        let directory = place.directory().ok_or_else(|| replies::not_found(&path))?;
+        match remove_directory(&directory, parent_in_mount(&place).as_ref()).await {
+            Ok(()) => {
+                if self.cwd.strip_prefix(&path).is_some() {
+                    // Nobody should stand in a directory that is gone.
+                    self.cwd = path.parent().unwrap_or_default();
+                }
+                Ok(Reply::new(250, format!("{path}: removed")))
+            }
+            Err(ObjectError::Conflict) => Err(Reply::new(550, format!("{path}: the directory is not empty"))),
+            Err(ObjectError::NotFound) => Err(Reply::new(550, format!("{path}: no such directory"))),
+            Err(error) => Err(replies::object_error(&path, &error)),
+        }
+    }
+}

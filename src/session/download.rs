@@ -1,0 +1,212 @@
+//! RETR (RFC 959, 4.1.3; REST: RFC 3659, 5): [`Download`] → data connection.
+
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::config::Timeouts;
+use crate::data::ascii::ToWire;
+use crate::data::linger::Lingering;
+use crate::data::stream::DataStream;
+use crate::memory::Budget;
+use crate::namespace::{Permission, VirtualPath};
+use crate::object::{Download, Location, ObjectError, TransferId};
+use crate::protocol::Reply;
+
+use super::control::ControlError;
+use super::data_setup::DataSetup;
+use super::transfer::{End, Failure, Label, Link, Signal};
+use super::upload::file_at;
+use super::{Flow, Session, require};
+
+/// A client that moves nothing while others wait for the memory it holds is cut after this long.
+const STALL_CONTENDED: Duration = Duration::from_secs(10);
+
+/// Where the bytes come from.
+enum Source {
+    /// The store, from this offset.
+    Store(Location, u64),
+    /// SIZE had them all.
+    Known(Bytes),
+}
+
+/// A download, ready to run.
+struct Job {
+    path: VirtualPath,
+    source: Source,
+    data: DataSetup,
+    budget: Budget,
+    timeouts: Timeouts,
+    lingering: Lingering,
+    convert: bool,
+}
+
+impl Session {
+    pub(super) async fn retrieve(&mut self, argument: &str) -> Result<Flow, ControlError> {
+        let (job, location) = match self.prepare_retrieve(argument) {
+            Ok(prepared) => prepared,
+            Err(reply) => {
+                self.data = DataSetup::None;
+                self.control.reply(&reply).await?;
+                return Ok(Flow::Continue);
+            }
+        };
+        let label = Label { id: TransferId::generate(), verb: "RETR", path: job.path.clone(), location: Some(location) };
+        self.run_transfer(label, |link| job.run(link)).await
+    }
+
+    fn prepare_retrieve(&mut self, argument: &str) -> Result<(Job, Location), Reply> {
+        let (path, place) = self.place(argument)?;
+        require(&path, &place, Permission::Read)?;
+        let (mount, location) = file_at(&path, &place)?;
+        let convert = self.converts(&mount);
+        let offset = self.restart;
+        if convert && offset > 0 {
+            return Err(Reply::new(504, "REST is not possible in TYPE A here, use TYPE I"));
+        }
+        let source = match self.recent.retrieve(&path) {
+            Some((info, bytes)) if offset <= info.size => {
+                Source::Known(bytes.slice(usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len())..))
+            }
+            _ => Source::Store(location.clone(), offset),
+        };
+        let data = self.take_data()?;
+        let gateway = &self.gateway;
+        let job = Job { path, source, data, budget: gateway.budget.clone(), timeouts: gateway.config.timeouts.clone(), lingering: gateway.lingering.clone(), convert };
+        Ok((job, location))
+    }
+}
+
+impl Job {
+    async fn run(self, link: Link) -> End {
+        match self.transfer(&link).await {
+            Ok(()) => End::Finished(format!("Transfer complete, {} bytes sent", link.progress.bytes())),
+            Err(None) => End::Aborted,
+            Err(Some(failure)) => End::Failed(failure),
+        }
+    }
+
+    /// `Err(None)`: aborted.
+    async fn transfer(self, link: &Link) -> Result<(), Option<Failure>> {
+        let Job { path, source, data, budget, timeouts, lingering, convert } = self;
+        let open = async {
+            let source = match source {
+                Source::Known(bytes) => Opened::Known(Some(bytes)),
+                Source::Store(location, offset) => {
+                    let admission = budget.admit(timeouts.data_connect).await.map_err(|_| ObjectError::Memory)?;
+                    Opened::Store(Box::new(Download::open(location, admission, offset).await?))
+                }
+            };
+            Ok::<_, Failure>(source)
+        };
+        // The store and the client at the same time; a missing file is told without waiting for a data connection.
+        let opened = async { tokio::try_join!(open, async { Ok(data.open(timeouts.data_connect).await?) }) };
+        let (mut source, stream) = tokio::select! {
+            biased;
+            () = link.abort.cancelled() => return Err(None),
+            opened = opened => opened?,
+        };
+        let size = source.size();
+        link.signal(Signal::Preliminary(Reply::new(150, format!("Sending {path} ({size} bytes)"))));
+        let mut sink = Sink { stream, budget: &budget, stall: timeouts.data_stall, link };
+        let mut filter = convert.then(ToWire::default);
+        let sending = async {
+            while let Some(chunk) = source.next().await? {
+                let chunk = match &mut filter {
+                    Some(filter) => filter.convert(chunk),
+                    None => chunk,
+                };
+                sink.send(chunk).await?;
+            }
+            Ok::<_, Failure>(())
+        };
+        let sent = tokio::select! {
+            biased;
+            () = link.abort.cancelled() => Err(None),
+            sent = sending => sent.map_err(Some),
+        };
+        sink.close(&lingering, sent).await
+    }
+}
+
+/// An open source.
+enum Opened {
+    Store(Box<Download>),
+    Known(Option<Bytes>),
+}
+
+impl Opened {
+    fn size(&self) -> u64 {
+        match self {
+            Opened::Store(download) => download.remaining(),
+            Opened::Known(bytes) => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
+        }
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, ObjectError> {
+        match self {
+            Opened::Store(download) => download.next().await,
+            Opened::Known(bytes) => Ok(bytes.take()),
+        }
+    }
+}
+
+/// The data connection of a download or a listing.
+pub(super) struct Sink<'a> {
+    pub(super) stream: DataStream,
+    pub(super) budget: &'a Budget,
+    pub(super) stall: Duration,
+    pub(super) link: &'a Link,
+}
+
+impl Sink<'_> {
+    /// Sends all of a chunk; fails when nothing moves for the stall time.
+    pub(super) async fn send(&mut self, mut chunk: Bytes) -> Result<(), Failure> {
+        while !chunk.is_empty() {
+            let written = with_stall(self.budget, self.stall, self.stream.write_some(&chunk)).await?;
+            bytes::Buf::advance(&mut chunk, written);
+            self.link.progress.add(written);
+        }
+        Ok(())
+    }
+
+    /// Ends the data connection: cleanly after success; else by a reset, so that no client takes a part for the whole.
+    pub(super) async fn close(mut self, lingering: &Lingering, sent: Result<(), Option<Failure>>) -> Result<(), Option<Failure>> {
+        match sent {
+            Ok(()) => {
+                self.stream.finish(self.stall).await.map_err(|error| Some(Failure::Broken(error)))?;
+                self.stream.linger(lingering);
+                Ok(())
+            }
+            Err(why) => {
+                self.stream.reset();
+                Err(why)
+            }
+        }
+    }
+}
+
+/// Bounds one read or write: the stall time, less where others wait for the memory that this transfer holds.
+pub(super) async fn with_stall<T>(
+    budget: &Budget,
+    stall: Duration,
+    operation: impl Future<Output = io::Result<T>>,
+) -> Result<T, Failure> {
+    let mut operation = std::pin::pin!(operation);
+    let begun = Instant::now();
+    let slice = stall.min(STALL_CONTENDED);
+    loop {
+        match tokio::time::timeout(slice, &mut operation).await {
+            Ok(done) => return Ok(done?),
+            Err(_) => {
+                let waited = begun.elapsed();
+                if waited >= stall || (waited >= STALL_CONTENDED && budget.contended()) {
+                    return Err(Failure::Stalled(waited));
+                }
+            }
+        }
+    }
+}

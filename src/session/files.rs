@@ -1,0 +1,141 @@
+//! SIZE, MDTM, MFMT, DELE (RFC 3659, 3 and 4; draft-somers-ftp-mfxx; RFC 959).
+
+use jiff::Timestamp;
+
+use crate::namespace::{Permission, Place, VirtualPath};
+use crate::object::{
+    ObjectError, ObjectInfo, TransferId, delete_keeping_directory, directory_exists, head, peek, set_metadata,
+};
+use crate::protocol::{Reply, time};
+
+use super::recent::PEEK;
+use super::upload::file_at;
+use super::{Handled, Session, replies, require};
+
+impl Session {
+    pub(super) async fn size(&mut self, argument: &str) -> Handled {
+        let (path, place) = self.readable(argument)?;
+        let (mount, _) = file_at(&path, &place)?;
+        if self.converts(&mount) {
+            return Err(Reply::new(550, format!("{path}: SIZE is not known in TYPE A here, use TYPE I")));
+        }
+        let info = self.info(&path, &place).await?;
+        Ok(Reply::new(213, info.size.to_string()))
+    }
+
+    pub(super) async fn mdtm(&mut self, argument: &str) -> Handled {
+        let (path, place) = self.readable(argument)?;
+        let info = self.info(&path, &place).await?;
+        Ok(Reply::new(213, time::format(modified(&info, &place))))
+    }
+
+    /// `MDTM time path`, an old way to say MFMT; but where a file has that whole text as its name, MDTM asks for it.
+    pub(super) async fn mdtm_set(&mut self, when: Timestamp, argument: &str, whole: &str) -> Handled {
+        let (path, place) = self.readable(whole)?;
+        match self.info(&path, &place).await {
+            Ok(info) => Ok(Reply::new(213, time::format(modified(&info, &place)))),
+            Err(_) => self.mfmt(when, argument, "modify").await,
+        }
+    }
+
+    /// MFMT, and MFF with its only fact: the client's time goes into the metadata.
+    pub(super) async fn mfmt(&mut self, when: Timestamp, argument: &str, fact: &str) -> Handled {
+        let (path, place) = self.place(argument)?;
+        require(&path, &place, Permission::Write)?;
+        let (mount, location) = file_at(&path, &place)?;
+        if !mount.times_metadata {
+            return Err(Reply::new(550, format!("{path}: the store's own times are shown here and can't be set")));
+        }
+        self.recent.forget();
+        let info = head(&location).await.map_err(|error| replies::object_error(&path, &error))?;
+        let mut metadata = info.attributes.metadata.clone();
+        // As rclone writes it: seconds since 1970, with a fraction.
+        metadata.insert("mtime".to_owned(), format!("{}.{:09}", when.as_second(), when.subsec_nanosecond()));
+        set_metadata(&location, &info, metadata, &TransferId::generate())
+            .await
+            .map_err(|error| replies::object_error(&path, &error))?;
+        Ok(Reply::new(213, format!("{fact}={}; {path}", time::format(when))))
+    }
+
+    pub(super) async fn dele(&mut self, argument: &str) -> Handled {
+        let (path, place) = self.place(argument)?;
+        require(&path, &place, Permission::Delete)?;
+        if self.user()?.namespace.holds_mount(&path) {
+            return Err(Reply::new(550, format!("{path}: is a directory")));
+        }
+        let (_, location) = file_at(&path, &place)?;
+        let parent = parent_in_mount(&place);
+        match delete_keeping_directory(&location, parent.as_ref(), None).await {
+            Ok(()) => {
+                tracing::info!(user = %self.user_label(), path = %path.to_string().escape_debug(), bucket = &*location.bucket, key = %location.key.escape_debug(), "deleted");
+                Ok(Reply::new(250, format!("{path}: deleted")))
+            }
+            Err(error) => Err(replies::object_error(&path, &error)),
+        }
+    }
+
+    /// A path whose size and time may be told.
+    fn readable(&self, argument: &str) -> Result<(VirtualPath, Place), Reply> {
+        let (path, place) = self.place(argument)?;
+        if !place.allows(Permission::Read) {
+            require(&path, &place, Permission::List)?;
+        }
+        Ok((path, place))
+    }
+
+    /// A file's HEAD, or what was just learnt of it.
+    async fn info(&mut self, path: &VirtualPath, place: &Place) -> Result<ObjectInfo, Reply> {
+        if let Some(info) = self.recent.info(path) {
+            return Ok(info.clone());
+        }
+        let (_, location) = file_at(path, place)?;
+        let fail = |error: ObjectError| replies::object_error(path, &error);
+        let (info, whole) = if self.recent.peek_pays() && place.allows(Permission::Read) {
+            let peeked = peek(&location, PEEK).await.map_err(fail)?;
+            let whole = (peeked.info.size == peeked.first.len() as u64).then_some(peeked.first);
+            (peeked.info, whole)
+        } else {
+            (head(&location).await.map_err(fail)?, None)
+        };
+        self.recent.remember(path.clone(), info.clone(), whole);
+        Ok(info)
+    }
+}
+
+/// The time a client is told, the same in every command.
+pub(super) fn modified(info: &ObjectInfo, place: &Place) -> Timestamp {
+    match place {
+        Place::Mounted { mount, .. } if mount.times_metadata => info.client_modified().unwrap_or(info.modified),
+        _ => info.modified,
+    }
+}
+
+/// What a path is: a file's HEAD, `None` for a directory, an error where it is neither.
+pub(super) async fn describe(path: &VirtualPath, place: &Place) -> Result<Option<ObjectInfo>, Reply> {
+    let location = match (place, place.object()) {
+        (Place::Nowhere(_), _) => return Err(replies::not_found(path)),
+        (_, None) => return Ok(None),
+        (_, Some(location)) => location,
+    };
+    match head(&location).await {
+        Ok(info) => return Ok(Some(info)),
+        Err(ObjectError::NotFound) => {}
+        Err(error) => return Err(replies::object_error(path, &error)),
+    }
+    let exists = match place.directory() {
+        Some(directory) => directory_exists(&directory).await.map_err(|error| replies::object_error(path, &error))?,
+        None => false,
+    };
+    if exists { Ok(None) } else { Err(replies::not_found(path)) }
+}
+
+/// The directory an entry lies in, where that can vanish with it: not at a mount's root.
+pub(super) fn parent_in_mount(place: &Place) -> Option<crate::object::Location> {
+    let Place::Mounted { mount, rest, .. } = place else { return None };
+    let (parent, _) = rest.rsplit_once('/')?;
+    Some(crate::object::Location {
+        store: mount.store.clone(),
+        bucket: mount.bucket.clone(),
+        key: format!("{}{parent}/", mount.prefix),
+    })
+}

@@ -1,0 +1,115 @@
+//! One table of state × command: what may run now, what waits, what is refused.
+
+use crate::protocol::{Command, Reply};
+
+/// Where a session stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Nobody has logged in.
+    Anonymous,
+    /// USER was given, PASS is wanted.
+    PasswordWanted,
+    /// Logged in.
+    LoggedIn,
+    /// Logged in, a transfer is running.
+    Transferring,
+}
+
+/// What the table says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Run it.
+    Run,
+    /// Keep it until the transfer has ended.
+    Hold,
+    /// Answer with this.
+    Refuse(Reply),
+}
+
+/// Looks a command up.
+pub(super) fn verdict(phase: Phase, command: &Command) -> Verdict {
+    use Command as C;
+    match (phase, command) {
+        // RFC 959, 4.1.1: only these make sense while a transfer is running.
+        (Phase::Transferring, C::Abor | C::Noop | C::Stat(None)) => Verdict::Run,
+        (Phase::Transferring, _) => Verdict::Hold,
+
+        // Commands that tell nothing of anybody's files, and the login itself.
+        (
+            _,
+            C::User(_)
+            | C::Quit
+            | C::Rein
+            | C::Noop
+            | C::Feat
+            | C::Help(_)
+            | C::Syst
+            | C::OptsUtf8(_)
+            | C::Clnt(_)
+            | C::Csid(_)
+            | C::SiteHelp
+            | C::Abor,
+        ) => Verdict::Run,
+        (Phase::PasswordWanted, C::Pass(_)) => Verdict::Run,
+        (Phase::Anonymous, C::Pass(_)) => Verdict::Refuse(Reply::new(503, "Send USER first")),
+        (Phase::LoggedIn, C::Pass(_)) => Verdict::Refuse(Reply::new(503, "Already logged in")),
+        (Phase::Anonymous | Phase::PasswordWanted, _) => Verdict::Refuse(Reply::new(530, "Log in with USER and PASS first")),
+        (Phase::LoggedIn, _) => Verdict::Run,
+    }
+}
+
+/// Whether a REST offset outlives this command: RFC 959 wants the transfer right behind it, but every client sets up
+/// the data connection in between.
+pub(super) fn keeps_restart(command: &Command) -> bool {
+    use Command as C;
+    matches!(
+        command,
+        C::Pasv | C::Epsv(_) | C::Port(_) | C::Eprt(_) | C::Type(_) | C::Mode | C::Stru | C::Noop | C::Size(_) | C::Mdtm(_) | C::Allo(_)
+    )
+}
+
+/// Whether what SIZE and MDTM have learnt of a file outlives this command ("back to back", DESIGN 8).
+pub(super) fn keeps_recent(command: &Command) -> bool {
+    use Command as C;
+    keeps_restart(command) || matches!(command, C::Rest(_) | C::Retr(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::command::{Password, TransferType};
+
+    #[test]
+    fn before_login_nothing_but_the_login_runs() {
+        for command in [
+            Command::Retr("x".into()),
+            Command::Stor("x".into()),
+            Command::Pasv,
+            Command::Stat(None),
+            Command::Type(TransferType::Image),
+            Command::Rest(1),
+            Command::Pwd,
+        ] {
+            for phase in [Phase::Anonymous, Phase::PasswordWanted] {
+                match verdict(phase, &command) {
+                    Verdict::Refuse(reply) => assert_eq!(reply.code, 530, "{command:?}"),
+                    other => panic!("{command:?} in {phase:?}: {other:?}"),
+                }
+            }
+        }
+        assert_eq!(verdict(Phase::Anonymous, &Command::User("a".into())), Verdict::Run);
+        let pass = Command::Pass(Password("x".into()));
+        assert!(matches!(verdict(Phase::Anonymous, &pass), Verdict::Refuse(reply) if reply.code == 503));
+        assert_eq!(verdict(Phase::PasswordWanted, &pass), Verdict::Run);
+    }
+
+    #[test]
+    fn while_a_transfer_runs_only_abor_stat_and_noop_do() {
+        assert_eq!(verdict(Phase::Transferring, &Command::Abor), Verdict::Run);
+        assert_eq!(verdict(Phase::Transferring, &Command::Stat(None)), Verdict::Run);
+        assert_eq!(verdict(Phase::Transferring, &Command::Noop), Verdict::Run);
+        for command in [Command::Quit, Command::Rein, Command::Pwd, Command::Retr("x".into())] {
+            assert_eq!(verdict(Phase::Transferring, &command), Verdict::Hold, "{command:?}");
+        }
+    }
+}

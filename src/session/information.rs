@@ -1,0 +1,74 @@
+//! FEAT, HELP, STAT without a path, OPTS UTF8, SITE HELP: what the server tells of itself (RFC 2389, 959).
+
+use crate::namespace::Permission;
+use crate::protocol::{Command, Reply};
+use crate::protocol::command::TransferType;
+
+use super::Session;
+
+impl Session {
+    /// RFC 2389, 3: exactly what works, for this user.
+    pub(super) fn feat(&self) -> Reply {
+        let mut lines = vec!["Features:".to_owned()];
+        lines.extend(["CLNT", "CSID", "EPRT", "EPSV", "MDTM"].map(str::to_owned));
+        if self.sets_times() {
+            lines.push("MFF modify;".to_owned());
+            lines.push("MFMT".to_owned());
+        }
+        lines.push(format!("MLST {}", self.facts.feat()));
+        lines.extend(["PASV", "REST STREAM", "SIZE", "TVFS", "UTF8", "End"].map(str::to_owned));
+        Reply::lines(211, lines)
+    }
+
+    /// Whether MFMT works wherever the user may write: clients that see it listed count on it after each upload.
+    fn sets_times(&self) -> bool {
+        let Some(user) = &self.user else { return false };
+        let mut writable = user.namespace.mounts().iter().filter(|mount| mount.permissions.allows(Permission::Write)).peekable();
+        writable.peek().is_some() && writable.all(|mount| mount.times_metadata)
+    }
+
+    /// STAT without a path, no transfer running (RFC 959, 4.1.3).
+    pub(super) fn status(&self) -> Reply {
+        let transfer_type = match self.transfer_type {
+            TransferType::Ascii => "ASCII",
+            TransferType::Image => "image",
+        };
+        Reply::lines(
+            211,
+            vec![
+                "Status:".to_owned(),
+                format!("Connected from {}", self.control.peer.ip()),
+                format!("Logged in as {}", self.user_label()),
+                format!("Working directory {}", self.cwd),
+                format!("TYPE {transfer_type}, STRU file, MODE stream"),
+                "No transfer is running".to_owned(),
+                "End".to_owned(),
+            ],
+        )
+    }
+}
+
+pub(super) fn help(topic: Option<&str>) -> Reply {
+    match topic {
+        Some(topic) if topic.eq_ignore_ascii_case("SITE") => site_help(),
+        Some(topic) => match Command::syntax(topic) {
+            Some(syntax) => Reply::new(214, format!("Syntax: {syntax}")),
+            None => Reply::new(502, format!("{topic} is not available")),
+        },
+        None => {
+            let verbs: Vec<&str> = Command::verbs().collect();
+            let mut lines = vec!["These commands are available:".to_owned()];
+            lines.extend(verbs.chunks(10).map(|row| row.join(" ")));
+            lines.push("End".to_owned());
+            Reply::lines(214, lines)
+        }
+    }
+}
+
+pub(super) fn site_help() -> Reply {
+    Reply::lines(214, vec!["SITE commands:".to_owned(), "CHMOD HELP".to_owned(), "End".to_owned()])
+}
+
+pub(super) fn opts_utf8(on: bool) -> Reply {
+    if on { Reply::new(200, "UTF8 is on") } else { Reply::new(504, "UTF8 can't be switched off") }
+}

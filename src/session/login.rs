@@ -1,0 +1,102 @@
+//! USER, PASS, REIN (RFC 959, 4.1.1).
+
+use secrecy::SecretString;
+
+use crate::auth::AuthError;
+use crate::namespace::{Mount, Namespace};
+use crate::protocol::Reply;
+use crate::protocol::command::{Password, TransferType};
+use crate::protocol::facts::FactSet;
+
+use super::control::ControlError;
+use super::data_setup::DataSetup;
+use super::{Flow, Handled, Session, User};
+
+impl Session {
+    pub(super) fn user_name(&mut self, name: &str) -> Handled {
+        // RFC 959: a new USER begins a new login, whoever is logged in.
+        self.reset();
+        self.name = Some(name.to_owned());
+        Ok(Reply::new(331, "Send the password"))
+    }
+
+    pub(super) async fn pass(&mut self, password: &Password) -> Result<Flow, ControlError> {
+        let Some(name) = self.name.clone() else {
+            self.control.reply(&Reply::new(503, "Send USER first")).await?;
+            return Ok(Flow::Continue);
+        };
+        let password = SecretString::from(password.0.clone());
+        let reply = match self.gateway.authenticator.verify(&name, &password).await {
+            Ok(config) => match self.namespace_of(&config) {
+                Ok(namespace) => {
+                    tracing::info!(peer = %self.control.peer, user = %config.name, "logged in");
+                    self.user = Some(User { config, namespace });
+                    self.failed_logins = 0;
+                    Reply::new(230, "Logged in")
+                }
+                Err(reply) => reply,
+            },
+            Err(AuthError::Busy) => {
+                self.name = None;
+                Reply::new(421, "Too many logins at once, try again later")
+            }
+            Err(error) => {
+                self.name = None;
+                self.failed_logins += 1;
+                tracing::warn!(peer = %self.control.peer, user = %name.escape_debug(), %error, "login refused");
+                // Holds up only this session: guessing becomes slow, others don't notice.
+                tokio::time::sleep(self.gateway.config.timeouts.login_failure_delay).await;
+                if self.failed_logins >= self.gateway.config.limits.login_attempts {
+                    Reply::new(421, "Too many failed logins, closing the connection")
+                } else {
+                    Reply::new(530, "Login incorrect")
+                }
+            }
+        };
+        let flow = if reply.code == 421 { Flow::Close } else { Flow::Continue };
+        self.control.reply(&reply).await?;
+        Ok(flow)
+    }
+
+    pub(super) fn reinitialise(&mut self) -> Handled {
+        self.reset();
+        self.login_deadline = tokio::time::Instant::now() + self.gateway.config.timeouts.login;
+        Ok(Reply::new(220, "Ready for a new user"))
+    }
+
+    /// As after the greeting.
+    fn reset(&mut self) {
+        if self.user.take().is_some() {
+            self.login_deadline = tokio::time::Instant::now() + self.gateway.config.timeouts.login;
+        }
+        self.name = None;
+        self.cwd = crate::namespace::VirtualPath::root();
+        self.transfer_type = TransferType::Ascii;
+        self.data = DataSetup::None;
+        self.epsv_all = false;
+        self.restart = 0;
+        self.rename_from = None;
+        self.facts = FactSet::all();
+        self.recent.forget();
+    }
+
+    fn namespace_of(&self, config: &crate::config::UserConfig) -> Result<Namespace, Reply> {
+        let mut mounts = Vec::with_capacity(config.mounts.len());
+        for (path, mount) in &config.mounts {
+            let Some(store) = self.gateway.stores.get(&mount.store) else {
+                tracing::error!(user = %config.name, store = %mount.store, "a mount names a store that is not there");
+                return Err(Reply::new(421, "Your account is not set up, tell the operator"));
+            };
+            mounts.push(Mount {
+                path: path.clone(),
+                store: store.clone(),
+                bucket: mount.bucket.as_str().into(),
+                prefix: mount.prefix.clone(),
+                permissions: mount.permissions,
+                ascii_convert: mount.ascii_convert,
+                times_metadata: mount.times_metadata,
+            });
+        }
+        Ok(Namespace::new(mounts))
+    }
+}

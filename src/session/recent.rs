@@ -1,0 +1,63 @@
+//! What SIZE and MDTM have just learnt of a file, so that MDTM and RETR behind them need not ask again (DESIGN 8).
+//!
+//! Clients such as curl ask SIZE before each RETR. From the second small file of a session on, SIZE is asked as a GET
+//! of the first bytes: these are then what RETR sends, and the file has cost one request.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::namespace::VirtualPath;
+use crate::object::ObjectInfo;
+
+/// What is asked of a file by SIZE in place of a HEAD, bytes.
+pub(super) const PEEK: u64 = 64 * 1024;
+
+/// How long it holds: "back to back" over a slow line, no longer.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// The memory of one file.
+#[derive(Debug, Default)]
+pub(super) struct Recent {
+    file: Option<File>,
+    /// The last SIZE was followed by a RETR of a file that a peek holds.
+    peek_pays: bool,
+}
+
+#[derive(Debug)]
+struct File {
+    path: VirtualPath,
+    info: ObjectInfo,
+    /// All of its bytes, where they were asked for and fit.
+    whole: Option<Bytes>,
+    at: Instant,
+}
+
+impl Recent {
+    /// Another command came in between.
+    pub(super) fn forget(&mut self) {
+        self.file = None;
+    }
+
+    /// Whether SIZE should ask for the first bytes in place of a HEAD.
+    pub(super) fn peek_pays(&self) -> bool {
+        self.peek_pays
+    }
+
+    pub(super) fn remember(&mut self, path: VirtualPath, info: ObjectInfo, whole: Option<Bytes>) {
+        self.file = Some(File { path, info, whole, at: Instant::now() });
+    }
+
+    /// What is known of a file.
+    pub(super) fn info(&self, path: &VirtualPath) -> Option<&ObjectInfo> {
+        self.file.as_ref().filter(|file| file.path == *path && file.at.elapsed() < FRESH).map(|file| &file.info)
+    }
+
+    /// A RETR of the file follows: gives its bytes where they are all here, and learns whether a peek pays.
+    pub(super) fn retrieve(&mut self, path: &VirtualPath) -> Option<(ObjectInfo, Bytes)> {
+        let file = self.file.take().filter(|file| file.path == *path && file.at.elapsed() < FRESH)?;
+        self.peek_pays = file.info.size <= PEEK;
+        file.whole.map(|whole| (file.info, whole))
+    }
+}

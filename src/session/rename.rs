@@ -1,0 +1,122 @@
+//! RNFR, RNTO (RFC 959, 4.1.3): a copy and a delete; of a directory, key by key.
+
+use crate::namespace::{Permission, Place, VirtualPath};
+use crate::object::{
+    CopyOptions, ObjectError, ObjectInfo, TransferId, copy, delete_keeping_directory, directory_exists, rename_directory,
+};
+use crate::protocol::Reply;
+
+use super::files::{describe, parent_in_mount};
+use super::{Handled, Session, replies, require};
+
+/// What RNFR has found.
+#[derive(Debug)]
+pub(super) struct RenameSource {
+    path: VirtualPath,
+    place: Place,
+    /// A file's HEAD; `None`: a directory.
+    info: Option<ObjectInfo>,
+}
+
+impl Session {
+    pub(super) async fn rnfr(&mut self, argument: &str) -> Handled {
+        let (path, place) = self.place(argument)?;
+        require(&path, &place, Permission::Rename)?;
+        if place.object().is_none() || self.user()?.namespace.holds_mount(&path) {
+            return Err(Reply::new(550, format!("{path}: holds a mount and can't be renamed")));
+        }
+        let info = describe(&path, &place).await?;
+        self.rename_from = Some(RenameSource { path, place, info });
+        Ok(Reply::new(350, "Send RNTO with the new name"))
+    }
+
+    pub(super) async fn rnto(&mut self, source: Option<RenameSource>, argument: &str) -> Handled {
+        let source = source.ok_or_else(|| Reply::new(503, "Send RNFR first"))?;
+        let (path, place) = self.place(argument)?;
+        require(&path, &place, Permission::Rename)?;
+        if place.object().is_none() || self.user()?.namespace.holds_mount(&path) {
+            return Err(Reply::new(550, format!("{path}: is a directory")));
+        }
+        let done = Reply::new(250, format!("{} is now {path}", source.path));
+        if path == source.path {
+            return Ok(done);
+        }
+        let id = TransferId::generate();
+        let renamed = match &source.info {
+            Some(info) => self.rename_file(&source, info, &path, &place, id.clone()).await,
+            None => self.rename_tree(&source, &path, &place, &id).await,
+        };
+        match &renamed {
+            Ok(()) => tracing::info!(
+                transfer = %id, user = %self.user_label(),
+                from = %source.path.to_string().escape_debug(), to = %path.to_string().escape_debug(), "renamed"
+            ),
+            Err(reply) => tracing::warn!(
+                transfer = %id, user = %self.user_label(),
+                from = %source.path.to_string().escape_debug(), to = %path.to_string().escape_debug(),
+                reply = %reply.lines.join(" "), "rename failed"
+            ),
+        }
+        renamed.map(|()| done)
+    }
+
+    async fn rename_file(
+        &self,
+        source: &RenameSource,
+        info: &ObjectInfo,
+        path: &VirtualPath,
+        place: &Place,
+        id: TransferId,
+    ) -> Result<(), Reply> {
+        let (Some(from), Some(to)) = (source.place.object(), place.object()) else {
+            return Err(replies::not_found(path));
+        };
+        let options = CopyOptions { id, if_absent: !place.allows(Permission::Overwrite) };
+        copy(&from, info, &to, &options).await.map_err(|error| match error {
+            ObjectError::Conflict if options.if_absent => replies::forbidden(path, Permission::Overwrite),
+            ObjectError::Conflict | ObjectError::Changed => {
+                Reply::new(451, format!("{}: somebody else has written it meanwhile, try again", source.path))
+            }
+            ObjectError::NotFound => replies::not_found(&source.path),
+            error => replies::object_error(path, &error),
+        })?;
+        match delete_keeping_directory(&from, parent_in_mount(&source.place).as_ref(), Some(&info.etag)).await {
+            // Somebody else has removed it: what was asked for is so.
+            Ok(()) | Err(ObjectError::NotFound) => Ok(()),
+            Err(ObjectError::Conflict) => Err(Reply::new(
+                451,
+                format!("{path} is there, but {} was written meanwhile and stays", source.path),
+            )),
+            Err(error) => {
+                tracing::error!(%error, from = %source.path, to = %path, "copied, but the old name could not be deleted");
+                Err(Reply::new(451, format!("{path} is there, but {} could not be deleted and stays", source.path)))
+            }
+        }
+    }
+
+    async fn rename_tree(&self, source: &RenameSource, path: &VirtualPath, place: &Place, id: &TransferId) -> Result<(), Reply> {
+        if path.strip_prefix(&source.path).is_some() {
+            return Err(Reply::new(553, format!("{path}: a directory can't be moved into itself")));
+        }
+        let (Some(from), Some(to), Some(file)) = (source.place.directory(), place.directory(), place.object()) else {
+            return Err(replies::not_found(path));
+        };
+        let fail = |error: ObjectError| replies::object_error(path, &error);
+        let file_there = super::upload::existing(path, &file).await?.is_some();
+        if file_there || directory_exists(&to).await.map_err(fail)? {
+            return Err(Reply::new(553, format!("{path}: exists already, a directory is not moved onto it")));
+        }
+        rename_directory(&from, &to, id).await.map_err(|error| {
+            tracing::error!(%error, from = %source.path, to = %path, "directory not renamed");
+            replies::object_error(path, &error)
+        })?;
+        // The parent that has become empty stays.
+        if let Some(parent) = parent_in_mount(&source.place)
+            && !directory_exists(&parent).await.map_err(fail)?
+            && let Err(error) = crate::object::make_directory(&parent).await
+        {
+            tracing::warn!(%error, "the marker of a directory that has become empty could not be written");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,79 @@
+//! The one place where errors become replies.
+//!
+//! RFC 959, 4.2: 4yz says "try again later", 5yz "don't": a store that is down is 4yz, a file that is not there 5yz.
+
+use crate::data::DataError;
+use crate::namespace::{PathError, Permission, VirtualPath};
+use crate::object::ObjectError;
+use crate::protocol::{CommandError, Reply};
+
+/// A line that is no command, or not one we take.
+pub(super) fn command_error(error: &CommandError) -> Reply {
+    Reply::new(error.code(), sentence(&error.to_string()))
+}
+
+/// A name that is no path.
+pub(super) fn path_error(error: &PathError) -> Reply {
+    Reply::new(553, sentence(&error.to_string()))
+}
+
+/// A permission that is missing.
+pub(super) fn forbidden(path: &VirtualPath, permission: Permission) -> Reply {
+    Reply::new(550, format!("{path}: no permission to {}", permission.name()))
+}
+
+/// A path that names nothing.
+pub(super) fn not_found(path: &VirtualPath) -> Reply {
+    Reply::new(550, format!("{path}: no such file or directory"))
+}
+
+/// A store's error about a path.
+pub(super) fn object_error(path: &VirtualPath, error: &ObjectError) -> Reply {
+    let code = match error {
+        ObjectError::NotFound
+        | ObjectError::NoSuchBucket
+        | ObjectError::Denied(_)
+        | ObjectError::Conflict
+        | ObjectError::Unsupported(_)
+        | ObjectError::Other(_) => 550,
+        ObjectError::OutOfRange { .. } => 554,
+        ObjectError::TooLarge { .. } => 552,
+        ObjectError::Full => 452,
+        ObjectError::Memory => 450,
+        ObjectError::Changed
+        | ObjectError::Integrity(_)
+        | ObjectError::Throttled
+        | ObjectError::Unavailable(_)
+        | ObjectError::Timeout
+        | ObjectError::Superseded => 451,
+    };
+    // What a store says can tell of its inside: the log has it whole, the client gets what he can act on.
+    let text = match error {
+        ObjectError::NotFound => "no such file or directory".to_owned(),
+        ObjectError::Denied(_) => "the store denies access".to_owned(),
+        ObjectError::Unavailable(_) => "the store can't be reached, try again later".to_owned(),
+        ObjectError::Timeout => "the store did not answer in time, try again later".to_owned(),
+        ObjectError::Throttled => "the store is overloaded, try again later".to_owned(),
+        ObjectError::Integrity(_) => "what the store received is not what was sent, try again".to_owned(),
+        ObjectError::Memory => "no memory free for the transfer, try again later".to_owned(),
+        ObjectError::Unsupported(_) => "the store does not support this".to_owned(),
+        ObjectError::Other(_) => "the store refused the operation".to_owned(),
+        ObjectError::OutOfRange { size: Some(size) } => format!("the offset is beyond the end, which is at {size}"),
+        other => other.to_string(),
+    };
+    Reply::new(code, format!("{path}: {text}"))
+}
+
+/// No data connection.
+pub(super) fn data_error(error: &DataError) -> Reply {
+    Reply::new(425, sentence(&error.to_string()))
+}
+
+/// The first letter in upper case.
+fn sentence(text: &str) -> String {
+    let mut characters = text.chars();
+    match characters.next() {
+        Some(first) => first.to_uppercase().chain(characters).collect(),
+        None => String::new(),
+    }
+}

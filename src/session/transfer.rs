@@ -1,0 +1,383 @@
+//! Runs one transfer beside the control connection, and turns its one end into the one final reply.
+//!
+//! ```text
+//!            signals: 150, "input ended"
+//!   job ───────────────────────────────▶ session ◀── control connection: ABOR, STAT, NOOP; the rest is held
+//!       ◀───────────────────────────────
+//!            abort token, permit
+//! ```
+//!
+//! The job (an upload, a download, a listing) is a future polled by the session's own task. It speaks to the session by
+//! two [`Signal`]s, and hears of it by a cancellation token and, an upload, by the permit to publish.
+//!
+//! **The settle window.** FTP has no end-of-file mark: a device that dies closes its data connection as one that has
+//! finished does. So the session gives the permit only when, a round trip after the input's end, the control
+//! connection is still there and no ABOR was seen. While the window passes, parts still on their way go on. After the
+//! permit there is no way back: the upload's own result is reported, and a later ABOR gets 226 for itself.
+//!
+//! **Ends.** A job ends in exactly one [`End`]. What the session does to a job (ABOR, a lost control connection, the
+//! end of the grace period) is remembered as the [`Cut`], so a job that was aborted gets the reply of its reason.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::data::DataError;
+use crate::namespace::VirtualPath;
+use crate::object::{Location, ObjectError, TransferId};
+use crate::protocol::{Command, Reply};
+
+use super::control::{ControlError, Pending};
+use super::gate::{Phase, Verdict, verdict};
+use super::{Flow, Session, replies};
+
+/// Lines held while a transfer runs; beyond that the connection is not read until it has ended.
+const MAX_HELD: usize = 64;
+
+/// What a job tells its session.
+#[derive(Debug)]
+pub(super) enum Signal {
+    /// The data connection is there: the 150.
+    Preliminary(Reply),
+    /// The client's bytes have ended.
+    InputEnded,
+}
+
+/// The one end of a transfer.
+#[derive(Debug)]
+pub(super) enum End {
+    /// All is done; the text of the 226.
+    Finished(String),
+    /// The session has cut it; nothing was published.
+    Aborted,
+    /// It failed; nothing was published.
+    Failed(Failure),
+}
+
+/// Why a transfer failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// The store.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+    /// No data connection.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The data connection broke.
+    #[error("data connection broken: {0}")]
+    Broken(#[from] std::io::Error),
+    /// No byte moved on it.
+    #[error("no data moved for {} s", .0.as_secs())]
+    Stalled(Duration),
+    /// Refused, in words found while preparing.
+    #[error("{}", .0.lines.join(" "))]
+    Refused(Reply),
+}
+
+/// What a transfer is, for replies and logs.
+#[derive(Debug, Clone)]
+pub(super) struct Label {
+    pub(super) id: TransferId,
+    pub(super) verb: &'static str,
+    pub(super) path: VirtualPath,
+    pub(super) location: Option<Location>,
+}
+
+/// A job's side of the link to its session.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// Cancelled when the session gives the transfer up.
+    pub(super) abort: CancellationToken,
+    /// To the session.
+    pub(super) signals: mpsc::UnboundedSender<Signal>,
+    /// Comes when an upload may be published.
+    pub(super) permit: oneshot::Receiver<()>,
+    /// Bytes moved so far.
+    pub(super) progress: Progress,
+}
+
+/// Bytes moved on the data connection: written by the job, read by STAT.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Progress(Arc<AtomicU64>);
+
+impl Progress {
+    pub(super) fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+    pub(super) fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Link {
+    pub(super) fn signal(&self, signal: Signal) {
+        // The session outlives its job: the receiver is there.
+        let _ = self.signals.send(signal);
+    }
+}
+
+/// Why the session has cut a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    Abor,
+    ControlLost,
+    Shutdown,
+    Rubbish,
+}
+
+/// What the session knows of its running job.
+struct Running {
+    label: Label,
+    started: Instant,
+    progress: Progress,
+    abort: CancellationToken,
+    permit: Option<oneshot::Sender<()>>,
+    cut: Option<Cut>,
+    /// ABORs to be answered behind the final reply.
+    abors: u32,
+    settle: Option<Instant>,
+    /// QUIT is among the held lines: the client means to leave, and the control connection's end is no loss.
+    quit: bool,
+    control_open: bool,
+    /// Whether the client was told that it begins.
+    begun: bool,
+}
+
+impl Running {
+    fn cut(&mut self, reason: Cut) {
+        self.cut.get_or_insert(reason);
+        self.abort.cancel();
+    }
+
+    /// Whether the permit was given: no way back.
+    fn committed(&self) -> bool {
+        self.permit.is_none()
+    }
+}
+
+impl Session {
+    /// Runs a job to its end and gives its replies. Fails only where the control connection is of no use any more.
+    pub(super) async fn run_transfer<F, J>(&mut self, label: Label, job: J) -> Result<Flow, ControlError>
+    where
+        J: FnOnce(Link) -> F,
+        F: Future<Output = End>,
+    {
+        let (signals, mut signalled) = mpsc::unbounded_channel();
+        let (permit, permitted) = oneshot::channel();
+        let abort = CancellationToken::new();
+        let progress = Progress::default();
+        let mut running = Running {
+            label,
+            started: Instant::now(),
+            progress: progress.clone(),
+            abort: abort.clone(),
+            permit: Some(permit),
+            cut: None,
+            abors: 0,
+            settle: None,
+            quit: false,
+            control_open: true,
+            begun: false,
+        };
+        let mut job = pin!(job(Link { abort, signals, permit: permitted, progress }));
+        let shutdown = self.gateway.cut.clone();
+
+        let end = loop {
+            let settle = running.settle;
+            tokio::select! {
+                biased;
+                line = self.control.next_line(), if running.control_open && self.held.len() < MAX_HELD => {
+                    self.during(&mut running, line).await?;
+                }
+                Some(signal) = signalled.recv() => match signal {
+                    Signal::Preliminary(reply) => {
+                        running.begun = true;
+                        if running.control_open && self.control.reply(&reply).await.is_err() {
+                            running.control_open = false;
+                            running.cut(Cut::ControlLost);
+                        }
+                    }
+                    Signal::InputEnded => running.settle = Some(Instant::now() + self.control.settle_window()),
+                },
+                () = shutdown.cancelled(), if running.cut.is_none() && !running.committed() => running.cut(Cut::Shutdown),
+                () = sleep_until(settle.unwrap_or_else(Instant::now)), if settle.is_some() => self.settle(&mut running),
+                end = &mut job => break end,
+            }
+        };
+        self.conclude(running, end).await
+    }
+
+    /// A line, or the loss of the control connection, while a job runs.
+    async fn during(&mut self, running: &mut Running, line: Result<Vec<u8>, ControlError>) -> Result<(), ControlError> {
+        let line = match line {
+            Ok(line) => line,
+            Err(error) => {
+                running.control_open = false;
+                if !running.quit && !running.committed() {
+                    running.cut(if matches!(error, ControlError::Lost) { Cut::ControlLost } else { Cut::Rubbish });
+                }
+                return Ok(());
+            }
+        };
+        if running.quit {
+            // Nothing counts behind a QUIT.
+            return Ok(());
+        }
+        let command = Command::parse(&line);
+        match command {
+            Ok(command) if verdict(Phase::Transferring, &command) == Verdict::Run => {
+                let answer = match command {
+                    Command::Abor => {
+                        running.abors += 1;
+                        if !running.committed() {
+                            running.cut(Cut::Abor);
+                        }
+                        return Ok(());
+                    }
+                    Command::Stat(_) => progress_report(running),
+                    _ => Reply::new(200, "OK"),
+                };
+                if self.control.reply(&answer).await.is_err() {
+                    running.control_open = false;
+                    if !running.committed() {
+                        running.cut(Cut::ControlLost);
+                    }
+                }
+            }
+            other => {
+                running.quit = matches!(other, Ok(Command::Quit));
+                self.held.push_back(line);
+            }
+        }
+        Ok(())
+    }
+
+    /// The settle window has passed: is the client still there?
+    fn settle(&mut self, running: &mut Running) {
+        running.settle = None;
+        if running.cut.is_some() || running.committed() {
+            return;
+        }
+        let readable = running.control_open && self.held.len() < MAX_HELD;
+        match self.control.pending() {
+            // What was sent must be read first: it may be an ABOR.
+            Pending::Data if readable => {
+                running.settle = Some(Instant::now() + Duration::from_millis(1));
+                return;
+            }
+            Pending::Closed if !running.quit => {
+                running.cut(Cut::ControlLost);
+                return;
+            }
+            Pending::Data if !self.control.established() && !running.quit => {
+                running.cut(Cut::ControlLost);
+                return;
+            }
+            _ => {}
+        }
+        if let Some(permit) = running.permit.take() {
+            // A job that has failed meanwhile does not take it, and says so itself.
+            let _ = permit.send(());
+        }
+    }
+
+    /// The one final reply, the replies to the ABORs behind it, and the log line.
+    async fn conclude(&mut self, running: Running, end: End) -> Result<Flow, ControlError> {
+        let id = &running.label.id;
+        let path = &running.label.path;
+        let (reply, result) = match (&end, running.cut) {
+            (End::Finished(text), _) => (Reply::new(226, format!("{text}, transfer {id}")), "finished".to_owned()),
+            (End::Aborted, cut) => {
+                let (code, why) = match cut {
+                    Some(Cut::Abor) | None => (426, "aborted by the client"),
+                    Some(Cut::ControlLost) => (426, "control connection lost"),
+                    Some(Cut::Shutdown) => (426, "cut: the server is shutting down"),
+                    Some(Cut::Rubbish) => (426, "cut: the command line is too long"),
+                };
+                (Reply::new(code, format!("{path}: transfer {id} {why}")), why.to_owned())
+            }
+            (End::Failed(failure), _) => (failure_reply(&running, failure), failure.to_string()),
+        };
+        self.log(&running, &end, &result);
+        if !running.control_open {
+            return if running.quit { Ok(Flow::Close) } else { Err(ControlError::Lost) };
+        }
+        self.control.reply(&reply).await?;
+        for _ in 0..running.abors {
+            self.control.reply(&Reply::new(226, "ABOR done")).await?;
+        }
+        match running.cut {
+            Some(Cut::Rubbish) => {
+                self.control.reply(&Reply::new(500, "Command line too long, closing the connection")).await?;
+                Ok(Flow::Close)
+            }
+            _ => Ok(Flow::Continue),
+        }
+    }
+
+    fn log(&self, running: &Running, end: &End, result: &str) {
+        let label = &running.label;
+        let seconds = running.started.elapsed().as_secs_f64();
+        let bytes = running.progress.bytes();
+        let (store, bucket, key) = match &label.location {
+            Some(location) => (location.store.name(), &*location.bucket, location.key.as_str()),
+            None => ("", "", ""),
+        };
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    transfer = %label.id,
+                    verb = label.verb,
+                    user = %self.user_label(),
+                    peer = %self.control.peer,
+                    path = %label.path.to_string().escape_debug(),
+                    store,
+                    bucket,
+                    key = %key.escape_debug(),
+                    bytes,
+                    seconds,
+                    result,
+                    "transfer"
+                )
+            };
+        }
+        if matches!(end, End::Finished(_)) { line!(info) } else { line!(warn) }
+    }
+}
+
+fn failure_reply(running: &Running, failure: &Failure) -> Reply {
+    let path = &running.label.path;
+    let mut reply = match failure {
+        Failure::Object(error) => replies::object_error(path, error),
+        Failure::Data(error) => replies::data_error(error),
+        Failure::Broken(_) => Reply::new(426, format!("{path}: data connection broken, nothing was stored or all was not sent")),
+        Failure::Stalled(after) => Reply::new(426, format!("{path}: no data moved for {} s", after.as_secs())),
+        Failure::Refused(reply) => reply.clone(),
+    };
+    if running.begun
+        && let Some(last) = reply.lines.last_mut()
+    {
+        // What the client was told has begun is found in the log by this.
+        last.push_str(&format!(", transfer {}", running.label.id));
+    }
+    reply
+}
+
+fn progress_report(running: &Running) -> Reply {
+    let seconds = running.started.elapsed().as_secs();
+    Reply::lines(
+        211,
+        vec![
+            "Status of the transfer:".to_owned(),
+            format!("{} {}", running.label.verb, running.label.path),
+            format!("{} bytes in {seconds} s, transfer {}", running.progress.bytes(), running.label.id),
+            "End".to_owned(),
+        ],
+    )
+}

@@ -8,7 +8,8 @@
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-PATH="$(go env GOPATH 2>/dev/null || echo "$HOME/go")/bin:$PATH"
+gobin=$(go env GOBIN)
+PATH="${gobin:-$(go env GOPATH)/bin}:$PATH"
 chart=helm/s3ftpd
 python=${PYTHON:-python3}
 binary=${1:-}
@@ -16,7 +17,7 @@ out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 
 main() {
-  helm lint --strict --quiet "$chart"
+  helm lint --strict --quiet "$chart" 2>"$out/lint" || { cat "$out/lint" >&2; exit 1; }
   local values name
   for values in "$chart"/ci/*.yaml; do
     name=$(basename "$values" -values.yaml)

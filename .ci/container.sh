@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What the Dockerfile promises, shown without a container engine: the release binary runs as uid 65532 with no
-# capabilities in a read-only root that holds nothing but itself, glibc and its configuration.
+# capabilities in a read-only root that holds nothing but itself, glibc, certificates and its configuration.
 #
 #   container.sh BINARY        needs root, for the mount namespace and the other uid
 set -euo pipefail
@@ -28,6 +28,10 @@ main() {
   chmod 755 "$root"
   mkdir -p "$root"/{proc,sys,etc/s3ftpd,usr/local/bin}
   cp "$binary" "$root/usr/local/bin/s3ftpd"
+  if [ -f /etc/ssl/certs/ca-certificates.crt ]; then
+    mkdir -p "$root/etc/ssl/certs"
+    cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
+  fi
   libraries
   read -r port admin < <(python3 -c '
 import socket

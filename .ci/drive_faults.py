@@ -11,6 +11,7 @@ import time
 from harness import MIB, content, until
 
 OLD = content(3 * MIB, 11)
+SLOW = content(20 * MIB, 12)
 GRACE = 60  # seconds the gateway may take to end
 
 
@@ -23,14 +24,15 @@ def drive(t, steps, gateway, real_store):
     with steps.step("faults: SIGTERM: the running transfer ends, then exit code 0"):
         terminate_during_upload(t, gateway)
     with steps.step("faults: after it the killed uploads left nothing, the old object stays"):
+        gateway.start()
         t.absent("new.bin")
         t.stored("old.bin", OLD)
+        t.stored("sigterm.bin", SLOW)
         no_open_uploads(t, ["old.bin", "new.bin", "sigterm.bin"])
     with steps.step("faults: an idle gateway ends at SIGTERM, an idle session gets 421"):
-        gateway.start()
         idle_then_terminate(t, gateway)
-    gateway.start()
     if real_store is not None:
+        gateway.start()
         with steps.step("faults: the store dies in the middle of an upload"):
             store_dies(t, real_store)
         with steps.step("faults: it comes back: the old object is there, uploads work again"):
@@ -45,8 +47,9 @@ def drive(t, steps, gateway, real_store):
 def no_open_uploads(t, keys):
     store = t.store
     if isinstance(getattr(store, "lists_uploads", None), bool) and hasattr(store, "open_uploads"):
-        left = store.open_uploads() if store.lists_uploads else [k for key in keys for k in store.open_uploads(key)]
-        assert not left, f"open multipart uploads: {left}"
+        prefixes = [""] if store.lists_uploads else keys
+        # An aborted transfer may be answered before the store is clean.
+        until(lambda: not any(store.open_uploads(p) for p in prefixes), 10, "no open multipart uploads")
 
 
 def connect(t):
@@ -83,23 +86,21 @@ def bytes_read(pid):
 
 
 def terminate_during_upload(t, gateway):
-    data = content(20 * MIB, 12)
     with connect(t) as ftp:
         upload = ftp.transfercmd("STOR sigterm.bin")
-        upload.sendall(data[: 10 * MIB])
+        upload.sendall(SLOW[: 10 * MIB])
         start = time.monotonic()
         gateway.terminate()
         if gateway.admin:
             until(lambda: not is_ready(gateway), 10, "not ready any more")
         until(lambda: not greets(t), 10, "no new sessions")
-        upload.sendall(data[10 * MIB :])
+        upload.sendall(SLOW[10 * MIB :])
         upload.close()
         reply = ftp.voidresp()
         assert reply.startswith("226"), reply
     code = gateway.ended(GRACE)
     assert code == 0, f"exit code {code}"
     print(f"     (SIGTERM to the end: {time.monotonic() - start:.1f} s)")
-    t.stored("sigterm.bin", data)
 
 
 def is_ready(gateway):

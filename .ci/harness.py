@@ -182,7 +182,7 @@ def same_tree(root, files, directories=()):
 
 
 class Directory:
-    """Objects as files of a directory: the demo's store, or any other FTP server's root."""
+    """The root of another FTP server, whose files stand for objects."""
 
     lists_uploads = False
 
@@ -240,13 +240,15 @@ class Gateway:
         self.log = log
         self.admin = admin
         self.process = None
+        self.starts = 0
 
     def start(self):
+        self.starts += 1
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        until(self._ready, 30, "the gateway's greeting")
+        until(self.ready, 30, "the gateway's greeting")
 
-    def _ready(self):
+    def ready(self):
         code = self.process.poll()
         assert code is None, f"the gateway ended with {code}: {tail(self.log.read_bytes())}"
         try:

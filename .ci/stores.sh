@@ -10,7 +10,8 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-PATH="$HOME/.cargo/bin:$(go env GOPATH 2>/dev/null || echo "$HOME/go")/bin:$PATH"
+gobin=$(go env GOBIN)
+PATH="${CARGO_HOME:-$HOME/.cargo}/bin:${gobin:-$(go env GOPATH)/bin}:$PATH"
 
 main() {
   case "${1:-}" in

@@ -18,7 +18,7 @@ KUBERNETES_VALIDATE=1.37.0
 cache=${S3FTPD_CI_CACHE:-$HOME/.cache/s3ftpd-ci}
 gobin=$(go env GOBIN)
 gobin=${gobin:-$(go env GOPATH)/bin}
-PATH="$HOME/.cargo/bin:$gobin:$PATH"
+PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$gobin:$PATH"
 mkdir -p "$cache"
 
 packages() {

@@ -195,22 +195,32 @@ impl Session {
                 line = self.control.next_line(), if running.control_open && self.held.len() < MAX_HELD => {
                     self.during(&mut running, line).await?;
                 }
-                Some(signal) = signalled.recv() => match signal {
-                    Signal::Preliminary(reply) => {
-                        running.begun = true;
-                        if running.control_open && self.control.reply(&reply).await.is_err() {
-                            running.control_open = false;
-                            running.cut(Cut::ControlLost);
-                        }
-                    }
-                    Signal::InputEnded => running.settle = Some(Instant::now() + self.control.settle_window()),
-                },
+                Some(signal) = signalled.recv() => self.signalled(&mut running, signal).await,
                 () = shutdown.cancelled(), if running.cut.is_none() && !running.committed() => running.cut(Cut::Shutdown),
                 () = sleep_until(settle.unwrap_or_else(Instant::now)), if settle.is_some() => self.settle(&mut running),
                 end = &mut job => break end,
             }
         };
+        // A short job may have ended in the same breath as it began: the 150 comes before the 226.
+        while let Ok(signal) = signalled.try_recv() {
+            self.signalled(&mut running, signal).await;
+        }
         self.conclude(running, end).await
+    }
+
+    async fn signalled(&mut self, running: &mut Running, signal: Signal) {
+        match signal {
+            Signal::Preliminary(reply) => {
+                running.begun = true;
+                if running.control_open && self.control.reply(&reply).await.is_err() {
+                    running.control_open = false;
+                    if !running.committed() {
+                        running.cut(Cut::ControlLost);
+                    }
+                }
+            }
+            Signal::InputEnded => running.settle = Some(Instant::now() + self.control.settle_window()),
+        }
     }
 
     /// A line, or the loss of the control connection, while a job runs.

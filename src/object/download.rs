@@ -162,8 +162,11 @@ impl Download {
         let info = match size {
             Some(size) => ObjectInfo {
                 size,
-                etag: failure.etag.unwrap_or_default(),
-                modified: failure.last_modified.unwrap_or(Timestamp::UNIX_EPOCH),
+                etag: failure.headers.etag.unwrap_or_default(),
+                modified: failure
+                    .headers
+                    .last_modified
+                    .unwrap_or(Timestamp::UNIX_EPOCH),
                 attributes: Attributes::default(),
             },
             None => head(&location).await?,

@@ -333,10 +333,7 @@ impl Failure {
             // A status that is neither ambiguous nor a condition: the error is final.
             status: Some(400),
             code: String::new(),
-            date: None,
-            content_range: None,
-            etag: None,
-            last_modified: None,
+            headers: Box::default(),
             error,
         }
     }
@@ -345,7 +342,7 @@ impl Failure {
 /// Whether an object was written after our upload began, by the store's clock alone: its time when it answered, less
 /// what has passed here since.
 fn newer(modified: Timestamp, created: &Created, failure: &Failure) -> bool {
-    let Some(now) = failure.date else {
+    let Some(now) = failure.headers.date else {
         return false;
     };
     // Both times are cut to seconds.

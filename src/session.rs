@@ -245,7 +245,8 @@ impl Session {
         if !gate::keeps_recent(&command) {
             self.recent.forget();
         }
-        let rename_from = self.rename_from.take();
+        // RFC 959: RNTO comes right behind RNFR; a NOOP of a client that keeps the line awake does no harm.
+        let rename_from = if matches!(command, Command::Noop) { None } else { self.rename_from.take() };
         let flow = self.dispatch(&command, rename_from).await?;
         if !gate::keeps_restart(&command) && !matches!(command, Command::Rest(_)) {
             self.restart = 0;

@@ -4,7 +4,7 @@
 //! connection, STAT over the control connection. Nothing is sorted or collected: keys come in order, and mount points
 //! come first.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -214,8 +214,13 @@ impl Session {
             Place::Virtual(path) => (path, None),
             Place::Nowhere(path) => return Err(replies::not_found(path)),
         };
-        let mut mount_names = self.user()?.namespace.mount_names(path);
-        mount_names.retain(|name| glob.as_ref().is_none_or(|glob| glob.matches(name)));
+        let namespace = &self.user()?.namespace;
+        let mount_names: BTreeMap<String, Place> = namespace
+            .mount_names(path)
+            .into_iter()
+            .filter(|name| glob.as_ref().is_none_or(|glob| glob.matches(name)))
+            .filter_map(|name| path.child(&name).ok().map(|below| (name, namespace.resolve(&below))))
+            .collect();
         let location = match place {
             Place::Mounted { .. } => Some(place.directory().ok_or_else(|| replies::not_found(path))?),
             _ => None,
@@ -227,7 +232,7 @@ impl Session {
             place: place.clone(),
             mount,
             location,
-            mount_names: mount_names.into_iter().collect(),
+            mount_names,
             mounts_sent: false,
             first: None,
             seen: false,
@@ -254,8 +259,8 @@ struct Lister {
     location: Option<Location>,
     place: Place,
     mount: Option<Arc<Mount>>,
-    /// Directories that are mount points: shown first, and in place of keys of the same name.
-    mount_names: BTreeSet<String>,
+    /// Directories that are mount points or lead to one: shown first, and in place of keys of the same name.
+    mount_names: BTreeMap<String, Place>,
     mounts_sent: bool,
     glob: Option<Glob>,
     format: Format,
@@ -279,7 +284,7 @@ impl Lister {
             location: None,
             place: place.clone(),
             mount: None,
-            mount_names: BTreeSet::new(),
+            mount_names: BTreeMap::new(),
             mounts_sent: true,
             glob: None,
             format,
@@ -321,7 +326,7 @@ impl Lister {
         if !self.mounts_sent {
             self.mounts_sent = true;
             let mut out = Vec::new();
-            for name in &self.mount_names {
+            for name in self.mount_names.keys() {
                 self.line(&mut out, &Item { name, size: None, modified: None });
             }
             if !out.is_empty() {
@@ -362,7 +367,7 @@ impl Lister {
     }
 
     fn shows(&self, item: &Item<'_>) -> bool {
-        if self.mount_names.contains(item.name) || self.glob.as_ref().is_some_and(|glob| !glob.matches(item.name)) {
+        if self.mount_names.contains_key(item.name) || self.glob.as_ref().is_some_and(|glob| !glob.matches(item.name)) {
             return false;
         }
         match (&self.mount, &self.location) {
@@ -419,7 +424,11 @@ impl Lister {
                     kind: if directory { FactType::Directory } else { FactType::File },
                     size: item.size,
                     modified: item.modified,
-                    perm: self.place.perm(directory),
+                    perm: match (self.mount_names.get(item.name), &self.mount) {
+                        (Some(mounted), _) => mounted.perm(directory),
+                        (None, Some(mount)) => mount.permissions.perm(directory),
+                        (None, None) => self.place.perm(directory),
+                    },
                     unique: self.location.as_ref().zip(self.mount.as_ref()).map(|(location, mount)| {
                         let slash = if directory { "/" } else { "" };
                         mount.unique(&format!("{}{}{slash}", location.key, item.name))

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::ftp::Ftp;
-use crate::support::gateway::Gateway;
+use tokio::io::AsyncWriteExt;
+
+use crate::support::ftp::{Ftp, read_to_end_deadline};
+use crate::support::gateway::{BUCKET, Gateway};
 use crate::support::pattern;
 
 const PAGE: &str = include_str!("../../docs/semantics.md");
@@ -101,10 +103,10 @@ fn alike(pattern: &str, text: &str) -> bool {
 async fn run(at: usize, actions: &[Action]) {
     let settings: String =
         actions.iter().filter_map(|action| if let Action::Mount(setting) = action { Some(format!("{setting}\n")) } else { None }).collect();
-    let gateway = Gateway::builder().mount(&settings).start().await;
+    let gateway = Gateway::builder().with(&format!("[mounts.main]\n{settings}")).start().await;
     for action in actions {
         if let Action::Given(key, value) = action {
-            gateway.store.put(gateway.bucket(), key, value);
+            gateway.store.put(BUCKET, key, value).await;
         }
     }
     let mut ftp = gateway.ftp().await;
@@ -114,14 +116,15 @@ async fn run(at: usize, actions: &[Action]) {
             Action::Mount(_) | Action::Given(..) => {}
             Action::Step(step) => perform(at, &gateway, &mut ftp, step).await,
             Action::Then(key, value) => {
-                let found = gateway.store.object(gateway.bucket(), key);
+                let found = gateway.store.object(BUCKET, key).await;
                 assert_eq!(found.as_deref(), Some(value.as_slice()), "example at line {at}: {key}");
             }
             Action::ThenNot(key) => {
-                assert!(gateway.store.object(gateway.bucket(), key).is_none(), "example at line {at}: {key} is there");
+                assert!(gateway.store.object(BUCKET, key).await.is_none(), "example at line {at}: {key} is there");
             }
         }
     }
+    ftp.close().await;
     gateway.stop().await;
 }
 
@@ -134,14 +137,19 @@ async fn perform(at: usize, gateway: &Gateway, ftp: &mut Ftp, step: &Step) {
     ftp.send(&step.line).await;
     for expected in &step.replies {
         let reply = ftp.reply().await;
-        let first = format!("{} {}", reply.code, reply.lines[0]);
+        let first = &reply.lines[0];
         assert!(first.starts_with(expected.as_str()), "{context}: {first:?}, expected {expected:?}");
         if reply.code == 150 {
-            let stream = data.take().unwrap();
+            let mut stream = data.take().unwrap();
             match (&step.send, &step.receive) {
-                (Some(bytes), _) => crate::support::ftp::send_all(stream, bytes).await,
+                (Some(bytes), _) => {
+                    stream.write_all(bytes).await.unwrap();
+                    stream.shutdown().await.unwrap();
+                }
                 (None, Some(pattern)) => {
-                    let received = String::from_utf8(crate::support::ftp::read_to_end_deadline(stream).await).unwrap();
+                    let (received, end) = read_to_end_deadline(&mut stream).await;
+                    end.unwrap();
+                    let received = String::from_utf8(received).unwrap();
                     assert!(alike(pattern, &received), "{context}: received {received:?}, expected {pattern:?}");
                 }
                 (None, None) => panic!("{context}: a transfer without data"),
@@ -158,8 +166,8 @@ async fn perform(at: usize, gateway: &Gateway, ftp: &mut Ftp, step: &Step) {
         .store
         .requests()
         .into_iter()
-        .map(|request| match request.operation.as_str() {
-            "ListObjectsV2" => request.operation,
+        .map(|request| match request.operation {
+            "ListObjectsV2" => request.operation.to_owned(),
             _ => format!("{} {}", request.operation, request.key),
         })
         .collect();

@@ -12,6 +12,7 @@ use tracing::warn;
 
 use super::{CopyOptions, PARALLEL, copy};
 use crate::memory::{Budget, Grant};
+use crate::object::delete::put_marker_with;
 use crate::object::list::{Key, RawPage};
 use crate::object::{Location, ObjectError, TransferId, delete, head};
 
@@ -98,7 +99,11 @@ async fn copy_one(
         if_absent: false,
     };
     let info = head(&from).await?;
-    Box::pin(copy(&from, &info, &to, &options)).await?;
+    if info.size == 0 && to.key.ends_with('/') {
+        put_marker_with(&to, &info.attributes).await?;
+    } else {
+        Box::pin(copy(&from, &info, &to, &options)).await?;
+    }
     Ok((from.key, info.etag))
 }
 

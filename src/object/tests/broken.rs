@@ -261,3 +261,148 @@ async fn a_failed_part_ends_the_upload_and_aborts_it() {
     assert!(log.last().unwrap().starts_with("DELETE"), "{log:?}");
     idle(&store).await;
 }
+
+/// A multipart upload of two parts up to its Complete, the fourth request, whose answer is lost; `after` answers what
+/// follows.
+fn losing_complete(line: &str, count: usize, after: impl Fn(&str, usize) -> String) -> String {
+    match (line.split(' ').next(), count) {
+        (Some("POST"), 1) => ok(
+            "",
+            "<InitiateMultipartUploadResult><UploadId>u1</UploadId></InitiateMultipartUploadResult>",
+        ),
+        (Some("PUT"), _) => ok("ETag: \"p\"\r\n", ""),
+        (Some("POST"), 4) => String::new(),
+        (Some("DELETE"), _) => "HTTP/1.1 204 No Content\r\n\r\n".to_owned(),
+        _ => after(line, count),
+    }
+}
+
+fn ok(headers: &str, body: &str) -> String {
+    format!(
+        "HTTP/1.1 200 OK\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn not_found(headers: &str, body: &str) -> String {
+    ok(headers, body).replace("200 OK", "404 Not Found")
+}
+
+fn methods(log: &std::sync::Mutex<Vec<String>>) -> String {
+    let log = log.lock().unwrap();
+    log.iter()
+        .filter_map(|line| line.split(' ').next())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[tokio::test]
+async fn a_lost_complete_is_looked_for() {
+    let (store, log) = answering(|line, count| {
+        losing_complete(line, count, |_, _| {
+            ok("ETag: \"v1\"\r\nx-amz-meta-s3ftpd-transfer: {id}\r\n", "")
+        })
+    })
+    .await;
+    let published = upload(&at(&store), options(), &pattern(PART + 1))
+        .await
+        .unwrap();
+    assert_eq!(
+        (published.parts, published.etag.as_deref()),
+        (2, Some("\"v1\""))
+    );
+    assert_eq!(methods(&log), "POST PUT PUT POST HEAD");
+    idle(&store).await;
+    assert_eq!(
+        methods(&log),
+        "POST PUT PUT POST HEAD",
+        "what is published is not aborted"
+    );
+}
+
+const NO_SUCH_UPLOAD: &str = "<Error><Code>NoSuchUpload</Code></Error>";
+const DATE: &str = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+
+#[tokio::test]
+async fn a_complete_that_was_overtaken_is_superseded() {
+    let (store, log) = answering(|line, count| {
+        losing_complete(line, count, |line, count| {
+            match (line.starts_with("HEAD"), count) {
+                (true, 5) => not_found("", ""),
+                (true, _) => ok(
+                    "ETag: \"w\"\r\nLast-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n",
+                    "",
+                ),
+                (false, _) => not_found(DATE, NO_SUCH_UPLOAD),
+            }
+        })
+    })
+    .await;
+    let superseded = upload(&at(&store), options(), &pattern(PART + 1)).await;
+    assert!(
+        matches!(superseded, Err(ObjectError::Superseded)),
+        "{superseded:?}"
+    );
+    assert!(
+        methods(&log).starts_with("POST PUT PUT POST HEAD POST HEAD"),
+        "{log:?}"
+    );
+    idle(&store).await;
+}
+
+#[tokio::test]
+async fn an_upload_that_vanished_is_not_superseded_by_an_older_object() {
+    let (store, _) = answering(|line, count| {
+        losing_complete(line, count, |line, _| match line.starts_with("HEAD") {
+            true => ok(
+                "ETag: \"w\"\r\nLast-Modified: Sun, 06 Nov 1994 08:40:00 GMT\r\n",
+                "",
+            ),
+            false => not_found(DATE, NO_SUCH_UPLOAD),
+        })
+    })
+    .await;
+    let failed = upload(&at(&store), options(), &pattern(PART + 1)).await;
+    assert!(matches!(failed, Err(ObjectError::Other(_))), "{failed:?}");
+    idle(&store).await;
+}
+
+#[tokio::test]
+async fn a_reader_that_waits_gets_ranges_ahead() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let data = pattern(4 * PART);
+    let whole = data.clone();
+    // The ranges after the first come only when all three of them are asked for.
+    let together = Arc::new(tokio::sync::Barrier::new(3));
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (data, together) = (whole.clone(), Arc::clone(&together));
+            tokio::spawn(async move {
+                let mut stream = BufReader::new(stream);
+                while let Some((_, headers)) = request(&mut stream).await {
+                    let (first, end) = range(&headers);
+                    if first > 0 {
+                        together.wait().await;
+                    }
+                    let head = format!(
+                        "HTTP/1.1 206 Partial Content\r\nContent-Length: {}\r\nContent-Range: bytes {first}-{}/{}\r\n\
+                         ETag: \"v1\"\r\n\r\n",
+                        end - first,
+                        end - 1,
+                        data.len(),
+                    );
+                    let _ = stream.write_all(head.as_bytes()).await;
+                    let _ = stream.write_all(&data[first..end]).await;
+                }
+            });
+        }
+    });
+    let store = store_at(address, 64 << 20, |_| {}).await;
+    let got = tokio::time::timeout(LONG, download(&at(&store), 0))
+        .await
+        .unwrap();
+    assert_eq!(got.unwrap(), data);
+    idle(&store).await;
+}

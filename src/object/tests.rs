@@ -146,7 +146,7 @@ async fn directories_outlive_their_last_file() {
         assert!(matches!(known, Err(ObjectError::Conflict)), "{known:?}");
     }
     server.requests();
-    delete_keeping_directory(&file, Some(&directory))
+    delete_keeping_directory(&file, Some(&directory), None)
         .await
         .unwrap();
     assert_eq!(
@@ -154,8 +154,8 @@ async fn directories_outlive_their_last_file() {
         ["ListObjectsV2", "PutObject", "DeleteObject"]
     );
     for gone in [
-        delete_keeping_directory(&file, Some(&directory)).await,
-        delete_keeping_directory(&at("nothing"), None).await,
+        delete_keeping_directory(&file, Some(&directory), None).await,
+        delete_keeping_directory(&at("nothing"), None, None).await,
         remove_directory(&at("nowhere/"), None).await,
     ] {
         assert!(matches!(gone, Err(ObjectError::NotFound)), "{gone:?}");
@@ -163,20 +163,20 @@ async fn directories_outlive_their_last_file() {
 
     server.fill("a/one", 3);
     server.requests();
-    delete_keeping_directory(&file, Some(&directory))
+    delete_keeping_directory(&file, Some(&directory), None)
         .await
         .unwrap();
     assert_eq!(server.requests(), ["ListObjectsV2", "DeleteObject"]);
     server.fill("a/one", 3);
     let last = at("a/one-000002");
-    delete_keeping_directory(&last, Some(&directory))
+    delete_keeping_directory(&last, Some(&directory), None)
         .await
         .unwrap();
     assert_eq!(
         server.requests(),
         ["ListObjectsV2", "HeadObject", "DeleteObject"]
     );
-    let gone = delete_keeping_directory(&last, Some(&directory)).await;
+    let gone = delete_keeping_directory(&last, Some(&directory), None).await;
     assert!(matches!(gone, Err(ObjectError::NotFound)), "{gone:?}");
 }
 

@@ -5,6 +5,7 @@
 
 mod support;
 
+mod demo;
 mod semantics;
 mod store;
 mod store_faults;

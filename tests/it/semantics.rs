@@ -136,7 +136,7 @@ async fn run(at: usize, actions: &[Action]) {
         .await;
     for action in actions {
         if let Action::Given(key, value) = action {
-            gateway.store.put(BUCKET, key, value).await;
+            gateway.store.put(BUCKET, key, value);
         }
     }
     let mut ftp = gateway.ftp().await;
@@ -146,7 +146,7 @@ async fn run(at: usize, actions: &[Action]) {
             Action::Mount(_) | Action::Given(..) => {}
             Action::Step(step) => perform(at, &gateway, &mut ftp, step).await,
             Action::Then(key, value) => {
-                let found = gateway.store.object(BUCKET, key).await;
+                let found = gateway.store.object(BUCKET, key);
                 assert_eq!(
                     found.as_deref(),
                     Some(value.as_slice()),
@@ -155,7 +155,7 @@ async fn run(at: usize, actions: &[Action]) {
             }
             Action::ThenNot(key) => {
                 assert!(
-                    gateway.store.object(BUCKET, key).await.is_none(),
+                    gateway.store.object(BUCKET, key).is_none(),
                     "example at line {at}: {key} is there"
                 );
             }
@@ -213,8 +213,8 @@ async fn perform(at: usize, gateway: &Gateway, ftp: &mut Ftp, step: &Step) {
         .store
         .requests()
         .into_iter()
-        .map(|request| match request.operation {
-            "ListObjectsV2" => request.operation.to_owned(),
+        .map(|request| match request.operation.as_str() {
+            "ListObjectsV2" => request.operation,
             _ => format!("{} {}", request.operation, request.key),
         })
         .collect();

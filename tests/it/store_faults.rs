@@ -80,7 +80,7 @@ async fn faults_before_and_after_the_store() {
 async fn faults_of_answers() {
     let (store, client) = started().await;
     let bytes = pattern(300_000, 5);
-    store.put(B, "x", &bytes).await;
+    store.put(B, "x", &bytes);
     store.fail("GetObject").with(Fault::CutBody(70_000));
     let (got, whole) = get(&client).await;
     assert!(
@@ -122,7 +122,7 @@ async fn stalls_end_when_they_are_released() {
         assert_eq!(store.keys(B), ["x"]);
     }
     let bytes = pattern(300_000, 5);
-    store.put(B, "x", &bytes).await;
+    store.put(B, "x", &bytes);
     let rule = store.fail("GetObject").with(Fault::StallBody(1000));
     let got = client.get_object().bucket(B).key("x").send().await.unwrap();
     let mut body = got.body;
@@ -152,5 +152,5 @@ async fn a_store_that_dies_comes_back_with_what_it_held() {
     assert_eq!(put(&client).await, Err("connection".to_owned()));
     store.restart().await;
     put(&client).await.unwrap();
-    assert_eq!(store.object(B, "x").await.unwrap(), b"hello");
+    assert_eq!(store.object(B, "x").unwrap(), b"hello");
 }

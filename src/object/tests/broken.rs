@@ -252,7 +252,9 @@ async fn a_failed_part_ends_the_upload_and_aborts_it() {
         .unwrap();
     upload.write(pattern(PART + 1)).await.unwrap();
     upload.space().await.unwrap();
-    let failed = tokio::time::timeout(LONG, upload.failed()).await.unwrap();
+    let failed = tokio::time::timeout(LONG, upload.failure().wait())
+        .await
+        .unwrap();
     assert!(matches!(failed, ObjectError::Full), "{failed:?}");
     assert!(matches!(upload.space().await, Err(ObjectError::Full)));
     assert!(matches!(upload.seal().await, Err(ObjectError::Full)));

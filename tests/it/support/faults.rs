@@ -63,7 +63,7 @@ pub struct Faults {
 #[derive(Default)]
 struct Log {
     requests: Mutex<Vec<Request>>,
-    finished: Mutex<HashMap<&'static str, usize>>,
+    finished: Mutex<HashMap<String, usize>>,
     /// Changes with each request that is finished.
     progress: watch::Sender<u64>,
 }
@@ -228,7 +228,7 @@ impl Interceptor for Faults {
     ) -> BoxFuture<'static, Result<HttpResponse, ResetConnection>> {
         let noted = Request::of(&request);
         let finish = Finish {
-            operation: noted.operation,
+            operation: noted.operation.clone(),
             log: Arc::clone(&self.log),
         };
         let rules = self.rules.lock().unwrap();
@@ -247,14 +247,16 @@ impl Interceptor for Faults {
 
 /// Notes that a request has been finished, also when its client went away in the middle.
 struct Finish {
-    operation: &'static str,
+    operation: String,
     log: Arc<Log>,
 }
 
 impl Drop for Finish {
     fn drop(&mut self) {
         let mut finished = self.log.finished.lock().unwrap();
-        *finished.entry(self.operation).or_default() += 1;
+        *finished
+            .entry(std::mem::take(&mut self.operation))
+            .or_default() += 1;
         drop(finished);
         self.log.progress.send_modify(|count| *count += 1);
     }

@@ -63,6 +63,11 @@ impl Gateway {
         ftp
     }
 
+    /// The bucket at the root of `u`.
+    pub fn bucket(&self) -> &'static str {
+        BUCKET
+    }
+
     /// Bytes of the memory budget that transfers hold now.
     pub fn budget_in_use(&self) -> u64 {
         self.server.budget().in_use()
@@ -104,8 +109,13 @@ impl Builder {
         self
     }
 
+    /// Gives the mount of `u` more keys, a line each.
+    pub fn mount(self, settings: &str) -> Builder {
+        self.with(&format!("[mounts.main]\n{settings}"))
+    }
+
     /// Adds a mount of the store `main`; more of its keys by [`with`](Builder::with).
-    pub fn mount(self, name: &str, bucket: &str, prefix: &str) -> Builder {
+    pub fn add_mount(self, name: &str, bucket: &str, prefix: &str) -> Builder {
         self.bucket(bucket).with(&format!(
             "[mounts.{name}]\nstore = \"main\"\nbucket = \"{bucket}\"\nprefix = \"{prefix}\""
         ))

@@ -7,7 +7,7 @@ use s3s::HttpRequest;
 #[derive(Debug, Clone)]
 pub struct Request {
     /// The operation's name in S3's API, such as `PutObject`.
-    pub operation: &'static str,
+    pub operation: String,
     /// Empty for ListBuckets.
     pub bucket: String,
     /// Decoded; empty where the operation is one of a bucket.
@@ -29,7 +29,7 @@ impl Request {
         let copies = headers.contains_key("x-amz-copy-source");
         let range = headers.get("range");
         Request {
-            operation: operation(request.method(), bucket, key, query, copies),
+            operation: operation(request.method(), bucket, key, query, copies).to_owned(),
             bucket: bucket.to_owned(),
             key: percent_decode(key),
             query: query.to_owned(),

@@ -1,8 +1,10 @@
 //! A store for one test: in memory, as strict as AWS, counting and failing on cue.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use s3ftpd::demo::{Backend, Behaviour, EmbeddedStore, OpenUpload, StoreOptions};
 
 use super::faults::{Faults, RuleBuilder};
@@ -70,9 +72,12 @@ impl Store {
     }
 
     /// The names of the operations that have arrived, in order: for comparisons whose failures explain themselves.
-    pub fn operations(&self) -> Vec<&'static str> {
+    pub fn operations(&self) -> Vec<String> {
         let requests = self.requests();
-        requests.iter().map(|request| request.operation).collect()
+        requests
+            .into_iter()
+            .map(|request| request.operation)
+            .collect()
     }
 
     /// Forgets the requests so far.
@@ -110,14 +115,13 @@ impl Store {
     }
 
     /// An object's bytes.
-    pub async fn object(&self, bucket: &str, key: &str) -> Option<Vec<u8>> {
-        self.backend().object(bucket, key).await
+    pub fn object(&self, bucket: &str, key: &str) -> Option<Vec<u8>> {
+        at_once(self.backend().object(bucket, key))
     }
 
     /// Writes an object.
-    pub async fn put(&self, bucket: &str, key: &str, bytes: impl AsRef<[u8]>) {
-        let bytes = bytes.as_ref();
-        self.backend().put(bucket, key, bytes).await.unwrap();
+    pub fn put(&self, bucket: &str, key: &str, bytes: impl AsRef<[u8]>) {
+        at_once(self.backend().put(bucket, key, bytes.as_ref())).unwrap();
     }
 
     /// The keys of a bucket, in order.
@@ -144,6 +148,11 @@ impl Store {
     pub fn client(&self) -> aws_sdk_s3::Client {
         client_of(&self.endpoint(), self.credentials())
     }
+}
+
+/// What a store in memory does is done without waiting.
+fn at_once<T>(done: impl Future<Output = T>) -> T {
+    done.now_or_never().expect("a store in memory never waits")
 }
 
 /// An SDK client of a store; see [`Store::client`].

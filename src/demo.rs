@@ -23,6 +23,7 @@ mod checksum;
 mod console;
 mod copy;
 mod disk;
+mod index;
 mod listing;
 mod multipart;
 mod objects;
@@ -175,4 +176,36 @@ password = '{password}'
 mounts = {{ "/" = "demo" }}
 "#
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn the_demo_s_configuration_is_a_valid_one() {
+        let store = EmbeddedStore::start(StoreOptions::default()).await.unwrap();
+        let listen = "[::1]:2121".parse().unwrap();
+        let text = configuration(&listen, &store).unwrap();
+        let config = config::from_str(&text, "demo").unwrap();
+        assert_eq!(config.listen, [listen]);
+        assert_eq!(config.stores["demo"].endpoint, Some(store.endpoint()));
+        assert_eq!(config.users.len(), 1);
+    }
+
+    #[test]
+    fn a_busy_port_is_said_plainly() {
+        let bind = |kind: io::ErrorKind| ServerError::Bind {
+            address: "127.0.0.1:2121".parse().unwrap(),
+            source: kind.into(),
+        };
+        let busy = DemoError::from(bind(io::ErrorKind::AddrInUse)).to_string();
+        assert!(busy.starts_with("127.0.0.1:2121 is in use"), "{busy}");
+        let denied = DemoError::from(bind(io::ErrorKind::PermissionDenied)).to_string();
+        assert!(
+            denied.starts_with("can't listen on 127.0.0.1:2121"),
+            "{denied}"
+        );
+    }
 }

@@ -27,4 +27,4 @@ pub use download::Download;
 pub use error::ObjectError;
 pub use head::{Attributes, ObjectInfo, Peek, head, peek};
 pub use list::{Entry, Listing, Page, directory_exists};
-pub use upload::{AppendTo, Condition, Published, TransferId, Upload, UploadOptions, FailureWatch};
+pub use upload::{AppendTo, Condition, FailureWatch, Published, TransferId, Upload, UploadOptions};

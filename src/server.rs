@@ -103,16 +103,23 @@ impl Server {
         };
         let mut stores = BTreeMap::new();
         for (name, store) in &config.stores {
-            let store = Store::new(store, context.clone())
-                .await
-                .map_err(|error| ServerError::Store { name: name.clone(), reason: error.to_string() })?;
+            let store =
+                Store::new(store, context.clone())
+                    .await
+                    .map_err(|error| ServerError::Store {
+                        name: name.clone(),
+                        reason: error.to_string(),
+                    })?;
             stores.insert(name.clone(), store);
         }
 
         let mut listeners = Vec::with_capacity(config.listen.len());
         let mut pools: HashMap<IpAddr, Arc<PassivePool>> = HashMap::new();
         for address in &config.listen {
-            let bind = |source| ServerError::Bind { address: *address, source };
+            let bind = |source| ServerError::Bind {
+                address: *address,
+                source,
+            };
             let listener = listen(*address).map_err(bind)?;
             let bound = listener.local_addr().map_err(bind)?;
             let pool = match pools.get(&address.ip()) {
@@ -120,7 +127,10 @@ impl Server {
                 None => {
                     let pool = PassivePool::bind(address.ip(), config.passive.ports, stop.clone())
                         .await
-                        .map_err(|source| ServerError::Passive { address: address.ip(), source })?;
+                        .map_err(|source| ServerError::Passive {
+                            address: address.ip(),
+                            source,
+                        })?;
                     pools.insert(address.ip(), pool.clone());
                     pool
                 }
@@ -132,7 +142,10 @@ impl Server {
             Some(admin) => Some(
                 Admin::start(admin.listen, is_ready, stop.clone())
                     .await
-                    .map_err(|source| ServerError::Bind { address: admin.listen, source })?,
+                    .map_err(|source| ServerError::Bind {
+                        address: admin.listen,
+                        source,
+                    })?,
             ),
             None => None,
         };
@@ -153,10 +166,25 @@ impl Server {
         let control_addresses = listeners.iter().map(|(_, bound, _)| *bound).collect();
         for (listener, bound, pool) in listeners {
             tracing::info!(address = %bound, "listening");
-            accepts.spawn(accept(listener, pool, gateway.clone(), sessions.clone(), admission.clone()));
+            accepts.spawn(accept(
+                listener,
+                pool,
+                gateway.clone(),
+                sessions.clone(),
+                admission.clone(),
+            ));
         }
         guard.disarm();
-        Ok(Server { gateway, control_addresses, admin, ready, sessions, accepts, cleanups, stop })
+        Ok(Server {
+            gateway,
+            control_addresses,
+            admin,
+            ready,
+            sessions,
+            accepts,
+            cleanups,
+            stop,
+        })
     }
 
     /// The bound control addresses, in the configuration's order.
@@ -189,15 +217,27 @@ impl Server {
         self.accepts.wait().await;
         self.sessions.close();
         let grace = self.gateway.config.timeouts.shutdown_grace;
-        if tokio::time::timeout(grace, self.sessions.wait()).await.is_err() {
-            tracing::warn!(sessions = self.sessions.len(), "the grace period is over: transfers are cut");
+        if tokio::time::timeout(grace, self.sessions.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                sessions = self.sessions.len(),
+                "the grace period is over: transfers are cut"
+            );
             self.gateway.cut.cancel();
             self.sessions.wait().await;
         }
         self.gateway.lingering.drained(LINGER_DEADLINE).await;
         self.cleanups.close();
-        if tokio::time::timeout(CLEANUP_DEADLINE, self.cleanups.wait()).await.is_err() {
-            tracing::error!(left = self.cleanups.len(), "clean-up in the store has not ended; open multipart uploads may be left");
+        if tokio::time::timeout(CLEANUP_DEADLINE, self.cleanups.wait())
+            .await
+            .is_err()
+        {
+            tracing::error!(
+                left = self.cleanups.len(),
+                "clean-up in the store has not ended; open multipart uploads may be left"
+            );
         }
         self.stop.cancel();
         if let Some(admin) = self.admin {
@@ -210,7 +250,11 @@ impl Server {
 
 /// A listening socket; IPv6 ones take IPv6 only, so that `0.0.0.0` and `[::]` can stand side by side.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -288,7 +332,10 @@ struct SessionPlace {
 
 impl Admission {
     fn new(limits: Limits) -> Self {
-        Admission { limits, held: Mutex::default() }
+        Admission {
+            limits,
+            held: Mutex::default(),
+        }
     }
 
     fn enter(self: &Arc<Self>, address: IpAddr) -> Result<SessionPlace, &'static str> {
@@ -302,13 +349,20 @@ impl Admission {
         }
         *here += 1;
         held.total += 1;
-        Ok(SessionPlace { admission: self.clone(), address })
+        Ok(SessionPlace {
+            admission: self.clone(),
+            address,
+        })
     }
 }
 
 impl Drop for SessionPlace {
     fn drop(&mut self) {
-        let mut held = self.admission.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self
+            .admission
+            .held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         held.total -= 1;
         if let Some(here) = held.per_address.get_mut(&self.address) {
             *here -= 1;
@@ -326,16 +380,26 @@ mod tests {
 
     #[test]
     fn places_are_counted_and_given_back() {
-        let admission = Arc::new(Admission::new(Limits { sessions: 3, sessions_per_address: 2, login_attempts: 3 }));
+        let admission = Arc::new(Admission::new(Limits {
+            sessions: 3,
+            sessions_per_address: 2,
+            login_attempts: 3,
+        }));
         let (a, b): (IpAddr, IpAddr) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
         let first = admission.enter(a).unwrap();
         let _second = admission.enter(a).unwrap();
-        assert_eq!(admission.enter(a).unwrap_err(), "Too many sessions from your address");
+        assert_eq!(
+            admission.enter(a).unwrap_err(),
+            "Too many sessions from your address"
+        );
         let third = admission.enter(b).unwrap();
         assert_eq!(admission.enter(b).unwrap_err(), "Too many sessions");
         drop(first);
         let _again = admission.enter(a).unwrap();
         drop(third);
-        assert!(admission.held.lock().unwrap().per_address.len() == 1, "addresses without sessions are forgotten");
+        assert!(
+            admission.held.lock().unwrap().per_address.len() == 1,
+            "addresses without sessions are forgotten"
+        );
     }
 }

@@ -80,7 +80,12 @@ pub struct Gateway {
 }
 
 /// Serves one control connection until it ends.
-pub async fn serve(gateway: Arc<Gateway>, passive: Arc<PassivePool>, stream: TcpStream, peer: SocketAddr) {
+pub async fn serve(
+    gateway: Arc<Gateway>,
+    passive: Arc<PassivePool>,
+    stream: TcpStream,
+    peer: SocketAddr,
+) {
     let control = match Control::new(stream, peer, gateway.config.timeouts.control_write) {
         Ok(control) => control,
         Err(error) => {
@@ -187,9 +192,13 @@ impl Session {
                     }
                 };
             }
-            Waited::Control(ControlError::LineTooLong(error)) => Reply::new(500, format!("{error}, closing the connection")),
+            Waited::Control(ControlError::LineTooLong(error)) => {
+                Reply::new(500, format!("{error}, closing the connection"))
+            }
             Waited::Control(_) => return Flow::Close,
-            Waited::LoginDeadline => Reply::new(421, "No login within the time, closing the connection"),
+            Waited::LoginDeadline => {
+                Reply::new(421, "No login within the time, closing the connection")
+            }
             Waited::Idle => Reply::new(421, "No command within the time, closing the connection"),
             Waited::Draining => Reply::new(421, "The server is shutting down, connect again"),
         };
@@ -202,7 +211,11 @@ impl Session {
     async fn wait(&mut self) -> Waited {
         let now = Instant::now();
         let logged_in = self.user.is_some();
-        let deadline = if logged_in { now + self.gateway.config.timeouts.idle } else { self.login_deadline };
+        let deadline = if logged_in {
+            now + self.gateway.config.timeouts.idle
+        } else {
+            self.login_deadline
+        };
         let drain = self.gateway.drain.clone();
         let cut = self.gateway.cut.clone();
         let drained = async {
@@ -245,7 +258,12 @@ impl Session {
         if !gate::keeps_recent(&command) {
             self.recent.forget();
         }
-        let rename_from = self.rename_from.take();
+        // RFC 959: RNTO comes right behind RNFR; a NOOP of a client that keeps the line awake does no harm.
+        let rename_from = if matches!(command, Command::Noop) {
+            None
+        } else {
+            self.rename_from.take()
+        };
         let flow = self.dispatch(&command, rename_from).await?;
         if !gate::keeps_restart(&command) && !matches!(command, Command::Rest(_)) {
             self.restart = 0;
@@ -253,7 +271,11 @@ impl Session {
         Ok(flow)
     }
 
-    async fn dispatch(&mut self, command: &Command, rename_from: Option<RenameSource>) -> Result<Flow, ControlError> {
+    async fn dispatch(
+        &mut self,
+        command: &Command,
+        rename_from: Option<RenameSource>,
+    ) -> Result<Flow, ControlError> {
         use Command as C;
         let handled: Handled = match command {
             // Transfers answer for themselves: a preliminary reply, then the final one.
@@ -276,7 +298,13 @@ impl Session {
             C::Rein => self.reinitialise(),
             C::Cwd(path) => self.cwd(path).await,
             C::Cdup => self.cwd("..").await,
-            C::Pwd => Ok(Reply::new(257, format!("{} is the working directory", Reply::quote_path(&self.cwd.to_string())))),
+            C::Pwd => Ok(Reply::new(
+                257,
+                format!(
+                    "{} is the working directory",
+                    Reply::quote_path(&self.cwd.to_string())
+                ),
+            )),
             C::Mkd(path) => self.mkd(path).await,
             C::Rmd(path) => self.rmd(path).await,
             C::Type(transfer_type) => self.set_type(*transfer_type),
@@ -330,20 +358,30 @@ impl Session {
     /// Who is logged in. The table lets no command that needs a user run without one; should it ever, the command is
     /// refused.
     fn user(&self) -> Result<&User, Reply> {
-        self.user.as_ref().ok_or_else(|| Reply::new(530, "Log in with USER and PASS first"))
+        self.user
+            .as_ref()
+            .ok_or_else(|| Reply::new(530, "Log in with USER and PASS first"))
     }
 
     /// The user's name, for logs.
     fn user_label(&self) -> &str {
-        self.user.as_ref().map_or("-", |user| user.config.name.as_str())
+        self.user
+            .as_ref()
+            .map_or("-", |user| user.config.name.as_str())
     }
 
     /// What an argument names, seen from the working directory.
     fn place(&self, argument: &str) -> Result<(VirtualPath, Place), Reply> {
-        let path = self.cwd.join(argument).map_err(|error| replies::path_error(&error))?;
+        let path = self
+            .cwd
+            .join(argument)
+            .map_err(|error| replies::path_error(&error))?;
         let place = self.user()?.namespace.resolve(&path);
         if place.key_too_long() && place.object().is_none() {
-            return Err(Reply::new(553, "The path is longer than a key can be (1024 bytes with the mount's prefix)"));
+            return Err(Reply::new(
+                553,
+                "The path is longer than a key can be (1024 bytes with the mount's prefix)",
+            ));
         }
         Ok((path, place))
     }
@@ -354,5 +392,9 @@ fn require(path: &VirtualPath, place: &Place, permission: Permission) -> Result<
     if matches!(place, Place::Nowhere(_)) {
         return Err(replies::not_found(path));
     }
-    if place.allows(permission) { Ok(()) } else { Err(replies::forbidden(path, permission)) }
+    if place.allows(permission) {
+        Ok(())
+    } else {
+        Err(replies::forbidden(path, permission))
+    }
 }

@@ -11,11 +11,10 @@ use s3s::dto::{
 };
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
-use super::backend::{
-    Backend, Event, Object, ObjectData, PartData, WriteCondition, hex, internal, quoted, timestamp,
-};
+use super::backend::{Backend, Event, internal, quoted, timestamp};
 use super::blob::Content;
 use super::checksum::{Algorithm, Checksum, Hasher, Kind, set_checksum};
+use super::index::{Object, ObjectData, PartData, WriteCondition, hex};
 use super::objects::{ReadConditions, attributes_of, named_algorithm, parse_tags};
 
 /// Digests of some content.

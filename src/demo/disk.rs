@@ -23,11 +23,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use s3s::S3Result;
 
-use super::backend::{
-    Attributes, Bucket, Object, ObjectData, Part, PartData, State, Upload, UploadData, internal,
-};
+use super::backend::internal;
 use super::blob::{Blob, Content, Segment};
 use super::checksum::{Algorithm, Checksum, Kind};
+use super::index::{
+    Attributes, Bucket, Object, ObjectData, Part, PartData, State, Upload, UploadData,
+};
 use super::record::{Record, StoredFile};
 
 const DIRECTORIES: [&str; 5] = ["buckets", "blobs", "objects", "uploads", "parts"];
@@ -77,7 +78,13 @@ impl Disk {
     }
 
     pub(crate) fn create_bucket(&self, name: &str) -> io::Result<()> {
-        fs::File::create(self.root.join("buckets").join(name)).map(drop)
+        // Its time of modification is the bucket's creation: one that is there is left alone.
+        let path = self.root.join("buckets").join(name);
+        fs::File::options()
+            .create(true)
+            .append(true)
+            .open(path)
+            .map(drop)
     }
 
     pub(crate) fn blob_file(&self, number: u64) -> StoredFile {

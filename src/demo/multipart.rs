@@ -11,13 +11,12 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
-use super::backend::{
-    Backend, Completed, ObjectData, PartData, UploadData, WriteCondition, hex, quoted, timestamp,
-};
+use super::backend::{Backend, quoted, timestamp};
 use super::behaviour::Behaviour;
 use super::blob::Content;
 use super::checksum::{Algorithm, Checksum, Kind, crc32_text, given_checksum, set_checksum};
 use super::copy::digest;
+use super::index::{Completed, ObjectData, PartData, UploadData, WriteCondition, hex};
 use super::listing::{After, encoded, page, page_size};
 use super::objects::{Claims, attributes_of, named_algorithm, parse_tags};
 
@@ -188,7 +187,7 @@ impl Backend {
                 let earlier = self
                     .earlier_complete(&input)
                     .filter(|_| behaviour.repeats_complete);
-                return earlier.map(|done| answer(done)).ok_or(error);
+                return earlier.map(answer).ok_or(error);
             }
         };
         let (upload, parts) = self.chosen_parts(id, &wanted)?;

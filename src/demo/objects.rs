@@ -11,12 +11,10 @@ use s3s::dto::{
 };
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, TrailingHeaders, s3_error};
 
-use super::backend::{
-    Attributes, Backend, Event, Object, ObjectData, WriteCondition, hex, internal, matches, quoted,
-    timestamp,
-};
+use super::backend::{Backend, Event, internal, quoted, timestamp};
 use super::blob::{Blob, Content};
 use super::checksum::{Algorithm, Checksum, Hasher, Kind, given_checksum, parse_md5, set_checksum};
+use super::index::{Attributes, Object, ObjectData, WriteCondition, hex, matches};
 use super::record::percent_decode;
 
 /// What a request says of the body it carries.
@@ -40,7 +38,7 @@ pub(crate) struct Ingested {
 /// The attributes that PutObject, CopyObject and CreateMultipartUpload take, from their input.
 macro_rules! attributes_of {
     ($input:expr) => {
-        $crate::demo::backend::Attributes {
+        $crate::demo::index::Attributes {
             cache_control: $input.cache_control.clone(),
             content_disposition: $input.content_disposition.clone(),
             content_encoding: $input.content_encoding.clone(),

@@ -135,7 +135,7 @@ async fn copy_parts(
     pin: &Pin,
 ) -> Result<(), ObjectError> {
     let tagging = tags(source).await?;
-    let created = target.create(tagging).await?;
+    let created = target.create(tagging, true).await?;
     let abort = AbortOnDrop::new(target, &created);
     let parts = stream::iter((1..).zip(copy_ranges(info.size)))
         .map(|(number, range)| target.copy_part(&created, number, source, &info.etag, range))

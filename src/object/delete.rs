@@ -6,8 +6,9 @@
 use aws_sdk_s3::primitives::ByteStream;
 
 use super::error::failure;
+use super::head::with_attributes;
 use super::list::RawPage;
-use super::{Location, ObjectError, head};
+use super::{Attributes, Location, ObjectError, head};
 
 /// DeleteObject, where given pinned to an ETag (`If-Match`): [`ObjectError::Conflict`] where the object is another now.
 /// Deleting what is not there is no error. Stores that can't do it pinned say [`ObjectError::Unsupported`] or ignore
@@ -110,10 +111,15 @@ async fn neighbours(location: &Location, parent: &Location) -> Result<Neighbours
 
 /// An object of no bytes; putting it twice does no harm.
 async fn put_marker(directory: &Location) -> Result<(), ObjectError> {
-    let request = directory
-        .store
-        .client()
-        .put_object()
+    put_marker_with(directory, &Attributes::default()).await
+}
+
+/// A marker with the attributes of another: how markers are copied, since stores that keep them as directories can't.
+pub(super) async fn put_marker_with(
+    directory: &Location,
+    attributes: &Attributes,
+) -> Result<(), ObjectError> {
+    let request = with_attributes!(directory.store.client().put_object(), attributes)
         .bucket(&*directory.bucket)
         .key(&directory.key)
         .body(ByteStream::from_static(b""));

@@ -4,7 +4,7 @@
 //! of their own, into memory of the budget that is taken only where it is free at the moment: where it is not, range
 //! follows range unbuffered, and nobody ever waits for memory with some in hand. How many ranges are ahead follows
 //! the reader: whenever it has waited for bytes the window doubles, since then the store is what is slow; a reader that
-//! never waits through a whole range gets a smaller one.
+//! has not waited at all through two whole windows gets a smaller one.
 
 mod range;
 
@@ -41,9 +41,10 @@ pub struct Download {
     ahead: VecDeque<Ahead>,
     /// How many ranges may be ahead.
     window: usize,
-    /// Bytes the reader waited for since the window was widened, and within the current range.
+    /// Bytes the reader waited for since the window was widened.
     waited: u64,
-    waited_in_range: bool,
+    /// Ranges read since the reader last waited.
+    unwaited: usize,
     /// Covers what is streamed through.
     _admission: Option<Admission>,
 }
@@ -145,7 +146,7 @@ impl Download {
             ahead: VecDeque::new(),
             window: 1,
             waited: 0,
-            waited_in_range: false,
+            unwaited: 0,
             _admission: admission,
         })
     }
@@ -162,8 +163,11 @@ impl Download {
         let info = match size {
             Some(size) => ObjectInfo {
                 size,
-                etag: failure.etag.unwrap_or_default(),
-                modified: failure.last_modified.unwrap_or(Timestamp::UNIX_EPOCH),
+                etag: failure.headers.etag.unwrap_or_default(),
+                modified: failure
+                    .headers
+                    .last_modified
+                    .unwrap_or(Timestamp::UNIX_EPOCH),
                 attributes: Attributes::default(),
             },
             None => head(&location).await?,
@@ -187,7 +191,7 @@ impl Download {
             ahead: VecDeque::new(),
             window: 0,
             waited: 0,
-            waited_in_range: false,
+            unwaited: 0,
             _admission: admission,
         })
     }
@@ -242,10 +246,13 @@ impl Download {
                 }
                 None => {
                     self.current = None;
-                    if !self.waited_in_range {
+                    self.unwaited += 1;
+                    // Ranges that were asked for together come together, so the reader waits for one of a window
+                    // even where the store is what is slow.
+                    if self.unwaited > 2 * self.window {
+                        self.unwaited = 0;
                         self.window = (self.window / 2).max(1);
                     }
-                    self.waited_in_range = false;
                 }
             }
         }
@@ -285,7 +292,7 @@ impl Download {
 
     fn pace(&mut self, waited: bool, bytes: u64) {
         if waited {
-            self.waited_in_range = true;
+            self.unwaited = 0;
             self.waited += bytes;
             if self.waited >= RAMP {
                 self.waited = 0;

@@ -88,6 +88,13 @@ pub(super) struct Failure {
     pub status: Option<u16>,
     /// S3's error code; empty where there is none.
     pub code: String,
+    /// Headers of the answer.
+    pub headers: Box<Headers>,
+}
+
+/// What is read from the headers of a failed request's answer.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Headers {
     /// The store's clock at the answer.
     pub date: Option<Timestamp>,
     /// Content-Range of the answer: `bytes */size` with 416.
@@ -104,12 +111,14 @@ impl Failure {
         match self.status {
             None => !matches!(self.error, ObjectError::Other(_)),
             Some(status) => {
-                (status >= 500 && !matches!(status, 501 | 507)) || self.code == "RequestTimeout"
+                (status >= 500 && !matches!(status, 501 | 507))
+                    // CompleteMultipartUpload and CopyObject can fail after they have said 200.
+                    || matches!(self.code.as_str(), "InternalError" | "ServiceUnavailable" | "SlowDown" | "RequestTimeout")
             }
         }
     }
 
-    /// Whether the store has answered at all; a request without an answer may take effect later.
+    /// Whether the store has answered that the request failed; a request without an answer may take effect later.
     pub fn answered(&self) -> bool {
         self.status.is_some_and(|status| status >= 300)
     }
@@ -131,7 +140,8 @@ impl Failure {
 
     /// The object's size as a 416 tells it.
     pub fn unsatisfiable_size(&self) -> Option<u64> {
-        self.content_range
+        self.headers
+            .content_range
             .as_deref()?
             .trim()
             .strip_prefix("bytes */")?
@@ -155,18 +165,15 @@ where
         error: ObjectError::Timeout,
         status: None,
         code: String::new(),
-        date: None,
-        content_range: None,
-        etag: None,
-        last_modified: None,
+        headers: Box::default(),
     };
     if let Some(response) = error.raw_response() {
         let header = |name: &str| response.headers().get(name);
         out.status = Some(response.status().as_u16());
-        out.date = header("date").and_then(http_date);
-        out.content_range = header("content-range").map(str::to_owned);
-        out.etag = header("etag").map(str::to_owned);
-        out.last_modified = header("last-modified").and_then(http_date);
+        out.headers.date = header("date").and_then(http_date);
+        out.headers.content_range = header("content-range").map(str::to_owned);
+        out.headers.etag = header("etag").map(str::to_owned);
+        out.headers.last_modified = header("last-modified").and_then(http_date);
     }
     out.error = match &error {
         SdkError::TimeoutError(_) => ObjectError::Timeout,
@@ -251,6 +258,7 @@ fn sort(status: u16, code: &str, message: &str) -> ObjectError {
         "NotImplemented" | "MethodNotAllowed" => return ObjectError::Unsupported(text()),
         "InvalidRange" => return ObjectError::OutOfRange { size: None },
         "RequestTimeout" => return ObjectError::Timeout,
+        "InternalError" => return ObjectError::Unavailable(text()),
         _ => {}
     }
     match status {

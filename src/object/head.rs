@@ -201,7 +201,7 @@ pub async fn peek(location: &Location, bytes: u64) -> Result<Peek, ObjectError> 
     let output = match Box::pin(request.send()).await.map_err(failure) {
         Ok(output) => output,
         Err(failure) if failure.status == Some(416) => {
-            let info = match (failure.etag, failure.last_modified) {
+            let info = match (failure.headers.etag, failure.headers.last_modified) {
                 (Some(etag), Some(modified)) => ObjectInfo {
                     size: 0,
                     etag,

@@ -119,8 +119,11 @@ impl Pin {
         Ok(Conditions::default())
     }
 
-    /// Looks whether it holds: 1 HEAD.
+    /// Looks whether it holds: 1 HEAD, none where nothing is asked.
     pub(super) async fn check(&self, location: &Location) -> Result<(), ObjectError> {
+        if *self == Pin::None {
+            return Ok(());
+        }
         let found = match head(location).await {
             Ok(info) => Some(info.etag),
             Err(ObjectError::NotFound) => None,

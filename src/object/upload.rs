@@ -363,7 +363,7 @@ impl Upload {
     /// More has come than fits in one part: it becomes a multipart upload, and the first part is sent.
     async fn send_held(&mut self) -> Result<(), ObjectError> {
         if self.opening.is_none() {
-            self.opening = Some(Opening::start(&self.target));
+            self.opening = Some(Opening::start(&self.target, false));
         }
         self.place().await?;
         if let Some(part) = self.held.take() {
@@ -385,7 +385,10 @@ impl Upload {
     }
 
     /// Puts a part in flight; its failure is told at once to whoever watches.
-    fn spawn(&mut self, part: impl Future<Output = Result<DonePart, ObjectError>> + Send + 'static) {
+    fn spawn(
+        &mut self,
+        part: impl Future<Output = Result<DonePart, ObjectError>> + Send + 'static,
+    ) {
         let failed = self.failed.clone();
         self.inflight.spawn(async move {
             let done = part.await;

@@ -31,7 +31,13 @@ const TCP_ESTABLISHED: u8 = 1;
 /// The kernel's view of a TCP connection (tcp(7), TCP_INFO).
 #[derive(Debug, Clone, Copy)]
 struct TcpInfo;
-nix::getsockopt_impl!(TcpInfo, libc::IPPROTO_TCP, libc::TCP_INFO, libc::tcp_info, GetStruct<libc::tcp_info>);
+nix::getsockopt_impl!(
+    TcpInfo,
+    libc::IPPROTO_TCP,
+    libc::TCP_INFO,
+    libc::tcp_info,
+    GetStruct<libc::tcp_info>
+);
 
 /// Why no line came.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +79,11 @@ pub(super) struct Control {
 
 impl Control {
     /// Takes over an accepted connection: urgent data inline (ABOR comes behind a Telnet Synch), keepalive on.
-    pub(super) fn new(stream: TcpStream, peer: SocketAddr, write_deadline: Duration) -> io::Result<Self> {
+    pub(super) fn new(
+        stream: TcpStream,
+        peer: SocketAddr,
+        write_deadline: Duration,
+    ) -> io::Result<Self> {
         let local = stream.local_addr()?;
         let socket = SockRef::from(&stream);
         socket.set_out_of_band_inline(true)?;
@@ -104,7 +114,10 @@ impl Control {
                 // Give the memory back before waiting: most sessions are idle most of the time.
                 self.buffer = BytesMut::new();
             }
-            self.stream.readable().await.map_err(|_| ControlError::Lost)?;
+            self.stream
+                .readable()
+                .await
+                .map_err(|_| ControlError::Lost)?;
             self.buffer.reserve(READ_SIZE);
             match self.stream.try_read_buf(&mut self.buffer) {
                 Ok(0) => return Err(ControlError::Lost),
@@ -131,7 +144,10 @@ impl Control {
 
     /// Closes our side, so that the last reply is not destroyed by unread input.
     pub(super) async fn close(&mut self) {
-        if tokio::time::timeout(self.write_deadline, self.stream.shutdown()).await.is_ok() {
+        if tokio::time::timeout(self.write_deadline, self.stream.shutdown())
+            .await
+            .is_ok()
+        {
             // What the client still sends would make the kernel answer with a reset, which can overtake the reply.
             let mut sink = [0u8; 1024];
             let drained = async {

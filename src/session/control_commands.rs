@@ -23,7 +23,10 @@ impl Session {
     /// RFC 3659, 5: the offset the next transfer begins at.
     pub(super) fn rest(&mut self, offset: u64) -> Handled {
         self.restart = offset;
-        Ok(Reply::new(350, format!("The next transfer begins at {offset}")))
+        Ok(Reply::new(
+            350,
+            format!("The next transfer begins at {offset}"),
+        ))
     }
 
     /// RFC 959: storage is not set aside; but what can't fit is said before it is sent.
@@ -31,10 +34,19 @@ impl Session {
         let (path, place) = self.place("")?;
         let limit = match &place {
             crate::namespace::Place::Mounted { mount, .. } => mount.store.largest_object(),
-            _ => self.gateway.stores.values().map(|store| store.largest_object()).max().unwrap_or(0),
+            _ => self
+                .gateway
+                .stores
+                .values()
+                .map(|store| store.largest_object())
+                .max()
+                .unwrap_or(0),
         };
         if bytes > limit {
-            return Err(Reply::new(552, format!("{path}: the largest file here has {limit} bytes")));
+            return Err(Reply::new(
+                552,
+                format!("{path}: the largest file here has {limit} bytes"),
+            ));
         }
         Ok(Reply::new(202, "No storage needs to be allocated"))
     }
@@ -48,13 +60,23 @@ impl Session {
     pub(super) fn opts_mlst(&mut self, names: &[String]) -> Handled {
         self.facts = FactSet::select(names);
         let chosen = self.facts.chosen();
-        Ok(Reply::new(200, if chosen.is_empty() { "MLST OPTS".to_owned() } else { format!("MLST OPTS {chosen}") }))
+        Ok(Reply::new(
+            200,
+            if chosen.is_empty() {
+                "MLST OPTS".to_owned()
+            } else {
+                format!("MLST OPTS {chosen}")
+            },
+        ))
     }
 
     /// Objects have no mode bits; clients that set them must not fail for it.
     pub(super) fn site_chmod(&mut self, argument: &str) -> Handled {
         let (path, place) = self.place(argument)?;
         require(&path, &place, Permission::Write)?;
-        Ok(Reply::new(200, format!("{path}: accepted, it has no effect here")))
+        Ok(Reply::new(
+            200,
+            format!("{path}: accepted, it has no effect here"),
+        ))
     }
 }

@@ -3,10 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::data::DataError;
 use crate::data::active::{self, check_port_target};
 use crate::data::passive::Reservation;
 use crate::data::stream::DataStream;
-use crate::data::DataError;
 use crate::protocol::Reply;
 use crate::protocol::command::EpsvArgument;
 
@@ -39,9 +39,11 @@ impl DataSetup {
         let stream = match self {
             DataSetup::None => return Err(DataError::Timeout),
             DataSetup::Passive(mut reservation) => reservation.connection(deadline).await?,
-            DataSetup::Active { target, local, source_port } => {
-                active::connect(local, target, source_port, deadline).await?
-            }
+            DataSetup::Active {
+                target,
+                local,
+                source_port,
+            } => active::connect(local, target, source_port, deadline).await?,
         };
         Ok(DataStream::new(stream))
     }
@@ -54,13 +56,25 @@ impl Session {
         if local.is_ipv6() {
             return Err(Reply::new(425, "PASV is for IPv4 only, use EPSV"));
         }
-        let address = self.gateway.advertise.ipv4(self.control.peer.ip(), local).await.map_err(|error| {
-            tracing::error!(%error, "no address to tell in a PASV reply");
-            Reply::new(425, "No address for passive mode, use EPSV")
-        })?;
+        let address = self
+            .gateway
+            .advertise
+            .ipv4(self.control.peer.ip(), local)
+            .await
+            .map_err(|error| {
+                tracing::error!(%error, "no address to tell in a PASV reply");
+                Reply::new(425, "No address for passive mode, use EPSV")
+            })?;
         let port = self.reserve_port().await?;
         let [a, b, c, d] = address.octets();
-        Ok(Reply::new(227, format!("Entering Passive Mode ({a},{b},{c},{d},{},{})", port >> 8, port & 0xff)))
+        Ok(Reply::new(
+            227,
+            format!(
+                "Entering Passive Mode ({a},{b},{c},{d},{},{})",
+                port >> 8,
+                port & 0xff
+            ),
+        ))
     }
 
     pub(super) async fn epsv(&mut self, argument: EpsvArgument) -> Handled {
@@ -70,12 +84,25 @@ impl Session {
                 self.epsv_all = true;
                 return Ok(Reply::new(200, "Only EPSV from now on"));
             }
-            EpsvArgument::V4 if v6 => return Err(Reply::new(522, "Network protocol not supported here, use (2)")),
-            EpsvArgument::V6 if !v6 => return Err(Reply::new(522, "Network protocol not supported here, use (1)")),
+            EpsvArgument::V4 if v6 => {
+                return Err(Reply::new(
+                    522,
+                    "Network protocol not supported here, use (2)",
+                ));
+            }
+            EpsvArgument::V6 if !v6 => {
+                return Err(Reply::new(
+                    522,
+                    "Network protocol not supported here, use (1)",
+                ));
+            }
             _ => {}
         }
         let port = self.reserve_port().await?;
-        Ok(Reply::new(229, format!("Entering Extended Passive Mode (|||{port}|)")))
+        Ok(Reply::new(
+            229,
+            format!("Entering Extended Passive Mode (|||{port}|)"),
+        ))
     }
 
     pub(super) fn port(&mut self, target: SocketAddr, extended: bool) -> Handled {
@@ -84,13 +111,20 @@ impl Session {
         if target.is_ipv4() != local.is_ipv4() {
             let protocol = if local.is_ipv4() { 1 } else { 2 };
             let code = if extended { 522 } else { 501 };
-            return Err(Reply::new(code, format!("Network protocol not supported here, use ({protocol})")));
+            return Err(Reply::new(
+                code,
+                format!("Network protocol not supported here, use ({protocol})"),
+            ));
         }
         if let Err(refused) = check_port_target(peer, target) {
             tracing::warn!(%peer, %target, "data connection to a foreign address or a low port refused");
             return Err(Reply::new(504, refused.to_string()));
         }
-        self.data = DataSetup::Active { target, local, source_port: self.gateway.config.active.source_port };
+        self.data = DataSetup::Active {
+            target,
+            local,
+            source_port: self.gateway.config.active.source_port,
+        };
         Ok(Reply::new(200, "Will connect to you"))
     }
 
@@ -114,7 +148,12 @@ impl Session {
             .passive
             .reserve(self.control.peer.ip(), PORT_WAIT)
             .await
-            .ok_or_else(|| Reply::new(425, "All passive ports are taken for your address, try again"))?;
+            .ok_or_else(|| {
+                Reply::new(
+                    425,
+                    "All passive ports are taken for your address, try again",
+                )
+            })?;
         let port = reservation.port();
         self.data = DataSetup::Passive(reservation);
         Ok(port)
@@ -122,6 +161,10 @@ impl Session {
 
     /// RFC 2428, 4: after EPSV ALL every other way is refused.
     fn refuse_after_epsv_all(&self) -> Result<(), Reply> {
-        if self.epsv_all { Err(Reply::new(503, "Refused after EPSV ALL, use EPSV")) } else { Ok(()) }
+        if self.epsv_all {
+            Err(Reply::new(503, "Refused after EPSV ALL, use EPSV"))
+        } else {
+            Ok(())
+        }
     }
 }

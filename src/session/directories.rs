@@ -15,7 +15,13 @@ impl Session {
             return Err(Reply::new(550, format!("{path}: no such directory")));
         }
         self.cwd = path;
-        Ok(Reply::new(250, format!("{} is the working directory", Reply::quote_path(&self.cwd.to_string()))))
+        Ok(Reply::new(
+            250,
+            format!(
+                "{} is the working directory",
+                Reply::quote_path(&self.cwd.to_string())
+            ),
+        ))
     }
 
     pub(super) async fn mkd(&mut self, argument: &str) -> Handled {
@@ -27,7 +33,10 @@ impl Session {
         }
         let directory = place.directory().ok_or_else(|| replies::not_found(&path))?;
         match make_directory(&directory).await {
-            Ok(()) => Ok(Reply::new(257, format!("{} created", Reply::quote_path(&path.to_string())))),
+            Ok(()) => Ok(Reply::new(
+                257,
+                format!("{} created", Reply::quote_path(&path.to_string())),
+            )),
             Err(ObjectError::Conflict) => Err(exists),
             Err(error) => Err(replies::object_error(&path, &error)),
         }
@@ -37,7 +46,10 @@ impl Session {
         let (path, place) = self.place(argument)?;
         require(&path, &place, Permission::Rmdir)?;
         if self.user()?.namespace.holds_mount(&path) || place.object().is_none() {
-            return Err(Reply::new(550, format!("{path}: holds a mount and can't be removed")));
+            return Err(Reply::new(
+                550,
+                format!("{path}: holds a mount and can't be removed"),
+            ));
         }
         let directory = place.directory().ok_or_else(|| replies::not_found(&path))?;
         match remove_directory(&directory, parent_in_mount(&place).as_ref()).await {
@@ -48,8 +60,13 @@ impl Session {
                 }
                 Ok(Reply::new(250, format!("{path}: removed")))
             }
-            Err(ObjectError::Conflict) => Err(Reply::new(550, format!("{path}: the directory is not empty"))),
-            Err(ObjectError::NotFound) => Err(Reply::new(550, format!("{path}: no such directory"))),
+            Err(ObjectError::Conflict) => Err(Reply::new(
+                550,
+                format!("{path}: the directory is not empty"),
+            )),
+            Err(ObjectError::NotFound) => {
+                Err(Reply::new(550, format!("{path}: no such directory")))
+            }
             Err(error) => Err(replies::object_error(&path, &error)),
         }
     }

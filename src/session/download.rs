@@ -54,7 +54,12 @@ impl Session {
                 return Ok(Flow::Continue);
             }
         };
-        let label = Label { id: TransferId::generate(), verb: "RETR", path: job.path.clone(), location: Some(location) };
+        let label = Label {
+            id: TransferId::generate(),
+            verb: "RETR",
+            path: job.path.clone(),
+            location: Some(location),
+        };
         self.run_transfer(label, |link| job.run(link)).await
     }
 
@@ -65,17 +70,32 @@ impl Session {
         let convert = self.converts(&mount);
         let offset = self.restart;
         if convert && offset > 0 {
-            return Err(Reply::new(504, "REST is not possible in TYPE A here, use TYPE I"));
+            return Err(Reply::new(
+                504,
+                "REST is not possible in TYPE A here, use TYPE I",
+            ));
         }
         let source = match self.recent.retrieve(&path) {
-            Some((info, bytes)) if offset <= info.size => {
-                Source::Known(bytes.slice(usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len())..))
-            }
+            Some((info, bytes)) if offset <= info.size => Source::Known(
+                bytes.slice(
+                    usize::try_from(offset)
+                        .unwrap_or(usize::MAX)
+                        .min(bytes.len())..,
+                ),
+            ),
             _ => Source::Store(location.clone(), offset),
         };
         let data = self.take_data()?;
         let gateway = &self.gateway;
-        let job = Job { path, source, data, budget: gateway.budget.clone(), timeouts: gateway.config.timeouts.clone(), lingering: gateway.lingering.clone(), convert };
+        let job = Job {
+            path,
+            source,
+            data,
+            budget: gateway.budget.clone(),
+            timeouts: gateway.config.timeouts.clone(),
+            lingering: gateway.lingering.clone(),
+            convert,
+        };
         Ok((job, location))
     }
 }
@@ -83,7 +103,10 @@ impl Session {
 impl Job {
     async fn run(self, link: Link) -> End {
         match self.transfer(&link).await {
-            Ok(()) => End::Finished(format!("Transfer complete, {} bytes sent", link.progress.bytes())),
+            Ok(()) => End::Finished(format!(
+                "Transfer complete, {} bytes sent",
+                link.progress.bytes()
+            )),
             Err(None) => End::Aborted,
             Err(Some(failure)) => End::Failed(failure),
         }
@@ -91,27 +114,47 @@ impl Job {
 
     /// `Err(None)`: aborted.
     async fn transfer(self, link: &Link) -> Result<(), Option<Failure>> {
-        let Job { path, source, data, budget, timeouts, lingering, convert } = self;
+        let Job {
+            path,
+            source,
+            data,
+            budget,
+            timeouts,
+            lingering,
+            convert,
+        } = self;
         let open = async {
             let source = match source {
                 Source::Known(bytes) => Opened::Known(Some(bytes)),
                 Source::Store(location, offset) => {
-                    let admission = budget.admit(timeouts.data_connect).await.map_err(|_| ObjectError::Memory)?;
+                    let admission = budget
+                        .admit(timeouts.data_connect)
+                        .await
+                        .map_err(|_| ObjectError::Memory)?;
                     Opened::Store(Box::new(Download::open(location, admission, offset).await?))
                 }
             };
             Ok::<_, Failure>(source)
         };
         // The store and the client at the same time; a missing file is told without waiting for a data connection.
-        let opened = async { tokio::try_join!(open, async { Ok(data.open(timeouts.data_connect).await?) }) };
+        let opened =
+            async { tokio::try_join!(open, async { Ok(data.open(timeouts.data_connect).await?) }) };
         let (mut source, stream) = tokio::select! {
             biased;
             () = link.abort.cancelled() => return Err(None),
             opened = opened => opened?,
         };
         let size = source.size();
-        link.signal(Signal::Preliminary(Reply::new(150, format!("Sending {path} ({size} bytes)"))));
-        let mut sink = Sink { stream, budget: &budget, stall: timeouts.data_stall, link };
+        link.signal(Signal::Preliminary(Reply::new(
+            150,
+            format!("Sending {path} ({size} bytes)"),
+        )));
+        let mut sink = Sink {
+            stream,
+            budget: &budget,
+            stall: timeouts.data_stall,
+            link,
+        };
         let mut filter = convert.then(ToWire::default);
         let sending = async {
             while let Some(chunk) = source.next().await? {
@@ -166,7 +209,8 @@ impl Sink<'_> {
     /// Sends all of a chunk; fails when nothing moves for the stall time.
     pub(super) async fn send(&mut self, mut chunk: Bytes) -> Result<(), Failure> {
         while !chunk.is_empty() {
-            let written = with_stall(self.budget, self.stall, self.stream.write_some(&chunk)).await?;
+            let written =
+                with_stall(self.budget, self.stall, self.stream.write_some(&chunk)).await?;
             bytes::Buf::advance(&mut chunk, written);
             self.link.progress.add(written);
         }
@@ -174,10 +218,17 @@ impl Sink<'_> {
     }
 
     /// Ends the data connection: cleanly after success; else by a reset, so that no client takes a part for the whole.
-    pub(super) async fn close(mut self, lingering: &Lingering, sent: Result<(), Option<Failure>>) -> Result<(), Option<Failure>> {
+    pub(super) async fn close(
+        mut self,
+        lingering: &Lingering,
+        sent: Result<(), Option<Failure>>,
+    ) -> Result<(), Option<Failure>> {
         match sent {
             Ok(()) => {
-                self.stream.finish(self.stall).await.map_err(|error| Some(Failure::Broken(error)))?;
+                self.stream
+                    .finish(self.stall)
+                    .await
+                    .map_err(|error| Some(Failure::Broken(error)))?;
                 self.stream.linger(lingering);
                 Ok(())
             }

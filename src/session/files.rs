@@ -4,7 +4,8 @@ use jiff::Timestamp;
 
 use crate::namespace::{Permission, Place, VirtualPath};
 use crate::object::{
-    ObjectError, ObjectInfo, TransferId, delete_keeping_directory, directory_exists, head, peek, set_metadata,
+    ObjectError, ObjectInfo, TransferId, delete_keeping_directory, directory_exists, head, peek,
+    set_metadata,
 };
 use crate::protocol::{Reply, time};
 
@@ -17,7 +18,10 @@ impl Session {
         let (path, place) = self.readable(argument)?;
         let (mount, _) = file_at(&path, &place)?;
         if self.converts(&mount) {
-            return Err(Reply::new(550, format!("{path}: SIZE is not known in TYPE A here, use TYPE I")));
+            return Err(Reply::new(
+                550,
+                format!("{path}: SIZE is not known in TYPE A here, use TYPE I"),
+            ));
         }
         let info = self.info(&path, &place).await?;
         Ok(Reply::new(213, info.size.to_string()))
@@ -30,7 +34,12 @@ impl Session {
     }
 
     /// `MDTM time path`, an old way to say MFMT; but where a file has that whole text as its name, MDTM asks for it.
-    pub(super) async fn mdtm_set(&mut self, when: Timestamp, argument: &str, whole: &str) -> Handled {
+    pub(super) async fn mdtm_set(
+        &mut self,
+        when: Timestamp,
+        argument: &str,
+        whole: &str,
+    ) -> Handled {
         let (path, place) = self.readable(whole)?;
         match self.info(&path, &place).await {
             Ok(info) => Ok(Reply::new(213, time::format(modified(&info, &place)))),
@@ -44,17 +53,28 @@ impl Session {
         require(&path, &place, Permission::Write)?;
         let (mount, location) = file_at(&path, &place)?;
         if !mount.times_metadata {
-            return Err(Reply::new(550, format!("{path}: the store's own times are shown here and can't be set")));
+            return Err(Reply::new(
+                550,
+                format!("{path}: the store's own times are shown here and can't be set"),
+            ));
         }
         self.recent.forget();
-        let info = head(&location).await.map_err(|error| replies::object_error(&path, &error))?;
+        let info = head(&location)
+            .await
+            .map_err(|error| replies::object_error(&path, &error))?;
         let mut metadata = info.attributes.metadata.clone();
         // As rclone writes it: seconds since 1970, with a fraction.
-        metadata.insert("mtime".to_owned(), format!("{}.{:09}", when.as_second(), when.subsec_nanosecond()));
+        metadata.insert(
+            "mtime".to_owned(),
+            format!("{}.{:09}", when.as_second(), when.subsec_nanosecond()),
+        );
         set_metadata(&location, &info, metadata, &TransferId::generate())
             .await
             .map_err(|error| replies::object_error(&path, &error))?;
-        Ok(Reply::new(213, format!("{fact}={}; {path}", time::format(when))))
+        Ok(Reply::new(
+            213,
+            format!("{fact}={}; {path}", time::format(when)),
+        ))
     }
 
     pub(super) async fn dele(&mut self, argument: &str) -> Handled {
@@ -105,13 +125,18 @@ impl Session {
 /// The time a client is told, the same in every command.
 pub(super) fn modified(info: &ObjectInfo, place: &Place) -> Timestamp {
     match place {
-        Place::Mounted { mount, .. } if mount.times_metadata => info.client_modified().unwrap_or(info.modified),
+        Place::Mounted { mount, .. } if mount.times_metadata => {
+            info.client_modified().unwrap_or(info.modified)
+        }
         _ => info.modified,
     }
 }
 
 /// What a path is: a file's HEAD, `None` for a directory, an error where it is neither.
-pub(super) async fn describe(path: &VirtualPath, place: &Place) -> Result<Option<ObjectInfo>, Reply> {
+pub(super) async fn describe(
+    path: &VirtualPath,
+    place: &Place,
+) -> Result<Option<ObjectInfo>, Reply> {
     let location = match (place, place.object()) {
         (Place::Nowhere(_), _) => return Err(replies::not_found(path)),
         (_, None) => return Ok(None),
@@ -123,15 +148,23 @@ pub(super) async fn describe(path: &VirtualPath, place: &Place) -> Result<Option
         Err(error) => return Err(replies::object_error(path, &error)),
     }
     let exists = match place.directory() {
-        Some(directory) => directory_exists(&directory).await.map_err(|error| replies::object_error(path, &error))?,
+        Some(directory) => directory_exists(&directory)
+            .await
+            .map_err(|error| replies::object_error(path, &error))?,
         None => false,
     };
-    if exists { Ok(None) } else { Err(replies::not_found(path)) }
+    if exists {
+        Ok(None)
+    } else {
+        Err(replies::not_found(path))
+    }
 }
 
 /// The directory an entry lies in, where that can vanish with it: not at a mount's root.
 pub(super) fn parent_in_mount(place: &Place) -> Option<crate::object::Location> {
-    let Place::Mounted { mount, rest, .. } = place else { return None };
+    let Place::Mounted { mount, rest, .. } = place else {
+        return None;
+    };
     let (parent, _) = rest.rsplit_once('/')?;
     Some(crate::object::Location {
         store: mount.store.clone(),

@@ -53,7 +53,9 @@ pub(super) fn verdict(phase: Phase, command: &Command) -> Verdict {
         (Phase::PasswordWanted, C::Pass(_)) => Verdict::Run,
         (Phase::Anonymous, C::Pass(_)) => Verdict::Refuse(Reply::new(503, "Send USER first")),
         (Phase::LoggedIn, C::Pass(_)) => Verdict::Refuse(Reply::new(503, "Already logged in")),
-        (Phase::Anonymous | Phase::PasswordWanted, _) => Verdict::Refuse(Reply::new(530, "Log in with USER and PASS first")),
+        (Phase::Anonymous | Phase::PasswordWanted, _) => {
+            Verdict::Refuse(Reply::new(530, "Log in with USER and PASS first"))
+        }
         (Phase::LoggedIn, _) => Verdict::Run,
     }
 }
@@ -64,7 +66,17 @@ pub(super) fn keeps_restart(command: &Command) -> bool {
     use Command as C;
     matches!(
         command,
-        C::Pasv | C::Epsv(_) | C::Port(_) | C::Eprt(_) | C::Type(_) | C::Mode | C::Stru | C::Noop | C::Size(_) | C::Mdtm(_) | C::Allo(_)
+        C::Pasv
+            | C::Epsv(_)
+            | C::Port(_)
+            | C::Eprt(_)
+            | C::Type(_)
+            | C::Mode
+            | C::Stru
+            | C::Noop
+            | C::Size(_)
+            | C::Mdtm(_)
+            | C::Allo(_)
     )
 }
 
@@ -97,19 +109,36 @@ mod tests {
                 }
             }
         }
-        assert_eq!(verdict(Phase::Anonymous, &Command::User("a".into())), Verdict::Run);
+        assert_eq!(
+            verdict(Phase::Anonymous, &Command::User("a".into())),
+            Verdict::Run
+        );
         let pass = Command::Pass(Password("x".into()));
-        assert!(matches!(verdict(Phase::Anonymous, &pass), Verdict::Refuse(reply) if reply.code == 503));
+        assert!(
+            matches!(verdict(Phase::Anonymous, &pass), Verdict::Refuse(reply) if reply.code == 503)
+        );
         assert_eq!(verdict(Phase::PasswordWanted, &pass), Verdict::Run);
     }
 
     #[test]
     fn while_a_transfer_runs_only_abor_stat_and_noop_do() {
         assert_eq!(verdict(Phase::Transferring, &Command::Abor), Verdict::Run);
-        assert_eq!(verdict(Phase::Transferring, &Command::Stat(None)), Verdict::Run);
+        assert_eq!(
+            verdict(Phase::Transferring, &Command::Stat(None)),
+            Verdict::Run
+        );
         assert_eq!(verdict(Phase::Transferring, &Command::Noop), Verdict::Run);
-        for command in [Command::Quit, Command::Rein, Command::Pwd, Command::Retr("x".into())] {
-            assert_eq!(verdict(Phase::Transferring, &command), Verdict::Hold, "{command:?}");
+        for command in [
+            Command::Quit,
+            Command::Rein,
+            Command::Pwd,
+            Command::Retr("x".into()),
+        ] {
+            assert_eq!(
+                verdict(Phase::Transferring, &command),
+                Verdict::Hold,
+                "{command:?}"
+            );
         }
     }
 }

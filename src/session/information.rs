@@ -1,8 +1,8 @@
 //! FEAT, HELP, STAT without a path, OPTS UTF8, SITE HELP: what the server tells of itself (RFC 2389, 959).
 
 use crate::namespace::Permission;
-use crate::protocol::{Command, Reply};
 use crate::protocol::command::TransferType;
+use crate::protocol::{Command, Reply};
 
 use super::Session;
 
@@ -23,7 +23,12 @@ impl Session {
     /// Whether MFMT works wherever the user may write: clients that see it listed count on it after each upload.
     fn sets_times(&self) -> bool {
         let Some(user) = &self.user else { return false };
-        let mut writable = user.namespace.mounts().iter().filter(|mount| mount.permissions.allows(Permission::Write)).peekable();
+        let mut writable = user
+            .namespace
+            .mounts()
+            .iter()
+            .filter(|mount| mount.permissions.allows(Permission::Write))
+            .peekable();
         writable.peek().is_some() && writable.all(|mount| mount.times_metadata)
     }
 
@@ -66,9 +71,20 @@ pub(super) fn help(topic: Option<&str>) -> Reply {
 }
 
 pub(super) fn site_help() -> Reply {
-    Reply::lines(214, vec!["SITE commands:".to_owned(), "CHMOD HELP".to_owned(), "End".to_owned()])
+    Reply::lines(
+        214,
+        vec![
+            "SITE commands:".to_owned(),
+            "CHMOD HELP".to_owned(),
+            "End".to_owned(),
+        ],
+    )
 }
 
 pub(super) fn opts_utf8(on: bool) -> Reply {
-    if on { Reply::new(200, "UTF8 is on") } else { Reply::new(504, "UTF8 can't be switched off") }
+    if on {
+        Reply::new(200, "UTF8 is on")
+    } else {
+        Reply::new(504, "UTF8 can't be switched off")
+    }
 }

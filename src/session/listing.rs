@@ -4,7 +4,7 @@
 //! connection, STAT over the control connection. Nothing is sorted or collected: keys come in order, and mount points
 //! come first.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -44,10 +44,16 @@ pub(super) enum Style {
 /// How one entry becomes a line.
 #[derive(Debug, Clone)]
 enum Format {
-    Long { now: Timestamp },
+    Long {
+        now: Timestamp,
+    },
     /// What stands before each name: NLST of a directory gives names that work as they are (RFC 1123, 4.1.2.7).
-    Names { prefix: String },
-    Facts { set: FactSet },
+    Names {
+        prefix: String,
+    },
+    Facts {
+        set: FactSet,
+    },
 }
 
 /// One line's entry.
@@ -58,7 +64,11 @@ struct Item<'a> {
 }
 
 impl Session {
-    pub(super) async fn list(&mut self, argument: &ListArgument, style: Style) -> Result<Flow, ControlError> {
+    pub(super) async fn list(
+        &mut self,
+        argument: &ListArgument,
+        style: Style,
+    ) -> Result<Flow, ControlError> {
         let verb = match style {
             Style::Long => "LIST",
             Style::Names => "NLST",
@@ -74,7 +84,10 @@ impl Session {
     }
 
     /// STAT path: as LIST, over the control connection, page by page.
-    pub(super) async fn stat_path(&mut self, argument: &ListArgument) -> Result<Flow, ControlError> {
+    pub(super) async fn stat_path(
+        &mut self,
+        argument: &ListArgument,
+    ) -> Result<Flow, ControlError> {
         let (path, mut lister) = match self.prepare_list(argument, Style::Long).await {
             Ok(prepared) => prepared,
             Err(reply) => {
@@ -83,7 +96,9 @@ impl Session {
             }
         };
         let code = if lister.single { 213 } else { 212 };
-        self.control.send(format!("{code}-Status of {path}:\r\n").as_bytes()).await?;
+        self.control
+            .send(format!("{code}-Status of {path}:\r\n").as_bytes())
+            .await?;
         let last = loop {
             match lister.next_lines().await {
                 Ok(Some(lines)) => {
@@ -113,16 +128,25 @@ impl Session {
         let known = describe(&path, &place).await?;
         let facts = Facts {
             name: &path.to_string(),
-            kind: if known.is_some() { FactType::File } else { FactType::Directory },
+            kind: if known.is_some() {
+                FactType::File
+            } else {
+                FactType::Directory
+            },
             size: known.as_ref().map(|info| info.size),
-            modified: known.as_ref().map(|info| super::files::modified(info, &place)),
+            modified: known
+                .as_ref()
+                .map(|info| super::files::modified(info, &place)),
             perm: place.perm(known.is_none()),
             unique: place.unique(known.is_none()),
         };
         let mut line = Vec::new();
         fact_line(&mut line, &facts, &self.facts);
         let line = String::from_utf8_lossy(&line).into_owned();
-        Ok(Reply::lines(250, vec![format!("Listing {path}"), line, "End".to_owned()]))
+        Ok(Reply::lines(
+            250,
+            vec![format!("Listing {path}"), line, "End".to_owned()],
+        ))
     }
 
     async fn send_listing(
@@ -139,7 +163,12 @@ impl Session {
                 return Ok(Flow::Continue);
             }
         };
-        let label = Label { id: TransferId::generate(), verb, path: path.clone(), location: lister.location.clone() };
+        let label = Label {
+            id: TransferId::generate(),
+            verb,
+            path: path.clone(),
+            location: lister.location.clone(),
+        };
         let job = Job {
             path,
             lister,
@@ -152,7 +181,11 @@ impl Session {
     }
 
     /// LIST, NLST and STAT: a directory, a glob in the last element, or a file.
-    async fn prepare_list(&mut self, argument: &ListArgument, style: Style) -> Result<(VirtualPath, Lister), Reply> {
+    async fn prepare_list(
+        &mut self,
+        argument: &ListArgument,
+        style: Style,
+    ) -> Result<(VirtualPath, Lister), Reply> {
         let text = argument.path.as_deref().unwrap_or("");
         let (parent_text, last) = match text.rsplit_once('/') {
             Some((parent, last)) => (&text[..parent.len() + 1], last),
@@ -161,7 +194,13 @@ impl Session {
         let glob = Glob::new(last);
         let long = style == Style::Long || argument.long;
         let now = Timestamp::now();
-        let format = |prefix: String| if long { Format::Long { now } } else { Format::Names { prefix } };
+        let format = |prefix: String| {
+            if long {
+                Format::Long { now }
+            } else {
+                Format::Names { prefix }
+            }
+        };
 
         if let Some(glob) = glob {
             let (path, place) = self.place(parent_text)?;
@@ -173,7 +212,15 @@ impl Session {
         require(&path, &place, Permission::List)?;
         if argument.directory {
             let info = describe(&path, &place).await?;
-            return Ok((path.clone(), Lister::single(text_or_dot(text), info.as_ref().map(|info| (info, &place)), &place, format(String::new()))));
+            return Ok((
+                path.clone(),
+                Lister::single(
+                    text_or_dot(text),
+                    info.as_ref().map(|info| (info, &place)),
+                    &place,
+                    format(String::new()),
+                ),
+            ));
         }
         let prefix = match text {
             "" => String::new(),
@@ -182,27 +229,49 @@ impl Session {
         };
         let mut lister = self.lister(&place, None, format(prefix))?;
         // The first page before the 150: what is not there must be told as 550, not as an empty list.
-        lister.fetch_first().await.map_err(|error| replies::object_error(&path, &error))?;
+        lister
+            .fetch_first()
+            .await
+            .map_err(|error| replies::object_error(&path, &error))?;
         if lister.proves_directory() || path == self.cwd {
             return Ok((path, lister));
         }
         let info = describe(&path, &place).await?;
         match info {
             Some(info) => {
-                let single = Lister::single(text, Some((&info, &place)), &place, format(String::new()));
+                let single =
+                    Lister::single(text, Some((&info, &place)), &place, format(String::new()));
                 Ok((path, single))
             }
             None => Ok((path, lister)),
         }
     }
 
-    async fn prepare_machine_list(&mut self, argument: Option<&str>) -> Result<(VirtualPath, Lister), Reply> {
+    async fn prepare_machine_list(
+        &mut self,
+        argument: Option<&str>,
+    ) -> Result<(VirtualPath, Lister), Reply> {
         let (path, place) = self.place(argument.unwrap_or(""))?;
         require(&path, &place, Permission::List)?;
-        let mut lister = self.lister(&place, None, Format::Facts { set: self.facts.clone() })?;
-        lister.fetch_first().await.map_err(|error| replies::object_error(&path, &error))?;
-        if !lister.proves_directory() && path != self.cwd && describe(&path, &place).await?.is_some() {
-            return Err(Reply::new(501, format!("{path}: is a file, MLSD lists directories (MLST tells of a file)")));
+        let mut lister = self.lister(
+            &place,
+            None,
+            Format::Facts {
+                set: self.facts.clone(),
+            },
+        )?;
+        lister
+            .fetch_first()
+            .await
+            .map_err(|error| replies::object_error(&path, &error))?;
+        if !lister.proves_directory()
+            && path != self.cwd
+            && describe(&path, &place).await?.is_some()
+        {
+            return Err(Reply::new(
+                501,
+                format!("{path}: is a file, MLSD lists directories (MLST tells of a file)"),
+            ));
         }
         Ok((path, lister))
     }
@@ -214,20 +283,35 @@ impl Session {
             Place::Virtual(path) => (path, None),
             Place::Nowhere(path) => return Err(replies::not_found(path)),
         };
-        let mut mount_names = self.user()?.namespace.mount_names(path);
-        mount_names.retain(|name| glob.as_ref().is_none_or(|glob| glob.matches(name)));
+        let namespace = &self.user()?.namespace;
+        let mount_names: BTreeMap<String, Place> = namespace
+            .mount_names(path)
+            .into_iter()
+            .filter(|name| glob.as_ref().is_none_or(|glob| glob.matches(name)))
+            .filter_map(|name| {
+                path.child(&name)
+                    .ok()
+                    .map(|below| (name, namespace.resolve(&below)))
+            })
+            .collect();
         let location = match place {
-            Place::Mounted { .. } => Some(place.directory().ok_or_else(|| replies::not_found(path))?),
+            Place::Mounted { .. } => {
+                Some(place.directory().ok_or_else(|| replies::not_found(path))?)
+            }
             _ => None,
         };
         let prefix = glob.as_ref().map_or("", |glob| glob.literal_prefix());
         Ok(Lister {
-            listing: location.as_ref().map(|location| Listing::new(location, prefix)),
-            always_there: place_is_mount_root(place) || !mount_names.is_empty() || location.is_none(),
+            listing: location
+                .as_ref()
+                .map(|location| Listing::new(location, prefix)),
+            always_there: place_is_mount_root(place)
+                || !mount_names.is_empty()
+                || location.is_none(),
             place: place.clone(),
             mount,
             location,
-            mount_names: mount_names.into_iter().collect(),
+            mount_names,
             mounts_sent: false,
             first: None,
             seen: false,
@@ -254,8 +338,8 @@ struct Lister {
     location: Option<Location>,
     place: Place,
     mount: Option<Arc<Mount>>,
-    /// Directories that are mount points: shown first, and in place of keys of the same name.
-    mount_names: BTreeSet<String>,
+    /// Directories that are mount points or lead to one: shown first, and in place of keys of the same name.
+    mount_names: BTreeMap<String, Place>,
     mounts_sent: bool,
     glob: Option<Glob>,
     format: Format,
@@ -273,13 +357,18 @@ struct Lister {
 
 impl Lister {
     /// A listing of one line.
-    fn single(name: &str, file: Option<(&crate::object::ObjectInfo, &Place)>, place: &Place, format: Format) -> Self {
+    fn single(
+        name: &str,
+        file: Option<(&crate::object::ObjectInfo, &Place)>,
+        place: &Place,
+        format: Format,
+    ) -> Self {
         let mut lister = Lister {
             listing: None,
             location: None,
             place: place.clone(),
             mount: None,
-            mount_names: BTreeSet::new(),
+            mount_names: BTreeMap::new(),
             mounts_sent: true,
             glob: None,
             format,
@@ -304,7 +393,10 @@ impl Lister {
     async fn fetch_first(&mut self) -> Result<(), ObjectError> {
         if let Some(listing) = &mut self.listing {
             self.first = listing.next_page().await?;
-            self.seen = self.first.as_ref().is_some_and(|page| page.marker || !page.entries.is_empty());
+            self.seen = self
+                .first
+                .as_ref()
+                .is_some_and(|page| page.marker || !page.entries.is_empty());
         }
         Ok(())
     }
@@ -321,8 +413,15 @@ impl Lister {
         if !self.mounts_sent {
             self.mounts_sent = true;
             let mut out = Vec::new();
-            for name in &self.mount_names {
-                self.line(&mut out, &Item { name, size: None, modified: None });
+            for name in self.mount_names.keys() {
+                self.line(
+                    &mut out,
+                    &Item {
+                        name,
+                        size: None,
+                        modified: None,
+                    },
+                );
             }
             if !out.is_empty() {
                 return Ok(Some(out));
@@ -343,12 +442,21 @@ impl Lister {
         let mut out = Vec::with_capacity(page.entries.len() * 80);
         for (index, entry) in page.entries.iter().enumerate() {
             let item = match entry {
-                Entry::File { name, size, modified, .. } => Item {
+                Entry::File {
+                    name,
+                    size,
+                    modified,
+                    ..
+                } => Item {
                     name,
                     size: Some(*size),
                     modified: Some(times.get(index).copied().flatten().unwrap_or(*modified)),
                 },
-                Entry::Directory { name } => Item { name, size: None, modified: None },
+                Entry::Directory { name } => Item {
+                    name,
+                    size: None,
+                    modified: None,
+                },
             };
             if !VirtualPath::nameable(item.name) {
                 self.unnameable += 1;
@@ -362,32 +470,62 @@ impl Lister {
     }
 
     fn shows(&self, item: &Item<'_>) -> bool {
-        if self.mount_names.contains(item.name) || self.glob.as_ref().is_some_and(|glob| !glob.matches(item.name)) {
+        if self.mount_names.contains_key(item.name)
+            || self
+                .glob
+                .as_ref()
+                .is_some_and(|glob| !glob.matches(item.name))
+        {
             return false;
         }
         match (&self.mount, &self.location) {
-            (Some(mount), Some(location)) => !mount.hidden(&format!("{}{}", location.key, item.name)),
+            (Some(mount), Some(location)) => {
+                !mount.hidden(&format!("{}{}", location.key, item.name))
+            }
             _ => true,
         }
     }
 
     /// Where a mount keeps times in the metadata: a HEAD an entry, several at once, in order.
     async fn client_times(&self, entries: &[Entry]) -> Result<Vec<Option<Timestamp>>, ObjectError> {
-        let (Some(mount), Some(location)) = (&self.mount, &self.location) else { return Ok(Vec::new()) };
+        let (Some(mount), Some(location)) = (&self.mount, &self.location) else {
+            return Ok(Vec::new());
+        };
         if !mount.times_metadata || matches!(self.format, Format::Names { .. }) {
             return Ok(Vec::new());
         }
-        let asked: Vec<_> = entries.iter().map(|entry| self.client_time(location, entry)).collect();
-        stream::iter(asked).buffered(HEADS).collect::<Vec<_>>().await.into_iter().collect()
+        let asked: Vec<_> = entries
+            .iter()
+            .map(|entry| self.client_time(location, entry))
+            .collect();
+        stream::iter(asked)
+            .buffered(HEADS)
+            .collect::<Vec<_>>()
+            .await
+            .into_iter()
+            .collect()
     }
 
-    async fn client_time(&self, location: &Location, entry: &Entry) -> Result<Option<Timestamp>, ObjectError> {
-        let Entry::File { name, .. } = entry else { return Ok(None) };
-        if !VirtualPath::nameable(name) || self.glob.as_ref().is_some_and(|glob| !glob.matches(name)) {
+    async fn client_time(
+        &self,
+        location: &Location,
+        entry: &Entry,
+    ) -> Result<Option<Timestamp>, ObjectError> {
+        let Entry::File { name, .. } = entry else {
+            return Ok(None);
+        };
+        if !VirtualPath::nameable(name)
+            || self.glob.as_ref().is_some_and(|glob| !glob.matches(name))
+        {
             return Ok(None);
         }
         let key = format!("{}{name}", location.key);
-        match head(&Location { key, ..location.clone() }).await {
+        match head(&Location {
+            key,
+            ..location.clone()
+        })
+        .await
+        {
             Ok(info) => Ok(info.client_modified()),
             // Deleted since the page was made.
             Err(ObjectError::NotFound) => Ok(None),
@@ -405,7 +543,11 @@ impl Lister {
                     directory,
                     size: item.size.unwrap_or(0),
                     modified: item.modified,
-                    writable: self.place.allows(if directory { Permission::Write } else { Permission::Overwrite }),
+                    writable: self.place.allows(if directory {
+                        Permission::Write
+                    } else {
+                        Permission::Overwrite
+                    }),
                 },
                 *now,
             ),
@@ -416,14 +558,24 @@ impl Lister {
             Format::Facts { set } => {
                 let facts = Facts {
                     name: item.name,
-                    kind: if directory { FactType::Directory } else { FactType::File },
+                    kind: if directory {
+                        FactType::Directory
+                    } else {
+                        FactType::File
+                    },
                     size: item.size,
                     modified: item.modified,
-                    perm: self.place.perm(directory),
-                    unique: self.location.as_ref().zip(self.mount.as_ref()).map(|(location, mount)| {
-                        let slash = if directory { "/" } else { "" };
-                        mount.unique(&format!("{}{}{slash}", location.key, item.name))
-                    }),
+                    perm: match (self.mount_names.get(item.name), &self.mount) {
+                        (Some(mounted), _) => mounted.perm(directory),
+                        (None, Some(mount)) => mount.permissions.perm(directory),
+                        (None, None) => self.place.perm(directory),
+                    },
+                    unique: self.location.as_ref().zip(self.mount.as_ref()).map(
+                        |(location, mount)| {
+                            let slash = if directory { "/" } else { "" };
+                            mount.unique(&format!("{}{}{slash}", location.key, item.name))
+                        },
+                    ),
                 };
                 fact_line(out, &facts, set);
                 out.extend_from_slice(b"\r\n");
@@ -453,14 +605,29 @@ impl Job {
 
     /// `Err(None)`: aborted.
     async fn transfer(self, link: &Link) -> Result<(), Option<Failure>> {
-        let Job { path, mut lister, data, budget, timeouts, lingering } = self;
+        let Job {
+            path,
+            mut lister,
+            data,
+            budget,
+            timeouts,
+            lingering,
+        } = self;
         let stream = tokio::select! {
             biased;
             () = link.abort.cancelled() => return Err(None),
             opened = data.open(timeouts.data_connect) => opened.map_err(|error| Some(error.into()))?,
         };
-        link.signal(Signal::Preliminary(Reply::new(150, format!("Listing of {path}"))));
-        let mut sink = Sink { stream, budget: &budget, stall: timeouts.data_stall, link };
+        link.signal(Signal::Preliminary(Reply::new(
+            150,
+            format!("Listing of {path}"),
+        )));
+        let mut sink = Sink {
+            stream,
+            budget: &budget,
+            stall: timeouts.data_stall,
+            link,
+        };
         let sending = async {
             while let Some(lines) = lister.next_lines().await? {
                 sink.send(Bytes::from(lines)).await?;
@@ -477,13 +644,23 @@ impl Job {
 }
 
 /// Whether a directory is there: mount roots and ways to mounts without a request.
-pub(super) async fn is_directory(path: &VirtualPath, place: &Place, session: &Session) -> Result<bool, Reply> {
+pub(super) async fn is_directory(
+    path: &VirtualPath,
+    place: &Place,
+    session: &Session,
+) -> Result<bool, Reply> {
     match place {
         Place::Virtual(_) => Ok(true),
         Place::Nowhere(_) => Ok(false),
-        Place::Mounted { .. } if place_is_mount_root(place) || session.user()?.namespace.holds_mount(path) => Ok(true),
+        Place::Mounted { .. }
+            if place_is_mount_root(place) || session.user()?.namespace.holds_mount(path) =>
+        {
+            Ok(true)
+        }
         Place::Mounted { .. } => match place.directory() {
-            Some(location) => directory_exists(&location).await.map_err(|error| replies::object_error(path, &error)),
+            Some(location) => directory_exists(&location)
+                .await
+                .map_err(|error| replies::object_error(path, &error)),
             None => Ok(false),
         },
     }

@@ -22,7 +22,9 @@ impl Session {
 
     pub(super) async fn pass(&mut self, password: &Password) -> Result<Flow, ControlError> {
         let Some(name) = self.name.clone() else {
-            self.control.reply(&Reply::new(503, "Send USER first")).await?;
+            self.control
+                .reply(&Reply::new(503, "Send USER first"))
+                .await?;
             return Ok(Flow::Continue);
         };
         let password = SecretString::from(password.0.clone());
@@ -53,7 +55,11 @@ impl Session {
                 }
             }
         };
-        let flow = if reply.code == 421 { Flow::Close } else { Flow::Continue };
+        let flow = if reply.code == 421 {
+            Flow::Close
+        } else {
+            Flow::Continue
+        };
         self.control.reply(&reply).await?;
         Ok(flow)
     }
@@ -85,7 +91,10 @@ impl Session {
         for (path, mount) in &config.mounts {
             let Some(store) = self.gateway.stores.get(&mount.store) else {
                 tracing::error!(user = %config.name, store = %mount.store, "a mount names a store that is not there");
-                return Err(Reply::new(421, "Your account is not set up, tell the operator"));
+                return Err(Reply::new(
+                    421,
+                    "Your account is not set up, tell the operator",
+                ));
             };
             mounts.push(Mount {
                 path: path.clone(),

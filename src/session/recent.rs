@@ -46,17 +46,28 @@ impl Recent {
     }
 
     pub(super) fn remember(&mut self, path: VirtualPath, info: ObjectInfo, whole: Option<Bytes>) {
-        self.file = Some(File { path, info, whole, at: Instant::now() });
+        self.file = Some(File {
+            path,
+            info,
+            whole,
+            at: Instant::now(),
+        });
     }
 
     /// What is known of a file.
     pub(super) fn info(&self, path: &VirtualPath) -> Option<&ObjectInfo> {
-        self.file.as_ref().filter(|file| file.path == *path && file.at.elapsed() < FRESH).map(|file| &file.info)
+        self.file
+            .as_ref()
+            .filter(|file| file.path == *path && file.at.elapsed() < FRESH)
+            .map(|file| &file.info)
     }
 
     /// A RETR of the file follows: gives its bytes where they are all here, and learns whether a peek pays.
     pub(super) fn retrieve(&mut self, path: &VirtualPath) -> Option<(ObjectInfo, Bytes)> {
-        let file = self.file.take().filter(|file| file.path == *path && file.at.elapsed() < FRESH)?;
+        let file = self
+            .file
+            .take()
+            .filter(|file| file.path == *path && file.at.elapsed() < FRESH)?;
         self.peek_pays = file.info.size <= PEEK;
         file.whole.map(|whole| (file.info, whole))
     }

@@ -2,7 +2,8 @@
 
 use crate::namespace::{Permission, Place, VirtualPath};
 use crate::object::{
-    CopyOptions, ObjectError, ObjectInfo, TransferId, copy, delete_keeping_directory, directory_exists, rename_directory,
+    CopyOptions, ObjectError, ObjectInfo, TransferId, copy, delete_keeping_directory,
+    directory_exists, rename_directory,
 };
 use crate::protocol::Reply;
 
@@ -23,7 +24,10 @@ impl Session {
         let (path, place) = self.place(argument)?;
         require(&path, &place, Permission::Rename)?;
         if place.object().is_none() || self.user()?.namespace.holds_mount(&path) {
-            return Err(Reply::new(550, format!("{path}: holds a mount and can't be renamed")));
+            return Err(Reply::new(
+                550,
+                format!("{path}: holds a mount and can't be renamed"),
+            ));
         }
         let info = describe(&path, &place).await?;
         self.rename_from = Some(RenameSource { path, place, info });
@@ -43,7 +47,10 @@ impl Session {
         }
         let id = TransferId::generate();
         let renamed = match &source.info {
-            Some(info) => self.rename_file(&source, info, &path, &place, id.clone()).await,
+            Some(info) => {
+                self.rename_file(&source, info, &path, &place, id.clone())
+                    .await
+            }
             None => self.rename_tree(&source, &path, &place, &id).await,
         };
         match &renamed {
@@ -71,40 +78,80 @@ impl Session {
         let (Some(from), Some(to)) = (source.place.object(), place.object()) else {
             return Err(replies::not_found(path));
         };
-        let options = CopyOptions { id, if_absent: !place.allows(Permission::Overwrite) };
-        copy(&from, info, &to, &options).await.map_err(|error| match error {
-            ObjectError::Conflict if options.if_absent => replies::forbidden(path, Permission::Overwrite),
-            ObjectError::Conflict | ObjectError::Changed => {
-                Reply::new(451, format!("{}: somebody else has written it meanwhile, try again", source.path))
-            }
-            ObjectError::NotFound => replies::not_found(&source.path),
-            error => replies::object_error(path, &error),
-        })?;
-        match delete_keeping_directory(&from, parent_in_mount(&source.place).as_ref(), Some(&info.etag)).await {
+        let options = CopyOptions {
+            id,
+            if_absent: !place.allows(Permission::Overwrite),
+        };
+        copy(&from, info, &to, &options)
+            .await
+            .map_err(|error| match error {
+                ObjectError::Conflict if options.if_absent => {
+                    replies::forbidden(path, Permission::Overwrite)
+                }
+                ObjectError::Conflict | ObjectError::Changed => Reply::new(
+                    451,
+                    format!(
+                        "{}: somebody else has written it meanwhile, try again",
+                        source.path
+                    ),
+                ),
+                ObjectError::NotFound => replies::not_found(&source.path),
+                error => replies::object_error(path, &error),
+            })?;
+        match delete_keeping_directory(
+            &from,
+            parent_in_mount(&source.place).as_ref(),
+            Some(&info.etag),
+        )
+        .await
+        {
             // Somebody else has removed it: what was asked for is so.
             Ok(()) | Err(ObjectError::NotFound) => Ok(()),
             Err(ObjectError::Conflict) => Err(Reply::new(
                 451,
-                format!("{path} is there, but {} was written meanwhile and stays", source.path),
+                format!(
+                    "{path} is there, but {} was written meanwhile and stays",
+                    source.path
+                ),
             )),
             Err(error) => {
                 tracing::error!(%error, from = %source.path, to = %path, "copied, but the old name could not be deleted");
-                Err(Reply::new(451, format!("{path} is there, but {} could not be deleted and stays", source.path)))
+                Err(Reply::new(
+                    451,
+                    format!(
+                        "{path} is there, but {} could not be deleted and stays",
+                        source.path
+                    ),
+                ))
             }
         }
     }
 
-    async fn rename_tree(&self, source: &RenameSource, path: &VirtualPath, place: &Place, id: &TransferId) -> Result<(), Reply> {
+    async fn rename_tree(
+        &self,
+        source: &RenameSource,
+        path: &VirtualPath,
+        place: &Place,
+        id: &TransferId,
+    ) -> Result<(), Reply> {
         if path.strip_prefix(&source.path).is_some() {
-            return Err(Reply::new(553, format!("{path}: a directory can't be moved into itself")));
+            return Err(Reply::new(
+                553,
+                format!("{path}: a directory can't be moved into itself"),
+            ));
         }
-        let (Some(from), Some(to), Some(file)) = (source.place.directory(), place.directory(), place.object()) else {
+        let (Some(from), Some(to), Some(file)) =
+            (source.place.directory(), place.directory(), place.object())
+        else {
             return Err(replies::not_found(path));
         };
         let fail = |error: ObjectError| replies::object_error(path, &error);
         let file_there = super::upload::existing(path, &file).await?.is_some();
         if file_there || directory_exists(&to).await.map_err(fail)? {
-            return Err(Reply::new(553, format!("{path}: exists already, a directory is not moved onto it")));
+            return Err(Reply::new(
+                553,
+                format!("{path}: exists already, a directory is not moved onto it"),
+            ));
         }
         rename_directory(&from, &to, id).await.map_err(|error| {
             tracing::error!(%error, from = %source.path, to = %path, "directory not renamed");

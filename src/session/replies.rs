@@ -19,7 +19,10 @@ pub(super) fn path_error(error: &PathError) -> Reply {
 
 /// A permission that is missing.
 pub(super) fn forbidden(path: &VirtualPath, permission: Permission) -> Reply {
-    Reply::new(550, format!("{path}: no permission to {}", permission.name()))
+    Reply::new(
+        550,
+        format!("{path}: no permission to {}", permission.name()),
+    )
 }
 
 /// A path that names nothing.
@@ -54,11 +57,15 @@ pub(super) fn object_error(path: &VirtualPath, error: &ObjectError) -> Reply {
         ObjectError::Unavailable(_) => "the store can't be reached, try again later".to_owned(),
         ObjectError::Timeout => "the store did not answer in time, try again later".to_owned(),
         ObjectError::Throttled => "the store is overloaded, try again later".to_owned(),
-        ObjectError::Integrity(_) => "what the store received is not what was sent, try again".to_owned(),
+        ObjectError::Integrity(_) => {
+            "what the store received is not what was sent, try again".to_owned()
+        }
         ObjectError::Memory => "no memory free for the transfer, try again later".to_owned(),
         ObjectError::Unsupported(_) => "the store does not support this".to_owned(),
         ObjectError::Other(_) => "the store refused the operation".to_owned(),
-        ObjectError::OutOfRange { size: Some(size) } => format!("the offset is beyond the end, which is at {size}"),
+        ObjectError::OutOfRange { size: Some(size) } => {
+            format!("the offset is beyond the end, which is at {size}")
+        }
         other => other.to_string(),
     };
     Reply::new(code, format!("{path}: {text}"))

@@ -163,7 +163,11 @@ impl Running {
 
 impl Session {
     /// Runs a job to its end and gives its replies. Fails only where the control connection is of no use any more.
-    pub(super) async fn run_transfer<F, J>(&mut self, label: Label, job: J) -> Result<Flow, ControlError>
+    pub(super) async fn run_transfer<F, J>(
+        &mut self,
+        label: Label,
+        job: J,
+    ) -> Result<Flow, ControlError>
     where
         J: FnOnce(Link) -> F,
         F: Future<Output = End>,
@@ -185,7 +189,12 @@ impl Session {
             control_open: true,
             begun: false,
         };
-        let mut job = pin!(job(Link { abort, signals, permit: permitted, progress }));
+        let mut job = pin!(job(Link {
+            abort,
+            signals,
+            permit: permitted,
+            progress
+        }));
         let shutdown = self.gateway.cut.clone();
 
         let end = loop {
@@ -195,32 +204,52 @@ impl Session {
                 line = self.control.next_line(), if running.control_open && self.held.len() < MAX_HELD => {
                     self.during(&mut running, line).await?;
                 }
-                Some(signal) = signalled.recv() => match signal {
-                    Signal::Preliminary(reply) => {
-                        running.begun = true;
-                        if running.control_open && self.control.reply(&reply).await.is_err() {
-                            running.control_open = false;
-                            running.cut(Cut::ControlLost);
-                        }
-                    }
-                    Signal::InputEnded => running.settle = Some(Instant::now() + self.control.settle_window()),
-                },
+                Some(signal) = signalled.recv() => self.signalled(&mut running, signal).await,
                 () = shutdown.cancelled(), if running.cut.is_none() && !running.committed() => running.cut(Cut::Shutdown),
                 () = sleep_until(settle.unwrap_or_else(Instant::now)), if settle.is_some() => self.settle(&mut running),
                 end = &mut job => break end,
             }
         };
+        // A short job may have ended in the same breath as it began: the 150 comes before the 226.
+        while let Ok(signal) = signalled.try_recv() {
+            self.signalled(&mut running, signal).await;
+        }
         self.conclude(running, end).await
     }
 
+    async fn signalled(&mut self, running: &mut Running, signal: Signal) {
+        match signal {
+            Signal::Preliminary(reply) => {
+                running.begun = true;
+                if running.control_open && self.control.reply(&reply).await.is_err() {
+                    running.control_open = false;
+                    if !running.committed() {
+                        running.cut(Cut::ControlLost);
+                    }
+                }
+            }
+            Signal::InputEnded => {
+                running.settle = Some(Instant::now() + self.control.settle_window())
+            }
+        }
+    }
+
     /// A line, or the loss of the control connection, while a job runs.
-    async fn during(&mut self, running: &mut Running, line: Result<Vec<u8>, ControlError>) -> Result<(), ControlError> {
+    async fn during(
+        &mut self,
+        running: &mut Running,
+        line: Result<Vec<u8>, ControlError>,
+    ) -> Result<(), ControlError> {
         let line = match line {
             Ok(line) => line,
             Err(error) => {
                 running.control_open = false;
                 if !running.quit && !running.committed() {
-                    running.cut(if matches!(error, ControlError::Lost) { Cut::ControlLost } else { Cut::Rubbish });
+                    running.cut(if matches!(error, ControlError::Lost) {
+                        Cut::ControlLost
+                    } else {
+                        Cut::Rubbish
+                    });
                 }
                 return Ok(());
             }
@@ -292,7 +321,10 @@ impl Session {
         let id = &running.label.id;
         let path = &running.label.path;
         let (reply, result) = match (&end, running.cut) {
-            (End::Finished(text), _) => (Reply::new(226, format!("{text}, transfer {id}")), "finished".to_owned()),
+            (End::Finished(text), _) => (
+                Reply::new(226, format!("{text}, transfer {id}")),
+                "finished".to_owned(),
+            ),
             (End::Aborted, cut) => {
                 let (code, why) = match cut {
                     Some(Cut::Abor) | None => (426, "aborted by the client"),
@@ -300,13 +332,20 @@ impl Session {
                     Some(Cut::Shutdown) => (426, "cut: the server is shutting down"),
                     Some(Cut::Rubbish) => (426, "cut: the command line is too long"),
                 };
-                (Reply::new(code, format!("{path}: transfer {id} {why}")), why.to_owned())
+                (
+                    Reply::new(code, format!("{path}: transfer {id} {why}")),
+                    why.to_owned(),
+                )
             }
             (End::Failed(failure), _) => (failure_reply(&running, failure), failure.to_string()),
         };
         self.log(&running, &end, &result);
         if !running.control_open {
-            return if running.quit { Ok(Flow::Close) } else { Err(ControlError::Lost) };
+            return if running.quit {
+                Ok(Flow::Close)
+            } else {
+                Err(ControlError::Lost)
+            };
         }
         self.control.reply(&reply).await?;
         for _ in 0..running.abors {
@@ -314,7 +353,12 @@ impl Session {
         }
         match running.cut {
             Some(Cut::Rubbish) => {
-                self.control.reply(&Reply::new(500, "Command line too long, closing the connection")).await?;
+                self.control
+                    .reply(&Reply::new(
+                        500,
+                        "Command line too long, closing the connection",
+                    ))
+                    .await?;
                 Ok(Flow::Close)
             }
             _ => Ok(Flow::Continue),
@@ -326,7 +370,11 @@ impl Session {
         let seconds = running.started.elapsed().as_secs_f64();
         let bytes = running.progress.bytes();
         let (store, bucket, key) = match &label.location {
-            Some(location) => (location.store.name(), &*location.bucket, location.key.as_str()),
+            Some(location) => (
+                location.store.name(),
+                &*location.bucket,
+                location.key.as_str(),
+            ),
             None => ("", "", ""),
         };
         macro_rules! line {
@@ -347,7 +395,11 @@ impl Session {
                 )
             };
         }
-        if matches!(end, End::Finished(_)) { line!(info) } else { line!(warn) }
+        if matches!(end, End::Finished(_)) {
+            line!(info)
+        } else {
+            line!(warn)
+        }
     }
 }
 
@@ -356,8 +408,14 @@ fn failure_reply(running: &Running, failure: &Failure) -> Reply {
     let mut reply = match failure {
         Failure::Object(error) => replies::object_error(path, error),
         Failure::Data(error) => replies::data_error(error),
-        Failure::Broken(_) => Reply::new(426, format!("{path}: data connection broken, nothing was stored or all was not sent")),
-        Failure::Stalled(after) => Reply::new(426, format!("{path}: no data moved for {} s", after.as_secs())),
+        Failure::Broken(_) => Reply::new(
+            426,
+            format!("{path}: data connection broken, nothing was stored or all was not sent"),
+        ),
+        Failure::Stalled(after) => Reply::new(
+            426,
+            format!("{path}: no data moved for {} s", after.as_secs()),
+        ),
         Failure::Refused(reply) => reply.clone(),
     };
     if running.begun
@@ -376,7 +434,11 @@ fn progress_report(running: &Running) -> Reply {
         vec![
             "Status of the transfer:".to_owned(),
             format!("{} {}", running.label.verb, running.label.path),
-            format!("{} bytes in {seconds} s, transfer {}", running.progress.bytes(), running.label.id),
+            format!(
+                "{} bytes in {seconds} s, transfer {}",
+                running.progress.bytes(),
+                running.label.id
+            ),
             "End".to_owned(),
         ],
     )

@@ -6,7 +6,9 @@ use crate::data::ascii::FromWire;
 use crate::data::stream::DataStream;
 use crate::memory::Budget;
 use crate::namespace::{Mount, Permission, Place, VirtualPath};
-use crate::object::{AppendTo, Condition, Location, ObjectError, ObjectInfo, TransferId, Upload, UploadOptions, head};
+use crate::object::{
+    AppendTo, Condition, Location, ObjectError, ObjectInfo, TransferId, Upload, UploadOptions, head,
+};
 use crate::protocol::Reply;
 use crate::protocol::command::TransferType;
 
@@ -43,7 +45,11 @@ struct Job {
 
 impl Session {
     pub(super) async fn store(&mut self, argument: &str) -> Result<Flow, ControlError> {
-        let mode = if self.restart > 0 { Mode::From(self.restart) } else { Mode::Replace };
+        let mode = if self.restart > 0 {
+            Mode::From(self.restart)
+        } else {
+            Mode::Replace
+        };
         self.upload(argument, mode, "STOR").await
     }
 
@@ -51,18 +57,30 @@ impl Session {
         self.upload(argument, Mode::Append, "APPE").await
     }
 
-    async fn upload(&mut self, argument: &str, mode: Mode, verb: &'static str) -> Result<Flow, ControlError> {
+    async fn upload(
+        &mut self,
+        argument: &str,
+        mode: Mode,
+        verb: &'static str,
+    ) -> Result<Flow, ControlError> {
         let prepared = self.prepare_upload(argument, mode).await;
         self.run_upload(prepared, verb).await
     }
 
     /// STOU (RFC 1123, 4.1.2.9): a name nobody has, told in the 150.
-    pub(super) async fn store_unique(&mut self, argument: Option<&str>) -> Result<Flow, ControlError> {
+    pub(super) async fn store_unique(
+        &mut self,
+        argument: Option<&str>,
+    ) -> Result<Flow, ControlError> {
         let prepared = self.prepare_unique(argument);
         self.run_upload(prepared, "STOU").await
     }
 
-    async fn run_upload(&mut self, prepared: Result<Job, Reply>, verb: &'static str) -> Result<Flow, ControlError> {
+    async fn run_upload(
+        &mut self,
+        prepared: Result<Job, Reply>,
+        verb: &'static str,
+    ) -> Result<Flow, ControlError> {
         let job = match prepared {
             Ok(job) => job,
             Err(reply) => {
@@ -72,7 +90,12 @@ impl Session {
                 return Ok(Flow::Continue);
             }
         };
-        let label = Label { id: job.options.id.clone(), verb, path: job.path.clone(), location: Some(job.location.clone()) };
+        let label = Label {
+            id: job.options.id.clone(),
+            verb,
+            path: job.path.clone(),
+            location: Some(job.location.clone()),
+        };
         self.run_transfer(label, |link| job.run(link)).await
     }
 
@@ -83,7 +106,10 @@ impl Session {
         let (mount, location) = file_at(&path, &place)?;
         let convert = self.converts(&mount);
         if convert && matches!(mode, Mode::From(_)) {
-            return Err(Reply::new(504, "REST is not possible in TYPE A here, use TYPE I"));
+            return Err(Reply::new(
+                504,
+                "REST is not possible in TYPE A here, use TYPE I",
+            ));
         }
         let mut condition = Condition::None;
         let mut append = None;
@@ -108,7 +134,10 @@ impl Session {
                 }
                 found => {
                     let end = found.map_or(0, |info| info.size);
-                    return Err(Reply::new(554, format!("{path}: the offset is beyond the end, use REST {end} or less")));
+                    return Err(Reply::new(
+                        554,
+                        format!("{path}: the offset is beyond the end, use REST {end} or less"),
+                    ));
                 }
             },
             Mode::Append => match existing(&path, &location).await? {
@@ -153,7 +182,12 @@ impl Session {
         Ok(Job {
             path,
             location,
-            options: UploadOptions { id: TransferId::generate(), condition, append, metadata: Vec::new() },
+            options: UploadOptions {
+                id: TransferId::generate(),
+                condition,
+                append,
+                metadata: Vec::new(),
+            },
             data,
             budget: self.gateway.budget.clone(),
             timeouts: self.gateway.config.timeouts.clone(),
@@ -184,24 +218,38 @@ impl Job {
         let path = self.path.clone();
         match self.receive(link).await {
             Ok(text) => End::Finished(text),
-            Err(Failure::Object(ObjectError::Conflict)) => End::Failed(Failure::Refused(Reply::new(
-                550,
-                format!("{path}: somebody else has written it meanwhile, it was left as it is"),
-            ))),
+            Err(Failure::Object(ObjectError::Conflict)) => {
+                End::Failed(Failure::Refused(Reply::new(
+                    550,
+                    format!("{path}: somebody else has written it meanwhile, it was left as it is"),
+                )))
+            }
             Err(failure) => End::Failed(failure),
         }
     }
 
     async fn receive(self, link: Link) -> Result<String, Failure> {
         let timeouts = &self.timeouts;
-        let admission = self.budget.admit(timeouts.data_connect).await.map_err(|_| ObjectError::Memory)?;
+        let admission = self
+            .budget
+            .admit(timeouts.data_connect)
+            .await
+            .map_err(|_| ObjectError::Memory)?;
         let kept = self.options.append.as_ref().map_or(0, |append| append.keep);
         let (mut upload, mut stream) = tokio::try_join!(
-            async { Ok::<_, Failure>(Upload::begin(self.location.clone(), admission, self.options.clone()).await?) },
+            async {
+                Ok::<_, Failure>(
+                    Upload::begin(self.location.clone(), admission, self.options.clone()).await?,
+                )
+            },
             async { Ok(self.data.open(timeouts.data_connect).await?) },
         )?;
         link.signal(Signal::Preliminary(Reply::new(150, self.opening)));
-        let pump = Pump { budget: &self.budget, stall: timeouts.data_stall, link: &link };
+        let pump = Pump {
+            budget: &self.budget,
+            stall: timeouts.data_stall,
+            link: &link,
+        };
         if self.convert {
             pump.convert(&mut stream, &mut upload).await?;
         } else {
@@ -211,7 +259,9 @@ impl Job {
         upload.seal().await?;
         let received = upload.received();
         // A session that drops the permit has gone, and the transfer with it.
-        link.permit.await.map_err(|_| std::io::Error::from(std::io::ErrorKind::ConnectionAborted))?;
+        link.permit
+            .await
+            .map_err(|_| std::io::Error::from(std::io::ErrorKind::ConnectionAborted))?;
         upload.publish().await?;
         Ok(if kept > 0 {
             format!("Transfer complete, {received} bytes stored behind {kept}")
@@ -253,7 +303,11 @@ impl Pump<'_> {
                 read = self.read(stream, &mut buffer) => read?,
                 error = failure.wait() => return Err(error.into()),
             };
-            let converted: Bytes = if read == 0 { filter.finish() } else { filter.convert(buffer.freeze()) };
+            let converted: Bytes = if read == 0 {
+                filter.finish()
+            } else {
+                filter.convert(buffer.freeze())
+            };
             upload.write(converted).await?;
             if read == 0 {
                 return Ok(());
@@ -269,7 +323,10 @@ impl Pump<'_> {
 }
 
 /// The mount and object a path names; refused where it can be no file.
-pub(super) fn file_at(path: &VirtualPath, place: &Place) -> Result<(std::sync::Arc<Mount>, Location), Reply> {
+pub(super) fn file_at(
+    path: &VirtualPath,
+    place: &Place,
+) -> Result<(std::sync::Arc<Mount>, Location), Reply> {
     match (place, place.object()) {
         (Place::Mounted { mount, .. }, Some(location)) => Ok((mount.clone(), location)),
         (Place::Nowhere(_), _) => Err(replies::not_found(path)),
@@ -278,7 +335,10 @@ pub(super) fn file_at(path: &VirtualPath, place: &Place) -> Result<(std::sync::A
 }
 
 /// HEAD, where "not there" is an answer.
-pub(super) async fn existing(path: &VirtualPath, location: &Location) -> Result<Option<ObjectInfo>, Reply> {
+pub(super) async fn existing(
+    path: &VirtualPath,
+    location: &Location,
+) -> Result<Option<ObjectInfo>, Reply> {
     match head(location).await {
         Ok(info) => Ok(Some(info)),
         Err(ObjectError::NotFound) => Ok(None),

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::ftp::Ftp;
-use crate::support::gateway::Gateway;
+use tokio::io::AsyncWriteExt;
+
+use crate::support::ftp::{Ftp, read_to_end_deadline};
+use crate::support::gateway::{BUCKET, Gateway};
 use crate::support::pattern;
 
 const PAGE: &str = include_str!("../../docs/semantics.md");
@@ -45,7 +47,9 @@ fn examples(page: &str) -> Vec<(usize, Vec<Action>)> {
 
 fn parse(line: &str, actions: &mut Vec<Action>) {
     let content = |text: &str| {
-        let (key, value) = text.split_once(" = ").unwrap_or_else(|| panic!("no value: {line}"));
+        let (key, value) = text
+            .split_once(" = ")
+            .unwrap_or_else(|| panic!("no value: {line}"));
         (key.to_owned(), unquote(value))
     };
     if let Some(setting) = line.strip_prefix("mount ") {
@@ -59,14 +63,22 @@ fn parse(line: &str, actions: &mut Vec<Action>) {
         let (key, value) = content(text);
         actions.push(Action::Then(key, value));
     } else if let Some(command) = line.strip_prefix("C: ") {
-        actions.push(Action::Step(Step { line: command.to_owned(), ..Step::default() }));
+        actions.push(Action::Step(Step {
+            line: command.to_owned(),
+            ..Step::default()
+        }));
     } else {
-        let Some(Action::Step(step)) = actions.last_mut() else { panic!("no command before: {line}") };
+        let Some(Action::Step(step)) = actions.last_mut() else {
+            panic!("no command before: {line}")
+        };
         if let Some(reply) = line.strip_prefix("S: ") {
             step.replies.push(reply.to_owned());
         } else if let Some(request) = line.strip_prefix("S3: ") {
             step.requests.push(request.to_owned());
-        } else if let Some(mebibytes) = line.strip_prefix("data> ").and_then(|text| text.strip_suffix(" MiB")) {
+        } else if let Some(mebibytes) = line
+            .strip_prefix("data> ")
+            .and_then(|text| text.strip_suffix(" MiB"))
+        {
             step.send = Some(pattern(mebibytes.parse::<usize>().unwrap() << 20, 7));
         } else if let Some(text) = line.strip_prefix("data> ") {
             step.send = Some(unquote(text));
@@ -80,7 +92,10 @@ fn parse(line: &str, actions: &mut Vec<Action>) {
 
 /// `"a\r\n"` → its bytes.
 fn unquote(text: &str) -> Vec<u8> {
-    let inner = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or_else(|| panic!("not quoted: {text}"));
+    let inner = text
+        .strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'))
+        .unwrap_or_else(|| panic!("not quoted: {text}"));
     inner.replace("\\r", "\r").replace("\\n", "\n").into_bytes()
 }
 
@@ -88,23 +103,40 @@ fn unquote(text: &str) -> Vec<u8> {
 fn alike(pattern: &str, text: &str) -> bool {
     let mut pieces = pattern.split('*');
     let first = pieces.next().unwrap();
-    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let Some(mut rest) = text.strip_prefix(first) else {
+        return false;
+    };
     let pieces: Vec<&str> = pieces.collect();
-    let Some((last, middle)) = pieces.split_last() else { return rest.is_empty() };
+    let Some((last, middle)) = pieces.split_last() else {
+        return rest.is_empty();
+    };
     for piece in middle {
-        let Some(at) = rest.find(piece) else { return false };
+        let Some(at) = rest.find(piece) else {
+            return false;
+        };
         rest = &rest[at + piece.len()..];
     }
     rest.ends_with(last)
 }
 
 async fn run(at: usize, actions: &[Action]) {
-    let settings: String =
-        actions.iter().filter_map(|action| if let Action::Mount(setting) = action { Some(format!("{setting}\n")) } else { None }).collect();
-    let gateway = Gateway::builder().mount(&settings).start().await;
+    let settings: String = actions
+        .iter()
+        .filter_map(|action| {
+            if let Action::Mount(setting) = action {
+                Some(format!("{setting}\n"))
+            } else {
+                None
+            }
+        })
+        .collect();
+    let gateway = Gateway::builder()
+        .with(&format!("[mounts.main]\n{settings}"))
+        .start()
+        .await;
     for action in actions {
         if let Action::Given(key, value) = action {
-            gateway.store.put(gateway.bucket(), key, value);
+            gateway.store.put(BUCKET, key, value);
         }
     }
     let mut ftp = gateway.ftp().await;
@@ -114,14 +146,22 @@ async fn run(at: usize, actions: &[Action]) {
             Action::Mount(_) | Action::Given(..) => {}
             Action::Step(step) => perform(at, &gateway, &mut ftp, step).await,
             Action::Then(key, value) => {
-                let found = gateway.store.object(gateway.bucket(), key);
-                assert_eq!(found.as_deref(), Some(value.as_slice()), "example at line {at}: {key}");
+                let found = gateway.store.object(BUCKET, key);
+                assert_eq!(
+                    found.as_deref(),
+                    Some(value.as_slice()),
+                    "example at line {at}: {key}"
+                );
             }
             Action::ThenNot(key) => {
-                assert!(gateway.store.object(gateway.bucket(), key).is_none(), "example at line {at}: {key} is there");
+                assert!(
+                    gateway.store.object(BUCKET, key).is_none(),
+                    "example at line {at}: {key} is there"
+                );
             }
         }
     }
+    ftp.close().await;
     gateway.stop().await;
 }
 
@@ -130,19 +170,34 @@ async fn perform(at: usize, gateway: &Gateway, ftp: &mut Ftp, step: &Step) {
     gateway.store.reset_counts();
     let verb = step.line.split(' ').next().unwrap();
     let moves_data = matches!(verb, "STOR" | "APPE" | "RETR" | "LIST" | "NLST" | "MLSD");
-    let mut data = if moves_data { Some(ftp.data_passive().await) } else { None };
+    let mut data = if moves_data {
+        Some(ftp.data_passive().await)
+    } else {
+        None
+    };
     ftp.send(&step.line).await;
     for expected in &step.replies {
         let reply = ftp.reply().await;
-        let first = format!("{} {}", reply.code, reply.lines[0]);
-        assert!(first.starts_with(expected.as_str()), "{context}: {first:?}, expected {expected:?}");
+        let first = &reply.lines[0];
+        assert!(
+            first.starts_with(expected.as_str()),
+            "{context}: {first:?}, expected {expected:?}"
+        );
         if reply.code == 150 {
-            let stream = data.take().unwrap();
+            let mut stream = data.take().unwrap();
             match (&step.send, &step.receive) {
-                (Some(bytes), _) => crate::support::ftp::send_all(stream, bytes).await,
+                (Some(bytes), _) => {
+                    stream.write_all(bytes).await.unwrap();
+                    stream.shutdown().await.unwrap();
+                }
                 (None, Some(pattern)) => {
-                    let received = String::from_utf8(crate::support::ftp::read_to_end_deadline(stream).await).unwrap();
-                    assert!(alike(pattern, &received), "{context}: received {received:?}, expected {pattern:?}");
+                    let (received, end) = read_to_end_deadline(&mut stream).await;
+                    end.unwrap();
+                    let received = String::from_utf8(received).unwrap();
+                    assert!(
+                        alike(pattern, &received),
+                        "{context}: received {received:?}, expected {pattern:?}"
+                    );
                 }
                 (None, None) => panic!("{context}: a transfer without data"),
             }

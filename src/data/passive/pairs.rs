@@ -249,7 +249,9 @@ impl Claim {
 
     /// Whether the connection has come (or was given already).
     pub(super) fn connected(&self) -> bool {
-        self.arrival.as_ref().is_none_or(|arrival| !arrival.is_empty())
+        self.arrival
+            .as_ref()
+            .is_none_or(|arrival| !arrival.is_empty())
     }
 
     /// The connection; `None` when there won't be one, or it has been given before. Cancel safe.

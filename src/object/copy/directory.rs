@@ -12,6 +12,7 @@ use tracing::warn;
 
 use super::{CopyOptions, PARALLEL, copy};
 use crate::memory::{Budget, Grant};
+use crate::object::delete::put_marker_with;
 use crate::object::list::{Key, RawPage};
 use crate::object::{Location, ObjectError, TransferId, delete, head};
 
@@ -98,7 +99,11 @@ async fn copy_one(
         if_absent: false,
     };
     let info = head(&from).await?;
-    Box::pin(copy(&from, &info, &to, &options)).await?;
+    if info.size == 0 && to.key.ends_with('/') {
+        put_marker_with(&to, &info.attributes).await?;
+    } else {
+        Box::pin(copy(&from, &info, &to, &options)).await?;
+    }
     Ok((from.key, info.etag))
 }
 
@@ -108,8 +113,7 @@ async fn delete_copied(source: &Location, copied: &Copied) -> Result<(), ObjectE
     loop {
         let page = RawPage::fetch(source, &source.key, None, 1000, token).await?;
         stream::iter(page.keys)
-            .filter(|key| std::future::ready(copied.contains(&key.key, &key.etag)))
-            .map(|key| delete_one(source, key))
+            .map(|key| delete_one(source, key, copied))
             .buffer_unordered(PARALLEL)
             .try_collect::<()>()
             .await?;
@@ -120,12 +124,24 @@ async fn delete_copied(source: &Location, copied: &Copied) -> Result<(), ObjectE
     }
 }
 
-async fn delete_one(source: &Location, key: Key) -> Result<(), ObjectError> {
+async fn delete_one(source: &Location, key: Key, copied: &Copied) -> Result<(), ObjectError> {
     let location = Location {
         key: key.key,
         ..source.clone()
     };
-    match delete(&location, Some(&key.etag)).await {
+    // Not every store's listing tells ETags.
+    let etag = if key.etag.is_empty() {
+        match head(&location).await {
+            Err(ObjectError::NotFound) => return Ok(()),
+            info => info?.etag,
+        }
+    } else {
+        key.etag
+    };
+    if !copied.contains(&location.key, &etag) {
+        return Ok(());
+    }
+    match delete(&location, Some(&etag)).await {
         // Overwritten since it was listed.
         Err(ObjectError::Conflict) => Ok(()),
         // A store that can't do it under a condition: the listing just now showed the object that was copied.

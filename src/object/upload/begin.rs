@@ -20,12 +20,12 @@ pub(super) struct Opening {
 }
 
 impl Opening {
-    pub(super) fn start(target: &Arc<Target>) -> Self {
+    pub(super) fn start(target: &Arc<Target>, copies: bool) -> Self {
         let (sender, result) = watch::channel(None);
         let target = Arc::clone(target);
         let cleanups = target.location.store.context().cleanups.clone();
         cleanups.spawn(async move {
-            let created = target.create(None).await;
+            let created = target.create(None, copies).await;
             sender.send_replace(Some(created));
         });
         Opening { result }
@@ -141,7 +141,7 @@ impl Upload {
     /// UploadPartCopy of the old bytes: the first range at once, since it shows whether the store can do it; the
     /// others beside the client's bytes.
     async fn copy_old(&mut self, append: &AppendTo) -> Result<(), ObjectError> {
-        let opening = Opening::start(&self.target);
+        let opening = Opening::start(&self.target, true);
         self.opening = Some(opening.clone());
         let etag: Arc<str> = append.info.etag.as_str().into();
         let ranges = copy_ranges(append.keep);

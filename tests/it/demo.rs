@@ -1,0 +1,40 @@
+//! `s3ftpd demo`, without its process.
+
+use s3ftpd::demo::{self, Backend, DemoError, Options};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::within;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_ends_when_told_and_leaves_its_data_to_the_next() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let shutdown = CancellationToken::new();
+    let options = Options {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        data: Some(data.clone()),
+    };
+    let running = tokio::spawn(demo::run(options, shutdown.clone()));
+    shutdown.cancel();
+    let ended = within("the demo's end", running).await.unwrap();
+    ended.unwrap();
+    // It holds the directory no longer.
+    let store = Backend::open(&data).unwrap();
+    assert!(store.keys("demo").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_port_is_an_error_that_names_it() {
+    let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let options = Options {
+        listen: busy.local_addr().unwrap(),
+        data: None,
+    };
+    let run = demo::run(options, CancellationToken::new());
+    let error = within("the refusal", run).await.unwrap_err();
+    let address = busy.local_addr().unwrap();
+    assert!(
+        matches!(error, DemoError::PortInUse(busy) if busy == address),
+        "{error}"
+    );
+}

@@ -14,7 +14,7 @@ root=$(mktemp -d)
 pid=
 finish() {
   if [ -n "$pid" ]; then kill -KILL "$pid" 2>/dev/null || true; fi
-  rm -rf "$root"
+  rm -rf "$root" "$root.log"
 }
 trap finish EXIT
 

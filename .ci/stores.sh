@@ -54,6 +54,8 @@ new_env() {
   } >"$dir/env"
 }
 
+# Each of these finds the directory's settings as variables: ENDPOINT, PORTS and so on.
+# shellcheck disable=SC2153
 run_versitygw() {
   local dir=$1
   local metadata=()
@@ -132,11 +134,11 @@ end() {
   done
 }
 
-# Tries a command until it succeeds; its output only then.
+# Tries a command until it succeeds.
 poll() {
-  local deadline=$((SECONDS + $1)) output
+  local deadline=$((SECONDS + $1))
   shift
-  until output=$("$@"); do
+  until "$@" >/dev/null; do
     if [ $SECONDS -ge $deadline ]; then echo "stores.sh: no success in time: $*" >&2; return 1; fi
     sleep 0.2
   done

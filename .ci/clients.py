@@ -106,6 +106,12 @@ def against_store(arguments, name, work):
             with steps.step("health endpoints"):
                 for path in ("/healthz", "/readyz"):
                     assert gateway.probe(path) == 200, f"{path}: {gateway.probe(path)}"
+        if real_store:
+            with steps.step("a mount with a prefix"):
+                login = ["curl", "-sS", "-u", f"{USER}:{PASSWORD}"]
+                target.run([*login, "-T", target.file("own.txt", b"mine"), target.url("own/in/"), "--ftp-create-dirs"])
+                target.stored(f"home/{USER}/in/own.txt", b"mine")
+                assert target.run([*login, target.url("own/in/own.txt")]) == b"mine"
         drive(arguments, target, steps)
         with steps.step("no open multipart uploads are left"):
             drive_faults.no_open_uploads(target, sorted(target.large_keys))
@@ -187,7 +193,7 @@ bucket = "{store.bucket}"
 
 [users.{USER}]
 password = '{hashed}'
-mounts = {{ "/" = "all" }}
+mounts = {{ "/" = "all", "/own" = {{ store = "main", bucket = "{store.bucket}", prefix = "home/{{user}}/" }} }}
 """
     )
     config.chmod(0o600)

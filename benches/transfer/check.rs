@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::args::{Args, Role, StoreChoice, parse_size};
+use crate::client::{Transfers, parse_transfers};
 use crate::pacer::Pacer;
 use crate::process::{Memory, Sample, parse_stat, parse_status};
-use crate::report::{Idle, Listing, Results, Series, Trio};
+use crate::report::{Idle, Listing, Results, Series, Small, Trio};
 use crate::sdk::{self, Direction, Objects};
 use crate::store::{MILLION, Store, parse_range, percent_decode, sized_key};
 use crate::{PART_SIZE, gateway, relay};
@@ -19,9 +20,10 @@ type Check = (&'static str, fn() -> Result<()>);
 
 /// Runs all checks; fails if one does.
 pub fn run() -> Result<()> {
-    let checks: [Check; 9] = [
+    let checks: [Check; 10] = [
         ("sizes and stores are read", arguments),
         ("/proc is read", proc),
+        ("curl's figures are read", curls_figures),
         ("ranges and escapes are read", requests),
         ("the pacer keeps its rate", pacer),
         ("the report judges", report),
@@ -82,6 +84,16 @@ fn proc() -> Result<()> {
     same(Sample::from_line(&sample.to_line()), Some(sample))
 }
 
+fn curls_figures() -> Result<()> {
+    let transfers = Transfers {
+        bytes: 30,
+        seconds: vec![0.25, 1.5],
+    };
+    same(parse_transfers("0.25 10\n1.5 20\n")?, transfers)?;
+    ensure!(parse_transfers("0,25 10\n").is_err() && parse_transfers("1\n").is_err());
+    Ok(())
+}
+
 fn requests() -> Result<()> {
     same(parse_range("bytes=0-9", 100), Ok((0, 10)))?;
     same(parse_range("bytes=90-", 100), Ok((90, 10)))?;
@@ -139,7 +151,9 @@ fn report() -> Result<()> {
     };
     let mut results = Results::new(512 << 20);
     results.large("null-slow", Direction::Up, trio);
-    results.small("null-slow", 23.0, 25.0);
+    for (direction, mean) in [(Direction::Up, 23.0), (Direction::Down, 25.0)] {
+        results.small("null-slow", direction, Small { mean, median: 20.0 });
+    }
     results.list(Listing {
         sample: trio.gateway.context("no sample")?,
         growth: 8 << 10,

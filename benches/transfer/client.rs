@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::gateway::USER;
 use crate::process::Process;
+use crate::report::{Series, Small};
 
 /// No step of a client may take longer, seconds.
 const DEADLINE: u64 = 600;
@@ -19,7 +20,7 @@ pub fn upload(port: u16, file: &Path, name: &str) -> Result<f64> {
     let transfers = curl(|curl| {
         curl.arg("--upload-file").arg(file).arg(url(port, name));
     })?;
-    Ok(transfers.seconds)
+    Ok(transfers.seconds.iter().sum())
 }
 
 /// Downloads `name`, an object of `size` bytes, to nowhere; returns curl's seconds from connect to 226.
@@ -32,7 +33,7 @@ pub fn download(port: u16, name: &str, size: u64) -> Result<f64> {
         "{} bytes came of {size}",
         transfers.bytes
     );
-    Ok(transfers.seconds)
+    Ok(transfers.seconds.iter().sum())
 }
 
 /// Names of the small files on disk and on the server.
@@ -40,41 +41,35 @@ pub fn small_name(number: usize) -> String {
     format!("small-{number}.bin")
 }
 
-/// Uploads the small files 1 to `count` of a directory in one session; returns the seconds of the whole session.
-pub fn upload_small(port: u16, directory: &Path, count: usize) -> Result<f64> {
+/// Uploads the small files 1 to `count` of a directory in one session.
+pub fn upload_small(port: u16, directory: &Path, count: usize) -> Result<Small> {
     let files = directory.join(format!("small-[1-{count}].bin"));
-    let start = Instant::now();
-    let transfers = curl(|curl| {
+    let (small, _) = small(count, |curl| {
         curl.arg("--upload-file").arg(files).arg(url(port, ""));
     })?;
-    let seconds = start.elapsed().as_secs_f64();
-    ensure!(
-        transfers.count == count,
-        "{} transfers of {count}",
-        transfers.count
-    );
-    Ok(seconds)
+    Ok(small)
 }
 
-/// Downloads the small files 1 to `count` in one session; returns the seconds of the whole session.
-pub fn download_small(port: u16, count: usize, size: u64) -> Result<f64> {
+/// Downloads the small files 1 to `count`, of `size` bytes each, in one session.
+pub fn download_small(port: u16, count: usize, size: u64) -> Result<Small> {
     let files = url(port, &format!("small-[1-{count}].bin"));
-    let start = Instant::now();
-    let transfers = curl(|curl| {
+    let (small, bytes) = small(count, |curl| {
         curl.args(["--output", "/dev/null", &files]);
     })?;
-    let seconds = start.elapsed().as_secs_f64();
-    ensure!(
-        transfers.count == count,
-        "{} transfers of {count}",
-        transfers.count
-    );
-    ensure!(
-        transfers.bytes == size * count as u64,
-        "{} bytes came",
-        transfers.bytes
-    );
-    Ok(seconds)
+    ensure!(bytes == size * count as u64, "{bytes} bytes came");
+    Ok(small)
+}
+
+/// Runs a session of `count` transfers; returns their times and the bytes that came.
+fn small(count: usize, arguments: impl FnOnce(&mut Command)) -> Result<(Small, u64)> {
+    let start = Instant::now();
+    let transfers = curl(arguments)?;
+    let mean = start.elapsed().as_secs_f64() * 1e3 / count as f64;
+    let done = transfers.seconds.len();
+    ensure!(done == count, "{done} transfers of {count}");
+    let times = transfers.seconds.iter().map(|seconds| seconds * 1e3);
+    let median = Series::of(times).median().context("no transfer")?;
+    Ok((Small { mean, median }, transfers.bytes))
 }
 
 /// Lists a directory; returns the seconds from curl's start to its end, and the lines. `at_line` is called once, when
@@ -104,11 +99,12 @@ pub fn list(port: u16, directory: &str, line: u64, at_line: impl FnOnce()) -> Re
 }
 
 /// What curl tells of the transfers of one run.
-struct Transfers {
-    count: usize,
-    bytes: u64,
-    /// Of all transfers together.
-    seconds: f64,
+#[derive(Debug, Default, PartialEq)]
+pub struct Transfers {
+    /// Bytes that came, in all.
+    pub bytes: u64,
+    /// Of each transfer.
+    pub seconds: Vec<f64>,
 }
 
 /// Runs curl to its end.
@@ -126,19 +122,14 @@ fn curl(arguments: impl FnOnce(&mut Command)) -> Result<Transfers> {
 }
 
 /// A line for each transfer: its seconds, and the bytes that came.
-fn parse_transfers(text: &str) -> Result<Transfers> {
-    let mut transfers = Transfers {
-        count: 0,
-        bytes: 0,
-        seconds: 0.0,
-    };
+pub fn parse_transfers(text: &str) -> Result<Transfers> {
+    let mut transfers = Transfers::default();
     for line in text.lines() {
-        let fields = line
+        let (seconds, bytes) = line
             .split_once(' ')
             .with_context(|| format!("curl says {line:?}"))?;
-        transfers.count += 1;
-        transfers.seconds += fields.0.parse::<f64>()?;
-        transfers.bytes += fields.1.parse::<u64>()?;
+        transfers.seconds.push(seconds.parse()?);
+        transfers.bytes += bytes.parse::<u64>()?;
     }
     Ok(transfers)
 }

@@ -13,7 +13,7 @@ use crate::client::{self, Session};
 use crate::gateway::{Gateway, PREFIX};
 use crate::process::Sample;
 use crate::relay;
-use crate::report::{Idle, Listing, Results, Trio};
+use crate::report::{Idle, Listing, Results, Small, Trio};
 use crate::sdk::{self, Direction, Objects};
 use crate::store::{MILLION, Store, sized_key};
 
@@ -129,7 +129,8 @@ impl<'a> Bench<'a> {
             }
             if self.args.wants(Work::Small) {
                 let (up, down) = self.small(target)?;
-                results.small(&target.name, up, down);
+                results.small(&target.name, Direction::Up, up);
+                results.small(&target.name, Direction::Down, down);
             }
         }
         if self.args.wants(Work::List) || self.args.wants(Work::Idle) {
@@ -188,16 +189,15 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Milliseconds a file, up and down.
-    fn small(&self, target: &Target) -> Result<(f64, f64)> {
+    /// The small files, up and down.
+    fn small(&self, target: &Target) -> Result<(Small, Small)> {
         let gateway = self.gateway(&target.endpoint)?;
-        let up = gateway
-            .measure(|| client::upload_small(gateway.port, self.directory.path(), SMALL_FILES))?;
+        let up = client::upload_small(gateway.port, self.directory.path(), SMALL_FILES)
+            .with_context(|| gateway.last_words())?;
         self.check_size(target, &client::small_name(SMALL_FILES), SMALL_SIZE)?;
-        let down =
-            gateway.measure(|| client::download_small(gateway.port, SMALL_FILES, SMALL_SIZE))?;
-        let per_file = |sample: Sample| sample.wall * 1000.0 / SMALL_FILES as f64;
-        Ok((per_file(up), per_file(down)))
+        let down = client::download_small(gateway.port, SMALL_FILES, SMALL_SIZE)
+            .with_context(|| gateway.last_words())?;
+        Ok((up, down))
     }
 
     fn list(&self, endpoint: &Endpoint) -> Result<Listing> {
@@ -212,7 +212,8 @@ impl<'a> Bench<'a> {
         let settled = settled.context("the listing had no end")??;
         Ok(Listing {
             sample,
-            growth: sample.peak - settled.peak,
+            // The kernel adds up a process's memory by and by, so a later figure can be a little less.
+            growth: sample.peak.saturating_sub(settled.peak),
         })
     }
 

@@ -62,6 +62,24 @@ pub struct Location {
     pub key: String,
 }
 
+impl Location {
+    /// Whether both are in one bucket, which may be reached by two stores of one endpoint (AWS's bucket names are
+    /// everybody's).
+    pub fn same_bucket(&self, other: &Location) -> bool {
+        let endpoint = |location: &Location| {
+            let endpoint = location.store.config.endpoint.as_deref();
+            endpoint.map(|text| text.trim_end_matches('/').to_ascii_lowercase())
+        };
+        self.bucket == other.bucket
+            && (Arc::ptr_eq(&self.store, &other.store) || endpoint(self) == endpoint(other))
+    }
+
+    /// Whether both are one object.
+    pub fn same_object(&self, other: &Location) -> bool {
+        self.key == other.key && self.same_bucket(other)
+    }
+}
+
 impl Store {
     /// Builds the client; makes no request to the store. Fails where credentials or endpoint can't be made sense of.
     pub async fn new(

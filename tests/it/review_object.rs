@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::support::faults::Fault;
 use crate::support::gateway::{BUCKET, Gateway};
 use crate::support::store::Store;
+use crate::support::within;
 
 /// A user who reaches the same keys by two paths, by one store and by two that are one endpoint.
 async fn two_ways() -> Gateway {
@@ -39,5 +41,57 @@ async fn a_rename_onto_itself_by_another_path_keeps_the_file() {
         assert_eq!(gateway.store.keys(BUCKET), ["me/d/f", "me/f"]);
     }
     ftp.close().await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_rename_never_deletes_what_was_written_meanwhile() {
+    // Neither store honours If-Match on DeleteObject: the file is the only one, one of the first two, or one further on.
+    for name in ["only/f", "two/f", "many/z"] {
+        let gateway = Gateway::start().await;
+        let store = &gateway.store;
+        store.behave(|behaviour| behaviour.conditional_deletes = false);
+        store.put(BUCKET, "two/g", "1");
+        store.put(BUCKET, "many/a", "1");
+        store.put(BUCKET, "many/b", "1");
+        store.put(BUCKET, name, "old");
+        let mut ftp = gateway.ftp().await;
+        ftp.expect(&format!("RNFR {name}"), 350).await;
+        let copied = store.fail("CopyObject").with(Fault::StallAnswer);
+        let mut events = store.backend().events();
+        ftp.send("RNTO to").await;
+        within("the copy", events.recv()).await.unwrap();
+        store.put(BUCKET, name, "new, and acknowledged");
+        copied.release();
+        ftp.expect_reply(451).await;
+        let there = store.object(BUCKET, name);
+        assert_eq!(
+            there.as_deref(),
+            Some(&b"new, and acknowledged"[..]),
+            "{name}"
+        );
+        assert!(store.requests().len() <= 5, "{:?}", store.operations());
+        ftp.close().await;
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_directory_stays_whose_last_two_files_are_deleted_at_once() {
+    let gateway = Gateway::start().await;
+    let store = &gateway.store;
+    store.put(BUCKET, "d/a", "1");
+    store.put(BUCKET, "d/b", "2");
+    let (mut one, mut two) = (gateway.ftp().await, gateway.ftp().await);
+    let deletes = store.fail("DeleteObject").times(2).with(Fault::Stall);
+    one.send("DELE d/a").await;
+    two.send("DELE d/b").await;
+    deletes.hit_times(2).await;
+    deletes.release();
+    one.expect_reply(250).await;
+    two.expect_reply(250).await;
+    assert_eq!(store.keys(BUCKET), ["d/"]);
+    one.close().await;
+    two.close().await;
     gateway.stop().await;
 }

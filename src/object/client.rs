@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_config::BehaviorVersion;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::retry::{RetryConfig, RetryPartition, TokenBucket};
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
     Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
@@ -208,6 +208,13 @@ async fn sdk_config(config: &StoreConfig) -> Result<aws_sdk_s3::Config, ObjectEr
             RetryConfig::standard()
                 .with_max_attempts(config.attempts.max(1))
                 .with_initial_backoff(Duration::from_millis(300)),
+        )
+        // The SDK's own quota (35 retries for all clients of a region, given back only by success) would leave running
+        // uploads without retries after a short outage of any store. Attempts are few, and transfers are bounded.
+        .retry_partition(
+            RetryPartition::custom(format!("s3ftpd {}", config.name))
+                .token_bucket(TokenBucket::unlimited())
+                .build(),
         )
         // Checksums are ours to choose: the SDK's defaults are aws-chunked trailers, which many stores refuse.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)

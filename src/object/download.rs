@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use self::range::{RangeReader, Source};
+use self::range::{RangeReader, Source, starts_at};
 use super::error::{Failure, failure};
 use super::head::{attributes_of, timestamp, total_size};
 use super::{Attributes, Location, ObjectError, ObjectInfo, head};
@@ -128,6 +128,11 @@ impl Download {
         // A store that ignores the range sends everything: what comes before the offset is skipped, and there is no
         // second range to ask for.
         let (skip, end) = match output.content_range() {
+            Some(range) if !starts_at(range, offset) => {
+                return Err(ObjectError::Other(format!(
+                    "asked for byte {offset}, got {range}"
+                )));
+            }
             Some(_) => (0, size.min(last.saturating_add(1))),
             None => (offset, size),
         };

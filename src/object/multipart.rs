@@ -189,6 +189,14 @@ impl Target {
                 || (matches!(pin, Pin::Etag(_)) && matches!(failure.error, ObjectError::NotFound));
             let lost = failure.no_such_upload();
             if !(condition || lost || failure.ambiguous() || failure.concurrent_write()) {
+                // A refusal of the last attempt tells nothing of those before it.
+                if self.location.store.config().attempts > 1
+                    && let Sight::Ours(info) = look(&self.location, &self.id).await
+                {
+                    return Ok(Completed {
+                        etag: Some(info.etag),
+                    });
+                }
                 return Err(CompleteError {
                     error: failure.error,
                     undecided: false,
@@ -215,9 +223,9 @@ impl Target {
                 Sight::Other(_) | Sight::Absent if lost => return decided(failure.error),
                 Sight::Other(_) | Sight::Absent => last = failure.error,
                 // To be told that the store can't be reached is more than to be told of a condition.
-                Sight::Unknown(_) if condition || lost => {
+                sight @ Sight::Unknown(_) if condition || lost => {
                     return Err(CompleteError {
-                        error: failure.error,
+                        error: sight.unless_unseen(failure.error),
                         undecided: true,
                     });
                 }
@@ -338,8 +346,12 @@ impl Failure {
     /// A failure before the request itself.
     fn from_error(error: ObjectError) -> Self {
         Failure {
-            // A status that is neither ambiguous nor a condition: the error is final.
-            status: Some(400),
+            // Neither ambiguous nor a condition: the error is final. A condition that we have looked at ourselves may
+            // have met what an earlier round has written.
+            status: match error {
+                ObjectError::Conflict => Some(412),
+                _ => Some(400),
+            },
             code: String::new(),
             headers: Box::default(),
             error,

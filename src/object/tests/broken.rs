@@ -143,6 +143,14 @@ async fn an_ignored_range_is_skipped_to() {
 pub(super) async fn answering(
     answers: fn(&str, usize) -> String,
 ) -> (Arc<Store>, Arc<std::sync::Mutex<Vec<String>>>) {
+    answering_with(|config| config.attempts = 1, answers).await
+}
+
+/// The same with another configuration.
+pub(super) async fn answering_with(
+    change: impl FnOnce(&mut crate::config::StoreConfig),
+    answers: fn(&str, usize) -> String,
+) -> (Arc<Store>, Arc<std::sync::Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let log = Arc::new(std::sync::Mutex::new(Vec::new()));
@@ -170,10 +178,7 @@ pub(super) async fn answering(
             });
         }
     });
-    (
-        store_at(address, 64 << 20, |config| config.attempts = 1).await,
-        log,
-    )
+    (store_at(address, 64 << 20, change).await, log)
 }
 
 /// The transfer id that a request has brought.

@@ -42,3 +42,73 @@ async fn a_pinned_delete_that_was_carried_out_before_is_done() {
     delete(&at(&store), Some("\"v1\"")).await.unwrap();
     assert_eq!(methods(&log), "DELETE HEAD");
 }
+
+#[tokio::test]
+async fn a_size_that_is_not_told_is_not_taken_for_zero() {
+    let (store, _) = answering(|_, _| "HTTP/1.1 200 OK\r\nETag: \"v1\"\r\n\r\n".to_owned()).await;
+    let found = head(&at(&store)).await;
+    assert!(matches!(found, Err(ObjectError::Other(_))), "{found:?}");
+}
+
+#[tokio::test]
+async fn bytes_from_elsewhere_in_the_object_are_refused() {
+    let (store, _) = answering(|_, _| {
+        ok(
+            "ETag: \"v1\"\r\nContent-Range: bytes 0-9/1000\r\n",
+            "0123456789",
+        )
+        .replace("200 OK", "206 Partial Content")
+    })
+    .await;
+    let got = download(&at(&store), 5).await;
+    assert!(matches!(got, Err(ObjectError::Other(_))), "{got:?}");
+}
+
+#[tokio::test]
+async fn a_condition_is_not_blamed_while_the_store_keeps_silent() {
+    // The 412 may be of our own first attempt: "somebody else has written it" would be a guess.
+    let (store, _) = answering(|line, _| match line.starts_with("PUT") {
+        true => ok("", "").replace("200 OK", "412 Precondition Failed"),
+        false => ok("", "").replace("200 OK", "503 Service Unavailable"),
+    })
+    .await;
+    let mut once = options();
+    once.condition = Condition::IfAbsent;
+    let failed = upload(&at(&store), once, &pattern(10)).await;
+    assert!(matches!(failed, Err(ObjectError::Throttled)), "{failed:?}");
+}
+
+#[tokio::test]
+async fn a_refused_retry_of_what_was_carried_out_is_a_success() {
+    // The first attempt is carried out and its answer lost; the credentials expire before the second.
+    let (store, log) = super::broken::answering_with(
+        |config| config.attempts = 2,
+        |line, count| match (line.starts_with("PUT"), count) {
+            (true, 1) => String::new(),
+            (true, _) => ok("", "<Error><Code>ExpiredToken</Code></Error>")
+                .replace("200 OK", "400 Bad Request"),
+            _ => ok("ETag: \"v1\"\r\nx-amz-meta-s3ftpd-transfer: {id}\r\n", ""),
+        },
+    )
+    .await;
+    let published = upload(&at(&store), options(), &pattern(10)).await.unwrap();
+    assert_eq!(published.etag.as_deref(), Some("\"v1\""));
+    assert_eq!(methods(&log), "PUT PUT HEAD");
+}
+
+#[tokio::test]
+async fn an_outage_does_not_use_up_the_retries_of_others() {
+    let (store, log) = super::broken::answering_with(
+        |config| config.attempts = 2,
+        |line, count| match line.starts_with("HEAD") && (count <= 160 || count % 2 == 1) {
+            true => ok("", "").replace("200 OK", "500 Internal Server Error"),
+            false => ok("ETag: \"v1\"\r\n", ""),
+        },
+    )
+    .await;
+    let location = at(&store);
+    let outage = futures::future::join_all((0..80).map(|_| head(&location))).await;
+    assert!(outage.iter().all(Result::is_err));
+    assert_eq!(log.lock().unwrap().len(), 160);
+    head(&location).await.unwrap();
+}

@@ -112,3 +112,56 @@ async fn an_outage_does_not_use_up_the_retries_of_others() {
     assert_eq!(log.lock().unwrap().len(), 160);
     head(&location).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_slow_reader_gives_back_what_was_fetched_ahead() {
+    let server = Server::start().await;
+    let budget = 64 << 20;
+    let store = server.store_of(budget).await;
+    let location = server.location(&store, "f");
+    let data = pattern(6 * PART);
+    put(&location, &data).await;
+    let mut download = Download::open(location.clone(), admission(&store).await, 0)
+        .await
+        .unwrap();
+    let mut got = download.next().await.unwrap().unwrap().to_vec();
+    let held = || store.context().budget.in_use();
+    // Twice: while the first range is streamed, and while one that was fetched is read.
+    for until in [1, PART + 1] {
+        while got.len() < until || held() < PART as u64 {
+            got.extend_from_slice(&download.next().await.unwrap().unwrap());
+        }
+        let context = store.context();
+        let mut upload = Box::pin(context.budget.grant(budget - (1 << 20), LONG));
+        assert!(futures::poll!(upload.as_mut()).is_pending());
+        let now = tokio::time::Instant::now();
+        download.relieve(now);
+        assert!(futures::poll!(upload.as_mut()).is_pending(), "not at once");
+        download.relieve(now + Duration::from_secs(10));
+        drop(tokio::time::timeout(LONG, upload).await.unwrap().unwrap());
+    }
+    while let Some(chunk) = download.next().await.unwrap() {
+        got.extend_from_slice(&chunk);
+    }
+    assert_eq!(got, data);
+    drop(download);
+    idle(&store).await;
+}
+
+#[tokio::test]
+async fn what_flows_into_an_upload_holds_no_memory_ahead() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let location = server.location(&store, "f");
+    put(&location, &pattern(4 * PART)).await;
+    server.requests();
+    let mut append = options();
+    append.append = Some(AppendTo {
+        info: head(&location).await.unwrap(),
+        keep: 100_000,
+    });
+    upload(&location, append, &pattern(10)).await.unwrap();
+    assert_eq!(server.requests(), ["HeadObject", "GetObject", "PutObject"]);
+    assert_eq!(head(&location).await.unwrap().size, 100_010);
+    idle(&store).await;
+}

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::support::faults::Fault;
+use crate::support::ftp::Mode;
 use crate::support::gateway::{BUCKET, Gateway};
 use crate::support::store::Store;
 use crate::support::within;
@@ -93,5 +94,56 @@ async fn a_directory_stays_whose_last_two_files_are_deleted_at_once() {
     assert_eq!(store.keys(BUCKET), ["d/"]);
     one.close().await;
     two.close().await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_time_does_not_bring_old_bytes_back() {
+    let gateway = Gateway::builder()
+        .mount("times = \"metadata\"")
+        .with("[stores.main]\ncopy_limit = \"5MiB\"")
+        .start()
+        .await;
+    let store = &gateway.store;
+    store.put(BUCKET, "f", vec![1; 6 << 20]);
+    let mut ftp = gateway.ftp().await;
+    let complete = store.fail("CompleteMultipartUpload").with(Fault::Stall);
+    ftp.send("MFMT 20200102030405 f").await;
+    complete.hit().await;
+    store.put(BUCKET, "f", "new, and acknowledged");
+    complete.release();
+    assert!(ftp.reply().await.code >= 400);
+    let there = store.object(BUCKET, "f");
+    assert_eq!(there.as_deref(), Some(&b"new, and acknowledged"[..]));
+    store.no_uploads_left().await;
+    ftp.close().await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn an_append_whose_answers_are_lost_is_not_called_a_conflict() {
+    // This store has no conditions: we look ourselves, and must not take our own object for somebody else's.
+    let gateway = Gateway::builder()
+        .with("[stores.main]\nconditional_writes = false\nattempts = 1")
+        .start()
+        .await;
+    let store = &gateway.store;
+    store.put(BUCKET, "f", vec![1; 6 << 20]);
+    let mut ftp = gateway.ftp().await;
+    // The Complete is carried out while the answer to the look before it is under way.
+    store
+        .fail("CompleteMultipartUpload")
+        .with(Fault::LoseAnswer);
+    store
+        .fail("HeadObject")
+        .nth(3)
+        .with(Fault::Status(404, "NoSuchKey"));
+    let reply = ftp.upload_with("APPE f", b"more", Mode::Passive).await;
+    assert_eq!(reply.code, 226, "{reply:?}");
+    assert_eq!(
+        store.object(BUCKET, "f").map(|f| f.len()),
+        Some((6 << 20) + 4)
+    );
+    ftp.close().await;
     gateway.stop().await;
 }

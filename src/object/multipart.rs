@@ -166,6 +166,18 @@ impl Target {
         })
     }
 
+    /// Why a part could not be stored. Some stores drop open uploads of a key when it is written: then the newer object
+    /// tells more than that the upload is unknown.
+    pub(super) async fn part_failed(&self, created: &Created, failure: Failure) -> ObjectError {
+        if failure.no_such_upload()
+            && let Sight::Other(info) = look(&self.location, &self.id).await
+            && newer(info.modified, created, &failure)
+        {
+            return ObjectError::Superseded;
+        }
+        failure.error
+    }
+
     /// CompleteMultipartUpload under a condition. An answer without a clear end is settled by looking for the
     /// transfer id, and by sending the request again, which S3 allows.
     pub(super) async fn complete(

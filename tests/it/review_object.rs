@@ -147,3 +147,25 @@ async fn an_append_whose_answers_are_lost_is_not_called_a_conflict() {
     ftp.close().await;
     gateway.stop().await;
 }
+
+#[tokio::test]
+async fn an_upload_that_a_newer_one_has_dropped_is_told_so() {
+    // As Garage: a PutObject of the key drops its open uploads.
+    let gateway = Gateway::start().await;
+    let store = &gateway.store;
+    store.behave(|behaviour| behaviour.put_drops_uploads = true);
+    let (mut one, mut two) = (gateway.ftp().await, gateway.ftp().await);
+    let part = store.fail("UploadPart").nth(2).with(Fault::Stall);
+    let bytes = vec![1; 6 << 20];
+    let (first, ()) = tokio::join!(one.store("f", &bytes), async {
+        part.hit().await;
+        assert_eq!(two.store("f", b"newer").await.code, 226);
+        part.release();
+    });
+    assert_eq!(first.code, 451, "{first:?}");
+    assert!(first.text().contains("replaced"), "{first:?}");
+    assert_eq!(store.object(BUCKET, "f").as_deref(), Some(&b"newer"[..]));
+    one.close().await;
+    two.close().await;
+    gateway.stop().await;
+}

@@ -177,10 +177,8 @@ pub async fn head(location: &Location) -> Result<ObjectInfo, ObjectError> {
         .key(&location.key);
     let output = Box::pin(request.send()).await.map_err(failure)?;
     Ok(ObjectInfo {
-        size: output
-            .content_length()
-            .and_then(|length| u64::try_from(length).ok())
-            .unwrap_or(0),
+        // Not to be guessed: an append to an object of "0 bytes" would replace it.
+        size: total_size(None, output.content_length())?,
         etag: output.e_tag().unwrap_or_default().to_owned(),
         modified: timestamp(output.last_modified()).unwrap_or(Timestamp::UNIX_EPOCH),
         attributes: attributes_of!(output),
@@ -261,8 +259,9 @@ pub(super) fn total_size(range: Option<&str>, length: Option<i64>) -> Result<u64
             .rsplit_once('/')
             .and_then(|(_, size)| size.trim().parse().ok())
             .ok_or_else(|| ObjectError::Other(format!("Content-Range without a size: {range}"))),
-        (None, Some(length)) => Ok(u64::try_from(length).unwrap_or(0)),
-        (None, None) => Err(ObjectError::Other("GET without a length".to_owned())),
+        (None, Some(length)) => u64::try_from(length)
+            .map_err(|_| ObjectError::Other(format!("an answer of {length} bytes"))),
+        (None, None) => Err(ObjectError::Other("an answer without a length".to_owned())),
     }
 }
 

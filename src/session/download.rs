@@ -162,7 +162,7 @@ impl Job {
                     Some(filter) => filter.convert(chunk),
                     None => chunk,
                 };
-                sink.send(chunk).await?;
+                sink.send_beside(chunk, || source.relieve()).await?;
             }
             Ok::<_, Failure>(())
         };
@@ -189,6 +189,13 @@ impl Opened {
         }
     }
 
+    /// See [`Download::relieve`].
+    fn relieve(&mut self) {
+        if let Opened::Store(download) = self {
+            download.relieve(Instant::now());
+        }
+    }
+
     async fn next(&mut self) -> Result<Option<Bytes>, ObjectError> {
         match self {
             Opened::Store(download) => download.next().await,
@@ -207,12 +214,22 @@ pub(super) struct Sink<'a> {
 
 impl Sink<'_> {
     /// Sends all of a chunk; fails when nothing moves for the stall time.
-    pub(super) async fn send(&mut self, mut chunk: Bytes) -> Result<(), Failure> {
+    pub(super) async fn send(&mut self, chunk: Bytes) -> Result<(), Failure> {
+        self.send_beside(chunk, || {}).await
+    }
+
+    /// The same, with something to be done each time that some bytes have moved.
+    async fn send_beside(
+        &mut self,
+        mut chunk: Bytes,
+        mut moved: impl FnMut(),
+    ) -> Result<(), Failure> {
         while !chunk.is_empty() {
             let written =
                 with_stall(self.budget, self.stall, self.stream.write_some(&chunk)).await?;
             bytes::Buf::advance(&mut chunk, written);
             self.link.progress.add(written);
+            moved();
         }
         Ok(())
     }

@@ -62,6 +62,14 @@ pub struct Location {
     pub key: String,
 }
 
+impl Location {
+    /// Whether two locations are in one bucket, as far as can be told: two stores of the configuration may be the
+    /// same one under two names.
+    pub fn same_bucket(&self, other: &Location) -> bool {
+        self.bucket == other.bucket && self.store.config.endpoint == other.store.config.endpoint
+    }
+}
+
 impl Store {
     /// Builds the client; makes no request to the store. Fails where credentials or endpoint can't be made sense of.
     pub async fn new(

@@ -178,6 +178,8 @@ impl Session {
     /// One command, from its line to its last reply.
     async fn step(&mut self) -> Flow {
         let waited = match self.held.pop_front() {
+            // Whoever sends one command after the other has no end of his own.
+            _ if self.gateway.cut.is_cancelled() => Waited::Draining,
             Some(line) => Waited::Line(line),
             None => self.wait().await,
         };
@@ -277,6 +279,7 @@ impl Session {
         rename_from: Option<RenameSource>,
     ) -> Result<Flow, ControlError> {
         use Command as C;
+        let cut = self.gateway.cut.clone();
         let handled: Handled = match command {
             // Transfers answer for themselves: a preliminary reply, then the final one.
             C::Retr(path) => return self.retrieve(path).await,
@@ -296,8 +299,8 @@ impl Session {
             C::User(name) => self.user_name(name),
             C::Acct => Ok(Reply::new(202, "No account is needed")),
             C::Rein => self.reinitialise(),
-            C::Cwd(path) => self.cwd(path).await,
-            C::Cdup => self.cwd("..").await,
+            C::Cwd(path) => until(&cut, self.cwd(path)).await,
+            C::Cdup => until(&cut, self.cwd("..")).await,
             C::Pwd => Ok(Reply::new(
                 257,
                 format!(
@@ -305,8 +308,8 @@ impl Session {
                     Reply::quote_path(&self.cwd.to_string())
                 ),
             )),
-            C::Mkd(path) => self.mkd(path).await,
-            C::Rmd(path) => self.rmd(path).await,
+            C::Mkd(path) => until(&cut, self.mkd(path)).await,
+            C::Rmd(path) => until(&cut, self.rmd(path)).await,
             C::Type(transfer_type) => self.set_type(*transfer_type),
             C::Mode => Ok(Reply::new(200, "Mode is stream")),
             C::Stru => Ok(Reply::new(200, "Structure is file")),
@@ -317,15 +320,15 @@ impl Session {
             C::Allo(bytes) => self.allo(*bytes),
             C::Rest(offset) => self.rest(*offset),
             C::Stat(None) => Ok(self.status()),
-            C::Size(path) => self.size(path).await,
-            C::Mdtm(path) => self.mdtm(path).await,
-            C::Mfmt(time, path) => self.mfmt(*time, path, "modify").await,
-            C::Mff(time, path) => self.mfmt(*time, path, "Modify").await,
-            C::MdtmSet(time, path, whole) => self.mdtm_set(*time, path, whole).await,
-            C::Mlst(path) => self.mlst(path.as_deref()).await,
-            C::Dele(path) => self.dele(path).await,
-            C::Rnfr(path) => self.rnfr(path).await,
-            C::Rnto(path) => self.rnto(rename_from, path).await,
+            C::Size(path) => until(&cut, self.size(path)).await,
+            C::Mdtm(path) => until(&cut, self.mdtm(path)).await,
+            C::Mfmt(time, path) => until(&cut, self.mfmt(*time, path, "modify")).await,
+            C::Mff(time, path) => until(&cut, self.mfmt(*time, path, "Modify")).await,
+            C::MdtmSet(time, path, whole) => until(&cut, self.mdtm_set(*time, path, whole)).await,
+            C::Mlst(path) => until(&cut, self.mlst(path.as_deref())).await,
+            C::Dele(path) => until(&cut, self.dele(path)).await,
+            C::Rnfr(path) => until(&cut, self.rnfr(path)).await,
+            C::Rnto(path) => until(&cut, self.rnto(rename_from, path)).await,
             C::Abor => self.abor_nothing(),
             C::Feat => Ok(self.feat()),
             C::OptsUtf8(on) => Ok(information::opts_utf8(*on)),
@@ -384,6 +387,18 @@ impl Session {
             ));
         }
         Ok((path, place))
+    }
+}
+
+/// What a handler answers, unless the grace period ends before: nothing it does can be waited for then.
+async fn until(cut: &CancellationToken, handler: impl Future<Output = Handled>) -> Handled {
+    tokio::select! {
+        biased;
+        handled = handler => handled,
+        () = cut.cancelled() => {
+            tracing::warn!("a command was cut at the end of the grace period");
+            Err(Reply::new(451, "The server is shutting down, the command was cut"))
+        }
     }
 }
 

@@ -155,8 +155,7 @@ impl Session {
         else {
             return Err(replies::not_found(path));
         };
-        if from.same_bucket(&to)
-            && (to.key.starts_with(&from.key) || from.key.starts_with(&to.key))
+        if from.same_bucket(&to) && (to.key.starts_with(&from.key) || from.key.starts_with(&to.key))
         {
             return Err(Reply::new(
                 553,

@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::support::faults::Fault;
-use crate::support::ftp::Ftp;
+use crate::support::ftp::{Ftp, read_to_end_deadline};
 use crate::support::gateway::{BUCKET, Gateway, PASSWORD, USER};
 use crate::support::within;
 
@@ -170,7 +170,16 @@ async fn an_upload_to_the_name_of_a_directory_is_refused() {
     gateway.store.put(BUCKET, "in/a", "1");
     let mut ftp = gateway.ftp().await;
     ftp.expect("CWD in", 250).await;
-    for path in ["/in/", ".", "..", "new/.", "/way", "/way/", "/way/deep", "/"] {
+    for path in [
+        "/in/",
+        ".",
+        "..",
+        "new/.",
+        "/way",
+        "/way/",
+        "/way/deep",
+        "/",
+    ] {
         for verb in ["STOR", "APPE"] {
             let data = ftp.data_passive().await;
             let reply = ftp.expect(&format!("{verb} {path}"), 550).await;
@@ -198,6 +207,79 @@ async fn a_name_with_brackets_is_listed_as_it_is() {
     ] {
         let (text, reply) = ftp.list(&format!("NLST {argument}")).await;
         assert_eq!((text.as_str(), reply.code), (expected, 226), "{argument}");
+    }
+    ftp.close().await;
+    gateway.stop().await;
+}
+
+/// What a device may do that only drops files: store new ones, wherever it may go, and see nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drop_box_takes_files_and_shows_none() {
+    let gateway = Gateway::builder()
+        .mount("permissions = [\"write\"]")
+        .start()
+        .await;
+    gateway.store.put(BUCKET, "in/old", "old");
+    let mut ftp = gateway.ftp().await;
+    ftp.expect("CWD in", 250).await;
+    assert_eq!(ftp.store("new", b"bytes").await.code, 226);
+    assert_eq!(ftp.store("old", b"bytes").await.code, 550);
+    gateway.store.reset_counts();
+    for command in [
+        "LIST",
+        "LIST -la *",
+        "LIST o[l]d",
+        "NLST old",
+        "MLSD",
+        "RETR old",
+        "SIZE old",
+        "SIZE none",
+        "MDTM old",
+        "MDTM 20200102030405 old",
+        "MLST old",
+        "STAT old",
+        "DELE old",
+        "RNFR old",
+        "MKD x",
+        "RMD /in",
+    ] {
+        let data = ftp.data_passive().await;
+        let reply = ftp.expect(command, 550).await;
+        assert!(
+            reply.text().contains("no permission to "),
+            "{command}: {reply:?}"
+        );
+        drop(data);
+    }
+    assert!(
+        gateway.store.requests().is_empty(),
+        "refusals ask the store nothing"
+    );
+    assert_eq!(gateway.store.keys(BUCKET), ["in/new", "in/old"]);
+    assert_eq!(gateway.store.object(BUCKET, "in/old").unwrap(), b"old");
+    ftp.close().await;
+    gateway.stop().await;
+}
+
+/// A port that was set up for one user is of no use to the next, and a refused STOR closes what was opened for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_connection_belongs_to_its_command_and_login() {
+    let gateway = Gateway::builder()
+        .mount("permissions = [\"list\", \"read\"]")
+        .start()
+        .await;
+    let mut ftp = gateway.ftp().await;
+    for ending in ["STOR a", "USER u", "REIN", "ABOR"] {
+        let mut data = ftp.data_passive().await;
+        ftp.command(ending).await;
+        let (bytes, _) = read_to_end_deadline(&mut data).await;
+        assert!(bytes.is_empty());
+        match ending {
+            "USER u" => drop(ftp.expect(&format!("PASS {PASSWORD}"), 230).await),
+            "REIN" => ftp.login(USER, PASSWORD).await,
+            _ => {}
+        }
+        ftp.expect("LIST", 425).await;
     }
     ftp.close().await;
     gateway.stop().await;

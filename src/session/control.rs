@@ -5,7 +5,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -203,7 +203,29 @@ impl Control {
     }
 }
 
-/// An IPv4 client on a dual-stack socket is an IPv4 client.
+/// An IPv4 client on a dual-stack socket is an IPv4 client; an IPv6 one keeps its scope.
 fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        IpAddr::V6(_) => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn addresses_are_ipv4_where_they_can_be_and_keep_their_scope() {
+        for (address, expected) in [
+            ("[::ffff:192.0.2.1]:5000", "192.0.2.1:5000"),
+            ("192.0.2.1:5000", "192.0.2.1:5000"),
+            ("[fe80::1%3]:5000", "[fe80::1%3]:5000"),
+        ] {
+            let address = canonical(address.parse().unwrap());
+            assert_eq!(address, expected.parse::<SocketAddr>().unwrap());
+        }
+    }
 }

@@ -121,7 +121,7 @@ impl Session {
             return Err(Reply::new(504, refused.to_string()));
         }
         self.data = DataSetup::Active {
-            target,
+            target: in_scope_of(self.control.peer, target),
             local,
             source_port: self.gateway.config.active.source_port,
         };
@@ -165,6 +165,43 @@ impl Session {
             Err(Reply::new(503, "Refused after EPSV ALL, use EPSV"))
         } else {
             Ok(())
+        }
+    }
+}
+
+/// A link-local IPv6 address means nothing without its interface, which EPRT can't tell: it is the control
+/// connection's.
+fn in_scope_of(peer: SocketAddr, mut target: SocketAddr) -> SocketAddr {
+    if let (SocketAddr::V6(target), SocketAddr::V6(peer)) = (&mut target, peer)
+        && target.ip().is_unicast_link_local()
+    {
+        target.set_scope_id(peer.scope_id());
+    }
+    target
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_link_local_target_is_on_the_interface_of_the_control_connection() {
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        for (peer, target, expected) in [
+            ("[fe80::1%3]:40000", "[fe80::1]:5000", "[fe80::1%3]:5000"),
+            (
+                "[2001:db8::1]:40000",
+                "[2001:db8::1]:5000",
+                "[2001:db8::1]:5000",
+            ),
+            ("192.0.2.1:40000", "192.0.2.1:5000", "192.0.2.1:5000"),
+        ] {
+            assert_eq!(
+                in_scope_of(address(peer), address(target)),
+                address(expected)
+            );
         }
     }
 }

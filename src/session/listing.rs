@@ -100,6 +100,10 @@ impl Session {
             .send(format!("{code}-Status of {path}:\r\n").as_bytes())
             .await?;
         let last = loop {
+            if self.gateway.cut.is_cancelled() {
+                break "Broken off: the server is shutting down, the list is not complete"
+                    .to_owned();
+            }
             match lister.next_lines().await {
                 Ok(Some(lines)) => {
                     let mut shown = Vec::with_capacity(lines.len() + lines.len() / 64);
@@ -202,7 +206,13 @@ impl Session {
             }
         };
 
-        if let Some(glob) = glob {
+        // Brackets are as often part of a name as of a glob: the name goes first.
+        let named = last.contains('[') && {
+            let (path, place) = self.place(text)?;
+            require(&path, &place, Permission::List)?;
+            describe(&path, &place).await.is_ok()
+        };
+        if let Some(glob) = glob.filter(|_| !named) {
             let (path, place) = self.place(parent_text)?;
             require(&path, &place, Permission::List)?;
             let lister = self.lister(&place, Some(glob), format(parent_text.to_owned()))?;

@@ -40,6 +40,12 @@ impl Recent {
         self.file = None;
     }
 
+    /// When an idle session gives back the bytes it holds; `None` where it holds none.
+    pub(super) fn expires(&self) -> Option<Instant> {
+        let file = self.file.as_ref()?;
+        file.whole.as_ref().map(|_| file.at + FRESH)
+    }
+
     /// Whether SIZE should ask for the first bytes in place of a HEAD.
     pub(super) fn peek_pays(&self) -> bool {
         self.peek_pays

@@ -1,5 +1,7 @@
 //! RNFR, RNTO (RFC 959, 4.1.3): a copy and a delete; of a directory, key by key.
 
+use std::sync::Arc;
+
 use crate::namespace::{Permission, Place, VirtualPath};
 use crate::object::{
     CopyOptions, ObjectError, ObjectInfo, TransferId, copy, delete_keeping_directory,
@@ -149,6 +151,13 @@ impl Session {
         else {
             return Err(replies::not_found(path));
         };
+        if from.same_bucket(&to) && (to.key.starts_with(&from.key) || from.key.starts_with(&to.key))
+        {
+            return Err(Reply::new(
+                553,
+                format!("{path}: a directory can't be moved into itself or onto one it is in"),
+            ));
+        }
         let fail = |error: ObjectError| replies::object_error(path, &error);
         let file_there = super::upload::existing(path, &file).await?.is_some();
         if file_there || directory_exists(&to).await.map_err(fail)? {

@@ -7,6 +7,7 @@ mod support;
 
 mod demo;
 mod review_object;
+mod review_session;
 mod semantics;
 mod store;
 mod store_faults;

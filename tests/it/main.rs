@@ -6,6 +6,7 @@
 mod support;
 
 mod demo;
+mod promise_1_durable;
 mod semantics;
 mod store;
 mod store_faults;

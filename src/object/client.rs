@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::ObjectError;
 use super::capabilities::{Capabilities, Integrity};
+use super::retry::Damaged;
 use super::upload::Schedule;
 use crate::config::{StaticCredentials, StoreConfig, TransferConfig};
 use crate::memory::Budget;
@@ -191,6 +192,7 @@ async fn sdk_config(config: &StoreConfig) -> Result<aws_sdk_s3::Config, ObjectEr
                 .with_max_attempts(config.attempts.max(1))
                 .with_initial_backoff(Duration::from_millis(300)),
         )
+        .retry_classifier(Damaged)
         // Checksums are ours to choose: the SDK's defaults are aws-chunked trailers, which many stores refuse.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)

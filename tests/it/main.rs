@@ -7,6 +7,8 @@ mod support;
 
 mod demo;
 mod promise_1_durable;
+mod promise_2_whole;
+mod promise_3_answers;
 mod semantics;
 mod store;
 mod store_faults;

@@ -144,7 +144,12 @@ struct Running {
     settle: Option<Instant>,
     /// QUIT is among the held lines: the client means to leave, and the control connection's end is no loss.
     quit: bool,
+    /// Whether there may be more lines.
+    reading: bool,
+    /// Whether replies can be sent.
     control_open: bool,
+    /// A line was too long: the connection ends with the transfer.
+    rubbish: bool,
     /// Whether the client was told that it begins.
     begun: bool,
 }
@@ -185,8 +190,10 @@ impl Session {
             cut: None,
             abors: 0,
             settle: None,
-            quit: false,
+            quit: self.held.iter().any(|line| is_quit(line)),
+            reading: true,
             control_open: true,
+            rubbish: false,
             begun: false,
         };
         let mut job = pin!(job(Link {
@@ -201,7 +208,7 @@ impl Session {
             let settle = running.settle;
             tokio::select! {
                 biased;
-                line = self.control.next_line(), if running.control_open && self.held.len() < MAX_HELD => {
+                line = self.control.next_line(), if running.reading && self.held.len() < MAX_HELD => {
                     self.during(&mut running, line).await?;
                 }
                 Some(signal) = signalled.recv() => self.signalled(&mut running, signal).await,
@@ -243,12 +250,15 @@ impl Session {
         let line = match line {
             Ok(line) => line,
             Err(error) => {
-                running.control_open = false;
+                running.reading = false;
+                running.rubbish = !matches!(error, ControlError::Lost) && !running.quit;
+                // Behind a QUIT its end is none of the other direction: the replies may still be read.
+                running.control_open = running.rubbish || running.quit;
                 if !running.quit && !running.committed() {
-                    running.cut(if matches!(error, ControlError::Lost) {
-                        Cut::ControlLost
-                    } else {
+                    running.cut(if running.rubbish {
                         Cut::Rubbish
+                    } else {
+                        Cut::ControlLost
                     });
                 }
                 return Ok(());
@@ -293,7 +303,7 @@ impl Session {
         if running.cut.is_some() || running.committed() {
             return;
         }
-        let readable = running.control_open && self.held.len() < MAX_HELD;
+        let readable = running.reading && self.held.len() < MAX_HELD;
         match self.control.pending() {
             // What was sent must be read first: it may be an ABOR.
             Pending::Data if readable => {
@@ -341,28 +351,22 @@ impl Session {
         };
         self.log(&running, &end, &result);
         if !running.control_open {
-            return if running.quit {
-                Ok(Flow::Close)
-            } else {
-                Err(ControlError::Lost)
-            };
+            return Err(ControlError::Lost);
         }
         self.control.reply(&reply).await?;
         for _ in 0..running.abors {
             self.control.reply(&Reply::new(226, "ABOR done")).await?;
         }
-        match running.cut {
-            Some(Cut::Rubbish) => {
-                self.control
-                    .reply(&Reply::new(
-                        500,
-                        "Command line too long, closing the connection",
-                    ))
-                    .await?;
-                Ok(Flow::Close)
-            }
-            _ => Ok(Flow::Continue),
+        if running.rubbish {
+            self.control
+                .reply(&Reply::new(
+                    500,
+                    "Command line too long, closing the connection",
+                ))
+                .await?;
+            return Ok(Flow::Close);
         }
+        Ok(Flow::Continue)
     }
 
     fn log(&self, running: &Running, end: &End, result: &str) {
@@ -401,6 +405,10 @@ impl Session {
             line!(warn)
         }
     }
+}
+
+fn is_quit(line: &[u8]) -> bool {
+    matches!(Command::parse(line), Ok(Command::Quit))
 }
 
 fn failure_reply(running: &Running, failure: &Failure) -> Reply {

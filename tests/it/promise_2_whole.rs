@@ -6,10 +6,10 @@
 mod downloads;
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::faults::Fault;
-use crate::support::ftp::{Ftp, Mode, read_to_end_deadline, reset_stream};
+use crate::support::ftp::{Ftp, Mode, port_command, read_to_end_deadline, reset_stream};
 use crate::support::gateway::{BUCKET, Gateway};
 use crate::support::transfers::{begin, moved, nothing_left};
 use crate::support::{MIB, pattern, within};
@@ -18,8 +18,11 @@ const SMALL: usize = 70_000;
 /// The first part (5 MiB) is in the store, the second one is being filled.
 const LARGE: usize = 6 * MIB;
 
+/// Size, old object, mode.
+type Case = (usize, Option<&'static str>, Mode);
+
 /// Small and large, over an old object and over none, passive and active.
-const CASES: [(usize, Option<&str>, Mode); 5] = [
+const CASES: [Case; 5] = [
     (SMALL, Some("old"), Mode::Passive),
     (SMALL, None, Mode::Active),
     (LARGE, None, Mode::Pasv),
@@ -27,10 +30,21 @@ const CASES: [(usize, Option<&str>, Mode); 5] = [
     (0, Some("old"), Mode::Passive),
 ];
 
+/// The small ones: for variants of a cut.
+const FEW: &[Case] = CASES.split_at(2).0;
+
 /// Cuts an upload, in each of the cases, when the gateway has taken all of the bytes so far. `cut` gives the control
 /// connection back where the session goes on.
 async fn nothing_is_published_by(config: &str, cut: impl AsyncFn(Ftp, TcpStream) -> Option<Ftp>) {
-    for (size, old, mode) in CASES {
+    nothing_is_published(&CASES, config, cut).await;
+}
+
+async fn nothing_is_published(
+    cases: &[Case],
+    config: &str,
+    cut: impl AsyncFn(Ftp, TcpStream) -> Option<Ftp>,
+) {
+    for &(size, old, mode) in cases {
         let gateway = Gateway::builder().with(config).start().await;
         let store = &gateway.store;
         if let Some(old) = old {
@@ -111,8 +125,13 @@ async fn a_control_connection_closed_right_behind_the_datas_end() {
 
 #[tokio::test]
 async fn a_control_connection_closed_behind_unread_commands() {
-    for unread in ["NOOP\r\n", "PWD\r\nSTAT\r\n", "NOO", "QUI"] {
-        nothing_is_published_by("", async |mut ftp, mut data| {
+    for (unread, cases) in [
+        ("NOOP\r\n", &CASES[..]),
+        ("PWD\r\nSTAT\r\n", FEW),
+        ("NOO", FEW),
+        ("QUI", FEW),
+    ] {
+        nothing_is_published(cases, "", async |mut ftp, mut data| {
             data.shutdown().await.unwrap();
             ftp.send_raw(unread.as_bytes()).await;
             ftp.close().await;
@@ -176,6 +195,15 @@ enum Abor {
 const ABORS: [Abor; 3] = [Abor::Plain, Abor::Synch, Abor::Urgent];
 
 impl Abor {
+    /// The cases to try it in.
+    fn cases(self) -> &'static [Case] {
+        if matches!(self, Abor::Plain) {
+            &CASES
+        } else {
+            FEW
+        }
+    }
+
     async fn send(self, ftp: &mut Ftp) {
         match self {
             Abor::Plain => ftp.send("ABOR").await,
@@ -188,7 +216,7 @@ impl Abor {
 #[tokio::test]
 async fn an_abor_in_the_middle() {
     for abor in ABORS {
-        nothing_is_published_by("", async |mut ftp, data| {
+        nothing_is_published(abor.cases(), "", async |mut ftp, data| {
             abor.send(&mut ftp).await;
             let reply = ftp.expect_reply(426).await;
             assert!(reply.text().contains("aborted by the client"), "{reply:?}");
@@ -203,7 +231,7 @@ async fn an_abor_in_the_middle() {
 #[tokio::test]
 async fn an_abor_right_behind_the_datas_end() {
     for abor in ABORS {
-        nothing_is_published_by("", async |mut ftp, mut data| {
+        nothing_is_published(abor.cases(), "", async |mut ftp, mut data| {
             data.shutdown().await.unwrap();
             abor.send(&mut ftp).await;
             ftp.expect_reply(426).await;
@@ -416,4 +444,65 @@ async fn a_quit_and_a_hasty_end_behind_the_stor_are_no_loss() {
         nothing_left(&gateway, 0).await;
         assert!(gateway.store.object(BUCKET, "x").unwrap() == pattern(SMALL, 1));
     }
+}
+
+#[tokio::test]
+async fn a_quit_behind_several_commands_is_no_loss_for_any_of_them() {
+    let gateway = Gateway::start().await;
+    let mut ftp = gateway.ftp().await;
+    let mut first = begin(&mut ftp, "STOR x", Mode::Active).await;
+    let second = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = port_command(second.local_addr().unwrap());
+    ftp.send_raw(format!("{port}\r\nSTOR y\r\nQUIT\r\n").as_bytes())
+        .await;
+    ftp.end_sending().await;
+    first.write_all(b"first").await.unwrap();
+    first.shutdown().await.unwrap();
+    ftp.expect_reply(226).await;
+    ftp.expect_reply(200).await;
+    ftp.expect_reply(150).await;
+    let (mut second, _) = within("the gateway", second.accept()).await.unwrap();
+    second.write_all(b"second").await.unwrap();
+    second.shutdown().await.unwrap();
+    ftp.expect_reply(226).await;
+    ftp.expect_reply(221).await;
+    ftp.expect_end().await;
+    ftp.close().await;
+    nothing_left(&gateway, 0).await;
+    assert_eq!(gateway.store.object(BUCKET, "x").unwrap(), b"first");
+    assert_eq!(gateway.store.object(BUCKET, "y").unwrap(), b"second");
+}
+
+#[tokio::test]
+async fn a_client_that_stalls_while_others_wait_for_its_memory() {
+    // Memory for two parts beside what begins a transfer: the third waits.
+    let gateway = Gateway::builder()
+        .with("[memory]\nbudget = \"20MiB\"\n[timeouts]\ndata_stall = \"10m\"")
+        .start()
+        .await;
+    let half = pattern(4 * MIB, 1);
+    let mut stalled = Vec::new();
+    for at in 0..4 {
+        let mut ftp = gateway.ftp().await;
+        let mut data = begin(&mut ftp, &format!("STOR stalled-{at}"), Mode::Passive).await;
+        data.write_all(&half).await.unwrap();
+        stalled.push((ftp, data));
+    }
+    // It goes on as soon as one of them has been cut.
+    let mut ftp = gateway.ftp().await;
+    let reply = ftp.store("x", &half).await;
+    assert_eq!(reply.code, 226, "{reply:?}");
+    let mut cut = 0;
+    for (mut ftp, data) in stalled {
+        ftp.send("ABOR").await;
+        let reply = ftp.expect_reply(426).await;
+        cut += usize::from(reply.text().contains("no data moved"));
+        ftp.reply().await;
+        ftp.close().await;
+        drop(data);
+    }
+    assert!(cut > 0);
+    ftp.close().await;
+    nothing_left(&gateway, 0).await;
+    assert_eq!(gateway.store.keys(BUCKET), ["x"]);
 }

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::ObjectError;
 use super::capabilities::{Capabilities, Integrity};
+use super::retry::Damaged;
 use super::upload::Schedule;
 use crate::config::{StaticCredentials, StoreConfig, TransferConfig};
 use crate::memory::Budget;
@@ -216,6 +217,7 @@ async fn sdk_config(config: &StoreConfig) -> Result<aws_sdk_s3::Config, ObjectEr
                 .token_bucket(TokenBucket::unlimited())
                 .build(),
         )
+        .retry_classifier(Damaged)
         // Checksums are ours to choose: the SDK's defaults are aws-chunked trailers, which many stores refuse.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)

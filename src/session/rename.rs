@@ -1,7 +1,5 @@
 //! RNFR, RNTO (RFC 959, 4.1.3): a copy and a delete; of a directory, key by key.
 
-use std::sync::Arc;
-
 use crate::namespace::{Permission, Place, VirtualPath};
 use crate::object::{
     CopyOptions, ObjectError, ObjectInfo, TransferId, copy, delete_keeping_directory,

@@ -6,6 +6,7 @@
 mod support;
 
 mod demo;
+mod promise_7_requests;
 mod semantics;
 mod store;
 mod store_faults;

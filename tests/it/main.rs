@@ -6,7 +6,12 @@
 mod support;
 
 mod demo;
+mod listings;
+mod names;
+mod promise_5_memory;
+mod promise_5_process;
 mod promise_7_requests;
+mod round_trips;
 mod semantics;
 mod store;
 mod store_faults;

@@ -161,6 +161,8 @@ enum Waited {
     LoginDeadline,
     Idle,
     Draining,
+    /// What SIZE has learnt is too old to be kept.
+    Stale,
 }
 
 impl Session {
@@ -196,6 +198,10 @@ impl Session {
                 Reply::new(500, format!("{error}, closing the connection"))
             }
             Waited::Control(_) => return Flow::Close,
+            Waited::Stale => {
+                self.recent.forget();
+                return Flow::Continue;
+            }
             Waited::LoginDeadline => {
                 Reply::new(421, "No login within the time, closing the connection")
             }
@@ -216,6 +222,7 @@ impl Session {
         } else {
             self.login_deadline
         };
+        let stale = self.recent.until();
         let drain = self.gateway.drain.clone();
         let cut = self.gateway.cut.clone();
         let drained = async {
@@ -234,6 +241,7 @@ impl Session {
                 Err(_) => Waited::LoginDeadline,
             },
             () = drained => Waited::Draining,
+            () = sleep_until(stale.unwrap_or(now)), if stale.is_some() => Waited::Stale,
         }
     }
 

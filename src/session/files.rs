@@ -10,7 +10,7 @@ use crate::object::{
 };
 use crate::protocol::{Reply, time};
 
-use super::recent::PEEK;
+use super::recent::{PEEK, Whole};
 use super::upload::file_at;
 use super::{Handled, Session, replies, require};
 
@@ -120,7 +120,9 @@ impl Session {
         let (_, location) = file_at(path, place)?;
         let fail = |error: ObjectError| replies::object_error(path, &error);
         let peeks = self.recent.peek_pays() && !again && place.allows(Permission::Read);
-        let peeked = if peeks {
+        // What is kept for a RETR is paid for out of the budget; where that is short, SIZE is a HEAD.
+        let grant = peeks.then(|| self.gateway.budget.try_grant(PEEK)).flatten();
+        let peeked = if grant.is_some() {
             let peeked = peek(&location, PEEK).await.map_err(fail)?;
             Some(peeked).filter(|peeked| wanted == Wanted::Size || has_time(&peeked.info))
         } else {
@@ -130,7 +132,10 @@ impl Session {
             Some(peeked) => (peeked.info, peeked.first),
             None => (head(&location).await.map_err(fail)?, Bytes::new()),
         };
-        let whole = (info.size == first.len() as u64).then_some(first);
+        let whole = (info.size == first.len() as u64).then_some(Whole {
+            bytes: first,
+            grant,
+        });
         self.recent.remember(path.clone(), info.clone(), whole);
         Ok(info)
     }

@@ -371,6 +371,32 @@ async fn keys_that_ftp_cannot_name_forge_nothing() {
     assert_eq!(gateway.store.keys(BUCKET).len(), count, "something changed");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_is_renamed_with_keys_that_ftp_cannot_name() {
+    let gateway = Gateway::start().await;
+    let below = [
+        "",
+        "a\r\n226 x",
+        "b//c",
+        "./x",
+        "../x",
+        "good",
+        "%2e",
+        "two  words ",
+    ];
+    for key in below {
+        gateway.store.put(BUCKET, &format!("old/{key}"), key);
+    }
+    let mut ftp = gateway.ftp().await;
+    ftp.expect("RNFR old", 350).await;
+    ftp.expect("RNTO new", 250).await;
+    for key in below {
+        let moved = gateway.store.object(BUCKET, &format!("new/{key}"));
+        assert_eq!(moved.as_deref(), Some(key.as_bytes()), "{key:?}");
+    }
+    assert_eq!(gateway.store.keys(BUCKET).len(), below.len());
+}
+
 /// Asserts that a path is neither seen, read, written nor entered.
 async fn unreachable(ftp: &mut Ftp, path: &str) {
     for command in ["SIZE", "MDTM", "MLST", "CWD", "DELE", "RMD", "MKD", "RNFR"] {

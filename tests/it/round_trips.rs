@@ -15,7 +15,7 @@ const PART: usize = 5 * MIB;
 const RANGE: usize = MIB;
 
 /// Each side of each boundary.
-const SIZES: [usize; 13] = [
+const SIZES: [usize; 11] = [
     0,
     1,
     // The first chunks of an upload.
@@ -27,8 +27,6 @@ const SIZES: [usize; 13] = [
     PART - 1,
     PART,
     PART + 1,
-    2 * PART,
-    2 * PART + 1,
     4 * PART + 17,
 ];
 

@@ -376,7 +376,7 @@ async fn what_size_keeps_for_a_download_is_counted_and_not_kept_for_long() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listing_is_at_most_three_pages_ahead_of_its_reader() {
-    const PAGES: usize = 16;
+    const PAGES: usize = 12;
     // What the kernel takes on the way, as many as its largest send buffer holds (4 MiB).
     const KERNEL: usize = 5;
     let gateway = Gateway::start().await;

@@ -186,7 +186,7 @@ pub async fn head(location: &Location) -> Result<ObjectInfo, ObjectError> {
 }
 
 /// GetObject of the first `bytes` bytes: costs what a HEAD does, and may save the GET after it. An empty object's
-/// 416 tells its size; where it does not tell its time, which few stores do, a HEAD follows.
+/// 416 tells its size, and neither time nor attributes: the time is then that of 1970.
 pub async fn peek(location: &Location, bytes: u64) -> Result<Peek, ObjectError> {
     let bytes = bytes.max(1);
     let request = location
@@ -199,14 +199,11 @@ pub async fn peek(location: &Location, bytes: u64) -> Result<Peek, ObjectError> 
     let output = match Box::pin(request.send()).await.map_err(failure) {
         Ok(output) => output,
         Err(failure) if failure.status == Some(416) => {
-            let info = match (failure.headers.etag, failure.headers.last_modified) {
-                (Some(etag), Some(modified)) => ObjectInfo {
-                    size: 0,
-                    etag,
-                    modified,
-                    attributes: Attributes::default(),
-                },
-                _ => head(location).await?,
+            let info = ObjectInfo {
+                size: 0,
+                etag: failure.headers.etag.unwrap_or_default(),
+                modified: Timestamp::UNIX_EPOCH,
+                attributes: Attributes::default(),
             };
             return Ok(Peek {
                 info,

@@ -11,13 +11,14 @@ use crate::config::Timeouts;
 use crate::data::ascii::ToWire;
 use crate::data::linger::Lingering;
 use crate::data::stream::DataStream;
-use crate::memory::Budget;
+use crate::memory::{Budget, Grant};
 use crate::namespace::{Permission, VirtualPath};
 use crate::object::{Download, Location, ObjectError, TransferId};
 use crate::protocol::Reply;
 
 use super::control::ControlError;
 use super::data_setup::DataSetup;
+use super::recent::Whole;
 use super::transfer::{End, Failure, Label, Link, Signal};
 use super::upload::file_at;
 use super::{Flow, Session, require};
@@ -30,7 +31,7 @@ enum Source {
     /// The store, from this offset.
     Store(Location, u64),
     /// SIZE had them all.
-    Known(Bytes),
+    Known(Whole),
 }
 
 /// A download, ready to run.
@@ -76,13 +77,12 @@ impl Session {
             ));
         }
         let source = match self.recent.retrieve(&path) {
-            Some((info, bytes)) if offset <= info.size => Source::Known(
-                bytes.slice(
-                    usize::try_from(offset)
-                        .unwrap_or(usize::MAX)
-                        .min(bytes.len())..,
-                ),
-            ),
+            Some((info, mut whole)) if offset <= info.size => {
+                let skip = usize::try_from(offset).unwrap_or(usize::MAX);
+                let skip = skip.min(whole.bytes.len());
+                bytes::Buf::advance(&mut whole.bytes, skip);
+                Source::Known(whole)
+            }
             _ => Source::Store(location.clone(), offset),
         };
         let data = self.take_data()?;
@@ -125,7 +125,10 @@ impl Job {
         } = self;
         let open = async {
             let source = match source {
-                Source::Known(bytes) => Opened::Known(Some(bytes)),
+                Source::Known(whole) => Opened::Known {
+                    bytes: Some(whole.bytes),
+                    _grant: whole.grant,
+                },
                 Source::Store(location, offset) => {
                     let admission = budget
                         .admit(timeouts.data_connect)
@@ -178,14 +181,17 @@ impl Job {
 /// An open source.
 enum Opened {
     Store(Box<Download>),
-    Known(Option<Bytes>),
+    Known {
+        bytes: Option<Bytes>,
+        _grant: Option<Grant>,
+    },
 }
 
 impl Opened {
     fn size(&self) -> u64 {
         match self {
             Opened::Store(download) => download.remaining(),
-            Opened::Known(bytes) => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
+            Opened::Known { bytes, .. } => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
         }
     }
 
@@ -199,7 +205,7 @@ impl Opened {
     async fn next(&mut self) -> Result<Option<Bytes>, ObjectError> {
         match self {
             Opened::Store(download) => download.next().await,
-            Opened::Known(bytes) => Ok(bytes.take()),
+            Opened::Known { bytes, .. } => Ok(bytes.take()),
         }
     }
 }

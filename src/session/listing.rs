@@ -220,7 +220,9 @@ impl Session {
         }
         let (path, place) = self.place(text)?;
         require(&path, &place, Permission::List)?;
-        if argument.directory {
+        // The longest keys can only be those of files: a directory's has a slash more.
+        let longest = place.object().is_some() && place.directory().is_none();
+        if argument.directory || longest {
             let info = describe(&path, &place).await?;
             return Ok((
                 path.clone(),

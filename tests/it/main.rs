@@ -5,7 +5,10 @@
 
 mod support;
 
+mod append_restart;
+mod commands;
 mod demo;
+mod mounts;
 mod semantics;
 mod store;
 mod store_faults;

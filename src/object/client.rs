@@ -62,6 +62,13 @@ pub struct Location {
     pub key: String,
 }
 
+impl Location {
+    /// Whether both lie in one bucket: also where mounts overlap, or two stores of the configuration are one service.
+    pub fn shares_bucket(&self, other: &Location) -> bool {
+        self.bucket == other.bucket && self.store.config.endpoint == other.store.config.endpoint
+    }
+}
+
 impl Store {
     /// Builds the client; makes no request to the store. Fails where credentials or endpoint can't be made sense of.
     pub async fn new(

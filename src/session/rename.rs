@@ -78,6 +78,10 @@ impl Session {
         let (Some(from), Some(to)) = (source.place.object(), place.object()) else {
             return Err(replies::not_found(path));
         };
+        if from.shares_bucket(&to) && from.key == to.key {
+            // Two mounts can show one object: a copy onto itself and a delete would lose it.
+            return Ok(());
+        }
         let options = CopyOptions {
             id,
             if_absent: !place.allows(Permission::Overwrite),

@@ -4,7 +4,6 @@
 //! that was written meanwhile, and a directory of ten million keys takes 80 MB and not gigabytes.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -33,8 +32,7 @@ pub async fn rename_directory(
     destination: &Location,
     id: &TransferId,
 ) -> Result<u64, ObjectError> {
-    if Arc::ptr_eq(&source.store, &destination.store)
-        && source.bucket == destination.bucket
+    if source.shares_bucket(destination)
         && (destination.key.starts_with(&source.key) || source.key.starts_with(&destination.key))
     {
         return Err(ObjectError::Other(

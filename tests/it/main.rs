@@ -6,9 +6,13 @@
 mod support;
 
 mod append_restart;
+mod binary;
 mod commands;
 mod demo;
 mod mounts;
+mod ordinary_client;
+mod renames;
 mod semantics;
 mod store;
 mod store_faults;
+mod times_and_types;

@@ -115,7 +115,7 @@ async fn who_does_not_log_in_in_time_is_sent_away() {
 #[tokio::test]
 async fn a_session_without_commands_ends_and_one_with_a_transfer_does_not() {
     let gateway = Gateway::builder()
-        .with("[timeouts]\nidle = \"400ms\"")
+        .with("[timeouts]\nidle = \"1s\"")
         .start()
         .await;
     let mut idle = gateway.ftp().await;

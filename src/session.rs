@@ -46,7 +46,7 @@ use crate::namespace::{Namespace, Permission, Place, VirtualPath};
 use crate::object::Store;
 use crate::protocol::command::TransferType;
 use crate::protocol::facts::FactSet;
-use crate::protocol::{Command, Reply};
+use crate::protocol::{Command, CommandError, Reply};
 
 use control::{Control, ControlError};
 use data_setup::DataSetup;
@@ -255,7 +255,10 @@ impl Session {
             Err(error) => {
                 self.rename_from = None;
                 self.control.reply(&replies::command_error(&error)).await?;
-                return Ok(Flow::Continue);
+                return Ok(match error {
+                    CommandError::Http => Flow::Close,
+                    _ => Flow::Continue,
+                });
             }
         };
         tracing::trace!(peer = %self.control.peer, ?command, "command");

@@ -5,6 +5,9 @@
 
 mod support;
 
+mod append_restart;
+mod binary;
+mod commands;
 mod demo;
 mod review_object;
 mod review_session;
@@ -17,6 +20,10 @@ mod promise_5_memory;
 mod promise_5_process;
 mod promise_7_requests;
 mod round_trips;
+mod mounts;
+mod ordinary_client;
+mod renames;
 mod semantics;
 mod store;
 mod store_faults;
+mod times_and_types;

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::args::{Args, Role, StoreChoice, parse_size};
-use crate::client::{Transfers, parse_transfers};
+use crate::client::{parse_port, parse_transfers};
 use crate::pacer::Pacer;
 use crate::process::{Memory, Sample, parse_stat, parse_status};
-use crate::report::{Idle, Listing, Results, Series, Small, Trio};
+use crate::report::{Idle, Listing, Results, Series, Trio};
 use crate::sdk::{self, Direction, Objects};
 use crate::store::{MILLION, Store, parse_range, percent_decode, sized_key};
 use crate::{PART_SIZE, gateway, relay};
@@ -23,7 +23,7 @@ pub fn run() -> Result<()> {
     let checks: [Check; 10] = [
         ("sizes and stores are read", arguments),
         ("/proc is read", proc),
-        ("curl's figures are read", curls_figures),
+        ("clients' figures are read", clients),
         ("ranges and escapes are read", requests),
         ("the pacer keeps its rate", pacer),
         ("the report judges", report),
@@ -84,14 +84,18 @@ fn proc() -> Result<()> {
     same(Sample::from_line(&sample.to_line()), Some(sample))
 }
 
-fn curls_figures() -> Result<()> {
-    let transfers = Transfers {
-        bytes: 30,
-        seconds: vec![0.25, 1.5],
-    };
-    same(parse_transfers("0.25 10\n1.5 20\n")?, transfers)?;
+fn clients() -> Result<()> {
+    let transfers = parse_transfers("0.25 10\n1.5 20\n")?;
+    same(
+        (transfers.count, transfers.bytes, transfers.seconds),
+        (2, 30, 1.75),
+    )?;
     ensure!(parse_transfers("0,25 10\n").is_err() && parse_transfers("1\n").is_err());
-    Ok(())
+    same(
+        parse_port("229 Entering Extended Passive Mode (|||40123|)"),
+        Some(40123),
+    )?;
+    same(parse_port("229 (|||99999|)"), None)
 }
 
 fn requests() -> Result<()> {
@@ -151,9 +155,8 @@ fn report() -> Result<()> {
     };
     let mut results = Results::new(512 << 20);
     results.large("null-slow", Direction::Up, trio);
-    for (direction, mean) in [(Direction::Up, 23.0), (Direction::Down, 25.0)] {
-        results.small("null-slow", direction, Small { mean, median: 20.0 });
-    }
+    results.small("null-slow", Direction::Up, 23.0);
+    results.small("null-slow", Direction::Down, 25.0);
     results.list(Listing {
         sample: trio.gateway.context("no sample")?,
         growth: 8 << 10,

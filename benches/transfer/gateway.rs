@@ -83,7 +83,7 @@ impl Gateway {
     }
 
     /// The end of its log, for an error.
-    pub fn last_words(&self) -> String {
+    fn last_words(&self) -> String {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().rev().take(5).collect();
         let tail = lines.into_iter().rev().collect::<Vec<_>>().join("\n  ");

@@ -29,15 +29,6 @@ pub struct Trio {
     pub relay: Option<Sample>,
 }
 
-/// One session of small files, milliseconds a file.
-#[derive(Debug, Clone, Copy)]
-pub struct Small {
-    /// The whole session by its files.
-    pub mean: f64,
-    /// Of the files' own times: what is left where curl sleeps, as it does now and then (see the README).
-    pub median: f64,
-}
-
 /// One listing of a million keys.
 #[derive(Debug, Clone, Copy)]
 pub struct Listing {
@@ -59,7 +50,7 @@ pub struct Idle {
 pub struct Results {
     size: u64,
     large: BTreeMap<(String, Direction), Vec<Trio>>,
-    small: BTreeMap<(String, Direction), Vec<Small>>,
+    small: BTreeMap<(String, Direction), Vec<f64>>,
     list: Vec<Listing>,
     idle: Vec<Idle>,
 }
@@ -82,10 +73,10 @@ impl Results {
         self.large.entry(key).or_default().push(trio);
     }
 
-    /// Adds a session of small files at a store.
-    pub fn small(&mut self, store: &str, direction: Direction, small: Small) {
+    /// Adds a session of small files at a store, milliseconds a file.
+    pub fn small(&mut self, store: &str, direction: Direction, each: f64) {
         let key = (store.to_owned(), direction);
-        self.small.entry(key).or_default().push(small);
+        self.small.entry(key).or_default().push(each);
     }
 
     /// Adds a listing.
@@ -150,14 +141,12 @@ impl Results {
                 .push(vec![work.to_owned(), store.to_owned(), measured]);
         };
         for ((store, direction), sessions) in &self.small {
-            let mean = Series::of(sessions.iter().map(|small| small.mean));
-            let median = Series::of(sessions.iter().map(|small| small.median));
+            let series = Series::of(sessions.iter().copied());
             row(
-                &format!("file of 4 KiB {direction}, ms: the session by its files"),
+                &format!("file of 4 KiB {direction}, ms"),
                 store,
-                mean.show(1),
+                series.show(1),
             );
-            row("median of its files", store, median.show(1));
         }
         let list = |of: fn(&Listing) -> f64| Series::of(self.list.iter().map(of));
         if !self.list.is_empty() {
@@ -251,7 +240,7 @@ impl Results {
         for ((store, direction), sessions) in
             self.small.iter().filter(|((store, _), _)| store == slow)
         {
-            let median = Series::of(sessions.iter().map(|small| small.mean)).median();
+            let median = Series::of(sessions.iter().copied()).median();
             goal(
                 format!("files of 4 KiB {direction}, {store}"),
                 24.0,

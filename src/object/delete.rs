@@ -25,10 +25,12 @@ pub async fn delete(location: &Location, etag: Option<&str>) -> Result<(), Objec
         Ok(_) => Ok(()),
         // A delete whose answer was lost and that was sent again.
         Err(failure) if matches!(failure.error, ObjectError::NotFound) => Ok(()),
-        Err(failure) if failure.condition_failed() || failure.ambiguous() => match head(location).await {
-            Err(ObjectError::NotFound) => Ok(()),
-            _ => Err(failure.error),
-        },
+        Err(failure) if failure.condition_failed() || failure.ambiguous() => {
+            match head(location).await {
+                Err(ObjectError::NotFound) => Ok(()),
+                _ => Err(failure.error),
+            }
+        }
         Err(failure) => Err(failure.error),
     }
 }

@@ -229,16 +229,22 @@ impl Session {
         };
         tokio::pin!(drained);
         loop {
-            let expires = self.recent.expires();
-            let until = expires.map_or(deadline, |expires| expires.min(deadline));
+            let data = self.data_expires();
+            let expiries = [self.recent.expires(), data, Some(deadline)];
+            let until = expiries.into_iter().flatten().min().unwrap_or(deadline);
             return tokio::select! {
                 biased;
                 line = timeout_at(until, self.control.next_line()) => match line {
                     Ok(Ok(line)) => Waited::Line(line),
                     Ok(Err(error)) => Waited::Control(error),
                     Err(_) if until < deadline => {
-                        // Up to 64 KiB, which an idle session should not hold.
-                        self.recent.forget();
+                        if data.is_some_and(|expires| expires <= until) {
+                            // Others behind the client's address may be in want of the port.
+                            self.data = DataSetup::None;
+                        } else {
+                            // Up to 64 KiB, which an idle session should not hold.
+                            self.recent.forget();
+                        }
                         continue;
                     }
                     Err(_) if logged_in => Waited::Idle,

@@ -35,9 +35,39 @@ nix::getsockopt_impl!(
     TcpInfo,
     libc::IPPROTO_TCP,
     libc::TCP_INFO,
-    libc::tcp_info,
-    GetStruct<libc::tcp_info>
+    RawTcpInfo,
+    GetStruct<RawTcpInfo>
 );
+const _: () = assert!(size_of::<RawTcpInfo>() == 152);
+
+/// The beginning of `struct tcp_info` (linux/tcp.h), as far as Linux 4.6 had it. Not libc's: that grows with the newest
+/// kernel, and an older one fills less than was asked for, which nix takes for an error.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct RawTcpInfo {
+    state: u8,
+    _bytes: [u8; 7],
+    _before_rtt: [u32; 15],
+    /// Smoothed round trip, microseconds.
+    rtt: u32,
+    _after_rtt: [u32; 8],
+    _rates_and_bytes: [u64; 4],
+    _segments: [u32; 2],
+    _not_sent: u32,
+    /// The shortest round trip of the last minutes, microseconds.
+    min_rtt: u32,
+}
+
+impl RawTcpInfo {
+    /// The smoothed round trip, but at most twice the shortest one and a little: a client that only listens on its
+    /// control connection acknowledges our replies up to 40 ms late, and these waits are in the smoothed one. Measured
+    /// over loopback: 20 ms smoothed, 0.01 ms shortest.
+    fn round_trip(&self) -> Duration {
+        let smoothed = Duration::from_micros(self.rtt.into());
+        let shortest = Duration::from_micros(self.min_rtt.into());
+        smoothed.min(shortest * 2 + SETTLE_MIN)
+    }
+}
 
 /// Why no line came.
 #[derive(Debug, thiserror::Error)]
@@ -169,7 +199,7 @@ impl Control {
     /// smoothed round trip, at least 1 ms, at most 100 ms.
     pub(super) fn settle_window(&self) -> Duration {
         let round_trip = match getsockopt(&self.stream, TcpInfo) {
-            Ok(info) => Duration::from_micros(info.tcpi_rtt.into()),
+            Ok(info) => info.round_trip(),
             Err(_) => SETTLE_MAX,
         };
         round_trip.clamp(SETTLE_MIN, SETTLE_MAX)
@@ -196,7 +226,7 @@ impl Control {
 
     fn state(&self) -> Pending {
         match getsockopt(&self.stream, TcpInfo) {
-            Ok(info) if info.tcpi_state != TCP_ESTABLISHED => Pending::Closed,
+            Ok(info) if info.state != TCP_ESTABLISHED => Pending::Closed,
             Ok(_) => Pending::Nothing,
             Err(_) => Pending::Closed,
         }

@@ -50,7 +50,7 @@ impl Session {
         let (job, location) = match self.prepare_retrieve(argument) {
             Ok(prepared) => prepared,
             Err(reply) => {
-                self.data = DataSetup::None;
+                self.drop_connected_data();
                 self.control.reply(&reply).await?;
                 return Ok(Flow::Continue);
             }

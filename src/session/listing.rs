@@ -162,7 +162,7 @@ impl Session {
         let (path, lister, data) = match prepared {
             Ok(prepared) => prepared,
             Err(reply) => {
-                self.data = DataSetup::None;
+                self.drop_connected_data();
                 self.control.reply(&reply).await?;
                 return Ok(Flow::Continue);
             }

@@ -216,18 +216,24 @@ impl Session {
             progress
         }));
         let shutdown = self.gateway.cut.clone();
+        // A client that floods its control connection must not keep its own job from being polled, nor its deadlines:
+        // after each line it is the others' turn.
+        let mut had_line = false;
 
         let end = loop {
             let settle = running.settle;
+            let read = !std::mem::take(&mut had_line);
             tokio::select! {
                 biased;
-                line = self.control.next_line(), if running.control_open && self.held.len() < MAX_HELD => {
+                line = self.control.next_line(), if read && running.control_open && self.held.len() < MAX_HELD => {
+                    had_line = true;
                     self.during(&mut running, line).await?;
                 }
                 Some(signal) = signalled.recv() => self.signalled(&mut running, signal).await,
                 () = shutdown.cancelled(), if running.cut.is_none() && !running.committed() => running.cut(Cut::Shutdown),
                 () = sleep_until(settle.unwrap_or_else(Instant::now)), if settle.is_some() => self.settle(&mut running),
                 end = &mut job => break end,
+                () = std::future::ready(()), if !read => {}
             }
         };
         // A short job may have ended in the same breath as it began: the 150 comes before the 226.

@@ -85,7 +85,7 @@ impl Session {
             Ok(job) => job,
             Err(reply) => {
                 // A client that has connected already must not wait for us to read.
-                self.data = DataSetup::None;
+                self.drop_connected_data();
                 self.control.reply(&reply).await?;
                 return Ok(Flow::Continue);
             }

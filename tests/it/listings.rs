@@ -183,9 +183,11 @@ async fn globs_select_and_their_beginning_narrows_the_request() {
         gateway.store.reset_counts();
         assert_eq!(names(&mut ftp, glob).await.join(" "), expected, "{glob}");
         let requests = gateway.store.requests();
-        assert_eq!(requests.len(), 1, "{glob}: {requests:?}");
+        // With brackets it may be a name: that is asked first.
+        let asked = if glob.contains('[') { 3 } else { 1 };
+        assert_eq!(requests.len(), asked, "{glob}: {requests:?}");
         assert_eq!(
-            requests[0].parameter("prefix").unwrap_or_default(),
+            requests[asked - 1].parameter("prefix").unwrap_or_default(),
             prefix,
             "{glob}"
         );

@@ -333,7 +333,8 @@ async fn a_directory_whose_move_fails_in_the_middle_loses_nothing() {
         let rule = gateway.store.fail(operation).nth(nth).always();
         let rule = rule.with(Fault::Status(403, "AccessDenied"));
         ftp.expect("RNFR tree", 350).await;
-        let reply = ftp.command("RNTO moved").await;
+        // Each to a place of its own: copies that were on their way may still arrive.
+        let reply = ftp.command(&format!("RNTO moved-{operation}")).await;
         rule.hit().await;
         rule.remove();
         assert!(reply.code >= 400, "{operation}: {reply:?}");
@@ -341,11 +342,6 @@ async fn a_directory_whose_move_fails_in_the_middle_loses_nothing() {
         let left = gateway.store.keys(BUCKET);
         let left: Vec<_> = left.iter().filter(|key| key.starts_with("tree/")).collect();
         assert_eq!(left.len(), keys.len(), "{operation}");
-        for key in gateway.store.keys(BUCKET) {
-            if key.starts_with("moved/") {
-                gateway.store.backend().remove(BUCKET, &key);
-            }
-        }
     }
     // Where a delete fails all is at the new place, and the rest at the old one too.
     let rule = gateway.store.fail("DeleteObject").nth(5).always();

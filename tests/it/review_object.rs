@@ -38,7 +38,7 @@ async fn a_rename_onto_itself_by_another_path_keeps_the_file() {
     // A directory into itself would never come to an end.
     for from in ["/below/d", "/other/d"] {
         ftp.expect(&format!("RNFR {from}"), 350).await;
-        ftp.expect("RNTO /me/d/sub", 550).await;
+        ftp.expect("RNTO /me/d/sub", 553).await;
         assert_eq!(gateway.store.keys(BUCKET), ["me/d/f", "me/f"]);
     }
     ftp.close().await;

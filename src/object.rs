@@ -15,6 +15,7 @@ mod head;
 mod keys;
 mod list;
 mod multipart;
+mod retry;
 mod settle;
 #[cfg(test)]
 mod tests;

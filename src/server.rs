@@ -290,9 +290,10 @@ async fn accept(
         };
         match admission.enter(peer.ip().to_canonical()) {
             Ok(place) => {
-                let session = session::serve(gateway.clone(), pool.clone(), stream, peer);
+                let (gateway, pool) = (gateway.clone(), pool.clone());
                 sessions.spawn(async move {
-                    session.await;
+                    // Made here: a future that is handed in takes its memory twice.
+                    session::serve(gateway, pool, stream, peer).await;
                     drop(place);
                 });
             }

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueEnum};
 
+use crate::client::Client;
+
 /// What the gateway costs, measured against the AWS SDK alone and a bare relay.
 #[derive(Parser, Debug)]
 pub struct Args {
@@ -33,6 +35,9 @@ pub struct Args {
     /// Only these measurements [default: all]
     #[arg(long, value_enum, value_delimiter = ',')]
     pub only: Vec<Work>,
+    /// The FTP client: one of our own, or curl
+    #[arg(long, value_enum, default_value = "own")]
+    pub client: Client,
     /// Print Markdown
     #[arg(long)]
     pub markdown: bool,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::args::{Args, Role, StoreChoice, parse_size};
+use crate::client::{parse_port, parse_transfers};
 use crate::pacer::Pacer;
 use crate::process::{Memory, Sample, parse_stat, parse_status};
 use crate::report::{Idle, Listing, Results, Series, Trio};
@@ -19,9 +20,10 @@ type Check = (&'static str, fn() -> Result<()>);
 
 /// Runs all checks; fails if one does.
 pub fn run() -> Result<()> {
-    let checks: [Check; 9] = [
+    let checks: [Check; 10] = [
         ("sizes and stores are read", arguments),
         ("/proc is read", proc),
+        ("clients' figures are read", clients),
         ("ranges and escapes are read", requests),
         ("the pacer keeps its rate", pacer),
         ("the report judges", report),
@@ -82,6 +84,20 @@ fn proc() -> Result<()> {
     same(Sample::from_line(&sample.to_line()), Some(sample))
 }
 
+fn clients() -> Result<()> {
+    let transfers = parse_transfers("0.25 10\n1.5 20\n")?;
+    same(
+        (transfers.count, transfers.bytes, transfers.seconds),
+        (2, 30, 1.75),
+    )?;
+    ensure!(parse_transfers("0,25 10\n").is_err() && parse_transfers("1\n").is_err());
+    same(
+        parse_port("229 Entering Extended Passive Mode (|||40123|)"),
+        Some(40123),
+    )?;
+    same(parse_port("229 (|||99999|)"), None)
+}
+
 fn requests() -> Result<()> {
     same(parse_range("bytes=0-9", 100), Ok((0, 10)))?;
     same(parse_range("bytes=90-", 100), Ok((90, 10)))?;
@@ -139,7 +155,8 @@ fn report() -> Result<()> {
     };
     let mut results = Results::new(512 << 20);
     results.large("null-slow", Direction::Up, trio);
-    results.small("null-slow", 23.0, 25.0);
+    results.small("null-slow", Direction::Up, 23.0);
+    results.small("null-slow", Direction::Down, 25.0);
     results.list(Listing {
         sample: trio.gateway.context("no sample")?,
         growth: 8 << 10,

@@ -8,6 +8,7 @@
 //! The slow store is what a store some network away looks like: a fixed time from the end of a request to the first
 //! byte of its answer, and a fixed rate for each connection and direction ([`crate::pacer`]).
 
+mod listing;
 mod objects;
 mod request;
 
@@ -28,7 +29,8 @@ use crate::process::{self, Process};
 use objects::{Answer, Body, Objects};
 use request::Request;
 
-pub use objects::{MILLION, sized_key};
+pub use listing::MILLION;
+pub use objects::sized_key;
 pub use request::{parse_range, percent_decode};
 
 /// Bytes moved by one system call without a pace.
@@ -181,11 +183,14 @@ fn send(writer: &mut TcpStream, request: &Request, answer: &Answer, pace: Pace) 
             let mut left = *length;
             while left > 0 {
                 let piece = left.min(pace.buffer() as u64) as usize;
-                writer.write_all(&ZEROS[..piece])?;
-                pacer.pass(piece);
                 left -= piece as u64;
+                // A piece is there when its last byte is.
+                pacer.pass(piece);
+                if left == 0 {
+                    pacer.finish();
+                }
+                writer.write_all(&ZEROS[..piece])?;
             }
-            pacer.finish();
             Ok(())
         }
     }

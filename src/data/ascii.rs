@@ -276,7 +276,7 @@ mod tests {
             let back = |text: String| -> Vec<u8> { text.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect() };
             prop_assert_eq!(from_wire([&bytes[..]]), back(latin.replace("\r\n", "\n")));
             // U+0100 is no Latin-1 character: it stands for the CRLFs there already.
-            let marked = latin.replace("\r\n", "\u{100}").replace('\n', "\r\n").replace('\u{100}', "\r\n");
+            let marked = latin.replace("\r\n", "\u{100}").replace(['\n', '\u{100}'], "\r\n");
             prop_assert_eq!(to_wire([&bytes[..]]), back(marked));
         }
 

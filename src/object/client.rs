@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_config::BehaviorVersion;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::retry::{RetryConfig, RetryPartition, TokenBucket};
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
     Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::ObjectError;
 use super::capabilities::{Capabilities, Integrity};
+use super::retry::Damaged;
 use super::upload::Schedule;
 use crate::config::{StaticCredentials, StoreConfig, TransferConfig};
 use crate::memory::Budget;
@@ -60,6 +61,24 @@ pub struct Location {
     pub bucket: Arc<str>,
     /// The key.
     pub key: String,
+}
+
+impl Location {
+    /// Whether both are in one bucket, which may be reached by two stores of one endpoint (AWS's bucket names are
+    /// everybody's).
+    pub fn same_bucket(&self, other: &Location) -> bool {
+        let endpoint = |location: &Location| {
+            let endpoint = location.store.config.endpoint.as_deref();
+            endpoint.map(|text| text.trim_end_matches('/').to_ascii_lowercase())
+        };
+        self.bucket == other.bucket
+            && (Arc::ptr_eq(&self.store, &other.store) || endpoint(self) == endpoint(other))
+    }
+
+    /// Whether both are one object.
+    pub fn same_object(&self, other: &Location) -> bool {
+        self.key == other.key && self.same_bucket(other)
+    }
 }
 
 impl Store {
@@ -191,6 +210,14 @@ async fn sdk_config(config: &StoreConfig) -> Result<aws_sdk_s3::Config, ObjectEr
                 .with_max_attempts(config.attempts.max(1))
                 .with_initial_backoff(Duration::from_millis(300)),
         )
+        // The SDK's own quota (35 retries for all clients of a region, given back only by success) would leave running
+        // uploads without retries after a short outage of any store. Attempts are few, and transfers are bounded.
+        .retry_partition(
+            RetryPartition::custom(format!("s3ftpd {}", config.name))
+                .token_bucket(TokenBucket::unlimited())
+                .build(),
+        )
+        .retry_classifier(Damaged)
         // Checksums are ours to choose: the SDK's defaults are aws-chunked trailers, which many stores refuse.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)

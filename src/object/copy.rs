@@ -75,7 +75,12 @@ pub async fn set_metadata(
         ..info.attributes.clone()
     };
     let target = Target::new(location.clone(), id.clone(), attributes);
-    inside(location, info, &target, &Pin::None).await
+    // A copy by parts takes its time, and must not bring old bytes back over what is written meanwhile.
+    let pin = match info.size > location.store.config().copy_limit {
+        true => Pin::Etag(info.etag.clone()),
+        false => Pin::None,
+    };
+    inside(location, info, &target, &pin).await
 }
 
 /// A copy within one store.

@@ -25,34 +25,79 @@ pub async fn delete(location: &Location, etag: Option<&str>) -> Result<(), Objec
         Ok(_) => Ok(()),
         // A delete whose answer was lost and that was sent again.
         Err(failure) if matches!(failure.error, ObjectError::NotFound) => Ok(()),
+        Err(failure) if failure.condition_failed() || failure.ambiguous() => {
+            match head(location).await {
+                Err(ObjectError::NotFound) => Ok(()),
+                _ => Err(failure.error),
+            }
+        }
         Err(failure) => Err(failure.error),
     }
 }
 
 /// Deletes a file ([`ObjectError::NotFound`] if it is not there) and keeps its directory: where it was the last key
-/// there, `parent`'s marker is put first. At most 3 requests. `parent` is `None` at a mount's root. Where an ETag is
-/// given the file is known to be there, and only that one is deleted, where the store honours it.
+/// there, `parent`'s marker is put first. At most 3 requests, unless two files are deleted at once. `parent` is `None`
+/// at a mount's root. Where an ETag is given only that one is deleted: not every store honours If-Match on a delete,
+/// so it is compared right before, too.
 pub async fn delete_keeping_directory(
     location: &Location,
     parent: Option<&Location>,
     etag: Option<&str>,
 ) -> Result<(), ObjectError> {
     let Some(parent) = parent else {
-        if etag.is_none() {
-            head(location).await?;
-        }
-        return delete(location, etag).await;
+        check(location, etag, None).await?;
+        return delete_checked(location, etag).await;
     };
-    match neighbours(location, parent).await? {
-        Neighbours::Alone => put_marker(parent).await?,
-        Neighbours::Among => {}
-        Neighbours::Unseen if etag.is_some() => {}
-        Neighbours::Unseen => {
-            head(location).await?;
+    let neighbours = neighbours(location, parent).await?;
+    match &neighbours {
+        Neighbours::Alone(listed) => {
+            if etag.is_some() {
+                check(location, etag, Some(listed)).await?;
+            }
+            put_marker(parent).await?;
         }
+        Neighbours::Among(listed) | Neighbours::Pair(listed) => {
+            if etag.is_some() {
+                check(location, etag, Some(listed)).await?;
+            }
+        }
+        Neighbours::Unseen => check(location, etag, None).await?,
         Neighbours::Absent => return Err(ObjectError::NotFound),
     }
-    delete(location, etag).await
+    delete_checked(location, etag).await?;
+    // Two who delete the last two files at once have each seen the other's.
+    if matches!(neighbours, Neighbours::Pair(_)) && !super::directory_exists(parent).await? {
+        put_marker(parent).await?;
+    }
+    Ok(())
+}
+
+/// Whether the file is there and has the ETag: as listed, else by a HEAD. Without a listing AWS, which honours
+/// If-Match, is not asked twice.
+async fn check(
+    location: &Location,
+    etag: Option<&str>,
+    listed: Option<&str>,
+) -> Result<(), ObjectError> {
+    let Some(etag) = etag else {
+        return head(location).await.map(drop);
+    };
+    let same = listed.is_some_and(|listed| listed.trim_matches('"') == etag.trim_matches('"'));
+    if same || location.store.config().endpoint.is_none() {
+        return Ok(());
+    }
+    if head(location).await?.etag == etag {
+        Ok(())
+    } else {
+        Err(ObjectError::Conflict)
+    }
+}
+
+async fn delete_checked(location: &Location, etag: Option<&str>) -> Result<(), ObjectError> {
+    match delete(location, etag).await {
+        Err(ObjectError::Unsupported(_)) if etag.is_some() => delete(location, None).await,
+        result => result,
+    }
 }
 
 /// Puts the marker `dir/`; [`ObjectError::Conflict`] where the directory exists already. 2 requests.
@@ -69,7 +114,7 @@ pub async fn remove_directory(
     directory: &Location,
     parent: Option<&Location>,
 ) -> Result<(), ObjectError> {
-    let page = RawPage::fetch(directory, &directory.key, None, 2, None).await?;
+    let page = RawPage::first(directory, 2).await?;
     if page.keys.is_empty() {
         return Err(ObjectError::NotFound);
     }
@@ -77,19 +122,21 @@ pub async fn remove_directory(
         return Err(ObjectError::Conflict);
     }
     if let Some(parent) = parent
-        && matches!(neighbours(directory, parent).await?, Neighbours::Alone)
+        && matches!(neighbours(directory, parent).await?, Neighbours::Alone(_))
     {
         put_marker(parent).await?;
     }
     delete(directory, None).await
 }
 
-/// What the first two keys of a directory tell about one key in it.
+/// What the first two keys of a directory tell about one key in it; where it is one of them, with its ETag.
 enum Neighbours {
     /// It is the only key.
-    Alone,
-    /// It is there, and so is another.
-    Among,
+    Alone(String),
+    /// It is there, and one other that is no marker.
+    Pair(String),
+    /// It is there, and so are others, or a marker.
+    Among(String),
     /// There are two others; it may come after them.
     Unseen,
     /// It is not there.
@@ -97,15 +144,17 @@ enum Neighbours {
 }
 
 async fn neighbours(location: &Location, parent: &Location) -> Result<Neighbours, ObjectError> {
-    let page = RawPage::fetch(parent, &parent.key, None, 2, None).await?;
-    let ours = page.keys.iter().any(|key| key.key == location.key);
-    // A page may hold fewer keys than asked for and still not be the last.
-    let more = page.keys.len() >= 2 || page.next.is_some();
-    Ok(match (ours, more) {
-        (true, true) => Neighbours::Among,
-        (true, false) => Neighbours::Alone,
-        (false, true) => Neighbours::Unseen,
-        (false, false) => Neighbours::Absent,
+    let page = RawPage::first(parent, 2).await?;
+    let marker = page.keys.iter().any(|key| key.key == parent.key);
+    let others = page.keys.len() >= 2 || page.next.is_some();
+    let lasting = marker || page.next.is_some();
+    let ours = page.keys.into_iter().find(|key| key.key == location.key);
+    Ok(match (ours, others) {
+        (Some(ours), false) => Neighbours::Alone(ours.etag),
+        (Some(ours), true) if lasting => Neighbours::Among(ours.etag),
+        (Some(ours), true) => Neighbours::Pair(ours.etag),
+        (None, true) => Neighbours::Unseen,
+        (None, false) => Neighbours::Absent,
     })
 }
 

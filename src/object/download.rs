@@ -11,13 +11,15 @@ mod range;
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use self::range::{RangeReader, Source};
+use self::range::{RangeReader, Source, starts_at};
 use super::error::{Failure, failure};
 use super::head::{attributes_of, timestamp, total_size};
 use super::{Attributes, Location, ObjectError, ObjectInfo, head};
@@ -25,6 +27,9 @@ use crate::memory::{Admission, Grant};
 
 /// The window doubles after the reader has taken so many bytes that it had to wait for.
 const RAMP: u64 = 128 * 1024;
+
+/// Memory of a range that has been held for so long is given back when others wait.
+const HELD: Duration = Duration::from_secs(10);
 
 /// A download under way. Dropping it ends its requests.
 #[derive(Debug)]
@@ -45,6 +50,8 @@ pub struct Download {
     waited: u64,
     /// Ranges read since the reader last waited.
     unwaited: usize,
+    /// Ranges that may be asked for at once.
+    parallel: usize,
     /// Covers what is streamed through.
     _admission: Option<Admission>,
 }
@@ -64,6 +71,7 @@ struct Ahead {
     /// Bytes not yet read: what the memory is still needed for.
     rest: u64,
     grant: Grant,
+    since: Instant,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -78,8 +86,9 @@ impl Download {
         Download::start(location, Some(admission), offset, None).await
     }
 
-    /// The whole of a known object; [`ObjectError::Changed`] where it is another now. Without an admission its memory is
-    /// covered by the caller's.
+    /// The whole of a known object, to flow into an upload; [`ObjectError::Changed`] where it is another now. Without an
+    /// admission its memory is covered by the caller's. Range follows range: with some ahead it would hold memory while
+    /// the upload waits for memory, and several such would wait for each other.
     pub(super) async fn open_pinned(
         location: Location,
         admission: Option<Admission>,
@@ -128,8 +137,17 @@ impl Download {
         // A store that ignores the range sends everything: what comes before the offset is skipped, and there is no
         // second range to ask for.
         let (skip, end) = match output.content_range() {
+            Some(range) if !starts_at(range, offset) => {
+                return Err(ObjectError::Other(format!(
+                    "asked for byte {offset}, got {range}"
+                )));
+            }
             Some(_) => (0, size.min(last.saturating_add(1))),
             None => (offset, size),
+        };
+        let parallel = match pinned {
+            Some(_) => 1,
+            None => location.store.context().transfer.download_parallel,
         };
         let source = Arc::new(Source {
             location,
@@ -147,6 +165,7 @@ impl Download {
             window: 1,
             waited: 0,
             unwaited: 0,
+            parallel,
             _admission: admission,
         })
     }
@@ -192,6 +211,7 @@ impl Download {
             window: 0,
             waited: 0,
             unwaited: 0,
+            parallel: 1,
             _admission: admission,
         })
     }
@@ -258,6 +278,30 @@ impl Download {
         }
     }
 
+    /// Gives back what is held for a reader that is slow, where others wait for memory: those ranges are asked for
+    /// again when it gets there. To be called now and then while the reader takes its time.
+    pub fn relieve(&mut self, now: Instant) {
+        if !self.source.location.store.context().budget.contended() {
+            return;
+        }
+        let current = match &self.current {
+            Some(Current::Fetched(current)) => Some(current),
+            _ => None,
+        };
+        let oldest = current.or(self.ahead.front());
+        if oldest.is_none_or(|ahead| now.saturating_duration_since(ahead.since) < HELD) {
+            return;
+        }
+        if let Some(Current::Fetched(_)) = self.current {
+            self.current = None;
+            self.next_range = self.position;
+        } else {
+            self.next_range -= self.ahead.iter().map(|ahead| ahead.rest).sum::<u64>();
+        }
+        self.ahead.clear();
+        self.window = 1;
+    }
+
     fn range_end(&self) -> u64 {
         let range_size = self
             .source
@@ -277,7 +321,7 @@ impl Download {
         while self.ahead.len() < self.window && self.next_range < self.info.size {
             let context = self.source.location.store.context();
             // The range being read is one of those in flight.
-            if self.ahead.len() + 1 >= context.transfer.download_parallel {
+            if self.ahead.len() + 1 >= self.parallel {
                 return;
             }
             let end = self.range_end();
@@ -296,14 +340,7 @@ impl Download {
             self.waited += bytes;
             if self.waited >= RAMP {
                 self.waited = 0;
-                let most = self
-                    .source
-                    .location
-                    .store
-                    .context()
-                    .transfer
-                    .download_parallel;
-                self.window = (self.window * 2).min(most);
+                self.window = (self.window * 2).min(self.parallel);
             }
         }
     }
@@ -344,6 +381,7 @@ impl Ahead {
             chunks,
             rest: end - first,
             grant,
+            since: Instant::now(),
             _task: AbortOnDropHandle::new(task),
         }
     }

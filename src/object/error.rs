@@ -5,6 +5,8 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 
+use super::retry::damaged;
+
 /// Why an S3 operation failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ObjectError {
@@ -243,11 +245,7 @@ fn sort(status: u16, code: &str, message: &str) -> ObjectError {
         "PreconditionFailed" | "ConditionalRequestConflict" | "OperationAborted" => {
             return ObjectError::Conflict;
         }
-        "BadDigest"
-        | "XAmzContentChecksumMismatch"
-        | "XAmzContentSHA256Mismatch"
-        | "InvalidDigest"
-        | "ContentSHA256Mismatch" => return ObjectError::Integrity(text()),
+        code if damaged(code) => return ObjectError::Integrity(text()),
         // The limit is filled in by whoever knows it.
         "EntityTooLarge" => return ObjectError::TooLarge { limit: 0 },
         "QuotaExceeded"

@@ -177,10 +177,8 @@ pub async fn head(location: &Location) -> Result<ObjectInfo, ObjectError> {
         .key(&location.key);
     let output = Box::pin(request.send()).await.map_err(failure)?;
     Ok(ObjectInfo {
-        size: output
-            .content_length()
-            .and_then(|length| u64::try_from(length).ok())
-            .unwrap_or(0),
+        // Not to be guessed: an append to an object of "0 bytes" would replace it.
+        size: total_size(None, output.content_length())?,
         etag: output.e_tag().unwrap_or_default().to_owned(),
         modified: timestamp(output.last_modified()).unwrap_or(Timestamp::UNIX_EPOCH),
         attributes: attributes_of!(output),
@@ -188,7 +186,7 @@ pub async fn head(location: &Location) -> Result<ObjectInfo, ObjectError> {
 }
 
 /// GetObject of the first `bytes` bytes: costs what a HEAD does, and may save the GET after it. An empty object's
-/// 416 tells its size; where it does not tell its time, which few stores do, a HEAD follows.
+/// 416 tells its size, and neither time nor attributes: the time is then that of 1970.
 pub async fn peek(location: &Location, bytes: u64) -> Result<Peek, ObjectError> {
     let bytes = bytes.max(1);
     let request = location
@@ -201,14 +199,11 @@ pub async fn peek(location: &Location, bytes: u64) -> Result<Peek, ObjectError> 
     let output = match Box::pin(request.send()).await.map_err(failure) {
         Ok(output) => output,
         Err(failure) if failure.status == Some(416) => {
-            let info = match (failure.headers.etag, failure.headers.last_modified) {
-                (Some(etag), Some(modified)) => ObjectInfo {
-                    size: 0,
-                    etag,
-                    modified,
-                    attributes: Attributes::default(),
-                },
-                _ => head(location).await?,
+            let info = ObjectInfo {
+                size: 0,
+                etag: failure.headers.etag.unwrap_or_default(),
+                modified: Timestamp::UNIX_EPOCH,
+                attributes: Attributes::default(),
             };
             return Ok(Peek {
                 info,
@@ -261,8 +256,9 @@ pub(super) fn total_size(range: Option<&str>, length: Option<i64>) -> Result<u64
             .rsplit_once('/')
             .and_then(|(_, size)| size.trim().parse().ok())
             .ok_or_else(|| ObjectError::Other(format!("Content-Range without a size: {range}"))),
-        (None, Some(length)) => Ok(u64::try_from(length).unwrap_or(0)),
-        (None, None) => Err(ObjectError::Other("GET without a length".to_owned())),
+        (None, Some(length)) => u64::try_from(length)
+            .map_err(|_| ObjectError::Other(format!("an answer of {length} bytes"))),
+        (None, None) => Err(ObjectError::Other("an answer without a length".to_owned())),
     }
 }
 

@@ -165,6 +165,22 @@ impl RawPage {
         RawPage::from_output(output)
     }
 
+    /// The first `count` keys of a directory, all where it has fewer: a page may hold fewer than were asked for, even
+    /// none, and not be the last.
+    pub(super) async fn first(directory: &Location, count: i32) -> Result<RawPage, ObjectError> {
+        let wanted = usize::try_from(count).unwrap_or(1);
+        let mut keys = Vec::new();
+        let mut token = None;
+        loop {
+            let page = RawPage::fetch(directory, &directory.key, None, count, token).await?;
+            keys.extend(page.keys);
+            if keys.len() >= wanted || page.next.is_none() {
+                return Ok(RawPage { keys, ..page });
+            }
+            token = page.next;
+        }
+    }
+
     fn from_output(output: ListObjectsV2Output) -> Result<RawPage, ObjectError> {
         let encoded = output.encoding_type() == Some(&EncodingType::Url)
             && output
@@ -244,7 +260,7 @@ impl RawPage {
 
 /// Whether any key has the directory's key as its prefix (1 ListObjectsV2 with max-keys 1).
 pub async fn directory_exists(directory: &Location) -> Result<bool, ObjectError> {
-    let page = RawPage::fetch(directory, &directory.key, None, 1, None).await?;
+    let page = RawPage::first(directory, 1).await?;
     Ok(!page.keys.is_empty())
 }
 

@@ -166,6 +166,18 @@ impl Target {
         })
     }
 
+    /// Why a part could not be stored. Some stores drop open uploads of a key when it is written: then the newer object
+    /// tells more than that the upload is unknown.
+    pub(super) async fn part_failed(&self, created: &Created, failure: Failure) -> ObjectError {
+        if failure.no_such_upload()
+            && let Sight::Other(info) = look(&self.location, &self.id).await
+            && newer(info.modified, created, &failure)
+        {
+            return ObjectError::Superseded;
+        }
+        failure.error
+    }
+
     /// CompleteMultipartUpload under a condition. An answer without a clear end is settled by looking for the
     /// transfer id, and by sending the request again, which S3 allows.
     pub(super) async fn complete(
@@ -189,6 +201,14 @@ impl Target {
                 || (matches!(pin, Pin::Etag(_)) && matches!(failure.error, ObjectError::NotFound));
             let lost = failure.no_such_upload();
             if !(condition || lost || failure.ambiguous() || failure.concurrent_write()) {
+                // A refusal of the last attempt tells nothing of those before it.
+                if self.location.store.config().attempts > 1
+                    && let Sight::Ours(info) = look(&self.location, &self.id).await
+                {
+                    return Ok(Completed {
+                        etag: Some(info.etag),
+                    });
+                }
                 return Err(CompleteError {
                     error: failure.error,
                     undecided: false,
@@ -215,9 +235,9 @@ impl Target {
                 Sight::Other(_) | Sight::Absent if lost => return decided(failure.error),
                 Sight::Other(_) | Sight::Absent => last = failure.error,
                 // To be told that the store can't be reached is more than to be told of a condition.
-                Sight::Unknown(_) if condition || lost => {
+                sight @ Sight::Unknown(_) if condition || lost => {
                     return Err(CompleteError {
-                        error: failure.error,
+                        error: sight.unless_unseen(failure.error),
                         undecided: true,
                     });
                 }
@@ -338,8 +358,12 @@ impl Failure {
     /// A failure before the request itself.
     fn from_error(error: ObjectError) -> Self {
         Failure {
-            // A status that is neither ambiguous nor a condition: the error is final.
-            status: Some(400),
+            // Neither ambiguous nor a condition: the error is final. A condition that we have looked at ourselves may
+            // have met what an earlier round has written.
+            status: match error {
+                ObjectError::Conflict => Some(412),
+                _ => Some(400),
+            },
             code: String::new(),
             headers: Box::default(),
             error,

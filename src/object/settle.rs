@@ -29,6 +29,17 @@ pub(super) enum Sight {
     Unknown(ObjectError),
 }
 
+impl Sight {
+    /// The error of a write that has failed with `error` and is not ours as far as was seen: that the store does not
+    /// tell is more than a condition, after which nobody would try again.
+    pub(super) fn unless_unseen(self, error: ObjectError) -> ObjectError {
+        match self {
+            Sight::Unknown(unseen) if !matches!(unseen, ObjectError::Denied(_)) => unseen,
+            _ => error,
+        }
+    }
+}
+
 /// One look.
 pub(super) async fn look(location: &Location, id: &TransferId) -> Sight {
     match head(location).await {

@@ -4,6 +4,7 @@
 
 mod broken;
 mod copies;
+mod review;
 mod server;
 mod transfers;
 

@@ -168,6 +168,10 @@ pub enum CommandError {
     /// 500: no such command.
     #[error("unknown command")]
     Unknown,
+    /// 500: a request of HTTP, from a browser that was made to speak to an FTP server. Nothing behind it may be taken for
+    /// commands: the connection is closed.
+    #[error("this is FTP, not HTTP; closing the connection")]
+    Http,
     /// 502: known, not offered.
     #[error("{0} is not offered")]
     NotOffered(&'static str),
@@ -189,7 +193,7 @@ impl CommandError {
     /// The reply's code.
     pub fn code(&self) -> u16 {
         match self {
-            CommandError::Unknown => 500,
+            CommandError::Unknown | CommandError::Http => 500,
             CommandError::Syntax(_) | CommandError::NotUtf8 => 501,
             CommandError::NotOffered(_) => 502,
             CommandError::Parameter(_) => 504,

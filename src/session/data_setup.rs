@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::data::DataError;
 use crate::data::active::{self, check_port_target};
 use crate::data::passive::Reservation;
@@ -21,7 +23,12 @@ pub(super) enum DataSetup {
     /// Nothing yet.
     None,
     /// The client will connect.
-    Passive(Reservation),
+    Passive {
+        /// Its port.
+        reservation: Reservation,
+        /// When it was told.
+        since: Instant,
+    },
     /// We will connect.
     Active {
         /// To this address of the client.
@@ -38,7 +45,9 @@ impl DataSetup {
     pub(super) async fn open(self, deadline: Duration) -> Result<DataStream, DataError> {
         let stream = match self {
             DataSetup::None => return Err(DataError::Timeout),
-            DataSetup::Passive(mut reservation) => reservation.connection(deadline).await?,
+            DataSetup::Passive {
+                mut reservation, ..
+            } => reservation.connection(deadline).await?,
             DataSetup::Active {
                 target,
                 local,
@@ -121,7 +130,7 @@ impl Session {
             return Err(Reply::new(504, refused.to_string()));
         }
         self.data = DataSetup::Active {
-            target,
+            target: in_scope_of(self.control.peer, target),
             local,
             source_port: self.gateway.config.active.source_port,
         };
@@ -136,11 +145,30 @@ impl Session {
         }
     }
 
+    /// A transfer was refused. A client that has connected for it must not wait for us to read; a port nobody has
+    /// connected to stays his, or a client that probes for files would use up all of them.
+    pub(super) fn drop_connected_data(&mut self) {
+        if self.data_expires().is_none() {
+            self.data = DataSetup::None;
+        }
+    }
+
+    /// When a passive port that nobody has connected to is given back; `None` where there is none.
+    pub(super) fn data_expires(&self) -> Option<Instant> {
+        match &self.data {
+            DataSetup::Passive { reservation, since } if !reservation.connected() => {
+                Some(*since + self.gateway.config.timeouts.data_connect)
+            }
+            _ => None,
+        }
+    }
+
     /// The port of the next passive connection. A PASV after a PASV nobody connected to gets the same one again.
     async fn reserve_port(&mut self) -> Result<u16, Reply> {
-        if let DataSetup::Passive(reservation) = &self.data
+        if let DataSetup::Passive { reservation, since } = &mut self.data
             && !reservation.connected()
         {
+            *since = Instant::now();
             return Ok(reservation.port());
         }
         self.data = DataSetup::None;
@@ -155,7 +183,10 @@ impl Session {
                 )
             })?;
         let port = reservation.port();
-        self.data = DataSetup::Passive(reservation);
+        self.data = DataSetup::Passive {
+            reservation,
+            since: Instant::now(),
+        };
         Ok(port)
     }
 
@@ -165,6 +196,43 @@ impl Session {
             Err(Reply::new(503, "Refused after EPSV ALL, use EPSV"))
         } else {
             Ok(())
+        }
+    }
+}
+
+/// A link-local IPv6 address means nothing without its interface, which EPRT can't tell: it is the control
+/// connection's.
+fn in_scope_of(peer: SocketAddr, mut target: SocketAddr) -> SocketAddr {
+    if let (SocketAddr::V6(target), SocketAddr::V6(peer)) = (&mut target, peer)
+        && target.ip().is_unicast_link_local()
+    {
+        target.set_scope_id(peer.scope_id());
+    }
+    target
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_link_local_target_is_on_the_interface_of_the_control_connection() {
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        for (peer, target, expected) in [
+            ("[fe80::1%3]:40000", "[fe80::1]:5000", "[fe80::1%3]:5000"),
+            (
+                "[2001:db8::1]:40000",
+                "[2001:db8::1]:5000",
+                "[2001:db8::1]:5000",
+            ),
+            ("192.0.2.1:40000", "192.0.2.1:5000", "192.0.2.1:5000"),
+        ] {
+            assert_eq!(
+                in_scope_of(address(peer), address(target)),
+                address(expected)
+            );
         }
     }
 }

@@ -11,13 +11,14 @@ use crate::config::Timeouts;
 use crate::data::ascii::ToWire;
 use crate::data::linger::Lingering;
 use crate::data::stream::DataStream;
-use crate::memory::Budget;
+use crate::memory::{Budget, Grant};
 use crate::namespace::{Permission, VirtualPath};
 use crate::object::{Download, Location, ObjectError, TransferId};
 use crate::protocol::Reply;
 
 use super::control::ControlError;
 use super::data_setup::DataSetup;
+use super::recent::Whole;
 use super::transfer::{End, Failure, Label, Link, Signal};
 use super::upload::file_at;
 use super::{Flow, Session, require};
@@ -30,7 +31,7 @@ enum Source {
     /// The store, from this offset.
     Store(Location, u64),
     /// SIZE had them all.
-    Known(Bytes),
+    Known(Whole),
 }
 
 /// A download, ready to run.
@@ -49,7 +50,7 @@ impl Session {
         let (job, location) = match self.prepare_retrieve(argument) {
             Ok(prepared) => prepared,
             Err(reply) => {
-                self.data = DataSetup::None;
+                self.drop_connected_data();
                 self.control.reply(&reply).await?;
                 return Ok(Flow::Continue);
             }
@@ -76,13 +77,12 @@ impl Session {
             ));
         }
         let source = match self.recent.retrieve(&path) {
-            Some((info, bytes)) if offset <= info.size => Source::Known(
-                bytes.slice(
-                    usize::try_from(offset)
-                        .unwrap_or(usize::MAX)
-                        .min(bytes.len())..,
-                ),
-            ),
+            Some((info, mut whole)) if offset <= info.size => {
+                let skip = usize::try_from(offset).unwrap_or(usize::MAX);
+                let skip = skip.min(whole.bytes.len());
+                bytes::Buf::advance(&mut whole.bytes, skip);
+                Source::Known(whole)
+            }
             _ => Source::Store(location.clone(), offset),
         };
         let data = self.take_data()?;
@@ -125,7 +125,10 @@ impl Job {
         } = self;
         let open = async {
             let source = match source {
-                Source::Known(bytes) => Opened::Known(Some(bytes)),
+                Source::Known(whole) => Opened::Known {
+                    bytes: Some(whole.bytes),
+                    _grant: whole.grant,
+                },
                 Source::Store(location, offset) => {
                     let admission = budget
                         .admit(timeouts.data_connect)
@@ -162,7 +165,7 @@ impl Job {
                     Some(filter) => filter.convert(chunk),
                     None => chunk,
                 };
-                sink.send(chunk).await?;
+                sink.send_beside(chunk, || source.relieve()).await?;
             }
             Ok::<_, Failure>(())
         };
@@ -178,21 +181,31 @@ impl Job {
 /// An open source.
 enum Opened {
     Store(Box<Download>),
-    Known(Option<Bytes>),
+    Known {
+        bytes: Option<Bytes>,
+        _grant: Option<Grant>,
+    },
 }
 
 impl Opened {
     fn size(&self) -> u64 {
         match self {
             Opened::Store(download) => download.remaining(),
-            Opened::Known(bytes) => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
+            Opened::Known { bytes, .. } => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
+        }
+    }
+
+    /// See [`Download::relieve`].
+    fn relieve(&mut self) {
+        if let Opened::Store(download) = self {
+            download.relieve(Instant::now());
         }
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, ObjectError> {
         match self {
             Opened::Store(download) => download.next().await,
-            Opened::Known(bytes) => Ok(bytes.take()),
+            Opened::Known { bytes, .. } => Ok(bytes.take()),
         }
     }
 }
@@ -207,12 +220,22 @@ pub(super) struct Sink<'a> {
 
 impl Sink<'_> {
     /// Sends all of a chunk; fails when nothing moves for the stall time.
-    pub(super) async fn send(&mut self, mut chunk: Bytes) -> Result<(), Failure> {
+    pub(super) async fn send(&mut self, chunk: Bytes) -> Result<(), Failure> {
+        self.send_beside(chunk, || {}).await
+    }
+
+    /// The same, with something to be done each time that some bytes have moved.
+    async fn send_beside(
+        &mut self,
+        mut chunk: Bytes,
+        mut moved: impl FnMut(),
+    ) -> Result<(), Failure> {
         while !chunk.is_empty() {
             let written =
                 with_stall(self.budget, self.stall, self.stream.write_some(&chunk)).await?;
             bytes::Buf::advance(&mut chunk, written);
             self.link.progress.add(written);
+            moved();
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! SIZE, MDTM, MFMT, DELE (RFC 3659, 3 and 4; draft-somers-ftp-mfxx; RFC 959).
 
+use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::namespace::{Permission, Place, VirtualPath};
@@ -9,7 +10,7 @@ use crate::object::{
 };
 use crate::protocol::{Reply, time};
 
-use super::recent::PEEK;
+use super::recent::{PEEK, Whole};
 use super::upload::file_at;
 use super::{Handled, Session, replies, require};
 
@@ -23,13 +24,13 @@ impl Session {
                 format!("{path}: SIZE is not known in TYPE A here, use TYPE I"),
             ));
         }
-        let info = self.info(&path, &place).await?;
+        let info = self.info(&path, &place, Wanted::Size).await?;
         Ok(Reply::new(213, info.size.to_string()))
     }
 
     pub(super) async fn mdtm(&mut self, argument: &str) -> Handled {
         let (path, place) = self.readable(argument)?;
-        let info = self.info(&path, &place).await?;
+        let info = self.info(&path, &place, Wanted::Time).await?;
         Ok(Reply::new(213, time::format(modified(&info, &place))))
     }
 
@@ -41,7 +42,7 @@ impl Session {
         whole: &str,
     ) -> Handled {
         let (path, place) = self.readable(whole)?;
-        match self.info(&path, &place).await {
+        match self.info(&path, &place, Wanted::Time).await {
             Ok(info) => Ok(Reply::new(213, time::format(modified(&info, &place)))),
             Err(_) => self.mfmt(when, argument, "modify").await,
         }
@@ -104,22 +105,52 @@ impl Session {
     }
 
     /// A file's HEAD, or what was just learnt of it.
-    async fn info(&mut self, path: &VirtualPath, place: &Place) -> Result<ObjectInfo, Reply> {
-        if let Some(info) = self.recent.info(path) {
+    async fn info(
+        &mut self,
+        path: &VirtualPath,
+        place: &Place,
+        wanted: Wanted,
+    ) -> Result<ObjectInfo, Reply> {
+        let known = self.recent.info(path);
+        let tells = |info: &&ObjectInfo| wanted == Wanted::Size || has_time(info);
+        if let Some(info) = known.filter(tells) {
             return Ok(info.clone());
         }
+        let again = known.is_some();
         let (_, location) = file_at(path, place)?;
         let fail = |error: ObjectError| replies::object_error(path, &error);
-        let (info, whole) = if self.recent.peek_pays() && place.allows(Permission::Read) {
+        let peeks = self.recent.peek_pays() && !again && place.allows(Permission::Read);
+        // What is kept for a RETR is paid for out of the budget; where that is short, SIZE is a HEAD.
+        let grant = peeks.then(|| self.gateway.budget.try_grant(PEEK)).flatten();
+        let peeked = if grant.is_some() {
             let peeked = peek(&location, PEEK).await.map_err(fail)?;
-            let whole = (peeked.info.size == peeked.first.len() as u64).then_some(peeked.first);
-            (peeked.info, whole)
+            Some(peeked).filter(|peeked| wanted == Wanted::Size || has_time(&peeked.info))
         } else {
-            (head(&location).await.map_err(fail)?, None)
+            None
         };
+        let (info, first) = match peeked {
+            Some(peeked) => (peeked.info, peeked.first),
+            None => (head(&location).await.map_err(fail)?, Bytes::new()),
+        };
+        let whole = (info.size == first.len() as u64).then_some(Whole {
+            bytes: first,
+            grant,
+        });
         self.recent.remember(path.clone(), info.clone(), whole);
         Ok(info)
     }
+}
+
+/// What is asked of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Size,
+    Time,
+}
+
+/// Whether the time is known: [`peek`] can't tell that of an empty object.
+fn has_time(info: &ObjectInfo) -> bool {
+    info.modified != Timestamp::UNIX_EPOCH
 }
 
 /// The time a client is told, the same in every command.

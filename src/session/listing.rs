@@ -100,6 +100,10 @@ impl Session {
             .send(format!("{code}-Status of {path}:\r\n").as_bytes())
             .await?;
         let last = loop {
+            if self.gateway.cut.is_cancelled() {
+                break "Broken off: the server is shutting down, the list is not complete"
+                    .to_owned();
+            }
             match lister.next_lines().await {
                 Ok(Some(lines)) => {
                     let mut shown = Vec::with_capacity(lines.len() + lines.len() / 64);
@@ -158,7 +162,7 @@ impl Session {
         let (path, lister, data) = match prepared {
             Ok(prepared) => prepared,
             Err(reply) => {
-                self.data = DataSetup::None;
+                self.drop_connected_data();
                 self.control.reply(&reply).await?;
                 return Ok(Flow::Continue);
             }
@@ -202,7 +206,13 @@ impl Session {
             }
         };
 
-        if let Some(glob) = glob {
+        // Brackets are as often part of a name as of a glob: the name goes first.
+        let named = last.contains('[') && {
+            let (path, place) = self.place(text)?;
+            require(&path, &place, Permission::List)?;
+            describe(&path, &place).await.is_ok()
+        };
+        if let Some(glob) = glob.filter(|_| !named) {
             let (path, place) = self.place(parent_text)?;
             require(&path, &place, Permission::List)?;
             let lister = self.lister(&place, Some(glob), format(parent_text.to_owned()))?;
@@ -210,7 +220,9 @@ impl Session {
         }
         let (path, place) = self.place(text)?;
         require(&path, &place, Permission::List)?;
-        if argument.directory {
+        // The longest keys can only be those of files: a directory's has a slash more.
+        let longest = place.object().is_some() && place.directory().is_none();
+        if argument.directory || longest {
             let info = describe(&path, &place).await?;
             return Ok((
                 path.clone(),

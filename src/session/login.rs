@@ -66,12 +66,12 @@ impl Session {
 
     pub(super) fn reinitialise(&mut self) -> Handled {
         self.reset();
-        self.login_deadline = tokio::time::Instant::now() + self.gateway.config.timeouts.login;
         Ok(Reply::new(220, "Ready for a new user"))
     }
 
     /// As after the greeting.
     fn reset(&mut self) {
+        // Only one who was in gets time to log in anew, so nobody stays for ever without.
         if self.user.take().is_some() {
             self.login_deadline = tokio::time::Instant::now() + self.gateway.config.timeouts.login;
         }

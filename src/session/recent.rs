@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use crate::memory::Grant;
 use crate::namespace::VirtualPath;
 use crate::object::ObjectInfo;
 
@@ -30,14 +31,27 @@ struct File {
     path: VirtualPath,
     info: ObjectInfo,
     /// All of its bytes, where they were asked for and fit.
-    whole: Option<Bytes>,
+    whole: Option<Whole>,
     at: Instant,
 }
 
+/// All bytes of a file, and the memory they take out of the budget.
+#[derive(Debug)]
+pub(super) struct Whole {
+    pub(super) bytes: Bytes,
+    pub(super) grant: Option<Grant>,
+}
+
 impl Recent {
-    /// Another command came in between.
+    /// Another command came in between, or none for too long.
     pub(super) fn forget(&mut self) {
         self.file = None;
+    }
+
+    /// When an idle session gives back the bytes it holds; `None` where it holds none.
+    pub(super) fn expires(&self) -> Option<Instant> {
+        let file = self.file.as_ref()?;
+        file.whole.as_ref().map(|_| file.at + FRESH)
     }
 
     /// Whether SIZE should ask for the first bytes in place of a HEAD.
@@ -45,7 +59,7 @@ impl Recent {
         self.peek_pays
     }
 
-    pub(super) fn remember(&mut self, path: VirtualPath, info: ObjectInfo, whole: Option<Bytes>) {
+    pub(super) fn remember(&mut self, path: VirtualPath, info: ObjectInfo, whole: Option<Whole>) {
         self.file = Some(File {
             path,
             info,
@@ -63,7 +77,7 @@ impl Recent {
     }
 
     /// A RETR of the file follows: gives its bytes where they are all here, and learns whether a peek pays.
-    pub(super) fn retrieve(&mut self, path: &VirtualPath) -> Option<(ObjectInfo, Bytes)> {
+    pub(super) fn retrieve(&mut self, path: &VirtualPath) -> Option<(ObjectInfo, Whole)> {
         let file = self
             .file
             .take()

@@ -78,6 +78,10 @@ impl Session {
         let (Some(from), Some(to)) = (source.place.object(), place.object()) else {
             return Err(replies::not_found(path));
         };
+        // Two mounts can show one object: to copy it and delete "the old one" would be the end of it.
+        if from.same_object(&to) {
+            return Ok(());
+        }
         let options = CopyOptions {
             id,
             if_absent: !place.allows(Permission::Overwrite),
@@ -145,6 +149,13 @@ impl Session {
         else {
             return Err(replies::not_found(path));
         };
+        if from.same_bucket(&to) && (to.key.starts_with(&from.key) || from.key.starts_with(&to.key))
+        {
+            return Err(Reply::new(
+                553,
+                format!("{path}: a directory can't be moved into itself or onto one it is in"),
+            ));
+        }
         let fail = |error: ObjectError| replies::object_error(path, &error);
         let file_there = super::upload::existing(path, &file).await?.is_some();
         if file_there || directory_exists(&to).await.map_err(fail)? {

@@ -144,7 +144,12 @@ struct Running {
     settle: Option<Instant>,
     /// QUIT is among the held lines: the client means to leave, and the control connection's end is no loss.
     quit: bool,
+    /// Whether lines are still read.
     control_open: bool,
+    /// Nobody is there to be told anything: a reply could not be sent, or the connection ended without a QUIT.
+    lost: bool,
+    /// A line was too long: the connection ends behind the final reply.
+    rubbish: bool,
     /// Whether the client was told that it begins.
     begun: bool,
 }
@@ -153,6 +158,15 @@ impl Running {
     fn cut(&mut self, reason: Cut) {
         self.cut.get_or_insert(reason);
         self.abort.cancel();
+    }
+
+    /// The control connection is of no use any more.
+    fn lose(&mut self) {
+        self.control_open = false;
+        self.lost = true;
+        if !self.committed() {
+            self.cut(Cut::ControlLost);
+        }
     }
 
     /// Whether the permit was given: no way back.
@@ -185,8 +199,14 @@ impl Session {
             cut: None,
             abors: 0,
             settle: None,
-            quit: false,
+            // It may have come with the commands that were held while the transfer before this one ran.
+            quit: self
+                .held
+                .iter()
+                .any(|line| Command::parse(line) == Ok(Command::Quit)),
             control_open: true,
+            lost: false,
+            rubbish: false,
             begun: false,
         };
         let mut job = pin!(job(Link {
@@ -196,18 +216,24 @@ impl Session {
             progress
         }));
         let shutdown = self.gateway.cut.clone();
+        // A client that floods its control connection must not keep its own job from being polled, nor its deadlines:
+        // after each line it is the others' turn.
+        let mut had_line = false;
 
         let end = loop {
             let settle = running.settle;
+            let read = !std::mem::take(&mut had_line);
             tokio::select! {
                 biased;
-                line = self.control.next_line(), if running.control_open && self.held.len() < MAX_HELD => {
+                line = self.control.next_line(), if read && running.control_open && self.held.len() < MAX_HELD => {
+                    had_line = true;
                     self.during(&mut running, line).await?;
                 }
                 Some(signal) = signalled.recv() => self.signalled(&mut running, signal).await,
                 () = shutdown.cancelled(), if running.cut.is_none() && !running.committed() => running.cut(Cut::Shutdown),
                 () = sleep_until(settle.unwrap_or_else(Instant::now)), if settle.is_some() => self.settle(&mut running),
                 end = &mut job => break end,
+                () = std::future::ready(()), if !read => {}
             }
         };
         // A short job may have ended in the same breath as it began: the 150 comes before the 226.
@@ -221,11 +247,8 @@ impl Session {
         match signal {
             Signal::Preliminary(reply) => {
                 running.begun = true;
-                if running.control_open && self.control.reply(&reply).await.is_err() {
-                    running.control_open = false;
-                    if !running.committed() {
-                        running.cut(Cut::ControlLost);
-                    }
+                if !running.lost && self.control.reply(&reply).await.is_err() {
+                    running.lose();
                 }
             }
             Signal::InputEnded => {
@@ -244,23 +267,31 @@ impl Session {
             Ok(line) => line,
             Err(error) => {
                 running.control_open = false;
-                if !running.quit && !running.committed() {
-                    running.cut(if matches!(error, ControlError::Lost) {
-                        Cut::ControlLost
-                    } else {
-                        Cut::Rubbish
-                    });
+                if running.quit {
+                    // Whoever has said QUIT may have closed his side only, and waits for the last replies.
+                } else if matches!(error, ControlError::Lost) {
+                    running.lose();
+                } else {
+                    running.rubbish = true;
+                    if !running.committed() {
+                        running.cut(Cut::Rubbish);
+                    }
                 }
                 return Ok(());
             }
         };
-        if running.quit {
-            // Nothing counts behind a QUIT.
+        let command = Command::parse(&line);
+        let abor = command == Ok(Command::Abor);
+        if running.quit && !abor {
+            // Nothing else counts behind a QUIT.
             return Ok(());
         }
-        let command = Command::parse(&line);
         match command {
-            Ok(command) if verdict(Phase::Transferring, &command) == Verdict::Run => {
+            // Behind a held command all but ABOR waits, too: replies come in the order of their commands.
+            Ok(command)
+                if (abor || self.held.is_empty())
+                    && verdict(Phase::Transferring, &command) == Verdict::Run =>
+            {
                 let answer = match command {
                     Command::Abor => {
                         running.abors += 1;
@@ -273,10 +304,7 @@ impl Session {
                     _ => Reply::new(200, "OK"),
                 };
                 if self.control.reply(&answer).await.is_err() {
-                    running.control_open = false;
-                    if !running.committed() {
-                        running.cut(Cut::ControlLost);
-                    }
+                    running.lose();
                 }
             }
             other => {
@@ -300,14 +328,8 @@ impl Session {
                 running.settle = Some(Instant::now() + Duration::from_millis(1));
                 return;
             }
-            Pending::Closed if !running.quit => {
-                running.cut(Cut::ControlLost);
-                return;
-            }
-            Pending::Data if !self.control.established() && !running.quit => {
-                running.cut(Cut::ControlLost);
-                return;
-            }
+            Pending::Closed if !running.quit => return running.lose(),
+            Pending::Data if !self.control.established() && !running.quit => return running.lose(),
             _ => {}
         }
         if let Some(permit) = running.permit.take() {
@@ -340,29 +362,23 @@ impl Session {
             (End::Failed(failure), _) => (failure_reply(&running, failure), failure.to_string()),
         };
         self.log(&running, &end, &result);
-        if !running.control_open {
-            return if running.quit {
-                Ok(Flow::Close)
-            } else {
-                Err(ControlError::Lost)
-            };
+        if running.lost {
+            return Err(ControlError::Lost);
         }
         self.control.reply(&reply).await?;
         for _ in 0..running.abors {
             self.control.reply(&Reply::new(226, "ABOR done")).await?;
         }
-        match running.cut {
-            Some(Cut::Rubbish) => {
-                self.control
-                    .reply(&Reply::new(
-                        500,
-                        "Command line too long, closing the connection",
-                    ))
-                    .await?;
-                Ok(Flow::Close)
-            }
-            _ => Ok(Flow::Continue),
+        if !running.rubbish {
+            return Ok(Flow::Continue);
         }
+        self.control
+            .reply(&Reply::new(
+                500,
+                "Command line too long, closing the connection",
+            ))
+            .await?;
+        Ok(Flow::Close)
     }
 
     fn log(&self, running: &Running, end: &End, result: &str) {

@@ -85,7 +85,7 @@ impl Session {
             Ok(job) => job,
             Err(reply) => {
                 // A client that has connected already must not wait for us to read.
-                self.data = DataSetup::None;
+                self.drop_connected_data();
                 self.control.reply(&reply).await?;
                 return Ok(Flow::Continue);
             }
@@ -104,6 +104,10 @@ impl Session {
         let (path, place) = self.place(argument)?;
         require(&path, &place, Permission::Write)?;
         let (mount, location) = file_at(&path, &place)?;
+        // A file of that name would lie beside the directory that is meant, or be hidden by the way to a mount.
+        if names_directory(argument) || self.user()?.namespace.holds_mount(&path) {
+            return Err(Reply::new(550, format!("{path}: is a directory")));
+        }
         let convert = self.converts(&mount);
         if convert && matches!(mode, Mode::From(_)) {
             return Err(Reply::new(
@@ -332,6 +336,11 @@ pub(super) fn file_at(
         (Place::Nowhere(_), _) => Err(replies::not_found(path)),
         _ => Err(Reply::new(550, format!("{path}: is a directory"))),
     }
+}
+
+/// Whether an argument can only mean a directory: `in/`, `.`, `in/..`.
+fn names_directory(argument: &str) -> bool {
+    matches!(argument.rsplit('/').next(), Some("" | "." | ".."))
 }
 
 /// HEAD, where "not there" is an answer.

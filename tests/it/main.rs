@@ -1,11 +1,29 @@
 //! Black-box tests: a gateway in this process, driven over sockets, in front of a store that fails on cue.
 //! One file a subject; `support` holds the store, the gateway and the clients.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::large_futures)]
 
 mod support;
 
+mod append_restart;
+mod binary;
+mod commands;
 mod demo;
+mod listings;
+mod mounts;
+mod names;
+mod ordinary_client;
+mod promise_1_durable;
+mod promise_2_whole;
+mod promise_3_answers;
+mod promise_5_memory;
+mod promise_5_process;
+mod promise_7_requests;
+mod renames;
+mod review_object;
+mod review_session;
+mod round_trips;
 mod semantics;
 mod store;
 mod store_faults;
+mod times_and_types;

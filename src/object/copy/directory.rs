@@ -4,7 +4,6 @@
 //! that was written meanwhile, and a directory of ten million keys takes 80 MB and not gigabytes.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -33,8 +32,7 @@ pub async fn rename_directory(
     destination: &Location,
     id: &TransferId,
 ) -> Result<u64, ObjectError> {
-    if Arc::ptr_eq(&source.store, &destination.store)
-        && source.bucket == destination.bucket
+    if source.same_bucket(destination)
         && (destination.key.starts_with(&source.key) || source.key.starts_with(&destination.key))
     {
         return Err(ObjectError::Other(
@@ -68,8 +66,10 @@ async fn copy_all(
         let mut copies = stream::iter(page.keys)
             .map(|key| copy_one(source, destination, id, key))
             .buffer_unordered(PARALLEL);
-        while let Some((key, etag)) = copies.try_next().await? {
-            copied.add(&key, &etag).await?;
+        while let Some(copy) = copies.try_next().await? {
+            if let Some((key, etag)) = copy {
+                copied.add(&key, &etag).await?;
+            }
         }
         token = page.next;
         if token.is_none() {
@@ -78,13 +78,13 @@ async fn copy_all(
     }
 }
 
-/// Copies one key as it is now; gives its name and the ETag that was copied.
+/// Copies one key as it is now; gives its name and the ETag that was copied, `None` where it is gone meanwhile.
 async fn copy_one(
     source: &Location,
     destination: &Location,
     id: &TransferId,
     key: Key,
-) -> Result<(String, String), ObjectError> {
+) -> Result<Option<(String, String)>, ObjectError> {
     let name = key.key.strip_prefix(&source.key).unwrap_or_default();
     let to = Location {
         key: format!("{}{name}", destination.key),
@@ -98,13 +98,19 @@ async fn copy_one(
         id: id.clone(),
         if_absent: false,
     };
-    let info = head(&from).await?;
+    let info = match head(&from).await {
+        Err(ObjectError::NotFound) => return Ok(None),
+        info => info?,
+    };
     if info.size == 0 && to.key.ends_with('/') {
         put_marker_with(&to, &info.attributes).await?;
     } else {
-        Box::pin(copy(&from, &info, &to, &options)).await?;
+        match Box::pin(copy(&from, &info, &to, &options)).await {
+            Err(ObjectError::NotFound) => return Ok(None),
+            done => done?,
+        }
     }
-    Ok((from.key, info.etag))
+    Ok(Some((from.key, info.etag)))
 }
 
 /// Pass 2. What was written since pass 1 stays.
@@ -183,7 +189,7 @@ impl Copied {
     }
 
     async fn add(&mut self, key: &str, etag: &str) -> Result<(), ObjectError> {
-        let hash = self.hasher.hash_one((key, etag));
+        let hash = self.hash(key, etag);
         self.count += 1;
         if let Some((block, _)) = self.blocks.last_mut()
             && block.len() < block.capacity()
@@ -208,6 +214,11 @@ impl Copied {
         Ok(())
     }
 
+    /// Not every store quotes ETags in listings as in headers.
+    fn hash(&self, key: &str, etag: &str) -> u64 {
+        self.hasher.hash_one((key, etag.trim_matches('"')))
+    }
+
     /// Before the first question.
     fn finish(&mut self) {
         self.blocks
@@ -216,7 +227,7 @@ impl Copied {
     }
 
     fn contains(&self, key: &str, etag: &str) -> bool {
-        let hash = self.hasher.hash_one((key, etag));
+        let hash = self.hash(key, etag);
         self.blocks
             .iter()
             .any(|(block, _)| block.binary_search(&hash).is_ok())

@@ -207,7 +207,7 @@ async fn open(source: &Source, first: u64, end: u64) -> Result<Body, ObjectError
 }
 
 /// Whether a Content-Range (`bytes 5-9/10`) begins at `first`.
-fn starts_at(range: &str, first: u64) -> bool {
+pub(super) fn starts_at(range: &str, first: u64) -> bool {
     range
         .trim_start_matches("bytes")
         .trim_start()

@@ -79,7 +79,7 @@ async fn breaking_store(data: Bytes, piece: usize, gets: Arc<AtomicUsize>) -> Ar
     store_at(address, 64 << 20, |_| {}).await
 }
 
-fn at(store: &Arc<Store>) -> Location {
+pub(super) fn at(store: &Arc<Store>) -> Location {
     Location {
         store: Arc::clone(store),
         bucket: "bucket".into(),
@@ -140,7 +140,15 @@ async fn an_ignored_range_is_skipped_to() {
 }
 
 /// A store that answers each method with one fixed answer, and notes the request lines.
-async fn answering(
+pub(super) async fn answering(
+    answers: fn(&str, usize) -> String,
+) -> (Arc<Store>, Arc<std::sync::Mutex<Vec<String>>>) {
+    answering_with(|config| config.attempts = 1, answers).await
+}
+
+/// The same with another configuration.
+pub(super) async fn answering_with(
+    change: impl FnOnce(&mut crate::config::StoreConfig),
     answers: fn(&str, usize) -> String,
 ) -> (Arc<Store>, Arc<std::sync::Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -170,10 +178,7 @@ async fn answering(
             });
         }
     });
-    (
-        store_at(address, 64 << 20, |config| config.attempts = 1).await,
-        log,
-    )
+    (store_at(address, 64 << 20, change).await, log)
 }
 
 /// The transfer id that a request has brought.
@@ -279,18 +284,18 @@ fn losing_complete(line: &str, count: usize, after: impl Fn(&str, usize) -> Stri
     }
 }
 
-fn ok(headers: &str, body: &str) -> String {
+pub(super) fn ok(headers: &str, body: &str) -> String {
     format!(
         "HTTP/1.1 200 OK\r\n{headers}Content-Length: {}\r\n\r\n{body}",
         body.len()
     )
 }
 
-fn not_found(headers: &str, body: &str) -> String {
+pub(super) fn not_found(headers: &str, body: &str) -> String {
     ok(headers, body).replace("200 OK", "404 Not Found")
 }
 
-fn methods(log: &std::sync::Mutex<Vec<String>>) -> String {
+pub(super) fn methods(log: &std::sync::Mutex<Vec<String>>) -> String {
     let log = log.lock().unwrap();
     log.iter()
         .filter_map(|line| line.split(' ').next())

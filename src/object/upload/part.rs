@@ -181,7 +181,10 @@ pub(super) async fn upload_part(
     } else {
         request
     };
-    let output = Box::pin(request.send()).await.map_err(failure)?;
+    let output = match Box::pin(request.send()).await.map_err(failure) {
+        Ok(output) => output,
+        Err(failure) => return Err(Box::pin(target.part_failed(created, failure)).await),
+    };
     Ok(DonePart {
         number,
         etag: output.e_tag().unwrap_or_default().to_owned(),

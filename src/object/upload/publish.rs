@@ -70,7 +70,16 @@ impl Upload {
         };
         let mut round = 0;
         loop {
-            let conditions = self.pin.conditions(&self.target.location).await?;
+            let conditions = match self.pin.conditions(&self.target.location).await {
+                // What is there may be what the round before has written.
+                Err(ObjectError::Conflict) if round > 0 => {
+                    return match look_until(&self.target.location, &self.target.id, false).await {
+                        Sight::Ours(info) => Ok(published(Some(info.etag))),
+                        sight => Err(sight.unless_unseen(ObjectError::Conflict)),
+                    };
+                }
+                conditions => conditions?,
+            };
             let failure = match self.put(&payload, conditions).await {
                 Ok(etag) => return Ok(published(etag)),
                 Err(failure) => failure,
@@ -79,10 +88,10 @@ impl Upload {
                 || (matches!(self.pin, Pin::Etag(_))
                     && matches!(failure.error, ObjectError::NotFound));
             if condition || failure.concurrent_write() {
-                match look(&self.target.location, &self.target.id).await {
+                match look_until(&self.target.location, &self.target.id, false).await {
                     // An earlier attempt of ours was carried out, and its answer lost.
                     Sight::Ours(info) => return Ok(published(Some(info.etag))),
-                    _ if condition => return Err(ObjectError::Conflict),
+                    sight if condition => return Err(sight.unless_unseen(ObjectError::Conflict)),
                     _ if round == CONFLICT_ROUNDS => return Err(failure.error),
                     _ => {
                         sleep(Duration::from_millis(100 << round)).await;
@@ -92,6 +101,12 @@ impl Upload {
                 }
             }
             if !failure.ambiguous() {
+                // A refusal of the last attempt tells nothing of those before it.
+                if store.config().attempts > 1
+                    && let Sight::Ours(info) = look(&self.target.location, &self.target.id).await
+                {
+                    return Ok(published(Some(info.etag)));
+                }
                 return Err(self.limited(failure.error));
             }
             warn!(key = self.target.location.key, transfer = %self.target.id, error = %failure.error,

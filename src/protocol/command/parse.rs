@@ -345,6 +345,7 @@ mod tests {
             "NO",
             "USER\tx",
             "GET / HTTP/1.1",
+            "get x",
             "\u{ff}NOOP",
             "ＮＯＯＰ",
             "STOR\0 x",

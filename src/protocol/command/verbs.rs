@@ -72,6 +72,11 @@ const NOT_OFFERED: &[&str] = &[
     "XMD5", "XSHA", "XSHA1", "XSHA256", "XSHA512",
 ];
 
+/// Methods of HTTP (RFC 9110, 9.3; RFC 5789).
+const HTTP: &[&[u8]] = &[
+    b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH",
+];
+
 /// An entry of the table, on one line.
 const fn offers(verb: &'static str, syntax: &'static str) -> Offered {
     Offered { verb, syntax }
@@ -86,6 +91,9 @@ pub(super) fn offered(verb: &[u8]) -> Option<&'static Offered> {
 
 /// Why there is no such command.
 pub(super) fn refusal(verb: &[u8]) -> CommandError {
+    if HTTP.contains(&verb) {
+        return CommandError::Http;
+    }
     let known = NOT_OFFERED
         .iter()
         .find(|known| known.as_bytes().eq_ignore_ascii_case(verb));

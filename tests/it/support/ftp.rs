@@ -288,6 +288,11 @@ impl Ftp {
         }
     }
 
+    /// Sends a FIN and goes on reading.
+    pub async fn end_sending(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
     /// Closes with a FIN.
     pub async fn close(mut self) {
         // An error says that the server was faster.

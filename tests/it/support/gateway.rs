@@ -80,11 +80,14 @@ impl Gateway {
     }
 }
 
+/// A change of the configuration's text.
+type Edit = Box<dyn FnOnce(&mut String) + Send>;
+
 /// What a gateway shall be.
 #[must_use]
 pub struct Builder {
     toml: Toml,
-    edit: Vec<Box<dyn FnOnce(&mut String) + Send>>,
+    edit: Vec<Edit>,
     buckets: Vec<String>,
     store: Option<Arc<Store>>,
 }

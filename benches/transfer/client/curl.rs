@@ -1,0 +1,141 @@
+//! curl as the client: what many a user has, and so the proof that the figures are not those of a client made to fit.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use super::timed;
+use crate::gateway::USER;
+use crate::process::Process;
+
+/// No transfer may take longer, seconds.
+const DEADLINE: u64 = 600;
+
+/// Uploads `file` as `name`; returns curl's seconds from connect to 226.
+pub fn upload(port: u16, file: &Path, name: &str) -> Result<f64> {
+    let transfers = curl(|curl| {
+        curl.arg("--upload-file").arg(file).arg(url(port, name));
+    })?;
+    Ok(transfers.seconds)
+}
+
+/// Downloads `name`, an object of `size` bytes; returns curl's seconds from connect to 226.
+pub fn download(port: u16, name: &str, size: u64) -> Result<f64> {
+    let transfers = curl(|curl| {
+        curl.args(["--output", "/dev/null", &url(port, name)]);
+    })?;
+    ensure!(
+        transfers.bytes == size,
+        "{} bytes came of {size}",
+        transfers.bytes
+    );
+    Ok(transfers.seconds)
+}
+
+/// Uploads the small files 1 to `count` of a directory in one session.
+pub fn upload_small(port: u16, directory: &Path, count: usize) -> Result<f64> {
+    let files = directory.join(format!("small-[1-{count}].bin"));
+    timed(|| {
+        let transfers = curl(|curl| {
+            curl.arg("--upload-file").arg(files).arg(url(port, ""));
+        })?;
+        ensure!(
+            transfers.count == count,
+            "{} transfers of {count}",
+            transfers.count
+        );
+        Ok(())
+    })
+}
+
+/// Downloads the small files 1 to `count`, of `size` bytes each, in one session.
+pub fn download_small(port: u16, count: usize, size: u64) -> Result<f64> {
+    let files = url(port, &format!("small-[1-{count}].bin"));
+    timed(|| {
+        let transfers = curl(|curl| {
+            curl.args(["--output", "/dev/null", &files]);
+        })?;
+        ensure!(
+            transfers.count == count,
+            "{} transfers of {count}",
+            transfers.count
+        );
+        ensure!(
+            transfers.bytes == size * count as u64,
+            "{} bytes came",
+            transfers.bytes
+        );
+        Ok(())
+    })
+}
+
+/// Lists a directory, piece by piece as the lines come.
+pub fn list(port: u16, directory: &str, mut piece: impl FnMut(&[u8])) -> Result<f64> {
+    timed(|| {
+        let mut curl = Process::start(base().arg(url(port, directory)).stdout(Stdio::piped()))?;
+        let mut output = curl.stdout()?;
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            match output.read(&mut buffer)? {
+                0 => return curl.finish(),
+                length => piece(&buffer[..length]),
+            }
+        }
+    })
+}
+
+/// What curl tells of the transfers of one run.
+#[derive(Debug, Default, PartialEq)]
+pub struct Transfers {
+    /// How many there were.
+    pub count: usize,
+    /// Bytes that came.
+    pub bytes: u64,
+    /// How long they took together.
+    pub seconds: f64,
+}
+
+/// Runs curl to its end.
+fn curl(arguments: impl FnOnce(&mut Command)) -> Result<Transfers> {
+    let mut command = base();
+    command.args(["--write-out", "%{time_total} %{size_download}\n"]);
+    arguments(&mut command);
+    let output = command.output().context("can't start curl")?;
+    ensure!(
+        output.status.success(),
+        "curl: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    parse_transfers(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// A line for each transfer: its seconds, and the bytes that came.
+pub fn parse_transfers(text: &str) -> Result<Transfers> {
+    let mut transfers = Transfers::default();
+    for line in text.lines() {
+        let (seconds, bytes) = line
+            .split_once(' ')
+            .with_context(|| format!("curl says {line:?}"))?;
+        transfers.count += 1;
+        transfers.seconds += seconds.parse::<f64>()?;
+        transfers.bytes += bytes.parse::<u64>()?;
+    }
+    Ok(transfers)
+}
+
+/// curl without its user's own settings, quiet but for errors.
+fn base() -> Command {
+    let mut command = Command::new("curl");
+    command
+        .args(["--disable", "--silent", "--show-error", "--noproxy", "*"])
+        .args(["--user", &format!("{USER}:{USER}")])
+        .args(["--max-time", &DEADLINE.to_string()])
+        .stdin(Stdio::null());
+    command
+}
+
+fn url(port: u16, path: &str) -> String {
+    format!("ftp://127.0.0.1:{port}/{path}")
+}

@@ -1,0 +1,132 @@
+//! An FTP session over plain sockets, as simple as RFC 959 and RFC 2428 allow.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::gateway::USER;
+
+/// Bytes of one read or write of a data connection.
+const BUFFER: usize = 256 << 10;
+/// For the next byte of a reply or of data to come or to go.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// A session that is logged in.
+#[derive(Debug)]
+pub struct Session {
+    control: BufReader<TcpStream>,
+    /// Made by the first transfer: an idle session needs none.
+    buffer: Vec<u8>,
+}
+
+impl Session {
+    /// Connects and logs in.
+    pub fn open(port: u16) -> Result<Session> {
+        let mut session = Session {
+            control: BufReader::with_capacity(1024, connect(port)?),
+            buffer: Vec::new(),
+        };
+        session.reply("220")?;
+        session.command(&format!("USER {USER}"), "331")?;
+        session.command(&format!("PASS {USER}"), "230")?;
+        Ok(session)
+    }
+
+    /// Uploads `size` bytes.
+    pub fn store(&mut self, name: &str, size: u64) -> Result<()> {
+        let mut data = self.data()?;
+        self.command(&format!("STOR {name}"), "150")?;
+        let mut left = size;
+        while left > 0 {
+            let length = left.min(BUFFER as u64) as usize;
+            data.write_all(&self.buffer[..length])?;
+            left -= length as u64;
+        }
+        drop(data);
+        self.reply("226").map(drop)
+    }
+
+    /// Downloads `size` bytes and drops them; asks for the size first, as curl does.
+    pub fn retrieve(&mut self, name: &str, size: u64) -> Result<()> {
+        let data = self.data()?;
+        let told = self.command(&format!("SIZE {name}"), "213")?;
+        ensure!(
+            told == format!("213 {size}"),
+            "{name} has {size} bytes: {told}"
+        );
+        self.command(&format!("RETR {name}"), "150")?;
+        let mut came = 0;
+        self.drain(data, |bytes| came += bytes.len() as u64)?;
+        ensure!(came == size, "{came} bytes came of {size}");
+        Ok(())
+    }
+
+    /// Lists a directory, piece by piece as the lines come.
+    pub fn list(&mut self, directory: &str, piece: impl FnMut(&[u8])) -> Result<()> {
+        self.command(&format!("CWD {directory}"), "250")?;
+        let data = self.data()?;
+        self.command("LIST", "150")?;
+        self.drain(data, piece)
+    }
+
+    /// A passive data connection; the first one in binary mode, so all.
+    fn data(&mut self) -> Result<TcpStream> {
+        if self.buffer.is_empty() {
+            self.buffer = vec![0; BUFFER];
+            self.command("TYPE I", "200")?;
+        }
+        let reply = self.command("EPSV", "229")?;
+        connect(parse_port(&reply).with_context(|| format!("no port in {reply:?}"))?)
+    }
+
+    /// Reads data to its end, then the final reply.
+    fn drain(&mut self, mut data: TcpStream, mut piece: impl FnMut(&[u8])) -> Result<()> {
+        loop {
+            match data.read(&mut self.buffer)? {
+                0 => return self.reply("226").map(drop),
+                length => piece(&self.buffer[..length]),
+            }
+        }
+    }
+
+    /// Sends a command and returns its reply, which must have this code.
+    fn command(&mut self, command: &str, code: &str) -> Result<String> {
+        // In one write, so that it is one segment.
+        let line = format!("{command}\r\n");
+        self.control.get_mut().write_all(line.as_bytes())?;
+        self.reply(code)
+    }
+
+    /// Reads one reply (RFC 959, 4.2), checks its code and returns its last line.
+    fn reply(&mut self, code: &str) -> Result<String> {
+        loop {
+            let mut line = String::new();
+            if self.control.read_line(&mut line)? == 0 {
+                bail!("the control connection was closed");
+            }
+            let line = line.trim_end();
+            let last = line.starts_with(|c: char| c.is_ascii_digit())
+                && line.as_bytes().get(3) != Some(&b'-');
+            if last {
+                ensure!(line.starts_with(code), "expected {code}, got {line:?}");
+                return Ok(line.to_owned());
+            }
+        }
+    }
+}
+
+fn connect(port: u16) -> Result<TcpStream> {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    stream.set_write_timeout(Some(DEADLINE))?;
+    Ok(stream)
+}
+
+/// The port in a reply to EPSV: `229 … (|||PORT|)`.
+pub fn parse_port(reply: &str) -> Option<u16> {
+    let (port, _) = reply.split_once("(|||")?.1.split_once("|)")?;
+    port.parse().ok()
+}

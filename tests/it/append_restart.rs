@@ -1,0 +1,290 @@
+//! APPE, and REST + STOR on an existing object: old bytes and new ones become one object, at once or not at all.
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::support::faults::Fault;
+use crate::support::ftp::{Ftp, Mode, reset_stream};
+use crate::support::gateway::{BUCKET, Gateway};
+use crate::support::{MIB, pattern};
+
+/// S3's smallest part, and the part size of these tests.
+const PART: usize = 5 * MIB;
+
+async fn start() -> (Gateway, Ftp) {
+    let gateway = Gateway::start().await;
+    let mut ftp = gateway.ftp().await;
+    ftp.expect("TYPE I", 200).await;
+    (gateway, ftp)
+}
+
+fn object(gateway: &Gateway) -> Vec<u8> {
+    gateway.store.object(BUCKET, "x").unwrap()
+}
+
+/// Compares without printing megabytes.
+#[track_caller]
+fn same(found: &[u8], expected: &[u8], what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}: length");
+    assert!(found == expected, "{what}: other bytes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_goes_behind_what_is_there_byte_for_byte() {
+    let (gateway, mut ftp) = start().await;
+    for (old, new) in [
+        (0, 0),
+        (0, 1),
+        (1, 0),
+        (1, PART),
+        (PART - 1, 1),
+        (PART - 1, PART + 3),
+        (PART, 0),
+        (PART, 1),
+        (PART + 1, PART),
+        (2 * PART + 7, 1),
+    ] {
+        let what = format!("{old} + {new}");
+        let (first, second) = (pattern(old, 1), pattern(new, 2));
+        gateway.store.put(BUCKET, "x", &first);
+        gateway.store.reset_counts();
+        let reply = ftp.upload_with("APPE x", &second, Mode::Passive).await;
+        assert_eq!(reply.code, 226, "{what}: {reply:?}");
+        same(&object(&gateway), &[first, second].concat(), &what);
+        // Below S3's smallest part they are read, from there on copied inside the store.
+        let read = gateway.store.count("GetObject");
+        let copied = gateway.store.count("UploadPartCopy");
+        assert_eq!(read > 0, old > 0 && old < PART, "{what}: {read} GETs");
+        assert_eq!(copied > 0, old >= PART, "{what}: {copied} copies");
+    }
+    assert!(gateway.store.open_uploads().is_empty());
+    ftp.close().await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_keeps_exactly_the_bytes_before_it() {
+    let (gateway, mut ftp) = start().await;
+    for (old, keep, new) in [
+        (10, 1, 3),
+        (10, 9, 100),
+        (10, 10, 5),
+        (PART, PART - 1, PART),
+        (3 * PART, 1, 4),
+        (3 * PART, PART - 1, 1),
+        (3 * PART, PART, 1),
+        (3 * PART, PART + 1, 0),
+        (3 * PART, 3 * PART - 1, PART + 1),
+        (3 * PART, 3 * PART, 9),
+    ] {
+        let what = format!("{keep} of {old} + {new}");
+        let (first, second) = (pattern(old, 3), pattern(new, 4));
+        gateway.store.put(BUCKET, "x", &first);
+        ftp.expect(&format!("REST {keep}"), 350).await;
+        let reply = ftp.store("x", &second).await;
+        assert_eq!(reply.code, 226, "{what}: {reply:?}");
+        same(
+            &object(&gateway),
+            &[&first[..keep], &second[..]].concat(),
+            &what,
+        );
+    }
+    assert!(gateway.store.open_uploads().is_empty());
+    ftp.close().await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_restart_beyond_the_end_is_554_and_tells_the_end() {
+    let (gateway, mut ftp) = start().await;
+    gateway.store.put(BUCKET, "x", "12345");
+    for (path, end) in [("x", "REST 5 "), ("none", "REST 0 ")] {
+        ftp.expect("REST 6", 350).await;
+        let reply = ftp.store(path, b"new").await;
+        assert_eq!(reply.code, 554, "{reply:?}");
+        assert!(reply.text().contains(end), "{reply:?}");
+        ftp.in_step().await;
+    }
+    assert_eq!(object(&gateway), b"12345");
+    assert_eq!(gateway.store.keys(BUCKET), ["x"]);
+    ftp.close().await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn an_append_to_what_is_not_there_is_a_new_file() {
+    let (gateway, mut ftp) = start().await;
+    let reply = ftp.upload_with("APPE x", b"first", Mode::Active).await;
+    assert_eq!(reply.code, 226);
+    assert_eq!(object(&gateway), b"first");
+    // Unless somebody else makes it meanwhile.
+    let mut data = begin(&mut ftp, "APPE y").await;
+    gateway.store.put(BUCKET, "y", "theirs");
+    data.write_all(b"ours").await.unwrap();
+    drop(data);
+    ftp.expect_reply(550).await;
+    assert_eq!(gateway.store.object(BUCKET, "y").unwrap(), b"theirs");
+    ftp.close().await;
+    gateway.stop().await;
+}
+
+async fn begin(ftp: &mut Ftp, command: &str) -> TcpStream {
+    let data = ftp.data_passive().await;
+    ftp.expect(command, 150).await;
+    data
+}
+
+/// What keeps its attributes is still the same file.
+#[tokio::test]
+async fn an_append_keeps_metadata_and_content_type() {
+    let (gateway, mut ftp) = start().await;
+    for size in [10, PART] {
+        let client = gateway.store.client();
+        let put = client.put_object().bucket(BUCKET).key("x");
+        let put = put.content_type("text/csv").metadata("colour", "red");
+        put.body(pattern(size, 1).into()).send().await.unwrap();
+        let reply = ftp.upload_with("APPE x", b"new", Mode::Passive).await;
+        assert_eq!(reply.code, 226);
+        let head = client.head_object().bucket(BUCKET).key("x");
+        let head = head.send().await.unwrap();
+        assert_eq!(head.content_type(), Some("text/csv"));
+        assert_eq!(head.metadata().unwrap()["colour"], "red");
+    }
+    ftp.close().await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_broken_append_leaves_the_old_object() {
+    let (gateway, mut ftp) = start().await;
+    for size in [10, PART] {
+        let old = pattern(size, 1);
+        gateway.store.put(BUCKET, "x", &old);
+        // The data connection breaks.
+        let mut data = begin(&mut ftp, "APPE x").await;
+        data.write_all(b"half").await.unwrap();
+        reset_stream(data);
+        ftp.expect_reply(426).await;
+        // ABOR.
+        let mut data = begin(&mut ftp, "APPE x").await;
+        data.write_all(b"half").await.unwrap();
+        ftp.send("ABOR").await;
+        ftp.expect_reply(426).await;
+        ftp.expect_reply(226).await;
+        ftp.in_step().await;
+        drop(data);
+        // The store fails at the end.
+        let operation = match size {
+            10 => "PutObject",
+            _ => "CompleteMultipartUpload",
+        };
+        let fault = Fault::Status(403, "AccessDenied");
+        let denied = gateway.store.fail(operation).always().with(fault);
+        let reply = ftp.upload_with("APPE x", b"new", Mode::Passive).await;
+        assert_eq!(reply.code, 550, "{reply:?}");
+        denied.remove();
+        // The client dies.
+        let mut dying = gateway.ftp().await;
+        let mut data = begin(&mut dying, "APPE x").await;
+        data.write_all(b"half").await.unwrap();
+        dying.reset();
+        drop(data);
+        gateway.store.no_uploads_left().await;
+        same(&object(&gateway), &old, "the old object");
+    }
+    ftp.close().await;
+    gateway.stop().await;
+}
+
+/// The append is pinned to what it began with, whichever way the other one came.
+#[tokio::test]
+async fn an_overwrite_meanwhile_fails_the_append_and_stays() {
+    let (gateway, mut ftp) = start().await;
+    for size in [10, PART, 2 * PART] {
+        for command in ["APPE x", "STOR x"] {
+            gateway.store.put(BUCKET, "x", pattern(size, 1));
+            if command == "STOR x" {
+                ftp.expect(&format!("REST {size}"), 350).await;
+            }
+            let mut data = begin(&mut ftp, command).await;
+            data.write_all(b"new").await.unwrap();
+            gateway.store.put(BUCKET, "x", "theirs");
+            drop(data);
+            let reply = ftp.expect_reply(550).await;
+            assert!(reply.text().contains("somebody else"), "{reply:?}");
+            assert_eq!(object(&gateway), b"theirs");
+            gateway.store.no_uploads_left().await;
+        }
+    }
+    // The same where it is gone.
+    gateway.store.put(BUCKET, "x", pattern(PART, 1));
+    let mut data = begin(&mut ftp, "APPE x").await;
+    data.write_all(b"new").await.unwrap();
+    gateway.store.backend().remove(BUCKET, "x");
+    drop(data);
+    ftp.expect_reply(550).await;
+    assert!(gateway.store.object(BUCKET, "x").is_none());
+    gateway.store.no_uploads_left().await;
+    ftp.close().await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_store_can_not_copy_the_old_bytes_are_streamed() {
+    let (gateway, mut ftp) = start().await;
+    let fault = Fault::Status(501, "NotImplemented");
+    let rule = gateway.store.fail("UploadPartCopy").always().with(fault);
+    for (old, keep, new) in [
+        (PART, PART, 3),
+        (2 * PART, PART + 1, PART),
+        (3 * PART, 3 * PART, 0),
+    ] {
+        let (first, second) = (pattern(old, 5), pattern(new, 6));
+        gateway.store.put(BUCKET, "x", &first);
+        ftp.expect(&format!("REST {keep}"), 350).await;
+        let reply = ftp.store("x", &second).await;
+        assert_eq!(reply.code, 226, "{reply:?}");
+        same(
+            &object(&gateway),
+            &[&first[..keep], &second[..]].concat(),
+            "streamed",
+        );
+        gateway.store.no_uploads_left().await;
+    }
+    assert!(rule.hits() > 0);
+    // It is pinned there too.
+    gateway.store.put(BUCKET, "x", pattern(PART, 7));
+    let mut data = begin(&mut ftp, "APPE x").await;
+    data.write_all(b"new").await.unwrap();
+    gateway.store.put(BUCKET, "x", "theirs");
+    drop(data);
+    ftp.expect_reply(550).await;
+    assert_eq!(object(&gateway), b"theirs");
+    gateway.store.no_uploads_left().await;
+    ftp.close().await;
+    gateway.stop().await;
+}
+
+/// A mount that lets its users add to files and do nothing else to them.
+#[tokio::test]
+async fn append_alone_adds_and_replaces_nothing() {
+    let gateway = Gateway::builder()
+        .mount("permissions = [\"write\", \"append\"]")
+        .start()
+        .await;
+    gateway.store.put(BUCKET, "x", "old");
+    let mut ftp = gateway.ftp().await;
+    ftp.expect("TYPE I", 200).await;
+    assert_eq!(
+        ftp.upload_with("APPE x", b"+new", Mode::Passive).await.code,
+        226
+    );
+    ftp.expect("REST 7", 350).await;
+    assert_eq!(ftp.store("x", b"+more").await.code, 226);
+    ftp.expect("REST 2", 350).await;
+    assert_eq!(ftp.store("x", b"gone").await.code, 550);
+    assert_eq!(ftp.store("x", b"gone").await.code, 550);
+    assert_eq!(object(&gateway), b"old+new+more");
+    ftp.close().await;
+    gateway.stop().await;
+}

@@ -1,0 +1,313 @@
+//! The real process: `check`, `hash-password`, `serve`, its signals and exit codes.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::TcpStream;
+use tokio::process::{Child, ChildStderr, Command};
+
+use crate::support::ftp::Ftp;
+use crate::support::gateway::{BUCKET, Gateway};
+use crate::support::store::Store;
+use crate::support::{MIB, pattern, within};
+
+const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/s3ftpd.example.toml");
+
+/// The binary, with nothing of this environment that it would read as its own.
+fn s3ftpd(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_s3ftpd"));
+    command.args(arguments).env_remove("RUST_LOG");
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    command.stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+/// Exit code, standard output, standard error.
+async fn run(mut command: Command, input: &str) -> (i32, String, String) {
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // A process that reads nothing may have gone.
+    let _ = stdin.write_all(input.as_bytes()).await;
+    drop(stdin);
+    let output = within("the process's end", child.wait_with_output()).await;
+    let output = output.unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let code = output.status.code().expect("an exit code, no signal");
+    (code, text(output.stdout), text(output.stderr))
+}
+
+fn write(directory: &Path, text: &str) -> PathBuf {
+    let file = directory.join("s3ftpd.toml");
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+#[tokio::test]
+async fn check_sums_up_the_sample_file() {
+    let (code, out, err) = run(s3ftpd(&["check", "--config", SAMPLE]), "").await;
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    for told in [
+        "0.0.0.0:2121",
+        "40000-40099",
+        "memory budget 256 MiB",
+        "largest object",
+        "main:scans/scanner1/",
+        "main:archive/ (permissions: list read",
+    ] {
+        assert!(out.contains(told), "{told} is not in\n{out}");
+    }
+    assert!(
+        !out.contains("not-a-secret") && !out.contains("argon2"),
+        "{out}"
+    );
+    // The environment overrides the file.
+    let mut command = s3ftpd(&["check", "--config", SAMPLE]);
+    command.env("S3FTPD__TRANSFER__PART_SIZE", "16MiB");
+    let (code, out, _) = run(command, "").await;
+    assert!(code == 0 && out.contains("part size 16 MiB"), "{out}");
+}
+
+#[tokio::test]
+async fn check_tells_everything_that_is_wrong_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = write(
+        directory.path(),
+        "listen = [\"nowhere\"]\n\
+         [tls]\ncertificate = \"x\"\n\
+         [timeouts]\nidel = \"5m\"\n\
+         [stores.main]\nsecret_access_key = \"hunter2\"\nchecksums = \"md5\"\n\
+         [mounts.scans]\nstore = \"mian\"\nbucket = \"scans\"\npermissions = [\"raed\"]\n\
+         [users.anna]\npassword = \"hunter2\"\nmounts = { \"/\" = \"none\" }\n",
+    );
+    let path = file.to_str().unwrap();
+    let (code, out, err) = run(s3ftpd(&["check", "--config", path]), "").await;
+    assert_eq!((code, out.as_str()), (1, ""), "{err}");
+    for key in [
+        "listen[0]",
+        "tls",
+        "timeouts.idel",
+        "stores.main.checksums",
+        "mounts.scans.store",
+        "mounts.scans.permissions[0]",
+        "users.anna.password",
+        "users.anna.mounts",
+    ] {
+        let line = err.lines().find(|line| line.contains(key));
+        let line = line.unwrap_or_else(|| panic!("{key} is not in\n{err}"));
+        assert!(line.contains("s3ftpd.toml"), "{line}");
+    }
+    assert!(err.contains("did you mean idle?"), "{err}");
+    assert!(!err.contains("hunter2"), "{err}");
+    // The server refuses it just so.
+    let (code, _, refused) = run(s3ftpd(&["serve", "--config", path]), "").await;
+    assert_eq!((code, refused), (2, err));
+}
+
+#[tokio::test]
+async fn a_hash_of_hash_password_logs_in() {
+    let (code, hash, err) = run(s3ftpd(&["hash-password"]), "pass word ü\n").await;
+    assert_eq!((code, err.as_str()), (0, ""));
+    let hash = hash.strip_suffix('\n').unwrap();
+    let gateway = Gateway::builder()
+        .with(&format!(
+            "[users.h]\npassword = '{hash}'\nmounts = {{ \"/\" = \"main\" }}"
+        ))
+        .start()
+        .await;
+    let mut ftp = gateway.ftp_as("h", "pass word ü").await;
+    ftp.expect("PWD", 257).await;
+    ftp.expect("USER h", 331).await;
+    ftp.expect("PASS pass word u", 530).await;
+    ftp.close().await;
+    gateway.stop().await;
+    let (code, out, _) = run(s3ftpd(&["hash-password"]), "").await;
+    assert_eq!((code, out.as_str()), (2, ""));
+}
+
+/// A server process in front of a store of this test.
+struct Serving {
+    child: Child,
+    log: Lines<BufReader<ChildStderr>>,
+    address: SocketAddr,
+    admin: SocketAddr,
+    _directory: tempfile::TempDir,
+}
+
+fn config(store: &Store, grace: &str) -> String {
+    let (key, secret) = store.credentials();
+    let hash = bcrypt::hash("p", 4).unwrap();
+    format!(
+        "listen = [\"127.0.0.1:0\"]\n[passive]\nports = \"auto\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+         [transfer]\npart_size = \"5MiB\"\n[memory]\nbudget = \"64MiB\"\n[timeouts]\nshutdown_grace = \"{grace}\"\n\
+         [stores.main]\nendpoint = \"{}\"\nregion = \"us-east-1\"\naccess_key_id = \"{key}\"\n\
+         secret_access_key = \"{secret}\"\n[mounts.main]\nstore = \"main\"\nbucket = \"{BUCKET}\"\n\
+         [users.u]\npassword = '{hash}'\nmounts = {{ \"/\" = \"main\" }}\n",
+        store.endpoint()
+    )
+}
+
+impl Serving {
+    async fn start(store: &Store, grace: &str) -> Serving {
+        let directory = tempfile::tempdir().unwrap();
+        let file = write(directory.path(), &config(store, grace));
+        let mut child = s3ftpd(&["serve", "--config", file.to_str().unwrap()])
+            .spawn()
+            .unwrap();
+        let stderr = child.stderr.take().unwrap();
+        let mut log = BufReader::new(stderr).lines();
+        // Port 0: the log tells which ones it became.
+        let address = told(&mut log, "listening").await;
+        let admin = told(&mut log, "health endpoints").await;
+        Serving {
+            child,
+            log,
+            address,
+            admin,
+            _directory: directory,
+        }
+    }
+
+    async fn ftp(&self) -> Ftp {
+        let mut ftp = Ftp::connect(self.address).await;
+        ftp.login("u", "p").await;
+        ftp
+    }
+
+    async fn terminate(&self) {
+        let kill = format!("kill -TERM {}", self.child.id().unwrap());
+        let status = Command::new("sh").args(["-c", &kill]).status().await;
+        assert!(status.unwrap().success());
+    }
+
+    /// `/readyz`: its status line.
+    async fn ready(&self) -> String {
+        let mut stream = TcpStream::connect(self.admin).await.unwrap();
+        let request = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer.lines().next().unwrap_or_default().to_owned()
+    }
+
+    /// Its exit code, and the rest of its log.
+    async fn end(mut self) -> (Option<i32>, String) {
+        let mut log = String::new();
+        let status = within("the process's end", async {
+            while let Some(line) = self.log.next_line().await.unwrap() {
+                log.push_str(&line);
+                log.push('\n');
+            }
+            self.child.wait().await.unwrap()
+        });
+        (status.await.code(), log)
+    }
+}
+
+/// The `address=` of the next line with this message.
+async fn told(log: &mut Lines<BufReader<ChildStderr>>, message: &str) -> SocketAddr {
+    within(message, async {
+        loop {
+            let line = log.next_line().await.unwrap().expect("more log");
+            if let Some((_, fields)) = line.split_once(message) {
+                let (_, address) = fields.split_once("address=").unwrap();
+                return address.split(' ').next().unwrap().parse().unwrap();
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_stop_ends_idle_sessions_and_waits_for_running_transfers() {
+    let store = Store::start(&[BUCKET]).await;
+    let server = Serving::start(&store, "20s").await;
+    assert!(server.ready().await.contains(" 200 "));
+    let mut idle = server.ftp().await;
+    let mut busy = server.ftp().await;
+    let mut data = busy.data_passive().await;
+    busy.expect("STOR x", 150).await;
+    data.write_all(b"first half, ").await.unwrap();
+
+    server.terminate().await;
+    idle.expect_reply(421).await;
+    idle.expect_end().await;
+    // Probes are told while the transfer goes on, and nobody new comes in.
+    assert!(server.ready().await.contains(" 503 "));
+    let late = TcpStream::connect(server.address).await;
+    assert!(late.is_err(), "a new session while draining");
+    busy.expect("NOOP", 200).await;
+    data.write_all(b"second half").await.unwrap();
+    drop(data);
+    busy.expect_reply(226).await;
+    busy.expect_reply(421).await;
+    busy.expect_end().await;
+    let (code, log) = server.end().await;
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("stopped"), "{log}");
+    let object = store.object(BUCKET, "x").unwrap();
+    assert_eq!(object, b"first half, second half");
+}
+
+#[tokio::test]
+async fn what_is_not_done_after_the_grace_period_is_cut_and_not_published() {
+    let store = Store::start(&[BUCKET]).await;
+    store.put(BUCKET, "x", "old");
+    let server = Serving::start(&store, "300ms").await;
+    let mut ftp = server.ftp().await;
+    let mut data = ftp.data_passive().await;
+    ftp.expect("STOR x", 150).await;
+    data.write_all(&pattern(11 * MIB, 1)).await.unwrap();
+    store.wait_for("UploadPart", 1).await;
+    server.terminate().await;
+    ftp.expect_reply(426).await;
+    ftp.expect_reply(421).await;
+    ftp.expect_end().await;
+    let (code, log) = server.end().await;
+    assert_eq!(code, Some(0), "{log}");
+    // All is cleaned up when the process has ended.
+    assert!(store.open_uploads().is_empty());
+    assert_eq!(store.object(BUCKET, "x").unwrap(), b"old");
+}
+
+#[tokio::test]
+async fn a_busy_port_and_a_wrong_file_end_the_server_with_a_word() {
+    let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = busy.local_addr().unwrap().to_string();
+    let store = Store::start(&[BUCKET]).await;
+    let directory = tempfile::tempdir().unwrap();
+    for listener in [
+        "listen = [\"127.0.0.1:0\"]",
+        "[admin]\nlisten = \"127.0.0.1:0\"",
+    ] {
+        let taken = listener.replace("127.0.0.1:0", &address);
+        let text = config(&store, "1s").replace(listener, &taken);
+        let file = write(directory.path(), &text);
+        let command = s3ftpd(&[
+            "serve",
+            "--log",
+            "error",
+            "--config",
+            file.to_str().unwrap(),
+        ]);
+        let (code, _, err) = run(command, "").await;
+        assert_eq!(code, 1, "{err}");
+        assert!(err.contains(&address), "{err}");
+    }
+    let command = s3ftpd(&["serve", "--config", "/no/such/file.toml"]);
+    let (code, _, err) = run(command, "").await;
+    assert!(
+        code == 2 && err.contains("/no/such/file.toml"),
+        "{code}: {err}"
+    );
+    let text = config(&store, "1s") + "[tls]\ncertificate = \"a\"\nkey = \"b\"\n";
+    let file = write(directory.path(), &text);
+    for (subcommand, expected) in [("serve", 2), ("check", 1)] {
+        let command = s3ftpd(&[subcommand, "--config", file.to_str().unwrap()]);
+        let (code, _, err) = run(command, "").await;
+        assert_eq!(code, expected, "{err}");
+        assert!(err.contains("tls"), "{err}");
+        assert_eq!(err.lines().count(), 1, "{err}");
+    }
+}

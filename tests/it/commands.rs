@@ -1,0 +1,26 @@
+//! The front end, reply by reply: each command gets exactly its replies, with the codes of the RFCs.
+
+mod data;
+mod information;
+mod login;
+mod parameters;
+mod transfers;
+
+use tokio::net::TcpStream;
+
+use crate::support::ftp::Ftp;
+
+/// Sends each line and expects its one reply; no other comes.
+async fn answers(ftp: &mut Ftp, table: &[(&str, u16)]) {
+    for (line, code) in table {
+        ftp.expect(line, *code).await;
+        ftp.in_step().await;
+    }
+}
+
+/// Begins a transfer over EPSV and stops behind the 150.
+async fn begin(ftp: &mut Ftp, command: &str) -> TcpStream {
+    let data = ftp.data_passive().await;
+    ftp.expect(command, 150).await;
+    data
+}

@@ -1,0 +1,508 @@
+//! Promise 2: nothing truncated is ever published. However an upload is cut, the old object stays as it was, to the
+//! byte, and nothing of the new one is left; and what is whole is published although the client hurries away.
+//!
+//! Client and gateway run on one thread here: what a test does without waiting reaches the gateway all at once.
+
+mod downloads;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::support::faults::Fault;
+use crate::support::ftp::{Ftp, Mode, port_command, read_to_end_deadline, reset_stream};
+use crate::support::gateway::{BUCKET, Gateway};
+use crate::support::transfers::{begin, moved, nothing_left};
+use crate::support::{MIB, pattern, within};
+
+const SMALL: usize = 70_000;
+/// The first part (5 MiB) is in the store, the second one is being filled.
+const LARGE: usize = 6 * MIB;
+
+/// Size, old object, mode.
+type Case = (usize, Option<&'static str>, Mode);
+
+/// Small and large, over an old object and over none, passive and active.
+const CASES: [Case; 5] = [
+    (SMALL, Some("old"), Mode::Passive),
+    (SMALL, None, Mode::Active),
+    (LARGE, None, Mode::Pasv),
+    (LARGE, Some("old"), Mode::Eprt),
+    (0, Some("old"), Mode::Passive),
+];
+
+/// The small ones: for variants of a cut.
+const FEW: &[Case] = CASES.split_at(2).0;
+
+/// Cuts an upload, in each of the cases, when the gateway has taken all of the bytes so far. `cut` gives the control
+/// connection back where the session goes on.
+async fn nothing_is_published_by(config: &str, cut: impl AsyncFn(Ftp, TcpStream) -> Option<Ftp>) {
+    nothing_is_published(&CASES, config, cut).await;
+}
+
+async fn nothing_is_published(
+    cases: &[Case],
+    config: &str,
+    cut: impl AsyncFn(Ftp, TcpStream) -> Option<Ftp>,
+) {
+    for &(size, old, mode) in cases {
+        let gateway = Gateway::builder().with(config).start().await;
+        let store = &gateway.store;
+        if let Some(old) = old {
+            store.put(BUCKET, "x", old);
+        }
+        let mut ftp = gateway.ftp().await;
+        let data = under_way(&gateway, &mut ftp, mode, size).await;
+        if let Some(mut ftp) = cut(ftp, data).await {
+            ftp.in_step().await;
+            nothing_left(&gateway, 1).await;
+            // The session goes on, whatever has been said to it.
+            let reply = ftp.store("next", b"whole").await;
+            assert_eq!(reply.code, 226, "{}", ftp.transcript());
+            ftp.close().await;
+        }
+        nothing_left(&gateway, 0).await;
+        let found = store.object(BUCKET, "x");
+        assert_eq!(found.as_deref(), old.map(str::as_bytes), "{size} {mode:?}");
+        assert_eq!(store.count("CompleteMultipartUpload"), 0);
+        let puts = store.requests();
+        let mut puts = puts.iter().filter(|r| r.operation == "PutObject");
+        assert!(puts.all(|put| put.key == "next"), "{size} {mode:?}");
+    }
+}
+
+/// An upload of `x` whose bytes so far have been taken; the first part is in the store.
+async fn under_way(gateway: &Gateway, ftp: &mut Ftp, mode: Mode, size: usize) -> TcpStream {
+    let mut data = begin(ftp, "STOR x", mode).await;
+    data.write_all(&pattern(size, 1)).await.unwrap();
+    moved(ftp, size).await;
+    if size == LARGE {
+        gateway.store.wait_for("UploadPart", 1).await;
+    }
+    data
+}
+
+#[tokio::test]
+async fn a_reset_of_the_data_connection() {
+    nothing_is_published_by("", async |mut ftp, data| {
+        reset_stream(data);
+        let reply = ftp.expect_reply(426).await;
+        assert!(reply.text().contains("data connection broken"), "{reply:?}");
+        Some(ftp)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_control_connection_closed_in_the_middle() {
+    nothing_is_published_by("", async |ftp, mut data| {
+        ftp.close().await;
+        // The gateway gives up by itself.
+        let _ = read_to_end_deadline(&mut data).await;
+        None
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_control_connection_closed_right_before_the_datas_end() {
+    nothing_is_published_by("", async |ftp, mut data| {
+        ftp.close().await;
+        data.shutdown().await.unwrap();
+        None
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_control_connection_closed_right_behind_the_datas_end() {
+    nothing_is_published_by("", async |ftp, mut data| {
+        data.shutdown().await.unwrap();
+        ftp.close().await;
+        None
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_control_connection_closed_behind_unread_commands() {
+    for (unread, cases) in [
+        ("NOOP\r\n", &CASES[..]),
+        ("PWD\r\nSTAT\r\n", FEW),
+        ("NOO", FEW),
+        ("QUI", FEW),
+    ] {
+        nothing_is_published(cases, "", async |mut ftp, mut data| {
+            data.shutdown().await.unwrap();
+            ftp.send_raw(unread.as_bytes()).await;
+            ftp.close().await;
+            None
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_control_connection_reset_in_the_middle() {
+    nothing_is_published_by("", async |ftp, mut data| {
+        ftp.reset();
+        let _ = read_to_end_deadline(&mut data).await;
+        None
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_control_connection_reset_right_before_or_behind_the_datas_end() {
+    nothing_is_published_by("", async |ftp, mut data| {
+        ftp.reset();
+        data.shutdown().await.unwrap();
+        None
+    })
+    .await;
+    nothing_is_published_by("", async |ftp, mut data| {
+        data.shutdown().await.unwrap();
+        ftp.reset();
+        None
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_that_is_killed() {
+    // The kernel closes its sockets in the order of their numbers, whichever that is.
+    nothing_is_published_by("", async |ftp, data| {
+        drop(data);
+        drop(ftp);
+        None
+    })
+    .await;
+    nothing_is_published_by("", async |ftp, data| {
+        drop(ftp);
+        drop(data);
+        None
+    })
+    .await;
+}
+
+/// The ways in which clients send it.
+#[derive(Debug, Clone, Copy)]
+enum Abor {
+    Plain,
+    Synch,
+    Urgent,
+}
+
+const ABORS: [Abor; 3] = [Abor::Plain, Abor::Synch, Abor::Urgent];
+
+impl Abor {
+    /// The cases to try it in.
+    fn cases(self) -> &'static [Case] {
+        if matches!(self, Abor::Plain) {
+            &CASES
+        } else {
+            FEW
+        }
+    }
+
+    async fn send(self, ftp: &mut Ftp) {
+        match self {
+            Abor::Plain => ftp.send("ABOR").await,
+            Abor::Synch => ftp.send_abor_with_synch().await,
+            Abor::Urgent => ftp.send_urgent(b"ABOR\r\n").await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_abor_in_the_middle() {
+    for abor in ABORS {
+        nothing_is_published(abor.cases(), "", async |mut ftp, data| {
+            abor.send(&mut ftp).await;
+            let reply = ftp.expect_reply(426).await;
+            assert!(reply.text().contains("aborted by the client"), "{reply:?}");
+            ftp.expect_reply(226).await;
+            drop(data);
+            Some(ftp)
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn an_abor_right_behind_the_datas_end() {
+    for abor in ABORS {
+        nothing_is_published(abor.cases(), "", async |mut ftp, mut data| {
+            data.shutdown().await.unwrap();
+            abor.send(&mut ftp).await;
+            ftp.expect_reply(426).await;
+            ftp.expect_reply(226).await;
+            Some(ftp)
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn an_abor_right_before_the_datas_end_and_behind_held_commands() {
+    nothing_is_published_by("", async |mut ftp, mut data| {
+        ftp.send_raw(b"PWD\r\nABOR\r\n").await;
+        data.shutdown().await.unwrap();
+        ftp.expect_reply(426).await;
+        ftp.expect_reply(226).await;
+        // What was held comes behind.
+        ftp.expect_reply(257).await;
+        Some(ftp)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_that_stalls() {
+    nothing_is_published_by(
+        "[timeouts]\ndata_stall = \"300ms\"",
+        async |mut ftp, data| {
+            let reply = ftp.expect_reply(426).await;
+            assert!(reply.text().contains("no data moved"), "{reply:?}");
+            drop(data);
+            Some(ftp)
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_command_line_that_is_too_long() {
+    nothing_is_published_by("", async |mut ftp, data| {
+        ftp.send_raw(&[b'a'; 10_000]).await;
+        let reply = ftp.expect_reply(426).await;
+        assert!(reply.text().contains("too long"), "{reply:?}");
+        ftp.expect_reply(500).await;
+        ftp.expect_end().await;
+        drop(data);
+        None
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_end_of_the_servers_grace_period() {
+    for (size, old, mode) in CASES {
+        let gateway = Gateway::builder().with("[timeouts]\nshutdown_grace = \"50ms\"");
+        let gateway = gateway.start().await;
+        if let Some(old) = old {
+            gateway.store.put(BUCKET, "x", old);
+        }
+        let mut ftp = gateway.ftp().await;
+        let _data = under_way(&gateway, &mut ftp, mode, size).await;
+        let budget = gateway.server.budget().clone();
+        let client = async {
+            let reply = ftp.expect_reply(426).await;
+            assert!(reply.text().contains("shutting down"), "{reply:?}");
+            ftp.expect_reply(421).await;
+            ftp.expect_end().await;
+            ftp.close().await;
+        };
+        let (store, ()) = within("the server's end", async {
+            tokio::join!(gateway.stop(), client)
+        })
+        .await;
+        assert_eq!(store.open_uploads().len(), 0);
+        assert_eq!(budget.in_use(), 0);
+        let found = store.object(BUCKET, "x");
+        assert_eq!(found.as_deref(), old.map(str::as_bytes), "{size} {mode:?}");
+    }
+}
+
+/// Where an upload can't be stopped any more: its last request has reached the store.
+async fn published_in_spite_of(late: impl AsyncFn(Ftp, &dyn Fn())) {
+    for (size, last) in [(SMALL, "PutObject"), (LARGE, "CompleteMultipartUpload")] {
+        let gateway = Gateway::start().await;
+        gateway.store.put(BUCKET, "x", "old");
+        let rule = gateway.store.fail(last).with(Fault::Stall);
+        let mut ftp = gateway.ftp().await;
+        let mut data = under_way(&gateway, &mut ftp, Mode::Passive, size).await;
+        data.shutdown().await.unwrap();
+        rule.hit().await;
+        late(ftp, &|| rule.release()).await;
+        nothing_left(&gateway, 0).await;
+        assert!(gateway.store.object(BUCKET, "x").unwrap() == pattern(size, 1));
+    }
+}
+
+#[tokio::test]
+async fn an_abor_behind_the_settle_window_is_too_late() {
+    for abor in ABORS {
+        published_in_spite_of(async |mut ftp, release| {
+            abor.send(&mut ftp).await;
+            ftp.expect("STAT", 211).await;
+            release();
+            ftp.expect_reply(226).await;
+            let reply = ftp.expect_reply(226).await;
+            assert!(reply.text().contains("ABOR"), "{reply:?}");
+            ftp.in_step().await;
+            ftp.close().await;
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_control_connection_lost_behind_the_settle_window_is_too_late() {
+    published_in_spite_of(async |ftp, release| {
+        ftp.close().await;
+        release();
+    })
+    .await;
+    published_in_spite_of(async |ftp, release| {
+        ftp.reset();
+        release();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_line_too_long_behind_the_settle_window_is_too_late() {
+    published_in_spite_of(async |mut ftp, release| {
+        ftp.send_raw(&[b'a'; 10_000]).await;
+        release();
+        ftp.expect_reply(226).await;
+        ftp.expect_reply(500).await;
+        ftp.expect_end().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_end_of_the_grace_period_waits_for_what_is_being_published() {
+    let gateway = Gateway::builder().with("[timeouts]\nshutdown_grace = \"50ms\"");
+    let gateway = gateway.start().await;
+    let rule = gateway.store.fail("PutObject").with(Fault::Stall);
+    let mut ftp = gateway.ftp().await;
+    let mut data = under_way(&gateway, &mut ftp, Mode::Passive, SMALL).await;
+    data.shutdown().await.unwrap();
+    rule.hit().await;
+    let client = async {
+        // The listener goes when draining begins.
+        while TcpStream::connect(ftp.server_addr()).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        rule.release();
+        ftp.expect_reply(226).await;
+        ftp.expect_reply(421).await;
+        ftp.close().await;
+    };
+    let (store, ()) = within("the server's end", async {
+        tokio::join!(gateway.stop(), client)
+    })
+    .await;
+    assert!(store.object(BUCKET, "x").unwrap() == pattern(SMALL, 1));
+}
+
+#[tokio::test]
+async fn a_quit_behind_the_stor_is_no_loss() {
+    for size in [SMALL, LARGE] {
+        for half_closed in [false, true] {
+            for quit_first in [false, true] {
+                let gateway = Gateway::start().await;
+                let mut ftp = gateway.ftp().await;
+                let mut data = under_way(&gateway, &mut ftp, Mode::Passive, size).await;
+                if !quit_first {
+                    data.shutdown().await.unwrap();
+                }
+                ftp.send("QUIT").await;
+                if half_closed {
+                    ftp.end_sending().await;
+                }
+                if quit_first {
+                    data.shutdown().await.unwrap();
+                }
+                ftp.expect_reply(226).await;
+                ftp.expect_reply(221).await;
+                ftp.expect_end().await;
+                ftp.close().await;
+                nothing_left(&gateway, 0).await;
+                assert!(gateway.store.object(BUCKET, "x").unwrap() == pattern(size, 1));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_quit_and_a_hasty_end_behind_the_stor_are_no_loss() {
+    for resets in [false, true] {
+        let gateway = Gateway::start().await;
+        let mut ftp = gateway.ftp().await;
+        let mut data = under_way(&gateway, &mut ftp, Mode::Passive, SMALL).await;
+        ftp.send("QUIT").await;
+        data.shutdown().await.unwrap();
+        if resets {
+            gateway.store.wait_for("PutObject", 1).await;
+            ftp.reset();
+        } else {
+            ftp.close().await;
+        }
+        nothing_left(&gateway, 0).await;
+        assert!(gateway.store.object(BUCKET, "x").unwrap() == pattern(SMALL, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_quit_behind_several_commands_is_no_loss_for_any_of_them() {
+    let gateway = Gateway::start().await;
+    let mut ftp = gateway.ftp().await;
+    let mut first = begin(&mut ftp, "STOR x", Mode::Active).await;
+    let second = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = port_command(second.local_addr().unwrap());
+    ftp.send_raw(format!("{port}\r\nSTOR y\r\nQUIT\r\n").as_bytes())
+        .await;
+    ftp.end_sending().await;
+    first.write_all(b"first").await.unwrap();
+    first.shutdown().await.unwrap();
+    ftp.expect_reply(226).await;
+    ftp.expect_reply(200).await;
+    ftp.expect_reply(150).await;
+    let (mut second, _) = within("the gateway", second.accept()).await.unwrap();
+    second.write_all(b"second").await.unwrap();
+    second.shutdown().await.unwrap();
+    ftp.expect_reply(226).await;
+    ftp.expect_reply(221).await;
+    ftp.expect_end().await;
+    ftp.close().await;
+    nothing_left(&gateway, 0).await;
+    assert_eq!(gateway.store.object(BUCKET, "x").unwrap(), b"first");
+    assert_eq!(gateway.store.object(BUCKET, "y").unwrap(), b"second");
+}
+
+#[tokio::test]
+async fn a_client_that_stalls_while_others_wait_for_its_memory() {
+    // Memory for two parts beside what begins a transfer: the third waits.
+    let gateway = Gateway::builder()
+        .with("[memory]\nbudget = \"20MiB\"\n[timeouts]\ndata_stall = \"10m\"")
+        .start()
+        .await;
+    let half = pattern(4 * MIB, 1);
+    let mut stalled = Vec::new();
+    for at in 0..4 {
+        let mut ftp = gateway.ftp().await;
+        let mut data = begin(&mut ftp, &format!("STOR stalled-{at}"), Mode::Passive).await;
+        data.write_all(&half).await.unwrap();
+        stalled.push((ftp, data));
+    }
+    // It goes on as soon as one of them has been cut.
+    let mut ftp = gateway.ftp().await;
+    let reply = ftp.store("x", &half).await;
+    assert_eq!(reply.code, 226, "{reply:?}");
+    let mut cut = 0;
+    for (mut ftp, data) in stalled {
+        ftp.send("ABOR").await;
+        let reply = ftp.expect_reply(426).await;
+        cut += usize::from(reply.text().contains("no data moved"));
+        ftp.reply().await;
+        ftp.close().await;
+        drop(data);
+    }
+    assert!(cut > 0);
+    ftp.close().await;
+    nothing_left(&gateway, 0).await;
+    assert_eq!(gateway.store.keys(BUCKET), ["x"]);
+}

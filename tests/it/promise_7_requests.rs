@@ -1,0 +1,624 @@
+//! Promise 7: as few S3 requests as the work needs. The table of DESIGN.md, section 8, row by row: what is counted is
+//! every request that reaches the store, retries included.
+
+use std::collections::BTreeMap;
+
+use crate::support::ftp::{Ftp, Mode};
+use crate::support::gateway::{BUCKET, Builder, Gateway};
+use crate::support::store::Store;
+use crate::support::{MIB, pattern};
+
+/// The part size of these tests, bytes.
+const PART: usize = 5 * MIB;
+/// Their range size, bytes.
+const RANGE: usize = MIB;
+
+/// What a client does.
+#[derive(Debug, Clone, Copy)]
+enum Step<'a> {
+    /// A command, and the code of its reply.
+    Say(&'a str, u16),
+    /// STOR of so many bytes.
+    Store(&'a str, usize),
+    /// RETR of what must be there.
+    Get(&'a str),
+    /// A listing of so many lines.
+    List(&'a str, usize),
+}
+use Step::{Get, List, Say, Store as Put};
+
+/// A session whose requests are counted.
+struct Session {
+    gateway: Gateway,
+    ftp: Ftp,
+}
+
+impl Session {
+    async fn start() -> Session {
+        Session::of(Gateway::builder()).await
+    }
+
+    async fn of(builder: Builder) -> Session {
+        let gateway = builder
+            .with("[transfer]\nrange_size = \"1MiB\"")
+            .start()
+            .await;
+        let mut ftp = gateway.ftp().await;
+        ftp.expect("TYPE I", 200).await;
+        Session { gateway, ftp }
+    }
+
+    fn store(&self) -> &Store {
+        &self.gateway.store
+    }
+
+    fn given(&self, key: &str, size: usize) {
+        self.store().put(BUCKET, key, pattern(size, 3));
+    }
+
+    async fn perform(&mut self, step: Step<'_>) {
+        let ftp = &mut self.ftp;
+        match step {
+            Say(line, code) => {
+                ftp.expect(line, code).await;
+            }
+            Put(path, size) => {
+                let reply = ftp.store(path, &pattern(size, 5)).await;
+                assert_eq!(reply.code, 226, "{step:?}: {reply:?}");
+            }
+            Get(path) => {
+                let (bytes, reply) = ftp.retrieve(path).await;
+                assert_eq!(reply.code, 226, "{step:?}: {reply:?}");
+                let key = path.trim_start_matches('/');
+                assert_eq!(
+                    Some(bytes),
+                    self.gateway.store.object(BUCKET, key),
+                    "{step:?}"
+                );
+            }
+            List(line, lines) => {
+                let (text, reply) = ftp.list(line).await;
+                assert_eq!(reply.code, 226, "{step:?}: {reply:?}");
+                assert_eq!(text.lines().count(), lines, "{step:?}");
+            }
+        }
+    }
+
+    /// Takes steps that must cost exactly these requests.
+    async fn costs(&mut self, what: &str, steps: &[Step<'_>], expected: &[(&str, usize)]) {
+        self.store().reset_counts();
+        for step in steps {
+            self.perform(*step).await;
+        }
+        self.ftp.in_step().await;
+        let mut counted: BTreeMap<String, usize> = BTreeMap::new();
+        for operation in self.store().operations() {
+            *counted.entry(operation).or_default() += 1;
+        }
+        let expected: BTreeMap<String, usize> = expected
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(operation, count)| ((*operation).to_owned(), *count))
+            .collect();
+        assert_eq!(counted, expected, "{what}: {steps:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_needs_no_store_asks_none() {
+    let builder = Gateway::builder()
+        .add_mount("second", "second", "")
+        .add_mount("closed", "closed", "")
+        .with("[mounts.closed]\npermissions = [\"list\"]")
+        .user(
+            "u",
+            "p",
+            r#"{ "/" = "main", "/deep/second" = "second", "/closed" = "closed" }"#,
+        );
+    let mut session = Session::of(builder).await;
+    session.given("deep/file", 1);
+    for (line, code) in [
+        ("PWD", 257),
+        ("TYPE A", 200),
+        ("TYPE I", 200),
+        ("MODE S", 200),
+        ("STRU F", 200),
+        ("PASV", 227),
+        ("EPSV", 229),
+        ("NOOP", 200),
+        ("SYST", 215),
+        ("FEAT", 211),
+        ("HELP", 214),
+        ("STAT", 211),
+        ("OPTS UTF8 ON", 200),
+        ("OPTS MLST type;size;", 200),
+        ("CLNT test", 200),
+        ("SITE HELP", 214),
+        ("REST 1", 350),
+        ("ALLO 1000", 202),
+        ("ABOR", 226),
+        ("CWD /", 250),
+        ("CDUP", 250),
+        ("CWD /deep", 250),
+        ("CWD /deep/second", 250),
+        ("CWD /closed", 250),
+        ("CDUP", 250),
+        ("MLST /", 250),
+        // Refused without a look.
+        ("STOR /closed/x", 550),
+        ("RETR /closed/x", 550),
+        ("DELE /closed/x", 550),
+        ("RNFR /closed/x", 550),
+        ("MKD /closed/x", 550),
+        ("RMD /closed/x", 550),
+        ("APPE /closed/x", 550),
+        ("RNTO x", 503),
+        ("MFMT 20200102030405 deep/file", 550),
+        ("MKD /deep/second", 550),
+        ("RMD /deep/second", 550),
+        ("DELE /deep/second", 550),
+        ("RETR /.s3ftpd/x", 550),
+        ("NOSUCH", 500),
+    ] {
+        session.costs("no store", &[Say(line, code)], &[]).await;
+    }
+    session.store().reset_counts();
+    session.gateway.ftp().await;
+    assert_eq!(session.store().operations(), [""; 0], "a login");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn directories_cost_one_to_enter_and_two_to_make() {
+    let mut session = Session::start().await;
+    session.given("implicit/a", 1);
+    session.given("d/e/f", 1);
+    for (what, steps, expected) in [
+        (
+            "into an implicit one",
+            &[Say("CWD /implicit", 250)][..],
+            &[("ListObjectsV2", 1)][..],
+        ),
+        (
+            "into none",
+            &[Say("CWD /none", 550)],
+            &[("ListObjectsV2", 1)],
+        ),
+        (
+            "into a deep one",
+            &[Say("CWD /d/e", 250)],
+            &[("ListObjectsV2", 1)],
+        ),
+        (
+            "up from there",
+            &[Say("CDUP", 250)],
+            &[("ListObjectsV2", 1)],
+        ),
+        ("up to the mount", &[Say("CDUP", 250)], &[]),
+        (
+            "a new one",
+            &[Say("MKD /new", 257)],
+            &[("ListObjectsV2", 1), ("PutObject", 1)],
+        ),
+        (
+            "one that is there",
+            &[Say("MKD /implicit", 550)],
+            &[("ListObjectsV2", 1)],
+        ),
+        (
+            "removing it",
+            &[Say("RMD /new", 250)],
+            &[("ListObjectsV2", 1), ("DeleteObject", 1)],
+        ),
+        (
+            "one with something in it",
+            &[Say("RMD /d", 550)],
+            &[("ListObjectsV2", 1)],
+        ),
+    ] {
+        session.costs(what, steps, expected).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_of_up_to_a_part_is_one_put_and_of_n_parts_n_and_two() {
+    let mut session = Session::start().await;
+    for size in [0, 1, PART - 1, PART] {
+        session
+            .costs("one part", &[Put("f", size)], &[("PutObject", 1)])
+            .await;
+    }
+    for (size, parts) in [(PART + 1, 2), (2 * PART, 2), (3 * PART + 17, 4)] {
+        let expected = [
+            ("CreateMultipartUpload", 1),
+            ("UploadPart", parts),
+            ("CompleteMultipartUpload", 1),
+        ];
+        session
+            .costs("many parts", &[Put("f", size)], &expected)
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_download_is_one_get_a_range_and_no_head() {
+    let mut session = Session::start().await;
+    for (size, gets) in [
+        (0, 1),
+        (1, 1),
+        (RANGE - 1, 1),
+        (RANGE, 1),
+        (RANGE + 1, 2),
+        (3 * RANGE, 3),
+        (5 * RANGE + 17, 6),
+    ] {
+        session.given("f", size);
+        session
+            .costs("RETR", &[Get("f")], &[("GetObject", gets)])
+            .await;
+    }
+    session
+        .costs(
+            "nothing there",
+            &[Say("EPSV", 229), Say("RETR none", 550)],
+            &[("GetObject", 1)],
+        )
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_download_costs_the_ranges_that_are_left() {
+    let mut session = Session::start().await;
+    let size = 3 * RANGE;
+    session.given("f", size);
+    for (offset, gets) in [(1, 3), (RANGE, 2), (2 * RANGE + 1, 1), (size - 1, 1)] {
+        session.store().reset_counts();
+        session.ftp.expect(&format!("REST {offset}"), 350).await;
+        let (bytes, reply) = session.ftp.retrieve("f").await;
+        assert_eq!((bytes.len(), reply.code), (size - offset, 226), "{offset}");
+        assert_eq!(
+            session.store().operations(),
+            vec!["GetObject"; gets],
+            "{offset}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_is_one_request_a_thousand_entries() {
+    let mut session = Session::start().await;
+    session
+        .costs(
+            "an empty mount",
+            &[List("LIST", 0)],
+            &[("ListObjectsV2", 1)],
+        )
+        .await;
+    session.given("d0/", 0);
+    for count in [1, 999, 1000, 1001, 2500] {
+        for number in 0..count {
+            session.given(&format!("d{count}/{number:05}"), 0);
+        }
+    }
+    for (count, pages) in [(0, 1), (1, 1), (999, 1), (1000, 1), (1001, 2), (2500, 3)] {
+        for verb in ["LIST", "NLST", "MLSD", "LIST -la"] {
+            let line = format!("{verb} d{count}");
+            session
+                .costs(
+                    "a listing",
+                    &[List(&line, count)],
+                    &[("ListObjectsV2", pages)],
+                )
+                .await;
+        }
+    }
+    let directory = [Say("CWD d2500", 250)];
+    session
+        .costs("going there", &directory, &[("ListObjectsV2", 1)])
+        .await;
+    session
+        .costs(
+            "the working directory",
+            &[List("LIST", 2500)],
+            &[("ListObjectsV2", 3)],
+        )
+        .await;
+    // A glob's beginning narrows what is asked for.
+    session
+        .costs("a glob", &[List("NLST 0010*", 10)], &[("ListObjectsV2", 1)])
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn size_time_and_content_of_one_file_are_asked_for_once() {
+    let mut session = Session::start().await;
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        session.given(name, 1000);
+    }
+    let head_and_get = [("HeadObject", 1), ("GetObject", 1)];
+    let one_get = [("GetObject", 1)];
+    session
+        .costs(
+            "the first",
+            &[Say("SIZE a", 213), Say("MDTM a", 213), Get("a")],
+            &head_and_get,
+        )
+        .await;
+    session
+        .costs(
+            "the second",
+            &[Say("SIZE b", 213), Say("MDTM b", 213), Get("b")],
+            &one_get,
+        )
+        .await;
+    session
+        .costs(
+            "as curl does",
+            &[
+                Say("MDTM c", 213),
+                Say("TYPE I", 200),
+                Say("SIZE c", 213),
+                Say("REST 0", 350),
+                Get("c"),
+            ],
+            &one_get,
+        )
+        .await;
+    // What was learnt serves once, and only what comes right behind it.
+    session
+        .costs("again", &[Get("c")], &[("GetObject", 1)])
+        .await;
+    session
+        .costs(
+            "another command in between",
+            &[Say("SIZE d", 213), Say("PWD", 257), Get("d")],
+            &[("GetObject", 2)],
+        )
+        .await;
+    session
+        .costs(
+            "another file",
+            &[Say("SIZE e", 213), Get("f")],
+            &[("GetObject", 2)],
+        )
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_bytes_serve_files_of_up_to_64_kib() {
+    let mut session = Session::start().await;
+    for (name, size) in [
+        ("first", 10),
+        ("at", 64 * 1024),
+        ("above", 64 * 1024 + 1),
+        ("large", RANGE + 1),
+        ("empty", 0),
+        ("small", 10),
+    ] {
+        session.given(name, size);
+    }
+    session
+        .costs(
+            "the first of a session",
+            &[Say("SIZE first", 213), Get("first")],
+            &[("HeadObject", 1), ("GetObject", 1)],
+        )
+        .await;
+    session
+        .costs(
+            "at the limit",
+            &[Say("SIZE at", 213), Say("MDTM at", 213), Get("at")],
+            &[("GetObject", 1)],
+        )
+        .await;
+    session
+        .costs(
+            "an empty one",
+            &[Say("SIZE empty", 213), Get("empty")],
+            &[("GetObject", 1)],
+        )
+        .await;
+    session
+        .costs(
+            "whose time needs a HEAD, as an answer without a body does not tell it",
+            &[Say("SIZE empty", 213), Say("MDTM empty", 213), Get("empty")],
+            &[("GetObject", 1), ("HeadObject", 1)],
+        )
+        .await;
+    session
+        .costs(
+            "above it: the guess was wrong, and a GET costs what a HEAD does",
+            &[Say("SIZE above", 213), Say("MDTM above", 213), Get("above")],
+            &[("GetObject", 2)],
+        )
+        .await;
+    session
+        .costs(
+            "which is learnt from",
+            &[Say("SIZE large", 213), Get("large")],
+            &[("HeadObject", 1), ("GetObject", 2)],
+        )
+        .await;
+    session
+        .costs(
+            "small ones again",
+            &[Say("SIZE small", 213), Get("small")],
+            &[("HeadObject", 1), ("GetObject", 1)],
+        )
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_learnt_is_forgotten_by_a_write() {
+    let mut session = Session::start().await;
+    session.given("f", 10);
+    session.given("g", 10);
+    // Twice: by a HEAD, and by a GET of the first bytes.
+    for (line, done) in [
+        ("STOR f", 4),
+        ("STOR f", 5),
+        ("APPE f", 9),
+        ("STOR f", 70_000),
+    ] {
+        session.perform(Say("SIZE f", 213)).await;
+        let reply = session
+            .ftp
+            .upload_with(
+                line,
+                &pattern(if line == "APPE f" { 4 } else { done }, 9),
+                Mode::Passive,
+            )
+            .await;
+        assert_eq!(reply.code, 226, "{reply:?}");
+        let reply = session.ftp.expect("SIZE f", 213).await;
+        assert_eq!(reply.text(), done.to_string(), "{line}");
+        session.perform(Get("f")).await;
+    }
+    session.perform(Say("SIZE f", 213)).await;
+    session.perform(Say("DELE f", 250)).await;
+    session.perform(Say("SIZE f", 550)).await;
+    session.perform(Say("SIZE g", 213)).await;
+    session.perform(Say("RNFR g", 350)).await;
+    session.perform(Say("RNTO f", 250)).await;
+    session.perform(Say("SIZE g", 550)).await;
+    let reply = session.ftp.expect("SIZE f", 213).await;
+    assert_eq!(reply.text(), "10");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delete_is_at_most_three() {
+    let mut session = Session::start().await;
+    for key in [
+        "only/a",
+        "two/a",
+        "two/b",
+        "many/a",
+        "many/b",
+        "many/c",
+        "many/d",
+        "marked/",
+        "marked/a",
+        "root",
+        "one/other",
+        "tree/x/y",
+    ] {
+        session.given(key, 1);
+    }
+    for (line, code, expected) in [
+        (
+            "DELE only/a",
+            250,
+            &[("ListObjectsV2", 1), ("PutObject", 1), ("DeleteObject", 1)][..],
+        ),
+        (
+            // Somebody may have deleted the other at the same moment.
+            "DELE two/b",
+            250,
+            &[("ListObjectsV2", 2), ("DeleteObject", 1)],
+        ),
+        (
+            "DELE many/d",
+            250,
+            &[("ListObjectsV2", 1), ("HeadObject", 1), ("DeleteObject", 1)],
+        ),
+        (
+            "DELE many/a",
+            250,
+            &[("ListObjectsV2", 1), ("DeleteObject", 1)],
+        ),
+        (
+            "DELE marked/a",
+            250,
+            &[("ListObjectsV2", 1), ("DeleteObject", 1)],
+        ),
+        ("DELE root", 250, &[("HeadObject", 1), ("DeleteObject", 1)]),
+        // What is not there.
+        ("DELE root", 550, &[("HeadObject", 1)]),
+        ("DELE one/none", 550, &[("ListObjectsV2", 1)]),
+        ("DELE nowhere/none", 550, &[("ListObjectsV2", 1)]),
+        (
+            "DELE many/none",
+            550,
+            &[("ListObjectsV2", 1), ("HeadObject", 1)],
+        ),
+        ("DELE tree", 550, &[("HeadObject", 1)]),
+        ("DELE tree/x", 550, &[("ListObjectsV2", 1)]),
+    ] {
+        let cost: usize = expected.iter().map(|(_, count)| count).sum();
+        assert!(cost <= 3);
+        session.costs("DELE", &[Say(line, code)], expected).await;
+    }
+    assert_eq!(
+        session.store().keys(BUCKET),
+        [
+            "many/b",
+            "many/c",
+            "marked/",
+            "one/other",
+            "only/",
+            "tree/x/y",
+            "two/a"
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rename_of_a_file_is_at_most_five() {
+    let builder = Gateway::builder().add_mount("second", "second", "").user(
+        "u",
+        "p",
+        r#"{ "/" = "main", "/second" = "second" }"#,
+    );
+    let mut session = Session::of(builder).await;
+    for key in [
+        "only/a", "in/a", "two/a", "two/b", "many/a", "many/b", "many/c", "many/d", "marked/",
+        "marked/a", "root", "there", "away",
+    ] {
+        session.given(key, 1);
+    }
+    let inside = [
+        ("HeadObject", 1),
+        ("CopyObject", 1),
+        ("ListObjectsV2", 1),
+        ("DeleteObject", 1),
+    ];
+    // Somebody may have deleted the other file there at the same moment.
+    let of_two = [inside[0], inside[1], ("ListObjectsV2", 2), inside[3]];
+    // Whether it is still the one that was copied, the first keys of its directory don't tell.
+    let beyond = [("HeadObject", 2), inside[1], inside[2], inside[3]];
+    let with_marker = [inside[0], inside[1], inside[2], inside[3], ("PutObject", 1)];
+    let at_root = [("HeadObject", 2), inside[1], inside[3]];
+    for (from, to, expected) in [
+        ("only/a", "out/a", &with_marker[..]),
+        ("in/a", "in/b", &of_two),
+        ("two/b", "out/b", &of_two),
+        ("many/a", "out/c", &inside),
+        ("many/d", "out/d", &beyond),
+        ("marked/a", "out/e", &inside),
+        ("root", "new", &at_root),
+        ("new", "there", &at_root),
+        ("there", "there", &[("HeadObject", 1)]),
+        ("away", "second/away", &at_root),
+        ("second/away", "out/f", &at_root),
+    ] {
+        let cost: usize = expected.iter().map(|(_, count)| count).sum();
+        assert!(cost <= 5);
+        let (from, to) = (format!("RNFR {from}"), format!("RNTO {to}"));
+        session
+            .costs("a rename", &[Say(&from, 350), Say(&to, 250)], expected)
+            .await;
+    }
+    session
+        .costs(
+            "nothing there",
+            &[Say("RNFR none", 550)],
+            &[("HeadObject", 1), ("ListObjectsV2", 1)],
+        )
+        .await;
+    assert_eq!(
+        session.store().keys(BUCKET),
+        [
+            "in/b", "many/b", "many/c", "marked/", "only/", "out/a", "out/b", "out/c", "out/d",
+            "out/e", "out/f", "there", "two/a"
+        ]
+    );
+}

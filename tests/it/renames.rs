@@ -1,0 +1,447 @@
+//! RNFR and RNTO, DELE, MKD, RMD: files and directories move, stay and go as they should, and nothing is lost.
+
+use std::sync::Arc;
+
+use crate::support::faults::Fault;
+use crate::support::ftp::Ftp;
+use crate::support::gateway::{BUCKET, Gateway};
+use crate::support::store::Store;
+use crate::support::{MIB, pattern, within};
+
+async fn rename(ftp: &mut Ftp, from: &str, to: &str, code: u16) -> String {
+    ftp.expect(&format!("RNFR {from}"), 350).await;
+    let reply = ftp.expect(&format!("RNTO {to}"), code).await;
+    ftp.in_step().await;
+    reply.text().to_owned()
+}
+
+/// `/` is a bucket, `/second` another one, `/far` another store; `/same` and `/alias` are other ways to the first, by
+/// the same store and by one that is configured twice.
+async fn tree() -> (Gateway, Arc<Store>) {
+    let near = Arc::new(Store::start(&[]).await);
+    let far = Arc::new(Store::start(&["far"]).await);
+    let mut builder = Gateway::builder()
+        .on(&near)
+        .with("[stores.main]\ncopy_limit = \"5MiB\"")
+        .add_mount("other", "other", "sub/");
+    for (name, store) in [("second", &far), ("alias", &near)] {
+        let (key, secret) = store.credentials();
+        builder = builder.with(&format!(
+            "[stores.{name}]\nendpoint = \"{}\"\nregion = \"us-east-1\"\npath_style = true\n\
+             access_key_id = \"{key}\"\nsecret_access_key = \"{secret}\"\nchecksums = \"crc32\"\n\
+             conditional_writes = true",
+            store.endpoint()
+        ));
+    }
+    let gateway = builder
+        .with("[mounts.far]\nstore = \"second\"\nbucket = \"far\"")
+        .with("[mounts.same]\nstore = \"main\"\nbucket = \"files\"")
+        .with("[mounts.alias]\nstore = \"alias\"\nbucket = \"files\"")
+        .with(
+            "[users.u]\nmounts = { \"/\" = \"main\", \"/second\" = \"other\", \"/same\" = \"same\", \
+             \"/alias\" = \"alias\", \"/far\" = \"far\" }",
+        )
+        .start()
+        .await;
+    (gateway, far)
+}
+
+/// Puts an object with attributes that a rename has to keep.
+async fn put_described(store: &Store, key: &str, bytes: Vec<u8>) {
+    let client = store.client();
+    let put = client.put_object().bucket(BUCKET).key(key);
+    let put = put.content_type("text/csv").metadata("colour", "red");
+    put.body(bytes.into()).send().await.unwrap();
+}
+
+async fn assert_described(store: &Store, bucket: &str, key: &str) {
+    let client = store.client();
+    let head = client.head_object().bucket(bucket).key(key);
+    let head = head.send().await.unwrap();
+    assert_eq!(head.content_type(), Some("text/csv"), "{key}");
+    assert_eq!(head.metadata().unwrap()["colour"], "red", "{key}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_moves_within_and_between_mounts_buckets_and_stores() {
+    let (gateway, far) = tree().await;
+    let mut ftp = gateway.ftp().await;
+    // Above 5 MiB by a multipart copy.
+    for size in [0, 10, 5 * MIB, 5 * MIB + 1, 11 * MIB] {
+        let bytes = pattern(size, 1);
+        for (to, store, bucket, key) in [
+            ("/there", &gateway.store, BUCKET, "there"),
+            ("/new/dir/there", &gateway.store, BUCKET, "new/dir/there"),
+            ("/second/there", &gateway.store, "other", "sub/there"),
+            ("/far/there", &far, "far", "there"),
+        ] {
+            // Over an existing object, or not: of no matter to how it is copied.
+            for over in [false, true] {
+                if over && size > 10 {
+                    continue;
+                }
+                put_described(&gateway.store, "here", bytes.clone()).await;
+                if over {
+                    store.put(bucket, key, "in the way");
+                } else {
+                    store.backend().remove(bucket, key);
+                }
+                gateway.store.reset_counts();
+                rename(&mut ftp, "/here", to, 250).await;
+                let moved = store.object(bucket, key).unwrap();
+                assert!(moved == bytes, "{to}: {size} bytes");
+                assert!(gateway.store.object(BUCKET, "here").is_none(), "{to}");
+                assert_described(store, bucket, key).await;
+                let copies = gateway.store.count("UploadPartCopy");
+                let large = size > 5 * MIB && !to.starts_with("/far");
+                assert_eq!(copies > 0, large, "{to}: {copies} copies of {size} bytes");
+                assert_eq!(
+                    gateway.store.count("GetObject") > 0,
+                    to.starts_with("/far") && size > 0
+                );
+            }
+        }
+    }
+    gateway.store.no_uploads_left().await;
+    far.no_uploads_left().await;
+    ftp.close().await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_file_is_never_lost_by_a_rename_onto_itself() {
+    let (gateway, _far) = tree().await;
+    let mut ftp = gateway.ftp().await;
+    for size in [3, 6 * MIB] {
+        let bytes = pattern(size, 1);
+        gateway.store.put(BUCKET, "dir/x", &bytes);
+        // By another spelling, and by another mount of the same bucket.
+        for to in ["dir/x", "/dir/../dir//x", "/same/dir/x", "/alias/dir/x"] {
+            ftp.expect("RNFR dir/x", 350).await;
+            ftp.command(&format!("RNTO {to}")).await;
+            let kept = gateway.store.object(BUCKET, "dir/x");
+            assert!(kept.as_deref() == Some(&bytes[..]), "lost as {to}");
+        }
+        for to in [
+            "dir",
+            "/same/dir",
+            "/same/dir/sub",
+            "/alias/dir/sub",
+            "dir/sub",
+        ] {
+            ftp.expect("RNFR dir", 350).await;
+            ftp.command(&format!("RNTO {to}")).await;
+            let kept = gateway.store.object(BUCKET, "dir/x");
+            assert!(kept.as_deref() == Some(&bytes[..]), "lost as {to}");
+        }
+    }
+    ftp.close().await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_not_there_and_directories_in_the_way_are_told() {
+    let gateway = Gateway::start().await;
+    gateway.store.put(BUCKET, "file", "1");
+    gateway.store.put(BUCKET, "dir/x", "1");
+    gateway.store.put(BUCKET, "other/y", "1");
+    gateway.store.put(BUCKET, "marked/", "");
+    let mut ftp = gateway.ftp().await;
+    ftp.expect("RNFR none", 550).await;
+    ftp.expect("RNTO new", 503).await;
+    for (from, to) in [
+        ("dir", "other"),
+        ("dir", "marked"),
+        ("dir", "file"),
+        ("dir", "dir/sub"),
+        ("dir", "dir/sub/deep"),
+        ("dir", "/dir/./sub"),
+    ] {
+        rename(&mut ftp, from, to, 553).await;
+    }
+    let keys = ["dir/x", "file", "marked/", "other/y"];
+    assert_eq!(gateway.store.keys(BUCKET), keys);
+    // A name that only begins alike is no directory in the way.
+    rename(&mut ftp, "dir", "dir2", 250).await;
+    rename(&mut ftp, "dir2", "di", 250).await;
+    assert_eq!(
+        gateway.store.keys(BUCKET),
+        ["di/x", "file", "marked/", "other/y"]
+    );
+    ftp.close().await;
+    gateway.stop().await;
+}
+
+/// What RNFR has seen is what is moved, and only that is deleted.
+#[tokio::test]
+async fn a_source_that_changes_meanwhile_is_not_lost() {
+    let gateway = Gateway::start().await;
+    let mut ftp = gateway.ftp().await;
+    // Between RNFR and RNTO.
+    gateway.store.put(BUCKET, "a", "seen");
+    ftp.expect("RNFR a", 350).await;
+    gateway.store.put(BUCKET, "a", "newer");
+    let code = ftp.command("RNTO b").await.code;
+    let (a, b) = (
+        gateway.store.object(BUCKET, "a"),
+        gateway.store.object(BUCKET, "b"),
+    );
+    assert_eq!((code, a.as_deref(), b), (451, Some(&b"newer"[..]), None));
+    // Between the copy and the delete.
+    gateway.store.put(BUCKET, "a", "seen");
+    let copied = gateway.store.fail("CopyObject").with(Fault::StallAnswer);
+    ftp.expect("RNFR a", 350).await;
+    ftp.send("RNTO b").await;
+    copied.hit().await;
+    gateway.store.put(BUCKET, "a", "newer");
+    copied.release();
+    ftp.expect_reply(451).await;
+    assert_eq!(gateway.store.object(BUCKET, "a").unwrap(), b"newer");
+    // Gone before it was copied.
+    gateway.store.put(BUCKET, "c", "1");
+    ftp.expect("RNFR c", 350).await;
+    gateway.store.backend().remove(BUCKET, "c");
+    ftp.expect("RNTO d", 550).await;
+    assert!(gateway.store.object(BUCKET, "d").is_none());
+    ftp.in_step().await;
+    ftp.close().await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_copy_that_fails_leaves_the_source_and_no_upload() {
+    let (gateway, far) = tree().await;
+    let mut ftp = gateway.ftp().await;
+    for (size, to, operation, nth) in [
+        (10, "/b", "CopyObject", 1),
+        (12 * MIB, "/b", "UploadPartCopy", 2),
+        (12 * MIB, "/b", "CompleteMultipartUpload", 1),
+        (10, "/far/b", "GetObject", 1),
+        (12 * MIB, "/far/b", "GetObject", 2),
+    ] {
+        let bytes = pattern(size, 1);
+        gateway.store.put(BUCKET, "a", &bytes);
+        let fault = Fault::Status(403, "AccessDenied");
+        let rule = gateway.store.fail(operation).nth(nth).always().with(fault);
+        ftp.expect("RNFR /a", 350).await;
+        let reply = ftp.command(&format!("RNTO {to}")).await;
+        assert!(reply.code >= 400, "{operation}: {reply:?}");
+        rule.remove();
+        assert!(
+            gateway.store.object(BUCKET, "a").unwrap() == bytes,
+            "{operation}"
+        );
+        assert!(gateway.store.object(BUCKET, "b").is_none(), "{operation}");
+        assert!(far.keys("far").is_empty(), "{operation}");
+        gateway.store.no_uploads_left().await;
+        far.no_uploads_left().await;
+    }
+    ftp.close().await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_moves_with_all_that_is_in_it() {
+    let (gateway, far) = tree().await;
+    let inner = [
+        ("a", "1"),
+        ("deep/er/b c+d%20ü", "2"),
+        ("empty/", ""),
+        ("", ""),
+        ("z", "3"),
+    ];
+    let mut ftp = gateway.ftp().await;
+    for (to, store, bucket, prefix) in [
+        ("/moved", &gateway.store, BUCKET, "moved/"),
+        ("/not/yet/there", &gateway.store, BUCKET, "not/yet/there/"),
+        ("/second/moved", &gateway.store, "other", "sub/moved/"),
+        ("/far/moved", &far, "far", "moved/"),
+    ] {
+        gateway.store.put(BUCKET, "up/tree2", "beside");
+        for (key, bytes) in inner {
+            gateway.store.put(BUCKET, &format!("up/tree/{key}"), bytes);
+        }
+        rename(&mut ftp, "/up/tree", to, 250).await;
+        for (key, bytes) in inner {
+            let moved = store.object(bucket, &format!("{prefix}{key}"));
+            assert_eq!(moved.as_deref(), Some(bytes.as_bytes()), "{to}: {key}");
+        }
+        let left = gateway.store.keys(BUCKET);
+        let left: Vec<_> = left.iter().filter(|key| key.starts_with("up/")).collect();
+        assert_eq!(left, ["up/tree2"], "{to}");
+    }
+    // The emptied parent stays.
+    gateway.store.backend().remove(BUCKET, "up/tree2");
+    gateway.store.put(BUCKET, "up/tree/a", "1");
+    rename(&mut ftp, "/up/tree", "/gone", 250).await;
+    ftp.expect("CWD /up", 250).await;
+    ftp.close().await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_directory_moves_and_what_appears_meanwhile_stays() {
+    let gateway = Gateway::start().await;
+    let keys: Vec<String> = (0..1100)
+        .map(|number| format!("tree/{number:04}"))
+        .collect();
+    for key in &keys {
+        gateway.store.put(BUCKET, key, key);
+    }
+    let mut ftp = gateway.ftp().await;
+    // When the copies of the first page are under way, somebody writes a new file and another version of an old one.
+    let copying = gateway
+        .store
+        .fail("CopyObject")
+        .nth(1050)
+        .with(Fault::StallAnswer);
+    ftp.expect("RNFR tree", 350).await;
+    ftp.send("RNTO moved").await;
+    copying.hit().await;
+    gateway.store.put(BUCKET, "tree/0000", "a newer one");
+    gateway.store.put(BUCKET, "tree/0000a", "new");
+    copying.release();
+    ftp.expect_reply(250).await;
+    ftp.in_step().await;
+    let left: Vec<String> = gateway.store.keys(BUCKET);
+    let left: Vec<_> = left.iter().filter(|key| key.starts_with("tree/")).collect();
+    assert_eq!(left, ["tree/0000", "tree/0000a"]);
+    assert_eq!(
+        gateway.store.object(BUCKET, "tree/0000").unwrap(),
+        b"a newer one"
+    );
+    for key in &keys {
+        let moved = gateway
+            .store
+            .object(BUCKET, &key.replace("tree/", "moved/"));
+        assert_eq!(moved.as_deref(), Some(key.as_bytes()));
+    }
+    ftp.close().await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_whose_move_fails_in_the_middle_loses_nothing() {
+    let gateway = Gateway::start().await;
+    let keys: Vec<String> = (10..40).map(|number| format!("tree/{number}")).collect();
+    for key in &keys {
+        gateway.store.put(BUCKET, key, key);
+    }
+    let mut ftp = gateway.ftp().await;
+    // In the middle of the copies, and, the last one, before the first delete.
+    for (operation, nth) in [("CopyObject", 20), ("HeadObject", 10), ("ListObjectsV2", 4)] {
+        let rule = gateway.store.fail(operation).nth(nth).always();
+        let rule = rule.with(Fault::Status(403, "AccessDenied"));
+        ftp.expect("RNFR tree", 350).await;
+        // Each to a place of its own: copies that were on their way may still arrive.
+        let reply = ftp.command(&format!("RNTO moved-{operation}")).await;
+        rule.hit().await;
+        rule.remove();
+        assert!(reply.code >= 400, "{operation}: {reply:?}");
+        assert_eq!(gateway.store.count("DeleteObject"), 0, "{operation}");
+        let left = gateway.store.keys(BUCKET);
+        let left: Vec<_> = left.iter().filter(|key| key.starts_with("tree/")).collect();
+        assert_eq!(left.len(), keys.len(), "{operation}");
+    }
+    // Where a delete fails all is at the new place, and the rest at the old one too.
+    let rule = gateway.store.fail("DeleteObject").nth(5).always();
+    let rule = rule.with(Fault::Status(403, "AccessDenied"));
+    ftp.expect("RNFR tree", 350).await;
+    let reply = ftp.command("RNTO moved").await;
+    rule.hit().await;
+    rule.remove();
+    assert!(reply.code >= 400, "{reply:?}");
+    for key in &keys {
+        let moved = gateway
+            .store
+            .object(BUCKET, &key.replace("tree/", "moved/"));
+        assert_eq!(moved.as_deref(), Some(key.as_bytes()));
+    }
+    ftp.close().await;
+    gateway.stop().await;
+}
+
+/// Markers and directories that only a key implies are the same to a client.
+#[tokio::test]
+async fn directories_are_made_entered_and_removed() {
+    let gateway = Gateway::start().await;
+    gateway.store.put(BUCKET, "implied/deep/file", "1");
+    gateway.store.put(BUCKET, "marked/", "");
+    gateway.store.put(BUCKET, "file", "1");
+    let mut ftp = gateway.ftp().await;
+    for (line, code) in [
+        ("CWD implied", 250),
+        ("CWD /implied/deep", 250),
+        ("CWD /marked", 250),
+        ("CWD /", 250),
+        ("CWD file", 550),
+        ("CWD none", 550),
+        ("MKD implied", 550),
+        ("MKD marked", 550),
+        ("RMD implied", 550),
+        ("RMD implied/deep", 550),
+        ("RMD none", 550),
+        ("RMD file", 550),
+        ("DELE marked", 550),
+        ("DELE implied", 550),
+        ("DELE none", 550),
+        ("MKD marked/sub", 257),
+        ("RMD marked", 550),
+        ("RMD marked/sub", 250),
+        ("CWD marked", 250),
+        ("CDUP", 250),
+        ("RMD marked", 250),
+        ("CWD marked", 550),
+        ("MKD a/b/c", 257),
+        ("CWD a/b", 250),
+        ("RMD c", 250),
+        ("CWD /a/b", 250),
+        ("CWD /", 250),
+        ("DELE implied/deep/file", 250),
+        ("CWD implied/deep", 250),
+        ("CWD /", 250),
+        ("RMD implied/deep", 250),
+        ("CWD implied", 250),
+        ("CWD /", 250),
+        ("RMD implied", 250),
+        ("CWD implied", 550),
+        ("DELE file", 250),
+        ("DELE file", 550),
+        ("MKD \"quoted\" name", 257),
+    ] {
+        let reply = ftp.expect(line, code).await;
+        ftp.in_step().await;
+        if line.contains("quoted") {
+            // RFC 959, appendix II: quotes are doubled.
+            assert!(
+                reply.text().starts_with("\"/\"\"quoted\"\" name\""),
+                "{reply:?}"
+            );
+        }
+    }
+    assert_eq!(gateway.store.keys(BUCKET), ["\"quoted\" name/", "a/b/"]);
+    ftp.close().await;
+    gateway.stop().await;
+}
+
+/// A directory's last key is only taken when the marker is there: whoever looks in between sees the directory.
+#[tokio::test]
+async fn a_marker_comes_before_the_last_file_goes() {
+    let gateway = Gateway::start().await;
+    gateway.store.put(BUCKET, "dir/last", "1");
+    let mut ftp = gateway.ftp().await;
+    let denied = gateway.store.fail("PutObject").always();
+    let denied = denied.with(Fault::Status(403, "AccessDenied"));
+    ftp.expect("DELE dir/last", 550).await;
+    assert_eq!(gateway.store.keys(BUCKET), ["dir/last"]);
+    denied.remove();
+    let deleting = gateway.store.fail("DeleteObject").with(Fault::Stall);
+    ftp.send("DELE dir/last").await;
+    within("the delete", deleting.hit()).await;
+    assert_eq!(gateway.store.keys(BUCKET), ["dir/", "dir/last"]);
+    deleting.release();
+    ftp.expect_reply(250).await;
+    assert_eq!(gateway.store.keys(BUCKET), ["dir/"]);
+    ftp.close().await;
+    gateway.stop().await;
+}

@@ -1,0 +1,55 @@
+//! What the tests of the promises share: a transfer under way, and the proof that nothing of it is left.
+
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+
+use super::ftp::{Ftp, Mode};
+use super::gateway::Gateway;
+use super::within;
+
+/// Begins a transfer: the 150 has come and the data connection is there.
+pub async fn begin(ftp: &mut Ftp, command: &str, mode: Mode) -> TcpStream {
+    let data = ftp.data(mode).await;
+    ftp.expect(command, 150).await;
+    data.stream().await
+}
+
+/// Asks STAT until the gateway has taken (or sent) so many bytes of the running transfer.
+pub async fn moved(ftp: &mut Ftp, bytes: usize) {
+    let wanted = format!("{bytes} bytes in ");
+    let asking = async {
+        loop {
+            let status = ftp.expect("STAT", 211).await;
+            if status
+                .lines
+                .iter()
+                .any(|line| line.trim().starts_with(&wanted))
+            {
+                return;
+            }
+        }
+    };
+    within(&format!("{bytes} bytes moved"), asking).await;
+}
+
+/// Waits until nothing of any transfer is left: no open multipart upload in the store, no memory of the budget. With
+/// `sessions` of them still open.
+pub async fn nothing_left(gateway: &Gateway, sessions: usize) {
+    let quiet = async {
+        while gateway.server.sessions() != sessions
+            || gateway.budget_in_use() != 0
+            || !gateway.store.open_uploads().is_empty()
+        {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    if tokio::time::timeout(super::DEADLINE, quiet).await.is_err() {
+        panic!(
+            "left: {} sessions, {} bytes of the budget, uploads {:?}",
+            gateway.server.sessions(),
+            gateway.budget_in_use(),
+            gateway.store.open_uploads()
+        );
+    }
+}

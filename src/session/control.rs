@@ -59,13 +59,13 @@ struct RawTcpInfo {
 }
 
 impl RawTcpInfo {
-    /// The smoothed round trip, but at most twice the shortest one and a little: a client that only listens on its
+    /// The smoothed round trip, but at most twice the shortest one: a client that only listens on its
     /// control connection acknowledges our replies up to 40 ms late, and these waits are in the smoothed one. Measured
     /// over loopback: 20 ms smoothed, 0.01 ms shortest.
     fn round_trip(&self) -> Duration {
         let smoothed = Duration::from_micros(self.rtt.into());
         let shortest = Duration::from_micros(self.min_rtt.into());
-        smoothed.min(shortest * 2 + SETTLE_MIN)
+        smoothed.min(shortest * 2)
     }
 }
 

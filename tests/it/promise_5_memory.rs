@@ -109,7 +109,7 @@ async fn uploads_and_downloads_share_it() {
     let both = join_all((0..16).map(async |number: usize| {
         let mut ftp = gateway.ftp().await;
         let path = format!("f{number}");
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             let reply = ftp.store(&path, &large).await;
             assert_eq!(reply.code, 226, "{path}: {reply:?}");
         } else {

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 sys.dont_write_bytecode = True
@@ -41,7 +42,7 @@ USER, PASSWORD = "clients", "horse%40battery:staple"
 def main():
     arguments = parse()
     work = Path(tempfile.mkdtemp(prefix="s3ftpd-clients-"))
-    results = []
+    results, broken = [], 0
     try:
         if arguments.server:
             results.append(other_server(arguments, work))
@@ -50,12 +51,15 @@ def main():
             (work / name).mkdir()
             results.append(against_store(arguments, name, work / name))
             print(f"--   {name}: {time.monotonic() - start:.0f} s", flush=True)
+    except Exception:  # whatever it is, the last line must say that not all is well
+        broken = 1
+        traceback.print_exc(file=sys.stdout)
     finally:
         if arguments.keep:
             print(f"kept: {work}")
         else:
             shutil.rmtree(work, ignore_errors=True)
-    failed = sum(steps.failed for steps in results)
+    failed = broken + sum(steps.failed for steps in results)
     print(f"{sum(steps.passed for steps in results)} passed, {failed} failed")
     return 1 if failed else 0
 

@@ -3,7 +3,6 @@
 import contextlib
 import ftplib
 import io
-import os
 import signal
 import subprocess
 import time
@@ -75,10 +74,6 @@ def killed_upload(t, key):
     try:
         until(lambda: bytes_read(process.pid) > 60 * MIB, 30, "60 MiB on their way")
         assert process.poll() is None, "curl had ended before it was killed"
-        # A dying process closes its data socket, then its control socket. Preempted in between, it looks to any
-        # server like one that has sent all: the settle window is meant for one that is not.
-        with contextlib.suppress(PermissionError):
-            os.setpriority(os.PRIO_PROCESS, process.pid, -20)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()

@@ -21,10 +21,6 @@ use crate::protocol::codec::{LineCodec, LineTooLong};
 /// How much is read at once: more than the longest line, so that a pipelining client costs few system calls.
 const READ_SIZE: usize = 8 * 1024;
 
-/// Bounds of the settle window (DESIGN, promise 2).
-const SETTLE_MIN: Duration = Duration::from_millis(1);
-const SETTLE_MAX: Duration = Duration::from_millis(100);
-
 /// `tcpi_state` of a connection both sides of which are open (linux/tcp_states.h).
 const TCP_ESTABLISHED: u8 = 1;
 
@@ -195,14 +191,11 @@ impl Control {
         }
     }
 
-    /// How long an upload's end is held back to see whether the control connection dies with it: the connection's own
-    /// smoothed round trip, at least 1 ms, at most 100 ms.
-    pub(super) fn settle_window(&self) -> Duration {
-        let round_trip = match getsockopt(&self.stream, TcpInfo) {
-            Ok(info) => info.round_trip(),
-            Err(_) => SETTLE_MAX,
-        };
-        round_trip.clamp(SETTLE_MIN, SETTLE_MAX)
+    /// The connection's round trip, as TCP knows it; `None` where it does not say.
+    pub(super) fn round_trip(&self) -> Option<Duration> {
+        getsockopt(&self.stream, TcpInfo)
+            .ok()
+            .map(|info| info.round_trip())
     }
 
     /// What lies unread, asked of the kernel itself: the runtime may not have seen it yet.

@@ -37,6 +37,15 @@ use super::control::{ControlError, Pending};
 use super::gate::{Phase, Verdict, verdict};
 use super::{Flow, Session, replies};
 
+/// The settle window of an upload of more than one part, at the least: it waits for its last part anyway. The kernel of a
+/// client that was killed closes one socket after the other, and on a busy machine some time passes in between: 1 ms
+/// was once too short for 63 MB of 200.
+const SETTLE_LARGE: Duration = Duration::from_millis(50);
+
+/// Bounds of the settle window (DESIGN, promise 2).
+const SETTLE_MIN: Duration = Duration::from_millis(1);
+const SETTLE_MAX: Duration = Duration::from_millis(100);
+
 /// Lines held while a transfer runs; beyond that the connection is not read until it has ended.
 const MAX_HELD: usize = 64;
 
@@ -45,8 +54,8 @@ const MAX_HELD: usize = 64;
 pub(super) enum Signal {
     /// The data connection is there: the 150.
     Preliminary(Reply),
-    /// The client's bytes have ended.
-    InputEnded,
+    /// The client's bytes have ended; `large`: they were more than one part.
+    InputEnded { large: bool },
 }
 
 /// The one end of a transfer.
@@ -251,8 +260,9 @@ impl Session {
                     running.lose();
                 }
             }
-            Signal::InputEnded => {
-                running.settle = Some(Instant::now() + self.control.settle_window())
+            Signal::InputEnded { large } => {
+                let window = settle_window(self.control.round_trip(), large);
+                running.settle = Some(Instant::now() + window);
             }
         }
     }
@@ -458,4 +468,30 @@ fn progress_report(running: &Running) -> Reply {
             "End".to_owned(),
         ],
     )
+}
+
+/// How long an upload's end is held back to see whether the control connection dies with it.
+fn settle_window(round_trip: Option<Duration>, large: bool) -> Duration {
+    let least = if large { SETTLE_LARGE } else { SETTLE_MIN };
+    round_trip.unwrap_or(SETTLE_MAX).clamp(least, SETTLE_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_settle_window_follows_the_round_trip_within_its_bounds() {
+        let ms = Duration::from_millis;
+        for (round_trip, small, large) in [
+            (Some(Duration::from_micros(11)), 1, 50),
+            (Some(ms(20)), 20, 50),
+            (Some(ms(70)), 70, 70),
+            (Some(ms(900)), 100, 100),
+            (None, 100, 100),
+        ] {
+            assert_eq!(settle_window(round_trip, false), ms(small));
+            assert_eq!(settle_window(round_trip, true), ms(large));
+        }
+    }
 }

@@ -39,6 +39,8 @@ struct Job {
     data: DataSetup,
     budget: Budget,
     timeouts: crate::config::Timeouts,
+    /// See [`crate::config::TransferConfig::part_size`].
+    part_size: u64,
     convert: bool,
     opening: String,
 }
@@ -195,6 +197,7 @@ impl Session {
             data,
             budget: self.gateway.budget.clone(),
             timeouts: self.gateway.config.timeouts.clone(),
+            part_size: self.gateway.config.transfer.part_size,
             convert,
             opening,
         })
@@ -259,7 +262,9 @@ impl Job {
         } else {
             pump.copy(&mut stream, &mut upload).await?;
         }
-        link.signal(Signal::InputEnded);
+        link.signal(Signal::InputEnded {
+            large: upload.received() > self.part_size,
+        });
         upload.seal().await?;
         let received = upload.received();
         // A session that drops the permit has gone, and the transfer with it.

@@ -4,33 +4,30 @@
 //! connection, STAT over the control connection. Nothing is sorted or collected: keys come in order, and mount points
 //! come first.
 
+mod lister;
+
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
 
 use crate::config::Timeouts;
 use crate::data::linger::Lingering;
 use crate::memory::Budget;
-use crate::namespace::{Mount, Permission, Place, VirtualPath};
-use crate::object::{Entry, Listing, Location, ObjectError, TransferId, directory_exists, head};
+use crate::namespace::{Permission, Place, VirtualPath};
+use crate::object::{Listing, TransferId, directory_exists};
 use crate::protocol::Reply;
 use crate::protocol::command::ListArgument;
-use crate::protocol::facts::{FactSet, FactType, Facts, fact_line};
+use crate::protocol::facts::{FactType, Facts, fact_line};
 use crate::protocol::glob::Glob;
-use crate::protocol::listing::{ListedEntry, list_line, name_line};
 
+use self::lister::{Format, Lister};
 use super::control::ControlError;
 use super::data_setup::DataSetup;
 use super::download::Sink;
 use super::files::describe;
 use super::transfer::{End, Failure, Label, Link, Signal};
 use super::{Flow, Handled, Session, replies, require};
-
-/// HEADs at once where a mount keeps times in the metadata.
-const HEADS: usize = 8;
 
 /// How lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,28 +36,6 @@ pub(super) enum Style {
     Long,
     /// NLST.
     Names,
-}
-
-/// How one entry becomes a line.
-#[derive(Debug, Clone)]
-enum Format {
-    Long {
-        now: Timestamp,
-    },
-    /// What stands before each name: NLST of a directory gives names that work as they are (RFC 1123, 4.1.2.7).
-    Names {
-        prefix: String,
-    },
-    Facts {
-        set: FactSet,
-    },
-}
-
-/// One line's entry.
-struct Item<'a> {
-    name: &'a str,
-    size: Option<u64>,
-    modified: Option<Timestamp>,
 }
 
 impl Session {
@@ -342,258 +317,6 @@ fn place_is_mount_root(place: &Place) -> bool {
 
 fn text_or_dot(text: &str) -> &str {
     if text.is_empty() { "." } else { text }
-}
-
-/// Turns pages into lines.
-struct Lister {
-    listing: Option<Listing>,
-    location: Option<Location>,
-    place: Place,
-    mount: Option<Arc<Mount>>,
-    /// Directories that are mount points or lead to one: shown first, and in place of keys of the same name.
-    mount_names: BTreeMap<String, Place>,
-    mounts_sent: bool,
-    glob: Option<Glob>,
-    format: Format,
-    /// A page fetched before the 150.
-    first: Option<crate::object::Page>,
-    /// Whether the first page showed anything, a marker included.
-    seen: bool,
-    always_there: bool,
-    /// Keys FTP can't name.
-    unnameable: u64,
-    /// A listing of one thing that is no directory's content.
-    single: bool,
-    ready: Option<Vec<u8>>,
-}
-
-impl Lister {
-    /// A listing of one line.
-    fn single(
-        name: &str,
-        file: Option<(&crate::object::ObjectInfo, &Place)>,
-        place: &Place,
-        format: Format,
-    ) -> Self {
-        let mut lister = Lister {
-            listing: None,
-            location: None,
-            place: place.clone(),
-            mount: None,
-            mount_names: BTreeMap::new(),
-            mounts_sent: true,
-            glob: None,
-            format,
-            first: None,
-            seen: true,
-            always_there: true,
-            unnameable: 0,
-            single: true,
-            ready: None,
-        };
-        let item = Item {
-            name,
-            size: file.map(|(info, _)| info.size),
-            modified: file.map(|(info, place)| super::files::modified(info, place)),
-        };
-        let mut out = Vec::new();
-        lister.line(&mut out, &item);
-        lister.ready = Some(out);
-        lister
-    }
-
-    async fn fetch_first(&mut self) -> Result<(), ObjectError> {
-        if let Some(listing) = &mut self.listing {
-            self.first = listing.next_page().await?;
-            self.seen = self
-                .first
-                .as_ref()
-                .is_some_and(|page| page.marker || !page.entries.is_empty());
-        }
-        Ok(())
-    }
-
-    fn proves_directory(&self) -> bool {
-        self.always_there || self.seen
-    }
-
-    /// The next lines, `None` after the last.
-    async fn next_lines(&mut self) -> Result<Option<Vec<u8>>, ObjectError> {
-        if let Some(ready) = self.ready.take() {
-            return Ok(Some(ready));
-        }
-        if !self.mounts_sent {
-            self.mounts_sent = true;
-            let mut out = Vec::new();
-            for name in self.mount_names.keys() {
-                self.line(
-                    &mut out,
-                    &Item {
-                        name,
-                        size: None,
-                        modified: None,
-                    },
-                );
-            }
-            if !out.is_empty() {
-                return Ok(Some(out));
-            }
-        }
-        let page = match (self.first.take(), &mut self.listing) {
-            (Some(page), _) => Some(page),
-            (None, Some(listing)) => listing.next_page().await?,
-            (None, None) => None,
-        };
-        let Some(page) = page else {
-            if self.unnameable > 0 {
-                tracing::warn!(keys = self.unnameable, location = ?self.location.as_ref().map(|l| &l.key), "keys that FTP can't name were left out of a listing");
-            }
-            return Ok(None);
-        };
-        let times = self.client_times(&page.entries).await?;
-        let mut out = Vec::with_capacity(page.entries.len() * 80);
-        for (index, entry) in page.entries.iter().enumerate() {
-            let item = match entry {
-                Entry::File {
-                    name,
-                    size,
-                    modified,
-                    ..
-                } => Item {
-                    name,
-                    size: Some(*size),
-                    modified: Some(times.get(index).copied().flatten().unwrap_or(*modified)),
-                },
-                Entry::Directory { name } => Item {
-                    name,
-                    size: None,
-                    modified: None,
-                },
-            };
-            if !VirtualPath::nameable(item.name) {
-                self.unnameable += 1;
-                continue;
-            }
-            if self.shows(&item) {
-                self.line(&mut out, &item);
-            }
-        }
-        Ok(Some(out))
-    }
-
-    fn shows(&self, item: &Item<'_>) -> bool {
-        if self.mount_names.contains_key(item.name)
-            || self
-                .glob
-                .as_ref()
-                .is_some_and(|glob| !glob.matches(item.name))
-        {
-            return false;
-        }
-        match (&self.mount, &self.location) {
-            (Some(mount), Some(location)) => {
-                !mount.hidden(&format!("{}{}", location.key, item.name))
-            }
-            _ => true,
-        }
-    }
-
-    /// Where a mount keeps times in the metadata: a HEAD an entry, several at once, in order.
-    async fn client_times(&self, entries: &[Entry]) -> Result<Vec<Option<Timestamp>>, ObjectError> {
-        let (Some(mount), Some(location)) = (&self.mount, &self.location) else {
-            return Ok(Vec::new());
-        };
-        if !mount.times_metadata || matches!(self.format, Format::Names { .. }) {
-            return Ok(Vec::new());
-        }
-        let asked: Vec<_> = entries
-            .iter()
-            .map(|entry| self.client_time(location, entry))
-            .collect();
-        stream::iter(asked)
-            .buffered(HEADS)
-            .collect::<Vec<_>>()
-            .await
-            .into_iter()
-            .collect()
-    }
-
-    async fn client_time(
-        &self,
-        location: &Location,
-        entry: &Entry,
-    ) -> Result<Option<Timestamp>, ObjectError> {
-        let Entry::File { name, .. } = entry else {
-            return Ok(None);
-        };
-        if !VirtualPath::nameable(name)
-            || self.glob.as_ref().is_some_and(|glob| !glob.matches(name))
-        {
-            return Ok(None);
-        }
-        let key = format!("{}{name}", location.key);
-        match head(&Location {
-            key,
-            ..location.clone()
-        })
-        .await
-        {
-            Ok(info) => Ok(info.client_modified()),
-            // Deleted since the page was made.
-            Err(ObjectError::NotFound) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn line(&self, out: &mut Vec<u8>, item: &Item<'_>) {
-        let directory = item.size.is_none();
-        match &self.format {
-            Format::Long { now } => list_line(
-                out,
-                &ListedEntry {
-                    name: item.name,
-                    directory,
-                    size: item.size.unwrap_or(0),
-                    modified: item.modified,
-                    writable: self.place.allows(if directory {
-                        Permission::Write
-                    } else {
-                        Permission::Overwrite
-                    }),
-                },
-                *now,
-            ),
-            Format::Names { prefix } => {
-                out.extend_from_slice(prefix.as_bytes());
-                name_line(out, item.name);
-            }
-            Format::Facts { set } => {
-                let facts = Facts {
-                    name: item.name,
-                    kind: if directory {
-                        FactType::Directory
-                    } else {
-                        FactType::File
-                    },
-                    size: item.size,
-                    modified: item.modified,
-                    perm: match (self.mount_names.get(item.name), &self.mount) {
-                        (Some(mounted), _) => mounted.perm(directory),
-                        (None, Some(mount)) => mount.permissions.perm(directory),
-                        (None, None) => self.place.perm(directory),
-                    },
-                    unique: self.location.as_ref().zip(self.mount.as_ref()).map(
-                        |(location, mount)| {
-                            let slash = if directory { "/" } else { "" };
-                            mount.unique(&format!("{}{}{slash}", location.key, item.name))
-                        },
-                    ),
-                };
-                fact_line(out, &facts, set);
-                out.extend_from_slice(b"\r\n");
-            }
-        }
-    }
 }
 
 /// A listing, ready to be sent.

@@ -37,9 +37,9 @@ use super::control::{ControlError, Pending};
 use super::gate::{Phase, Verdict, verdict};
 use super::{Flow, Session, replies};
 
-/// The settle window of an upload of more than one part, at the least: it waits for its last part anyway. The kernel of a
-/// client that was killed closes one socket after the other, and on a busy machine some time passes in between: 1 ms
-/// was once too short for 63 MB of 200.
+/// The settle window of an upload of more than one part, at the least: it waits for its last part anyway. Once, on a very
+/// busy machine, 63 MB of 200 of a client killed with -9 were published behind a window of 1 ms; the likely reason is that
+/// the kernel closes one socket of a dying process after the other, and was interrupted in between.
 const SETTLE_LARGE: Duration = Duration::from_millis(50);
 
 /// Bounds of the settle window (DESIGN, promise 2).

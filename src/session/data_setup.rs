@@ -12,7 +12,8 @@ use crate::data::stream::DataStream;
 use crate::protocol::Reply;
 use crate::protocol::command::EpsvArgument;
 
-use super::{Handled, Session};
+use super::control::ControlError;
+use super::{Flow, Handled, Session};
 
 /// How long a PASV waits for a port where all are taken for this client.
 const PORT_WAIT: Duration = Duration::from_secs(5);
@@ -42,17 +43,15 @@ pub(super) enum DataSetup {
 
 impl DataSetup {
     /// The data connection, within the deadline.
-    pub(super) async fn open(self, deadline: Duration) -> Result<DataStream, DataError> {
+    pub(super) async fn open(&mut self, deadline: Duration) -> Result<DataStream, DataError> {
         let stream = match self {
             DataSetup::None => return Err(DataError::Timeout),
-            DataSetup::Passive {
-                mut reservation, ..
-            } => reservation.connection(deadline).await?,
+            DataSetup::Passive { reservation, .. } => reservation.connection(deadline).await?,
             DataSetup::Active {
                 target,
                 local,
                 source_port,
-            } => active::connect(local, target, source_port, deadline).await?,
+            } => active::connect(*local, *target, *source_port, deadline).await?,
         };
         Ok(DataStream::new(stream))
     }
@@ -145,8 +144,15 @@ impl Session {
         }
     }
 
-    /// A transfer was refused. A client that has connected for it must not wait for us to read; a port nobody has
-    /// connected to stays his, or a client that probes for files would use up all of them.
+    /// Answers a transfer that is refused before it begins. A client that has connected for it must not wait for us to
+    /// read; a port nobody has connected to stays his, or a client that probes for files would use up all of them.
+    pub(super) async fn refuse_transfer(&mut self, reply: &Reply) -> Result<Flow, ControlError> {
+        self.drop_connected_data();
+        self.control.reply(reply).await?;
+        Ok(Flow::Continue)
+    }
+
+    /// Keeps only a passive port that nobody has connected to.
     pub(super) fn drop_connected_data(&mut self) {
         if self.data_expires().is_none() {
             self.data = DataSetup::None;

@@ -49,11 +49,7 @@ impl Session {
     pub(super) async fn retrieve(&mut self, argument: &str) -> Result<Flow, ControlError> {
         let (job, location) = match self.prepare_retrieve(argument) {
             Ok(prepared) => prepared,
-            Err(reply) => {
-                self.drop_connected_data();
-                self.control.reply(&reply).await?;
-                return Ok(Flow::Continue);
-            }
+            Err(reply) => return self.refuse_transfer(&reply).await,
         };
         let label = Label {
             id: TransferId::generate(),
@@ -117,7 +113,7 @@ impl Job {
         let Job {
             path,
             source,
-            data,
+            mut data,
             budget,
             timeouts,
             lingering,
@@ -145,7 +141,13 @@ impl Job {
         let (mut source, stream) = tokio::select! {
             biased;
             () = link.abort.cancelled() => return Err(None),
-            opened = opened => opened?,
+            opened = opened => match opened {
+                Ok(opened) => opened,
+                Err(failure) => {
+                    link.signal(Signal::Unused(data));
+                    return Err(Some(failure));
+                }
+            },
         };
         let size = source.size();
         link.signal(Signal::Preliminary(Reply::new(

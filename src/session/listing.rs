@@ -136,11 +136,7 @@ impl Session {
         let prepared = prepared.and_then(|(path, lister)| Ok((path, lister, self.take_data()?)));
         let (path, lister, data) = match prepared {
             Ok(prepared) => prepared,
-            Err(reply) => {
-                self.drop_connected_data();
-                self.control.reply(&reply).await?;
-                return Ok(Flow::Continue);
-            }
+            Err(reply) => return self.refuse_transfer(&reply).await,
         };
         let label = Label {
             id: TransferId::generate(),
@@ -343,7 +339,7 @@ impl Job {
         let Job {
             path,
             mut lister,
-            data,
+            mut data,
             budget,
             timeouts,
             lingering,

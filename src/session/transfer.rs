@@ -34,6 +34,7 @@ use crate::object::{Location, ObjectError, TransferId};
 use crate::protocol::{Command, Reply};
 
 use super::control::{ControlError, Pending};
+use super::data_setup::DataSetup;
 use super::gate::{Phase, Verdict, verdict};
 use super::{Flow, Session, replies};
 
@@ -54,6 +55,8 @@ const MAX_HELD: usize = 64;
 pub(super) enum Signal {
     /// The data connection is there: the 150.
     Preliminary(Reply),
+    /// The transfer was refused before the data connection was used.
+    Unused(DataSetup),
     /// The client's bytes have ended; `large`: they were more than one part.
     InputEnded { large: bool },
 }
@@ -259,6 +262,11 @@ impl Session {
                 if !running.lost && self.control.reply(&reply).await.is_err() {
                     running.lose();
                 }
+            }
+            Signal::Unused(setup) => {
+                // As after any refusal: kept where nobody has connected, closed where somebody has.
+                self.data = setup;
+                self.drop_connected_data();
             }
             Signal::InputEnded { large } => {
                 let window = settle_window(self.control.round_trip(), large);

@@ -85,12 +85,7 @@ impl Session {
     ) -> Result<Flow, ControlError> {
         let job = match prepared {
             Ok(job) => job,
-            Err(reply) => {
-                // A client that has connected already must not wait for us to read.
-                self.drop_connected_data();
-                self.control.reply(&reply).await?;
-                return Ok(Flow::Continue);
-            }
+            Err(reply) => return self.refuse_transfer(&reply).await,
         };
         let label = Label {
             id: job.options.id.clone(),
@@ -235,7 +230,7 @@ impl Job {
         }
     }
 
-    async fn receive(self, link: Link) -> Result<String, Failure> {
+    async fn receive(mut self, link: Link) -> Result<String, Failure> {
         let timeouts = &self.timeouts;
         let admission = self
             .budget

@@ -284,3 +284,20 @@ async fn a_data_connection_belongs_to_its_command_and_login() {
     ftp.close().await;
     gateway.stop().await;
 }
+
+/// A client that probes for files it never gets must not use up the ports of its address.
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_transfers_use_up_no_ports() {
+    let gateway = Gateway::builder()
+        .with("[passive]\nports = \"auto:2\"")
+        .start()
+        .await;
+    let mut ftp = gateway.ftp().await;
+    let first = ftp.epsv().await;
+    for _ in 0..50 {
+        ftp.expect("RETR none", 550).await;
+        assert_eq!(ftp.epsv().await, first);
+    }
+    ftp.close().await;
+    gateway.stop().await;
+}

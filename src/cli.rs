@@ -4,6 +4,7 @@
 //! 1 failed while running (and `check` of a wrong configuration), 2 wrong usage or configuration.
 
 mod check;
+mod sweep;
 
 use std::io::{IsTerminal, Read, Write};
 use std::net::SocketAddr;
@@ -65,6 +66,8 @@ pub enum Command {
     Demo(DemoArguments),
     /// Says everything that is wrong with a configuration, or sums it up
     Check(Files),
+    /// Tells what broken uploads have left, and removes what is old
+    Sweep(sweep::SweepArguments),
     /// Reads a password from standard input and prints its hash for the configuration
     HashPassword,
 }
@@ -106,6 +109,17 @@ pub async fn run(command: Command, shutdown: CancellationToken) -> ExitCode {
             Ok(summary) => print(&summary),
             Err(problems) => failed(FAILURE, &problems),
         },
+        Command::Sweep(arguments) => {
+            let swept = tokio::select! {
+                swept = Box::pin(sweep::sweep(&arguments)) => swept,
+                () = shutdown.cancelled() => return ExitCode::from(FAILURE),
+            };
+            match swept {
+                Ok(text) => print(&text),
+                Err((true, problems)) => failed(USAGE, &problems),
+                Err((false, problems)) => failed(FAILURE, problems.trim_end()),
+            }
+        }
         Command::HashPassword => {
             // Reading blocks, and a signal must still end it.
             let reading = tokio::task::spawn_blocking(|| {

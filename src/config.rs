@@ -38,6 +38,7 @@ use crate::namespace::{Permissions, VirtualPath};
 
 pub use error::{ConfigError, ConfigErrors};
 pub(crate) use values::bytes as human_bytes;
+pub(crate) use values::time as duration;
 
 /// Reads the files, the later over the earlier, and the environment over them.
 ///
@@ -102,6 +103,10 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Limits on sessions.
     pub limits: Limits,
+    /// A name that no other living process has; see [`crate::object::Replica::name`].
+    pub replica: Option<String>,
+    /// What is kept of broken uploads, and for how long.
+    pub resume: ResumeConfig,
     /// Stores by name.
     pub stores: BTreeMap<String, Arc<StoreConfig>>,
     /// Users by name.
@@ -201,6 +206,27 @@ pub struct Limits {
     pub login_attempts: u32,
 }
 
+/// What is kept of broken uploads, and for how long.
+#[derive(Debug, Clone)]
+pub struct ResumeConfig {
+    /// The record of a running upload is refreshed so often; one that was not for two and a half times that is of a
+    /// process that has died.
+    pub refresh: Duration,
+    /// What was left by an upload whose last activity is older than this is swept.
+    pub keep_for: Duration,
+    /// How often is swept; zero: never.
+    pub sweep_every: Duration,
+}
+
+/// What becomes of an upload whose control connection ends without QUIT before its last byte was taken for the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ControlLoss {
+    /// It is kept, and not published: the client may have died in the middle.
+    Keep,
+    /// It is published when its data connection ends: for devices that are known to behave so.
+    Publish,
+}
+
 /// One S3 store.
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
@@ -278,4 +304,10 @@ pub struct MountConfig {
     pub ascii_convert: bool,
     /// Whether times are kept in the user metadata (`times = "metadata"`) or are LastModified (`"store"`, the default).
     pub times_metadata: bool,
+    /// The bucket of records and tails, in the same store; left out: the bucket itself.
+    pub state_bucket: Option<String>,
+    /// Whether what has arrived of a broken upload is kept (`interrupted = "keep"`, the default) or removed (`"abort"`).
+    pub keep_interrupted: bool,
+    /// What becomes of an upload that loses its control connection.
+    pub on_control_loss: ControlLoss,
 }

@@ -13,6 +13,7 @@
 //! - [`memory`]: the one budget all transfers share.
 //! - [`config`]: files and environment → one validated value.
 //! - [`admin`]: health endpoints.
+//! - [`sweeper`]: removes what broken uploads have left.
 //! - [`demo`]: the embedded S3 store of `s3ftpd demo` and of the tests.
 
 pub mod admin;
@@ -27,3 +28,4 @@ pub mod object;
 pub mod protocol;
 pub mod server;
 pub mod session;
+pub mod sweeper;

@@ -7,11 +7,14 @@
 
 mod capabilities;
 mod client;
+mod clock;
 mod copy;
 mod delete;
+mod digest;
 mod download;
 mod error;
 mod head;
+mod kept;
 mod keys;
 mod list;
 mod multipart;
@@ -24,8 +27,13 @@ mod upload;
 pub use client::{Location, Store, StoreContext};
 pub use copy::{CopyOptions, copy, rename_directory, set_metadata};
 pub use delete::{delete, delete_keeping_directory, make_directory, remove_directory};
+pub use digest::{Algorithm, digest};
 pub use download::Download;
 pub use error::ObjectError;
 pub use head::{Attributes, ObjectInfo, Peek, head, peek};
+pub use kept::{
+    Found, Keep, Kept, Older, Replica, Running, Stored, SweepOptions, Swept, SweptKind, Unrecorded,
+    sweep,
+};
 pub use list::{Entry, Listing, Page, directory_exists};
 pub use upload::{AppendTo, Condition, FailureWatch, Published, TransferId, Upload, UploadOptions};

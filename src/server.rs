@@ -25,8 +25,9 @@ use crate::data::advertise::Advertise;
 use crate::data::linger::Lingering;
 use crate::data::passive::PassivePool;
 use crate::memory::Budget;
-use crate::object::{Store, StoreContext};
+use crate::object::{Replica, Store, StoreContext};
 use crate::session::{self, Gateway};
+use crate::sweeper::Targets;
 
 /// Connections the kernel keeps while we are busy.
 const BACKLOG: i32 = 1024;
@@ -37,8 +38,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long clients may take to close their finished data connections when the process ends.
 const LINGER_DEADLINE: Duration = Duration::from_secs(1);
 
-/// How long clean-up in the store may take when the process ends.
-const CLEANUP_DEADLINE: Duration = Duration::from_secs(20);
+/// How long the store may take when the process ends, to keep what was cut and to clean up.
+const CLEANUP_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A running gateway.
 #[derive(Debug)]
@@ -49,6 +50,7 @@ pub struct Server {
     ready: watch::Sender<bool>,
     sessions: TaskTracker,
     accepts: TaskTracker,
+    sweeps: TaskTracker,
     cleanups: TaskTracker,
     /// Ends the passive listeners and the health endpoints.
     stop: CancellationToken,
@@ -96,10 +98,12 @@ impl Server {
         // Whatever has been started ends with an early return.
         let guard = stop.clone().drop_guard();
 
+        let replica = Replica::new(config.replica.clone(), config.resume.refresh);
         let context = StoreContext {
             budget: budget.clone(),
             cleanups: cleanups.clone(),
             transfer: config.transfer.clone(),
+            replica: replica.clone(),
         };
         let mut stores = BTreeMap::new();
         for (name, store) in &config.stores {
@@ -155,11 +159,16 @@ impl Server {
             advertise: Advertise::new(&config.passive),
             stores,
             budget,
+            replica,
             lingering: Lingering::new(),
             drain: CancellationToken::new(),
             cut: CancellationToken::new(),
             config,
         });
+        let targets = Targets::of(&gateway.config, &gateway.stores);
+        let sweeps = TaskTracker::new();
+        sweeps.spawn(targets.run(gateway.config.resume.clone(), gateway.drain.clone()));
+        sweeps.close();
         let sessions = TaskTracker::new();
         let accepts = TaskTracker::new();
         let admission = Arc::new(Admission::new(gateway.config.limits.clone()));
@@ -182,6 +191,7 @@ impl Server {
             ready,
             sessions,
             accepts,
+            sweeps,
             cleanups,
             stop,
         })
@@ -207,6 +217,11 @@ impl Server {
         self.sessions.len()
     }
 
+    /// Uploads that have begun and of which something is left to do in the store: for tests and metrics.
+    pub fn uploads(&self) -> usize {
+        self.gateway.replica.running.count()
+    }
+
     /// Stops: no new session, idle ones get 421, running transfers end within the grace period and are then cut;
     /// returns when everything has ended, clean-up in the store included.
     pub async fn stop(self) {
@@ -228,6 +243,7 @@ impl Server {
             self.gateway.cut.cancel();
             self.sessions.wait().await;
         }
+        self.sweeps.wait().await;
         self.gateway.lingering.drained(LINGER_DEADLINE).await;
         self.cleanups.close();
         if tokio::time::timeout(CLEANUP_DEADLINE, self.cleanups.wait())

@@ -14,6 +14,7 @@
 mod control;
 mod control_commands;
 mod data_setup;
+mod digest;
 mod directories;
 mod download;
 mod files;
@@ -24,6 +25,7 @@ mod login;
 mod recent;
 mod rename;
 mod replies;
+mod resume;
 mod transfer;
 mod upload;
 
@@ -43,8 +45,8 @@ use crate::data::linger::Lingering;
 use crate::data::passive::PassivePool;
 use crate::memory::Budget;
 use crate::namespace::{Namespace, Permission, Place, VirtualPath};
-use crate::object::Store;
-use crate::protocol::command::TransferType;
+use crate::object::{Replica, Store};
+use crate::protocol::command::{HashName, TransferType};
 use crate::protocol::facts::FactSet;
 use crate::protocol::{Command, CommandError, Reply};
 
@@ -53,6 +55,7 @@ use data_setup::DataSetup;
 use gate::{Phase, Verdict};
 use recent::Recent;
 use rename::RenameSource;
+use resume::Told;
 
 /// A draining server lets a session that was busy a moment ago go on: a client between two files of an `mput` is
 /// not idle.
@@ -69,6 +72,8 @@ pub struct Gateway {
     pub stores: BTreeMap<String, Arc<Store>>,
     /// The memory of all transfers.
     pub budget: Budget,
+    /// This process among the replicas, and its uploads.
+    pub replica: Arc<Replica>,
     /// What PASV tells.
     pub advertise: Advertise,
     /// Finished data connections that clients have not closed yet.
@@ -105,9 +110,12 @@ pub async fn serve(
         data: DataSetup::None,
         epsv_all: false,
         restart: 0,
+        range: None,
+        hash: HashName::Sha256,
         rename_from: None,
         facts: FactSet::all(),
         recent: Recent::default(),
+        told: None,
         held: VecDeque::new(),
         gateway,
     };
@@ -131,9 +139,15 @@ struct Session {
     epsv_all: bool,
     /// REST's offset; 0: none.
     restart: u64,
+    /// RANG's first and last byte.
+    range: Option<(u64, u64)>,
+    /// What HASH computes.
+    hash: HashName,
     rename_from: Option<RenameSource>,
     facts: FactSet,
     recent: Recent,
+    /// What was told of an upload that is not published.
+    told: Option<Told>,
     /// Lines that came while a transfer ran.
     held: VecDeque<Vec<u8>>,
 }
@@ -289,6 +303,9 @@ impl Session {
         if !gate::keeps_restart(&command) && !matches!(command, Command::Rest(_)) {
             self.restart = 0;
         }
+        if !gate::keeps_restart(&command) && !matches!(command, Command::Rang(_)) {
+            self.range = None;
+        }
         Ok(flow)
     }
 
@@ -309,6 +326,8 @@ impl Session {
             C::Nlst(argument) => return self.list(argument, listing::Style::Names).await,
             C::Mlsd(path) => return self.machine_list(path.as_deref()).await,
             C::Stat(Some(argument)) => return self.stat_path(argument).await,
+            C::Hash(path) => return self.hash(path).await,
+            C::Digest(name, piece) => return self.digest(*name, piece).await,
             C::Quit => {
                 self.control.reply(&Reply::new(221, "Goodbye")).await?;
                 return Ok(Flow::Close);
@@ -338,6 +357,8 @@ impl Session {
             C::Eprt(address) => self.port(*address, true),
             C::Allo(bytes) => self.allo(*bytes),
             C::Rest(offset) => self.rest(*offset),
+            C::Rang(range) => self.rang(*range),
+            C::OptsHash(name) => self.opts_hash(*name),
             C::Stat(None) => Ok(self.status()),
             C::Size(path) => until(&cut, self.size(path)).await,
             C::Mdtm(path) => until(&cut, self.mdtm(path)).await,

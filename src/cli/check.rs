@@ -17,6 +17,7 @@ pub(super) async fn check(files: &[PathBuf]) -> Result<String, String> {
     let context = StoreContext {
         budget: Budget::new(config.memory.budget),
         cleanups: TaskTracker::new(),
+        replica: std::sync::Arc::default(),
         transfer: config.transfer.clone(),
     };
     let mut largest = BTreeMap::new();

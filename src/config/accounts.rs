@@ -11,7 +11,7 @@ use super::secret;
 use super::section::{Field, Section, nearest};
 use super::tree::Value;
 use super::values;
-use super::{Capability, MountConfig, StaticCredentials, StoreConfig, UserConfig};
+use super::{Capability, ControlLoss, MountConfig, StaticCredentials, StoreConfig, UserConfig};
 use crate::auth::PasswordHash;
 use crate::namespace::{Permission, Permissions, VirtualPath};
 
@@ -212,6 +212,21 @@ fn mount(field: &Field<'_>, stores: &[&str]) -> Option<MountConfig> {
     let times_metadata = section
         .field("times")
         .and_then(|field| values::word(&field, &[("store", false), ("metadata", true)]));
+    let state_bucket = section
+        .field("state_bucket")
+        .and_then(|field| values::bucket(&field));
+    let interrupted = section
+        .field("interrupted")
+        .and_then(|field| values::word(&field, &[("keep", true), ("abort", false)]));
+    let on_control_loss = section.field("on_control_loss").and_then(|field| {
+        values::word(
+            &field,
+            &[
+                ("keep", ControlLoss::Keep),
+                ("publish", ControlLoss::Publish),
+            ],
+        )
+    });
     section.finish();
     Some(MountConfig {
         store: store?,
@@ -220,6 +235,9 @@ fn mount(field: &Field<'_>, stores: &[&str]) -> Option<MountConfig> {
         permissions: permissions?,
         ascii_convert: ascii_convert.unwrap_or(false),
         times_metadata: times_metadata.unwrap_or(false),
+        state_bucket,
+        keep_interrupted: interrupted.unwrap_or(true),
+        on_control_loss: on_control_loss.unwrap_or(ControlLoss::Keep),
     })
 }
 

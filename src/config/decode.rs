@@ -11,7 +11,7 @@ use super::tree::Node;
 use super::values::{self, GIB, KIB, MIB};
 use super::{
     ActiveConfig, AdminConfig, Config, Limits, MemoryConfig, PassiveConfig, PassiveNetwork,
-    PassivePorts, Timeouts, TransferConfig,
+    PassivePorts, ResumeConfig, Timeouts, TransferConfig,
 };
 
 const NO_TLS: &str = "unknown key: this version has no TLS";
@@ -37,6 +37,10 @@ pub(super) fn decode(tree: Node, report: &Report) -> Result<Config, ConfigErrors
     let memory = memory(root.section("memory"), &transfer);
     let timeouts = timeouts(root.section("timeouts"));
     let limits = limits(root.section("limits"));
+    let replica = root
+        .field("replica")
+        .and_then(|field| values::line(&field, 200));
+    let resume = resume(root.section("resume"));
     check_ports(&root, &listen, &passive, admin.as_ref());
     let (stores, users) = accounts::decode(&mut root, memory.budget);
     root.finish_with(|key| (key == "tls").then_some(NO_TLS));
@@ -51,6 +55,8 @@ pub(super) fn decode(tree: Node, report: &Report) -> Result<Config, ConfigErrors
         transfer,
         timeouts,
         limits,
+        replica,
+        resume,
         stores,
         users,
     })
@@ -231,6 +237,22 @@ fn limits(mut section: Section<'_>) -> Limits {
         sessions_per_address: per_address.unwrap_or(1_000),
         login_attempts: attempts.unwrap_or(3),
     }
+}
+
+fn resume(mut section: Section<'_>) -> ResumeConfig {
+    let mut time = |key, default: Duration, zero| {
+        section
+            .field(key)
+            .and_then(|field| values::duration(&field, zero))
+            .unwrap_or(default)
+    };
+    let resume = ResumeConfig {
+        refresh: time("refresh", Duration::from_secs(60), false),
+        keep_for: time("keep_for", Duration::from_secs(3 * 86_400), false),
+        sweep_every: time("sweep_every", Duration::from_secs(6 * 3600), true),
+    };
+    section.finish();
+    resume
 }
 
 /// A port can be listened on once: the passive range must leave out the others.

@@ -92,6 +92,13 @@ pub(super) fn duration(field: &Field<'_>, zero: bool) -> Option<Duration> {
     }
 }
 
+/// A length of time as the configuration writes it, for the command line.
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
+    seconds(text)
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| "a number of seconds, or a text such as 30s, 12h, 7d".to_owned())
+}
+
 fn seconds(text: &str) -> Option<f64> {
     let (number, unit) = number_and_unit(text)?;
     let factor = match unit {

@@ -254,6 +254,16 @@ impl Backend {
         since.map_or(0, |since| since.as_secs()) + self.inner.clock_ahead.load(Ordering::Relaxed)
     }
 
+    /// The Date header of an answer, where the clock is not the system's, which is told without us.
+    pub(crate) fn date(&self) -> Option<http::HeaderValue> {
+        if self.inner.clock_ahead.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let now = jiff::Timestamp::from_second(i64::try_from(self.now()).ok()?).ok()?;
+        let text = now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        http::HeaderValue::try_from(text).ok()
+    }
+
     pub(crate) fn next_number(&self) -> u64 {
         self.inner.sequence.fetch_add(1, Ordering::Relaxed)
     }

@@ -76,7 +76,8 @@ pub(crate) fn page<V: Clone>(
         After::Prefix(prefix) => Some(prefix.clone()),
         After::Key(key) => Some(key.clone()).filter(|key| {
             // A listing that goes on behind a common prefix by its name does not show it again.
-            delimiter.is_some_and(|delimiter| key.ends_with(delimiter) && key.len() > prefix.len())
+            let rest = key.get(prefix.len()..).unwrap_or_default();
+            delimiter.is_some_and(|d| rest.find(d).is_some_and(|at| at + d.len() == rest.len()))
         }),
         After::Start => None,
     };

@@ -71,6 +71,7 @@ pub struct ResetConnection;
 #[derive(Debug, Clone)]
 pub struct Next {
     service: S3Service,
+    backend: Backend,
     connection: Connection,
 }
 
@@ -78,7 +79,13 @@ impl Next {
     /// Has the store handle the request.
     pub async fn run(&self, request: HttpRequest) -> HttpResponse {
         match self.service.call(request).await {
-            Ok(response) => response,
+            Ok(mut response) => {
+                // A clock that was set ahead is told as the store's own.
+                if let Some(date) = self.backend.date() {
+                    response.headers_mut().insert(http::header::DATE, date);
+                }
+                response
+            }
             // s3s answers refused requests itself; this is its own failure.
             Err(_) => {
                 let mut response = HttpResponse::new(Body::empty());
@@ -149,7 +156,12 @@ impl EmbeddedStore {
         };
         let listener = TcpListener::bind(options.listen).await?;
         let address = listener.local_addr()?;
-        let running = serve(listener, service.clone(), options.interceptor.clone());
+        let running = serve(
+            listener,
+            service.clone(),
+            backend.clone(),
+            options.interceptor.clone(),
+        );
         Ok(EmbeddedStore {
             backend,
             options,
@@ -200,6 +212,7 @@ impl EmbeddedStore {
             *running = Some(serve(
                 listener,
                 self.service.clone(),
+                self.backend.clone(),
                 self.options.interceptor.clone(),
             ));
         }
@@ -210,6 +223,7 @@ impl EmbeddedStore {
 fn serve(
     listener: TcpListener,
     service: S3Service,
+    backend: Backend,
     interceptor: Option<Arc<dyn Interceptor>>,
 ) -> Running {
     let stopped = CancellationToken::new();
@@ -217,6 +231,7 @@ fn serve(
     tasks.spawn(accept(
         listener,
         service,
+        backend,
         interceptor,
         stopped.clone(),
         tasks.clone(),
@@ -228,6 +243,7 @@ fn serve(
 async fn accept(
     listener: TcpListener,
     service: S3Service,
+    backend: Backend,
     interceptor: Option<Arc<dyn Interceptor>>,
     stopped: CancellationToken,
     tasks: TaskTracker,
@@ -240,7 +256,13 @@ async fn accept(
         match accepted {
             Ok((stream, _)) => {
                 let end = stopped.child_token();
-                tasks.spawn(converse(stream, service.clone(), interceptor.clone(), end));
+                tasks.spawn(converse(
+                    stream,
+                    service.clone(),
+                    backend.clone(),
+                    interceptor.clone(),
+                    end,
+                ));
             }
             Err(error) => {
                 // Out of descriptors, most likely: others must end first.
@@ -255,6 +277,7 @@ async fn accept(
 async fn converse(
     stream: TcpStream,
     service: S3Service,
+    backend: Backend,
     interceptor: Option<Arc<dyn Interceptor>>,
     end: CancellationToken,
 ) {
@@ -269,6 +292,7 @@ async fn converse(
     let service = hyper::service::service_fn(move |request: http::Request<Incoming>| {
         let next = Next {
             service: service.clone(),
+            backend: backend.clone(),
             connection: connection.clone(),
         };
         answer(request.map(Body::from), next, interceptor.clone())

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::lookup::{self, Found, Point};
 use super::{Permission, Permissions, VirtualPath, keys};
+use crate::config::ControlLoss;
 use crate::object::{Location, Store};
 
 /// A mount, its store at hand.
@@ -26,6 +27,12 @@ pub struct Mount {
     pub ascii_convert: bool,
     /// See [`crate::config::MountConfig::times_metadata`].
     pub times_metadata: bool,
+    /// The bucket of records and tails of uploads.
+    pub state_bucket: Arc<str>,
+    /// See [`crate::config::MountConfig::keep_interrupted`].
+    pub keep_interrupted: bool,
+    /// See [`crate::config::MountConfig::on_control_loss`].
+    pub on_control_loss: ControlLoss,
 }
 
 /// What a path names.

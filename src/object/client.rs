@@ -17,6 +17,8 @@ use tokio_util::task::TaskTracker;
 
 use super::ObjectError;
 use super::capabilities::{Capabilities, Integrity};
+use super::clock::{ReadClock, StoreClock};
+use super::kept::Replica;
 use super::retry::Damaged;
 use super::upload::Schedule;
 use crate::config::{StaticCredentials, StoreConfig, TransferConfig};
@@ -40,6 +42,8 @@ pub struct StoreContext {
     pub cleanups: TaskTracker,
     /// Parts, ranges and parallelism.
     pub transfer: TransferConfig,
+    /// This process among all that serve the same buckets, and its uploads.
+    pub replica: Arc<Replica>,
 }
 
 /// One configured S3 endpoint.
@@ -50,6 +54,7 @@ pub struct Store {
     client: Client,
     capabilities: Capabilities,
     schedule: Schedule,
+    clock: Arc<StoreClock>,
 }
 
 /// A bucket and key in a store (a directory's key ends in `/`, or is empty).
@@ -87,13 +92,18 @@ impl Store {
         config: &StoreConfig,
         context: StoreContext,
     ) -> Result<Arc<Store>, ObjectError> {
-        let sdk = sdk_config(config).await?;
+        let clock = Arc::new(StoreClock::new());
+        let sdk = sdk_config(config)
+            .await?
+            .interceptor(ReadClock(Arc::clone(&clock)))
+            .build();
         let schedule = Schedule::new(context.transfer.part_size, context.budget.largest_part());
         Ok(Arc::new(Store {
             config: config.clone(),
             capabilities: Capabilities::new(config),
             client: Client::from_conf(sdk),
             schedule,
+            clock,
             context,
         }))
     }
@@ -106,6 +116,11 @@ impl Store {
     /// The largest object an upload here can become, bytes.
     pub fn largest_object(&self) -> u64 {
         self.schedule.largest_object()
+    }
+
+    /// The store's own time, as its answers tell it: at least that, by less than a second. `None` before the first.
+    pub(super) fn now(&self) -> Option<jiff::Timestamp> {
+        self.clock.now()
     }
 
     /// What it shares with the other stores.
@@ -172,7 +187,7 @@ fn timeouts(config: &StoreConfig, more: Duration) -> TimeoutConfig {
         .build()
 }
 
-async fn sdk_config(config: &StoreConfig) -> Result<aws_sdk_s3::Config, ObjectError> {
+async fn sdk_config(config: &StoreConfig) -> Result<Builder, ObjectError> {
     if let Some(endpoint) = &config.endpoint {
         check_endpoint(endpoint)?;
     }
@@ -233,7 +248,7 @@ async fn sdk_config(config: &StoreConfig) -> Result<aws_sdk_s3::Config, ObjectEr
     if let Some(endpoint) = &config.endpoint {
         builder = builder.endpoint_url(endpoint);
     }
-    Ok(builder.build())
+    Ok(builder)
 }
 
 fn check_endpoint(endpoint: &str) -> Result<(), ObjectError> {

@@ -248,6 +248,7 @@ async fn stream(
         },
         append: None,
         metadata: Vec::new(),
+        keep: None,
     };
     let budget = &destination.store.context().budget;
     let admission = budget

@@ -38,6 +38,8 @@ pub struct Download {
     info: ObjectInfo,
     /// The next byte for the reader.
     position: u64,
+    /// Where the reader ends: at the object's end, or before.
+    stop: u64,
     /// First byte of the next range to ask for.
     next_range: u64,
     /// What the reader reads from.
@@ -83,7 +85,17 @@ impl Download {
         admission: Admission,
         offset: u64,
     ) -> Result<Download, ObjectError> {
-        Download::start(location, Some(admission), offset, None).await
+        Download::start(location, Some(admission), offset, u64::MAX, None).await
+    }
+
+    /// The bytes from `offset` to before `stop`, or to the object's end where that comes first.
+    pub async fn open_between(
+        location: Location,
+        admission: Admission,
+        offset: u64,
+        stop: u64,
+    ) -> Result<Download, ObjectError> {
+        Download::start(location, Some(admission), offset, stop, None).await
     }
 
     /// The whole of a known object, to flow into an upload; [`ObjectError::Changed`] where it is another now. Without an
@@ -94,17 +106,20 @@ impl Download {
         admission: Option<Admission>,
         info: &ObjectInfo,
     ) -> Result<Download, ObjectError> {
-        Download::start(location, admission, 0, Some(info)).await
+        Download::start(location, admission, 0, u64::MAX, Some(info)).await
     }
 
     async fn start(
         location: Location,
         admission: Option<Admission>,
         offset: u64,
+        stop: u64,
         pinned: Option<&ObjectInfo>,
     ) -> Result<Download, ObjectError> {
         let range_size = location.store.context().transfer.range_size.max(1);
-        let last = offset.saturating_add(range_size - 1);
+        let last = offset
+            .saturating_add(range_size - 1)
+            .min(stop.max(offset.saturating_add(1)) - 1);
         let request = location
             .store
             .client()
@@ -145,6 +160,8 @@ impl Download {
             Some(_) => (0, size.min(last.saturating_add(1))),
             None => (offset, size),
         };
+        let stop = stop.clamp(offset, size);
+        let end = end.min(stop);
         let parallel = match pinned {
             Some(_) => 1,
             None => location.store.context().transfer.download_parallel,
@@ -159,8 +176,9 @@ impl Download {
             source,
             info,
             position: offset,
+            stop,
             next_range: end,
-            current: (offset < size).then_some(Current::Direct(reader)),
+            current: (offset < stop).then_some(Current::Direct(reader)),
             ahead: VecDeque::new(),
             window: 1,
             waited: 0,
@@ -204,6 +222,7 @@ impl Download {
         Ok(Download {
             source,
             position: offset,
+            stop: info.size,
             next_range: info.size,
             info,
             current: None,
@@ -223,13 +242,13 @@ impl Download {
 
     /// Bytes still to come.
     pub fn remaining(&self) -> u64 {
-        self.info.size - self.position
+        self.stop - self.position
     }
 
-    /// The next bytes, `None` at the end, which is never before the object's last byte. Cancel safe.
+    /// The next bytes, `None` at the end, which is never before the last byte that was asked for. Cancel safe.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ObjectError> {
         loop {
-            if self.position == self.info.size {
+            if self.position == self.stop {
                 return Ok(None);
             }
             self.look_ahead();
@@ -311,14 +330,12 @@ impl Download {
             .transfer
             .range_size
             .max(1);
-        self.next_range
-            .saturating_add(range_size)
-            .min(self.info.size)
+        self.next_range.saturating_add(range_size).min(self.stop)
     }
 
     /// Begins to fetch ranges ahead, as far as window and budget allow.
     fn look_ahead(&mut self) {
-        while self.ahead.len() < self.window && self.next_range < self.info.size {
+        while self.ahead.len() < self.window && self.next_range < self.stop {
             let context = self.source.location.store.context();
             // The range being read is one of those in flight.
             if self.ahead.len() + 1 >= self.parallel {

@@ -81,6 +81,22 @@ impl ObjectError {
     }
 }
 
+impl ObjectError {
+    /// Whether an upload whose part failed so can go on later with what had been stored before.
+    pub(super) fn can_go_on(&self) -> bool {
+        !matches!(
+            self,
+            Self::Conflict
+                | Self::Superseded
+                | Self::TooLarge { .. }
+                | Self::NotFound
+                | Self::OutOfRange { .. }
+                | Self::Unsupported(_)
+                | Self::Other(_)
+        )
+    }
+}
+
 /// A failed request: the error, and what is needed to find out what has become of the request.
 #[derive(Debug, Clone)]
 pub(super) struct Failure {

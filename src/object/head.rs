@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use super::error::failure;
@@ -24,7 +25,7 @@ pub struct ObjectInfo {
 }
 
 /// What a copy has to keep. Values are as the headers give them; `None` where the store gives none.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attributes {
     /// User metadata, without `x-amz-meta-`.
     pub metadata: BTreeMap<String, String>,

@@ -330,26 +330,46 @@ impl Target {
                     _ => {}
                 }
             }
-            let request = self
-                .location
-                .store
-                .client()
-                .abort_multipart_upload()
-                .bucket(&*self.location.bucket)
-                .key(&self.location.key)
-                .upload_id(upload_id);
-            match Box::pin(request.send()).await.map_err(failure) {
-                Ok(_) => return,
-                Err(failure) if failure.status == Some(404) => return,
-                Err(failure) => {
-                    warn!(key = self.location.key, transfer = %self.id, upload_id, error = %failure.error,
-                        round, "AbortMultipartUpload failed");
-                }
+            if abort_once(&self.location, upload_id).await {
+                return;
             }
             if round < ABORT_ROUNDS {
                 sleep(pause).await;
                 pause *= 4;
             }
+        }
+    }
+}
+
+/// Aborts an upload of which nobody waits for anything more.
+pub(super) async fn abort_upload(object: &Location, upload_id: &str) {
+    let mut pause = Duration::from_millis(500);
+    for round in 1..=ABORT_ROUNDS {
+        if abort_once(object, upload_id).await {
+            return;
+        }
+        if round < ABORT_ROUNDS {
+            sleep(pause).await;
+            pause *= 4;
+        }
+    }
+}
+
+/// AbortMultipartUpload; whether nothing is left of it.
+async fn abort_once(object: &Location, upload_id: &str) -> bool {
+    let request = object
+        .store
+        .client()
+        .abort_multipart_upload()
+        .bucket(&*object.bucket)
+        .key(&object.key)
+        .upload_id(upload_id);
+    match Box::pin(request.send()).await.map_err(failure) {
+        Ok(_) => true,
+        Err(failure) if failure.status == Some(404) => true,
+        Err(failure) => {
+            warn!(key = object.key, upload_id, error = %failure.error, "AbortMultipartUpload failed");
+            false
         }
     }
 }
@@ -395,7 +415,7 @@ pub(super) fn crc_header(crc: u32) -> String {
     BASE64_STANDARD.encode(crc.to_be_bytes())
 }
 
-fn crc_from_header(text: &str) -> Option<u32> {
+pub(super) fn crc_from_header(text: &str) -> Option<u32> {
     let bytes: [u8; 4] = BASE64_STANDARD.decode(text).ok()?.try_into().ok()?;
     Some(u32::from_be_bytes(bytes))
 }

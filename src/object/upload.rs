@@ -16,6 +16,7 @@ mod begin;
 mod cleanup;
 mod part;
 mod publish;
+mod resume;
 mod schedule;
 mod transfer_id;
 
@@ -25,15 +26,18 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
 
-use self::begin::Opening;
-use self::cleanup::Leftovers;
-use self::part::{Part, upload_part};
+use self::part::upload_part;
+use super::kept::{Broken, Journal, Keep};
 use super::multipart::{DonePart, Target};
 use super::settle::Pin;
 use super::{ObjectError, ObjectInfo};
 use crate::memory::{Admission, CHUNK, Grant};
 
+pub(super) use self::begin::Opening;
+pub(super) use self::cleanup::Leftovers;
+pub(super) use self::part::{Part, put_part};
 pub(super) use self::schedule::{MAX_PARTS, Schedule};
 pub use self::transfer_id::TransferId;
 
@@ -77,6 +81,8 @@ pub struct UploadOptions {
     pub append: Option<AppendTo>,
     /// User metadata beside the transfer id.
     pub metadata: Vec<(String, String)>,
+    /// Keep what has arrived when it breaks off; else it is removed.
+    pub keep: Option<Keep>,
 }
 
 /// A published object.
@@ -96,6 +102,10 @@ pub struct Published {
 pub struct Upload {
     target: Arc<Target>,
     pin: Pin,
+    /// The sizes of its parts.
+    schedule: Schedule,
+    /// Where it is written down, if it is to be kept.
+    journal: Option<Journal>,
     /// Covers the first chunk of the part being filled, for as long as the upload lives.
     _admission: Option<Admission>,
     /// The chunk being filled.
@@ -120,7 +130,18 @@ pub struct Upload {
     taken: u64,
     /// Bytes that were not the client's.
     old: u64,
+    /// Whether the client's bytes have ended.
+    ended: bool,
+    /// All bytes are in parts.
     sealed: bool,
+    /// The last part, where it is in flight or stored and smaller than others: nothing could follow it.
+    last: Option<(u32, Part)>,
+    /// Whether it can go on after its failure.
+    keepable: bool,
+    /// It goes on from what was kept.
+    resumed: bool,
+    /// What was kept of it is still being read.
+    restoring: bool,
     /// Whether a Complete has been sent that has no clear answer.
     undecided: bool,
 }
@@ -148,6 +169,9 @@ impl Upload {
     /// soon as a part has failed, and from then on. Cancel safe.
     pub async fn space(&mut self) -> Result<&mut BytesMut, ObjectError> {
         self.reap()?;
+        if let Some(journal) = &self.journal {
+            journal.received(self.size());
+        }
         if self.buffer.is_empty() && self.buffer.capacity() > 0 {
             return Ok(&mut self.buffer);
         }
@@ -177,9 +201,22 @@ impl Upload {
         FailureWatch(self.failed.subscribe())
     }
 
+    /// Cancelled when another session of the same user goes on with this upload, which is to be dropped then.
+    pub fn stopped(&self) -> CancellationToken {
+        self.journal
+            .as_ref()
+            .map_or_else(CancellationToken::new, Journal::stopped)
+    }
+
+    /// The client's bytes have ended.
+    pub fn input_ended(&mut self) {
+        self.ended = true;
+    }
+
     /// The client's bytes have ended: sends the last part off and waits until all parts are there. What fits in
     /// one part sends nothing yet.
     pub async fn seal(&mut self) -> Result<(), ObjectError> {
+        self.ended = true;
         self.reap()?;
         if self.sealed {
             return Ok(());
@@ -193,6 +230,9 @@ impl Upload {
             if self.part.size() > 0 {
                 self.place().await?;
                 let part = self.next_part();
+                if self.journal.is_some() {
+                    self.last = Some((part.0, part.1.clone()));
+                }
                 self.send(part);
             }
             while let Some(ended) = self.inflight.join_next().await {
@@ -221,6 +261,10 @@ impl Upload {
 
     /// Gives it up and waits until nothing of it is left in the store.
     pub async fn abandon(mut self) {
+        self.keepable = false;
+        if self.journal.is_some() {
+            return;
+        }
         let cleanups = self.target.location.store.context().cleanups.clone();
         if let Some(leftovers) = self.leftovers() {
             // Spawned, so that it goes on where the caller is dropped meanwhile.
@@ -239,8 +283,7 @@ impl Upload {
     }
 
     fn part_size(&self) -> u64 {
-        let schedule = self.target.location.store.schedule();
-        schedule.size(self.number - self.copied)
+        self.schedule.size(self.number - self.copied)
     }
 
     fn check_size(&mut self) -> Result<(), ObjectError> {
@@ -315,7 +358,7 @@ impl Upload {
             FIRST_CHUNK
         };
         if self.part.size() >= covered && self.part.grant.is_none() {
-            self.part.grant = Some(self.memory(self.part_size()).await?);
+            self.part.grant = Some(Arc::new(self.memory(self.part_size()).await?));
         }
         self.buffer = if self.part.grant.is_some() && rest >= CHUNK as u64 {
             self.target.location.store.context().budget.chunk()
@@ -363,7 +406,11 @@ impl Upload {
     /// More has come than fits in one part: it becomes a multipart upload, and the first part is sent.
     async fn send_held(&mut self) -> Result<(), ObjectError> {
         if self.opening.is_none() {
-            self.opening = Some(Opening::start(&self.target, false));
+            let opening = Opening::start(&self.target, false);
+            if let Some(journal) = self.journal.as_mut().filter(|_| !self.restoring) {
+                journal.opened(&opening, 0);
+            }
+            self.opening = Some(opening);
         }
         self.place().await?;
         if let Some(part) = self.held.take() {
@@ -409,10 +456,55 @@ impl Upload {
             look_first: self.undecided,
         })
     }
+
+    /// What there is of it, to be kept or removed.
+    fn broken(&mut self) -> Broken {
+        let budget = &self.target.location.store.context().budget;
+        let buffer = std::mem::take(&mut self.buffer);
+        if !buffer.is_empty() {
+            self.taken += buffer.len() as u64;
+            self.part.push(budget.recycle(buffer));
+        }
+        let last = self.last.take();
+        let sent_again = last.as_ref().map(|(number, _)| *number);
+        let rest: Vec<Part> = [self.held.take(), last]
+            .into_iter()
+            .flatten()
+            .map(|(_, part)| part)
+            .chain([std::mem::take(&mut self.part)])
+            .collect();
+        let behind: u64 = rest.iter().map(Part::size).sum();
+        Broken {
+            opening: self.opening.take(),
+            inflight: std::mem::take(&mut self.inflight),
+            done: std::mem::take(&mut self.done),
+            copied: self.copied,
+            sent_again,
+            before: self.taken - behind,
+            rest,
+            ended: self.ended,
+            look_first: self.undecided,
+            keep: self.keepable && self.failure.as_ref().is_none_or(ObjectError::can_go_on),
+        }
+    }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
+        if let Some(journal) = self.journal.take() {
+            if self.restoring {
+                // The kept upload's own parts stay; what was opened for more of the tail than a part goes.
+                let leftovers = if self.done.is_empty() {
+                    self.leftovers()
+                } else {
+                    None
+                };
+                journal.restore(leftovers);
+            } else {
+                journal.broken(self.broken());
+            }
+            return;
+        }
         if let Some(leftovers) = self.leftovers() {
             let cleanups = self.target.location.store.context().cleanups.clone();
             // Without a runtime there is nobody left to do it: the process is ending.

@@ -98,6 +98,14 @@ pub enum Command {
     OptsUtf8(bool),
     /// OPTS MLST fact;fact; as they were written, for [`super::facts::FactSet::select`]
     OptsMlst(Vec<String>),
+    /// OPTS HASH [name]; `None` asks which is chosen
+    OptsHash(Option<HashName>),
+    /// HASH path (draft-ietf-ftpext2-hash)
+    Hash(String),
+    /// RANG first last: bytes, the last included; `None` for the whole file (RANG 1 0)
+    Rang(Option<(u64, u64)>),
+    /// XCRC, XMD5, XSHA…: the digest of a file, or of a piece of it
+    Digest(HashName, PieceOfFile),
     /// HELP [command]
     Help(Option<String>),
     /// SYST
@@ -132,6 +140,54 @@ pub enum TransferType {
     Ascii,
     /// I, L 8
     Image,
+}
+
+/// A digest, by its name in the IANA's registry of hash functions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HashName {
+    /// SHA-256, the default of HASH.
+    Sha256,
+    /// SHA-1
+    Sha1,
+    /// SHA-512
+    Sha512,
+    /// MD5
+    Md5,
+    /// CRC32
+    Crc32,
+}
+
+impl HashName {
+    /// All of them, in the order of FEAT.
+    pub const ALL: [HashName; 5] = [
+        HashName::Sha256,
+        HashName::Sha1,
+        HashName::Sha512,
+        HashName::Md5,
+        HashName::Crc32,
+    ];
+
+    /// The name.
+    pub fn name(self) -> &'static str {
+        match self {
+            HashName::Sha256 => "SHA-256",
+            HashName::Sha1 => "SHA-1",
+            HashName::Sha512 => "SHA-512",
+            HashName::Md5 => "MD5",
+            HashName::Crc32 => "CRC32",
+        }
+    }
+}
+
+/// What XCRC and the like are asked of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PieceOfFile {
+    /// The file.
+    pub path: String,
+    /// Its first byte.
+    pub first: u64,
+    /// The byte after the last; `None`: to the end.
+    pub stop: Option<u64>,
 }
 
 /// EPSV's parameter.
@@ -255,7 +311,14 @@ impl Command {
             Command::Rnto(_) => "RNTO",
             Command::Abor => "ABOR",
             Command::Feat => "FEAT",
-            Command::OptsUtf8(_) | Command::OptsMlst(_) => "OPTS",
+            Command::OptsUtf8(_) | Command::OptsMlst(_) | Command::OptsHash(_) => "OPTS",
+            Command::Hash(_) => "HASH",
+            Command::Rang(_) => "RANG",
+            Command::Digest(HashName::Crc32, _) => "XCRC",
+            Command::Digest(HashName::Md5, _) => "XMD5",
+            Command::Digest(HashName::Sha1, _) => "XSHA1",
+            Command::Digest(HashName::Sha256, _) => "XSHA256",
+            Command::Digest(HashName::Sha512, _) => "XSHA512",
             Command::Help(_) => "HELP",
             Command::Syst => "SYST",
             Command::Noop => "NOOP",

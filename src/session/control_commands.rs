@@ -23,6 +23,7 @@ impl Session {
     /// RFC 3659, 5: the offset the next transfer begins at.
     pub(super) fn rest(&mut self, offset: u64) -> Handled {
         self.restart = offset;
+        self.range = None;
         Ok(Reply::new(
             350,
             format!("The next transfer begins at {offset}"),

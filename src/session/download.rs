@@ -28,8 +28,8 @@ const STALL_CONTENDED: Duration = Duration::from_secs(10);
 
 /// Where the bytes come from.
 enum Source {
-    /// The store, from this offset.
-    Store(Location, u64),
+    /// The store, from this offset to before that.
+    Store(Location, u64, u64),
     /// SIZE had them all.
     Known(Whole),
 }
@@ -56,6 +56,7 @@ impl Session {
             verb: "RETR",
             path: job.path.clone(),
             location: Some(location),
+            outlives_control: false,
         };
         self.run_transfer(label, |link| job.run(link)).await
     }
@@ -65,21 +66,27 @@ impl Session {
         require(&path, &place, Permission::Read)?;
         let (mount, location) = file_at(&path, &place)?;
         let convert = self.converts(&mount);
-        let offset = self.restart;
-        if convert && offset > 0 {
+        let (offset, stop) = match self.range {
+            Some((first, last)) => (first, last.saturating_add(1)),
+            None => (self.restart, u64::MAX),
+        };
+        if convert && (offset > 0 || stop < u64::MAX) {
             return Err(Reply::new(
                 504,
-                "REST is not possible in TYPE A here, use TYPE I",
+                "REST and RANG are not possible in TYPE A here, use TYPE I",
             ));
         }
         let source = match self.recent.retrieve(&path) {
             Some((info, mut whole)) if offset <= info.size => {
                 let skip = usize::try_from(offset).unwrap_or(usize::MAX);
+                whole
+                    .bytes
+                    .truncate(usize::try_from(stop).unwrap_or(usize::MAX));
                 let skip = skip.min(whole.bytes.len());
                 bytes::Buf::advance(&mut whole.bytes, skip);
                 Source::Known(whole)
             }
-            _ => Source::Store(location.clone(), offset),
+            _ => Source::Store(location.clone(), offset, stop),
         };
         let data = self.take_data()?;
         let gateway = &self.gateway;
@@ -125,12 +132,14 @@ impl Job {
                     bytes: Some(whole.bytes),
                     _grant: whole.grant,
                 },
-                Source::Store(location, offset) => {
+                Source::Store(location, offset, stop) => {
                     let admission = budget
                         .admit(timeouts.data_connect)
                         .await
                         .map_err(|_| ObjectError::Memory)?;
-                    Opened::Store(Box::new(Download::open(location, admission, offset).await?))
+                    Opened::Store(Box::new(
+                        Download::open_between(location, admission, offset, stop).await?,
+                    ))
                 }
             };
             Ok::<_, Failure>(source)

@@ -3,34 +3,58 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 
+use crate::memory::Budget;
 use crate::namespace::{Permission, Place, VirtualPath};
 use crate::object::{
-    ObjectError, ObjectInfo, TransferId, delete_keeping_directory, directory_exists, head, peek,
-    set_metadata,
+    Location, ObjectError, ObjectInfo, TransferId, delete_keeping_directory, directory_exists,
+    head, peek, set_metadata,
 };
 use crate::protocol::{Reply, time};
 
-use super::recent::{PEEK, Whole};
+use super::recent::{PEEK, Recent, Whole};
+use super::resume::{Seen, Told};
 use super::upload::file_at;
 use super::{Handled, Session, replies, require};
 
 impl Session {
     pub(super) async fn size(&mut self, argument: &str) -> Handled {
         let (path, place) = self.readable(argument)?;
-        let (mount, _) = file_at(&path, &place)?;
+        let (mount, location) = file_at(&path, &place)?;
         if self.converts(&mount) {
             return Err(Reply::new(
                 550,
                 format!("{path}: SIZE is not known in TYPE A here, use TYPE I"),
             ));
         }
-        let info = self.info(&path, &place, Wanted::Size).await?;
-        Ok(Reply::new(213, info.size.to_string()))
+        self.told = None;
+        let keep = self.keep_at(&place);
+        // Taken out, so that the object can be asked for beside what is kept.
+        let mut recent = std::mem::take(&mut self.recent);
+        let budget = self.gateway.budget.clone();
+        let asked = info(&mut recent, &budget, &path, &place, Wanted::Size);
+        let seen = match &keep {
+            Some(keep) => self.see(&path, keep, &location, found(asked)).await,
+            None => asked
+                .await
+                .map(|info| Seen::Object(Some(info)))
+                .map_err(|error| replies::object_error(&path, &error)),
+        };
+        self.recent = recent;
+        let size = match seen? {
+            Seen::Object(Some(info)) => info.size,
+            Seen::Object(None) => return Err(replies::not_found(&path)),
+            Seen::Upload(size, _) => {
+                self.recent.forget();
+                self.told = Some(Told { path, size });
+                size
+            }
+        };
+        Ok(Reply::new(213, size.to_string()))
     }
 
     pub(super) async fn mdtm(&mut self, argument: &str) -> Handled {
         let (path, place) = self.readable(argument)?;
-        let info = self.info(&path, &place, Wanted::Time).await?;
+        let info = self.time_of(&path, &place).await?;
         Ok(Reply::new(213, time::format(modified(&info, &place))))
     }
 
@@ -42,7 +66,7 @@ impl Session {
         whole: &str,
     ) -> Handled {
         let (path, place) = self.readable(whole)?;
-        match self.info(&path, &place, Wanted::Time).await {
+        match self.time_of(&path, &place).await {
             Ok(info) => Ok(Reply::new(213, time::format(modified(&info, &place)))),
             Err(_) => self.mfmt(when, argument, "modify").await,
         }
@@ -91,7 +115,32 @@ impl Session {
                 tracing::info!(user = %self.user_label(), path = %path.to_string().escape_debug(), bucket = &*location.bucket, key = %location.key.escape_debug(), "deleted");
                 Ok(Reply::new(250, format!("{path}: deleted")))
             }
+            // What is kept of his upload is all there is of the file.
+            Err(ObjectError::NotFound) if self.give_up(&path, &place, &location).await? => Ok(
+                Reply::new(250, format!("{path}: deleted what was kept of an upload")),
+            ),
             Err(error) => Err(replies::object_error(&path, &error)),
+        }
+    }
+
+    /// Removes what is kept of the user's upload of a file; whether there was anything.
+    async fn give_up(
+        &mut self,
+        path: &VirtualPath,
+        place: &Place,
+        location: &Location,
+    ) -> Result<bool, Reply> {
+        let Some(keep) = self.keep_at(place) else {
+            return Ok(false);
+        };
+        self.told = None;
+        let absent = async { Ok(None) };
+        match self.see(path, &keep, location, absent).await? {
+            Seen::Upload(_, Some(_)) => keep
+                .give_up(location)
+                .await
+                .map_err(|error| replies::object_error(path, &error)),
+            _ => Ok(false),
         }
     }
 
@@ -104,40 +153,59 @@ impl Session {
         Ok((path, place))
     }
 
-    /// A file's HEAD, or what was just learnt of it.
-    async fn info(
-        &mut self,
-        path: &VirtualPath,
-        place: &Place,
-        wanted: Wanted,
-    ) -> Result<ObjectInfo, Reply> {
-        let known = self.recent.info(path);
-        let tells = |info: &&ObjectInfo| wanted == Wanted::Size || has_time(info);
-        if let Some(info) = known.filter(tells) {
-            return Ok(info.clone());
-        }
-        let again = known.is_some();
-        let (_, location) = file_at(path, place)?;
-        let fail = |error: ObjectError| replies::object_error(path, &error);
-        let peeks = self.recent.peek_pays() && !again && place.allows(Permission::Read);
-        // What is kept for a RETR is paid for out of the budget; where that is short, SIZE is a HEAD.
-        let grant = peeks.then(|| self.gateway.budget.try_grant(PEEK)).flatten();
-        let peeked = if grant.is_some() {
-            let peeked = peek(&location, PEEK).await.map_err(fail)?;
-            Some(peeked).filter(|peeked| wanted == Wanted::Size || has_time(&peeked.info))
-        } else {
-            None
-        };
-        let (info, first) = match peeked {
-            Some(peeked) => (peeked.info, peeked.first),
-            None => (head(&location).await.map_err(fail)?, Bytes::new()),
-        };
-        let whole = (info.size == first.len() as u64).then_some(Whole {
-            bytes: first,
-            grant,
-        });
-        self.recent.remember(path.clone(), info.clone(), whole);
-        Ok(info)
+    async fn time_of(&mut self, path: &VirtualPath, place: &Place) -> Result<ObjectInfo, Reply> {
+        file_at(path, place)?;
+        let budget = self.gateway.budget.clone();
+        info(&mut self.recent, &budget, path, place, Wanted::Time)
+            .await
+            .map_err(|error| replies::object_error(path, &error))
+    }
+}
+
+/// A file's HEAD, or what was just learnt of it.
+async fn info(
+    recent: &mut Recent,
+    budget: &Budget,
+    path: &VirtualPath,
+    place: &Place,
+    wanted: Wanted,
+) -> Result<ObjectInfo, ObjectError> {
+    let known = recent.info(path);
+    let tells = |info: &&ObjectInfo| wanted == Wanted::Size || has_time(info);
+    if let Some(info) = known.filter(tells) {
+        return Ok(info.clone());
+    }
+    let again = known.is_some();
+    let location = place.object().ok_or(ObjectError::NotFound)?;
+    let peeks = recent.peek_pays() && !again && place.allows(Permission::Read);
+    // What is kept for a RETR is paid for out of the budget; where that is short, SIZE is a HEAD.
+    let grant = peeks.then(|| budget.try_grant(PEEK)).flatten();
+    let peeked = if grant.is_some() {
+        let peeked = peek(&location, PEEK).await?;
+        Some(peeked).filter(|peeked| wanted == Wanted::Size || has_time(&peeked.info))
+    } else {
+        None
+    };
+    let (info, first) = match peeked {
+        Some(peeked) => (peeked.info, peeked.first),
+        None => (head(&location).await?, Bytes::new()),
+    };
+    let whole = (info.size == first.len() as u64).then_some(Whole {
+        bytes: first,
+        grant,
+    });
+    recent.remember(path.clone(), info.clone(), whole);
+    Ok(info)
+}
+
+/// "Not there" as an answer.
+async fn found(
+    asked: impl Future<Output = Result<ObjectInfo, ObjectError>>,
+) -> Result<Option<ObjectInfo>, ObjectError> {
+    match asked.await {
+        Ok(info) => Ok(Some(info)),
+        Err(ObjectError::NotFound) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -45,6 +45,7 @@ pub(super) fn verdict(phase: Phase, command: &Command) -> Verdict {
             | C::Help(_)
             | C::Syst
             | C::OptsUtf8(_)
+            | C::OptsHash(_)
             | C::Clnt(_)
             | C::Csid(_)
             | C::SiteHelp
@@ -77,6 +78,7 @@ pub(super) fn keeps_restart(command: &Command) -> bool {
             | C::Size(_)
             | C::Mdtm(_)
             | C::Allo(_)
+            | C::OptsHash(_)
     )
 }
 

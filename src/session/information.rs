@@ -11,12 +11,15 @@ impl Session {
     pub(super) fn feat(&self) -> Reply {
         let mut lines = vec!["Features:".to_owned()];
         lines.extend(["CLNT", "CSID", "EPRT", "EPSV", "MDTM"].map(str::to_owned));
+        lines.push(format!("HASH {}", self.hash_names()));
         if self.sets_times() {
             lines.push("MFF modify;".to_owned());
             lines.push("MFMT".to_owned());
         }
         lines.push(format!("MLST {}", self.facts.feat()));
-        lines.extend(["PASV", "REST STREAM", "SIZE", "TVFS", "UTF8", "End"].map(str::to_owned));
+        lines.extend(["PASV", "RANG STREAM", "REST STREAM", "SIZE"].map(str::to_owned));
+        lines.extend(["TVFS", "UTF8", "XCRC", "XMD5", "XSHA1"].map(str::to_owned));
+        lines.extend(["XSHA256", "XSHA512", "End"].map(str::to_owned));
         Reply::lines(211, lines)
     }
 

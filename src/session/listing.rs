@@ -15,7 +15,7 @@ use crate::config::Timeouts;
 use crate::data::linger::Lingering;
 use crate::memory::Budget;
 use crate::namespace::{Permission, Place, VirtualPath};
-use crate::object::{Listing, TransferId, directory_exists};
+use crate::object::{Listing, ObjectInfo, TransferId, directory_exists};
 use crate::protocol::Reply;
 use crate::protocol::command::ListArgument;
 use crate::protocol::facts::{FactType, Facts, fact_line};
@@ -26,6 +26,7 @@ use super::control::ControlError;
 use super::data_setup::DataSetup;
 use super::download::Sink;
 use super::files::describe;
+use super::resume::{Seen, Told, existing};
 use super::transfer::{End, Failure, Label, Link, Signal};
 use super::{Flow, Handled, Session, replies, require};
 
@@ -104,7 +105,7 @@ impl Session {
     pub(super) async fn mlst(&mut self, argument: Option<&str>) -> Handled {
         let (path, place) = self.place(argument.unwrap_or(""))?;
         require(&path, &place, Permission::List)?;
-        let known = describe(&path, &place).await?;
+        let known = self.known(&path, &place).await?;
         let facts = Facts {
             name: &path.to_string(),
             kind: if known.is_some() {
@@ -112,10 +113,8 @@ impl Session {
             } else {
                 FactType::Directory
             },
-            size: known.as_ref().map(|info| info.size),
-            modified: known
-                .as_ref()
-                .map(|info| super::files::modified(info, &place)),
+            size: known.as_ref().map(|known| known.0),
+            modified: known.as_ref().and_then(|known| known.1),
             perm: place.perm(known.is_none()),
             unique: place.unique(known.is_none()),
         };
@@ -126,6 +125,36 @@ impl Session {
             250,
             vec![format!("Listing {path}"), line, "End".to_owned()],
         ))
+    }
+
+    /// Size and time of a file, his own upload that is not published among them; `None` for a directory.
+    async fn known(
+        &mut self,
+        path: &VirtualPath,
+        place: &Place,
+    ) -> Result<Option<(u64, Option<Timestamp>)>, Reply> {
+        let of = |info: &ObjectInfo| (info.size, Some(super::files::modified(info, place)));
+        let (Some(keep), Some(location)) = (self.keep_at(place), place.object()) else {
+            return Ok(describe(path, place).await?.as_ref().map(of));
+        };
+        match self
+            .see(path, &keep, &location, existing(&location))
+            .await?
+        {
+            Seen::Upload(size, time) => {
+                self.told = Some(Told {
+                    path: path.clone(),
+                    size,
+                });
+                Ok(Some((size, time)))
+            }
+            Seen::Object(Some(info)) => Ok(Some(of(&info))),
+            // No file of the name: a directory, or nothing.
+            Seen::Object(None) => match is_directory(path, place, self).await? {
+                true => Ok(None),
+                false => Err(replies::not_found(path)),
+            },
+        }
     }
 
     async fn send_listing(
@@ -143,6 +172,7 @@ impl Session {
             verb,
             path: path.clone(),
             location: lister.location.clone(),
+            outlives_control: false,
         };
         let job = Job {
             path,

@@ -5,7 +5,7 @@ use secrecy::SecretString;
 use crate::auth::AuthError;
 use crate::namespace::{Mount, Namespace};
 use crate::protocol::Reply;
-use crate::protocol::command::{Password, TransferType};
+use crate::protocol::command::{HashName, Password, TransferType};
 use crate::protocol::facts::FactSet;
 
 use super::control::ControlError;
@@ -81,9 +81,12 @@ impl Session {
         self.data = DataSetup::None;
         self.epsv_all = false;
         self.restart = 0;
+        self.range = None;
+        self.hash = HashName::Sha256;
         self.rename_from = None;
         self.facts = FactSet::all();
         self.recent.forget();
+        self.told = None;
     }
 
     fn namespace_of(&self, config: &crate::config::UserConfig) -> Result<Namespace, Reply> {
@@ -104,6 +107,13 @@ impl Session {
                 permissions: mount.permissions,
                 ascii_convert: mount.ascii_convert,
                 times_metadata: mount.times_metadata,
+                state_bucket: mount
+                    .state_bucket
+                    .as_deref()
+                    .unwrap_or(&mount.bucket)
+                    .into(),
+                keep_interrupted: mount.keep_interrupted,
+                on_control_loss: mount.on_control_loss,
             });
         }
         Ok(Namespace::new(mounts))

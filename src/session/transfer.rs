@@ -66,6 +66,8 @@ pub(super) enum Signal {
 pub(super) enum End {
     /// All is done; the text of the 226.
     Finished(String),
+    /// All is done, without a data connection: the reply.
+    Answered(Reply),
     /// The session has cut it; nothing was published.
     Aborted,
     /// It failed; nothing was published.
@@ -99,6 +101,8 @@ pub(super) struct Label {
     pub(super) verb: &'static str,
     pub(super) path: VirtualPath,
     pub(super) location: Option<Location>,
+    /// Whether it goes on without its control connection, and may then be published (`on_control_loss`).
+    pub(super) outlives_control: bool,
 }
 
 /// A job's side of the link to its session.
@@ -176,7 +180,7 @@ impl Running {
     fn lose(&mut self) {
         self.control_open = false;
         self.lost = true;
-        if !self.committed() {
+        if !self.committed() && !self.label.outlives_control {
             self.cut(Cut::ControlLost);
         }
     }
@@ -341,14 +345,18 @@ impl Session {
         }
         let readable = running.control_open && self.held.len() < MAX_HELD;
         match self.control.pending() {
+            _ if running.lost && running.label.outlives_control => {}
             // What was sent must be read first: it may be an ABOR.
             Pending::Data if readable => {
                 running.settle = Some(Instant::now() + Duration::from_millis(1));
                 return;
             }
-            Pending::Closed if !running.quit => return running.lose(),
-            Pending::Data if !self.control.established() && !running.quit => return running.lose(),
+            Pending::Closed if !running.quit => running.lose(),
+            Pending::Data if !self.control.established() && !running.quit => running.lose(),
             _ => {}
+        }
+        if running.cut.is_some() {
+            return;
         }
         if let Some(permit) = running.permit.take() {
             // A job that has failed meanwhile does not take it, and says so itself.
@@ -365,6 +373,7 @@ impl Session {
                 Reply::new(226, format!("{text}, transfer {id}")),
                 "finished".to_owned(),
             ),
+            (End::Answered(reply), _) => (reply.clone(), "finished".to_owned()),
             (End::Aborted, cut) => {
                 let (code, why) = match cut {
                     Some(Cut::Abor) | None => (426, "aborted by the client"),
@@ -429,7 +438,7 @@ impl Session {
                 )
             };
         }
-        if matches!(end, End::Finished(_)) {
+        if matches!(end, End::Finished(_) | End::Answered(_)) {
             line!(info)
         } else {
             line!(warn)

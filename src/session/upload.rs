@@ -1,13 +1,22 @@
 //! STOR, STOU, APPE (RFC 959, 4.1.3; 1123, 4.1.2.9): data connection → [`Upload`].
+//!
+//! An upload begins anew, behind bytes of the object that is there, or where an earlier one of the same user was broken
+//! off ([`Begin`]). Whatever ends it before it is published, it is dropped, and so kept or removed.
+
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
+use tokio::time::timeout;
 
+use crate::config::ControlLoss;
 use crate::data::ascii::FromWire;
 use crate::data::stream::DataStream;
 use crate::memory::Budget;
 use crate::namespace::{Mount, Permission, Place, VirtualPath};
 use crate::object::{
-    AppendTo, Condition, Location, ObjectError, ObjectInfo, TransferId, Upload, UploadOptions, head,
+    AppendTo, Condition, Keep, Kept, Location, ObjectError, ObjectInfo, TransferId, Upload,
+    UploadOptions,
 };
 use crate::protocol::Reply;
 use crate::protocol::command::TransferType;
@@ -16,6 +25,9 @@ use super::control::ControlError;
 use super::data_setup::DataSetup;
 use super::transfer::{End, Failure, Label, Link, Signal};
 use super::{Flow, Session, replies, require};
+
+/// What is still on its way when an upload is cut is taken so long as it comes without a pause of this length.
+const DRAIN_PAUSE: Duration = Duration::from_millis(10);
 
 /// How much is read at once where bytes are converted on their way.
 const CONVERT_CHUNK: usize = 64 * 1024;
@@ -35,14 +47,28 @@ enum Mode {
 struct Job {
     path: VirtualPath,
     location: Location,
-    options: UploadOptions,
+    id: TransferId,
+    begin: Begin,
     data: DataSetup,
     budget: Budget,
     timeouts: crate::config::Timeouts,
     /// See [`crate::config::TransferConfig::part_size`].
     part_size: u64,
     convert: bool,
+    outlives_control: bool,
     opening: String,
+}
+
+/// How an upload begins.
+enum Begin {
+    New(Box<UploadOptions>),
+    /// From what is kept.
+    Kept {
+        keep: Keep,
+        kept: Box<Kept>,
+        /// Bytes that are there and that the client sends again.
+        again: u64,
+    },
 }
 
 impl Session {
@@ -88,16 +114,20 @@ impl Session {
             Err(reply) => return self.refuse_transfer(&reply).await,
         };
         let label = Label {
-            id: job.options.id.clone(),
+            id: job.id.clone(),
             verb,
             path: job.path.clone(),
             location: Some(job.location.clone()),
+            outlives_control: job.outlives_control,
         };
         self.run_transfer(label, |link| job.run(link)).await
     }
 
     /// All that can be refused before the data connection is opened. Nothing is written.
     async fn prepare_upload(&mut self, argument: &str, mode: Mode) -> Result<Job, Reply> {
+        if self.range.is_some() {
+            return Err(Reply::new(504, "RANG is for RETR and HASH, use REST"));
+        }
         let (path, place) = self.place(argument)?;
         require(&path, &place, Permission::Write)?;
         let (mount, location) = file_at(&path, &place)?;
@@ -115,9 +145,11 @@ impl Session {
         let mut condition = Condition::None;
         let mut append = None;
         let overwrite = place.allows(Permission::Overwrite);
-        match mode {
-            Mode::Replace if overwrite => {}
-            Mode::Replace => {
+        let keep = if convert { None } else { self.keep(&mount) };
+        let told = self.told.take().filter(|told| told.path == path);
+        match (mode, told) {
+            (Mode::Replace, _) if overwrite => {}
+            (Mode::Replace, _) => {
                 // Asked before, so that nobody sends a gigabyte for a refusal; and made a condition, so that of two at
                 // once only one wins.
                 condition = Condition::IfAbsent;
@@ -125,23 +157,55 @@ impl Session {
                     return Err(replies::forbidden(&path, Permission::Overwrite));
                 }
             }
-            Mode::From(offset) => match existing(&path, &location).await? {
-                Some(info) if offset <= info.size => {
-                    require(&path, &place, Permission::Append)?;
-                    if offset < info.size {
-                        require(&path, &place, Permission::Overwrite)?;
+            (Mode::From(offset), _) => {
+                let found = match &keep {
+                    Some(keep) => match self.kept(&path, keep, &location).await? {
+                        (Some(kept), found) => {
+                            let begin = resume(&path, &place, keep, kept, found, offset)?;
+                            return self.job(path, &mount, location, begin, false);
+                        }
+                        (None, found) => found,
+                    },
+                    None => existing(&path, &location).await?,
+                };
+                match found {
+                    Some(info) if offset <= info.size => {
+                        require(&path, &place, Permission::Append)?;
+                        if offset < info.size {
+                            require(&path, &place, Permission::Overwrite)?;
+                        }
+                        append = Some(AppendTo { info, keep: offset });
                     }
-                    append = Some(AppendTo { info, keep: offset });
+                    found => {
+                        let end = found.map_or(0, |info| info.size);
+                        return Err(Reply::new(
+                            554,
+                            format!("{path}: the offset is beyond the end, use REST {end} or less"),
+                        ));
+                    }
                 }
-                found => {
-                    let end = found.map_or(0, |info| info.size);
-                    return Err(Reply::new(
-                        554,
-                        format!("{path}: the offset is beyond the end, use REST {end} or less"),
-                    ));
-                }
-            },
-            Mode::Append => match existing(&path, &location).await? {
+            }
+            // The session has been told of an upload of this file that is not published: this goes on with it.
+            (Mode::Append, Some(told)) if keep.is_some() => {
+                let gone = || {
+                    Reply::new(
+                        450,
+                        format!("{path}: the upload is not as long as SIZE told, ask again"),
+                    )
+                };
+                let keep = keep.as_ref().ok_or_else(gone)?;
+                let (Some(kept), found) = self.kept(&path, keep, &location).await? else {
+                    return Err(gone());
+                };
+                let begin = resume(&path, &place, keep, kept, found, told.size).map_err(
+                    |reply| match reply.code {
+                        554 => gone(),
+                        _ => reply,
+                    },
+                )?;
+                return self.job(path, &mount, location, begin, false);
+            }
+            (Mode::Append, _) => match existing(&path, &location).await? {
                 Some(info) => {
                     require(&path, &place, Permission::Append)?;
                     let keep = info.size;
@@ -150,7 +214,14 @@ impl Session {
                 None => condition = Condition::IfAbsent,
             },
         }
-        self.job(path, location, condition, append, convert)
+        let begin = Begin::New(Box::new(UploadOptions {
+            id: TransferId::generate(),
+            condition,
+            append,
+            metadata: Vec::new(),
+            keep,
+        }));
+        self.job(path, &mount, location, begin, convert)
     }
 
     /// The name holds the transfer's own id, so nobody has it; the condition makes sure.
@@ -160,40 +231,49 @@ impl Session {
         require(&path, &place, Permission::Write)?;
         let (mount, location) = file_at(&path, &place)?;
         let convert = self.converts(&mount);
-        let mut job = self.job(path, location, Condition::IfAbsent, None, convert)?;
+        let begin = Begin::New(Box::new(UploadOptions {
+            id,
+            condition: Condition::IfAbsent,
+            append: None,
+            metadata: Vec::new(),
+            keep: if convert { None } else { self.keep(&mount) },
+        }));
+        let mut job = self.job(path, &mount, location, begin, convert)?;
         job.opening = format!("FILE: {}", job.path.name().unwrap_or_default());
-        job.options.id = id;
         Ok(job)
     }
 
     fn job(
         &mut self,
         path: VirtualPath,
+        mount: &Mount,
         location: Location,
-        condition: Condition,
-        append: Option<AppendTo>,
+        begin: Begin,
         convert: bool,
     ) -> Result<Job, Reply> {
         let data = self.take_data()?;
-        let kept = append.as_ref().map_or(0, |append| append.keep);
-        let opening = match &append {
-            Some(_) => format!("Ready for {path} from byte {kept}"),
+        let (id, from) = match &begin {
+            Begin::New(options) => {
+                let keep = options.append.as_ref().map(|append| append.keep);
+                (options.id.clone(), keep)
+            }
+            Begin::Kept { kept, .. } => (kept.transfer(), Some(kept.told())),
+        };
+        let opening = match from {
+            Some(from) => format!("Ready for {path} from byte {from}"),
             None => format!("Ready for {path}"),
         };
         Ok(Job {
             path,
             location,
-            options: UploadOptions {
-                id: TransferId::generate(),
-                condition,
-                append,
-                metadata: Vec::new(),
-            },
+            id,
+            begin,
             data,
             budget: self.gateway.budget.clone(),
             timeouts: self.gateway.config.timeouts.clone(),
             part_size: self.gateway.config.transfer.part_size,
             convert,
+            outlives_control: mount.on_control_loss == ControlLoss::Publish,
             opening,
         })
     }
@@ -204,22 +284,57 @@ impl Session {
     }
 }
 
+/// Goes on with what is kept, where the client does so at its end.
+fn resume(
+    path: &VirtualPath,
+    place: &Place,
+    keep: &Keep,
+    kept: Box<Kept>,
+    found: Option<ObjectInfo>,
+    offset: u64,
+) -> Result<Begin, Reply> {
+    if found.is_some() && !place.allows(Permission::Overwrite) && !kept.appends() {
+        return Err(replies::forbidden(path, Permission::Overwrite));
+    }
+    let end = kept.told() + kept.again();
+    if offset != kept.told() && offset != end {
+        return Err(Reply::new(
+            554,
+            format!(
+                "{path}: an upload of yours was broken off, use REST {} to go on, or STOR without REST to begin anew",
+                kept.told()
+            ),
+        ));
+    }
+    Ok(Begin::Kept {
+        keep: keep.clone(),
+        again: end - offset,
+        kept,
+    })
+}
+
+/// Why an upload was broken off from outside.
+enum Cut {
+    /// By its session.
+    Aborted,
+    /// Another session goes on with it.
+    Resumed,
+}
+
 impl Job {
     async fn run(self, link: Link) -> End {
-        let abort = link.abort.clone();
-        tokio::select! {
-            biased;
-            end = self.transfer(link) => end,
-            // The upload is dropped here, which abandons it: nothing becomes visible. An upload that has its permit
-            // is never aborted (see transfer.rs).
-            () = abort.cancelled() => End::Aborted,
-        }
-    }
-
-    async fn transfer(self, link: Link) -> End {
         let path = self.path.clone();
-        match self.receive(link).await {
-            Ok(text) => End::Finished(text),
+        let resumed = matches!(self.begin, Begin::Kept { .. });
+        match self.transfer(link).await {
+            Ok(end) => end,
+            Err(Failure::Object(ObjectError::Conflict)) if resumed => {
+                End::Failed(Failure::Refused(Reply::new(
+                    450,
+                    format!(
+                        "{path}: somebody else has written it or goes on with it, ask SIZE again"
+                    ),
+                )))
+            }
             Err(Failure::Object(ObjectError::Conflict)) => {
                 End::Failed(Failure::Refused(Reply::new(
                     550,
@@ -230,48 +345,143 @@ impl Job {
         }
     }
 
-    async fn receive(mut self, link: Link) -> Result<String, Failure> {
-        let timeouts = &self.timeouts;
-        let admission = self
-            .budget
-            .admit(timeouts.data_connect)
-            .await
-            .map_err(|_| ObjectError::Memory)?;
-        let kept = self.options.append.as_ref().map_or(0, |append| append.keep);
-        let (mut upload, mut stream) = tokio::try_join!(
-            async {
-                Ok::<_, Failure>(
-                    Upload::begin(self.location.clone(), admission, self.options.clone()).await?,
-                )
-            },
-            async { Ok(self.data.open(timeouts.data_connect).await?) },
-        )?;
-        link.signal(Signal::Preliminary(Reply::new(150, self.opening)));
-        let pump = Pump {
-            budget: &self.budget,
-            stall: timeouts.data_stall,
-            link: &link,
+    async fn transfer(mut self, link: Link) -> Result<End, Failure> {
+        let abort = link.abort.clone();
+        let opened = tokio::select! {
+            biased;
+            opened = self.open() => opened?,
+            () = abort.cancelled() => return Ok(End::Aborted),
         };
-        if self.convert {
-            pump.convert(&mut stream, &mut upload).await?;
-        } else {
-            pump.copy(&mut stream, &mut upload).await?;
+        let (mut upload, mut stream, begins_at) = opened;
+        link.signal(Signal::Preliminary(Reply::new(
+            150,
+            std::mem::take(&mut self.opening),
+        )));
+        let stopped = upload.stopped();
+        let cut = async {
+            tokio::select! {
+                () = abort.cancelled() => Cut::Aborted,
+                () = stopped.cancelled() => Cut::Resumed,
+            }
+        };
+        tokio::pin!(cut);
+        let moved = tokio::select! {
+            biased;
+            moved = self.receive(&mut stream, &mut upload, &link) => Ok(moved?),
+            why = &mut cut => Err(why),
+        };
+        if let Err(why) = moved {
+            if !self.convert {
+                drain(&mut stream, &mut upload).await;
+            }
+            return Ok(self.cut(why));
         }
         link.signal(Signal::InputEnded {
             large: upload.received() > self.part_size,
         });
-        upload.seal().await?;
-        let received = upload.received();
-        // A session that drops the permit has gone, and the transfer with it.
-        link.permit
-            .await
-            .map_err(|_| std::io::Error::from(std::io::ErrorKind::ConnectionAborted))?;
+        // From the permit on there is no way back: what publishes is never cut.
+        let permitted = tokio::select! {
+            biased;
+            permitted = permitted(&mut upload, link.permit) => permitted?,
+            why = &mut cut => return Ok(self.cut(why)),
+        };
         upload.publish().await?;
-        Ok(if kept > 0 {
-            format!("Transfer complete, {received} bytes stored behind {kept}")
+        let received = permitted;
+        Ok(End::Finished(if begins_at > 0 {
+            format!("Transfer complete, {received} bytes stored behind {begins_at}")
         } else {
             format!("Transfer complete, {received} bytes stored")
-        })
+        }))
+    }
+
+    fn cut(&self, why: Cut) -> End {
+        match why {
+            Cut::Aborted => End::Aborted,
+            Cut::Resumed => End::Failed(Failure::Refused(Reply::new(
+                426,
+                format!(
+                    "{}: another session of yours goes on with this upload",
+                    self.path
+                ),
+            ))),
+        }
+    }
+
+    /// The upload, the data connection, and the byte of the object that the client begins at.
+    async fn open(&mut self) -> Result<(Upload, DataStream, u64), Failure> {
+        let connect = self.timeouts.data_connect;
+        let admission = self
+            .budget
+            .admit(connect)
+            .await
+            .map_err(|_| ObjectError::Memory)?;
+        let location = self.location.clone();
+        let upload = async {
+            Ok::<_, Failure>(match &self.begin {
+                Begin::New(options) => {
+                    Upload::begin(location, admission, (**options).clone()).await?
+                }
+                Begin::Kept { keep, kept, .. } => {
+                    Upload::resume(location, admission, keep.clone(), (**kept).clone()).await?
+                }
+            })
+        };
+        let stream = async { Ok(self.data.open(connect).await?) };
+        let (upload, stream) = tokio::try_join!(upload, stream)?;
+        let begins_at = match &self.begin {
+            Begin::New(options) => options.append.as_ref().map_or(0, |append| append.keep),
+            Begin::Kept { kept, again, .. } => kept.told() + kept.again() - again,
+        };
+        Ok((upload, stream, begins_at))
+    }
+
+    /// Takes all that the client sends.
+    async fn receive(
+        &self,
+        stream: &mut DataStream,
+        upload: &mut Upload,
+        link: &Link,
+    ) -> Result<(), Failure> {
+        let pump = Pump {
+            budget: &self.budget,
+            stall: self.timeouts.data_stall,
+            link,
+        };
+        if let Begin::Kept { again, .. } = &self.begin {
+            pump.pass_over(stream, *again, &self.path).await?;
+        }
+        if self.convert {
+            pump.convert(stream, upload).await?;
+        } else {
+            pump.copy(stream, upload).await?;
+        }
+        upload.input_ended();
+        Ok(())
+    }
+}
+
+/// Seals the upload and waits for the permit to publish it; gives the bytes that were received.
+async fn permitted(
+    upload: &mut Upload,
+    permit: tokio::sync::oneshot::Receiver<()>,
+) -> Result<u64, Failure> {
+    upload.seal().await?;
+    let received = upload.received();
+    // A session that drops the permit has gone, and the transfer with it.
+    permit
+        .await
+        .map_err(|_| std::io::Error::from(std::io::ErrorKind::ConnectionAborted))?;
+    Ok(received)
+}
+
+/// Takes what has arrived of an upload that was cut, as far as there is room without waiting: it need not be sent again.
+async fn drain(stream: &mut DataStream, upload: &mut Upload) {
+    while let Some(Ok(space)) = upload.space().now_or_never() {
+        match timeout(DRAIN_PAUSE, stream.read_into(space)).await {
+            Ok(Ok(0)) => return upload.input_ended(),
+            Ok(Ok(_)) => {}
+            _ => return,
+        }
     }
 }
 
@@ -283,6 +493,34 @@ struct Pump<'a> {
 }
 
 impl Pump<'_> {
+    /// Takes bytes that are there already.
+    async fn pass_over(
+        &self,
+        stream: &mut DataStream,
+        bytes: u64,
+        path: &VirtualPath,
+    ) -> Result<(), Failure> {
+        let mut rest = usize::try_from(bytes).unwrap_or(usize::MAX);
+        while rest > 0 {
+            let mut again = BytesMut::with_capacity(rest);
+            let read = self.read(stream, &mut again).await?;
+            if read == 0 {
+                return Err(Failure::Refused(Reply::new(
+                    554,
+                    format!(
+                        "{path}: the file ends before what is there of it, begin anew with STOR without REST"
+                    ),
+                )));
+            }
+            self.link.progress.add(read);
+            // More than asked for can't be: there was no room for it, and it would be lost here.
+            let left = rest.checked_sub(read);
+            rest =
+                left.ok_or_else(|| std::io::Error::other("more was read than there was room for"))?;
+        }
+        Ok(())
+    }
+
     async fn copy(&self, stream: &mut DataStream, upload: &mut Upload) -> Result<(), Failure> {
         let mut failure = upload.failure();
         loop {
@@ -348,9 +586,7 @@ pub(super) async fn existing(
     path: &VirtualPath,
     location: &Location,
 ) -> Result<Option<ObjectInfo>, Reply> {
-    match head(location).await {
-        Ok(info) => Ok(Some(info)),
-        Err(ObjectError::NotFound) => Ok(None),
-        Err(error) => Err(replies::object_error(path, &error)),
-    }
+    super::resume::existing(location)
+        .await
+        .map_err(|error| replies::object_error(path, &error))
 }

@@ -95,7 +95,10 @@ async fn a_day(gateway: &Gateway, mode: Mode) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_puts_gets_lists_and_tidies_up() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::builder()
+        .mount("interrupted = \"abort\"")
+        .start()
+        .await;
     for mode in [Mode::Passive, Mode::ExtendedPassive, Mode::Active] {
         within(&format!("a day in {mode:?} mode"), a_day(&gateway, mode)).await;
         assert!(gateway.store.keys(BUCKET).is_empty());

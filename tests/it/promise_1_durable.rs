@@ -91,6 +91,7 @@ const REFUSALS: [(Fault, u16, &str); 11] = [
 async fn each_refusal_of_the_store_is_a_reply_of_its_own_and_changes_nothing() {
     let gateway = Gateway::builder()
         .with("[stores.main]\nattempts = 2\nrequest_timeout = \"2s\"")
+        .mount("interrupted = \"abort\"")
         .start()
         .await;
     let operations = [

@@ -45,7 +45,12 @@ async fn nothing_is_published(
     cut: impl AsyncFn(Ftp, TcpStream) -> Option<Ftp>,
 ) {
     for &(size, old, mode) in cases {
-        let gateway = Gateway::builder().with(config).start().await;
+        // What is kept for a resume is promise 4; here nothing may be left.
+        let gateway = Gateway::builder()
+            .with(config)
+            .mount("interrupted = \"abort\"")
+            .start()
+            .await;
         let store = &gateway.store;
         if let Some(old) = old {
             store.put(BUCKET, "x", old);
@@ -288,7 +293,7 @@ async fn a_command_line_that_is_too_long() {
 async fn the_end_of_the_servers_grace_period() {
     for (size, old, mode) in CASES {
         let gateway = Gateway::builder().with("[timeouts]\nshutdown_grace = \"50ms\"");
-        let gateway = gateway.start().await;
+        let gateway = gateway.mount("interrupted = \"abort\"").start().await;
         if let Some(old) = old {
             gateway.store.put(BUCKET, "x", old);
         }
@@ -478,6 +483,7 @@ async fn a_client_that_stalls_while_others_wait_for_its_memory() {
     // Memory for two parts beside what begins a transfer: the third waits.
     let gateway = Gateway::builder()
         .with("[memory]\nbudget = \"20MiB\"\n[timeouts]\ndata_stall = \"10m\"")
+        .mount("interrupted = \"abort\"")
         .start()
         .await;
     let half = pattern(4 * MIB, 1);

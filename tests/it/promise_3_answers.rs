@@ -21,13 +21,15 @@ const LARGE: usize = 6 * MIB;
 async fn hasty(mount: &str) -> Gateway {
     let builder = Gateway::builder()
         .with("[stores.main]\nattempts = 2\nrequest_timeout = \"2s\"")
-        .mount(mount);
+        .mount(mount)
+        .mount("interrupted = \"abort\"");
     builder.start().await
 }
 
 /// A gateway that tries twice, and looks as long as it takes.
 async fn patient(mount: &str) -> Gateway {
     let builder = Gateway::builder().with("[stores.main]\nattempts = 2");
+    let builder = builder.mount("interrupted = \"abort\"");
     builder.mount(mount).start().await
 }
 

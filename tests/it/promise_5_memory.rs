@@ -254,6 +254,7 @@ async fn a_client_that_stalls_on_a_part_others_wait_for_is_cut() {
 async fn every_way_to_fail_gives_back_what_was_held() {
     let gateway = smallest()
         .with("[timeouts]\ndata_connect = \"1s\"\ndata_stall = \"1s\"\n[stores.main]\nattempts = 1")
+        .mount("interrupted = \"abort\"")
         .start()
         .await;
     let store = &gateway.store;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use crate::support::ftp::{Ftp, Mode};
 use crate::support::gateway::{BUCKET, Builder, Gateway};
 use crate::support::store::Store;
+use crate::support::transfers::settled;
 use crate::support::{MIB, pattern};
 
 /// The part size of these tests, bytes.
@@ -91,6 +92,8 @@ impl Session {
             self.perform(*step).await;
         }
         self.ftp.in_step().await;
+        // What is written beside an upload is not waited for before its 226.
+        settled(&self.gateway).await;
         let mut counted: BTreeMap<String, usize> = BTreeMap::new();
         for operation in self.store().operations() {
             *counted.entry(operation).or_default() += 1;
@@ -232,6 +235,9 @@ async fn an_upload_of_up_to_a_part_is_one_put_and_of_n_parts_n_and_two() {
             ("CreateMultipartUpload", 1),
             ("UploadPart", parts),
             ("CompleteMultipartUpload", 1),
+            // The record, and its end.
+            ("PutObject", 1),
+            ("DeleteObject", 1),
         ];
         session
             .costs("many parts", &[Put("f", size)], &expected)
@@ -328,9 +334,48 @@ async fn a_listing_is_one_request_a_thousand_entries() {
         .await;
 }
 
+/// A user who may not write has nothing kept.
+fn reader() -> Builder {
+    Gateway::builder().mount("permissions = [\"list\", \"read\"]")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_write_asks_for_the_record_too() {
+    let mut session = Session::start().await;
+    session.given("a", 1000);
+    session.given("b", 1000);
+    let with_record = [("HeadObject", 1), ("GetObject", 1)];
+    let size = [Say("SIZE a", 213)];
+    session.costs("SIZE", &size, &with_record).await;
+    let facts = [Say("MLST a", 250)];
+    session.costs("MLST", &facts, &with_record).await;
+    let none = [Say("SIZE none", 550)];
+    session.costs("nothing", &none, &with_record).await;
+    session
+        .costs("MDTM", &[Say("MDTM a", 213)], &[("HeadObject", 1)])
+        .await;
+    session.costs("between", &[Say("PWD", 257)], &[]).await;
+    let and_get = [Say("SIZE a", 213), Say("MDTM a", 213), Get("a")];
+    session
+        .costs(
+            "the first",
+            &and_get,
+            &[("HeadObject", 1), ("GetObject", 2)],
+        )
+        .await;
+    let and_get = [Say("SIZE b", 213), Say("MDTM b", 213), Get("b")];
+    session
+        .costs("the second", &and_get, &[("GetObject", 2)])
+        .await;
+    session.ftp.expect("REST 1000", 350).await;
+    session.ftp.expect("EPSV", 229).await;
+    let beyond = [Say("STOR none", 554)];
+    session.costs("REST + STOR", &beyond, &with_record).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn size_time_and_content_of_one_file_are_asked_for_once() {
-    let mut session = Session::start().await;
+    let mut session = Session::of(reader()).await;
     for name in ["a", "b", "c", "d", "e", "f"] {
         session.given(name, 1000);
     }
@@ -385,7 +430,7 @@ async fn size_time_and_content_of_one_file_are_asked_for_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_bytes_serve_files_of_up_to_64_kib() {
-    let mut session = Session::start().await;
+    let mut session = Session::of(reader()).await;
     for (name, size) in [
         ("first", 10),
         ("at", 64 * 1024),
@@ -531,17 +576,29 @@ async fn a_delete_is_at_most_three() {
             &[("ListObjectsV2", 1), ("DeleteObject", 1)],
         ),
         ("DELE root", 250, &[("HeadObject", 1), ("DeleteObject", 1)]),
-        // What is not there.
-        ("DELE root", 550, &[("HeadObject", 1)]),
-        ("DELE one/none", 550, &[("ListObjectsV2", 1)]),
-        ("DELE nowhere/none", 550, &[("ListObjectsV2", 1)]),
+        // What is not there: the user's upload may have been kept.
+        ("DELE root", 550, &[("HeadObject", 1), ("GetObject", 1)]),
+        (
+            "DELE one/none",
+            550,
+            &[("ListObjectsV2", 1), ("GetObject", 1)],
+        ),
+        (
+            "DELE nowhere/none",
+            550,
+            &[("ListObjectsV2", 1), ("GetObject", 1)],
+        ),
         (
             "DELE many/none",
             550,
-            &[("ListObjectsV2", 1), ("HeadObject", 1)],
+            &[("ListObjectsV2", 1), ("HeadObject", 1), ("GetObject", 1)],
         ),
-        ("DELE tree", 550, &[("HeadObject", 1)]),
-        ("DELE tree/x", 550, &[("ListObjectsV2", 1)]),
+        ("DELE tree", 550, &[("HeadObject", 1), ("GetObject", 1)]),
+        (
+            "DELE tree/x",
+            550,
+            &[("ListObjectsV2", 1), ("GetObject", 1)],
+        ),
     ] {
         let cost: usize = expected.iter().map(|(_, count)| count).sum();
         assert!(cost <= 3);

@@ -125,6 +125,7 @@ async fn an_append_whose_answers_are_lost_is_not_called_a_conflict() {
     // This store has no conditions: we look ourselves, and must not take our own object for somebody else's.
     let gateway = Gateway::builder()
         .with("[stores.main]\nconditional_writes = false\nattempts = 1")
+        .mount("interrupted = \"abort\"")
         .start()
         .await;
     let store = &gateway.store;

@@ -137,6 +137,7 @@ pub(super) async fn store_at(
     let context = StoreContext {
         budget: Budget::new(budget),
         cleanups: TaskTracker::new(),
+        replica: Arc::default(),
         transfer: TransferConfig {
             part_size: PART as u64,
             upload_parallel: 4,

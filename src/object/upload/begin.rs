@@ -5,17 +5,19 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::super::kept::{Base, Journal};
 use super::super::multipart::{Created, Target, copy_ranges};
 use super::super::settle::{Pin, TRANSFER_KEY};
 use super::super::{Attributes, Download, Location, ObjectError};
 use super::part::Part;
+use super::schedule::Schedule;
 use super::{AppendTo, Condition, Upload, UploadOptions};
 use crate::memory::Admission;
 
 /// CreateMultipartUpload under way or done, by a task that always ends: a Create that is cut off in the middle would
 /// leave an upload that nobody knows.
 #[derive(Debug, Clone)]
-pub(super) struct Opening {
+pub(in crate::object) struct Opening {
     result: watch::Receiver<Option<Result<Created, ObjectError>>>,
 }
 
@@ -31,8 +33,14 @@ impl Opening {
         Opening { result }
     }
 
+    /// One that is there already.
+    pub(super) fn known(created: Created) -> Self {
+        let (_, result) = watch::channel(Some(Ok(created)));
+        Opening { result }
+    }
+
     /// The multipart upload, when it is there.
-    pub(super) async fn created(&self) -> Result<Created, ObjectError> {
+    pub(in crate::object) async fn created(&self) -> Result<Created, ObjectError> {
         let mut result = self.result.clone();
         let ended = || ObjectError::Other("CreateMultipartUpload was cut off".to_owned());
         let created = result
@@ -76,10 +84,51 @@ impl Upload {
             (None, Condition::IfAbsent) => Pin::Absent,
             (None, Condition::None) => Pin::None,
         };
-        let crc = location.store.may_need_crc();
-        let mut upload = Upload {
-            target: Arc::new(Target::new(location, options.id, attributes)),
+        let base = match &pin {
+            Pin::Etag(etag) => Base::Etag(etag.clone()),
+            Pin::Absent => Base::Absent,
+            Pin::None => Base::Unknown,
+        };
+        let schedule = location.store.schedule().clone();
+        let mut upload = Upload::blank(
+            Target::new(location, options.id, attributes),
             pin,
+            admission,
+            schedule,
+        );
+        if let Some(keep) = options.keep {
+            upload.journal = Some(Journal::new(
+                &upload.target,
+                keep,
+                upload.schedule.sizes(),
+                base,
+                options.append.as_ref().map_or(0, |append| append.keep),
+                upload.failed.clone(),
+            ));
+        }
+        if let Some(append) = options.append {
+            Box::pin(upload.keep(append)).await?;
+        }
+        Ok(upload)
+    }
+
+    /// An upload that has nothing yet.
+    pub(super) fn blank(
+        target: Target,
+        pin: Pin,
+        admission: Option<Admission>,
+        schedule: Schedule,
+    ) -> Upload {
+        let crc = target.location.store.may_need_crc();
+        Upload {
+            target: Arc::new(target),
+            pin,
+            schedule,
+            journal: None,
+            last: None,
+            keepable: true,
+            resumed: false,
+            restoring: false,
             _admission: admission,
             buffer: bytes::BytesMut::new(),
             part: Part::new(crc),
@@ -94,13 +143,10 @@ impl Upload {
             failed: watch::Sender::new(None),
             taken: 0,
             old: 0,
+            ended: false,
             sealed: false,
             undecided: false,
-        };
-        if let Some(append) = options.append {
-            Box::pin(upload.keep(append)).await?;
         }
-        Ok(upload)
     }
 
     /// Begins with the first bytes of the old object: copied inside the store where they can be a part, else read.
@@ -167,6 +213,9 @@ impl Upload {
         }
         self.copied = u32::try_from(ranges.len()).unwrap_or(u32::MAX);
         self.number = self.copied + 1;
+        if let Some(journal) = &mut self.journal {
+            journal.opened(&opening, self.copied);
+        }
         for (number, range) in numbered {
             self.copying += 1;
             let (target, opening) = (Arc::clone(&self.target), opening.clone());

@@ -16,7 +16,7 @@ const ENDING: Duration = Duration::from_millis(500);
 
 /// An open multipart upload that nobody wants any more.
 #[derive(Debug)]
-pub(super) struct Leftovers {
+pub(in crate::object) struct Leftovers {
     pub(super) target: Arc<Target>,
     pub(super) opening: Opening,
     pub(super) inflight: JoinSet<Result<DonePart, ObjectError>>,
@@ -26,7 +26,7 @@ pub(super) struct Leftovers {
 
 impl Leftovers {
     /// Ends the requests in flight, then aborts the upload.
-    pub(super) async fn remove(mut self) {
+    pub(in crate::object) async fn remove(mut self) {
         let ended = async { while self.inflight.join_next().await.is_some() {} };
         if timeout(ENDING, ended).await.is_err() {
             self.inflight.shutdown().await;

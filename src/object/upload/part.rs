@@ -9,20 +9,22 @@ use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 
-use super::super::ObjectError;
 use super::super::capabilities::Integrity;
 use super::super::error::failure;
 use super::super::multipart::{Created, DonePart, Target, crc_header, part_number};
+use super::super::{Location, ObjectError};
 use crate::memory::Grant;
 
 /// A part that is being filled, or is full.
-#[derive(Debug, Default)]
-pub(super) struct Part {
+#[derive(Debug, Clone, Default)]
+pub(in crate::object) struct Part {
     chunks: Vec<Bytes>,
     crc: Option<crc32fast::Hasher>,
     size: u64,
     /// The memory the chunks are in; what comes before it is the admission's.
-    pub(super) grant: Option<Grant>,
+    pub(super) grant: Option<Arc<Grant>>,
+    /// That of parts that have joined it.
+    joined: Vec<Arc<Grant>>,
 }
 
 impl Part {
@@ -34,9 +36,26 @@ impl Part {
         }
     }
 
+    /// Several as one, in their order; `None` where they hold nothing.
+    pub(in crate::object) fn joined(parts: Vec<Part>) -> Option<Part> {
+        let mut whole = Part::default();
+        for mut part in parts {
+            whole.size += part.size;
+            whole.chunks.append(&mut part.chunks);
+            whole.joined.extend(part.grant.take());
+            whole.joined.append(&mut part.joined);
+        }
+        (whole.size > 0).then_some(whole)
+    }
+
     /// Bytes in it.
-    pub(super) fn size(&self) -> u64 {
+    pub(in crate::object) fn size(&self) -> u64 {
         self.size
+    }
+
+    /// CRC-32 of its bytes.
+    pub(in crate::object) fn crc32(&self) -> u32 {
+        self.crc().unwrap_or_else(|| self.hash())
     }
 
     /// One chunk more; it is hashed now, while it is in the processor's cache.
@@ -55,7 +74,7 @@ impl Part {
     /// Splits it into what is sent.
     pub(super) fn into_payload(mut self, integrity: Integrity) -> Payload {
         let crc = match integrity {
-            Integrity::Crc32 => Some(self.crc().unwrap_or_else(|| self.hash())),
+            Integrity::Crc32 => Some(self.crc32()),
             Integrity::Signed => None,
         };
         let chunks = std::mem::take(&mut self.chunks);
@@ -67,7 +86,8 @@ impl Part {
             chunks: chunks.into(),
             size: self.size,
             crc,
-            _grant: self.grant.take(),
+            grant: self.grant.take(),
+            joined: std::mem::take(&mut self.joined),
         }
     }
 
@@ -99,10 +119,22 @@ pub(super) struct Payload {
     pub(super) size: u64,
     /// CRC-32 of the bytes, where the payload is not signed.
     pub(super) crc: Option<u32>,
-    _grant: Option<Grant>,
+    grant: Option<Arc<Grant>>,
+    joined: Vec<Arc<Grant>>,
 }
 
 impl Payload {
+    /// The part it was made of.
+    pub(super) fn into_part(self) -> Part {
+        Part {
+            chunks: self.chunks.to_vec(),
+            crc: None,
+            size: self.size,
+            grant: self.grant,
+            joined: self.joined,
+        }
+    }
+
     /// A body of known length that can be sent again from the chunks, without a copy.
     pub(super) fn body(&self) -> ByteStream {
         match &*self.chunks {
@@ -154,6 +186,27 @@ impl http_body::Body for Chunks {
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.rest)
     }
+}
+
+/// PutObject of a part as an object of its own, without attributes. Gives its ETag.
+pub(in crate::object) async fn put_part(at: &Location, part: Part) -> Result<String, ObjectError> {
+    let store = &at.store;
+    let payload = part.into_payload(store.integrity(&at.bucket).await);
+    let request = store
+        .client()
+        .put_object()
+        .bucket(&*at.bucket)
+        .key(&at.key)
+        .set_checksum_crc32(payload.crc.map(crc_header))
+        .body(payload.body())
+        .customize()
+        .config_override(store.deadline_for_body(payload.size));
+    let request = match payload.crc {
+        Some(_) => request.disable_payload_signing(),
+        None => request,
+    };
+    let output = Box::pin(request.send()).await.map_err(failure)?;
+    Ok(output.e_tag().unwrap_or_default().to_owned())
 }
 
 /// UploadPart.

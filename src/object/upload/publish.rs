@@ -25,7 +25,7 @@ impl Upload {
         opening: Opening,
     ) -> Result<Published, ObjectError> {
         let created = opening.created().await?;
-        let parts = std::mem::take(&mut self.done);
+        let parts = self.done.clone();
         let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
         let sent: u64 = parts.iter().map(|part| part.size).sum();
         if sent != self.size() {
@@ -40,6 +40,8 @@ impl Upload {
         match self.target.complete(&created, parts, &self.pin).await {
             Ok(completed) => {
                 self.opening = None;
+                self.seen().await?;
+                self.published();
                 Ok(Published {
                     size: sent,
                     etag: completed.etag,
@@ -48,6 +50,7 @@ impl Upload {
             }
             Err(failed) => {
                 self.undecided = failed.undecided;
+                self.keepable = later(&failed.error);
                 Err(self.limited(failed.error))
             }
         }
@@ -63,6 +66,41 @@ impl Upload {
         let store = &self.target.location.store;
         let integrity = store.integrity(&self.target.location.bucket).await;
         let payload = Part::into_payload(part, integrity);
+        match self.put_until_clear(&payload).await {
+            Ok(published) => {
+                self.published();
+                Ok(published)
+            }
+            Err(error) => {
+                self.keepable = later(&error);
+                self.part = payload.into_part();
+                Err(error)
+            }
+        }
+    }
+
+    /// S3 may order a Complete by the time of its Create, so an object that was written in between may hide this one.
+    /// An upload that took its time, as a resumed one has, looks; unless the store has compared what was there.
+    async fn seen(&self) -> Result<(), ObjectError> {
+        let location = &self.target.location;
+        if !self.resumed || location.store.conditional_writes(&location.bucket).await {
+            return Ok(());
+        }
+        match look_until(location, &self.target.id, false).await {
+            Sight::Ours(_) => Ok(()),
+            sight => Err(sight.unless_unseen(ObjectError::Superseded)),
+        }
+    }
+
+    /// The object is there: what was written beside it goes.
+    fn published(&mut self) {
+        if let Some(journal) = self.journal.take() {
+            journal.published();
+        }
+    }
+
+    async fn put_until_clear(&self, payload: &Payload) -> Result<Published, ObjectError> {
+        let store = &self.target.location.store;
         let published = |etag| Published {
             size: payload.size,
             etag,
@@ -80,7 +118,7 @@ impl Upload {
                 }
                 conditions => conditions?,
             };
-            let failure = match self.put(&payload, conditions).await {
+            let failure = match self.put(payload, conditions).await {
                 Ok(etag) => return Ok(published(etag)),
                 Err(failure) => failure,
             };
@@ -157,4 +195,9 @@ impl Upload {
             error => error,
         }
     }
+}
+
+/// Whether the same bytes can be published later: the store was at fault, not they.
+fn later(error: &ObjectError) -> bool {
+    error.transient() && !matches!(error, ObjectError::Integrity(_))
 }

@@ -34,6 +34,11 @@ impl Schedule {
         }
     }
 
+    /// What it was made of.
+    pub(crate) fn sizes(&self) -> (u64, u64) {
+        (self.first, self.largest)
+    }
+
     /// Size of the part of a number from 1, bytes.
     pub(crate) fn size(&self, number: u32) -> u64 {
         let doublings = number.saturating_sub(1) / STEP;

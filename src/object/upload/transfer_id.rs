@@ -29,6 +29,11 @@ impl TransferId {
         TransferId(text)
     }
 
+    /// One that was written down.
+    pub(in crate::object) fn named(name: &str) -> Self {
+        TransferId(name.to_owned())
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0

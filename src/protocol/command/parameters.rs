@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::address::number;
 use super::parse::Argument;
-use super::{Command, CommandError, EpsvArgument, TransferType};
+use super::{Command, CommandError, EpsvArgument, HashName, PieceOfFile, TransferType};
 use crate::protocol::time;
 
 impl Argument<'_> {
@@ -101,6 +101,15 @@ impl Argument<'_> {
                 Ok(Command::OptsUtf8(true))
             }
             "UTF8" | "UTF-8" if value.eq_ignore_ascii_case("OFF") => Ok(Command::OptsUtf8(false)),
+            "HASH" if value.is_empty() => Ok(Command::OptsHash(None)),
+            "HASH" => HashName::ALL
+                .into_iter()
+                .find(|hash| hash.name().eq_ignore_ascii_case(value))
+                .map(|hash| Command::OptsHash(Some(hash)))
+                .ok_or_else(|| {
+                    let names = HashName::ALL.map(HashName::name).join(", ");
+                    CommandError::Parameter(format!("not offered; one of {names}"))
+                }),
             "MLST" => {
                 let facts = value
                     .split(';')
@@ -110,6 +119,64 @@ impl Argument<'_> {
             }
             _ => Err(self.wanted()),
         }
+    }
+
+    /// `first last`, both bytes of the file; `1 0` is the whole of it.
+    pub(super) fn range(&self) -> Result<Option<(u64, u64)>, CommandError> {
+        let words = self.words();
+        let [first, last] = &words[..] else {
+            return Err(self.wanted());
+        };
+        match (number(first), number(last)) {
+            (Some(1), Some(0)) => Ok(None),
+            (Some(first), Some(last)) if first <= last => Ok(Some((first, last))),
+            _ => Err(self.wanted()),
+        }
+    }
+
+    /// `path`, or `"path" [start [end]]`, or `path start end`. One number behind a path without quotes is a part of
+    /// the name, as in `report 2024`; so are two that are no range.
+    pub(super) fn piece(&self) -> Result<PieceOfFile, CommandError> {
+        let whole = |path: &str| PieceOfFile {
+            path: path.to_owned(),
+            first: 0,
+            stop: None,
+        };
+        if let Some(quoted) = self.text.strip_prefix('"') {
+            let Some((path, range)) = quoted.rsplit_once('"') else {
+                return Ok(whole(&self.required()?));
+            };
+            let words: Vec<&str> = range.split(' ').filter(|word| !word.is_empty()).collect();
+            let numbers: Option<Vec<u64>> = words.iter().map(|word| number(word)).collect();
+            return match numbers.as_deref() {
+                _ if path.is_empty() => Err(self.wanted()),
+                Some([]) => Ok(whole(path)),
+                Some([first]) => Ok(PieceOfFile {
+                    first: *first,
+                    ..whole(path)
+                }),
+                Some([first, stop]) if first <= stop => Ok(PieceOfFile {
+                    path: path.to_owned(),
+                    first: *first,
+                    stop: Some(*stop),
+                }),
+                _ => Err(self.wanted()),
+            };
+        }
+        let path = self.required()?;
+        let mut words = path.rsplitn(3, ' ');
+        if let (Some(stop), Some(first), Some(before)) = (words.next(), words.next(), words.next())
+            && let (Some(first), Some(stop)) = (number(first), number(stop))
+            && first <= stop
+            && !before.is_empty()
+        {
+            return Ok(PieceOfFile {
+                path: before.to_owned(),
+                first,
+                stop: Some(stop),
+            });
+        }
+        Ok(whole(&path))
     }
 
     pub(super) fn site(&self) -> Result<Command, CommandError> {
@@ -358,6 +425,59 @@ mod tests {
     }
 
     #[test]
+    fn digests() {
+        let piece = |path: &str, first, stop| PieceOfFile {
+            path: path.to_owned(),
+            first,
+            stop,
+        };
+        for (line, expected) in [
+            ("XCRC a", piece("a", 0, None)),
+            ("XCRC a b", piece("a b", 0, None)),
+            ("XCRC report 2024", piece("report 2024", 0, None)),
+            ("XCRC a 1 2", piece("a", 1, Some(2))),
+            ("XCRC a b 1 2", piece("a b", 1, Some(2))),
+            ("XCRC a 2 1", piece("a 2 1", 0, None)),
+            ("XCRC \"a b\"", piece("a b", 0, None)),
+            ("XCRC \"a b\" 7", piece("a b", 7, None)),
+            ("XCRC \"a b\"  7  9 ", piece("a b", 7, Some(9))),
+            ("XCRC \"a", piece("\"a", 0, None)),
+            ("XCRC \"a\"b\"", piece("a\"b", 0, None)),
+        ] {
+            assert_eq!(
+                parsed(line),
+                Ok(Command::Digest(HashName::Crc32, expected)),
+                "{line}"
+            );
+        }
+        for line in [
+            "XMD5",
+            "XMD5 \"\"",
+            "XMD5 \"a\" x",
+            "XMD5 \"a\" 2 1",
+            "XMD5 \"a\" 1 2 3",
+        ] {
+            assert_eq!(code(line), 501, "{line}");
+        }
+        assert_eq!(parsed("RANG 1 0"), Ok(Command::Rang(None)));
+        assert_eq!(parsed("RANG 5 5"), Ok(Command::Rang(Some((5, 5)))));
+        for line in [
+            "RANG",
+            "RANG 1",
+            "RANG 2 1",
+            "RANG x 1",
+            "RANG 1 2 3",
+            "RANG 0 -1",
+        ] {
+            assert_eq!(code(line), 501, "{line}");
+        }
+        assert_eq!(parsed("OPTS HASH"), Ok(Command::OptsHash(None)));
+        let md5 = Command::OptsHash(Some(HashName::Md5));
+        assert_eq!(parsed("opts hash md5"), Ok(md5));
+        assert_eq!(code("OPTS HASH SHA-3"), 504);
+    }
+
+    #[test]
     fn options() {
         let facts =
             |names: &[&str]| Command::OptsMlst(names.iter().map(ToString::to_string).collect());
@@ -372,7 +492,7 @@ mod tests {
         ] {
             assert_eq!(parsed(line), Ok(expected), "{line:?}");
         }
-        for line in ["OPTS", "OPTS UTF8 maybe", "OPTS HASH SHA-1", "OPTS UTF16"] {
+        for line in ["OPTS", "OPTS UTF8 maybe", "OPTS UTF16"] {
             assert_eq!(code(line), 501, "{line:?}");
         }
     }

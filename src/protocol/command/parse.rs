@@ -2,7 +2,7 @@
 
 use super::address::{self, AddressError, number};
 use super::verbs::{self, Offered};
-use super::{Command, CommandError, ListArgument, Password, parameters};
+use super::{Command, CommandError, HashName, ListArgument, Password, parameters};
 
 /// See [`Command::parse`].
 pub(super) fn parse(line: &[u8]) -> Result<Command, CommandError> {
@@ -84,6 +84,13 @@ impl Argument<'_> {
             "ABOR" => Command::Abor,
             "FEAT" => Command::Feat,
             "OPTS" => self.opts()?,
+            "HASH" => Command::Hash(self.required()?),
+            "RANG" => Command::Rang(self.range()?),
+            "XCRC" => Command::Digest(HashName::Crc32, self.piece()?),
+            "XMD5" => Command::Digest(HashName::Md5, self.piece()?),
+            "XSHA" | "XSHA1" => Command::Digest(HashName::Sha1, self.piece()?),
+            "XSHA256" => Command::Digest(HashName::Sha256, self.piece()?),
+            "XSHA512" => Command::Digest(HashName::Sha512, self.piece()?),
             "HELP" => {
                 Command::Help(Some(self.trimmed().to_owned()).filter(|topic| !topic.is_empty()))
             }
@@ -325,15 +332,7 @@ mod tests {
 
     #[test]
     fn verbs_that_are_not_offered_and_unknown_ones() {
-        for line in [
-            "AUTH TLS",
-            "auth",
-            "PROT P",
-            "HASH x",
-            "XSHA256 x",
-            "LPRT \0",
-            "HOST example.com",
-        ] {
+        for line in ["AUTH TLS", "auth", "PROT P", "LPRT \0", "HOST example.com"] {
             assert_eq!(code(line), 502, "{line:?}");
         }
         for line in [
@@ -382,6 +381,7 @@ mod tests {
                 "|1|10.0.0.1|1025|",
                 "UTF8",
                 "HELP",
+                "1 2",
             ];
             let dated = ["20200102030405 x", "modify=20200102030405; x"];
             let command = std::iter::once("")
@@ -394,6 +394,7 @@ mod tests {
                 .find(|old| verb == format!("X{old}"));
             match canonical {
                 Some(&"CUP") => assert_eq!(command.verb(), "CDUP"),
+                None if verb == "XSHA" => assert_eq!(command.verb(), "XSHA1"),
                 Some(new) => assert_eq!(command.verb(), *new),
                 None => assert_eq!(command.verb(), verb),
             }

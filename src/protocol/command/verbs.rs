@@ -55,7 +55,18 @@ pub(super) const OFFERED: &[Offered] = &[
     offers("RNTO", "RNTO path"),
     offers("ABOR", "ABOR"),
     offers("FEAT", "FEAT"),
-    offers("OPTS", "OPTS UTF8 [ON or OFF] or OPTS MLST [facts]"),
+    offers(
+        "OPTS",
+        "OPTS UTF8 [ON or OFF] or OPTS MLST [facts] or OPTS HASH [name]",
+    ),
+    offers("HASH", "HASH path"),
+    offers("RANG", "RANG first last (RANG 1 0: the whole file)"),
+    offers("XCRC", "XCRC path or XCRC \"path\" [start [end]]"),
+    offers("XMD5", "XMD5 path or XMD5 \"path\" [start [end]]"),
+    offers("XSHA", "XSHA path or XSHA \"path\" [start [end]]"),
+    offers("XSHA1", "XSHA1 path or XSHA1 \"path\" [start [end]]"),
+    offers("XSHA256", "XSHA256 path or XSHA256 \"path\" [start [end]]"),
+    offers("XSHA512", "XSHA512 path or XSHA512 \"path\" [start [end]]"),
     offers("HELP", "HELP [command]"),
     offers("SYST", "SYST"),
     offers("NOOP", "NOOP"),
@@ -67,9 +78,8 @@ pub(super) const OFFERED: &[Offered] = &[
 /// Commands of the standards, of drafts and of other servers that are not offered: a client that tries one of them
 /// is told so, while a verb that nobody knows is a 500.
 const NOT_OFFERED: &[&str] = &[
-    "ADAT", "AUTH", "AVBL", "CCC", "COMB", "CONF", "DSIZ", "ENC", "ESTA", "ESTP", "HASH", "HOST",
-    "LANG", "LPRT", "LPSV", "MACB", "MFCT", "MIC", "PBSZ", "PROT", "RANG", "SMNT", "THMB", "XCRC",
-    "XMD5", "XSHA", "XSHA1", "XSHA256", "XSHA512",
+    "ADAT", "AUTH", "AVBL", "CCC", "COMB", "CONF", "DSIZ", "ENC", "ESTA", "ESTP", "HOST", "LANG",
+    "LPRT", "LPSV", "MACB", "MFCT", "MIC", "PBSZ", "PROT", "SMNT", "THMB",
 ];
 
 /// Methods of HTTP (RFC 9110, 9.3; RFC 5789).

@@ -96,6 +96,14 @@ async fn try_feature(ftp: &mut Ftp, feature: &str) {
             ftp.expect("OPTS UTF8 ON", 200).await;
             assert_eq!(ftp.list("NLST").await.0, "ä.csv\r\n");
         }
+        "HASH" => drop(ftp.expect("HASH ä.csv", 213).await),
+        "RANG" => {
+            ftp.expect("RANG 7 8", 350).await;
+            assert_eq!(ftp.retrieve("ä.csv").await.0, b"78");
+        }
+        digest @ ("XCRC" | "XMD5" | "XSHA1" | "XSHA256" | "XSHA512") => {
+            ftp.expect(&format!("{digest} ä.csv"), 250).await;
+        }
         other => panic!("FEAT tells {other}, which no test has tried"),
     }
 }

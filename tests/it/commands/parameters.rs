@@ -63,8 +63,6 @@ async fn unknown_not_offered_and_wrong_parameters() {
             ("CCC", 502),
             ("SMNT /", 502),
             ("HOST example.com", 502),
-            ("HASH x", 502),
-            ("XCRC x", 502),
             ("MFCT 20200101000000 x", 502),
             ("LANG", 502),
             ("LPRT 6,16", 502),

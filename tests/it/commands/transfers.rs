@@ -114,7 +114,10 @@ async fn rein_waits_for_the_transfer() {
 
 #[tokio::test]
 async fn abor_stops_an_upload_and_leaves_the_old_object() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::builder()
+        .mount("interrupted = \"abort\"")
+        .start()
+        .await;
     gateway.store.put(BUCKET, "x", "old");
     let mut ftp = gateway.ftp().await;
     for length in [0, 10, 11 * MIB] {

@@ -39,6 +39,7 @@ pub async fn nothing_left(gateway: &Gateway, sessions: usize) {
     let quiet = async {
         while gateway.server.sessions() != sessions
             || gateway.budget_in_use() != 0
+            || gateway.server.uploads() != 0
             || !gateway.store.open_uploads().is_empty()
         {
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -46,10 +47,21 @@ pub async fn nothing_left(gateway: &Gateway, sessions: usize) {
     };
     if tokio::time::timeout(super::DEADLINE, quiet).await.is_err() {
         panic!(
-            "left: {} sessions, {} bytes of the budget, uploads {:?}",
+            "left: {} sessions, {} bytes of the budget, {} uploads, in the store {:?}",
             gateway.server.sessions(),
             gateway.budget_in_use(),
+            gateway.server.uploads(),
             gateway.store.open_uploads()
         );
     }
+}
+
+/// Waits until each upload of the gateway that was broken off is kept or removed.
+pub async fn settled(gateway: &Gateway) {
+    let quiet = async {
+        while gateway.server.uploads() != 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    within("each upload is kept or removed", quiet).await;
 }

@@ -1,0 +1,94 @@
+//! `sweep`: tells what broken uploads have left, and removes what is old.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use tokio_util::task::TaskTracker;
+
+use crate::config;
+use crate::memory::Budget;
+use crate::object::{Store, StoreContext, SweepOptions, Unrecorded};
+use crate::sweeper::Targets;
+
+/// What `sweep` can be told.
+#[derive(Debug, Args)]
+pub struct SweepArguments {
+    /// TOML or (.yaml, .yml) YAML; a later file overrides an earlier one, the environment (S3FTPD__…) all of them
+    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+    pub config: Vec<PathBuf>,
+    /// Remove what has not moved for so long, such as 12h or 7d; left out: resume.keep_for of the configuration
+    #[arg(long, value_name = "TIME", value_parser = config::duration)]
+    pub older_than: Option<Duration>,
+    /// Tell what would be removed, and remove nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Remove old multipart uploads that no record names, too: only where no other tool uploads to these buckets
+    #[arg(long)]
+    pub unrecorded: bool,
+}
+
+/// What is printed, or what went wrong; whether it is the configuration.
+pub(super) async fn sweep(arguments: &SweepArguments) -> Result<String, (bool, String)> {
+    let config = config::load(&arguments.config).map_err(|errors| (true, errors.to_string()))?;
+    let context = StoreContext {
+        budget: Budget::new(config.memory.budget),
+        cleanups: TaskTracker::new(),
+        transfer: config.transfer.clone(),
+        replica: std::sync::Arc::default(),
+    };
+    let mut stores = BTreeMap::new();
+    for (name, store) in &config.stores {
+        let store = Box::pin(Store::new(store, context.clone()))
+            .await
+            .map_err(|error| (false, format!("store {name}: {error}")))?;
+        stores.insert(name.clone(), store);
+    }
+    let options = SweepOptions {
+        older_than: arguments.older_than.unwrap_or(config.resume.keep_for),
+        dry_run: arguments.dry_run,
+        unrecorded: match arguments.unrecorded {
+            true => Unrecorded::Remove,
+            false => Unrecorded::Tell,
+        },
+    };
+    let (found, failed) = Targets::of(&config, &stores).sweep(&options).await;
+    let mut text = String::new();
+    for swept in &found {
+        let did = match (swept.removed, arguments.dry_run) {
+            (false, _) => "stays",
+            (true, true) => "would be removed",
+            (true, false) => "removed",
+        };
+        let user = match swept.user.as_str() {
+            "" => String::new(),
+            user => format!(" of {}", user.escape_debug()),
+        };
+        text.push_str(&format!(
+            "{did}: {} {}/{}{user}, idle for {} s\n",
+            swept.kind,
+            swept.bucket,
+            swept.key.escape_debug(),
+            swept.age.as_secs()
+        ));
+    }
+    let removed = found.iter().filter(|swept| swept.removed).count();
+    let verb = if arguments.dry_run {
+        "to remove"
+    } else {
+        "removed"
+    };
+    text.push_str(&format!(
+        "{} found, {removed} {verb} (older than {} s)\n",
+        found.len(),
+        options.older_than.as_secs()
+    ));
+    if failed.is_empty() {
+        return Ok(text);
+    }
+    for (place, error) in failed {
+        text.push_str(&format!("{place} could not be swept: {error}\n"));
+    }
+    Err((false, text))
+}

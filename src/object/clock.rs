@@ -1,0 +1,122 @@
+//! [`StoreClock`]: the store's clock as its answers tell it. Nothing is ever judged by our own.
+
+use std::sync::{Mutex, PoisonError};
+
+use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextRef;
+use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_s3::error::BoxError;
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
+
+use super::error::http_date;
+
+/// A store whose answers are so much behind what was expected has had its clock set back, milliseconds.
+const SET_BACK: i64 = 2000;
+
+/// Reads the Date header of each answer. An answer's date is cut to the second, and was written before it came, so each
+/// tells what the time is at least; the most that any has told is the best guess, and never after the truth.
+#[derive(Debug)]
+pub(super) struct StoreClock {
+    /// What times of ours are counted from.
+    origin: Instant,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// The last header, so that it is parsed once a second.
+    last: String,
+    /// The store's time at our origin, milliseconds since 1970.
+    offset: Option<i64>,
+}
+
+impl StoreClock {
+    pub(super) fn new() -> Self {
+        StoreClock {
+            origin: Instant::now(),
+            seen: Mutex::default(),
+        }
+    }
+
+    /// The store's time, at least; `None` before its first answer.
+    pub(super) fn now(&self) -> Option<Timestamp> {
+        self.at(self.local())
+    }
+
+    fn at(&self, local: i64) -> Option<Timestamp> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        Timestamp::from_millisecond(seen.offset? + local).ok()
+    }
+
+    fn see(&self, date: &str) {
+        self.see_at(date, self.local());
+    }
+
+    fn see_at(&self, date: &str, local: i64) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.last == date {
+            return;
+        }
+        let Some(told) = http_date(date) else { return };
+        date.clone_into(&mut seen.last);
+        let offset = told.as_millisecond() - local;
+        seen.offset = match seen.offset {
+            Some(best) if (best - SET_BACK..=best).contains(&offset) => Some(best),
+            _ => Some(offset),
+        };
+    }
+
+    fn local(&self) -> i64 {
+        SignedDuration::try_from(self.origin.elapsed())
+            .ok()
+            .and_then(|passed| i64::try_from(passed.as_millis()).ok())
+            .unwrap_or(0)
+    }
+}
+
+/// The clock as a part of the SDK's client.
+#[derive(Debug)]
+pub(super) struct ReadClock(pub(super) std::sync::Arc<StoreClock>);
+
+impl Intercept for ReadClock {
+    fn name(&self) -> &'static str {
+        "store clock"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Some(date) = context.response().headers().get("date") {
+            self.0.see(date);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_that_was_told_counts() {
+        let clock = StoreClock::new();
+        let at = |local| clock.at(local).map(Timestamp::as_millisecond);
+        assert_eq!(at(0), None);
+        clock.see_at("Thu, 01 Jan 1970 00:01:40 GMT", 0);
+        assert_eq!(at(0), Some(100_000));
+        // It has told 100 only because it tells no more than seconds.
+        clock.see_at("Thu, 01 Jan 1970 00:01:40 GMT", 900);
+        assert_eq!(at(900), Some(100_900));
+        clock.see_at("Thu, 01 Jan 1970 00:01:41 GMT", 900);
+        assert_eq!(at(900), Some(101_000));
+        clock.see_at("Thu, 01 Jan 1970 00:01:42 GMT", 2899);
+        assert_eq!(at(2899), Some(102_999));
+        clock.see_at("Thu, 01 Jan 1970 00:00:10 GMT", 2899);
+        assert_eq!(at(2899), Some(10_000));
+        clock.see_at("rubbish", 2899);
+        assert_eq!(at(2899), Some(10_000));
+    }
+}

@@ -1,0 +1,398 @@
+//! What is kept of an upload: the record as it was read, judged by what the store has.
+
+use tokio_util::task::TaskTracker;
+
+use super::super::error::failure;
+use super::super::head::timestamp;
+use super::super::multipart::{DonePart, abort_upload, crc_from_header};
+use super::super::settle::{Pin, TRANSFER_KEY};
+use super::super::upload::Schedule;
+use super::super::{Location, ObjectError, ObjectInfo, delete, head};
+use super::record::{self, Base, Keep, Read, Record, SaveError, TailNote};
+use super::running::Older;
+
+/// What can be gone on with.
+#[derive(Debug)]
+pub enum Found {
+    /// Nothing.
+    Nothing,
+    /// An upload that another process is at; it is to be asked again after so many seconds.
+    Busy(u64),
+    /// This.
+    Kept(Box<Kept>),
+}
+
+/// An upload that can go on. It is a moment's picture: who goes on takes the record over, which fails where another did.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    pub(in crate::object) record: Record,
+    pub(in crate::object) record_etag: String,
+    /// The unbroken run of parts from the first.
+    pub(in crate::object) parts: Vec<DonePart>,
+    /// The tail, where it begins at the end of the run.
+    pub(in crate::object) tail: Option<TailNote>,
+    /// What the object must still be when it is published.
+    pub(in crate::object) pin: Pin,
+    /// When the record was written, by the store's clock.
+    pub(in crate::object) written: jiff::Timestamp,
+}
+
+/// A record as it was read, not yet judged.
+#[derive(Debug)]
+pub struct Stored {
+    read: Read,
+}
+
+impl Keep {
+    /// The uploads of this object by the same user that this process is at.
+    pub fn older(&self, object: &Location) -> Older {
+        let name = record::name(&object.bucket, &object.key);
+        let replica = &object.store.context().replica;
+        replica.running.older(&name, &self.user)
+    }
+
+    /// GetObject of the record, which is small. `None` where there is none.
+    pub async fn stored(&self, object: &Location) -> Result<Option<Stored>, ObjectError> {
+        let at = record::record_at(object, &self.state_bucket);
+        let read = Box::pin(record::read(&at)).await?;
+        Ok(read.map(|read| Stored { read }))
+    }
+
+    /// Gives up what is kept of an object, whoever it belongs to; not what is running.
+    pub async fn give_up(&self, object: &Location) -> Result<bool, ObjectError> {
+        let Some(stored) = self.stored(object).await? else {
+            return Ok(false);
+        };
+        let replica = &object.store.context().replica;
+        let alive = stored.read.alive_for(replica, now(object)).is_some();
+        if !stored.read.record.is_of(object) || alive {
+            return Ok(false);
+        }
+        stored.discard(object, self).await;
+        Ok(true)
+    }
+}
+
+impl Stored {
+    /// What is kept, where `info` is what a HEAD has just told of the object (`None`: it is not there). Asks for the
+    /// parts: 1 ListParts for each 1,000, and a HEAD of the tail. What is kept no more is removed, beside.
+    pub async fn judge(
+        self,
+        object: &Location,
+        keep: &Keep,
+        info: Option<&ObjectInfo>,
+    ) -> Result<Found, ObjectError> {
+        let record = &self.read.record;
+        if !record.is_of(object) || *record.user != *keep.user {
+            return Ok(Found::Nothing);
+        }
+        let replica = &object.store.context().replica;
+        if let Some(left) = self.read.alive_for(replica, now(object)) {
+            return Ok(Found::Busy(left.as_secs() + 1));
+        }
+        if superseded(record, info) {
+            self.discard_beside(object, keep);
+            return Ok(Found::Nothing);
+        }
+        let parts = async {
+            match &record.upload {
+                Some(upload) => list_parts(object, &upload.id).await,
+                None => Ok(Some(Vec::new())),
+            }
+        };
+        let tail = async {
+            match &record.tail {
+                Some(tail) => still_there(object, keep, tail).await,
+                None => Ok(None),
+            }
+        };
+        let (parts, tail) = tokio::try_join!(parts, tail)?;
+        let parts = match (&record.upload, parts) {
+            (Some(upload), Some(parts)) => run(upload.copied, record.sizes, parts),
+            _ => Vec::new(),
+        };
+        let end: u64 = parts.iter().map(|part| part.size).sum();
+        let kept = Kept {
+            record_etag: self.read.etag.clone(),
+            parts,
+            tail: tail.filter(|tail| tail.offset == end),
+            pin: match info {
+                Some(info) => Pin::Etag(info.etag.clone()),
+                None => Pin::Absent,
+            },
+            written: self.read.written,
+            record: record.clone(),
+        };
+        if kept.size() <= record.old_bytes || kept.told() == 0 {
+            self.discard_beside(object, keep);
+            return Ok(Found::Nothing);
+        }
+        Ok(Found::Kept(Box::new(kept)))
+    }
+
+    /// Removes the multipart upload, the tail and the record, in this order.
+    pub(super) async fn discard(&self, object: &Location, keep: &Keep) {
+        discard(&self.read, object, keep).await;
+    }
+
+    fn discard_beside(&self, object: &Location, keep: &Keep) {
+        let name = record::name(&object.bucket, &object.key);
+        if object.store.context().replica.running.holds(&name) {
+            return;
+        }
+        let (read, object, keep) = (self.read.clone(), object.clone(), keep.clone());
+        let cleanups: TaskTracker = object.store.context().cleanups.clone();
+        cleanups.spawn(async move { discard(&read, &object, &keep).await });
+    }
+}
+
+impl Kept {
+    /// Bytes of the object that are there.
+    pub(in crate::object) fn size(&self) -> u64 {
+        let parts: u64 = self.parts.iter().map(|part| part.size).sum();
+        parts + self.tail.as_ref().map_or(0, |tail| tail.size)
+    }
+
+    /// The length that the client is told, and goes on from: one less than what is there where all may be.
+    pub fn told(&self) -> u64 {
+        let all = self.record.ended || self.record.running;
+        self.size() - u64::from(all && self.size() > 0)
+    }
+
+    /// Bytes from [`told`](Self::told) on that are there, and come again.
+    pub fn again(&self) -> u64 {
+        self.size() - self.told()
+    }
+
+    /// Whether it begins with bytes of the object that is there.
+    pub fn appends(&self) -> bool {
+        self.record.old_bytes > 0
+    }
+
+    /// The transfer it was begun by, whose name the object will have.
+    pub fn transfer(&self) -> super::super::TransferId {
+        super::super::TransferId::named(&self.record.transfer)
+    }
+
+    /// When it was broken off, by the store's clock.
+    pub fn written(&self) -> jiff::Timestamp {
+        self.written
+    }
+}
+
+/// The store's time; it has answered before anything is judged.
+pub(super) fn now(object: &Location) -> jiff::Timestamp {
+    object.store.now().unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+}
+
+/// Whether somebody has written the object since the upload began.
+pub(super) fn superseded(record: &Record, info: Option<&ObjectInfo>) -> bool {
+    let by = info.and_then(|info| info.attributes.metadata.get(TRANSFER_KEY));
+    if by.is_some_and(|by| record.others.iter().any(|other| other.transfer == *by)) {
+        // By an upload that was still running when this one began.
+        return true;
+    }
+    match (&record.base, info) {
+        (Base::Absent, None) | (Base::Unknown, None) => false,
+        (Base::Absent, Some(_)) => true,
+        (Base::Etag(etag), Some(info)) => *etag != info.etag,
+        // Removed, not written; but the old bytes of an append were its.
+        (Base::Etag(_), None) => record.old_bytes > 0,
+        // Both times are cut to seconds: in the same second it counts as older.
+        (Base::Unknown, Some(info)) => {
+            info.modified.as_millisecond() >= record.started_ms.saturating_add(1000)
+        }
+    }
+}
+
+/// The unbroken run from the first part. A part that is not as large as its number wants was the last of an upload
+/// that came to its end: nothing can follow it.
+fn run(copied: u32, (first, largest): (u64, u64), parts: Vec<DonePart>) -> Vec<DonePart> {
+    let schedule = Schedule::new(first, largest);
+    let whole =
+        |part: &DonePart| part.number <= copied || part.size == schedule.size(part.number - copied);
+    (1..)
+        .zip(parts)
+        .take_while(|(number, part)| part.number == *number && whole(part))
+        .map(|(_, part)| part)
+        .collect()
+}
+
+/// When the last part of an upload was stored; 1970 where it has none, or is not known.
+pub(super) async fn last_part(
+    object: &Location,
+    upload_id: &str,
+) -> Result<jiff::Timestamp, ObjectError> {
+    let mut last = jiff::Timestamp::UNIX_EPOCH;
+    each_part(object, upload_id, |part| {
+        if let Some(stored) = timestamp(part.last_modified()) {
+            last = last.max(stored);
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(last)
+}
+
+/// ListParts, in the order of their numbers; `None` where the upload is not known.
+async fn list_parts(
+    object: &Location,
+    upload_id: &str,
+) -> Result<Option<Vec<DonePart>>, ObjectError> {
+    let mut parts = Vec::new();
+    let known = each_part(object, upload_id, |part| {
+        let number = part
+            .part_number()
+            .and_then(|number| u32::try_from(number).ok());
+        let size = part.size().and_then(|size| u64::try_from(size).ok());
+        let (Some(number), Some(size)) = (number, size) else {
+            return Err(ObjectError::Other(
+                "ListParts tells a part without number or size".to_owned(),
+            ));
+        };
+        parts.push(DonePart {
+            number,
+            etag: part.e_tag().unwrap_or_default().to_owned(),
+            crc: part.checksum_crc32().and_then(crc_from_header),
+            size,
+        });
+        Ok(())
+    })
+    .await?;
+    parts.sort_unstable_by_key(|part| part.number);
+    Ok(known.then_some(parts))
+}
+
+/// Goes through the pages of ListParts; `false` where the upload is not known.
+async fn each_part(
+    object: &Location,
+    upload_id: &str,
+    mut each: impl FnMut(&aws_sdk_s3::types::Part) -> Result<(), ObjectError>,
+) -> Result<bool, ObjectError> {
+    let mut marker = None;
+    loop {
+        let request = object
+            .store
+            .client()
+            .list_parts()
+            .bucket(&*object.bucket)
+            .key(&object.key)
+            .upload_id(upload_id)
+            .set_part_number_marker(marker);
+        let output = match Box::pin(request.send()).await.map_err(failure) {
+            Ok(output) => output,
+            Err(failure) if failure.no_such_upload() || failure.status == Some(404) => {
+                return Ok(false);
+            }
+            Err(failure) => return Err(failure.error),
+        };
+        for part in output.parts() {
+            each(part)?;
+        }
+        marker = match (output.is_truncated(), output.next_part_number_marker()) {
+            (Some(true), Some(next)) => Some(next.to_owned()),
+            _ => return Ok(true),
+        };
+    }
+}
+
+/// The tail, where it is what the record says.
+async fn still_there(
+    object: &Location,
+    keep: &Keep,
+    tail: &TailNote,
+) -> Result<Option<TailNote>, ObjectError> {
+    let at = Location {
+        store: object.store.clone(),
+        bucket: keep.state_bucket.clone(),
+        key: tail.key.clone(),
+    };
+    match head(&at).await {
+        Ok(info) if info.etag == tail.etag && info.size == tail.size => Ok(Some(tail.clone())),
+        Ok(_) | Err(ObjectError::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// See [`Stored::discard`]. What does not work is left to the sweep.
+pub(super) async fn discard(read: &Read, object: &Location, keep: &Keep) {
+    let record = &read.record;
+    if let Some(upload) = &record.upload {
+        abort_upload(object, &upload.id).await;
+    }
+    if let Some(tail) = &record.tail {
+        remove_tail(object, keep, &tail.key).await;
+    }
+    remove_record(object, keep, record, &read.etag).await;
+}
+
+/// Removes a record; where it names uploads that may still run, they get one that belongs to nobody, for the sweep.
+pub(super) async fn remove_record(object: &Location, keep: &Keep, record: &Record, etag: &str) {
+    let at = record::record_at(object, &keep.state_bucket);
+    let mut others = Vec::new();
+    for other in &record.others {
+        // One that has ended needs nobody to remember it; of one that can't be looked at nothing is known.
+        if !matches!(list_parts(object, &other.id).await, Ok(None)) {
+            others.push(other.clone());
+        }
+    }
+    let removed = if others.is_empty() {
+        record::remove(&at, etag).await
+    } else {
+        let handed_back = Record {
+            user: String::new(),
+            process: String::new(),
+            running: true,
+            upload: Some(others.remove(0)),
+            tail: None,
+            others,
+            ..record.clone()
+        };
+        match record::save(&at, &handed_back, Some(etag)).await {
+            Ok(_) | Err(SaveError::Displaced(_)) => Ok(()),
+            Err(SaveError::Object(error)) => Err(error),
+        }
+    };
+    if let Err(error) = removed {
+        tracing::warn!(key = object.key, %error, "the record of an upload could not be removed");
+    }
+}
+
+/// DeleteObject of a tail.
+pub(super) async fn remove_tail(object: &Location, keep: &Keep, key: &str) {
+    let at = Location {
+        store: object.store.clone(),
+        bucket: keep.state_bucket.clone(),
+        key: key.to_owned(),
+    };
+    if let Err(error) = delete(&at, None).await {
+        tracing::warn!(key, %error, "the tail of an upload could not be removed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_the_unbroken_run_of_whole_parts() {
+        let part = |(number, size)| DonePart {
+            number,
+            etag: String::new(),
+            crc: None,
+            size,
+        };
+        for (parts, kept) in [
+            (vec![], 0),
+            (vec![(1, 7)], 1),
+            (vec![(1, 7), (2, 10), (3, 10)], 3),
+            (vec![(1, 7), (2, 10), (4, 10)], 2),
+            (vec![(2, 10)], 0),
+            (vec![(1, 7), (2, 9), (3, 10)], 1),
+            (vec![(1, 7), (2, 10), (3, 9)], 2),
+        ] {
+            let found: Vec<DonePart> = parts.iter().copied().map(part).collect();
+            assert_eq!(run(1, (10, 100), found).len(), kept, "{parts:?}");
+        }
+    }
+}

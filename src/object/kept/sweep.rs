@@ -1,0 +1,320 @@
+//! Removes what broken uploads have left and nobody has gone on with.
+//!
+//! Records are read one after the other; whatever a record that stays names is left alone, and so is what belongs to
+//! a process that is alive. Open multipart uploads that no record names may be anybody's: they are only told, and
+//! removed where that is asked for by hand.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::super::error::failure;
+use super::super::head::timestamp;
+use super::super::list::RawPage;
+use super::super::multipart::abort_upload;
+use super::super::{Location, ObjectError, Store, delete, head};
+use super::find::{discard, last_part, now, superseded};
+use super::record::{self, Keep, Read, STATE_PREFIX};
+
+/// What to sweep.
+#[derive(Debug, Clone)]
+pub struct SweepOptions {
+    /// Only what has not moved for so long.
+    pub older_than: Duration,
+    /// Tell, and remove nothing.
+    pub dry_run: bool,
+    /// Where open multipart uploads that no record names are looked for, and whether they are removed.
+    pub unrecorded: Unrecorded,
+}
+
+/// What becomes of open multipart uploads that no record names: a foreign tool's, or ours whose process was killed, or
+/// whose CreateMultipartUpload lost its answer, before a record could name them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unrecorded {
+    /// They are not looked for.
+    Ignore,
+    /// They are told.
+    Tell,
+    /// They are removed.
+    Remove,
+}
+
+/// One thing that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Swept {
+    /// What it is.
+    pub kind: SweptKind,
+    /// Its bucket.
+    pub bucket: String,
+    /// The object's key, or that of a tail or probe object.
+    pub key: String,
+    /// Whose it is, where known.
+    pub user: String,
+    /// How long it has not moved.
+    pub age: Duration,
+    /// Whether it was removed, or would be without a dry run.
+    pub removed: bool,
+}
+
+/// What is left of an upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SweptKind {
+    /// An upload with its record, and whatever that names.
+    Upload,
+    /// A tail that no record names.
+    Tail,
+    /// An object that was written to find out what the store can do.
+    Probe,
+    /// An open multipart upload that no record names.
+    Unrecorded,
+}
+
+impl std::fmt::Display for SweptKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            SweptKind::Upload => "upload",
+            SweptKind::Tail => "tail",
+            SweptKind::Probe => "probe",
+            SweptKind::Unrecorded => "unrecorded upload",
+        })
+    }
+}
+
+/// Sweeps one state bucket of a store, and tells all that is there. `buckets` hold the objects whose state is there.
+/// Errors of single requests are told in the log, and what they were about is left for the next time; the error here is
+/// that of the listing.
+pub async fn sweep(
+    store: &Arc<Store>,
+    state_bucket: &Arc<str>,
+    buckets: &[Arc<str>],
+    options: &SweepOptions,
+) -> Result<Vec<Swept>, ObjectError> {
+    let mut sweep = Sweep {
+        state: Location {
+            store: Arc::clone(store),
+            bucket: Arc::clone(state_bucket),
+            key: String::new(),
+        },
+        options,
+        uploads: HashSet::new(),
+        tails: HashSet::new(),
+        names: HashSet::new(),
+        found: Vec::new(),
+    };
+    sweep.records().await?;
+    sweep.tails().await?;
+    sweep.probes().await?;
+    if options.unrecorded != Unrecorded::Ignore {
+        for bucket in buckets {
+            sweep.unrecorded(bucket).await?;
+        }
+    }
+    Ok(sweep.found)
+}
+
+struct Sweep<'a> {
+    state: Location,
+    options: &'a SweepOptions,
+    /// Upload ids that records name.
+    uploads: HashSet<String>,
+    /// Keys of tails that records name which stay.
+    tails: HashSet<String>,
+    /// Names of the records that stay.
+    names: HashSet<String>,
+    found: Vec<Swept>,
+}
+
+impl Sweep<'_> {
+    async fn records(&mut self) -> Result<(), ObjectError> {
+        let prefix = format!("{STATE_PREFIX}uploads/");
+        let mut token = None;
+        loop {
+            let page = RawPage::fetch(&self.state, &prefix, None, 1000, token).await?;
+            for key in &page.keys {
+                let name = key.key.trim_start_matches(&prefix).to_owned();
+                if let Err(error) = self.record(&key.key, &name).await {
+                    self.names.insert(name);
+                    tracing::warn!(key = key.key, %error, "a record could not be swept; it is left for the next time");
+                }
+            }
+            if page.next.is_none() {
+                return Ok(());
+            }
+            token = page.next;
+        }
+    }
+
+    async fn record(&mut self, key: &str, name: &str) -> Result<(), ObjectError> {
+        let at = Location {
+            key: key.to_owned(),
+            ..self.state.clone()
+        };
+        let Some(read) = record::read(&at).await? else {
+            return Ok(());
+        };
+        let record = &read.record;
+        let object = Location {
+            bucket: record.bucket.as_str().into(),
+            key: record.key.clone(),
+            ..self.state.clone()
+        };
+        for upload in record.upload.iter().chain(&record.others) {
+            self.uploads.insert(upload.id.clone());
+        }
+        let replica = &self.state.store.context().replica;
+        let now = now(&self.state);
+        let alive = replica.running.holds(name) || read.alive_for(replica, now).is_some();
+        let age = age(now, self.moved(&read, &object).await?);
+        // Whoever has taken the place of the object has ended what was kept of it.
+        let ended = !alive && !record.user.is_empty() && {
+            let info = match head(&object).await {
+                Ok(info) => Some(info),
+                Err(ObjectError::NotFound) => None,
+                Err(error) => return Err(error),
+            };
+            superseded(record, info.as_ref())
+        };
+        let remove = !alive && (ended || age >= self.options.older_than);
+        self.found.push(Swept {
+            kind: SweptKind::Upload,
+            bucket: record.bucket.clone(),
+            key: record.key.clone(),
+            user: record.user.clone(),
+            age,
+            removed: remove,
+        });
+        if remove && !self.options.dry_run {
+            let keep = Keep {
+                user: record.user.as_str().into(),
+                state_bucket: Arc::clone(&self.state.bucket),
+            };
+            discard(&read, &object, &keep).await;
+        }
+        if !remove {
+            self.names.insert(name.to_owned());
+            replica.running.hint(name);
+        }
+        if !remove || self.options.dry_run {
+            self.tails
+                .extend(record.tail.as_ref().map(|tail| tail.key.clone()));
+        }
+        Ok(())
+    }
+
+    /// When an upload has last moved: when its record was written, or the last of its parts. One that has no record of
+    /// its own any more, since a newer one of its key took that over, may still run.
+    async fn moved(&self, read: &Read, object: &Location) -> Result<Timestamp, ObjectError> {
+        let mut moved = read.written;
+        if read.record.user.is_empty()
+            && let Some(upload) = &read.record.upload
+        {
+            moved = moved.max(last_part(object, &upload.id).await?);
+        }
+        Ok(moved)
+    }
+
+    async fn tails(&mut self) -> Result<(), ObjectError> {
+        let prefix = format!("{STATE_PREFIX}tails/");
+        self.objects(&prefix, SweptKind::Tail).await
+    }
+
+    async fn probes(&mut self) -> Result<(), ObjectError> {
+        let prefix = format!("{STATE_PREFIX}probe-");
+        self.objects(&prefix, SweptKind::Probe).await
+    }
+
+    /// Objects that nobody names.
+    async fn objects(&mut self, prefix: &str, kind: SweptKind) -> Result<(), ObjectError> {
+        let mut token = None;
+        loop {
+            let page = RawPage::fetch(&self.state, prefix, None, 1000, token).await?;
+            for key in &page.keys {
+                let name = key.key.trim_start_matches(prefix);
+                let name = name.split('/').next().unwrap_or_default();
+                let age = age(now(&self.state), key.modified);
+                let named = self.tails.contains(&key.key);
+                let running = self.state.store.context().replica.running.holds(name);
+                if named || running {
+                    continue;
+                }
+                let remove = age >= self.options.older_than;
+                self.found.push(Swept {
+                    kind,
+                    bucket: self.state.bucket.to_string(),
+                    key: key.key.clone(),
+                    user: String::new(),
+                    age,
+                    removed: remove,
+                });
+                if remove && !self.options.dry_run {
+                    let at = Location {
+                        key: key.key.clone(),
+                        ..self.state.clone()
+                    };
+                    if let Err(error) = delete(&at, None).await {
+                        tracing::warn!(key = at.key, %error, "could not be removed; it is left for the next time");
+                    }
+                }
+            }
+            if page.next.is_none() {
+                return Ok(());
+            }
+            token = page.next;
+        }
+    }
+
+    async fn unrecorded(&mut self, bucket: &Arc<str>) -> Result<(), ObjectError> {
+        let (mut key_marker, mut id_marker) = (None, None);
+        loop {
+            let request = self
+                .state
+                .store
+                .client()
+                .list_multipart_uploads()
+                .bucket(&**bucket)
+                .set_key_marker(key_marker)
+                .set_upload_id_marker(id_marker);
+            let output = Box::pin(request.send()).await.map_err(failure)?;
+            for upload in output.uploads() {
+                let (Some(key), Some(id)) = (upload.key(), upload.upload_id()) else {
+                    continue;
+                };
+                if self.uploads.contains(id) {
+                    continue;
+                }
+                let object = Location {
+                    bucket: Arc::clone(bucket),
+                    key: key.to_owned(),
+                    ..self.state.clone()
+                };
+                let begun = timestamp(upload.initiated()).unwrap_or(Timestamp::UNIX_EPOCH);
+                let moved = begun.max(last_part(&object, id).await?);
+                let age = age(now(&self.state), moved);
+                let remove =
+                    self.options.unrecorded == Unrecorded::Remove && age >= self.options.older_than;
+                self.found.push(Swept {
+                    kind: SweptKind::Unrecorded,
+                    bucket: bucket.to_string(),
+                    key: key.to_owned(),
+                    user: String::new(),
+                    age,
+                    removed: remove,
+                });
+                if remove && !self.options.dry_run {
+                    abort_upload(&object, id).await;
+                }
+            }
+            if output.is_truncated() != Some(true) || output.next_key_marker().is_none() {
+                return Ok(());
+            }
+            key_marker = output.next_key_marker().map(str::to_owned);
+            id_marker = output.next_upload_id_marker().map(str::to_owned);
+        }
+    }
+}
+
+fn age(now: Timestamp, then: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(then)).unwrap_or_default()
+}

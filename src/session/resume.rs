@@ -1,0 +1,149 @@
+//! Going on with a broken upload: what SIZE, MLST, REST + STOR and APPE know of what is kept (DESIGN 5).
+//!
+//! What is kept of a user's upload is to him what a half-written file is on other servers: SIZE tells its length, and
+//! he goes on from there. Nobody else sees it.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::namespace::{Mount, Permission, Place, VirtualPath};
+use crate::object::{Found, Keep, Kept, Location, ObjectError, ObjectInfo, head};
+use crate::protocol::Reply;
+
+use super::{Session, replies};
+
+/// How long a session waits for an upload of this process that has broken off, or that it stops, to be kept. Its parts
+/// in flight end within their own deadlines.
+const GONE: Duration = Duration::from_secs(70);
+
+/// What SIZE or MLST has told of an upload that is not published: an APPE of the file goes on with it.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) path: VirtualPath,
+    pub(super) size: u64,
+}
+
+/// What a user who may write to a file is told of it.
+#[derive(Debug)]
+pub(super) enum Seen {
+    /// The object, if there is one.
+    Object(Option<ObjectInfo>),
+    /// His own upload that is not published: its length, and when it last moved, where that is known.
+    Upload(u64, Option<jiff::Timestamp>),
+}
+
+impl Session {
+    /// How uploads of the user to a mount are kept; `None` where they are not.
+    pub(super) fn keep(&self, mount: &Mount) -> Option<Keep> {
+        let user = self.user.as_ref()?;
+        mount.keep_interrupted.then(|| Keep {
+            user: user.config.name.as_str().into(),
+            state_bucket: mount.state_bucket.clone(),
+        })
+    }
+
+    /// The same, where the user may write to the place: who may not can have nothing kept there.
+    pub(super) fn keep_at(&self, place: &Place) -> Option<Keep> {
+        let Place::Mounted { mount, .. } = place else {
+            return None;
+        };
+        let wanted = place.allows(Permission::Write) && !self.converts(mount);
+        wanted.then(|| self.keep(mount)).flatten()
+    }
+
+    /// The user's upload of a file that is not published: running in this process, or kept. `object` asks for the
+    /// object, at the same time.
+    pub(super) async fn see(
+        &self,
+        path: &VirtualPath,
+        keep: &Keep,
+        location: &Location,
+        object: impl Future<Output = Result<Option<ObjectInfo>, ObjectError>>,
+    ) -> Result<Seen, Reply> {
+        let fail = |error: ObjectError| replies::object_error(path, &error);
+        let older = keep.older(location);
+        match older.size() {
+            Some(0) => return object.await.map(Seen::Object).map_err(fail),
+            Some(size) => return Ok(Seen::Upload(size, None)),
+            None => gone(path, &older).await?,
+        }
+        let (stored, info) = tokio::join!(keep.stored(location), object);
+        let info = info.map_err(fail)?;
+        let Some(stored) = stored.map_err(fail)? else {
+            return Ok(Seen::Object(info));
+        };
+        match Box::pin(judge(stored, location, keep, info.as_ref())).await {
+            Ok(Found::Nothing) => Ok(Seen::Object(info)),
+            Ok(Found::Busy(seconds)) => Err(busy(path, seconds)),
+            Ok(Found::Kept(kept)) => Ok(Seen::Upload(kept.told(), Some(kept.written()))),
+            Err(error) => Err(fail(error)),
+        }
+    }
+
+    /// The kept upload that a transfer goes on with; one that is still running in this process is stopped for it, and
+    /// waited for. With it, or without one, what a HEAD tells of the object.
+    pub(super) async fn kept(
+        &self,
+        path: &VirtualPath,
+        keep: &Keep,
+        location: &Location,
+    ) -> Result<(Option<Box<Kept>>, Option<ObjectInfo>), Reply> {
+        let fail = |error: ObjectError| replies::object_error(path, &error);
+        let older = keep.older(location);
+        older.stop();
+        gone(path, &older).await?;
+        let (stored, info) = tokio::join!(keep.stored(location), existing(location));
+        let info = info.map_err(fail)?;
+        let Some(stored) = stored.map_err(fail)? else {
+            return Ok((None, info));
+        };
+        match Box::pin(judge(stored, location, keep, info.as_ref())).await {
+            Ok(Found::Nothing) => Ok((None, info)),
+            Ok(Found::Busy(seconds)) => Err(busy(path, seconds)),
+            Ok(Found::Kept(kept)) => Ok((Some(kept), info)),
+            Err(error) => Err(fail(error)),
+        }
+    }
+}
+
+/// Of an empty object a GET tells neither ETag nor time, which are what is judged by.
+async fn judge(
+    stored: crate::object::Stored,
+    location: &Location,
+    keep: &Keep,
+    info: Option<&ObjectInfo>,
+) -> Result<Found, ObjectError> {
+    match info {
+        Some(info) if info.etag.is_empty() || info.modified == jiff::Timestamp::UNIX_EPOCH => {
+            let info = existing(location).await?;
+            stored.judge(location, keep, info.as_ref()).await
+        }
+        info => stored.judge(location, keep, info).await,
+    }
+}
+
+async fn gone(path: &VirtualPath, older: &crate::object::Older) -> Result<(), Reply> {
+    timeout(GONE, older.gone()).await.map_err(|_| {
+        Reply::new(
+            450,
+            format!("{path}: an earlier upload is still being kept, try again in 10 s"),
+        )
+    })
+}
+
+fn busy(path: &VirtualPath, seconds: u64) -> Reply {
+    Reply::new(
+        450,
+        format!("{path}: another server is still at this upload, try again in {seconds} s"),
+    )
+}
+
+/// HEAD, where "not there" is an answer.
+pub(super) async fn existing(location: &Location) -> Result<Option<ObjectInfo>, ObjectError> {
+    match head(location).await {
+        Ok(info) => Ok(Some(info)),
+        Err(ObjectError::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,100 @@
+//! Sweeps what broken uploads have left: now and then while the server runs, and by hand (`s3ftpd sweep`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, ResumeConfig};
+use crate::object::{ObjectError, Store, SweepOptions, Swept, Unrecorded, sweep};
+
+/// A server that has started sweeps after this long for the first time: what a crash has left is old enough then.
+const FIRST: Duration = Duration::from_secs(300);
+
+/// The state buckets of a configuration: in each store, with the buckets whose state is there.
+#[derive(Debug, Clone)]
+pub struct Targets(Vec<Target>);
+
+#[derive(Debug, Clone)]
+struct Target {
+    store: Arc<Store>,
+    state_bucket: Arc<str>,
+    buckets: Vec<Arc<str>>,
+}
+
+impl Targets {
+    /// Of all mounts of all users.
+    pub fn of(config: &Config, stores: &BTreeMap<String, Arc<Store>>) -> Targets {
+        let mut found: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
+        for mount in config.users.values().flat_map(|user| user.mounts.values()) {
+            let state = mount.state_bucket.as_deref().unwrap_or(&mount.bucket);
+            let buckets = found.entry((&mount.store, state)).or_default();
+            buckets.insert(&mount.bucket);
+        }
+        let targets = found.into_iter().filter_map(|((store, state), buckets)| {
+            Some(Target {
+                store: Arc::clone(stores.get(store)?),
+                state_bucket: state.into(),
+                buckets: buckets.into_iter().map(Arc::from).collect(),
+            })
+        });
+        Targets(targets.collect())
+    }
+
+    /// Sweeps all of them. With what was found, and the stores and buckets that could not be listed.
+    pub async fn sweep(&self, options: &SweepOptions) -> (Vec<Swept>, Vec<(String, ObjectError)>) {
+        let (mut found, mut failed) = (Vec::new(), Vec::new());
+        for target in &self.0 {
+            match Box::pin(sweep(
+                &target.store,
+                &target.state_bucket,
+                &target.buckets,
+                options,
+            ))
+            .await
+            {
+                Ok(swept) => found.extend(swept),
+                Err(error) => failed.push((
+                    format!("{}:{}", target.store.name(), target.state_bucket),
+                    error,
+                )),
+            }
+        }
+        (found, failed)
+    }
+
+    /// Sweeps as often as is configured, until it is cancelled.
+    pub async fn run(self, config: ResumeConfig, end: CancellationToken) {
+        if config.sweep_every.is_zero() {
+            return;
+        }
+        let options = SweepOptions {
+            older_than: config.keep_for,
+            dry_run: false,
+            unrecorded: Unrecorded::Ignore,
+        };
+        let mut pause = config.sweep_every.min(FIRST);
+        loop {
+            tokio::select! {
+                () = end.cancelled() => return,
+                () = sleep(pause) => {}
+            }
+            pause = config.sweep_every;
+            let (found, failed) = tokio::select! {
+                () = end.cancelled() => return,
+                swept = self.sweep(&options) => swept,
+            };
+            for swept in found.iter().filter(|swept| swept.removed) {
+                tracing::info!(
+                    what = %swept.kind, bucket = swept.bucket, key = %swept.key.escape_debug(),
+                    user = %swept.user.escape_debug(), age_s = swept.age.as_secs(), "swept"
+                );
+            }
+            for (place, error) in failed {
+                tracing::warn!(place, %error, "could not be swept");
+            }
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! Promise 4: an interrupted upload can go on where it stopped, to the byte, whatever its size, on this replica or
+//! another, after a restart too, and nothing is visible until it is whole.
+
+mod crashes;
+mod existing;
+mod leftovers;
+mod ownership;
+
+use std::sync::Arc;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::support::ftp::{Ftp, Mode, reset_stream};
+use crate::support::gateway::{BUCKET, Builder, Gateway};
+use crate::support::store::Store;
+use crate::support::transfers::{begin, moved, nothing_left, settled};
+use crate::support::{MIB, pattern, within};
+
+/// Less than a part; a part and a little; three parts and a little.
+const SIZES: [usize; 3] = [70_000, 6 * MIB, 16 * MIB];
+
+/// How a test goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// REST n, STOR, in another session.
+    Rest,
+    /// SIZE, APPE, in another session.
+    Appe,
+    /// The same over another replica.
+    OtherReplica,
+}
+
+/// An upload of `path` of which `bytes` have been taken.
+async fn under_way(ftp: &mut Ftp, command: &str, bytes: &[u8]) -> TcpStream {
+    let mut data = begin(ftp, command, Mode::Passive).await;
+    data.write_all(bytes).await.unwrap();
+    moved(ftp, bytes.len()).await;
+    data
+}
+
+/// What SIZE tells.
+async fn size(ftp: &mut Ftp, path: &str) -> usize {
+    let reply = ftp.expect(&format!("SIZE {path}"), 213).await;
+    reply.text().parse().unwrap()
+}
+
+/// Goes on from byte `from`, in a session of its own. The reply to the transfer.
+async fn go_on(gateway: &Gateway, by: By, path: &str, whole: &[u8], from: usize) {
+    let mut ftp = gateway.ftp().await;
+    assert_eq!(size(&mut ftp, path).await, from, "{by:?}");
+    let command = match by {
+        By::Appe => format!("APPE {path}"),
+        By::Rest | By::OtherReplica => {
+            ftp.expect(&format!("REST {from}"), 350).await;
+            format!("STOR {path}")
+        }
+    };
+    let reply = ftp
+        .upload_with(&command, &whole[from..], Mode::Passive)
+        .await;
+    assert_eq!(reply.code, 226, "{}", ftp.transcript());
+    ftp.close().await;
+}
+
+/// Nothing is left but the objects.
+async fn only_objects(gateways: &[&Gateway], keys: &[&str]) {
+    for gateway in gateways {
+        nothing_left(gateway, 0).await;
+    }
+    let store = &gateways[0].store;
+    store
+        .until("records and tails are gone", |store| {
+            store.keys(BUCKET) == keys
+        })
+        .await;
+}
+
+/// Breaks an upload off in each size, over an old object and over none, and goes on in each way.
+async fn goes_on_after(
+    configure: impl Fn(Builder) -> Builder,
+    cut: impl AsyncFn(Ftp, TcpStream, &Gateway),
+) {
+    for (number, size) in SIZES.into_iter().enumerate() {
+        for by in [By::Rest, By::Appe, By::OtherReplica] {
+            let old = (number % 2 == (by == By::Appe) as usize).then_some("the old one");
+            let gateway = configure(Gateway::builder()).start().await;
+            let other = Gateway::builder().on(&gateway.store).start().await;
+            let store = Arc::clone(&gateway.store);
+            if let Some(old) = old {
+                store.put(BUCKET, "x", old);
+            }
+            let whole = pattern(size + 3 * MIB, 7);
+            let mut ftp = gateway.ftp().await;
+            let data = under_way(&mut ftp, "STOR x", &whole[..size]).await;
+            cut(ftp, data, &gateway).await;
+            settled(&gateway).await;
+            // Nothing of it is visible.
+            let found = store.object(BUCKET, "x");
+            assert_eq!(found.as_deref(), old.map(str::as_bytes));
+            let on = if by == By::OtherReplica {
+                &other
+            } else {
+                &gateway
+            };
+            go_on(on, by, "x", &whole, size).await;
+            assert!(store.object(BUCKET, "x").unwrap() == whole, "{size} {by:?}");
+            only_objects(&[&gateway, &other], &["x"]).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn after_a_reset_of_the_data_connection() {
+    goes_on_after(
+        |builder| builder,
+        async |mut ftp, data, _| {
+            reset_stream(data);
+            ftp.expect_reply(426).await;
+            ftp.close().await;
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn after_abor() {
+    goes_on_after(
+        |builder| builder,
+        async |mut ftp, _data, _| {
+            ftp.send("ABOR").await;
+            ftp.expect_reply(426).await;
+            ftp.expect_reply(226).await;
+            ftp.close().await;
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn after_a_lost_control_connection() {
+    goes_on_after(
+        |builder| builder,
+        async |ftp, data, gateway| {
+            ftp.reset();
+            // The data connection is held open: its end would be another test.
+            let gone = async {
+                while gateway.server.sessions() != 0 {
+                    tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+                }
+            };
+            within("the session has ended", gone).await;
+            drop(data);
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn after_a_stalled_client_was_cut() {
+    goes_on_after(
+        |builder| builder.with("[timeouts]\ndata_stall = \"300ms\""),
+        async |mut ftp, _data, _| {
+            let reply = ftp.expect_reply(426).await;
+            assert!(reply.text().contains("no data moved"), "{reply:?}");
+            ftp.close().await;
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn after_a_server_that_was_shut_down() {
+    for size in SIZES {
+        let gateway = Gateway::builder()
+            .with("[timeouts]\nshutdown_grace = 0")
+            .start()
+            .await;
+        let other = Gateway::builder().on(&gateway.store).start().await;
+        let whole = pattern(size + 3 * MIB, 7);
+        let mut ftp = gateway.ftp().await;
+        let data = under_way(&mut ftp, "STOR x", &whole[..size]).await;
+        gateway.stop().await;
+        drop((ftp, data));
+        go_on(&other, By::OtherReplica, "x", &whole, size).await;
+        assert!(other.store.object(BUCKET, "x").unwrap() == whole);
+        only_objects(&[&other], &["x"]).await;
+    }
+}
+
+#[tokio::test]
+async fn after_six_breaks_in_a_row_with_nothing_sent_twice() {
+    let gateway = Gateway::start().await;
+    let other = Gateway::builder().on(&gateway.store).start().await;
+    let whole = pattern(23 * MIB, 3);
+    // Within a part, at its end, over several at once.
+    let stops = [
+        0,
+        1_000_000,
+        5 * MIB,
+        5 * MIB + 10,
+        12 * MIB,
+        15 * MIB,
+        22 * MIB,
+    ];
+    for (number, pair) in stops.windows(2).enumerate() {
+        let (from, to) = (pair[0], pair[1]);
+        let on = [&gateway, &other][number % 2];
+        let mut ftp = on.ftp().await;
+        if from > 0 {
+            assert_eq!(size(&mut ftp, "x").await, from);
+            ftp.expect(&format!("REST {from}"), 350).await;
+        }
+        let mut data = begin(&mut ftp, "STOR x", Mode::Passive).await;
+        data.write_all(&whole[from..to]).await.unwrap();
+        moved(&mut ftp, to - from).await;
+        reset_stream(data);
+        ftp.expect_reply(426).await;
+        ftp.close().await;
+        settled(on).await;
+    }
+    go_on(&gateway, By::Rest, "x", &whole, 22 * MIB).await;
+    assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
+    only_objects(&[&gateway, &other], &["x"]).await;
+}
+
+/// All bytes have come, and the client has died before the 226: were SIZE to tell all of them, a client would take the
+/// file for stored. It is asked for one byte more.
+#[tokio::test]
+async fn a_file_that_came_whole_is_never_told_whole_before_it_is_published() {
+    for size_of_file in [1, 2, 70_000, 5 * MIB, 10 * MIB, 12 * MIB] {
+        for by in [By::Rest, By::Appe] {
+            let gateway = Gateway::start().await;
+            let whole = pattern(size_of_file, 9);
+            let mut ftp = gateway.ftp().await;
+            let mut data = under_way(&mut ftp, "STOR x", &whole).await;
+            data.shutdown().await.unwrap();
+            ftp.reset();
+            drop(data);
+            let gone = async {
+                while gateway.server.sessions() != 0 {
+                    tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+                }
+            };
+            within("the session has ended", gone).await;
+            settled(&gateway).await;
+            if gateway.store.object(BUCKET, "x").is_some() {
+                panic!("published without a control connection");
+            }
+            if size_of_file == 1 {
+                let mut ftp = gateway.ftp().await;
+                ftp.expect("SIZE x", 550).await;
+                only_objects_of(&gateway.store, &[]).await;
+                continue;
+            }
+            go_on(&gateway, by, "x", &whole, size_of_file - 1).await;
+            assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
+            only_objects(&[&gateway], &["x"]).await;
+        }
+    }
+}
+
+async fn only_objects_of(store: &Store, keys: &[&str]) {
+    store
+        .until("records and tails are gone", |store| {
+            store.keys(BUCKET) == keys
+        })
+        .await;
+}
+
+/// A store that fails at the end of an upload: what has come stays, and the client that tries again sends one byte.
+#[tokio::test]
+async fn after_a_store_that_failed_to_publish() {
+    use crate::support::faults::Fault;
+    for (size_of_file, operation) in [(70_000, "PutObject"), (12 * MIB, "CompleteMultipartUpload")]
+    {
+        let gateway = Gateway::builder()
+            .with("[stores.main]\nattempts = 1")
+            .start()
+            .await;
+        let whole = pattern(size_of_file, 9);
+        let rule = gateway
+            .store
+            .fail(operation)
+            .key("x")
+            .times(if size_of_file > MIB { 3 } else { 1 })
+            .with(Fault::Status(500, "InternalError"));
+        let mut ftp = gateway.ftp().await;
+        let reply = ftp.store("x", &whole).await;
+        assert_eq!(reply.code, 451, "{}", ftp.transcript());
+        rule.hit().await;
+        go_on(&gateway, By::Rest, "x", &whole, size_of_file - 1).await;
+        assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
+        ftp.close().await;
+        only_objects(&[&gateway], &["x"]).await;
+    }
+}

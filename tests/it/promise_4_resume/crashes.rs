@@ -1,0 +1,149 @@
+//! What a process that was killed leaves: the real binary, and SIGKILL.
+
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use super::{By, go_on, only_objects, size, under_way};
+use crate::support::ftp::Ftp;
+use crate::support::gateway::{BUCKET, Gateway};
+use crate::support::store::Store;
+use crate::support::{MIB, pattern, within};
+
+/// A gateway that can be killed.
+struct Process {
+    child: Child,
+    address: SocketAddr,
+    _directory: tempfile::TempDir,
+}
+
+impl Process {
+    async fn start(store: &Store, replica: &str) -> Process {
+        let (key, secret) = store.credentials();
+        let hash = bcrypt::hash("p", 4).unwrap();
+        let text = format!(
+            "listen = [\"127.0.0.1:0\"]\nreplica = \"{replica}\"\n[passive]\nports = \"auto\"\n\
+             [transfer]\npart_size = \"5MiB\"\n[memory]\nbudget = \"64MiB\"\n\
+             [stores.main]\nendpoint = \"{}\"\nregion = \"us-east-1\"\naccess_key_id = \"{key}\"\n\
+             secret_access_key = \"{secret}\"\n[mounts.main]\nstore = \"main\"\nbucket = \"{BUCKET}\"\n\
+             [users.u]\npassword = '{hash}'\nmounts = {{ \"/\" = \"main\" }}\n",
+            store.endpoint()
+        );
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("s3ftpd.toml");
+        std::fs::write(&file, text).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_s3ftpd"))
+            .args(["serve", "--config", file.to_str().unwrap()])
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let address = within("listening", async {
+            loop {
+                let line = log.next_line().await.unwrap().expect("more log");
+                if let Some((_, address)) = line.split_once("listening address=") {
+                    return address.trim().parse().unwrap();
+                }
+            }
+        })
+        .await;
+        tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
+        Process {
+            child,
+            address,
+            _directory: directory,
+        }
+    }
+
+    async fn ftp(&self) -> Ftp {
+        let mut ftp = Ftp::connect(self.address).await;
+        ftp.login("u", "p").await;
+        ftp
+    }
+
+    async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+}
+
+/// Kills a gateway in the middle of an upload of which so many whole parts are in the store, and starts the next one
+/// of the same name.
+async fn killed(store: &Arc<Store>, whole: &[u8], sent: usize, parts: usize) -> Gateway {
+    let process = Process::start(store, "pod-0").await;
+    let mut ftp = process.ftp().await;
+    let data = under_way(&mut ftp, "STOR x", &whole[..sent]).await;
+    store.wait_for("UploadPart", parts).await;
+    store
+        .until("the record", |store| {
+            store
+                .keys(BUCKET)
+                .iter()
+                .any(|key| key.starts_with(".s3ftpd/uploads/"))
+        })
+        .await;
+    process.kill().await;
+    drop((ftp, data));
+    Gateway::builder()
+        .with("replica = \"pod-0\"")
+        .on(store)
+        .start()
+        .await
+}
+
+#[tokio::test]
+async fn after_kill_9_and_a_restart() {
+    for old in [None, Some("old")] {
+        let store = Arc::new(Store::start(&[BUCKET]).await);
+        if let Some(old) = old {
+            store.put(BUCKET, "x", old);
+        }
+        let whole = pattern(18 * MIB, 8);
+        let gateway = killed(&store, &whole, 12 * MIB, 2).await;
+        assert_eq!(store.object(BUCKET, "x").as_deref(), old.map(str::as_bytes));
+        // Two parts; a killed process can't tell whether they were all.
+        go_on(&gateway, By::Rest, "x", &whole, 10 * MIB - 1).await;
+        assert!(store.object(BUCKET, "x").unwrap() == whole);
+        only_objects(&[&gateway], &["x"]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_later_upload_cleans_up_behind_a_killed_process() {
+    let store = Arc::new(Store::start(&[BUCKET]).await);
+    let whole = pattern(18 * MIB, 8);
+    let gateway = killed(&store, &whole, 12 * MIB, 2).await;
+    let mut ftp = gateway.ftp().await;
+    assert_eq!(ftp.store("x", &whole).await.code, 226);
+    ftp.close().await;
+    assert!(store.object(BUCKET, "x").unwrap() == whole);
+    only_objects(&[&gateway], &["x"]).await;
+}
+
+#[tokio::test]
+async fn another_replica_goes_on_when_the_record_is_not_refreshed_any_more() {
+    let store = Arc::new(Store::start(&[BUCKET]).await);
+    let whole = pattern(18 * MIB, 8);
+    let gateway = killed(&store, &whole, 12 * MIB, 2).await;
+    gateway.stop().await;
+    let other = Gateway::builder()
+        .with("replica = \"pod-1\"")
+        .on(&store)
+        .start()
+        .await;
+    let mut ftp = other.ftp().await;
+    ftp.expect("SIZE x", 450).await;
+    store.backend().advance_clock(Duration::from_secs(152));
+    assert_eq!(size(&mut ftp, "x").await, 10 * MIB - 1);
+    ftp.close().await;
+    go_on(&other, By::OtherReplica, "x", &whole, 10 * MIB - 1).await;
+    assert!(store.object(BUCKET, "x").unwrap() == whole);
+    only_objects(&[&other], &["x"]).await;
+}

@@ -1,0 +1,144 @@
+//! Appends and restarts inside existing objects that are broken off, and stores that differ from AWS.
+
+use s3ftpd::demo::Behaviour;
+
+use super::{By, go_on, only_objects, size, under_way};
+use crate::support::ftp::{Mode, reset_stream};
+use crate::support::gateway::{BUCKET, Gateway};
+use crate::support::transfers::settled;
+use crate::support::{MIB, pattern};
+
+async fn break_off(gateway: &Gateway, commands: &[&str], bytes: &[u8]) {
+    let mut ftp = gateway.ftp().await;
+    let (last, before) = commands.split_last().unwrap();
+    for command in before {
+        ftp.expect(command, 350).await;
+    }
+    let data = under_way(&mut ftp, last, bytes).await;
+    reset_stream(data);
+    ftp.expect_reply(426).await;
+    ftp.close().await;
+    settled(gateway).await;
+}
+
+#[tokio::test]
+async fn an_append_that_was_broken_off_goes_on() {
+    for (old, sent) in [
+        (1000, 5000),
+        (1000, 7 * MIB),
+        (6 * MIB, 1000),
+        (12 * MIB, 9 * MIB),
+    ] {
+        for by in [By::Rest, By::Appe] {
+            let gateway = Gateway::start().await;
+            let whole = pattern(old + sent + 2 * MIB, 5);
+            gateway.store.put(BUCKET, "x", &whole[..old]);
+            break_off(&gateway, &["APPE x"], &whole[old..old + sent]).await;
+            assert!(gateway.store.object(BUCKET, "x").unwrap() == whole[..old]);
+            go_on(&gateway, by, "x", &whole, old + sent).await;
+            assert!(
+                gateway.store.object(BUCKET, "x").unwrap() == whole,
+                "{old} {sent}"
+            );
+            only_objects(&[&gateway], &["x"]).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_appe_of_a_session_that_was_told_nothing_appends_to_the_object() {
+    let gateway = Gateway::start().await;
+    gateway.store.put(BUCKET, "x", "old");
+    break_off(&gateway, &["APPE x"], b"lost").await;
+    let mut ftp = gateway.ftp().await;
+    let reply = ftp.upload_with("APPE x", b" new", Mode::Passive).await;
+    assert_eq!(reply.code, 226);
+    assert_eq!(gateway.store.object(BUCKET, "x").unwrap(), b"old new");
+    ftp.close().await;
+    only_objects(&[&gateway], &["x"]).await;
+}
+
+#[tokio::test]
+async fn an_append_that_was_broken_off_ends_with_its_object() {
+    let gateway = Gateway::start().await;
+    gateway.store.put(BUCKET, "x", "old");
+    break_off(&gateway, &["APPE x"], b"lost").await;
+    let mut ftp = gateway.ftp().await;
+    assert_eq!(size(&mut ftp, "x").await, 7);
+    ftp.expect("DELE x", 250).await;
+    ftp.expect("SIZE x", 550).await;
+    ftp.close().await;
+    only_objects(&[&gateway], &[]).await;
+}
+
+#[tokio::test]
+async fn a_restart_inside_an_object_that_was_broken_off_goes_on() {
+    let gateway = Gateway::start().await;
+    let old = pattern(12 * MIB, 6);
+    gateway.store.put(BUCKET, "x", &old);
+    let mut whole = pattern(20 * MIB, 5);
+    let from = 7 * MIB + 3;
+    whole[..from].copy_from_slice(&old[..from]);
+    let rest = format!("REST {from}");
+    break_off(&gateway, &[&rest, "STOR x"], &whole[from..14 * MIB]).await;
+    go_on(&gateway, By::Rest, "x", &whole, 14 * MIB).await;
+    assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
+    only_objects(&[&gateway], &["x"]).await;
+}
+
+#[tokio::test]
+async fn on_stores_that_differ() {
+    let stores = [
+        ("versitygw", Behaviour::default()),
+        ("minio", Behaviour::minio()),
+        ("garage", Behaviour::garage()),
+        (
+            "no checksums",
+            Behaviour {
+                checksums: false,
+                ..Behaviour::default()
+            },
+        ),
+        (
+            "hides",
+            Behaviour {
+                hides_older_uploads: true,
+                ..Behaviour::default()
+            },
+        ),
+        (
+            "nothing at all",
+            Behaviour {
+                checksums: false,
+                hides_older_uploads: true,
+                ..Behaviour::garage()
+            },
+        ),
+    ];
+    for (name, behaviour) in stores {
+        let settings = format!(
+            "[stores.main]\nchecksums = \"{}\"\nconditional_writes = {}",
+            if behaviour.checksums { "crc32" } else { "none" },
+            behaviour.conditional_writes
+        );
+        let gateway = Gateway::builder().with(&settings).start().await;
+        gateway.store.behave(|store| *store = behaviour);
+        let whole = pattern(20 * MIB, 5);
+        for sent in [1000, 5 * MIB, 13 * MIB] {
+            break_off(&gateway, &["STOR x"], &whole[..sent]).await;
+            go_on(&gateway, By::Rest, "x", &whole, sent).await;
+            assert!(
+                gateway.store.object(BUCKET, "x").unwrap() == whole,
+                "{name}"
+            );
+        }
+        break_off(&gateway, &["APPE x"], &whole[..6 * MIB]).await;
+        let doubled = [&whole[..], &whole[..]].concat();
+        go_on(&gateway, By::Appe, "x", &doubled, 26 * MIB).await;
+        assert!(
+            gateway.store.object(BUCKET, "x").unwrap() == doubled,
+            "{name}"
+        );
+        only_objects(&[&gateway], &["x"]).await;
+    }
+}

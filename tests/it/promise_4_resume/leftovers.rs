@@ -1,0 +1,225 @@
+//! What is left of uploads, and the sweep.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use super::{By, go_on, only_objects, under_way};
+use crate::support::faults::Fault;
+use crate::support::ftp::{Mode, reset_stream};
+use crate::support::gateway::{BUCKET, Gateway};
+use crate::support::transfers::{begin, moved, settled};
+use crate::support::{MIB, pattern, within};
+
+async fn broken(gateway: &Gateway, path: &str, bytes: &[u8]) {
+    let mut ftp = gateway.ftp().await;
+    let data = under_way(&mut ftp, &format!("STOR {path}"), bytes).await;
+    reset_stream(data);
+    ftp.expect_reply(426).await;
+    ftp.close().await;
+    settled(gateway).await;
+}
+
+/// `s3ftpd sweep` with these arguments.
+async fn sweep(gateway: &Gateway, arguments: &[&str]) -> (bool, String) {
+    let (key, secret) = gateway.store.credentials();
+    let hash = bcrypt::hash("p", 4).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("s3ftpd.toml");
+    let text = format!(
+        "[memory]\nbudget = \"64MiB\"\n[stores.main]\nendpoint = \"{}\"\nregion = \"us-east-1\"\n\
+         access_key_id = \"{key}\"\nsecret_access_key = \"{secret}\"\nattempts = 1\n\
+         [mounts.main]\nstore = \"main\"\nbucket = \"{BUCKET}\"\n\
+         [users.u]\npassword = '{hash}'\nmounts = {{ \"/\" = \"main\" }}\n",
+        gateway.store.endpoint()
+    );
+    std::fs::write(&file, text).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_s3ftpd"))
+        .args(["sweep", "--config", file.to_str().unwrap()])
+        .args(arguments)
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = within("the sweep", output).await.unwrap();
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    (output.status.success(), text)
+}
+
+#[tokio::test]
+async fn what_is_old_is_swept_by_hand_and_what_runs_is_not() {
+    let gateway = Gateway::start().await;
+    let store = &gateway.store;
+    let whole = pattern(13 * MIB, 1);
+    broken(&gateway, "large", &whole[..6 * MIB]).await;
+    broken(&gateway, "small", &whole[..1000]).await;
+    store.put(BUCKET, ".s3ftpd/probe-left", "x");
+    store.put(
+        BUCKET,
+        ".s3ftpd/tails/0123456789abcdef0123456789abcdef/left",
+        "x",
+    );
+    let foreign = store.client().create_multipart_upload();
+    foreign.bucket(BUCKET).key("foreign").send().await.unwrap();
+    let mut running = gateway.ftp().await;
+    let mut data = begin(&mut running, "STOR running", Mode::Passive).await;
+    tokio::io::AsyncWriteExt::write_all(&mut data, &whole[..6 * MIB])
+        .await
+        .unwrap();
+    moved(&mut running, 6 * MIB).await;
+    store
+        .until("its record", |store| store.keys(BUCKET).len() == 7)
+        .await;
+    let before = store.keys(BUCKET);
+
+    let (right, told) = sweep(&gateway, &["--older-than", "0s", "--dry-run"]).await;
+    assert!(right, "{told}");
+    for line in [
+        "would be removed: upload files/large of u",
+        "would be removed: upload files/small of u",
+        "stays: upload files/running of u",
+        "would be removed: tail files/.s3ftpd/tails/0123456789abcdef0123456789abcdef/left",
+        "would be removed: probe files/.s3ftpd/probe-left",
+        "stays: unrecorded upload files/foreign",
+        "6 found, 4 to remove",
+    ] {
+        assert!(told.contains(line), "{line} is not in\n{told}");
+    }
+    assert_eq!(store.keys(BUCKET), before);
+    assert_eq!(store.open_uploads().len(), 3);
+
+    // Not old enough.
+    let (right, told) = sweep(&gateway, &["--older-than", "1h"]).await;
+    assert!(right && told.contains("6 found, 0 removed"), "{told}");
+    assert_eq!(store.keys(BUCKET), before);
+
+    let (right, told) = sweep(&gateway, &["--older-than", "0s"]).await;
+    assert!(right && told.contains("6 found, 4 removed"), "{told}");
+    assert_eq!(store.keys(BUCKET).len(), 1, "{:?}", store.keys(BUCKET));
+    assert_eq!(store.open_uploads().len(), 2);
+
+    let (right, told) = sweep(&gateway, &["--older-than", "0s", "--unrecorded"]).await;
+    assert!(
+        right && told.contains("removed: unrecorded upload files/foreign"),
+        "{told}"
+    );
+    assert_eq!(store.open_uploads().len(), 1);
+
+    // The one that ran is whole.
+    tokio::io::AsyncWriteExt::write_all(&mut data, &whole[6 * MIB..])
+        .await
+        .unwrap();
+    drop(data);
+    running.expect_reply(226).await;
+    running.close().await;
+    assert!(store.object(BUCKET, "running").unwrap() == whole);
+    only_objects(&[&gateway], &["running"]).await;
+}
+
+/// A minute stands for three days: requests that seem to come from another day are refused.
+#[tokio::test]
+async fn a_server_sweeps_what_is_old() {
+    let gateway = Gateway::start().await;
+    broken(&gateway, "large", &pattern(6 * MIB, 1)).await;
+    broken(&gateway, "small", &pattern(1000, 1)).await;
+    gateway
+        .store
+        .backend()
+        .advance_clock(Duration::from_secs(62));
+    broken(&gateway, "young", &pattern(1000, 1)).await;
+    let _sweeping = Gateway::builder()
+        .with("[resume]\nkeep_for = \"1m\"\nsweep_every = \"100ms\"")
+        .on(&gateway.store)
+        .start()
+        .await;
+    gateway
+        .store
+        .until("only the young one is left", |store| {
+            store.keys(BUCKET).len() == 2
+        })
+        .await;
+    gateway.store.no_uploads_left().await;
+    go_on(&gateway, By::Rest, "young", &pattern(1000 + MIB, 1), 1000).await;
+}
+
+/// What was kept of a name ends when a small upload over another replica has written it: that one asks nothing, so the
+/// sweep finds it.
+#[tokio::test]
+async fn a_server_sweeps_what_has_ended() {
+    let gateway = Gateway::start().await;
+    broken(&gateway, "x", &pattern(6 * MIB, 1)).await;
+    let other = Gateway::builder()
+        .with("[resume]\nsweep_every = \"100ms\"")
+        .on(&gateway.store)
+        .start()
+        .await;
+    let mut ftp = other.ftp().await;
+    assert_eq!(ftp.store("x", b"new").await.code, 226);
+    ftp.close().await;
+    only_objects(&[&gateway, &other], &["x"]).await;
+    assert_eq!(gateway.store.object(BUCKET, "x").unwrap(), b"new");
+}
+
+#[tokio::test]
+async fn a_sweep_of_a_store_that_is_down_fails_and_says_so() {
+    let gateway = Gateway::start().await;
+    let rule = gateway.store.fail("ListObjectsV2").always();
+    let _rule = rule.with(Fault::Status(503, "SlowDown"));
+    let (right, told) = sweep(&gateway, &["--dry-run"]).await;
+    assert!(
+        !right && told.contains("main:files could not be swept"),
+        "{told}"
+    );
+    let (right, told) = sweep(&gateway, &["--older-than", "soon"]).await;
+    assert!(!right && told.contains("such as 30s, 12h, 7d"), "{told}");
+}
+
+/// Two sessions write one name at once, and break off in either order: nothing is left, nothing mixed.
+#[tokio::test]
+async fn two_writers_of_one_name_leave_nothing_of_each_other() {
+    for replicas in [1, 2] {
+        for second_first in [false, true] {
+            let gateway = Gateway::start().await;
+            let other = Gateway::builder().on(&gateway.store).start().await;
+            let on = [&gateway, if replicas == 1 { &gateway } else { &other }];
+            let files = [pattern(8 * MIB, 1), pattern(8 * MIB, 2)];
+            let mut first = on[0].ftp().await;
+            let one = under_way(&mut first, "STOR x", &files[0][..6 * MIB]).await;
+            gateway
+                .store
+                .until("a record", |store| !store.keys(BUCKET).is_empty())
+                .await;
+            let mut second = on[1].ftp().await;
+            let two = under_way(&mut second, "STOR x", &files[1][..6 * MIB]).await;
+            gateway.store.wait_for("PutObject", 3).await;
+            let (winner, loser) = if second_first {
+                ((&mut second, two, 1), (&mut first, one))
+            } else {
+                ((&mut first, one, 0), (&mut second, two))
+            };
+            let (ftp, mut data, number) = winner;
+            tokio::io::AsyncWriteExt::write_all(&mut data, &files[number][6 * MIB..])
+                .await
+                .unwrap();
+            drop(data);
+            ftp.expect_reply(226).await;
+            reset_stream(loser.1);
+            loser.0.expect_reply(426).await;
+            first.close().await;
+            second.close().await;
+            assert!(gateway.store.object(BUCKET, "x").unwrap() == files[number]);
+            settled(&gateway).await;
+            settled(&other).await;
+            // What may be left is a record of one that has ended; whoever asks, or the sweep, removes it.
+            let mut ftp = gateway.ftp().await;
+            assert_eq!(
+                super::size(&mut ftp, "x").await,
+                8 * MIB,
+                "{replicas} {second_first}"
+            );
+            ftp.close().await;
+            only_objects(&[&gateway, &other], &["x"]).await;
+        }
+    }
+}

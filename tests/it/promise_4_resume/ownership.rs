@@ -1,0 +1,303 @@
+//! Whose a kept upload is, when it ends, and who may see it.
+
+use std::time::Duration;
+
+use super::{By, go_on, only_objects, size, under_way};
+use crate::support::ftp::{Ftp, reset_stream};
+use crate::support::gateway::{BUCKET, Gateway};
+use crate::support::transfers::settled;
+use crate::support::{MIB, pattern};
+
+const SENT: usize = 6 * MIB;
+
+/// A gateway where `u` has sent the first bytes of `x`.
+async fn broken(gateway: &Gateway, whole: &[u8]) {
+    let mut ftp = gateway.ftp().await;
+    let data = under_way(&mut ftp, "STOR x", &whole[..SENT]).await;
+    reset_stream(data);
+    ftp.expect_reply(426).await;
+    ftp.close().await;
+    settled(gateway).await;
+}
+
+#[tokio::test]
+async fn it_belongs_to_the_user_who_sent_it() {
+    let gateway = Gateway::builder()
+        .user("other", "p", "{ \"/\" = \"main\" }")
+        .start()
+        .await;
+    gateway.store.put(BUCKET, "x", "old");
+    let whole = pattern(8 * MIB, 1);
+    broken(&gateway, &whole).await;
+    let mut other = gateway.ftp_as("other", "p").await;
+    assert_eq!(size(&mut other, "x").await, 3);
+    other.expect(&format!("REST {SENT}"), 350).await;
+    other.expect("EPSV", 229).await;
+    let reply = other.expect("STOR x", 554).await;
+    assert!(reply.text().contains("use REST 3"), "{reply:?}");
+    let listing = other.expect("MLST x", 250).await;
+    assert!(format!("{listing:?}").contains("size=3;"), "{listing:?}");
+    // Its owner sees it in SIZE and MLST, and nobody in a listing.
+    let mut owner = gateway.ftp().await;
+    let listing = owner.expect("MLST x", 250).await;
+    assert!(
+        format!("{listing:?}").contains(&format!("size={SENT};")),
+        "{listing:?}"
+    );
+    let (names, _) = owner.list("MLSD").await;
+    assert!(
+        names.contains("size=3;") && !names.contains("s3ftpd"),
+        "{names}"
+    );
+    go_on(&gateway, By::Rest, "x", &whole, SENT).await;
+}
+
+#[tokio::test]
+async fn it_ends_when_somebody_else_has_written_the_object() {
+    for old in [None, Some("old")] {
+        let gateway = Gateway::start().await;
+        if let Some(old) = old {
+            gateway.store.put(BUCKET, "x", old);
+        }
+        let whole = pattern(8 * MIB, 1);
+        broken(&gateway, &whole).await;
+        gateway.store.put(BUCKET, "x", "somebody else's");
+        let mut ftp = gateway.ftp().await;
+        assert_eq!(size(&mut ftp, "x").await, 15);
+        ftp.expect(&format!("REST {SENT}"), 350).await;
+        ftp.expect("EPSV", 229).await;
+        ftp.expect("STOR x", 554).await;
+        ftp.close().await;
+        only_objects(&[&gateway], &["x"]).await;
+        assert_eq!(
+            gateway.store.object(BUCKET, "x").unwrap(),
+            b"somebody else's"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_object_written_while_the_upload_goes_on_stays() {
+    for behaviour in ["aws", "garage"] {
+        let gateway = Gateway::builder()
+            .with(&format!(
+                "[stores.main]\nconditional_writes = {}",
+                behaviour == "aws"
+            ))
+            .start()
+            .await;
+        gateway
+            .store
+            .behave(|store| store.conditional_writes = behaviour == "aws");
+        let whole = pattern(8 * MIB, 1);
+        broken(&gateway, &whole).await;
+        let mut ftp = gateway.ftp().await;
+        assert_eq!(size(&mut ftp, "x").await, SENT);
+        ftp.expect(&format!("REST {SENT}"), 350).await;
+        let data = under_way(&mut ftp, "STOR x", &whole[SENT..]).await;
+        gateway.store.put(BUCKET, "x", "somebody else's");
+        drop(data);
+        let reply = ftp.expect_reply(450).await;
+        assert!(reply.text().contains("somebody else"), "{reply:?}");
+        assert_eq!(
+            gateway.store.object(BUCKET, "x").unwrap(),
+            b"somebody else's"
+        );
+        ftp.close().await;
+        only_objects(&[&gateway], &["x"]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_offset_is_told_the_right_one() {
+    let gateway = Gateway::start().await;
+    let whole = pattern(8 * MIB, 1);
+    broken(&gateway, &whole).await;
+    let mut ftp = gateway.ftp().await;
+    for offset in [1, SENT - 1, SENT + 1] {
+        ftp.expect(&format!("REST {offset}"), 350).await;
+        ftp.expect("EPSV", 229).await;
+        let reply = ftp.expect("STOR x", 554).await;
+        assert!(
+            reply.text().contains(&format!("use REST {SENT} ")),
+            "{reply:?}"
+        );
+    }
+    ftp.close().await;
+    go_on(&gateway, By::Rest, "x", &whole, SENT).await;
+}
+
+#[tokio::test]
+async fn stor_without_rest_begins_anew_and_gives_up_what_was_kept() {
+    for new in [1000, 7 * MIB] {
+        for replica in [0, 1] {
+            let gateway = Gateway::start().await;
+            let other = Gateway::builder().on(&gateway.store).start().await;
+            let whole = pattern(8 * MIB, 1);
+            broken(&gateway, &whole).await;
+            let on = [&gateway, &other][replica];
+            let mut ftp = on.ftp().await;
+            let bytes = pattern(new, 2);
+            assert_eq!(ftp.store("x", &bytes).await.code, 226);
+            assert_eq!(size(&mut ftp, "x").await, new);
+            ftp.close().await;
+            assert!(gateway.store.object(BUCKET, "x").unwrap() == bytes);
+            // A small upload over another replica asks nothing: there SIZE has found that it has ended.
+            only_objects(&[&gateway, &other], &["x"]).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn dele_removes_what_is_kept() {
+    let gateway = Gateway::start().await;
+    let whole = pattern(8 * MIB, 1);
+    broken(&gateway, &whole).await;
+    let mut ftp = gateway.ftp().await;
+    ftp.expect("DELE x", 250).await;
+    ftp.expect("SIZE x", 550).await;
+    ftp.expect("DELE x", 550).await;
+    ftp.close().await;
+    only_objects(&[&gateway], &[]).await;
+}
+
+#[tokio::test]
+async fn the_state_can_not_be_reached_by_ftp() {
+    let gateway = Gateway::start().await;
+    broken(&gateway, &pattern(8 * MIB, 1)).await;
+    let state: Vec<String> = gateway.store.keys(BUCKET);
+    assert_eq!(state.len(), 2, "a record and a tail: {state:?}");
+    let mut ftp = gateway.ftp().await;
+    let (names, _) = ftp.list("NLST -a").await;
+    assert_eq!(names, "");
+    let (names, _) = ftp.list("LIST -aR").await;
+    assert_eq!(names, "");
+    for key in state
+        .iter()
+        .map(String::as_str)
+        .chain([".s3ftpd", ".s3ftpd/", ".s3ftpd/uploads"])
+    {
+        for command in ["CWD", "SIZE", "MDTM", "MLST", "DELE", "RMD", "RNFR"] {
+            let reply = ftp.command(&format!("{command} {key}")).await;
+            assert!(reply.code == 550, "{command} {key}: {reply:?}");
+        }
+        for command in ["RETR", "STOR", "APPE", "LIST", "MLSD", "MKD"] {
+            ftp.expect("EPSV", 229).await;
+            let reply = ftp.command(&format!("{command} {key}")).await;
+            assert!(
+                (500..=553).contains(&reply.code),
+                "{command} {key}: {reply:?}"
+            );
+        }
+    }
+    assert_eq!(gateway.store.keys(BUCKET), state);
+}
+
+#[tokio::test]
+async fn a_mount_can_keep_its_state_in_another_bucket() {
+    let gateway = Gateway::builder()
+        .bucket("state")
+        .mount("state_bucket = \"state\"")
+        .start()
+        .await;
+    let whole = pattern(8 * MIB, 1);
+    broken(&gateway, &whole).await;
+    assert!(gateway.store.keys(BUCKET).is_empty());
+    assert_eq!(gateway.store.keys("state").len(), 2);
+    go_on(&gateway, By::Rest, "x", &whole, SENT).await;
+    only_objects(&[&gateway], &["x"]).await;
+    assert!(gateway.store.keys("state").is_empty());
+}
+
+#[tokio::test]
+async fn a_mount_can_remove_what_was_interrupted() {
+    let gateway = Gateway::builder()
+        .mount("interrupted = \"abort\"")
+        .start()
+        .await;
+    broken(&gateway, &pattern(8 * MIB, 1)).await;
+    let mut ftp = gateway.ftp().await;
+    ftp.expect("SIZE x", 550).await;
+    ftp.close().await;
+    only_objects(&[&gateway], &[]).await;
+}
+
+#[tokio::test]
+async fn a_device_that_never_says_quit_can_be_known_to_be_one() {
+    for bytes in [70_000, 6 * MIB] {
+        let gateway = Gateway::builder()
+            .mount("on_control_loss = \"publish\"")
+            .start()
+            .await;
+        let whole = pattern(bytes, 4);
+        let mut ftp = gateway.ftp().await;
+        let data = under_way(&mut ftp, "STOR x", &whole).await;
+        ftp.close().await;
+        drop(data);
+        gateway
+            .store
+            .until("published", |store| store.object(BUCKET, "x").is_some())
+            .await;
+        assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
+        only_objects(&[&gateway], &["x"]).await;
+        // What breaks in the middle is not published all the same.
+        let mut ftp = gateway.ftp().await;
+        let data = under_way(&mut ftp, "STOR y", &whole).await;
+        ftp.close().await;
+        reset_stream(data);
+        settled(&gateway).await;
+        assert!(gateway.store.object(BUCKET, "y").is_none());
+    }
+}
+
+/// The older session hangs in the air: the one that goes on ends it.
+#[tokio::test]
+async fn a_session_that_goes_on_stops_the_older_one() {
+    for by in [By::Rest, By::Appe] {
+        let gateway = Gateway::start().await;
+        let whole = pattern(9 * MIB, 1);
+        let mut hanging = gateway.ftp().await;
+        let _data = under_way(&mut hanging, "STOR x", &whole[..SENT]).await;
+        go_on(&gateway, by, "x", &whole, SENT).await;
+        let reply = hanging.expect_reply(426).await;
+        assert!(
+            reply.text().contains("another session of yours"),
+            "{reply:?}"
+        );
+        hanging.close().await;
+        assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
+        only_objects(&[&gateway], &["x"]).await;
+    }
+}
+
+#[tokio::test]
+async fn another_replica_that_is_at_it_is_waited_for() {
+    let gateway = Gateway::start().await;
+    let other = Gateway::builder().on(&gateway.store).start().await;
+    let whole = pattern(9 * MIB, 1);
+    let mut running = gateway.ftp().await;
+    let data = under_way(&mut running, "STOR x", &whole[..SENT]).await;
+    gateway
+        .store
+        .until("the record", |store| !store.keys(BUCKET).is_empty())
+        .await;
+    let mut ftp: Ftp = other.ftp().await;
+    let reply = ftp.expect("SIZE x", 450).await;
+    assert!(reply.text().contains("try again in 15"), "{reply:?}");
+    ftp.expect("REST 6", 350).await;
+    ftp.expect("EPSV", 229).await;
+    ftp.expect("STOR x", 450).await;
+    // Nobody has refreshed the record for two and a half minutes: its process is dead.
+    gateway
+        .store
+        .backend()
+        .advance_clock(Duration::from_secs(152));
+    go_on(&other, By::OtherReplica, "x", &whole, 5 * MIB - 1).await;
+    // The first was not dead. It ends by itself, and nothing is mixed.
+    drop(data);
+    let reply = running.reply().await;
+    assert!([226, 450, 451, 550].contains(&reply.code), "{reply:?}");
+    assert!(gateway.store.object(BUCKET, "x").unwrap() == whole || reply.code == 226);
+    running.close().await;
+    ftp.close().await;
+}

@@ -3,7 +3,7 @@
 
     clients.py --binary target/release/s3ftpd STORE...     STORE: demo, versitygw, minio, garage
     clients.py --server HOST:PORT:USER:PASSWORD --root DIR  the clients alone, against any FTP server whose root is DIR
-    options: --only NAME (curl, lftp, classic, ftplib, faults), --keep (the temporary directory)
+    options: --only NAME (curl, lftp, classic, ftplib, resume, faults), --keep (the temporary directory)
 
 Ends with the line "N passed, N failed"; the exit code is 0 if nothing failed.
 """
@@ -27,6 +27,7 @@ import drive_curl
 import drive_faults
 import drive_ftplib
 import drive_lftp
+import drive_resume
 from harness import Directory, Gateway, RealStore, Steps, Target, free_port, tail
 from s3 import S3
 
@@ -69,7 +70,7 @@ def parse():
     parser.add_argument("--binary", type=Path)
     parser.add_argument("--server")
     parser.add_argument("--root", type=Path)
-    parser.add_argument("--only", choices=[*DRIVERS, "faults"])
+    parser.add_argument("--only", choices=[*DRIVERS, "resume", "faults"])
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("stores", nargs="*", choices=["demo", "versitygw", "minio", "garage", []])
     arguments = parser.parse_args()
@@ -119,6 +120,8 @@ def against_store(arguments, name, work):
         drive(arguments, target, steps)
         with steps.step("no open multipart uploads are left"):
             drive_faults.no_open_uploads(target, sorted(target.large_keys))
+        if arguments.only in (None, "resume"):
+            drive_resume.drive(target, steps, gateway, real_store is not None)
         if arguments.only in (None, "faults"):
             drive_faults.drive(target, steps, gateway, real_store)
     except Exception as error:  # of what no step can do without: a gateway that does not start again
@@ -177,6 +180,7 @@ def serve(binary, work, store):
     config.write_text(
         f"""
 listen = ["127.0.0.1:{port}"]
+replica = "clients"
 
 [passive]
 ports = "auto"

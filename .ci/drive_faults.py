@@ -22,11 +22,15 @@ def drive(t, steps, gateway, real_store):
             killed_upload(t, key)
     with steps.step("faults: SIGTERM: the running transfer ends, then exit code 0"):
         terminate_during_upload(t, gateway)
-    with steps.step("faults: after it the killed uploads left nothing, the old object stays"):
+    with steps.step("faults: after it the killed uploads are kept and not visible, and DELE removes them"):
         gateway.start()
         t.absent("new.bin")
         t.stored("old.bin", OLD)
         t.stored("sigterm.bin", SLOW)
+        with connect(t) as ftp:
+            assert ftp.size("new.bin") > 8 * MIB
+            ftp.delete("new.bin")
+        put(t, "old.bin", OLD)
         no_open_uploads(t, ["old.bin", "new.bin", "sigterm.bin"])
     with steps.step("faults: an idle gateway ends at SIGTERM, an idle session gets 421"):
         idle_then_terminate(t, gateway)

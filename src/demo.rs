@@ -153,6 +153,7 @@ fn configuration(listen: &SocketAddr, store: &EmbeddedStore) -> Result<String, D
     let endpoint = store.endpoint();
     Ok(format!(
         r#"
+replica = "demo"
 listen = ["{listen}"]
 
 [passive]

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use aws_sdk_s3::types::{MetadataDirective, TaggingDirective};
 use futures::stream::{self, StreamExt, TryStreamExt};
+use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
 use super::error::{Failure, failure};
@@ -140,7 +141,7 @@ async fn copy_parts(
     pin: &Pin,
 ) -> Result<(), ObjectError> {
     let tagging = tags(source).await?;
-    let created = target.create(tagging, true).await?;
+    let created = create(target, tagging).await?;
     let abort = AbortOnDrop::new(target, &created);
     let parts = stream::iter((1..).zip(copy_ranges(info.size)))
         .map(|(number, range)| target.copy_part(&created, number, source, &info.etag, range))
@@ -163,6 +164,22 @@ async fn copy_parts(
     abort.defuse();
     target.abort(&created.upload_id, undecided.undecided).await;
     Err(undecided.error)
+}
+
+/// CreateMultipartUpload, by a task that always ends: where the caller goes away in the middle it aborts what it has made.
+async fn create(target: &Target, tagging: Option<String>) -> Result<Created, ObjectError> {
+    let (sender, created) = oneshot::channel();
+    let cleanups = target.location.store.context().cleanups.clone();
+    let target = target.clone();
+    cleanups.spawn(async move {
+        let created = target.create(tagging, true).await;
+        if let Err(Ok(created)) = sender.send(created) {
+            target.abort(&created.upload_id, false).await;
+        }
+    });
+    created
+        .await
+        .map_err(|_| ObjectError::Other("CreateMultipartUpload was cut off".to_owned()))?
 }
 
 /// Aborts a multipart copy whose caller has gone away.

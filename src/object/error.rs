@@ -2,10 +2,10 @@
 //! errors become ours.
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
+use jiff::{SignedDuration, Timestamp};
 
-use super::retry::damaged;
+use super::retry::{damaged, passing};
 
 /// Why an S3 operation failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -19,6 +19,10 @@ pub enum ObjectError {
     /// 401, 403: credentials, policy.
     #[error("the store denies access: {0}")]
     Denied(String),
+    /// The store does not take our credentials at the moment: expired, not there yet, or the clocks differ. The
+    /// operator's to mend, and passing: nobody's file is at fault.
+    #[error("the store does not take the credentials at the moment: {0}")]
+    Credentials(String),
     /// A condition did not hold: the object exists (`If-None-Match: *`) or is another (`If-Match`).
     #[error("the object exists or has been changed by somebody else")]
     Conflict,
@@ -58,6 +62,10 @@ pub enum ObjectError {
     /// Somebody else's object took the place of ours: it was whole, and is gone.
     #[error("another upload of the same name has replaced this one")]
     Superseded,
+    /// The store no longer knows the multipart upload, and the object is not ours: completed and deleted since, or
+    /// aborted by somebody.
+    #[error("the store no longer knows the upload; whether the file was stored is not known")]
+    Lost,
     /// The store can't do this.
     #[error("the store does not support it: {0}")]
     Unsupported(String),
@@ -72,6 +80,7 @@ impl ObjectError {
         matches!(
             self,
             Self::Throttled
+                | Self::Credentials(_)
                 | Self::Unavailable(_)
                 | Self::Timeout
                 | Self::Memory
@@ -88,6 +97,7 @@ impl ObjectError {
             self,
             Self::Conflict
                 | Self::Superseded
+                | Self::Lost
                 | Self::TooLarge { .. }
                 | Self::NotFound
                 | Self::OutOfRange { .. }
@@ -201,9 +211,9 @@ where
         }
         SdkError::DispatchFailure(_) => {
             let text = chain(&error);
-            // Credentials that can't be loaded come as a dispatch failure, too, and no retry helps.
+            // Credentials that can't be loaded come as a dispatch failure, too.
             if text.contains("credentials") {
-                ObjectError::Denied(text)
+                ObjectError::Credentials(text)
             } else {
                 ObjectError::Unavailable(text)
             }
@@ -228,7 +238,33 @@ where
         // Nothing was sent: a value that can't be put in a header, a bucket that is no host name.
         _ => ObjectError::Other(chain(&error)),
     };
+    if out.code.is_empty() && without_words(&out) {
+        out.error = ObjectError::Credentials(
+            "refused without a word; expired credentials, or clocks that differ".to_owned(),
+        );
+    }
+    if let ObjectError::Credentials(text) = &out.error {
+        tracing::error!(
+            reason = text,
+            "the store does not take the credentials: renew them, or set the clock right"
+        );
+    }
     out
+}
+
+/// A HEAD is refused without a body that says why: 400 is what S3 answers to expired credentials, and 403 to a clock that
+/// is wrong, which the answer's own date gives away.
+fn without_words(failure: &Failure) -> bool {
+    /// What S3 tolerates.
+    const SKEW: SignedDuration = SignedDuration::from_mins(15);
+    match failure.status {
+        Some(400) => true,
+        Some(403) => failure
+            .headers
+            .date
+            .is_some_and(|date| Timestamp::now().duration_since(date).abs() > SKEW),
+        _ => false,
+    }
 }
 
 /// S3's status, code and message → our error.
@@ -245,10 +281,8 @@ fn sort(status: u16, code: &str, message: &str) -> ObjectError {
         | "AllAccessDisabled"
         | "AccountProblem"
         | "InvalidAccessKeyId"
-        | "SignatureDoesNotMatch"
-        | "ExpiredToken"
-        | "InvalidToken"
-        | "RequestTimeTooSkewed" => return ObjectError::Denied(text()),
+        | "SignatureDoesNotMatch" => return ObjectError::Denied(text()),
+        code if passing(code) => return ObjectError::Credentials(text()),
         "SlowDown"
         | "SlowDownRead"
         | "SlowDownWrite"
@@ -338,7 +372,7 @@ mod tests {
         assert!(matches!(sort(403, "", ""), ObjectError::Denied(_)));
         assert!(matches!(
             sort(400, "ExpiredToken", ""),
-            ObjectError::Denied(_)
+            ObjectError::Credentials(_)
         ));
         assert!(matches!(sort(503, "SlowDown", ""), ObjectError::Throttled));
         assert!(matches!(

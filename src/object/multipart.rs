@@ -28,7 +28,7 @@ const COMPLETE_ROUNDS: u32 = 3;
 const ABORT_ROUNDS: u32 = 4;
 
 /// What is written where, and by which transfer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Target {
     /// The object.
     pub location: Location,
@@ -175,6 +175,9 @@ impl Target {
         {
             return ObjectError::Superseded;
         }
+        if failure.no_such_upload() {
+            return ObjectError::Lost;
+        }
         failure.error
     }
 
@@ -232,7 +235,7 @@ impl Target {
                 Sight::Other(info) if lost && newer(info.modified, created, &failure) => {
                     return decided(ObjectError::Superseded);
                 }
-                Sight::Other(_) | Sight::Absent if lost => return decided(failure.error),
+                Sight::Other(_) | Sight::Absent if lost => return decided(ObjectError::Lost),
                 Sight::Other(_) | Sight::Absent => last = failure.error,
                 // To be told that the store can't be reached is more than to be told of a condition.
                 sight @ Sight::Unknown(_) if condition || lost => {

@@ -15,6 +15,12 @@ impl ClassifyRetry for Damaged {
         let Some(Err(error)) = context.output_or_error() else {
             return RetryAction::NoActionIndicated;
         };
+        if let Some(response) = context.response()
+            && passing_trouble(response.status().as_u16(), response.body().bytes())
+        {
+            // The SDK corrects its clock by the answer's date, and asks for its credentials anew.
+            return RetryAction::transient_error();
+        }
         let code = error.as_operation_error().and_then(|error| {
             let put = error.downcast_ref::<PutObjectError>();
             put.map(ProvideErrorMetadata::code).unwrap_or_else(|| {
@@ -34,6 +40,35 @@ impl ClassifyRetry for Damaged {
     }
 }
 
+/// Whether an error code says that credentials or clock are not right at the moment.
+pub(super) fn passing(code: &str) -> bool {
+    PASSING.contains(&code)
+}
+
+const PASSING: [&str; 7] = [
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "TokenRefreshRequired",
+    "InvalidToken",
+    "RequestExpired",
+    "RequestTimeTooSkewed",
+    "RequestInTheFuture",
+];
+
+/// The same of an answer; that to a HEAD has no body, and S3 refuses expired credentials by 400 then.
+fn passing_trouble(status: u16, body: Option<&[u8]>) -> bool {
+    let body = match (status, body) {
+        (400, None | Some([])) => return true,
+        (400 | 403, Some(body)) => String::from_utf8_lossy(body),
+        _ => return false,
+    };
+    let code = body
+        .split_once("<Code>")
+        .and_then(|(_, rest)| rest.split_once("</Code>"))
+        .map(|(code, _)| code);
+    code.is_some_and(passing)
+}
+
 /// Whether an error code says that what has arrived is not what its checksum is of.
 pub(super) fn damaged(code: &str) -> bool {
     matches!(
@@ -44,4 +79,37 @@ pub(super) fn damaged(code: &str) -> bool {
             | "InvalidDigest"
             | "ContentSHA256Mismatch"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_that_are_not_right_at_the_moment_are_worth_another_attempt() {
+        let answer =
+            |code: &str| format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code></Error>");
+        for code in PASSING {
+            assert!(
+                passing_trouble(403, Some(answer(code).as_bytes())),
+                "{code}"
+            );
+            assert!(
+                passing_trouble(400, Some(answer(code).as_bytes())),
+                "{code}"
+            );
+        }
+        for code in [
+            "AccessDenied",
+            "InvalidAccessKeyId",
+            "SignatureDoesNotMatch",
+        ] {
+            assert!(
+                !passing_trouble(403, Some(answer(code).as_bytes())),
+                "{code}"
+            );
+        }
+        assert!(passing_trouble(400, Some(b"")) && passing_trouble(400, None));
+        assert!(!passing_trouble(403, None) && !passing_trouble(404, Some(b"")));
+    }
 }

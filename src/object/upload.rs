@@ -26,6 +26,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::part::upload_part;
@@ -47,6 +48,10 @@ const FIRST_CHUNK: u64 = 32 * 1024;
 /// What the first part holds before it asks for memory of its own, bytes. The admission covers that and the first
 /// chunk of the second part.
 const FIRST_CHUNKS: u64 = 96 * 1024;
+
+/// An upload that is still within its first part after so long asks for what is kept of an earlier one: that request is
+/// spared where files come fast.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// A part's memory is waited for at most so long. Parts of others come free by themselves within their own
 /// deadlines, and a client that stalls with one is cut much sooner.
@@ -138,6 +143,10 @@ pub struct Upload {
     last: Option<(u32, Part)>,
     /// Whether it can go on after its failure.
     keepable: bool,
+    /// When it began.
+    begun: Instant,
+    /// Whether an earlier upload of the name was asked for.
+    asked: bool,
     /// It goes on from what was kept.
     resumed: bool,
     /// What was kept of it is still being read.
@@ -169,8 +178,12 @@ impl Upload {
     /// soon as a part has failed, and from then on. Cancel safe.
     pub async fn space(&mut self) -> Result<&mut BytesMut, ObjectError> {
         self.reap()?;
-        if let Some(journal) = &self.journal {
-            journal.received(self.size());
+        if let Some(journal) = &mut self.journal {
+            journal.received(self.taken + self.buffer.len() as u64);
+            if !self.asked && journal.is_idle() && self.begun.elapsed() > SLOW {
+                Box::pin(journal.give_up_earlier(true)).await;
+                self.asked = true;
+            }
         }
         if self.buffer.is_empty() && self.buffer.capacity() > 0 {
             return Ok(&mut self.buffer);

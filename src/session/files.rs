@@ -33,10 +33,10 @@ impl Session {
         let budget = self.gateway.budget.clone();
         let asked = info(&mut recent, &budget, &path, &place, Wanted::Size);
         let seen = match &keep {
-            Some(keep) => self.see(&path, keep, &location, found(asked)).await,
+            Some(keep) => Box::pin(self.see(&path, keep, &location, found(asked))).await,
             None => asked
                 .await
-                .map(|info| Seen::Object(Some(info)))
+                .map(|info| Seen::Object(Some(Box::new(info))))
                 .map_err(|error| replies::object_error(&path, &error)),
         };
         self.recent = recent;
@@ -135,7 +135,7 @@ impl Session {
         };
         self.told = None;
         let absent = async { Ok(None) };
-        match self.see(path, &keep, location, absent).await? {
+        match Box::pin(self.see(path, &keep, location, absent)).await? {
             Seen::Upload(_, Some(_)) => keep
                 .give_up(location)
                 .await

@@ -137,10 +137,7 @@ impl Session {
         let (Some(keep), Some(location)) = (self.keep_at(place), place.object()) else {
             return Ok(describe(path, place).await?.as_ref().map(of));
         };
-        match self
-            .see(path, &keep, &location, existing(&location))
-            .await?
-        {
+        match Box::pin(self.see(path, &keep, &location, existing(&location))).await? {
             Seen::Upload(size, time) => {
                 self.told = Some(Told {
                     path: path.clone(),

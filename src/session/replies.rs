@@ -48,12 +48,18 @@ pub(super) fn object_error(path: &VirtualPath, error: &ObjectError) -> Reply {
         | ObjectError::Throttled
         | ObjectError::Unavailable(_)
         | ObjectError::Timeout
+        | ObjectError::Credentials(_)
+        | ObjectError::Lost
         | ObjectError::Superseded => 451,
     };
     // What a store says can tell of its inside: the log has it whole, the client gets what he can act on.
     let text = match error {
         ObjectError::NotFound => "no such file or directory".to_owned(),
         ObjectError::Denied(_) => "the store denies access".to_owned(),
+        ObjectError::Credentials(_) => {
+            "the server's access to the store has expired or its clock is wrong, try again later"
+                .to_owned()
+        }
         ObjectError::Unavailable(_) => "the store can't be reached, try again later".to_owned(),
         ObjectError::Timeout => "the store did not answer in time, try again later".to_owned(),
         ObjectError::Throttled => "the store is overloaded, try again later".to_owned(),

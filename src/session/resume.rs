@@ -28,9 +28,15 @@ pub(super) struct Told {
 #[derive(Debug)]
 pub(super) enum Seen {
     /// The object, if there is one.
-    Object(Option<ObjectInfo>),
+    Object(Option<Box<ObjectInfo>>),
     /// His own upload that is not published: its length, and when it last moved, where that is known.
     Upload(u64, Option<jiff::Timestamp>),
+}
+
+impl Seen {
+    fn object(info: Option<ObjectInfo>) -> Seen {
+        Seen::Object(info.map(Box::new))
+    }
 }
 
 impl Session {
@@ -64,17 +70,17 @@ impl Session {
         let fail = |error: ObjectError| replies::object_error(path, &error);
         let older = keep.older(location);
         match older.size() {
-            Some(0) => return object.await.map(Seen::Object).map_err(fail),
+            Some(0) => return object.await.map(Seen::object).map_err(fail),
             Some(size) => return Ok(Seen::Upload(size, None)),
             None => gone(path, &older).await?,
         }
         let (stored, info) = tokio::join!(keep.stored(location), object);
         let info = info.map_err(fail)?;
         let Some(stored) = stored.map_err(fail)? else {
-            return Ok(Seen::Object(info));
+            return Ok(Seen::object(info));
         };
         match Box::pin(judge(stored, location, keep, info.as_ref())).await {
-            Ok(Found::Nothing) => Ok(Seen::Object(info)),
+            Ok(Found::Nothing) => Ok(Seen::object(info)),
             Ok(Found::Busy(seconds)) => Err(busy(path, seconds)),
             Ok(Found::Kept(kept)) => Ok(Seen::Upload(kept.told(), Some(kept.written()))),
             Err(error) => Err(fail(error)),

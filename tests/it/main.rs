@@ -10,6 +10,7 @@ mod binary;
 mod commands;
 mod demo;
 mod digests;
+mod faults_of_the_store;
 mod listings;
 mod mounts;
 mod names;

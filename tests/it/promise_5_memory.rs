@@ -98,6 +98,7 @@ async fn two_hundred_uploads_at_once_share_64_mib_and_all_end() {
     );
     within_the_budget(&gateway, uploads).await;
     all_given_back(&gateway).await;
+    crate::support::transfers::settled(&gateway).await;
     assert_eq!(gateway.store.keys(BUCKET).len(), 200);
 }
 

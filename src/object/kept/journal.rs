@@ -184,6 +184,30 @@ impl Journal {
         }
     }
 
+    /// Gives up what is kept of an earlier upload of the name: where this process knows of it, or `slow`ly sent bytes
+    /// leave the time to ask. Whatever is sent from here on is no continuation of that, and must not be taken for one
+    /// should this process be killed.
+    pub(in crate::object) async fn give_up_earlier(&mut self, slow: bool) {
+        let Some(writer) = &self.idle else { return };
+        if writer.saved.is_some() || !(slow || writer.ticket.hinted()) {
+            return;
+        }
+        let object = &writer.target.location;
+        match record::read(&writer.at()).await {
+            Ok(Some(found)) if found.record.is_of(object) && !writer.lives(&found) => {
+                writer.ticket.take_hint();
+                discard(&found, object, &writer.keep).await;
+            }
+            Ok(_) => {}
+            Err(error) => debug!(%error, "the record of an earlier upload could not be looked for"),
+        }
+    }
+
+    /// Whether it has not become multipart.
+    pub(in crate::object) fn is_idle(&self) -> bool {
+        self.idle.is_some()
+    }
+
     /// The upload has become multipart: the record is written as soon as its id is known, and refreshed from then on.
     pub(in crate::object) fn opened(&mut self, opening: &Opening, copied: u32) {
         let Some(mut writer) = self.idle.take() else {
@@ -467,6 +491,9 @@ impl Writer {
                 .abort(&created.upload_id, broken.look_first)
                 .await;
         }
+        // What was kept of an earlier upload of the name is no beginning of this one: a client that has sent more than
+        // has come of it would go on there, and mix the two.
+        self.tried = true;
         self.published().await;
     }
 

@@ -370,7 +370,7 @@ async fn an_upload_that_vanished_is_not_superseded_by_an_older_object() {
     })
     .await;
     let failed = upload(&at(&store), options(), &pattern(PART + 1)).await;
-    assert!(matches!(failed, Err(ObjectError::Other(_))), "{failed:?}");
+    assert!(matches!(failed, Err(ObjectError::Lost)), "{failed:?}");
     idle(&store).await;
 }
 

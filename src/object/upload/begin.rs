@@ -105,6 +105,9 @@ impl Upload {
                 options.append.as_ref().map_or(0, |append| append.keep),
                 upload.failed.clone(),
             ));
+            if let Some(journal) = &mut upload.journal {
+                Box::pin(journal.give_up_earlier(false)).await;
+            }
         }
         if let Some(append) = options.append {
             Box::pin(upload.keep(append)).await?;
@@ -127,6 +130,8 @@ impl Upload {
             journal: None,
             last: None,
             keepable: true,
+            begun: tokio::time::Instant::now(),
+            asked: false,
             resumed: false,
             restoring: false,
             _admission: admission,

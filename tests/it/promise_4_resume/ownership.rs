@@ -301,3 +301,57 @@ async fn another_replica_that_is_at_it_is_waited_for() {
     running.close().await;
     ftp.close().await;
 }
+
+/// Of the second nothing has come: what is kept of the first must not be taken for its beginning.
+#[tokio::test]
+async fn an_upload_of_which_nothing_came_ends_what_was_kept_before_it() {
+    for replica in [0, 1] {
+        let gateway = Gateway::start().await;
+        let other = Gateway::builder().on(&gateway.store).start().await;
+        broken(&gateway, &pattern(8 * MIB, 1)).await;
+        let on = [&gateway, &other][replica];
+        let mut ftp = on.ftp().await;
+        let data = crate::support::transfers::begin(
+            &mut ftp,
+            "STOR x",
+            crate::support::ftp::Mode::Passive,
+        )
+        .await;
+        reset_stream(data);
+        ftp.expect_reply(426).await;
+        settled(on).await;
+        ftp.expect("SIZE x", 550).await;
+        ftp.close().await;
+        only_objects(&[&gateway, &other], &[]).await;
+    }
+}
+
+/// A process that is killed in an upload of which it has written nothing yet: it has ended what was kept before.
+#[tokio::test]
+async fn an_upload_that_takes_its_time_ends_what_was_kept_before_it() {
+    for replica in [0, 1] {
+        let gateway = Gateway::start().await;
+        let other = Gateway::builder().on(&gateway.store).start().await;
+        broken(&gateway, &pattern(8 * MIB, 1)).await;
+        let on = [&gateway, &other][replica];
+        let mut ftp = on.ftp().await;
+        let mut data = crate::support::transfers::begin(
+            &mut ftp,
+            "STOR x",
+            crate::support::ftp::Mode::Passive,
+        )
+        .await;
+        let begun = tokio::time::Instant::now();
+        while !gateway.store.keys(BUCKET).is_empty() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "it stays");
+            tokio::io::AsyncWriteExt::write_all(&mut data, b"x")
+                .await
+                .unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        drop(data);
+        ftp.expect_reply(226).await;
+        ftp.close().await;
+        only_objects(&[&gateway, &other], &["x"]).await;
+    }
+}

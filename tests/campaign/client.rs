@@ -1,0 +1,225 @@
+//! A client that takes whatever comes: nothing here panics but what no server may do.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// No reply takes longer: attempts at the store, their deadlines and the looking after lost answers.
+const REPLY: Duration = Duration::from_secs(90);
+
+pub struct Client {
+    control: BufReader<TcpStream>,
+    address: SocketAddr,
+}
+
+/// How an upload is to break off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Break {
+    /// Not at all.
+    None,
+    /// RST on the data connection.
+    Reset,
+    /// ABOR.
+    Abor,
+    /// The control connection first, then the data connection, both as a process that exits closes them.
+    Exit,
+    /// RST on both.
+    Vanish,
+}
+
+/// How it went.
+#[derive(Debug)]
+pub struct Sent {
+    /// Bytes that were handed to the socket.
+    pub bytes: u64,
+    /// Whether the data connection was ended as for a whole file.
+    pub ended: bool,
+    /// The final reply, or the refusal; `None`: the connection ended before.
+    pub reply: Option<(u16, String)>,
+}
+
+impl Client {
+    pub async fn connect(address: SocketAddr) -> io::Result<Client> {
+        let stream = timeout(REPLY, TcpStream::connect(address)).await??;
+        let mut client = Client {
+            control: BufReader::new(stream),
+            address,
+        };
+        client.reply().await?;
+        client.command("USER u").await?;
+        match client.command("PASS p").await?.0 {
+            230 => {}
+            code => return Err(io::Error::other(format!("{code} to PASS"))),
+        }
+        client.command("TYPE I").await?;
+        Ok(client)
+    }
+
+    pub async fn send(&mut self, line: &str) -> io::Result<()> {
+        let line = format!("{line}\r\n");
+        timeout(REPLY, self.control.get_mut().write_all(line.as_bytes())).await?
+    }
+
+    pub async fn reply(&mut self) -> io::Result<(u16, String)> {
+        let mut first: Option<String> = None;
+        loop {
+            let mut line = String::new();
+            let read = timeout(REPLY, self.control.read_line(&mut line)).await;
+            let read = read.unwrap_or_else(|_| panic!("no reply for {} s", REPLY.as_secs()))?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let line = line.trim_end().to_owned();
+            let (begin, text) = line.split_at(line.len().min(4));
+            let code = begin.get(..3).and_then(|code| code.parse().ok());
+            if begin.as_bytes().get(3) != Some(&b'-')
+                && let Some(code) = code
+            {
+                return Ok((code, first.unwrap_or_else(|| text.to_owned())));
+            }
+            first.get_or_insert_with(|| text.to_owned());
+        }
+    }
+
+    pub async fn command(&mut self, line: &str) -> io::Result<(u16, String)> {
+        self.send(line).await?;
+        self.reply().await
+    }
+
+    async fn data(&mut self) -> io::Result<TcpStream> {
+        let (code, text) = self.command("EPSV").await?;
+        let port = text.split('|').nth(3).and_then(|port| port.parse().ok());
+        match port {
+            Some(port) if code == 229 => {
+                let address = SocketAddr::new(self.address.ip(), port);
+                timeout(REPLY, TcpStream::connect(address)).await?
+            }
+            _ => Err(io::Error::other(format!("{code} to EPSV"))),
+        }
+    }
+
+    /// Sends bytes by a command, and breaks off in the middle of them if asked to. `before` are commands such as REST.
+    pub async fn upload(
+        mut self,
+        before: &[String],
+        command: &str,
+        bytes: &[u8],
+        how: Break,
+    ) -> io::Result<(Sent, Option<Client>)> {
+        let mut sent = Sent {
+            bytes: 0,
+            ended: false,
+            reply: None,
+        };
+        for line in before {
+            let reply = self.command(line).await?;
+            if reply.0 != 350 {
+                sent.reply = Some(reply);
+                return Ok((sent, Some(self)));
+            }
+        }
+        let mut data = self.data().await?;
+        let first = self.command(command).await?;
+        if first.0 != 150 {
+            sent.reply = Some(first);
+            return Ok((sent, Some(self)));
+        }
+        for chunk in bytes.chunks(64 * 1024) {
+            match timeout(REPLY, data.write(chunk)).await? {
+                Ok(written) => sent.bytes += written as u64,
+                Err(_) => break,
+            }
+            if !sent.bytes.is_multiple_of(64 * 1024) {
+                // A short write: the rest of the chunk.
+                let rest = &bytes[sent.bytes as usize
+                    ..(sent.bytes as usize)
+                        .next_multiple_of(64 * 1024)
+                        .min(bytes.len())];
+                match timeout(REPLY, data.write_all(rest)).await? {
+                    Ok(()) => sent.bytes += rest.len() as u64,
+                    Err(_) => break,
+                }
+            }
+        }
+        match how {
+            Break::None => {
+                if sent.bytes == bytes.len() as u64 {
+                    // From here on the server may have seen the end.
+                    sent.ended = true;
+                    let _ = data.shutdown().await;
+                }
+            }
+            Break::Reset => reset(data),
+            Break::Abor => {
+                self.send("ABOR").await?;
+                let first = self.reply().await?;
+                assert!(
+                    [426, 226, 450, 451, 425, 550, 452].contains(&first.0),
+                    "{first:?}"
+                );
+                // One reply for the transfer, one for the ABOR.
+                sent.reply = Some(first);
+                let second = self.reply().await?;
+                assert_eq!(second.0, 226, "{second:?}");
+                return Ok((sent, Some(self)));
+            }
+            Break::Exit => {
+                drop(self);
+                drop(data);
+                return Ok((sent, None));
+            }
+            Break::Vanish => {
+                reset(self.control.into_inner());
+                reset(data);
+                return Ok((sent, None));
+            }
+        }
+        match self.reply().await {
+            Ok(reply) => {
+                sent.reply = Some(reply);
+                Ok((sent, Some(self)))
+            }
+            Err(_) => Ok((sent, None)),
+        }
+    }
+
+    /// The bytes from `from` on that came, and the final reply.
+    pub async fn download(
+        &mut self,
+        name: &str,
+        from: u64,
+    ) -> io::Result<(Vec<u8>, (u16, String))> {
+        if from > 0 {
+            self.command(&format!("REST {from}")).await?;
+        }
+        let mut data = self.data().await?;
+        let first = self.command(&format!("RETR {name}")).await?;
+        if first.0 != 150 {
+            return Ok((Vec::new(), first));
+        }
+        let mut bytes = Vec::new();
+        // A reset is no end, and its reply tells why.
+        let _ = timeout(REPLY, data.read_to_end(&mut bytes)).await?;
+        Ok((bytes, self.reply().await?))
+    }
+
+    /// A whole file from a healthy gateway; `None` where it is not there.
+    pub async fn fetch(address: SocketAddr, name: &str) -> Option<Vec<u8>> {
+        let mut client = Client::connect(address).await.unwrap();
+        let (bytes, (code, text)) = client.download(name, 0).await.unwrap();
+        match code {
+            226 => Some(bytes),
+            550 => None,
+            _ => panic!("{code} {text}"),
+        }
+    }
+}
+
+fn reset(stream: TcpStream) {
+    let socket = socket2::SockRef::from(&stream);
+    let _ = socket.set_linger(Some(Duration::ZERO));
+}

@@ -1,0 +1,122 @@
+//! The bytes that are sent: of each upload a stream of its own, which can be made again from any offset. Whatever is
+//! cut, doubled or mixed shows.
+
+/// Pseudo-random numbers by a seed (splitmix64).
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Random {
+        Random(seed)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mix(self.0)
+    }
+
+    /// 0 to `limit` - 1.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit.max(1)
+    }
+
+    /// Whether something happens that happens so often in a hundred.
+    pub fn percent(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+}
+
+fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// A piece of one upload's stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    pub tag: u64,
+    pub from: u64,
+    pub to: u64,
+}
+
+/// The content of a file, piece after piece.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Content(pub Vec<Segment>);
+
+impl Content {
+    /// The first bytes of one stream.
+    pub fn new(tag: u64, size: u64) -> Content {
+        Content::default().and(tag, size)
+    }
+
+    /// With the first bytes of another stream behind it.
+    pub fn and(mut self, tag: u64, size: u64) -> Content {
+        if size > 0 {
+            self.0.push(Segment {
+                tag,
+                from: 0,
+                to: size,
+            });
+        }
+        self
+    }
+
+    /// Its first bytes only.
+    pub fn cut(&self, size: u64) -> Content {
+        let mut rest = size;
+        let mut segments = Vec::new();
+        for segment in &self.0 {
+            let take = rest.min(segment.to - segment.from);
+            if take > 0 {
+                segments.push(Segment {
+                    to: segment.from + take,
+                    ..*segment
+                });
+            }
+            rest -= take;
+        }
+        Content(segments)
+    }
+
+    pub fn size(&self) -> u64 {
+        self.0.iter().map(|segment| segment.to - segment.from).sum()
+    }
+
+    /// Its bytes from `from` to before `to`.
+    pub fn bytes(&self, from: u64, to: u64) -> Vec<u8> {
+        let mut out = Vec::with_capacity((to - from) as usize);
+        let mut at = 0;
+        for segment in &self.0 {
+            let length = segment.to - segment.from;
+            let (first, last) = (from.max(at), to.min(at + length));
+            if first < last {
+                fill(
+                    segment.tag,
+                    segment.from + first - at,
+                    (last - first) as usize,
+                    &mut out,
+                );
+            }
+            at += length;
+        }
+        out
+    }
+
+    /// Whether these are its bytes from `from` on, as far as they go.
+    pub fn holds(&self, from: u64, bytes: &[u8]) -> bool {
+        let to = from + bytes.len() as u64;
+        to <= self.size() && self.bytes(from, to) == bytes
+    }
+}
+
+/// Bytes of a stream from an offset on.
+fn fill(tag: u64, mut offset: u64, mut count: usize, out: &mut Vec<u8>) {
+    while count > 0 {
+        let word = mix(tag.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ (offset / 8)).to_le_bytes();
+        let skip = (offset % 8) as usize;
+        let take = count.min(8 - skip);
+        out.extend_from_slice(&word[skip..skip + take]);
+        offset += take as u64;
+        count -= take;
+    }
+}

@@ -1,0 +1,170 @@
+//! Faults of the store as a client sees them: what passes is tried again, what lasts is told in words that tell whose it is.
+
+use crate::support::faults::Fault;
+use crate::support::gateway::{BUCKET, Gateway};
+use crate::support::{MIB, pattern};
+
+/// What the operator has to mend is no fault of the client's file: it is tried again, and else told as passing.
+#[tokio::test]
+async fn expired_credentials_and_a_wrong_clock_are_tried_again_and_told_as_passing() {
+    for (status, code) in [
+        (400, "ExpiredToken"),
+        (403, "RequestTimeTooSkewed"),
+        (403, "RequestExpired"),
+    ] {
+        for (times, large) in [
+            (1, false),
+            (1, true),
+            (usize::MAX, false),
+            (usize::MAX, true),
+        ] {
+            let gateway = Gateway::builder()
+                .with("[stores.main]\nattempts = 2")
+                .start()
+                .await;
+            let store = &gateway.store;
+            store.put(BUCKET, "f", "content");
+            let passes = times == 1;
+            for operation in [
+                "PutObject",
+                "UploadPart",
+                "CompleteMultipartUpload",
+                "GetObject",
+            ] {
+                let rule = store.fail(operation).times(times);
+                rule.with(Fault::Status(status, code));
+            }
+            let mut ftp = gateway.ftp().await;
+            let bytes = pattern(if large { 11 * MIB } else { 100 }, 1);
+            let reply = ftp.store("x", &bytes).await;
+            assert_eq!(
+                reply.code,
+                if passes { 226 } else { 451 },
+                "{code}: {reply:?}"
+            );
+            assert_eq!(store.object(BUCKET, "x").is_some(), passes, "{code}");
+            if !passes {
+                assert!(reply.text().contains("expired or its clock"), "{reply:?}");
+            }
+            let (_, reply) = ftp.retrieve("f").await;
+            assert_eq!(
+                reply.code,
+                if passes { 226 } else { 451 },
+                "{code}: {reply:?}"
+            );
+            ftp.close().await;
+        }
+    }
+    // A HEAD is refused without a word.
+    let gateway = Gateway::builder()
+        .with("[stores.main]\nattempts = 2")
+        .start()
+        .await;
+    gateway.store.put(BUCKET, "f", "content");
+    let mut ftp = gateway.ftp().await;
+    gateway
+        .store
+        .fail("HeadObject")
+        .with(Fault::Status(400, ""));
+    ftp.expect("MDTM f", 213).await;
+    gateway
+        .store
+        .fail("HeadObject")
+        .times(2)
+        .with(Fault::Status(400, ""));
+    ftp.expect("PWD", 257).await;
+    ftp.expect("MDTM f", 451).await;
+    // Keys that are wrong stay so.
+    gateway
+        .store
+        .fail("GetObject")
+        .always()
+        .with(Fault::Status(403, "InvalidAccessKeyId"));
+    let (_, reply) = ftp.retrieve("f").await;
+    assert_eq!(reply.code, 550, "{reply:?}");
+    ftp.close().await;
+}
+
+/// The answer to a Complete is lost, and somebody deletes the object before we look: nobody can tell what became of it.
+#[tokio::test]
+async fn an_upload_that_the_store_no_longer_knows_is_told_as_not_known() {
+    let gateway = Gateway::builder()
+        .with("[stores.main]\nattempts = 1")
+        .start()
+        .await;
+    gateway.store.behave(|store| store.repeats_complete = false);
+    let store = &gateway.store;
+    store
+        .fail("CompleteMultipartUpload")
+        .with(Fault::LoseAnswer);
+    let looks = store.fail("HeadObject").key("x").always();
+    let looks = looks.with(Fault::Status(404, ""));
+    let mut ftp = gateway.ftp().await;
+    let reply = ftp.store("x", &pattern(11 * MIB, 1)).await;
+    assert_eq!(reply.code, 451, "{reply:?}");
+    assert!(reply.text().contains("not known"), "{reply:?}");
+    looks.remove();
+    ftp.close().await;
+    store.no_uploads_left().await;
+}
+
+/// A client that leaves while a large object is being renamed: the Create that was under way is taken back.
+#[tokio::test]
+async fn a_copy_whose_session_ends_in_its_create_leaves_nothing_open() {
+    let gateway = Gateway::builder()
+        .with("[stores.main]\ncopy_limit = \"5MiB\"\n[timeouts]\nshutdown_grace = \"100ms\"")
+        .start()
+        .await;
+    gateway.store.put(BUCKET, "f", pattern(6 * MIB, 1));
+    let mut ftp = gateway.ftp().await;
+    ftp.expect("RNFR f", 350).await;
+    let create = gateway
+        .store
+        .fail("CreateMultipartUpload")
+        .with(Fault::StallAnswer);
+    ftp.send("RNTO g").await;
+    create.hit().await;
+    let store = std::sync::Arc::clone(&gateway.store);
+    let stopping = tokio::spawn(gateway.stop());
+    ftp.expect_reply(451).await;
+    create.release();
+    stopping.await.unwrap();
+    store.no_uploads_left().await;
+    assert_eq!(store.keys(BUCKET), ["f"]);
+}
+
+/// A store that is gone for each command: a clear 4yz, and the session goes on when it is back.
+#[tokio::test]
+async fn a_store_that_is_down_is_told_by_each_command_and_outlived() {
+    let gateway = Gateway::builder()
+        .with("[stores.main]\nattempts = 2\nconnect_timeout = \"1s\"\nrequest_timeout = \"2s\"")
+        .start()
+        .await;
+    gateway.store.put(BUCKET, "d/f", "content");
+    let mut ftp = gateway.ftp().await;
+    ftp.expect("RNFR d/f", 350).await;
+    gateway.store.stop().await;
+    ftp.expect("RNTO d/g", 451).await;
+    for command in [
+        "CWD d", "SIZE d/f", "MDTM d/f", "MLST d/f", "MKD e", "RMD d", "DELE d/f", "RNFR d/f",
+        "XCRC d/f", "HASH d/f",
+    ] {
+        let reply = ftp.expect(command, 451).await;
+        assert!(reply.text().contains("store"), "{command}: {reply:?}");
+    }
+    for command in ["RETR d/f", "LIST d", "NLST d", "MLSD d", "APPE d/f"] {
+        let (_, reply) = ftp
+            .download_with(command, crate::support::ftp::Mode::Passive)
+            .await;
+        assert_eq!(reply.code, 451, "{command}: {reply:?}");
+    }
+    for size in [100, 11 * MIB] {
+        let reply = ftp.store("x", &pattern(size, 1)).await;
+        assert_eq!(reply.code, 451, "{size}: {reply:?}");
+    }
+    gateway.store.restart().await;
+    let reply = ftp.store("x", b"back").await;
+    assert_eq!(reply.code, 226, "{}", ftp.transcript());
+    assert_eq!(ftp.retrieve("d/f").await.0, b"content");
+    ftp.close().await;
+}

@@ -26,6 +26,9 @@ use super::data_setup::DataSetup;
 use super::transfer::{End, Failure, Label, Link, Signal};
 use super::{Flow, Session, replies, require};
 
+/// The reply to an upload that broke off is held back so long at most, for what has come to be in the store.
+const KEEPING: Duration = Duration::from_secs(5);
+
 /// What is still on its way when an upload is cut is taken so long as it comes without a pause of this length.
 const DRAIN_PAUSE: Duration = Duration::from_millis(10);
 
@@ -325,7 +328,19 @@ impl Job {
     async fn run(self, link: Link) -> End {
         let path = self.path.clone();
         let resumed = matches!(self.begin, Begin::Kept { .. });
-        match self.transfer(link).await {
+        let location = self.location.clone();
+        let keep = match &self.begin {
+            Begin::New(options) => options.keep.clone(),
+            Begin::Kept { keep, .. } => Some(keep.clone()),
+        };
+        let transferred = self.transfer(link).await;
+        if !matches!(transferred, Ok(End::Finished(_)))
+            && let Some(keep) = keep
+        {
+            // The client may ask another replica as soon as he has the reply, which must not find what was there before.
+            let _ = timeout(KEEPING, keep.older(&location).kept()).await;
+        }
+        match transferred {
             Ok(end) => end,
             Err(Failure::Object(ObjectError::Conflict)) if resumed => {
                 End::Failed(Failure::Refused(Reply::new(

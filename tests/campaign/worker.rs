@@ -30,6 +30,8 @@ pub struct Worker {
     /// Names of which an upload was given up that may still be kept. A process that is killed in a fast upload leaves no
     /// trace of that, so the next length told may be the earlier one's (docs/resume.md): a careful client begins anew.
     left: BTreeSet<String>,
+    /// What was done, for whoever wants to know how a failure came about.
+    history: Vec<String>,
 }
 
 /// An upload that was broken off.
@@ -60,6 +62,7 @@ impl Worker {
             figures,
             tags: 0,
             left: BTreeSet::new(),
+            history: Vec::new(),
         }
     }
 
@@ -203,6 +206,8 @@ impl Worker {
     /// What the reply to an upload means for the model.
     fn note(&mut self, name: &str, whole: Content, from: u64, sent: Sent) -> Option<Pending> {
         self.figures.add("bytes sent", sent.bytes);
+        self.history
+            .push(format!("{name}: from {from} of {whole:?}: {sent:?}"));
         let most = from + sent.bytes;
         match &sent.reply {
             Some((226, _)) => {
@@ -290,6 +295,8 @@ impl Worker {
             if told == 0 {
                 return Ok(());
             }
+            self.history
+                .push(format!("{name}: goes on at {told} by {command}, {how:?}"));
             let sent = match client.upload(&before, &command, &bytes, how).await {
                 Ok((sent, _)) => sent,
                 Err(_) => Sent {
@@ -380,11 +387,18 @@ impl Worker {
         if code == 550 && !text.contains("no such file") {
             return Ok(());
         }
-        assert!(
-            !fits.is_empty(),
-            "{name} from {from}: {code} {text}, {} bytes, none of {possible:#?}",
-            bytes.len()
-        );
+        if fits.is_empty() {
+            let prefix = format!("{name}:");
+            let history = self
+                .history
+                .iter()
+                .filter(|line| line.contains(&prefix) || line.contains(&format!("{name} ")));
+            let history: Vec<&String> = history.collect();
+            panic!(
+                "{name} from {from}: {code} {text}, {} bytes, none of {possible:#?}\n{history:#?}",
+                bytes.len()
+            );
+        }
         self.model.set(name, fits);
         Ok(())
     }
@@ -403,6 +417,8 @@ impl Worker {
             return Ok(());
         }
         let reply = client.command(&format!("RNTO {to}")).await;
+        self.history
+            .push(format!("rename {name} to {to} : {reply:?}"));
         if let Ok((250, _)) = reply {
             self.figures.count("renames");
             self.model.set(name, vec![None]);

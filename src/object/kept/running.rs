@@ -159,6 +159,15 @@ impl Older {
         }
     }
 
+    /// Waits until those that were given up are kept or removed. Cancel safe.
+    pub async fn kept(&self) {
+        for entry in &self.0 {
+            if entry.ending.load(Ordering::Relaxed) {
+                entry.gone.cancelled().await;
+            }
+        }
+    }
+
     /// Waits until all of them have ended and what is kept of them is in the store. Cancel safe.
     pub async fn gone(&self) {
         for entry in &self.0 {

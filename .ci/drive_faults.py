@@ -30,6 +30,8 @@ def drive(t, steps, gateway, real_store):
         with connect(t) as ftp:
             assert ftp.size("new.bin") > 8 * MIB
             ftp.delete("new.bin")
+            # That process has seen now that something is kept, so that a small upload of the name removes it.
+            assert ftp.size("old.bin") > 8 * MIB
         put(t, "old.bin", OLD)
         no_open_uploads(t, ["old.bin", "new.bin", "sigterm.bin"])
     with steps.step("faults: an idle gateway ends at SIGTERM, an idle session gets 421"):

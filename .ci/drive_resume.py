@@ -115,7 +115,7 @@ def drive(t, steps, gateway, killable):
             data.sendall(b"more")
             t.store.put("resume/loud.bin", b"overwritten")
             data.close()
-            assert refused(ftp.voidresp).startswith("550")
+            assert refused(ftp.voidresp).startswith(("550", "451"))
         t.stored("resume/loud.bin", b"overwritten")
 
     with steps.step("digests: HASH and XCRC of what is stored"):
@@ -146,7 +146,12 @@ def drive(t, steps, gateway, killable):
                 ftp.close()
                 gateway.ended(100)
                 gateway.start()
-                told = size_of(t, key)
+                try:
+                    told = size_of(t, key)
+                except ftplib.error_perm:
+                    # Killed before the store had acknowledged its first part: then curl begins anew.
+                    assert label == "kill -9"
+                    told = 0
                 print(f"     ({told} of {25 * MIB} bytes were kept)")
                 path = t.file("after.bin", whole)
                 curl_resumes(key, path)

@@ -49,7 +49,8 @@ impl Client {
             control: BufReader::new(stream),
             address,
         };
-        client.reply().await?;
+        // The port of a gateway that was just killed may be a passive port of the next one, which greets nobody.
+        timeout(Duration::from_secs(15), client.reply()).await??;
         client.command("USER u").await?;
         match client.command("PASS p").await?.0 {
             230 => {}

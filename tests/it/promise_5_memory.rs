@@ -188,8 +188,10 @@ async fn who_gets_no_share_is_refused_before_the_150_and_gets_it_later() {
         ftp.reset();
     }
     all_given_back(&gateway).await;
+    let mut keys = gateway.store.keys(BUCKET);
+    keys.retain(|key| !key.starts_with(".s3ftpd/"));
     assert_eq!(
-        gateway.store.keys(BUCKET),
+        keys,
         ["held79", "late", "there"],
         "what broke off was not published"
     );

@@ -127,6 +127,9 @@ impl Stored {
             self.discard_beside(object, keep);
             return Ok(Found::Nothing);
         }
+        // Should the user begin anew, it is known that there is something to be removed.
+        let name = record::name(&object.bucket, &object.key);
+        replica.running.hint(&name);
         Ok(Found::Kept(Box::new(kept)))
     }
 

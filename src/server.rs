@@ -39,7 +39,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const LINGER_DEADLINE: Duration = Duration::from_secs(1);
 
 /// How long the store may take when the process ends, to keep what was cut and to clean up.
-const CLEANUP_DEADLINE: Duration = Duration::from_secs(30);
+const CLEANUP_DEADLINE: Duration = Duration::from_secs(45);
 
 /// A running gateway.
 #[derive(Debug)]

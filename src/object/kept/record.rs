@@ -85,6 +85,12 @@ pub(in crate::object) struct Record {
     pub replica: Option<String>,
     /// [`Replica::process`] of the last process that wrote it.
     pub process: String,
+    /// Which upload of that process: another one each time it is begun or gone on with. No two writers ever write the
+    /// same record, so whoever finds his own in place of an answer that was lost knows that it is his.
+    pub writer: String,
+    /// How often that writer has written it: no two records of his are the same bytes either, and an ETag tells whether
+    /// it has been refreshed.
+    pub writes: u64,
     /// Whether that process was uploading when it wrote it.
     pub running: bool,
     /// How often it is refreshed while it runs, milliseconds.
@@ -107,6 +113,8 @@ pub(in crate::object) struct Record {
     pub attributes: Attributes,
     /// Uploads of the same key that ran when this one took the record over.
     pub others: Vec<UploadNote>,
+    /// Uploads that were given up for this one, until they are aborted.
+    pub given_up: Vec<UploadNote>,
 }
 
 /// A multipart upload in a record.
@@ -209,10 +217,33 @@ impl Record {
         *self.bucket == *object.bucket && self.key == object.key
     }
 
-    /// Whether this very process wrote it for this transfer.
+    /// Whether it is of the same writer.
     pub(super) fn is_same(&self, other: &Record) -> bool {
-        self.process == other.process && self.transfer == other.transfer
+        self.writer == other.writer
     }
+
+    /// Whether it is nobody's: it only names what is still to be removed, or may still run without a record of its own.
+    pub(in crate::object) fn is_nobodys(&self) -> bool {
+        self.user.is_empty()
+    }
+
+    /// One that belongs to nobody and names the same uploads and tail.
+    pub(super) fn nobodys(&self) -> Record {
+        Record {
+            user: String::new(),
+            replica: None,
+            process: String::new(),
+            writer: new_writer(),
+            writes: 0,
+            running: true,
+            ..self.clone()
+        }
+    }
+}
+
+/// A [`Record::writer`].
+pub(super) fn new_writer() -> String {
+    TransferId::generate().as_str().to_owned()
 }
 
 impl Read {
@@ -360,6 +391,8 @@ mod tests {
                 transfer: "t".to_owned(),
                 replica: name.map(str::to_owned),
                 process: process.to_owned(),
+                writer: "w".to_owned(),
+                writes: 1,
                 running,
                 refresh_ms: 60_000,
                 started_ms: 0,
@@ -371,6 +404,7 @@ mod tests {
                 old_bytes: 0,
                 attributes: Attributes::default(),
                 others: Vec::new(),
+                given_up: Vec::new(),
             },
             etag: "\"e\"".to_owned(),
             written: Timestamp::from_second(1000).unwrap(),

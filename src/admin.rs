@@ -88,9 +88,7 @@ fn router(shown: Shown) -> Router {
         .with_state(shown)
 }
 
-async fn status(
-    State(shown): State<Shown>,
-) -> ([(header::HeaderName, &'static str); 1], String) {
+async fn status(State(shown): State<Shown>) -> ([(header::HeaderName, &'static str); 1], String) {
     let gauges = &shown.gauges;
     let status = serde_json::json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -255,7 +253,10 @@ mod tests {
         assert_eq!(told["memory_in_use"], 0);
         assert_eq!(told["sessions"], 0);
         stop.cancel();
-        tokio::time::timeout(SOON, admin.task).await.unwrap().unwrap();
+        tokio::time::timeout(SOON, admin.task)
+            .await
+            .unwrap()
+            .unwrap();
     }
 
     #[tokio::test]

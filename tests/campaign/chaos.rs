@@ -185,8 +185,7 @@ impl Chaos {
         } else if request.key.starts_with(".s3ftpd/tails/") {
             self.figures.place("tails");
         }
-        // Until its answer is there nobody knows that an upload is open, or a tail there; and what failed to be removed
-        // may stay.
+        // Until its answer is there nobody knows that a tail is there; and what failed to be removed may stay.
         let unknown = match trouble {
             Trouble::Late | Trouble::Unanswered => true,
             Trouble::Fault(fault) => matches!(fault, Fault::LoseAnswer),
@@ -195,7 +194,8 @@ impl Chaos {
         let tail = request.key.starts_with(".s3ftpd/tails/");
         let slow = name == "slow first byte";
         if match request.operation.as_str() {
-            "CreateMultipartUpload" => unknown,
+            // What is tried again tells of itself: see below.
+            "CreateMultipartUpload" => unknown && last_attempt(request),
             "PutObject" => tail && unknown,
             "AbortMultipartUpload" => !slow,
             "DeleteObject" => tail && !slow,
@@ -245,6 +245,10 @@ impl Interceptor for Chaos {
     ) -> BoxFuture<'static, Result<HttpResponse, ResetConnection>> {
         let noted = Request::of(&request);
         self.causes.request(&noted.operation, &noted.key);
+        if noted.operation == "CreateMultipartUpload" && attempt(&noted).0 > 1 {
+            // Whoever asks again has had no answer, or none in time: on a busy machine without any fault, too.
+            self.causes.lost(&noted.key);
+        }
         let Some((name, trouble)) = self.choose(&noted) else {
             return Box::pin(async move { Ok(next.run(request).await) });
         };
@@ -270,4 +274,22 @@ impl Interceptor for Chaos {
             }),
         }
     }
+}
+
+/// Which attempt of how many a request is, as the SDK tells.
+fn attempt(request: &Request) -> (u32, u32) {
+    let told = request.header("amz-sdk-request").unwrap_or_default();
+    let number = |name: &str| {
+        let mut fields = told.split(';').map(str::trim);
+        fields.find_map(|field| field.strip_prefix(name)?.parse().ok())
+    };
+    (
+        number("attempt=").expect("attempt="),
+        number("max=").expect("max="),
+    )
+}
+
+fn last_attempt(request: &Request) -> bool {
+    let (attempt, most) = attempt(request);
+    attempt >= most
 }

@@ -84,10 +84,9 @@ impl Worker {
         let since = self.model.intend(name, None);
         self.model.intend(&to, Some(content.clone()));
         let reply = client.command(&format!("RNTO {to}")).await;
-        for name in [name, &to] {
-            self.model
-                .tell(name, &format!("RNFR {name}, RNTO {to}: {reply:?}"));
-        }
+        let line = format!("RNFR {name}, RNTO {to}: {reply:?}");
+        self.model.tell(name, &line);
+        self.model.tell(&to, &line);
         if let Ok((250, _)) = reply {
             self.figures.count("renames");
             self.model.set(name, vec![None], since);

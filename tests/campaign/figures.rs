@@ -115,13 +115,12 @@ impl Figures {
         for (what, count) in self.counts.lock().unwrap().iter() {
             println!("| {what} | {count} |");
         }
-        let (sent, sizes) = (
-            self.of("interrupted and resumed: bytes sent"),
-            self.of("interrupted and resumed: bytes of the files"),
-        );
-        if sizes > 0 {
-            let ratio = sent as f64 / sizes as f64;
-            println!("| interrupted and resumed: sent / size | {ratio:.4} |");
+        for how in ["resumed after ABOR, close", "resumed after resets"] {
+            let sent = self.of(&format!("{how}: bytes sent"));
+            let sizes = self.of(&format!("{how}: bytes of the files"));
+            if sizes > 0 {
+                println!("| {how}: sent / size | {:.4} |", sent as f64 / sizes as f64);
+            }
         }
         for (what, count) in self.faults.lock().unwrap().iter() {
             println!("| fault: {what} | {count} |");

@@ -73,7 +73,7 @@ struct Left {
     tails: Vec<String>,
     /// Other keys below the state prefix.
     others: Vec<String>,
-    /// Ids and keys of tails that records name.
+    /// Every text in the records: ids of uploads and keys of tails are among them.
     named: BTreeSet<String>,
 }
 
@@ -94,13 +94,8 @@ impl Left {
             if key.starts_with(".s3ftpd/uploads/") {
                 left.records += 1;
                 let bytes = backend.object(BUCKET, &key).await.unwrap();
-                let record: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
-                let uploads = record["others"].as_array().unwrap().iter();
-                for upload in uploads.chain([&record["upload"]]) {
-                    left.named.extend(upload["id"].as_str().map(str::to_owned));
-                }
-                let tail = record["tail"]["key"].as_str();
-                left.named.extend(tail.map(str::to_owned));
+                let record = serde_json::from_slice(&bytes).unwrap();
+                texts(&record, &mut left.named);
             } else if key.starts_with(".s3ftpd/tails/") {
                 left.tails.push(key);
             } else if key.starts_with(".s3ftpd/") {
@@ -114,6 +109,18 @@ impl Left {
     fn unrecorded(&self) -> Vec<&(String, String)> {
         let unnamed = |upload: &&(String, String)| !self.named.contains(&upload.1);
         self.uploads.iter().filter(unnamed).collect()
+    }
+}
+
+/// All texts in a record.
+fn texts(value: &serde_json::Value, into: &mut BTreeSet<String>) {
+    match value {
+        serde_json::Value::String(text) => {
+            into.insert(text.clone());
+        }
+        serde_json::Value::Array(values) => values.iter().for_each(|value| texts(value, into)),
+        serde_json::Value::Object(fields) => fields.values().for_each(|value| texts(value, into)),
+        _ => {}
     }
 }
 

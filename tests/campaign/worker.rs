@@ -48,6 +48,8 @@ struct Pending {
     sent: u64,
     /// Whether it was broken off by its client only, and never by a gateway or the store.
     interrupted: bool,
+    /// Whether connections were reset, which throws away what is on its way.
+    reset: bool,
 }
 
 impl Worker {
@@ -200,6 +202,7 @@ impl Worker {
             told: 0,
             sent: 0,
             interrupted: true,
+            reset: false,
             whole,
         };
         let command = format!("{verb} {name}");
@@ -240,10 +243,11 @@ impl Worker {
         pending.sent += sent.bytes;
         pending.most = pending.most.max(from + sent.bytes);
         pending.lost = sent.reply.is_none();
-        let acknowledged = self.note(name, &pending.whole, &sent, since);
+        let acknowledged = self.note(name, &pending, from, &sent, since);
         // Its own break is all that has happened to it.
         let by_client =
             matches!(&sent.reply, Some((426, _))) || (sent.reply.is_none() && !sent.lost);
+        pending.reset |= matches!(how, Break::Reset | Break::Vanish);
         pending.interrupted &= acknowledged || (how != Break::None && by_client);
         if !acknowledged {
             return Some(pending);
@@ -251,28 +255,37 @@ impl Worker {
         self.left.remove(name);
         // Where it was broken off, and by nobody else: how much of it was sent twice?
         if pending.interrupted && pending.told > 0 {
-            self.figures.count("interrupted and resumed");
-            self.figures
-                .add("interrupted and resumed: bytes sent", pending.sent);
-            self.figures.add(
-                "interrupted and resumed: bytes of the files",
-                size - pending.old,
-            );
+            let (bytes, of) = match pending.reset {
+                true => (
+                    "resumed after resets: bytes sent",
+                    "resumed after resets: bytes of the files",
+                ),
+                false => (
+                    "resumed after ABOR, close: bytes sent",
+                    "resumed after ABOR, close: bytes of the files",
+                ),
+            };
+            self.figures.add(bytes, pending.sent);
+            self.figures.add(of, size - pending.old);
         }
         None
     }
 
     /// What the reply to an upload means for the model. Whether it was acknowledged.
-    fn note(&mut self, name: &str, whole: &Content, sent: &Sent, since: u64) -> bool {
+    fn note(&mut self, name: &str, pending: &Pending, from: u64, sent: &Sent, since: u64) -> bool {
+        let whole = &pending.whole;
         let shared = name.starts_with("shared/");
         let possibly = |model: &Model| match shared {
             true => model.sent_shared(name, whole.clone(), false),
             false => model.add(name, Some(whole.clone())),
         };
         match &sent.reply {
-            Some((226, _)) => {
+            Some((226, text)) => {
                 if !sent.ended {
                     self.fail(name, "226 for what was not sent whole");
+                }
+                if from > 0 && !text.contains(&format!(" behind {from},")) {
+                    self.fail(name, &format!("sent from {from} on, and taken so: {text}"));
                 }
                 self.figures.count("acknowledged");
                 match shared {

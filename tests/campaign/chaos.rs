@@ -20,7 +20,7 @@ use crate::operation::Request;
 /// Requests in a thousand that go wrong.
 const PER_MILLE: u64 = 40;
 /// The same of operations that are rare, so that each of their faults comes about.
-const PER_MILLE_RARE: u64 = 150;
+const PER_MILLE_RARE: u64 = 250;
 /// Longer than a gateway waits for the answer to a small request.
 const STALL: Duration = Duration::from_millis(4000);
 

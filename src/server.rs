@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, Gauges};
 use crate::auth::Authenticator;
 use crate::config::{Config, Limits};
 use crate::data::advertise::Advertise;
@@ -142,9 +142,15 @@ impl Server {
             listeners.push((listener, bound, pool));
         }
         let (ready, is_ready) = watch::channel(true);
+        let sessions = TaskTracker::new();
+        let gauges = Gauges {
+            sessions: sessions.clone(),
+            budget: budget.clone(),
+            replica: Arc::clone(&replica),
+        };
         let admin = match &config.admin {
             Some(admin) => Some(
-                Admin::start(admin.listen, is_ready, stop.clone())
+                Admin::start(admin.listen, is_ready, gauges, stop.clone())
                     .await
                     .map_err(|source| ServerError::Bind {
                         address: admin.listen,
@@ -169,7 +175,6 @@ impl Server {
         let sweeps = TaskTracker::new();
         sweeps.spawn(targets.run(gateway.config.resume.clone(), gateway.drain.clone()));
         sweeps.close();
-        let sessions = TaskTracker::new();
         let accepts = TaskTracker::new();
         let admission = Arc::new(Admission::new(gateway.config.limits.clone()));
         let control_addresses = listeners.iter().map(|(_, bound, _)| *bound).collect();

@@ -2,9 +2,13 @@
 //! another, after a restart too, and nothing is visible until it is whole.
 
 mod crashes;
+mod damage;
 mod existing;
+mod faults;
 mod leftovers;
 mod ownership;
+mod races;
+mod state;
 
 use std::sync::Arc;
 

@@ -23,7 +23,9 @@ async fn broken(gateway: &Gateway, bytes: &[u8]) {
 fn state(store: &Store, prefix: &str) -> String {
     let keys = store.keys(BUCKET);
     let found = keys.iter().find(|key| key.starts_with(prefix));
-    found.unwrap_or_else(|| panic!("no {prefix} in {keys:?}")).clone()
+    found
+        .unwrap_or_else(|| panic!("no {prefix} in {keys:?}"))
+        .clone()
 }
 
 #[tokio::test]
@@ -149,7 +151,13 @@ async fn parts_that_go_while_it_goes_on_end_it_clearly() {
 
 #[tokio::test]
 async fn a_record_that_is_none_does_no_harm() {
-    for garbage in ["", "no JSON", "{}", "{\"bucket\":\"files\",\"key\":\"x\"}", "[1]"] {
+    for garbage in [
+        "",
+        "no JSON",
+        "{}",
+        "{\"bucket\":\"files\",\"key\":\"x\"}",
+        "[1]",
+    ] {
         for new in [1000, 8 * MIB] {
             let gateway = Gateway::start().await;
             let store = &gateway.store;

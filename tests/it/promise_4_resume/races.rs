@@ -178,16 +178,8 @@ async fn one_kept_upload_is_gone_on_with_once() {
         }
         let command = format!("STOR {KEY}");
         let (one, two) = tokio::join!(
-            first.upload_with(
-                &command,
-                &whole[sent..],
-                crate::support::ftp::Mode::Passive
-            ),
-            second.upload_with(
-                &command,
-                &whole[sent..],
-                crate::support::ftp::Mode::Passive
-            ),
+            first.upload_with(&command, &whole[sent..], crate::support::ftp::Mode::Passive),
+            second.upload_with(&command, &whole[sent..], crate::support::ftp::Mode::Passive),
         );
         let codes = [one.code, two.code];
         assert!(codes.contains(&226), "{name}: {one:?} {two:?}");

@@ -100,18 +100,27 @@ async fn the_state_can_not_be_reached_by_ftp() {
     let (gateway, state) = keeps(Gateway::builder().mount("times = \"metadata\""), BUCKET).await;
     gateway.store.put(BUCKET, "file", "1");
     gateway.store.put(BUCKET, "d/inner", "2");
-    let before: Vec<_> = state.iter().map(|key| gateway.store.object(BUCKET, key)).collect();
+    let before: Vec<_> = state
+        .iter()
+        .map(|key| gateway.store.object(BUCKET, key))
+        .collect();
     let mut ftp = gateway.ftp().await;
     nothing_works(&mut ftp, "", &state).await;
     let told = listings(&mut ftp, "/").await;
     assert!(told.contains("file"), "{told}");
     // The globs are named in what STAT says of them.
-    assert!(!told.contains("s3ftpd") && !told.contains("uploads"), "{told}");
+    assert!(
+        !told.contains("s3ftpd") && !told.contains("uploads"),
+        "{told}"
+    );
     // Of the root nothing can be moved or removed.
     for command in ["RNFR /", "RMD /", "DELE /"] {
         ftp.expect(command, 550).await;
     }
-    let after: Vec<_> = state.iter().map(|key| gateway.store.object(BUCKET, key)).collect();
+    let after: Vec<_> = state
+        .iter()
+        .map(|key| gateway.store.object(BUCKET, key))
+        .collect();
     assert!(after == before);
     assert_eq!(gateway.store.keys(BUCKET).len(), 4);
     ftp.close().await;
@@ -132,7 +141,10 @@ async fn nor_where_it_lies_in_a_bucket_of_its_own() {
     nothing_works(&mut ftp, "/in/state/", &state).await;
     let told = listings(&mut ftp, "/in/state/").await;
     assert!(told.contains("file"), "{told}");
-    assert!(!told.contains("s3ftpd/") && !told.contains("uploads"), "{told}");
+    assert!(
+        !told.contains("s3ftpd/") && !told.contains("uploads"),
+        "{told}"
+    );
     // The mount point, and the directory above it, can't be moved, with all that is below.
     for command in ["RNFR /in/state", "RNFR /in", "RMD /in/state", "RMD /in"] {
         let reply = ftp.command(command).await;
@@ -140,9 +152,14 @@ async fn nor_where_it_lies_in_a_bucket_of_its_own() {
     }
     assert_eq!(gateway.store.keys("state").len(), 4);
     // Elsewhere the name is one like any other.
-    let reply = ftp.upload_with("STOR /sub/.s3ftpd/own", b"1", Mode::Passive).await;
+    let reply = ftp
+        .upload_with("STOR /sub/.s3ftpd/own", b"1", Mode::Passive)
+        .await;
     assert_eq!(reply.code, 226);
-    assert_eq!(gateway.store.object(BUCKET, "sub/.s3ftpd/own").unwrap(), b"1");
+    assert_eq!(
+        gateway.store.object(BUCKET, "sub/.s3ftpd/own").unwrap(),
+        b"1"
+    );
     ftp.close().await;
     go_on(&gateway, By::Rest, "x", &pattern(8 * MIB, 1), SENT).await;
 }

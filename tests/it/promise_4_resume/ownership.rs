@@ -162,38 +162,6 @@ async fn dele_removes_what_is_kept() {
 }
 
 #[tokio::test]
-async fn the_state_can_not_be_reached_by_ftp() {
-    let gateway = Gateway::start().await;
-    broken(&gateway, &pattern(8 * MIB, 1)).await;
-    let state: Vec<String> = gateway.store.keys(BUCKET);
-    assert_eq!(state.len(), 2, "a record and a tail: {state:?}");
-    let mut ftp = gateway.ftp().await;
-    let (names, _) = ftp.list("NLST -a").await;
-    assert_eq!(names, "");
-    let (names, _) = ftp.list("LIST -aR").await;
-    assert_eq!(names, "");
-    for key in state
-        .iter()
-        .map(String::as_str)
-        .chain([".s3ftpd", ".s3ftpd/", ".s3ftpd/uploads"])
-    {
-        for command in ["CWD", "SIZE", "MDTM", "MLST", "DELE", "RMD", "RNFR"] {
-            let reply = ftp.command(&format!("{command} {key}")).await;
-            assert!(reply.code == 550, "{command} {key}: {reply:?}");
-        }
-        for command in ["RETR", "STOR", "APPE", "LIST", "MLSD", "MKD"] {
-            ftp.expect("EPSV", 229).await;
-            let reply = ftp.command(&format!("{command} {key}")).await;
-            assert!(
-                (500..=553).contains(&reply.code),
-                "{command} {key}: {reply:?}"
-            );
-        }
-    }
-    assert_eq!(gateway.store.keys(BUCKET), state);
-}
-
-#[tokio::test]
 async fn a_mount_can_keep_its_state_in_another_bucket() {
     let gateway = Gateway::builder()
         .bucket("state")
@@ -298,7 +266,12 @@ async fn another_replica_that_is_at_it_is_waited_for() {
     drop(data);
     let reply = running.reply().await;
     assert!([226, 450, 451, 550].contains(&reply.code), "{reply:?}");
-    assert!(gateway.store.object(BUCKET, "x").unwrap() == whole || reply.code == 226);
+    let object = gateway.store.object(BUCKET, "x").unwrap();
+    assert!(
+        object == whole || (reply.code == 226 && object == whole[..SENT]),
+        "{} bytes of neither file",
+        object.len()
+    );
     running.close().await;
     ftp.close().await;
 }

@@ -261,6 +261,7 @@ users
             refresh: Duration::from_secs(60),
             keep_for: Duration::from_secs(3 * 86_400),
             sweep_every: Duration::ZERO,
+            look_every: Duration::ZERO,
         };
         assert_eq!(
             resume(&never),

@@ -8,6 +8,7 @@ mod faults;
 mod leftovers;
 mod ownership;
 mod races;
+mod reviewed;
 mod state;
 
 use std::sync::Arc;

@@ -96,6 +96,11 @@ impl Stored {
         if !record.is_of(object) || *record.user != *keep.user {
             return Ok(Found::Nothing);
         }
+        let by = info.and_then(|info| info.attributes.metadata.get(TRANSFER_KEY));
+        if by == Some(&record.transfer) && record.running {
+            // It is published, and its process is about to remove the record.
+            return Ok(Found::Nothing);
+        }
         let replica = &object.store.context().replica;
         if let Some(left) = self.read.alive_for(replica, now(object)) {
             return Ok(Found::Busy(left.as_secs() + 1));
@@ -339,7 +344,7 @@ pub(super) async fn discard(read: &Read, object: &Location, keep: &Keep) {
     let mut record = read.record.nobodys();
     let etag = match record::save(&at, &record, Some(&read.etag)).await {
         Ok(etag) => etag,
-        Err(SaveError::Displaced(_)) => return,
+        Err(SaveError::Displaced(_) | SaveError::InTheWay(_)) => return,
         Err(SaveError::Object(error)) => {
             tracing::warn!(key = object.key, %error, "what is left of an upload could not be removed");
             return;
@@ -375,7 +380,7 @@ pub(super) async fn remove_record(object: &Location, keep: &Keep, record: &Recor
             ..record.nobodys()
         };
         match record::save(&at, &handed_back, Some(etag)).await {
-            Ok(_) | Err(SaveError::Displaced(_)) => Ok(()),
+            Ok(_) | Err(SaveError::Displaced(_) | SaveError::InTheWay(_)) => Ok(()),
             Err(SaveError::Object(error)) => Err(error),
         }
     };

@@ -168,7 +168,9 @@ impl Journal {
         if let Some(writer) = &mut journal.idle {
             match Box::pin(record::save(&at, &writer.record, Some(&kept.record_etag))).await {
                 Ok(etag) => writer.saved = Some(etag),
-                Err(SaveError::Displaced(_)) => return Err(ObjectError::Conflict),
+                Err(SaveError::Displaced(_) | SaveError::InTheWay(_)) => {
+                    return Err(ObjectError::Conflict);
+                }
                 Err(SaveError::Object(error)) => return Err(error),
             }
             writer.began = None;
@@ -215,13 +217,17 @@ impl Journal {
     /// `slow`ly sent bytes leave the time to ask. Whatever is sent from here on is no continuation of that, and must not be taken for one
     /// should this process be killed.
     pub(in crate::object) async fn give_up_earlier(&mut self, slow: bool) {
-        let Some(writer) = &self.idle else { return };
+        let Some(writer) = &mut self.idle else {
+            return;
+        };
         if writer.saved.is_some() || !(slow || writer.ticket.hinted()) {
             return;
         }
+        let read = record::read(&writer.at()).await;
+        writer.date();
         let object = &writer.target.location;
-        match record::read(&writer.at()).await {
-            Ok(Some(found)) if writer.ends(&found) && *found.record.user == *writer.keep.user => {
+        match read {
+            Ok(Some(found)) if writer.is_earlier(&found) => {
                 writer.ticket.take_hint();
                 discard(&found, object, &writer.keep).await;
             }
@@ -388,6 +394,10 @@ impl Writer {
                 }
                 Err(SaveError::Object(error)) => return Err(error),
                 Err(SaveError::Displaced(found)) => found,
+                Err(SaveError::InTheWay(etag)) => {
+                    self.saved = Some(etag);
+                    continue;
+                }
             };
             let had = self.saved.take();
             let Some(found) = found else {
@@ -459,6 +469,15 @@ impl Writer {
             && !self.lives(found)
     }
 
+    /// Whether a record is of what is kept of an earlier upload by the same user.
+    fn is_earlier(&self, found: &Read) -> bool {
+        *found.record.user == *self.keep.user
+            && self.ends(found)
+            && !self.displaced
+            && !self.ticket.displaced()
+            && !self.yields_to(found, false)
+    }
+
     /// Removes what a record names that ours has taken the place of.
     async fn give_up(&mut self, found: Record) {
         let object = &self.target.location;
@@ -512,8 +531,10 @@ impl Writer {
     /// An upload that has ended removes its own record, should it still be there, or the one that was left behind to
     /// remember it. `give_up`: and what is kept of an earlier upload by the same user.
     async fn sign_off(&mut self, give_up: bool) {
+        let read = record::read(&self.at()).await;
+        self.date();
         let object = &self.target.location;
-        let found = match record::read(&self.at()).await {
+        let found = match read {
             Ok(Some(found)) => found,
             Ok(None) => return,
             Err(error) => {
@@ -529,7 +550,7 @@ impl Writer {
             remove_record(object, &self.keep, &found.record, &found.etag).await;
         } else if found.record.is_nobodys() && found.record.upload.as_ref().is_some_and(ours) {
             remove_record(object, &self.keep, &found.record, &found.etag).await;
-        } else if give_up && self.ends(&found) && *found.record.user == *self.keep.user {
+        } else if give_up && self.is_earlier(&found) {
             discard(&found, object, &self.keep).await;
         }
     }
@@ -589,6 +610,7 @@ impl Writer {
     /// Stores the tail and the record. Whether the multipart upload is to stay.
     async fn keep(&mut self, broken: &mut Broken, created: Option<&Created>) -> bool {
         let object = self.target.location.clone();
+        let all = broken.before + broken.rest.iter().map(Part::size).sum::<u64>();
         let run = run(broken);
         let tail = if run == broken.before {
             Part::joined(std::mem::take(&mut broken.rest))
@@ -648,8 +670,10 @@ impl Writer {
         self.record.upload =
             created.map(|created| note(created, broken.copied, &self.record.transfer));
         self.record.running = false;
-        // An attempt to go on of which nothing new has come changes nothing of what may be all.
-        self.record.ended = broken.ended || self.may_be_all.is_some_and(|whole| size <= whole);
+        // An attempt to go on of which nothing new has come changes nothing of what may be all. And where a part is
+        // missing that had come, it is not all.
+        let ended = broken.ended && size >= all;
+        self.record.ended = ended || self.may_be_all.is_some_and(|whole| size <= whole);
         let new_tail = self.record.tail.as_ref().map(|tail| tail.key.clone());
         let mut pause = Duration::from_millis(500);
         for round in 1..=ROUNDS {
@@ -675,6 +699,10 @@ impl Writer {
                     warn!(key = object.key, transfer = %self.target.id, %error, round, "the record of a broken upload could not be written");
                     // The one before still tells of the parts.
                     if round == ROUNDS {
+                        let old = old_tail.as_ref().map(|old| &old.key);
+                        if let Some(key) = new_tail.filter(|key| Some(key) != old) {
+                            remove_tail(&object, &self.keep, &key).await;
+                        }
                         return had;
                     }
                 }

@@ -12,7 +12,7 @@ use super::super::error::failure;
 use super::super::head::timestamp;
 use super::super::settle::{Conditions, Pin};
 use super::super::upload::TransferId;
-use super::super::{Attributes, Location, ObjectError, delete};
+use super::super::{Attributes, Location, ObjectError, delete, head};
 use super::running::Running;
 
 /// Where the server keeps its own state, in the bucket of the objects or in one of its own.
@@ -20,6 +20,9 @@ pub(in crate::object) const STATE_PREFIX: &str = ".s3ftpd/";
 
 /// A record that was not refreshed for so many of its refresh times is of a process that is gone.
 const STALE_AFTER: u32 = 5;
+
+/// How often the body of a record is asked for: a GET that broke off is none that the SDK tries again.
+const BODIES: u32 = 3;
 
 /// A record is small; whatever is larger is none of ours.
 const LARGEST_RECORD: u64 = 256 * 1024;
@@ -171,6 +174,8 @@ pub(in crate::object) struct Read {
 pub(super) enum SaveError {
     /// There is another one: this, or none any more.
     Displaced(Option<Box<Read>>),
+    /// There is something with this ETag that is no record.
+    InTheWay(String),
     /// The store.
     Object(ObjectError),
 }
@@ -267,8 +272,40 @@ impl Read {
     }
 }
 
+/// What lies where a record belongs.
+enum There {
+    Nothing,
+    Record(Box<Read>),
+    /// Something else, with this ETag.
+    Other(String),
+}
+
 /// GetObject of a record; `None` where there is none that can be read.
 pub(in crate::object) async fn read(at: &Location) -> Result<Option<Read>, ObjectError> {
+    Ok(match there(at).await? {
+        There::Record(read) => Some(*read),
+        There::Nothing | There::Other(_) => None,
+    })
+}
+
+async fn there(at: &Location) -> Result<There, ObjectError> {
+    let mut attempt = 1;
+    loop {
+        match get(at).await {
+            Err(ObjectError::Unavailable(error)) if attempt < BODIES => {
+                tracing::debug!(
+                    key = at.key,
+                    error,
+                    "a record could not be read; it is asked for again"
+                );
+                attempt += 1;
+            }
+            result => return result,
+        }
+    }
+}
+
+async fn get(at: &Location) -> Result<There, ObjectError> {
     let request = at
         .store
         .client()
@@ -281,8 +318,13 @@ pub(in crate::object) async fn read(at: &Location) -> Result<Option<Read>, Objec
         Err(failure) => {
             return match failure.error {
                 // Without the right to list a bucket S3 calls each key that is not there forbidden.
-                ObjectError::NotFound | ObjectError::Denied(_) => Ok(None),
-                ObjectError::OutOfRange { .. } => Ok(None),
+                ObjectError::NotFound | ObjectError::Denied(_) => Ok(There::Nothing),
+                // An empty object.
+                ObjectError::OutOfRange { .. } => match head(at).await {
+                    Ok(info) => Ok(There::Other(info.etag)),
+                    Err(ObjectError::NotFound) => Ok(There::Nothing),
+                    Err(error) => Err(error),
+                },
                 error => Err(error),
             };
         }
@@ -295,14 +337,14 @@ pub(in crate::object) async fn read(at: &Location) -> Result<Option<Read>, Objec
         .map_err(|_| ObjectError::Timeout)?
         .map_err(|error| ObjectError::Unavailable(error.to_string()))?;
     match serde_json::from_slice(&body.into_bytes()) {
-        Ok(record) => Ok(Some(Read {
+        Ok(record) => Ok(There::Record(Box::new(Read {
             record,
             etag,
             written,
-        })),
+        }))),
         Err(error) => {
             tracing::warn!(key = at.key, %error, "what is there is no record of an upload; it is passed over");
-            Ok(None)
+            Ok(There::Other(etag))
         }
     }
 }
@@ -341,9 +383,11 @@ pub(super) async fn save(
 /// What is there in place of the record that was to be replaced. It may be what we have just written ourselves, the
 /// answer to which was lost.
 async fn displaced(at: &Location, record: &Record) -> Result<String, SaveError> {
-    match read(at).await {
-        Ok(Some(found)) if found.record == *record => Ok(found.etag),
-        Ok(found) => Err(SaveError::Displaced(found.map(Box::new))),
+    match there(at).await {
+        Ok(There::Record(found)) if found.record == *record => Ok(found.etag),
+        Ok(There::Record(found)) => Err(SaveError::Displaced(Some(found))),
+        Ok(There::Other(etag)) => Err(SaveError::InTheWay(etag)),
+        Ok(There::Nothing) => Err(SaveError::Displaced(None)),
         Err(error) => Err(SaveError::Object(error)),
     }
 }

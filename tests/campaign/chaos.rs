@@ -244,12 +244,14 @@ impl Interceptor for Chaos {
         next: Next,
     ) -> BoxFuture<'static, Result<HttpResponse, ResetConnection>> {
         let noted = Request::of(&request);
-        self.causes.request(&noted.operation, &noted.key);
+        let chosen = self.choose(&noted);
+        let name = chosen.as_ref().map_or("", |(name, _)| name);
+        self.causes.request(&noted.operation, &noted.key, name);
         if noted.operation == "CreateMultipartUpload" && attempt(&noted).0 > 1 {
             // Whoever asks again has had no answer, or none in time: on a busy machine without any fault, too.
             self.causes.lost(&noted.key);
         }
-        let Some((name, trouble)) = self.choose(&noted) else {
+        let Some((name, trouble)) = chosen else {
             return Box::pin(async move { Ok(next.run(request).await) });
         };
         self.note(name, &trouble, &noted);

@@ -119,7 +119,7 @@ impl Content {
 /// Bytes of a stream from an offset on: of each page a piece of the noise, which begins elsewhere in each page and stream.
 fn fill(tag: u64, mut offset: u64, mut count: usize, out: &mut Vec<u8>) {
     static NOISE: LazyLock<Vec<u8>> = LazyLock::new(|| {
-        let mut random = Random::new(0x6e6f_6973_65);
+        let mut random = Random::new(0x6e_6f69_7365);
         let words = (0..NOISE_SIZE / 8).map(|_| random.next().to_le_bytes());
         words.flatten().collect()
     });

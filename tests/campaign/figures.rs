@@ -30,6 +30,13 @@ const IN_LONG_RUNS: [&str; 11] = [
     "left: records",
 ];
 
+/// Uploads that were broken off by ABOR or by closing: all that was sent has come, and is kept.
+const NOT_RESET: &str = "resumed after ABOR or close";
+/// Those where a reset threw away what was on its way.
+const RESET: &str = "resumed after resets";
+/// How often a byte of the former may be sent, in the mean: each break may cost one, and a busy machine some more.
+const MOST_SENT: f64 = 1.05;
+
 #[derive(Default)]
 pub struct Figures {
     /// Transfers to be tried.
@@ -37,6 +44,8 @@ pub struct Figures {
     tried: AtomicU64,
     counts: Mutex<BTreeMap<&'static str, u64>>,
     faults: Mutex<BTreeMap<&'static str, u64>>,
+    /// Bytes sent, and bytes of the files, by what broke uploads off.
+    resumed: Mutex<BTreeMap<&'static str, (u64, u64)>>,
     /// Operations and keys that faults have hit.
     places: Mutex<BTreeMap<String, u64>>,
 }
@@ -88,6 +97,20 @@ impl Figures {
         self.counts.lock().unwrap().get(what).copied().unwrap_or(0)
     }
 
+    /// An upload that only its client has broken off, and gone on with to the end: bytes sent, and bytes of the file.
+    pub fn resumed(&self, reset: bool, sent: u64, size: u64) {
+        let how = if reset { RESET } else { NOT_RESET };
+        let mut resumed = self.resumed.lock().unwrap();
+        let sums = resumed.entry(how).or_default();
+        *sums = (sums.0 + sent, sums.1 + size);
+    }
+
+    /// How often a byte was sent.
+    fn ratio(&self, how: &str) -> Option<f64> {
+        let (sent, size) = self.resumed.lock().unwrap().get(how).copied()?;
+        (size > 0).then(|| sent as f64 / size as f64)
+    }
+
     /// That the campaign has tried what it is for.
     pub fn check(&self) {
         for what in ALWAYS {
@@ -96,6 +119,11 @@ impl Figures {
         if !self.long() {
             return;
         }
+        let sent_twice = self.ratio(NOT_RESET);
+        assert!(
+            sent_twice.is_some_and(|ratio| ratio < MOST_SENT),
+            "{NOT_RESET}: {sent_twice:?} of each byte was sent"
+        );
         for what in IN_LONG_RUNS {
             assert!(self.of(what) > 0, "none: {what}");
         }
@@ -115,11 +143,9 @@ impl Figures {
         for (what, count) in self.counts.lock().unwrap().iter() {
             println!("| {what} | {count} |");
         }
-        for how in ["resumed after ABOR, close", "resumed after resets"] {
-            let sent = self.of(&format!("{how}: bytes sent"));
-            let sizes = self.of(&format!("{how}: bytes of the files"));
-            if sizes > 0 {
-                println!("| {how}: sent / size | {:.4} |", sent as f64 / sizes as f64);
+        for how in [NOT_RESET, RESET] {
+            if let Some(ratio) = self.ratio(how) {
+                println!("| {how}: sent / size | {ratio:.4} |");
             }
         }
         for (what, count) in self.faults.lock().unwrap().iter() {

@@ -24,20 +24,37 @@ pub struct Causes {
 struct State {
     /// By key: requests whose answer was lost, or that came to nothing.
     lost: BTreeMap<String, usize>,
-    /// By key: when an upload was opened, or a tail written.
+    /// By key, of tails by what they have in common: when an upload was opened, or a tail written.
     begun: BTreeMap<String, Vec<Instant>>,
     kills: Vec<Instant>,
+    /// By key: what was asked of the store, for whoever wants to know how something came to be left.
+    history: BTreeMap<String, Vec<String>>,
+}
+
+/// A tail's directory, which is that of all tails of one object; other keys as they are.
+fn common(key: &str) -> &str {
+    match key.starts_with(".s3ftpd/tails/") {
+        true => key.rsplit_once('/').map_or(key, |(directory, _)| directory),
+        false => key,
+    }
 }
 
 impl Causes {
-    /// A request that begins something.
-    pub fn request(&self, operation: &str, key: &str) {
-        let tail = key.starts_with(".s3ftpd/tails/") && operation == "PutObject";
-        if tail || operation == "CreateMultipartUpload" {
-            let mut state = self.state.lock().unwrap();
-            let begun = state.begun.entry(key.to_owned()).or_default();
+    /// A request, and what is to become of it.
+    pub fn request(&self, operation: &str, key: &str, trouble: &str) {
+        let tail = key.starts_with(".s3ftpd/tails/");
+        if !tail && !operation.contains("MultipartUpload") {
+            return;
+        }
+        let mut state = self.state.lock().unwrap();
+        // A new tail takes the place of an older one, which then goes.
+        if (tail && operation == "PutObject") || operation == "CreateMultipartUpload" {
+            let begun = state.begun.entry(common(key).to_owned()).or_default();
             begun.push(Instant::now());
         }
+        let line = format!("{:?} {operation} {key} {trouble}", Instant::now());
+        let history = state.history.entry(common(key).to_owned()).or_default();
+        history.push(line);
     }
 
     /// A request of which its sender does not know what became.
@@ -51,11 +68,17 @@ impl Causes {
         self.state.lock().unwrap().kills.push(Instant::now());
     }
 
+    fn history(&self, key: &str) -> String {
+        let state = self.state.lock().unwrap();
+        let lines = state.history.get(common(key));
+        lines.map_or_else(String::new, |lines| lines.join("\n"))
+    }
+
     /// How many things of this key may be there without a record.
     fn of(&self, key: &str) -> usize {
         let state = self.state.lock().unwrap();
         let lost = state.lost.get(key).copied().unwrap_or(0);
-        let begun = state.begun.get(key).into_iter().flatten();
+        let begun = state.begun.get(common(key)).into_iter().flatten();
         let cut = |begun: &&Instant| {
             let within = |kill: &&Instant| **kill >= **begun && **kill - **begun < UNNAMED;
             state.kills.iter().any(|kill| within(&kill))
@@ -141,8 +164,10 @@ pub async fn check(store: &EmbeddedStore, gateways: &Gateways, causes: &Causes, 
         let explained = causes.of(key);
         assert!(
             count <= explained,
-            "{count} without a record at {key}, {explained} explained: {left:#?}\n{}",
-            gateways.model.history(key)
+            "{count} without a record at {key}, {explained} explained: {left:#?}\n{}\n{}\nkills: {:?}",
+            gateways.model.history(key),
+            causes.history(key),
+            causes.state.lock().unwrap().kills
         );
     }
     // What is only looked for when a store is met first may have been cut off by a kill.

@@ -255,18 +255,8 @@ impl Worker {
         self.left.remove(name);
         // Where it was broken off, and by nobody else: how much of it was sent twice?
         if pending.interrupted && pending.told > 0 {
-            let (bytes, of) = match pending.reset {
-                true => (
-                    "resumed after resets: bytes sent",
-                    "resumed after resets: bytes of the files",
-                ),
-                false => (
-                    "resumed after ABOR, close: bytes sent",
-                    "resumed after ABOR, close: bytes of the files",
-                ),
-            };
-            self.figures.add(bytes, pending.sent);
-            self.figures.add(of, size - pending.old);
+            self.figures
+                .resumed(pending.reset, pending.sent, size - pending.old);
         }
         None
     }

@@ -88,7 +88,7 @@ impl Name {
 
 /// Whether a reply says that it is not known what became of a write, or that it was cut in the middle.
 pub fn leaves_open(text: &str) -> bool {
-    text.contains("not known") || text.contains("the command was cut")
+    text.contains("not known")
 }
 
 impl Model {

@@ -378,6 +378,11 @@ impl Writer {
     async fn claim(&mut self, running: bool) -> Result<(), ObjectError> {
         let mut given_up = None;
         for _ in 0..ROUNDS {
+            // Keeping takes its time: a newer upload may have come meanwhile, and even have been published.
+            if !running && self.ticket.displaced() {
+                self.displaced = true;
+                return Ok(());
+            }
             self.tried = true;
             self.record.writes += 1;
             let at = self.at();
@@ -447,10 +452,15 @@ impl Writer {
         if *other.user != *self.keep.user {
             return self.lives(found) && !running;
         }
-        // Times of two processes differ by less than a second; of two here the order is known.
         match self.ticket.after(&other.writer) {
+            // Both are in this process.
             Some(after) => !after,
-            None => other.started_ms > self.record.started_ms.saturating_add(1000),
+            // What two processes know of the store's time differs by less than a second; below that their own clocks
+            // tell, which are in their transfers' names.
+            None if other.started_ms.abs_diff(self.record.started_ms) < 1000 => {
+                other.transfer > self.record.transfer
+            }
+            None => other.started_ms > self.record.started_ms,
         }
     }
 
@@ -686,6 +696,13 @@ impl Writer {
                         remove_tail(&object, &self.keep, &key).await;
                     }
                     return self.taken_over;
+                }
+                Ok(()) if self.ticket.displaced() => {
+                    // A newer one has come in the meantime: the record goes, and the tails with it.
+                    for key in old_tail.map(|old| old.key).into_iter().chain(new_tail) {
+                        remove_tail(&object, &self.keep, &key).await;
+                    }
+                    return false;
                 }
                 Ok(()) => {
                     if let Some(old) = old_tail.filter(|old| Some(&old.key) != new_tail.as_ref()) {

@@ -30,6 +30,8 @@ def drive(steps, serve, store):
                 ftp.mkd(directory)
         with steps.step("replicas: another one waits while the first is at it, and goes on when it was killed (-9)"):
             taken_over(first, at_first, at_second)
+        # A new one: another process may have its ports by now.
+        first, at_first = serve("first-again", settings)
         first.start()
         for label, targets in (("one gateway", [at_first, at_first]), ("two", [at_first, at_second])):
             with steps.step(f"replicas: two STORs of one name at once where nothing is overwritten, {label}"):

@@ -30,6 +30,8 @@ def drive(steps, serve, store):
                 ftp.mkd(directory)
         with steps.step("replicas: another one waits while the first is at it, and goes on when it was killed (-9)"):
             taken_over(first, at_first, at_second)
+        # A new one: another process may have its ports by now.
+        first, at_first = serve("first-again", settings)
         first.start()
         for label, targets in (("one gateway", [at_first, at_first]), ("two", [at_first, at_second])):
             with steps.step(f"replicas: two STORs of one name at once where nothing is overwritten, {label}"):
@@ -114,6 +116,7 @@ def only_one(store, targets, name):
     """One 226, and its bytes are there. Where the store honours no conditions, a HEAD before and one behind the write
     are all there is: of two at the very same time both may have looked before either wrote, and only the whole can be
     promised."""
+    clear(store)
     for size in (1000, PART + 1000):
         files = [content(size, 31), content(size, 32)]
         path = f"once/{name} {size}"
@@ -143,6 +146,7 @@ def probed(replica, store):
 
 
 def last_one(store, *targets):
+    clear(store)
     for size in (1000, PART + 1000):
         files = [content(size, 41), content(size, 42)]
         path = f"replicas/both {size}"
@@ -169,8 +173,7 @@ def swept(gateway, at_first, at_second):
 
     large, small, running, foreign = (f"sweep/{name}.bin" for name in ("large", "small", "running", "foreign"))
     whole = content(2 * PART + MIB, 51)
-    for key in store.keys(".s3ftpd/"):
-        store.delete(key)  # of a step that has failed
+    clear(store)
     broken(at_second, large, whole)
     broken(at_second, small, whole[:1000])
     ftp, data = begun(at_first, running, whole)
@@ -211,6 +214,12 @@ def swept(gateway, at_first, at_second):
     at_first.stored(running, whole)
     store.abort_upload(foreign, upload)
     no_state(store)
+
+
+def clear(store):
+    """Removes what a step that has failed has left, so that it fails no other."""
+    for key in store.keys(".s3ftpd/"):
+        store.delete(key)
 
 
 def no_state(store):

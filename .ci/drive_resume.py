@@ -44,7 +44,7 @@ def drive(t, steps, gateway, killable):
 
     def ncftp(key, path):
         # -s: without sendfile, by which Debian's ncftpput (3.2.6) sends the whole file behind the right REST; the
-        # beginning would be doubled on any server. It goes on only where the file here is not the younger one.
+        # beginning would be doubled on any server. A file that is younger than what is kept it sends anew.
         os.utime(path, (1_000_000_000, 1_000_000_000))
         account = ["-u", t.user, "-p", t.password, "-P", str(t.port)]
         t.run(["ncftpput", "-V", "-t", "20", "-r", "1", *account, "-z", "-s", t.host, f"/{key.rsplit('/', 1)[0]}", path])

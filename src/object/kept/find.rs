@@ -8,7 +8,7 @@ use super::super::multipart::{DonePart, abort_upload, crc_from_header};
 use super::super::settle::{Pin, TRANSFER_KEY};
 use super::super::upload::Schedule;
 use super::super::{Location, ObjectError, ObjectInfo, delete, head};
-use super::record::{self, Base, Keep, Read, Record, SaveError, TailNote};
+use super::record::{self, Base, Keep, Read, Record, SaveError, TailNote, UploadNote};
 use super::running::{Older, name_of};
 
 /// What can be gone on with.
@@ -362,13 +362,8 @@ pub(super) async fn discard(read: &Read, object: &Location, keep: &Keep) {
 /// Removes a record; where it names uploads that may still run, they get one that belongs to nobody, for the sweep.
 pub(super) async fn remove_record(object: &Location, keep: &Keep, record: &Record, etag: &str) {
     let at = record::record_at(object, &keep.state_bucket);
-    let mut others = Vec::new();
-    for other in record.others.iter().chain(&record.given_up) {
-        // One that has ended needs nobody to remember it; of one that can't be looked at nothing is known.
-        if !matches!(list_parts(object, &other.id).await, Ok(None)) {
-            others.push(other.clone());
-        }
-    }
+    let named: Vec<_> = [&*record.others, &*record.given_up].concat();
+    let mut others = still_open(object, &named).await;
     let removed = if others.is_empty() {
         record::remove(&at, etag).await
     } else {
@@ -380,6 +375,10 @@ pub(super) async fn remove_record(object: &Location, keep: &Keep, record: &Recor
             ..record.nobodys()
         };
         match record::save(&at, &handed_back, Some(etag)).await {
+            // Those that have ended meanwhile have found the record that was there before, and will not look again.
+            Ok(etag) if still_open(object, &named).await.is_empty() => {
+                record::remove(&at, &etag).await
+            }
             Ok(_) | Err(SaveError::Displaced(_) | SaveError::InTheWay(_)) => Ok(()),
             Err(SaveError::Object(error)) => Err(error),
         }
@@ -387,6 +386,17 @@ pub(super) async fn remove_record(object: &Location, keep: &Keep, record: &Recor
     if let Err(error) = removed {
         tracing::warn!(key = object.key, %error, "the record of an upload could not be removed");
     }
+}
+
+/// Those of some uploads that have not ended; of one that can't be looked at nothing is known.
+async fn still_open(object: &Location, uploads: &[UploadNote]) -> Vec<UploadNote> {
+    let mut open = Vec::new();
+    for upload in uploads {
+        if !matches!(list_parts(object, &upload.id).await, Ok(None)) {
+            open.push(upload.clone());
+        }
+    }
+    open
 }
 
 /// DeleteObject of a tail.

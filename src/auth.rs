@@ -7,8 +7,12 @@
 //! Nobody can learn from the time of a refusal which names exist: the password for an unknown name is
 //! checked as well, against the hash of a configured user that a keyed hash of the name chooses. So the
 //! same name always takes the same time, and unknown names cost what the known ones cost.
+//!
+//! What failed logins lead to is kept by [`Failures`], how many sessions a user has by [`UserPlaces`].
 
+mod failures;
 mod hash;
+mod places;
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
@@ -23,7 +27,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::config::UserConfig;
 use crate::memory::Budget;
 
+pub use failures::{Failures, network_of};
 pub use hash::{HashError, PasswordHash, hash_password};
+pub use places::{UserPlace, UserPlaces};
 
 /// How long a login waits for a core and for memory, in all.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -178,6 +184,7 @@ mod tests {
                 name: name.to_owned(),
                 password: SecretString::from(hash),
                 mounts: BTreeMap::new(),
+                sessions: None,
             };
             (name.to_owned(), Arc::new(user))
         };

@@ -51,6 +51,9 @@ pub(super) fn verdict(phase: Phase, command: &Command) -> Verdict {
             | C::SiteHelp
             | C::Abor,
         ) => Verdict::Run,
+        // RFC 7151, 3: before the login, and not in the middle of it.
+        (Phase::Anonymous, C::Host(_)) => Verdict::Run,
+        (_, C::Host(_)) => Verdict::Refuse(Reply::new(503, "HOST comes before USER")),
         (Phase::PasswordWanted, C::Pass(_)) => Verdict::Run,
         (Phase::Anonymous, C::Pass(_)) => Verdict::Refuse(Reply::new(503, "Send USER first")),
         (Phase::LoggedIn, C::Pass(_)) => Verdict::Refuse(Reply::new(503, "Already logged in")),

@@ -2,7 +2,7 @@
 
 use super::address::{self, AddressError, number};
 use super::verbs::{self, Offered};
-use super::{Command, CommandError, HashName, ListArgument, Password, parameters};
+use super::{Command, CommandError, HashName, HostName, ListArgument, Password, parameters};
 
 /// See [`Command::parse`].
 pub(super) fn parse(line: &[u8]) -> Result<Command, CommandError> {
@@ -37,6 +37,7 @@ impl Argument<'_> {
             "USER" => Command::User(self.required()?),
             // A password may be empty, and spaces are part of it.
             "PASS" => Command::Pass(Password(self.text.to_owned())),
+            "HOST" => Command::Host(HostName::parse(self.trimmed()).ok_or_else(|| self.wanted())?),
             "ACCT" => Command::Acct,
             "REIN" => Command::Rein,
             "QUIT" => Command::Quit,

@@ -9,7 +9,7 @@ fn two_hosts() -> Builder {
         .user("v", "q", "{ \"/\" = \"main\" }")
         .with(
             "greeting = \"general\"\n[hosts.\"a.example.com\"]\ngreeting = \"this is a\"\nusers = [\"v\"]\n\
-             [hosts.\"B.Example.com\"]",
+             [hosts.\"B.Example.com\"]\nusers = [\"u\", \"v\"]",
         )
 }
 

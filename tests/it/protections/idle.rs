@@ -36,6 +36,7 @@ async fn ten_thousand_idle_sessions_take_24_kib_each() {
     let before = process.resident();
     let rest = sessions(&process, 100..count).await;
     let each = (process.resident() - before) / rest.len();
+    println!("{each} bytes a session, of {count}");
     assert!(each <= 24 * 1024, "{each} bytes a session, of {count}");
     // And all of them are alive.
     for mut ftp in first.into_iter().chain(rest) {

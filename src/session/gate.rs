@@ -94,7 +94,7 @@ pub(super) fn keeps_recent(command: &Command) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::command::{Password, TransferType};
+    use crate::protocol::command::{HostName, Password, TransferType};
 
     #[test]
     fn before_login_nothing_but_the_login_runs() {
@@ -123,6 +123,11 @@ mod tests {
             matches!(verdict(Phase::Anonymous, &pass), Verdict::Refuse(reply) if reply.code == 503)
         );
         assert_eq!(verdict(Phase::PasswordWanted, &pass), Verdict::Run);
+        let host = Command::Host(HostName::Name("a".into()));
+        assert_eq!(verdict(Phase::Anonymous, &host), Verdict::Run);
+        for phase in [Phase::PasswordWanted, Phase::LoggedIn] {
+            assert!(matches!(verdict(phase, &host), Verdict::Refuse(reply) if reply.code == 503));
+        }
     }
 
     #[test]

@@ -39,8 +39,14 @@ impl Session {
             return self.close_with(banned()).await;
         }
         let password = SecretString::from(password.0.clone());
-        let verified = self.gateway.authenticator.verify(&name, &password).await;
+        let heard = || !self.gateway.failures.bans_address(address);
+        let verified = self
+            .gateway
+            .authenticator
+            .verify(&name, &password, heard)
+            .await;
         match verified {
+            Err(AuthError::Unheard) => self.close_with(banned()).await,
             Err(AuthError::Busy) => {
                 let busy = Reply::new(421, "Too many logins at once, try again later");
                 self.close_with(busy).await

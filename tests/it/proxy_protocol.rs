@@ -211,7 +211,7 @@ async fn limits_and_bans_go_by_the_clients_address() {
 #[tokio::test]
 async fn who_sends_no_header_holds_up_nobody_and_counts() {
     let gateway = behind_a_load_balancer()
-        .with("[limits]\nsessions = 3\n[proxy_protocol]\nheader_timeout = \"2s\"")
+        .with("[limits]\nsessions = 3\n[proxy_protocol]\nheader_timeout = \"4s\"")
         .start()
         .await;
     let silent = [
@@ -219,10 +219,10 @@ async fn who_sends_no_header_holds_up_nobody_and_counts() {
         beginning_with(gateway.address, b"PROXY TCP4 ").await,
     ];
     let mut ftp = connect(&gateway, &v1(CLIENT)).await;
-    ftp.login(USER, PASSWORD).await;
     let mut beyond = Ftp::over(TcpStream::connect(gateway.address).await.unwrap());
     let full = beyond.expect_reply(421).await;
     assert_eq!(full.text(), "Too many sessions, try again later");
+    ftp.login(USER, PASSWORD).await;
     // On a data port it is the same.
     let port = ftp.epsv().await;
     let silent_data = beginning_with(port, b"\r\n\r\n").await;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{let_in, refused};
+use super::{knock, let_in, refused};
 use crate::support::ftp::Ftp;
 use crate::support::gateway::{BUCKET, Builder, Gateway, PASSWORD, USER};
 use crate::support::within;
@@ -85,8 +85,8 @@ async fn protection_10_the_answer_to_a_failure_comes_later_and_later_and_holds_u
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn protection_10_an_address_is_banned_for_a_while_and_no_other() {
-    let gateway = with_failures("delay = 0\nban_after = 4\nban_for = \"2s\"")
+async fn protection_10_an_address_is_banned_and_no_other() {
+    let gateway = with_failures("delay = 0\nban_after = 4\nban_for = \"1h\"")
         .start()
         .await;
     let mut early = let_in(ONE, gateway.address).await;
@@ -103,17 +103,13 @@ async fn protection_10_an_address_is_banned_for_a_while_and_no_other() {
     early.expect_end().await;
     let mut other = let_in(OTHER, gateway.address).await;
     other.login(USER, PASSWORD).await;
-    let_in(ONE, gateway.address)
-        .await
-        .login(USER, PASSWORD)
-        .await;
     gateway.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn protection_10_a_banned_user_cannot_tell_and_is_not_locked_out_elsewhere() {
     let gateway = with_failures(
-        "delay = 0\nmax_delay = 0\nban_after = 0\nban_user_after = 3\nban_for = \"2s\"",
+        "delay = 0\nmax_delay = 0\nban_after = 0\nban_user_after = 3\nban_for = \"1h\"",
     )
     .user("v", "p", "{ \"/\" = \"main\" }")
     .start()
@@ -130,17 +126,49 @@ async fn protection_10_a_banned_user_cannot_tell_and_is_not_locked_out_elsewhere
     guesser.login("v", "p").await;
     let mut owner = let_in(OTHER, gateway.address).await;
     owner.login(USER, PASSWORD).await;
-    // It passes.
-    within("the end of the ban", async {
-        loop {
-            guesser.expect(&format!("USER {USER}"), 331).await;
-            if guesser.command(&format!("PASS {PASSWORD}")).await.code == 230 {
-                return;
-            }
-        }
-    })
-    .await;
     gateway.stop().await;
+}
+
+/// How long exactly is a matter of the clock, and tested with one (`auth::failures`).
+#[tokio::test(flavor = "multi_thread")]
+async fn protection_10_a_ban_passes() {
+    for kind in [
+        "ban_user_after = 0\nban_after = 2",
+        "ban_user_after = 2\nban_after = 0",
+    ] {
+        let settings = format!("delay = 0\nmax_delay = 0\nban_for = \"1s\"\n{kind}");
+        let gateway = with_failures(&settings).start().await;
+        // However slow the machine is, at some time two failures fall into a second.
+        within("a ban", async {
+            loop {
+                let (reply, mut ftp) = knock(ONE, gateway.address).await;
+                if reply.code == 421 {
+                    return;
+                }
+                for password in ["1", "2"] {
+                    ftp.expect(&format!("USER {USER}"), 331).await;
+                    ftp.command(&format!("PASS {password}")).await;
+                }
+                ftp.expect(&format!("USER {USER}"), 331).await;
+                let right = ftp.command(&format!("PASS {PASSWORD}")).await;
+                if right.code != 230 {
+                    return;
+                }
+            }
+        })
+        .await;
+        within("the end of the ban", async {
+            loop {
+                let mut ftp = let_in(ONE, gateway.address).await;
+                ftp.expect(&format!("USER {USER}"), 331).await;
+                if ftp.command(&format!("PASS {PASSWORD}")).await.code == 230 {
+                    return;
+                }
+            }
+        })
+        .await;
+        gateway.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -194,6 +222,19 @@ async fn protection_10_many_guesses_at_once_gain_nothing() {
     gateway.stop().await;
 }
 
+#[tokio::test]
+async fn protection_10_a_stop_does_not_wait_for_the_answer_to_a_failure() {
+    let gateway = with_failures("delay = \"1m\"\nmax_delay = \"1m\"")
+        .start()
+        .await;
+    let mut ftp = let_in(ONE, gateway.address).await;
+    ftp.expect("USER u", 331).await;
+    ftp.send("PASS wrong").await;
+    within("the stop", gateway.stop()).await;
+    ftp.expect_reply(421).await;
+    ftp.expect_end().await;
+}
+
 /// The least time of some failures: what is slower by chance does not count.
 async fn least_time(ftp: &mut Ftp, user: &str, password: &str) -> Duration {
     let mut least = Duration::MAX;
@@ -226,7 +267,7 @@ async fn protection_10_every_refusal_takes_the_time_of_a_wrong_password() {
     let of_another_host = least_time(&mut elsewhere, "u", PASSWORD).await;
     // Without the hash they would take a hundredth of it.
     for time in [banned, unknown, of_another_host] {
-        assert!(time * 2 > wrong && wrong * 2 > time, "{time:?}, {wrong:?}");
+        assert!(time * 3 > wrong && wrong * 3 > time, "{time:?}, {wrong:?}");
     }
     gateway.stop().await;
 }

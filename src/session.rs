@@ -62,6 +62,10 @@ use resume::Told;
 /// not idle.
 const DRAIN_QUIET: Duration = Duration::from_secs(2);
 
+/// Commands without a login, the login's own among them; no client needs a tenth of them. Whoever sends them without a
+/// pause would else keep a core busy until the deadline of the login.
+const MAX_EARLY: u32 = 1000;
+
 /// What all sessions of a server share.
 #[derive(Debug)]
 pub struct Gateway {
@@ -111,6 +115,7 @@ pub async fn serve(
         name: None,
         client_noted: false,
         failed_logins: 0,
+        early: 0,
         login_deadline: Instant::now() + gateway.config.timeouts.login,
         cwd: VirtualPath::root(),
         transfer_type: TransferType::Ascii,
@@ -143,6 +148,8 @@ struct Session {
     /// What CLNT said is in the log.
     client_noted: bool,
     failed_logins: u32,
+    /// Commands since the connection, or since the last user has left.
+    early: u32,
     login_deadline: Instant,
     cwd: VirtualPath,
     transfer_type: TransferType,
@@ -287,6 +294,14 @@ impl Session {
     }
 
     async fn execute(&mut self, line: &[u8]) -> Result<Flow, ControlError> {
+        if self.user.is_none() {
+            self.early += 1;
+            if self.early > MAX_EARLY {
+                let text = "Too many commands without a login, closing the connection";
+                self.control.reply(&Reply::new(421, text)).await?;
+                return Ok(Flow::Close);
+            }
+        }
         let command = match Command::parse(line) {
             Ok(command) => command,
             Err(error) => {

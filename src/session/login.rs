@@ -139,6 +139,7 @@ impl Session {
         // Only one who was in gets time to log in anew, so nobody stays for ever without.
         if self.user.take().is_some() {
             self.login_deadline = tokio::time::Instant::now() + self.gateway.config.timeouts.login;
+            self.early = 0;
         }
         self.name = None;
         self.cwd = crate::namespace::VirtualPath::root();

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, Gauges};
 use crate::auth::{Authenticator, Failures, UserPlaces};
 use crate::config::Config;
 use crate::data::advertise::Advertise;
@@ -43,7 +43,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const LINGER_DEADLINE: Duration = Duration::from_secs(1);
 
 /// How long the store may take when the process ends, to keep what was cut and to clean up.
-const CLEANUP_DEADLINE: Duration = Duration::from_secs(30);
+const CLEANUP_DEADLINE: Duration = Duration::from_secs(45);
 
 /// A running gateway.
 #[derive(Debug)]
@@ -156,9 +156,15 @@ impl Server {
             listeners.push((listener, bound, pool));
         }
         let (ready, is_ready) = watch::channel(true);
+        let sessions = TaskTracker::new();
+        let gauges = Gauges {
+            sessions: sessions.clone(),
+            budget: budget.clone(),
+            replica: Arc::clone(&replica),
+        };
         let admin = match &config.admin {
             Some(admin) => Some(
-                Admin::start(admin.listen, is_ready, stop.clone())
+                Admin::start(admin.listen, is_ready, gauges, stop.clone())
                     .await
                     .map_err(|source| ServerError::Bind {
                         address: admin.listen,
@@ -185,7 +191,6 @@ impl Server {
         let sweeps = TaskTracker::new();
         sweeps.spawn(targets.run(gateway.config.resume.clone(), gateway.drain.clone()));
         sweeps.close();
-        let sessions = TaskTracker::new();
         let accepts = TaskTracker::new();
         let admission = Arc::new(Admission::new(gateway.config.limits.clone(), proxies));
         let control_addresses = listeners.iter().map(|(_, bound, _)| *bound).collect();

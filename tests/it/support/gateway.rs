@@ -192,6 +192,8 @@ shutdown_grace = "5s"
 [login_failures]
 delay = "1ms"
 max_delay = "20ms"
+[resume]
+look_every = 0
 [memory]
 budget = "256MiB"
 [stores.main]

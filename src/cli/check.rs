@@ -133,7 +133,7 @@ fn human_time(time: Duration) -> String {
     ];
     let unit = units
         .into_iter()
-        .find(|(unit, _)| milliseconds > 0 && milliseconds % unit == 0);
+        .find(|(unit, _)| milliseconds > 0 && milliseconds.is_multiple_of(*unit));
     let (unit, name) = unit.unwrap_or((1, "ms"));
     format!("{}{name}", milliseconds / unit)
 }

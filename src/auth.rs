@@ -7,8 +7,12 @@
 //! Nobody can learn from the time of a refusal which names exist: the password for an unknown name is
 //! checked as well, against the hash of a configured user that a keyed hash of the name chooses. So the
 //! same name always takes the same time, and unknown names cost what the known ones cost.
+//!
+//! What failed logins lead to is kept by [`Failures`], how many sessions a user has by [`UserPlaces`].
 
+mod failures;
 mod hash;
+mod places;
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
@@ -23,7 +27,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::config::UserConfig;
 use crate::memory::Budget;
 
+pub use failures::{Failures, network_of};
 pub use hash::{HashError, PasswordHash, hash_password};
+pub use places::{UserPlace, UserPlaces};
 
 /// How long a login waits for a core and for memory, in all.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,6 +43,9 @@ pub enum AuthError {
     /// Too many logins at once: neither a core nor memory became free in time. Trying again can help.
     #[error("too many logins at once")]
     Busy,
+    /// Whoever asked is not to be heard any more; no password was checked.
+    #[error("not heard any more")]
+    Unheard,
 }
 
 /// Checks passwords. Share it in an `Arc`.
@@ -88,15 +97,17 @@ impl Authenticator {
         }
     }
 
-    /// The user, where the password is his.
+    /// The user, where the password is his. `heard` is asked once it is his turn: who has been banned since he began to
+    /// wait takes no core from others.
     ///
     /// # Errors
     /// [`AuthError::Refused`] after the same time for an unknown user as for a wrong password;
-    /// [`AuthError::Busy`] where no core or no memory became free within ten seconds.
+    /// [`AuthError::Busy`] where no core or no memory became free within ten seconds; [`AuthError::Unheard`].
     pub async fn verify(
         &self,
         user: &str,
         password: &SecretString,
+        heard: impl FnOnce() -> bool,
     ) -> Result<Arc<UserConfig>, AuthError> {
         let known = self.accounts.get(user);
         let Some(hash) = known
@@ -112,6 +123,9 @@ impl Authenticator {
             // The semaphore is never closed.
             Ok(Err(_)) | Err(_) => return Err(AuthError::Busy),
         };
+        if !heard() {
+            return Err(AuthError::Unheard);
+        }
         let patience = deadline.saturating_duration_since(Instant::now());
         let memory = self
             .budget
@@ -178,6 +192,7 @@ mod tests {
                 name: name.to_owned(),
                 password: SecretString::from(hash),
                 mounts: BTreeMap::new(),
+                sessions: None,
             };
             (name.to_owned(), Arc::new(user))
         };
@@ -191,10 +206,13 @@ mod tests {
     async fn the_right_password_only() {
         let authenticator = authenticator();
         for (name, _, password) in HASHES {
-            let user = authenticator.verify(name, &password.into()).await.unwrap();
+            let user = authenticator
+                .verify(name, &password.into(), || true)
+                .await
+                .unwrap();
             assert_eq!(user.name, name);
             for wrong in ["", "Password", "password ", "Hello world"] {
-                let refused = authenticator.verify(name, &wrong.into()).await;
+                let refused = authenticator.verify(name, &wrong.into(), || true).await;
                 assert_eq!(
                     refused.unwrap_err(),
                     AuthError::Refused,
@@ -210,7 +228,9 @@ mod tests {
         let authenticator = authenticator();
         for unknown in ["", "ANNA", "anna ", "root"] {
             for password in ["password", "Hello world!"] {
-                let refused = authenticator.verify(unknown, &password.into()).await;
+                let refused = authenticator
+                    .verify(unknown, &password.into(), || true)
+                    .await;
                 assert_eq!(refused.unwrap_err(), AuthError::Refused);
             }
         }
@@ -243,16 +263,31 @@ mod tests {
         authenticator.patience = Duration::ZERO;
         let all = u32::try_from(authenticator.cores.available_permits()).unwrap();
         let held = authenticator.cores.acquire_many(all).await.unwrap();
-        let busy = authenticator.verify("anna", &"password".into()).await;
+        let busy = authenticator
+            .verify("anna", &"password".into(), || true)
+            .await;
         assert_eq!(busy.unwrap_err(), AuthError::Busy);
         drop(held);
+    }
+
+    #[tokio::test]
+    async fn who_is_not_heard_any_more_takes_no_core() {
+        let authenticator = authenticator();
+        let unheard = authenticator
+            .verify("anna", &"password".into(), || false)
+            .await;
+        assert_eq!(unheard.unwrap_err(), AuthError::Unheard);
+        assert_eq!(authenticator.budget.in_use(), 0);
     }
 
     #[tokio::test]
     async fn nobody_is_configured() {
         let authenticator = Authenticator::new(&BTreeMap::new(), Budget::new(64 << 20));
         assert_eq!(
-            authenticator.verify("anna", &"x".into()).await.unwrap_err(),
+            authenticator
+                .verify("anna", &"x".into(), || true)
+                .await
+                .unwrap_err(),
             AuthError::Refused
         );
     }

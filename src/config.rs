@@ -14,6 +14,7 @@
 
 mod accounts;
 mod decode;
+mod edge;
 mod environment;
 mod error;
 mod machine;
@@ -36,6 +37,7 @@ use secrecy::SecretString;
 
 use crate::namespace::{Permissions, VirtualPath};
 
+pub use edge::{BanUsers, HostConfig, Hosts, LoginFailures, ProxyConfig, host_key};
 pub use error::{ConfigError, ConfigErrors};
 pub(crate) use values::bytes as human_bytes;
 pub(crate) use values::time as duration;
@@ -103,6 +105,12 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Limits on sessions.
     pub limits: Limits,
+    /// Load balancers that tell their clients' addresses.
+    pub proxy_protocol: ProxyConfig,
+    /// What failed logins lead to.
+    pub login_failures: LoginFailures,
+    /// Virtual hosts by name.
+    pub hosts: Hosts,
     /// A name that no other living process has; see [`crate::object::Replica::name`].
     pub replica: Option<String>,
     /// What is kept of broken uploads, and for how long.
@@ -191,8 +199,6 @@ pub struct Timeouts {
     pub control_write: Duration,
     /// From SIGTERM until running transfers are cut.
     pub shutdown_grace: Duration,
-    /// A refused login is answered after this long.
-    pub login_failure_delay: Duration,
 }
 
 /// Limits on sessions.
@@ -200,8 +206,10 @@ pub struct Timeouts {
 pub struct Limits {
     /// Sessions at once, in all.
     pub sessions: usize,
-    /// Sessions at once from one address.
+    /// Sessions at once from one address, or one /64 of IPv6.
     pub sessions_per_address: usize,
+    /// Sessions at once of a user that has no limit of his own; `None`: any number.
+    pub sessions_per_user: Option<usize>,
     /// Failed logins after which a connection is closed with 421.
     pub login_attempts: u32,
 }
@@ -289,6 +297,8 @@ pub struct UserConfig {
     pub password: SecretString,
     /// Where in his tree which mount is, `{user}` in its prefix already replaced.
     pub mounts: BTreeMap<VirtualPath, Arc<MountConfig>>,
+    /// His sessions at once; `None`: [`Limits::sessions_per_user`].
+    pub sessions: Option<usize>,
 }
 
 /// A part of a bucket that appears as a directory.

@@ -10,6 +10,7 @@
 //! - [`protocol`]: pure FTP: command lines, replies, listing lines, times.
 //! - [`namespace`]: virtual paths, mounts, permissions; path ↔ bucket and key.
 //! - [`object`]: the S3 side: list, head, upload, download, copy, delete.
+//! - [`proxy`]: the PROXY protocol: who the client behind a load balancer is.
 //! - [`memory`]: the one budget all transfers share.
 //! - [`config`]: files and environment → one validated value.
 //! - [`admin`]: health endpoints.
@@ -26,6 +27,7 @@ pub mod memory;
 pub mod namespace;
 pub mod object;
 pub mod protocol;
+pub mod proxy;
 pub mod server;
 pub mod session;
 pub mod sweeper;

@@ -53,6 +53,16 @@ fn summary(config: &Config, largest: &BTreeMap<&str, u64>) -> String {
     if let Some(admin) = &config.admin {
         lines.push(format!("  admin   {}", admin.listen));
     }
+    for network in &config.proxy_protocol.networks {
+        lines.push(format!("  PROXY header required from {network}"));
+    }
+    for host in config.hosts.values() {
+        let users = host.users.as_ref().map_or_else(
+            || "every user".to_owned(),
+            |users| Vec::from_iter(users.iter().map(String::as_str)).join(", "),
+        );
+        lines.push(format!("  host {}: {users}", host.name));
+    }
     lines.push(format!(
         "memory budget {}",
         human_bytes(config.memory.budget)

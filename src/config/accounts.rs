@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::decode::{LARGEST_PART, SMALLEST_PART};
+use super::decode::{LARGEST_PART, MOST_SESSIONS, SMALLEST_PART};
 use super::secret;
 use super::section::{Field, Section, nearest};
 use super::tree::Value;
@@ -56,6 +56,20 @@ pub(super) fn decode(root: &mut Section<'_>, budget: u64) -> (Stores, Users) {
         root.wrong("users", "there is none", "at least one table [users.NAME]");
     }
     (stores, users)
+}
+
+/// The names in such a table, right or wrong, so that what refers to a wrong one is not told that it is missing.
+pub(super) fn names<'a>(root: &mut Section<'a>, key: &'static str) -> Vec<&'a str> {
+    let Some(field) = root.field(key) else {
+        return Vec::new();
+    };
+    match field.value() {
+        Value::Table(table)
+        | Value::Variable {
+            table: Some(table), ..
+        } => table.keys().map(String::as_str).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// The entries of a table whose keys are names; an empty or wild name is an error.
@@ -297,12 +311,16 @@ fn user(
             _ => complete = false,
         }
     }
+    let sessions = section
+        .field("sessions")
+        .and_then(|field| values::count(&field, 1, MOST_SESSIONS));
     section.finish();
     (complete && !tree.is_empty()).then_some(())?;
     Some(UserConfig {
         name: name.to_owned(),
         password: password?,
         mounts: tree,
+        sessions,
     })
 }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::accounts;
+use super::edge;
 use super::error::ConfigErrors;
 use super::machine;
 use super::section::{Report, Section};
@@ -14,6 +15,7 @@ use super::{
     PassivePorts, ResumeConfig, Timeouts, TransferConfig,
 };
 
+const MOVED: &str = "unknown key: it is login_failures.delay now";
 const NO_TLS: &str = "unknown key: this version has no TLS";
 
 /// S3's smallest part; smaller ones are refused when an upload is completed.
@@ -41,8 +43,12 @@ pub(super) fn decode(tree: Node, report: &Report) -> Result<Config, ConfigErrors
         .field("replica")
         .and_then(|field| values::line(&field, 200));
     let resume = resume(root.section("resume"));
+    let proxy_protocol = edge::proxy_protocol(root.section("proxy_protocol"));
+    let login_failures = edge::login_failures(root.section("login_failures"));
     check_ports(&root, &listen, &passive, admin.as_ref());
     let (stores, users) = accounts::decode(&mut root, memory.budget);
+    let names: Vec<&str> = accounts::names(&mut root, "users");
+    let hosts = edge::hosts(&mut root, &names);
     root.finish_with(|key| (key == "tls").then_some(NO_TLS));
     report.check()?;
     Ok(Config {
@@ -55,6 +61,9 @@ pub(super) fn decode(tree: Node, report: &Report) -> Result<Config, ConfigErrors
         transfer,
         timeouts,
         limits,
+        proxy_protocol,
+        login_failures,
+        hosts,
         replica,
         resume,
         stores,
@@ -215,19 +224,22 @@ fn timeouts(mut section: Section<'_>) -> Timeouts {
         data_stall: time("data_stall", Duration::from_secs(60), false),
         control_write: time("control_write", Duration::from_secs(60), false),
         shutdown_grace: time("shutdown_grace", Duration::from_secs(30), true),
-        login_failure_delay: time("login_failure_delay", Duration::from_secs(1), true),
     };
-    section.finish();
+    section.finish_with(|key| (key == "login_failure_delay").then_some(MOVED));
     timeouts
 }
 
+/// No machine serves more sessions.
+pub(super) const MOST_SESSIONS: u64 = 10_000_000;
+
 fn limits(mut section: Section<'_>) -> Limits {
-    const MOST_SESSIONS: u64 = 10_000_000;
     let sessions = section
         .field("sessions")
         .and_then(|field| values::count(&field, 1, MOST_SESSIONS));
     let per_address = section.field("sessions_per_address");
     let per_address = per_address.and_then(|field| values::count(&field, 1, MOST_SESSIONS));
+    let per_user = section.field("sessions_per_user");
+    let per_user = per_user.and_then(|field| values::count(&field, 1, MOST_SESSIONS));
     let attempts = section
         .field("login_attempts")
         .and_then(|field| values::small(&field, 1, 1000));
@@ -235,6 +247,7 @@ fn limits(mut section: Section<'_>) -> Limits {
     Limits {
         sessions: sessions.unwrap_or(10_000),
         sessions_per_address: per_address.unwrap_or(1_000),
+        sessions_per_user: per_user,
         login_attempts: attempts.unwrap_or(3),
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod edge;
 mod sources;
 
 use super::*;
@@ -84,9 +85,9 @@ fn defaults() {
     assert_eq!(config.timeouts.data_stall, seconds(60));
     assert_eq!(config.timeouts.control_write, seconds(60));
     assert_eq!(config.timeouts.shutdown_grace, seconds(30));
-    assert_eq!(config.timeouts.login_failure_delay, seconds(1));
     assert_eq!(config.limits.sessions, 10_000);
     assert_eq!(config.limits.sessions_per_address, 1_000);
+    assert_eq!(config.limits.sessions_per_user, None);
     assert_eq!(config.limits.login_attempts, 3);
     let store = &config.stores["main"];
     assert_eq!(
@@ -117,7 +118,7 @@ fn everything_set() {
         active.source_port = 0
         admin.listen = "127.0.0.1:9090"
         transfer = { part_size = "5MiB", upload_parallel = 1, range_size = 65536, download_parallel = 64 }
-        timeouts = { login = 1, idle = "5m", data_connect = "500ms", data_stall = 0.5, control_write = "1h", shutdown_grace = 0, login_failure_delay = "0s" }
+        timeouts = { login = 1, idle = "5m", data_connect = "500ms", data_stall = 0.5, control_write = "1h", shutdown_grace = 0 }
         limits = { sessions = 1, sessions_per_address = 2, login_attempts = 3 }
         [stores.other]
         region = "eu-central-1"

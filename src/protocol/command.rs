@@ -5,6 +5,7 @@
 //! which tells what is wanted and never repeats what was sent: that may be a secret.
 
 mod address;
+mod host;
 mod list_argument;
 mod parameters;
 mod parse;
@@ -14,6 +15,8 @@ use std::net::SocketAddr;
 
 use jiff::Timestamp;
 
+pub use host::HostName;
+
 /// One command, its parameters parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
@@ -21,6 +24,8 @@ pub enum Command {
     User(String),
     /// PASS password (its Debug output hides it)
     Pass(Password),
+    /// HOST name (RFC 7151)
+    Host(HostName),
     /// ACCT information
     Acct,
     /// REIN
@@ -276,6 +281,7 @@ impl Command {
         match self {
             Command::User(_) => "USER",
             Command::Pass(_) => "PASS",
+            Command::Host(_) => "HOST",
             Command::Acct => "ACCT",
             Command::Rein => "REIN",
             Command::Quit => "QUIT",

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 
 use crate::protocol::Reply;
 use crate::protocol::codec::{LineCodec, LineTooLong};
+use crate::proxy::Ends;
 
 /// How much is read at once: more than the longest line, so that a pipelining client costs few system calls.
 const READ_SIZE: usize = 8 * 1024;
@@ -99,18 +100,16 @@ pub(super) struct Control {
     write_deadline: Duration,
     /// Where the client is.
     pub(super) peer: SocketAddr,
-    /// Which of our addresses it has reached.
+    /// Which address it has reached: ours, or that of the load balancer before us.
     pub(super) local: SocketAddr,
+    /// Our own address.
+    own: IpAddr,
 }
 
 impl Control {
     /// Takes over an accepted connection: urgent data inline (ABOR comes behind a Telnet Synch), keepalive on.
-    pub(super) fn new(
-        stream: TcpStream,
-        peer: SocketAddr,
-        write_deadline: Duration,
-    ) -> io::Result<Self> {
-        let local = stream.local_addr()?;
+    pub(super) fn new(stream: TcpStream, ends: Ends, write_deadline: Duration) -> io::Result<Self> {
+        let own = stream.local_addr()?.ip().to_canonical();
         let socket = SockRef::from(&stream);
         socket.set_out_of_band_inline(true)?;
         socket.set_tcp_keepalive(
@@ -125,9 +124,20 @@ impl Control {
             codec: LineCodec::default(),
             buffer: BytesMut::new(),
             write_deadline,
-            peer: canonical(peer),
-            local: canonical(local),
+            peer: canonical(ends.peer),
+            local: canonical(ends.local),
+            own,
         })
+    }
+
+    /// The address of ours from which a data connection is made to `target`. Behind a load balancer it need not be of the
+    /// protocol that the client speaks; then the system chooses.
+    pub(super) fn source_for(&self, target: IpAddr) -> IpAddr {
+        match target {
+            _ if self.own.is_ipv4() == target.is_ipv4() => self.own,
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        }
     }
 
     /// The next command line. Cancel safe; the caller owns the deadline.

@@ -130,7 +130,7 @@ impl Session {
         }
         self.data = DataSetup::Active {
             target: in_scope_of(self.control.peer, target),
-            local,
+            local: self.control.source_for(target.ip()),
             source_port: self.gateway.config.active.source_port,
         };
         Ok(Reply::new(200, "Will connect to you"))

@@ -12,6 +12,9 @@ impl Session {
         let mut lines = vec!["Features:".to_owned()];
         lines.extend(["CLNT", "CSID", "EPRT", "EPSV", "MDTM"].map(str::to_owned));
         lines.push(format!("HASH {}", self.hash_names()));
+        if self.has_hosts() {
+            lines.push("HOST".to_owned());
+        }
         if self.sets_times() {
             lines.push("MFF modify;".to_owned());
             lines.push("MFMT".to_owned());
@@ -35,6 +38,25 @@ impl Session {
         writable.peek().is_some() && writable.all(|mount| mount.times_metadata)
     }
 
+    /// HELP, of what works here only.
+    pub(super) fn help(&self, topic: Option<&str>) -> Reply {
+        let works = |verb: &str| !verb.eq_ignore_ascii_case("HOST") || self.has_hosts();
+        match topic {
+            Some(topic) if topic.eq_ignore_ascii_case("SITE") => site_help(),
+            Some(topic) => match Command::syntax(topic).filter(|_| works(topic)) {
+                Some(syntax) => Reply::new(214, format!("Syntax: {syntax}")),
+                None => Reply::new(502, format!("{topic} is not available")),
+            },
+            None => {
+                let verbs: Vec<&str> = Command::verbs().filter(|verb| works(verb)).collect();
+                let mut lines = vec!["These commands are available:".to_owned()];
+                lines.extend(verbs.chunks(10).map(|row| row.join(" ")));
+                lines.push("End".to_owned());
+                Reply::lines(214, lines)
+            }
+        }
+    }
+
     /// STAT without a path, no transfer running (RFC 959, 4.1.3).
     pub(super) fn status(&self) -> Reply {
         let transfer_type = match self.transfer_type {
@@ -53,23 +75,6 @@ impl Session {
                 "End".to_owned(),
             ],
         )
-    }
-}
-
-pub(super) fn help(topic: Option<&str>) -> Reply {
-    match topic {
-        Some(topic) if topic.eq_ignore_ascii_case("SITE") => site_help(),
-        Some(topic) => match Command::syntax(topic) {
-            Some(syntax) => Reply::new(214, format!("Syntax: {syntax}")),
-            None => Reply::new(502, format!("{topic} is not available")),
-        },
-        None => {
-            let verbs: Vec<&str> = Command::verbs().collect();
-            let mut lines = vec!["These commands are available:".to_owned()];
-            lines.extend(verbs.chunks(10).map(|row| row.join(" ")));
-            lines.push("End".to_owned());
-            Reply::lines(214, lines)
-        }
     }
 }
 

@@ -49,6 +49,8 @@ const SETTLE_MAX: Duration = Duration::from_millis(100);
 
 /// Lines held while a transfer runs; beyond that the connection is not read until it has ended.
 const MAX_HELD: usize = 64;
+/// And bytes of them, so that long lines don't cost more than the transfer itself.
+const MAX_HELD_BYTES: usize = 32 * 1024;
 
 /// What a job tells its session.
 #[derive(Debug)]
@@ -241,7 +243,7 @@ impl Session {
             let read = !std::mem::take(&mut had_line);
             tokio::select! {
                 biased;
-                line = self.control.next_line(), if read && running.control_open && self.held.len() < MAX_HELD => {
+                line = self.control.next_line(), if read && running.control_open && self.can_hold() => {
                     had_line = true;
                     self.during(&mut running, line).await?;
                 }
@@ -257,6 +259,12 @@ impl Session {
             self.signalled(&mut running, signal).await;
         }
         self.conclude(running, end).await
+    }
+
+    /// Whether another line may be read while a transfer runs.
+    fn can_hold(&self) -> bool {
+        let bytes: usize = self.held.iter().map(Vec::len).sum();
+        self.held.len() < MAX_HELD && bytes < MAX_HELD_BYTES
     }
 
     async fn signalled(&mut self, running: &mut Running, signal: Signal) {
@@ -343,7 +351,7 @@ impl Session {
         if running.cut.is_some() || running.committed() {
             return;
         }
-        let readable = running.control_open && self.held.len() < MAX_HELD;
+        let readable = running.control_open && self.can_hold();
         match self.control.pending() {
             _ if running.lost && running.label.outlives_control => {}
             // What was sent must be read first: it may be an ABOR.

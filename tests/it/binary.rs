@@ -52,6 +52,7 @@ async fn check_sums_up_the_sample_file() {
         "0.0.0.0:2121",
         "40000-40099",
         "memory budget 256 MiB",
+        "host ftp.example.com: scanner1",
         "largest object",
         "main:scans/scanner1/",
         "main:archive/ (permissions: list read",

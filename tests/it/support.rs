@@ -7,6 +7,7 @@ pub mod faults;
 pub mod ftp;
 pub mod gateway;
 pub mod operation;
+pub mod process;
 pub mod store;
 pub mod transfers;
 

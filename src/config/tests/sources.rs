@@ -347,7 +347,7 @@ fn the_sample_is_right_and_names_every_key() {
     )
     .unwrap();
     // What the schema allows is what an unknown key is told.
-    let tables = "passive. active. admin. memory. transfer. timeouts. resume. limits. stores.x. mounts.x. users.x.";
+    let tables = "passive. active. admin. memory. transfer. timeouts. resume. limits. proxy_protocol. login_failures. stores.x. mounts.x. users.x. hosts.x.";
     for table in std::iter::once("").chain(tables.split(' ')) {
         let errors = from_str(&format!("{table}\"?\" = 1"), "x").unwrap_err();
         let key = format!("{table}\"?\"");

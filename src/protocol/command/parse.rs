@@ -2,7 +2,7 @@
 
 use super::address::{self, AddressError, number};
 use super::verbs::{self, Offered};
-use super::{Command, CommandError, HashName, ListArgument, Password, parameters};
+use super::{Command, CommandError, HashName, HostName, ListArgument, Password, parameters};
 
 /// See [`Command::parse`].
 pub(super) fn parse(line: &[u8]) -> Result<Command, CommandError> {
@@ -37,6 +37,7 @@ impl Argument<'_> {
             "USER" => Command::User(self.required()?),
             // A password may be empty, and spaces are part of it.
             "PASS" => Command::Pass(Password(self.text.to_owned())),
+            "HOST" => Command::Host(HostName::parse(self.trimmed()).ok_or_else(|| self.wanted())?),
             "ACCT" => Command::Acct,
             "REIN" => Command::Rein,
             "QUIT" => Command::Quit,
@@ -332,7 +333,7 @@ mod tests {
 
     #[test]
     fn verbs_that_are_not_offered_and_unknown_ones() {
-        for line in ["AUTH TLS", "auth", "PROT P", "LPRT \0", "HOST example.com"] {
+        for line in ["AUTH TLS", "auth", "PROT P", "LPRT \0", "CCC"] {
             assert_eq!(code(line), 502, "{line:?}");
         }
         for line in [

@@ -1,0 +1,200 @@
+//! What becomes of an upload that was broken off: its tail and record are written, or nothing of it stays.
+
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+use tracing::{debug, info, warn};
+
+use super::super::super::multipart::Created;
+use super::super::super::settle::{Sight, look};
+use super::super::super::upload::{Part, put_part};
+use super::super::super::{ObjectError, head};
+use super::super::find::{remove_tail, superseded};
+use super::super::record::{self, Base, TailNote};
+use super::Broken;
+use super::writer::{Writer, note};
+
+/// Parts in flight are given so long to end when an upload has broken off: each has its own deadlines.
+const ENDING: Duration = Duration::from_secs(30);
+
+/// How often a record is tried to be written then, beyond the SDK's own attempts.
+const ROUNDS: u32 = 4;
+
+impl Writer {
+    pub(super) async fn broken(&mut self, mut broken: Broken) {
+        let ended = async {
+            while let Some(ended) = broken.inflight.join_next().await {
+                if let Ok(Ok(part)) = ended {
+                    broken.done.push(part);
+                }
+            }
+        };
+        if timeout(ENDING, ended).await.is_err() {
+            broken.inflight.shutdown().await;
+        }
+        // A Create that is still under way is waited for: its upload would stay open else.
+        let created = match &broken.opening {
+            Some(opening) => opening.created().await.ok(),
+            None => None,
+        };
+        if broken.look_first
+            && matches!(
+                look(&self.target.location, &self.target.id, None).await,
+                Sight::Ours(_)
+            )
+        {
+            warn!(key = self.target.location.key, transfer = %self.target.id,
+                "the upload was completed after it had been given up");
+            return self.published().await;
+        }
+        if self.taken_over {
+            return;
+        }
+        let keep = broken.keep && !self.ticket.displaced() && !self.displaced;
+        if keep && self.keep(&mut broken, created.as_ref()).await {
+            return;
+        }
+        // Another process may go on with it, and this one not have heard of that.
+        if self.saved.is_some()
+            && let Ok(Some(found)) = record::read(&self.at()).await
+            && found.record.transfer == self.record.transfer
+            && !found.record.is_same(&self.record)
+            && !found.record.is_nobodys()
+        {
+            return;
+        }
+        if let Some(created) = created {
+            self.target
+                .abort(&created.upload_id, broken.look_first)
+                .await;
+        }
+        // What was kept of an earlier upload of the name is no beginning of this one: a client that has sent more than
+        // has come of it would go on there, and mix the two.
+        self.sign_off(true).await;
+    }
+
+    /// Stores the tail and the record. Whether the multipart upload is to stay.
+    pub(super) async fn keep(&mut self, broken: &mut Broken, created: Option<&Created>) -> bool {
+        let object = self.target.location.clone();
+        let all = broken.before + broken.rest.iter().map(Part::size).sum::<u64>();
+        let run = run(broken);
+        let tail = if run == broken.before {
+            Part::joined(std::mem::take(&mut broken.rest))
+        } else {
+            None
+        };
+        // What was kept before stays good where nothing longer has come of it: a part that the store has refused, say.
+        let standing = self
+            .record
+            .tail
+            .clone()
+            .filter(|old| tail.is_none() && (old.offset..old.offset + old.size).contains(&run));
+        let size = match (&tail, &standing) {
+            (Some(tail), _) => run + tail.size(),
+            (None, Some(old)) => old.offset + old.size,
+            (None, None) => run,
+        };
+        if size <= self.record.old_bytes {
+            return false;
+        }
+        if self.record.base == Base::Unknown {
+            let info = head(&object).await;
+            self.date();
+            match info {
+                Ok(info) if superseded(&self.record, Some(&info)) => {
+                    info!(key = object.key, transfer = %self.target.id, "somebody has written the object since the upload began: nothing of it is kept");
+                    return false;
+                }
+                Ok(info) => self.record.base = Base::Etag(info.etag),
+                Err(ObjectError::NotFound) => self.record.base = Base::Absent,
+                Err(error) => debug!(%error, "the object could not be looked at"),
+            }
+        }
+        self.date();
+        let old_tail = self.record.tail.take();
+        self.record.tail.clone_from(&standing);
+        if let Some(tail) = tail {
+            let at = record::tail_at(&object, &self.keep.state_bucket);
+            let (size, crc32) = (tail.size(), tail.crc32());
+            match put_part(&at, tail).await {
+                Ok(etag) => {
+                    self.record.tail = Some(TailNote {
+                        key: at.key,
+                        etag,
+                        offset: run,
+                        size,
+                        crc32,
+                    });
+                }
+                // The one before may still be of use.
+                Err(error) => {
+                    warn!(key = object.key, transfer = %self.target.id, %error, "the tail of a broken upload could not be stored");
+                    self.record.tail.clone_from(&old_tail);
+                }
+            }
+        }
+        self.record.upload =
+            created.map(|created| note(created, broken.copied, &self.record.transfer));
+        self.record.running = false;
+        // An attempt to go on of which nothing new has come changes nothing of what may be all. And where a part is
+        // missing that had come, it is not all.
+        let ended = broken.ended && size >= all;
+        self.record.ended = ended || self.may_be_all.is_some_and(|whole| size <= whole);
+        let new_tail = self.record.tail.as_ref().map(|tail| tail.key.clone());
+        let mut pause = Duration::from_millis(500);
+        for round in 1..=ROUNDS {
+            let had = self.saved.is_some();
+            match self.claim(false).await {
+                Ok(()) if self.taken_over || self.displaced => {
+                    if let Some(key) =
+                        new_tail.filter(|key| old_tail.as_ref().is_none_or(|old| old.key != *key))
+                    {
+                        remove_tail(&object, &self.keep, &key).await;
+                    }
+                    return self.taken_over;
+                }
+                Ok(()) if self.ticket.displaced() => {
+                    // A newer one has come in the meantime: the record goes, and the tails with it.
+                    for key in old_tail.map(|old| old.key).into_iter().chain(new_tail) {
+                        remove_tail(&object, &self.keep, &key).await;
+                    }
+                    return false;
+                }
+                Ok(()) => {
+                    if let Some(old) = old_tail.filter(|old| Some(&old.key) != new_tail.as_ref()) {
+                        remove_tail(&object, &self.keep, &old.key).await;
+                    }
+                    self.ticket.hint();
+                    info!(key = object.key, transfer = %self.target.id, bytes = size, "kept what had arrived of a broken upload");
+                    return true;
+                }
+                Err(error) => {
+                    warn!(key = object.key, transfer = %self.target.id, %error, round, "the record of a broken upload could not be written");
+                    // The one before still tells of the parts.
+                    if round == ROUNDS {
+                        let old = old_tail.as_ref().map(|old| &old.key);
+                        if let Some(key) = new_tail.filter(|key| Some(key) != old) {
+                            remove_tail(&object, &self.keep, &key).await;
+                        }
+                        return had;
+                    }
+                }
+            }
+            sleep(pause).await;
+            pause *= 2;
+        }
+        false
+    }
+}
+
+/// Bytes in the unbroken run of parts from the first, those not counted that are also in the rest.
+fn run(broken: &mut Broken) -> u64 {
+    let again = broken.sent_again;
+    broken.done.retain(|part| Some(part.number) != again);
+    broken.done.sort_unstable_by_key(|part| part.number);
+    (1..)
+        .zip(&broken.done)
+        .take_while(|(number, part)| part.number == *number)
+        .map(|(_, part)| part.size)
+        .sum()
+}

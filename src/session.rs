@@ -27,6 +27,7 @@ mod rename;
 mod replies;
 mod resume;
 mod transfer;
+mod transport;
 mod upload;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -33,9 +33,10 @@ use crate::namespace::VirtualPath;
 use crate::object::{Location, ObjectError, TransferId};
 use crate::protocol::{Command, Reply};
 
-use super::control::{ControlError, Pending};
+use super::control::ControlError;
 use super::data_setup::DataSetup;
 use super::gate::{Phase, Verdict, verdict};
+use super::transport::Pending;
 use super::{Flow, Session, replies};
 
 /// The settle window of an upload of more than one part, at the least: it waits for its last part anyway. Once, on a very

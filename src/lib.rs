@@ -12,6 +12,7 @@
 //! - [`object`]: the S3 side: list, head, upload, download, copy, delete.
 //! - [`memory`]: the one budget all transfers share.
 //! - [`config`]: files and environment → one validated value.
+//! - [`tls`]: certificates, client certificates, session resumption.
 //! - [`admin`]: health endpoints.
 //! - [`sweeper`]: removes what broken uploads have left.
 //! - [`demo`]: the embedded S3 store of `s3ftpd demo` and of the tests.
@@ -29,3 +30,4 @@ pub mod protocol;
 pub mod server;
 pub mod session;
 pub mod sweeper;
+pub mod tls;

@@ -26,8 +26,9 @@ use crate::data::linger::Lingering;
 use crate::data::passive::PassivePool;
 use crate::memory::Budget;
 use crate::object::{Replica, Store, StoreContext};
-use crate::session::{self, Gateway};
+use crate::session::{self, Gateway, Listener};
 use crate::sweeper::Targets;
+use crate::tls::{MaterialError, Tls};
 
 /// Connections the kernel keeps while we are busy.
 const BACKLOG: i32 = 1024;
@@ -75,6 +76,9 @@ pub enum ServerError {
         /// The system's error.
         source: io::Error,
     },
+    /// A certificate can't be read (any more).
+    #[error("TLS: {0}")]
+    Tls(#[from] MaterialError),
     /// A store's client can't be built.
     #[error("store {name}: {reason}")]
     Store {
@@ -117,14 +121,16 @@ impl Server {
             stores.insert(name.clone(), store);
         }
 
+        let tls = match &config.tls {
+            Some(tls) => Some(Arc::new(Tls::load(tls)?)),
+            None => None,
+        };
         let mut listeners = Vec::with_capacity(config.listen.len());
         let mut pools: HashMap<IpAddr, Arc<PassivePool>> = HashMap::new();
-        for address in &config.listen {
-            let bind = |source| ServerError::Bind {
-                address: *address,
-                source,
-            };
-            let listener = listen(*address).map_err(bind)?;
+        for wanted in &config.listen {
+            let address = wanted.address;
+            let bind = |source| ServerError::Bind { address, source };
+            let listener = listen(address).map_err(bind)?;
             let bound = listener.local_addr().map_err(bind)?;
             let pool = match pools.get(&address.ip()) {
                 Some(pool) => pool.clone(),
@@ -139,7 +145,13 @@ impl Server {
                     pool
                 }
             };
-            listeners.push((listener, bound, pool));
+            let shared = Listener {
+                passive: pool,
+                implicit: wanted.implicit,
+                control: wanted.control,
+                data: wanted.data,
+            };
+            listeners.push((listener, bound, Arc::new(shared)));
         }
         let (ready, is_ready) = watch::channel(true);
         let admin = match &config.admin {
@@ -155,6 +167,7 @@ impl Server {
         };
 
         let gateway = Arc::new(Gateway {
+            tls: tls.clone(),
             authenticator: Authenticator::new(&config.users, budget.clone()),
             advertise: Advertise::new(&config.passive),
             stores,
@@ -168,16 +181,19 @@ impl Server {
         let targets = Targets::of(&gateway.config, &gateway.stores);
         let sweeps = TaskTracker::new();
         sweeps.spawn(targets.run(gateway.config.resume.clone(), gateway.drain.clone()));
+        if let Some(tls) = tls {
+            sweeps.spawn(tls.follow(gateway.drain.clone()));
+        }
         sweeps.close();
         let sessions = TaskTracker::new();
         let accepts = TaskTracker::new();
         let admission = Arc::new(Admission::new(gateway.config.limits.clone()));
         let control_addresses = listeners.iter().map(|(_, bound, _)| *bound).collect();
-        for (listener, bound, pool) in listeners {
-            tracing::info!(address = %bound, "listening");
+        for (listener, bound, shared) in listeners {
+            tracing::info!(address = %bound, implicit_tls = shared.implicit, "listening");
             accepts.spawn(accept(
                 listener,
-                pool,
+                shared,
                 gateway.clone(),
                 sessions.clone(),
                 admission.clone(),
@@ -215,6 +231,13 @@ impl Server {
     /// Sessions open now.
     pub fn sessions(&self) -> usize {
         self.sessions.len()
+    }
+
+    /// Has the certificates' files looked at now (SIGHUP).
+    pub fn reload(&self) {
+        if let Some(tls) = &self.gateway.tls {
+            tls.look();
+        }
     }
 
     /// Uploads that have begun and of which something is left to do in the store: for tests and metrics.
@@ -283,7 +306,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 async fn accept(
     listener: TcpListener,
-    pool: Arc<PassivePool>,
+    shared: Arc<Listener>,
     gateway: Arc<Gateway>,
     sessions: TaskTracker,
     admission: Arc<Admission>,
@@ -306,16 +329,19 @@ async fn accept(
         };
         match admission.enter(peer.ip().to_canonical()) {
             Ok(place) => {
-                let (gateway, pool) = (gateway.clone(), pool.clone());
+                let (gateway, shared) = (gateway.clone(), shared.clone());
                 sessions.spawn(async move {
                     // Made here: a future that is handed in takes its memory twice.
-                    session::serve(gateway, pool, stream, peer).await;
+                    session::serve(gateway, shared, stream, peer).await;
                     drop(place);
                 });
             }
             Err(reason) => {
                 tracing::warn!(%peer, reason, "connection refused");
-                sessions.spawn(refuse(stream, reason));
+                // Where TLS begins with the first byte there is no way to say it.
+                if !shared.implicit {
+                    sessions.spawn(refuse(stream, reason));
+                }
             }
         }
     }

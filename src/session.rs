@@ -22,6 +22,7 @@ mod gate;
 mod information;
 mod listing;
 mod login;
+mod protection;
 mod recent;
 mod rename;
 mod replies;
@@ -40,7 +41,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Authenticator;
-use crate::config::{Config, UserConfig};
+use crate::config::{Config, Protection, UserConfig};
 use crate::data::advertise::Advertise;
 use crate::data::linger::Lingering;
 use crate::data::passive::PassivePool;
@@ -50,10 +51,12 @@ use crate::object::{Replica, Store};
 use crate::protocol::command::{HashName, TransferType};
 use crate::protocol::facts::FactSet;
 use crate::protocol::{Command, CommandError, Reply};
+use crate::tls::Tls;
 
 use control::{Control, ControlError};
 use data_setup::DataSetup;
 use gate::{Phase, Verdict};
+use protection::Secured;
 use recent::Recent;
 use rename::RenameSource;
 use resume::Told;
@@ -67,6 +70,8 @@ const DRAIN_QUIET: Duration = Duration::from_secs(2);
 pub struct Gateway {
     /// The configuration.
     pub config: Arc<Config>,
+    /// TLS, where it is configured.
+    pub tls: Option<Arc<Tls>>,
     /// Who may log in.
     pub authenticator: Authenticator,
     /// Stores by name.
@@ -85,10 +90,23 @@ pub struct Gateway {
     pub cut: CancellationToken,
 }
 
+/// What the sessions of one control listener share.
+#[derive(Debug)]
+pub struct Listener {
+    /// Where their passive data connections come in.
+    pub passive: Arc<PassivePool>,
+    /// Whether TLS begins with the first byte.
+    pub implicit: bool,
+    /// Whether control connections are to be under TLS.
+    pub control: Protection,
+    /// Whether data connections are.
+    pub data: Protection,
+}
+
 /// Serves one control connection until it ends.
 pub async fn serve(
     gateway: Arc<Gateway>,
-    passive: Arc<PassivePool>,
+    listener: Arc<Listener>,
     stream: TcpStream,
     peer: SocketAddr,
 ) {
@@ -101,7 +119,8 @@ pub async fn serve(
     };
     let session = Session {
         control,
-        passive,
+        listener,
+        secured: None,
         user: None,
         name: None,
         failed_logins: 0,
@@ -127,7 +146,9 @@ pub async fn serve(
 struct Session {
     gateway: Arc<Gateway>,
     control: Control,
-    passive: Arc<PassivePool>,
+    listener: Arc<Listener>,
+    /// TLS on the control connection.
+    secured: Option<Box<Secured>>,
     /// Who is logged in.
     user: Option<User>,
     /// The name given by USER.
@@ -182,6 +203,10 @@ impl Session {
     async fn run(mut self) {
         let peer = self.control.peer;
         tracing::debug!(%peer, "session opened");
+        if self.listener.implicit && self.begin_implicit().await.is_err() {
+            self.control.close().await;
+            return;
+        }
         let greeting = Reply::new(220, self.gateway.config.greeting.clone());
         if self.control.reply(&greeting).await.is_ok() {
             while let Flow::Continue = self.step().await {}
@@ -265,6 +290,7 @@ impl Session {
                     Err(_) if logged_in => Waited::Idle,
                     Err(_) => Waited::LoginDeadline,
                 },
+                () = self.data.progress(), if self.data.is_in_progress() => continue,
                 () = &mut drained => Waited::Draining,
             };
         }
@@ -334,7 +360,11 @@ impl Session {
                 return Ok(Flow::Close);
             }
             C::Pass(password) => return self.pass(password).await,
+            C::Auth(mechanism) => return self.auth(*mechanism).await,
 
+            C::Pbsz => self.pbsz(),
+            C::Prot(level) => self.prot(*level),
+            C::Ccc => self.ccc(),
             C::User(name) => self.user_name(name),
             C::Acct => Ok(Reply::new(202, "No account is needed")),
             C::Rein => self.reinitialise(),
@@ -374,7 +404,7 @@ impl Session {
             C::Feat => Ok(self.feat()),
             C::OptsUtf8(on) => Ok(information::opts_utf8(*on)),
             C::OptsMlst(facts) => self.opts_mlst(facts),
-            C::Help(topic) => Ok(information::help(topic.as_deref())),
+            C::Help(topic) => Ok(self.help(topic.as_deref())),
             C::Syst => Ok(Reply::new(215, "UNIX Type: L8")),
             C::Noop => Ok(Reply::new(200, "OK")),
             C::SiteHelp => Ok(information::site_help()),

@@ -6,10 +6,14 @@ use std::path::PathBuf;
 
 use tokio_util::task::TaskTracker;
 
-use crate::config::{self, Config, MountConfig, PassivePorts, StoreConfig, human_bytes};
+use crate::config::{
+    self, CertificateFiles, Config, ListenConfig, MountConfig, PassivePorts, Pem, Protection,
+    StoreConfig, human_bytes,
+};
 use crate::memory::Budget;
 use crate::namespace::Permission;
 use crate::object::{Store, StoreContext};
+use crate::tls;
 
 /// The summary, or every error, one a line.
 pub(super) async fn check(files: &[PathBuf]) -> Result<String, String> {
@@ -43,8 +47,8 @@ fn summary(config: &Config, largest: &BTreeMap<&str, u64>) -> String {
         "The configuration is right.".to_owned(),
         "listeners".to_owned(),
     ];
-    for address in &config.listen {
-        lines.push(format!("  control {address}"));
+    for listener in &config.listen {
+        lines.push(format!("  control {}", listener_line(config, listener)));
     }
     lines.push(format!("  passive {}", passive(config)));
     if let Some(admin) = &config.admin {
@@ -58,6 +62,10 @@ fn summary(config: &Config, largest: &BTreeMap<&str, u64>) -> String {
         "part size {}",
         human_bytes(config.transfer.part_size)
     ));
+    if let Some(tls) = &config.tls {
+        lines.push("certificates".to_owned());
+        lines.extend(tls.certificates.iter().map(certificate_line));
+    }
     lines.push("stores".to_owned());
     for (name, store) in &config.stores {
         lines.push(format!(
@@ -73,6 +81,60 @@ fn summary(config: &Config, largest: &BTreeMap<&str, u64>) -> String {
         }
     }
     lines.join("\n") + "\n"
+}
+
+fn listener_line(config: &Config, listener: &ListenConfig) -> String {
+    let mut line = listener.address.to_string();
+    if config.tls.is_some() {
+        let way = if listener.implicit {
+            "implicit"
+        } else {
+            "explicit"
+        };
+        let _ = match listener.control {
+            Protection::Off => write!(line, ", no TLS"),
+            control => write!(
+                line,
+                ", {way} TLS: control {}, data {}",
+                word(control),
+                word(listener.data)
+            ),
+        };
+    }
+    line
+}
+
+fn word(protection: Protection) -> &'static str {
+    match protection {
+        Protection::Off => "off",
+        Protection::Optional => "optional",
+        Protection::Required => "required",
+    }
+}
+
+fn certificate_line(files: &CertificateFiles) -> String {
+    let place = match &files.certificate {
+        Pem::File(path) => path.display().to_string(),
+        Pem::Memory(_) => "in memory".to_owned(),
+    };
+    match tls::certificate(files) {
+        Ok(summary) => {
+            let names = if files.names.is_empty() {
+                &summary.names
+            } else {
+                &files.names
+            };
+            let names = match names.as_slice() {
+                [] => "no name".to_owned(),
+                names => names.join(" "),
+            };
+            let ends = jiff::Timestamp::from_second(summary.ends);
+            let ends = ends.map_or_else(|_| "never".to_owned(), |ends| ends.to_string());
+            format!("  {place}: {names}, valid until {ends}")
+        }
+        // It was right when the configuration was read.
+        Err(error) => format!("  {error}"),
+    }
 }
 
 fn passive(config: &Config) -> String {

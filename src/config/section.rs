@@ -125,21 +125,15 @@ impl<'a> Section<'a> {
 
     /// Reports every key that was never asked for.
     pub(super) fn finish(self) {
-        self.finish_with(|_| None);
-    }
-
-    /// The same; `special` may know a better text for a key.
-    pub(super) fn finish_with(self, special: impl Fn(&str) -> Option<&'static str>) {
         let unknown = self
             .table
             .into_iter()
             .flatten()
             .filter(|(key, _)| !self.asked.contains(&key.as_str()));
         for (key, node) in unknown {
-            let problem = match (special(key), nearest(key, &self.asked)) {
-                (Some(text), _) => text.to_owned(),
-                (None, Some(near)) => format!("unknown key, did you mean {near}?"),
-                (None, None) => "unknown key".to_owned(),
+            let problem = match nearest(key, &self.asked) {
+                Some(near) => format!("unknown key, did you mean {near}?"),
+                None => "unknown key".to_owned(),
             };
             self.report.push(
                 &node.source,

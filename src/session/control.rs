@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
+use rustls::{ProtocolVersion, ServerConfig};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -129,6 +129,18 @@ impl Control {
     /// Whether it is under TLS.
     pub(super) fn is_secure(&self) -> bool {
         matches!(self.transport, Transport::Tls(_))
+    }
+
+    /// The version of TLS, where it is under it.
+    pub(super) fn tls_version(&self) -> Option<&'static str> {
+        let Transport::Tls(tls) = &self.transport else {
+            return None;
+        };
+        Some(match tls.get_ref().1.protocol_version()? {
+            ProtocolVersion::TLSv1_2 => "TLS 1.2",
+            ProtocolVersion::TLSv1_3 => "TLS 1.3",
+            _ => "TLS",
+        })
     }
 
     /// The host name that the client has asked for in its handshake (SNI).

@@ -49,7 +49,11 @@ pub(super) fn verdict(phase: Phase, command: &Command) -> Verdict {
             | C::Clnt(_)
             | C::Csid(_)
             | C::SiteHelp
-            | C::Abor,
+            | C::Abor
+            | C::Auth(_)
+            | C::Pbsz
+            | C::Prot(_)
+            | C::Ccc,
         ) => Verdict::Run,
         (Phase::PasswordWanted, C::Pass(_)) => Verdict::Run,
         (Phase::Anonymous, C::Pass(_)) => Verdict::Refuse(Reply::new(503, "Send USER first")),
@@ -71,6 +75,8 @@ pub(super) fn keeps_restart(command: &Command) -> bool {
             | C::Epsv(_)
             | C::Port(_)
             | C::Eprt(_)
+            | C::Pbsz
+            | C::Prot(_)
             | C::Type(_)
             | C::Mode
             | C::Stru

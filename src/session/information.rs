@@ -5,11 +5,14 @@ use crate::protocol::command::TransferType;
 use crate::protocol::{Command, Reply};
 
 use super::Session;
+use super::protection::VERBS;
 
 impl Session {
     /// RFC 2389, 3: exactly what works, for this user.
     pub(super) fn feat(&self) -> Reply {
         let mut lines = vec!["Features:".to_owned()];
+        let (auth, protection) = self.tls_features();
+        lines.extend(auth.map(str::to_owned));
         lines.extend(["CLNT", "CSID", "EPRT", "EPSV", "MDTM"].map(str::to_owned));
         lines.push(format!("HASH {}", self.hash_names()));
         if self.sets_times() {
@@ -17,7 +20,9 @@ impl Session {
             lines.push("MFMT".to_owned());
         }
         lines.push(format!("MLST {}", self.facts.feat()));
-        lines.extend(["PASV", "RANG STREAM", "REST STREAM", "SIZE"].map(str::to_owned));
+        lines.push("PASV".to_owned());
+        lines.extend(protection.iter().map(|&line| line.to_owned()));
+        lines.extend(["RANG STREAM", "REST STREAM", "SIZE"].map(str::to_owned));
         lines.extend(["TVFS", "UTF8", "XCRC", "XMD5", "XSHA1"].map(str::to_owned));
         lines.extend(["XSHA256", "XSHA512", "End"].map(str::to_owned));
         Reply::lines(211, lines)
@@ -46,6 +51,7 @@ impl Session {
             vec![
                 "Status:".to_owned(),
                 format!("Connected from {}", self.control.peer.ip()),
+                self.tls_status(),
                 format!("Logged in as {}", self.user_label()),
                 format!("Working directory {}", self.cwd),
                 format!("TYPE {transfer_type}, STRU file, MODE stream"),
@@ -54,21 +60,27 @@ impl Session {
             ],
         )
     }
-}
 
-pub(super) fn help(topic: Option<&str>) -> Reply {
-    match topic {
-        Some(topic) if topic.eq_ignore_ascii_case("SITE") => site_help(),
-        Some(topic) => match Command::syntax(topic) {
-            Some(syntax) => Reply::new(214, format!("Syntax: {syntax}")),
-            None => Reply::new(502, format!("{topic} is not available")),
-        },
-        None => {
-            let verbs: Vec<&str> = Command::verbs().collect();
-            let mut lines = vec!["These commands are available:".to_owned()];
-            lines.extend(verbs.chunks(10).map(|row| row.join(" ")));
-            lines.push("End".to_owned());
-            Reply::lines(214, lines)
+    /// HELP: the commands that are offered here.
+    pub(super) fn help(&self, topic: Option<&str>) -> Reply {
+        let has_tls = self.offered_tls().is_some();
+        let is_offered = |verb: &&str| has_tls || !VERBS.contains(verb);
+        match topic {
+            Some(topic) if topic.eq_ignore_ascii_case("SITE") => site_help(),
+            Some(topic) => {
+                let verb = topic.to_ascii_uppercase();
+                match Command::syntax(topic).filter(|_| is_offered(&verb.as_str())) {
+                    Some(syntax) => Reply::new(214, format!("Syntax: {syntax}")),
+                    None => Reply::new(502, format!("{topic} is not available")),
+                }
+            }
+            None => {
+                let verbs: Vec<&str> = Command::verbs().filter(is_offered).collect();
+                let mut lines = vec!["These commands are available:".to_owned()];
+                lines.extend(verbs.chunks(10).map(|row| row.join(" ")));
+                lines.push("End".to_owned());
+                Reply::lines(214, lines)
+            }
         }
     }
 }

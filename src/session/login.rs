@@ -1,8 +1,11 @@
 //! USER, PASS, REIN (RFC 959, 4.1.1).
 
+use std::sync::Arc;
+
 use secrecy::SecretString;
 
 use crate::auth::AuthError;
+use crate::config::UserConfig;
 use crate::namespace::{Mount, Namespace};
 use crate::protocol::Reply;
 use crate::protocol::command::{HashName, Password, TransferType};
@@ -16,6 +19,13 @@ impl Session {
     pub(super) fn user_name(&mut self, name: &str) -> Handled {
         // RFC 959: a new USER begins a new login, whoever is logged in.
         self.reset();
+        self.require_tls()?;
+        if let Some(user) = self.by_certificate(name) {
+            self.admit(&user)?;
+            self.enter(user)?;
+            // RFC 2228: authorised by the security data exchange.
+            return Ok(Reply::new(232, "Logged in by the client certificate"));
+        }
         self.name = Some(name.to_owned());
         Ok(Reply::new(331, "Send the password"))
     }
@@ -29,14 +39,12 @@ impl Session {
         };
         let password = SecretString::from(password.0.clone());
         let reply = match self.gateway.authenticator.verify(&name, &password).await {
-            Ok(config) => match self.namespace_of(&config) {
-                Ok(namespace) => {
-                    tracing::info!(peer = %self.control.peer, user = %config.name, "logged in");
-                    self.user = Some(User { config, namespace });
-                    self.failed_logins = 0;
-                    Reply::new(230, "Logged in")
+            Ok(config) => match self.admit(&config).and_then(|()| self.enter(config)) {
+                Ok(()) => Reply::new(230, "Logged in"),
+                Err(reply) => {
+                    self.name = None;
+                    reply
                 }
-                Err(reply) => reply,
             },
             Err(AuthError::Busy) => {
                 self.name = None;
@@ -64,13 +72,24 @@ impl Session {
         Ok(flow)
     }
 
+    /// The login is done.
+    fn enter(&mut self, config: Arc<UserConfig>) -> Result<(), Reply> {
+        let namespace = self.namespace_of(&config)?;
+        tracing::info!(peer = %self.control.peer, user = %config.name, "logged in");
+        self.name = Some(config.name.clone());
+        self.user = Some(User { config, namespace });
+        self.failed_logins = 0;
+        Ok(())
+    }
+
     pub(super) fn reinitialise(&mut self) -> Handled {
+        self.refuse_rein()?;
         self.reset();
         Ok(Reply::new(220, "Ready for a new user"))
     }
 
     /// As after the greeting.
-    fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         // Only one who was in gets time to log in anew, so nobody stays for ever without.
         if self.user.take().is_some() {
             self.login_deadline = tokio::time::Instant::now() + self.gateway.config.timeouts.login;
@@ -89,7 +108,7 @@ impl Session {
         self.told = None;
     }
 
-    fn namespace_of(&self, config: &crate::config::UserConfig) -> Result<Namespace, Reply> {
+    fn namespace_of(&self, config: &UserConfig) -> Result<Namespace, Reply> {
         let mut mounts = Vec::with_capacity(config.mounts.len());
         for (path, mount) in &config.mounts {
             let Some(store) = self.gateway.stores.get(&mount.store) else {

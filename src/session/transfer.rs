@@ -452,6 +452,10 @@ fn failure_reply(running: &Running, failure: &Failure) -> Reply {
     let mut reply = match failure {
         Failure::Object(error) => replies::object_error(path, error),
         Failure::Data(error) => replies::data_error(error),
+        Failure::Broken(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Reply::new(
+            426,
+            format!("{path}: data connection broken: {error}, so it was not taken for whole"),
+        ),
         Failure::Broken(_) => Reply::new(
             426,
             format!("{path}: data connection broken, nothing was stored or all was not sent"),

@@ -174,9 +174,9 @@ impl Tls {
 }
 
 impl SessionTls {
-    /// The control connection's handshake is done: what it has put into the cache stays there.
+    /// The control connection's handshake is done: what it has put into the cache can be resumed, and nothing else.
     pub fn established(&self) {
-        self.resumption.keep();
+        self.resumption.close();
     }
 }
 

@@ -8,6 +8,7 @@ pub mod ftp;
 pub mod gateway;
 pub mod operation;
 pub mod store;
+pub mod tls;
 pub mod transfers;
 
 use std::future::Future;

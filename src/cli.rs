@@ -316,11 +316,11 @@ mod tests {
         };
         let shutdown = CancellationToken::new;
         assert_eq!(
-            run(Command::Serve(files()), shutdown()).await,
+            run(Command::Serve(files()), shutdown(), Arc::default()).await,
             ExitCode::from(USAGE)
         );
         assert_eq!(
-            run(Command::Check(files()), shutdown()).await,
+            run(Command::Check(files()), shutdown(), Arc::default()).await,
             ExitCode::from(FAILURE)
         );
     }

@@ -36,7 +36,8 @@ impl Files {
         let bert = format!("users.bert = {{ password = '{HASH}', mounts = {{ '/' = 'scans' }}");
         let more = more
             .replace('$', &format!("{}/", self.0.path().display()))
-            .replace("BERT", &bert);
+            .replace("BERT", &bert)
+            .replace("HASH", HASH);
         super::with(&more)
     }
 
@@ -94,9 +95,7 @@ fn everything_is_read() {
                { address = '127.0.0.1:23', tls = 'explicit', control = 'optional', data = 'optional' },
              ]
              users.bert = { certificate = { san = 'b@x.test', password = 'none' }, mounts = { '/' = 'scans' } }
-             users.carl = { password = 'HASH', certificate = { subject = 'carl' }, tls = { control = 'required', data = 'optional' }, lenient_close = true, mounts = { '/' = 'scans' } }"
-                .replace("HASH", HASH)
-                .as_str(),
+             users.carl = { password = 'HASH', certificate = { subject = 'carl' }, tls = { control = 'required', data = 'optional' }, lenient_close = true, mounts = { '/' = 'scans' } }",
         )
         .unwrap();
     let tls = config.tls.unwrap();

@@ -151,6 +151,7 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::ProtectionLevel;
     use super::*;
 
     fn parsed(line: &str) -> Result<Command, CommandError> {
@@ -405,6 +406,7 @@ mod tests {
         for verb in Command::verbs() {
             let arguments = [
                 "x",
+                "TLS",
                 "S",
                 "F",
                 "A",

@@ -190,7 +190,7 @@ impl Server {
         let admission = Arc::new(Admission::new(gateway.config.limits.clone()));
         let control_addresses = listeners.iter().map(|(_, bound, _)| *bound).collect();
         for (listener, bound, shared) in listeners {
-            tracing::info!(address = %bound, implicit_tls = shared.implicit, "listening");
+            tracing::info!(implicit_tls = shared.implicit, address = %bound, "listening");
             accepts.spawn(accept(
                 listener,
                 shared,

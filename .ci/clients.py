@@ -3,7 +3,7 @@
 
     clients.py --binary target/release/s3ftpd STORE...     STORE: demo, versitygw, minio, garage
     clients.py --server HOST:PORT:USER:PASSWORD --root DIR  the clients alone, against any FTP server whose root is DIR
-    options: --only NAME (curl, lftp, classic, ftplib, resume, faults), --keep (the temporary directory)
+    options: --only NAME (curl, lftp, classic, ftplib, resume, replicas, faults), --keep (the temporary directory)
 
 Ends with the line "N passed, N failed"; the exit code is 0 if nothing failed.
 """
@@ -27,6 +27,7 @@ import drive_curl
 import drive_faults
 import drive_ftplib
 import drive_lftp
+import drive_replicas
 import drive_resume
 from harness import Directory, Gateway, RealStore, Steps, Target, free_port, tail
 from s3 import S3
@@ -70,7 +71,7 @@ def parse():
     parser.add_argument("--binary", type=Path)
     parser.add_argument("--server")
     parser.add_argument("--root", type=Path)
-    parser.add_argument("--only", choices=[*DRIVERS, "resume", "faults"])
+    parser.add_argument("--only", choices=[*DRIVERS, "resume", "replicas", "faults"])
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("stores", nargs="*", choices=["demo", "versitygw", "minio", "garage", []])
     arguments = parser.parse_args()
@@ -103,7 +104,7 @@ def against_store(arguments, name, work):
                 gateway, target = demo(arguments.binary, work)
             else:
                 real_store = RealStore.start(name, work / "store")
-                gateway, target = serve(arguments.binary, work, real_store)
+                gateway, target = serve(arguments.binary, work, real_store, "clients")
             gateway.start()
         if steps.failed:
             return steps
@@ -119,9 +120,11 @@ def against_store(arguments, name, work):
                 assert target.run([*login, target.url("own/in/own.txt")]) == b"mine"
         drive(arguments, target, steps)
         with steps.step("no open multipart uploads are left"):
-            drive_faults.no_open_uploads(target, sorted(target.large_keys))
+            drive_faults.no_open_uploads(target)
         if arguments.only in (None, "resume"):
             drive_resume.drive(target, steps, gateway, real_store is not None)
+        if arguments.only in (None, "replicas") and real_store:
+            drive_replicas.drive(steps, lambda *of: serve(arguments.binary, work, real_store, *of), real_store)
         if arguments.only in (None, "faults"):
             drive_faults.drive(target, steps, gateway, real_store)
     except Exception as error:  # of what no step can do without: a gateway that does not start again
@@ -150,8 +153,6 @@ def demo(binary, work):
 class DemoStore(S3):
     """The bucket of the demo."""
 
-    lists_uploads = True
-
     def __init__(self):
         super().__init__("", "us-east-1", "demo", "demo-secret", "demo")
 
@@ -170,17 +171,21 @@ class DemoGateway(Gateway):
         return super().ready() and len(endpoints) == self.starts
 
 
-def serve(binary, work, store):
+def serve(binary, work, store, replica, settings=""):
+    """A gateway that is not started yet, with the clients' end of it; `settings`: more of its configuration."""
+    work = work / replica
+    work.mkdir()
     hashed = subprocess.run(
         [binary, "hash-password"], input=PASSWORD + "\n", capture_output=True, text=True, check=True
     ).stdout.strip()
     port, admin = free_port(), free_port()
     (work / "secret").write_text(store.secret_key + "\n")
     config = work / "s3ftpd.toml"
+    bucket = f'store = "main", bucket = "{store.bucket}"'
     config.write_text(
         f"""
 listen = ["127.0.0.1:{port}"]
-replica = "clients"
+replica = "{replica}"
 
 [passive]
 ports = "auto"
@@ -199,9 +204,17 @@ secret_access_key = {{ file = "{work}/secret" }}
 store = "main"
 bucket = "{store.bucket}"
 
+[mounts.once]
+store = "main"
+bucket = "{store.bucket}"
+prefix = "once/"
+permissions = ["list", "read", "write"]
+
 [users.{USER}]
 password = '{hashed}'
-mounts = {{ "/" = "all", "/own" = {{ store = "main", bucket = "{store.bucket}", prefix = "home/{{user}}/" }} }}
+mounts = {{ "/" = "all", "/own" = {{ {bucket}, prefix = "home/{{user}}/" }}, "/once" = "once" }}
+
+{settings}
 """
     )
     config.chmod(0o600)

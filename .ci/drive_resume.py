@@ -1,12 +1,14 @@
 """Uploads that break off and go on: with each client that can, before each store; small ones and large ones."""
 
-import ftplib
+import hashlib
 import io
-import re
-import socket
-import struct
+import os
+import signal
+import subprocess
+import zlib
 
 from harness import MIB, PART, content, until
+from sessions import begun, broken, connect, first_part, put, refused, size_of
 
 SMALL, LARGE = 100_000, 2 * PART + 3 * MIB
 SIZES = {"small": SMALL, "large": LARGE}
@@ -40,14 +42,21 @@ def drive(t, steps, gateway, killable):
             file.seek(ftp.size(key))
             ftp.storbinary(f"APPE {key}", file)
 
+    def ncftp(key, path):
+        # -s: without sendfile, by which Debian's ncftpput (3.2.6) sends the whole file behind the right REST; the
+        # beginning would be doubled on any server. A file that is younger than what is kept it sends anew.
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+        account = ["-u", t.user, "-p", t.password, "-P", str(t.port)]
+        t.run(["ncftpput", "-V", "-t", "20", "-r", "1", *account, "-z", "-s", t.host, f"/{key.rsplit('/', 1)[0]}", path])
+
     clients = {
         "curl -C -": curl_resumes,
         "lftp put -c": lftp_put,
         "lftp mput -c": lftp_mput,
-        # Not ncftpput -z: that of Debian (3.2.6) asks MLST, sends the right REST, and then the whole file by sendfile; the
-        # beginning is doubled on any server.
+        "ncftpput -z -s": ncftp,
         "ftplib rest=": python_rest,
         "ftplib SIZE and APPE": python_appe,
+        "ncftpput -z -s of a new name": ncftp,
     }
     with connect(t) as ftp:
         ftp.mkd("resume")
@@ -66,6 +75,44 @@ def drive(t, steps, gateway, killable):
                 assert told == size, f"SIZE tells {told} of {size}"
                 resumes(key, path)
                 t.stored(key, whole)
+
+    with steps.step("resume: lftp mput -c of one file that is there, one that broke off and one that is new"):
+        directory = t.fresh("resume-mput")
+        files = {name: content(LARGE + number, 20 + number) for number, name in enumerate(("new", "broken", "there"))}
+        for name, data in files.items():
+            (directory / name).write_bytes(data)
+        with connect(t) as ftp:
+            ftp.mkd("resume/mput")
+        put(t, "resume/mput/there", files["there"])
+        broken(t, "resume/mput/broken", files["broken"][: PART + 1000])
+        lftp(f"cd /resume/mput\nlcd {directory}\nmput -c new broken there")
+        for name, data in files.items():
+            t.stored(f"resume/mput/{name}", data)
+
+    with steps.step("resume: curl -C - after a curl that was killed (-9) in the middle"):
+        whole = content(48 * MIB, 10)
+        path = t.file("killed.bin", whole)
+        for old in (None, b"an older object"):
+            if old:
+                put(t, "resume/killed.bin", old)
+            told = killed_curl(t, ["curl", "-gsS", "-u", login, "--limit-rate", "16M"], "resume/killed.bin", path)
+            print(f"     ({told} of {len(whole)} bytes were kept)")
+            if old:
+                t.stored("resume/killed.bin", old)
+            else:
+                t.absent("resume/killed.bin")
+            curl_resumes("resume/killed.bin", path)
+            t.stored("resume/killed.bin", whole)
+            with connect(t) as ftp:
+                ftp.delete("resume/killed.bin")
+
+    with steps.step("resume: REST and STOR inside an object, unbroken"):
+        old, new = content(12 * MIB, 8), content(PART + 77, 9)
+        for offset in (5, 6 * MIB + 1, len(old)):
+            put(t, "resume/rest.bin", old)
+            with connect(t) as ftp:
+                ftp.storbinary("STOR resume/rest.bin", io.BytesIO(new), rest=offset)
+            t.stored("resume/rest.bin", old[:offset] + new)
 
     with steps.step("resume: six breaks in a row, nothing sent twice"):
         whole, sent = content(26 * MIB, 5), 0
@@ -118,16 +165,11 @@ def drive(t, steps, gateway, killable):
             assert refused(ftp.voidresp).startswith(("550", "451"))
         t.stored("resume/loud.bin", b"overwritten")
 
-    with steps.step("digests: HASH and XCRC of what is stored"):
-        import hashlib
-        import zlib
-
+    with steps.step("digests: HASH, RANG and the X commands"):
         data = content(LARGE, 4)
         put(t, "resume/digest.bin", data)
         with connect(t) as ftp:
-            assert hashlib.sha256(data).hexdigest() in ftp.sendcmd("HASH resume/digest.bin")
-            assert f"{zlib.crc32(data):08X}" in ftp.sendcmd("XCRC resume/digest.bin")
-            assert hashlib.md5(data[5:100]).hexdigest().upper() in ftp.sendcmd('XMD5 "resume/digest.bin" 5 100')
+            digests(ftp, "resume/digest.bin", data)
 
     if gateway:
         stops = {"SIGTERM": gateway.terminate}
@@ -139,19 +181,17 @@ def drive(t, steps, gateway, killable):
                 key = f"resume/{label.replace(' ', '')}.bin"
                 ftp, data = begun(t, key, whole[: 25 * MIB])
                 if label == "kill -9":
-                    # What the store has acknowledged is kept; a part may be on its way still.
-                    until(lambda: t.store.keys(".s3ftpd/uploads/"), 30, "the record")
+                    # What the store has acknowledged is kept; parts may be on their way still.
+                    first_part(t, key)
                 stop()
                 data.close()
                 ftp.close()
                 gateway.ended(100)
                 gateway.start()
-                try:
-                    told = size_of(t, key)
-                except ftplib.error_perm:
-                    # Killed before the store had acknowledged its first part: then curl begins anew.
-                    assert label == "kill -9"
-                    told = 0
+                told = size_of(t, key)
+                # A killed process can't tell whether more was to come: a byte less than there is.
+                least = PART - 1 if label == "kill -9" else 25 * MIB - 1
+                assert least <= told <= 25 * MIB, f"SIZE tells {told}, at least {least} bytes are in the store"
                 print(f"     ({told} of {25 * MIB} bytes were kept)")
                 path = t.file("after.bin", whole)
                 curl_resumes(key, path)
@@ -162,55 +202,41 @@ def drive(t, steps, gateway, killable):
         until(lambda: not t.store.keys(".s3ftpd/tails/"), 20, "tails are gone")
 
 
-def connect(t):
-    ftp = ftplib.FTP(timeout=90, encoding="utf-8")
-    ftp.connect(t.host, t.port)
-    ftp.login(t.user, t.password)
-    ftp.voidcmd("TYPE I")
-    return ftp
-
-
-def put(t, key, data):
-    with connect(t) as ftp:
-        ftp.storbinary(f"STOR {key}", io.BytesIO(data))
-
-
-def size_of(t, key):
-    with connect(t) as ftp:
-        return ftp.size(key)
-
-
-def refused(command):
+def killed_curl(t, curl, key, path):
+    """Kills a curl in the middle of an upload; how much of it SIZE tells."""
+    process = subprocess.Popen(
+        [*curl, "-T", path, t.url(key)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
-        command()
-    except ftplib.Error as error:
-        return str(error)
-    raise AssertionError("was not refused")
+        first_part(t, key)
+        assert process.poll() is None, "curl had ended before it was killed"
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    # At once, as a user would: the gateway may only just have seen the end of it.
+    told = size_of(t, key)
+    assert PART <= told < path.stat().st_size, f"SIZE tells {told}"
+    return told
 
 
-def begun(t, key, data, offset=0, verb="STOR"):
-    """An upload of which the gateway has taken these bytes."""
-    ftp = connect(t)
-    connection = ftp.transfercmd(f"{verb} {key}", rest=offset or None)
-    connection.sendall(data)
+def digests(ftp, path, data):
+    algorithms = {"SHA-256": "sha256", "SHA-1": "sha1", "SHA-512": "sha512", "MD5": "md5", "CRC32": None}
+    begin, end = 5, PART + 100
 
-    def taken():
-        ftp.putcmd("STAT")
-        return re.search(rf"^ *{len(data)} bytes", ftp.getmultiline(), re.MULTILINE)
+    def digest(algorithm, piece):
+        return hashlib.new(algorithm, piece).hexdigest() if algorithm else f"{zlib.crc32(piece):08x}"
 
-    until(taken, 60, f"{len(data)} bytes taken")
-    return ftp, connection
-
-
-def broken(t, key, data, offset=0, verb="STOR", how="reset"):
-    """An upload that breaks off when these bytes have been taken."""
-    ftp, connection = begun(t, key, data, offset, verb)
-    if how == "abor":
-        ftp.putcmd("ABOR")
-    else:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        connection.close()
-    assert refused(ftp.voidresp).startswith("426")
-    if how == "abor":
-        ftp.voidresp()
-    ftp.close()
+    for name, algorithm in algorithms.items():
+        ftp.voidcmd(f"OPTS HASH {name}")
+        reply = ftp.sendcmd(f"HASH {path}")
+        expected = f"213 {name} 0-{len(data) - 1} {digest(algorithm, data)} {path}"
+        assert reply == expected, f"{reply} instead of {expected}"
+        assert ftp.sendcmd(f"RANG {begin} {end - 1}").startswith("350")
+        reply = ftp.sendcmd(f"HASH {path}")
+        expected = f"213 {name} {begin}-{end - 1} {digest(algorithm, data[begin:end])} {path}"
+        assert reply == expected, f"{reply} instead of {expected}"
+        command = "XCRC" if name == "CRC32" else f"X{name.replace('-', '')}"
+        reply = ftp.sendcmd(f"{command} {path}")
+        assert reply == f"250 {digest(algorithm, data).upper()}", f"{command}: {reply}"
+        reply = ftp.sendcmd(f'{command} "{path}" {begin} {end}')
+        assert reply == f"250 {digest(algorithm, data[begin:end]).upper()}", f"{command} of a piece: {reply}"

@@ -79,6 +79,28 @@ class S3:
         root = parse_xml(self._request("GET", "", query))
         return decoded(root, "Upload/Key")
 
+    def uploads_of(self, key):
+        """Ids of the open multipart uploads of exactly this key: what each store lists, MinIO too."""
+        query = {"encoding-type": "url", "prefix": key, "uploads": ""}
+        root = parse_xml(self._request("GET", "", query))
+        found = zip(decoded(root, "Upload/Key"), [node.text for node in root.iterfind("Upload/UploadId")], strict=True)
+        return [upload for of, upload in found if of == key]
+
+    def begin_upload(self, key):
+        """Opens a multipart upload; its id."""
+        return parse_xml(self._request("POST", key, {"uploads": ""})).findtext("UploadId")
+
+    def put_part(self, key, upload, number, body):
+        self._request("PUT", key, {"partNumber": str(number), "uploadId": upload}, body)
+
+    def parts(self, key, upload):
+        """The parts of an open upload: number → bytes. Of up to 1,000."""
+        root = parse_xml(self._request("GET", key, {"uploadId": upload}))
+        return {int(part.findtext("PartNumber")): int(part.findtext("Size")) for part in root.iterfind("Part")}
+
+    def abort_upload(self, key, upload):
+        self._request("DELETE", key, {"uploadId": upload})
+
     def make_bucket(self, deadline=60.0):
         """Creates the bucket; tries again until the store answers or the deadline (seconds) is over."""
         end = time.monotonic() + deadline

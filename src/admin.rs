@@ -1,15 +1,16 @@
-//! Health endpoints over HTTP, for probes: `/healthz` and `/readyz`.
+//! Health endpoints over HTTP, for probes: `/healthz` and `/readyz`; and `/status`, the gauges of the process.
 //!
 //! They are answered by a small server of their own: each connection carries one request and ends after
 //! ten seconds at the latest, and there are at most 64, so nobody can hold the process by it.
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::routing::get;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -18,6 +19,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::memory::Budget;
+use crate::object::Replica;
 
 /// A connection from its accept to its end.
 const CONNECTION_TIME: Duration = Duration::from_secs(10);
@@ -25,6 +30,24 @@ const CONNECTION_TIME: Duration = Duration::from_secs(10);
 const CONNECTIONS: usize = 64;
 /// After an accept that failed for lack of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// What `/status` tells of. All of its gauges are 0 when nothing runs.
+#[derive(Debug, Clone)]
+pub struct Gauges {
+    /// The sessions.
+    pub sessions: TaskTracker,
+    /// The memory that transfers share.
+    pub budget: Budget,
+    /// The uploads, and the name of the process.
+    pub replica: Arc<Replica>,
+}
+
+/// What the endpoints answer from.
+#[derive(Debug, Clone)]
+struct Shown {
+    ready: watch::Receiver<bool>,
+    gauges: Gauges,
+}
 
 /// The running health endpoints.
 #[derive(Debug)]
@@ -40,30 +63,47 @@ impl Admin {
     ///
     /// - `/healthz`: 200 while the process lives.
     /// - `/readyz`: 200 while `ready` is true, else 503 `draining`.
+    /// - `/status`: 200, the gauges as a JSON object.
     ///
     /// # Errors
     /// The address can't be bound.
     pub async fn start(
         listen: SocketAddr,
         ready: watch::Receiver<bool>,
+        gauges: Gauges,
         stop: CancellationToken,
     ) -> io::Result<Admin> {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
-        let task = tokio::spawn(accept(listener, router(ready), stop));
+        let task = tokio::spawn(accept(listener, router(Shown { ready, gauges }), stop));
         Ok(Admin { address, task })
     }
 }
 
-fn router(ready: watch::Receiver<bool>) -> Router {
+fn router(shown: Shown) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
-        .with_state(ready)
+        .route("/status", get(status))
+        .with_state(shown)
 }
 
-async fn readyz(State(ready): State<watch::Receiver<bool>>) -> (StatusCode, &'static str) {
-    if *ready.borrow() {
+async fn status(State(shown): State<Shown>) -> ([(header::HeaderName, &'static str); 1], String) {
+    let gauges = &shown.gauges;
+    let status = serde_json::json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "replica": gauges.replica.name,
+        "sessions": gauges.sessions.len(),
+        "uploads": gauges.replica.running.count(),
+        "memory_in_use": gauges.budget.in_use(),
+        "memory_budget": gauges.budget.total(),
+    });
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    (json, format!("{status}\n"))
+}
+
+async fn readyz(State(shown): State<Shown>) -> (StatusCode, &'static str) {
+    if *shown.ready.borrow() {
         (StatusCode::OK, "ready\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
@@ -110,6 +150,14 @@ mod tests {
 
     const SOON: Duration = Duration::from_secs(5);
 
+    fn gauges() -> Gauges {
+        Gauges {
+            sessions: TaskTracker::new(),
+            budget: Budget::new(1 << 20),
+            replica: Replica::new(Some("pod-\"0\"".to_owned()), SOON),
+        }
+    }
+
     async fn request(address: SocketAddr, path: &str) -> String {
         let exchange = async {
             let mut stream = TcpStream::connect(address).await.unwrap();
@@ -126,9 +174,14 @@ mod tests {
     async fn ready_until_draining() {
         let (ready, readiness) = watch::channel(true);
         let stop = CancellationToken::new();
-        let admin = Admin::start(([127, 0, 0, 1], 0).into(), readiness, stop.clone())
-            .await
-            .unwrap();
+        let admin = Admin::start(
+            ([127, 0, 0, 1], 0).into(),
+            readiness,
+            gauges(),
+            stop.clone(),
+        )
+        .await
+        .unwrap();
         assert!(
             request(admin.address, "/healthz")
                 .await
@@ -166,12 +219,54 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_status_follows_the_gauges() {
+        let (_ready, readiness) = watch::channel(true);
+        let stop = CancellationToken::new();
+        let gauges = gauges();
+        let listen = ([127, 0, 0, 1], 0).into();
+        let admin = Admin::start(listen, readiness, gauges.clone(), stop.clone())
+            .await
+            .unwrap();
+        let status = async || {
+            let answer = request(admin.address, "/status").await;
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+            assert!(head.contains("content-type: application/json"), "{head}");
+            serde_json::from_str::<serde_json::Value>(body).unwrap()
+        };
+        let told = status().await;
+        assert_eq!(told["replica"], "pod-\"0\"");
+        assert_eq!(told["version"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(told["memory_budget"], 1 << 20);
+        for gauge in ["sessions", "uploads", "memory_in_use"] {
+            assert_eq!(told[gauge], 0, "{gauge}");
+        }
+        let admission = gauges.budget.admit(SOON).await.unwrap();
+        let session = gauges.sessions.spawn(std::future::pending::<()>());
+        let told = status().await;
+        assert_eq!(told["memory_in_use"], crate::memory::FIRST_MEMORY);
+        assert_eq!(told["sessions"], 1);
+        drop(admission);
+        session.abort();
+        let _ = session.await;
+        let told = status().await;
+        assert_eq!(told["memory_in_use"], 0);
+        assert_eq!(told["sessions"], 0);
+        stop.cancel();
+        tokio::time::timeout(SOON, admin.task)
+            .await
+            .unwrap()
+            .unwrap();
+    }
+
+    #[tokio::test]
     async fn an_address_that_is_taken() {
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (_ready, readiness) = watch::channel(true);
         let failed = Admin::start(
             taken.local_addr().unwrap(),
             readiness,
+            gauges(),
             CancellationToken::new(),
         )
         .await;

@@ -307,6 +307,8 @@ pub struct ResumeConfig {
     pub keep_for: Duration,
     /// How often is swept; zero: never.
     pub sweep_every: Duration,
+    /// How often the names of what is kept are listed, so that this process knows what others have kept; zero: never.
+    pub look_every: Duration,
 }
 
 /// What becomes of an upload whose control connection ends without QUIT before its last byte was taken for the end.

@@ -33,7 +33,7 @@ pub use error::ObjectError;
 pub use head::{Attributes, ObjectInfo, Peek, head, peek};
 pub use kept::{
     Found, Keep, Kept, Older, Replica, Running, Stored, SweepOptions, Swept, SweptKind, Unrecorded,
-    sweep,
+    learn, sweep,
 };
 pub use list::{Entry, Listing, Page, directory_exists};
 pub use upload::{AppendTo, Condition, FailureWatch, Published, TransferId, Upload, UploadOptions};

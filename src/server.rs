@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, Gauges};
 use crate::auth::Authenticator;
 use crate::config::{Config, Limits};
 use crate::data::advertise::Advertise;
@@ -40,7 +40,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const LINGER_DEADLINE: Duration = Duration::from_secs(1);
 
 /// How long the store may take when the process ends, to keep what was cut and to clean up.
-const CLEANUP_DEADLINE: Duration = Duration::from_secs(30);
+const CLEANUP_DEADLINE: Duration = Duration::from_secs(45);
 
 /// A running gateway.
 #[derive(Debug)]
@@ -154,9 +154,15 @@ impl Server {
             listeners.push((listener, bound, Arc::new(shared)));
         }
         let (ready, is_ready) = watch::channel(true);
+        let sessions = TaskTracker::new();
+        let gauges = Gauges {
+            sessions: sessions.clone(),
+            budget: budget.clone(),
+            replica: Arc::clone(&replica),
+        };
         let admin = match &config.admin {
             Some(admin) => Some(
-                Admin::start(admin.listen, is_ready, stop.clone())
+                Admin::start(admin.listen, is_ready, gauges, stop.clone())
                     .await
                     .map_err(|source| ServerError::Bind {
                         address: admin.listen,
@@ -185,7 +191,6 @@ impl Server {
             sweeps.spawn(tls.follow(gateway.drain.clone()));
         }
         sweeps.close();
-        let sessions = TaskTracker::new();
         let accepts = TaskTracker::new();
         let admission = Arc::new(Admission::new(gateway.config.limits.clone()));
         let control_addresses = listeners.iter().map(|(_, bound, _)| *bound).collect();

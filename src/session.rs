@@ -468,7 +468,10 @@ async fn until(cut: &CancellationToken, handler: impl Future<Output = Handled>) 
         handled = handler => handled,
         () = cut.cancelled() => {
             tracing::warn!("a command was cut at the end of the grace period");
-            Err(Reply::new(451, "The server is shutting down, the command was cut"))
+            Err(Reply::new(
+                451,
+                "The server is shutting down, the command was cut, whether it was done is not known",
+            ))
         }
     }
 }

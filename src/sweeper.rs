@@ -1,4 +1,5 @@
-//! Sweeps what broken uploads have left: now and then while the server runs, and by hand (`s3ftpd sweep`).
+//! Sweeps what broken uploads have left: now and then while the server runs, and by hand (`s3ftpd sweep`). And lists
+//! the names of what is kept, so that this process knows what others have kept, or it has itself before a restart.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, ResumeConfig};
-use crate::object::{ObjectError, Store, SweepOptions, Swept, Unrecorded, sweep};
+use crate::object::{ObjectError, Store, SweepOptions, Swept, Unrecorded, learn, sweep};
 
 /// A server that has started sweeps after this long for the first time: what a crash has left is old enough then.
 const FIRST: Duration = Duration::from_secs(300);
@@ -65,8 +66,26 @@ impl Targets {
         (found, failed)
     }
 
-    /// Sweeps as often as is configured, until it is cancelled.
+    /// Looks and sweeps as often as is configured, until it is cancelled.
     pub async fn run(self, config: ResumeConfig, end: CancellationToken) {
+        end.run_until_cancelled(async {
+            tokio::join!(self.look(&config), self.sweep_now_and_then(&config));
+        })
+        .await;
+    }
+
+    async fn look(&self, config: &ResumeConfig) {
+        while !config.look_every.is_zero() {
+            for target in &self.0 {
+                if let Err(error) = learn(&target.store, &target.state_bucket).await {
+                    tracing::debug!(store = target.store.name(), bucket = &*target.state_bucket, %error, "what is kept could not be listed");
+                }
+            }
+            sleep(config.look_every).await;
+        }
+    }
+
+    async fn sweep_now_and_then(&self, config: &ResumeConfig) {
         if config.sweep_every.is_zero() {
             return;
         }
@@ -77,15 +96,9 @@ impl Targets {
         };
         let mut pause = config.sweep_every.min(FIRST);
         loop {
-            tokio::select! {
-                () = end.cancelled() => return,
-                () = sleep(pause) => {}
-            }
+            sleep(pause).await;
             pause = config.sweep_every;
-            let (found, failed) = tokio::select! {
-                () = end.cancelled() => return,
-                swept = self.sweep(&options) => swept,
-            };
+            let (found, failed) = self.sweep(&options).await;
             for swept in found.iter().filter(|swept| swept.removed) {
                 tracing::info!(
                     what = %swept.kind, bucket = swept.bucket, key = %swept.key.escape_debug(),

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 
 use crate::config::{
-    self, CertificateFiles, Config, ListenConfig, MountConfig, PassivePorts, Pem, Protection,
-    StoreConfig, human_bytes,
+    self, CertificateFiles, Config, ControlLoss, ListenConfig, MountConfig, PassivePorts, Pem,
+    Protection, ResumeConfig, StoreConfig, human_bytes,
 };
 use crate::memory::Budget;
 use crate::namespace::Permission;
@@ -62,6 +63,10 @@ fn summary(config: &Config, largest: &BTreeMap<&str, u64>) -> String {
         "part size {}",
         human_bytes(config.transfer.part_size)
     ));
+    lines.push(format!("resume {}", resume(&config.resume)));
+    if let Some(replica) = &config.replica {
+        lines.push(format!("replica {replica}"));
+    }
     if let Some(tls) = &config.tls {
         lines.push("certificates".to_owned());
         lines.extend(tls.certificates.iter().map(certificate_line));
@@ -155,6 +160,34 @@ fn passive(config: &Config) -> String {
     line
 }
 
+fn resume(config: &ResumeConfig) -> String {
+    let swept = match config.sweep_every {
+        Duration::ZERO => "by hand only".to_owned(),
+        every => format!("every {}", human_time(every)),
+    };
+    format!(
+        "records refreshed every {}, what is idle for {} swept {swept}",
+        human_time(config.refresh),
+        human_time(config.keep_for)
+    )
+}
+
+/// A time as the configuration takes it, in the largest unit that needs no fraction.
+fn human_time(time: Duration) -> String {
+    let milliseconds = time.as_millis();
+    let units = [
+        (86_400_000, "d"),
+        (3_600_000, "h"),
+        (60_000, "m"),
+        (1000, "s"),
+    ];
+    let unit = units
+        .into_iter()
+        .find(|(unit, _)| milliseconds > 0 && milliseconds.is_multiple_of(*unit));
+    let (unit, name) = unit.unwrap_or((1, "ms"));
+    format!("{}{name}", milliseconds / unit)
+}
+
 fn store_line(store: &StoreConfig, largest: Option<u64>) -> String {
     let endpoint = store.endpoint.as_deref().unwrap_or("AWS");
     let region = store.region.as_deref().unwrap_or("from the environment");
@@ -195,6 +228,15 @@ fn mount_line(mount: &MountConfig) -> String {
     if mount.times_metadata {
         line.push_str(", times in metadata");
     }
+    if !mount.keep_interrupted {
+        line.push_str(", broken uploads removed");
+    }
+    if let Some(bucket) = &mount.state_bucket {
+        let _ = write!(line, ", state in {bucket}");
+    }
+    if mount.on_control_loss == ControlLoss::Publish {
+        line.push_str(", published when the control connection is lost");
+    }
     line.push(')');
     line
 }
@@ -209,6 +251,11 @@ mod tests {
     fn everything_is_in_the_summary_but_no_secret() {
         let config = config::from_str(
             r#"
+            replica = "pod-0"
+            [resume]
+            refresh = "90s"
+            keep_for = "7d"
+            sweep_every = "12h"
             [admin]
             listen = "127.0.0.1:9090"
             [passive]
@@ -229,7 +276,7 @@ mod tests {
             permissions = ["list", "write"]
             [users.anna]
             password = "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4"
-            mounts = { "/in" = "scans", "/archive" = { store = "main", bucket = "archive", ascii = "convert" } }
+            mounts = { "/in" = "scans", "/archive" = { store = "main", bucket = "archive", ascii = "convert", interrupted = "abort" }, "/till" = { store = "main", bucket = "tills", state_bucket = "state", on_control_loss = "publish" } }
             "#,
             "test.toml",
         )
@@ -244,13 +291,41 @@ listeners
   admin   127.0.0.1:9090
 memory budget 64 MiB
 part size 8 MiB
+resume records refreshed every 90s, what is idle for 7d swept every 12h
+replica pod-0
 stores
   main: http://127.0.0.1:3900, region garage, path style, credentials configured, largest object 5 TiB
 users
   anna
-    /archive -> main:archive/ (permissions: all, ascii converted)
+    /archive -> main:archive/ (permissions: all, ascii converted, broken uploads removed)
     /in -> main:scans/anna/ (permissions: list write)
+    /till -> main:tills/ (permissions: all, state in state, published when the control connection is lost)
 ";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn times_are_told_as_they_are_written() {
+        for (milliseconds, told) in [
+            (0, "0ms"),
+            (500, "500ms"),
+            (1000, "1s"),
+            (90_000, "90s"),
+            (120_000, "2m"),
+            (21_600_000, "6h"),
+            (259_200_000, "3d"),
+        ] {
+            assert_eq!(human_time(Duration::from_millis(milliseconds)), told);
+        }
+        let never = ResumeConfig {
+            refresh: Duration::from_secs(60),
+            keep_for: Duration::from_secs(3 * 86_400),
+            sweep_every: Duration::ZERO,
+            look_every: Duration::ZERO,
+        };
+        assert_eq!(
+            resume(&never),
+            "records refreshed every 1m, what is idle for 3d swept by hand only"
+        );
     }
 }

@@ -72,12 +72,9 @@ impl Location {
     /// Whether both are in one bucket, which may be reached by two stores of one endpoint (AWS's bucket names are
     /// everybody's).
     pub fn same_bucket(&self, other: &Location) -> bool {
-        let endpoint = |location: &Location| {
-            let endpoint = location.store.config.endpoint.as_deref();
-            endpoint.map(|text| text.trim_end_matches('/').to_ascii_lowercase())
-        };
         self.bucket == other.bucket
-            && (Arc::ptr_eq(&self.store, &other.store) || endpoint(self) == endpoint(other))
+            && (Arc::ptr_eq(&self.store, &other.store)
+                || self.store.endpoint() == other.store.endpoint())
     }
 
     /// Whether both are one object.
@@ -111,6 +108,12 @@ impl Store {
     /// Its name in the configuration.
     pub fn name(&self) -> &str {
         &self.config.name
+    }
+
+    /// What two stores have in common that are one; empty: AWS.
+    pub(super) fn endpoint(&self) -> String {
+        let endpoint = self.config.endpoint.as_deref().unwrap_or_default();
+        endpoint.trim_end_matches('/').to_ascii_lowercase()
     }
 
     /// The largest object an upload here can become, bytes.

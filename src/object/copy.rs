@@ -105,7 +105,7 @@ async fn inside(
         return Err(failure.error);
     }
     let patient = !failure.answered();
-    match look_until(&target.location, &target.id, patient).await {
+    match look_until(&target.location, &target.id, Some(info.size), patient).await {
         Sight::Ours(_) => Ok(()),
         _ => Err(failure.error),
     }

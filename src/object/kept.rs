@@ -36,7 +36,7 @@ mod sweep;
 
 pub use self::find::{Found, Kept, Stored};
 pub(super) use self::journal::{Broken, Journal};
-pub(super) use self::record::Base;
+pub(super) use self::record::{Base, TailNote};
 pub use self::record::{Keep, Replica};
 pub use self::running::{Older, Running};
-pub use self::sweep::{SweepOptions, Swept, SweptKind, Unrecorded, sweep};
+pub use self::sweep::{SweepOptions, Swept, SweptKind, Unrecorded, learn, sweep};

@@ -170,7 +170,7 @@ impl Target {
     /// tells more than that the upload is unknown.
     pub(super) async fn part_failed(&self, created: &Created, failure: Failure) -> ObjectError {
         if failure.no_such_upload()
-            && let Sight::Other(info) = look(&self.location, &self.id).await
+            && let Sight::Other(info) = look(&self.location, &self.id, None).await
             && newer(info.modified, created, &failure)
         {
             return ObjectError::Superseded;
@@ -190,6 +190,7 @@ impl Target {
         pin: &Pin,
     ) -> Result<Completed, CompleteError> {
         parts.sort_unstable_by_key(|part| part.number);
+        let size = Some(parts.iter().map(|part| part.size).sum());
         let mut last = ObjectError::Timeout;
         for round in 0..COMPLETE_ROUNDS {
             if round > 0 {
@@ -206,7 +207,8 @@ impl Target {
             if !(condition || lost || failure.ambiguous() || failure.concurrent_write()) {
                 // A refusal of the last attempt tells nothing of those before it.
                 if self.location.store.config().attempts > 1
-                    && let Sight::Ours(info) = look(&self.location, &self.id).await
+                    && !failure.stored_wrong()
+                    && let Sight::Ours(info) = look(&self.location, &self.id, size).await
                 {
                     return Ok(Completed {
                         etag: Some(info.etag),
@@ -223,7 +225,7 @@ impl Target {
                     undecided: false,
                 })
             };
-            match look_until(&self.location, &self.id, false).await {
+            match look_until(&self.location, &self.id, size, false).await {
                 Sight::Ours(info) => {
                     return Ok(Completed {
                         etag: Some(info.etag),
@@ -308,6 +310,7 @@ impl Target {
             .customize()
             .config_override(store.deadline_for_parts(parts.len()));
         let output = Box::pin(request.send()).await.map_err(failure)?;
+        same_crc(crc, output.checksum_crc32()).map_err(Failure::of)?;
         Ok(Completed {
             etag: output.e_tag().map(str::to_owned),
         })
@@ -319,7 +322,7 @@ impl Target {
         let mut pause = Duration::from_millis(500);
         for round in 1..=ABORT_ROUNDS {
             if look_first {
-                match look(&self.location, &self.id).await {
+                match look(&self.location, &self.id, None).await {
                     Sight::Ours(_) => {
                         warn!(key = self.location.key, transfer = %self.id,
                             "the upload was completed after it had been given up");
@@ -377,7 +380,33 @@ async fn abort_once(object: &Location, upload_id: &str) -> bool {
     }
 }
 
+/// Compares what was sent with what the store says that it stored, where both are known. One of a checksum of checksums
+/// (`…-3`) is of no whole.
+pub(super) fn same_crc(sent: Option<u32>, stored: Option<&str>) -> Result<(), ObjectError> {
+    match (sent, stored.and_then(crc_from_header)) {
+        (Some(sent), Some(stored)) if sent != stored => Err(ObjectError::Integrity(format!(
+            "CRC-32 {sent:08x} was sent, {stored:08x} is stored"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 impl Failure {
+    /// An answer that is a success, but not for us.
+    pub(super) fn of(error: ObjectError) -> Self {
+        Failure {
+            status: Some(200),
+            code: String::new(),
+            headers: Box::default(),
+            error,
+        }
+    }
+
+    /// Whether other bytes are stored than were sent: there is nothing to look for.
+    pub(super) fn stored_wrong(&self) -> bool {
+        self.status == Some(200) && matches!(self.error, ObjectError::Integrity(_))
+    }
+
     /// A failure before the request itself.
     fn from_error(error: ObjectError) -> Self {
         Failure {

@@ -40,17 +40,10 @@ impl Sight {
     }
 }
 
-/// One look.
-pub(super) async fn look(location: &Location, id: &TransferId) -> Sight {
+/// One look. Where a size is given ours has that: uploads that were gone on with by two processes have one id.
+pub(super) async fn look(location: &Location, id: &TransferId, size: Option<u64>) -> Sight {
     match head(location).await {
-        Ok(info)
-            if info
-                .attributes
-                .metadata
-                .get(TRANSFER_KEY)
-                .map(String::as_str)
-                == Some(id.as_str()) =>
-        {
+        Ok(info) if is_by(&info, id) && size.is_none_or(|size| size == info.size) => {
             Sight::Ours(info)
         }
         Ok(info) => Sight::Other(info),
@@ -59,14 +52,28 @@ pub(super) async fn look(location: &Location, id: &TransferId) -> Sight {
     }
 }
 
+/// Whether an object was written by a transfer.
+pub(super) fn is_by(info: &ObjectInfo, id: &TransferId) -> bool {
+    info.attributes
+        .metadata
+        .get(TRANSFER_KEY)
+        .map(String::as_str)
+        == Some(id.as_str())
+}
+
 /// Looks again and again until the object is ours or the time is over, and gives the last sight. With `patient` also a
 /// sight of another object, or of none, is looked at again: the write may take effect late.
-pub(super) async fn look_until(location: &Location, id: &TransferId, patient: bool) -> Sight {
+pub(super) async fn look_until(
+    location: &Location,
+    id: &TransferId,
+    size: Option<u64>,
+    patient: bool,
+) -> Sight {
     let deadline = Instant::now() + LOOKING.min(location.store.config().request_timeout);
     let mut pause = Duration::from_millis(200);
     let mut last = Sight::Unknown(ObjectError::Timeout);
     loop {
-        match timeout_at(deadline, look(location, id)).await {
+        match timeout_at(deadline, look(location, id, size)).await {
             Ok(sight @ Sight::Ours(_)) => return sight,
             Ok(sight @ (Sight::Other(_) | Sight::Absent)) if !patient => return sight,
             // Without permission to look there is nothing to wait for.

@@ -30,6 +30,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::part::upload_part;
+use super::capabilities::Integrity;
 use super::kept::{Broken, Journal, Keep};
 use super::multipart::{DonePart, Target};
 use super::settle::Pin;
@@ -151,6 +152,8 @@ pub struct Upload {
     resumed: bool,
     /// What was kept of it is still being read.
     restoring: bool,
+    /// Its multipart upload is the one that was kept.
+    reopened: bool,
     /// Whether a Complete has been sent that has no clear answer.
     undecided: bool,
 }
@@ -178,8 +181,9 @@ impl Upload {
     /// soon as a part has failed, and from then on. Cancel safe.
     pub async fn space(&mut self) -> Result<&mut BytesMut, ObjectError> {
         self.reap()?;
+        let sent = self.received() > 0;
         if let Some(journal) = &mut self.journal {
-            journal.received(self.taken + self.buffer.len() as u64);
+            journal.received(self.taken + self.buffer.len() as u64, sent);
             if !self.asked && journal.is_idle() && self.begun.elapsed() > SLOW {
                 Box::pin(journal.give_up_earlier(true)).await;
                 self.asked = true;
@@ -239,11 +243,15 @@ impl Upload {
             self.send_held().await?;
         }
         self.end_chunk().await?;
-        if self.opening.is_some() {
+        if let Some(opening) = self.opening.clone() {
             if self.part.size() > 0 {
                 self.place().await?;
-                let part = self.next_part();
+                let mut part = self.next_part();
                 if self.journal.is_some() {
+                    // In one piece before it is held twice: the pieces and their copy would be more than was granted.
+                    if opening.created().await?.integrity == Integrity::Signed {
+                        part.1.join();
+                    }
                     self.last = Some((part.0, part.1.clone()));
                 }
                 self.send(part);
@@ -259,7 +267,8 @@ impl Upload {
 
     /// Bytes taken from the client so far; old bytes of an append don't count.
     pub fn received(&self) -> u64 {
-        self.size() - self.old
+        // Fewer than the old ones are there while those are still being read.
+        self.size().saturating_sub(self.old)
     }
 
     /// PutObject or CompleteMultipartUpload. Ambiguous answers are settled by a HEAD that looks for the transfer id.
@@ -497,6 +506,7 @@ impl Upload {
             rest,
             ended: self.ended,
             look_first: self.undecided,
+            _admission: self._admission.take(),
             keep: self.keepable && self.failure.as_ref().is_none_or(ObjectError::can_go_on),
         }
     }
@@ -507,10 +517,10 @@ impl Drop for Upload {
         if let Some(journal) = self.journal.take() {
             if self.restoring {
                 // The kept upload's own parts stay; what was opened for more of the tail than a part goes.
-                let leftovers = if self.done.is_empty() {
-                    self.leftovers()
-                } else {
+                let leftovers = if self.reopened {
                     None
+                } else {
+                    self.leftovers()
                 };
                 journal.restore(leftovers);
             } else {

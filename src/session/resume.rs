@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::namespace::{Mount, Permission, Place, VirtualPath};
-use crate::object::{Found, Keep, Kept, Location, ObjectError, ObjectInfo, head};
+use crate::object::{Found, Keep, Kept, Location, ObjectError, ObjectInfo, Older, head};
 use crate::protocol::Reply;
 
 use super::{Session, replies};
@@ -70,9 +70,10 @@ impl Session {
         let fail = |error: ObjectError| replies::object_error(path, &error);
         let older = keep.older(location);
         match older.size() {
-            Some(0) => return object.await.map(Seen::object).map_err(fail),
-            Some(size) => return Ok(Seen::Upload(size, None)),
-            None => gone(path, &older).await?,
+            Some(0 | 1) => return object.await.map(Seen::object).map_err(fail),
+            // It may be all of the file, and must not be taken for stored.
+            Some(size) => return Ok(Seen::Upload(size - 1, None)),
+            None => ending(path, &older).await?,
         }
         let (stored, info) = tokio::join!(keep.stored(location), object);
         let info = info.map_err(fail)?;
@@ -129,13 +130,23 @@ async fn judge(
     }
 }
 
-async fn gone(path: &VirtualPath, older: &crate::object::Older) -> Result<(), Reply> {
-    timeout(GONE, older.gone()).await.map_err(|_| {
-        Reply::new(
-            450,
-            format!("{path}: an earlier upload is still being kept, try again in 10 s"),
-        )
-    })
+/// Waits until the user's uploads of this process have ended.
+async fn gone(path: &VirtualPath, older: &Older) -> Result<(), Reply> {
+    let ended = timeout(GONE, older.gone()).await;
+    ended.map_err(|_| being_kept(path))
+}
+
+/// Waits until those that have broken off are kept.
+async fn ending(path: &VirtualPath, older: &Older) -> Result<(), Reply> {
+    let ended = timeout(GONE, older.kept()).await;
+    ended.map_err(|_| being_kept(path))
+}
+
+fn being_kept(path: &VirtualPath) -> Reply {
+    Reply::new(
+        450,
+        format!("{path}: an earlier upload is still being kept, try again in 10 s"),
+    )
 }
 
 fn busy(path: &VirtualPath, seconds: u64) -> Reply {

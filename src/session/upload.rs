@@ -33,6 +33,9 @@ const KEEPING: Duration = Duration::from_secs(5);
 /// What is still on its way when an upload is cut is taken so long as it comes without a pause of this length.
 const DRAIN_PAUSE: Duration = Duration::from_millis(10);
 
+/// And so long at most.
+const DRAIN: Duration = Duration::from_millis(250);
+
 /// How much is read at once where bytes are converted on their way.
 const CONVERT_CHUNK: usize = 64 * 1024;
 
@@ -151,6 +154,12 @@ impl Session {
         let overwrite = place.allows(Permission::Overwrite);
         let keep = if convert { None } else { self.keep(&mount) };
         let told = self.told.take().filter(|told| told.path == path);
+        let gone = || {
+            Reply::new(
+                450,
+                format!("{path}: the upload is not as long as SIZE told, ask again"),
+            )
+        };
         match (mode, told) {
             (Mode::Replace, _) if overwrite => {}
             (Mode::Replace, _) => {
@@ -161,13 +170,15 @@ impl Session {
                     return Err(replies::forbidden(&path, Permission::Overwrite));
                 }
             }
-            (Mode::From(offset), _) => {
+            (Mode::From(offset), told) => {
                 let found = match &keep {
                     Some(keep) => match self.kept(&path, keep, &location).await? {
                         (Some(kept), found) => {
                             let begin = resume(&path, &place, keep, kept, found, offset)?;
                             return self.job(path, &mount, location, begin, false);
                         }
+                        // The offset is that of an upload, not of the object that may be there.
+                        (None, _) if told.is_some() => return Err(gone()),
                         (None, found) => found,
                     },
                     None => existing(&path, &location).await?,
@@ -191,12 +202,6 @@ impl Session {
             }
             // The session has been told of an upload of this file that is not published: this goes on with it.
             (Mode::Append, Some(told)) if keep.is_some() => {
-                let gone = || {
-                    Reply::new(
-                        450,
-                        format!("{path}: the upload is not as long as SIZE told, ask again"),
-                    )
-                };
                 let keep = keep.as_ref().ok_or_else(gone)?;
                 let (Some(kept), found) = self.kept(&path, keep, &location).await? else {
                     return Err(gone());
@@ -300,8 +305,9 @@ fn resume(
     if found.is_some() && !place.allows(Permission::Overwrite) && !kept.appends() {
         return Err(replies::forbidden(path, Permission::Overwrite));
     }
+    // A running upload was told one byte shorter than it was, too.
     let end = kept.told() + kept.again();
-    if offset != kept.told() && offset != end {
+    if offset != end && offset + 1 != end {
         return Err(Reply::new(
             554,
             format!(
@@ -386,14 +392,17 @@ impl Job {
             }
         };
         tokio::pin!(cut);
+        // Bytes that are there and come again are no part of what is to be taken.
+        let mut passed = false;
         let moved = tokio::select! {
             biased;
-            moved = self.receive(&mut stream, &mut upload, &link) => Ok(moved?),
+            moved = self.receive(&mut stream, &mut upload, &link, &mut passed) => Ok(moved?),
             why = &mut cut => Err(why),
         };
         if let Err(why) = moved {
-            if !self.convert {
-                drain(&mut stream, &mut upload).await;
+            if passed && !self.convert {
+                // A client that goes on sending would never come to an end.
+                let _ = timeout(DRAIN, drain(&mut stream, &mut upload)).await;
             }
             return Ok(self.cut(why));
         }
@@ -463,6 +472,7 @@ impl Job {
         stream: &mut DataStream,
         upload: &mut Upload,
         link: &Link,
+        passed: &mut bool,
     ) -> Result<(), Failure> {
         let pump = Pump {
             budget: &self.budget,
@@ -472,6 +482,7 @@ impl Job {
         if let Begin::Kept { again, .. } = &self.begin {
             pump.pass_over(stream, *again, &self.path).await?;
         }
+        *passed = true;
         if self.convert {
             pump.convert(stream, upload).await?;
         } else {

@@ -1,36 +1,99 @@
 //! What goes wrong between the gateways and the store: each request, with a probability, in one of many ways.
 
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
+use futures::StreamExt;
 use futures::future::BoxFuture;
 use s3ftpd::demo::{Interceptor, Next, ResetConnection};
-use s3s::{HttpRequest, HttpResponse};
+use s3s::{Body, HttpRequest, HttpResponse};
 
 use crate::content::Random;
 use crate::faults::{Fault, perform};
 use crate::figures::Figures;
+use crate::leftovers::Causes;
+use crate::model::Model;
 use crate::operation::Request;
 
 /// Requests in a thousand that go wrong.
 const PER_MILLE: u64 = 40;
+/// The same of operations that are rare, so that each of their faults comes about.
+const PER_MILLE_RARE: u64 = 250;
+/// Longer than a gateway waits for the answer to a small request.
+const STALL: Duration = Duration::from_millis(4000);
+
+/// Every kind of fault; a long run must have had each of them.
+pub const KINDS: [&str; 20] = [
+    "200 with an error",
+    "500 InternalError",
+    "503 SlowDown",
+    "answer corrupt",
+    "answer cut",
+    "answer lost",
+    "answer reset",
+    "answer stalled after some bytes",
+    "body corrupt",
+    "body cut",
+    "clock skew",
+    "expired credentials",
+    "outage",
+    "read stalled",
+    "reset before handling",
+    "reset in an outage",
+    "slow first byte",
+    "write carried out late",
+    "write's answer stalled, then lost",
+    "write stalled, then reset",
+];
+
+/// Operations and keys that must have been hit.
+pub const PLACES: [&str; 10] = [
+    "AbortMultipartUpload",
+    "CompleteMultipartUpload",
+    "CopyObject",
+    "CreateMultipartUpload",
+    "DeleteObject",
+    "ListParts",
+    "UploadPart",
+    "UploadPartCopy",
+    "records",
+    "tails",
+];
 
 pub struct Chaos {
     random: Mutex<Random>,
     on: AtomicBool,
     /// The store is gone until then.
     outage: Mutex<Option<Instant>>,
+    /// Late writes on their way.
+    late: Arc<AtomicUsize>,
+    model: Arc<Model>,
+    causes: Arc<Causes>,
     figures: Arc<Figures>,
 }
 
+/// What is to happen.
+enum Trouble {
+    Fault(Fault),
+    /// Read whole, and carried out after its client has given it up.
+    Late,
+    /// Neither carried out nor answered.
+    Stalled,
+    /// Carried out, and not answered.
+    Unanswered,
+}
+
 impl Chaos {
-    pub fn new(seed: u64, figures: Arc<Figures>) -> Chaos {
+    pub fn new(seed: u64, model: Arc<Model>, causes: Arc<Causes>, figures: Arc<Figures>) -> Chaos {
         Chaos {
             random: Mutex::new(Random::new(seed)),
             on: AtomicBool::new(false),
             outage: Mutex::new(None),
+            late: Arc::default(),
+            model,
+            causes,
             figures,
         }
     }
@@ -39,8 +102,15 @@ impl Chaos {
         self.on.store(true, Ordering::SeqCst);
     }
 
-    pub fn end(&self) {
+    /// No fault from now on; waits until late writes have been carried out.
+    pub async fn end(&self) {
         self.on.store(false, Ordering::SeqCst);
+        crate::within("late writes are carried out", async {
+            while self.late.load(Ordering::SeqCst) > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
     }
 
     /// Takes the store away for a while.
@@ -49,50 +119,121 @@ impl Chaos {
         *self.outage.lock().unwrap() = Some(Instant::now() + time);
     }
 
-    fn choose(&self, request: &Request) -> Option<(&'static str, Fault)> {
+    fn choose(&self, request: &Request) -> Option<(&'static str, Trouble)> {
         if !self.on.load(Ordering::SeqCst) {
             return None;
         }
         if let Some(until) = *self.outage.lock().unwrap()
             && Instant::now() < until
         {
-            return Some(("reset in an outage", Fault::ResetBeforeHandling));
-        }
-        let mut random = self.random.lock().unwrap();
-        if random.below(1000) >= PER_MILLE {
-            return None;
+            let reset = Trouble::Fault(Fault::ResetBeforeHandling);
+            return Some(("reset in an outage", reset));
         }
         let operation = request.operation.as_str();
+        let state = request.key.starts_with(".s3ftpd/");
+        let rare = matches!(
+            operation,
+            "AbortMultipartUpload" | "CopyObject" | "ListParts" | "UploadPartCopy"
+        );
+        let mut random = self.random.lock().unwrap();
+        let rate = if rare { PER_MILLE_RARE } else { PER_MILLE };
+        if random.below(1000) >= rate {
+            return None;
+        }
         let bytes = random.below(200_000);
-        let reads = matches!(operation, "GetObject" | "ListObjectsV2" | "ListParts");
+        let lists = matches!(operation, "ListObjectsV2" | "ListParts");
+        let reads = lists || operation == "GetObject";
         let sends = matches!(operation, "PutObject" | "UploadPart");
-        let late_errors = matches!(operation, "CompleteMultipartUpload" | "CopyObject");
-        Some(match random.below(12) {
-            0 => ("503 SlowDown", Fault::Status(503, "SlowDown")),
-            1 => ("500 InternalError", Fault::Status(500, "InternalError")),
-            2 => ("reset before handling", Fault::ResetBeforeHandling),
-            3 | 4 => {
-                if operation == "CreateMultipartUpload" {
-                    self.figures.lost_create();
-                }
-                ("answer lost", Fault::LoseAnswer)
-            }
-            5 if sends => ("body cut", Fault::CutRequest(bytes)),
-            6 if sends => ("body corrupt", Fault::CorruptRequest),
-            5 if reads => ("answer cut", Fault::CutBody(bytes)),
-            6 if reads => ("answer reset", Fault::ResetBody(bytes)),
-            5 | 6 if late_errors => ("200 with an error", Fault::ErrorIn200("InternalError")),
-            7 => ("clock skew", Fault::Status(403, "RequestTimeTooSkewed")),
-            8 => ("expired credentials", Fault::Status(400, "ExpiredToken")),
-            // Reads only: a write that is carried out after its client has given up is nobody's fault, and no model's.
-            9 if reads || operation == "HeadObject" => {
-                ("stall", Fault::Delay(Duration::from_millis(3500)))
-            }
-            _ => (
+        let late_errors = matches!(
+            operation,
+            "CompleteMultipartUpload" | "CopyObject" | "UploadPartCopy"
+        );
+        let writes = !reads && operation != "HeadObject";
+        let fault = |name, fault| (name, Trouble::Fault(fault));
+        Some(match random.below(14) {
+            0 => fault("503 SlowDown", Fault::Status(503, "SlowDown")),
+            1 => fault("500 InternalError", Fault::Status(500, "InternalError")),
+            2 => fault("reset before handling", Fault::ResetBeforeHandling),
+            3 | 4 => fault("answer lost", Fault::LoseAnswer),
+            5 if sends => fault("body cut", Fault::CutRequest(bytes)),
+            6 if sends => fault("body corrupt", Fault::CorruptRequest),
+            5 if reads => fault("answer cut", Fault::CutBody(bytes)),
+            6 if reads => fault("answer reset", Fault::ResetBody(bytes)),
+            7 if reads => fault("answer stalled after some bytes", Fault::StallBody(bytes)),
+            // Of a piece of an object nobody can tell: S3 has checksums of whole ones only. Here each wrong byte shows.
+            8 if lists || (reads && state) => fault("answer corrupt", Fault::CorruptBody),
+            5 | 6 if late_errors => fault("200 with an error", Fault::ErrorIn200("InternalError")),
+            7 if writes => ("write stalled, then reset", Trouble::Stalled),
+            8 if writes => ("write's answer stalled, then lost", Trouble::Unanswered),
+            9 => fault("clock skew", Fault::Status(403, "RequestTimeTooSkewed")),
+            10 => fault("expired credentials", Fault::Status(400, "ExpiredToken")),
+            11 if writes => ("write carried out late", Trouble::Late),
+            11 => fault("read stalled", Fault::Delay(STALL)),
+            _ => fault(
                 "slow first byte",
                 Fault::Delay(Duration::from_millis(20 + random.below(400))),
             ),
         })
+    }
+
+    /// Counts a fault, and remembers what it may leave behind.
+    fn note(&self, name: &'static str, trouble: &Trouble, request: &Request) {
+        self.figures.fault(name);
+        self.figures.place(&request.operation);
+        if request.key.starts_with(".s3ftpd/uploads/") {
+            self.figures.place("records");
+        } else if request.key.starts_with(".s3ftpd/tails/") {
+            self.figures.place("tails");
+        }
+        // Until its answer is there nobody knows that a tail is there; and what failed to be removed may stay.
+        let unknown = match trouble {
+            Trouble::Late | Trouble::Unanswered => true,
+            Trouble::Fault(fault) => matches!(fault, Fault::LoseAnswer),
+            Trouble::Stalled => false,
+        };
+        let tail = request.key.starts_with(".s3ftpd/tails/");
+        let slow = name == "slow first byte";
+        if match request.operation.as_str() {
+            // What is tried again tells of itself: see below.
+            "CreateMultipartUpload" => unknown && last_attempt(request),
+            "PutObject" => tail && unknown,
+            "AbortMultipartUpload" => !slow,
+            "DeleteObject" => tail && !slow,
+            _ => false,
+        } {
+            self.causes.lost(&request.key);
+        }
+    }
+
+    /// Has the store carry a request out when its client has long given it up.
+    fn carry_out_late(&self, request: HttpRequest, next: Next, key: &str) {
+        let late = self.model.late(key);
+        let model = Arc::clone(&self.model);
+        let count = Arc::clone(&self.late);
+        count.fetch_add(1, Ordering::SeqCst);
+        let (head, mut body) = request.into_parts();
+        tokio::spawn(async move {
+            let mut bytes = BytesMut::new();
+            let mut whole = true;
+            while let Some(piece) = body.next().await {
+                match piece {
+                    Ok(piece) => bytes.extend_from_slice(&piece),
+                    Err(_) => whole = false,
+                }
+                if !whole {
+                    break;
+                }
+            }
+            if whole {
+                tokio::time::sleep(STALL).await;
+                let body = Body::from(bytes.freeze());
+                next.run(HttpRequest::from_parts(head, body)).await;
+            }
+            if let Some(late) = &late {
+                model.landed(late);
+            }
+            count.fetch_sub(1, Ordering::SeqCst);
+        });
     }
 }
 
@@ -102,12 +243,55 @@ impl Interceptor for Chaos {
         request: HttpRequest,
         next: Next,
     ) -> BoxFuture<'static, Result<HttpResponse, ResetConnection>> {
-        match self.choose(&Request::of(&request)) {
-            None => Box::pin(async move { Ok(next.run(request).await) }),
-            Some((name, fault)) => {
-                self.figures.fault(name);
-                Box::pin(async move { perform(fault, request, &next).await })
+        let noted = Request::of(&request);
+        let chosen = self.choose(&noted);
+        let name = chosen.as_ref().map_or("", |(name, _)| name);
+        self.causes.request(&noted.operation, &noted.key, name);
+        if noted.operation == "CreateMultipartUpload" && attempt(&noted).0 > 1 {
+            // Whoever asks again has had no answer, or none in time: on a busy machine without any fault, too.
+            self.causes.lost(&noted.key);
+        }
+        let Some((name, trouble)) = chosen else {
+            return Box::pin(async move { Ok(next.run(request).await) });
+        };
+        self.note(name, &trouble, &noted);
+        match trouble {
+            Trouble::Fault(fault) => Box::pin(async move { perform(fault, request, &next).await }),
+            Trouble::Late => {
+                self.carry_out_late(request, next, &noted.key);
+                Box::pin(async {
+                    // Its client hears of it after it has been carried out, if it still waits.
+                    tokio::time::sleep(2 * STALL).await;
+                    Err(ResetConnection)
+                })
             }
+            Trouble::Stalled => Box::pin(async {
+                tokio::time::sleep(STALL).await;
+                Err(ResetConnection)
+            }),
+            Trouble::Unanswered => Box::pin(async move {
+                next.run(request).await;
+                tokio::time::sleep(STALL).await;
+                Err(ResetConnection)
+            }),
         }
     }
+}
+
+/// Which attempt of how many a request is, as the SDK tells.
+fn attempt(request: &Request) -> (u32, u32) {
+    let told = request.header("amz-sdk-request").unwrap_or_default();
+    let number = |name: &str| {
+        let mut fields = told.split(';').map(str::trim);
+        fields.find_map(|field| field.strip_prefix(name)?.parse().ok())
+    };
+    (
+        number("attempt=").expect("attempt="),
+        number("max=").expect("max="),
+    )
+}
+
+fn last_attempt(request: &Request) -> bool {
+    let (attempt, most) = attempt(request);
+    attempt >= most
 }

@@ -11,6 +11,9 @@ use tokio::time::timeout;
 /// No reply takes longer: attempts at the store, their deadlines and the looking after lost answers.
 const REPLY: Duration = Duration::from_secs(90);
 
+/// How much is handed to the socket at once.
+const CHUNK: usize = 64 * 1024;
+
 pub struct Client {
     control: BufReader<TcpStream>,
     address: SocketAddr,
@@ -31,8 +34,8 @@ pub enum Break {
     Vanish,
 }
 
-/// How it went.
-#[derive(Debug)]
+/// How an upload went.
+#[derive(Debug, Default)]
 pub struct Sent {
     /// Bytes that were handed to the socket.
     pub bytes: u64,
@@ -40,10 +43,12 @@ pub struct Sent {
     pub ended: bool,
     /// The final reply, or the refusal; `None`: the connection ended before.
     pub reply: Option<(u16, String)>,
+    /// Whether the connection was lost, and not by the client.
+    pub lost: bool,
 }
 
 impl Client {
-    pub async fn connect(address: SocketAddr) -> io::Result<Client> {
+    pub async fn connect(address: SocketAddr, user: &str) -> io::Result<Client> {
         let stream = timeout(REPLY, TcpStream::connect(address)).await??;
         let mut client = Client {
             control: BufReader::new(stream),
@@ -51,7 +56,7 @@ impl Client {
         };
         // The port of a gateway that was just killed may be a passive port of the next one, which greets nobody.
         timeout(Duration::from_secs(15), client.reply()).await??;
-        client.command("USER u").await?;
+        client.command(&format!("USER {user}")).await?;
         match client.command("PASS p").await?.0 {
             230 => {}
             code => return Err(io::Error::other(format!("{code} to PASS"))),
@@ -91,64 +96,72 @@ impl Client {
         self.reply().await
     }
 
-    async fn data(&mut self) -> io::Result<TcpStream> {
+    async fn data(&mut self) -> io::Result<Result<TcpStream, (u16, String)>> {
         let (code, text) = self.command("EPSV").await?;
         let port = text.split('|').nth(3).and_then(|port| port.parse().ok());
         match port {
             Some(port) if code == 229 => {
                 let address = SocketAddr::new(self.address.ip(), port);
-                timeout(REPLY, TcpStream::connect(address)).await?
+                Ok(Ok(timeout(REPLY, TcpStream::connect(address)).await??))
             }
-            _ => Err(io::Error::other(format!("{code} to EPSV"))),
+            _ => Ok(Err((code, text))),
         }
     }
 
     /// Sends bytes by a command, and breaks off in the middle of them if asked to. `before` are commands such as REST.
-    pub async fn upload(
+    pub async fn upload(self, before: &[String], command: &str, bytes: &[u8], how: Break) -> Sent {
+        let mut sent = Sent::default();
+        if self
+            .try_upload(before, command, bytes, how, &mut sent)
+            .await
+            .is_err()
+        {
+            sent.lost = true;
+        }
+        sent
+    }
+
+    async fn try_upload(
         mut self,
         before: &[String],
         command: &str,
         bytes: &[u8],
         how: Break,
-    ) -> io::Result<(Sent, Option<Client>)> {
-        let mut sent = Sent {
-            bytes: 0,
-            ended: false,
-            reply: None,
-        };
+        sent: &mut Sent,
+    ) -> io::Result<()> {
         for line in before {
             let reply = self.command(line).await?;
             if reply.0 != 350 {
                 sent.reply = Some(reply);
-                return Ok((sent, Some(self)));
+                return Ok(());
             }
         }
-        let mut data = self.data().await?;
+        let mut data = match self.data().await? {
+            Ok(data) => data,
+            Err(refused) => {
+                sent.reply = Some(refused);
+                return Ok(());
+            }
+        };
         let first = self.command(command).await?;
         if first.0 != 150 {
             sent.reply = Some(first);
-            return Ok((sent, Some(self)));
+            return Ok(());
         }
-        for chunk in bytes.chunks(64 * 1024) {
-            match timeout(REPLY, data.write(chunk)).await? {
-                Ok(written) => sent.bytes += written as u64,
-                Err(_) => break,
-            }
-            if !sent.bytes.is_multiple_of(64 * 1024) {
-                // A short write: the rest of the chunk.
-                let rest = &bytes[sent.bytes as usize
-                    ..(sent.bytes as usize)
-                        .next_multiple_of(64 * 1024)
-                        .min(bytes.len())];
-                match timeout(REPLY, data.write_all(rest)).await? {
-                    Ok(()) => sent.bytes += rest.len() as u64,
-                    Err(_) => break,
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match timeout(REPLY, data.write(&rest[..rest.len().min(CHUNK)])).await? {
+                Ok(written) => {
+                    sent.bytes += written as u64;
+                    rest = &rest[written..];
                 }
+                // The reply tells why.
+                Err(_) => break,
             }
         }
         match how {
             Break::None => {
-                if sent.bytes == bytes.len() as u64 {
+                if rest.is_empty() {
                     // From here on the server may have seen the end.
                     sent.ended = true;
                     let _ = data.shutdown().await;
@@ -166,26 +179,21 @@ impl Client {
                 sent.reply = Some(first);
                 let second = self.reply().await?;
                 assert_eq!(second.0, 226, "{second:?}");
-                return Ok((sent, Some(self)));
+                return Ok(());
             }
             Break::Exit => {
                 drop(self);
                 drop(data);
-                return Ok((sent, None));
+                return Ok(());
             }
             Break::Vanish => {
                 reset(self.control.into_inner());
                 reset(data);
-                return Ok((sent, None));
+                return Ok(());
             }
         }
-        match self.reply().await {
-            Ok(reply) => {
-                sent.reply = Some(reply);
-                Ok((sent, Some(self)))
-            }
-            Err(_) => Ok((sent, None)),
-        }
+        sent.reply = Some(self.reply().await?);
+        Ok(())
     }
 
     /// The bytes from `from` on that came, and the final reply.
@@ -197,7 +205,10 @@ impl Client {
         if from > 0 {
             self.command(&format!("REST {from}")).await?;
         }
-        let mut data = self.data().await?;
+        let mut data = match self.data().await? {
+            Ok(data) => data,
+            Err(refused) => return Ok((Vec::new(), refused)),
+        };
         let first = self.command(&format!("RETR {name}")).await?;
         if first.0 != 150 {
             return Ok((Vec::new(), first));
@@ -209,8 +220,8 @@ impl Client {
     }
 
     /// A whole file from a healthy gateway; `None` where it is not there.
-    pub async fn fetch(address: SocketAddr, name: &str) -> Option<Vec<u8>> {
-        let mut client = Client::connect(address).await.unwrap();
+    pub async fn fetch(address: SocketAddr, user: &str, name: &str) -> Option<Vec<u8>> {
+        let mut client = Client::connect(address, user).await.unwrap();
         let (bytes, (code, text)) = client.download(name, 0).await.unwrap();
         match code {
             226 => Some(bytes),

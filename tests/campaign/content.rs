@@ -1,6 +1,13 @@
 //! The bytes that are sent: of each upload a stream of its own, which can be made again from any offset. Whatever is
 //! cut, doubled or mixed shows.
 
+use std::sync::LazyLock;
+
+/// Bytes that come out of the noise in one piece.
+const PAGE: usize = 4096;
+/// Bytes of noise that all streams are cut from.
+const NOISE_SIZE: usize = 4 * 1024 * 1024;
+
 /// Pseudo-random numbers by a seed (splitmix64).
 pub struct Random(u64);
 
@@ -109,13 +116,19 @@ impl Content {
     }
 }
 
-/// Bytes of a stream from an offset on.
+/// Bytes of a stream from an offset on: of each page a piece of the noise, which begins elsewhere in each page and stream.
 fn fill(tag: u64, mut offset: u64, mut count: usize, out: &mut Vec<u8>) {
+    static NOISE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let mut random = Random::new(0x6e_6f69_7365);
+        let words = (0..NOISE_SIZE / 8).map(|_| random.next().to_le_bytes());
+        words.flatten().collect()
+    });
     while count > 0 {
-        let word = mix(tag.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ (offset / 8)).to_le_bytes();
-        let skip = (offset % 8) as usize;
-        let take = count.min(8 - skip);
-        out.extend_from_slice(&word[skip..skip + take]);
+        let (page, skip) = (offset / PAGE as u64, (offset % PAGE as u64) as usize);
+        let begin = mix(tag.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ page) as usize;
+        let begin = begin % (NOISE_SIZE - PAGE) + skip;
+        let take = count.min(PAGE - skip);
+        out.extend_from_slice(&NOISE[begin..begin + take]);
         offset += take as u64;
         count -= take;
     }

@@ -5,22 +5,62 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::chaos::{KINDS, PLACES};
+
+/// What each run must have had.
+const ALWAYS: [&str; 4] = [
+    "acknowledged",
+    "broken off",
+    "resumes that went on",
+    "downloads",
+];
+
+/// What a long run must have had, too.
+const IN_LONG_RUNS: [&str; 11] = [
+    "answers lost",
+    "appends",
+    "deletes",
+    "gateways killed",
+    "gateways stopped and started",
+    "refused or failed",
+    "renames",
+    "restarts inside objects",
+    "resumes of shared names",
+    "resumes that broke off again",
+    "left: records",
+];
+
+/// Uploads that were broken off by ABOR or by closing: all that was sent has come, and is kept.
+const NOT_RESET: &str = "resumed after ABOR or close";
+/// Those where a reset threw away what was on its way.
+const RESET: &str = "resumed after resets";
+/// How often a byte of the former may be sent, in the mean: each break may cost one, and a busy machine some more.
+const MOST_SENT: f64 = 1.05;
+
+#[derive(Default)]
 pub struct Figures {
     /// Transfers to be tried.
     wanted: u64,
     tried: AtomicU64,
     counts: Mutex<BTreeMap<&'static str, u64>>,
     faults: Mutex<BTreeMap<&'static str, u64>>,
+    /// Bytes sent, and bytes of the files, by what broke uploads off.
+    resumed: Mutex<BTreeMap<&'static str, (u64, u64)>>,
+    /// Operations and keys that faults have hit.
+    places: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Figures {
     pub fn new(wanted: u64) -> Figures {
         Figures {
             wanted,
-            tried: AtomicU64::new(0),
-            counts: Mutex::default(),
-            faults: Mutex::default(),
+            ..Figures::default()
         }
+    }
+
+    /// Whether it is long enough for everything to come about.
+    pub fn long(&self) -> bool {
+        self.wanted >= 2000
     }
 
     /// Takes one of the transfers that are still to be tried.
@@ -36,50 +76,85 @@ impl Figures {
         *self.counts.lock().unwrap().entry(what).or_default() += by;
     }
 
+    /// Keeps the most of what is seen.
+    pub fn most(&self, what: &'static str, seen: u64) {
+        let mut counts = self.counts.lock().unwrap();
+        let most = counts.entry(what).or_default();
+        *most = seen.max(*most);
+    }
+
     pub fn fault(&self, what: &'static str) {
         *self.faults.lock().unwrap().entry(what).or_default() += 1;
     }
 
-    pub fn lost_create(&self) {
-        self.count("lost answers to Create");
+    /// An operation, or a kind of key, that a fault has hit.
+    pub fn place(&self, what: &str) {
+        let mut places = self.places.lock().unwrap();
+        *places.entry(what.to_owned()).or_default() += 1;
     }
 
-    fn of(&self, what: &str) -> u64 {
+    pub fn of(&self, what: &str) -> u64 {
         self.counts.lock().unwrap().get(what).copied().unwrap_or(0)
     }
 
-    pub fn lost_creates(&self) -> u64 {
-        self.of("lost answers to Create")
+    /// An upload that only its client has broken off, and gone on with to the end: bytes sent, and bytes of the file.
+    pub fn resumed(&self, reset: bool, sent: u64, size: u64) {
+        let how = if reset { RESET } else { NOT_RESET };
+        let mut resumed = self.resumed.lock().unwrap();
+        let sums = resumed.entry(how).or_default();
+        *sums = (sums.0 + sent, sums.1 + size);
     }
 
-    /// Each can cut as many uploads off in the moment of their Create as there are clients.
-    pub fn kills(&self) -> u64 {
-        self.of("gateways killed") * crate::WORKERS as u64
+    /// How often a byte was sent.
+    fn ratio(&self, how: &str) -> Option<f64> {
+        let (sent, size) = self.resumed.lock().unwrap().get(how).copied()?;
+        (size > 0).then(|| sent as f64 / size as f64)
     }
 
     /// That the campaign has tried what it is for.
     pub fn check(&self) {
-        for what in [
-            "acknowledged",
-            "broken off",
-            "resumes that went on",
-            "downloads",
-        ] {
+        for what in ALWAYS {
             assert!(self.of(what) > 0, "none: {what}");
+        }
+        if !self.long() {
+            return;
+        }
+        let sent_twice = self.ratio(NOT_RESET);
+        assert!(
+            sent_twice.is_some_and(|ratio| ratio < MOST_SENT),
+            "{NOT_RESET}: {sent_twice:?} of each byte was sent"
+        );
+        for what in IN_LONG_RUNS {
+            assert!(self.of(what) > 0, "none: {what}");
+        }
+        for kind in KINDS {
+            let had = self.faults.lock().unwrap().get(kind).copied();
+            assert!(had.is_some(), "no fault: {kind}");
+        }
+        for place in PLACES {
+            let had = self.places.lock().unwrap().get(place).copied();
+            assert!(had.is_some(), "no fault of {place}");
         }
     }
 
-    pub fn print(&self, took: Duration, peak: u64, open: usize, unrecorded: u64) {
+    pub fn print(&self, took: Duration, peak: u64) {
         println!("| figure | value |\n| --- | --- |");
         println!("| transfers | {} |", self.wanted);
         for (what, count) in self.counts.lock().unwrap().iter() {
             println!("| {what} | {count} |");
         }
+        for how in [NOT_RESET, RESET] {
+            if let Some(ratio) = self.ratio(how) {
+                println!("| {how}: sent / size | {ratio:.4} |");
+            }
+        }
         for (what, count) in self.faults.lock().unwrap().iter() {
             println!("| fault: {what} | {count} |");
         }
+        for (what, count) in self.places.lock().unwrap().iter() {
+            println!("| faults of {what} | {count} |");
+        }
         println!("| seconds | {} |", took.as_secs());
         println!("| peak memory of a gateway, KiB | {peak} |");
-        println!("| open uploads before the sweep, unrecorded | {open}, {unrecorded} |");
     }
 }

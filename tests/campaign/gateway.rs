@@ -7,32 +7,73 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use s3ftpd::demo::EmbeddedStore;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 use crate::figures::Figures;
-use crate::{BUCKET, BUDGET_MIB, within};
+use crate::leftovers::Causes;
+use crate::model::Model;
+use crate::{BUCKET, BUDGET_MIB, USERS, user, within};
 
 pub struct Gateways {
     directory: tempfile::TempDir,
-    running: [tokio::sync::Mutex<Option<Child>>; 2],
-    addresses: Mutex<[SocketAddr; 2]>,
+    running: [tokio::sync::Mutex<Option<Process>>; 2],
+    addresses: Mutex<[Addresses; 2]>,
     /// Peak memory of the processes that have ended, KiB.
     peak: Mutex<u64>,
+    /// Lines of their logs that no process may write.
+    panics: Arc<Mutex<Vec<String>>>,
+    pub model: Arc<Model>,
+    causes: Arc<Causes>,
     figures: Arc<Figures>,
 }
 
+struct Process {
+    child: Child,
+    /// Reads its log to the end.
+    log: JoinHandle<()>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Addresses {
+    control: SocketAddr,
+    admin: SocketAddr,
+}
+
+/// What a gateway tells of itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Gauges {
+    pub sessions: u64,
+    pub uploads: u64,
+    pub memory: u64,
+}
+
 impl Gateways {
-    pub async fn start(store: &EmbeddedStore, figures: Arc<Figures>) -> Gateways {
+    pub async fn start(
+        store: &EmbeddedStore,
+        model: Arc<Model>,
+        causes: Arc<Causes>,
+        figures: Arc<Figures>,
+    ) -> Gateways {
         let directory = tempfile::tempdir().unwrap();
         let (key, secret) = store.credentials();
         let hash = bcrypt::hash("p", 4).unwrap();
+        let users: String = (0..USERS)
+            .map(|number| {
+                let name = user(number);
+                format!("[users.{name}]\npassword = '{hash}'\nmounts = {{ \"/\" = \"main\" }}\n")
+            })
+            .collect();
         for name in ["a", "b"] {
             let text = format!(
                 r#"listen = ["127.0.0.1:0"]
 replica = "{name}"
 [passive]
-ports = "auto:32"
+ports = "auto:128"
+[admin]
+listen = "127.0.0.1:0"
 [transfer]
 part_size = "5MiB"
 [memory]
@@ -53,10 +94,7 @@ connect_timeout = "2s"
 [mounts.main]
 store = "main"
 bucket = "{BUCKET}"
-[users.u]
-password = '{hash}'
-mounts = {{ "/" = "main" }}
-"#,
+{users}"#,
                 store.endpoint()
             );
             std::fs::write(directory.path().join(format!("{name}.toml")), text).unwrap();
@@ -65,8 +103,16 @@ mounts = {{ "/" = "main" }}
         let gateways = Gateways {
             directory,
             running: [const { tokio::sync::Mutex::const_new(None) }; 2],
-            addresses: Mutex::new([nowhere; 2]),
+            addresses: Mutex::new(
+                [Addresses {
+                    control: nowhere,
+                    admin: nowhere,
+                }; 2],
+            ),
             peak: Mutex::new(0),
+            panics: Arc::default(),
+            model,
+            causes,
             figures,
         };
         gateways.spawn(0).await;
@@ -75,7 +121,7 @@ mounts = {{ "/" = "main" }}
     }
 
     pub fn address(&self, which: usize) -> SocketAddr {
-        self.addresses.lock().unwrap()[which]
+        self.addresses.lock().unwrap()[which].control
     }
 
     fn config(&self, which: usize) -> PathBuf {
@@ -94,31 +140,40 @@ mounts = {{ "/" = "main" }}
             .spawn()
             .unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = within("a gateway listens", async {
-            loop {
-                let line = log
-                    .next_line()
-                    .await
-                    .unwrap()
-                    .expect("a gateway that starts");
-                if let Some((_, address)) = line.split_once("listening address=") {
-                    return address.trim().parse().unwrap();
-                }
+        let (mut control, mut admin) = (None, None);
+        let told = async {
+            while control.is_none() || admin.is_none() {
+                let line = log.next_line().await.unwrap();
+                let line = line.expect("a gateway that starts");
+                let address = |message: &str| {
+                    let (_, fields) = line.split_once(message)?;
+                    let (_, address) = fields.split_once("address=")?;
+                    address.trim().parse::<SocketAddr>().ok()
+                };
+                control = control.or(address("listening"));
+                admin = admin.or(address("health endpoints"));
             }
-        })
-        .await;
-        self.addresses.lock().unwrap()[which] = address;
+        };
+        within("a gateway listens", told).await;
+        self.addresses.lock().unwrap()[which] = Addresses {
+            control: control.unwrap(),
+            admin: admin.unwrap(),
+        };
         let name = ["a", "b"][which];
         let keep = std::env::var_os("CAMPAIGN_LOG").is_some();
-        tokio::spawn(async move {
+        let panics = Arc::clone(&self.panics);
+        let log = tokio::spawn(async move {
             while let Ok(Some(line)) = log.next_line().await {
-                if line.contains("panicked") || keep {
+                let panicked = line.contains("panicked");
+                if panicked || keep {
                     println!("{name}: {line}");
                 }
-                assert!(!line.contains("panicked"), "{line}");
+                if panicked {
+                    panics.lock().unwrap().push(line);
+                }
             }
         });
-        *self.running[which].lock().await = Some(child);
+        *self.running[which].lock().await = Some(Process { child, log });
     }
 
     /// Ends a gateway, by SIGKILL or gracefully, and starts it again.
@@ -132,45 +187,93 @@ mounts = {{ "/" = "main" }}
     }
 
     async fn end(&self, which: usize, kill: bool) {
-        let Some(mut child) = self.running[which].lock().await.take() else {
+        let Some(mut process) = self.running[which].lock().await.take() else {
             return;
         };
-        let id = child.id().unwrap();
-        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-        let peak = status
+        let early = process.child.try_wait().unwrap();
+        assert_eq!(early, None, "a gateway has ended by itself");
+        let id = process.child.id().unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let peak: u64 = status
             .lines()
             .find_map(|line| line.strip_prefix("VmHWM:"))
             .and_then(|text| text.trim().trim_end_matches(" kB").parse().ok())
-            .unwrap_or(0);
+            .expect("VmHWM in KiB");
         {
             let mut most = self.peak.lock().unwrap();
             *most = peak.max(*most);
         }
         if kill {
-            child.kill().await.unwrap();
-            return;
+            process.child.kill().await.unwrap();
+            self.causes.killed();
+        } else {
+            let status = Command::new("kill")
+                .args(["-TERM", &id.to_string()])
+                .status();
+            assert!(status.await.unwrap().success());
+            let ended = within("a gateway ends", process.child.wait()).await;
+            assert_eq!(ended.unwrap().code(), Some(0), "a gateway that was stopped");
         }
-        let status = Command::new("kill")
-            .args(["-TERM", &id.to_string()])
-            .status();
-        assert!(status.await.unwrap().success());
-        let ended = within("a gateway ends", child.wait()).await.unwrap();
-        assert_eq!(ended.code(), Some(0), "a gateway that was stopped");
+        within("the log's end", process.log).await.unwrap();
     }
 
-    /// Ends both; the most memory that a process has taken, KiB.
+    /// Ends both; the most memory that a process has taken, KiB. None of them may have panicked.
     pub async fn stop(&self) -> u64 {
         self.end(0, false).await;
         self.end(1, false).await;
+        assert_eq!(*self.panics.lock().unwrap(), Vec::<String>::new());
         *self.peak.lock().unwrap()
     }
 
-    /// Sweeps everything by hand. How many uploads there were that no record named.
-    pub async fn sweep(&self) -> u64 {
-        // Records of processes that were killed are alive until they are not refreshed for two and a half times.
-        tokio::time::sleep(Duration::from_secs(5)).await;
+    /// The gauges of a gateway, by its `/status`.
+    pub async fn gauges(&self, which: usize) -> Gauges {
+        let admin = self.addresses.lock().unwrap()[which].admin;
+        let answer = async {
+            let mut stream = TcpStream::connect(admin).await.unwrap();
+            let request = b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n";
+            stream.write_all(request).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        let answer = within("/status", answer).await;
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status: serde_json::Value = serde_json::from_str(body).unwrap();
+        let budget = status["memory_budget"].as_u64();
+        assert_eq!(budget, Some(BUDGET_MIB * 1024 * 1024), "{status}");
+        let gauge = |name: &str| status[name].as_u64().unwrap();
+        Gauges {
+            sessions: gauge("sessions"),
+            uploads: gauge("uploads"),
+            memory: gauge("memory_in_use"),
+        }
+    }
+
+    /// Waits until all gauges of both have returned to zero.
+    pub async fn idle(&self) {
+        for which in 0..2 {
+            let begun = tokio::time::Instant::now();
+            loop {
+                let gauges = self.gauges(which).await;
+                if gauges == Gauges::default() {
+                    break;
+                }
+                // What was broken off is given a minute to be kept.
+                assert!(
+                    begun.elapsed() < Duration::from_secs(90),
+                    "gateway {which}: {gauges:?}"
+                );
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+
+    /// Sweeps everything by hand. How many uploads it has told that no record names.
+    pub async fn sweep(&self, more: &[&str]) -> usize {
         let output = Command::new(env!("CARGO_BIN_EXE_s3ftpd"))
-            .args(["sweep", "--older-than", "0s", "--unrecorded", "--config"])
+            .args(["sweep", "--older-than", "0s"])
+            .args(more)
+            .arg("--config")
             .arg(self.config(0))
             .env_remove("RUST_LOG")
             .output();
@@ -184,6 +287,6 @@ mounts = {{ "/" = "main" }}
         let unrecorded = text
             .lines()
             .filter(|line| line.contains("unrecorded upload"));
-        unrecorded.count() as u64
+        unrecorded.count()
     }
 }

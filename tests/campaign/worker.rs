@@ -1,37 +1,35 @@
-//! One client's day.
+//! One client's day: what it sends. What it does with files that are there is in [`crate::files`].
 
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::SHARED;
 use crate::client::{Break, Client, Sent};
 use crate::content::{Content, Random};
 use crate::figures::Figures;
 use crate::gateway::Gateways;
-use crate::model::Model;
+use crate::model::{Model, leaves_open};
+use crate::{SHARED, user};
 
 const MIB: u64 = 1024 * 1024;
 
 /// Names of each client's own.
-const NAMES: u64 = 5;
+pub const NAMES: u64 = 5;
 
 /// How often an upload is tried to be gone on with before it is given up.
 const PATIENCE: u32 = 12;
 
 pub struct Worker {
-    number: usize,
-    random: Random,
-    gateways: Arc<Gateways>,
-    model: Arc<Model>,
-    figures: Arc<Figures>,
+    pub number: usize,
+    pub random: Random,
+    pub gateways: Arc<Gateways>,
+    pub model: Arc<Model>,
+    pub figures: Arc<Figures>,
     tags: u64,
     /// Names of which an upload was given up that may still be kept. A process that is killed in a fast upload leaves no
     /// trace of that, so the next length told may be the earlier one's (docs/resume.md): a careful client begins anew.
     left: BTreeSet<String>,
-    /// What was done, for whoever wants to know how a failure came about.
-    history: Vec<String>,
 }
 
 /// An upload that was broken off.
@@ -44,6 +42,14 @@ struct Pending {
     old: u64,
     /// Whether the connection was lost, so that the gateway may have been killed.
     lost: bool,
+    /// The most that SIZE has told of it.
+    told: u64,
+    /// Bytes that were sent of it.
+    sent: u64,
+    /// Whether it was broken off by its client only, and never by a gateway or the store.
+    interrupted: bool,
+    /// Whether connections were reset, which throws away what is on its way.
+    reset: bool,
 }
 
 impl Worker {
@@ -62,7 +68,6 @@ impl Worker {
             figures,
             tags: 0,
             left: BTreeSet::new(),
-            history: Vec::new(),
         }
     }
 
@@ -86,17 +91,22 @@ impl Worker {
         }
     }
 
-    async fn connect(&mut self) -> io::Result<Client> {
+    pub async fn connect(&mut self) -> io::Result<Client> {
         let which = self.random.below(2) as usize;
         let mut last = io::Error::other("never");
         for _ in 0..100 {
-            match Client::connect(self.gateways.address(which)).await {
+            match Client::connect(self.gateways.address(which), &user(self.number)).await {
                 Ok(client) => return Ok(client),
                 Err(error) => last = error,
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Err(last)
+    }
+
+    /// Ends the campaign, with what was done with a name.
+    pub fn fail(&self, name: &str, what: &str) -> ! {
+        panic!("{name}: {what}\n{}", self.model.history(name))
     }
 
     fn tag(&mut self) -> u64 {
@@ -134,8 +144,7 @@ impl Worker {
     async fn store(&mut self, name: &str) -> io::Result<()> {
         let (tag, size) = (self.tag(), self.size());
         let whole = Content::new(tag, size);
-        let pending = self.send(name, "STOR", &[], whole, 0).await?;
-        self.go_on(name, pending).await
+        self.send_and_go_on(name, "STOR", &[], whole, 0).await
     }
 
     async fn append(&mut self, name: &str) -> io::Result<()> {
@@ -147,9 +156,9 @@ impl Worker {
         if from > 40 * MIB {
             return Ok(());
         }
+        self.figures.count("appends");
         let whole = old.unwrap_or_default().and(tag, size);
-        let pending = self.send(name, "APPE", &[], whole, from).await?;
-        self.go_on(name, pending).await
+        self.send_and_go_on(name, "APPE", &[], whole, from).await
     }
 
     async fn restart(&mut self, name: &str) -> io::Result<()> {
@@ -159,11 +168,47 @@ impl Worker {
         if old.size() < 2 {
             return Ok(());
         }
+        self.figures.count("restarts inside objects");
         let from = 1 + self.random.below(old.size() - 1);
         let (tag, size) = (self.tag(), self.size());
         let whole = old.cut(from).and(tag, size);
         let rest = [format!("REST {from}")];
-        let pending = self.send(name, "STOR", &rest, whole, from).await?;
+        self.send_and_go_on(name, "STOR", &rest, whole, from).await
+    }
+
+    /// A name that others write, too, each as a user of his own.
+    async fn store_shared(&mut self) -> io::Result<()> {
+        let name = format!("shared/s{}", self.random.below(SHARED as u64));
+        let (tag, size) = (self.tag(), self.size());
+        let whole = Content::new(tag, size);
+        self.model.begin_shared(&name, size);
+        self.send_and_go_on(&name, "STOR", &[], whole, 0).await
+    }
+
+    /// Sends a file from byte `from` on; where it breaks off, again and again.
+    async fn send_and_go_on(
+        &mut self,
+        name: &str,
+        verb: &str,
+        before: &[String],
+        whole: Content,
+        from: u64,
+    ) -> io::Result<()> {
+        let client = self.connect().await?;
+        let pending = Pending {
+            most: from,
+            old: from,
+            lost: false,
+            told: 0,
+            sent: 0,
+            interrupted: true,
+            reset: false,
+            whole,
+        };
+        let command = format!("{verb} {name}");
+        let pending = self
+            .send(name, client, before, &command, pending, from)
+            .await;
         self.go_on(name, pending).await
     }
 
@@ -171,77 +216,91 @@ impl Worker {
     async fn send(
         &mut self,
         name: &str,
-        verb: &str,
+        client: Client,
         before: &[String],
-        whole: Content,
+        command: &str,
+        mut pending: Pending,
         from: u64,
-    ) -> io::Result<Option<Pending>> {
-        let client = self.connect().await?;
-        let size = whole.size();
+    ) -> Option<Pending> {
+        let size = pending.whole.size();
         let how = self.break_of();
         let to = match how {
             Break::None => size,
             _ => from + self.random.below(size - from + 1),
         };
-        let bytes = whole.bytes(from, to);
-        let command = format!("{verb} {name}");
-        // Should the connection end, nothing was ended as a whole file is; unless it was, which Sent tells.
-        let (sent, _) = match client.upload(before, &command, &bytes, how).await {
-            Ok(done) => done,
-            Err(_) => {
-                self.figures.count("gateway gone");
-                (
-                    Sent {
-                        bytes: bytes.len() as u64,
-                        ended: how == Break::None,
-                        reply: None,
-                    },
-                    None,
-                )
-            }
+        let bytes = pending.whole.bytes(from, to);
+        let shared = name.starts_with("shared/");
+        let since = match shared {
+            true => 0,
+            false => self.model.intend(name, Some(pending.whole.clone())),
         };
-        Ok(self.note(name, whole, from, sent))
+        let whole = &pending.whole;
+        let line = format!("{command} from {from} to {to} of {whole:?}, {how:?}");
+        self.model.tell(name, &line);
+        let sent = client.upload(before, command, &bytes, how).await;
+        self.model.tell(name, &format!("{sent:?}"));
+        self.figures.add("bytes sent", sent.bytes);
+        pending.sent += sent.bytes;
+        pending.most = pending.most.max(from + sent.bytes);
+        pending.lost = sent.reply.is_none();
+        let acknowledged = self.note(name, &pending, from, &sent, since);
+        // Its own break is all that has happened to it.
+        let by_client =
+            matches!(&sent.reply, Some((426, _))) || (sent.reply.is_none() && !sent.lost);
+        pending.reset |= matches!(how, Break::Reset | Break::Vanish);
+        pending.interrupted &= acknowledged || (how != Break::None && by_client);
+        if !acknowledged {
+            return Some(pending);
+        }
+        self.left.remove(name);
+        // Where it was broken off, and by nobody else: how much of it was sent twice?
+        if pending.interrupted && pending.told > 0 {
+            self.figures
+                .resumed(pending.reset, pending.sent, size - pending.old);
+        }
+        None
     }
 
-    /// What the reply to an upload means for the model.
-    fn note(&mut self, name: &str, whole: Content, from: u64, sent: Sent) -> Option<Pending> {
-        self.figures.add("bytes sent", sent.bytes);
-        self.history
-            .push(format!("{name}: from {from} of {whole:?}: {sent:?}"));
-        let most = from + sent.bytes;
+    /// What the reply to an upload means for the model. Whether it was acknowledged.
+    fn note(&mut self, name: &str, pending: &Pending, from: u64, sent: &Sent, since: u64) -> bool {
+        let whole = &pending.whole;
+        let shared = name.starts_with("shared/");
+        let possibly = |model: &Model| match shared {
+            true => model.sent_shared(name, whole.clone(), false),
+            false => model.add(name, Some(whole.clone())),
+        };
         match &sent.reply {
-            Some((226, _)) => {
-                assert!(
-                    sent.ended,
-                    "226 for {name}, of which {} bytes of {} were sent",
-                    sent.bytes,
-                    whole.size()
-                );
+            Some((226, text)) => {
+                if !sent.ended {
+                    self.fail(name, "226 for what was not sent whole");
+                }
+                if from > 0 && !text.contains(&format!(" behind {from},")) {
+                    self.fail(name, &format!("sent from {from} on, and taken so: {text}"));
+                }
                 self.figures.count("acknowledged");
-                self.model.set(name, vec![Some(whole)]);
-                self.left.remove(name);
-                return None;
+                match shared {
+                    true => self.model.sent_shared(name, whole.clone(), true),
+                    false => self.model.set(name, vec![Some(whole.clone())], since),
+                }
+                return true;
             }
             Some((code, text)) => {
-                assert!((400..600).contains(code), "{code} {text}");
+                if !(400..600).contains(code) {
+                    self.fail(name, &format!("{code} {text}"));
+                }
                 self.figures.count("refused or failed");
-                // What became of a write whose answer was lost may not have been found out.
-                if sent.ended && (*code == 451 || *code == 450 || *code == 550) {
-                    self.model.add(name, Some(whole.clone()));
+                if sent.ended && leaves_open(text) {
+                    self.figures.count("refused, and not known whether stored");
+                    possibly(&self.model);
                 }
             }
             None if sent.ended => {
                 self.figures.count("answers lost");
-                self.model.add(name, Some(whole.clone()));
+                possibly(&self.model);
             }
             None => self.figures.count("broken off"),
         }
-        Some(Pending {
-            whole,
-            most,
-            old: from,
-            lost: sent.reply.is_none(),
-        })
+        false
     }
 
     /// Goes on with an upload that was broken off, in session after session, until it is through, or is no more.
@@ -261,6 +320,7 @@ impl Worker {
             let Ok((code, text)) = client.command(&format!("SIZE {name}")).await else {
                 continue;
             };
+            self.model.tell(name, &format!("SIZE: {code} {text}"));
             match code {
                 213 => {}
                 // Another replica is at it, or the store is down.
@@ -268,203 +328,60 @@ impl Worker {
                     tokio::time::sleep(Duration::from_millis(600)).await;
                     continue;
                 }
-                _ => return Ok(()),
+                _ => {
+                    self.figures.count("nothing to go on with");
+                    return Ok(());
+                }
             }
             let told: u64 = text.trim().parse().unwrap();
-            // A client knows what he has sent; a length that the old object has, or more than all of it, is no place to
-            // go on from.
-            let possible = self.model.possible(name);
-            let objects = possible
-                .iter()
-                .flatten()
-                .any(|content| content.size() == told);
-            if objects || told > pending.most || told < pending.old.max(1) - 1 {
+            // A client knows what he has sent; the length that an object has is no place to go on from.
+            if self.model.may_be_object(name, told) || told == 0 {
+                self.figures.count("nothing to go on with");
                 return Ok(());
             }
-            let size = pending.whole.size();
-            let how = self.break_of();
-            let to = match how {
-                Break::None => size,
-                _ => told + self.random.below(size - told + 1),
-            };
-            let bytes = pending.whole.bytes(told, to);
+            if !self.fits(name, &pending, told, earlier) {
+                return Ok(());
+            }
+            pending.told = pending.told.max(told);
             let (before, command) = match self.random.percent(50) {
                 true => (vec![format!("REST {told}")], format!("STOR {name}")),
                 false => (Vec::new(), format!("APPE {name}")),
             };
-            if told == 0 {
-                return Ok(());
-            }
-            self.history
-                .push(format!("{name}: goes on at {told} by {command}, {how:?}"));
-            let sent = match client.upload(&before, &command, &bytes, how).await {
-                Ok((sent, _)) => sent,
-                Err(_) => Sent {
-                    bytes: bytes.len() as u64,
-                    ended: how == Break::None,
-                    reply: None,
-                },
-            };
-            match &sent.reply {
-                Some((226, _)) => self.figures.count("resumes that went on"),
-                _ => self.figures.count("resumes that broke off again"),
-            }
-            let most = pending.most;
-            match self.note(name, pending.whole, told, sent) {
-                None => return Ok(()),
-                Some(next) => {
-                    pending = Pending {
-                        most: next.most.max(most),
-                        old: pending.old,
-                        ..next
+            let next = self
+                .send(name, client, &before, &command, pending, told)
+                .await;
+            match next {
+                None => {
+                    self.figures.count("resumes that went on");
+                    if name.starts_with("shared/") {
+                        self.figures.count("resumes of shared names");
                     }
+                    return Ok(());
+                }
+                Some(next) => {
+                    self.figures.count("resumes that broke off again");
+                    pending = next;
                 }
             }
         }
         Ok(())
     }
 
-    /// What a name holds, found out where it is not known; `None` where it can't be told now.
-    async fn known(&mut self, name: &str) -> io::Result<Option<Option<Content>>> {
-        let mut possible = self.model.possible(name);
-        if possible.len() > 1 {
-            self.fetch(name).await?;
-            possible = self.model.possible(name);
-        }
-        Ok(match possible.len() {
-            1 => possible.pop(),
-            _ => None,
-        })
-    }
-
-    async fn fetch(&mut self, name: &str) -> io::Result<()> {
-        let mut client = self.connect().await?;
-        let possible = self.model.possible(name);
-        let largest = possible
-            .iter()
-            .flatten()
-            .map(Content::size)
-            .max()
-            .unwrap_or(0);
-        let from = match self.random.percent(30) {
-            true => self.random.below(largest + 1),
-            false => 0,
-        };
-        let (bytes, (code, text)) = client.download(name, from).await?;
-        self.figures.count("downloads");
-        let fits: Vec<Option<Content>> = match code {
-            226 => {
-                let whole = |content: &&Option<Content>| {
-                    let content = content.as_ref();
-                    content.is_some_and(|content| {
-                        content.size() == from + bytes.len() as u64 && content.holds(from, &bytes)
-                    })
-                };
-                possible.iter().filter(whole).cloned().collect()
-            }
-            550 => possible
-                .iter()
-                .filter(|content| content.is_none())
-                .cloned()
-                .collect(),
-            554 => return Ok(()),
-            _ => {
-                self.figures.count("downloads that failed");
-                let begins = |content: &&Option<Content>| {
-                    content
-                        .as_ref()
-                        .is_some_and(|content| content.holds(from, &bytes))
-                };
-                assert!(
-                    bytes.is_empty() || possible.iter().any(|content| begins(&content)),
-                    "{name}: {code} {text} after {} bytes of none of {possible:#?}",
-                    bytes.len()
-                );
-                return Ok(());
-            }
-        };
-        // Expired credentials look like a file that nobody may read.
-        if code == 550 && !text.contains("no such file") {
-            return Ok(());
-        }
-        if fits.is_empty() {
-            let prefix = format!("{name}:");
-            let history = self
-                .history
-                .iter()
-                .filter(|line| line.contains(&prefix) || line.contains(&format!("{name} ")));
-            let history: Vec<&String> = history.collect();
-            panic!(
-                "{name} from {from}: {code} {text}, {} bytes, none of {possible:#?}\n{history:#?}",
-                bytes.len()
+    /// Whether a length that SIZE tells is of this upload, as it must be unless an earlier one of the name may be left.
+    fn fits(&self, name: &str, pending: &Pending, told: u64, earlier: bool) -> bool {
+        // Where all may be there, one byte less is told.
+        let fits = told <= pending.most && told + 1 >= pending.told.max(pending.old);
+        let others = earlier || name.starts_with("shared/");
+        if !fits && !others {
+            self.fail(
+                name,
+                &format!(
+                    "SIZE tells {told} of an upload of which {} to {} can be there",
+                    pending.told.max(pending.old),
+                    pending.most
+                ),
             );
         }
-        self.model.set(name, fits);
-        Ok(())
-    }
-
-    async fn rename(&mut self, name: &str) -> io::Result<()> {
-        let to = format!("c{}/n{}", self.number, self.random.below(NAMES));
-        let (Some(Some(content)), Some(old)) = (self.known(name).await?, self.known(&to).await?)
-        else {
-            return Ok(());
-        };
-        if *name == to {
-            return Ok(());
-        }
-        let mut client = self.connect().await?;
-        if client.command(&format!("RNFR {name}")).await?.0 != 350 {
-            return Ok(());
-        }
-        let reply = client.command(&format!("RNTO {to}")).await;
-        self.history
-            .push(format!("rename {name} to {to} : {reply:?}"));
-        if let Ok((250, _)) = reply {
-            self.figures.count("renames");
-            self.model.set(name, vec![None]);
-            self.model.set(&to, vec![Some(content)]);
-        } else {
-            self.figures.count("renames that failed");
-            self.model.add(name, None);
-            self.model.set(&to, vec![old, Some(content)]);
-        }
-        Ok(())
-    }
-
-    async fn delete(&mut self, name: &str) -> io::Result<()> {
-        let mut client = self.connect().await?;
-        match client.command(&format!("DELE {name}")).await {
-            Ok((250, text)) if text.contains("kept") => {}
-            Ok((250, _)) => {
-                self.figures.count("deletes");
-                self.model.set(name, vec![None]);
-            }
-            _ => self.model.add(name, None),
-        }
-        Ok(())
-    }
-
-    /// A name that others write, too. Nobody goes on with it: what is there may be another's.
-    async fn store_shared(&mut self) -> io::Result<()> {
-        let name = format!("shared/s{}", self.random.below(SHARED as u64));
-        let (tag, size) = (self.tag(), self.size());
-        let whole = Content::new(tag, size);
-        let client = self.connect().await?;
-        let bytes = whole.bytes(0, size);
-        let sent = client
-            .upload(&[], &format!("STOR {name}"), &bytes, Break::None)
-            .await;
-        let code = match &sent {
-            Ok((sent, _)) if !sent.ended => return Ok(()),
-            Ok((sent, _)) => sent.reply.as_ref().map(|reply| reply.0),
-            Err(_) => None,
-        };
-        self.figures.count(match code {
-            Some(226) => "acknowledged",
-            Some(_) => "refused or failed",
-            None => "answers lost",
-        });
-        self.model.sent_shared(&name, whole, code == Some(226));
-        Ok(())
+        fits
     }
 }

@@ -144,7 +144,7 @@ fn config(store: &Store, grace: &str) -> String {
          [transfer]\npart_size = \"5MiB\"\n[memory]\nbudget = \"64MiB\"\n[timeouts]\nshutdown_grace = \"{grace}\"\n\
          [stores.main]\nendpoint = \"{}\"\nregion = \"us-east-1\"\naccess_key_id = \"{key}\"\n\
          secret_access_key = \"{secret}\"\n[mounts.main]\nstore = \"main\"\nbucket = \"{BUCKET}\"\ninterrupted = \"abort\"\n\
-         [users.u]\npassword = '{hash}'\nmounts = {{ \"/\" = \"main\" }}\n",
+         [users.u]\npassword = '{hash}'\nmounts = {{ \"/\" = \"main\", \"/kept\" = {{ store = \"main\", bucket = \"{BUCKET}\" }} }}\n",
         store.endpoint()
     )
 }
@@ -190,14 +190,38 @@ impl Serving {
         assert!(status.unwrap().success());
     }
 
-    /// `/readyz`: its status line.
-    async fn ready(&self) -> String {
+    /// The answer of a health endpoint.
+    async fn get(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(self.admin).await.unwrap();
-        let request = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n";
-        stream.write_all(request).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    /// `/readyz`: its status line.
+    async fn ready(&self) -> String {
+        let answer = self.get("/readyz").await;
         answer.lines().next().unwrap_or_default().to_owned()
+    }
+
+    /// `/status`: a gauge.
+    async fn gauge(&self, name: &str) -> u64 {
+        let answer = self.get("/status").await;
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status: serde_json::Value = serde_json::from_str(body).unwrap();
+        status[name].as_u64().unwrap()
+    }
+
+    /// Waits until a gauge has a value.
+    async fn gauge_becomes(&self, name: &str, value: u64) {
+        within(&format!("{name} becomes {value}"), async {
+            while self.gauge(name).await != value {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
     }
 
     /// Its exit code, and the rest of its log.
@@ -297,6 +321,30 @@ async fn check_tells_of_certificates_and_sighup_reads_them_anew() {
     let (code, log) = server.end().await;
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("read anew"), "{log}");
+}
+
+#[tokio::test]
+async fn the_status_tells_what_runs_and_returns_to_zero() {
+    let store = Store::start(&[BUCKET]).await;
+    let server = Serving::start(&store, "20s").await;
+    assert_eq!(server.gauge("memory_budget").await, 64 * MIB as u64);
+    assert_eq!(server.gauge("sessions").await, 0);
+    let mut ftp = server.ftp().await;
+    let mut data = ftp.data_passive().await;
+    ftp.expect("STOR kept/x", 150).await;
+    data.write_all(&pattern(11 * MIB, 1)).await.unwrap();
+    store.wait_for("UploadPart", 1).await;
+    assert_eq!(server.gauge("sessions").await, 1);
+    assert_eq!(server.gauge("uploads").await, 1);
+    assert!(server.gauge("memory_in_use").await > 0);
+    drop(data);
+    ftp.expect_reply(226).await;
+    server.gauge_becomes("uploads", 0).await;
+    server.gauge_becomes("memory_in_use", 0).await;
+    ftp.expect("QUIT", 221).await;
+    server.gauge_becomes("sessions", 0).await;
+    server.terminate().await;
+    assert_eq!(server.end().await.0, Some(0));
 }
 
 #[tokio::test]

@@ -272,3 +272,108 @@ async fn a_long_one_is_a_transfer_that_abor_stops() {
     assert_eq!(ftp.expect("XCRC g", 250).await.text(), "CBF43926");
     ftp.close().await;
 }
+
+/// Of an object several times the budget nothing but ranges is ever held.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_digest_of_more_than_the_budget_stays_within_it() {
+    const BUDGET: u64 = 20 * 1024 * 1024;
+    let gateway = Gateway::builder()
+        .with("[memory]\nbudget = \"20MiB\"")
+        .start()
+        .await;
+    let bytes = pattern(90 * MIB, 4);
+    gateway.store.put(BUCKET, "f", &bytes);
+    let mut ftp = gateway.ftp().await;
+    for (command, code, digest) in [
+        ("HASH f", 213, sha256(&bytes)),
+        (
+            "XSHA512 f",
+            250,
+            hex(&sha2::Sha512::digest(&bytes)).to_uppercase(),
+        ),
+    ] {
+        // Held in its middle, with as much ahead of it as it ever takes.
+        let rule = gateway.store.fail("GetObject").nth(3);
+        let rule = rule.with(Fault::StallBody(100_000));
+        gateway.store.reset_counts();
+        ftp.send(command).await;
+        rule.hit().await;
+        let mut most = 0;
+        for _ in 0..50 {
+            most = most.max(gateway.budget_in_use());
+            ftp_turns(&gateway).await;
+        }
+        assert!(most > 0, "{command} takes its memory from elsewhere");
+        assert!(most <= BUDGET, "{command}: {most} bytes");
+        rule.release();
+        let reply = loop {
+            tokio::select! {
+                biased;
+                reply = ftp.reply() => break reply,
+                () = ftp_turns(&gateway) => most = most.max(gateway.budget_in_use()),
+            }
+        };
+        assert_eq!(reply.code, code, "{reply:?}");
+        assert!(reply.text().contains(&digest), "{reply:?}");
+        assert!(most <= BUDGET, "{command}: {most} bytes");
+        // In pieces, and each byte once.
+        assert!(gateway.store.count("GetObject") >= 90 / 8, "{command}");
+    }
+    ftp.close().await;
+    nothing_left(&gateway, 0).await;
+}
+
+/// One turn of the gateway: another session is greeted.
+async fn ftp_turns(gateway: &Gateway) {
+    Ftp::connect(gateway.address).await.close().await;
+}
+
+/// A composite checksum covers the checksums of the parts, not the bytes: nobody who compares it with his file's would
+/// find it right.
+#[tokio::test]
+async fn a_composite_checksum_is_not_told_for_the_whole() {
+    use base64::prelude::{BASE64_STANDARD, Engine as _};
+
+    use aws_sdk_s3::types::{
+        ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart,
+    };
+    let gateway = Gateway::start().await;
+    let bytes = pattern(7 * MIB, 4);
+    let client = gateway.store.client();
+    let create = client.create_multipart_upload().bucket(BUCKET).key("f");
+    let create = create
+        .checksum_algorithm(ChecksumAlgorithm::Crc32)
+        .checksum_type(ChecksumType::Composite);
+    let upload = create.send().await.unwrap().upload_id().unwrap().to_owned();
+    let mut parts = CompletedMultipartUpload::builder();
+    for (number, piece) in (1..).zip(bytes.chunks(5 * MIB)) {
+        let part = client.upload_part().bucket(BUCKET).key("f");
+        let part = part.upload_id(&upload).part_number(number);
+        let crc = BASE64_STANDARD.encode(crc32fast::hash(piece).to_be_bytes());
+        let part = part.checksum_crc32(crc);
+        let done = part.body(piece.to_vec().into()).send().await.unwrap();
+        parts = parts.parts(
+            CompletedPart::builder()
+                .part_number(number)
+                .set_e_tag(done.e_tag().map(str::to_owned))
+                .set_checksum_crc32(done.checksum_crc32().map(str::to_owned))
+                .build(),
+        );
+    }
+    let complete = client.complete_multipart_upload().bucket(BUCKET).key("f");
+    let complete = complete.upload_id(&upload).multipart_upload(parts.build());
+    let done = complete.send().await.unwrap();
+    assert!(
+        done.checksum_crc32().unwrap().ends_with("-2"),
+        "it was to be a composite one: {done:?}"
+    );
+    let crc = hex(&crc32fast::hash(&bytes).to_be_bytes());
+    let mut ftp = gateway.ftp().await;
+    ftp.expect("OPTS HASH CRC32", 200).await;
+    let reply = ftp.expect("HASH f", 213).await;
+    assert!(reply.text().contains(&crc), "{reply:?}");
+    let reply = ftp.expect("XCRC f", 250).await;
+    assert_eq!(reply.text(), crc.to_uppercase());
+    assert_eq!(gateway.store.count("GetObject"), 2, "both were read");
+    ftp.close().await;
+}

@@ -1,12 +1,14 @@
 //! Promise 3: nothing is lost silently. Each transfer gets exactly one final reply and a log line with the same id; what
 //! became of a request whose answer was lost is found out by looking.
 
+use std::cell::RefCell;
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 
 use futures::{StreamExt, stream};
 use s3ftpd::demo::Behaviour;
 use tokio::io::AsyncWriteExt;
+use tracing_subscriber::fmt::writer::OptionalWriter;
 
 use crate::support::faults::Fault;
 use crate::support::ftp::{Ftp, Mode, Reply, reset_stream};
@@ -326,9 +328,13 @@ async fn of_two_at_once_where_nothing_may_be_replaced_one_wins_and_the_other_is_
     }
 }
 
-/// What has been logged on this thread.
+/// What has been logged on this thread (by the gateway too: the test's runtime has only this one).
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
+
+thread_local! {
+    static COLLECTING: RefCell<Option<Log>> = const { RefCell::new(None) };
+}
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -342,16 +348,20 @@ impl Write for Log {
 }
 
 impl Log {
-    /// Collects what is logged on this thread (the gateway's too: the test's runtime has only this one) until the guard
-    /// is dropped.
-    fn collect(&self) -> tracing::subscriber::DefaultGuard {
-        let log = self.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::INFO)
-            .with_ansi(false)
-            .with_writer(move || log.clone())
-            .finish();
-        tracing::subscriber::set_default(subscriber)
+    /// Collects from here on what is logged on this thread. The subscriber is the process's one: with one that is only
+    /// a thread's, `tracing` takes an event that another test's thread was the first to reach for one nobody wants.
+    fn collect() -> Log {
+        static SUBSCRIBER: Once = Once::new();
+        SUBSCRIBER.call_once(|| {
+            tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::INFO)
+                .with_ansi(false)
+                .with_writer(|| OptionalWriter::from(COLLECTING.with_borrow(Option::clone)))
+                .init();
+        });
+        let log = Log::default();
+        COLLECTING.replace(Some(log.clone()));
+        log
     }
 
     /// The lines that tell of a transfer's end.
@@ -364,8 +374,7 @@ impl Log {
 
 #[tokio::test]
 async fn each_transfer_has_one_log_line_with_the_id_of_its_one_reply() {
-    let log = Log::default();
-    let _collecting = log.collect();
+    let log = Log::collect();
     let gateway = hasty("").await;
     let mut ftp = gateway.ftp().await;
     let mut told = Vec::new();

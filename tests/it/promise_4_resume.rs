@@ -2,9 +2,14 @@
 //! another, after a restart too, and nothing is visible until it is whole.
 
 mod crashes;
+mod damage;
 mod existing;
+mod faults;
 mod leftovers;
 mod ownership;
+mod races;
+mod reviewed;
+mod state;
 
 use std::sync::Arc;
 
@@ -15,7 +20,7 @@ use crate::support::ftp::{Ftp, Mode, reset_stream};
 use crate::support::gateway::{BUCKET, Builder, Gateway};
 use crate::support::store::Store;
 use crate::support::transfers::{begin, moved, nothing_left, settled};
-use crate::support::{MIB, pattern, within};
+use crate::support::{DEADLINE, MIB, pattern, within};
 
 /// Less than a part; a part and a little; three parts and a little.
 const SIZES: [usize; 3] = [70_000, 6 * MIB, 16 * MIB];
@@ -68,12 +73,7 @@ async fn only_objects(gateways: &[&Gateway], keys: &[&str]) {
     for gateway in gateways {
         nothing_left(gateway, 0).await;
     }
-    let store = &gateways[0].store;
-    store
-        .until("records and tails are gone", |store| {
-            store.keys(BUCKET) == keys
-        })
-        .await;
+    only_objects_of(&gateways[0].store, keys).await;
 }
 
 /// Breaks an upload off in each size, over an old object and over none, and goes on in each way.
@@ -260,12 +260,24 @@ async fn a_file_that_came_whole_is_never_told_whole_before_it_is_published() {
     }
 }
 
+/// Waits until the store holds these keys; what it holds else is told.
 async fn only_objects_of(store: &Store, keys: &[&str]) {
-    store
-        .until("records and tails are gone", |store| {
-            store.keys(BUCKET) == keys
-        })
-        .await;
+    let gone = store.until("records and tails are gone", |store| {
+        store.keys(BUCKET) == keys
+    });
+    // Before `until` gives up, which knows nothing of keys.
+    let patience = DEADLINE - std::time::Duration::from_secs(1);
+    if tokio::time::timeout(patience, gone).await.is_err() {
+        let left = store.keys(BUCKET).into_iter().map(|key| {
+            let bytes = store.object(BUCKET, &key).unwrap_or_default();
+            let content = match key.starts_with(".s3ftpd/uploads/") {
+                true => String::from_utf8_lossy(&bytes).into_owned(),
+                false => format!("{} bytes", bytes.len()),
+            };
+            format!("{key}: {content}")
+        });
+        panic!("not only {keys:?} but {:#?}", left.collect::<Vec<_>>());
+    }
 }
 
 /// A store that fails at the end of an upload: what has come stays, and the client that tries again sends one byte.

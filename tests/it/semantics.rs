@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use tokio::io::AsyncWriteExt;
 
-use crate::support::ftp::{Ftp, read_to_end_deadline};
+use crate::support::ftp::{Ftp, read_to_end_deadline, reset_stream};
 use crate::support::gateway::{BUCKET, Gateway};
 use crate::support::pattern;
-use crate::support::transfers::settled;
+use crate::support::transfers::{moved, settled};
 
 const PAGE: &str = include_str!("../../docs/semantics.md");
 
@@ -16,6 +16,8 @@ const PAGE: &str = include_str!("../../docs/semantics.md");
 struct Step {
     line: String,
     send: Option<Vec<u8>>,
+    /// Whether the data connection is reset behind what is sent, and not closed.
+    reset: bool,
     receive: Option<String>,
     replies: Vec<String>,
     requests: Vec<String>,
@@ -83,6 +85,9 @@ fn parse(line: &str, actions: &mut Vec<Action>) {
             step.send = Some(pattern(mebibytes.parse::<usize>().unwrap() << 20, 7));
         } else if let Some(text) = line.strip_prefix("data> ") {
             step.send = Some(unquote(text));
+        } else if let Some(text) = line.strip_prefix("data! ") {
+            step.send = Some(unquote(text));
+            step.reset = true;
         } else if let Some(text) = line.strip_prefix("data< ") {
             step.receive = Some(String::from_utf8(unquote(text)).unwrap());
         } else {
@@ -200,7 +205,12 @@ async fn perform(at: usize, gateway: &Gateway, ftp: &mut Ftp, step: &Step) {
             match (&step.send, &step.receive) {
                 (Some(bytes), _) => {
                     stream.write_all(bytes).await.unwrap();
-                    stream.shutdown().await.unwrap();
+                    if step.reset {
+                        moved(ftp, bytes.len()).await;
+                        reset_stream(stream);
+                    } else {
+                        stream.shutdown().await.unwrap();
+                    }
                 }
                 (None, Some(pattern)) => {
                     let (received, end) = read_to_end_deadline(&mut stream).await;

@@ -8,8 +8,8 @@ use super::super::multipart::{DonePart, abort_upload, crc_from_header};
 use super::super::settle::{Pin, TRANSFER_KEY};
 use super::super::upload::Schedule;
 use super::super::{Location, ObjectError, ObjectInfo, delete, head};
-use super::record::{self, Base, Keep, Read, Record, SaveError, TailNote};
-use super::running::Older;
+use super::record::{self, Base, Keep, Read, Record, SaveError, TailNote, UploadNote};
+use super::running::{Older, name_of};
 
 /// What can be gone on with.
 #[derive(Debug)]
@@ -29,8 +29,12 @@ pub struct Kept {
     pub(in crate::object) record_etag: String,
     /// The unbroken run of parts from the first.
     pub(in crate::object) parts: Vec<DonePart>,
-    /// The tail, where it begins at the end of the run.
+    /// Whether the store still knows its multipart upload, which may have no part yet.
+    pub(in crate::object) open: bool,
+    /// The tail, where the end of the run is in it or where it begins.
     pub(in crate::object) tail: Option<TailNote>,
+    /// So many bytes of the tail are in parts already: an attempt to go on was broken off when it had read it again.
+    pub(in crate::object) skip: u64,
     /// What the object must still be when it is published.
     pub(in crate::object) pin: Pin,
     /// When the record was written, by the store's clock.
@@ -46,9 +50,8 @@ pub struct Stored {
 impl Keep {
     /// The uploads of this object by the same user that this process is at.
     pub fn older(&self, object: &Location) -> Older {
-        let name = record::name(&object.bucket, &object.key);
-        let replica = &object.store.context().replica;
-        replica.running.older(&name, &self.user)
+        let running = &object.store.context().replica.running;
+        running.older(&name_of(object), &self.user)
     }
 
     /// GetObject of the record, which is small. `None` where there is none.
@@ -58,14 +61,21 @@ impl Keep {
         Ok(read.map(|read| Stored { read }))
     }
 
+    /// Whether this process knows of a record of this object.
+    pub fn hinted(&self, object: &Location) -> bool {
+        let running = &object.store.context().replica.running;
+        running.hinted(&name_of(object))
+    }
+
     /// Gives up what is kept of an object, whoever it belongs to; not what is running.
     pub async fn give_up(&self, object: &Location) -> Result<bool, ObjectError> {
         let Some(stored) = self.stored(object).await? else {
             return Ok(false);
         };
         let replica = &object.store.context().replica;
-        let alive = stored.read.alive_for(replica, now(object)).is_some();
-        if !stored.read.record.is_of(object) || alive {
+        let record = &stored.read.record;
+        let alive = record.is_nobodys() || stored.read.alive_for(replica, now(object)).is_some();
+        if !record.is_of(object) || alive {
             return Ok(false);
         }
         stored.discard(object, self).await;
@@ -84,6 +94,11 @@ impl Stored {
     ) -> Result<Found, ObjectError> {
         let record = &self.read.record;
         if !record.is_of(object) || *record.user != *keep.user {
+            return Ok(Found::Nothing);
+        }
+        let by = info.and_then(|info| info.attributes.metadata.get(TRANSFER_KEY));
+        if by == Some(&record.transfer) && record.running {
+            // It is published, and its process is about to remove the record.
             return Ok(Found::Nothing);
         }
         let replica = &object.store.context().replica;
@@ -107,15 +122,20 @@ impl Stored {
             }
         };
         let (parts, tail) = tokio::try_join!(parts, tail)?;
+        let known = parts.is_some();
         let parts = match (&record.upload, parts) {
             (Some(upload), Some(parts)) => run(upload.copied, record.sizes, parts),
             _ => Vec::new(),
         };
+        let copied = record.upload.as_ref().map(|upload| upload.copied);
         let end: u64 = parts.iter().map(|part| part.size).sum();
+        let tail = tail.filter(|tail| (tail.offset..tail.offset + tail.size).contains(&end));
         let kept = Kept {
             record_etag: self.read.etag.clone(),
+            open: known && copied.is_some_and(|copied| copied == 0 || !parts.is_empty()),
             parts,
-            tail: tail.filter(|tail| tail.offset == end),
+            skip: tail.as_ref().map_or(0, |tail| end - tail.offset),
+            tail,
             pin: match info {
                 Some(info) => Pin::Etag(info.etag.clone()),
                 None => Pin::Absent,
@@ -128,8 +148,7 @@ impl Stored {
             return Ok(Found::Nothing);
         }
         // Should the user begin anew, it is known that there is something to be removed.
-        let name = record::name(&object.bucket, &object.key);
-        replica.running.hint(&name);
+        replica.running.hint(&name_of(object));
         Ok(Found::Kept(Box::new(kept)))
     }
 
@@ -139,8 +158,8 @@ impl Stored {
     }
 
     fn discard_beside(&self, object: &Location, keep: &Keep) {
-        let name = record::name(&object.bucket, &object.key);
-        if object.store.context().replica.running.holds(&name) {
+        let running = &object.store.context().replica.running;
+        if running.holds(&name_of(object)) {
             return;
         }
         let (read, object, keep) = (self.read.clone(), object.clone(), keep.clone());
@@ -153,7 +172,7 @@ impl Kept {
     /// Bytes of the object that are there.
     pub(in crate::object) fn size(&self) -> u64 {
         let parts: u64 = self.parts.iter().map(|part| part.size).sum();
-        parts + self.tail.as_ref().map_or(0, |tail| tail.size)
+        parts + self.tail.as_ref().map_or(0, |tail| tail.size - self.skip)
     }
 
     /// The length that the client is told, and goes on from: one less than what is there where all may be.
@@ -191,8 +210,9 @@ pub(super) fn now(object: &Location) -> jiff::Timestamp {
 /// Whether somebody has written the object since the upload began.
 pub(super) fn superseded(record: &Record, info: Option<&ObjectInfo>) -> bool {
     let by = info.and_then(|info| info.attributes.metadata.get(TRANSFER_KEY));
-    if by.is_some_and(|by| record.others.iter().any(|other| other.transfer == *by)) {
-        // By an upload that was still running when this one began.
+    let is_by = |transfer: &String| by == Some(transfer);
+    if is_by(&record.transfer) || record.others.iter().any(|other| is_by(&other.transfer)) {
+        // By itself, or by an upload that was still running when this one began.
         return true;
     }
     match (&record.base, info) {
@@ -317,48 +337,66 @@ async fn still_there(
     }
 }
 
-/// See [`Stored::discard`]. What does not work is left to the sweep.
+/// See [`Stored::discard`]. First the record becomes nobody's: whoever goes on with the upload meanwhile takes the record
+/// over, and one of the two finds out before anything is removed. What does not work is left to the sweep.
 pub(super) async fn discard(read: &Read, object: &Location, keep: &Keep) {
-    let record = &read.record;
-    if let Some(upload) = &record.upload {
+    let at = record::record_at(object, &keep.state_bucket);
+    let mut record = read.record.nobodys();
+    let etag = match record::save(&at, &record, Some(&read.etag)).await {
+        Ok(etag) => etag,
+        Err(SaveError::Displaced(_) | SaveError::InTheWay(_)) => return,
+        Err(SaveError::Object(error)) => {
+            tracing::warn!(key = object.key, %error, "what is left of an upload could not be removed");
+            return;
+        }
+    };
+    if let Some(upload) = record.upload.take() {
         abort_upload(object, &upload.id).await;
     }
-    if let Some(tail) = &record.tail {
+    if let Some(tail) = record.tail.take() {
         remove_tail(object, keep, &tail.key).await;
     }
-    remove_record(object, keep, record, &read.etag).await;
+    remove_record(object, keep, &record, &etag).await;
 }
 
 /// Removes a record; where it names uploads that may still run, they get one that belongs to nobody, for the sweep.
 pub(super) async fn remove_record(object: &Location, keep: &Keep, record: &Record, etag: &str) {
     let at = record::record_at(object, &keep.state_bucket);
-    let mut others = Vec::new();
-    for other in &record.others {
-        // One that has ended needs nobody to remember it; of one that can't be looked at nothing is known.
-        if !matches!(list_parts(object, &other.id).await, Ok(None)) {
-            others.push(other.clone());
-        }
-    }
+    let named: Vec<_> = [&*record.others, &*record.given_up].concat();
+    let mut others = still_open(object, &named).await;
     let removed = if others.is_empty() {
         record::remove(&at, etag).await
     } else {
         let handed_back = Record {
-            user: String::new(),
-            process: String::new(),
-            running: true,
             upload: Some(others.remove(0)),
             tail: None,
             others,
-            ..record.clone()
+            given_up: Vec::new(),
+            ..record.nobodys()
         };
         match record::save(&at, &handed_back, Some(etag)).await {
-            Ok(_) | Err(SaveError::Displaced(_)) => Ok(()),
+            // Those that have ended meanwhile have found the record that was there before, and will not look again.
+            Ok(etag) if still_open(object, &named).await.is_empty() => {
+                record::remove(&at, &etag).await
+            }
+            Ok(_) | Err(SaveError::Displaced(_) | SaveError::InTheWay(_)) => Ok(()),
             Err(SaveError::Object(error)) => Err(error),
         }
     };
     if let Err(error) = removed {
         tracing::warn!(key = object.key, %error, "the record of an upload could not be removed");
     }
+}
+
+/// Those of some uploads that have not ended; of one that can't be looked at nothing is known.
+async fn still_open(object: &Location, uploads: &[UploadNote]) -> Vec<UploadNote> {
+    let mut open = Vec::new();
+    for upload in uploads {
+        if !matches!(list_parts(object, &upload.id).await, Ok(None)) {
+            open.push(upload.clone());
+        }
+    }
+    open
 }
 
 /// DeleteObject of a tail.

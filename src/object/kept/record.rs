@@ -12,7 +12,7 @@ use super::super::error::failure;
 use super::super::head::timestamp;
 use super::super::settle::{Conditions, Pin};
 use super::super::upload::TransferId;
-use super::super::{Attributes, Location, ObjectError, delete};
+use super::super::{Attributes, Location, ObjectError, delete, head};
 use super::running::Running;
 
 /// Where the server keeps its own state, in the bucket of the objects or in one of its own.
@@ -20,6 +20,9 @@ pub(in crate::object) const STATE_PREFIX: &str = ".s3ftpd/";
 
 /// A record that was not refreshed for so many of its refresh times is of a process that is gone.
 const STALE_AFTER: u32 = 5;
+
+/// How often the body of a record is asked for: a GET that broke off is none that the SDK tries again.
+const BODIES: u32 = 3;
 
 /// A record is small; whatever is larger is none of ours.
 const LARGEST_RECORD: u64 = 256 * 1024;
@@ -85,6 +88,12 @@ pub(in crate::object) struct Record {
     pub replica: Option<String>,
     /// [`Replica::process`] of the last process that wrote it.
     pub process: String,
+    /// Which upload of that process: another one each time it is begun or gone on with. No two writers ever write the
+    /// same record, so whoever finds his own in place of an answer that was lost knows that it is his.
+    pub writer: String,
+    /// How often that writer has written it: no two records of his are the same bytes either, and an ETag tells whether
+    /// it has been refreshed.
+    pub writes: u64,
     /// Whether that process was uploading when it wrote it.
     pub running: bool,
     /// How often it is refreshed while it runs, milliseconds.
@@ -107,6 +116,8 @@ pub(in crate::object) struct Record {
     pub attributes: Attributes,
     /// Uploads of the same key that ran when this one took the record over.
     pub others: Vec<UploadNote>,
+    /// Uploads that were given up for this one, until they are aborted.
+    pub given_up: Vec<UploadNote>,
 }
 
 /// A multipart upload in a record.
@@ -163,6 +174,8 @@ pub(in crate::object) struct Read {
 pub(super) enum SaveError {
     /// There is another one: this, or none any more.
     Displaced(Option<Box<Read>>),
+    /// There is something with this ETag that is no record.
+    InTheWay(String),
     /// The store.
     Object(ObjectError),
 }
@@ -209,10 +222,33 @@ impl Record {
         *self.bucket == *object.bucket && self.key == object.key
     }
 
-    /// Whether this very process wrote it for this transfer.
+    /// Whether it is of the same writer.
     pub(super) fn is_same(&self, other: &Record) -> bool {
-        self.process == other.process && self.transfer == other.transfer
+        self.writer == other.writer
     }
+
+    /// Whether it is nobody's: it only names what is still to be removed, or may still run without a record of its own.
+    pub(in crate::object) fn is_nobodys(&self) -> bool {
+        self.user.is_empty()
+    }
+
+    /// One that belongs to nobody and names the same uploads and tail.
+    pub(super) fn nobodys(&self) -> Record {
+        Record {
+            user: String::new(),
+            replica: None,
+            process: String::new(),
+            writer: new_writer(),
+            writes: 0,
+            running: true,
+            ..self.clone()
+        }
+    }
+}
+
+/// A [`Record::writer`].
+pub(super) fn new_writer() -> String {
+    TransferId::generate().as_str().to_owned()
 }
 
 impl Read {
@@ -236,8 +272,40 @@ impl Read {
     }
 }
 
+/// What lies where a record belongs.
+enum There {
+    Nothing,
+    Record(Box<Read>),
+    /// Something else, with this ETag.
+    Other(String),
+}
+
 /// GetObject of a record; `None` where there is none that can be read.
 pub(in crate::object) async fn read(at: &Location) -> Result<Option<Read>, ObjectError> {
+    Ok(match there(at).await? {
+        There::Record(read) => Some(*read),
+        There::Nothing | There::Other(_) => None,
+    })
+}
+
+async fn there(at: &Location) -> Result<There, ObjectError> {
+    let mut attempt = 1;
+    loop {
+        match get(at).await {
+            Err(ObjectError::Unavailable(error)) if attempt < BODIES => {
+                tracing::debug!(
+                    key = at.key,
+                    error,
+                    "a record could not be read; it is asked for again"
+                );
+                attempt += 1;
+            }
+            result => return result,
+        }
+    }
+}
+
+async fn get(at: &Location) -> Result<There, ObjectError> {
     let request = at
         .store
         .client()
@@ -250,8 +318,13 @@ pub(in crate::object) async fn read(at: &Location) -> Result<Option<Read>, Objec
         Err(failure) => {
             return match failure.error {
                 // Without the right to list a bucket S3 calls each key that is not there forbidden.
-                ObjectError::NotFound | ObjectError::Denied(_) => Ok(None),
-                ObjectError::OutOfRange { .. } => Ok(None),
+                ObjectError::NotFound | ObjectError::Denied(_) => Ok(There::Nothing),
+                // An empty object.
+                ObjectError::OutOfRange { .. } => match head(at).await {
+                    Ok(info) => Ok(There::Other(info.etag)),
+                    Err(ObjectError::NotFound) => Ok(There::Nothing),
+                    Err(error) => Err(error),
+                },
                 error => Err(error),
             };
         }
@@ -264,14 +337,14 @@ pub(in crate::object) async fn read(at: &Location) -> Result<Option<Read>, Objec
         .map_err(|_| ObjectError::Timeout)?
         .map_err(|error| ObjectError::Unavailable(error.to_string()))?;
     match serde_json::from_slice(&body.into_bytes()) {
-        Ok(record) => Ok(Some(Read {
+        Ok(record) => Ok(There::Record(Box::new(Read {
             record,
             etag,
             written,
-        })),
+        }))),
         Err(error) => {
             tracing::warn!(key = at.key, %error, "what is there is no record of an upload; it is passed over");
-            Ok(None)
+            Ok(There::Other(etag))
         }
     }
 }
@@ -310,9 +383,11 @@ pub(super) async fn save(
 /// What is there in place of the record that was to be replaced. It may be what we have just written ourselves, the
 /// answer to which was lost.
 async fn displaced(at: &Location, record: &Record) -> Result<String, SaveError> {
-    match read(at).await {
-        Ok(Some(found)) if found.record == *record => Ok(found.etag),
-        Ok(found) => Err(SaveError::Displaced(found.map(Box::new))),
+    match there(at).await {
+        Ok(There::Record(found)) if found.record == *record => Ok(found.etag),
+        Ok(There::Record(found)) => Err(SaveError::Displaced(Some(found))),
+        Ok(There::Other(etag)) => Err(SaveError::InTheWay(etag)),
+        Ok(There::Nothing) => Err(SaveError::Displaced(None)),
         Err(error) => Err(SaveError::Object(error)),
     }
 }
@@ -360,6 +435,8 @@ mod tests {
                 transfer: "t".to_owned(),
                 replica: name.map(str::to_owned),
                 process: process.to_owned(),
+                writer: "w".to_owned(),
+                writes: 1,
                 running,
                 refresh_ms: 60_000,
                 started_ms: 0,
@@ -371,6 +448,7 @@ mod tests {
                 old_bytes: 0,
                 attributes: Attributes::default(),
                 others: Vec::new(),
+                given_up: Vec::new(),
             },
             etag: "\"e\"".to_owned(),
             written: Timestamp::from_second(1000).unwrap(),

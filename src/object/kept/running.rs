@@ -1,10 +1,15 @@
 //! [`Running`]: the uploads of this process that can be gone on with.
+//!
+//! Their names here are those of their records with the store's endpoint before them ([`name_in`]): two stores can have
+//! buckets of one name.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
+
+use super::super::{Location, Store};
 
 /// So many names of records are remembered at most.
 const HINTS: usize = 10_000;
@@ -28,12 +33,18 @@ struct Hints {
 #[derive(Debug)]
 struct Entry {
     user: Arc<str>,
+    /// [`Record::writer`](super::record::Record::writer) of its record.
+    writer: String,
     /// Bytes of the object that have arrived.
     size: AtomicU64,
+    /// Whether the client has sent any.
+    sent: AtomicBool,
     /// Cancelled to make it stop, so that another session can go on with it.
     stop: CancellationToken,
-    /// Whether a newer upload of the same key has begun: this one is kept no more.
+    /// Whether a newer upload of the same key has the record, or whatever else ends what could be kept of this one.
     displaced: AtomicBool,
+    /// Whether its object is there; what was written beside it is being removed.
+    published: AtomicBool,
     /// Whether it has been given up and is being kept.
     ending: AtomicBool,
     /// Cancelled when nothing of it is left to do.
@@ -60,30 +71,40 @@ pub(in crate::object) struct EntryHandle {
 #[derive(Debug)]
 pub struct Older(Vec<Arc<Entry>>);
 
+/// How an upload is called in [`Running`] whose record has this name.
+pub(super) fn name_in(store: &Store, record_name: &str) -> String {
+    format!("{} {record_name}", store.endpoint())
+}
+
+/// How an upload of an object is called in [`Running`].
+pub(super) fn name_of(object: &Location) -> String {
+    name_in(
+        &object.store,
+        &super::record::name(&object.bucket, &object.key),
+    )
+}
+
 impl Running {
-    /// Enters an upload; those of the same key before it are kept no more when they break off.
+    /// Enters an upload; nothing changes for those of the same key before it.
     pub(in crate::object) fn enter(
         replica: &Arc<super::Replica>,
         name: String,
         user: Arc<str>,
+        writer: String,
     ) -> Ticket {
         let entry = Arc::new(Entry {
             user,
+            writer,
             size: AtomicU64::new(0),
+            sent: AtomicBool::new(false),
             stop: CancellationToken::new(),
             displaced: AtomicBool::new(false),
+            published: AtomicBool::new(false),
             ending: AtomicBool::new(false),
             gone: CancellationToken::new(),
         });
-        let running = &replica.running;
-        let mut entries = running
-            .entries
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut entries = replica.running.locked();
         let here = entries.entry(name.clone()).or_default();
-        for older in here.iter() {
-            older.displaced.store(true, Ordering::Relaxed);
-        }
         here.push(Arc::clone(&entry));
         drop(entries);
         Ticket {
@@ -93,25 +114,27 @@ impl Running {
         }
     }
 
-    /// The uploads of a user under this name that are still kept when they break off.
+    /// The uploads of a user under this name that are not published, the oldest first.
     pub(in crate::object) fn older(&self, name: &str, user: &str) -> Older {
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.locked();
         let here = entries.get(name).into_iter().flatten();
-        let kept =
-            here.filter(|entry| *entry.user == *user && !entry.displaced.load(Ordering::Relaxed));
-        Older(kept.cloned().collect())
+        let open = |entry: &&Arc<Entry>| !entry.published.load(Ordering::Relaxed);
+        let his = here.filter(|entry| *entry.user == *user).filter(open);
+        Older(his.cloned().collect())
+    }
+
+    fn locked(&self) -> MutexGuard<'_, HashMap<String, Vec<Arc<Entry>>>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether an upload under this name is in this process.
     pub(super) fn holds(&self, name: &str) -> bool {
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.contains_key(name)
+        self.locked().contains_key(name)
     }
 
     /// Uploads in this process that have not ended: a gauge.
     pub fn count(&self) -> usize {
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.values().map(Vec::len).sum()
+        self.locked().values().map(Vec::len).sum()
     }
 
     /// Remembers that a record of this name is there.
@@ -125,6 +148,12 @@ impl Running {
                 hints.names.remove(&oldest);
             }
         }
+    }
+
+    /// Whether a record of this name is known to be there.
+    pub(super) fn hinted(&self, name: &str) -> bool {
+        let hints = self.hints.lock().unwrap_or_else(PoisonError::into_inner);
+        hints.names.contains(name)
     }
 
     /// Forgets a hint; tells whether there was one.
@@ -144,12 +173,14 @@ impl Older {
         self.0.is_empty()
     }
 
-    /// What the newest of them has received, bytes of the object; `None` where there is none, or where it is being kept
-    /// right now, so that this is no number to go on from.
+    /// What the newest of them that has received anything has received, bytes of the object (0 where none has);
+    /// `None` where there is none, or where it is being kept right now, so that this is no number to go on from.
     pub fn size(&self) -> Option<u64> {
-        let entry = self.0.last()?;
+        let size = |entry: &Arc<Entry>| entry.size.load(Ordering::Relaxed);
+        let newest = self.0.iter().rev().find(|entry| size(entry) > 0);
+        let entry = newest.or(self.0.last())?;
         let running = !entry.ending.load(Ordering::Relaxed);
-        running.then(|| entry.size.load(Ordering::Relaxed))
+        running.then(|| size(entry))
     }
 
     /// Makes them stop.
@@ -177,9 +208,18 @@ impl Older {
 }
 
 impl EntryHandle {
-    /// Tells how much has arrived.
-    pub(in crate::object) fn received(&self, size: u64) {
-        self.entry.size.store(size, Ordering::Relaxed);
+    /// Tells how much of the object has arrived; it grows only. `sent`: whether the client has sent any of it. Whoever
+    /// sends something under a name means no earlier upload of his that may still hang somewhere: that is kept no more.
+    pub(in crate::object) fn received(&self, size: u64, sent: bool) {
+        self.entry.size.fetch_max(size, Ordering::Relaxed);
+        if sent && !self.entry.sent.swap(true, Ordering::Relaxed) {
+            let entries = self.replica.running.locked();
+            let here = entries.get(&self.name).into_iter().flatten();
+            let older = here.take_while(|entry| !Arc::ptr_eq(entry, &self.entry));
+            for older in older.filter(|entry| entry.user == self.entry.user) {
+                older.displaced.store(true, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Cancelled when another session goes on with this upload.
@@ -187,13 +227,16 @@ impl EntryHandle {
         self.entry.stop.clone()
     }
 
-    /// The object is written: others of the same key that run are kept no more when they break off.
-    pub(in crate::object) fn supersede(&self) {
-        let running = &self.replica.running;
-        let entries = running
-            .entries
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+    /// The object is there.
+    pub(in crate::object) fn published(&self) {
+        self.entry.published.store(true, Ordering::Relaxed);
+        self.displace_others();
+    }
+
+    /// It has the record now, or the object is written: others of the same key that run are kept no more when they
+    /// break off.
+    pub(in crate::object) fn displace_others(&self) {
+        let entries = self.replica.running.locked();
         for other in entries.get(&self.name).into_iter().flatten() {
             if !Arc::ptr_eq(other, &self.entry) {
                 other.displaced.store(true, Ordering::Relaxed);
@@ -217,19 +260,18 @@ impl Ticket {
         }
     }
 
-    /// Whether a newer upload of the same key has begun.
+    /// See [`Entry::displaced`].
     pub(super) fn displaced(&self) -> bool {
         self.entry.displaced.load(Ordering::Relaxed)
     }
 
-    /// Whether another upload of the same key is in this process.
-    pub(super) fn has_company(&self) -> bool {
-        let running = &self.replica.running;
-        let entries = running
-            .entries
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        entries.get(&self.name).is_some_and(|here| here.len() > 1)
+    /// Whether the upload of the same key that has written this record entered before this one; `None` where it is not in
+    /// this process.
+    pub(super) fn after(&self, writer: &str) -> Option<bool> {
+        let entries = self.replica.running.locked();
+        let here = entries.get(&self.name)?;
+        let place = |writer: &str| here.iter().position(|entry| entry.writer == writer);
+        Some(place(writer)? < place(&self.entry.writer)?)
     }
 
     /// Remembers that a record of this name is there.
@@ -239,9 +281,7 @@ impl Ticket {
 
     /// Whether a record of this name is known to be there.
     pub(super) fn hinted(&self) -> bool {
-        let running = &self.replica.running;
-        let hints = running.hints.lock().unwrap_or_else(PoisonError::into_inner);
-        hints.names.contains(&self.name)
+        self.replica.running.hinted(&self.name)
     }
 
     /// Forgets that; tells whether it was known.
@@ -252,11 +292,7 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let running = &self.replica.running;
-        let mut entries = running
-            .entries
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.replica.running.locked();
         if let Some(here) = entries.get_mut(&self.name) {
             here.retain(|entry| !Arc::ptr_eq(entry, &self.entry));
             if here.is_empty() {
@@ -274,21 +310,40 @@ mod tests {
     use super::*;
     use crate::object::Replica;
 
+    fn enter(replica: &Arc<Replica>, user: &str, writer: &str) -> Ticket {
+        Running::enter(replica, "n".to_owned(), user.into(), writer.to_owned())
+    }
+
     #[tokio::test]
-    async fn the_newest_upload_of_a_key_is_the_one_that_is_kept() {
+    async fn the_newest_upload_of_a_key_that_received_anything_is_the_one_that_is_kept() {
         let replica = Arc::new(Replica::default());
-        let first = Running::enter(&replica, "n".to_owned(), "u".into());
-        first.entry().received(5);
+        let first = enter(&replica, "u", "1");
+        first.entry().received(5, true);
         let older = replica.running.older("n", "u");
         assert_eq!(older.size(), Some(5));
         assert!(replica.running.older("n", "other").is_empty());
-        let second = Running::enter(&replica, "n".to_owned(), "u".into());
+        // One that comes to nothing, and one of another user, end nothing.
+        let second = enter(&replica, "u", "2");
+        enter(&replica, "other", "3").entry().received(9, true);
+        assert!(!first.displaced());
+        assert_eq!(
+            (second.after("1"), first.after("2")),
+            (Some(true), Some(false))
+        );
+        assert_eq!((second.after("3"), second.after("4")), (None, None));
+        assert_eq!(replica.running.older("n", "u").size(), Some(5));
+        second.entry().received(1, false);
+        assert!(!first.displaced());
+        second.entry().received(0, true);
         assert!(first.displaced() && !second.displaced());
+        assert_eq!(replica.running.older("n", "u").size(), Some(1));
         older.stop();
         assert!(first.entry().stopped().is_cancelled());
         assert!(!second.entry().stopped().is_cancelled());
         first.entry().ending();
         assert_eq!(older.size(), None);
+        first.entry().displace_others();
+        assert!(second.displaced());
         drop(first);
         older.gone().await;
         assert_eq!(replica.running.count(), 1);

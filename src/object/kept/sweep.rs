@@ -17,6 +17,7 @@ use super::super::multipart::abort_upload;
 use super::super::{Location, ObjectError, Store, delete, head};
 use super::find::{discard, last_part, now, superseded};
 use super::record::{self, Keep, Read, STATE_PREFIX};
+use super::running::name_in;
 
 /// What to sweep.
 #[derive(Debug, Clone)]
@@ -100,7 +101,7 @@ pub async fn sweep(
         options,
         uploads: HashSet::new(),
         tails: HashSet::new(),
-        names: HashSet::new(),
+        unread: HashSet::new(),
         found: Vec::new(),
     };
     sweep.records().await?;
@@ -114,6 +115,29 @@ pub async fn sweep(
     Ok(sweep.found)
 }
 
+/// Lists the names of the records of a state bucket, so that this process knows of them: a small upload, or a DELE, asks
+/// for a record only where there is one. 1 ListObjectsV2 for each 1,000.
+pub async fn learn(store: &Arc<Store>, state_bucket: &Arc<str>) -> Result<(), ObjectError> {
+    let state = Location {
+        store: Arc::clone(store),
+        bucket: Arc::clone(state_bucket),
+        key: String::new(),
+    };
+    let running = &store.context().replica.running;
+    let prefix = format!("{STATE_PREFIX}uploads/");
+    let mut token = None;
+    loop {
+        let page = RawPage::fetch(&state, &prefix, None, 1000, token).await?;
+        for key in &page.keys {
+            running.hint(&name_in(store, key.key.trim_start_matches(&prefix)));
+        }
+        if page.next.is_none() {
+            return Ok(());
+        }
+        token = page.next;
+    }
+}
+
 struct Sweep<'a> {
     state: Location,
     options: &'a SweepOptions,
@@ -121,8 +145,8 @@ struct Sweep<'a> {
     uploads: HashSet<String>,
     /// Keys of tails that records name which stay.
     tails: HashSet<String>,
-    /// Names of the records that stay.
-    names: HashSet<String>,
+    /// Names of records that could not be read: their tails are not known.
+    unread: HashSet<String>,
     found: Vec<Swept>,
 }
 
@@ -135,7 +159,7 @@ impl Sweep<'_> {
             for key in &page.keys {
                 let name = key.key.trim_start_matches(&prefix).to_owned();
                 if let Err(error) = self.record(&key.key, &name).await {
-                    self.names.insert(name);
+                    self.unread.insert(name);
                     tracing::warn!(key = key.key, %error, "a record could not be swept; it is left for the next time");
                 }
             }
@@ -152,6 +176,7 @@ impl Sweep<'_> {
             ..self.state.clone()
         };
         let Some(read) = record::read(&at).await? else {
+            self.unread.insert(name.to_owned());
             return Ok(());
         };
         let record = &read.record;
@@ -160,15 +185,17 @@ impl Sweep<'_> {
             key: record.key.clone(),
             ..self.state.clone()
         };
-        for upload in record.upload.iter().chain(&record.others) {
+        let others = record.others.iter().chain(&record.given_up);
+        for upload in record.upload.iter().chain(others) {
             self.uploads.insert(upload.id.clone());
         }
         let replica = &self.state.store.context().replica;
         let now = now(&self.state);
-        let alive = replica.running.holds(name) || read.alive_for(replica, now).is_some();
+        let here = name_in(&self.state.store, name);
+        let alive = replica.running.holds(&here) || read.alive_for(replica, now).is_some();
         let age = age(now, self.moved(&read, &object).await?);
         // Whoever has taken the place of the object has ended what was kept of it.
-        let ended = !alive && !record.user.is_empty() && {
+        let ended = !alive && !record.is_nobodys() && {
             let info = match head(&object).await {
                 Ok(info) => Some(info),
                 Err(ObjectError::NotFound) => None,
@@ -193,8 +220,7 @@ impl Sweep<'_> {
             discard(&read, &object, &keep).await;
         }
         if !remove {
-            self.names.insert(name.to_owned());
-            replica.running.hint(name);
+            replica.running.hint(&here);
         }
         if !remove || self.options.dry_run {
             self.tails
@@ -207,7 +233,7 @@ impl Sweep<'_> {
     /// its own any more, since a newer one of its key took that over, may still run.
     async fn moved(&self, read: &Read, object: &Location) -> Result<Timestamp, ObjectError> {
         let mut moved = read.written;
-        if read.record.user.is_empty()
+        if read.record.is_nobodys()
             && let Some(upload) = &read.record.upload
         {
             moved = moved.max(last_part(object, &upload.id).await?);
@@ -234,9 +260,9 @@ impl Sweep<'_> {
                 let name = key.key.trim_start_matches(prefix);
                 let name = name.split('/').next().unwrap_or_default();
                 let age = age(now(&self.state), key.modified);
-                let named = self.tails.contains(&key.key);
-                let running = self.state.store.context().replica.running.holds(name);
-                if named || running {
+                let named = self.tails.contains(&key.key) || self.unread.contains(name);
+                let running = &self.state.store.context().replica.running;
+                if named || running.holds(&name_in(&self.state.store, name)) {
                     continue;
                 }
                 let remove = age >= self.options.older_than;

@@ -291,6 +291,11 @@ pub(super) fn ok(headers: &str, body: &str) -> String {
     )
 }
 
+/// The answer to a HEAD of an object of this size.
+pub(super) fn head_of(headers: &str, size: usize) -> String {
+    ok(headers, "").replace("Content-Length: 0", &format!("Content-Length: {size}"))
+}
+
 pub(super) fn not_found(headers: &str, body: &str) -> String {
     ok(headers, body).replace("200 OK", "404 Not Found")
 }
@@ -307,7 +312,10 @@ pub(super) fn methods(log: &std::sync::Mutex<Vec<String>>) -> String {
 async fn a_lost_complete_is_looked_for() {
     let (store, log) = answering(|line, count| {
         losing_complete(line, count, |_, _| {
-            ok("ETag: \"v1\"\r\nx-amz-meta-s3ftpd-transfer: {id}\r\n", "")
+            head_of(
+                "ETag: \"v1\"\r\nx-amz-meta-s3ftpd-transfer: {id}\r\n",
+                PART + 1,
+            )
         })
     })
     .await;

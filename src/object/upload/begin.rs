@@ -134,6 +134,7 @@ impl Upload {
             asked: false,
             resumed: false,
             restoring: false,
+            reopened: false,
             _admission: admission,
             buffer: bytes::BytesMut::new(),
             part: Part::new(crc),
@@ -242,6 +243,7 @@ impl Upload {
 
     /// The old bytes through this process, within the admission's memory.
     async fn read_old(&mut self, append: &AppendTo) -> Result<(), ObjectError> {
+        self.old = append.keep;
         if append.keep > 0 {
             let location = self.target.location.clone();
             let mut old = Download::open_pinned(location, None, &append.info)
@@ -257,7 +259,6 @@ impl Upload {
                 self.write(bytes).await?;
             }
         }
-        self.old = append.keep;
         Ok(())
     }
 }

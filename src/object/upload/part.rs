@@ -11,7 +11,7 @@ use http_body::{Frame, SizeHint};
 
 use super::super::capabilities::Integrity;
 use super::super::error::failure;
-use super::super::multipart::{Created, DonePart, Target, crc_header, part_number};
+use super::super::multipart::{Created, DonePart, Target, crc_header, part_number, same_crc};
 use super::super::{Location, ObjectError};
 use crate::memory::Grant;
 
@@ -67,6 +67,12 @@ impl Part {
         self.chunks.push(chunk);
     }
 
+    /// Puts it in one piece, as a signed payload wants it.
+    pub(super) fn join(&mut self) {
+        let chunks = std::mem::take(&mut self.chunks);
+        self.chunks = vec![join(chunks)];
+    }
+
     fn crc(&self) -> Option<u32> {
         self.crc.clone().map(crc32fast::Hasher::finalize)
     }
@@ -77,11 +83,10 @@ impl Part {
             Integrity::Crc32 => Some(self.crc32()),
             Integrity::Signed => None,
         };
+        if integrity == Integrity::Signed {
+            self.join();
+        }
         let chunks = std::mem::take(&mut self.chunks);
-        let chunks = match integrity {
-            Integrity::Crc32 => chunks,
-            Integrity::Signed => vec![join(chunks)],
-        };
         Payload {
             chunks: chunks.into(),
             size: self.size,
@@ -238,6 +243,7 @@ pub(super) async fn upload_part(
         Ok(output) => output,
         Err(failure) => return Err(Box::pin(target.part_failed(created, failure)).await),
     };
+    same_crc(payload.crc, output.checksum_crc32())?;
     Ok(DonePart {
         number,
         etag: output.e_tag().unwrap_or_default().to_owned(),

@@ -9,8 +9,8 @@ use tracing::warn;
 use super::super::ObjectError;
 use super::super::error::{Failure, failure};
 use super::super::head::with_attributes;
-use super::super::multipart::crc_header;
-use super::super::settle::{Conditions, Pin, Sight, look, look_until};
+use super::super::multipart::{crc_header, same_crc};
+use super::super::settle::{Conditions, Pin, Sight, is_by, look, look_until};
 use super::begin::Opening;
 use super::part::{Part, Payload};
 use super::{Published, Upload};
@@ -40,7 +40,7 @@ impl Upload {
         match self.target.complete(&created, parts, &self.pin).await {
             Ok(completed) => {
                 self.opening = None;
-                self.seen().await?;
+                self.seen(sent).await?;
                 self.published();
                 Ok(Published {
                     size: sent,
@@ -79,15 +79,23 @@ impl Upload {
         }
     }
 
-    /// S3 may order a Complete by the time of its Create, so an object that was written in between may hide this one.
-    /// An upload that took its time, as a resumed one has, looks; unless the store has compared what was there.
-    async fn seen(&self) -> Result<(), ObjectError> {
-        let location = &self.target.location;
-        if !self.resumed || location.store.conditional_writes(&location.bucket).await {
+    /// An upload that was gone on with looks at what it has published. S3 may order a Complete by the time of its Create,
+    /// so an object that was written in between may hide this one; and another process, taken for dead, may have
+    /// completed the same upload with fewer parts, which S3 then answers as if it were ours.
+    async fn seen(&self, size: u64) -> Result<(), ObjectError> {
+        if !self.resumed {
             return Ok(());
         }
-        match look_until(location, &self.target.id, false).await {
+        let location = &self.target.location;
+        match look_until(location, &self.target.id, Some(size), false).await {
             Sight::Ours(_) => Ok(()),
+            // The store has compared what was there, so that this one has come after ours.
+            Sight::Other(info)
+                if !is_by(&info, &self.target.id)
+                    && location.store.conditional_writes(&location.bucket).await =>
+            {
+                Ok(())
+            }
             sight => Err(sight.unless_unseen(ObjectError::Superseded)),
         }
     }
@@ -106,12 +114,15 @@ impl Upload {
             etag,
             parts: 0,
         };
+        let size = Some(payload.size);
         let mut round = 0;
         loop {
             let conditions = match self.pin.conditions(&self.target.location).await {
                 // What is there may be what the round before has written.
                 Err(ObjectError::Conflict) if round > 0 => {
-                    return match look_until(&self.target.location, &self.target.id, false).await {
+                    return match look_until(&self.target.location, &self.target.id, size, false)
+                        .await
+                    {
                         Sight::Ours(info) => Ok(published(Some(info.etag))),
                         sight => Err(sight.unless_unseen(ObjectError::Conflict)),
                     };
@@ -126,7 +137,7 @@ impl Upload {
                 || (matches!(self.pin, Pin::Etag(_))
                     && matches!(failure.error, ObjectError::NotFound));
             if condition || failure.concurrent_write() {
-                match look_until(&self.target.location, &self.target.id, false).await {
+                match look_until(&self.target.location, &self.target.id, size, false).await {
                     // An earlier attempt of ours was carried out, and its answer lost.
                     Sight::Ours(info) => return Ok(published(Some(info.etag))),
                     sight if condition => return Err(sight.unless_unseen(ObjectError::Conflict)),
@@ -141,7 +152,9 @@ impl Upload {
             if !failure.ambiguous() {
                 // A refusal of the last attempt tells nothing of those before it.
                 if store.config().attempts > 1
-                    && let Sight::Ours(info) = look(&self.target.location, &self.target.id).await
+                    && !failure.stored_wrong()
+                    && let Sight::Ours(info) =
+                        look(&self.target.location, &self.target.id, size).await
                 {
                     return Ok(published(Some(info.etag)));
                 }
@@ -151,7 +164,7 @@ impl Upload {
                 "PutObject has no clear answer");
             // A server error is an answer; a request without one may still take effect.
             let patient = !failure.answered();
-            return match look_until(&self.target.location, &self.target.id, patient).await {
+            return match look_until(&self.target.location, &self.target.id, size, patient).await {
                 Sight::Ours(info) => Ok(published(Some(info.etag))),
                 _ => Err(failure.error),
             };
@@ -183,6 +196,7 @@ impl Upload {
             size => request.config_override(store.deadline_for_body(size)),
         };
         let output = Box::pin(request.send()).await.map_err(failure)?;
+        same_crc(payload.crc, output.checksum_crc32()).map_err(Failure::of)?;
         Ok(output.e_tag().map(str::to_owned))
     }
 
@@ -199,5 +213,5 @@ impl Upload {
 
 /// Whether the same bytes can be published later: the store was at fault, not they.
 fn later(error: &ObjectError) -> bool {
-    error.transient() && !matches!(error, ObjectError::Integrity(_))
+    error.can_go_on() && !matches!(error, ObjectError::Integrity(_))
 }

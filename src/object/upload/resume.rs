@@ -1,7 +1,9 @@
 //! An upload that goes on from what was kept of it.
 
+use bytes::Buf;
+
 use super::super::capabilities::Integrity;
-use super::super::kept::{Journal, Keep, Kept};
+use super::super::kept::{Journal, Keep, Kept, TailNote};
 use super::super::multipart::{Created, Target};
 use super::super::{Download, Location, ObjectError, ObjectInfo};
 use super::begin::Opening;
@@ -30,13 +32,14 @@ impl Upload {
             Journal::take_over(&upload.target, keep, &kept, upload.failed.clone()).await?;
         upload.journal = Some(journal);
         if let Some(open) = &kept.record.upload
-            && !kept.parts.is_empty()
+            && kept.open
         {
             upload.copied = open.copied;
             upload.number = u32::try_from(kept.parts.len())
                 .unwrap_or(u32::MAX)
                 .saturating_add(1);
             upload.taken = kept.parts.iter().map(|part| part.size).sum();
+            upload.reopened = true;
             upload.done.clone_from(&kept.parts);
             upload.opening = Some(Opening::known(Created {
                 upload_id: open.id.as_str().into(),
@@ -47,44 +50,51 @@ impl Upload {
                 at: tokio::time::Instant::now(),
             }));
         }
+        upload.old = kept.size();
         if let Some(tail) = &kept.tail {
             let at = Location {
                 store: upload.target.location.store.clone(),
                 bucket: tail_bucket,
                 key: tail.key.clone(),
             };
-            Box::pin(upload.read_tail(at, tail.size, &tail.etag, tail.crc32)).await?;
+            Box::pin(upload.read_tail(at, tail, kept.skip)).await?;
         }
-        upload.old = kept.size();
         upload.restoring = false;
-        if let (Some(journal), Some(opening)) = (&mut upload.journal, &upload.opening) {
-            journal.opened(opening, upload.copied);
+        if let Some(journal) = &mut upload.journal {
+            match &upload.opening {
+                Some(opening) => journal.opened(opening, upload.copied),
+                // Its record is refreshed all the same, so that other replicas know that somebody is at it.
+                None => journal.running(),
+            }
         }
         Ok(upload)
     }
 
+    /// Reads a tail, the first bytes of which are in parts already.
     async fn read_tail(
         &mut self,
         at: Location,
-        size: u64,
-        etag: &str,
-        crc32: u32,
+        note: &TailNote,
+        skip: u64,
     ) -> Result<(), ObjectError> {
         let info = ObjectInfo {
-            size,
-            etag: etag.to_owned(),
+            size: note.size,
+            etag: note.etag.clone(),
             modified: jiff::Timestamp::UNIX_EPOCH,
             attributes: super::super::Attributes::default(),
         };
         let mut tail = Download::open_pinned(at, None, &info).await?;
         let mut read = 0;
         let mut crc = crc32fast::Hasher::new();
-        while let Some(bytes) = tail.next().await? {
-            read += bytes.len() as u64;
+        while let Some(mut bytes) = tail.next().await? {
             crc.update(&bytes);
+            let passed = skip.saturating_sub(read).min(bytes.len() as u64);
+            read += bytes.len() as u64;
+            // At most the length of what is in memory.
+            bytes.advance(usize::try_from(passed).unwrap_or(usize::MAX));
             self.write(bytes).await?;
         }
-        if read != size || crc.finalize() != crc32 {
+        if read != note.size || crc.finalize() != note.crc32 {
             return Err(ObjectError::Integrity(
                 "the tail of the upload is not what was stored".to_owned(),
             ));

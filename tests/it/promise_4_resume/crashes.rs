@@ -147,3 +147,64 @@ async fn another_replica_goes_on_when_the_record_is_not_refreshed_any_more() {
     assert!(store.object(BUCKET, "x").unwrap() == whole);
     only_objects(&[&other], &["x"]).await;
 }
+
+/// The record of a killed process, as it is, and when its object was last modified, seconds since 1970.
+async fn record_and_time(store: &Store) -> (String, serde_json::Value, i64) {
+    let key = store
+        .keys(BUCKET)
+        .into_iter()
+        .find(|key| key.starts_with(".s3ftpd/uploads/"))
+        .unwrap();
+    let record = serde_json::from_slice(&store.object(BUCKET, &key).unwrap()).unwrap();
+    let head = store.client().head_object().bucket(BUCKET).key("x");
+    let modified = head.send().await.unwrap().last_modified().unwrap().secs();
+    (key, record, modified)
+}
+
+/// A process that was killed has not looked what was there: the times decide, which the store tells in seconds.
+#[tokio::test]
+async fn an_object_written_after_the_process_was_killed_ends_what_was_kept() {
+    let store = Arc::new(Store::start(&[BUCKET]).await);
+    let whole = pattern(18 * MIB, 8);
+    let gateway = killed(&store, &whole, 12 * MIB, 2).await;
+    store.backend().advance_clock(Duration::from_secs(2));
+    store.put(BUCKET, "x", "somebody else's");
+    let mut ftp = gateway.ftp().await;
+    assert_eq!(size(&mut ftp, "x").await, 15);
+    ftp.expect(&format!("REST {}", 10 * MIB - 1), 350).await;
+    ftp.expect("EPSV", 229).await;
+    ftp.expect("STOR x", 554).await;
+    ftp.close().await;
+    assert_eq!(store.object(BUCKET, "x").unwrap(), b"somebody else's");
+    only_objects(&[&gateway], &["x"]).await;
+}
+
+/// Times are told to the second: an object of up to a second after the upload's begin counts as older, and is replaced;
+/// a later one ends it.
+#[tokio::test]
+async fn in_the_second_of_the_begin_an_object_counts_as_older() {
+    for (begins, kept) in [(999, true), (0, true), (-999, true), (-1000, false)] {
+        let store = Arc::new(Store::start(&[BUCKET]).await);
+        let whole = pattern(18 * MIB, 8);
+        let gateway = killed(&store, &whole, 12 * MIB, 2).await;
+        store.put(BUCKET, "x", "somebody else's");
+        // The upload's begin is put where the case wants it: seconds can't be hit by a test that never sleeps.
+        let (key, mut record, modified) = record_and_time(&store).await;
+        assert!(record["started_ms"].as_i64().unwrap() > 1_600_000_000_000);
+        assert_eq!(record["base"], "Unknown", "it was not to have looked");
+        record["started_ms"] = serde_json::json!(modified * 1000 + begins);
+        store.put(BUCKET, &key, record.to_string());
+        let mut ftp = gateway.ftp().await;
+        let told = size(&mut ftp, "x").await;
+        ftp.close().await;
+        if kept {
+            assert_eq!(told, 10 * MIB - 1, "{begins}");
+            go_on(&gateway, By::Rest, "x", &whole, told).await;
+            assert!(store.object(BUCKET, "x").unwrap() == whole);
+        } else {
+            assert_eq!(told, 15, "{begins}");
+            assert_eq!(store.object(BUCKET, "x").unwrap(), b"somebody else's");
+        }
+        only_objects(&[&gateway], &["x"]).await;
+    }
+}

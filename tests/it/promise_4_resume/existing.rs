@@ -3,6 +3,7 @@
 use s3ftpd::demo::Behaviour;
 
 use super::{By, go_on, only_objects, size, under_way};
+use crate::support::faults::Fault;
 use crate::support::ftp::{Mode, reset_stream};
 use crate::support::gateway::{BUCKET, Gateway};
 use crate::support::transfers::settled;
@@ -140,5 +141,28 @@ async fn on_stores_that_differ() {
             "{name}"
         );
         only_objects(&[&gateway], &["x"]).await;
+    }
+}
+
+/// On a store that can't copy parts the old bytes are streamed through; what had come of the new ones is kept all the same.
+#[tokio::test]
+async fn an_append_that_was_broken_off_goes_on_where_the_store_can_not_copy() {
+    for (old, sent) in [(1000, 7 * MIB), (6 * MIB, 1000), (12 * MIB, 9 * MIB)] {
+        for by in [By::Rest, By::Appe] {
+            let gateway = Gateway::start().await;
+            let rule = gateway.store.fail("UploadPartCopy").always();
+            let rule = rule.with(Fault::Status(501, "NotImplemented"));
+            let whole = pattern(old + sent + 2 * MIB, 5);
+            gateway.store.put(BUCKET, "x", &whole[..old]);
+            break_off(&gateway, &["APPE x"], &whole[old..old + sent]).await;
+            assert!(gateway.store.object(BUCKET, "x").unwrap() == whole[..old]);
+            assert_eq!(rule.hits() > 0, old > 5 * MIB);
+            go_on(&gateway, by, "x", &whole, old + sent).await;
+            assert!(
+                gateway.store.object(BUCKET, "x").unwrap() == whole,
+                "{old} {sent}"
+            );
+            only_objects(&[&gateway], &["x"]).await;
+        }
     }
 }

@@ -114,7 +114,7 @@ async fn a_wrong_offset_is_told_the_right_one() {
     let whole = pattern(8 * MIB, 1);
     broken(&gateway, &whole).await;
     let mut ftp = gateway.ftp().await;
-    for offset in [1, SENT - 1, SENT + 1] {
+    for offset in [1, SENT - 2, SENT + 1] {
         ftp.expect(&format!("REST {offset}"), 350).await;
         ftp.expect("EPSV", 229).await;
         let reply = ftp.expect("STOR x", 554).await;
@@ -139,9 +139,9 @@ async fn stor_without_rest_begins_anew_and_gives_up_what_was_kept() {
             let mut ftp = on.ftp().await;
             let bytes = pattern(new, 2);
             assert_eq!(ftp.store("x", &bytes).await.code, 226);
+            assert!(gateway.store.object(BUCKET, "x").unwrap() == bytes);
             assert_eq!(size(&mut ftp, "x").await, new);
             ftp.close().await;
-            assert!(gateway.store.object(BUCKET, "x").unwrap() == bytes);
             // A small upload over another replica asks nothing: there SIZE has found that it has ended.
             only_objects(&[&gateway, &other], &["x"]).await;
         }
@@ -159,38 +159,6 @@ async fn dele_removes_what_is_kept() {
     ftp.expect("DELE x", 550).await;
     ftp.close().await;
     only_objects(&[&gateway], &[]).await;
-}
-
-#[tokio::test]
-async fn the_state_can_not_be_reached_by_ftp() {
-    let gateway = Gateway::start().await;
-    broken(&gateway, &pattern(8 * MIB, 1)).await;
-    let state: Vec<String> = gateway.store.keys(BUCKET);
-    assert_eq!(state.len(), 2, "a record and a tail: {state:?}");
-    let mut ftp = gateway.ftp().await;
-    let (names, _) = ftp.list("NLST -a").await;
-    assert_eq!(names, "");
-    let (names, _) = ftp.list("LIST -aR").await;
-    assert_eq!(names, "");
-    for key in state
-        .iter()
-        .map(String::as_str)
-        .chain([".s3ftpd", ".s3ftpd/", ".s3ftpd/uploads"])
-    {
-        for command in ["CWD", "SIZE", "MDTM", "MLST", "DELE", "RMD", "RNFR"] {
-            let reply = ftp.command(&format!("{command} {key}")).await;
-            assert!(reply.code == 550, "{command} {key}: {reply:?}");
-        }
-        for command in ["RETR", "STOR", "APPE", "LIST", "MLSD", "MKD"] {
-            ftp.expect("EPSV", 229).await;
-            let reply = ftp.command(&format!("{command} {key}")).await;
-            assert!(
-                (500..=553).contains(&reply.code),
-                "{command} {key}: {reply:?}"
-            );
-        }
-    }
-    assert_eq!(gateway.store.keys(BUCKET), state);
 }
 
 #[tokio::test]
@@ -258,7 +226,8 @@ async fn a_session_that_goes_on_stops_the_older_one() {
         let whole = pattern(9 * MIB, 1);
         let mut hanging = gateway.ftp().await;
         let _data = under_way(&mut hanging, "STOR x", &whole[..SENT]).await;
-        go_on(&gateway, by, "x", &whole, SENT).await;
+        // It may be all of the file: one byte less is told, so that nobody takes it for stored.
+        go_on(&gateway, by, "x", &whole, SENT - 1).await;
         let reply = hanging.expect_reply(426).await;
         assert!(
             reply.text().contains("another session of yours"),
@@ -297,7 +266,12 @@ async fn another_replica_that_is_at_it_is_waited_for() {
     drop(data);
     let reply = running.reply().await;
     assert!([226, 450, 451, 550].contains(&reply.code), "{reply:?}");
-    assert!(gateway.store.object(BUCKET, "x").unwrap() == whole || reply.code == 226);
+    let object = gateway.store.object(BUCKET, "x").unwrap();
+    assert!(
+        object == whole || (reply.code == 226 && object == whole[..SENT]),
+        "{} bytes of neither file",
+        object.len()
+    );
     running.close().await;
     ftp.close().await;
 }

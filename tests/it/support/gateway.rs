@@ -190,6 +190,8 @@ part_size = "5MiB"
 [timeouts]
 login_failure_delay = "1ms"
 shutdown_grace = "5s"
+[resume]
+look_every = 0
 [memory]
 budget = "256MiB"
 [stores.main]

@@ -1,0 +1,196 @@
+//! What is left in the store at the end: records, and what they name, is kept by rule; whatever else there is must have
+//! a cause, counted for each key: a process that was killed in the wrong moment, or a request that came to nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use s3ftpd::demo::EmbeddedStore;
+
+use crate::BUCKET;
+use crate::figures::Figures;
+use crate::gateway::Gateways;
+
+/// From a Create (or a tail's PutObject) until a record names it, at most: its own attempts and the record's.
+const UNNAMED: Duration = Duration::from_secs(30);
+
+/// What may have left something without a record.
+#[derive(Default)]
+pub struct Causes {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// By key: requests whose answer was lost, or that came to nothing.
+    lost: BTreeMap<String, usize>,
+    /// By key, of tails by what they have in common: when an upload was opened, or a tail written.
+    begun: BTreeMap<String, Vec<Instant>>,
+    kills: Vec<Instant>,
+    /// By key: what was asked of the store, for whoever wants to know how something came to be left.
+    history: BTreeMap<String, Vec<String>>,
+}
+
+/// A tail's directory, which is that of all tails of one object; other keys as they are.
+fn common(key: &str) -> &str {
+    match key.starts_with(".s3ftpd/tails/") {
+        true => key.rsplit_once('/').map_or(key, |(directory, _)| directory),
+        false => key,
+    }
+}
+
+impl Causes {
+    /// A request, and what is to become of it.
+    pub fn request(&self, operation: &str, key: &str, trouble: &str) {
+        let tail = key.starts_with(".s3ftpd/tails/");
+        if !tail && !operation.contains("MultipartUpload") {
+            return;
+        }
+        let mut state = self.state.lock().unwrap();
+        // A new tail takes the place of an older one, which then goes.
+        if (tail && operation == "PutObject") || operation == "CreateMultipartUpload" {
+            let begun = state.begun.entry(common(key).to_owned()).or_default();
+            begun.push(Instant::now());
+        }
+        let line = format!("{:?} {operation} {key} {trouble}", Instant::now());
+        let history = state.history.entry(common(key).to_owned()).or_default();
+        history.push(line);
+    }
+
+    /// A request of which its sender does not know what became.
+    pub fn lost(&self, key: &str) {
+        let mut state = self.state.lock().unwrap();
+        *state.lost.entry(key.to_owned()).or_default() += 1;
+    }
+
+    /// A gateway was killed.
+    pub fn killed(&self) {
+        self.state.lock().unwrap().kills.push(Instant::now());
+    }
+
+    fn history(&self, key: &str) -> String {
+        let state = self.state.lock().unwrap();
+        let lines = state.history.get(common(key));
+        lines.map_or_else(String::new, |lines| lines.join("\n"))
+    }
+
+    /// How many things of this key may be there without a record.
+    fn of(&self, key: &str) -> usize {
+        let state = self.state.lock().unwrap();
+        let lost = state.lost.get(key).copied().unwrap_or(0);
+        let begun = state.begun.get(common(key)).into_iter().flatten();
+        let cut = |begun: &&Instant| {
+            let within = |kill: &&Instant| **kill >= **begun && **kill - **begun < UNNAMED;
+            state.kills.iter().any(|kill| within(&kill))
+        };
+        lost + begun.filter(cut).count()
+    }
+}
+
+/// What the store has left of uploads.
+#[derive(Debug)]
+struct Left {
+    /// Open uploads: key and id.
+    uploads: Vec<(String, String)>,
+    records: usize,
+    tails: Vec<String>,
+    /// Other keys below the state prefix.
+    others: Vec<String>,
+    /// Every text in the records: ids of uploads and keys of tails are among them.
+    named: BTreeSet<String>,
+}
+
+impl Left {
+    async fn of(store: &EmbeddedStore) -> Left {
+        let backend = store.backend();
+        let uploads = backend.open_uploads().into_iter();
+        let mut left = Left {
+            uploads: uploads
+                .map(|upload| (upload.key, upload.upload_id))
+                .collect(),
+            records: 0,
+            tails: Vec::new(),
+            others: Vec::new(),
+            named: BTreeSet::new(),
+        };
+        for key in backend.keys(BUCKET) {
+            if key.starts_with(".s3ftpd/uploads/") {
+                left.records += 1;
+                let bytes = backend.object(BUCKET, &key).await.unwrap();
+                let record = serde_json::from_slice(&bytes).unwrap();
+                texts(&record, &mut left.named);
+            } else if key.starts_with(".s3ftpd/tails/") {
+                left.tails.push(key);
+            } else if key.starts_with(".s3ftpd/") {
+                left.others.push(key);
+            }
+        }
+        left
+    }
+
+    /// Uploads that no record names.
+    fn unrecorded(&self) -> Vec<&(String, String)> {
+        let unnamed = |upload: &&(String, String)| !self.named.contains(&upload.1);
+        self.uploads.iter().filter(unnamed).collect()
+    }
+}
+
+/// All texts in a record.
+fn texts(value: &serde_json::Value, into: &mut BTreeSet<String>) {
+    match value {
+        serde_json::Value::String(text) => {
+            into.insert(text.clone());
+        }
+        serde_json::Value::Array(values) => values.iter().for_each(|value| texts(value, into)),
+        serde_json::Value::Object(fields) => fields.values().for_each(|value| texts(value, into)),
+        _ => {}
+    }
+}
+
+/// Looks at what is left, sweeps it as the server itself would, then with what no record names; nothing stays.
+pub async fn check(store: &EmbeddedStore, gateways: &Gateways, causes: &Causes, figures: &Figures) {
+    let left = Left::of(store).await;
+    let unrecorded = left.unrecorded();
+    let mut by_key: BTreeMap<&str, usize> = BTreeMap::new();
+    for (key, _) in &unrecorded {
+        *by_key.entry(key).or_default() += 1;
+    }
+    let unnamed = |tail: &&String| !left.named.contains(*tail);
+    let tails = left.tails.iter().filter(unnamed);
+    for tail in tails.clone() {
+        *by_key.entry(tail).or_default() += 1;
+    }
+    for (key, count) in by_key {
+        let explained = causes.of(key);
+        assert!(
+            count <= explained,
+            "{count} without a record at {key}, {explained} explained: {left:#?}\n{}\n{}\nkills: {:?}",
+            gateways.model.history(key),
+            causes.history(key),
+            causes.state.lock().unwrap().kills
+        );
+    }
+    // What is only looked for when a store is met first may have been cut off by a kill.
+    assert!(left.others.len() <= causes.state.lock().unwrap().kills.len());
+    figures.add("left: records", left.records as u64);
+    figures.add("left: uploads a record names", {
+        (left.uploads.len() - unrecorded.len()) as u64
+    });
+    figures.add("left: uploads no record names", unrecorded.len() as u64);
+    figures.add("left: tails no record names", tails.count() as u64);
+
+    // Records of processes that were killed are alive until they are not refreshed for two and a half times, and a second.
+    let last = causes.state.lock().unwrap().kills.last().copied();
+    if let Some(last) = last {
+        tokio::time::sleep(Duration::from_secs(5).saturating_sub(last.elapsed())).await;
+    }
+    let told = gateways.sweep(&[]).await;
+    assert_eq!(told, unrecorded.len(), "unrecorded uploads by the sweep");
+    let swept = Left::of(store).await;
+    let stay: Vec<&(String, String)> = swept.uploads.iter().collect();
+    assert_eq!(stay, unrecorded, "without --unrecorded");
+    let state = (swept.records, &swept.tails, &swept.others);
+    assert_eq!(state, (0, &Vec::new(), &Vec::new()), "left behind");
+    gateways.sweep(&["--unrecorded"]).await;
+    assert_eq!(store.backend().open_uploads(), [], "left open");
+}

@@ -1,0 +1,199 @@
+//! What is kept, damaged from outside: a tail of other bytes, a tail or parts that are gone, a record that is none.
+
+use super::{By, go_on, only_objects, size, under_way};
+use crate::support::faults::Fault;
+use crate::support::ftp::{Mode, reset_stream};
+use crate::support::gateway::{BUCKET, Gateway};
+use crate::support::store::Store;
+use crate::support::transfers::settled;
+use crate::support::{MIB, pattern};
+
+const PART: usize = 5 * MIB;
+
+async fn broken(gateway: &Gateway, bytes: &[u8]) {
+    let mut ftp = gateway.ftp().await;
+    let data = under_way(&mut ftp, "STOR x", bytes).await;
+    reset_stream(data);
+    ftp.expect_reply(426).await;
+    ftp.close().await;
+    settled(gateway).await;
+}
+
+/// The key of the state that begins so.
+fn state(store: &Store, prefix: &str) -> String {
+    let keys = store.keys(BUCKET);
+    let found = keys.iter().find(|key| key.starts_with(prefix));
+    found
+        .unwrap_or_else(|| panic!("no {prefix} in {keys:?}"))
+        .clone()
+}
+
+#[tokio::test]
+async fn a_tail_that_is_gone_or_has_other_bytes_is_sent_again() {
+    for (sent, left) in [(1000, 0), (PART + 1000, PART), (2 * PART + 1000, 2 * PART)] {
+        for damage in ["gone", "other bytes", "shorter", "longer"] {
+            for old in [None, Some("old")] {
+                let gateway = Gateway::start().await;
+                let store = &gateway.store;
+                if let Some(old) = old {
+                    store.put(BUCKET, "x", old);
+                }
+                let whole = pattern(12 * MIB, 1);
+                broken(&gateway, &whole[..sent]).await;
+                let tail = state(store, ".s3ftpd/tails/");
+                match damage {
+                    "gone" => assert!(store.backend().remove(BUCKET, &tail)),
+                    "other bytes" => store.put(BUCKET, &tail, pattern(1000, 9)),
+                    "shorter" => store.put(BUCKET, &tail, pattern(999, 9)),
+                    _ => store.put(BUCKET, &tail, pattern(1001, 9)),
+                }
+                if left == 0 {
+                    // Nothing else was there: he begins anew.
+                    let mut ftp = gateway.ftp().await;
+                    match old {
+                        None => drop(ftp.expect("SIZE x", 550).await),
+                        Some(old) => assert_eq!(size(&mut ftp, "x").await, old.len()),
+                    }
+                    ftp.expect(&format!("REST {sent}"), 350).await;
+                    let reply = ftp.store("x", &whole[sent..]).await;
+                    assert_eq!(reply.code, 554, "{damage}: {reply:?}");
+                    assert_eq!(ftp.store("x", &whole).await.code, 226);
+                    ftp.close().await;
+                } else {
+                    go_on(&gateway, By::Rest, "x", &whole, left).await;
+                }
+                assert!(store.object(BUCKET, "x").unwrap() == whole, "{damage}");
+                // A damaged tail goes with the record that names it.
+                only_objects(&[&gateway], &["x"]).await;
+            }
+        }
+    }
+}
+
+/// Between SIZE and the transfer, or on the way: what is read is not what the record says.
+#[tokio::test]
+async fn a_tail_that_is_read_wrong_is_not_gone_on_with() {
+    let gateway = Gateway::start().await;
+    let whole = pattern(9 * MIB, 1);
+    let sent = PART + 1000;
+    broken(&gateway, &whole[..sent]).await;
+    let rule = gateway
+        .store
+        .fail("GetObject")
+        .key(".s3ftpd/tails/")
+        .with(Fault::CorruptBody);
+    let mut ftp = gateway.ftp().await;
+    assert_eq!(size(&mut ftp, "x").await, sent);
+    ftp.expect(&format!("REST {sent}"), 350).await;
+    let reply = ftp.store("x", &whole[sent..]).await;
+    rule.hit().await;
+    ftp.close().await;
+    settled(&gateway).await;
+    if reply.code != 226 {
+        assert!([450, 451].contains(&reply.code), "{reply:?}");
+        assert!(gateway.store.object(BUCKET, "x").is_none());
+        // It was the way, not the tail: all of it is still there.
+        go_on(&gateway, By::Rest, "x", &whole, sent).await;
+    }
+    assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
+    only_objects(&[&gateway], &["x"]).await;
+}
+
+/// A lifecycle rule, or a tool that cleans up, has ended the multipart upload.
+#[tokio::test]
+async fn parts_that_are_gone_are_sent_again() {
+    for sent in [PART + 1000, 2 * PART] {
+        let gateway = Gateway::start().await;
+        let store = &gateway.store;
+        let whole = pattern(12 * MIB, 1);
+        broken(&gateway, &whole[..sent]).await;
+        let upload = &store.open_uploads()[0];
+        let abort = store.client().abort_multipart_upload();
+        let abort = abort.bucket(BUCKET).key("x").upload_id(&upload.upload_id);
+        abort.send().await.unwrap();
+        let mut ftp = gateway.ftp().await;
+        ftp.expect("SIZE x", 550).await;
+        ftp.expect(&format!("REST {sent}"), 350).await;
+        assert_eq!(ftp.store("x", &whole[sent..]).await.code, 554);
+        assert_eq!(ftp.store("x", &whole).await.code, 226);
+        ftp.close().await;
+        assert!(store.object(BUCKET, "x").unwrap() == whole);
+        only_objects(&[&gateway], &["x"]).await;
+    }
+}
+
+/// Between the SIZE that told it and the transfer that goes on.
+#[tokio::test]
+async fn parts_that_go_while_it_goes_on_end_it_clearly() {
+    let gateway = Gateway::start().await;
+    let store = &gateway.store;
+    let whole = pattern(12 * MIB, 1);
+    let sent = 2 * PART + 1000;
+    broken(&gateway, &whole[..sent]).await;
+    let mut ftp = gateway.ftp().await;
+    assert_eq!(size(&mut ftp, "x").await, sent);
+    ftp.expect(&format!("REST {sent}"), 350).await;
+    let data = under_way(&mut ftp, "STOR x", &whole[sent..]).await;
+    let upload = &store.open_uploads()[0];
+    let abort = store.client().abort_multipart_upload();
+    let abort = abort.bucket(BUCKET).key("x").upload_id(&upload.upload_id);
+    abort.send().await.unwrap();
+    drop(data);
+    let reply = ftp.reply().await;
+    assert!(reply.code >= 400, "{reply:?}");
+    assert!(store.object(BUCKET, "x").is_none());
+    // He begins anew.
+    assert_eq!(ftp.store("x", &whole).await.code, 226);
+    assert!(store.object(BUCKET, "x").unwrap() == whole);
+    ftp.close().await;
+    only_objects(&[&gateway], &["x"]).await;
+}
+
+#[tokio::test]
+async fn a_record_that_is_none_does_no_harm() {
+    for garbage in [
+        "",
+        "no JSON",
+        "{}",
+        "{\"bucket\":\"files\",\"key\":\"x\"}",
+        "[1]",
+    ] {
+        for new in [1000, 8 * MIB] {
+            let gateway = Gateway::start().await;
+            let store = &gateway.store;
+            let whole = pattern(9 * MIB, 1);
+            broken(&gateway, &whole[..PART + 1000]).await;
+            let record = state(store, ".s3ftpd/uploads/");
+            store.put(BUCKET, &record, garbage);
+            let mut ftp = gateway.ftp().await;
+            ftp.expect("SIZE x", 550).await;
+            ftp.expect(&format!("REST {}", PART + 1000), 350).await;
+            let reply = ftp.store("x", &whole[PART + 1000..]).await;
+            assert_eq!(reply.code, 554, "{garbage}: {reply:?}");
+            assert!(store.object(BUCKET, "x").is_none());
+            let bytes = pattern(new, 2);
+            let reply = ftp.upload_with("STOR x", &bytes, Mode::Passive).await;
+            assert_eq!(reply.code, 226, "{garbage}: {reply:?}");
+            assert!(store.object(BUCKET, "x").unwrap() == bytes, "{garbage}");
+            let reply = ftp.upload_with("APPE x", &bytes, Mode::Passive).await;
+            assert_eq!(reply.code, 226, "{garbage}: {reply:?}");
+            assert_eq!(size(&mut ftp, "x").await, 2 * new);
+            ftp.expect("DELE x", 250).await;
+            ftp.close().await;
+            settled(&gateway).await;
+        }
+    }
+}
+
+/// What lies in a record's place must not take resume away from a name for ever.
+#[tokio::test]
+async fn a_record_that_is_none_gives_way_to_one() {
+    let gateway = Gateway::start().await;
+    let store = &gateway.store;
+    let whole = pattern(9 * MIB, 1);
+    broken(&gateway, &whole[..PART + 1000]).await;
+    store.put(BUCKET, &state(store, ".s3ftpd/uploads/"), "no JSON");
+    broken(&gateway, &whole[..PART + 2000]).await;
+    go_on(&gateway, By::Rest, "x", &whole, PART + 2000).await;
+    assert!(store.object(BUCKET, "x").unwrap() == whole);
+}

@@ -1,0 +1,285 @@
+//! A store that fails while uploads are kept and gone on with: what fails once is tried again, and where it fails for
+//! good the client is told, and all that was kept stays.
+
+use tokio::io::AsyncWriteExt;
+
+use super::{By, go_on, only_objects, size, under_way};
+use crate::support::faults::Fault;
+use crate::support::ftp::{Ftp, Mode, Reply, reset_stream};
+use crate::support::gateway::{BUCKET, Gateway};
+use crate::support::transfers::{begin, settled};
+use crate::support::{DEADLINE, MIB, pattern};
+
+const PART: usize = 5 * MIB;
+const SENT: usize = PART + 1000;
+
+/// Each request that going on makes, with what its key contains.
+const REQUESTS: [(&str, &str); 7] = [
+    ("GetObject", ".s3ftpd/uploads/"),
+    ("ListParts", "x"),
+    ("HeadObject", ".s3ftpd/tails/"),
+    ("HeadObject", "x"),
+    ("PutObject", ".s3ftpd/uploads/"),
+    ("GetObject", ".s3ftpd/tails/"),
+    ("UploadPart", "x"),
+];
+
+async fn broken(gateway: &Gateway, bytes: &[u8]) {
+    let mut ftp = gateway.ftp().await;
+    let data = under_way(&mut ftp, "STOR x", bytes).await;
+    reset_stream(data);
+    ftp.expect_reply(426).await;
+    ftp.close().await;
+    settled(gateway).await;
+}
+
+#[tokio::test]
+async fn what_fails_once_while_an_upload_goes_on_is_tried_again() {
+    let whole = pattern(12 * MIB, 1);
+    for (operation, key) in REQUESTS {
+        for fault in [
+            Fault::Status(503, "SlowDown"),
+            Fault::ResetBeforeHandling,
+            Fault::LoseAnswer,
+        ] {
+            let gateway = Gateway::start().await;
+            broken(&gateway, &whole[..SENT]).await;
+            let rule = gateway.store.fail(operation).key(key).times(2);
+            let rule = rule.with(fault);
+            go_on(&gateway, By::Rest, "x", &whole, SENT).await;
+            assert!(rule.hits() > 0, "{operation} {key} was never made");
+            assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
+            only_objects(&[&gateway], &["x"]).await;
+        }
+    }
+}
+
+/// A body that ends too early is asked for again.
+async fn a_body_breaks(key: &str) {
+    let whole = pattern(12 * MIB, 1);
+    for fault in [Fault::CutBody(500), Fault::ResetBody(500)] {
+        let gateway = Gateway::start().await;
+        broken(&gateway, &whole[..2 * PART - 1]).await;
+        let rule = gateway.store.fail("GetObject").key(key);
+        let rule = rule.with(fault.clone());
+        go_on(&gateway, By::Rest, "x", &whole, 2 * PART - 1).await;
+        rule.hit().await;
+        assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
+        only_objects(&[&gateway], &["x"]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_while_the_tail_is_read_is_asked_for_again() {
+    a_body_breaks(".s3ftpd/tails/").await;
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_while_the_record_is_read_is_asked_for_again() {
+    a_body_breaks(".s3ftpd/uploads/").await;
+}
+
+#[tokio::test]
+async fn where_a_request_fails_for_good_all_stays_kept() {
+    let whole = pattern(12 * MIB, 1);
+    for (operation, key) in REQUESTS {
+        let gateway = Gateway::builder()
+            .with("[stores.main]\nattempts = 2")
+            .start()
+            .await;
+        broken(&gateway, &whole[..SENT]).await;
+        let rule = gateway.store.fail(operation).key(key).always();
+        let rule = rule.with(Fault::Status(503, "SlowDown"));
+        let mut ftp = gateway.ftp().await;
+        let told = ftp.command("SIZE x").await;
+        assert!(
+            told.code == 213 && told.text() == SENT.to_string() || told.code == 451,
+            "{operation} {key}: {told:?}"
+        );
+        ftp.expect(&format!("REST {SENT}"), 350).await;
+        let reply = ftp.store("x", &whole[SENT..]).await;
+        assert_eq!(reply.code, 451, "{operation} {key}: {reply:?}");
+        assert!(
+            reply.text().contains("try again later"),
+            "{operation} {key}: {reply:?}"
+        );
+        rule.hit().await;
+        assert!(gateway.store.object(BUCKET, "x").is_none());
+        settled(&gateway).await;
+        rule.remove();
+        let kept = size(&mut ftp, "x").await;
+        ftp.close().await;
+        // What has come of the second try may be kept, too; where its data connection had ended one byte less is told.
+        assert!(
+            kept + 1 >= SENT,
+            "{operation} {key}: {kept} bytes are left of {SENT}"
+        );
+        go_on(&gateway, By::Rest, "x", &whole, kept).await;
+        assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
+        only_objects(&[&gateway], &["x"]).await;
+    }
+}
+
+/// Breaking off, too, makes requests.
+#[tokio::test]
+async fn what_fails_once_while_an_upload_is_being_kept_is_tried_again() {
+    let whole = pattern(12 * MIB, 1);
+    for sent in [1000, SENT] {
+        for key in [".s3ftpd/tails/", ".s3ftpd/uploads/"] {
+            for fault in [
+                Fault::Status(503, "SlowDown"),
+                Fault::ResetBeforeHandling,
+                Fault::LoseAnswer,
+            ] {
+                let gateway = Gateway::start().await;
+                let rule = gateway.store.fail("PutObject").key(key).times(2);
+                let rule = rule.with(fault);
+                broken(&gateway, &whole[..sent]).await;
+                rule.hit().await;
+                go_on(&gateway, By::Rest, "x", &whole, sent).await;
+                assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
+                only_objects(&[&gateway], &["x"]).await;
+            }
+        }
+    }
+}
+
+/// Where the tail can't be stored the parts are kept; where no record can, nothing is, and nothing stays behind but what
+/// the sweep finds.
+#[tokio::test]
+async fn where_it_can_not_be_kept_nothing_wrong_is_told() {
+    let whole = pattern(12 * MIB, 1);
+    for (key, left) in [(".s3ftpd/tails/", PART), (".s3ftpd/uploads/", 0)] {
+        let gateway = Gateway::builder()
+            .with("[stores.main]\nattempts = 1")
+            .start()
+            .await;
+        gateway.store.put(BUCKET, "x", "old");
+        let rule = gateway.store.fail("PutObject").key(key).always();
+        let rule = rule.with(Fault::Status(503, "SlowDown"));
+        broken(&gateway, &whole[..SENT]).await;
+        rule.hit().await;
+        rule.remove();
+        let mut ftp = gateway.ftp().await;
+        assert_eq!(size(&mut ftp, "x").await, left.max(3), "{key}");
+        ftp.close().await;
+        assert_eq!(gateway.store.object(BUCKET, "x").unwrap(), b"old");
+        if left > 0 {
+            go_on(&gateway, By::Rest, "x", &whole, left).await;
+        } else {
+            let mut ftp = gateway.ftp().await;
+            assert_eq!(ftp.store("x", &whole).await.code, 226);
+            ftp.close().await;
+        }
+        assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
+        only_objects(&[&gateway], &["x"]).await;
+    }
+}
+
+/// The record is written beside the parts: an upload ends as soon as its object is there.
+#[tokio::test]
+async fn the_record_is_never_waited_for_before_the_226() {
+    let gateway = Gateway::start().await;
+    let whole = pattern(12 * MIB, 1);
+    let rule = gateway.store.fail("PutObject").key(".s3ftpd/uploads/");
+    let rule = rule.always().with(Fault::Stall);
+    let mut ftp = gateway.ftp().await;
+    let data = under_way(&mut ftp, "STOR x", &whole).await;
+    rule.hit().await;
+    drop(data);
+    ftp.expect_reply(226).await;
+    assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
+    // The session is free for the next one, too.
+    assert_eq!(ftp.store("y", b"next").await.code, 226);
+    rule.remove();
+    ftp.close().await;
+    only_objects(&[&gateway], &["x", "y"]).await;
+}
+
+/// A request that is not answered runs into its deadline, and is made again: a part from its own bytes.
+async fn stalled_once(operation: &str, bytes: usize) {
+    let whole = pattern(bytes, 1);
+    let runs = [Fault::Stall, Fault::StallAnswer].map(async |fault| {
+        let gateway = Gateway::builder()
+            .with("[stores.main]\nrequest_timeout = \"1s\"")
+            .start()
+            .await;
+        let store = &gateway.store;
+        store.put(BUCKET, "x", "old");
+        let rule = store.fail(operation).key("x").with(fault.clone());
+        let mut ftp = gateway.ftp().await;
+        let mut data = begin(&mut ftp, "STOR x", Mode::Passive).await;
+        data.write_all(&whole).await.unwrap();
+        drop(data);
+        let reply = patient(&mut ftp).await;
+        assert_eq!(reply.code, 226, "{fault:?}: {reply:?}");
+        assert_eq!(rule.hits(), 1, "{fault:?}");
+        assert!(store.object(BUCKET, "x").unwrap() == whole, "{fault:?}");
+        if operation == "UploadPart" {
+            assert_eq!(store.count("UploadPart"), 3, "the other part once");
+        }
+        // What was held and is handled now changes nothing any more.
+        let handled = store.count(operation);
+        rule.release();
+        store.wait_for(operation, handled).await;
+        assert!(store.object(BUCKET, "x").unwrap() == whole, "{fault:?}");
+        ftp.close().await;
+        settled(&gateway).await;
+        if operation == "CreateMultipartUpload" {
+            // Of the upload that its first answer would have named nobody knows but the sweep.
+            assert!(store.open_uploads().len() <= 1, "{fault:?}");
+        } else {
+            only_objects(&[&gateway], &["x"]).await;
+        }
+    });
+    futures::future::join_all(runs).await;
+}
+
+/// The reply, which may take longer than any other: a Complete has half a minute more than other requests.
+async fn patient(ftp: &mut Ftp) -> Reply {
+    for _ in 0..8 {
+        if let Ok(reply) = tokio::time::timeout(DEADLINE / 2, ftp.reply()).await {
+            return reply;
+        }
+    }
+    ftp.reply().await
+}
+
+#[tokio::test]
+async fn a_put_that_stalls_is_made_again() {
+    stalled_once("PutObject", 70_000).await;
+}
+
+#[tokio::test]
+async fn a_create_that_stalls_is_made_again() {
+    stalled_once("CreateMultipartUpload", 8 * MIB).await;
+}
+
+#[tokio::test]
+async fn a_part_that_stalls_is_sent_again() {
+    stalled_once("UploadPart", 8 * MIB).await;
+}
+
+#[tokio::test]
+async fn a_complete_that_stalls_is_made_again() {
+    stalled_once("CompleteMultipartUpload", 8 * MIB).await;
+}
+
+/// The connection takes no more of a part's bytes in its middle: it is cut, and the part sent again.
+#[tokio::test]
+async fn a_part_that_was_cut_on_its_way_is_sent_again() {
+    let gateway = Gateway::start().await;
+    let whole = pattern(12 * MIB, 1);
+    let rule = gateway.store.fail("UploadPart").times(2);
+    let rule = rule.with(Fault::CutRequest(MIB as u64));
+    let mut ftp = gateway.ftp().await;
+    let mut data = begin(&mut ftp, "STOR x", Mode::Passive).await;
+    data.write_all(&whole).await.unwrap();
+    drop(data);
+    ftp.expect_reply(226).await;
+    assert_eq!(rule.hits(), 2);
+    assert_eq!(gateway.store.count("UploadPart"), 5);
+    assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
+    ftp.close().await;
+    only_objects(&[&gateway], &["x"]).await;
+}

@@ -1,0 +1,232 @@
+//! Several writers of one name: they end as one of the whole files, each is told what became of his, and nothing is left.
+
+use std::sync::Arc;
+
+use s3ftpd::demo::Behaviour;
+use tokio::io::AsyncWriteExt;
+
+use super::{By, go_on, only_objects, size, under_way};
+use crate::support::faults::Fault;
+use crate::support::ftp::{Ftp, Reply, reset_stream};
+use crate::support::gateway::{BUCKET, Gateway};
+use crate::support::store::Store;
+use crate::support::transfers::settled;
+use crate::support::{MIB, pattern, within};
+
+const KEY: &str = "both.bin";
+
+/// Two gateways on one store, which stand for two processes.
+async fn two(behaviour: &Behaviour, mount: &str) -> [Gateway; 2] {
+    let store = Arc::new(Store::start(&[BUCKET]).await);
+    store.behave(|now| now.clone_from(behaviour));
+    let start = async || {
+        let conditional = format!(
+            "[stores.main]\nconditional_writes = {}",
+            behaviour.conditional_writes
+        );
+        let builder = Gateway::builder().with(&conditional).mount(mount);
+        builder.on(&store).start().await
+    };
+    [start().await, start().await]
+}
+
+fn stores() -> [(&'static str, Behaviour); 2] {
+    [
+        ("aws", Behaviour::default()),
+        ("garage", Behaviour::garage()),
+    ]
+}
+
+/// The object is one of the files, and whose it is was told so; a 226 of a file that was overwritten is right, too.
+fn one_of_the_files(store: &Store, files: &[Vec<u8>; 2], replies: &[Reply; 2], what: &str) {
+    let object = store.object(BUCKET, KEY).expect(what);
+    let which = files.iter().position(|file| *file == object);
+    let which = which.unwrap_or_else(|| panic!("{what}: {} bytes of neither file", object.len()));
+    assert_eq!(replies[which].code, 226, "{what}: {replies:?}");
+    let other = replies[1 - which].code;
+    assert!([226, 450, 451, 550].contains(&other), "{what}: {replies:?}");
+}
+
+/// Both are held at the request that publishes them, then let go at the same time.
+async fn finish_at_once(sessions: [&mut Ftp; 2], store: &Store, bytes: usize) -> [Reply; 2] {
+    // The path is named, so that records and tails are let through.
+    let operation = match bytes {
+        0..MIB => "PutObject",
+        _ => "CompleteMultipartUpload",
+    };
+    let [first, second] = sessions;
+    let files = [pattern(bytes, 1), pattern(bytes, 2)];
+    let one = under_way(first, &format!("STOR {KEY}"), &files[0]).await;
+    let two = under_way(second, &format!("STOR {KEY}"), &files[1]).await;
+    let rule = store.fail(operation).key(KEY).times(2).with(Fault::Stall);
+    drop((one, two));
+    rule.hit_times(2).await;
+    rule.release();
+    let (one, two) = tokio::join!(first.reply(), second.reply());
+    [one, two]
+}
+
+#[tokio::test]
+async fn two_processes_that_finish_at_once_end_as_one_of_the_files() {
+    for (name, behaviour) in stores() {
+        for bytes in [70_000, 8 * MIB] {
+            for old in [false, true] {
+                let what = format!("{name}, {bytes} bytes, {old}");
+                let gateways = two(&behaviour, "").await;
+                let store = Arc::clone(&gateways[0].store);
+                if old {
+                    store.put(BUCKET, KEY, "old");
+                }
+                let (mut first, mut second) = (gateways[0].ftp().await, gateways[1].ftp().await);
+                let replies = finish_at_once([&mut first, &mut second], &store, bytes).await;
+                let files = [pattern(bytes, 1), pattern(bytes, 2)];
+                one_of_the_files(&store, &files, &replies, &what);
+                // Whoever asks is told the object, not what was left of the other one, as soon as that is removed.
+                for ftp in [&mut first, &mut second] {
+                    within("the size of the object", async {
+                        while ftp.command(&format!("SIZE {KEY}")).await.code == 450 {}
+                    })
+                    .await;
+                    assert_eq!(size(ftp, KEY).await, bytes, "{what}");
+                }
+                first.close().await;
+                second.close().await;
+                only_objects(&[&gateways[0], &gateways[1]], &[KEY]).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_two_that_may_not_overwrite_one_is_told_226() {
+    for bytes in [70_000, 8 * MIB] {
+        let mount = "permissions = [\"list\", \"read\", \"write\"]";
+        let gateways = two(&Behaviour::default(), mount).await;
+        let store = Arc::clone(&gateways[0].store);
+        for on in [[0, 0], [0, 1]] {
+            let (mut first, mut second) =
+                (gateways[on[0]].ftp().await, gateways[on[1]].ftp().await);
+            let replies = finish_at_once([&mut first, &mut second], &store, bytes).await;
+            let files = [pattern(bytes, 1), pattern(bytes, 2)];
+            one_of_the_files(&store, &files, &replies, "no overwrite");
+            let won = replies.iter().filter(|reply| reply.code == 226).count();
+            assert_eq!(won, 1, "{replies:?}");
+            first.close().await;
+            second.close().await;
+            only_objects(&[&gateways[0], &gateways[1]], &[KEY]).await;
+            store.backend().remove(BUCKET, KEY);
+        }
+    }
+}
+
+/// Of two sessions of one process the newer has the record; whichever finishes first, neither leaves anything.
+#[tokio::test]
+async fn two_sessions_that_finish_one_after_the_other_leave_nothing() {
+    for overwrite in [true, false] {
+        for newer_first in [false, true] {
+            let mount = match overwrite {
+                true => "",
+                false => "permissions = [\"list\", \"read\", \"write\"]",
+            };
+            let gateway = Gateway::builder().mount(mount).start().await;
+            let files = [pattern(8 * MIB, 1), pattern(8 * MIB, 2)];
+            let mut older = gateway.ftp().await;
+            let one = under_way(&mut older, &format!("STOR {KEY}"), &files[0]).await;
+            gateway
+                .store
+                .until("its record", |store| !store.keys(BUCKET).is_empty())
+                .await;
+            let mut newer = gateway.ftp().await;
+            let two = under_way(&mut newer, &format!("STOR {KEY}"), &files[1]).await;
+            // That the newer one has taken the record over.
+            gateway.store.wait_for("PutObject", 3).await;
+            let (first, second) = if newer_first {
+                ((&mut newer, two, 1), (&mut older, one, 0))
+            } else {
+                ((&mut older, one, 0), (&mut newer, two, 1))
+            };
+            drop(first.1);
+            first.0.expect_reply(226).await;
+            assert!(gateway.store.object(BUCKET, KEY).unwrap() == files[first.2]);
+            drop(second.1);
+            second
+                .0
+                .expect_reply(if overwrite { 226 } else { 550 })
+                .await;
+            let last = if overwrite { second.2 } else { first.2 };
+            assert!(gateway.store.object(BUCKET, KEY).unwrap() == files[last]);
+            older.close().await;
+            newer.close().await;
+            only_objects(&[&gateway], &[KEY]).await;
+        }
+    }
+}
+
+/// Two processes go on with one kept upload in the same moment: one gets it, and the other is told so.
+#[tokio::test]
+async fn one_kept_upload_is_gone_on_with_once() {
+    for (name, behaviour) in stores() {
+        let gateways = two(&behaviour, "").await;
+        let store = Arc::clone(&gateways[0].store);
+        let whole = pattern(9 * MIB, 3);
+        let sent = 6 * MIB;
+        let mut ftp = gateways[0].ftp().await;
+        let data = under_way(&mut ftp, &format!("STOR {KEY}"), &whole[..sent]).await;
+        reset_stream(data);
+        ftp.expect_reply(426).await;
+        ftp.close().await;
+        settled(&gateways[0]).await;
+        let (mut first, mut second) = (gateways[0].ftp().await, gateways[1].ftp().await);
+        for ftp in [&mut first, &mut second] {
+            assert_eq!(size(ftp, KEY).await, sent);
+            ftp.expect(&format!("REST {sent}"), 350).await;
+        }
+        let command = format!("STOR {KEY}");
+        let (one, two) = tokio::join!(
+            first.upload_with(&command, &whole[sent..], crate::support::ftp::Mode::Passive),
+            second.upload_with(&command, &whole[sent..], crate::support::ftp::Mode::Passive),
+        );
+        let codes = [one.code, two.code];
+        assert!(codes.contains(&226), "{name}: {one:?} {two:?}");
+        for code in codes {
+            // 554: it came so late that the object was there.
+            assert!(
+                [226, 450, 451, 550, 554].contains(&code),
+                "{name}: {one:?} {two:?}"
+            );
+        }
+        if behaviour.conditional_writes {
+            let won = codes.iter().filter(|code| **code == 226).count();
+            assert_eq!(won, 1, "{name}: {one:?} {two:?}");
+        }
+        assert!(store.object(BUCKET, KEY).unwrap() == whole, "{name}");
+        first.close().await;
+        second.close().await;
+        only_objects(&[&gateways[0], &gateways[1]], &[KEY]).await;
+    }
+}
+
+/// A client that sends on while another session of his has the rest already: what he sends is not mixed into it.
+#[tokio::test]
+async fn the_one_whose_upload_was_taken_over_adds_nothing_to_it() {
+    let gateway = Gateway::start().await;
+    let whole = pattern(9 * MIB, 1);
+    let sent = 6 * MIB;
+    let mut hanging = gateway.ftp().await;
+    let mut data = under_way(&mut hanging, &format!("STOR {KEY}"), &whole[..sent]).await;
+    let mut ftp = gateway.ftp().await;
+    assert_eq!(size(&mut ftp, KEY).await, sent - 1);
+    ftp.expect(&format!("REST {sent}"), 350).await;
+    let on = under_way(&mut ftp, &format!("STOR {KEY}"), &whole[sent..8 * MIB]).await;
+    // It may be cut already.
+    let _ = data.write_all(&pattern(MIB, 9)).await;
+    hanging.expect_reply(426).await;
+    reset_stream(on);
+    ftp.expect_reply(426).await;
+    ftp.close().await;
+    hanging.close().await;
+    settled(&gateway).await;
+    go_on(&gateway, By::Rest, KEY, &whole, 8 * MIB).await;
+    assert!(gateway.store.object(BUCKET, KEY).unwrap() == whole);
+    only_objects(&[&gateway], &[KEY]).await;
+}

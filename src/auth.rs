@@ -26,6 +26,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::config::UserConfig;
 use crate::memory::Budget;
+use crate::tls::identity::Identity;
 
 pub use failures::{Failures, network_of};
 pub use hash::{HashError, PasswordHash, hash_password};
@@ -65,7 +66,8 @@ pub struct Authenticator {
 #[derive(Debug)]
 struct Account {
     user: Arc<UserConfig>,
-    hash: Arc<PasswordHash>,
+    /// None where a certificate suffices: then no password is right.
+    hash: Option<Arc<PasswordHash>>,
 }
 
 impl Authenticator {
@@ -73,22 +75,23 @@ impl Authenticator {
     pub fn new(users: &BTreeMap<String, Arc<UserConfig>>, budget: Budget) -> Self {
         let mut accounts = BTreeMap::new();
         for (name, user) in users {
-            match PasswordHash::parse(&user.password) {
-                Ok(hash) => {
-                    accounts.insert(
-                        name.clone(),
-                        Account {
-                            user: Arc::clone(user),
-                            hash: Arc::new(hash),
-                        },
-                    );
+            let hash = match user.password.as_ref().map(PasswordHash::parse).transpose() {
+                Ok(hash) => hash.map(Arc::new),
+                Err(error) => {
+                    tracing::error!(user = %name, %error, "this user can't log in");
+                    continue;
                 }
-                Err(error) => tracing::error!(user = %name, %error, "this user can't log in"),
-            }
+            };
+            let user = Arc::clone(user);
+            accounts.insert(name.clone(), Account { user, hash });
         }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Authenticator {
-            names: accounts.keys().cloned().collect(),
+            names: accounts
+                .iter()
+                .filter(|(_, account)| account.hash.is_some())
+                .map(|(name, _)| name.clone())
+                .collect(),
             accounts,
             chooser: RandomState::new(),
             cores: Arc::new(Semaphore::new(cores)),
@@ -109,10 +112,13 @@ impl Authenticator {
         password: &SecretString,
         heard: impl FnOnce() -> bool,
     ) -> Result<Arc<UserConfig>, AuthError> {
-        let known = self.accounts.get(user);
+        let known = self
+            .accounts
+            .get(user)
+            .filter(|account| account.hash.is_some());
         let Some(hash) = known
             .or_else(|| self.decoy(user))
-            .map(|account| Arc::clone(&account.hash))
+            .and_then(|account| account.hash.clone())
         else {
             // There are no users at all, and so nothing to find out.
             return Err(AuthError::Refused);
@@ -149,6 +155,13 @@ impl Authenticator {
         }
     }
 
+    /// The user of that name, where the holder of this certificate is let in as him without a password.
+    pub fn by_certificate(&self, user: &str, identity: &Identity) -> Option<Arc<UserConfig>> {
+        let user = &self.accounts.get(user)?.user;
+        let login = user.certificate.as_ref()?;
+        (!login.password && identity.is(&login.name)).then(|| Arc::clone(user))
+    }
+
     /// The account whose hash stands in for that of an unknown name.
     fn decoy(&self, unknown: &str) -> Option<&Account> {
         let count = u64::try_from(self.names.len())
@@ -166,6 +179,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::config::UserTls;
 
     /// `password`, `password` again and `Hello world!`, as cheap as the kinds allow.
     const HASHES: [(&str, &str, &str); 3] = [
@@ -190,7 +204,10 @@ mod tests {
         let user = |(name, hash, _): (&str, &str, &str)| {
             let user = UserConfig {
                 name: name.to_owned(),
-                password: SecretString::from(hash),
+                password: Some(SecretString::from(hash)),
+                certificate: None,
+                tls: UserTls::default(),
+                lenient_close: false,
                 mounts: BTreeMap::new(),
                 sessions: None,
             };

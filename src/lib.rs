@@ -13,6 +13,7 @@
 //! - [`proxy`]: the PROXY protocol: who the client behind a load balancer is.
 //! - [`memory`]: the one budget all transfers share.
 //! - [`config`]: files and environment → one validated value.
+//! - [`tls`]: certificates, client certificates, session resumption.
 //! - [`admin`]: health endpoints.
 //! - [`sweeper`]: removes what broken uploads have left.
 //! - [`demo`]: the embedded S3 store of `s3ftpd demo` and of the tests.
@@ -31,3 +32,4 @@ pub mod proxy;
 pub mod server;
 pub mod session;
 pub mod sweeper;
+pub mod tls;

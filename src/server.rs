@@ -28,8 +28,9 @@ use crate::data::passive::{Behind, PassivePool};
 use crate::memory::Budget;
 use crate::object::{Replica, Store, StoreContext};
 use crate::proxy::Proxies;
-use crate::session::{self, Gateway};
+use crate::session::{self, Gateway, Listener};
 use crate::sweeper::Targets;
+use crate::tls::{MaterialError, Tls};
 
 use admission::{Admission, admit, refuse};
 
@@ -79,6 +80,9 @@ pub enum ServerError {
         /// The system's error.
         source: io::Error,
     },
+    /// A certificate can't be read (any more).
+    #[error("TLS: {0}")]
+    Tls(#[from] MaterialError),
     /// A store's client can't be built.
     #[error("store {name}: {reason}")]
     Store {
@@ -121,6 +125,10 @@ impl Server {
             stores.insert(name.clone(), store);
         }
 
+        let tls = match &config.tls {
+            Some(tls) => Some(Arc::new(Tls::load(tls)?)),
+            None => None,
+        };
         let proxies = Proxies::new(&config.proxy_protocol);
         let behind = Behind {
             proxies: proxies.clone(),
@@ -128,12 +136,10 @@ impl Server {
         };
         let mut listeners = Vec::with_capacity(config.listen.len());
         let mut pools: HashMap<IpAddr, Arc<PassivePool>> = HashMap::new();
-        for address in &config.listen {
-            let bind = |source| ServerError::Bind {
-                address: *address,
-                source,
-            };
-            let listener = listen(*address).map_err(bind)?;
+        for wanted in &config.listen {
+            let address = wanted.address;
+            let bind = |source| ServerError::Bind { address, source };
+            let listener = listen(address).map_err(bind)?;
             let bound = listener.local_addr().map_err(bind)?;
             let pool = match pools.get(&address.ip()) {
                 Some(pool) => pool.clone(),
@@ -153,7 +159,13 @@ impl Server {
                     pool
                 }
             };
-            listeners.push((listener, bound, pool));
+            let shared = Listener {
+                passive: pool,
+                implicit: wanted.implicit,
+                control: wanted.control,
+                data: wanted.data,
+            };
+            listeners.push((listener, bound, Arc::new(shared)));
         }
         let (ready, is_ready) = watch::channel(true);
         let sessions = TaskTracker::new();
@@ -175,6 +187,7 @@ impl Server {
         };
 
         let gateway = Arc::new(Gateway {
+            tls: tls.clone(),
             authenticator: Authenticator::new(&config.users, budget.clone()),
             failures: Failures::new(config.login_failures.clone()),
             user_places: Arc::new(UserPlaces::new(config.limits.sessions_per_user)),
@@ -190,15 +203,18 @@ impl Server {
         let targets = Targets::of(&gateway.config, &gateway.stores);
         let sweeps = TaskTracker::new();
         sweeps.spawn(targets.run(gateway.config.resume.clone(), gateway.drain.clone()));
+        if let Some(tls) = tls {
+            sweeps.spawn(tls.follow(gateway.drain.clone()));
+        }
         sweeps.close();
         let accepts = TaskTracker::new();
         let admission = Arc::new(Admission::new(gateway.config.limits.clone(), proxies));
         let control_addresses = listeners.iter().map(|(_, bound, _)| *bound).collect();
-        for (listener, bound, pool) in listeners {
-            tracing::info!(address = %bound, "listening");
+        for (listener, bound, shared) in listeners {
+            tracing::info!(implicit_tls = shared.implicit, address = %bound, "listening");
             accepts.spawn(accept(
                 listener,
-                pool,
+                shared,
                 gateway.clone(),
                 sessions.clone(),
                 admission.clone(),
@@ -236,6 +252,13 @@ impl Server {
     /// Sessions open now.
     pub fn sessions(&self) -> usize {
         self.sessions.len()
+    }
+
+    /// Has the certificates' files looked at now (SIGHUP).
+    pub fn reload(&self) {
+        if let Some(tls) = &self.gateway.tls {
+            tls.look();
+        }
     }
 
     /// Uploads that have begun and of which something is left to do in the store: for tests and metrics.
@@ -304,7 +327,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 async fn accept(
     listener: TcpListener,
-    pool: Arc<PassivePool>,
+    shared: Arc<Listener>,
     gateway: Arc<Gateway>,
     sessions: TaskTracker,
     admission: Arc<Admission>,
@@ -327,18 +350,20 @@ async fn accept(
         };
         match admission.enter() {
             Ok(mut place) => {
-                let (gateway, pool) = (gateway.clone(), pool.clone());
+                let (gateway, shared) = (gateway.clone(), shared.clone());
                 sessions.spawn(async move {
-                    if let Some((stream, ends)) = admit(&mut place, &gateway, stream, peer).await {
+                    let admitted = admit(&mut place, &gateway, &shared, stream, peer).await;
+                    if let Some((stream, ends)) = admitted {
                         // Made here: a future that is handed in takes its memory twice.
-                        session::serve(gateway, pool, stream, ends).await;
+                        session::serve(gateway, shared, stream, ends).await;
                     }
                     drop(place);
                 });
             }
             Err(full) => {
                 tracing::warn!(%peer, reason = %full, "connection refused");
-                sessions.spawn(refuse(stream, full));
+                let implicit = shared.implicit;
+                sessions.spawn(refuse(stream, implicit, full));
             }
         }
     }

@@ -23,11 +23,13 @@ mod host;
 mod information;
 mod listing;
 mod login;
+mod protection;
 mod recent;
 mod rename;
 mod replies;
 mod resume;
 mod transfer;
+mod transport;
 mod upload;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -39,7 +41,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Authenticator, Failures, UserPlace, UserPlaces};
-use crate::config::{Config, HostConfig, UserConfig};
+use crate::config::{Config, HostConfig, Protection, UserConfig};
 use crate::data::advertise::Advertise;
 use crate::data::linger::Lingering;
 use crate::data::passive::PassivePool;
@@ -50,10 +52,12 @@ use crate::protocol::command::{HashName, TransferType};
 use crate::protocol::facts::FactSet;
 use crate::protocol::{Command, CommandError, Reply};
 use crate::proxy::Ends;
+use crate::tls::Tls;
 
 use control::{Control, ControlError};
 use data_setup::DataSetup;
 use gate::{Phase, Verdict};
+use protection::Secured;
 use recent::Recent;
 use rename::RenameSource;
 use resume::Told;
@@ -71,6 +75,8 @@ const MAX_EARLY: u32 = 1000;
 pub struct Gateway {
     /// The configuration.
     pub config: Arc<Config>,
+    /// TLS, where it is configured.
+    pub tls: Option<Arc<Tls>>,
     /// Who may log in.
     pub authenticator: Authenticator,
     /// Logins that failed.
@@ -93,13 +99,21 @@ pub struct Gateway {
     pub cut: CancellationToken,
 }
 
+/// What the sessions of one control listener share.
+#[derive(Debug)]
+pub struct Listener {
+    /// Where their passive data connections come in.
+    pub passive: Arc<PassivePool>,
+    /// Whether TLS begins with the first byte.
+    pub implicit: bool,
+    /// Whether control connections are to be under TLS.
+    pub control: Protection,
+    /// Whether data connections are.
+    pub data: Protection,
+}
+
 /// Serves one control connection, whose client is at the one of its ends, until it ends.
-pub async fn serve(
-    gateway: Arc<Gateway>,
-    passive: Arc<PassivePool>,
-    stream: TcpStream,
-    ends: Ends,
-) {
+pub async fn serve(gateway: Arc<Gateway>, listener: Arc<Listener>, stream: TcpStream, ends: Ends) {
     let control = match Control::new(stream, ends, gateway.config.timeouts.control_write) {
         Ok(control) => control,
         Err(error) => {
@@ -109,7 +123,8 @@ pub async fn serve(
     };
     let session = Session {
         control,
-        passive,
+        listener,
+        secured: None,
         host: None,
         user: None,
         name: None,
@@ -138,7 +153,9 @@ pub async fn serve(
 struct Session {
     gateway: Arc<Gateway>,
     control: Control,
-    passive: Arc<PassivePool>,
+    listener: Arc<Listener>,
+    /// TLS on the control connection.
+    secured: Option<Box<Secured>>,
     /// The virtual host that HOST has chosen.
     host: Option<Arc<HostConfig>>,
     /// Who is logged in.
@@ -201,6 +218,10 @@ impl Session {
     async fn run(mut self) {
         let peer = self.control.peer;
         tracing::debug!(%peer, "session opened");
+        if self.listener.implicit && self.begin_implicit().await.is_err() {
+            self.control.close().await;
+            return;
+        }
         let greeting = Reply::new(220, self.greeting());
         if self.control.reply(&greeting).await.is_ok() {
             while let Flow::Continue = self.step().await {}
@@ -288,6 +309,7 @@ impl Session {
                     Err(_) if logged_in => Waited::Idle,
                     Err(_) => Waited::LoginDeadline,
                 },
+                () = self.data.progress(), if self.data.is_in_progress() => continue,
                 () = &mut drained => Waited::Draining,
             };
         }
@@ -364,9 +386,13 @@ impl Session {
                 self.control.reply(&Reply::new(221, "Goodbye")).await?;
                 return Ok(Flow::Close);
             }
+            C::User(name) => return self.user_name(name).await,
             C::Pass(password) => return self.pass(password).await,
+            C::Auth(mechanism) => return self.auth(*mechanism).await,
 
-            C::User(name) => self.user_name(name),
+            C::Pbsz => self.pbsz(),
+            C::Prot(level) => self.prot(*level),
+            C::Ccc => self.ccc(),
             C::Host(host) => self.choose_host(host),
             C::Acct => Ok(Reply::new(202, "No account is needed")),
             C::Rein => self.reinitialise(),

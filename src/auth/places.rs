@@ -71,11 +71,15 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::config::UserTls;
 
     fn user(name: &str, sessions: Option<usize>) -> UserConfig {
         UserConfig {
             name: name.to_owned(),
-            password: "".into(),
+            password: None,
+            certificate: None,
+            tls: UserTls::default(),
+            lenient_close: false,
             mounts: BTreeMap::new(),
             sessions,
         }

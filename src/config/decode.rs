@@ -1,6 +1,5 @@
 //! The schema: which keys there are, their defaults and their bounds.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::accounts;
@@ -8,15 +7,15 @@ use super::edge;
 use super::error::ConfigErrors;
 use super::machine;
 use super::section::{Report, Section};
+use super::tls;
 use super::tree::Node;
 use super::values::{self, GIB, KIB, MIB};
 use super::{
-    ActiveConfig, AdminConfig, Config, Limits, MemoryConfig, PassiveConfig, PassiveNetwork,
-    PassivePorts, ResumeConfig, Timeouts, TransferConfig,
+    ActiveConfig, AdminConfig, Config, Limits, ListenConfig, MemoryConfig, PassiveConfig,
+    PassiveNetwork, PassivePorts, ResumeConfig, Timeouts, TransferConfig,
 };
 
 const MOVED: &str = "unknown key: it is login_failures.delay now";
-const NO_TLS: &str = "unknown key: this version has no TLS";
 
 /// S3's smallest part; smaller ones are refused when an upload is completed.
 pub(super) const SMALLEST_PART: u64 = 5 * MIB;
@@ -28,7 +27,8 @@ const LARGEST_BUDGET: u64 = 1024 * 1024 * GIB;
 /// Reads the whole tree.
 pub(super) fn decode(tree: Node, report: &Report) -> Result<Config, ConfigErrors> {
     let mut root = Section::root(&tree, report);
-    let listen = listen(&mut root);
+    let tls = tls::decode(&mut root);
+    let listen = tls::listen(&mut root, tls.as_ref());
     let greeting = root
         .field("greeting")
         .and_then(|field| values::line(&field, 500));
@@ -46,13 +46,14 @@ pub(super) fn decode(tree: Node, report: &Report) -> Result<Config, ConfigErrors
     let proxy_protocol = edge::proxy_protocol(root.section("proxy_protocol"));
     let login_failures = edge::login_failures(root.section("login_failures"));
     check_ports(&root, &listen, &passive, admin.as_ref());
-    let (stores, users) = accounts::decode(&mut root, memory.budget);
+    let (stores, users) = accounts::decode(&mut root, memory.budget, tls.as_ref(), &listen);
     let names: Vec<&str> = accounts::names(&mut root, "users");
     let hosts = edge::hosts(&mut root, &names);
-    root.finish_with(|key| (key == "tls").then_some(NO_TLS));
+    root.finish();
     report.check()?;
     Ok(Config {
         listen,
+        tls,
         greeting: greeting.unwrap_or_else(|| "s3ftpd ready".to_owned()),
         passive,
         active,
@@ -69,28 +70,6 @@ pub(super) fn decode(tree: Node, report: &Report) -> Result<Config, ConfigErrors
         stores,
         users,
     })
-}
-
-fn listen(root: &mut Section<'_>) -> Vec<SocketAddr> {
-    let allowed = "a list of IP addresses with ports: [\"0.0.0.0:2121\", \"[::]:2121\"]";
-    let Some(field) = root.field("listen") else {
-        return vec![([0, 0, 0, 0], 2121).into(), ([0u16; 8], 2121).into()];
-    };
-    let items = field.items(allowed);
-    if items.as_ref().is_some_and(Vec::is_empty) {
-        field.wrong::<()>("is empty", allowed);
-    }
-    let mut addresses = Vec::new();
-    for item in items.unwrap_or_default() {
-        if let Some(address) = values::socket_address(&item) {
-            // Port 0 is another port each time.
-            if address.port() != 0 && addresses.contains(&address) {
-                item.wrong::<()>(format!("{address} is there twice"), allowed);
-            }
-            addresses.push(address);
-        }
-    }
-    addresses
 }
 
 fn passive(mut section: Section<'_>) -> PassiveConfig {
@@ -223,6 +202,7 @@ fn timeouts(mut section: Section<'_>) -> Timeouts {
         data_connect: time("data_connect", Duration::from_secs(30), false),
         data_stall: time("data_stall", Duration::from_secs(60), false),
         control_write: time("control_write", Duration::from_secs(60), false),
+        tls_handshake: time("tls_handshake", Duration::from_secs(20), false),
         shutdown_grace: time("shutdown_grace", Duration::from_secs(30), true),
     };
     section.finish_with(|key| (key == "login_failure_delay").then_some(MOVED));
@@ -272,14 +252,16 @@ fn resume(mut section: Section<'_>) -> ResumeConfig {
 /// A port can be listened on once: the passive range must leave out the others.
 fn check_ports(
     root: &Section<'_>,
-    listen: &[SocketAddr],
+    listen: &[ListenConfig],
     passive: &PassiveConfig,
     admin: Option<&AdminConfig>,
 ) {
     let PassivePorts::Range(first, last) = passive.ports else {
         return;
     };
-    let control = listen.iter().map(|address| ("listen", address.port()));
+    let control = listen
+        .iter()
+        .map(|listener| ("listen", listener.address.port()));
     let admin = admin.map(|admin| ("admin", admin.listen.port()));
     for (key, port) in control.chain(admin) {
         if (first..=last).contains(&port) {

@@ -161,14 +161,23 @@ impl Reservation {
     /// [`DataError::Timeout`], after which one may ask again; [`DataError::Connect`] when the pool
     /// has been stopped, or the connection was taken before.
     pub async fn connection(&mut self, deadline: Duration) -> Result<TcpStream, DataError> {
-        match timeout(deadline, self.claim.arrival()).await {
-            Ok(Some(stream)) => Ok(stream),
-            Ok(None) => Err(DataError::Connect(io::Error::new(
+        timeout(deadline, self.arrival())
+            .await
+            .map_err(|_| DataError::Timeout)?
+    }
+
+    /// As [`connection`](Self::connection); the caller owns the deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Connect`], as there.
+    pub async fn arrival(&mut self) -> Result<TcpStream, DataError> {
+        self.claim.arrival().await.ok_or_else(|| {
+            DataError::Connect(io::Error::new(
                 io::ErrorKind::NotConnected,
                 "the passive port is no longer open",
-            ))),
-            Err(_) => Err(DataError::Timeout),
-        }
+            ))
+        })
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use crate::auth::network_of;
 use crate::config::Limits;
 use crate::proxy::{Ends, Proxies};
-use crate::session::Gateway;
+use crate::session::{Gateway, Listener};
 
 /// How long a refused client may take to read why.
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(1);
@@ -61,6 +61,7 @@ pub(super) struct Place {
 pub(super) async fn admit(
     place: &mut Place,
     gateway: &Gateway,
+    listener: &Listener,
     mut stream: TcpStream,
     peer: SocketAddr,
 ) -> Option<(TcpStream, Ends)> {
@@ -86,14 +87,18 @@ pub(super) async fn admit(
         Ok(()) => Some((stream, ends)),
         Err(refused) => {
             tracing::warn!(peer = %ends.peer, reason = %refused, "connection refused");
-            refuse(stream, refused).await;
+            refuse(stream, listener.implicit, refused).await;
             None
         }
     }
 }
 
-/// Says why. A courtesy: whoever does not take it goes without.
-pub(super) async fn refuse(mut stream: TcpStream, refused: Refused) {
+/// Says why. A courtesy: whoever does not take it goes without, and where TLS begins with the first byte (`implicit`)
+/// there is no way to say it.
+pub(super) async fn refuse(mut stream: TcpStream, implicit: bool, refused: Refused) {
+    if implicit {
+        return;
+    }
     let line = format!("421 {refused}, try again later\r\n");
     let _ = tokio::time::timeout(REFUSAL_DEADLINE, stream.write_all(line.as_bytes())).await;
 }

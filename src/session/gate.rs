@@ -49,7 +49,11 @@ pub(super) fn verdict(phase: Phase, command: &Command) -> Verdict {
             | C::Clnt(_)
             | C::Csid(_)
             | C::SiteHelp
-            | C::Abor,
+            | C::Abor
+            | C::Auth(_)
+            | C::Pbsz
+            | C::Prot(_)
+            | C::Ccc,
         ) => Verdict::Run,
         // RFC 7151, 3: before the login, and not in the middle of it.
         (Phase::Anonymous, C::Host(_)) => Verdict::Run,
@@ -74,6 +78,8 @@ pub(super) fn keeps_restart(command: &Command) -> bool {
             | C::Epsv(_)
             | C::Port(_)
             | C::Eprt(_)
+            | C::Pbsz
+            | C::Prot(_)
             | C::Type(_)
             | C::Mode
             | C::Stru

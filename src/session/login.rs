@@ -19,11 +19,33 @@ use super::{Flow, Handled, Session, User};
 const LONGEST_CLIENT: usize = 200;
 
 impl Session {
-    pub(super) fn user_name(&mut self, name: &str) -> Handled {
+    pub(super) async fn user_name(&mut self, name: &str) -> Result<Flow, ControlError> {
         // RFC 959: a new USER begins a new login, whoever is logged in.
         self.reset();
-        self.name = Some(name.to_owned());
-        Ok(Reply::new(331, "Send the password"))
+        let reply = match (self.require_tls(), self.by_certificate(name)) {
+            (Err(refused), _) => refused,
+            (Ok(()), Some(user)) => return self.user_by_certificate(user).await,
+            (Ok(()), None) => {
+                self.name = Some(name.to_owned());
+                Reply::new(331, "Send the password")
+            }
+        };
+        self.control.reply(&reply).await?;
+        Ok(Flow::Continue)
+    }
+
+    /// A login without a password: what a right one does not get past, a client certificate does not either.
+    async fn user_by_certificate(&mut self, user: Arc<UserConfig>) -> Result<Flow, ControlError> {
+        let address = self.control.peer.ip();
+        if self.gateway.failures.bans_address(address) {
+            return self.close_with(banned()).await;
+        }
+        if !self.host_admits(&user.name) || self.gateway.failures.bans(address, &user.name) {
+            return self.refuse_login(&user.name).await;
+        }
+        // RFC 2228: authorised by the security data exchange.
+        let welcome = Reply::new(232, "Logged in by the client certificate");
+        self.log_in(user, &welcome).await
     }
 
     pub(super) async fn pass(&mut self, password: &Password) -> Result<Flow, ControlError> {
@@ -56,14 +78,7 @@ impl Session {
             Ok(config)
                 if self.host_admits(&name) && !self.gateway.failures.bans(address, &name) =>
             {
-                self.gateway.failures.succeeded(address, &name);
-                match self.enter(config) {
-                    Ok(reply) => {
-                        self.control.reply(&reply).await?;
-                        Ok(Flow::Continue)
-                    }
-                    Err(reply) => self.close_with(reply).await,
-                }
+                self.log_in(config, &Reply::new(230, "Logged in")).await
             }
             Ok(_) | Err(AuthError::Refused) => self.refuse_login(&name).await,
         }
@@ -93,8 +108,31 @@ impl Session {
         Ok(Flow::Continue)
     }
 
-    /// Logs in; else why not.
-    fn enter(&mut self, config: Arc<UserConfig>) -> Handled {
+    /// Who he is has been proven: logs him in, unless he may not come in so.
+    async fn log_in(
+        &mut self,
+        config: Arc<UserConfig>,
+        welcome: &Reply,
+    ) -> Result<Flow, ControlError> {
+        if let Err(refused) = self.admit(&config) {
+            // Neither a failure, as nothing was guessed, nor a login.
+            self.name = None;
+            self.control.reply(&refused).await?;
+            return Ok(Flow::Continue);
+        }
+        let address = self.control.peer.ip();
+        self.gateway.failures.succeeded(address, &config.name);
+        match self.enter(config) {
+            Ok(()) => {
+                self.control.reply(welcome).await?;
+                Ok(Flow::Continue)
+            }
+            Err(reply) => self.close_with(reply).await,
+        }
+    }
+
+    /// Makes him the session's user; else why not.
+    fn enter(&mut self, config: Arc<UserConfig>) -> Result<(), Reply> {
         let peer = self.control.peer;
         let Some(place) = self.gateway.user_places.enter(&config) else {
             tracing::warn!(%peer, user = %config.name, "login refused: too many sessions of this user");
@@ -105,13 +143,14 @@ impl Session {
         };
         let namespace = self.namespace_of(&config)?;
         tracing::info!(%peer, user = %config.name, "logged in");
+        self.name = Some(config.name.clone());
         self.user = Some(User {
             config,
             namespace,
             _place: place,
         });
         self.failed_logins = 0;
-        Ok(Reply::new(230, "Logged in"))
+        Ok(())
     }
 
     async fn close_with(&mut self, reply: Reply) -> Result<Flow, ControlError> {
@@ -128,6 +167,7 @@ impl Session {
     }
 
     pub(super) fn reinitialise(&mut self) -> Handled {
+        self.refuse_rein()?;
         self.reset();
         // RFC 7151, 3.2: all is as it was right after the connection.
         self.host = None;
@@ -135,7 +175,7 @@ impl Session {
     }
 
     /// As after the greeting.
-    fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         // Only one who was in gets time to log in anew, so nobody stays for ever without.
         if self.user.take().is_some() {
             self.login_deadline = tokio::time::Instant::now() + self.gateway.config.timeouts.login;

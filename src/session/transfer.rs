@@ -33,9 +33,10 @@ use crate::namespace::VirtualPath;
 use crate::object::{Location, ObjectError, TransferId};
 use crate::protocol::{Command, Reply};
 
-use super::control::{ControlError, Pending};
+use super::control::ControlError;
 use super::data_setup::DataSetup;
 use super::gate::{Phase, Verdict, verdict};
+use super::transport::Pending;
 use super::{Flow, Session, replies};
 
 /// The settle window of an upload of more than one part, at the least: it waits for its last part anyway. Once, on a very
@@ -459,6 +460,10 @@ fn failure_reply(running: &Running, failure: &Failure) -> Reply {
     let mut reply = match failure {
         Failure::Object(error) => replies::object_error(path, error),
         Failure::Data(error) => replies::data_error(error),
+        Failure::Broken(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Reply::new(
+            426,
+            format!("{path}: data connection broken: {error}, so it was not taken for whole"),
+        ),
         Failure::Broken(_) => Reply::new(
             426,
             format!("{path}: data connection broken, nothing was stored or all was not sent"),

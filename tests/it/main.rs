@@ -11,6 +11,7 @@ mod commands;
 mod demo;
 mod digests;
 mod faults_of_the_store;
+mod ftps;
 mod hosts;
 mod listings;
 mod mounts;

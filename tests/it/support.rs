@@ -9,6 +9,7 @@ pub mod gateway;
 pub mod operation;
 pub mod process;
 pub mod store;
+pub mod tls;
 pub mod transfers;
 
 use std::future::Future;

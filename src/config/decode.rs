@@ -27,7 +27,7 @@ const LARGEST_BUDGET: u64 = 1024 * 1024 * GIB;
 /// Reads the whole tree.
 pub(super) fn decode(tree: Node, report: &Report) -> Result<Config, ConfigErrors> {
     let mut root = Section::root(&tree, report);
-    let tls = tls::decode(&mut root);
+    let mut tls = tls::decode(&mut root);
     let listen = tls::listen(&mut root, tls.as_ref());
     let greeting = root
         .field("greeting")
@@ -48,7 +48,7 @@ pub(super) fn decode(tree: Node, report: &Report) -> Result<Config, ConfigErrors
     check_ports(&root, &listen, &passive, admin.as_ref());
     let (stores, users) = accounts::decode(&mut root, memory.budget, tls.as_ref(), &listen);
     let names: Vec<&str> = accounts::names(&mut root, "users");
-    let hosts = edge::hosts(&mut root, &names);
+    let hosts = edge::hosts(&mut root, &names, tls.as_mut());
     root.finish();
     report.check()?;
     Ok(Config {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::section::{Field, Section, nearest};
-use super::values;
+use super::{TlsConfig, tls, values};
 
 /// Load balancers that tell their clients' addresses by the PROXY protocol.
 #[derive(Debug, Clone)]
@@ -53,7 +53,7 @@ pub enum BanUsers {
 pub struct HostConfig {
     /// Its name, in lower case and without a dot at its end.
     pub name: String,
-    /// What HOST is answered with; `None`: the server's own greeting.
+    /// What HOST is answered with, and an implicit listener's client that names it in its handshake; `None`: the server's own greeting.
     pub greeting: Option<String>,
     /// Who may log in; `None`: every user.
     pub users: Option<BTreeSet<String>>,
@@ -133,15 +133,19 @@ pub(super) fn login_failures(mut section: Section<'_>) -> LoginFailures {
     }
 }
 
-/// Reads `[hosts]`; `users` are the names of those who are configured.
-pub(super) fn hosts(root: &mut Section<'_>, users: &[&str]) -> Hosts {
+/// Reads `[hosts]`; `users` are the names of those who are configured. Their certificates go to those of `tls`.
+pub(super) fn hosts(
+    root: &mut Section<'_>,
+    users: &[&str],
+    mut tls: Option<&mut TlsConfig>,
+) -> Hosts {
     let entries = root
         .field("hosts")
         .and_then(|field| field.entries("a table of host names"))
         .unwrap_or_default();
     let mut hosts = Hosts::new();
     for (name, field) in entries {
-        let Some(host) = host(name, &field, users) else {
+        let Some(host) = host(name, &field, users, tls.as_deref_mut()) else {
             continue;
         };
         if hosts.contains_key(&host.name) {
@@ -155,7 +159,12 @@ pub(super) fn hosts(root: &mut Section<'_>, users: &[&str]) -> Hosts {
     hosts
 }
 
-fn host(name: &str, field: &Field<'_>, users: &[&str]) -> Option<HostConfig> {
+fn host(
+    name: &str,
+    field: &Field<'_>,
+    users: &[&str],
+    tls: Option<&mut TlsConfig>,
+) -> Option<HostConfig> {
     if !values::is_host_name(name) {
         return field.wrong(
             "is no host name",
@@ -169,9 +178,11 @@ fn host(name: &str, field: &Field<'_>, users: &[&str]) -> Option<HostConfig> {
     let admitted = section
         .field("users")
         .map(|field| names_of_users(&field, users));
+    let name = host_key(name);
+    tls::host(&mut section, &name, tls);
     section.finish();
     Some(HostConfig {
-        name: host_key(name),
+        name,
         greeting,
         users: admitted,
     })

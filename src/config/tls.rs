@@ -25,16 +25,8 @@ pub(super) fn decode(root: &mut Section<'_>) -> Option<TlsConfig> {
     }
     let mut section = root.section("tls");
     let mut certificates = Vec::new();
-    let main = section.field("certificate");
-    let key = section.field("key");
-    match (&main, &key) {
-        (Some(main), Some(key)) => certificates.extend(certificate(main, key, None)),
-        (Some(_), None) => section.wrong("key", "is missing", "the path of the certificate's key"),
-        (None, Some(_)) => {
-            section.wrong("certificate", "is missing", "the path of a certificate");
-        }
-        (None, None) => {}
-    }
+    let has_main = section.has("certificate") || section.has("key");
+    certificates.extend(own_certificate(&mut section));
     let listed = section.field("certificates");
     for item in listed
         .as_ref()
@@ -43,7 +35,7 @@ pub(super) fn decode(root: &mut Section<'_>) -> Option<TlsConfig> {
     {
         certificates.extend(listed_certificate(&item));
     }
-    if main.is_none() && key.is_none() && listed.is_none() {
+    if !has_main && listed.is_none() {
         section.wrong(
             "certificate",
             "is missing",
@@ -290,6 +282,45 @@ fn protection(field: &Field<'_>) -> Option<Protection> {
             ("off", Protection::Off),
         ],
     )
+}
+
+/// Reads the certificate that a virtual host has of its own, and puts it among those of `[tls]`.
+pub(super) fn host(section: &mut Section<'_>, name: &str, tls: Option<&mut TlsConfig>) {
+    let written = ["certificate", "key"]
+        .into_iter()
+        .find(|key| section.has(key));
+    let own = own_certificate(section);
+    match (written, tls) {
+        (None, _) => {}
+        (Some(key), None) => section.wrong(key, NO_TLS, WITH_TLS),
+        (Some(key), Some(tls)) => {
+            let told = tls.certificates.iter().flat_map(|files| &files.names);
+            if told.into_iter().any(|told| *told == name) {
+                section.wrong(
+                    key,
+                    "tls.certificates has one for this name already",
+                    "one certificate for a name",
+                );
+            }
+            tls.certificates.extend(own.map(|files| CertificateFiles {
+                names: vec![name.to_owned()],
+                ..files
+            }));
+        }
+    }
+}
+
+/// The keys `certificate` and `key`: both or none.
+fn own_certificate(section: &mut Section<'_>) -> Option<CertificateFiles> {
+    match (section.field("certificate"), section.field("key")) {
+        (Some(own), Some(key)) => return certificate(&own, &key, None),
+        (Some(_), None) => section.wrong("key", "is missing", "the path of the certificate's key"),
+        (None, Some(_)) => {
+            section.wrong("certificate", "is missing", "the path of a certificate");
+        }
+        (None, None) => {}
+    }
+    None
 }
 
 fn listed_certificate(item: &Field<'_>) -> Option<CertificateFiles> {

@@ -1,6 +1,11 @@
 //! HOST (RFC 7151): which virtual host a session is on.
+//!
+//! A TLS handshake that names one of them (SNI) has chosen it, and HOST can't choose another then: the certificate that
+//! the client has checked is that host's. A handshake that names none of them chooses nothing.
 
-use crate::config::host_key;
+use std::sync::Arc;
+
+use crate::config::{HostConfig, host_key};
 use crate::protocol::Reply;
 use crate::protocol::command::HostName;
 
@@ -12,17 +17,30 @@ impl Session {
         if !self.has_hosts() {
             return Err(Reply::new(502, "HOST is not offered"));
         }
+        let named = self.host_of_handshake();
         let chosen = match wanted {
             // The address that the client has reached anyway: as if HOST had not been sent.
-            HostName::Address(address) if *address == self.control.local.ip() => None,
+            HostName::Address(address) if *address == self.control.local.ip() => named,
             HostName::Address(_) => return Err(unknown()),
             HostName::Name(name) => {
-                let host = self.gateway.config.hosts.get(&host_key(name));
-                Some(host.cloned().ok_or_else(unknown)?)
+                let host = self.host_named(name).ok_or_else(unknown)?;
+                if named.is_some_and(|named| named.name != host.name) {
+                    return Err(Reply::new(504, "The TLS handshake named another host"));
+                }
+                Some(host)
             }
         };
         self.host = chosen;
         Ok(Reply::new(220, self.greeting()))
+    }
+
+    /// The one that the client has named in its TLS handshake.
+    pub(super) fn host_of_handshake(&self) -> Option<Arc<HostConfig>> {
+        self.host_named(self.control.server_name()?)
+    }
+
+    fn host_named(&self, name: &str) -> Option<Arc<HostConfig>> {
+        self.gateway.config.hosts.get(&host_key(name)).cloned()
     }
 
     /// Whether HOST works.

@@ -170,7 +170,7 @@ impl Session {
         self.refuse_rein()?;
         self.reset();
         // RFC 7151, 3.2: all is as it was right after the connection.
-        self.host = None;
+        self.host = self.host_of_handshake();
         Ok(Reply::new(220, "Ready for a new user"))
     }
 

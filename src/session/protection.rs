@@ -66,7 +66,6 @@ impl Session {
             .await?;
         self.held.clear();
         self.reset();
-        self.host = None;
         self.handshake(&tls, mechanism.implies_private()).await?;
         Ok(Flow::Continue)
     }
@@ -85,6 +84,8 @@ impl Session {
             return Err(ControlError::Lost);
         }
         session.established();
+        // What HOST said in the clear is forgotten with the rest.
+        self.host = self.host_of_handshake();
         let identity = self.control.client_certificate().map(Identity::of);
         tracing::debug!(
             peer = %self.control.peer,

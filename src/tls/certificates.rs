@@ -83,14 +83,15 @@ impl BySni {
         {
             let (certified, summary) =
                 certified(chain, key, number).map_err(|error| located(error, files))?;
-            let names = if files.names.is_empty() {
-                summary.names
-            } else {
+            let told = !files.names.is_empty();
+            let names = if told {
                 files.names.clone()
+            } else {
+                summary.names
             };
-            all.push((Arc::new(certified), names));
+            all.push((Arc::new(certified), told, names));
         }
-        let Some((first, _)) = all.first() else {
+        let Some((first, ..)) = all.first() else {
             return Err(MaterialError::new(About::Certificate(0), "is missing"));
         };
         let mut resolver = BySni {
@@ -98,7 +99,9 @@ impl BySni {
             exact: HashMap::new(),
             below: HashMap::new(),
         };
-        for (certified, names) in all {
+        // What the configuration says goes before what a certificate says of itself.
+        all.sort_by_key(|(_, told, _)| !told);
+        for (certified, _, names) in all {
             for name in names {
                 let name = name.to_ascii_lowercase();
                 let (table, name) = match name.strip_prefix("*.") {

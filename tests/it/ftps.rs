@@ -2,6 +2,7 @@
 
 mod certificates;
 mod commands;
+mod edge;
 mod endings;
 mod policy;
 mod sessions;

@@ -291,3 +291,34 @@ fn tls_without_its_section() {
         "#,
     );
 }
+
+#[test]
+fn certificates_of_hosts() {
+    let files = Files::new();
+    let config = files
+        .with("hosts.'Two.test.' = { certificate = '$two.crt', key = '$two.key' }\nhosts.a = {}")
+        .unwrap();
+    let certificates = config.tls.unwrap().certificates;
+    assert_eq!(certificates.len(), 2);
+    assert_eq!(certificates[1].names, ["two.test"]);
+    let missing = files.error("hosts.a = { certificate = '$two.crt' }");
+    assert!(missing.contains("hosts.a.key: is missing"), "{missing}");
+    let other = files.error("hosts.a = { certificate = '$two.crt', key = '$one.key' }");
+    assert!(
+        other.contains("hosts.a.key") && other.contains("is not the key of the certificate"),
+        "{other}"
+    );
+    let twice = files.error(
+        "tls.certificates = [{ certificate = '$one.crt', key = '$one.key', names = ['a'] }]\n\
+         hosts.A = { certificate = '$two.crt', key = '$two.key' }",
+    );
+    assert!(
+        twice.contains("hosts.A.certificate: tls.certificates has one for this name already"),
+        "{twice}"
+    );
+    let plain = lines(files.alone("hosts.a = { certificate = '$two.crt', key = '$two.key' }"));
+    assert!(
+        plain.len() == 1 && plain[0].contains("there is no section [tls]"),
+        "{plain:#?}"
+    );
+}

@@ -38,7 +38,7 @@ async fn fin_only(tls: TlsStream<TcpStream>) -> TcpStream {
 }
 
 #[tokio::test]
-async fn an_upload_without_close_notify_is_not_published_and_can_go_on() {
+async fn protection_04_an_upload_without_close_notify_is_not_published_and_can_go_on() {
     let pki = Pki::new();
     for version in VERSIONS {
         for size in SIZES {
@@ -67,7 +67,7 @@ async fn an_upload_without_close_notify_is_not_published_and_can_go_on() {
 }
 
 #[tokio::test]
-async fn an_upload_of_no_byte_without_close_notify_is_not_published() {
+async fn protection_04_an_upload_of_no_byte_without_close_notify_is_not_published() {
     let pki = Pki::new();
     let gateway = with_tls(&pki, "").start().await;
     let client = pki.client().build();
@@ -107,7 +107,7 @@ async fn lenient_close_is_for_devices_that_never_send_it() {
 }
 
 #[tokio::test]
-async fn an_upload_cut_within_a_record_is_not_published() {
+async fn protection_04_an_upload_cut_within_a_record_is_not_published() {
     let pki = Pki::new();
     let gateway = removed(&pki, "")
         .with("[users.u]\nlenient_close = true")

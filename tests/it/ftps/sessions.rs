@@ -61,7 +61,7 @@ async fn tickets_come_on_the_control_connection_only() {
 }
 
 #[tokio::test]
-async fn a_data_connection_of_another_session_is_refused() {
+async fn protection_03_a_data_connection_of_another_session_is_refused() {
     let pki = Pki::new();
     let gateway = with_tls(&pki, "require_session_reuse = true").start().await;
     gateway.store.put(BUCKET, "y", "secret");

@@ -230,6 +230,19 @@ mod tests {
         assert_eq!(config.users.len(), 1);
     }
 
+    #[tokio::test]
+    async fn the_demo_s_certificate_can_be_used() {
+        let store = EmbeddedStore::start(StoreOptions::default()).await.unwrap();
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let text = configuration(&listen, &store).unwrap();
+        let mut config = config::from_str(&text, "demo").unwrap();
+        offer_tls(&mut config).unwrap();
+        crate::tls::Tls::load(config.tls.as_ref().unwrap()).unwrap();
+        assert_eq!(config.listen[0].control, Protection::Optional);
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("PRIVATE KEY"), "{shown}");
+    }
+
     #[test]
     fn a_busy_port_is_said_plainly() {
         let bind = |kind: io::ErrorKind| ServerError::Bind {

@@ -83,6 +83,10 @@ impl BySni {
         {
             let (certified, summary) =
                 certified(chain, key, number).map_err(|error| located(error, files))?;
+            if summary.ends <= jiff::Timestamp::now().as_second() {
+                // Clients will say so; there may be none better yet.
+                tracing::warn!(names = ?summary.names, "a TLS certificate is no longer valid");
+            }
             let told = !files.names.is_empty();
             let names = if told {
                 files.names.clone()

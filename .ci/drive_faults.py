@@ -53,7 +53,10 @@ def no_open_uploads(t):
     # Of the whole bucket: MinIO lists them by no prefix but an exact key or none.
     if hasattr(t.store, "open_uploads"):
         # An aborted transfer may be answered before the store is clean.
-        until(lambda: not t.store.open_uploads(), 10, "no open multipart uploads")
+        try:
+            until(lambda: not t.store.open_uploads(), 10, "no open multipart uploads")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {t.store.open_uploads()}") from error
 
 
 def killed_upload(t, key):

@@ -100,6 +100,9 @@ def drive(t, steps):
             aborted(ftp, data)
         t.absent("never.bin")
         t.stored("kept.bin", b"kept")
+        # What had come of them is kept, until it is deleted.
+        for name in ("never.bin", "kept.bin"):
+            ftp.delete(name)
     with steps.step("ftplib: no way out of the root"), session(t) as ftp:
         for path in ("/../../etc/passwd", "../etc/passwd", "/%2e%2e/etc/passwd"):
             refused("550", f"SIZE {path}", ftp)

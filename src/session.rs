@@ -99,28 +99,21 @@ pub async fn serve(
             return;
         }
     };
-    let session = Session {
-        control,
-        passive,
-        user: None,
-        name: None,
-        failed_logins: 0,
-        login_deadline: Instant::now() + gateway.config.timeouts.login,
-        cwd: VirtualPath::root(),
-        transfer_type: TransferType::Ascii,
-        data: DataSetup::None,
-        epsv_all: false,
-        restart: 0,
-        range: None,
-        hash: HashName::Sha256,
-        rename_from: None,
-        facts: FactSet::all(),
-        recent: Recent::default(),
-        told: None,
-        held: VecDeque::new(),
-        gateway,
-    };
-    session.run().await;
+    Session::new(gateway, passive, control).run().await;
+}
+
+/// As [`serve`], over a pipe: for tests and fuzz targets.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) async fn serve_in_memory(
+    gateway: Arc<Gateway>,
+    passive: Arc<PassivePool>,
+    stream: tokio::io::DuplexStream,
+    peer: SocketAddr,
+    local: SocketAddr,
+) {
+    let deadline = gateway.config.timeouts.control_write;
+    let control = Control::in_memory(stream, peer, local, deadline);
+    Session::new(gateway, passive, control).run().await;
 }
 
 /// The state of one session.
@@ -179,6 +172,30 @@ enum Waited {
 }
 
 impl Session {
+    fn new(gateway: Arc<Gateway>, passive: Arc<PassivePool>, control: Control) -> Session {
+        Session {
+            control,
+            passive,
+            user: None,
+            name: None,
+            failed_logins: 0,
+            login_deadline: Instant::now() + gateway.config.timeouts.login,
+            cwd: VirtualPath::root(),
+            transfer_type: TransferType::Ascii,
+            data: DataSetup::None,
+            epsv_all: false,
+            restart: 0,
+            range: None,
+            hash: HashName::Sha256,
+            rename_from: None,
+            facts: FactSet::all(),
+            recent: Recent::default(),
+            told: None,
+            held: VecDeque::new(),
+            gateway,
+        }
+    }
+
     async fn run(mut self) {
         let peer = self.control.peer;
         tracing::debug!(%peer, "session opened");

@@ -17,6 +17,7 @@
 //! - [`admin`]: health endpoints.
 //! - [`sweeper`]: removes what broken uploads have left.
 //! - [`demo`]: the embedded S3 store of `s3ftpd demo` and of the tests.
+//! - `fuzzing`: sessions in memory, for the fuzz targets and the property tests; in no release.
 
 pub mod admin;
 pub mod auth;
@@ -24,6 +25,9 @@ pub mod cli;
 pub mod config;
 pub mod data;
 pub mod demo;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod memory;
 pub mod namespace;
 pub mod object;

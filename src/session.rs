@@ -68,7 +68,7 @@ const DRAIN_QUIET: Duration = Duration::from_secs(2);
 
 /// Commands without a login, the login's own among them; no client needs a tenth of them. Whoever sends them without a
 /// pause would else keep a core busy until the deadline of the login.
-const MAX_EARLY: u32 = 1000;
+pub(crate) const MAX_EARLY: u32 = 1000;
 
 /// What all sessions of a server share.
 #[derive(Debug)]
@@ -121,32 +121,20 @@ pub async fn serve(gateway: Arc<Gateway>, listener: Arc<Listener>, stream: TcpSt
             return;
         }
     };
-    let session = Session {
-        control,
-        listener,
-        secured: None,
-        host: None,
-        user: None,
-        name: None,
-        client_noted: false,
-        failed_logins: 0,
-        early: 0,
-        login_deadline: Instant::now() + gateway.config.timeouts.login,
-        cwd: VirtualPath::root(),
-        transfer_type: TransferType::Ascii,
-        data: DataSetup::None,
-        epsv_all: false,
-        restart: 0,
-        range: None,
-        hash: HashName::Sha256,
-        rename_from: None,
-        facts: FactSet::all(),
-        recent: Recent::default(),
-        told: None,
-        held: VecDeque::new(),
-        gateway,
-    };
-    session.run().await;
+    Session::new(gateway, listener, control).run().await;
+}
+
+/// As [`serve`], over a pipe: for tests and fuzz targets.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) async fn serve_in_memory(
+    gateway: Arc<Gateway>,
+    listener: Arc<Listener>,
+    stream: tokio::io::DuplexStream,
+    ends: Ends,
+) {
+    let deadline = gateway.config.timeouts.control_write;
+    let control = Control::in_memory(stream, ends, deadline);
+    Session::new(gateway, listener, control).run().await;
 }
 
 /// The state of one session.
@@ -215,6 +203,34 @@ enum Waited {
 }
 
 impl Session {
+    fn new(gateway: Arc<Gateway>, listener: Arc<Listener>, control: Control) -> Session {
+        Session {
+            control,
+            listener,
+            secured: None,
+            host: None,
+            user: None,
+            name: None,
+            client_noted: false,
+            failed_logins: 0,
+            early: 0,
+            login_deadline: Instant::now() + gateway.config.timeouts.login,
+            cwd: VirtualPath::root(),
+            transfer_type: TransferType::Ascii,
+            data: DataSetup::None,
+            epsv_all: false,
+            restart: 0,
+            range: None,
+            hash: HashName::Sha256,
+            rename_from: None,
+            facts: FactSet::all(),
+            recent: Recent::default(),
+            told: None,
+            held: VecDeque::new(),
+            gateway,
+        }
+    }
+
     async fn run(mut self) {
         let peer = self.control.peer;
         tracing::debug!(%peer, "session opened");

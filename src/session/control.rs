@@ -84,6 +84,24 @@ impl Control {
         }
     }
 
+    /// Over a pipe, which tells no addresses.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn in_memory(
+        pipe: tokio::io::DuplexStream,
+        ends: Ends,
+        write_deadline: Duration,
+    ) -> Self {
+        Control {
+            transport: Transport::Memory(pipe),
+            codec: LineCodec::default(),
+            buffer: BytesMut::new(),
+            write_deadline,
+            peer: ends.peer,
+            local: ends.local,
+            own: ends.local.ip(),
+        }
+    }
+
     /// The next command line. Cancel safe; the caller owns the deadline.
     pub(super) async fn next_line(&mut self) -> Result<Vec<u8>, ControlError> {
         loop {

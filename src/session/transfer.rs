@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use crate::data::DataError;
 use crate::namespace::VirtualPath;
 use crate::object::{Location, ObjectError, TransferId};
-use crate::protocol::{Command, Reply};
+use crate::protocol::{Command, CommandError, Reply};
 
 use super::control::ControlError;
 use super::data_setup::DataSetup;
@@ -315,6 +315,11 @@ impl Session {
         let abor = command == Ok(Command::Abor);
         if running.quit && !abor {
             // Nothing else counts behind a QUIT.
+            return Ok(());
+        }
+        let held = self.held.back().map(|line| Command::parse(line));
+        if held == Some(Err(CommandError::Http)) {
+            // A browser speaks: nothing behind it is a command, an ABOR neither.
             return Ok(());
         }
         match command {

@@ -49,6 +49,9 @@ pub(super) enum Transport {
     Tls(Box<TlsStream<TcpStream>>),
     /// None any more: a handshake has failed.
     Closed,
+    /// A pipe, for tests and fuzz targets.
+    #[cfg(any(test, feature = "fuzzing"))]
+    Memory(tokio::io::DuplexStream),
 }
 
 impl Transport {
@@ -72,6 +75,8 @@ impl Transport {
                 Ok(read)
             }
             Transport::Closed => Ok(0),
+            #[cfg(any(test, feature = "fuzzing"))]
+            Transport::Memory(pipe) => tokio::io::AsyncReadExt::read_buf(pipe, buffer).await,
         }
     }
 
@@ -84,6 +89,8 @@ impl Transport {
                 tls.flush().await
             }
             Transport::Closed => Err(io::ErrorKind::NotConnected.into()),
+            #[cfg(any(test, feature = "fuzzing"))]
+            Transport::Memory(pipe) => pipe.write_all(bytes).await,
         }
     }
 
@@ -93,6 +100,8 @@ impl Transport {
             Transport::Plain(tcp) => tcp.shutdown().await,
             Transport::Tls(tls) => tls.shutdown().await,
             Transport::Closed => Ok(()),
+            #[cfg(any(test, feature = "fuzzing"))]
+            Transport::Memory(pipe) => pipe.shutdown().await,
         }
     }
 
@@ -133,6 +142,9 @@ impl Transport {
             }
             Transport::Tls(tls) => tls_pending(tls),
             Transport::Closed => Pending::Closed,
+            // Its end is seen when it is read.
+            #[cfg(any(test, feature = "fuzzing"))]
+            Transport::Memory(_) => Pending::Nothing,
         }
     }
 
@@ -148,6 +160,8 @@ impl Transport {
                 open && state(tcp) == Pending::Nothing
             }
             Transport::Closed => false,
+            #[cfg(any(test, feature = "fuzzing"))]
+            Transport::Memory(_) => true,
         }
     }
 
@@ -156,6 +170,8 @@ impl Transport {
             Transport::Plain(tcp) => Some(tcp),
             Transport::Tls(tls) => Some(tls.get_ref().0),
             Transport::Closed => None,
+            #[cfg(any(test, feature = "fuzzing"))]
+            Transport::Memory(_) => None,
         }
     }
 }

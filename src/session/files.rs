@@ -115,8 +115,8 @@ impl Session {
                 tracing::info!(user = %self.user_label(), path = %path.to_string().escape_debug(), bucket = &*location.bucket, key = %location.key.escape_debug(), "deleted");
                 self.told = None;
                 // And what is kept of his upload, where this process knows that there may be something.
-                if let Some(keep) = self.keep_at(&place).filter(|keep| keep.hinted(&location))
-                    && let Err(error) = keep.give_up(&location).await
+                if let Some(keep) = self.keep_at(&place)
+                    && let Err(error) = Box::pin(keep.deleted(&location)).await
                 {
                     tracing::warn!(path = %path.to_string().escape_debug(), %error, "what is kept of an upload of it may be left");
                 }

@@ -102,13 +102,22 @@ impl Session {
                 ObjectError::NotFound => replies::not_found(&source.path),
                 error => replies::object_error(path, &error),
             })?;
-        match delete_keeping_directory(
+        if let Some(keep) = self.keep_in(place) {
+            keep.wrote(&to);
+        }
+        let deleted = delete_keeping_directory(
             &from,
             parent_in_mount(&source.place).as_ref(),
             Some(&info.etag),
         )
-        .await
+        .await;
+        if deleted.is_ok()
+            && let Some(keep) = self.keep_in(&source.place)
+            && let Err(error) = Box::pin(keep.removed(&from, info)).await
         {
+            tracing::warn!(path = %source.path.to_string().escape_debug(), %error, "what is kept of an upload of it may be left");
+        }
+        match deleted {
             // Somebody else has removed it: what was asked for is so.
             Ok(()) | Err(ObjectError::NotFound) => Ok(()),
             Err(ObjectError::Conflict) => Err(Reply::new(

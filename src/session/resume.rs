@@ -49,6 +49,14 @@ impl Session {
         })
     }
 
+    /// The same for where a place is.
+    pub(super) fn keep_in(&self, place: &Place) -> Option<Keep> {
+        match place {
+            Place::Mounted { mount, .. } => self.keep(mount),
+            _ => None,
+        }
+    }
+
     /// The same, where the user may write to the place: who may not can have nothing kept there.
     pub(super) fn keep_at(&self, place: &Place) -> Option<Keep> {
         let Place::Mounted { mount, .. } = place else {

@@ -84,6 +84,7 @@ data_stall = "5s"
 data_connect = "10s"
 [resume]
 refresh = "1s"
+look_every = "5s"
 [stores.main]
 endpoint = "{}"
 region = "us-east-1"

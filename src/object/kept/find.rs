@@ -61,10 +61,44 @@ impl Keep {
         Ok(read.map(|read| Stored { read }))
     }
 
-    /// Whether this process knows of a record of this object.
-    pub fn hinted(&self, object: &Location) -> bool {
+    /// Whether this process knows of a record of this object, or has written the object and asked for none.
+    fn may_be_there(&self, object: &Location) -> bool {
         let running = &object.store.context().replica.running;
-        running.hinted(&name_of(object))
+        let name = name_of(object);
+        running.take_written(&name) || running.hinted(&name)
+    }
+
+    /// The object has been written in another way than by an upload.
+    pub fn wrote(&self, object: &Location) {
+        let running = &object.store.context().replica.running;
+        running.wrote(&name_of(object));
+    }
+
+    /// The object has been removed, whose content was `info`: nothing tells any more that what is kept of its name is
+    /// older than that, so it goes. 1 GetObject where there may be something.
+    pub async fn removed(&self, object: &Location, info: &ObjectInfo) -> Result<(), ObjectError> {
+        if !self.may_be_there(object) {
+            return Ok(());
+        }
+        let Some(stored) = self.stored(object).await? else {
+            return Ok(());
+        };
+        let record = &stored.read.record;
+        let replica = &object.store.context().replica;
+        let alive = record.is_nobodys() || stored.read.alive_for(replica, now(object)).is_some();
+        if record.is_of(object) && !alive && superseded(record, Some(info)) {
+            stored.discard(object, self).await;
+        }
+        Ok(())
+    }
+
+    /// The object has been deleted: what this process may know to be kept of its name goes with it. 1 GetObject where
+    /// there may be something.
+    pub async fn deleted(&self, object: &Location) -> Result<(), ObjectError> {
+        if self.may_be_there(object) {
+            self.give_up(object).await?;
+        }
+        Ok(())
     }
 
     /// Gives up what is kept of an object, whoever it belongs to; not what is running.

@@ -259,6 +259,8 @@ impl Journal {
             .is_some_and(|writer| writer.saved.is_some() || writer.ticket.hinted());
         if known || self.tell.is_some() {
             self.end(Ending::Published);
+        } else if let Some(writer) = &self.idle {
+            writer.ticket.wrote();
         }
     }
 

@@ -11,22 +11,48 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::{Location, Store};
 
-/// So many names of records are remembered at most.
-const HINTS: usize = 10_000;
+/// So many names are remembered at most.
+const MOST_NAMES: usize = 10_000;
 
 /// The uploads of this process, by the name of their records.
 #[derive(Debug, Default)]
 pub struct Running {
     entries: Mutex<HashMap<String, Vec<Arc<Entry>>>>,
-    hints: Mutex<Hints>,
+    /// The names of records that are known to be there: a small upload of the same name cleans up by them, and asks the
+    /// store nothing where there are none.
+    hints: Mutex<Names>,
+    /// The names of objects that were written here without asking for a record: should such an object be removed, nothing
+    /// would tell any more that what another process has kept of its name is older.
+    written: Mutex<Names>,
 }
 
-/// The names of records that are known to be there, the oldest first: a small upload of the same name cleans up by
-/// them, and asks the store nothing where there are none.
+/// The newest of some names.
 #[derive(Debug, Default)]
-struct Hints {
+struct Names {
     names: HashSet<String>,
+    /// The oldest first.
     order: VecDeque<String>,
+}
+
+impl Names {
+    fn add(&mut self, name: &str) {
+        if self.names.insert(name.to_owned()) {
+            self.order.push_back(name.to_owned());
+            if self.order.len() > MOST_NAMES
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.names.remove(&oldest);
+            }
+        }
+    }
+
+    fn take(&mut self, name: &str) -> bool {
+        let known = self.names.remove(name);
+        if known {
+            self.order.retain(|other| other != name);
+        }
+        known
+    }
 }
 
 /// One upload.
@@ -139,32 +165,32 @@ impl Running {
 
     /// Remembers that a record of this name is there.
     pub(super) fn hint(&self, name: &str) {
-        let mut hints = self.hints.lock().unwrap_or_else(PoisonError::into_inner);
-        if hints.names.insert(name.to_owned()) {
-            hints.order.push_back(name.to_owned());
-            if hints.order.len() > HINTS
-                && let Some(oldest) = hints.order.pop_front()
-            {
-                hints.names.remove(&oldest);
-            }
-        }
+        locked(&self.hints).add(name);
     }
 
     /// Whether a record of this name is known to be there.
     pub(super) fn hinted(&self, name: &str) -> bool {
-        let hints = self.hints.lock().unwrap_or_else(PoisonError::into_inner);
-        hints.names.contains(name)
+        locked(&self.hints).names.contains(name)
     }
 
     /// Forgets a hint; tells whether there was one.
     pub(super) fn take_hint(&self, name: &str) -> bool {
-        let mut hints = self.hints.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = hints.names.remove(name);
-        if known {
-            hints.order.retain(|other| other != name);
-        }
-        known
+        locked(&self.hints).take(name)
     }
+
+    /// Remembers that an object of this name was written, and not asked for a record.
+    pub(super) fn wrote(&self, name: &str) {
+        locked(&self.written).add(name);
+    }
+
+    /// Forgets that; tells whether it was so.
+    pub(super) fn take_written(&self, name: &str) -> bool {
+        locked(&self.written).take(name)
+    }
+}
+
+fn locked(names: &Mutex<Names>) -> MutexGuard<'_, Names> {
+    names.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Older {
@@ -274,6 +300,11 @@ impl Ticket {
         Some(place(writer)? < place(&self.entry.writer)?)
     }
 
+    /// See [`Running::wrote`].
+    pub(super) fn wrote(&self) {
+        self.replica.running.wrote(&self.name);
+    }
+
     /// Remembers that a record of this name is there.
     pub(super) fn hint(&self) {
         self.replica.running.hint(&self.name);
@@ -355,11 +386,11 @@ mod tests {
     #[test]
     fn hints_are_bounded() {
         let running = Running::default();
-        for number in 0..HINTS + 5 {
+        for number in 0..MOST_NAMES + 5 {
             running.hint(&number.to_string());
         }
         assert!(!running.take_hint("0"));
         assert!(running.take_hint("5") && !running.take_hint("5"));
-        assert_eq!(running.hints.lock().unwrap().names.len(), HINTS - 1);
+        assert_eq!(running.hints.lock().unwrap().names.len(), MOST_NAMES - 1);
     }
 }

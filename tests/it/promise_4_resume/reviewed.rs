@@ -276,3 +276,35 @@ async fn a_new_server_knows_what_is_kept() {
     ftp.close().await;
     only_objects(&[&gateway, &other], &["x"]).await;
 }
+
+/// What is kept is older than an object that was written over another server. When that is renamed away, or deleted,
+/// nothing would tell so any more: it goes with it.
+#[tokio::test]
+async fn what_is_kept_ends_with_an_object_that_was_written_since() {
+    for remove in ["RNFR x", "DELE x"] {
+        for old in [false, true] {
+            for by in [0, 1] {
+                let gateway = Gateway::start().await;
+                let other = Gateway::builder().on(&gateway.store).start().await;
+                if old {
+                    gateway.store.put(BUCKET, "x", "old");
+                }
+                broken(&gateway, "STOR x", &pattern(70_000, 1)).await;
+                let mut ftp = other.ftp().await;
+                assert_eq!(ftp.store("x", b"newer").await.code, 226);
+                ftp.close().await;
+                let mut ftp = [&gateway, &other][by].ftp().await;
+                if remove == "RNFR x" {
+                    ftp.expect("RNFR x", 350).await;
+                    ftp.expect("RNTO y", 250).await;
+                } else {
+                    ftp.expect(remove, 250).await;
+                }
+                ftp.expect("SIZE x", 550).await;
+                ftp.close().await;
+                let left: &[&str] = if remove == "RNFR x" { &["y"] } else { &[] };
+                only_objects(&[&gateway, &other], left).await;
+            }
+        }
+    }
+}

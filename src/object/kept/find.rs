@@ -255,9 +255,13 @@ pub(super) fn superseded(record: &Record, info: Option<&ObjectInfo>) -> bool {
         (Base::Etag(etag), Some(info)) => *etag != info.etag,
         // Removed, not written; but the old bytes of an append were its.
         (Base::Etag(_), None) => record.old_bytes > 0,
-        // Both times are cut to seconds: in the same second it counts as older.
+        // Both times are cut to seconds. Where that leaves it open, transfers of ours are told apart by their names, which
+        // begin with the time of their replica; of another's object it counts as older.
         (Base::Unknown, Some(info)) => {
-            info.modified.as_millisecond() >= record.started_ms.saturating_add(1000)
+            let modified = info.modified.as_millisecond();
+            let later = by.is_some_and(|by| *by > record.transfer);
+            modified >= record.started_ms.saturating_add(1000)
+                || (later && modified.saturating_add(1000) > record.started_ms)
         }
     }
 }
@@ -447,7 +451,43 @@ pub(super) async fn remove_tail(object: &Location, keep: &Keep, key: &str) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn in_the_second_in_which_an_upload_begins_its_name_tells_what_is_older() {
+        let record = Record {
+            base: Base::Unknown,
+            started_ms: 10_400,
+            transfer: "b".to_owned(),
+            ..record::tests::read_record(false, "p", None).record
+        };
+        let written = |millisecond, by: Option<&str>| {
+            let metadata = by.map(|by| (TRANSFER_KEY.to_owned(), by.to_owned()));
+            let info = ObjectInfo {
+                size: 1,
+                etag: "e".to_owned(),
+                modified: jiff::Timestamp::from_millisecond(millisecond).unwrap(),
+                attributes: crate::object::Attributes {
+                    metadata: metadata.into_iter().collect(),
+                    ..Default::default()
+                },
+            };
+            superseded(&record, Some(&info))
+        };
+        // Another tool's, and an earlier and a later transfer's: long before, in the same second, and after it.
+        for (by, ended) in [
+            (None, [false, false, true]),
+            (Some("a"), [false, false, true]),
+            (Some("c"), [false, true, true]),
+        ] {
+            assert_eq!(
+                [9_000, 10_000, 12_000].map(|at| written(at, by)),
+                ended,
+                "{by:?}"
+            );
+        }
+    }
 
     #[test]
     fn what_is_kept_is_the_unbroken_run_of_whole_parts() {

@@ -422,11 +422,11 @@ pub(super) async fn remove(at: &Location, etag: &str) -> Result<(), ObjectError>
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
 
-    fn read_record(running: bool, process: &str, name: Option<&str>) -> Read {
+    pub fn read_record(running: bool, process: &str, name: Option<&str>) -> Read {
         Read {
             record: Record {
                 bucket: "b".to_owned(),

@@ -7,8 +7,12 @@
 //! Nobody can learn from the time of a refusal which names exist: the password for an unknown name is
 //! checked as well, against the hash of a configured user that a keyed hash of the name chooses. So the
 //! same name always takes the same time, and unknown names cost what the known ones cost.
+//!
+//! What failed logins lead to is kept by [`Failures`], how many sessions a user has by [`UserPlaces`].
 
+mod failures;
 mod hash;
+mod places;
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
@@ -22,8 +26,11 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::config::UserConfig;
 use crate::memory::Budget;
+use crate::tls::identity::Identity;
 
+pub use failures::{Failures, network_of};
 pub use hash::{HashError, PasswordHash, hash_password};
+pub use places::{UserPlace, UserPlaces};
 
 /// How long a login waits for a core and for memory, in all.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,6 +44,9 @@ pub enum AuthError {
     /// Too many logins at once: neither a core nor memory became free in time. Trying again can help.
     #[error("too many logins at once")]
     Busy,
+    /// Whoever asked is not to be heard any more; no password was checked.
+    #[error("not heard any more")]
+    Unheard,
 }
 
 /// Checks passwords. Share it in an `Arc`.
@@ -56,7 +66,8 @@ pub struct Authenticator {
 #[derive(Debug)]
 struct Account {
     user: Arc<UserConfig>,
-    hash: Arc<PasswordHash>,
+    /// None where a certificate suffices: then no password is right.
+    hash: Option<Arc<PasswordHash>>,
 }
 
 impl Authenticator {
@@ -64,22 +75,23 @@ impl Authenticator {
     pub fn new(users: &BTreeMap<String, Arc<UserConfig>>, budget: Budget) -> Self {
         let mut accounts = BTreeMap::new();
         for (name, user) in users {
-            match PasswordHash::parse(&user.password) {
-                Ok(hash) => {
-                    accounts.insert(
-                        name.clone(),
-                        Account {
-                            user: Arc::clone(user),
-                            hash: Arc::new(hash),
-                        },
-                    );
+            let hash = match user.password.as_ref().map(PasswordHash::parse).transpose() {
+                Ok(hash) => hash.map(Arc::new),
+                Err(error) => {
+                    tracing::error!(user = %name, %error, "this user can't log in");
+                    continue;
                 }
-                Err(error) => tracing::error!(user = %name, %error, "this user can't log in"),
-            }
+            };
+            let user = Arc::clone(user);
+            accounts.insert(name.clone(), Account { user, hash });
         }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Authenticator {
-            names: accounts.keys().cloned().collect(),
+            names: accounts
+                .iter()
+                .filter(|(_, account)| account.hash.is_some())
+                .map(|(name, _)| name.clone())
+                .collect(),
             accounts,
             chooser: RandomState::new(),
             cores: Arc::new(Semaphore::new(cores)),
@@ -88,20 +100,25 @@ impl Authenticator {
         }
     }
 
-    /// The user, where the password is his.
+    /// The user, where the password is his. `heard` is asked once it is his turn: who has been banned since he began to
+    /// wait takes no core from others.
     ///
     /// # Errors
     /// [`AuthError::Refused`] after the same time for an unknown user as for a wrong password;
-    /// [`AuthError::Busy`] where no core or no memory became free within ten seconds.
+    /// [`AuthError::Busy`] where no core or no memory became free within ten seconds; [`AuthError::Unheard`].
     pub async fn verify(
         &self,
         user: &str,
         password: &SecretString,
+        heard: impl FnOnce() -> bool,
     ) -> Result<Arc<UserConfig>, AuthError> {
-        let known = self.accounts.get(user);
+        let known = self
+            .accounts
+            .get(user)
+            .filter(|account| account.hash.is_some());
         let Some(hash) = known
             .or_else(|| self.decoy(user))
-            .map(|account| Arc::clone(&account.hash))
+            .and_then(|account| account.hash.clone())
         else {
             // There are no users at all, and so nothing to find out.
             return Err(AuthError::Refused);
@@ -112,6 +129,9 @@ impl Authenticator {
             // The semaphore is never closed.
             Ok(Err(_)) | Err(_) => return Err(AuthError::Busy),
         };
+        if !heard() {
+            return Err(AuthError::Unheard);
+        }
         let patience = deadline.saturating_duration_since(Instant::now());
         let memory = self
             .budget
@@ -135,6 +155,13 @@ impl Authenticator {
         }
     }
 
+    /// The user of that name, where the holder of this certificate is let in as him without a password.
+    pub fn by_certificate(&self, user: &str, identity: &Identity) -> Option<Arc<UserConfig>> {
+        let user = &self.accounts.get(user)?.user;
+        let login = user.certificate.as_ref()?;
+        (!login.password && identity.is(&login.name)).then(|| Arc::clone(user))
+    }
+
     /// The account whose hash stands in for that of an unknown name.
     fn decoy(&self, unknown: &str) -> Option<&Account> {
         let count = u64::try_from(self.names.len())
@@ -152,6 +179,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::config::UserTls;
 
     /// `password`, `password` again and `Hello world!`, as cheap as the kinds allow.
     const HASHES: [(&str, &str, &str); 3] = [
@@ -176,8 +204,12 @@ mod tests {
         let user = |(name, hash, _): (&str, &str, &str)| {
             let user = UserConfig {
                 name: name.to_owned(),
-                password: SecretString::from(hash),
+                password: Some(SecretString::from(hash)),
+                certificate: None,
+                tls: UserTls::default(),
+                lenient_close: false,
                 mounts: BTreeMap::new(),
+                sessions: None,
             };
             (name.to_owned(), Arc::new(user))
         };
@@ -191,10 +223,13 @@ mod tests {
     async fn the_right_password_only() {
         let authenticator = authenticator();
         for (name, _, password) in HASHES {
-            let user = authenticator.verify(name, &password.into()).await.unwrap();
+            let user = authenticator
+                .verify(name, &password.into(), || true)
+                .await
+                .unwrap();
             assert_eq!(user.name, name);
             for wrong in ["", "Password", "password ", "Hello world"] {
-                let refused = authenticator.verify(name, &wrong.into()).await;
+                let refused = authenticator.verify(name, &wrong.into(), || true).await;
                 assert_eq!(
                     refused.unwrap_err(),
                     AuthError::Refused,
@@ -210,7 +245,9 @@ mod tests {
         let authenticator = authenticator();
         for unknown in ["", "ANNA", "anna ", "root"] {
             for password in ["password", "Hello world!"] {
-                let refused = authenticator.verify(unknown, &password.into()).await;
+                let refused = authenticator
+                    .verify(unknown, &password.into(), || true)
+                    .await;
                 assert_eq!(refused.unwrap_err(), AuthError::Refused);
             }
         }
@@ -243,16 +280,31 @@ mod tests {
         authenticator.patience = Duration::ZERO;
         let all = u32::try_from(authenticator.cores.available_permits()).unwrap();
         let held = authenticator.cores.acquire_many(all).await.unwrap();
-        let busy = authenticator.verify("anna", &"password".into()).await;
+        let busy = authenticator
+            .verify("anna", &"password".into(), || true)
+            .await;
         assert_eq!(busy.unwrap_err(), AuthError::Busy);
         drop(held);
+    }
+
+    #[tokio::test]
+    async fn who_is_not_heard_any_more_takes_no_core() {
+        let authenticator = authenticator();
+        let unheard = authenticator
+            .verify("anna", &"password".into(), || false)
+            .await;
+        assert_eq!(unheard.unwrap_err(), AuthError::Unheard);
+        assert_eq!(authenticator.budget.in_use(), 0);
     }
 
     #[tokio::test]
     async fn nobody_is_configured() {
         let authenticator = Authenticator::new(&BTreeMap::new(), Budget::new(64 << 20));
         assert_eq!(
-            authenticator.verify("anna", &"x".into()).await.unwrap_err(),
+            authenticator
+                .verify("anna", &"x".into(), || true)
+                .await
+                .unwrap_err(),
             AuthError::Refused
         );
     }

@@ -10,9 +10,11 @@ use std::io::{IsTerminal, Read, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{HashError, hash_password};
@@ -91,10 +93,11 @@ pub struct DemoArguments {
     pub data: Option<PathBuf>,
 }
 
-/// Runs a subcommand to its end; `shutdown` ends `serve` and `demo` gracefully.
-pub async fn run(command: Command, shutdown: CancellationToken) -> ExitCode {
+/// Runs a subcommand to its end; `shutdown` ends `serve` and `demo` gracefully, `reload` has `serve` read certificates
+/// anew.
+pub async fn run(command: Command, shutdown: CancellationToken, reload: Arc<Notify>) -> ExitCode {
     match command {
-        Command::Serve(files) => serve(&files.config, shutdown).await,
+        Command::Serve(files) => serve(&files.config, shutdown, &reload).await,
         Command::Demo(arguments) => {
             let options = demo::Options {
                 listen: arguments.listen,
@@ -144,7 +147,7 @@ pub async fn run(command: Command, shutdown: CancellationToken) -> ExitCode {
     }
 }
 
-async fn serve(files: &[PathBuf], shutdown: CancellationToken) -> ExitCode {
+async fn serve(files: &[PathBuf], shutdown: CancellationToken, reload: &Notify) -> ExitCode {
     let config = match config::load(files) {
         Ok(config) => config,
         Err(errors) => return failed(USAGE, &errors.to_string()),
@@ -159,7 +162,12 @@ async fn serve(files: &[PathBuf], shutdown: CancellationToken) -> ExitCode {
     if let Some(address) = server.admin_address() {
         tracing::info!(%address, "health endpoints");
     }
-    shutdown.cancelled().await;
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            () = reload.notified() => server.reload(),
+        }
+    }
     tracing::info!(sessions = server.sessions(), "stopping");
     Box::pin(server.stop()).await;
     tracing::info!("stopped");
@@ -308,11 +316,11 @@ mod tests {
         };
         let shutdown = CancellationToken::new;
         assert_eq!(
-            run(Command::Serve(files()), shutdown()).await,
+            run(Command::Serve(files()), shutdown(), Arc::default()).await,
             ExitCode::from(USAGE)
         );
         assert_eq!(
-            run(Command::Check(files()), shutdown()).await,
+            run(Command::Check(files()), shutdown(), Arc::default()).await,
             ExitCode::from(FAILURE)
         );
     }

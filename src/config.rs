@@ -14,6 +14,7 @@
 
 mod accounts;
 mod decode;
+mod edge;
 mod environment;
 mod error;
 mod machine;
@@ -21,6 +22,7 @@ mod secret;
 mod section;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod tree;
 mod values;
 
@@ -35,7 +37,9 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use crate::namespace::{Permissions, VirtualPath};
+use crate::tls::identity::Wanted;
 
+pub use edge::{BanUsers, HostConfig, Hosts, LoginFailures, ProxyConfig, host_key};
 pub use error::{ConfigError, ConfigErrors};
 pub(crate) use values::bytes as human_bytes;
 pub(crate) use values::time as duration;
@@ -86,7 +90,9 @@ fn load_from(
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Control listeners.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<ListenConfig>,
+    /// TLS; none when left out.
+    pub tls: Option<TlsConfig>,
     /// Text of the 220 greeting.
     pub greeting: String,
     /// Passive data connections.
@@ -103,6 +109,12 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Limits on sessions.
     pub limits: Limits,
+    /// Load balancers that tell their clients' addresses.
+    pub proxy_protocol: ProxyConfig,
+    /// What failed logins lead to.
+    pub login_failures: LoginFailures,
+    /// Virtual hosts by name.
+    pub hosts: Hosts,
     /// A name that no other living process has; see [`crate::object::Replica::name`].
     pub replica: Option<String>,
     /// What is kept of broken uploads, and for how long.
@@ -111,6 +123,91 @@ pub struct Config {
     pub stores: BTreeMap<String, Arc<StoreConfig>>,
     /// Users by name.
     pub users: BTreeMap<String, Arc<UserConfig>>,
+}
+
+/// One control listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListenConfig {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Whether TLS begins with the first byte, instead of with AUTH.
+    pub implicit: bool,
+    /// Whether control connections are to be under TLS.
+    pub control: Protection,
+    /// Whether data connections are; `Off` where the control connection's is off.
+    pub data: Protection,
+}
+
+/// Whether a connection is to be under TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protection {
+    /// It can't be.
+    Off,
+    /// As the client wants.
+    Optional,
+    /// It must be.
+    Required,
+}
+
+/// `[tls]`.
+#[derive(Debug, Clone)]
+pub struct TlsConfig {
+    /// Certificates with their keys; the first is for clients that ask for none of the others' names.
+    pub certificates: Vec<CertificateFiles>,
+    /// For listeners that say nothing else.
+    pub control: Protection,
+    /// For listeners that say nothing else.
+    pub data: Protection,
+    /// The oldest version of TLS.
+    pub min_version: TlsVersion,
+    /// Whether data connections must resume the TLS session of their control connection.
+    pub require_session_reuse: bool,
+    /// Who signs client certificates.
+    pub client_ca: Option<Pem>,
+    /// Whether clients are asked for certificates.
+    pub client_certificates: ClientCertificates,
+    /// How often the files are looked at; zero: on SIGHUP only.
+    pub reload: Duration,
+}
+
+/// A certificate's files.
+#[derive(Debug, Clone)]
+pub struct CertificateFiles {
+    /// The chain: its own certificate first.
+    pub certificate: Pem,
+    /// The private key.
+    pub key: Pem,
+    /// The host names it is for; empty: those it names itself.
+    pub names: Vec<String>,
+}
+
+/// A text in PEM form.
+#[derive(Debug, Clone)]
+pub enum Pem {
+    /// In this file, and followed when it changes.
+    File(PathBuf),
+    /// This.
+    Memory(SecretString),
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// 1.2
+    V12,
+    /// 1.3
+    V13,
+}
+
+/// Whether clients are asked for certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientCertificates {
+    /// They are not.
+    Off,
+    /// They may have one.
+    Optional,
+    /// They must have one.
+    Required,
 }
 
 /// Where passive listeners are bound and what clients are told.
@@ -189,10 +286,10 @@ pub struct Timeouts {
     pub data_stall: Duration,
     /// For a reply to be taken by the client.
     pub control_write: Duration,
+    /// For a TLS handshake.
+    pub tls_handshake: Duration,
     /// From SIGTERM until running transfers are cut.
     pub shutdown_grace: Duration,
-    /// A refused login is answered after this long.
-    pub login_failure_delay: Duration,
 }
 
 /// Limits on sessions.
@@ -200,8 +297,10 @@ pub struct Timeouts {
 pub struct Limits {
     /// Sessions at once, in all.
     pub sessions: usize,
-    /// Sessions at once from one address.
+    /// Sessions at once from one address, or one /64 of IPv6.
     pub sessions_per_address: usize,
+    /// Sessions at once of a user that has no limit of his own; `None`: any number.
+    pub sessions_per_user: Option<usize>,
     /// Failed logins after which a connection is closed with 421.
     pub login_attempts: u32,
 }
@@ -285,10 +384,36 @@ pub enum Capability {
 pub struct UserConfig {
     /// Login name.
     pub name: String,
-    /// The password's hash: argon2id (PHC), bcrypt (`$2b$…`), sha512-crypt (`$6$…`).
-    pub password: SecretString,
+    /// The password's hash: argon2id (PHC), bcrypt (`$2b$…`), sha512-crypt (`$6$…`); none where a certificate suffices.
+    pub password: Option<SecretString>,
+    /// The client certificate he must have.
+    pub certificate: Option<CertificateLogin>,
+    /// What he must do, or can't, in place of what the listener says.
+    pub tls: UserTls,
+    /// Whether his uploads under TLS end with a mere FIN too (`lenient_close`): for devices that never send close_notify.
+    pub lenient_close: bool,
     /// Where in his tree which mount is, `{user}` in its prefix already replaced.
     pub mounts: BTreeMap<VirtualPath, Arc<MountConfig>>,
+    /// His sessions at once; `None`: [`Limits::sessions_per_user`].
+    pub sessions: Option<usize>,
+}
+
+/// A user's own demands on TLS.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UserTls {
+    /// Of his control connections.
+    pub control: Option<Protection>,
+    /// Of his data connections.
+    pub data: Option<Protection>,
+}
+
+/// A user's client certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateLogin {
+    /// The name that is in it.
+    pub name: Wanted,
+    /// Whether a password is wanted too.
+    pub password: bool,
 }
 
 /// A part of a bucket that appears as a directory.

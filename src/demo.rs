@@ -34,6 +34,7 @@ mod store;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -41,7 +42,10 @@ pub use backend::{Backend, Event, OpenUpload};
 pub use behaviour::Behaviour;
 pub use store::{EmbeddedStore, Interceptor, Next, ResetConnection, StoreOptions};
 
-use crate::config::{self, ConfigErrors};
+use crate::config::{
+    self, CertificateFiles, ClientCertificates, Config, ConfigErrors, Pem, Protection, TlsConfig,
+    TlsVersion,
+};
 use crate::server::{Server, ServerError};
 
 const BUCKET: &str = "demo";
@@ -83,6 +87,9 @@ pub enum DemoError {
     /// Another process has the port.
     #[error("{0} is in use by another program; choose another port with --listen")]
     PortInUse(SocketAddr),
+    /// No certificate can be made; a bug.
+    #[error("can't make a certificate: {0}")]
+    Certificate(#[from] rcgen::Error),
     /// The gateway can't start.
     #[error(transparent)]
     Server(ServerError),
@@ -129,7 +136,9 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), De
         .map_err(in_directory)?;
     let events = store.backend().events();
     let text = configuration(&options.listen, &store)?;
-    let server = Server::start(config::from_str(&text, "demo")?).await?;
+    let mut config = config::from_str(&text, "demo")?;
+    offer_tls(&mut config)?;
+    let server = Server::start(config).await?;
 
     let (key, secret) = store.credentials();
     for address in server.control_addresses() {
@@ -143,6 +152,32 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), De
     }
     server.stop().await;
     store.stop().await;
+    Ok(())
+}
+
+/// Explicit TLS, for clients that want it, with a certificate that is made here and lives in memory.
+fn offer_tls(config: &mut Config) -> Result<(), rcgen::Error> {
+    let mut names = vec!["localhost".to_owned()];
+    names.extend(config.listen.iter().map(|l| l.address.ip().to_string()));
+    let made = rcgen::generate_simple_self_signed(names)?;
+    config.tls = Some(TlsConfig {
+        certificates: vec![CertificateFiles {
+            certificate: Pem::Memory(made.cert.pem().into()),
+            key: Pem::Memory(made.signing_key.serialize_pem().into()),
+            names: Vec::new(),
+        }],
+        control: Protection::Optional,
+        data: Protection::Optional,
+        min_version: TlsVersion::V12,
+        require_session_reuse: false,
+        client_ca: None,
+        client_certificates: ClientCertificates::Off,
+        reload: Duration::ZERO,
+    });
+    for listener in &mut config.listen {
+        listener.control = Protection::Optional;
+        listener.data = Protection::Optional;
+    }
     Ok(())
 }
 
@@ -190,9 +225,22 @@ mod tests {
         let listen = "[::1]:2121".parse().unwrap();
         let text = configuration(&listen, &store).unwrap();
         let config = config::from_str(&text, "demo").unwrap();
-        assert_eq!(config.listen, [listen]);
+        assert_eq!(config.listen[0].address, listen);
         assert_eq!(config.stores["demo"].endpoint, Some(store.endpoint()));
         assert_eq!(config.users.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_demo_s_certificate_can_be_used() {
+        let store = EmbeddedStore::start(StoreOptions::default()).await.unwrap();
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let text = configuration(&listen, &store).unwrap();
+        let mut config = config::from_str(&text, "demo").unwrap();
+        offer_tls(&mut config).unwrap();
+        crate::tls::Tls::load(config.tls.as_ref().unwrap()).unwrap();
+        assert_eq!(config.listen[0].control, Protection::Optional);
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("PRIVATE KEY"), "{shown}");
     }
 
     #[test]

@@ -10,11 +10,14 @@
 //! - [`protocol`]: pure FTP: command lines, replies, listing lines, times.
 //! - [`namespace`]: virtual paths, mounts, permissions; path ↔ bucket and key.
 //! - [`object`]: the S3 side: list, head, upload, download, copy, delete.
+//! - [`proxy`]: the PROXY protocol: who the client behind a load balancer is.
 //! - [`memory`]: the one budget all transfers share.
 //! - [`config`]: files and environment → one validated value.
+//! - [`tls`]: certificates, client certificates, session resumption.
 //! - [`admin`]: health endpoints.
 //! - [`sweeper`]: removes what broken uploads have left.
 //! - [`demo`]: the embedded S3 store of `s3ftpd demo` and of the tests.
+//! - `fuzzing`: sessions in memory, for the fuzz targets and the property tests; in no release.
 
 pub mod admin;
 pub mod auth;
@@ -22,10 +25,15 @@ pub mod cli;
 pub mod config;
 pub mod data;
 pub mod demo;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod memory;
 pub mod namespace;
 pub mod object;
 pub mod protocol;
+pub mod proxy;
 pub mod server;
 pub mod session;
 pub mod sweeper;
+pub mod tls;

@@ -2,11 +2,13 @@
 
 use std::io;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use clap::error::ErrorKind;
 use s3ftpd::cli::{self, Cli, LogFormat};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -27,9 +29,10 @@ fn main() -> ExitCode {
         }
     };
     let shutdown = CancellationToken::new();
+    let reload = Arc::new(Notify::new());
     let code = runtime.block_on(async {
-        match stop_on_signal(shutdown.clone()) {
-            Ok(()) => Box::pin(cli::run(arguments.command, shutdown)).await,
+        match listen_to_signals(shutdown.clone(), reload.clone()) {
+            Ok(()) => Box::pin(cli::run(arguments.command, shutdown, reload)).await,
             Err(error) => {
                 tracing::error!(%error, "signals can't be handled");
                 ExitCode::FAILURE
@@ -68,8 +71,10 @@ fn start_log(arguments: &Cli) {
     }
 }
 
-/// SIGINT or SIGTERM stops gracefully, the second one at once. The task lives as long as the process.
-fn stop_on_signal(shutdown: CancellationToken) -> io::Result<()> {
+/// SIGINT or SIGTERM stops gracefully, the second one at once; SIGHUP reads certificates anew. The task lives as long as
+/// the process.
+fn listen_to_signals(shutdown: CancellationToken, reload: Arc<Notify>) -> io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::spawn(async move {
@@ -77,6 +82,10 @@ fn stop_on_signal(shutdown: CancellationToken) -> io::Result<()> {
             let name = tokio::select! {
                 _ = interrupt.recv() => "SIGINT",
                 _ = terminate.recv() => "SIGTERM",
+                _ = hangup.recv() => {
+                    reload.notify_one();
+                    continue;
+                }
             };
             if shutdown.is_cancelled() {
                 tracing::warn!(signal = name, "second signal, giving up");

@@ -5,29 +5,34 @@
 //! no new sessions, idle ones are told 421, running transfers have the grace period, then they are cut; last, the
 //! clean-up that is still on its way to the store is waited for. Passive ports accept until the last session has ended.
 
+mod admission;
+
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{Admin, Gauges};
-use crate::auth::Authenticator;
-use crate::config::{Config, Limits};
+use crate::auth::{Authenticator, Failures, UserPlaces};
+use crate::config::Config;
 use crate::data::advertise::Advertise;
 use crate::data::linger::Lingering;
-use crate::data::passive::PassivePool;
+use crate::data::passive::{Behind, PassivePool};
 use crate::memory::Budget;
 use crate::object::{Replica, Store, StoreContext};
-use crate::session::{self, Gateway};
+use crate::proxy::Proxies;
+use crate::session::{self, Gateway, Listener};
 use crate::sweeper::Targets;
+use crate::tls::{MaterialError, Tls};
+
+use admission::{Admission, admit, refuse};
 
 /// Connections the kernel keeps while we are busy.
 const BACKLOG: i32 = 1024;
@@ -75,6 +80,9 @@ pub enum ServerError {
         /// The system's error.
         source: io::Error,
     },
+    /// A certificate can't be read (any more).
+    #[error("TLS: {0}")]
+    Tls(#[from] MaterialError),
     /// A store's client can't be built.
     #[error("store {name}: {reason}")]
     Store {
@@ -117,29 +125,47 @@ impl Server {
             stores.insert(name.clone(), store);
         }
 
+        let tls = match &config.tls {
+            Some(tls) => Some(Arc::new(Tls::load(tls)?)),
+            None => None,
+        };
+        let proxies = Proxies::new(&config.proxy_protocol);
+        let behind = Behind {
+            proxies: proxies.clone(),
+            waiting: config.limits.sessions,
+        };
         let mut listeners = Vec::with_capacity(config.listen.len());
         let mut pools: HashMap<IpAddr, Arc<PassivePool>> = HashMap::new();
-        for address in &config.listen {
-            let bind = |source| ServerError::Bind {
-                address: *address,
-                source,
-            };
-            let listener = listen(*address).map_err(bind)?;
+        for wanted in &config.listen {
+            let address = wanted.address;
+            let bind = |source| ServerError::Bind { address, source };
+            let listener = listen(address).map_err(bind)?;
             let bound = listener.local_addr().map_err(bind)?;
             let pool = match pools.get(&address.ip()) {
                 Some(pool) => pool.clone(),
                 None => {
-                    let pool = PassivePool::bind(address.ip(), config.passive.ports, stop.clone())
-                        .await
-                        .map_err(|source| ServerError::Passive {
-                            address: address.ip(),
-                            source,
-                        })?;
+                    let pool = PassivePool::bind(
+                        address.ip(),
+                        config.passive.ports,
+                        behind.clone(),
+                        stop.clone(),
+                    )
+                    .await
+                    .map_err(|source| ServerError::Passive {
+                        address: address.ip(),
+                        source,
+                    })?;
                     pools.insert(address.ip(), pool.clone());
                     pool
                 }
             };
-            listeners.push((listener, bound, pool));
+            let shared = Listener {
+                passive: pool,
+                implicit: wanted.implicit,
+                control: wanted.control,
+                data: wanted.data,
+            };
+            listeners.push((listener, bound, Arc::new(shared)));
         }
         let (ready, is_ready) = watch::channel(true);
         let sessions = TaskTracker::new();
@@ -161,7 +187,10 @@ impl Server {
         };
 
         let gateway = Arc::new(Gateway {
+            tls: tls.clone(),
             authenticator: Authenticator::new(&config.users, budget.clone()),
+            failures: Failures::new(config.login_failures.clone()),
+            user_places: Arc::new(UserPlaces::new(config.limits.sessions_per_user)),
             advertise: Advertise::new(&config.passive),
             stores,
             budget,
@@ -174,15 +203,18 @@ impl Server {
         let targets = Targets::of(&gateway.config, &gateway.stores);
         let sweeps = TaskTracker::new();
         sweeps.spawn(targets.run(gateway.config.resume.clone(), gateway.drain.clone()));
+        if let Some(tls) = tls {
+            sweeps.spawn(tls.follow(gateway.drain.clone()));
+        }
         sweeps.close();
         let accepts = TaskTracker::new();
-        let admission = Arc::new(Admission::new(gateway.config.limits.clone()));
+        let admission = Arc::new(Admission::new(gateway.config.limits.clone(), proxies));
         let control_addresses = listeners.iter().map(|(_, bound, _)| *bound).collect();
-        for (listener, bound, pool) in listeners {
-            tracing::info!(address = %bound, "listening");
+        for (listener, bound, shared) in listeners {
+            tracing::info!(implicit_tls = shared.implicit, address = %bound, "listening");
             accepts.spawn(accept(
                 listener,
-                pool,
+                shared,
                 gateway.clone(),
                 sessions.clone(),
                 admission.clone(),
@@ -220,6 +252,13 @@ impl Server {
     /// Sessions open now.
     pub fn sessions(&self) -> usize {
         self.sessions.len()
+    }
+
+    /// Has the certificates' files looked at now (SIGHUP).
+    pub fn reload(&self) {
+        if let Some(tls) = &self.gateway.tls {
+            tls.look();
+        }
     }
 
     /// Uploads that have begun and of which something is left to do in the store: for tests and metrics.
@@ -288,7 +327,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 async fn accept(
     listener: TcpListener,
-    pool: Arc<PassivePool>,
+    shared: Arc<Listener>,
     gateway: Arc<Gateway>,
     sessions: TaskTracker,
     admission: Arc<Admission>,
@@ -309,119 +348,23 @@ async fn accept(
                 }
             }
         };
-        match admission.enter(peer.ip().to_canonical()) {
-            Ok(place) => {
-                let (gateway, pool) = (gateway.clone(), pool.clone());
+        match admission.enter() {
+            Ok(mut place) => {
+                let (gateway, shared) = (gateway.clone(), shared.clone());
                 sessions.spawn(async move {
-                    // Made here: a future that is handed in takes its memory twice.
-                    session::serve(gateway, pool, stream, peer).await;
+                    let admitted = admit(&mut place, &gateway, &shared, stream, peer).await;
+                    if let Some((stream, ends)) = admitted {
+                        // Made here: a future that is handed in takes its memory twice.
+                        session::serve(gateway, shared, stream, ends).await;
+                    }
                     drop(place);
                 });
             }
-            Err(reason) => {
-                tracing::warn!(%peer, reason, "connection refused");
-                sessions.spawn(refuse(stream, reason));
+            Err(full) => {
+                tracing::warn!(%peer, reason = %full, "connection refused");
+                let implicit = shared.implicit;
+                sessions.spawn(refuse(stream, implicit, full));
             }
         }
-    }
-}
-
-async fn refuse(mut stream: TcpStream, reason: &'static str) {
-    // A courtesy: whoever does not take it within a second goes without.
-    let line = format!("421 {reason}, try again later\r\n");
-    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(line.as_bytes())).await;
-}
-
-/// Counts sessions, in all and per address.
-#[derive(Debug)]
-struct Admission {
-    limits: Limits,
-    held: Mutex<Held>,
-}
-
-#[derive(Debug, Default)]
-struct Held {
-    total: usize,
-    per_address: HashMap<IpAddr, usize>,
-}
-
-/// One session's place; free again on drop.
-#[derive(Debug)]
-struct SessionPlace {
-    admission: Arc<Admission>,
-    address: IpAddr,
-}
-
-impl Admission {
-    fn new(limits: Limits) -> Self {
-        Admission {
-            limits,
-            held: Mutex::default(),
-        }
-    }
-
-    fn enter(self: &Arc<Self>, address: IpAddr) -> Result<SessionPlace, &'static str> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.total >= self.limits.sessions {
-            return Err("Too many sessions");
-        }
-        let here = held.per_address.entry(address).or_default();
-        if *here >= self.limits.sessions_per_address {
-            return Err("Too many sessions from your address");
-        }
-        *here += 1;
-        held.total += 1;
-        Ok(SessionPlace {
-            admission: self.clone(),
-            address,
-        })
-    }
-}
-
-impl Drop for SessionPlace {
-    fn drop(&mut self) {
-        let mut held = self
-            .admission
-            .held
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        held.total -= 1;
-        if let Some(here) = held.per_address.get_mut(&self.address) {
-            *here -= 1;
-            if *here == 0 {
-                held.per_address.remove(&self.address);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn places_are_counted_and_given_back() {
-        let admission = Arc::new(Admission::new(Limits {
-            sessions: 3,
-            sessions_per_address: 2,
-            login_attempts: 3,
-        }));
-        let (a, b): (IpAddr, IpAddr) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
-        let first = admission.enter(a).unwrap();
-        let _second = admission.enter(a).unwrap();
-        assert_eq!(
-            admission.enter(a).unwrap_err(),
-            "Too many sessions from your address"
-        );
-        let third = admission.enter(b).unwrap();
-        assert_eq!(admission.enter(b).unwrap_err(), "Too many sessions");
-        drop(first);
-        let _again = admission.enter(a).unwrap();
-        drop(third);
-        assert!(
-            admission.held.lock().unwrap().per_address.len() == 1,
-            "addresses without sessions are forgotten"
-        );
     }
 }

@@ -19,18 +19,20 @@ mod directories;
 mod download;
 mod files;
 mod gate;
+mod host;
 mod information;
 mod listing;
 mod login;
+mod protection;
 mod recent;
 mod rename;
 mod replies;
 mod resume;
 mod transfer;
+mod transport;
 mod upload;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,8 +40,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::Authenticator;
-use crate::config::{Config, UserConfig};
+use crate::auth::{Authenticator, Failures, UserPlace, UserPlaces};
+use crate::config::{Config, HostConfig, Protection, UserConfig};
 use crate::data::advertise::Advertise;
 use crate::data::linger::Lingering;
 use crate::data::passive::PassivePool;
@@ -49,10 +51,13 @@ use crate::object::{Replica, Store};
 use crate::protocol::command::{HashName, TransferType};
 use crate::protocol::facts::FactSet;
 use crate::protocol::{Command, CommandError, Reply};
+use crate::proxy::Ends;
+use crate::tls::Tls;
 
 use control::{Control, ControlError};
 use data_setup::DataSetup;
 use gate::{Phase, Verdict};
+use protection::Secured;
 use recent::Recent;
 use rename::RenameSource;
 use resume::Told;
@@ -61,13 +66,23 @@ use resume::Told;
 /// not idle.
 const DRAIN_QUIET: Duration = Duration::from_secs(2);
 
+/// Commands without a login, the login's own among them; no client needs a tenth of them. Whoever sends them without a
+/// pause would else keep a core busy until the deadline of the login.
+pub(crate) const MAX_EARLY: u32 = 1000;
+
 /// What all sessions of a server share.
 #[derive(Debug)]
 pub struct Gateway {
     /// The configuration.
     pub config: Arc<Config>,
+    /// TLS, where it is configured.
+    pub tls: Option<Arc<Tls>>,
     /// Who may log in.
     pub authenticator: Authenticator,
+    /// Logins that failed.
+    pub failures: Failures,
+    /// How many sessions each user has.
+    pub user_places: Arc<UserPlaces>,
     /// Stores by name.
     pub stores: BTreeMap<String, Arc<Store>>,
     /// The memory of all transfers.
@@ -84,54 +99,62 @@ pub struct Gateway {
     pub cut: CancellationToken,
 }
 
-/// Serves one control connection until it ends.
-pub async fn serve(
-    gateway: Arc<Gateway>,
-    passive: Arc<PassivePool>,
-    stream: TcpStream,
-    peer: SocketAddr,
-) {
-    let control = match Control::new(stream, peer, gateway.config.timeouts.control_write) {
+/// What the sessions of one control listener share.
+#[derive(Debug)]
+pub struct Listener {
+    /// Where their passive data connections come in.
+    pub passive: Arc<PassivePool>,
+    /// Whether TLS begins with the first byte.
+    pub implicit: bool,
+    /// Whether control connections are to be under TLS.
+    pub control: Protection,
+    /// Whether data connections are.
+    pub data: Protection,
+}
+
+/// Serves one control connection, whose client is at the one of its ends, until it ends.
+pub async fn serve(gateway: Arc<Gateway>, listener: Arc<Listener>, stream: TcpStream, ends: Ends) {
+    let control = match Control::new(stream, ends, gateway.config.timeouts.control_write) {
         Ok(control) => control,
         Err(error) => {
-            tracing::debug!(%peer, %error, "connection lost before the greeting");
+            tracing::debug!(peer = %ends.peer, %error, "connection lost before the greeting");
             return;
         }
     };
-    let session = Session {
-        control,
-        passive,
-        user: None,
-        name: None,
-        failed_logins: 0,
-        login_deadline: Instant::now() + gateway.config.timeouts.login,
-        cwd: VirtualPath::root(),
-        transfer_type: TransferType::Ascii,
-        data: DataSetup::None,
-        epsv_all: false,
-        restart: 0,
-        range: None,
-        hash: HashName::Sha256,
-        rename_from: None,
-        facts: FactSet::all(),
-        recent: Recent::default(),
-        told: None,
-        held: VecDeque::new(),
-        gateway,
-    };
-    session.run().await;
+    Session::new(gateway, listener, control).run().await;
+}
+
+/// As [`serve`], over a pipe: for tests and fuzz targets.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) async fn serve_in_memory(
+    gateway: Arc<Gateway>,
+    listener: Arc<Listener>,
+    stream: tokio::io::DuplexStream,
+    ends: Ends,
+) {
+    let deadline = gateway.config.timeouts.control_write;
+    let control = Control::in_memory(stream, ends, deadline);
+    Session::new(gateway, listener, control).run().await;
 }
 
 /// The state of one session.
 struct Session {
     gateway: Arc<Gateway>,
     control: Control,
-    passive: Arc<PassivePool>,
+    listener: Arc<Listener>,
+    /// TLS on the control connection.
+    secured: Option<Box<Secured>>,
+    /// The virtual host that HOST has chosen.
+    host: Option<Arc<HostConfig>>,
     /// Who is logged in.
     user: Option<User>,
     /// The name given by USER.
     name: Option<String>,
+    /// What CLNT said is in the log.
+    client_noted: bool,
     failed_logins: u32,
+    /// Commands since the connection, or since the last user has left.
+    early: u32,
     login_deadline: Instant,
     cwd: VirtualPath,
     transfer_type: TransferType,
@@ -156,6 +179,8 @@ struct Session {
 struct User {
     config: Arc<UserConfig>,
     namespace: Namespace,
+    /// Among his sessions.
+    _place: UserPlace,
 }
 
 /// Whether a session goes on.
@@ -178,10 +203,42 @@ enum Waited {
 }
 
 impl Session {
+    fn new(gateway: Arc<Gateway>, listener: Arc<Listener>, control: Control) -> Session {
+        Session {
+            control,
+            listener,
+            secured: None,
+            host: None,
+            user: None,
+            name: None,
+            client_noted: false,
+            failed_logins: 0,
+            early: 0,
+            login_deadline: Instant::now() + gateway.config.timeouts.login,
+            cwd: VirtualPath::root(),
+            transfer_type: TransferType::Ascii,
+            data: DataSetup::None,
+            epsv_all: false,
+            restart: 0,
+            range: None,
+            hash: HashName::Sha256,
+            rename_from: None,
+            facts: FactSet::all(),
+            recent: Recent::default(),
+            told: None,
+            held: VecDeque::new(),
+            gateway,
+        }
+    }
+
     async fn run(mut self) {
         let peer = self.control.peer;
         tracing::debug!(%peer, "session opened");
-        let greeting = Reply::new(220, self.gateway.config.greeting.clone());
+        if self.listener.implicit && self.begin_implicit().await.is_err() {
+            self.control.close().await;
+            return;
+        }
+        let greeting = Reply::new(220, self.greeting());
         if self.control.reply(&greeting).await.is_ok() {
             while let Flow::Continue = self.step().await {}
             self.control.close().await;
@@ -227,6 +284,10 @@ impl Session {
     async fn wait(&mut self) -> Waited {
         let now = Instant::now();
         let logged_in = self.user.is_some();
+        if !logged_in && now >= self.login_deadline {
+            // Whoever sends one line after the other is never waited for.
+            return Waited::LoginDeadline;
+        }
         let deadline = if logged_in {
             now + self.gateway.config.timeouts.idle
         } else {
@@ -264,12 +325,21 @@ impl Session {
                     Err(_) if logged_in => Waited::Idle,
                     Err(_) => Waited::LoginDeadline,
                 },
+                () = self.data.progress(), if self.data.is_in_progress() => continue,
                 () = &mut drained => Waited::Draining,
             };
         }
     }
 
     async fn execute(&mut self, line: &[u8]) -> Result<Flow, ControlError> {
+        if self.user.is_none() {
+            self.early += 1;
+            if self.early > MAX_EARLY {
+                let text = "Too many commands without a login, closing the connection";
+                self.control.reply(&Reply::new(421, text)).await?;
+                return Ok(Flow::Close);
+            }
+        }
         let command = match Command::parse(line) {
             Ok(command) => command,
             Err(error) => {
@@ -332,9 +402,14 @@ impl Session {
                 self.control.reply(&Reply::new(221, "Goodbye")).await?;
                 return Ok(Flow::Close);
             }
+            C::User(name) => return self.user_name(name).await,
             C::Pass(password) => return self.pass(password).await,
+            C::Auth(mechanism) => return self.auth(*mechanism).await,
 
-            C::User(name) => self.user_name(name),
+            C::Pbsz => self.pbsz(),
+            C::Prot(level) => self.prot(*level),
+            C::Ccc => self.ccc(),
+            C::Host(host) => self.choose_host(host),
             C::Acct => Ok(Reply::new(202, "No account is needed")),
             C::Rein => self.reinitialise(),
             C::Cwd(path) => until(&cut, self.cwd(path)).await,
@@ -373,13 +448,13 @@ impl Session {
             C::Feat => Ok(self.feat()),
             C::OptsUtf8(on) => Ok(information::opts_utf8(*on)),
             C::OptsMlst(facts) => self.opts_mlst(facts),
-            C::Help(topic) => Ok(information::help(topic.as_deref())),
+            C::Help(topic) => Ok(self.help(topic.as_deref())),
             C::Syst => Ok(Reply::new(215, "UNIX Type: L8")),
             C::Noop => Ok(Reply::new(200, "OK")),
             C::SiteHelp => Ok(information::site_help()),
             C::SiteChmod(path) => self.site_chmod(path),
             C::Clnt(name) | C::Csid(name) => {
-                tracing::info!(peer = %self.control.peer, client = %name.escape_debug(), "client software");
+                self.note_client(name);
                 Ok(Reply::new(200, "Noted"))
             }
         };

@@ -8,11 +8,13 @@ use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{
-    self, Config, ControlLoss, MountConfig, PassivePorts, ResumeConfig, StoreConfig, human_bytes,
+    self, CertificateFiles, Config, ControlLoss, ListenConfig, MountConfig, PassivePorts, Pem,
+    Protection, ResumeConfig, StoreConfig, human_bytes,
 };
 use crate::memory::Budget;
 use crate::namespace::Permission;
 use crate::object::{Store, StoreContext};
+use crate::tls;
 
 /// The summary, or every error, one a line.
 pub(super) async fn check(files: &[PathBuf]) -> Result<String, String> {
@@ -46,12 +48,22 @@ fn summary(config: &Config, largest: &BTreeMap<&str, u64>) -> String {
         "The configuration is right.".to_owned(),
         "listeners".to_owned(),
     ];
-    for address in &config.listen {
-        lines.push(format!("  control {address}"));
+    for listener in &config.listen {
+        lines.push(format!("  control {}", listener_line(config, listener)));
     }
     lines.push(format!("  passive {}", passive(config)));
     if let Some(admin) = &config.admin {
         lines.push(format!("  admin   {}", admin.listen));
+    }
+    for network in &config.proxy_protocol.networks {
+        lines.push(format!("  PROXY header required from {network}"));
+    }
+    for host in config.hosts.values() {
+        let users = host.users.as_ref().map_or_else(
+            || "every user".to_owned(),
+            |users| Vec::from_iter(users.iter().map(String::as_str)).join(", "),
+        );
+        lines.push(format!("  host {}: {users}", host.name));
     }
     lines.push(format!(
         "memory budget {}",
@@ -64,6 +76,10 @@ fn summary(config: &Config, largest: &BTreeMap<&str, u64>) -> String {
     lines.push(format!("resume {}", resume(&config.resume)));
     if let Some(replica) = &config.replica {
         lines.push(format!("replica {replica}"));
+    }
+    if let Some(tls) = &config.tls {
+        lines.push("certificates".to_owned());
+        lines.extend(tls.certificates.iter().map(certificate_line));
     }
     lines.push("stores".to_owned());
     for (name, store) in &config.stores {
@@ -80,6 +96,60 @@ fn summary(config: &Config, largest: &BTreeMap<&str, u64>) -> String {
         }
     }
     lines.join("\n") + "\n"
+}
+
+fn listener_line(config: &Config, listener: &ListenConfig) -> String {
+    let mut line = listener.address.to_string();
+    if config.tls.is_some() {
+        let way = if listener.implicit {
+            "implicit"
+        } else {
+            "explicit"
+        };
+        let _ = match listener.control {
+            Protection::Off => write!(line, ", no TLS"),
+            control => write!(
+                line,
+                ", {way} TLS: control {}, data {}",
+                word(control),
+                word(listener.data)
+            ),
+        };
+    }
+    line
+}
+
+fn word(protection: Protection) -> &'static str {
+    match protection {
+        Protection::Off => "off",
+        Protection::Optional => "optional",
+        Protection::Required => "required",
+    }
+}
+
+fn certificate_line(files: &CertificateFiles) -> String {
+    let place = match &files.certificate {
+        Pem::File(path) => path.display().to_string(),
+        Pem::Memory(_) => "in memory".to_owned(),
+    };
+    match tls::certificate(files) {
+        Ok(summary) => {
+            let names = if files.names.is_empty() {
+                &summary.names
+            } else {
+                &files.names
+            };
+            let names = match names.as_slice() {
+                [] => "no name".to_owned(),
+                names => names.join(" "),
+            };
+            let ends = jiff::Timestamp::from_second(summary.ends);
+            let ends = ends.map_or_else(|_| "never".to_owned(), |ends| ends.to_string());
+            format!("  {place}: {names}, valid until {ends}")
+        }
+        // It was right when the configuration was read.
+        Err(error) => format!("  {error}"),
+    }
 }
 
 fn passive(config: &Config) -> String {

@@ -6,12 +6,16 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::decode::{LARGEST_PART, SMALLEST_PART};
+use super::decode::{LARGEST_PART, MOST_SESSIONS, SMALLEST_PART};
 use super::secret;
 use super::section::{Field, Section, nearest};
+use super::tls;
 use super::tree::Value;
 use super::values;
-use super::{Capability, ControlLoss, MountConfig, StaticCredentials, StoreConfig, UserConfig};
+use super::{
+    Capability, ControlLoss, ListenConfig, MountConfig, StaticCredentials, StoreConfig, TlsConfig,
+    UserConfig,
+};
 use crate::auth::PasswordHash;
 use crate::namespace::{Permission, Permissions, VirtualPath};
 
@@ -24,7 +28,12 @@ const NAMES: &str = "a table of names";
 const MOUNT: &str = "{ store = \"STORE\", bucket = \"BUCKET\", … }";
 
 /// Reads the three tables; `budget` is the memory that hashing has, bytes.
-pub(super) fn decode(root: &mut Section<'_>, budget: u64) -> (Stores, Users) {
+pub(super) fn decode(
+    root: &mut Section<'_>,
+    budget: u64,
+    tls: Option<&TlsConfig>,
+    listeners: &[ListenConfig],
+) -> (Stores, Users) {
     let stores_written = named(root, "stores");
     let store_names: Vec<&str> = stores_written.iter().map(|(name, _)| *name).collect();
     let stores = stores_written
@@ -36,13 +45,17 @@ pub(super) fn decode(root: &mut Section<'_>, budget: u64) -> (Stores, Users) {
         .map(|(name, field)| ((*name).to_owned(), mount(field, &store_names).map(Arc::new)))
         .collect();
     let users_written = named(root, "users");
+    let around = Around {
+        mounts: &mounts,
+        stores: &store_names,
+        budget,
+        tls,
+        listeners,
+    };
     let users = users_written
         .iter()
         .filter_map(|(name, field)| {
-            Some((
-                (*name).to_owned(),
-                Arc::new(user(name, field, &mounts, &store_names, budget)?),
-            ))
+            Some(((*name).to_owned(), Arc::new(user(name, field, &around)?)))
         })
         .collect();
     if store_names.is_empty() && !is_wrong_type(root, "stores") {
@@ -56,6 +69,20 @@ pub(super) fn decode(root: &mut Section<'_>, budget: u64) -> (Stores, Users) {
         root.wrong("users", "there is none", "at least one table [users.NAME]");
     }
     (stores, users)
+}
+
+/// The names in such a table, right or wrong, so that what refers to a wrong one is not told that it is missing.
+pub(super) fn names<'a>(root: &mut Section<'a>, key: &'static str) -> Vec<&'a str> {
+    let Some(field) = root.field(key) else {
+        return Vec::new();
+    };
+    match field.value() {
+        Value::Table(table)
+        | Value::Variable {
+            table: Some(table), ..
+        } => table.keys().map(String::as_str).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// The entries of a table whose keys are names; an empty or wild name is an error.
@@ -265,17 +292,34 @@ fn permissions(field: &Field<'_>) -> Option<Permissions> {
     permissions
 }
 
-fn user(
-    name: &str,
-    field: &Field<'_>,
-    mounts: &Mounts,
-    stores: &[&str],
+/// What a user must fit with.
+struct Around<'a> {
+    mounts: &'a Mounts,
+    stores: &'a [&'a str],
     budget: u64,
-) -> Option<UserConfig> {
+    tls: Option<&'a TlsConfig>,
+    listeners: &'a [ListenConfig],
+}
+
+fn user(name: &str, field: &Field<'_>, around: &Around<'_>) -> Option<UserConfig> {
     let mut section = field.section("a table")?;
-    let password = section
-        .required("password", HASHES)
-        .and_then(|field| password(&field, budget));
+    let (tls, certificate) = tls::user(&mut section, around.tls, around.listeners);
+    let lenient_close = section
+        .field("lenient_close")
+        .and_then(|field| values::boolean(&field));
+    let asks_password = certificate.as_ref().is_none_or(|login| login.password);
+    let password = if asks_password {
+        let written = section.required("password", HASHES);
+        Some(written.and_then(|field| password(&field, around.budget)))
+    } else {
+        if let Some(field) = section.field("password") {
+            field.wrong::<()>(
+                "is never asked for: certificate.password is \"none\"",
+                "certificate.password = \"required\", or leave it out",
+            );
+        }
+        None
+    };
     let wanted = "a table such as { \"/\" = \"MOUNT\" }";
     let places = section.required("mounts", wanted);
     let entries = places.as_ref().and_then(|field| field.entries(wanted));
@@ -286,7 +330,7 @@ fn user(
     let mut complete = true;
     for (path, place) in entries.unwrap_or_default() {
         let path = mount_path(path, &place);
-        let mount = user_mount(name, &place, mounts, stores);
+        let mount = user_mount(name, &place, around.mounts, around.stores);
         match (path, mount) {
             (Some(path), Some(mount)) => {
                 if tree.contains_key(&path) {
@@ -297,12 +341,22 @@ fn user(
             _ => complete = false,
         }
     }
+    let sessions = section
+        .field("sessions")
+        .and_then(|field| values::count(&field, 1, MOST_SESSIONS));
     section.finish();
     (complete && !tree.is_empty()).then_some(())?;
     Some(UserConfig {
         name: name.to_owned(),
-        password: password?,
+        password: match password {
+            Some(password) => Some(password?),
+            None => None,
+        },
+        certificate,
+        tls,
+        lenient_close: lenient_close.unwrap_or(false),
         mounts: tree,
+        sessions,
     })
 }
 

@@ -1,20 +1,21 @@
 //! The schema: which keys there are, their defaults and their bounds.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::accounts;
+use super::edge;
 use super::error::ConfigErrors;
 use super::machine;
 use super::section::{Report, Section};
+use super::tls;
 use super::tree::Node;
 use super::values::{self, GIB, KIB, MIB};
 use super::{
-    ActiveConfig, AdminConfig, Config, Limits, MemoryConfig, PassiveConfig, PassiveNetwork,
-    PassivePorts, ResumeConfig, Timeouts, TransferConfig,
+    ActiveConfig, AdminConfig, Config, Limits, ListenConfig, MemoryConfig, PassiveConfig,
+    PassiveNetwork, PassivePorts, ResumeConfig, Timeouts, TransferConfig,
 };
 
-const NO_TLS: &str = "unknown key: this version has no TLS";
+const MOVED: &str = "unknown key: it is login_failures.delay now";
 
 /// S3's smallest part; smaller ones are refused when an upload is completed.
 pub(super) const SMALLEST_PART: u64 = 5 * MIB;
@@ -26,7 +27,8 @@ const LARGEST_BUDGET: u64 = 1024 * 1024 * GIB;
 /// Reads the whole tree.
 pub(super) fn decode(tree: Node, report: &Report) -> Result<Config, ConfigErrors> {
     let mut root = Section::root(&tree, report);
-    let listen = listen(&mut root);
+    let mut tls = tls::decode(&mut root);
+    let listen = tls::listen(&mut root, tls.as_ref());
     let greeting = root
         .field("greeting")
         .and_then(|field| values::line(&field, 500));
@@ -41,12 +43,17 @@ pub(super) fn decode(tree: Node, report: &Report) -> Result<Config, ConfigErrors
         .field("replica")
         .and_then(|field| values::line(&field, 200));
     let resume = resume(root.section("resume"));
+    let proxy_protocol = edge::proxy_protocol(root.section("proxy_protocol"));
+    let login_failures = edge::login_failures(root.section("login_failures"));
     check_ports(&root, &listen, &passive, admin.as_ref());
-    let (stores, users) = accounts::decode(&mut root, memory.budget);
-    root.finish_with(|key| (key == "tls").then_some(NO_TLS));
+    let (stores, users) = accounts::decode(&mut root, memory.budget, tls.as_ref(), &listen);
+    let names: Vec<&str> = accounts::names(&mut root, "users");
+    let hosts = edge::hosts(&mut root, &names, tls.as_mut());
+    root.finish();
     report.check()?;
     Ok(Config {
         listen,
+        tls,
         greeting: greeting.unwrap_or_else(|| "s3ftpd ready".to_owned()),
         passive,
         active,
@@ -55,33 +62,14 @@ pub(super) fn decode(tree: Node, report: &Report) -> Result<Config, ConfigErrors
         transfer,
         timeouts,
         limits,
+        proxy_protocol,
+        login_failures,
+        hosts,
         replica,
         resume,
         stores,
         users,
     })
-}
-
-fn listen(root: &mut Section<'_>) -> Vec<SocketAddr> {
-    let allowed = "a list of IP addresses with ports: [\"0.0.0.0:2121\", \"[::]:2121\"]";
-    let Some(field) = root.field("listen") else {
-        return vec![([0, 0, 0, 0], 2121).into(), ([0u16; 8], 2121).into()];
-    };
-    let items = field.items(allowed);
-    if items.as_ref().is_some_and(Vec::is_empty) {
-        field.wrong::<()>("is empty", allowed);
-    }
-    let mut addresses = Vec::new();
-    for item in items.unwrap_or_default() {
-        if let Some(address) = values::socket_address(&item) {
-            // Port 0 is another port each time.
-            if address.port() != 0 && addresses.contains(&address) {
-                item.wrong::<()>(format!("{address} is there twice"), allowed);
-            }
-            addresses.push(address);
-        }
-    }
-    addresses
 }
 
 fn passive(mut section: Section<'_>) -> PassiveConfig {
@@ -214,20 +202,24 @@ fn timeouts(mut section: Section<'_>) -> Timeouts {
         data_connect: time("data_connect", Duration::from_secs(30), false),
         data_stall: time("data_stall", Duration::from_secs(60), false),
         control_write: time("control_write", Duration::from_secs(60), false),
+        tls_handshake: time("tls_handshake", Duration::from_secs(20), false),
         shutdown_grace: time("shutdown_grace", Duration::from_secs(30), true),
-        login_failure_delay: time("login_failure_delay", Duration::from_secs(1), true),
     };
-    section.finish();
+    section.finish_with(|key| (key == "login_failure_delay").then_some(MOVED));
     timeouts
 }
 
+/// No machine serves more sessions.
+pub(super) const MOST_SESSIONS: u64 = 10_000_000;
+
 fn limits(mut section: Section<'_>) -> Limits {
-    const MOST_SESSIONS: u64 = 10_000_000;
     let sessions = section
         .field("sessions")
         .and_then(|field| values::count(&field, 1, MOST_SESSIONS));
     let per_address = section.field("sessions_per_address");
     let per_address = per_address.and_then(|field| values::count(&field, 1, MOST_SESSIONS));
+    let per_user = section.field("sessions_per_user");
+    let per_user = per_user.and_then(|field| values::count(&field, 1, MOST_SESSIONS));
     let attempts = section
         .field("login_attempts")
         .and_then(|field| values::small(&field, 1, 1000));
@@ -235,6 +227,7 @@ fn limits(mut section: Section<'_>) -> Limits {
     Limits {
         sessions: sessions.unwrap_or(10_000),
         sessions_per_address: per_address.unwrap_or(1_000),
+        sessions_per_user: per_user,
         login_attempts: attempts.unwrap_or(3),
     }
 }
@@ -259,14 +252,16 @@ fn resume(mut section: Section<'_>) -> ResumeConfig {
 /// A port can be listened on once: the passive range must leave out the others.
 fn check_ports(
     root: &Section<'_>,
-    listen: &[SocketAddr],
+    listen: &[ListenConfig],
     passive: &PassiveConfig,
     admin: Option<&AdminConfig>,
 ) {
     let PassivePorts::Range(first, last) = passive.ports else {
         return;
     };
-    let control = listen.iter().map(|address| ("listen", address.port()));
+    let control = listen
+        .iter()
+        .map(|listener| ("listen", listener.address.port()));
     let admin = admin.map(|admin| ("admin", admin.listen.port()));
     for (key, port) in control.chain(admin) {
         if (first..=last).contains(&port) {

@@ -249,7 +249,7 @@ pub(super) fn host(field: &Field<'_>) -> Option<String> {
 
 /// RFC 1123 section 2.1: letters, digits and hyphens; the last label is no number, else it is a
 /// mistyped IPv4 address.
-fn is_host_name(text: &str) -> bool {
+pub(super) fn is_host_name(text: &str) -> bool {
     let name = text.strip_suffix('.').unwrap_or(text);
     let label = |label: &str| {
         (1..=63).contains(&label.len())

@@ -13,7 +13,11 @@
 //!
 //! Clients connect as soon as they have the reply, long before STOR or RETR: the connection is
 //! kept in the reservation until the session asks for it.
+//!
+//! Where the connection is a load balancer's, its client is known only when its PROXY header has been read ([`Behind`]):
+//! a task of its own does that, so that one without a header holds up nobody.
 
+mod door;
 mod pairs;
 
 use std::io;
@@ -27,6 +31,8 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+pub use self::door::Behind;
+use self::door::{Door, accept_all};
 use self::pairs::{Claim, Pairs};
 use super::DataError;
 use crate::config::PassivePorts;
@@ -36,10 +42,6 @@ use crate::config::PassivePorts;
 const QUARANTINE: Duration = Duration::from_secs(10);
 /// Connections the kernel holds for the accept task, a port.
 const BACKLOG: i32 = 1024;
-/// Pause after a first failed accept; doubled with each further one in a row.
-const FIRST_PAUSE: Duration = Duration::from_millis(5);
-/// The longest pause between failing accepts.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The passive listeners on one local address.
 #[derive(Debug)]
@@ -72,15 +74,17 @@ impl PassivePool {
     pub async fn bind(
         address: IpAddr,
         ports: PassivePorts,
+        behind: Behind,
         stop: CancellationToken,
     ) -> io::Result<Arc<PassivePool>> {
-        Self::bind_with(address, ports, stop, QUARANTINE)
+        Self::bind_with(address, ports, behind, stop, QUARANTINE)
     }
 
     /// As [`PassivePool::bind`], with the time that a pair rests. Must be called on a runtime.
     fn bind_with(
         address: IpAddr,
         ports: PassivePorts,
+        behind: Behind,
         stop: CancellationToken,
         quarantine: Duration,
     ) -> io::Result<Arc<PassivePool>> {
@@ -94,10 +98,11 @@ impl PassivePool {
         let pairs = Arc::new(Pairs::new(bound.clone(), quarantine));
         let stop = stop.child_token();
         let tasks = TaskTracker::new();
+        let door = Arc::new(Door::new(&pairs, behind, &tasks, &stop));
         for (listener, port) in listeners.into_iter().zip(bound) {
-            let (stop, pairs) = (stop.clone(), Arc::clone(&pairs));
+            let (stop, door) = (stop.clone(), Arc::clone(&door));
             tasks.spawn(async move {
-                stop.run_until_cancelled(accept_all(listener, port, &pairs))
+                stop.run_until_cancelled(accept_all(listener, port, &door))
                     .await;
             });
         }
@@ -156,14 +161,23 @@ impl Reservation {
     /// [`DataError::Timeout`], after which one may ask again; [`DataError::Connect`] when the pool
     /// has been stopped, or the connection was taken before.
     pub async fn connection(&mut self, deadline: Duration) -> Result<TcpStream, DataError> {
-        match timeout(deadline, self.claim.arrival()).await {
-            Ok(Some(stream)) => Ok(stream),
-            Ok(None) => Err(DataError::Connect(io::Error::new(
+        timeout(deadline, self.arrival())
+            .await
+            .map_err(|_| DataError::Timeout)?
+    }
+
+    /// As [`connection`](Self::connection); the caller owns the deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Connect`], as there.
+    pub async fn arrival(&mut self) -> Result<TcpStream, DataError> {
+        self.claim.arrival().await.ok_or_else(|| {
+            DataError::Connect(io::Error::new(
                 io::ErrorKind::NotConnected,
                 "the passive port is no longer open",
-            ))),
-            Err(_) => Err(DataError::Timeout),
-        }
+            ))
+        })
     }
 }
 
@@ -214,42 +228,6 @@ fn named(port: u16, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{which}: {error}"))
 }
 
-/// Where connections come from: a listener, or a test's.
-trait Accept {
-    fn next(&self) -> impl Future<Output = io::Result<(TcpStream, SocketAddr)>> + Send;
-}
-
-impl Accept for TcpListener {
-    async fn next(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.accept().await
-    }
-}
-
-/// Gives each connection to its reservation and closes those of strangers; for ever.
-async fn accept_all(listener: impl Accept, port: u16, pairs: &Pairs) {
-    let mut pause = FIRST_PAUSE;
-    loop {
-        match listener.next().await {
-            Ok((stream, from)) => {
-                pause = FIRST_PAUSE;
-                if let Err(stranger) = pairs.deliver(port, from.ip().to_canonical(), stream) {
-                    drop(stranger);
-                    tracing::debug!(port, %from, "data connection that nobody waits for: closed");
-                }
-            }
-            // The client was gone before we looked: nothing is wrong here, and pausing for it
-            // would let such clients slow down the others.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            // Out of file descriptors or memory: that passes. The connection stays in the backlog.
-            Err(error) => {
-                tracing::warn!(port, %error, "can't accept a data connection, trying again");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -264,7 +242,10 @@ mod tests {
     use tokio::net::TcpSocket;
     use tokio::time::Instant;
 
+    use super::door::{Accept, FIRST_PAUSE};
     use super::*;
+    use crate::config::ProxyConfig;
+    use crate::proxy::Proxies;
 
     const DEADLINE: Duration = Duration::from_secs(20);
     const HOUR: Duration = Duration::from_secs(3600);
@@ -273,7 +254,32 @@ mod tests {
 
     fn pool(ports: u16, quarantine: Duration) -> Arc<PassivePool> {
         let ports = PassivePorts::Ephemeral(ports);
-        PassivePool::bind_with(CLIENT, ports, CancellationToken::new(), quarantine).unwrap()
+        PassivePool::bind_with(
+            CLIENT,
+            ports,
+            nobody(),
+            CancellationToken::new(),
+            quarantine,
+        )
+        .unwrap()
+    }
+
+    /// No load balancer.
+    fn nobody() -> Behind {
+        behind("[]")
+    }
+
+    fn behind(networks: &str) -> Behind {
+        let networks = networks.trim_matches(['[', ']']).split(',');
+        Behind {
+            proxies: Proxies::new(&ProxyConfig {
+                networks: networks
+                    .filter_map(|network| network.parse().ok())
+                    .collect(),
+                header_timeout: HOUR,
+            }),
+            waiting: 2,
+        }
     }
 
     async fn reserve(pool: &Arc<PassivePool>, peer: IpAddr) -> Reservation {
@@ -470,7 +476,8 @@ mod tests {
     #[tokio::test]
     async fn stop_closes_the_ports_and_ends_those_who_wait() {
         let stop = CancellationToken::new();
-        let pool = PassivePool::bind(CLIENT, PassivePorts::Ephemeral(2), stop.clone()).await;
+        let pool =
+            PassivePool::bind(CLIENT, PassivePorts::Ephemeral(2), nobody(), stop.clone()).await;
         let pool = pool.unwrap();
         let mut held = reserve(&pool, CLIENT).await;
         let _also_held = reserve(&pool, CLIENT).await;
@@ -534,9 +541,11 @@ mod tests {
 
         let pairs = Arc::new(Pairs::new(vec![port], HOUR));
         let mut claim = pairs.claim(CLIENT, DEADLINE).await.unwrap();
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let door = Arc::new(Door::new(&pairs, nobody(), &tasks, &stop));
         let began = Instant::now();
         let stream = tokio::select! {
-            () = accept_all(Script(Mutex::new(script)), port, &pairs) => unreachable!("it never ends"),
+            () = accept_all(Script(Mutex::new(script)), port, &door) => unreachable!("it never ends"),
             stream = timeout(DEADLINE, claim.arrival()) => stream.unwrap().unwrap(),
         };
         assert_eq!(stream.peer_addr().unwrap(), client.local_addr().unwrap());
@@ -548,11 +557,43 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn behind_a_load_balancer_the_header_says_whose_a_connection_is() {
+        let ports = PassivePorts::Ephemeral(1);
+        let stop = CancellationToken::new();
+        let pool =
+            PassivePool::bind_with(CLIENT, ports, behind("127.0.0.1/32"), stop, HOUR).unwrap();
+        let mut reservation = reserve(&pool, "192.0.2.7".parse().unwrap()).await;
+        // Two that never send a header hold up nobody; the third, who could not be waited for, is closed.
+        let _silent = [
+            connect(CLIENT, reservation.port()).await.unwrap(),
+            connect(CLIENT, reservation.port()).await.unwrap(),
+        ];
+        assert_closed(connect(CLIENT, reservation.port()).await.unwrap()).await;
+        drop(_silent);
+        for stranger in ["192.0.2.8", "127.0.0.1"] {
+            let mut client = connect(CLIENT, reservation.port()).await.unwrap();
+            let header = format!("PROXY TCP4 {stranger} 198.51.100.1 40000 20\r\n");
+            let sent = client.write_all(header.as_bytes()).await;
+            if sent.is_ok() {
+                assert_closed(client).await;
+            }
+        }
+        let mut client = connect(CLIENT, reservation.port()).await.unwrap();
+        let header = b"PROXY TCP4 192.0.2.7 198.51.100.1 40000 20\r\n";
+        client.write_all(header).await.unwrap();
+        assert_reaches(client, &mut reservation).await;
+        // Without a header, as from no load balancer.
+        let mut own = reserve(&pool, STRANGER).await;
+        let client = connect(STRANGER, own.port()).await.unwrap();
+        assert_reaches(client, &mut own).await;
+    }
+
+    #[tokio::test]
     async fn a_port_that_is_taken_is_named() {
         let other = TcpListener::bind((CLIENT, 0)).await.unwrap();
         let port = other.local_addr().unwrap().port();
         let ports = PassivePorts::Range(port, port);
-        let error = PassivePool::bind(CLIENT, ports, CancellationToken::new()).await;
+        let error = PassivePool::bind(CLIENT, ports, nobody(), CancellationToken::new()).await;
         let error = error.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         assert!(error.to_string().contains(&port.to_string()), "{error}");
@@ -561,7 +602,7 @@ mod tests {
             PassivePorts::Range(0, 5),
             PassivePorts::Ephemeral(0),
         ] {
-            let error = PassivePool::bind(CLIENT, none, CancellationToken::new()).await;
+            let error = PassivePool::bind(CLIENT, none, nobody(), CancellationToken::new()).await;
             assert_eq!(error.unwrap_err().kind(), io::ErrorKind::InvalidInput);
         }
     }
@@ -574,13 +615,16 @@ mod tests {
         // Another process may take a port between two binds: try some.
         let (pool, port) = 'found: {
             for _ in 0..20 {
-                let bind = PassivePool::bind(six, PassivePorts::Ephemeral(1), stop.clone()).await;
+                let bind =
+                    PassivePool::bind(six, PassivePorts::Ephemeral(1), nobody(), stop.clone())
+                        .await;
                 let Ok(pool) = bind else {
                     return; // A machine without IPv6.
                 };
                 let port = pool.ports()[0];
                 let ports = PassivePorts::Range(port, port);
-                if let Ok(four) = PassivePool::bind(any, ports, stop.child_token()).await {
+                if let Ok(four) = PassivePool::bind(any, ports, nobody(), stop.child_token()).await
+                {
                     break 'found (four, port);
                 }
             }
@@ -596,6 +640,7 @@ mod tests {
         let again = PassivePool::bind(
             any,
             PassivePorts::Range(port, port),
+            nobody(),
             CancellationToken::new(),
         );
         assert_eq!(again.await.unwrap().ports(), [port]);

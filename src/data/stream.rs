@@ -13,8 +13,11 @@
 //!   [`Lingering`], which closes it when the client has, and which the server waits for at its end.
 //! - **A download that failed** is [reset](DataStream::reset): the client's read fails, so that it
 //!   can't take what it has for the file.
-//! - **An upload** ends cleanly with [`read_into`](DataStream::read_into) giving 0 (a FIN). All else
-//!   is an error, never an end.
+//! - **An upload** ends cleanly with [`read_into`](DataStream::read_into) giving 0: a FIN, under TLS
+//!   close_notify. All else is an error, never an end, and so is a FIN without close_notify, which
+//!   anybody on the way can send; users whose devices never send it can be trusted with that
+//!   (`lenient_close`). close_notify is answered at once ([`answer_end`](DataStream::answer_end)):
+//!   some clients (Python's ftplib) wait for that before they read the reply.
 //!
 //! Sockets keep the kernel's own buffer sizes, which grow with the connection's bandwidth and delay;
 //! setting them would switch that off.
@@ -27,18 +30,30 @@ use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
 
 use super::linger::{self, Lingering};
 
-/// A data connection that is there.
+/// For the answer to a client's close_notify: a few bytes, for which there always is room.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(1);
+
+/// A data connection that is there, its handshake done.
 #[derive(Debug)]
-pub struct DataStream {
-    tcp: TcpStream,
+pub struct DataStream(Wire);
+
+#[derive(Debug)]
+enum Wire {
+    Plain(TcpStream),
+    Tls {
+        tls: Box<TlsStream<TcpStream>>,
+        /// Whether a FIN without close_notify is the client's end.
+        lenient: bool,
+    },
 }
 
 impl From<TcpStream> for DataStream {
     fn from(tcp: TcpStream) -> Self {
-        DataStream { tcp }
+        DataStream(Wire::Plain(tcp))
     }
 }
 
@@ -48,13 +63,26 @@ impl DataStream {
         Self::from(tcp)
     }
 
+    /// A data connection under TLS. `lenient`: a FIN without close_notify is a clean end, too.
+    pub fn secure(tls: TlsStream<TcpStream>, lenient: bool) -> Self {
+        let tls = Box::new(tls);
+        DataStream(Wire::Tls { tls, lenient })
+    }
+
     /// The client's end.
     ///
     /// # Errors
     ///
     /// When the connection is gone.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.tcp.peer_addr()
+        self.tcp().peer_addr()
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        match &self.0 {
+            Wire::Plain(tcp) => tcp,
+            Wire::Tls { tls, .. } => tls.get_ref().0,
+        }
     }
 
     /// Appends what has arrived, waiting for the first byte, to `buf`: up to its spare capacity,
@@ -64,7 +92,8 @@ impl DataStream {
     ///
     /// # Errors
     ///
-    /// Any end that is not a FIN, such as a reset. `InvalidInput` when `buf` has no spare capacity:
+    /// Any end that is not a FIN, such as a reset; under TLS, `UnexpectedEof` for a FIN that no close_notify
+    /// came before. `InvalidInput` when `buf` has no spare capacity:
     /// a 0 there would look like the end of the file.
     pub async fn read_into(&mut self, buf: &mut BytesMut) -> io::Result<usize> {
         let room = buf.capacity() - buf.len();
@@ -74,17 +103,42 @@ impl DataStream {
                 "no room to read into",
             ));
         }
-        self.tcp.read_buf(&mut buf.limit(room)).await
+        match &mut self.0 {
+            Wire::Plain(tcp) => tcp.read_buf(&mut buf.limit(room)).await,
+            Wire::Tls { tls, lenient } => match tls.read_buf(&mut buf.limit(room)).await {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => match lenient {
+                    true => Ok(0),
+                    false => Err(io::Error::new(
+                        error.kind(),
+                        "it ended without TLS close_notify",
+                    )),
+                },
+                read => read,
+            },
+        }
+    }
+
+    /// After the client's clean end: answers it, under TLS.
+    pub async fn answer_end(&mut self) {
+        if let Wire::Tls { tls, .. } = &mut self.0 {
+            // Who has closed his socket already misses nothing.
+            let _ = timeout(ANSWER_DEADLINE, tls.shutdown()).await;
+        }
     }
 
     /// Writes some of `bytes`, as many as the socket takes at once: at least one, unless `bytes` is
-    /// empty. Cancel safe.
+    /// empty. Cancel safe. Under TLS a little may wait in memory for the next call or for
+    /// [`finish`](Self::finish).
     ///
     /// # Errors
     ///
     /// When the connection is gone.
     pub async fn write_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.tcp.write(bytes).await {
+        let written = match &mut self.0 {
+            Wire::Plain(tcp) => tcp.write(bytes).await,
+            Wire::Tls { tls, .. } => tls.write(bytes).await,
+        };
+        match written {
             Ok(0) if !bytes.is_empty() => Err(io::ErrorKind::WriteZero.into()),
             written => written,
         }
@@ -97,7 +151,13 @@ impl DataStream {
     ///
     /// When the connection is gone.
     pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.tcp.write_all(bytes).await
+        match &mut self.0 {
+            Wire::Plain(tcp) => tcp.write_all(bytes).await,
+            Wire::Tls { tls, .. } => {
+                tls.write_all(bytes).await?;
+                tls.flush().await
+            }
+        }
     }
 
     /// As [`write_all`](Self::write_all), for bytes that the caller gives away.
@@ -124,7 +184,7 @@ impl DataStream {
         Ok(())
     }
 
-    /// Ends our side: flushes and sends the FIN, and throws away what the client has sent on a
+    /// Ends our side: flushes and sends (under TLS) close_notify and the FIN, and throws away what the client has sent on a
     /// connection meant for reading. It does not wait for the client's end; hand the stream to
     /// [`linger`](Self::linger) then.
     ///
@@ -133,20 +193,27 @@ impl DataStream {
     /// The client has reset the connection, or (where flushing takes long) `TimedOut` at the
     /// `deadline`: the download is not whole.
     pub async fn finish(&mut self, deadline: Duration) -> io::Result<()> {
-        timeout(deadline, self.tcp.shutdown()).await??;
-        linger::discard_arrived(&self.tcp)
+        match &mut self.0 {
+            Wire::Plain(tcp) => timeout(deadline, tcp.shutdown()).await??,
+            Wire::Tls { tls, .. } => timeout(deadline, tls.shutdown()).await??,
+        }
+        linger::discard_arrived(self.tcp())
     }
 
     /// After [`finish`](Self::finish): closes the socket when the client has closed its side, at
     /// the latest after [`linger::LIMIT`], on a task of `lingering`.
     pub fn linger(self, lingering: &Lingering) {
-        lingering.take(self.tcp);
+        // Undecrypted: the client's close_notify is thrown away with the rest, his FIN is what counts.
+        lingering.take(match self.0 {
+            Wire::Plain(tcp) => tcp,
+            Wire::Tls { tls, .. } => tls.into_inner().0,
+        });
     }
 
     /// Closes with a reset (RST), and drops what has not been sent yet: for a transfer that failed
     /// or was aborted.
     pub fn reset(self) {
-        if let Err(error) = self.tcp.set_zero_linger() {
+        if let Err(error) = self.tcp().set_zero_linger() {
             // Then it is an ordinary close. It fails where the connection is gone already.
             tracing::debug!(%error, "can't reset a data connection");
         }
@@ -236,7 +303,7 @@ mod tests {
         stream.write_all(b"some").await.unwrap();
         client.set_zero_linger().unwrap();
         drop(client);
-        stream.tcp.readable().await.unwrap();
+        stream.tcp().readable().await.unwrap();
         stream.finish(DEADLINE).await.unwrap_err();
     }
 

@@ -25,6 +25,7 @@ pub(super) fn instructions(ftp: SocketAddr, endpoint: &str, key: &str, secret: &
         "FTP server on {ftp}, user {USER}, password {PASSWORD}. Try:\n\
          \n  curl -T file ftp://{USER}:{PASSWORD}@{host}:{port}/\
          \n  curl ftp://{USER}:{PASSWORD}@{host}:{port}/\
+         \n  curl --ssl-reqd --insecure -T file ftp://{USER}:{PASSWORD}@{host}:{port}/\
          \n  lftp -u {USER},{PASSWORD} ftp://{host}:{port}\
          \n\
          \nThe same objects through S3, at {endpoint}:\n\

@@ -89,8 +89,17 @@ impl Store {
         config: &StoreConfig,
         context: StoreContext,
     ) -> Result<Arc<Store>, ObjectError> {
+        Store::over(http_client(), config, context).await
+    }
+
+    /// As [`Store::new`], over an HTTP client of the caller's: one that reaches a store in this process, say.
+    pub(crate) async fn over(
+        http: SharedHttpClient,
+        config: &StoreConfig,
+        context: StoreContext,
+    ) -> Result<Arc<Store>, ObjectError> {
         let clock = Arc::new(StoreClock::new());
-        let sdk = sdk_config(config)
+        let sdk = sdk_config(http, config)
             .await?
             .interceptor(ReadClock(Arc::clone(&clock)))
             .build();
@@ -190,11 +199,10 @@ fn timeouts(config: &StoreConfig, more: Duration) -> TimeoutConfig {
         .build()
 }
 
-async fn sdk_config(config: &StoreConfig) -> Result<Builder, ObjectError> {
+async fn sdk_config(http: SharedHttpClient, config: &StoreConfig) -> Result<Builder, ObjectError> {
     if let Some(endpoint) = &config.endpoint {
         check_endpoint(endpoint)?;
     }
-    let http = http_client();
     let region = match (&config.region, &config.endpoint) {
         (Some(region), _) => Some(Region::new(region.clone())),
         (None, Some(_)) => Some(Region::from_static("us-east-1")),

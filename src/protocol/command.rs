@@ -5,6 +5,7 @@
 //! which tells what is wanted and never repeats what was sent: that may be a secret.
 
 mod address;
+mod host;
 mod list_argument;
 mod parameters;
 mod parse;
@@ -14,6 +15,8 @@ use std::net::SocketAddr;
 
 use jiff::Timestamp;
 
+pub use host::HostName;
+
 /// One command, its parameters parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
@@ -21,10 +24,20 @@ pub enum Command {
     User(String),
     /// PASS password (its Debug output hides it)
     Pass(Password),
+    /// HOST name (RFC 7151)
+    Host(HostName),
     /// ACCT information
     Acct,
     /// REIN
     Rein,
+    /// AUTH mechanism (RFC 4217)
+    Auth(AuthMechanism),
+    /// PBSZ size; whatever it is, TLS needs none
+    Pbsz,
+    /// PROT level
+    Prot(ProtectionLevel),
+    /// CCC
+    Ccc,
     /// QUIT
     Quit,
     /// CWD, XCWD path
@@ -131,6 +144,35 @@ impl std::fmt::Debug for Password {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("…")
     }
+}
+
+/// AUTH's mechanism: all of them are TLS (RFC 4217, 17).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthMechanism {
+    /// TLS, TLS-C: data connections are clear until PROT P.
+    Tls,
+    /// SSL, TLS-P, of older drafts: data connections are private from the start.
+    TlsPrivate,
+}
+
+impl AuthMechanism {
+    /// Whether data connections are private from the start.
+    pub fn implies_private(self) -> bool {
+        self == AuthMechanism::TlsPrivate
+    }
+}
+
+/// PROT's level (RFC 2228).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProtectionLevel {
+    /// C
+    Clear,
+    /// S, which TLS has not
+    Safe,
+    /// E, which TLS has not
+    Confidential,
+    /// P
+    Private,
 }
 
 /// TYPE.
@@ -276,8 +318,13 @@ impl Command {
         match self {
             Command::User(_) => "USER",
             Command::Pass(_) => "PASS",
+            Command::Host(_) => "HOST",
             Command::Acct => "ACCT",
             Command::Rein => "REIN",
+            Command::Auth(_) => "AUTH",
+            Command::Pbsz => "PBSZ",
+            Command::Prot(_) => "PROT",
+            Command::Ccc => "CCC",
             Command::Quit => "QUIT",
             Command::Cwd(_) => "CWD",
             Command::Cdup => "CDUP",

@@ -1,69 +1,25 @@
-//! The control connection of one session: bytes → lines, replies → bytes, and what TCP knows of the peer.
+//! The control connection of one session: bytes → lines, replies → bytes.
 //!
 //! Reading is cancel safe (a session waits for a line and for its transfer at the same time) and takes memory only
-//! while there is something to read: an idle session holds no buffer.
+//! while there is something to read: an idle session holds no buffer. What the bytes travel on is a [`Transport`].
 
 use std::io;
-use std::mem::MaybeUninit;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use nix::sys::socket::getsockopt;
-use nix::sys::socket::sockopt::GetStruct;
+use rustls::pki_types::CertificateDer;
+use rustls::{ProtocolVersion, ServerConfig};
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 
 use crate::protocol::Reply;
 use crate::protocol::codec::{LineCodec, LineTooLong};
+use crate::proxy::Ends;
 
-/// How much is read at once: more than the longest line, so that a pipelining client costs few system calls.
-const READ_SIZE: usize = 8 * 1024;
-
-/// `tcpi_state` of a connection both sides of which are open (linux/tcp_states.h).
-const TCP_ESTABLISHED: u8 = 1;
-
-/// The kernel's view of a TCP connection (tcp(7), TCP_INFO).
-#[derive(Debug, Clone, Copy)]
-struct TcpInfo;
-nix::getsockopt_impl!(
-    TcpInfo,
-    libc::IPPROTO_TCP,
-    libc::TCP_INFO,
-    RawTcpInfo,
-    GetStruct<RawTcpInfo>
-);
-const _: () = assert!(size_of::<RawTcpInfo>() == 152);
-
-/// The beginning of `struct tcp_info` (linux/tcp.h), as far as Linux 4.6 had it. Not libc's: that grows with the newest
-/// kernel, and an older one fills less than was asked for, which nix takes for an error.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct RawTcpInfo {
-    state: u8,
-    _bytes: [u8; 7],
-    _before_rtt: [u32; 15],
-    /// Smoothed round trip, microseconds.
-    rtt: u32,
-    _after_rtt: [u32; 8],
-    _rates_and_bytes: [u64; 4],
-    _segments: [u32; 2],
-    _not_sent: u32,
-    /// The shortest round trip of the last minutes, microseconds.
-    min_rtt: u32,
-}
-
-impl RawTcpInfo {
-    /// The smoothed round trip, but at most twice the shortest one: a client that only listens on its
-    /// control connection acknowledges our replies up to 40 ms late, and these waits are in the smoothed one. Measured
-    /// over loopback: 20 ms smoothed, 0.01 ms shortest.
-    fn round_trip(&self) -> Duration {
-        let smoothed = Duration::from_micros(self.rtt.into());
-        let shortest = Duration::from_micros(self.min_rtt.into());
-        smoothed.min(shortest * 2)
-    }
-}
+use super::transport::{Pending, Transport};
 
 /// Why no line came.
 #[derive(Debug, thiserror::Error)]
@@ -79,38 +35,25 @@ pub(super) enum ControlError {
     WriteDeadline,
 }
 
-/// What lies unread on a control connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pending {
-    /// Nothing; the connection is open.
-    Nothing,
-    /// Bytes.
-    Data,
-    /// The end, or an error.
-    Closed,
-}
-
 /// The control connection.
 #[derive(Debug)]
 pub(super) struct Control {
-    stream: TcpStream,
+    transport: Transport,
     codec: LineCodec,
     buffer: BytesMut,
     write_deadline: Duration,
     /// Where the client is.
     pub(super) peer: SocketAddr,
-    /// Which of our addresses it has reached.
+    /// Which address it has reached: ours, or that of the load balancer before us.
     pub(super) local: SocketAddr,
+    /// Our own address.
+    own: IpAddr,
 }
 
 impl Control {
     /// Takes over an accepted connection: urgent data inline (ABOR comes behind a Telnet Synch), keepalive on.
-    pub(super) fn new(
-        stream: TcpStream,
-        peer: SocketAddr,
-        write_deadline: Duration,
-    ) -> io::Result<Self> {
-        let local = stream.local_addr()?;
+    pub(super) fn new(stream: TcpStream, ends: Ends, write_deadline: Duration) -> io::Result<Self> {
+        let own = stream.local_addr()?.ip().to_canonical();
         let socket = SockRef::from(&stream);
         socket.set_out_of_band_inline(true)?;
         socket.set_tcp_keepalive(
@@ -121,13 +64,42 @@ impl Control {
         )?;
         stream.set_nodelay(true)?;
         Ok(Control {
-            stream,
+            transport: Transport::Plain(stream),
             codec: LineCodec::default(),
             buffer: BytesMut::new(),
             write_deadline,
-            peer: canonical(peer),
-            local: canonical(local),
+            peer: canonical(ends.peer),
+            local: canonical(ends.local),
+            own,
         })
+    }
+
+    /// The address of ours from which a data connection is made to `target`. Behind a load balancer it need not be of the
+    /// protocol that the client speaks; then the system chooses.
+    pub(super) fn source_for(&self, target: IpAddr) -> IpAddr {
+        match target {
+            _ if self.own.is_ipv4() == target.is_ipv4() => self.own,
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        }
+    }
+
+    /// Over a pipe, which tells no addresses.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn in_memory(
+        pipe: tokio::io::DuplexStream,
+        ends: Ends,
+        write_deadline: Duration,
+    ) -> Self {
+        Control {
+            transport: Transport::Memory(pipe),
+            codec: LineCodec::default(),
+            buffer: BytesMut::new(),
+            write_deadline,
+            peer: ends.peer,
+            local: ends.local,
+            own: ends.local.ip(),
+        }
     }
 
     /// The next command line. Cancel safe; the caller owns the deadline.
@@ -140,16 +112,9 @@ impl Control {
                 // Give the memory back before waiting: most sessions are idle most of the time.
                 self.buffer = BytesMut::new();
             }
-            self.stream
-                .readable()
-                .await
-                .map_err(|_| ControlError::Lost)?;
-            self.buffer.reserve(READ_SIZE);
-            match self.stream.try_read_buf(&mut self.buffer) {
-                Ok(0) => return Err(ControlError::Lost),
+            match self.transport.read_into(&mut self.buffer).await {
+                Ok(0) | Err(_) => return Err(ControlError::Lost),
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return Err(ControlError::Lost),
             }
         }
     }
@@ -161,68 +126,95 @@ impl Control {
 
     /// Sends bytes of a reply that is too long to be held at once.
     pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), ControlError> {
-        match tokio::time::timeout(self.write_deadline, self.stream.write_all(bytes)).await {
+        match tokio::time::timeout(self.write_deadline, self.transport.write_all(bytes)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(ControlError::Lost),
             Err(_) => Err(ControlError::WriteDeadline),
         }
     }
 
+    /// Begins TLS: everything that was said before is forgotten, half a line and whole ones behind AUTH alike.
+    ///
+    /// # Errors
+    /// The handshake failed, or took longer than `deadline`; the connection is of no use any more.
+    pub(super) async fn secure(
+        &mut self,
+        config: Arc<ServerConfig>,
+        deadline: Duration,
+    ) -> io::Result<()> {
+        self.buffer = BytesMut::new();
+        self.codec = LineCodec::default();
+        let Transport::Plain(tcp) = std::mem::replace(&mut self.transport, Transport::Closed)
+        else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        let handshake = TlsAcceptor::from(config).accept(tcp);
+        let tls = tokio::time::timeout(deadline, handshake).await??;
+        self.transport = Transport::Tls(Box::new(tls));
+        Ok(())
+    }
+
+    /// Whether it is under TLS.
+    pub(super) fn is_secure(&self) -> bool {
+        matches!(self.transport, Transport::Tls(_))
+    }
+
+    /// The version of TLS, where it is under it.
+    pub(super) fn tls_version(&self) -> Option<&'static str> {
+        let Transport::Tls(tls) = &self.transport else {
+            return None;
+        };
+        Some(match tls.get_ref().1.protocol_version()? {
+            ProtocolVersion::TLSv1_2 => "TLS 1.2",
+            ProtocolVersion::TLSv1_3 => "TLS 1.3",
+            _ => "TLS",
+        })
+    }
+
+    /// The host name that the client has asked for in its handshake (SNI).
+    pub(super) fn server_name(&self) -> Option<&str> {
+        match &self.transport {
+            Transport::Tls(tls) => tls.get_ref().1.server_name(),
+            _ => None,
+        }
+    }
+
+    /// The certificate that the client has shown in its handshake, which the handshake has checked.
+    pub(super) fn client_certificate(&self) -> Option<&CertificateDer<'static>> {
+        match &self.transport {
+            Transport::Tls(tls) => tls.get_ref().1.peer_certificates()?.first(),
+            _ => None,
+        }
+    }
+
     /// Closes our side, so that the last reply is not destroyed by unread input.
     pub(super) async fn close(&mut self) {
-        if tokio::time::timeout(self.write_deadline, self.stream.shutdown())
+        if tokio::time::timeout(self.write_deadline, self.transport.shutdown())
             .await
             .is_ok()
         {
             // What the client still sends would make the kernel answer with a reset, which can overtake the reply.
-            let mut sink = [0u8; 1024];
-            let drained = async {
-                for _ in 0..64 {
-                    self.stream.readable().await?;
-                    match self.stream.try_read(&mut sink) {
-                        Ok(0) => break,
-                        Err(error) if error.kind() != io::ErrorKind::WouldBlock => break,
-                        _ => {}
-                    }
-                }
-                io::Result::Ok(())
-            };
-            let _ = tokio::time::timeout(Duration::from_secs(1), drained).await;
+            let discarded = self.transport.discard(64);
+            let _ = tokio::time::timeout(Duration::from_secs(1), discarded).await;
         }
     }
 
     /// The connection's round trip, as TCP knows it; `None` where it does not say.
     pub(super) fn round_trip(&self) -> Option<Duration> {
-        getsockopt(&self.stream, TcpInfo)
-            .ok()
-            .map(|info| info.round_trip())
+        self.transport.round_trip()
     }
 
-    /// What lies unread, asked of the kernel itself: the runtime may not have seen it yet.
-    pub(super) fn pending(&self) -> Pending {
-        if !self.buffer.is_empty() && self.buffer.contains(&b'\n') {
+    /// What lies unread.
+    pub(super) fn pending(&mut self) -> Pending {
+        if self.buffer.contains(&b'\n') {
             return Pending::Data;
         }
-        let mut byte = [MaybeUninit::uninit()];
-        match SockRef::from(&self.stream).peek(&mut byte) {
-            Ok(0) => Pending::Closed,
-            Ok(_) => Pending::Data,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.state(),
-            Err(_) => Pending::Closed,
-        }
+        self.transport.pending()
     }
 
     /// Whether the peer's side is still open, whatever lies unread before its end.
-    pub(super) fn established(&self) -> bool {
-        self.state() == Pending::Nothing
-    }
-
-    fn state(&self) -> Pending {
-        match getsockopt(&self.stream, TcpInfo) {
-            Ok(info) if info.state != TCP_ESTABLISHED => Pending::Closed,
-            Ok(_) => Pending::Nothing,
-            Err(_) => Pending::Closed,
-        }
+    pub(super) fn established(&mut self) -> bool {
+        self.transport.established()
     }
 }
 

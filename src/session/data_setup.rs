@@ -1,6 +1,7 @@
 //! PASV, EPSV, PORT, EPRT (RFC 959, 2428): what the next transfer's data connection will be.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -8,7 +9,7 @@ use tokio::time::Instant;
 use crate::data::DataError;
 use crate::data::active::{self, check_port_target};
 use crate::data::passive::Reservation;
-use crate::data::stream::DataStream;
+use crate::data::secure::{Arrival, DataTls};
 use crate::protocol::Reply;
 use crate::protocol::command::EpsvArgument;
 
@@ -29,6 +30,10 @@ pub(super) enum DataSetup {
         reservation: Reservation,
         /// When it was told.
         since: Instant,
+        /// How it is secured, under PROT P.
+        tls: Option<Arc<DataTls>>,
+        /// The connection, where it was taken before the transfer command so that its handshake can go on.
+        arrived: Option<Result<Arrival, DataError>>,
     },
     /// We will connect.
     Active {
@@ -38,22 +43,79 @@ pub(super) enum DataSetup {
         local: IpAddr,
         /// And this port, where it can be bound.
         source_port: u16,
+        /// How it is secured, under PROT P.
+        tls: Option<Arc<DataTls>>,
     },
 }
 
 impl DataSetup {
-    /// The data connection, within the deadline.
-    pub(super) async fn open(&mut self, deadline: Duration) -> Result<DataStream, DataError> {
-        let stream = match self {
-            DataSetup::None => return Err(DataError::Timeout),
-            DataSetup::Passive { reservation, .. } => reservation.connection(deadline).await?,
+    /// The data connection, within the deadline. Its handshake may still be on its way: many clients begin it when
+    /// they have the 150.
+    pub(super) async fn open(&mut self, deadline: Duration) -> Result<Arrival, DataError> {
+        match self {
+            DataSetup::None => Err(DataError::Timeout),
+            DataSetup::Passive {
+                reservation,
+                tls,
+                arrived,
+                ..
+            } => {
+                let arrival = match arrived.take() {
+                    Some(arrived) => arrived?,
+                    None => Arrival::new(reservation.connection(deadline).await?, tls.as_ref()),
+                };
+                arrival.checked()
+            }
             DataSetup::Active {
                 target,
                 local,
                 source_port,
-            } => active::connect(*local, *target, *source_port, deadline).await?,
-        };
-        Ok(DataStream::new(stream))
+                tls,
+            } => {
+                let tcp = active::connect(*local, *target, *source_port, deadline).await?;
+                Ok(Arrival::new(tcp, tls.as_ref()))
+            }
+        }
+    }
+
+    /// Whether [`progress`](Self::progress) has something to do.
+    pub(super) fn is_in_progress(&self) -> bool {
+        match self {
+            DataSetup::Passive {
+                tls: Some(_),
+                arrived,
+                ..
+            } => match arrived {
+                None => true,
+                Some(Ok(arrival)) => arrival.is_pending(),
+                Some(Err(_)) => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// Goes on with the handshake of a passive connection, from the moment it is there: some clients finish it before
+    /// they send the transfer command. Returns when there is nothing more to do. Cancel safe; the caller owns the
+    /// deadline.
+    pub(super) async fn progress(&mut self) {
+        if let DataSetup::Passive {
+            reservation,
+            tls: Some(tls),
+            arrived,
+            ..
+        } = self
+        {
+            let arrival = match arrived {
+                Some(arrival) => arrival,
+                None => {
+                    let arrival = reservation.arrival().await;
+                    arrived.insert(arrival.map(|tcp| Arrival::new(tcp, Some(tls))))
+                }
+            };
+            if let Ok(arrival) = arrival {
+                arrival.progress().await;
+            }
+        }
     }
 }
 
@@ -130,14 +192,16 @@ impl Session {
         }
         self.data = DataSetup::Active {
             target: in_scope_of(self.control.peer, target),
-            local,
+            local: self.control.source_for(target.ip()),
             source_port: self.gateway.config.active.source_port,
+            tls: self.data_tls(),
         };
         Ok(Reply::new(200, "Will connect to you"))
     }
 
     /// Takes what was set up; 425 where nothing was.
     pub(super) fn take_data(&mut self) -> Result<DataSetup, Reply> {
+        self.check_data_protection()?;
         match std::mem::replace(&mut self.data, DataSetup::None) {
             DataSetup::None => Err(Reply::new(425, "Use EPSV, PASV, EPRT or PORT first")),
             setup => Ok(setup),
@@ -162,7 +226,9 @@ impl Session {
     /// When a passive port that nobody has connected to is given back; `None` where there is none.
     pub(super) fn data_expires(&self) -> Option<Instant> {
         match &self.data {
-            DataSetup::Passive { reservation, since } if !reservation.connected() => {
+            DataSetup::Passive {
+                reservation, since, ..
+            } if !reservation.connected() => {
                 Some(*since + self.gateway.config.timeouts.data_connect)
             }
             _ => None,
@@ -171,7 +237,9 @@ impl Session {
 
     /// The port of the next passive connection. A PASV after a PASV nobody connected to gets the same one again.
     async fn reserve_port(&mut self) -> Result<u16, Reply> {
-        if let DataSetup::Passive { reservation, since } = &mut self.data
+        if let DataSetup::Passive {
+            reservation, since, ..
+        } = &mut self.data
             && !reservation.connected()
         {
             *since = Instant::now();
@@ -179,6 +247,7 @@ impl Session {
         }
         self.data = DataSetup::None;
         let reservation = self
+            .listener
             .passive
             .reserve(self.control.peer.ip(), PORT_WAIT)
             .await
@@ -192,6 +261,8 @@ impl Session {
         self.data = DataSetup::Passive {
             reservation,
             since: Instant::now(),
+            tls: self.data_tls(),
+            arrived: None,
         };
         Ok(port)
     }

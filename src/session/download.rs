@@ -147,7 +147,7 @@ impl Job {
         // The store and the client at the same time; a missing file is told without waiting for a data connection.
         let opened =
             async { tokio::try_join!(open, async { Ok(data.open(timeouts.data_connect).await?) }) };
-        let (mut source, stream) = tokio::select! {
+        let (mut source, arrival) = tokio::select! {
             biased;
             () = link.abort.cancelled() => return Err(None),
             opened = opened => match opened {
@@ -163,6 +163,11 @@ impl Job {
             150,
             format!("Sending {path} ({size} bytes)"),
         )));
+        let stream = tokio::select! {
+            biased;
+            () = link.abort.cancelled() => return Err(None),
+            secured = arrival.stream() => secured.map_err(|error| Some(error.into()))?,
+        };
         let mut sink = Sink {
             stream,
             budget: &budget,

@@ -49,8 +49,15 @@ pub(super) fn verdict(phase: Phase, command: &Command) -> Verdict {
             | C::Clnt(_)
             | C::Csid(_)
             | C::SiteHelp
-            | C::Abor,
+            | C::Abor
+            | C::Auth(_)
+            | C::Pbsz
+            | C::Prot(_)
+            | C::Ccc,
         ) => Verdict::Run,
+        // RFC 7151, 3: before the login, and not in the middle of it.
+        (Phase::Anonymous, C::Host(_)) => Verdict::Run,
+        (_, C::Host(_)) => Verdict::Refuse(Reply::new(503, "HOST comes before USER")),
         (Phase::PasswordWanted, C::Pass(_)) => Verdict::Run,
         (Phase::Anonymous, C::Pass(_)) => Verdict::Refuse(Reply::new(503, "Send USER first")),
         (Phase::LoggedIn, C::Pass(_)) => Verdict::Refuse(Reply::new(503, "Already logged in")),
@@ -71,6 +78,8 @@ pub(super) fn keeps_restart(command: &Command) -> bool {
             | C::Epsv(_)
             | C::Port(_)
             | C::Eprt(_)
+            | C::Pbsz
+            | C::Prot(_)
             | C::Type(_)
             | C::Mode
             | C::Stru
@@ -91,7 +100,7 @@ pub(super) fn keeps_recent(command: &Command) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::command::{Password, TransferType};
+    use crate::protocol::command::{HostName, Password, TransferType};
 
     #[test]
     fn before_login_nothing_but_the_login_runs() {
@@ -120,6 +129,11 @@ mod tests {
             matches!(verdict(Phase::Anonymous, &pass), Verdict::Refuse(reply) if reply.code == 503)
         );
         assert_eq!(verdict(Phase::PasswordWanted, &pass), Verdict::Run);
+        let host = Command::Host(HostName::Name("a".into()));
+        assert_eq!(verdict(Phase::Anonymous, &host), Verdict::Run);
+        for phase in [Phase::PasswordWanted, Phase::LoggedIn] {
+            assert!(matches!(verdict(phase, &host), Verdict::Refuse(reply) if reply.code == 503));
+        }
     }
 
     #[test]

@@ -5,19 +5,27 @@ use crate::protocol::command::TransferType;
 use crate::protocol::{Command, Reply};
 
 use super::Session;
+use super::protection::VERBS;
 
 impl Session {
     /// RFC 2389, 3: exactly what works, for this user.
     pub(super) fn feat(&self) -> Reply {
         let mut lines = vec!["Features:".to_owned()];
+        let (auth, protection) = self.tls_features();
+        lines.extend(auth.map(str::to_owned));
         lines.extend(["CLNT", "CSID", "EPRT", "EPSV", "MDTM"].map(str::to_owned));
         lines.push(format!("HASH {}", self.hash_names()));
+        if self.has_hosts() {
+            lines.push("HOST".to_owned());
+        }
         if self.sets_times() {
             lines.push("MFF modify;".to_owned());
             lines.push("MFMT".to_owned());
         }
         lines.push(format!("MLST {}", self.facts.feat()));
-        lines.extend(["PASV", "RANG STREAM", "REST STREAM", "SIZE"].map(str::to_owned));
+        lines.push("PASV".to_owned());
+        lines.extend(protection.iter().map(|&line| line.to_owned()));
+        lines.extend(["RANG STREAM", "REST STREAM", "SIZE"].map(str::to_owned));
         lines.extend(["TVFS", "UTF8", "XCRC", "XMD5", "XSHA1"].map(str::to_owned));
         lines.extend(["XSHA256", "XSHA512", "End"].map(str::to_owned));
         Reply::lines(211, lines)
@@ -35,6 +43,29 @@ impl Session {
         writable.peek().is_some() && writable.all(|mount| mount.times_metadata)
     }
 
+    /// HELP, of what works here only.
+    pub(super) fn help(&self, topic: Option<&str>) -> Reply {
+        let has_tls = self.offered_tls().is_some();
+        let works = |verb: &str| match verb.to_ascii_uppercase().as_str() {
+            "HOST" => self.has_hosts(),
+            verb => has_tls || !VERBS.contains(&verb),
+        };
+        match topic {
+            Some(topic) if topic.eq_ignore_ascii_case("SITE") => site_help(),
+            Some(topic) => match Command::syntax(topic).filter(|_| works(topic)) {
+                Some(syntax) => Reply::new(214, format!("Syntax: {syntax}")),
+                None => Reply::new(502, format!("{topic} is not available")),
+            },
+            None => {
+                let verbs: Vec<&str> = Command::verbs().filter(|verb| works(verb)).collect();
+                let mut lines = vec!["These commands are available:".to_owned()];
+                lines.extend(verbs.chunks(10).map(|row| row.join(" ")));
+                lines.push("End".to_owned());
+                Reply::lines(214, lines)
+            }
+        }
+    }
+
     /// STAT without a path, no transfer running (RFC 959, 4.1.3).
     pub(super) fn status(&self) -> Reply {
         let transfer_type = match self.transfer_type {
@@ -46,6 +77,7 @@ impl Session {
             vec![
                 "Status:".to_owned(),
                 format!("Connected from {}", self.control.peer.ip()),
+                self.tls_status(),
                 format!("Logged in as {}", self.user_label()),
                 format!("Working directory {}", self.cwd),
                 format!("TYPE {transfer_type}, STRU file, MODE stream"),
@@ -53,23 +85,6 @@ impl Session {
                 "End".to_owned(),
             ],
         )
-    }
-}
-
-pub(super) fn help(topic: Option<&str>) -> Reply {
-    match topic {
-        Some(topic) if topic.eq_ignore_ascii_case("SITE") => site_help(),
-        Some(topic) => match Command::syntax(topic) {
-            Some(syntax) => Reply::new(214, format!("Syntax: {syntax}")),
-            None => Reply::new(502, format!("{topic} is not available")),
-        },
-        None => {
-            let verbs: Vec<&str> = Command::verbs().collect();
-            let mut lines = vec!["These commands are available:".to_owned()];
-            lines.extend(verbs.chunks(10).map(|row| row.join(" ")));
-            lines.push("End".to_owned());
-            Reply::lines(214, lines)
-        }
     }
 }
 

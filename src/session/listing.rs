@@ -371,7 +371,7 @@ impl Job {
             timeouts,
             lingering,
         } = self;
-        let stream = tokio::select! {
+        let arrival = tokio::select! {
             biased;
             () = link.abort.cancelled() => return Err(None),
             opened = data.open(timeouts.data_connect) => opened.map_err(|error| Some(error.into()))?,
@@ -380,6 +380,11 @@ impl Job {
             150,
             format!("Listing of {path}"),
         )));
+        let stream = tokio::select! {
+            biased;
+            () = link.abort.cancelled() => return Err(None),
+            secured = arrival.stream() => secured.map_err(|error| Some(error.into()))?,
+        };
         let mut sink = Sink {
             stream,
             budget: &budget,

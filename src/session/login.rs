@@ -1,8 +1,11 @@
 //! USER, PASS, REIN (RFC 959, 4.1.1).
 
+use std::sync::Arc;
+
 use secrecy::SecretString;
 
 use crate::auth::AuthError;
+use crate::config::UserConfig;
 use crate::namespace::{Mount, Namespace};
 use crate::protocol::Reply;
 use crate::protocol::command::{HashName, Password, TransferType};
@@ -12,12 +15,37 @@ use super::control::ControlError;
 use super::data_setup::DataSetup;
 use super::{Flow, Handled, Session, User};
 
+/// Of what CLNT says, so many characters are kept in the log.
+const LONGEST_CLIENT: usize = 200;
+
 impl Session {
-    pub(super) fn user_name(&mut self, name: &str) -> Handled {
+    pub(super) async fn user_name(&mut self, name: &str) -> Result<Flow, ControlError> {
         // RFC 959: a new USER begins a new login, whoever is logged in.
         self.reset();
-        self.name = Some(name.to_owned());
-        Ok(Reply::new(331, "Send the password"))
+        let reply = match (self.require_tls(), self.by_certificate(name)) {
+            (Err(refused), _) => refused,
+            (Ok(()), Some(user)) => return self.user_by_certificate(user).await,
+            (Ok(()), None) => {
+                self.name = Some(name.to_owned());
+                Reply::new(331, "Send the password")
+            }
+        };
+        self.control.reply(&reply).await?;
+        Ok(Flow::Continue)
+    }
+
+    /// A login without a password: what a right one does not get past, a client certificate does not either.
+    async fn user_by_certificate(&mut self, user: Arc<UserConfig>) -> Result<Flow, ControlError> {
+        let address = self.control.peer.ip();
+        if self.gateway.failures.bans_address(address) {
+            return self.close_with(banned()).await;
+        }
+        if !self.host_admits(&user.name) || self.gateway.failures.bans(address, &user.name) {
+            return self.refuse_login(&user.name).await;
+        }
+        // RFC 2228: authorised by the security data exchange.
+        let welcome = Reply::new(232, "Logged in by the client certificate");
+        self.log_in(user, &welcome).await
     }
 
     pub(super) async fn pass(&mut self, password: &Password) -> Result<Flow, ControlError> {
@@ -27,53 +55,131 @@ impl Session {
                 .await?;
             return Ok(Flow::Continue);
         };
+        let address = self.control.peer.ip();
+        if self.gateway.failures.bans_address(address) {
+            // It was not yet when this connection came.
+            return self.close_with(banned()).await;
+        }
         let password = SecretString::from(password.0.clone());
-        let reply = match self.gateway.authenticator.verify(&name, &password).await {
-            Ok(config) => match self.namespace_of(&config) {
-                Ok(namespace) => {
-                    tracing::info!(peer = %self.control.peer, user = %config.name, "logged in");
-                    self.user = Some(User { config, namespace });
-                    self.failed_logins = 0;
-                    Reply::new(230, "Logged in")
-                }
-                Err(reply) => reply,
-            },
+        let heard = || !self.gateway.failures.bans_address(address);
+        let verified = self
+            .gateway
+            .authenticator
+            .verify(&name, &password, heard)
+            .await;
+        match verified {
+            Err(AuthError::Unheard) => self.close_with(banned()).await,
             Err(AuthError::Busy) => {
-                self.name = None;
-                Reply::new(421, "Too many logins at once, try again later")
+                let busy = Reply::new(421, "Too many logins at once, try again later");
+                self.close_with(busy).await
             }
-            Err(error) => {
-                self.name = None;
-                self.failed_logins += 1;
-                tracing::warn!(peer = %self.control.peer, user = %name.escape_debug(), %error, "login refused");
-                // Holds up only this session: guessing becomes slow, others don't notice.
-                tokio::time::sleep(self.gateway.config.timeouts.login_failure_delay).await;
-                if self.failed_logins >= self.gateway.config.limits.login_attempts {
-                    Reply::new(421, "Too many failed logins, closing the connection")
-                } else {
-                    Reply::new(530, "Login incorrect")
-                }
+            // Whether he is banned is asked now and not before: of many guesses sent at once, those that were being
+            // checked when the ban came must not succeed.
+            Ok(config)
+                if self.host_admits(&name) && !self.gateway.failures.bans(address, &name) =>
+            {
+                self.log_in(config, &Reply::new(230, "Logged in")).await
             }
+            Ok(_) | Err(AuthError::Refused) => self.refuse_login(&name).await,
+        }
+    }
+
+    /// The one answer to a wrong name, a wrong password, a banned user, and one of another host.
+    async fn refuse_login(&mut self, name: &str) -> Result<Flow, ControlError> {
+        self.name = None;
+        self.failed_logins += 1;
+        let peer = self.control.peer;
+        let delay = self.gateway.failures.failed(peer.ip(), name);
+        tracing::warn!(%peer, user = %name.escape_debug(), delay_ms = delay.as_millis(), "login refused");
+        // Holds up only this session: guessing becomes slow, others don't notice.
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = self.gateway.drain.cancelled() => {
+                return self.close_with(Reply::new(421, "The server is shutting down, connect again")).await;
+            }
+        }
+        if self.failed_logins >= self.gateway.config.limits.login_attempts {
+            let enough = Reply::new(421, "Too many failed logins, closing the connection");
+            return self.close_with(enough).await;
+        }
+        self.control
+            .reply(&Reply::new(530, "Login incorrect"))
+            .await?;
+        Ok(Flow::Continue)
+    }
+
+    /// Who he is has been proven: logs him in, unless he may not come in so.
+    async fn log_in(
+        &mut self,
+        config: Arc<UserConfig>,
+        welcome: &Reply,
+    ) -> Result<Flow, ControlError> {
+        if let Err(refused) = self.admit(&config) {
+            // Neither a failure, as nothing was guessed, nor a login.
+            self.name = None;
+            self.control.reply(&refused).await?;
+            return Ok(Flow::Continue);
+        }
+        let address = self.control.peer.ip();
+        self.gateway.failures.succeeded(address, &config.name);
+        match self.enter(config) {
+            Ok(()) => {
+                self.control.reply(welcome).await?;
+                Ok(Flow::Continue)
+            }
+            Err(reply) => self.close_with(reply).await,
+        }
+    }
+
+    /// Makes him the session's user; else why not.
+    fn enter(&mut self, config: Arc<UserConfig>) -> Result<(), Reply> {
+        let peer = self.control.peer;
+        let Some(place) = self.gateway.user_places.enter(&config) else {
+            tracing::warn!(%peer, user = %config.name, "login refused: too many sessions of this user");
+            return Err(Reply::new(
+                421,
+                "Too many sessions of this user, try again later",
+            ));
         };
-        let flow = if reply.code == 421 {
-            Flow::Close
-        } else {
-            Flow::Continue
-        };
+        let namespace = self.namespace_of(&config)?;
+        tracing::info!(%peer, user = %config.name, "logged in");
+        self.name = Some(config.name.clone());
+        self.user = Some(User {
+            config,
+            namespace,
+            _place: place,
+        });
+        self.failed_logins = 0;
+        Ok(())
+    }
+
+    async fn close_with(&mut self, reply: Reply) -> Result<Flow, ControlError> {
         self.control.reply(&reply).await?;
-        Ok(flow)
+        Ok(Flow::Close)
+    }
+
+    /// CLNT and CSID: in the log, once a session, or anybody could fill it before he has logged in.
+    pub(super) fn note_client(&mut self, name: &str) {
+        if !std::mem::replace(&mut self.client_noted, true) {
+            let name: String = name.chars().take(LONGEST_CLIENT).collect();
+            tracing::info!(peer = %self.control.peer, client = %name.escape_debug(), "client software");
+        }
     }
 
     pub(super) fn reinitialise(&mut self) -> Handled {
+        self.refuse_rein()?;
         self.reset();
+        // RFC 7151, 3.2: all is as it was right after the connection.
+        self.host = self.host_of_handshake();
         Ok(Reply::new(220, "Ready for a new user"))
     }
 
     /// As after the greeting.
-    fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         // Only one who was in gets time to log in anew, so nobody stays for ever without.
         if self.user.take().is_some() {
             self.login_deadline = tokio::time::Instant::now() + self.gateway.config.timeouts.login;
+            self.early = 0;
         }
         self.name = None;
         self.cwd = crate::namespace::VirtualPath::root();
@@ -89,7 +195,7 @@ impl Session {
         self.told = None;
     }
 
-    fn namespace_of(&self, config: &crate::config::UserConfig) -> Result<Namespace, Reply> {
+    fn namespace_of(&self, config: &UserConfig) -> Result<Namespace, Reply> {
         let mut mounts = Vec::with_capacity(config.mounts.len());
         for (path, mount) in &config.mounts {
             let Some(store) = self.gateway.stores.get(&mount.store) else {
@@ -118,4 +224,12 @@ impl Session {
         }
         Ok(Namespace::new(mounts))
     }
+}
+
+/// For who has failed too often.
+fn banned() -> Reply {
+    Reply::new(
+        421,
+        "Too many failed logins from your address, try again later",
+    )
 }

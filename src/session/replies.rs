@@ -79,7 +79,12 @@ pub(super) fn object_error(path: &VirtualPath, error: &ObjectError) -> Reply {
 
 /// No data connection.
 pub(super) fn data_error(error: &DataError) -> Reply {
-    Reply::new(425, sentence(&error.to_string()))
+    let code = match error {
+        DataError::Timeout | DataError::Connect(_) => 425,
+        // RFC 4217: TLS on the data connection failed.
+        DataError::Tls(_) | DataError::NotReused | DataError::OtherCertificate => 522,
+    };
+    Reply::new(code, sentence(&error.to_string()))
 }
 
 /// The first letter in upper case.

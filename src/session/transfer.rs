@@ -31,11 +31,12 @@ use tokio_util::sync::CancellationToken;
 use crate::data::DataError;
 use crate::namespace::VirtualPath;
 use crate::object::{Location, ObjectError, TransferId};
-use crate::protocol::{Command, Reply};
+use crate::protocol::{Command, CommandError, Reply};
 
-use super::control::{ControlError, Pending};
+use super::control::ControlError;
 use super::data_setup::DataSetup;
 use super::gate::{Phase, Verdict, verdict};
+use super::transport::Pending;
 use super::{Flow, Session, replies};
 
 /// The settle window of an upload of more than one part, at the least: it waits for its last part anyway. Once, on a very
@@ -49,6 +50,8 @@ const SETTLE_MAX: Duration = Duration::from_millis(100);
 
 /// Lines held while a transfer runs; beyond that the connection is not read until it has ended.
 const MAX_HELD: usize = 64;
+/// And bytes of them, so that long lines don't cost more than the transfer itself.
+const MAX_HELD_BYTES: usize = 32 * 1024;
 
 /// What a job tells its session.
 #[derive(Debug)]
@@ -241,7 +244,7 @@ impl Session {
             let read = !std::mem::take(&mut had_line);
             tokio::select! {
                 biased;
-                line = self.control.next_line(), if read && running.control_open && self.held.len() < MAX_HELD => {
+                line = self.control.next_line(), if read && running.control_open && self.can_hold() => {
                     had_line = true;
                     self.during(&mut running, line).await?;
                 }
@@ -257,6 +260,12 @@ impl Session {
             self.signalled(&mut running, signal).await;
         }
         self.conclude(running, end).await
+    }
+
+    /// Whether another line may be read while a transfer runs.
+    fn can_hold(&self) -> bool {
+        let bytes: usize = self.held.iter().map(Vec::len).sum();
+        self.held.len() < MAX_HELD && bytes < MAX_HELD_BYTES
     }
 
     async fn signalled(&mut self, running: &mut Running, signal: Signal) {
@@ -308,6 +317,11 @@ impl Session {
             // Nothing else counts behind a QUIT.
             return Ok(());
         }
+        let held = self.held.back().map(|line| Command::parse(line));
+        if held == Some(Err(CommandError::Http)) {
+            // A browser speaks: nothing behind it is a command, an ABOR neither.
+            return Ok(());
+        }
         match command {
             // Behind a held command all but ABOR waits, too: replies come in the order of their commands.
             Ok(command)
@@ -343,7 +357,7 @@ impl Session {
         if running.cut.is_some() || running.committed() {
             return;
         }
-        let readable = running.control_open && self.held.len() < MAX_HELD;
+        let readable = running.control_open && self.can_hold();
         match self.control.pending() {
             _ if running.lost && running.label.outlives_control => {}
             // What was sent must be read first: it may be an ABOR.
@@ -451,6 +465,10 @@ fn failure_reply(running: &Running, failure: &Failure) -> Reply {
     let mut reply = match failure {
         Failure::Object(error) => replies::object_error(path, error),
         Failure::Data(error) => replies::data_error(error),
+        Failure::Broken(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Reply::new(
+            426,
+            format!("{path}: data connection broken: {error}, so it was not taken for whole"),
+        ),
         Failure::Broken(_) => Reply::new(
             426,
             format!("{path}: data connection broken, nothing was stored or all was not sent"),

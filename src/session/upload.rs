@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use crate::config::ControlLoss;
 use crate::data::ascii::FromWire;
+use crate::data::secure::Arrival;
 use crate::data::stream::DataStream;
 use crate::memory::Budget;
 use crate::namespace::{Mount, Permission, Place, VirtualPath};
@@ -373,11 +374,16 @@ impl Job {
             opened = self.open() => opened?,
             () = abort.cancelled() => return Ok(End::Aborted),
         };
-        let (mut upload, mut stream, begins_at) = opened;
+        let (mut upload, arrival, begins_at) = opened;
         link.signal(Signal::Preliminary(Reply::new(
             150,
             std::mem::take(&mut self.opening),
         )));
+        let mut stream = tokio::select! {
+            biased;
+            secured = arrival.stream() => secured?,
+            () = abort.cancelled() => return Ok(End::Aborted),
+        };
         let stopped = upload.stopped();
         let cut = async {
             tokio::select! {
@@ -403,6 +409,7 @@ impl Job {
         link.signal(Signal::InputEnded {
             large: upload.received() > self.part_size,
         });
+        stream.answer_end().await;
         // From the permit on there is no way back: what publishes is never cut.
         let permitted = tokio::select! {
             biased;
@@ -432,7 +439,7 @@ impl Job {
     }
 
     /// The upload, the data connection, and the byte of the object that the client begins at.
-    async fn open(&mut self) -> Result<(Upload, DataStream, u64), Failure> {
+    async fn open(&mut self) -> Result<(Upload, Arrival, u64), Failure> {
         let connect = self.timeouts.data_connect;
         let admission = self
             .budget
@@ -451,12 +458,12 @@ impl Job {
             })
         };
         let stream = async { Ok(self.data.open(connect).await?) };
-        let (upload, stream) = tokio::try_join!(upload, stream)?;
+        let (upload, arrival) = tokio::try_join!(upload, stream)?;
         let begins_at = match &self.begin {
             Begin::New(options) => options.append.as_ref().map_or(0, |append| append.keep),
             Begin::Kept { kept, again, .. } => kept.told() + kept.again() - again,
         };
-        Ok((upload, stream, begins_at))
+        Ok((upload, arrival, begins_at))
     }
 
     /// Takes all that the client sends.

@@ -11,6 +11,7 @@ use tokio::process::{Child, ChildStderr, Command};
 use crate::support::ftp::Ftp;
 use crate::support::gateway::{BUCKET, Gateway};
 use crate::support::store::Store;
+use crate::support::tls::{HOST, Pki};
 use crate::support::{MIB, pattern, within};
 
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/s3ftpd.example.toml");
@@ -52,6 +53,7 @@ async fn check_sums_up_the_sample_file() {
         "0.0.0.0:2121",
         "40000-40099",
         "memory budget 256 MiB",
+        "host ftp.example.com: scanner1",
         "largest object",
         "main:scans/scanner1/",
         "main:archive/ (permissions: list read",
@@ -150,8 +152,12 @@ fn config(store: &Store, grace: &str) -> String {
 
 impl Serving {
     async fn start(store: &Store, grace: &str) -> Serving {
+        Serving::start_with(&config(store, grace)).await
+    }
+
+    async fn start_with(config: &str) -> Serving {
         let directory = tempfile::tempdir().unwrap();
-        let file = write(directory.path(), &config(store, grace));
+        let file = write(directory.path(), config);
         let mut child = s3ftpd(&["serve", "--config", file.to_str().unwrap()])
             .spawn()
             .unwrap();
@@ -176,7 +182,11 @@ impl Serving {
     }
 
     async fn terminate(&self) {
-        let kill = format!("kill -TERM {}", self.child.id().unwrap());
+        self.signal("TERM").await;
+    }
+
+    async fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id().unwrap());
         let status = Command::new("sh").args(["-c", &kill]).status().await;
         assert!(status.unwrap().success());
     }
@@ -272,6 +282,46 @@ async fn a_stop_ends_idle_sessions_and_waits_for_running_transfers() {
     assert!(log.contains("stopped"), "{log}");
     let object = store.object(BUCKET, "x").unwrap();
     assert_eq!(object, b"first half, second half");
+}
+
+#[tokio::test]
+async fn check_tells_of_certificates_and_sighup_reads_them_anew() {
+    let pki = Pki::new();
+    let store = Store::start(&[BUCKET]).await;
+    let text = config(&store, "1s") + &pki.section("reload = 0");
+    let directory = tempfile::tempdir().unwrap();
+    let file = write(directory.path(), &text);
+    let command = s3ftpd(&["check", "--config", file.to_str().unwrap()]);
+    let (code, out, err) = run(command, "").await;
+    assert_eq!(code, 0, "{err}");
+    assert!(
+        out.contains(&format!("tls.crt: {HOST}, valid until ")),
+        "{out}"
+    );
+    assert!(
+        out.contains("explicit TLS: control optional, data optional"),
+        "{out}"
+    );
+
+    let server = Serving::start_with(&text).await;
+    let client = pki.client().build();
+    let shown = async || {
+        let mut ftp = Ftp::connect(server.address).await;
+        ftp.auth("AUTH TLS", &client).await;
+        ftp.tls().peer_certificates().unwrap()[0].to_vec()
+    };
+    let first = shown().await;
+    pki.server("tls", &[HOST]);
+    assert_eq!(shown().await, first);
+    server.signal("HUP").await;
+    within("the new certificate", async {
+        while shown().await == first {}
+    })
+    .await;
+    server.terminate().await;
+    let (code, log) = server.end().await;
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("read anew"), "{log}");
 }
 
 #[tokio::test]

@@ -7,7 +7,9 @@ pub mod faults;
 pub mod ftp;
 pub mod gateway;
 pub mod operation;
+pub mod process;
 pub mod store;
+pub mod tls;
 pub mod transfers;
 
 use std::future::Future;

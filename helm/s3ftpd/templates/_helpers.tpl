@@ -55,6 +55,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- range .Values.bindAddresses }}
 {{- $listen = append $listen (include "s3ftpd.socket" (dict "address" . "port" 2121)) }}
 {{- end }}
+{{- if .Values.service.implicitPort }}
+{{- range .Values.bindAddresses }}
+{{- $listen = append $listen (dict "address" (include "s3ftpd.socket" (dict "address" . "port" 2990)) "tls" "implicit") }}
+{{- end }}
+{{- end }}
 {{- $passive := dict "ports" (printf "%d-%d" (int .Values.passive.firstPort) (int .Values.passive.lastPort)) }}
 {{- with .Values.passive.address }}{{ $_ := set $passive "address" . }}{{ end }}
 {{- with .Values.passive.networks }}{{ $_ := set $passive "networks" . }}{{ end }}
@@ -88,7 +93,13 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if gt $count 200 }}
 {{- $problems = append $problems (printf "the passive range has %d ports: a Service with more than 200 is more than most load balancers take; one port serves many sessions, so fewer will do" $count) }}
 {{- end }}
-{{- range $own := list 2121 8080 (int .Values.service.port) }}
+{{- if and .Values.service.implicitPort (not .Values.config.tls) }}
+{{- $problems = append $problems "service.implicitPort needs config.tls with a certificate" }}
+{{- end }}
+{{- if eq (int .Values.service.implicitPort) (int .Values.service.port) }}
+{{- $problems = append $problems "service.implicitPort and service.port are the same" }}
+{{- end }}
+{{- range $own := list 2121 2990 8080 (int .Values.service.port) (int .Values.service.implicitPort) }}
 {{- if and (ge $own $first) (le $own $last) }}
 {{- $problems = append $problems (printf "the passive range holds port %d, which is in use for something else" $own) }}
 {{- end }}

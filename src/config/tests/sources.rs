@@ -97,7 +97,14 @@ users:
     let one = from_str(toml, "a.toml").unwrap();
     let other = load_from(&[file], []).unwrap();
     assert_eq!(format!("{one:?}"), format!("{other:?}"));
-    let password = |config: &Config| config.users["Anna"].password.expose_secret().to_owned();
+    let password = |config: &Config| {
+        config.users["Anna"]
+            .password
+            .as_ref()
+            .unwrap()
+            .expose_secret()
+            .to_owned()
+    };
     assert_eq!(password(&one), password(&other));
 }
 
@@ -159,7 +166,7 @@ fn the_environment_overrides_files_and_later_files_earlier_ones() {
         (6, 7)
     );
     assert_eq!(
-        config.listen,
+        super::addresses(&config),
         ["127.0.0.1:21".parse().unwrap(), "[::1]:21".parse().unwrap()]
     );
     assert_eq!(config.passive.networks[0].address, "10.1.2.3");
@@ -340,14 +347,14 @@ fn the_sample_is_right_and_names_every_key() {
     let text = std::fs::read_to_string(&sample).unwrap();
     let config = load_from(&[sample], []).unwrap();
     let user = config.users.values().next().unwrap();
-    let hash = crate::auth::PasswordHash::parse(&user.password).unwrap();
+    let hash = crate::auth::PasswordHash::parse(user.password.as_ref().unwrap()).unwrap();
     assert!(hash.verify(&"changeme".into()), "the sample says so");
     let documentation = std::fs::read_to_string(
         Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md"),
     )
     .unwrap();
     // What the schema allows is what an unknown key is told.
-    let tables = "passive. active. admin. memory. transfer. timeouts. resume. limits. stores.x. mounts.x. users.x.";
+    let tables = "passive. active. admin. memory. transfer. timeouts. resume. limits. proxy_protocol. login_failures. stores.x. mounts.x. users.x. hosts.x.";
     for table in std::iter::once("").chain(tables.split(' ')) {
         let errors = from_str(&format!("{table}\"?\" = 1"), "x").unwrap_err();
         let key = format!("{table}\"?\"");

@@ -4,7 +4,10 @@ use jiff::Timestamp;
 
 use super::address::number;
 use super::parse::Argument;
-use super::{Command, CommandError, EpsvArgument, HashName, PieceOfFile, TransferType};
+use super::{
+    AuthMechanism, Command, CommandError, EpsvArgument, HashName, PieceOfFile, ProtectionLevel,
+    TransferType,
+};
 use crate::protocol::time;
 
 impl Argument<'_> {
@@ -17,6 +20,28 @@ impl Argument<'_> {
             ["A", "T" | "C"] | ["E"] | ["E", "N" | "T" | "C"] => Err(self.not_offered()),
             ["L", size] if number::<u64>(size).is_some() => Err(self.not_offered()),
             _ => Err(self.wanted()),
+        }
+    }
+
+    /// RFC 4217, 17.
+    pub(super) fn mechanism(&self) -> Result<AuthMechanism, CommandError> {
+        match self.trimmed().to_ascii_uppercase().as_str() {
+            "TLS" | "TLS-C" => Ok(AuthMechanism::Tls),
+            "SSL" | "TLS-P" => Ok(AuthMechanism::TlsPrivate),
+            "" => Err(self.wanted()),
+            _ => Err(self.not_offered()),
+        }
+    }
+
+    /// RFC 2228.
+    pub(super) fn protection(&self) -> Result<ProtectionLevel, CommandError> {
+        match self.trimmed().to_ascii_uppercase().as_str() {
+            "C" => Ok(ProtectionLevel::Clear),
+            "S" => Ok(ProtectionLevel::Safe),
+            "E" => Ok(ProtectionLevel::Confidential),
+            "P" => Ok(ProtectionLevel::Private),
+            "" => Err(self.wanted()),
+            _ => Err(self.not_offered()),
         }
     }
 

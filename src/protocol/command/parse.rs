@@ -2,7 +2,7 @@
 
 use super::address::{self, AddressError, number};
 use super::verbs::{self, Offered};
-use super::{Command, CommandError, HashName, ListArgument, Password, parameters};
+use super::{Command, CommandError, HashName, HostName, ListArgument, Password, parameters};
 
 /// See [`Command::parse`].
 pub(super) fn parse(line: &[u8]) -> Result<Command, CommandError> {
@@ -37,8 +37,16 @@ impl Argument<'_> {
             "USER" => Command::User(self.required()?),
             // A password may be empty, and spaces are part of it.
             "PASS" => Command::Pass(Password(self.text.to_owned())),
+            "HOST" => Command::Host(HostName::parse(self.trimmed()).ok_or_else(|| self.wanted())?),
             "ACCT" => Command::Acct,
             "REIN" => Command::Rein,
+            "AUTH" => Command::Auth(self.mechanism()?),
+            "PBSZ" => {
+                number::<u64>(self.trimmed()).ok_or_else(|| self.wanted())?;
+                Command::Pbsz
+            }
+            "PROT" => Command::Prot(self.protection()?),
+            "CCC" => Command::Ccc,
             "QUIT" => Command::Quit,
             "CWD" | "XCWD" => Command::Cwd(self.required()?),
             "CDUP" | "XCUP" => Command::Cdup,
@@ -144,6 +152,7 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::ProtectionLevel;
     use super::*;
 
     fn parsed(line: &str) -> Result<Command, CommandError> {
@@ -319,6 +328,31 @@ mod tests {
     }
 
     #[test]
+    fn protection() {
+        let auth = |line| match parsed(line) {
+            Ok(Command::Auth(mechanism)) => Some(mechanism.implies_private()),
+            _ => None,
+        };
+        for (line, private) in [
+            ("AUTH TLS", false),
+            ("auth tls-c ", false),
+            ("AUTH SSL", true),
+            ("AUTH TLS-P", true),
+        ] {
+            assert_eq!(auth(line), Some(private), "{line}");
+        }
+        assert_eq!((code("AUTH"), code("AUTH GSSAPI")), (501, 504));
+        assert_eq!(parsed("PBSZ 0"), Ok(Command::Pbsz));
+        assert_eq!((code("PBSZ"), code("PBSZ x")), (501, 501));
+        assert_eq!(
+            parsed("PROT p"),
+            Ok(Command::Prot(ProtectionLevel::Private))
+        );
+        assert_eq!((code("PROT"), code("PROT X")), (501, 504));
+        assert_eq!(parsed("CCC"), Ok(Command::Ccc));
+    }
+
+    #[test]
     fn help() {
         assert_eq!(parsed("HELP"), Ok(Command::Help(None)));
         assert_eq!(
@@ -326,13 +360,13 @@ mod tests {
             Ok(Command::Help(Some("site".to_owned())))
         );
         assert_eq!(Command::syntax("cwd"), Some("CWD path"));
-        assert_eq!(Command::syntax("AUTH"), None);
+        assert_eq!(Command::syntax("ADAT"), None);
         assert!(Command::verbs().any(|verb| verb == "XPWD"));
     }
 
     #[test]
     fn verbs_that_are_not_offered_and_unknown_ones() {
-        for line in ["AUTH TLS", "auth", "PROT P", "LPRT \0", "HOST example.com"] {
+        for line in ["ADAT x", "mic", "LPRT \0"] {
             assert_eq!(code(line), 502, "{line:?}");
         }
         for line in [
@@ -360,7 +394,7 @@ mod tests {
             (b"RETR \xc0\xae\xc0\xae/x", CommandError::NotUtf8),
             (b"PASS \xe9", CommandError::NotUtf8),
             (b"FOO \xff", CommandError::Unknown),
-            (b"AUTH \xff", CommandError::NotOffered("AUTH")),
+            (b"ADAT \xff", CommandError::NotOffered("ADAT")),
             (b"R\xffTR x", CommandError::Unknown),
         ] {
             assert_eq!(Command::parse(line), Err(expected), "{line:?}");
@@ -373,6 +407,7 @@ mod tests {
         for verb in Command::verbs() {
             let arguments = [
                 "x",
+                "TLS",
                 "S",
                 "F",
                 "A",

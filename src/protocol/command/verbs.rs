@@ -15,8 +15,13 @@ pub(super) struct Offered {
 pub(super) const OFFERED: &[Offered] = &[
     offers("USER", "USER name"),
     offers("PASS", "PASS password"),
+    offers("HOST", "HOST name"),
     offers("ACCT", "ACCT information"),
     offers("REIN", "REIN"),
+    offers("AUTH", "AUTH TLS"),
+    offers("PBSZ", "PBSZ 0"),
+    offers("PROT", "PROT C or PROT P"),
+    offers("CCC", "CCC"),
     offers("QUIT", "QUIT"),
     offers("CWD", "CWD path"),
     offers("XCWD", "XCWD path"),
@@ -78,8 +83,8 @@ pub(super) const OFFERED: &[Offered] = &[
 /// Commands of the standards, of drafts and of other servers that are not offered: a client that tries one of them
 /// is told so, while a verb that nobody knows is a 500.
 const NOT_OFFERED: &[&str] = &[
-    "ADAT", "AUTH", "AVBL", "CCC", "COMB", "CONF", "DSIZ", "ENC", "ESTA", "ESTP", "HOST", "LANG",
-    "LPRT", "LPSV", "MACB", "MFCT", "MIC", "PBSZ", "PROT", "SMNT", "THMB",
+    "ADAT", "AVBL", "COMB", "CONF", "DSIZ", "ENC", "ESTA", "ESTP", "LANG", "LPRT", "LPSV", "MACB",
+    "MFCT", "MIC", "SMNT", "THMB",
 ];
 
 /// Methods of HTTP (RFC 9110, 9.3; RFC 5789).

@@ -51,33 +51,6 @@ async fn a_new_user_begins_a_new_login() {
 }
 
 #[tokio::test]
-async fn wrong_user_and_wrong_password_are_answered_alike() {
-    let gateway = Gateway::start().await;
-    let mut refusals = Vec::new();
-    for (user, password) in [
-        (USER, "wrong"),
-        ("nobody", PASSWORD),
-        (USER, ""),
-        ("U", PASSWORD),
-    ] {
-        let mut ftp = Ftp::connect(gateway.address).await;
-        let asked = ftp.expect(&format!("USER {user}"), 331).await;
-        let refused = ftp.expect(&format!("PASS {password}"), 530).await;
-        // The login begins anew with USER.
-        ftp.expect(&format!("PASS {PASSWORD}"), 503).await;
-        ftp.expect("PWD", 530).await;
-        ftp.in_step().await;
-        ftp.close().await;
-        refusals.push((asked.raw, refused.raw));
-    }
-    assert!(
-        refusals.iter().all(|refusal| *refusal == refusals[0]),
-        "{refusals:?}"
-    );
-    gateway.stop().await;
-}
-
-#[tokio::test]
 async fn too_many_failed_logins_end_the_connection() {
     let gateway = Gateway::builder()
         .with("[limits]\nlogin_attempts = 2")
@@ -89,26 +62,6 @@ async fn too_many_failed_logins_end_the_connection() {
     ftp.expect("USER u", 331).await;
     ftp.expect("PASS wrong", 421).await;
     ftp.expect_end().await;
-    gateway.stop().await;
-}
-
-#[tokio::test]
-async fn who_does_not_log_in_in_time_is_sent_away() {
-    let gateway = Gateway::builder()
-        .with("[timeouts]\nlogin = \"300ms\"")
-        .start()
-        .await;
-    // Silence, half a command, and commands that are no login do not help.
-    for said in [&b""[..], b"USER u\r\nPA", b"NOOP\r\n", b"USER u\r\n"] {
-        let mut ftp = Ftp::connect(gateway.address).await;
-        ftp.send_raw(said).await;
-        let mut last = ftp.reply().await;
-        while last.code != 421 {
-            assert!([200, 331].contains(&last.code), "{last:?}");
-            last = ftp.reply().await;
-        }
-        ftp.expect_end().await;
-    }
     gateway.stop().await;
 }
 
@@ -132,80 +85,6 @@ async fn a_session_without_commands_ends_and_one_with_a_transfer_does_not() {
         gateway.store.object(BUCKET, "x").as_deref(),
         Some(&b"late"[..])
     );
-    gateway.stop().await;
-}
-
-/// Each command that needs a user.
-#[tokio::test]
-async fn before_the_login_no_command_has_an_effect() {
-    let gateway = Gateway::start().await;
-    gateway.store.put(BUCKET, "x", "1");
-    gateway.store.reset_counts();
-    for named in [false, true] {
-        let mut ftp = Ftp::connect(gateway.address).await;
-        if named {
-            ftp.expect("USER u", 331).await;
-        }
-        for line in [
-            "ACCT x",
-            "CWD /",
-            "XCWD /",
-            "CDUP",
-            "XCUP",
-            "PWD",
-            "XPWD",
-            "MKD d",
-            "XMKD d",
-            "RMD d",
-            "XRMD d",
-            "TYPE I",
-            "MODE S",
-            "STRU F",
-            "PASV",
-            "EPSV",
-            "EPSV ALL",
-            "PORT 127,0,0,1,200,1",
-            "EPRT |1|127.0.0.1|50001|",
-            "RETR x",
-            "STOR y",
-            "STOU",
-            "APPE x",
-            "ALLO 1",
-            "REST 1",
-            "LIST",
-            "NLST",
-            "MLSD",
-            "MLST x",
-            "STAT",
-            "STAT x",
-            "SIZE x",
-            "MDTM x",
-            "MFMT 20200101000000 x",
-            "MDTM 20200101000000 x",
-            "MFF modify=20200101000000; x",
-            "DELE x",
-            "RNFR x",
-            "RNTO y",
-            "OPTS MLST type;",
-            "SITE CHMOD 644 x",
-        ] {
-            ftp.expect(line, 530).await;
-        }
-        ftp.in_step().await;
-        // What tells nothing of anybody's files is answered.
-        for (line, code) in [
-            ("FEAT", 211),
-            ("HELP", 214),
-            ("SYST", 215),
-            ("OPTS UTF8 ON", 200),
-            ("CLNT x", 200),
-            ("SITE HELP", 214),
-        ] {
-            ftp.expect(line, code).await;
-        }
-        ftp.close().await;
-    }
-    assert!(gateway.store.requests().is_empty());
     gateway.stop().await;
 }
 

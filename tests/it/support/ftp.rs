@@ -17,10 +17,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use rustls::ClientConnection;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
+
+use super::tls::Client;
 
 /// How long anything may take before the test fails.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -35,11 +39,50 @@ const DM: u8 = 242;
 /// A control connection.
 #[derive(Debug)]
 pub struct Ftp {
-    stream: TcpStream,
+    stream: Wire,
     /// What has arrived and is no whole reply yet.
     input: BytesMut,
     /// Both sides of the conversation, for the message of a failure.
     transcript: String,
+}
+
+/// What a control connection travels on.
+#[derive(Debug)]
+enum Wire {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+    /// A handshake has failed.
+    Gone,
+}
+
+impl Wire {
+    async fn read_buf(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
+        match self {
+            Wire::Plain(tcp) => tcp.read_buf(buffer).await,
+            Wire::Tls(tls) => tls.read_buf(buffer).await,
+            Wire::Gone => Ok(0),
+        }
+    }
+
+    async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Wire::Plain(tcp) => tcp.write_all(bytes).await,
+            Wire::Tls(tls) => {
+                tls.write_all(bytes).await?;
+                tls.flush().await
+            }
+            Wire::Gone => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// A FIN, under TLS behind close_notify.
+    async fn shutdown(&mut self) -> io::Result<()> {
+        match self {
+            Wire::Plain(tcp) => tcp.shutdown().await,
+            Wire::Tls(tls) => tls.shutdown().await,
+            Wire::Gone => Ok(()),
+        }
+    }
 }
 
 /// One reply.
@@ -139,20 +182,65 @@ impl Ftp {
         // One `send_raw` is one segment.
         stream.set_nodelay(true).unwrap();
         Ftp {
-            stream,
+            stream: Wire::Plain(stream),
             input: BytesMut::new(),
             transcript: String::new(),
         }
     }
 
+    /// Connects, begins TLS and reads the 220.
+    pub async fn connect_implicit(server: SocketAddr, client: &Client) -> Ftp {
+        let stream = connect_from(Ipv4Addr::UNSPECIFIED.into(), server).await;
+        let mut ftp = Ftp::over(stream.unwrap());
+        ftp.handshake(client).await.unwrap();
+        ftp.expect_reply(220).await;
+        ftp
+    }
+
+    /// AUTH by `command`, and the handshake.
+    pub async fn auth(&mut self, command: &str, client: &Client) {
+        self.expect(command, 234).await;
+        if let Err(error) = self.handshake(client).await {
+            self.fail(&format!("TLS handshake: {error}"));
+        }
+    }
+
+    /// A TLS handshake on the control connection.
+    pub async fn handshake(&mut self, client: &Client) -> io::Result<()> {
+        let Wire::Plain(tcp) = std::mem::replace(&mut self.stream, Wire::Gone) else {
+            panic!("under TLS already");
+        };
+        let tls = client.connect(tcp).await?;
+        self.note("C", b"(TLS)\n");
+        self.stream = Wire::Tls(Box::new(tls));
+        Ok(())
+    }
+
+    /// The TLS of the control connection.
+    pub fn tls(&self) -> &ClientConnection {
+        match &self.stream {
+            Wire::Tls(tls) => tls.get_ref().1,
+            _ => panic!("not under TLS"),
+        }
+    }
+
+    /// The control connection's socket.
+    pub fn tcp(&self) -> &TcpStream {
+        match &self.stream {
+            Wire::Plain(tcp) => tcp,
+            Wire::Tls(tls) => tls.get_ref().0,
+            Wire::Gone => panic!("the control connection is gone"),
+        }
+    }
+
     /// Our end.
     pub fn local_addr(&self) -> SocketAddr {
-        self.stream.local_addr().unwrap()
+        self.tcp().local_addr().unwrap()
     }
 
     /// The server's end.
     pub fn server_addr(&self) -> SocketAddr {
-        self.stream.peer_addr().unwrap()
+        self.tcp().peer_addr().unwrap()
     }
 
     /// The conversation so far.
@@ -180,10 +268,10 @@ impl Ftp {
         self.note("C urgent", bytes);
         let mut rest = bytes;
         while !rest.is_empty() {
-            let writable = timeout(DEADLINE, self.stream.writable()).await;
+            let writable = timeout(DEADLINE, self.tcp().writable()).await;
             writable.expect("the server to take something").unwrap();
-            let sent = self.stream.try_io(tokio::io::Interest::WRITABLE, || {
-                SockRef::from(&self.stream).send_out_of_band(rest)
+            let sent = self.tcp().try_io(tokio::io::Interest::WRITABLE, || {
+                SockRef::from(self.tcp()).send_out_of_band(rest)
             });
             match sent {
                 Ok(sent) => rest = &rest[sent..],
@@ -288,6 +376,16 @@ impl Ftp {
         }
     }
 
+    /// Asserts that the server ends the connection by an alert of TLS, without a reply.
+    pub async fn ends_by_an_alert(&mut self) {
+        let mut rest = BytesMut::new();
+        let end = timeout(DEADLINE, self.stream.read_buf(&mut rest)).await;
+        match end.expect("an end") {
+            Err(_) => {}
+            Ok(_) => self.fail(&format!("{rest:?} instead of an alert")),
+        }
+    }
+
     /// Sends a FIN and goes on reading.
     pub async fn end_sending(&mut self) {
         self.stream.shutdown().await.unwrap();
@@ -299,9 +397,37 @@ impl Ftp {
         let _ = timeout(DEADLINE, self.stream.shutdown()).await;
     }
 
+    /// Closes with close_notify alone: TCP stays open.
+    pub async fn close_notify(&mut self) {
+        let Wire::Tls(tls) = &mut self.stream else {
+            panic!("not under TLS");
+        };
+        tls.get_mut().1.send_close_notify();
+        tls.flush().await.unwrap();
+    }
+
+    /// A FIN alone: under TLS without close_notify.
+    pub async fn tcp_fin(&mut self) {
+        let socket = SockRef::from(self.tcp());
+        socket.shutdown(std::net::Shutdown::Write).unwrap();
+    }
+
+    /// Changes the keys of TLS 1.3: a record that is no command.
+    pub async fn update_keys(&mut self) {
+        let Wire::Tls(tls) = &mut self.stream else {
+            panic!("not under TLS");
+        };
+        tls.get_mut().1.refresh_traffic_keys().unwrap();
+        tls.flush().await.unwrap();
+    }
+
     /// Closes with a reset (RST).
     pub fn reset(self) {
-        reset_stream(self.stream);
+        match self.stream {
+            Wire::Plain(tcp) => reset_stream(tcp),
+            Wire::Tls(tls) => reset_stream(tls.into_inner().0),
+            Wire::Gone => {}
+        }
     }
 
     fn assert_code(&self, reply: &Reply, code: u16, to: &str) {

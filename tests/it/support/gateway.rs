@@ -188,8 +188,10 @@ ports = "auto"
 [transfer]
 part_size = "5MiB"
 [timeouts]
-login_failure_delay = "1ms"
 shutdown_grace = "5s"
+[login_failures]
+delay = "1ms"
+max_delay = "20ms"
 [resume]
 look_every = 0
 [memory]

@@ -1,0 +1,200 @@
+//! Failed logins: they are answered later and later, then their address, and the user at that address, are banned.
+//!
+//! Three things are counted: the failures of an address (of IPv6 its /64, which is what one customer gets), of a user
+//! name, and of a user name at an address. The first two make the answer to a failure slower; each session waits for its
+//! own answer, and a right password is never held up. The first and, as configured, the second or third end in a ban:
+//!
+//! - A banned **address** is told so when it connects.
+//! - A banned **user** can't log in, and nobody can tell: his password is checked as ever, and the answer is that to a
+//!   wrong one, after the same time. By default he is banned at the address that the failures came from, so that nobody
+//!   can lock him out by guessing. Guessing from many addresses is then held up only by the addresses' own counts;
+//!   `ban_users = "everywhere"` stops it, at the price that anybody who knows a name can lock its owner out.
+//!
+//! **Counting** is by leaky buckets: a ban needs `ban_after` failures, and each is forgotten after `ban_for / ban_after`, so
+//! that the typing errors of a busy network never add up. A bucket is one instant, that at which it will be empty. What was
+//! tried before a ban is counted in when it has been checked, so guesses sent all at once gain nothing.
+//!
+//! **The tables are bounded.** Names and addresses are kept as keyed hashes, so an entry has one size whatever the client
+//! sends. A full table forgets the bucket that would be empty first: whoever cycles through names or addresses, one
+//! failure each, only pushes out such entries as his own, never a ban or one that is close to it.
+
+mod table;
+
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::config::{BanUsers, LoginFailures};
+use table::{Standing, Table};
+
+/// Where nothing is banned, so many failures fill a bucket.
+const UNBANNED: u32 = 20;
+
+/// The failed logins of a server.
+#[derive(Debug)]
+pub struct Failures {
+    config: LoginFailures,
+    /// Keys the hashes; other ones in each process.
+    hasher: RandomState,
+    /// The lock is held for a look-up only.
+    tables: Mutex<Tables>,
+}
+
+#[derive(Debug)]
+struct Tables {
+    addresses: Table,
+    users: Table,
+    users_at_addresses: Table,
+}
+
+/// What is counted of one login.
+#[derive(Debug, Clone, Copy)]
+struct Keys {
+    address: u64,
+    user: u64,
+    user_at_address: u64,
+}
+
+/// The addresses that one client has: an IPv4 address, or the /64 of an IPv6 one.
+pub fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => {
+            let network = u128::from(address) & (u128::MAX << 64);
+            IpAddr::V6(Ipv6Addr::from(network))
+        }
+    }
+}
+
+impl Failures {
+    /// As configured; nothing has failed yet.
+    pub fn new(config: LoginFailures) -> Self {
+        let per_address = config.ban_users == BanUsers::PerAddress;
+        let table = |ban_after: Option<u32>| {
+            Table::new(
+                config.table_size,
+                config.ban_for,
+                ban_after.unwrap_or(UNBANNED),
+                ban_after.is_some(),
+            )
+        };
+        let tables = Tables {
+            addresses: table(config.ban_after),
+            users: table(config.ban_user_after.filter(|_| !per_address)),
+            users_at_addresses: table(config.ban_user_after.filter(|_| per_address)),
+        };
+        Failures {
+            config,
+            hasher: RandomState::new(),
+            tables: Mutex::new(tables),
+        }
+    }
+
+    /// Whether nobody may log in from there now.
+    pub fn bans_address(&self, address: IpAddr) -> bool {
+        self.bans_address_at(address, Instant::now())
+    }
+
+    /// Whether a login with the right password is to be refused as if it were wrong.
+    pub fn bans(&self, address: IpAddr, user: &str) -> bool {
+        self.bans_at(address, user, Instant::now())
+    }
+
+    /// Counts a refused login, whatever the reason; how long its answer has to wait.
+    pub fn failed(&self, address: IpAddr, user: &str) -> Duration {
+        self.failed_at(address, user, Instant::now())
+    }
+
+    /// Forgets the failures of a user at an address from which he has logged in.
+    pub fn succeeded(&self, address: IpAddr, user: &str) {
+        let keys = self.keys(address, user);
+        // Not those of the address: an account of one's own would make guessing at others free.
+        self.lock().users_at_addresses.forget(keys.user_at_address);
+    }
+
+    fn bans_address_at(&self, address: IpAddr, now: Instant) -> bool {
+        !self.is_exempt(address)
+            && self
+                .lock()
+                .addresses
+                .is_banned(self.hash(network_of(address)), now)
+    }
+
+    fn bans_at(&self, address: IpAddr, user: &str, now: Instant) -> bool {
+        if self.is_exempt(address) {
+            return false;
+        }
+        let keys = self.keys(address, user);
+        let mut tables = self.lock();
+        tables.addresses.is_banned(keys.address, now)
+            || tables.users.is_banned(keys.user, now)
+            || tables
+                .users_at_addresses
+                .is_banned(keys.user_at_address, now)
+    }
+
+    fn failed_at(&self, address: IpAddr, user: &str, now: Instant) -> Duration {
+        if self.is_exempt(address) {
+            return self.config.delay;
+        }
+        let keys = self.keys(address, user);
+        let mut tables = self.lock();
+        let of_address = tables.addresses.add(keys.address, now);
+        let of_user = tables.users.add(keys.user, now);
+        let of_both = tables.users_at_addresses.add(keys.user_at_address, now);
+        drop(tables);
+        if of_address.newly_banned {
+            tracing::warn!(%address, for_s = self.config.ban_for.as_secs(), "address banned: too many failed logins");
+        }
+        if of_user.newly_banned || of_both.newly_banned {
+            let everywhere = of_user.newly_banned;
+            tracing::warn!(%address, user = %user.escape_debug(), everywhere, for_s = self.config.ban_for.as_secs(), "user banned: too many failed logins");
+        }
+        self.delay(&[of_address, of_user, of_both])
+    }
+
+    /// Doubled with each failure. While a user is banned it does not grow, so that it tells nothing of what was tried.
+    fn delay(&self, standings: &[Standing]) -> Duration {
+        if standings.iter().any(|standing| standing.banned) {
+            return self.config.max_delay;
+        }
+        let level = standings.iter().map(|standing| standing.level).max();
+        let doublings = level.unwrap_or(1).saturating_sub(1).min(20);
+        self.config
+            .delay
+            .saturating_mul(1 << doublings)
+            .min(self.config.max_delay)
+    }
+
+    fn is_exempt(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.config
+            .exempt
+            .iter()
+            .any(|network| network.contains(&address))
+    }
+
+    fn keys(&self, address: IpAddr, user: &str) -> Keys {
+        let network = network_of(address);
+        Keys {
+            address: self.hash(network),
+            user: self.hash(user),
+            user_at_address: self.hash((network, user)),
+        }
+    }
+
+    fn hash(&self, of: impl Hash) -> u64 {
+        self.hasher.hash_one(of)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tables> {
+        // Each step leaves the tables whole.
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! A bounded table of leaky buckets.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Buckets by key; an empty one is not in it.
+#[derive(Debug)]
+pub(super) struct Table {
+    size: usize,
+    /// A full bucket is empty after this long; so long lasts a ban.
+    full: Duration,
+    /// One failure leaks out in this time.
+    leak: Duration,
+    /// Whether a full bucket is a ban.
+    bans: bool,
+    buckets: HashMap<u64, Bucket>,
+    /// The same, the first to be empty in front: what has run out, then what is worth least.
+    by_end: BTreeSet<(Instant, u64)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    /// When it will be empty.
+    end: Instant,
+    banned: bool,
+}
+
+/// Where somebody stands after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// Failures that are not forgotten yet, this one included.
+    pub(super) level: u32,
+    /// Banned, by this failure or before.
+    pub(super) banned: bool,
+    /// By this failure.
+    pub(super) newly_banned: bool,
+}
+
+impl Table {
+    /// Of at most `size` buckets, each full with `failures` at once and then empty after `full`.
+    pub(super) fn new(size: usize, full: Duration, failures: u32, bans: bool) -> Self {
+        Table {
+            size,
+            full,
+            leak: full / failures.max(1),
+            bans,
+            buckets: HashMap::new(),
+            by_end: BTreeSet::new(),
+        }
+    }
+
+    /// Counts a failure. A ban is neither prolonged nor shortened by it.
+    pub(super) fn add(&mut self, key: u64, now: Instant) -> Standing {
+        self.expire(now);
+        let bucket = self.buckets.get(&key).copied();
+        if bucket.is_some_and(|bucket| bucket.banned) {
+            return Standing {
+                level: u32::MAX,
+                banned: true,
+                newly_banned: false,
+            };
+        }
+        let before = bucket.map_or(Duration::ZERO, |bucket| bucket.end.duration_since(now));
+        let after = (before + self.leak).min(self.full);
+        // Durations are whole nanoseconds: what a division has left over must not make a ban need one more.
+        let level = after.as_nanos().div_ceil(self.leak.as_nanos().max(1));
+        let banned = self.bans && after + self.leak / 2 > self.full;
+        let end = now + if banned { self.full } else { after };
+        self.put(key, Bucket { end, banned });
+        Standing {
+            level: u32::try_from(level).unwrap_or(u32::MAX),
+            banned,
+            newly_banned: banned,
+        }
+    }
+
+    /// Whether it is banned.
+    pub(super) fn is_banned(&mut self, key: u64, now: Instant) -> bool {
+        self.expire(now);
+        self.buckets.get(&key).is_some_and(|bucket| bucket.banned)
+    }
+
+    /// Empties a bucket, unless it is a ban.
+    pub(super) fn forget(&mut self, key: u64) {
+        if let Some(bucket) = self.buckets.get(&key)
+            && !bucket.banned
+        {
+            self.by_end.remove(&(bucket.end, key));
+            self.buckets.remove(&key);
+        }
+    }
+
+    /// How many there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        assert_eq!(self.buckets.len(), self.by_end.len());
+        self.buckets.len()
+    }
+
+    fn put(&mut self, key: u64, bucket: Bucket) {
+        match self.buckets.insert(key, bucket) {
+            Some(old) => {
+                self.by_end.remove(&(old.end, key));
+            }
+            // What goes is never the new one, else somebody who tries on and on would never be counted.
+            None if self.buckets.len() > self.size => {
+                if let Some((_, least)) = self.by_end.pop_first() {
+                    self.buckets.remove(&least);
+                }
+            }
+            None => {}
+        }
+        self.by_end.insert((bucket.end, key));
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while let Some(&(end, key)) = self.by_end.first()
+            && end <= now
+        {
+            self.by_end.pop_first();
+            self.buckets.remove(&key);
+        }
+        if self.buckets.is_empty() {
+            // What an attack has grown need not stay.
+            self.buckets = HashMap::new();
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! How many sessions each user has.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::config::UserConfig;
+
+/// Counts the sessions of each user. Share it in an `Arc`.
+#[derive(Debug)]
+pub struct UserPlaces {
+    /// For users without a limit of their own.
+    limit: Option<usize>,
+    /// Users without sessions are not in it. The lock is held for a look-up only.
+    held: Mutex<HashMap<String, usize>>,
+}
+
+/// One session's place among its user's; free again on drop.
+#[derive(Debug)]
+pub struct UserPlace {
+    places: Arc<UserPlaces>,
+    user: String,
+}
+
+impl UserPlaces {
+    /// At most so many a user, where he has no limit of his own; `None`: any number.
+    pub fn new(limit: Option<usize>) -> Self {
+        UserPlaces {
+            limit,
+            held: Mutex::default(),
+        }
+    }
+
+    /// A place for one more session; `None` where he has as many as he may.
+    pub fn enter(self: &Arc<Self>, user: &UserConfig) -> Option<UserPlace> {
+        let limit = user.sessions.or(self.limit).unwrap_or(usize::MAX);
+        let mut held = self.held();
+        let sessions = held.get(&user.name).copied().unwrap_or(0);
+        if sessions >= limit {
+            return None;
+        }
+        held.insert(user.name.clone(), sessions + 1);
+        drop(held);
+        Some(UserPlace {
+            places: Arc::clone(self),
+            user: user.name.clone(),
+        })
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<String, usize>> {
+        // Each step leaves it whole.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for UserPlace {
+    fn drop(&mut self) {
+        let mut held = self.places.held();
+        if let Some(sessions) = held.get_mut(&self.user) {
+            *sessions -= 1;
+            if *sessions == 0 {
+                held.remove(&self.user);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::config::UserTls;
+
+    fn user(name: &str, sessions: Option<usize>) -> UserConfig {
+        UserConfig {
+            name: name.to_owned(),
+            password: None,
+            certificate: None,
+            tls: UserTls::default(),
+            lenient_close: false,
+            mounts: BTreeMap::new(),
+            sessions,
+        }
+    }
+
+    #[test]
+    fn each_user_has_his_own_places_and_gets_them_back() {
+        let places = Arc::new(UserPlaces::new(Some(1)));
+        let (anna, bert) = (user("anna", None), user("bert", Some(2)));
+        let first = places.enter(&anna).unwrap();
+        assert!(places.enter(&anna).is_none());
+        let berts = [places.enter(&bert).unwrap(), places.enter(&bert).unwrap()];
+        assert!(places.enter(&bert).is_none());
+        drop(first);
+        let _again = places.enter(&anna).unwrap();
+        drop(berts);
+        assert_eq!(
+            places.held().len(),
+            1,
+            "users without sessions are forgotten"
+        );
+    }
+
+    #[test]
+    fn without_a_limit_there_is_none() {
+        let places = Arc::new(UserPlaces::new(None));
+        let held: Vec<_> = (0..1000)
+            .map(|_| places.enter(&user("anna", None)))
+            .collect();
+        assert!(held.iter().all(Option::is_some));
+    }
+}

@@ -1,0 +1,394 @@
+//! The schema of `[tls]`, and of what listeners and users say of TLS.
+
+use std::path::PathBuf;
+
+use super::section::{Field, Section};
+use super::tree::Value;
+use super::values;
+use super::{
+    CertificateFiles, CertificateLogin, ClientCertificates, ListenConfig, Pem, Protection,
+    TlsConfig, TlsVersion, UserTls,
+};
+use crate::tls::identity::Wanted;
+use crate::tls::{self, About};
+
+const NO_TLS: &str = "there is no section [tls]";
+const WITH_TLS: &str = "this key only together with a section [tls]";
+const LISTEN: &str = "a list of IP addresses with ports: [\"0.0.0.0:2121\", { address = \"0.0.0.0:990\", tls = \"implicit\" }]";
+const LISTENER: &str = "an address, or a table of address, tls, control and data";
+
+/// Reads `[tls]`; `None` where it is left out.
+pub(super) fn decode(root: &mut Section<'_>) -> Option<TlsConfig> {
+    if !root.has("tls") {
+        root.section("tls").finish();
+        return None;
+    }
+    let mut section = root.section("tls");
+    let mut certificates = Vec::new();
+    let has_main = section.has("certificate") || section.has("key");
+    certificates.extend(own_certificate(&mut section));
+    let listed = section.field("certificates");
+    for item in listed
+        .as_ref()
+        .and_then(|field| field.items("a list of { certificate = \"FILE\", key = \"FILE\" }"))
+        .unwrap_or_default()
+    {
+        certificates.extend(listed_certificate(&item));
+    }
+    if !has_main && listed.is_none() {
+        section.wrong(
+            "certificate",
+            "is missing",
+            "the path of a certificate (and key), or certificates, a list of them",
+        );
+    }
+    let control = section.field("control").and_then(|f| protection(&f));
+    let data = section.field("data").and_then(|f| protection(&f));
+    let (control, data) = (
+        control.unwrap_or(Protection::Optional),
+        data.unwrap_or(Protection::Optional),
+    );
+    if control == Protection::Off && data == Protection::Required {
+        section.wrong(
+            "data",
+            "\"required\" can't be had: control is \"off\"",
+            "\"off\", or control = \"optional\" or \"required\"",
+        );
+    }
+    let min_version = section.field("min_version").and_then(|field| {
+        values::word(
+            &field,
+            &[("1.2", TlsVersion::V12), ("1.3", TlsVersion::V13)],
+        )
+    });
+    let require_session_reuse = section
+        .field("require_session_reuse")
+        .and_then(|field| values::boolean(&field));
+    let client_ca = section.field("client_ca");
+    let client_certificates = section.field("client_certificates").and_then(|field| {
+        values::word(
+            &field,
+            &[
+                ("off", ClientCertificates::Off),
+                ("optional", ClientCertificates::Optional),
+                ("required", ClientCertificates::Required),
+            ],
+        )
+    });
+    let client_certificates = client_certificates.unwrap_or(match client_ca {
+        Some(_) => ClientCertificates::Optional,
+        None => ClientCertificates::Off,
+    });
+    if client_ca.is_none() && client_certificates != ClientCertificates::Off {
+        section.wrong(
+            "client_ca",
+            "is missing: nobody says which client certificates are good",
+            "the path of a file with the authorities' certificates",
+        );
+    }
+    let client_ca = client_ca.and_then(|field| authorities(&field));
+    let reload = section
+        .field("reload")
+        .and_then(|field| values::duration(&field, true));
+    section.finish();
+    Some(TlsConfig {
+        certificates,
+        control,
+        data,
+        min_version: min_version.unwrap_or(TlsVersion::V12),
+        require_session_reuse: require_session_reuse.unwrap_or(false),
+        client_ca,
+        client_certificates,
+        reload: reload.unwrap_or(tls::DEFAULT_RELOAD),
+    })
+}
+
+/// Reads `listen`.
+pub(super) fn listen(root: &mut Section<'_>, tls: Option<&TlsConfig>) -> Vec<ListenConfig> {
+    let (control, data) = tls.map_or((Protection::Off, Protection::Off), |tls| {
+        (tls.control, tls.data)
+    });
+    let plain = |address| ListenConfig {
+        address,
+        implicit: false,
+        control,
+        data: if control == Protection::Off {
+            control
+        } else {
+            data
+        },
+    };
+    let Some(field) = root.field("listen") else {
+        return vec![
+            plain(([0, 0, 0, 0], 2121).into()),
+            plain(([0u16; 8], 2121).into()),
+        ];
+    };
+    let items = field.items(LISTEN);
+    if items.as_ref().is_some_and(Vec::is_empty) {
+        field.wrong::<()>("is empty", LISTEN);
+    }
+    let mut listeners: Vec<ListenConfig> = Vec::new();
+    for item in items.unwrap_or_default() {
+        let listener = match item.value() {
+            Value::Table(_) | Value::Variable { table: Some(_), .. } => {
+                listener(&item, tls, &plain)
+            }
+            _ => values::socket_address(&item).map(plain),
+        };
+        if let Some(listener) = listener {
+            let address = listener.address;
+            // Port 0 is another port each time.
+            if address.port() != 0 && listeners.iter().any(|other| other.address == address) {
+                item.wrong::<()>(format!("{address} is there twice"), LISTEN);
+            }
+            listeners.push(listener);
+        }
+    }
+    listeners
+}
+
+fn listener(
+    item: &Field<'_>,
+    tls: Option<&TlsConfig>,
+    plain: &impl Fn(std::net::SocketAddr) -> ListenConfig,
+) -> Option<ListenConfig> {
+    let mut section = item.section(LISTENER)?;
+    let address = section
+        .required("address", "an IP address and a port")
+        .and_then(|field| values::socket_address(&field));
+    let implicit = section
+        .field("tls")
+        .and_then(|field| values::word(&field, &[("explicit", false), ("implicit", true)]));
+    let control = section.field("control").and_then(|f| protection(&f));
+    let data = section.field("data").and_then(|f| protection(&f));
+    if tls.is_none() {
+        for key in ["tls", "control", "data"] {
+            if section.has(key) {
+                section.wrong(key, NO_TLS, WITH_TLS);
+            }
+        }
+    }
+    let implicit = implicit.unwrap_or(false);
+    if implicit && matches!(control, Some(Protection::Off | Protection::Optional)) {
+        section.wrong(
+            "control",
+            "a listener with tls = \"implicit\" has TLS from the first byte",
+            "\"required\", or leave it out",
+        );
+    }
+    let mut listener = plain(address?);
+    listener.implicit = implicit;
+    listener.control = match control {
+        _ if implicit => Protection::Required,
+        Some(control) => control,
+        None => listener.control,
+    };
+    listener.data = match data {
+        Some(data) if listener.control == Protection::Off && data != Protection::Off => {
+            section.wrong(
+                "data",
+                "can't be had: control is \"off\"",
+                "\"off\", or control = \"optional\" or \"required\"",
+            );
+            data
+        }
+        Some(data) => data,
+        None if listener.control == Protection::Off => Protection::Off,
+        None => tls.map_or(Protection::Off, |tls| tls.data),
+    };
+    section.finish();
+    Some(listener)
+}
+
+/// Reads what a user's section says of TLS: `tls` and `certificate`.
+pub(super) fn user(
+    section: &mut Section<'_>,
+    tls: Option<&TlsConfig>,
+    listeners: &[ListenConfig],
+) -> (UserTls, Option<CertificateLogin>) {
+    let mut wanted = UserTls::default();
+    let field = section.field("tls");
+    if let Some(mut own) = field
+        .as_ref()
+        .and_then(|field| field.section("a table of control and data"))
+    {
+        wanted.control = own.field("control").and_then(|f| protection(&f));
+        wanted.data = own.field("data").and_then(|f| protection(&f));
+        let needs = [wanted.control, wanted.data].contains(&Some(Protection::Required));
+        if tls.is_none() {
+            section.wrong("tls", NO_TLS, WITH_TLS);
+        } else if needs && listeners.iter().all(|l| l.control == Protection::Off) {
+            section.wrong(
+                "tls",
+                "\"required\" can't be had: no listener offers TLS",
+                "\"off\" or \"optional\"",
+            );
+        } else if wanted.control == Some(Protection::Off)
+            && wanted.data == Some(Protection::Required)
+        {
+            own.wrong(
+                "data",
+                "\"required\" can't be had: control is \"off\"",
+                "\"off\", or control = \"optional\" or \"required\"",
+            );
+        }
+        own.finish();
+    }
+    let certificate = section
+        .field("certificate")
+        .and_then(|field| certificate_login(&field));
+    let none_asked = tls.is_none_or(|tls| tls.client_certificates == ClientCertificates::Off);
+    if certificate.is_some() && none_asked {
+        section.wrong(
+            "certificate",
+            "no client is asked for a certificate: tls.client_certificates is \"off\"",
+            "this key only with tls.client_ca and tls.client_certificates",
+        );
+    }
+    (wanted, certificate)
+}
+
+fn certificate_login(field: &Field<'_>) -> Option<CertificateLogin> {
+    let allowed = "{ subject = \"COMMON NAME\" } or { san = \"NAME\" }, with password = \"required\" or \"none\"";
+    let mut section = field.section(allowed)?;
+    let mut name = |key| {
+        section
+            .field(key)
+            .and_then(|field| values::line(&field, 500))
+    };
+    let (subject, alternative) = (name("subject"), name("san"));
+    let password = section
+        .field("password")
+        .and_then(|field| values::word(&field, &[("required", true), ("none", false)]));
+    section.finish();
+    let name = match (subject, alternative) {
+        (Some(subject), None) => Wanted::Subject(subject),
+        (None, Some(name)) => Wanted::Alternative(name),
+        _ => return field.wrong("must have exactly one of the keys subject and san", allowed),
+    };
+    Some(CertificateLogin {
+        name,
+        password: password.unwrap_or(true),
+    })
+}
+
+fn protection(field: &Field<'_>) -> Option<Protection> {
+    values::word(
+        field,
+        &[
+            ("required", Protection::Required),
+            ("optional", Protection::Optional),
+            ("off", Protection::Off),
+        ],
+    )
+}
+
+/// Reads the certificate that a virtual host has of its own, and puts it among those of `[tls]`.
+pub(super) fn host(section: &mut Section<'_>, name: &str, tls: Option<&mut TlsConfig>) {
+    let written = ["certificate", "key"]
+        .into_iter()
+        .find(|key| section.has(key));
+    let own = own_certificate(section);
+    match (written, tls) {
+        (None, _) => {}
+        (Some(key), None) => section.wrong(key, NO_TLS, WITH_TLS),
+        (Some(key), Some(tls)) => {
+            let told = tls.certificates.iter().flat_map(|files| &files.names);
+            if told.into_iter().any(|told| *told == name) {
+                section.wrong(
+                    key,
+                    "tls.certificates has one for this name already",
+                    "one certificate for a name",
+                );
+            }
+            tls.certificates.extend(own.map(|files| CertificateFiles {
+                names: vec![name.to_owned()],
+                ..files
+            }));
+        }
+    }
+}
+
+/// The keys `certificate` and `key`: both or none.
+fn own_certificate(section: &mut Section<'_>) -> Option<CertificateFiles> {
+    match (section.field("certificate"), section.field("key")) {
+        (Some(own), Some(key)) => return certificate(&own, &key, None),
+        (Some(_), None) => section.wrong("key", "is missing", "the path of the certificate's key"),
+        (None, Some(_)) => {
+            section.wrong("certificate", "is missing", "the path of a certificate");
+        }
+        (None, None) => {}
+    }
+    None
+}
+
+fn listed_certificate(item: &Field<'_>) -> Option<CertificateFiles> {
+    let allowed = "{ certificate = \"FILE\", key = \"FILE\", names = [\"HOST\", …] }";
+    let mut section = item.section(allowed)?;
+    let own = section.required("certificate", "the path of a certificate");
+    let key = section.required("key", "the path of the certificate's key");
+    let names = section.field("names");
+    section.finish();
+    certificate(&own?, &key?, names.as_ref())
+}
+
+/// A certificate and its key, read and found right.
+fn certificate(
+    own: &Field<'_>,
+    key: &Field<'_>,
+    names: Option<&Field<'_>>,
+) -> Option<CertificateFiles> {
+    let allowed = "a list of host names such as \"ftp.example.com\" or \"*.example.com\"; left out: those in the certificate";
+    let mut told = Vec::new();
+    if let Some(names) = names {
+        for item in names.items(allowed)? {
+            let name = item.text(allowed)?.to_ascii_lowercase();
+            if !values::is_host_name(name.strip_prefix("*.").unwrap_or(&name)) {
+                return item.wrong(format!("{name:?} is no host name"), allowed);
+            }
+            told.push(name);
+        }
+        if told.is_empty() {
+            return names.wrong("is empty", allowed);
+        }
+    }
+    let files = CertificateFiles {
+        certificate: path(own)?,
+        key: path(key)?,
+        names: told,
+    };
+    match tls::certificate(&files) {
+        Ok(_) => Some(files),
+        Err(error) => {
+            let (field, allowed) = match error.about {
+                About::Key(_) => (key, "the path of the certificate's private key in PEM form"),
+                _ => (
+                    own,
+                    "the path of a certificate in PEM form, its issuers behind it",
+                ),
+            };
+            field.wrong(error.to_string(), allowed)
+        }
+    }
+}
+
+fn authorities(field: &Field<'_>) -> Option<Pem> {
+    let source = path(field)?;
+    match tls::read_authorities(&source) {
+        Ok(()) => Some(source),
+        Err(error) => field.wrong(
+            error.to_string(),
+            "the path of a file with the authorities' certificates in PEM form",
+        ),
+    }
+}
+
+fn path(field: &Field<'_>) -> Option<Pem> {
+    let allowed = "the path of a file";
+    let text = field.text(allowed)?;
+    if text.is_empty() {
+        return field.wrong("is empty", allowed);
+    }
+    Some(Pem::File(PathBuf::from(text)))
+}

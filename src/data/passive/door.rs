@@ -1,0 +1,118 @@
+//! What becomes of a connection to a passive port: it goes to the reservation of its client, or is closed.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::pairs::Pairs;
+use crate::proxy::Proxies;
+
+/// Pause after a first failed accept; doubled with each further one in a row.
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(5);
+/// The longest pause between failing accepts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Load balancers in front of the passive ports.
+#[derive(Debug, Clone)]
+pub struct Behind {
+    /// Which they are.
+    pub proxies: Proxies,
+    /// How many connections may wait for their header at once.
+    pub waiting: usize,
+}
+
+/// Gives connections to those who wait for them.
+#[derive(Debug)]
+pub(super) struct Door {
+    pairs: Arc<Pairs>,
+    proxies: Proxies,
+    /// A permit for each connection whose header is still to come.
+    waiting: Arc<Semaphore>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Door {
+    pub(super) fn new(
+        pairs: &Arc<Pairs>,
+        behind: Behind,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Self {
+        let waiting = behind.waiting.min(Semaphore::MAX_PERMITS);
+        Door {
+            pairs: Arc::clone(pairs),
+            proxies: behind.proxies,
+            waiting: Arc::new(Semaphore::new(waiting)),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        }
+    }
+
+    /// Gives it to its reservation: at once, or when its header has been read.
+    fn take(self: &Arc<Self>, port: u16, from: SocketAddr, mut stream: TcpStream) {
+        if !self.proxies.include(from.ip()) {
+            return self.deliver(port, from, stream);
+        }
+        let Ok(permit) = Arc::clone(&self.waiting).try_acquire_owned() else {
+            tracing::warn!(port, %from, "data connection closed: too many wait for their PROXY header");
+            return;
+        };
+        let door = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let reading = door.proxies.ends(&mut stream, from);
+            match door.stop.run_until_cancelled(reading).await {
+                Some(Ok(ends)) => door.deliver(port, ends.peer, stream),
+                Some(Err(error)) => tracing::warn!(port, %from, %error, "data connection closed"),
+                None => {}
+            }
+            drop(permit);
+        });
+    }
+
+    fn deliver(&self, port: u16, from: SocketAddr, stream: TcpStream) {
+        if let Err(stranger) = self.pairs.deliver(port, from.ip().to_canonical(), stream) {
+            drop(stranger);
+            tracing::debug!(port, %from, "data connection that nobody waits for: closed");
+        }
+    }
+}
+
+/// Where connections come from: a listener, or a test's.
+pub(super) trait Accept {
+    fn next(&self) -> impl Future<Output = io::Result<(TcpStream, SocketAddr)>> + Send;
+}
+
+impl Accept for TcpListener {
+    async fn next(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.accept().await
+    }
+}
+
+/// Takes every connection; for ever.
+pub(super) async fn accept_all(listener: impl Accept, port: u16, door: &Arc<Door>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match listener.next().await {
+            Ok((stream, from)) => {
+                pause = FIRST_PAUSE;
+                door.take(port, from, stream);
+            }
+            // The client was gone before we looked: nothing is wrong here, and pausing for it
+            // would let such clients slow down the others.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            // Out of file descriptors or memory: that passes. The connection stays in the backlog.
+            Err(error) => {
+                tracing::warn!(port, %error, "can't accept a data connection, trying again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! A gateway without a network: its store is in memory, its control connections are pipes.
+//!
+//! Data connections never come about: passive ports are bound, on loopback, but nobody connects to them, and the
+//! control connection's own address is one for documentation (RFC 5737), from which nothing can be connected. So PORT
+//! is answered as ever, and no byte leaves the process.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use super::{conversation, segments, store};
+use crate::auth::{Authenticator, Failures, UserPlaces};
+use crate::config::{self, ControlLoss, Protection};
+use crate::data::advertise::Advertise;
+use crate::data::linger::Lingering;
+use crate::data::passive::{Behind, PassivePool};
+use crate::demo::Backend;
+use crate::memory::Budget;
+use crate::namespace::{Mount, Namespace};
+use crate::object::{Replica, Store, StoreContext};
+use crate::proxy::{Ends, Proxies};
+use crate::session;
+
+/// The lines that log in.
+pub const LOGIN: &[u8] = b"USER alice\r\nPASS p\r\n";
+
+/// What stands in an object beside alice's directory, and must never be seen.
+pub const CANARY: &str = "canary-7f3a91c2";
+
+/// Where the session believes to be.
+const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 21);
+
+/// The pipe's buffer: less than many inputs and most floods of replies, so that both ends have to wait.
+const PIPE: usize = 8 * 1024;
+
+/// How often the client steps back between two segments: more than a session has stops on its way to its next read.
+const YIELDS: usize = 8;
+
+/// How long a conversation may take before it counts as one that has no end.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits as short as can be, as nobody ever comes; more ports than an input can use up.
+const CONFIGURATION: &str = r#"
+[passive]
+ports = "auto:128"
+[transfer]
+part_size = "5MiB"
+[timeouts]
+login = "1h"
+idle = "1h"
+data_connect = "1ms"
+control_write = "10s"
+[login_failures]
+delay = 0
+max_delay = 0
+ban_after = 0
+ban_user_after = 0
+[limits]
+login_attempts = 3
+[memory]
+budget = "64MiB"
+[stores.main]
+endpoint = "http://store.invalid"
+region = "us-east-1"
+path_style = true
+access_key_id = "fuzzing"
+secret_access_key = "fuzzing-secret"
+checksums = "crc32"
+conditional_writes = true
+attempts = 1
+[mounts.home]
+store = "main"
+bucket = "files"
+prefix = "alice/"
+[mounts.inbox]
+store = "main"
+bucket = "inbox"
+permissions = ["list", "write", "mkdir"]
+[users.alice]
+password = "HASH"
+mounts = { "/" = "home", "/in" = "inbox" }
+[hosts.x]
+users = ["alice"]
+"#;
+
+/// A gateway for conversations, one after the other.
+pub struct Gateway {
+    gateway: Arc<session::Gateway>,
+    listener: Arc<session::Listener>,
+    backend: Backend,
+    /// Counts the clients: each comes from an address of its own, so that no port it was told is held back from others.
+    clients: AtomicU32,
+    _stop: DropGuard,
+}
+
+impl Gateway {
+    /// One with the files of [`reset`](Self::reset). Must be called on a runtime.
+    pub async fn start() -> Gateway {
+        // At bcrypt's lowest cost: inputs log in by the thousand.
+        let hash = bcrypt::hash("p", 4).expect("a hash");
+        let text = CONFIGURATION.replace("HASH", &hash);
+        let config = Arc::new(config::from_str(&text, "fuzzing").expect("a configuration"));
+        let budget = Budget::new(config.memory.budget);
+        let replica = Replica::new(config.replica.clone(), config.resume.refresh);
+        let backend = Backend::in_memory();
+        let context = StoreContext {
+            budget: budget.clone(),
+            cleanups: TaskTracker::new(),
+            transfer: config.transfer.clone(),
+            replica: replica.clone(),
+        };
+        let http = store::client(backend.clone());
+        let store = Store::over(http, &config.stores["main"], context)
+            .await
+            .expect("a store");
+        let stop = CancellationToken::new();
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let behind = Behind {
+            proxies: Proxies::new(&config.proxy_protocol),
+            waiting: config.limits.sessions,
+        };
+        let passive = PassivePool::bind(loopback, config.passive.ports, behind, stop.clone())
+            .await
+            .expect("passive ports");
+        let gateway = session::Gateway {
+            tls: None,
+            authenticator: Authenticator::new(&config.users, budget.clone()),
+            failures: Failures::new(config.login_failures.clone()),
+            user_places: Arc::new(UserPlaces::new(config.limits.sessions_per_user)),
+            advertise: Advertise::new(&config.passive),
+            stores: BTreeMap::from([("main".to_owned(), store)]),
+            budget,
+            replica,
+            lingering: Lingering::new(),
+            drain: CancellationToken::new(),
+            cut: CancellationToken::new(),
+            config,
+        };
+        let gateway = Gateway {
+            gateway: Arc::new(gateway),
+            listener: Arc::new(session::Listener {
+                passive,
+                implicit: false,
+                control: Protection::Off,
+                data: Protection::Off,
+            }),
+            backend,
+            clients: AtomicU32::new(0),
+            _stop: stop.drop_guard(),
+        };
+        gateway.reset().await;
+        gateway
+    }
+
+    /// Puts the store back to its beginning: some files of alice's, one with a name that would forge a reply, and one
+    /// beside her directory.
+    pub async fn reset(&self) {
+        for bucket in ["files", "inbox"] {
+            self.backend.create_bucket(bucket).expect("a bucket");
+            for key in self.backend.keys(bucket) {
+                self.backend.remove(bucket, &key);
+            }
+        }
+        for (key, content) in [
+            ("alice/a.csv", "a,b\r\n"),
+            ("alice/dir/b.txt", "b"),
+            ("alice/dir/226 x/c", "c"),
+            ("alice/forged\r\n226 x", "d"),
+            ("alice-archive/secret", CANARY),
+            ("bob/secret", CANARY),
+        ] {
+            let put = self.backend.put("files", key, content.as_bytes()).await;
+            put.expect("an object");
+        }
+    }
+
+    /// Sends `input` over a new control connection, [cut](segments) as it says, then what ends whatever line and
+    /// Telnet sequence it left open, and QUIT; returns what was sent and what came back.
+    pub async fn converse(&self, input: &[u8]) -> (Vec<u8>, Vec<u8>) {
+        let (near, far) = tokio::io::duplex(PIPE);
+        let (gateway, listener) = (Arc::clone(&self.gateway), Arc::clone(&self.listener));
+        // 10.0.0.0/8, over and over.
+        let number = self.clients.fetch_add(1, Ordering::Relaxed) & 0x00ff_ffff;
+        let peer = SocketAddr::new(Ipv4Addr::from(0x0a00_0000 | number).into(), 40_000);
+        let session = session::serve_in_memory(gateway, listener, far, Ends { peer, local: LOCAL });
+        let client = client(near, input);
+        let both = async { tokio::join!(client, session).0 };
+        tokio::time::timeout(PATIENCE, both)
+            .await
+            .expect("the session to end")
+    }
+
+    /// Sends `input` as [`converse`](Self::converse) does; panics where the answer is not what it must be, and where
+    /// anything beside the user's own directories was seen or changed.
+    pub async fn check(&self, input: &[u8]) {
+        let (sent, received) = self.converse(input).await;
+        if let Err(what) = conversation::check(&sent, &received) {
+            panic!(
+                "{what}\n--- sent:\n{}\n--- received:\n{}\n---",
+                shown(&sent),
+                shown(&received)
+            );
+        }
+        let contains = |text: &[u8]| text.windows(CANARY.len()).any(|at| at == CANARY.as_bytes());
+        assert!(
+            !contains(&received) || contains(&sent),
+            "another's bytes were told:\n{}",
+            shown(&received)
+        );
+        for key in ["alice-archive/secret", "bob/secret"] {
+            let content = self.backend.object("files", key).await;
+            assert_eq!(content.as_deref(), Some(CANARY.as_bytes()), "{key}");
+        }
+        let mut outside = self.backend.keys("files");
+        outside.retain(|key| !key.starts_with("alice/") && !key.starts_with(".s3ftpd/"));
+        assert_eq!(outside, ["alice-archive/secret", "bob/secret"]);
+        assert!(self.backend.open_uploads().is_empty());
+        self.idle().await;
+    }
+
+    /// Waits until the memory of the last conversation is given back: by tasks that end a little later than it.
+    async fn idle(&self) {
+        let idle = async {
+            while self.gateway.budget.in_use() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let in_time = tokio::time::timeout(PATIENCE, idle).await;
+        in_time.expect("memory is still held");
+    }
+
+    /// A tree like alice's, for questions that ask no store.
+    pub fn namespace() -> Namespace {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let gateway = runtime.expect("a runtime").block_on(Gateway::start());
+        let user = &gateway.gateway.config.users["alice"];
+        let mounts = user.mounts.iter().map(|(path, mount)| Mount {
+            path: path.clone(),
+            store: Arc::clone(&gateway.gateway.stores[&mount.store]),
+            bucket: mount.bucket.as_str().into(),
+            prefix: mount.prefix.clone(),
+            permissions: mount.permissions,
+            ascii_convert: false,
+            times_metadata: false,
+            state_bucket: mount.bucket.as_str().into(),
+            keep_interrupted: true,
+            on_control_loss: ControlLoss::Keep,
+        });
+        Namespace::new(mounts.collect())
+    }
+}
+
+/// The client's side; what was sent, and what came back.
+async fn client(stream: DuplexStream, input: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let (mut read, mut write) = tokio::io::split(stream);
+    let mut sent = segments(input).concat();
+    // Two, as the first may be an escaped one; then whatever line is open ends.
+    let end = b"\xff\xf0\xff\xf0\r\nQUIT\r\n";
+    let sending = async {
+        for segment in segments(input).into_iter().chain([&end[..]]) {
+            // An error says that the session has ended: what it said tells why.
+            if write.write_all(segment).await.is_err() {
+                break;
+            }
+            for _ in 0..YIELDS {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    let mut received = Vec::new();
+    let receiving = read.read_to_end(&mut received);
+    let ((), read) = tokio::join!(sending, receiving);
+    read.expect("a pipe never fails");
+    sent.extend_from_slice(end);
+    (sent, received)
+}
+
+fn shown(bytes: &[u8]) -> String {
+    let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+    lines
+        .map(|line| format!("{}\n", line.escape_ascii()))
+        .collect()
+}

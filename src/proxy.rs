@@ -1,0 +1,246 @@
+//! The PROXY protocol, versions 1 and 2: who the client behind a load balancer is.
+//!
+//! A load balancer that ends TCP connections hides the client's address, which peer checks, limits, logs and the pairs
+//! of passive mode live on. It can tell it in a header before the first byte of the client. Whoever may send such a
+//! header may claim any address, so it is read only from [configured networks](Proxies::new): from these it is
+//! required, from all others it is not expected, and what looks like one is a command like any other rubbish.
+//!
+//! The header is read to its last byte and no further: what follows, a TLS handshake or FTP, stays in the socket. It is
+//! read within a deadline and by the connection's own task, so a silent peer holds up nobody.
+
+mod header;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::config::ProxyConfig;
+
+pub use header::{HeaderError, Told, parse};
+use header::{Step, step};
+
+/// Whose connections begin with a header.
+#[derive(Debug, Clone)]
+pub struct Proxies {
+    networks: Vec<IpNet>,
+    deadline: Duration,
+}
+
+/// The ends of a connection, as its client sees them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    /// Where the client is.
+    pub peer: SocketAddr,
+    /// Which address it has reached: ours, or the load balancer's.
+    pub local: SocketAddr,
+}
+
+/// Why a connection of a load balancer is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    /// The header is not one.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// It ended within its header.
+    #[error("the connection ended within its PROXY header")]
+    Ended,
+    /// The header did not come in time.
+    #[error("no PROXY header within {} ms", .0.as_millis())]
+    Deadline(Duration),
+    /// The socket failed.
+    #[error("reading the PROXY header: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl Proxies {
+    /// For these networks.
+    pub fn new(config: &ProxyConfig) -> Self {
+        Proxies {
+            networks: config.networks.clone(),
+            deadline: config.header_timeout,
+        }
+    }
+
+    /// Whether a connection from there begins with a header.
+    pub fn include(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.networks.iter().any(|network| network.contains(&peer))
+    }
+
+    /// The ends of an accepted connection: those of its header where it must have one, else its own. A header that
+    /// tells none (a health check of the load balancer itself) leaves it its own, too.
+    ///
+    /// # Errors
+    /// [`ProxyError`]: the connection can't be served.
+    pub async fn ends(&self, stream: &mut TcpStream, peer: SocketAddr) -> Result<Ends, ProxyError> {
+        let own = Ends {
+            peer,
+            local: stream.local_addr()?,
+        };
+        if !self.include(peer.ip()) {
+            return Ok(own);
+        }
+        let told = timeout(self.deadline, read(stream))
+            .await
+            .map_err(|_| ProxyError::Deadline(self.deadline))??;
+        Ok(match told {
+            Told::Ends {
+                source,
+                destination,
+            } => Ends {
+                peer: source,
+                local: destination,
+            },
+            Told::Nothing => own,
+        })
+    }
+}
+
+/// Reads one header, and not a byte more.
+async fn read(stream: &mut TcpStream) -> Result<Told, ProxyError> {
+    // Its size follows from what has come, so that a silent connection holds no buffer.
+    let mut seen = Vec::new();
+    loop {
+        let take = match step(&seen)? {
+            Step::Whole(told) => return Ok(told),
+            Step::Take(bytes) => bytes,
+            Step::TakeLine(most) => line(stream, most).await?,
+        };
+        let before = seen.len();
+        seen.resize(before + take, 0);
+        let read = stream.read(&mut seen[before..]).await?;
+        if read == 0 {
+            return Err(ProxyError::Ended);
+        }
+        seen.truncate(before + read);
+    }
+}
+
+/// How many of the bytes that lie there, at most `most`, belong to a line: those up to its end, or all.
+async fn line(stream: &TcpStream, most: usize) -> Result<usize, ProxyError> {
+    let mut ahead = [0; header::LONGEST_V1];
+    let ahead = &mut ahead[..most.min(header::LONGEST_V1)];
+    let there = stream.peek(ahead).await?;
+    let end = ahead[..there].iter().position(|byte| *byte == b'\n');
+    match end.map_or(there, |end| end + 1) {
+        0 => Err(ProxyError::Ended),
+        bytes => Ok(bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const V1: &[u8] = b"PROXY TCP4 192.0.2.7 198.51.100.1 40000 21\r\n";
+
+    fn proxies(deadline: Duration) -> Proxies {
+        Proxies::new(&ProxyConfig {
+            networks: vec!["127.0.0.0/8".parse().unwrap()],
+            header_timeout: deadline,
+        })
+    }
+
+    /// A connection: the client's end, the server's, the client's address.
+    async fn connection() -> (TcpStream, TcpStream, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, accepted) = tokio::join!(client, listener.accept());
+        let (server, peer) = accepted.unwrap();
+        (client.unwrap(), server, peer)
+    }
+
+    fn v2(rest: &[u8]) -> Vec<u8> {
+        [b"\r\n\r\n\0\r\nQUIT\n", rest].concat()
+    }
+
+    #[tokio::test]
+    async fn the_header_is_taken_and_what_follows_stays() {
+        let told = v2(&[
+            0x21, 0x11, 0, 15, 192, 0, 2, 7, 198, 51, 100, 1, 0x9c, 0x40, 0, 21, 4, 0, 0,
+        ]);
+        for header in [V1, &told] {
+            // In one segment, and byte by byte.
+            for whole in [true, false] {
+                let (mut client, mut server, peer) = connection().await;
+                client.set_nodelay(true).unwrap();
+                let bytes = [header, b"USER u\r\n"].concat();
+                let sending = async {
+                    for piece in bytes.chunks(if whole { bytes.len() } else { 1 }) {
+                        client.write_all(piece).await.unwrap();
+                        tokio::task::yield_now().await;
+                    }
+                    client.shutdown().await.unwrap();
+                };
+                let proxies = proxies(Duration::from_secs(20));
+                let (ends, ()) = tokio::join!(proxies.ends(&mut server, peer), sending);
+                let expected = Ends {
+                    peer: "192.0.2.7:40000".parse().unwrap(),
+                    local: "198.51.100.1:21".parse().unwrap(),
+                };
+                assert_eq!(ends.unwrap(), expected);
+                let mut rest = Vec::new();
+                server.read_to_end(&mut rest).await.unwrap();
+                assert_eq!(rest, b"USER u\r\n");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn local_and_unknown_leave_the_connection_its_own_ends() {
+        for header in [&b"PROXY UNKNOWN\r\n"[..], &v2(&[0x20, 0, 0, 0])] {
+            let (mut client, mut server, peer) = connection().await;
+            client.write_all(header).await.unwrap();
+            let ends = proxies(Duration::from_secs(20))
+                .ends(&mut server, peer)
+                .await
+                .unwrap();
+            let local = server.local_addr().unwrap();
+            assert_eq!(ends, Ends { peer, local });
+        }
+    }
+
+    #[tokio::test]
+    async fn others_are_not_asked_for_one() {
+        let (mut client, mut server, _) = connection().await;
+        client.write_all(V1).await.unwrap();
+        let elsewhere = "192.0.2.1:5000".parse().unwrap();
+        let ends = proxies(Duration::ZERO).ends(&mut server, elsewhere).await;
+        assert_eq!(ends.unwrap().peer, elsewhere);
+        let mut first = [0; 5];
+        server.read_exact(&mut first).await.unwrap();
+        assert_eq!(&first, b"PROXY");
+    }
+
+    #[tokio::test]
+    async fn silence_rubbish_and_an_early_end_are_errors() {
+        let (_client, mut server, peer) = connection().await;
+        let impatient = proxies(Duration::from_millis(10));
+        let silent = impatient.ends(&mut server, peer).await;
+        assert!(matches!(silent, Err(ProxyError::Deadline(_))));
+        for (said, ends) in [
+            (&b"USER u\r\n"[..], false),
+            (b"PROXY TC", true),
+            (b"", true),
+        ] {
+            let (mut client, mut server, peer) = connection().await;
+            client.write_all(said).await.unwrap();
+            client.shutdown().await.unwrap();
+            let error = proxies(Duration::from_secs(20))
+                .ends(&mut server, peer)
+                .await
+                .unwrap_err();
+            assert_eq!(matches!(error, ProxyError::Ended), ends, "{error}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! PEM → certificates with their keys, chosen by the host name that a client asks for (SNI).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::{Error as PemError, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{Error as TlsError, InconsistentKeys, RootCertStore};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+use crate::config::{CertificateFiles, Pem, TlsConfig};
+
+use super::material::{About, Material, MaterialError, contents};
+use super::provider;
+
+/// What a certificate says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// Host names: those of its subject alternative names, else its common name; in lower case.
+    pub names: Vec<String>,
+    /// When it ends, seconds since 1970.
+    pub ends: i64,
+}
+
+/// Reads one certificate and its key, and checks that they belong together.
+///
+/// # Errors
+/// What is wrong, and with which of the two ([`About`]'s number is 0).
+pub fn certificate(files: &CertificateFiles) -> Result<Summary, MaterialError> {
+    let chain = contents(&files.certificate, About::Certificate(0))?;
+    let key = contents(&files.key, About::Key(0))?;
+    let (certified, summary) = certified(&chain, &key, 0).map_err(|error| located(error, files))?;
+    drop(certified);
+    Ok(summary)
+}
+
+/// Reads the authorities of client certificates.
+///
+/// # Errors
+/// There is none, or one that is damaged.
+pub fn read_authorities(source: &Pem) -> Result<(), MaterialError> {
+    let pem = contents(source, About::ClientCa)?;
+    authorities(&pem).map_err(|error| error.at(source))?;
+    Ok(())
+}
+
+/// The authorities in a PEM text.
+pub(super) fn authorities(pem: &[u8]) -> Result<RootCertStore, MaterialError> {
+    let wrong = |problem: &str| MaterialError::new(About::ClientCa, problem);
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|_| wrong("is no PEM file"))?;
+        roots
+            .add(certificate)
+            .map_err(|_| wrong("holds a certificate that is damaged"))?;
+    }
+    if roots.is_empty() {
+        return Err(wrong("holds no certificate in PEM form"));
+    }
+    Ok(roots)
+}
+
+/// Chooses the certificate of a handshake: the one for the name that the client asks for, an exact one before one with
+/// an asterisk; the first of the configuration for all others.
+#[derive(Debug)]
+pub(super) struct BySni {
+    first: Arc<CertifiedKey>,
+    exact: HashMap<String, Arc<CertifiedKey>>,
+    /// `*.example.com` as `example.com`.
+    below: HashMap<String, Arc<CertifiedKey>>,
+}
+
+impl BySni {
+    pub(super) fn new(config: &TlsConfig, material: &Material) -> Result<BySni, MaterialError> {
+        let mut all = Vec::new();
+        for (number, ((chain, key), files)) in material
+            .certificates
+            .iter()
+            .zip(&config.certificates)
+            .enumerate()
+        {
+            let (certified, summary) =
+                certified(chain, key, number).map_err(|error| located(error, files))?;
+            if summary.ends <= jiff::Timestamp::now().as_second() {
+                // Clients will say so; there may be none better yet.
+                tracing::warn!(names = ?summary.names, "a TLS certificate is no longer valid");
+            }
+            let told = !files.names.is_empty();
+            let names = if told {
+                files.names.clone()
+            } else {
+                summary.names
+            };
+            all.push((Arc::new(certified), told, names));
+        }
+        let Some((first, ..)) = all.first() else {
+            return Err(MaterialError::new(About::Certificate(0), "is missing"));
+        };
+        let mut resolver = BySni {
+            first: Arc::clone(first),
+            exact: HashMap::new(),
+            below: HashMap::new(),
+        };
+        // What the configuration says goes before what a certificate says of itself.
+        all.sort_by_key(|(_, told, _)| !told);
+        for (certified, _, names) in all {
+            for name in names {
+                let name = name.to_ascii_lowercase();
+                let (table, name) = match name.strip_prefix("*.") {
+                    Some(parent) => (&mut resolver.below, parent.to_owned()),
+                    None => (&mut resolver.exact, name),
+                };
+                table.entry(name).or_insert_with(|| Arc::clone(&certified));
+            }
+        }
+        Ok(resolver)
+    }
+
+    fn choose(&self, name: Option<&str>) -> Arc<CertifiedKey> {
+        let found = name.and_then(|name| {
+            let name = name.to_ascii_lowercase();
+            let parent = name.split_once('.').map(|(_, parent)| parent);
+            self.exact
+                .get(&name)
+                .or_else(|| self.below.get(parent?))
+                .cloned()
+        });
+        found.unwrap_or_else(|| Arc::clone(&self.first))
+    }
+}
+
+impl ResolvesServerCert for BySni {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.choose(hello.server_name()))
+    }
+}
+
+/// A chain and its key, `number` of the configuration.
+fn certified(
+    chain: &[u8],
+    key: &[u8],
+    number: usize,
+) -> Result<(CertifiedKey, Summary), MaterialError> {
+    let about = About::Certificate(number);
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain)
+        .collect::<Result<_, PemError>>()
+        .map_err(|_| MaterialError::new(about, "is no PEM file"))?;
+    let Some(own) = chain.first() else {
+        return Err(MaterialError::new(
+            about,
+            "holds no certificate in PEM form",
+        ));
+    };
+    let summary = summary(own)
+        .ok_or_else(|| MaterialError::new(about, "holds a certificate that is damaged"))?;
+    let about = About::Key(number);
+    // What is wrong with a key is told in our own words: nothing of it may be quoted.
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| {
+        MaterialError::new(
+            about,
+            match error {
+                PemError::NoItemsFound => {
+                    "holds no private key in PEM form (an encrypted one can't be read)"
+                }
+                _ => "is no PEM file",
+            },
+        )
+    })?;
+    let certified = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| {
+        MaterialError::new(
+            about,
+            match error {
+                TlsError::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+                    "is not the key of the certificate"
+                }
+                _ => "is damaged, or of a kind that can't be used",
+            },
+        )
+    })?;
+    Ok((certified, summary))
+}
+
+fn located(error: MaterialError, files: &CertificateFiles) -> MaterialError {
+    match error.about {
+        About::Key(_) => error.at(&files.key),
+        _ => error.at(&files.certificate),
+    }
+}
+
+fn summary(certificate: &CertificateDer<'_>) -> Option<Summary> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let mut names: Vec<String> = certificate
+        .subject_alternative_name()
+        .ok()
+        .flatten()
+        .map(|extension| {
+            let names = extension.value.general_names.iter();
+            names
+                .filter_map(|name| match name {
+                    GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+                    _ => None,
+                })
+                .collect()
+        })
+        .unwrap_or_default();
+    if names.is_empty() {
+        let common = certificate.subject().iter_common_name();
+        names.extend(common.filter_map(|name| Some(name.as_str().ok()?.to_ascii_lowercase())));
+    }
+    Some(Summary {
+        names,
+        ends: certificate.validity().not_after.timestamp(),
+    })
+}

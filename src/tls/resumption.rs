@@ -1,0 +1,99 @@
+//! The TLS sessions that one control session's clients can resume.
+//!
+//! Different from a common cache in three ways. It is one control session's own, and takes only what the control
+//! connection's handshake puts into it: a session that a data connection has begun could be a stranger's, who would then
+//! resume it and pass for the client. And an entry can be used more than once, also in TLS 1.3, whose tickets are
+//! commonly taken out when used: FileZilla, WinSCP and others offer the control connection's session on each of their
+//! data connections.
+
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustls::server::StoresServerSessions;
+
+/// Entries of one handshake, which has as many as it sends tickets.
+const MOST: usize = 8;
+
+/// The cache of one control session.
+#[derive(Default)]
+pub(super) struct Resumption(Mutex<Entries>);
+
+#[derive(Default)]
+struct Entries {
+    sessions: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The control connection's handshake is done.
+    closed: bool,
+}
+
+impl Resumption {
+    /// The control connection's handshake is done: nothing more is taken.
+    pub(super) fn close(&self) {
+        self.entries().closed = true;
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        // Nothing panics while it holds the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl StoresServerSessions for Resumption {
+    fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
+        let mut entries = self.entries();
+        let room = !entries.closed && entries.sessions.len() < MOST;
+        if room {
+            entries.sessions.push((key, value));
+        }
+        room
+    }
+
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        let entries = self.entries();
+        let found = entries.sessions.iter().find(|(of, _)| of == key);
+        found.map(|(_, value)| value.clone())
+    }
+
+    /// Leaves it where it is.
+    fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.get(key)
+    }
+
+    /// A client is not told that a session can be resumed which can't: he would forget the one that can.
+    fn can_cache(&self) -> bool {
+        !self.entries().closed
+    }
+}
+
+/// Without the entries, which are secrets.
+impl fmt::Debug for Resumption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Resumption")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_control_connections_entries_are_used_again_and_no_others_are_taken() {
+        let cache = Resumption::default();
+        assert!(cache.can_cache() && cache.put(b"control".to_vec(), b"1".to_vec()));
+        cache.close();
+        assert!(!cache.can_cache());
+        assert!(!cache.put(b"data".to_vec(), b"2".to_vec()));
+        for _ in 0..3 {
+            assert_eq!(cache.take(b"control"), Some(b"1".to_vec()));
+            assert_eq!(cache.get(b"control"), Some(b"1".to_vec()));
+            assert_eq!(cache.take(b"data"), None);
+        }
+        assert_eq!(format!("{cache:?}"), "Resumption");
+    }
+
+    #[test]
+    fn one_handshake_can_not_fill_it_without_end() {
+        let cache = Resumption::default();
+        let taken = (0..100_u8).filter(|n| cache.put(vec![*n], Vec::new()));
+        assert_eq!(taken.count(), MOST);
+    }
+}

@@ -1,0 +1,269 @@
+//! Certificates: by the host name that is asked for, read anew when their files change, and those of clients.
+
+use std::path::Path;
+
+use super::{download, secured, upload, with_tls};
+use crate::support::ftp::Ftp;
+use crate::support::gateway::{BUCKET, Builder, Gateway, PASSWORD, USER};
+use crate::support::tls::{Client, HOST, Pki, VERSIONS};
+use crate::support::within;
+
+/// The certificate that the gateway shows to a client.
+async fn shown(gateway: &Gateway, client: &Client) -> Vec<u8> {
+    let mut ftp = Ftp::connect(gateway.address).await;
+    ftp.auth("AUTH TLS", client).await;
+    ftp.tls().peer_certificates().unwrap()[0].to_vec()
+}
+
+#[tokio::test]
+async fn a_certificate_by_the_name_that_is_asked_for() {
+    let pki = Pki::new();
+    pki.server("a", &["a.test", "b.test"]);
+    pki.server("wild", &["*.wild.test"]);
+    pki.server("named", &["elsewhere.test", "told.test"]);
+    let files = |name: &str| {
+        let (own, key) = (
+            pki.path(&format!("{name}.crt")),
+            pki.path(&format!("{name}.key")),
+        );
+        format!("certificate = {own:?}, key = {key:?}")
+    };
+    let gateway = with_tls(
+        &pki,
+        &format!(
+            "certificates = [{{ {} }}, {{ {} }}, {{ {}, names = [\"Told.test\"] }}]",
+            files("a"),
+            files("wild"),
+            files("named")
+        ),
+    )
+    .start()
+    .await;
+    // The client checks that the certificate is one for the name.
+    let mut seen = Vec::new();
+    for name in [HOST, "a.test", "B.test", "x.wild.test", "told.test"] {
+        let client = pki.client().name(name).build();
+        seen.push(shown(&gateway, &client).await);
+    }
+    assert_eq!(seen[1], seen[2]);
+    seen.remove(1);
+    seen.dedup();
+    assert_eq!(seen.len(), 4);
+    // Others get the first one, which is not theirs.
+    for name in ["elsewhere.test", "wild.test", "x.y.wild.test"] {
+        let client = pki.client().name(name).build();
+        let mut ftp = Ftp::connect(gateway.address).await;
+        ftp.expect("AUTH TLS", 234).await;
+        ftp.handshake(&client).await.unwrap_err();
+    }
+    gateway.stop().await;
+}
+
+/// Waits until the gateway shows another certificate than this one.
+async fn changed(gateway: &Gateway, client: &Client, old: &[u8]) -> Vec<u8> {
+    within("the new certificate", async {
+        loop {
+            let now = shown(gateway, client).await;
+            if now != old {
+                return now;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn changed_files_are_read_anew_and_wrong_ones_are_not_taken() {
+    let pki = Pki::new();
+    let gateway = with_tls(&pki, "reload = \"10ms\"").start().await;
+    let client = pki.client().build();
+    let first = shown(&gateway, &client).await;
+    // A session from before goes on, its data connections too.
+    let mut ftp = secured(&gateway, &client).await;
+    pki.server("tls", &[HOST]);
+    let second = changed(&gateway, &client, &first).await;
+    assert_eq!(upload(&mut ftp, &client, "x", b"1").await.code, 226);
+    // What is wrong does not replace what is right.
+    std::fs::write(pki.path("tls.key"), "no key").unwrap();
+    for _ in 0..20 {
+        assert_eq!(shown(&gateway, &client).await, second);
+    }
+    pki.server("tls", &[HOST]);
+    let third = changed(&gateway, &client, &second).await;
+    assert_ne!(third, first);
+    assert_eq!(download(&mut ftp, &client, "RETR x").await.0, b"1");
+    gateway.stop().await;
+}
+
+/// As Kubernetes mounts a Secret: files are links through `..data`, a link that is swapped for another at once.
+#[tokio::test]
+async fn a_swapped_link_is_seen() {
+    let pki = Pki::new();
+    let version = |name: &str| {
+        std::fs::create_dir(pki.path(name)).unwrap();
+        pki.server(&format!("{name}/tls"), &[HOST]);
+    };
+    let swap = |name: &str| {
+        std::os::unix::fs::symlink(name, pki.path("..data_tmp")).unwrap();
+        std::fs::rename(pki.path("..data_tmp"), pki.path("..data")).unwrap();
+    };
+    version("one");
+    swap("one");
+    for file in ["tls.crt", "tls.key"] {
+        std::fs::remove_file(pki.path(file)).unwrap();
+        std::os::unix::fs::symlink(Path::new("..data").join(file), pki.path(file)).unwrap();
+    }
+    let gateway = with_tls(&pki, "reload = \"10ms\"").start().await;
+    let client = pki.client().build();
+    let first = shown(&gateway, &client).await;
+    version("two");
+    swap("two");
+    std::fs::remove_dir_all(pki.path("one")).unwrap();
+    changed(&gateway, &client, &first).await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn they_are_looked_at_when_asked() {
+    let pki = Pki::new();
+    let gateway = with_tls(&pki, "reload = 0").start().await;
+    let client = pki.client().build();
+    let first = shown(&gateway, &client).await;
+    pki.server("tls", &[HOST]);
+    for _ in 0..5 {
+        assert_eq!(shown(&gateway, &client).await, first);
+    }
+    gateway.server.reload();
+    changed(&gateway, &client, &first).await;
+    gateway.stop().await;
+}
+
+fn with_clients(pki: &Pki, kind: &str) -> Builder {
+    with_tls(
+        pki,
+        &format!(
+            "client_ca = {:?}\nclient_certificates = \"{kind}\"",
+            pki.path("ca.crt")
+        ),
+    )
+    .user("both", "b", "{ \"/\" = \"main\" }")
+    .with("[users.both]\ncertificate = { san = \"Scanner@Example.test\" }")
+    .with("[users.alone]\ncertificate = { subject = \"scanner 7\", password = \"none\" }\nmounts = { \"/\" = \"main\" }")
+}
+
+#[tokio::test]
+async fn a_certificate_instead_of_a_password() {
+    let pki = Pki::new();
+    let gateway = with_clients(&pki, "optional").start().await;
+    for version in VERSIONS {
+        let client = || pki.client().version(version);
+        let own = client()
+            .identity(pki.client_certificate("scanner 7", &[]))
+            .build();
+        let mut ftp = Ftp::connect(gateway.address).await;
+        ftp.auth("AUTH TLS", &own).await;
+        ftp.expect("USER alone", 232).await;
+        ftp.expect("PBSZ 0", 200).await;
+        ftp.expect("PROT P", 200).await;
+        assert_eq!(upload(&mut ftp, &own, "x", b"1").await.code, 226);
+        // It is nobody else's.
+        ftp.expect("USER both", 331).await;
+        ftp.expect("PASS b", 530).await;
+        ftp.login(USER, PASSWORD).await;
+        // Nobody else is he, with a password or with another certificate.
+        let others = [
+            client().build(),
+            client()
+                .identity(pki.client_certificate("scanner 8", &["scanner 7"]))
+                .build(),
+        ];
+        for other in others {
+            let mut ftp = Ftp::connect(gateway.address).await;
+            ftp.auth("AUTH TLS", &other).await;
+            ftp.expect("USER alone", 331).await;
+            ftp.expect("PASS ", 530).await;
+        }
+        let mut ftp = Ftp::connect(gateway.address).await;
+        ftp.expect("USER alone", 331).await;
+        ftp.expect("PASS p", 530).await;
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_certificate_and_a_password() {
+    let pki = Pki::new();
+    let gateway = with_clients(&pki, "optional").start().await;
+    let own = pki
+        .client()
+        .identity(pki.client_certificate("x", &["Scanner@EXAMPLE.test"]))
+        .build();
+    let mut ftp = Ftp::connect(gateway.address).await;
+    ftp.auth("AUTH TLS", &own).await;
+    ftp.expect("USER both", 331).await;
+    ftp.expect("PASS wrong", 530).await;
+    ftp.login("both", "b").await;
+    let mut ftp = Ftp::connect(gateway.address).await;
+    ftp.auth("AUTH TLS", &pki.client().build()).await;
+    ftp.expect("USER both", 331).await;
+    let refused = ftp.expect("PASS b", 530).await;
+    assert!(refused.text().contains("certificate"), "{refused:?}");
+    ftp.expect("PWD", 530).await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn certificates_of_nobody_known_and_none_at_all() {
+    let pki = Pki::new();
+    let strangers = Pki::new();
+    for kind in ["optional", "required"] {
+        let gateway = with_clients(&pki, kind).start().await;
+        for version in VERSIONS {
+            let client = || pki.client().version(version);
+            let foreign = client()
+                .identity(strangers.client_certificate("scanner 7", &[]))
+                .build();
+            let mut refused = vec![foreign];
+            if kind == "required" {
+                refused.push(client().build());
+            }
+            for client in refused {
+                let mut ftp = Ftp::connect(gateway.address).await;
+                ftp.expect("AUTH TLS", 234).await;
+                // In TLS 1.3 a client is done before the server has seen its certificate.
+                if ftp.handshake(&client).await.is_ok() {
+                    ftp.ends_by_an_alert().await;
+                }
+            }
+        }
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_data_connection_shows_the_same_certificate_or_none() {
+    let pki = Pki::new();
+    let gateway = with_clients(&pki, "optional").start().await;
+    let own = pki
+        .client()
+        .identity(pki.client_certificate("scanner 7", &[]))
+        .build();
+    let mut ftp = Ftp::connect(gateway.address).await;
+    ftp.auth("AUTH TLS", &own).await;
+    ftp.expect("USER alone", 232).await;
+    ftp.expect("PBSZ 0", 200).await;
+    ftp.expect("PROT P", 200).await;
+    let other = pki
+        .client()
+        .identity(pki.client_certificate("scanner 7", &[]))
+        .build();
+    let data = ftp.data_passive().await;
+    ftp.expect("STOR x", 150).await;
+    let _tls = other.connect(data).await;
+    let reply = ftp.expect_reply(522).await;
+    assert!(reply.text().contains("certificate"), "{reply:?}");
+    assert_eq!(gateway.store.object(BUCKET, "x"), None);
+    let none = pki.client().build();
+    assert_eq!(upload(&mut ftp, &none, "x", b"1").await.code, 226);
+    gateway.stop().await;
+}

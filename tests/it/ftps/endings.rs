@@ -1,0 +1,410 @@
+//! How connections under TLS end: close_notify and its lack, ABOR, a control connection that is lost, and those that
+//! stop in the middle of a handshake.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use super::{Begins, begin_tls, download, implicit, secured, upload, with_tls};
+use crate::support::ftp::{Ftp, Mode, reset_stream};
+use crate::support::gateway::{BUCKET, Builder, PASSWORD, USER};
+use crate::support::tls::{Client, Pki, VERSIONS, read_all, send_and_end};
+use crate::support::transfers::{moved, nothing_left, settled};
+use crate::support::{MIB, pattern, within};
+
+/// Two parts and a bit, or less than one.
+const SIZES: [usize; 2] = [70_000, 6 * MIB];
+
+fn removed(pki: &Pki, more: &str) -> Builder {
+    with_tls(pki, more).mount("interrupted = \"abort\"")
+}
+
+/// An upload of `x` whose bytes have been taken.
+async fn under_way(ftp: &mut Ftp, client: &Client, bytes: &[u8]) -> TlsStream<TcpStream> {
+    let mut tls = begin_tls(ftp, client, "STOR x", Mode::Passive, Begins::Late).await;
+    tls.write_all(bytes).await.unwrap();
+    tls.flush().await.unwrap();
+    moved(ftp, bytes.len()).await;
+    tls
+}
+
+/// A FIN without close_notify, as anybody on the way can send it.
+async fn fin_only(tls: TlsStream<TcpStream>) -> TcpStream {
+    let mut tcp = tls.into_inner().0;
+    tcp.shutdown().await.unwrap();
+    tcp
+}
+
+#[tokio::test]
+async fn protection_04_an_upload_without_close_notify_is_not_published_and_can_go_on() {
+    let pki = Pki::new();
+    for version in VERSIONS {
+        for size in SIZES {
+            let gateway = with_tls(&pki, "").start().await;
+            gateway.store.put(BUCKET, "x", "old");
+            let client = pki.client().version(version).build();
+            let mut ftp = secured(&gateway, &client).await;
+            let bytes = pattern(size + 1000, 5);
+            let tls = under_way(&mut ftp, &client, &bytes[..size]).await;
+            let _tcp = fin_only(tls).await;
+            let reply = ftp.expect_reply(426).await;
+            assert!(reply.text().contains("close_notify"), "{reply:?}");
+            settled(&gateway).await;
+            assert_eq!(gateway.store.object(BUCKET, "x").unwrap(), b"old");
+            // It is kept as after any other break, to the byte.
+            assert_eq!(ftp.expect("SIZE x", 213).await.text(), size.to_string());
+            ftp.expect(&format!("REST {size}"), 350).await;
+            assert_eq!(
+                upload(&mut ftp, &client, "x", &bytes[size..]).await.code,
+                226
+            );
+            assert!(gateway.store.object(BUCKET, "x").unwrap() == bytes);
+            gateway.stop().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn protection_04_an_upload_of_no_byte_without_close_notify_is_not_published() {
+    let pki = Pki::new();
+    let gateway = with_tls(&pki, "").start().await;
+    let client = pki.client().build();
+    let mut ftp = secured(&gateway, &client).await;
+    let tls = begin_tls(&mut ftp, &client, "STOR x", Mode::Passive, Begins::Late).await;
+    let _tcp = fin_only(tls).await;
+    ftp.expect_reply(426).await;
+    assert_eq!(gateway.store.object(BUCKET, "x"), None);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn lenient_close_is_for_devices_that_never_send_it() {
+    let pki = Pki::new();
+    let gateway = with_tls(&pki, "")
+        .with("[users.u]\nlenient_close = true")
+        .start()
+        .await;
+    for version in VERSIONS {
+        let client = pki.client().version(version).build();
+        let mut ftp = secured(&gateway, &client).await;
+        for size in SIZES {
+            let bytes = pattern(size, 6);
+            let tls = under_way(&mut ftp, &client, &bytes).await;
+            let _tcp = fin_only(tls).await;
+            ftp.expect_reply(226).await;
+            assert!(gateway.store.object(BUCKET, "x").unwrap() == bytes);
+            // A reset is none.
+            let tls = under_way(&mut ftp, &client, &bytes[1..]).await;
+            reset_stream(tls.into_inner().0);
+            ftp.expect_reply(426).await;
+            assert!(gateway.store.object(BUCKET, "x").unwrap() == bytes);
+        }
+        ftp.close().await;
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn protection_04_an_upload_cut_within_a_record_is_not_published() {
+    let pki = Pki::new();
+    let gateway = removed(&pki, "")
+        .with("[users.u]\nlenient_close = true")
+        .start()
+        .await;
+    let client = pki.client().build();
+    let mut ftp = secured(&gateway, &client).await;
+    let tls = under_way(&mut ftp, &client, &pattern(SIZES[0], 1)).await;
+    let mut tcp = tls.into_inner().0;
+    // A record of TLS that is not one of this connection's.
+    tcp.write_all(&[&[23, 3, 3, 0, 64][..], &[0; 64]].concat())
+        .await
+        .unwrap();
+    tcp.shutdown().await.unwrap();
+    ftp.expect_reply(426).await;
+    assert_eq!(gateway.store.object(BUCKET, "x"), None);
+    ftp.in_step().await;
+    nothing_left(&gateway, 1).await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_download_ends_by_close_notify_or_not_at_all() {
+    let pki = Pki::new();
+    let gateway = with_tls(&pki, "").start().await;
+    let bytes = pattern(9 * MIB, 2);
+    gateway.store.put(BUCKET, "x", &bytes);
+    for version in VERSIONS {
+        let client = pki.client().version(version).build();
+        let mut ftp = secured(&gateway, &client).await;
+        // `download` fails where close_notify is missing.
+        let (back, reply) = download(&mut ftp, &client, "RETR x").await;
+        assert!(back == bytes && reply.code == 226);
+        // An aborted one has no clean end.
+        let mut tls = begin_tls(&mut ftp, &client, "RETR x", Mode::Passive, Begins::Late).await;
+        tls.read_exact(&mut [0; 1000]).await.unwrap();
+        ftp.send("ABOR").await;
+        ftp.expect_reply(426).await;
+        ftp.expect_reply(226).await;
+        let (_, end) = read_all(&mut tls).await;
+        end.unwrap_err();
+        ftp.in_step().await;
+        ftp.close().await;
+    }
+    nothing_left(&gateway, 0).await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn an_abor_in_the_middle_or_right_behind_the_end() {
+    let pki = Pki::new();
+    for version in VERSIONS {
+        for size in SIZES {
+            let gateway = removed(&pki, "").start().await;
+            let client = pki.client().version(version).build();
+            let mut ftp = secured(&gateway, &client).await;
+            let tls = under_way(&mut ftp, &client, &pattern(size, 1)).await;
+            ftp.send("ABOR").await;
+            ftp.expect_reply(426).await;
+            ftp.expect_reply(226).await;
+            drop(tls);
+            // Both reach the gateway at once: client and gateway are on one thread.
+            let mut tls = under_way(&mut ftp, &client, &pattern(size, 1)).await;
+            tls.shutdown().await.unwrap();
+            ftp.send("ABOR").await;
+            ftp.expect_reply(426).await;
+            ftp.expect_reply(226).await;
+            ftp.in_step().await;
+            nothing_left(&gateway, 1).await;
+            assert_eq!(gateway.store.object(BUCKET, "x"), None);
+            gateway.stop().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_abor_with_telnet_before_it() {
+    let pki = Pki::new();
+    let gateway = removed(&pki, "").start().await;
+    let client = pki.client().build();
+    let mut ftp = secured(&gateway, &client).await;
+    let _tls = under_way(&mut ftp, &client, &pattern(SIZES[0], 1)).await;
+    ftp.send_raw(b"\xff\xf4\xff\xf2ABOR\r\n").await;
+    ftp.expect_reply(426).await;
+    ftp.expect_reply(226).await;
+    gateway.stop().await;
+}
+
+/// In which way a client leaves behind the end of its data.
+#[derive(Debug, Clone, Copy)]
+enum Leaves {
+    CloseNotify,
+    Fin,
+    Reset,
+    /// It sends a command first, which nobody has read.
+    Unread,
+}
+
+#[tokio::test]
+async fn a_control_connection_lost_right_behind_the_datas_end_is_no_whole_upload() {
+    let pki = Pki::new();
+    for version in VERSIONS {
+        for leaves in [
+            Leaves::CloseNotify,
+            Leaves::Fin,
+            Leaves::Reset,
+            Leaves::Unread,
+        ] {
+            for size in SIZES {
+                let gateway = with_tls(&pki, "").start().await;
+                gateway.store.put(BUCKET, "x", "old");
+                let client = pki.client().version(version).build();
+                let mut ftp = secured(&gateway, &client).await;
+                let mut tls = under_way(&mut ftp, &client, &pattern(size, 1)).await;
+                tls.shutdown().await.unwrap();
+                match leaves {
+                    Leaves::CloseNotify => ftp.close_notify().await,
+                    Leaves::Fin => ftp.tcp_fin().await,
+                    Leaves::Reset => ftp.reset(),
+                    Leaves::Unread => {
+                        ftp.send("NOOP").await;
+                        ftp.tcp_fin().await;
+                    }
+                }
+                settled_sessions(&gateway).await;
+                let found = gateway.store.object(BUCKET, "x").unwrap();
+                assert!(found == b"old", "{version:?} {leaves:?} {size}");
+                // The upload is kept for him.
+                let mut ftp = secured(&gateway, &client).await;
+                let kept: usize = ftp.expect("SIZE x", 213).await.text().parse().unwrap();
+                // Of what may be the whole, the last byte is asked for again (docs/resume.md).
+                assert!(kept == size || kept + 1 == size, "{kept}");
+                gateway.stop().await;
+            }
+        }
+    }
+}
+
+async fn settled_sessions(gateway: &crate::support::gateway::Gateway) {
+    nothing_open(gateway).await;
+    settled(gateway).await;
+}
+
+async fn nothing_open(gateway: &crate::support::gateway::Gateway) {
+    within("the session's end", async {
+        while gateway.server.sessions() != 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_quit_behind_the_data_is_no_loss() {
+    let pki = Pki::new();
+    for version in VERSIONS {
+        for size in SIZES {
+            let gateway = with_tls(&pki, "").start().await;
+            let client = pki.client().version(version).build();
+            let mut ftp = secured(&gateway, &client).await;
+            let bytes = pattern(size, 1);
+            let mut tls = under_way(&mut ftp, &client, &bytes).await;
+            tls.shutdown().await.unwrap();
+            ftp.send("QUIT").await;
+            ftp.end_sending().await;
+            ftp.expect_reply(226).await;
+            ftp.expect_reply(221).await;
+            assert!(gateway.store.object(BUCKET, "x").unwrap() == bytes);
+            gateway.stop().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_update_is_no_command() {
+    let pki = Pki::new();
+    let gateway = with_tls(&pki, "").start().await;
+    let client = pki.client().version(&rustls::version::TLS13).build();
+    let mut ftp = secured(&gateway, &client).await;
+    for size in SIZES {
+        let bytes = pattern(size, 1);
+        let mut tls = under_way(&mut ftp, &client, &bytes).await;
+        tls.shutdown().await.unwrap();
+        ftp.update_keys().await;
+        ftp.expect_reply(226).await;
+        assert!(gateway.store.object(BUCKET, "x").unwrap() == bytes);
+        ftp.in_step().await;
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn auth_during_a_transfer_waits_for_its_end() {
+    let pki = Pki::new();
+    let gateway = with_tls(&pki, "").start().await;
+    let client = pki.client().build();
+    let mut ftp = gateway.ftp().await;
+    let mut data = ftp.data_passive().await;
+    ftp.expect("STOR x", 150).await;
+    data.write_all(b"clear").await.unwrap();
+    moved(&mut ftp, 5).await;
+    ftp.send_raw(b"AUTH TLS\r\nDELE x\r\n").await;
+    data.shutdown().await.unwrap();
+    ftp.expect_reply(226).await;
+    ftp.expect_reply(234).await;
+    ftp.handshake(&client).await.unwrap();
+    // What was held behind it is thrown away, too.
+    ftp.expect("PASS p", 503).await;
+    ftp.login(USER, PASSWORD).await;
+    assert_eq!(gateway.store.object(BUCKET, "x").unwrap(), b"clear");
+    ftp.in_step().await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn half_a_handshake_then_silence_on_the_control_connection() {
+    let pki = Pki::new();
+    let gateway = with_tls(&pki, "")
+        .with("[timeouts]\ntls_handshake = \"200ms\"")
+        .start()
+        .await;
+    // The head of a record, and a bit of it.
+    let half = [22, 3, 1, 2, 0, 1, 0];
+    let mut stream = TcpStream::connect(implicit(&gateway)).await.unwrap();
+    stream.write_all(&half).await.unwrap();
+    let mut rest = Vec::new();
+    let _ = within("the end", stream.read_to_end(&mut rest)).await;
+    for bytes in [&half[..], b""] {
+        let mut ftp = Ftp::connect(gateway.address).await;
+        ftp.expect("AUTH TLS", 234).await;
+        ftp.send_raw(bytes).await;
+        ftp.expect_end().await;
+    }
+    nothing_open(&gateway).await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn half_a_handshake_then_silence_on_a_data_connection() {
+    let pki = Pki::new();
+    let gateway = with_tls(&pki, "")
+        .with("[timeouts]\ntls_handshake = \"200ms\"")
+        .start()
+        .await;
+    gateway.store.put(BUCKET, "y", "1");
+    let client = pki.client().build();
+    let mut ftp = secured(&gateway, &client).await;
+    for command in ["STOR x", "RETR y", "LIST"] {
+        let mut data = ftp.data_passive().await;
+        data.write_all(&[22, 3, 1, 2, 0, 1, 0]).await.unwrap();
+        // Commands are answered meanwhile.
+        ftp.in_step().await;
+        ftp.expect(command, 150).await;
+        ftp.send("NOOP").await;
+        ftp.expect_reply(200).await;
+        let reply = ftp.expect_reply(522).await;
+        assert!(reply.text().contains("TLS handshake"), "{reply:?}");
+    }
+    // One that nobody begins.
+    let _data = ftp.data_passive().await;
+    ftp.expect("STOR x", 150).await;
+    ftp.send("ABOR").await;
+    ftp.expect_reply(426).await;
+    ftp.expect_reply(226).await;
+    assert_eq!(upload(&mut ftp, &client, "x", b"whole").await.code, 226);
+    nothing_left(&gateway, 1).await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn plaintext_on_a_private_data_connection() {
+    let pki = Pki::new();
+    let gateway = with_tls(&pki, "").start().await;
+    let client = pki.client().build();
+    let mut ftp = secured(&gateway, &client).await;
+    for early in [true, false] {
+        let mut data = ftp.data_passive().await;
+        if early {
+            data.write_all(b"plain text, no TLS").await.unwrap();
+            data.shutdown().await.unwrap();
+            // Its handshake has failed when, or before, the command comes.
+            let first = ftp.command("STOR x").await;
+            let last = match first.code {
+                150 => ftp.reply().await,
+                _ => first,
+            };
+            assert_eq!(last.code, 522, "{last:?}");
+        } else {
+            ftp.expect("STOR x", 150).await;
+            data.write_all(b"plain text, no TLS").await.unwrap();
+            data.shutdown().await.unwrap();
+            ftp.expect_reply(522).await;
+        }
+        assert_eq!(gateway.store.object(BUCKET, "x"), None);
+    }
+    let mut tls = begin_tls(&mut ftp, &client, "STOR x", Mode::Passive, Begins::Early).await;
+    send_and_end(&mut tls, b"whole").await.unwrap();
+    ftp.expect_reply(226).await;
+    gateway.stop().await;
+}

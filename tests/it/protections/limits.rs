@@ -1,0 +1,103 @@
+//! 11: limits on sessions.
+
+use super::{let_in, refused};
+use crate::support::ftp::Ftp;
+use crate::support::gateway::Gateway;
+use crate::support::within;
+
+const ONE: &str = "127.0.0.1";
+const OTHER: &str = "127.0.0.2";
+
+#[tokio::test]
+async fn protection_11_sessions_are_limited_in_all_and_the_place_is_free_again() {
+    let gateway = Gateway::builder()
+        .with("[limits]\nsessions = 2")
+        .start()
+        .await;
+    let first = let_in(ONE, gateway.address).await;
+    let mut second = let_in(OTHER, gateway.address).await;
+    refused("127.0.0.3", gateway.address, "Too many sessions").await;
+    first.close().await;
+    let third = let_in("127.0.0.3", gateway.address).await;
+    second.expect("QUIT", 221).await;
+    let fourth = let_in(ONE, gateway.address).await;
+    third.reset();
+    let_in(OTHER, gateway.address).await;
+    drop(fourth);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn protection_11_sessions_are_limited_per_address() {
+    let gateway = Gateway::builder()
+        .with("[limits]\nsessions_per_address = 1")
+        .start()
+        .await;
+    let first = let_in(ONE, gateway.address).await;
+    let why = "Too many sessions from your address";
+    refused(ONE, gateway.address, why).await;
+    let _other = let_in(OTHER, gateway.address).await;
+    refused(OTHER, gateway.address, why).await;
+    first.close().await;
+    let_in(ONE, gateway.address).await;
+    gateway.stop().await;
+}
+
+/// Who may not in for this reason only.
+async fn one_too_many(gateway: &Gateway, user: &str) {
+    let mut ftp = Ftp::connect(gateway.address).await;
+    ftp.expect(&format!("USER {user}"), 331).await;
+    let refused = ftp.expect("PASS p", 421).await;
+    assert_eq!(
+        refused.text(),
+        "Too many sessions of this user, try again later"
+    );
+    ftp.expect_end().await;
+}
+
+/// Logs in as soon as a place is free.
+async fn as_soon_as_free(gateway: &Gateway, user: &str) -> Ftp {
+    within("a place", async {
+        loop {
+            let mut ftp = Ftp::connect(gateway.address).await;
+            ftp.expect(&format!("USER {user}"), 331).await;
+            if ftp.command("PASS p").await.code == 230 {
+                return ftp;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn protection_11_sessions_are_limited_per_user_and_rein_gives_the_place_back() {
+    let gateway = Gateway::builder()
+        .user("v", "p", "{ \"/\" = \"main\" }")
+        .with("[users.v]\nsessions = 2\n[limits]\nsessions_per_user = 1")
+        .start()
+        .await;
+    let mut first = gateway.ftp().await;
+    one_too_many(&gateway, "u").await;
+    // A wrong password is answered as ever.
+    let mut ftp = Ftp::connect(gateway.address).await;
+    ftp.expect("USER u", 331).await;
+    ftp.expect("PASS wrong", 530).await;
+    // His own limit goes before the general one.
+    let vs = [
+        gateway.ftp_as("v", "p").await,
+        gateway.ftp_as("v", "p").await,
+    ];
+    one_too_many(&gateway, "v").await;
+    // By REIN, by another USER, and by the end of the session.
+    first.expect("REIN", 220).await;
+    let mut second = gateway.ftp().await;
+    one_too_many(&gateway, "u").await;
+    second.expect("USER v", 331).await;
+    let third = gateway.ftp().await;
+    one_too_many(&gateway, "u").await;
+    third.reset();
+    as_soon_as_free(&gateway, "u").await.close().await;
+    drop(vs);
+    as_soon_as_free(&gateway, "v").await;
+    gateway.stop().await;
+}

@@ -1,0 +1,352 @@
+//! 13 to 16: names and bytes.
+
+use crate::support::faults::Fault;
+use crate::support::ftp::Ftp;
+use crate::support::gateway::{BUCKET, Gateway};
+use crate::support::process::Process;
+use crate::support::{MIB, within};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn protection_13_nobody_leaves_his_mounts() {
+    let builder = Gateway::builder()
+        .add_mount("homes", "homes", "home/{user}/")
+        .user("alice", "p", r#"{ "/" = "homes" }"#)
+        .user("bob", "p", r#"{ "/files" = "homes" }"#);
+    let gateway = builder.start().await;
+    for key in [
+        "home/alice/mine",
+        "home/alice-archive/secret",
+        "home/bob/mine",
+        "home/alic/secret",
+        "home/secret",
+        "secret",
+        // What a prefix without its slash would show.
+        "home/alice",
+    ] {
+        gateway.store.put("homes", key, key);
+    }
+    let before = gateway.store.keys("homes");
+    let mut alice = gateway.ftp_as("alice", "p").await;
+    for (command, expected) in [
+        ("NLST", "mine"),
+        ("NLST /", "/mine"),
+        ("NLST ..", "../mine"),
+        ("NLST /../..", "/../../mine"),
+        ("NLST *", "mine"),
+        ("NLST ../*", "../mine"),
+        ("NLST -a /../../../home/..", "/../../../home/../mine"),
+    ] {
+        let (text, reply) = alice.list(command).await;
+        assert_eq!(reply.code, 226, "{command}: {reply:?}");
+        assert_eq!(text, format!("{expected}\r\n"), "{command}");
+    }
+    for path in [
+        "../bob/mine",
+        "/../bob/mine",
+        "../alice-archive/secret",
+        "/home/bob/mine",
+        "-archive/secret",
+        "../../secret",
+        "..\\bob\\mine",
+        "%2e%2e/bob/mine",
+        "..%2fbob%2fmine",
+        "....//bob/mine",
+        "mine/../../bob/mine",
+        "\u{ff0e}\u{ff0e}/bob/mine",
+    ] {
+        for command in ["SIZE", "MLST", "DELE", "RNFR", "CWD"] {
+            let reply = alice.command(&format!("{command} {path}")).await;
+            assert_eq!(reply.code, 550, "{command} {path}: {reply:?}");
+        }
+        let _data = alice.data_passive().await;
+        alice.expect(&format!("RETR {path}"), 550).await;
+    }
+    // Written is only below her own prefix.
+    let mut ftp = gateway.ftp_as("alice", "p").await;
+    for path in ["../../x", "/../bob/x", "../alice-archive/x"] {
+        assert_eq!(ftp.store(path, b"1").await.code, 226);
+    }
+    let after = gateway.store.keys("homes");
+    let new: Vec<&String> = after.iter().filter(|key| !before.contains(key)).collect();
+    assert_eq!(
+        new,
+        [
+            "home/alice/alice-archive/x",
+            "home/alice/bob/x",
+            "home/alice/x"
+        ]
+    );
+    // Above a mount there is nothing but the way to it.
+    let mut bob = gateway.ftp_as("bob", "p").await;
+    for (command, expected) in [
+        ("NLST", "files"),
+        ("NLST files", "files/mine"),
+        ("NLST files/..", "files/../files"),
+    ] {
+        let (text, _) = bob.list(command).await;
+        assert_eq!(text, format!("{expected}\r\n"), "{command}");
+    }
+    for command in [
+        "SIZE mine",
+        "MLST filesx",
+        "CWD files/../home",
+        "DELE files",
+        "RNFR files",
+        "MKD x",
+        "RMD files",
+    ] {
+        bob.expect(command, 550).await;
+    }
+    bob.epsv().await;
+    bob.expect("STOR x", 550).await;
+    bob.epsv().await;
+    bob.expect("STOR files/../../x", 550).await;
+    assert_eq!(gateway.store.keys("homes"), after);
+}
+
+/// NUL, and UTF-8 that says a slash or a dot in too many bytes, are no names at all.
+#[tokio::test]
+async fn protection_13_what_is_no_text_names_nothing() {
+    let gateway = Gateway::start().await;
+    gateway.store.put(BUCKET, "x", "1");
+    let mut ftp = gateway.ftp().await;
+    for name in [
+        &b"x\0"[..],
+        b"\0",
+        b"x\0y",
+        b"\xc0\xae\xc0\xae/x",
+        b"\xc0\xafx",
+        b"\xe0\x80\xaf",
+        b"\xed\xa0\x80",
+    ] {
+        for verb in ["RETR", "STOR", "DELE", "CWD", "SIZE", "RNFR", "LIST", "MKD"] {
+            ftp.send_raw(&[verb.as_bytes(), b" ", name, b"\r\n"].concat())
+                .await;
+            ftp.expect_reply(501).await;
+        }
+        ftp.in_step().await;
+    }
+    assert_eq!(gateway.store.keys(BUCKET), ["x"]);
+    gateway.stop().await;
+}
+
+/// The names in the lines of MLSD.
+fn mlsd_names(text: &str) -> Vec<&str> {
+    text.split_terminator("\r\n")
+        .map(|line| line.split_once("; ").expect("facts and a name").1)
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn protection_14_keys_that_ftp_cannot_name_forge_nothing() {
+    let gateway = Gateway::start().await;
+    let forged = [
+        "a\r\n226 x",
+        "a\n-rw-r--r-- 1 ftp ftp 9 Jan  1  1970 forged",
+        "type=dir; \rforged",
+        "\0",
+        "\u{1b}[2J",
+        "\u{7f}",
+        "\u{85}next",
+        "b//c",
+        "//",
+        "/absolute",
+        ".",
+        "..",
+        "./x",
+        "../x",
+        "e/../f",
+        "dir\r\n/x",
+        "dir\r\n/",
+    ];
+    for key in forged {
+        gateway.store.put(BUCKET, key, "1");
+        gateway.store.put(BUCKET, &format!("in/{key}"), "1");
+    }
+    gateway.store.put(BUCKET, "in/good", "1");
+    let count = gateway.store.keys(BUCKET).len();
+    let mut ftp = gateway.ftp().await;
+    // The directories among them have names; the rest is left out.
+    for (path, expected) in [("/", &["b", "e", "in"][..]), ("/in", &["b", "e", "good"])] {
+        let (text, reply) = ftp.list(&format!("MLSD {path}")).await;
+        assert_eq!((mlsd_names(&text), reply.code), (expected.to_vec(), 226));
+        ftp.expect(&format!("CWD {path}"), 250).await;
+        let (text, reply) = ftp.list("NLST").await;
+        assert_eq!(reply.code, 226);
+        assert_eq!(text.split_terminator("\r\n").collect::<Vec<_>>(), expected);
+        let (text, reply) = ftp.list("LIST -la").await;
+        assert_eq!(reply.code, 226);
+        assert_eq!(text.split('\n').count(), expected.len() + 1, "{text:?}");
+        assert!(
+            !text.contains("forged") && !text.contains("226"),
+            "{text:?}"
+        );
+        let reply = ftp.expect(&format!("STAT {path}"), 212).await;
+        assert_eq!(reply.lines.len(), expected.len() + 2, "{reply:?}");
+        ftp.in_step().await;
+    }
+    for directory in ["/b", "/e", "/in/b", "/in/e"] {
+        let (text, reply) = ftp.list(&format!("NLST {directory}")).await;
+        assert_eq!((text.as_str(), reply.code), ("", 226), "{directory}");
+    }
+    // Said by a client they are refused, in one reply.
+    for name in ["a\0b", "\u{1b}[2J", "x\u{7f}", "\u{85}next"] {
+        for command in ["SIZE", "MLST", "CWD", "MKD", "DELE", "RNFR"] {
+            let reply = ftp.command(&format!("{command} {name}")).await;
+            assert!(
+                matches!(reply.code, 500 | 501 | 553),
+                "{command} {name:?}: {reply:?}"
+            );
+        }
+        ftp.in_step().await;
+    }
+    assert_eq!(gateway.store.keys(BUCKET).len(), count, "something changed");
+}
+
+/// Each verb that takes a parameter.
+const VERBS: &[&str] = &[
+    "USER",
+    "PASS",
+    "HOST",
+    "ACCT",
+    "CWD",
+    "XCWD",
+    "MKD",
+    "XMKD",
+    "RMD",
+    "XRMD",
+    "TYPE",
+    "MODE",
+    "STRU",
+    "EPSV",
+    "PORT",
+    "EPRT",
+    "RETR",
+    "STOR",
+    "STOU",
+    "APPE",
+    "ALLO",
+    "REST",
+    "LIST",
+    "NLST",
+    "MLSD",
+    "MLST",
+    "STAT",
+    "SIZE",
+    "MDTM",
+    "MFMT 20200101000000",
+    "MFF modify=20200101000000;",
+    "DELE",
+    "RNFR",
+    "RNTO",
+    "OPTS",
+    "OPTS MLST",
+    "OPTS UTF8",
+    "HELP",
+    "SITE",
+    "SITE CHMOD 644",
+    "CLNT",
+    "CSID",
+];
+
+#[tokio::test]
+async fn protection_15_bytes_that_are_no_text_are_answered_in_every_argument() {
+    let gateway = Gateway::start().await;
+    let mut ftp = gateway.ftp().await;
+    for verb in VERBS {
+        let mut lines = Vec::new();
+        for byte in 0x80..0xff {
+            lines.extend_from_slice(verb.as_bytes());
+            lines.extend_from_slice(&[b' ', byte, b'\r', b'\n']);
+        }
+        ftp.send_raw(&lines).await;
+        for _ in 0x80..0xff {
+            ftp.expect_reply(501).await;
+        }
+        // Telnet's own escape, as itself and doubled, is answered too.
+        for bytes in [&[0xff][..], &[0xff, 0xff], &[0xff, 0xf4], &[0xff, 0xfb, 1]] {
+            let line = [verb.as_bytes(), b" ", bytes, b"x\r\n"].concat();
+            if ["USER", "PASS", "ACCT"].contains(verb) {
+                let mut other = Ftp::connect(gateway.address).await;
+                other.send_raw(&line).await;
+                other.reply().await;
+                other.in_step().await;
+                other.close().await;
+                continue;
+            }
+            ftp.send_raw(&line).await;
+            let mut reply = ftp.reply().await;
+            while reply.is_preliminary() {
+                reply = ftp.reply().await;
+            }
+            ftp.in_step().await;
+        }
+    }
+    ftp.expect("PWD", 257).await;
+    ftp.close().await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn protection_16_wild_globs_take_neither_time_nor_requests() {
+    let gateway = Gateway::start().await;
+    for number in 0..200 {
+        let key = format!("{}{number}", "a".repeat(200));
+        gateway.store.put(BUCKET, &key, "1");
+    }
+    gateway.store.put(BUCKET, "dir/x", "1");
+    let mut ftp = gateway.ftp().await;
+    let stars = "*".repeat(1000);
+    let alternating = "*a".repeat(500);
+    for (glob, found) in [
+        ("*****", 201),
+        (&*stars, 201),
+        // What a matcher that tries every way never ends on.
+        (&*format!("{alternating}b"), 0),
+        (&*format!("{}*", "?".repeat(203)), 100),
+    ] {
+        gateway.store.reset_counts();
+        let (text, reply) = within(glob, ftp.list(&format!("NLST {glob}"))).await;
+        assert_eq!(reply.code, 226, "{glob}: {reply:?}");
+        assert_eq!(text.lines().count(), found, "{glob}");
+        assert_eq!(gateway.store.requests().len(), 1, "{glob}");
+    }
+    // A star above the last element is a star, and `..` of it leads back.
+    gateway.store.reset_counts();
+    for line in ["LIST */../*", "LIST */*/*/*", "NLST */../../*/.."] {
+        let (text, _) = within(line, ftp.list(line)).await;
+        assert!(text.lines().count() <= 201, "{line}: {text}");
+        ftp.in_step().await;
+    }
+    let requests = gateway.store.requests().len();
+    assert!(requests <= 9, "{requests} requests");
+    gateway.stop().await;
+}
+
+/// However many keys there are: what is listed is never there at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn protection_16_memory_does_not_grow_with_the_keys_listed() {
+    let process = Process::start("").await;
+    for number in 0..4_000 {
+        process.store.put("files", &format!("few/{number:06}"), "");
+    }
+    for number in 0..40_000 {
+        process.store.put("files", &format!("many/{number:06}"), "");
+    }
+    let mut ftp = process.ftp().await;
+    assert_eq!(ftp.list("LIST few").await.0.lines().count(), 4_000);
+    let before = process.peak();
+    // Also while its reader is slower than the store.
+    let mut data = ftp.data_passive().await;
+    ftp.expect("LIST many", 150).await;
+    let slow = process
+        .store
+        .fail("ListObjectsV2")
+        .with(Fault::Delay(std::time::Duration::from_millis(1)));
+    let (text, _) = crate::support::ftp::read_to_end_deadline(&mut data).await;
+    slow.remove();
+    ftp.expect_reply(226).await;
+    assert_eq!(text.iter().filter(|byte| **byte == b'\n').count(), 40_000);
+    let grown = process.peak() - before;
+    assert!(grown < 4 * MIB, "grown by {} KiB", grown / 1024);
+}

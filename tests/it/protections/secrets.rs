@@ -1,0 +1,84 @@
+//! 17: SITE is an allow-list, and no secret shows.
+
+use crate::support::gateway::Gateway;
+use crate::support::process::Process;
+
+#[tokio::test]
+async fn protection_17_site_is_an_allow_list() {
+    let gateway = Gateway::start().await;
+    let mut ftp = gateway.ftp().await;
+    for line in [
+        "SITE EXEC id",
+        "SITE EXEC %p%p%p",
+        "SITE CPFR /etc/passwd",
+        "SITE CPTO x",
+        "SITE SYMLINK a b",
+        "SITE CHOWN 0 x",
+        "SITE INDEX x",
+        "SITE UMASK 0",
+        "SITE IDLE 100000",
+        "SITE GROUP x",
+        "SITE PSWD a b",
+        "SITE ADDUSER x y",
+        "SITE HELPX",
+        "SITE .HELP",
+    ] {
+        ftp.expect(line, 502).await;
+        ftp.in_step().await;
+    }
+    ftp.expect("SITE", 501).await;
+    let help = ftp.expect("SITE HELP", 214).await;
+    assert_eq!(help.lines[1].trim(), "CHMOD HELP");
+    assert!(gateway.store.requests().is_empty());
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn protection_17_no_secret_is_in_a_log_or_a_reply() {
+    let hash = bcrypt::hash("right-secret", 4).unwrap();
+    let settings = format!(
+        "[login_failures]\ndelay = 0\n[users.s]\npassword = '{hash}'\nmounts = {{ \"/\" = \"main\" }}"
+    );
+    // Not to that depth for all the crates: what the SDK traces is not ours.
+    let mut process = Process::start_logging("s3ftpd=trace,info", &settings).await;
+    let mut ftp = crate::support::ftp::Ftp::connect(process.address).await;
+    for line in [
+        "USER s",
+        "PASS wrong-secret",
+        "PASS out-of-turn-secret",
+        "USER s",
+        "pass right-secret",
+        "PASS again-secret",
+        "ACCT account-secret",
+        "PAS typo-secret",
+        "PASSright-secret",
+        "SITE PSWD old-secret new-secret",
+        "HELP PASS",
+        "STAT",
+        "REIN",
+        "USER s",
+    ] {
+        ftp.command(line).await;
+    }
+    ftp.send_raw(b"PASS \xff\xfebytes-secret\r\n").await;
+    ftp.reply().await;
+    ftp.expect("USER s", 331).await;
+    ftp.expect("PASS right-secret", 230).await;
+    assert_eq!(ftp.store("file", b"bytes").await.code, 226);
+    ftp.expect("QUIT", 221).await;
+    let said = ftp.transcript().to_owned();
+    let (key, secret) = process.store.credentials();
+    let (key, secret) = (key.to_owned(), secret.to_owned());
+    let log = process.stop().await;
+    assert!(
+        log.contains("logged in") && log.contains("login refused"),
+        "{log}"
+    );
+    for shown in [&secret, &key, &hash, "-secret"] {
+        assert!(!log.contains(shown), "{shown} is in the log:\n{log}");
+    }
+    let replies = said.lines().filter(|line| line.starts_with("S:"));
+    for reply in replies {
+        assert!(!reply.contains("-secret"), "{reply}");
+    }
+}

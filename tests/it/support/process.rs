@@ -1,0 +1,162 @@
+//! The real binary, and what can be seen of it from outside: memory, open files, log.
+
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+
+use super::ftp::Ftp;
+use super::store::Store;
+use super::within;
+
+/// `s3ftpd serve` in front of a store of this process.
+pub struct Process {
+    child: Child,
+    /// Where its control listener is.
+    pub address: SocketAddr,
+    /// Its store.
+    pub store: Store,
+    /// The only directory it is told of, empty at its start.
+    pub temporary: tempfile::TempDir,
+    _configuration: tempfile::TempDir,
+    /// Collects its log.
+    reader: JoinHandle<()>,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Process {
+    /// Starts one with this beside the least configuration: user `u`, password `p`, the bucket `files`.
+    pub async fn start(settings: &str) -> Process {
+        Self::start_logging("info", settings).await
+    }
+
+    /// The same, logging so much.
+    pub async fn start_logging(level: &str, settings: &str) -> Process {
+        let store = Store::start(&["files"]).await;
+        let (key, secret) = store.credentials();
+        let endpoint = store.endpoint();
+        let hash = bcrypt::hash("p", 4).unwrap();
+        let text = format!(
+            "listen = [\"127.0.0.1:0\"]\n[passive]\nports = \"auto\"\n{settings}\n\
+             [stores.main]\nendpoint = \"{endpoint}\"\naccess_key_id = \"{key}\"\nsecret_access_key = \"{secret}\"\n\
+             [mounts.main]\nstore = \"main\"\nbucket = \"files\"\n\
+             [users.u]\npassword = '{hash}'\nmounts = {{ \"/\" = \"main\" }}\n"
+        );
+        let configuration = tempfile::tempdir().unwrap();
+        let temporary = tempfile::tempdir().unwrap();
+        let file = configuration.path().join("s3ftpd.toml");
+        std::fs::write(&file, text).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_s3ftpd"))
+            .args(["--log", level, "--log-format", "json", "serve", "--config"])
+            .arg(&file)
+            .env("TMPDIR", temporary.path())
+            .env_remove("RUST_LOG")
+            .current_dir(temporary.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let address = within("its address", async {
+            loop {
+                let line = lines.next_line().await.unwrap().expect("it ended");
+                if let Some((_, rest)) = line.split_once("\"address\":\"") {
+                    return rest.split('"').next().unwrap().parse().unwrap();
+                }
+            }
+        })
+        .await;
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let reader = tokio::spawn({
+            let log = Arc::clone(&log);
+            async move {
+                while let Ok(Some(line)) = lines.next_line().await {
+                    let mut log = log.lock().unwrap();
+                    // What floods it is of no interest.
+                    if log.len() < 100_000 {
+                        log.push(line);
+                    }
+                }
+            }
+        });
+        Process {
+            child,
+            address,
+            store,
+            temporary,
+            _configuration: configuration,
+            reader,
+            log,
+        }
+    }
+
+    /// A client that is logged in.
+    pub async fn ftp(&self) -> Ftp {
+        let mut ftp = Ftp::connect(self.address).await;
+        ftp.login("u", "p").await;
+        ftp
+    }
+
+    /// Waits until a line of its log holds this.
+    pub async fn logged(&self, what: &str) {
+        within(what, async {
+            while !self
+                .log
+                .lock()
+                .unwrap()
+                .iter()
+                .any(|line| line.contains(what))
+            {
+                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            }
+        })
+        .await;
+    }
+
+    /// Ends it as Kubernetes does; its whole log.
+    pub async fn stop(&mut self) -> String {
+        let id = i32::try_from(self.child.id().unwrap()).unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), nix::sys::signal::SIGTERM).unwrap();
+        within("its end", self.child.wait()).await.unwrap();
+        within("the end of its log", &mut self.reader)
+            .await
+            .unwrap();
+        self.log.lock().unwrap().join("\n")
+    }
+
+    fn proc(&self, file: &str) -> std::path::PathBuf {
+        format!("/proc/{}/{file}", self.child.id().unwrap()).into()
+    }
+
+    /// Its largest resident memory so far, bytes.
+    pub fn peak(&self) -> usize {
+        self.status("VmHWM:")
+    }
+
+    /// Its resident memory now, bytes.
+    pub fn resident(&self) -> usize {
+        self.status("VmRSS:")
+    }
+
+    fn status(&self, field: &str) -> usize {
+        let status = std::fs::read_to_string(self.proc("status")).unwrap();
+        let line = status.lines().find(|line| line.starts_with(field));
+        let kibibytes = line.unwrap().split_whitespace().nth(1).unwrap();
+        kibibytes.parse::<usize>().unwrap() * 1024
+    }
+
+    /// What is open in it and is neither a socket, a pipe nor the kernel's own.
+    pub fn open_files(&self) -> Vec<String> {
+        let descriptors = std::fs::read_dir(self.proc("fd")).unwrap();
+        descriptors
+            .filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok())
+            .map(|target| target.to_string_lossy().into_owned())
+            .filter(|target| target.starts_with('/') && !target.starts_with("/dev/"))
+            .collect()
+    }
+}

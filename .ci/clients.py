@@ -127,6 +127,8 @@ def against_store(arguments, name, work):
         # Before one store: nothing of TLS gets there.
         if arguments.only in (None, "tls") and name == arguments.stores[0]:
             store = real_store or target.store
+            if not real_store:
+                drive_tls.demo(steps, target)
             drive_tls.drive(steps, lambda *of: serve(arguments.binary, work, store, *of), work)
         if arguments.only in (None, "replicas") and real_store:
             drive_replicas.drive(steps, lambda *of: serve(arguments.binary, work, real_store, *of), real_store)

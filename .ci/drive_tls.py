@@ -76,6 +76,16 @@ def certificate(work):
     return path
 
 
+def demo(steps, target):
+    """The demo's own certificate, which nobody can know; in the clear it takes clients as well."""
+    with steps.step("tls: the demo's own certificate"):
+        curl = ["curl", "-gsS", "-u", f"{target.user}:{target.password}", "--ssl-reqd", "-k"]
+        data = content(100_000, 3)
+        target.run([*curl, "-T", target.file("demo.bin", data), target.url("tls-demo.bin")])
+        target.stored("tls-demo.bin", data)
+        same(target.run([*curl, target.url("tls-demo.bin")]), data, "download")
+
+
 class Clients:
     """How each client is called; `exchange` says what it has to do."""
 

@@ -1,13 +1,14 @@
-"""FTPS: ten clients, each with TLS 1.2 and 1.3, after AUTH and from the first byte where it can; and 1,000 sizes in a row.
+"""FTPS: ten clients with TLS 1.2 and 1.3, after AUTH and from the first byte where they can; and 1,000 sizes in a row.
 
-The programs in tls-clients/ are written for libraries that `tools.sh tls` installs. Each is called with host, port, user,
-password, explicit or implicit, 1.2 or 1.3, the certificate, a directory and a remote one; it makes the remote one, uploads
-what is in up/, downloads it to down/ and prints the names that are listed.
+The programs in tls-clients/ are written for libraries that `tools.sh tls` installs. Each is called with host, port,
+user, password, explicit or implicit, 1.2 or 1.3, the certificate, a directory and a remote one; it makes the remote
+one, uploads what is in up/, downloads it to down/ and prints the names that are listed.
 """
 
 import itertools
 import os
 import re
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -66,7 +67,8 @@ def certificate(work):
     path = work / "tls.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-        + ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", path, "-out", f"{path}.crt"],
+        + ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+        + ["-keyout", path, "-out", f"{path}.crt"],
         check=True,
         stdin=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -112,16 +114,18 @@ class Clients:
 
     def all(self):
         """Name, whether implicit as well, and the call."""
+        python = [sys.executable, PROGRAMS / "ftplib_client.py"]
+        node = ["env", f"MODULES={CACHE}/node/node_modules", "node", PROGRAMS / "basic_ftp.js"]
         return {
             "curl": (BOTH, self.curl),
             "lftp": (BOTH, self.lftp),
-            "ftplib": (BOTH, self.program(sys.executable, PROGRAMS / "ftplib_client.py")),
-            "ftplib with session reuse": (BOTH, self.program(sys.executable, PROGRAMS / "ftplib_client.py", last=["reuse"])),
+            "ftplib": (BOTH, self.program(*python)),
+            "ftplib with session reuse": (BOTH, self.program(*python, last=["reuse"])),
             "Perl's Net::FTP": (BOTH, self.program("perl", PROGRAMS / "net_ftp.pl")),
             "Ruby's Net::FTP": (("explicit",), self.program("ruby", PROGRAMS / "net_ftp.rb")),
             "jlaffaye-ftp": (BOTH, self.program(self.built / "jlaffaye")),
             "rclone": (BOTH, self.rclone),
-            "basic-ftp": (BOTH, self.program("env", f"MODULES={CACHE}/node/node_modules", "node", PROGRAMS / "basic_ftp.js")),
+            "basic-ftp": (BOTH, self.program(*node)),
             "Commons Net": (BOTH, self.program("java", "-cp", f"{self.jars()}:{self.built}", "CommonsNet")),
             "aioftp": (BOTH, self.program(CACHE / "venv/bin/python", PROGRAMS / "aioftp_client.py")),
         }  # fmt: skip
@@ -138,12 +142,13 @@ class Clients:
         t, names = self.target, sorted(path.name for path in (directory / "up").iterdir())
         url = f"{'ftps' if mode == 'implicit' else 'ftp'}://{t.host}:{self.ports[mode]}/{remote}/"
         versions = ["--tlsv1.2", "--tls-max", "1.2"] if version == "1.2" else ["--tlsv1.3"]
-        curl = ["curl", "-gsS", "--fail-early", "-u", f"{t.user}:{t.password}", "--ssl-reqd", "--cacert", self.ca, *versions]
+        curl = ["curl", "-gsS", "--fail-early", "-u", f"{t.user}:{t.password}", "--ssl-reqd", "--cacert", self.ca]
+        curl += versions
 
         def many(option, local):
             def session(some):
                 lines = [f'{option} = "{local}/{name}"\nurl = "{url}{name}"' for name in some]
-                t.run([*curl, "--ftp-create-dirs", "-K", "-"], text="\n".join(lines), timeout=100)
+                t.run([*curl, "--ftp-create-dirs", "-K", "-"], text="\n".join(lines), timeout=200)
 
             # It sleeps a second at some two of a hundred files, so that long rows are shared among four.
             with ThreadPoolExecutor(4) as pool:
@@ -168,7 +173,7 @@ class Clients:
             f"lcd {directory}/down", *(f"get {name}" for name in names),
             "cls -1",
         ]  # fmt: skip
-        output = t.run(["lftp", "--norc"], text="\n".join(script) + "\n", timeout=100)
+        output = t.run(["lftp", "--norc"], text="\n".join(script) + "\n", timeout=200)
         return b"\n".join(line for line in output.splitlines() if b" " not in line)
 
     def rclone(self, mode, version, directory, remote):
@@ -178,7 +183,8 @@ class Clients:
             "TYPE": "ftp", "HOST": t.host, "PORT": self.ports[mode], "USER": t.user, "PASS": obscured,
             "TLS" if mode == "implicit" else "EXPLICIT_TLS": "true", "DISABLE_TLS13": str(version == "1.2").lower(),
         }  # fmt: skip
-        rclone = ["env", f"SSL_CERT_FILE={self.ca}", *(f"RCLONE_CONFIG_S_{key}={value}" for key, value in settings.items())]
+        rclone = ["env", f"SSL_CERT_FILE={self.ca}"]
+        rclone += [f"RCLONE_CONFIG_S_{key}={value}" for key, value in settings.items()]
         rclone += ["rclone", "--config", "/dev/null", "--retries", "1", "--low-level-retries", "1"]
         t.run([*rclone, "copy", directory / "up", f"S:{remote}"], timeout=100)
         t.run([*rclone, "copy", f"S:{remote}", directory / "down"], timeout=100)
@@ -198,6 +204,10 @@ class Clients:
             t.stored(f"{remote}/{file}", data)
             same((directory / "down" / file).read_bytes(), data, f"download of {file}")
         assert sorted(Path(line).name for line in listed) == sorted(files), f"listed: {listed}"
+        # Else it all would be gigabytes in the end.
+        shutil.rmtree(directory)
+        for file in (file for file, data in files.items() if len(data) > MIB):
+            t.store.delete(f"{remote}/{file}")
 
 
 def each(steps, clients):
@@ -218,7 +228,8 @@ def session_reuse(steps, clients):
     calls = clients.all()
     small = {f"{size}.bin": content(size, 1) for size in (0, 1, 100_000)}
     # curl uses each TLS 1.3 ticket once: four data connections, no more.
-    for name, versions in (("ftplib with session reuse", ("1.2", "1.3")), ("curl", ("1.2",)), ("basic-ftp", ("1.2", "1.3"))):
+    those = {"ftplib with session reuse": ("1.2", "1.3"), "curl": ("1.2",), "basic-ftp": ("1.2", "1.3")}
+    for name, versions in those.items():
         for mode, version in itertools.product(BOTH, versions):
             with steps.step(f"tls: require_session_reuse, {name}, {mode}, TLS {version}"):
                 clients.exchange(name, calls[name][1], mode, version, small, "strict")
@@ -239,7 +250,10 @@ def rows(pool, clients):
     Begun first and looked at last: the clients wait more than they work.
     """
     running = {}
-    for client, version, sizes in (("curl", "1.3", ROW), ("lftp", "1.2", ROW), ("curl", "1.2", ROW[::4]), ("lftp", "1.3", ROW[::4])):
+    assert len(ROW) == 1000
+    some = ROW[::4]
+    those = (("curl", "1.3", ROW), ("lftp", "1.2", ROW), ("curl", "1.2", some), ("lftp", "1.3", some))
+    for client, version, sizes in those:
         files = {f"{size}.bin": content(size, 2) for size in sizes}
         call = pool.submit(clients.exchange, client, getattr(clients, client), "explicit", version, files, "row")
         running[f"tls: {len(files)} sizes in a row, {client}, TLS {version}"] = call

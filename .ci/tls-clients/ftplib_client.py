@@ -1,4 +1,4 @@
-"""Python's ftplib. As it is it resumes no TLS session; with an eighth argument, "reuse", it does on each data connection."""
+"""Python's ftplib. As it is it resumes no TLS session; with one more argument, "reuse", each data connection does."""
 
 import ftplib
 import ssl

@@ -3,7 +3,7 @@
 
     clients.py --binary target/release/s3ftpd STORE...     STORE: demo, versitygw, minio, garage
     clients.py --server HOST:PORT:USER:PASSWORD --root DIR  the clients alone, against any FTP server whose root is DIR
-    options: --only NAME (curl, lftp, classic, ftplib, resume, replicas, faults), --keep (the temporary directory)
+    options: --only NAME (curl, lftp, classic, ftplib, resume, tls, replicas, faults), --keep (the temporary directory)
 
 Ends with the line "N passed, N failed"; the exit code is 0 if nothing failed.
 """
@@ -29,6 +29,7 @@ import drive_ftplib
 import drive_lftp
 import drive_replicas
 import drive_resume
+import drive_tls
 from harness import Directory, Gateway, RealStore, Steps, Target, free_port, tail
 from s3 import S3
 
@@ -71,7 +72,7 @@ def parse():
     parser.add_argument("--binary", type=Path)
     parser.add_argument("--server")
     parser.add_argument("--root", type=Path)
-    parser.add_argument("--only", choices=[*DRIVERS, "resume", "replicas", "faults"])
+    parser.add_argument("--only", choices=[*DRIVERS, "resume", "tls", "replicas", "faults"])
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("stores", nargs="*", choices=["demo", "versitygw", "minio", "garage", []])
     arguments = parser.parse_args()
@@ -123,6 +124,12 @@ def against_store(arguments, name, work):
             drive_faults.no_open_uploads(target)
         if arguments.only in (None, "resume"):
             drive_resume.drive(target, steps, gateway, real_store is not None)
+        # Before one store: nothing of TLS gets there.
+        if arguments.only in (None, "tls") and name == arguments.stores[0]:
+            store = real_store or target.store
+            if not real_store:
+                drive_tls.demo(steps, target)
+            drive_tls.drive(steps, lambda *of: serve(arguments.binary, work, store, *of), work)
         if arguments.only in (None, "replicas") and real_store:
             drive_replicas.drive(steps, lambda *of: serve(arguments.binary, work, real_store, *of), real_store)
         if arguments.only in (None, "faults"):
@@ -156,6 +163,10 @@ class DemoStore(S3):
     def __init__(self):
         super().__init__("", "us-east-1", "demo", "demo-secret", "demo")
 
+    @property
+    def endpoint(self):
+        return f"http://{self.host}"
+
 
 class DemoGateway(Gateway):
     """Its store has another port after each start."""
@@ -171,8 +182,11 @@ class DemoGateway(Gateway):
         return super().ready() and len(endpoints) == self.starts
 
 
-def serve(binary, work, store, replica, settings=""):
-    """A gateway that is not started yet, with the clients' end of it; `settings`: more of its configuration."""
+def serve(binary, work, store, replica, settings="", listener=""):
+    """A gateway that is not started yet, with the clients' end of it.
+
+    `settings`: more of its configuration; `listener`: one more of them.
+    """
     work = work / replica
     work.mkdir()
     hashed = subprocess.run(
@@ -184,7 +198,7 @@ def serve(binary, work, store, replica, settings=""):
     bucket = f'store = "main", bucket = "{store.bucket}"'
     config.write_text(
         f"""
-listen = ["127.0.0.1:{port}"]
+listen = ["127.0.0.1:{port}", {listener}]
 replica = "{replica}"
 
 [passive]

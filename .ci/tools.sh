@@ -5,6 +5,7 @@
 #   tools.sh chart         helm, and kubernetes-validate in the virtual environment
 #   tools.sh stores        versitygw and MinIO
 #   tools.sh garage        Garage: ten minutes of compiling
+#   tools.sh tls           the FTPS libraries that .ci/tls-clients are written for
 #
 # Each version is named here once; a tool of that version is kept.
 set -euo pipefail
@@ -14,6 +15,10 @@ VERSITYGW=v1.8.0
 MINIO=v0.0.0-20260212201848-7aac2a2c5b7c
 GARAGE=2.5.0
 KUBERNETES_VALIDATE=1.37.0
+JLAFFAYE_FTP=v0.2.4
+BASIC_FTP=6.2.6
+COMMONS_NET=3.11.1
+AIOFTP=0.28.3
 
 cache=${S3FTPD_CI_CACHE:-$HOME/.cache/s3ftpd-ci}
 gobin=$(go env GOBIN)
@@ -24,13 +29,15 @@ mkdir -p "$cache"
 packages() {
   local -A wanted=(
     [curl]=curl [lftp]=lftp [ncftpput]=ncftp [tnftp]=tnftp [inetutils-ftp]=inetutils-ftp [wget]=wget [perl]=perl
-    [setpriv]=util-linux [cc]=build-essential [pkg-config]=pkg-config
+    [setpriv]=util-linux [cc]=build-essential [pkg-config]=pkg-config [openssl]=openssl [ruby]=ruby [rclone]=rclone
+    [node]=nodejs [npm]=npm [javac]=default-jdk-headless [mvn]=maven
   )
   local missing=() command
   for command in "${!wanted[@]}"; do
     command -v "$command" >/dev/null || missing+=("${wanted[$command]}")
   done
   if ! perl -MNet::FTP -e 1 2>/dev/null; then missing+=(perl); fi
+  if ! perl -MIO::Socket::SSL -e 1 2>/dev/null; then missing+=(libio-socket-ssl-perl); fi
   if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then missing+=(python3-venv); fi
   [ ${#missing[@]} -gt 0 ] || return 0
   local sudo=
@@ -70,9 +77,31 @@ garage() {
   rm -rf "$cache/garage-target"
 }
 
+# Each in the form in which drive_tls.py takes it: a module to build in, a directory of packages, jars, an environment.
+tls() {
+  local at="$cache/tls-clients"
+  mkdir -p "$at/go" "$at/node" "$at/java"
+  if ! grep -qF "github.com/jlaffaye/ftp $JLAFFAYE_FTP" "$at/go/go.mod" 2>/dev/null; then
+    rm -f "$at/go/go.mod" "$at/go/go.sum"
+    (cd "$at/go" && go mod init clients && go get "github.com/jlaffaye/ftp@$JLAFFAYE_FTP")
+  fi
+  if ! grep -qF "\"version\": \"$BASIC_FTP\"" "$at/node/node_modules/basic-ftp/package.json" 2>/dev/null; then
+    npm install --silent --no-audit --no-fund --prefix "$at/node" "basic-ftp@$BASIC_FTP"
+  fi
+  if ! [ -f "$at/java/commons-net-$COMMONS_NET.jar" ]; then
+    rm -f "$at"/java/*.jar
+    mvn --batch-mode --quiet dependency:copy "-Dartifact=commons-net:commons-net:$COMMONS_NET" "-DoutputDirectory=$at/java"
+  fi
+  if ! "$at/venv/bin/python" -c "import importlib.metadata as m; assert m.version('aioftp') == '$AIOFTP'" 2>/dev/null; then
+    rm -rf "$at/venv"
+    python3 -m venv "$at/venv"
+    "$at/venv/bin/python" -m pip install --quiet --disable-pip-version-check "aioftp==$AIOFTP"
+  fi
+}
+
 for what in "$@"; do
   case "$what" in
-    packages | chart | stores | garage) "$what" ;;
-    *) sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+    packages | chart | stores | garage | tls) "$what" ;;
+    *) sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
   esac
 done

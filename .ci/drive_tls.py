@@ -1,0 +1,266 @@
+"""FTPS: ten clients with TLS 1.2 and 1.3, after AUTH and from the first byte where they can; and 1,000 sizes in a row.
+
+The programs in tls-clients/ are written for libraries that `tools.sh tls` installs. Each is called with host, port,
+user, password, explicit or implicit, 1.2 or 1.3, the certificate, a directory and a remote one; it makes the remote
+one, uploads what is in up/, downloads it to down/ and prints the names that are listed.
+"""
+
+import itertools
+import os
+import re
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from harness import HERE, MIB, CommandFailed, content, free_port, same
+
+SIZES = [0, 1, 64 << 10, 5 * MIB + 1, 23 * MIB]
+RECORD = 16 << 10  # what a TLS record holds at most
+ROW = [*range(965), *(n * RECORD + step for n in (1, 2, 3, 4, 8) for step in range(-3, 4))]
+PROGRAMS = HERE / "tls-clients"
+CACHE = Path(os.environ.get("S3FTPD_CI_CACHE", Path.home() / ".cache/s3ftpd-ci")) / "tls-clients"
+BOTH = ("explicit", "implicit")
+
+
+def drive(steps, serve, work):
+    """`serve`: a gateway, of a replica's name, settings and further listeners."""
+    gateways = []
+
+    def gateway(name, more=""):
+        port = free_port()
+        gateway, target = serve(
+            name,
+            f'[tls]\ncertificate = "{ca}"\nkey = "{ca}"\ncontrol = "required"\ndata = "required"\n{more}',
+            f'{{ address = "127.0.0.1:{port}", tls = "implicit" }}',
+        )
+        gateways.append(gateway)
+        gateway.start()
+        return Clients(target, ca, {"explicit": target.port, "implicit": port})
+
+    try:
+        with steps.step("tls: start"):
+            ca = certificate(work)
+            clients = gateway("tls")
+            strict = gateway("tls-strict", "require_session_reuse = true")
+            clients.build()
+        with ThreadPoolExecutor(4) as beside:
+            running = rows(beside, clients)
+            each(steps, clients)
+            session_reuse(steps, strict)
+            reap(steps, running)
+        for one in gateways:
+            with steps.step(f"tls: the gateway ends with nothing left open ({one.log.parent.name})"):
+                one.terminate()
+                code = one.ended(60)
+                assert code == 0, f"it ended with {code}"
+    finally:
+        for one in gateways:
+            one.kill()
+            if steps.failed:
+                print(f"---- {one.log.parent.name}:\n{one.log.read_text(errors='replace')[-4000:]}", flush=True)
+
+
+def certificate(work):
+    """One of its own, with its key, in one file; who trusts it needs no other authority."""
+    path = work / "tls.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+        + ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+        + ["-keyout", path, "-out", f"{path}.crt"],
+        check=True,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    with open(path, "a") as both:
+        both.write(Path(f"{path}.crt").read_text())
+    return path
+
+
+def demo(steps, target):
+    """The demo's own certificate, which nobody can know; in the clear it takes clients as well."""
+    with steps.step("tls: the demo's own certificate"):
+        curl = ["curl", "-gsS", "-u", f"{target.user}:{target.password}", "--ssl-reqd", "-k"]
+        data = content(100_000, 3)
+        target.run([*curl, "-T", target.file("demo.bin", data), target.url("tls-demo.bin")])
+        target.stored("tls-demo.bin", data)
+        same(target.run([*curl, target.url("tls-demo.bin")]), data, "download")
+
+
+class Clients:
+    """How each client is called; `exchange` says what it has to do."""
+
+    def __init__(self, target, ca, ports):
+        self.target = target
+        self.ca = f"{ca}.crt"
+        self.ports = ports
+        self.built = target.work / "built"
+
+    def build(self):
+        """The two that are compiled."""
+        self.built.mkdir()
+        for argv, directory in (
+            (["go", "build", "-o", self.built / "jlaffaye", PROGRAMS / "jlaffaye.go"], CACHE / "go"),
+            (["javac", "-cp", self.jars(), "-d", self.built, PROGRAMS / "CommonsNet.java"], None),
+        ):
+            done = subprocess.run(argv, cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+            if done.returncode:
+                raise CommandFailed(f"{argv[0]}: {done.stderr.decode(errors='replace')}")
+
+    @staticmethod
+    def jars():
+        return ":".join(str(path) for path in sorted((CACHE / "java").glob("*.jar")))
+
+    def all(self):
+        """Name, whether implicit as well, and the call."""
+        python = [sys.executable, PROGRAMS / "ftplib_client.py"]
+        node = ["env", f"MODULES={CACHE}/node/node_modules", "node", PROGRAMS / "basic_ftp.js"]
+        return {
+            "curl": (BOTH, self.curl),
+            "lftp": (BOTH, self.lftp),
+            "ftplib": (BOTH, self.program(*python)),
+            "ftplib with session reuse": (BOTH, self.program(*python, last=["reuse"])),
+            "Perl's Net::FTP": (BOTH, self.program("perl", PROGRAMS / "net_ftp.pl")),
+            "Ruby's Net::FTP": (("explicit",), self.program("ruby", PROGRAMS / "net_ftp.rb")),
+            "jlaffaye-ftp": (BOTH, self.program(self.built / "jlaffaye")),
+            "rclone": (BOTH, self.rclone),
+            "basic-ftp": (BOTH, self.program(*node)),
+            "Commons Net": (BOTH, self.program("java", "-cp", f"{self.jars()}:{self.built}", "CommonsNet")),
+            "aioftp": (BOTH, self.program(CACHE / "venv/bin/python", PROGRAMS / "aioftp_client.py")),
+        }  # fmt: skip
+
+    def program(self, *argv, last=()):
+        def call(mode, version, directory, remote):
+            t = self.target
+            there = [t.host, self.ports[mode], t.user, t.password, mode, version, self.ca, directory, remote]
+            return t.run([*argv, *there, *last], timeout=100)
+
+        return call
+
+    def curl(self, mode, version, directory, remote):
+        t, names = self.target, sorted(path.name for path in (directory / "up").iterdir())
+        url = f"{'ftps' if mode == 'implicit' else 'ftp'}://{t.host}:{self.ports[mode]}/{remote}/"
+        versions = ["--tlsv1.2", "--tls-max", "1.2"] if version == "1.2" else ["--tlsv1.3"]
+        curl = ["curl", "-gsS", "--fail-early", "-u", f"{t.user}:{t.password}", "--ssl-reqd", "--cacert", self.ca]
+        curl += versions
+
+        def many(option, local):
+            def session(some):
+                lines = [f'{option} = "{local}/{name}"\nurl = "{url}{name}"' for name in some]
+                t.run([*curl, "--ftp-create-dirs", "-K", "-"], text="\n".join(lines), timeout=200)
+
+            # It sleeps a second at some two of a hundred files, so that long rows are shared among four.
+            with ThreadPoolExecutor(4) as pool:
+                list(pool.map(session, [names[n::4] for n in range(4)] if len(names) > 100 else [names]))
+
+        many("upload-file", directory / "up")
+        many("output", directory / "down")
+        for name in names:
+            (directory / "down" / name).touch()  # curl makes no file for nothing
+        return t.run([*curl, "--list-only", url])
+
+    def lftp(self, mode, version, directory, remote):
+        t, names = self.target, sorted(path.name for path in (directory / "up").iterdir())
+        scheme = "ftps" if mode == "implicit" else "ftp"
+        script = [
+            "set cmd:fail-exit yes", "set net:max-retries 1", "set net:timeout 30", "set xfer:log no",
+            "set ftp:ssl-force yes", "set ftp:ssl-protect-data yes", f"set ssl:ca-file {self.ca}",
+            f"set ssl:priority NORMAL:-VERS-ALL:+VERS-TLS{version}",
+            f"open -u {t.user},{t.password} {scheme}://{t.host}:{self.ports[mode]}",
+            f"mkdir {remote}", f"cd {remote}",
+            f"lcd {directory}/up", *(f"put {name}" for name in names),
+            f"lcd {directory}/down", *(f"get {name}" for name in names),
+            "cls -1",
+        ]  # fmt: skip
+        output = t.run(["lftp", "--norc"], text="\n".join(script) + "\n", timeout=200)
+        return b"\n".join(line for line in output.splitlines() if b" " not in line)
+
+    def rclone(self, mode, version, directory, remote):
+        t = self.target
+        obscured = t.run(["rclone", "obscure", t.password]).decode().strip()
+        settings = {
+            "TYPE": "ftp", "HOST": t.host, "PORT": self.ports[mode], "USER": t.user, "PASS": obscured,
+            "TLS" if mode == "implicit" else "EXPLICIT_TLS": "true", "DISABLE_TLS13": str(version == "1.2").lower(),
+        }  # fmt: skip
+        rclone = ["env", f"SSL_CERT_FILE={self.ca}"]
+        rclone += [f"RCLONE_CONFIG_S_{key}={value}" for key, value in settings.items()]
+        rclone += ["rclone", "--config", "/dev/null", "--retries", "1", "--low-level-retries", "1"]
+        t.run([*rclone, "copy", directory / "up", f"S:{remote}"], timeout=100)
+        t.run([*rclone, "copy", f"S:{remote}", directory / "down"], timeout=100)
+        return t.run([*rclone, "lsf", f"S:{remote}"])
+
+    def exchange(self, name, call, mode, version, files, prefix="tls"):
+        """What is in the store afterwards, what was downloaded, and the listing, are these files."""
+        t = self.target
+        remote = "-".join([prefix, *re.findall(r"\w+", name.lower()), mode, version])
+        directory = t.fresh(remote)
+        (directory / "up").mkdir()
+        (directory / "down").mkdir()
+        for file, data in files.items():
+            (directory / "up" / file).write_bytes(data)
+        listed = call(mode, version, directory, remote).decode().split()
+        for file, data in files.items():
+            t.stored(f"{remote}/{file}", data)
+            same((directory / "down" / file).read_bytes(), data, f"download of {file}")
+        assert sorted(Path(line).name for line in listed) == sorted(files), f"listed: {listed}"
+        # Else it all would be gigabytes in the end.
+        shutil.rmtree(directory)
+        for file in (file for file, data in files.items() if len(data) > MIB):
+            t.store.delete(f"{remote}/{file}")
+
+
+def each(steps, clients):
+    """Two at a time: most of a step is a client that starts, and hashes of what it transfers."""
+    files = {f"{size}.bin": content(size) for size in SIZES}
+    with ThreadPoolExecutor(2) as pool:
+        running = {
+            f"tls: {name}, {mode}, TLS {version}": pool.submit(clients.exchange, name, call, mode, version, files)
+            for name, (modes, call) in clients.all().items()
+            for mode in modes
+            for version in ("1.2", "1.3")
+        }  # fmt: skip
+        reap(steps, running)
+
+
+def session_reuse(steps, clients):
+    """Where data connections must resume the session of their control connection."""
+    calls = clients.all()
+    small = {f"{size}.bin": content(size, 1) for size in (0, 1, 100_000)}
+    # curl uses each TLS 1.3 ticket once: four data connections, no more.
+    those = {"ftplib with session reuse": ("1.2", "1.3"), "curl": ("1.2",), "basic-ftp": ("1.2", "1.3")}
+    for name, versions in those.items():
+        for mode, version in itertools.product(BOTH, versions):
+            with steps.step(f"tls: require_session_reuse, {name}, {mode}, TLS {version}"):
+                clients.exchange(name, calls[name][1], mode, version, small, "strict")
+    for version in ("1.2", "1.3"):
+        with steps.step(f"tls: require_session_reuse, ftplib as it is is refused, TLS {version}"):
+            try:
+                clients.exchange("ftplib", calls["ftplib"][1], "explicit", version, small, "strict")
+            except CommandFailed as error:
+                assert "error_perm: 522" in str(error), error
+            else:
+                raise AssertionError("was not refused")
+            clients.target.absent(f"strict-ftplib-explicit-{version}/0.bin")
+
+
+def rows(pool, clients):
+    """A TLS handshake for each file, many in one session: an end that is told too early or too late shows in some size.
+
+    Begun first and looked at last: the clients wait more than they work.
+    """
+    running = {}
+    assert len(ROW) == 1000
+    some = ROW[::4]
+    those = (("curl", "1.3", ROW), ("lftp", "1.2", ROW), ("curl", "1.2", some), ("lftp", "1.3", some))
+    for client, version, sizes in those:
+        files = {f"{size}.bin": content(size, 2) for size in sizes}
+        call = pool.submit(clients.exchange, client, getattr(clients, client), "explicit", version, files, "row")
+        running[f"tls: {len(files)} sizes in a row, {client}, TLS {version}"] = call
+    return running
+
+
+def reap(steps, running):
+    for name, done in running.items():
+        with steps.step(name):
+            done.result()

@@ -29,21 +29,35 @@ mkdir -p "$cache"
 packages() {
   local -A wanted=(
     [curl]=curl [lftp]=lftp [ncftpput]=ncftp [tnftp]=tnftp [inetutils-ftp]=inetutils-ftp [wget]=wget [perl]=perl
-    [setpriv]=util-linux [cc]=build-essential [pkg-config]=pkg-config [openssl]=openssl [ruby]=ruby [rclone]=rclone
-    [node]=nodejs [npm]=npm [javac]=default-jdk-headless [mvn]=maven
+    [setpriv]=util-linux [cc]=build-essential [pkg-config]=pkg-config
   )
   local missing=() command
   for command in "${!wanted[@]}"; do
     command -v "$command" >/dev/null || missing+=("${wanted[$command]}")
   done
   if ! perl -MNet::FTP -e 1 2>/dev/null; then missing+=(perl); fi
-  if ! perl -MIO::Socket::SSL -e 1 2>/dev/null; then missing+=(libio-socket-ssl-perl); fi
   if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then missing+=(python3-venv); fi
-  [ ${#missing[@]} -gt 0 ] || return 0
+  apt "${missing[@]}"
+}
+
+tls_packages() {
+  local -A wanted=(
+    [openssl]=openssl [ruby]=ruby [rclone]=rclone [node]=nodejs [npm]=npm [javac]=default-jdk-headless [mvn]=maven
+  )
+  local missing=() command
+  for command in "${!wanted[@]}"; do
+    command -v "$command" >/dev/null || missing+=("${wanted[$command]}")
+  done
+  if ! perl -MIO::Socket::SSL -e 1 2>/dev/null; then missing+=(libio-socket-ssl-perl); fi
+  apt "${missing[@]}"
+}
+
+apt() {
+  [ $# -gt 0 ] || return 0
   local sudo=
   [ "$(id -u)" -eq 0 ] || sudo=sudo
   $sudo apt-get update -q
-  $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"
+  $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"
 }
 
 chart() {
@@ -79,6 +93,7 @@ garage() {
 
 # Each in the form in which drive_tls.py takes it: a module to build in, a directory of packages, jars, an environment.
 tls() {
+  tls_packages
   local at="$cache/tls-clients"
   mkdir -p "$at/go" "$at/node" "$at/java"
   if ! grep -qF "github.com/jlaffaye/ftp $JLAFFAYE_FTP" "$at/go/go.mod" 2>/dev/null; then

@@ -124,8 +124,7 @@ def against_store(arguments, name, work):
             drive_faults.no_open_uploads(target)
         if arguments.only in (None, "resume"):
             drive_resume.drive(target, steps, gateway, real_store is not None)
-        # Before one store: nothing of TLS gets there.
-        # Nothing of TLS reaches the store, and its clients take long to install: a stage of its own.
+        # Nothing of TLS reaches the store, and its clients take long to install: a stage of its own, before one store.
         if arguments.only == "tls":
             store = real_store or target.store
             if not real_store:

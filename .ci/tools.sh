@@ -21,6 +21,7 @@ COMMONS_NET=3.11.1
 AIOFTP=0.28.3
 
 cache=${S3FTPD_CI_CACHE:-$HOME/.cache/s3ftpd-ci}
+at="$cache/tls-clients"
 gobin=$(go env GOBIN)
 gobin=${gobin:-$(go env GOPATH)/bin}
 PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$gobin:$PATH"
@@ -37,18 +38,6 @@ packages() {
   done
   if ! perl -MNet::FTP -e 1 2>/dev/null; then missing+=(perl); fi
   if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then missing+=(python3-venv); fi
-  apt "${missing[@]}"
-}
-
-tls_packages() {
-  local -A wanted=(
-    [openssl]=openssl [ruby]=ruby [rclone]=rclone [node]=nodejs [npm]=npm [javac]=default-jdk-headless [mvn]=maven
-  )
-  local missing=() command
-  for command in "${!wanted[@]}"; do
-    command -v "$command" >/dev/null || missing+=("${wanted[$command]}")
-  done
-  if ! perl -MIO::Socket::SSL -e 1 2>/dev/null; then missing+=(libio-socket-ssl-perl); fi
   apt "${missing[@]}"
 }
 
@@ -92,28 +81,60 @@ garage() {
 }
 
 # Each in the form in which drive_tls.py takes it: a module to build in, a directory of packages, jars, an environment.
+# What the network does not give, after two tries, is told and left out, and drive_tls.py tells it again: it tests what
+# can be installed. What it can't do without (openssl, curl, lftp, Python) it fails without.
 tls() {
-  tls_packages
-  local at="$cache/tls-clients"
-  mkdir -p "$at/go" "$at/node" "$at/java"
-  if ! grep -qF "github.com/jlaffaye/ftp $JLAFFAYE_FTP" "$at/go/go.mod" 2>/dev/null; then
-    rm -f "$at/go/go.mod" "$at/go/go.sum"
-    (cd "$at/go" && go mod init clients && go get "github.com/jlaffaye/ftp@$JLAFFAYE_FTP")
-  fi
-  if ! grep -qF "\"version\": \"$BASIC_FTP\"" "$at/node/node_modules/basic-ftp/package.json" 2>/dev/null; then
-    npm install --silent --no-audit --no-fund --prefix "$at/node" "basic-ftp@$BASIC_FTP"
-  fi
-  if ! [ -f "$at/java/commons-net-$COMMONS_NET.jar" ]; then
-    rm -f "$at"/java/*.jar
-    mvn --batch-mode --quiet dependency:copy "-Dartifact=commons-net:commons-net:$COMMONS_NET" "-DoutputDirectory=$at/java"
-  fi
-  if ! "$at/venv/bin/python" -c "import importlib.metadata as m; assert m.version('aioftp') == '$AIOFTP'" 2>/dev/null; then
-    rm -rf "$at/venv"
-    python3 -m venv "$at/venv"
-    "$at/venv/bin/python" -m pip install --quiet --disable-pip-version-check "aioftp==$AIOFTP"
-  fi
+  mkdir -p "$at"
+  local package
+  for package in openssl:openssl ruby:ruby rclone:rclone node:nodejs npm:npm javac:default-jdk-headless mvn:maven; do
+    command -v "${package%%:*}" >/dev/null || try apt "${package#*:}"
+  done
+  perl -MIO::Socket::SSL -e 1 2>/dev/null || try apt libio-socket-ssl-perl
+  try jlaffaye_ftp
+  try basic_ftp
+  try commons_net
+  try aioftp
 }
 
+# In a shell of its own, so that it ends at its first error.
+try() {
+  "$0" one "$@" || "$0" one "$@" || echo "tools: $* could not be installed"
+}
+
+jlaffaye_ftp() {
+  if grep -qF "github.com/jlaffaye/ftp $JLAFFAYE_FTP" "$at/go/go.mod" 2>/dev/null; then return; fi
+  rm -rf "$at/go"
+  mkdir "$at/go"
+  cd "$at/go"
+  go mod init clients
+  go get "github.com/jlaffaye/ftp@$JLAFFAYE_FTP"
+}
+
+basic_ftp() {
+  if grep -qF "\"version\": \"$BASIC_FTP\"" "$at/node/node_modules/basic-ftp/package.json" 2>/dev/null; then return; fi
+  mkdir -p "$at/node"
+  npm install --silent --no-audit --no-fund --prefix "$at/node" "basic-ftp@$BASIC_FTP"
+}
+
+commons_net() {
+  if [ -f "$at/java/commons-net-$COMMONS_NET.jar" ]; then return; fi
+  rm -rf "$at/java"
+  mkdir "$at/java"
+  mvn --batch-mode --quiet dependency:copy "-Dartifact=commons-net:commons-net:$COMMONS_NET" "-DoutputDirectory=$at/java"
+}
+
+aioftp() {
+  if "$at/venv/bin/python" -c "import importlib.metadata as m; assert m.version('aioftp') == '$AIOFTP'" 2>/dev/null; then return; fi
+  rm -rf "$at/venv"
+  python3 -m venv "$at/venv"
+  "$at/venv/bin/python" -m pip install --quiet --disable-pip-version-check "aioftp==$AIOFTP"
+}
+
+if [ "${1:-}" = one ]; then
+  shift
+  "$@"
+  exit
+fi
 for what in "$@"; do
   case "$what" in
     packages | chart | stores | garage | tls) "$what" ;;

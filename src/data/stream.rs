@@ -63,8 +63,10 @@ impl DataStream {
         Self::from(tcp)
     }
 
-    /// A data connection under TLS. `lenient`: a FIN without close_notify is a clean end, too.
+    /// A data connection under TLS whose handshake has just ended. `lenient`: a FIN without close_notify is a clean end,
+    /// too.
     pub fn secure(tls: TlsStream<TcpStream>, lenient: bool) -> Self {
+        hurry(tls.get_ref().0);
         let tls = Box::new(tls);
         DataStream(Wire::Tls { tls, lenient })
     }
@@ -218,6 +220,15 @@ impl DataStream {
             tracing::debug!(%error, "can't reset a data connection");
         }
     }
+}
+
+/// The end of a TLS handshake, and of a transfer under TLS, are small segments in a row. Each end that delays its
+/// acknowledgement holds up the other's next one by 40 ms where Nagle's algorithm is on, as it is in lftp: so what the
+/// client has sent is acknowledged now, and ours waits for nothing. Without either it only takes longer.
+fn hurry(tcp: &TcpStream) {
+    let _ = tcp.set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let _ = tcp.set_quickack(true);
 }
 
 #[cfg(test)]

@@ -192,13 +192,14 @@ impl Chaos {
             Trouble::Stalled => false,
         };
         let tail = request.key.starts_with(".s3ftpd/tails/");
+        let probe = request.key.starts_with(".s3ftpd/probe-");
         let slow = name == "slow first byte";
         if match request.operation.as_str() {
             // What is tried again tells of itself: see below.
             "CreateMultipartUpload" => unknown && last_attempt(request),
-            "PutObject" => tail && unknown,
+            "PutObject" => (tail || probe) && unknown,
             "AbortMultipartUpload" => !slow,
-            "DeleteObject" => tail && !slow,
+            "DeleteObject" => (tail || probe) && !slow,
             _ => false,
         } {
             self.causes.lost(&request.key);

@@ -25,6 +25,8 @@ pub struct Gateways {
     peak: Mutex<u64>,
     /// Lines of their logs that no process may write.
     panics: Arc<Mutex<Vec<String>>>,
+    /// Lines of their logs that tell of a tail that the store has not taken.
+    tails: Arc<Mutex<Vec<String>>>,
     pub model: Arc<Model>,
     causes: Arc<Causes>,
     figures: Arc<Figures>,
@@ -112,6 +114,7 @@ bucket = "{BUCKET}"
             ),
             peak: Mutex::new(0),
             panics: Arc::default(),
+            tails: Arc::default(),
             model,
             causes,
             figures,
@@ -163,18 +166,40 @@ bucket = "{BUCKET}"
         let name = ["a", "b"][which];
         let keep = std::env::var_os("CAMPAIGN_LOG").is_some();
         let panics = Arc::clone(&self.panics);
+        let tails = Arc::clone(&self.tails);
         let log = tokio::spawn(async move {
             while let Ok(Some(line)) = log.next_line().await {
                 let panicked = line.contains("panicked");
                 if panicked || keep {
                     println!("{name}: {line}");
                 }
-                if panicked {
+                if line.contains("the tail of a broken upload could not be stored") {
+                    tails.lock().unwrap().push(line);
+                } else if panicked {
                     panics.lock().unwrap().push(line);
                 }
             }
         });
         *self.running[which].lock().await = Some(Process { child, log });
+    }
+
+    /// Whether a gateway's log tells of a tail of this object that the store has not taken; its line may still be on its way.
+    pub async fn could_not_store_tail(&self, name: &str) -> bool {
+        let key = format!("key=\"{name}\"");
+        let told = async {
+            while !self
+                .tails
+                .lock()
+                .unwrap()
+                .iter()
+                .any(|line| line.contains(&key))
+            {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(2), told)
+            .await
+            .is_ok()
     }
 
     /// Ends a gateway, by SIGKILL or gracefully, and starts it again.

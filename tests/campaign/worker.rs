@@ -339,7 +339,7 @@ impl Worker {
                 self.figures.count("nothing to go on with");
                 return Ok(());
             }
-            if !self.fits(name, &pending, told, earlier) {
+            if !self.fits(name, &pending, told, earlier).await {
                 return Ok(());
             }
             pending.told = pending.told.max(told);
@@ -368,9 +368,14 @@ impl Worker {
     }
 
     /// Whether a length that SIZE tells is of this upload, as it must be unless an earlier one of the name may be left.
-    fn fits(&self, name: &str, pending: &Pending, told: u64, earlier: bool) -> bool {
+    async fn fits(&self, name: &str, pending: &Pending, told: u64, earlier: bool) -> bool {
         // Where all may be there, one byte less is told.
-        let fits = told <= pending.most && told + 1 >= pending.told.max(pending.old);
+        let within = |least: u64| told <= pending.most && told + 1 >= least;
+        let mut fits = within(pending.told.max(pending.old));
+        // What was told of a running upload may be in memory still, and the store not take it.
+        if !fits && within(pending.old) {
+            fits = self.gateways.could_not_store_tail(name).await;
+        }
         let others = earlier || name.starts_with("shared/");
         if !fits && !others {
             self.fail(

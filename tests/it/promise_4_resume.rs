@@ -3,6 +3,7 @@
 
 mod crashes;
 mod damage;
+mod displaced;
 mod existing;
 mod faults;
 mod leftovers;

@@ -58,8 +58,13 @@ pub async fn nothing_left(gateway: &Gateway, sessions: usize) {
 
 /// Waits until each upload of the gateway that was broken off is kept or removed.
 pub async fn settled(gateway: &Gateway) {
+    settled_but(gateway, 0).await;
+}
+
+/// The same, while so many uploads run.
+pub async fn settled_but(gateway: &Gateway, running: usize) {
     let quiet = async {
-        while gateway.server.uploads() != 0 {
+        while gateway.server.uploads() as usize != running {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };

@@ -103,12 +103,12 @@ impl Writer {
         }
     }
 
-    /// Whether the upload of a record runs.
+    /// Whether the upload of a record runs. One that says that it does not has written all that there is of it, even if
+    /// its writer is still about: whoever takes its place removes what it names.
     pub(super) fn lives(&self, found: &Read) -> bool {
-        self.ticket.after(&found.record.writer).is_some()
-            || found
-                .alive_for(self.replica(), now(&self.target.location))
-                .is_some()
+        let here = || self.ticket.after(&found.record.writer).is_some();
+        let elsewhere = || found.alive_for(self.replica(), now(&self.target.location));
+        found.record.running && (here() || elsewhere().is_some())
     }
 
     /// Whether a record is of the same object, and what it is of does not run: it ends with ours.

@@ -8,7 +8,7 @@ use tracing::{debug, info, warn};
 use super::super::super::multipart::Created;
 use super::super::super::settle::{Sight, look};
 use super::super::super::upload::{Part, put_part};
-use super::super::super::{ObjectError, head};
+use super::super::super::{Location, ObjectError, head};
 use super::super::find::{remove_tail, superseded};
 use super::super::record::{self, Base, TailNote};
 use super::Broken;
@@ -17,8 +17,11 @@ use super::writer::{Writer, note};
 /// Parts in flight are given so long to end when an upload has broken off: each has its own deadlines.
 const ENDING: Duration = Duration::from_secs(30);
 
-/// How often a record is tried to be written then, beyond the SDK's own attempts.
+/// How often a tail and a record are tried to be written then, beyond the SDK's own attempts.
 const ROUNDS: u32 = 4;
+
+/// Between two of these; the second time twice as long, and so on.
+const PAUSE: Duration = Duration::from_millis(500);
 
 impl Writer {
     pub(super) async fn broken(&mut self, mut broken: Broken) {
@@ -116,7 +119,7 @@ impl Writer {
         if let Some(tail) = tail {
             let at = record::tail_at(&object, &self.keep.state_bucket);
             let (size, crc32) = (tail.size(), tail.crc32());
-            match put_part(&at, tail).await {
+            match self.put_tail(&at, tail).await {
                 Ok(etag) => {
                     self.record.tail = Some(TailNote {
                         key: at.key,
@@ -141,23 +144,24 @@ impl Writer {
         let ended = broken.ended && size >= all;
         self.record.ended = ended || self.may_be_all.is_some_and(|whole| size <= whole);
         let new_tail = self.record.tail.as_ref().map(|tail| tail.key.clone());
-        let mut pause = Duration::from_millis(500);
+        let mut pause = PAUSE;
         for round in 1..=ROUNDS {
             let had = self.saved.is_some();
             match self.claim(false).await {
-                Ok(()) if self.taken_over || self.displaced => {
-                    if let Some(key) =
-                        new_tail.filter(|key| old_tail.as_ref().is_none_or(|old| old.key != *key))
-                    {
+                // The one before is of use to whoever goes on with it.
+                Ok(()) if self.taken_over => {
+                    let old = old_tail.as_ref().map(|old| &old.key);
+                    if let Some(key) = new_tail.filter(|key| Some(key) != old) {
                         remove_tail(&object, &self.keep, &key).await;
                     }
-                    return self.taken_over;
+                    return true;
                 }
-                Ok(()) if self.ticket.displaced() => {
+                Ok(()) if self.displaced || self.ticket.displaced() => {
                     // A newer one has come in the meantime: the record goes, and the tails with it.
                     for key in old_tail.map(|old| old.key).into_iter().chain(new_tail) {
                         remove_tail(&object, &self.keep, &key).await;
                     }
+                    self.record.tail = None;
                     return false;
                 }
                 Ok(()) => {
@@ -184,6 +188,25 @@ impl Writer {
             pause *= 2;
         }
         false
+    }
+
+    /// Stores a tail, whatever a store that is gone for some seconds says: what it holds is nowhere else, and its length may
+    /// have been told. Not where a newer upload makes an end of it.
+    async fn put_tail(&self, at: &Location, tail: Part) -> Result<String, ObjectError> {
+        let mut pause = PAUSE;
+        let mut round = 1;
+        loop {
+            let error = match put_part(at, tail.clone()).await {
+                Err(error) if error.transient() && round < ROUNDS && !self.ticket.displaced() => {
+                    error
+                }
+                result => return result,
+            };
+            debug!(key = at.key, %error, round, "the tail of a broken upload is tried again");
+            sleep(pause).await;
+            pause *= 2;
+            round += 1;
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use super::super::super::capabilities::Integrity;
-use super::super::super::multipart::{Created, Target};
+use super::super::super::multipart::{Created, Target, abort_upload};
 use super::super::super::upload::Opening;
 use super::super::super::{Location, ObjectError};
 use super::super::Replica;
@@ -76,6 +76,13 @@ impl Writer {
                 }
                 self.record.running = false;
                 self.write().await;
+                // There is nothing to be restored where a newer one has come.
+                if self.displaced && !self.taken_over {
+                    if let Some(upload) = &self.record.upload {
+                        abort_upload(&self.target.location, &upload.id).await;
+                    }
+                    self.sign_off(false).await;
+                }
             }
         }
     }
@@ -120,18 +127,29 @@ impl Writer {
     }
 
     /// An upload that has ended removes its own record, should it still be there, or the one that was left behind to
-    /// remember it. `give_up`: and what is kept of an earlier upload by the same user.
+    /// remember it, and the tail that it went on from: whoever has taken the place of a running upload has left it to that.
+    /// `give_up`: and what is kept of an earlier upload by the same user.
     pub(super) async fn sign_off(&mut self, give_up: bool) {
         let read = record::read(&self.at()).await;
         self.date();
         let object = &self.target.location;
+        let tail = self.record.tail.as_ref().map(|tail| &tail.key);
         let found = match read {
             Ok(Some(found)) => found,
-            Ok(None) => return,
+            Ok(None) => {
+                if let Some(key) = tail {
+                    remove_tail(object, &self.keep, key).await;
+                }
+                return;
+            }
             Err(error) => {
                 return warn!(key = object.key, %error, "a record may stay behind");
             }
         };
+        let named = found.record.tail.as_ref().map(|tail| &tail.key);
+        if let Some(key) = tail.filter(|key| Some(*key) != named) {
+            remove_tail(object, &self.keep, key).await;
+        }
         let id = self.record.upload.as_ref().map(|upload| &upload.id);
         let ours = |upload: &UploadNote| Some(&upload.id) == id;
         if found.record.is_same(&self.record) {

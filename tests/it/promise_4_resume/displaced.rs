@@ -1,0 +1,162 @@
+//! An upload whose record a newer one has taken the place of: it may go on, but nothing of it is kept, its tail neither.
+
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+
+use super::{only_objects, size, under_way};
+use crate::support::faults::{Fault, Rule};
+use crate::support::ftp::{DataSide, Mode, reset_stream};
+use crate::support::gateway::{BUCKET, Builder, Gateway};
+use crate::support::store::Store;
+use crate::support::transfers::{settled, settled_but};
+use crate::support::{MIB, pattern};
+
+const KEY: &str = "x";
+
+/// The transfer whose record is there.
+fn recorded(store: &Store) -> Option<String> {
+    let keys = store.keys(BUCKET);
+    let key = keys
+        .iter()
+        .find(|key| key.starts_with(".s3ftpd/uploads/"))?;
+    let record: serde_json::Value =
+        serde_json::from_slice(&store.object(BUCKET, key)?).expect("a record");
+    record["transfer"].as_str().map(str::to_owned)
+}
+
+async fn another_than(store: &Store, transfer: &Option<String>) {
+    let what = "another upload's record";
+    store
+        .until(what, |store| {
+            recorded(store).is_some_and(|now| Some(now) != *transfer)
+        })
+        .await;
+}
+
+/// How the older one ends.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Ends {
+    Broken,
+    Published,
+    /// Before what was kept has been read again.
+    Restored,
+}
+
+/// The older one, when the newer one comes.
+enum Older {
+    Runs(TcpStream),
+    /// It reads what was kept.
+    Begins(DataSide, Rule),
+}
+
+#[tokio::test]
+async fn what_a_resumed_upload_was_kept_in_goes_when_a_newer_one_has_its_record() {
+    for ends in [Ends::Broken, Ends::Published, Ends::Restored] {
+        for elsewhere in [false, true] {
+            let what = format!("{ends:?}, elsewhere: {elsewhere}");
+            let gateway = Gateway::start().await;
+            let other = Gateway::builder().on(&gateway.store).start().await;
+            let store = Arc::clone(&gateway.store);
+            let (whole, newer) = (pattern(8 * MIB, 1), pattern(8 * MIB, 2));
+            let sent = 6 * MIB;
+            let mut ftp = gateway.ftp().await;
+            let data = under_way(&mut ftp, &format!("STOR {KEY}"), &whole[..sent]).await;
+            reset_stream(data);
+            ftp.expect_reply(426).await;
+            settled(&gateway).await;
+            let transfer = recorded(&store);
+            assert!(transfer.is_some(), "{what}");
+
+            // It goes on: a newer one takes its place while it does.
+            assert_eq!(size(&mut ftp, KEY).await, sent);
+            ftp.expect(&format!("REST {sent}"), 350).await;
+            let tail = store.fail("GetObject").key(".s3ftpd/tails/");
+            let command = format!("STOR {KEY}");
+            let older = if ends == Ends::Restored {
+                let tail = tail.with(Fault::Stall);
+                let side = ftp.data(Mode::Passive).await;
+                ftp.send(&command).await;
+                tail.hit().await;
+                Older::Begins(side, tail)
+            } else {
+                Older::Runs(under_way(&mut ftp, &command, &whole[sent..]).await)
+            };
+            let by = if elsewhere { &other } else { &gateway };
+            let mut second = by.ftp().await;
+            let data = under_way(&mut second, &command, &newer).await;
+            another_than(&store, &transfer).await;
+
+            match older {
+                Older::Begins(side, tail) => {
+                    ftp.reset();
+                    tail.release();
+                    drop(side);
+                }
+                Older::Runs(data) => {
+                    let code = match ends {
+                        Ends::Published => {
+                            drop(data);
+                            226
+                        }
+                        _ => {
+                            reset_stream(data);
+                            426
+                        }
+                    };
+                    ftp.expect_reply(code).await;
+                    ftp.close().await;
+                }
+            }
+            drop(data);
+            second.expect_reply(226).await;
+            second.close().await;
+            assert!(store.object(BUCKET, KEY).unwrap() == newer, "{what}");
+            only_objects(&[&gateway, &other], &[KEY]).await;
+        }
+    }
+}
+
+/// Another user's: the record of the older one is there, and its writer has not heard of it yet.
+#[tokio::test]
+async fn what_is_kept_in_the_moment_that_a_newer_one_comes_goes_too() {
+    let other = |builder: Builder| builder.user("other", "p", "{ \"/\" = \"main\" }");
+    let gateway = other(Gateway::builder()).start().await;
+    let store = Arc::clone(&gateway.store);
+    let newer = pattern(8 * MIB, 2);
+    let command = format!("STOR {KEY}");
+    let mut ftp = gateway.ftp().await;
+    let data = under_way(&mut ftp, &command, &pattern(6 * MIB, 1)).await;
+    store
+        .until("its record", |store| recorded(store).is_some())
+        .await;
+    let transfer = recorded(&store);
+    let record = store.fail("PutObject").key(".s3ftpd/uploads/");
+    let record = record.with(Fault::StallAnswer);
+    reset_stream(data);
+    ftp.expect_reply(426).await;
+    record.hit().await;
+    store
+        .until("what is kept", |store| {
+            let keys = store.keys(BUCKET);
+            keys.iter().any(|key| key.starts_with(".s3ftpd/tails/"))
+        })
+        .await;
+
+    // The newer one finds it there while its writer is at it, and takes its place when he has gone.
+    let taken = store.fail("PutObject").key(".s3ftpd/uploads/").nth(2);
+    let taken = taken.with(Fault::Stall);
+    let mut second = gateway.ftp_as("other", "p").await;
+    let data = under_way(&mut second, &command, &newer).await;
+    taken.hit().await;
+    record.release();
+    settled_but(&gateway, 1).await;
+    taken.release();
+    another_than(&store, &transfer).await;
+    ftp.close().await;
+    drop(data);
+    second.expect_reply(226).await;
+    second.close().await;
+    assert!(store.object(BUCKET, KEY).unwrap() == newer);
+    only_objects(&[&gateway], &[KEY]).await;
+}

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Builds all fuzz targets (fuzz/src/bin) and runs each for a while, two at a time; fails where one finds something.
+# Builds all fuzz targets (fuzz/src/bin) and runs each for a while; fails where one finds something.
 #
 #   .ci/fuzz.sh [SECONDS] [TARGET...]      60 s each by default, all targets
+#   JOBS=8 .ci/fuzz.sh 3600                so many at a time; two by default
 #
 # Needs the stable toolchain and a C++ compiler, no other tool: libFuzzer comes as source with a crate, and fuzz-rustc.sh
 # has the compiler count what it looks at. Inputs that are new are kept in S3FTPD_FUZZ_CORPUS (a directory of the cache
@@ -12,6 +13,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 seconds=${1:-60}
 shift || true
+jobs=${JOBS:-2}
 cache=${S3FTPD_CI_CACHE:-$HOME/.cache/s3ftpd-ci}
 corpus=${S3FTPD_FUZZ_CORPUS:-$cache/fuzz-corpus}
 export CARGO_TARGET_DIR=${FUZZ_TARGET_DIR:-$cache/fuzz-target}
@@ -47,14 +49,11 @@ main() {
   cargo fmt --check --manifest-path fuzz/Cargo.toml
   cargo build --quiet --locked --manifest-path fuzz/Cargo.toml --bins
   echo "fuzz: built in $((SECONDS - begun)) s"
-  local first second
-  for ((at = 0; at < ${#targets[@]}; at += 2)); do
-    first=${targets[at]}
-    second=${targets[at + 1]:-}
-    begin "$first"
-    [ -z "$second" ] || begin "$second"
-    wait_for "$first"
-    [ -z "$second" ] || wait_for "$second"
+  local at name some
+  for ((at = 0; at < ${#targets[@]}; at += jobs)); do
+    some=("${targets[@]:at:jobs}")
+    for name in "${some[@]}"; do begin "$name"; done
+    for name in "${some[@]}"; do wait_for "$name"; done
     running=()
   done
   echo "$passed passed, $failed failed"

@@ -1,6 +1,7 @@
 //! The command line, and the endpoint that follows from it.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
@@ -35,6 +36,9 @@ pub struct Args {
     /// Only these measurements [default: all]
     #[arg(long, value_enum, value_delimiter = ',')]
     pub only: Vec<Work>,
+    /// Transfers and sessions in the clear, under TLS, or both
+    #[arg(long, value_enum, default_value = "both")]
+    pub tls: TlsChoice,
     /// The FTP client: one of our own, or curl
     #[arg(long, value_enum, default_value = "own")]
     pub client: Client,
@@ -54,6 +58,9 @@ pub struct Args {
     /// Where `--role relay` passes the bytes on to.
     #[arg(long, hide = true)]
     pub to: Option<SocketAddr>,
+    /// Directory of the certificate of `--role relay-tls-up` and `relay-tls-down`.
+    #[arg(long, hide = true)]
+    pub identity: Option<PathBuf>,
 }
 
 /// One of the measurements.
@@ -71,6 +78,26 @@ pub enum Work {
     Idle,
 }
 
+/// Value of `--tls`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TlsChoice {
+    /// In the clear only.
+    Off,
+    /// Under TLS only.
+    On,
+    /// One beside the other.
+    Both,
+}
+
+/// What the bytes between a client and the gateway are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wire {
+    /// In the clear.
+    Plain,
+    /// Under TLS.
+    Tls,
+}
+
 /// What a child process of the benchmark is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Role {
@@ -84,6 +111,10 @@ pub enum Role {
     SdkDown,
     /// Socket to socket.
     Relay,
+    /// From TLS to a socket.
+    RelayTlsUp,
+    /// From a socket to TLS.
+    RelayTlsDown,
 }
 
 impl Role {
@@ -95,6 +126,8 @@ impl Role {
             Role::SdkUp => "sdk-up",
             Role::SdkDown => "sdk-down",
             Role::Relay => "relay",
+            Role::RelayTlsUp => "relay-tls-up",
+            Role::RelayTlsDown => "relay-tls-down",
         }
     }
 }
@@ -151,6 +184,15 @@ impl Args {
     /// Whether this measurement was asked for.
     pub fn wants(&self, work: Work) -> bool {
         self.only.is_empty() || self.only.contains(&work)
+    }
+
+    /// What is measured over.
+    pub fn wires(&self) -> Vec<Wire> {
+        match self.tls {
+            TlsChoice::Off => vec![Wire::Plain],
+            TlsChoice::On => vec![Wire::Tls],
+            TlsChoice::Both => vec![Wire::Plain, Wire::Tls],
+        }
     }
 
     /// One of our own stores: any key is good.

@@ -3,32 +3,38 @@
 //! A benchmark target has no test harness, so this is a list of functions that fail by an error. None of them needs
 //! the gateway, and none judges a time from above.
 
+mod tls;
+
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
-use crate::args::{Args, Role, StoreChoice, parse_size};
-use crate::client::{parse_port, parse_transfers};
+use crate::args::{Args, Endpoint, Role, StoreChoice, Wire, parse_size};
+use crate::client::{Door, parse_port, parse_transfers};
 use crate::pacer::Pacer;
 use crate::process::{Memory, Sample, parse_stat, parse_status};
-use crate::report::{Idle, Listing, Results, Series, Trio};
+use crate::report::{Contestant, Idle, Listing, Results, Round, Series};
 use crate::sdk::{self, Direction, Objects};
 use crate::store::{MILLION, Store, parse_range, percent_decode, sized_key};
+use crate::tls::Identity;
 use crate::{PART_SIZE, gateway, relay};
 
 type Check = (&'static str, fn() -> Result<()>);
 
 /// Runs all checks; fails if one does.
 pub fn run() -> Result<()> {
-    let checks: [Check; 10] = [
+    let checks: [Check; 13] = [
         ("sizes and stores are read", arguments),
         ("/proc is read", proc),
         ("clients' figures are read", clients),
         ("ranges and escapes are read", requests),
         ("the pacer keeps its rate", pacer),
         ("the report judges", report),
+        ("the report compares", comparison),
         ("the configuration has no hole", configuration),
         ("the relay passes all", relayed),
+        ("the relay under TLS passes all", tls::relayed),
+        ("data connections resume", tls::resumed),
         ("the SDK and the store agree", sdk_and_store),
         ("the slow store is slow", slow_store),
     ];
@@ -62,6 +68,10 @@ fn arguments() -> Result<()> {
     }
     same("null-slow".parse(), Ok(StoreChoice::NullSlow))?;
     ensure!("nul".parse::<StoreChoice>().is_err());
+    same(args(&[])?.wires(), vec![Wire::Plain, Wire::Tls])?;
+    same(args(&["--tls", "off"])?.wires(), vec![Wire::Plain])?;
+    same(args(&["--tls", "on"])?.wires(), vec![Wire::Tls])?;
+    ensure!(args(&["--tls", "1.3"]).is_err());
     Ok(())
 }
 
@@ -141,27 +151,20 @@ fn report() -> Result<()> {
     same(Series::of([4.0, 1.0].into_iter()).median(), Some(2.5))?;
     same(Series::of(std::iter::empty()).median(), None)?;
 
-    let sample = |wall: f64, cpu: f64, mib: u64| {
-        Some(Sample {
-            wall,
-            cpu,
-            peak: mib << 10,
-        })
-    };
-    let trio = Trio {
-        gateway: sample(1.2, 0.8, 97),
-        sdk: sample(1.0, 0.5, 80),
-        relay: sample(0.4, 0.4, 3),
-    };
+    let round = Round::from([
+        (GATEWAY, sample(1.2, 0.8, 97)),
+        (Contestant::Sdk, sample(1.0, 0.5, 80)),
+        (RELAY, sample(0.4, 0.4, 3)),
+    ]);
     let mut results = Results::new(512 << 20);
-    results.large("null-slow", Direction::Up, trio);
-    results.small("null-slow", Direction::Up, 23.0);
-    results.small("null-slow", Direction::Down, 25.0);
+    results.large("null-slow", Direction::Up, round.clone());
+    results.small("null-slow", Direction::Up, Wire::Plain, 23.0);
+    results.small("null-slow", Direction::Down, Wire::Plain, 25.0);
     results.list(Listing {
-        sample: trio.gateway.context("no sample")?,
+        sample: sample(1.2, 0.8, 97),
         growth: 8 << 10,
     });
-    results.idle(Idle { kib_each: 20.0 });
+    results.idle(Wire::Plain, Idle { kib_each: 20.0 });
     let verdicts: Vec<bool> = results
         .goals()
         .iter()
@@ -177,16 +180,88 @@ fn report() -> Result<()> {
         text.contains("not met") && text.contains("| 1.20 "),
         "{text}"
     );
+    ensure!(!text.contains("plain |"), "nothing to compare:\n{text}");
 
     // The goals say nothing about another size.
     let mut results = Results::new(1 << 20);
-    results.large("null", Direction::Down, trio);
+    results.large("null", Direction::Down, round);
     same(results.goals(), Vec::new())
 }
 
+/// What there is under TLS is compared with the clear round by round, and no goal is for it.
+fn comparison() -> Result<()> {
+    let mut results = Results::new(512 << 20);
+    for slow in [1.0, 2.0] {
+        let round = Round::from([
+            (GATEWAY, sample(slow, 0.4, 50)),
+            (Contestant::Gateway(Wire::Tls), sample(1.5 * slow, 1.2, 60)),
+            (Contestant::Sdk, sample(0.5 * slow, 0.2, 10)),
+            (RELAY, sample(0.4, 0.2, 3)),
+            (Contestant::Relay(Wire::Tls), sample(0.6, 0.8, 4)),
+        ]);
+        results.large("null", Direction::Up, round);
+    }
+    results.small("null-slow", Direction::Up, Wire::Tls, 99.0);
+    results.idle(Wire::Tls, Idle { kib_each: 99.0 });
+    let works: Vec<String> = results.goals().into_iter().map(|goal| goal.work).collect();
+    same(
+        works,
+        vec![
+            "512 MiB up, null: CPU".to_owned(),
+            "peak memory in one large transfer".to_owned(),
+        ],
+    )?;
+    let text = results.report(true);
+    let cells = |start: &str| -> Vec<&str> {
+        let line = text.lines().find(|line| line.starts_with(start));
+        line.map_or_else(Vec::new, |line| {
+            line.split('|').skip(4).map(str::trim).collect()
+        })
+    };
+    // Wall, MiB/s, CPU, peak; to SDK, relay, plain wall and CPU; behind the last bar is nothing.
+    same(
+        cells("| 512 MiB up   | null  | s3ftpd, TLS "),
+        vec![
+            "2.25 (1.50)",
+            "228",
+            "1.20",
+            "60",
+            "3.00",
+            "1.50",
+            "1.50",
+            "3.00",
+            "",
+        ],
+    )?;
+    same(
+        cells("| 512 MiB up   | null  | relay, TLS "),
+        vec!["0.60", "853", "0.80", "4", "", "", "1.50", "4.00", ""],
+    )?;
+    for needed in ["file of 4 KiB up, TLS, ms", "idle session, TLS, KiB"] {
+        ensure!(text.contains(needed), "no {needed} in\n{text}");
+    }
+    Ok(())
+}
+
+const GATEWAY: Contestant = Contestant::Gateway(Wire::Plain);
+const RELAY: Contestant = Contestant::Relay(Wire::Plain);
+
+/// A sample of so many seconds on the clock and of CPU, and so many MiB.
+fn sample(wall: f64, cpu: f64, mib: u64) -> Sample {
+    Sample {
+        wall,
+        cpu,
+        peak: mib << 10,
+    }
+}
+
 fn configuration() -> Result<()> {
-    let endpoint = args()?.own_endpoint("http://127.0.0.1:9".to_owned());
-    let text = gateway::configuration(&endpoint, 2121)?;
+    let endpoint = args(&[])?.own_endpoint("http://127.0.0.1:9".to_owned());
+    let plain = Door {
+        port: 2121,
+        identity: None,
+    };
+    let text = gateway::configuration(&endpoint, plain)?;
     for needed in [
         "listen = [\"127.0.0.1:2121\"]",
         "endpoint = \"http://127.0.0.1:9\"",
@@ -196,28 +271,38 @@ fn configuration() -> Result<()> {
         ensure!(text.contains(needed), "no {needed} in\n{text}");
     }
     let own = gateway::configuration(
-        &crate::args::Endpoint {
+        &Endpoint {
             own: false,
-            ..endpoint
+            ..endpoint.clone()
         },
-        2121,
+        plain,
     )?;
     ensure!(
         !own.contains("conditional_writes"),
         "a real endpoint is not probed"
     );
+    let directory = tempfile::tempdir()?;
+    let secure = Door {
+        identity: Some(&Identity::create(directory.path())?),
+        ..plain
+    };
+    let under_tls = gateway::configuration(&endpoint, secure)?;
+    for needed in ["certificate = \"/", "tls.key\"", "data = \"required\""] {
+        ensure!(under_tls.contains(needed), "no {needed} in\n{under_tls}");
+        ensure!(!text.contains(needed), "{needed} in\n{text}");
+    }
     Ok(())
 }
 
 fn relayed() -> Result<()> {
-    let sample = relay::measure(20 << 20)?;
+    let sample = relay::measure(20 << 20, None)?;
     ensure!(sample.wall > 0.0 && sample.peak > 0, "{sample:?}");
     Ok(())
 }
 
 fn sdk_and_store() -> Result<()> {
     let store = Store::start(Role::Null)?;
-    let endpoint = args()?.own_endpoint(store.url.clone());
+    let endpoint = args(&[])?.own_endpoint(store.url.clone());
     let size = 2 * PART_SIZE + 12_345;
     sdk::measure(&endpoint, Direction::Up, "dir/a b+ü.bin", size)?;
     sdk::measure(&endpoint, Direction::Down, "dir/a b+ü.bin", size)?;
@@ -245,7 +330,7 @@ fn sdk_and_store() -> Result<()> {
 /// One part takes 20 ms and its length at 80 MB/s, in either direction; never less, however fast the machine.
 fn slow_store() -> Result<()> {
     let store = Store::start(Role::NullSlow)?;
-    let endpoint = args()?.own_endpoint(store.url.clone());
+    let endpoint = args(&[])?.own_endpoint(store.url.clone());
     let least = 0.020 + PART_SIZE as f64 / 80e6;
     for direction in [Direction::Up, Direction::Down] {
         let sample = sdk::measure(&endpoint, direction, &sized_key(PART_SIZE), PART_SIZE)?;
@@ -259,7 +344,9 @@ fn slow_store() -> Result<()> {
     Ok(())
 }
 
-/// The command line without a switch.
-fn args() -> Result<Args> {
-    Ok(clap::Parser::try_parse_from(["transfer"])?)
+/// A command line.
+fn args(switches: &[&str]) -> Result<Args> {
+    Ok(clap::Parser::try_parse_from(
+        [&["transfer"], switches].concat(),
+    )?)
 }

@@ -1,4 +1,4 @@
-//! The FTP client: one of our own, or curl (`--client curl`).
+//! The FTP client: one of our own, or curl (`--client curl`); in the clear, or under TLS.
 //!
 //! Ours sends the commands that curl sends, in its order, and never sleeps. curl does: where the reply to EPSV is
 //! there before it first looks for it, which a busy machine makes likely, curl 7.88 waits for a timer of up to a
@@ -6,6 +6,7 @@
 
 mod curl;
 mod session;
+mod stream;
 
 use std::path::Path;
 use std::time::Instant;
@@ -15,6 +16,9 @@ use clap::ValueEnum;
 
 pub use curl::parse_transfers;
 pub use session::{Session, parse_port};
+pub use stream::Stream;
+
+use crate::tls::Identity;
 
 /// Who plays the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -25,6 +29,15 @@ pub enum Client {
     Curl,
 }
 
+/// How a client reaches a gateway.
+#[derive(Debug, Clone, Copy)]
+pub struct Door<'a> {
+    /// Port of its control listener on the loopback address.
+    pub port: u16,
+    /// What the gateway shows under TLS, which the client then asks for; `None`: all is in the clear.
+    pub identity: Option<&'a Identity>,
+}
+
 /// Name of a small file, on disk and on the server.
 pub fn small_name(number: usize) -> String {
     format!("small-{number}.bin")
@@ -33,47 +46,53 @@ pub fn small_name(number: usize) -> String {
 /// Each returns the seconds from connect to the last 226.
 impl Client {
     /// Uploads a file of `size` bytes as `name`.
-    pub fn upload(self, port: u16, file: &Path, name: &str, size: u64) -> Result<f64> {
+    pub fn upload(self, door: Door<'_>, file: &Path, name: &str, size: u64) -> Result<f64> {
         match self {
-            Client::Own => timed(|| Session::open(port)?.store(name, size)),
-            Client::Curl => curl::upload(port, file, name),
+            Client::Own => timed(|| Session::open(door)?.store(name, size)),
+            Client::Curl => curl::upload(door, file, name),
         }
     }
 
     /// Downloads `name`, an object of `size` bytes, to nowhere.
-    pub fn download(self, port: u16, name: &str, size: u64) -> Result<f64> {
+    pub fn download(self, door: Door<'_>, name: &str, size: u64) -> Result<f64> {
         match self {
-            Client::Own => timed(|| Session::open(port)?.retrieve(name, size)),
-            Client::Curl => curl::download(port, name, size),
+            Client::Own => timed(|| Session::open(door)?.retrieve(name, size)),
+            Client::Curl => curl::download(door, name, size),
         }
     }
 
     /// Uploads the small files 1 to `count` of a directory, of `size` bytes each, in one session.
-    pub fn upload_small(self, port: u16, directory: &Path, count: usize, size: u64) -> Result<f64> {
+    pub fn upload_small(
+        self,
+        door: Door<'_>,
+        directory: &Path,
+        count: usize,
+        size: u64,
+    ) -> Result<f64> {
         match self {
             Client::Own => timed(|| {
-                let mut session = Session::open(port)?;
+                let mut session = Session::open(door)?;
                 (1..=count).try_for_each(|number| session.store(&small_name(number), size))
             }),
-            Client::Curl => curl::upload_small(port, directory, count),
+            Client::Curl => curl::upload_small(door, directory, count),
         }
     }
 
     /// Downloads the small files 1 to `count`, of `size` bytes each, in one session.
-    pub fn download_small(self, port: u16, count: usize, size: u64) -> Result<f64> {
+    pub fn download_small(self, door: Door<'_>, count: usize, size: u64) -> Result<f64> {
         match self {
             Client::Own => timed(|| {
-                let mut session = Session::open(port)?;
+                let mut session = Session::open(door)?;
                 (1..=count).try_for_each(|number| session.retrieve(&small_name(number), size))
             }),
-            Client::Curl => curl::download_small(port, count, size),
+            Client::Curl => curl::download_small(door, count, size),
         }
     }
 
     /// Lists a directory of `expected` files; `at_line` is called once, when `line` lines have come.
     pub fn list(
         self,
-        port: u16,
+        door: Door<'_>,
         directory: &str,
         expected: u64,
         line: u64,
@@ -89,8 +108,8 @@ impl Client {
             }
         };
         let seconds = match self {
-            Client::Own => timed(|| Session::open(port)?.list(directory, piece)),
-            Client::Curl => curl::list(port, directory, piece),
+            Client::Own => timed(|| Session::open(door)?.list(directory, piece)),
+            Client::Curl => curl::list(door, directory, piece),
         }?;
         ensure!(lines == expected, "{lines} lines came of {expected}");
         Ok(seconds)

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::args::Endpoint;
-use crate::client::Session;
+use crate::client::{Door, Session};
 use crate::process::{self, Memory, Process, Sample};
+use crate::tls::Identity;
 use crate::{PARALLEL, PART_SIZE};
 
 /// The user's name and password.
@@ -25,20 +26,28 @@ const SECRET: &str = "S3FTPD_BENCH_SECRET";
 
 /// A gateway that serves.
 #[derive(Debug)]
-pub struct Gateway {
-    /// Port of its control listener on the loopback address.
-    pub port: u16,
+pub struct Gateway<'a> {
+    /// Where it listens, and whether under TLS.
+    pub door: Door<'a>,
     process: Process,
     log: PathBuf,
 }
 
-impl Gateway {
-    /// Starts one in front of an endpoint, its files in `directory`, and waits until it answers.
-    pub fn start(endpoint: &Endpoint, directory: &Path) -> Result<Gateway> {
-        let port = free_port()?;
+impl<'a> Gateway<'a> {
+    /// Starts one in front of an endpoint, its files in `directory`, and waits until it answers. With an identity it
+    /// takes nobody without TLS.
+    pub fn start(
+        endpoint: &Endpoint,
+        directory: &Path,
+        identity: Option<&'a Identity>,
+    ) -> Result<Gateway<'a>> {
+        let door = Door {
+            port: free_port()?,
+            identity,
+        };
         let config = directory.join("s3ftpd.toml");
         let log = directory.join("s3ftpd.log");
-        fs::write(&config, configuration(endpoint, port)?)?;
+        fs::write(&config, configuration(endpoint, door)?)?;
         let output = File::create(&log)?;
         let process = Process::start(
             Command::new(env!("CARGO_BIN_EXE_s3ftpd"))
@@ -49,7 +58,7 @@ impl Gateway {
                 .stdout(output.try_clone()?)
                 .stderr(output),
         )?;
-        let mut gateway = Gateway { port, process, log };
+        let mut gateway = Gateway { door, process, log };
         gateway.wait().with_context(|| gateway.last_words())?;
         Ok(gateway)
     }
@@ -57,7 +66,7 @@ impl Gateway {
     fn wait(&mut self) -> Result<()> {
         let deadline = Instant::now() + START;
         loop {
-            match Session::open(self.port) {
+            match Session::open(self.door) {
                 Ok(_) => return Ok(()),
                 Err(error) if Instant::now() > deadline => return Err(error),
                 Err(_) if !self.process.is_running() => bail!("s3ftpd has ended"),
@@ -99,7 +108,7 @@ fn free_port() -> Result<u16> {
 }
 
 /// The defaults, but for what must be told.
-pub fn configuration(endpoint: &Endpoint, port: u16) -> Result<String> {
+pub fn configuration(endpoint: &Endpoint, door: Door<'_>) -> Result<String> {
     let password = bcrypt::hash(USER, 4)?;
     // Our own stores take both; a real one is left to the gateway's probe.
     let abilities = if endpoint.own {
@@ -107,10 +116,18 @@ pub fn configuration(endpoint: &Endpoint, port: u16) -> Result<String> {
     } else {
         ""
     };
+    let tls = match door.identity {
+        None => String::new(),
+        Some(identity) => format!(
+            "[tls]\ncertificate = {:?}\nkey = {:?}\ncontrol = \"required\"\ndata = \"required\"\n\n",
+            identity.certificate(),
+            identity.key(),
+        ),
+    };
     Ok(format!(
         r#"listen = ["127.0.0.1:{port}"]
 
-[passive]
+{tls}[passive]
 ports = "auto"
 
 [limits]
@@ -139,6 +156,7 @@ prefix = "{PREFIX}"
 password = {password:?}
 mounts = {{ "/" = "bench" }}
 "#,
+        port = door.port,
         url = endpoint.url,
         region = endpoint.region,
         access = endpoint.access_key,

@@ -2,9 +2,9 @@
 //!
 //! One run measures, round by round and interleaved so that a noisy machine is unfair to all alike:
 //!
-//! - the release binary of s3ftpd as a child process, driven by curl;
+//! - the release binary of s3ftpd as a child process, driven by an FTP client, in the clear and under TLS;
 //! - the AWS SDK alone with the same parts, ranges, parallelism and checksums ([`sdk`]);
-//! - a relay that only passes the same bytes from one socket to another ([`relay`]);
+//! - a relay that only passes the same bytes from one socket to another, in the clear and under TLS ([`relay`]);
 //!
 //! against a store that keeps no bytes ([`store`]) or any S3 endpoint, and compares the medians with the goals
 //! ([`report`]). `benches/README.md` says how to run it and how to read it.
@@ -26,8 +26,9 @@ mod report;
 mod run;
 mod sdk;
 mod store;
+mod tls;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Parser;
 
 use args::{Args, Role};
@@ -44,7 +45,9 @@ fn main() -> Result<()> {
         Some(Role::NullSlow) => store::serve(store::Pace::SLOW),
         Some(Role::SdkUp) => sdk::contend(&args, sdk::Direction::Up),
         Some(Role::SdkDown) => sdk::contend(&args, sdk::Direction::Down),
-        Some(Role::Relay) => relay::contend(args.to.context("--role relay needs --to")?),
+        Some(role @ (Role::Relay | Role::RelayTlsUp | Role::RelayTlsDown)) => {
+            relay::contend(&args, role)
+        }
         None if args.bench => run::run(&args),
         None => check::run(),
     }

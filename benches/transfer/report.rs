@@ -1,15 +1,18 @@
 //! Samples → medians → tables, and the comparison with the goals.
 
+mod large;
 mod table;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 
-use crate::args::Role;
+use crate::args::{Role, Wire};
 use crate::process::Sample;
 use crate::sdk::Direction;
 
+pub use large::{Contestant, Round};
+use large::{cpu_ratio, series, wall_ratio};
 pub use table::Series;
 use table::Table;
 
@@ -17,17 +20,6 @@ use table::Table;
 const GOAL_SIZE: u64 = 512 << 20;
 /// A listing's memory is flat if its peak grows by no more than this over its last nine tenths, MiB.
 const FLAT: f64 = 4.0;
-
-/// One round of the large object.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Trio {
-    /// s3ftpd with curl.
-    pub gateway: Option<Sample>,
-    /// The SDK alone.
-    pub sdk: Option<Sample>,
-    /// The relay.
-    pub relay: Option<Sample>,
-}
 
 /// One listing of a million keys.
 #[derive(Debug, Clone, Copy)]
@@ -49,10 +41,10 @@ pub struct Idle {
 #[derive(Debug)]
 pub struct Results {
     size: u64,
-    large: BTreeMap<(String, Direction), Vec<Trio>>,
-    small: BTreeMap<(String, Direction), Vec<f64>>,
+    large: BTreeMap<(String, Direction), Vec<Round>>,
+    small: BTreeMap<(String, Direction, Wire), Vec<f64>>,
     list: Vec<Listing>,
-    idle: Vec<Idle>,
+    idle: BTreeMap<Wire, Vec<Idle>>,
 }
 
 impl Results {
@@ -63,19 +55,19 @@ impl Results {
             large: BTreeMap::new(),
             small: BTreeMap::new(),
             list: Vec::new(),
-            idle: Vec::new(),
+            idle: BTreeMap::new(),
         }
     }
 
     /// Adds a round of the large object at a store.
-    pub fn large(&mut self, store: &str, direction: Direction, trio: Trio) {
+    pub fn large(&mut self, store: &str, direction: Direction, round: Round) {
         let key = (store.to_owned(), direction);
-        self.large.entry(key).or_default().push(trio);
+        self.large.entry(key).or_default().push(round);
     }
 
     /// Adds a session of small files at a store, milliseconds a file.
-    pub fn small(&mut self, store: &str, direction: Direction, each: f64) {
-        let key = (store.to_owned(), direction);
+    pub fn small(&mut self, store: &str, direction: Direction, wire: Wire, each: f64) {
+        let key = (store.to_owned(), direction, wire);
         self.small.entry(key).or_default().push(each);
     }
 
@@ -85,52 +77,19 @@ impl Results {
     }
 
     /// Adds a look at idle sessions.
-    pub fn idle(&mut self, idle: Idle) {
-        self.idle.push(idle);
+    pub fn idle(&mut self, wire: Wire, idle: Idle) {
+        self.idle.entry(wire).or_default().push(idle);
     }
 
     /// The tables, as Markdown or as plain columns.
     pub fn report(&self, markdown: bool) -> String {
         let mut text = format!("{}\n\n", machine());
-        for table in [self.large_table(), self.other_table(), self.goals_table()] {
+        for table in [large::table(self), self.other_table(), self.goals_table()] {
             if !table.rows.is_empty() {
                 let _ = writeln!(text, "{}", table.render(markdown));
             }
         }
         text
-    }
-
-    fn large_table(&self) -> Table {
-        let mut table = Table::new(&[
-            "large object",
-            "store",
-            "by",
-            "wall s",
-            "CPU s",
-            "peak MiB",
-            "wall ÷ SDK",
-            "CPU ÷ relay",
-        ]);
-        for ((store, direction), rounds) in &self.large {
-            for (name, of) in CONTESTANTS {
-                let samples = || rounds.iter().filter_map(of);
-                let ratio = |ratio: Option<f64>| {
-                    ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"))
-                };
-                let is_gateway = name == CONTESTANTS[0].0;
-                table.rows.push(vec![
-                    format!("{} {direction}", megabytes(self.size)),
-                    store.clone(),
-                    name.to_owned(),
-                    Series::of(samples().map(|sample| sample.wall)).show(2),
-                    Series::of(samples().map(|sample| sample.cpu)).show(2),
-                    Series::of(samples().map(|sample| mib(sample.peak))).show(0),
-                    ratio(wall_ratio(rounds).filter(|_| is_gateway)),
-                    ratio(cpu_ratio(rounds).filter(|_| is_gateway)),
-                ]);
-            }
-        }
-        table
     }
 
     fn other_table(&self) -> Table {
@@ -140,10 +99,13 @@ impl Results {
                 .rows
                 .push(vec![work.to_owned(), store.to_owned(), measured]);
         };
-        for ((store, direction), sessions) in &self.small {
+        for ((store, direction, wire), sessions) in &self.small {
             let series = Series::of(sessions.iter().copied());
             row(
-                &format!("file of 4 KiB {direction}, ms"),
+                &match wire {
+                    Wire::Plain => format!("file of 4 KiB {direction}, ms"),
+                    Wire::Tls => format!("file of 4 KiB {direction}, TLS, ms"),
+                },
                 store,
                 series.show(1),
             );
@@ -167,9 +129,13 @@ impl Results {
                 list(|listing| mib(listing.sample.peak)).show(0),
             );
         }
-        if !self.idle.is_empty() {
-            let series = Series::of(self.idle.iter().map(|idle| idle.kib_each));
-            row("idle session, KiB", "", series.show(1));
+        for (wire, looks) in &self.idle {
+            let series = Series::of(looks.iter().map(|idle| idle.kib_each));
+            let work = match wire {
+                Wire::Plain => "idle session, KiB",
+                Wire::Tls => "idle session, TLS, KiB",
+            };
+            row(work, "", series.show(1));
         }
         table
     }
@@ -196,7 +162,7 @@ impl Results {
         table
     }
 
-    /// The goals that something was measured for.
+    /// The goals that something was measured for; there are none for TLS.
     pub fn goals(&self) -> Vec<Goal> {
         let mut goals = Vec::new();
         let mut goal = |work: String, limit: f64, unit: &'static str, measured: Option<f64>| {
@@ -214,21 +180,21 @@ impl Results {
             let is_up = *direction == Direction::Up;
             // On the null store both wait for the CPU that they share, which tells nothing of a real one.
             if is_up && store != Role::Null.name() {
-                goal(format!("{work}: wall"), 1.05, "× SDK", wall_ratio(rounds));
+                goal(
+                    format!("{work}: wall"),
+                    1.05,
+                    "× SDK",
+                    wall_ratio(rounds, Wire::Plain),
+                );
             }
             goal(
                 format!("{work}: CPU"),
                 if is_up { 1.5 } else { 1.25 },
                 "× relay",
-                cpu_ratio(rounds),
+                cpu_ratio(rounds, Wire::Plain),
             );
             if store == slow {
-                let wall = Series::of(
-                    rounds
-                        .iter()
-                        .filter_map(|trio| trio.gateway)
-                        .map(|sample| sample.wall),
-                );
+                let wall = series(rounds, GATEWAY, |sample| sample.wall);
                 goal(
                     format!("{work}: wall"),
                     if is_up { 1.3 } else { 1.1 },
@@ -237,8 +203,9 @@ impl Results {
                 );
             }
         }
-        for ((store, direction), sessions) in
-            self.small.iter().filter(|((store, _), _)| store == slow)
+        let small = self.small.iter();
+        for ((store, direction, _), sessions) in
+            small.filter(|((store, _, wire), _)| store == slow && *wire == Wire::Plain)
         {
             let median = Series::of(sessions.iter().copied()).median();
             goal(
@@ -261,31 +228,23 @@ impl Results {
             "MiB more",
             list(|listing| mib(listing.growth)),
         );
-        let peaks = judged.filter_map(|(_, rounds)| {
-            let gateway = rounds.iter().filter_map(|trio| trio.gateway);
-            Series::of(gateway.map(|sample| mib(sample.peak))).median()
-        });
+        let peaks = judged
+            .filter_map(|(_, rounds)| series(rounds, GATEWAY, |sample| mib(sample.peak)).median());
         goal(
             "peak memory in one large transfer".to_owned(),
             96.0,
             "MiB",
             peaks.reduce(f64::max),
         );
-        let idle = Series::of(self.idle.iter().map(|idle| idle.kib_each)).median();
+        let looks = self.idle.get(&Wire::Plain).into_iter().flatten();
+        let idle = Series::of(looks.map(|idle| idle.kib_each)).median();
         goal("idle plaintext session".to_owned(), 24.0, "KiB", idle);
         goals
     }
 }
 
-/// A contestant's name in the report, and its sample of a round.
-type Contestant = (&'static str, fn(&Trio) -> Option<Sample>);
-
-/// In the order of the report; the first is the one that the goals are about.
-const CONTESTANTS: [Contestant; 3] = [
-    ("s3ftpd", |trio| trio.gateway),
-    ("SDK alone", |trio| trio.sdk),
-    ("relay", |trio| trio.relay),
-];
+/// The contestant that the goals are about.
+const GATEWAY: Contestant = Contestant::Gateway(Wire::Plain);
 
 /// One goal, and how far it was reached.
 #[derive(Debug, Clone, PartialEq)]
@@ -300,28 +259,8 @@ pub struct Goal {
     pub measured: f64,
 }
 
-/// Median over the rounds of the gateway's wall time to the SDK's in the same round.
-fn wall_ratio(rounds: &[Trio]) -> Option<f64> {
-    let ratios = rounds
-        .iter()
-        .filter_map(|trio| Some(trio.gateway?.wall / trio.sdk?.wall));
-    Series::of(ratios).median()
-}
-
-/// Median over the rounds of the gateway's CPU time to the relay's in the same round.
-fn cpu_ratio(rounds: &[Trio]) -> Option<f64> {
-    let ratios = rounds
-        .iter()
-        .filter_map(|trio| Some(trio.gateway?.cpu / trio.relay?.cpu));
-    Series::of(ratios).median()
-}
-
 fn mib(kib: u64) -> f64 {
     kib as f64 / 1024.0
-}
-
-fn megabytes(size: u64) -> String {
-    format!("{} MiB", size >> 20)
 }
 
 /// What it ran on.

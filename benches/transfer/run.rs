@@ -8,14 +8,15 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::args::{Args, Endpoint, Role, StoreChoice, Work};
+use crate::args::{Args, Endpoint, Role, StoreChoice, Wire, Work};
 use crate::client::{Session, small_name};
 use crate::gateway::{Gateway, PREFIX};
 use crate::process::Sample;
-use crate::relay;
-use crate::report::{Idle, Listing, Results, Trio};
+use crate::relay::{self, Secure};
+use crate::report::{Contestant, Idle, Listing, Results, Round};
 use crate::sdk::{self, Direction, Objects};
 use crate::store::{MILLION, Store, sized_key};
+use crate::tls::Identity;
 
 /// Small files of one session, and bytes of each.
 const SMALL_FILES: usize = 300;
@@ -54,8 +55,10 @@ struct Target {
 struct Bench<'a> {
     args: &'a Args,
     targets: Vec<Target>,
-    /// Configuration, log, and what curl uploads: in memory where there is a file system for it.
+    /// Configuration, log, certificate, and what curl uploads: in memory where there is a file system for it.
     directory: TempDir,
+    /// What gateway and relay show under TLS.
+    identity: Identity,
     runtime: Runtime,
 }
 
@@ -90,6 +93,7 @@ impl<'a> Bench<'a> {
         Ok(Bench {
             args,
             targets,
+            identity: Identity::create(directory.path())?,
             directory,
             runtime: Runtime::new()?,
         })
@@ -123,59 +127,70 @@ impl<'a> Bench<'a> {
         for target in &self.targets {
             for (work, direction) in [(Work::Up, Direction::Up), (Work::Down, Direction::Down)] {
                 if self.args.wants(work) {
-                    let trio = self.large(target, direction, round)?;
-                    results.large(&target.name, direction, trio);
+                    let samples = self.large(target, direction, round)?;
+                    results.large(&target.name, direction, samples);
                 }
             }
             if self.args.wants(Work::Small) {
-                let (up, down) = self.small(target)?;
-                results.small(&target.name, Direction::Up, up);
-                results.small(&target.name, Direction::Down, down);
+                for wire in turned(self.args.wires(), round) {
+                    let (up, down) = self.small(target, wire)?;
+                    results.small(&target.name, Direction::Up, wire, up);
+                    results.small(&target.name, Direction::Down, wire, down);
+                }
             }
         }
         if self.args.wants(Work::List) || self.args.wants(Work::Idle) {
             // Only our own store has a million keys, and idle sessions need no store at all.
             let store = Store::start(Role::Null)?;
             let endpoint = self.args.own_endpoint(store.url.clone());
-            if self.args.wants(Work::List) {
+            if self.args.wants(Work::List) && self.args.wires().contains(&Wire::Plain) {
                 results.list(self.list(&endpoint)?);
             }
             if self.args.wants(Work::Idle) {
-                results.idle(self.idle(&endpoint)?);
+                for wire in self.args.wires() {
+                    results.idle(wire, self.idle(&endpoint, wire)?);
+                }
             }
         }
         Ok(())
     }
 
-    /// The large object by all three; each round begins with another of them.
-    fn large(&self, target: &Target, direction: Direction, round: usize) -> Result<Trio> {
-        let mut trio = Trio::default();
-        for turn in 0..3 {
-            match (round + turn) % 3 {
-                0 => trio.gateway = Some(self.gateway_large(target, direction)?),
-                1 => trio.sdk = Some(self.sdk_large(target, direction)?),
-                _ => trio.relay = Some(relay::measure(self.args.size)?),
-            }
+    /// The large object by all; each round begins with another of them.
+    fn large(&self, target: &Target, direction: Direction, round: usize) -> Result<Round> {
+        let mut samples = Round::new();
+        for by in turned(Contestant::all(&self.args.wires()), round) {
+            let sample = match by {
+                Contestant::Gateway(wire) => self.gateway_large(target, direction, wire)?,
+                Contestant::Sdk => self.sdk_large(target, direction)?,
+                Contestant::Relay(wire) => {
+                    let secure = self.identity(wire).map(|identity| Secure {
+                        direction,
+                        identity,
+                    });
+                    relay::measure(self.args.size, secure)?
+                }
+            };
+            samples.insert(by, sample);
         }
-        Ok(trio)
+        Ok(samples)
     }
 
-    fn gateway_large(&self, target: &Target, direction: Direction) -> Result<Sample> {
+    fn gateway_large(&self, target: &Target, direction: Direction, wire: Wire) -> Result<Sample> {
         let size = self.args.size;
-        let gateway = self.gateway(&target.endpoint)?;
+        let gateway = self.gateway(&target.endpoint, wire)?;
         gateway.measure(|| match direction {
             Direction::Up => {
                 let seconds =
                     self.args
                         .client
-                        .upload(gateway.port, &self.large_file(), UPLOADS[0], size)?;
+                        .upload(gateway.door, &self.large_file(), UPLOADS[0], size)?;
                 self.check_size(target, UPLOADS[0], size)?;
                 Ok(seconds)
             }
             Direction::Down => self
                 .args
                 .client
-                .download(gateway.port, &sized_key(size), size),
+                .download(gateway.door, &sized_key(size), size),
         })
     }
 
@@ -196,25 +211,25 @@ impl<'a> Bench<'a> {
     }
 
     /// Milliseconds a small file, up and down.
-    fn small(&self, target: &Target) -> Result<(f64, f64)> {
-        let (gateway, client) = (self.gateway(&target.endpoint)?, self.args.client);
+    fn small(&self, target: &Target, wire: Wire) -> Result<(f64, f64)> {
+        let (gateway, client) = (self.gateway(&target.endpoint, wire)?, self.args.client);
         let up = gateway.measure(|| {
-            client.upload_small(gateway.port, self.directory.path(), SMALL_FILES, SMALL_SIZE)
+            client.upload_small(gateway.door, self.directory.path(), SMALL_FILES, SMALL_SIZE)
         })?;
         self.check_size(target, &small_name(SMALL_FILES), SMALL_SIZE)?;
         let down =
-            gateway.measure(|| client.download_small(gateway.port, SMALL_FILES, SMALL_SIZE))?;
+            gateway.measure(|| client.download_small(gateway.door, SMALL_FILES, SMALL_SIZE))?;
         let per_file = |sample: Sample| sample.wall * 1e3 / SMALL_FILES as f64;
         Ok((per_file(up), per_file(down)))
     }
 
     fn list(&self, endpoint: &Endpoint) -> Result<Listing> {
-        let gateway = self.gateway(endpoint)?;
+        let gateway = self.gateway(endpoint, Wire::Plain)?;
         let mut settled = None;
         let sample = gateway.measure(|| {
             let look = || settled = Some(gateway.memory());
             let client = self.args.client;
-            client.list(gateway.port, "million/", MILLION, SETTLED, look)
+            client.list(gateway.door, "million/", MILLION, SETTLED, look)
         })?;
         let settled = settled.context("the listing had no end")??;
         Ok(Listing {
@@ -224,11 +239,11 @@ impl<'a> Bench<'a> {
         })
     }
 
-    fn idle(&self, endpoint: &Endpoint) -> Result<Idle> {
-        let gateway = self.gateway(endpoint)?;
+    fn idle(&self, endpoint: &Endpoint, wire: Wire) -> Result<Idle> {
+        let gateway = self.gateway(endpoint, wire)?;
         let open = |count: usize| -> Result<Vec<Session>> {
             (0..count)
-                .map(|_| Session::open(gateway.port))
+                .map(|_| Session::open(gateway.door))
                 .collect::<Result<_>>()
                 .context("opening idle sessions (does `ulimit -n` allow 1100 files?)")
         };
@@ -241,8 +256,13 @@ impl<'a> Bench<'a> {
         })
     }
 
-    fn gateway(&self, endpoint: &Endpoint) -> Result<Gateway> {
-        Gateway::start(endpoint, self.directory.path())
+    fn gateway(&self, endpoint: &Endpoint, wire: Wire) -> Result<Gateway<'_>> {
+        Gateway::start(endpoint, self.directory.path(), self.identity(wire))
+    }
+
+    /// What is shown over this wire.
+    fn identity(&self, wire: Wire) -> Option<&Identity> {
+        (wire == Wire::Tls).then_some(&self.identity)
     }
 
     fn large_file(&self) -> PathBuf {
@@ -278,4 +298,11 @@ impl<'a> Bench<'a> {
         }
         Ok(())
     }
+}
+
+/// The same in another order in each round, so that none always follows the same one.
+fn turned<T>(mut all: Vec<T>, round: usize) -> Vec<T> {
+    let first = round % all.len().max(1);
+    all.rotate_left(first);
+    all
 }

@@ -6,25 +6,26 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use super::timed;
+use super::{Door, timed};
 use crate::gateway::USER;
 use crate::process::Process;
+use crate::tls::SUITE;
 
 /// No transfer may take longer, seconds.
 const DEADLINE: u64 = 600;
 
 /// Uploads `file` as `name`; returns curl's seconds from connect to 226.
-pub fn upload(port: u16, file: &Path, name: &str) -> Result<f64> {
-    let transfers = curl(|curl| {
-        curl.arg("--upload-file").arg(file).arg(url(port, name));
+pub fn upload(door: Door<'_>, file: &Path, name: &str) -> Result<f64> {
+    let transfers = curl(door, |curl| {
+        curl.arg("--upload-file").arg(file).arg(url(door, name));
     })?;
     Ok(transfers.seconds)
 }
 
 /// Downloads `name`, an object of `size` bytes; returns curl's seconds from connect to 226.
-pub fn download(port: u16, name: &str, size: u64) -> Result<f64> {
-    let transfers = curl(|curl| {
-        curl.args(["--output", "/dev/null", &url(port, name)]);
+pub fn download(door: Door<'_>, name: &str, size: u64) -> Result<f64> {
+    let transfers = curl(door, |curl| {
+        curl.args(["--output", "/dev/null", &url(door, name)]);
     })?;
     ensure!(
         transfers.bytes == size,
@@ -35,11 +36,11 @@ pub fn download(port: u16, name: &str, size: u64) -> Result<f64> {
 }
 
 /// Uploads the small files 1 to `count` of a directory in one session.
-pub fn upload_small(port: u16, directory: &Path, count: usize) -> Result<f64> {
+pub fn upload_small(door: Door<'_>, directory: &Path, count: usize) -> Result<f64> {
     let files = directory.join(format!("small-[1-{count}].bin"));
     timed(|| {
-        let transfers = curl(|curl| {
-            curl.arg("--upload-file").arg(files).arg(url(port, ""));
+        let transfers = curl(door, |curl| {
+            curl.arg("--upload-file").arg(files).arg(url(door, ""));
         })?;
         ensure!(
             transfers.count == count,
@@ -51,10 +52,10 @@ pub fn upload_small(port: u16, directory: &Path, count: usize) -> Result<f64> {
 }
 
 /// Downloads the small files 1 to `count`, of `size` bytes each, in one session.
-pub fn download_small(port: u16, count: usize, size: u64) -> Result<f64> {
-    let files = url(port, &format!("small-[1-{count}].bin"));
+pub fn download_small(door: Door<'_>, count: usize, size: u64) -> Result<f64> {
+    let files = url(door, &format!("small-[1-{count}].bin"));
     timed(|| {
-        let transfers = curl(|curl| {
+        let transfers = curl(door, |curl| {
             curl.args(["--output", "/dev/null", &files]);
         })?;
         ensure!(
@@ -72,9 +73,9 @@ pub fn download_small(port: u16, count: usize, size: u64) -> Result<f64> {
 }
 
 /// Lists a directory, piece by piece as the lines come.
-pub fn list(port: u16, directory: &str, mut piece: impl FnMut(&[u8])) -> Result<f64> {
+pub fn list(door: Door<'_>, directory: &str, mut piece: impl FnMut(&[u8])) -> Result<f64> {
     timed(|| {
-        let mut curl = Process::start(base().arg(url(port, directory)).stdout(Stdio::piped()))?;
+        let mut curl = Process::start(base(door).arg(url(door, directory)).stdout(Stdio::piped()))?;
         let mut output = curl.stdout()?;
         let mut buffer = vec![0; 64 << 10];
         loop {
@@ -98,8 +99,8 @@ pub struct Transfers {
 }
 
 /// Runs curl to its end.
-fn curl(arguments: impl FnOnce(&mut Command)) -> Result<Transfers> {
-    let mut command = base();
+fn curl(door: Door<'_>, arguments: impl FnOnce(&mut Command)) -> Result<Transfers> {
+    let mut command = base(door);
     command.args(["--write-out", "%{time_total} %{size_download}\n"]);
     arguments(&mut command);
     let output = command.output().context("can't start curl")?;
@@ -125,17 +126,23 @@ pub fn parse_transfers(text: &str) -> Result<Transfers> {
     Ok(transfers)
 }
 
-/// curl without its user's own settings, quiet but for errors.
-fn base() -> Command {
+/// curl without its user's own settings, quiet but for errors; under TLS as our own client is.
+fn base(door: Door<'_>) -> Command {
     let mut command = Command::new("curl");
     command
         .args(["--disable", "--silent", "--show-error", "--noproxy", "*"])
         .args(["--user", &format!("{USER}:{USER}")])
         .args(["--max-time", &DEADLINE.to_string()])
         .stdin(Stdio::null());
+    if let Some(identity) = door.identity {
+        command
+            .args(["--ssl-reqd", "--tlsv1.3", "--tls13-ciphers", SUITE])
+            .arg("--cacert")
+            .arg(identity.certificate());
+    }
     command
 }
 
-fn url(port: u16, path: &str) -> String {
-    format!("ftp://127.0.0.1:{port}/{path}")
+fn url(door: Door<'_>, path: &str) -> String {
+    format!("ftp://127.0.0.1:{}/{path}", door.port)
 }

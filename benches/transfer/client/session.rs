@@ -1,4 +1,4 @@
-//! An FTP session over plain sockets, as simple as RFC 959 and RFC 2428 allow.
+//! An FTP session over blocking sockets, as simple as RFC 959, RFC 2428 and, under TLS, RFC 4217 allow.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::{Door, Stream};
 use crate::gateway::USER;
+use crate::tls::{Identity, Resumption};
 
 /// Bytes of one read or write of a data connection.
 const BUFFER: usize = 256 << 10;
@@ -16,34 +18,60 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// A session that is logged in.
 #[derive(Debug)]
 pub struct Session {
-    control: BufReader<TcpStream>,
+    control: BufReader<Stream>,
+    /// The control connection's TLS session; `None`: all is in the clear.
+    resumption: Option<Resumption>,
     /// Made by the first transfer: an idle session needs none.
     buffer: Vec<u8>,
 }
 
 impl Session {
-    /// Connects and logs in.
-    pub fn open(port: u16) -> Result<Session> {
+    /// Connects and logs in; under TLS in curl's order.
+    pub fn open(door: Door<'_>) -> Result<Session> {
         let mut session = Session {
-            control: BufReader::with_capacity(1024, connect(port)?),
+            control: lines(Stream::Plain(connect(door.port)?)),
+            resumption: None,
             buffer: Vec::new(),
         };
         session.reply("220")?;
+        if let Some(identity) = door.identity {
+            session = session.secure(identity)?;
+        }
         session.command(&format!("USER {USER}"), "331")?;
         session.command(&format!("PASS {USER}"), "230")?;
+        if session.resumption.is_some() {
+            session.command("PBSZ 0", "200")?;
+            session.command("PROT P", "200")?;
+        }
         Ok(session)
+    }
+
+    /// Puts the control connection under TLS.
+    fn secure(mut self, identity: &Identity) -> Result<Session> {
+        self.command("AUTH TLS", "234")?;
+        let Stream::Plain(tcp) = self.control.into_inner() else {
+            bail!("the control connection is under TLS");
+        };
+        let (tls, resumption) = Resumption::begin(identity, tcp)?;
+        Ok(Session {
+            control: lines(Stream::Tls(Box::new(tls))),
+            resumption: Some(resumption),
+            ..self
+        })
     }
 
     /// Uploads `size` bytes.
     pub fn store(&mut self, name: &str, size: u64) -> Result<()> {
-        let mut data = self.data()?;
+        let data = self.data()?;
         self.command(&format!("STOR {name}"), "150")?;
+        let mut data = self.protect(data)?;
         let mut left = size;
         while left > 0 {
             let length = left.min(BUFFER as u64) as usize;
             data.write_all(&self.buffer[..length])?;
             left -= length as u64;
         }
+        data.end()?;
         drop(data);
         self.reply("226").map(drop)
     }
@@ -57,6 +85,7 @@ impl Session {
             "{name} has {size} bytes: {told}"
         );
         self.command(&format!("RETR {name}"), "150")?;
+        let data = self.protect(data)?;
         let mut came = 0;
         self.drain(data, |bytes| came += bytes.len() as u64)?;
         ensure!(came == size, "{came} bytes came of {size}");
@@ -68,6 +97,7 @@ impl Session {
         self.command(&format!("CWD {directory}"), "250")?;
         let data = self.data()?;
         self.command("LIST", "150")?;
+        let data = self.protect(data)?;
         self.drain(data, piece)
     }
 
@@ -81,14 +111,27 @@ impl Session {
         connect(parse_port(&reply).with_context(|| format!("no port in {reply:?}"))?)
     }
 
-    /// Reads data to its end, then the final reply.
-    fn drain(&mut self, mut data: TcpStream, mut piece: impl FnMut(&[u8])) -> Result<()> {
+    /// The handshake of a data connection, which the 150 has come for; none where all is in the clear.
+    fn protect(&mut self, tcp: TcpStream) -> Result<Stream> {
+        match (&self.resumption, self.control.get_mut()) {
+            (Some(resumption), Stream::Tls(control)) => {
+                let tls = resumption.resume(control, tcp, BUFFER)?;
+                Ok(Stream::Tls(Box::new(tls)))
+            }
+            _ => Ok(Stream::Plain(tcp)),
+        }
+    }
+
+    /// Reads data to its end, answers that, then reads the final reply.
+    fn drain(&mut self, mut data: Stream, mut piece: impl FnMut(&[u8])) -> Result<()> {
         loop {
             match data.read(&mut self.buffer)? {
-                0 => return self.reply("226").map(drop),
+                0 => break,
                 length => piece(&self.buffer[..length]),
             }
         }
+        data.end()?;
+        self.reply("226").map(drop)
     }
 
     /// Sends a command and returns its reply, which must have this code.
@@ -115,6 +158,11 @@ impl Session {
             }
         }
     }
+}
+
+/// A control connection that is read by lines.
+fn lines(stream: Stream) -> BufReader<Stream> {
+    BufReader::with_capacity(1024, stream)
 }
 
 fn connect(port: u16) -> Result<TcpStream> {

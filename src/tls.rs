@@ -46,8 +46,12 @@ const ALPN_CONTROL: [&[u8]; 1] = [b"ftp"];
 /// What a data connection speaks: some clients tell the two apart.
 const ALPN_DATA: [&[u8]; 2] = [b"ftp-data", b"ftp"];
 
-/// TLS 1.3 tickets sent on a control connection. Most clients use one again and again; some (Java) each only once.
-const CONTROL_TICKETS: usize = 4;
+/// TLS 1.3 tickets sent on a control connection. Most clients use one again and again; some (curl, Java) each only once,
+/// and begin a new session then.
+const TICKETS: usize = 4;
+/// The same where data connections must resume: such clients are refused when they have used the last that they keep,
+/// which is up to the client. A ticket is 103 bytes on the wire, and about 200 in memory while the session lasts.
+const TICKETS_REQUIRED: usize = 32;
 
 /// The TLS of a server. Certificates come from files and follow them.
 #[derive(Debug)]
@@ -96,7 +100,12 @@ impl Tls {
     /// For a control connection whose handshake is about to begin.
     pub fn session(&self) -> SessionTls {
         let shared = Arc::clone(&self.current.load().server);
-        let resumption = Arc::new(Resumption::default());
+        let tickets = if self.config.require_session_reuse {
+            TICKETS_REQUIRED
+        } else {
+            TICKETS
+        };
+        let resumption = Arc::new(Resumption::new(tickets));
         let with = |protocols: &[&[u8]], tickets| {
             let mut config = ServerConfig::clone(&shared);
             config.session_storage = Arc::clone(&resumption) as _;
@@ -105,7 +114,7 @@ impl Tls {
             Arc::new(config)
         };
         SessionTls {
-            control: with(&ALPN_CONTROL, CONTROL_TICKETS),
+            control: with(&ALPN_CONTROL, tickets),
             data: with(&ALPN_DATA, 0),
             resumption,
         }

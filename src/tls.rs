@@ -36,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{ClientCertificates, TlsConfig, TlsVersion};
 
+use certificates::{BySni, ForSession};
 pub use certificates::{Summary, certificate, read_authorities};
 use material::Material;
 pub use material::{About, MaterialError};
@@ -67,6 +68,7 @@ struct Current {
     /// Of the contents that were read last, right or wrong.
     fingerprint: [u8; 32],
     server: Arc<ServerConfig>,
+    certificates: Arc<BySni>,
 }
 
 /// The TLS of one control session.
@@ -77,6 +79,7 @@ pub struct SessionTls {
     /// For those of its data connections.
     pub data: Arc<ServerConfig>,
     resumption: Arc<Resumption>,
+    certificates: Arc<ForSession>,
 }
 
 impl Tls {
@@ -86,9 +89,11 @@ impl Tls {
     /// The first that is wrong with them.
     pub fn load(config: &TlsConfig) -> Result<Tls, MaterialError> {
         let material = Material::read(config)?;
+        let (server, certificates) = server_config(config, &material)?;
         let current = Current {
             fingerprint: material.fingerprint(),
-            server: Arc::new(server_config(config, &material)?),
+            server,
+            certificates,
         };
         Ok(Tls {
             config: config.clone(),
@@ -97,18 +102,21 @@ impl Tls {
         })
     }
 
-    /// For a control connection whose handshake is about to begin.
-    pub fn session(&self) -> SessionTls {
-        let shared = Arc::clone(&self.current.load().server);
+    /// For a control connection whose handshake is about to begin; its client has named `host` by HOST. A handshake that
+    /// names nobody (SNI) gets that one's certificate.
+    pub fn session(&self, host: Option<&str>) -> SessionTls {
+        let current = self.current.load();
         let tickets = if self.config.require_session_reuse {
             TICKETS_REQUIRED
         } else {
             TICKETS
         };
         let resumption = Arc::new(Resumption::new(tickets));
+        let certificates = Arc::new(ForSession::new(&current.certificates, host));
         let with = |protocols: &[&[u8]], tickets| {
-            let mut config = ServerConfig::clone(&shared);
+            let mut config = ServerConfig::clone(&current.server);
             config.session_storage = Arc::clone(&resumption) as _;
+            config.cert_resolver = Arc::clone(&certificates) as _;
             config.send_tls13_tickets = tickets;
             config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
             Arc::new(config)
@@ -117,6 +125,7 @@ impl Tls {
             control: with(&ALPN_CONTROL, tickets),
             data: with(&ALPN_DATA, 0),
             resumption,
+            certificates,
         }
     }
 
@@ -169,23 +178,31 @@ impl Tls {
         if current.fingerprint == fingerprint {
             return Ok(false);
         }
-        let (server, result) = match server_config(&self.config, &material) {
-            Ok(server) => (Arc::new(server), Ok(true)),
-            Err(error) => (Arc::clone(&current.server), Err(error)),
+        let (server, certificates, result) = match server_config(&self.config, &material) {
+            Ok((server, certificates)) => (server, certificates, Ok(true)),
+            Err(error) => {
+                let old = (&current.server, &current.certificates);
+                (Arc::clone(old.0), Arc::clone(old.1), Err(error))
+            }
         };
         // Remembered although it may be wrong: it need not be said again before it changes.
         self.current.store(Arc::new(Current {
             fingerprint,
             server,
+            certificates,
         }));
         result
     }
 }
 
 impl SessionTls {
-    /// The control connection's handshake is done: what it has put into the cache can be resumed, and nothing else.
-    pub fn established(&self) {
+    /// The control connection's handshake is done, in which the client has asked for `server_name`. What it has put
+    /// into the cache can be resumed, and nothing else; its data connections show the certificate that it has shown.
+    pub fn established(&self, server_name: Option<&str>) {
         self.resumption.close();
+        if let Some(name) = server_name {
+            self.certificates.asked_for(name);
+        }
     }
 }
 
@@ -194,7 +211,11 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-fn server_config(config: &TlsConfig, material: &Material) -> Result<ServerConfig, MaterialError> {
+/// All but what is a session's own, and the certificates.
+fn server_config(
+    config: &TlsConfig,
+    material: &Material,
+) -> Result<(Arc<ServerConfig>, Arc<BySni>), MaterialError> {
     static SINCE_12: [&SupportedProtocolVersion; 2] =
         [&rustls::version::TLS13, &rustls::version::TLS12];
     static SINCE_13: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
@@ -202,7 +223,7 @@ fn server_config(config: &TlsConfig, material: &Material) -> Result<ServerConfig
         TlsVersion::V12 => &SINCE_12,
         TlsVersion::V13 => &SINCE_13,
     };
-    let resolver = certificates::BySni::new(config, material)?;
+    let certificates = Arc::new(BySni::new(config, material)?);
     let builder = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(versions)
         .map_err(|error| MaterialError::new(About::Certificate(0), error.to_string()))?;
@@ -210,7 +231,8 @@ fn server_config(config: &TlsConfig, material: &Material) -> Result<ServerConfig
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
-    Ok(builder.with_cert_resolver(Arc::new(resolver)))
+    let server = builder.with_cert_resolver(Arc::clone(&certificates) as _);
+    Ok((Arc::new(server), certificates))
 }
 
 fn client_verifier(

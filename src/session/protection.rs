@@ -42,7 +42,7 @@ impl Session {
             return Err(ControlError::Lost);
         };
         // Data connections are private by default here: there is no AUTH after which clients would say so.
-        self.handshake(&tls, true).await
+        self.handshake(&tls, None, true).await
     }
 
     /// AUTH.
@@ -65,13 +65,22 @@ impl Session {
             .reply(&Reply::new(234, "Begin the TLS handshake"))
             .await?;
         self.held.clear();
+        // Of what HOST has said, only the certificate is chosen.
+        let host = self.host.take();
         self.reset();
-        self.handshake(&tls, mechanism.implies_private()).await?;
+        let host = host.as_ref().map(|host| host.name.as_str());
+        self.handshake(&tls, host, mechanism.implies_private())
+            .await?;
         Ok(Flow::Continue)
     }
 
-    async fn handshake(&mut self, tls: &Arc<Tls>, private: bool) -> Result<(), ControlError> {
-        let session = tls.session();
+    async fn handshake(
+        &mut self,
+        tls: &Tls,
+        host: Option<&str>,
+        private: bool,
+    ) -> Result<(), ControlError> {
+        let session = tls.session(host);
         let login = self
             .login_deadline
             .saturating_duration_since(Instant::now());
@@ -83,7 +92,7 @@ impl Session {
             tracing::info!(peer = %self.control.peer, %error, "TLS handshake failed");
             return Err(ControlError::Lost);
         }
-        session.established();
+        session.established(self.control.server_name());
         // What HOST said in the clear is forgotten with the rest.
         self.host = self.host_of_handshake();
         let identity = self.control.client_certificate().map(Identity::of);

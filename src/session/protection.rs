@@ -29,10 +29,20 @@ pub(super) struct Secured {
     tls: SessionTls,
     /// Whether PBSZ was said.
     buffer_size: bool,
-    /// PROT P.
-    private: bool,
+    /// What PROT has said of data connections: whether they are private.
+    said: Option<bool>,
+    /// Whether they are where it has said nothing.
+    implied: bool,
     /// Who the client certificate says the client is.
     identity: Option<Identity>,
+}
+
+impl Secured {
+    /// Whether data connections are private, where they should be as `policy` says.
+    fn private(&self, policy: Protection) -> bool {
+        self.said
+            .unwrap_or(self.implied && policy != Protection::Off)
+    }
 }
 
 impl Session {
@@ -106,7 +116,8 @@ impl Session {
         self.secured = Some(Box::new(Secured {
             tls: session,
             buffer_size: private,
-            private,
+            said: None,
+            implied: private,
             identity,
         }));
         Ok(())
@@ -151,8 +162,9 @@ impl Session {
                 return Err(Reply::new(536, "TLS has the levels C and P only"));
             }
         };
-        if secured.private != private {
-            secured.private = private;
+        let before = secured.private(policy);
+        secured.said = Some(private);
+        if before != private {
             self.protect_data_anew();
         }
         Ok(Reply::new(
@@ -223,7 +235,8 @@ impl Session {
 
     /// How the next data connection is secured; `None`: it is not.
     pub(super) fn data_tls(&self) -> Option<Arc<DataTls>> {
-        let secured = self.secured.as_ref().filter(|secured| secured.private)?;
+        let policy = self.data_policy();
+        let secured = self.secured.as_ref().filter(|s| s.private(policy))?;
         let tls = self.gateway.tls.as_ref()?;
         Some(Arc::new(DataTls {
             config: Arc::clone(&secured.tls.data),
@@ -239,8 +252,9 @@ impl Session {
 
     /// Refuses a transfer whose data connection would not be as it must (522 as vsftpd and ProFTPD say it).
     pub(super) fn check_data_protection(&self) -> Result<(), Reply> {
-        let private = self.secured.as_ref().is_some_and(|s| s.private);
-        match self.data_policy() {
+        let policy = self.data_policy();
+        let private = self.secured.as_ref().is_some_and(|s| s.private(policy));
+        match policy {
             Protection::Required if !private => Err(Reply::new(
                 522,
                 if self.secured.is_some() {
@@ -273,7 +287,11 @@ impl Session {
             Some(secured) => format!(
                 "The control connection is under {}, data connections are {}",
                 self.control.tls_version().unwrap_or("TLS"),
-                if secured.private { "private" } else { "clear" },
+                if secured.private(self.data_policy()) {
+                    "private"
+                } else {
+                    "clear"
+                },
             ),
         }
     }

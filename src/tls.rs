@@ -14,6 +14,8 @@
 //! writes on a data connection, and closes it with a ticket unread, makes its kernel send a reset, and what it has
 //! written is lost (seen with the TLS 1.3 of Perl, Ruby, Go and rclone).
 //!
+//! Between rustls and TCP is a [`socket`], which bounds handshakes and follows records.
+//!
 //! Application protocols (ALPN): a client that offers some must offer `ftp` (on data connections `ftp-data` is taken
 //! too), else its handshake is refused: a browser that was led here speaks HTTP (the ALPACA attack).
 
@@ -21,6 +23,7 @@ mod certificates;
 pub mod identity;
 mod material;
 mod resumption;
+pub mod socket;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +44,7 @@ pub use certificates::{Summary, certificate, read_authorities};
 use material::Material;
 pub use material::{About, MaterialError};
 use resumption::Resumption;
+use socket::Handshakes;
 
 /// What a control connection speaks.
 const ALPN_CONTROL: [&[u8]; 1] = [b"ftp"];
@@ -53,6 +57,12 @@ const TICKETS: usize = 4;
 /// The same where data connections must resume: such clients are refused when they have used the last that they keep,
 /// which is up to the client. A ticket is 103 bytes on the wire, and about 200 in memory while the session lasts.
 const TICKETS_REQUIRED: usize = 32;
+
+/// The longest handshake of a client without a certificate, bytes; those of real ones have less than 3 KiB. What
+/// follows it may be among them, see [`socket`].
+const LONGEST_HANDSHAKE: usize = 16 * 1024;
+/// Of one that may have a certificate, which has its issuers behind it: as much as rustls takes of one message.
+const LONGEST_HANDSHAKE_CERTIFIED: usize = 64 * 1024;
 
 /// The TLS of a server. Certificates come from files and follow them.
 #[derive(Debug)]
@@ -75,9 +85,9 @@ struct Current {
 #[derive(Debug)]
 pub struct SessionTls {
     /// For the control connection's handshake.
-    pub control: Arc<ServerConfig>,
+    pub control: Handshakes,
     /// For those of its data connections.
-    pub data: Arc<ServerConfig>,
+    pub data: Handshakes,
     resumption: Arc<Resumption>,
     certificates: Arc<ForSession>,
 }
@@ -111,6 +121,10 @@ impl Tls {
         } else {
             TICKETS
         };
+        let longest = match self.config.client_certificates {
+            ClientCertificates::Off => LONGEST_HANDSHAKE,
+            _ => LONGEST_HANDSHAKE_CERTIFIED,
+        };
         let resumption = Arc::new(Resumption::new(tickets));
         let certificates = Arc::new(ForSession::new(&current.certificates, host));
         let with = |protocols: &[&[u8]], tickets| {
@@ -119,7 +133,10 @@ impl Tls {
             config.cert_resolver = Arc::clone(&certificates) as _;
             config.send_tls13_tickets = tickets;
             config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
-            Arc::new(config)
+            Handshakes {
+                config: Arc::new(config),
+                longest,
+            }
         };
         SessionTls {
             control: with(&ALPN_CONTROL, tickets),

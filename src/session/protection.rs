@@ -95,9 +95,8 @@ impl Session {
             .login_deadline
             .saturating_duration_since(Instant::now());
         let deadline = self.gateway.config.timeouts.tls_handshake.min(login);
-        let config = Arc::clone(&session.control);
         // Boxed: a handshake holds much more than an idle session should.
-        let done = Box::pin(self.control.secure(config, deadline)).await;
+        let done = Box::pin(self.control.secure(&session.control, deadline)).await;
         if let Err(error) = done {
             tracing::info!(peer = %self.control.peer, %error, "TLS handshake failed");
             return Err(ControlError::Lost);
@@ -239,7 +238,7 @@ impl Session {
         let secured = self.secured.as_ref().filter(|s| s.private(policy))?;
         let tls = self.gateway.tls.as_ref()?;
         Some(Arc::new(DataTls {
-            config: Arc::clone(&secured.tls.data),
+            handshakes: secured.tls.data.clone(),
             require_reuse: tls.requires_session_reuse(),
             client: self.control.client_certificate().cloned(),
             lenient_close: self

@@ -14,6 +14,8 @@
 //! writes on a data connection, and closes it with a ticket unread, makes its kernel send a reset, and what it has
 //! written is lost (seen with the TLS 1.3 of Perl, Ruby, Go and rclone).
 //!
+//! Between rustls and TCP is a [`socket`], which bounds handshakes and follows records.
+//!
 //! Application protocols (ALPN): a client that offers some must offer `ftp` (on data connections `ftp-data` is taken
 //! too), else its handshake is refused: a browser that was led here speaks HTTP (the ALPACA attack).
 
@@ -21,6 +23,7 @@ mod certificates;
 pub mod identity;
 mod material;
 mod resumption;
+pub mod socket;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,18 +39,30 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{ClientCertificates, TlsConfig, TlsVersion};
 
+use certificates::{BySni, ForSession};
 pub use certificates::{Summary, certificate, read_authorities};
 use material::Material;
 pub use material::{About, MaterialError};
 use resumption::Resumption;
+use socket::Handshakes;
 
 /// What a control connection speaks.
 const ALPN_CONTROL: [&[u8]; 1] = [b"ftp"];
 /// What a data connection speaks: some clients tell the two apart.
 const ALPN_DATA: [&[u8]; 2] = [b"ftp-data", b"ftp"];
 
-/// TLS 1.3 tickets sent on a control connection. Most clients use one again and again; some (Java) each only once.
-const CONTROL_TICKETS: usize = 4;
+/// TLS 1.3 tickets sent on a control connection. Most clients use one again and again; some (curl, Java) each only once,
+/// and begin a new session then.
+const TICKETS: usize = 4;
+/// The same where data connections must resume: such clients are refused when they have used the last that they keep,
+/// which is up to the client. A ticket is 103 bytes on the wire, and about 200 in memory while the session lasts.
+const TICKETS_REQUIRED: usize = 32;
+
+/// The longest handshake of a client without a certificate, bytes; those of real ones have less than 3 KiB. What
+/// follows it may be among them, see [`socket`].
+const LONGEST_HANDSHAKE: usize = 16 * 1024;
+/// Of one that may have a certificate, which has its issuers behind it: as much as rustls takes of one message.
+const LONGEST_HANDSHAKE_CERTIFIED: usize = 64 * 1024;
 
 /// The TLS of a server. Certificates come from files and follow them.
 #[derive(Debug)]
@@ -63,16 +78,18 @@ struct Current {
     /// Of the contents that were read last, right or wrong.
     fingerprint: [u8; 32],
     server: Arc<ServerConfig>,
+    certificates: Arc<BySni>,
 }
 
 /// The TLS of one control session.
 #[derive(Debug)]
 pub struct SessionTls {
     /// For the control connection's handshake.
-    pub control: Arc<ServerConfig>,
+    pub control: Handshakes,
     /// For those of its data connections.
-    pub data: Arc<ServerConfig>,
+    pub data: Handshakes,
     resumption: Arc<Resumption>,
+    certificates: Arc<ForSession>,
 }
 
 impl Tls {
@@ -82,9 +99,11 @@ impl Tls {
     /// The first that is wrong with them.
     pub fn load(config: &TlsConfig) -> Result<Tls, MaterialError> {
         let material = Material::read(config)?;
+        let (server, certificates) = server_config(config, &material)?;
         let current = Current {
             fingerprint: material.fingerprint(),
-            server: Arc::new(server_config(config, &material)?),
+            server,
+            certificates,
         };
         Ok(Tls {
             config: config.clone(),
@@ -93,21 +112,37 @@ impl Tls {
         })
     }
 
-    /// For a control connection whose handshake is about to begin.
-    pub fn session(&self) -> SessionTls {
-        let shared = Arc::clone(&self.current.load().server);
-        let resumption = Arc::new(Resumption::default());
+    /// For a control connection whose handshake is about to begin; its client has named `host` by HOST. A handshake that
+    /// names nobody (SNI) gets that one's certificate.
+    pub fn session(&self, host: Option<&str>) -> SessionTls {
+        let current = self.current.load();
+        let tickets = if self.config.require_session_reuse {
+            TICKETS_REQUIRED
+        } else {
+            TICKETS
+        };
+        let longest = match self.config.client_certificates {
+            ClientCertificates::Off => LONGEST_HANDSHAKE,
+            _ => LONGEST_HANDSHAKE_CERTIFIED,
+        };
+        let resumption = Arc::new(Resumption::new(tickets));
+        let certificates = Arc::new(ForSession::new(&current.certificates, host));
         let with = |protocols: &[&[u8]], tickets| {
-            let mut config = ServerConfig::clone(&shared);
+            let mut config = ServerConfig::clone(&current.server);
             config.session_storage = Arc::clone(&resumption) as _;
+            config.cert_resolver = Arc::clone(&certificates) as _;
             config.send_tls13_tickets = tickets;
             config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
-            Arc::new(config)
+            Handshakes {
+                config: Arc::new(config),
+                longest,
+            }
         };
         SessionTls {
-            control: with(&ALPN_CONTROL, CONTROL_TICKETS),
+            control: with(&ALPN_CONTROL, tickets),
             data: with(&ALPN_DATA, 0),
             resumption,
+            certificates,
         }
     }
 
@@ -160,23 +195,31 @@ impl Tls {
         if current.fingerprint == fingerprint {
             return Ok(false);
         }
-        let (server, result) = match server_config(&self.config, &material) {
-            Ok(server) => (Arc::new(server), Ok(true)),
-            Err(error) => (Arc::clone(&current.server), Err(error)),
+        let (server, certificates, result) = match server_config(&self.config, &material) {
+            Ok((server, certificates)) => (server, certificates, Ok(true)),
+            Err(error) => {
+                let old = (&current.server, &current.certificates);
+                (Arc::clone(old.0), Arc::clone(old.1), Err(error))
+            }
         };
         // Remembered although it may be wrong: it need not be said again before it changes.
         self.current.store(Arc::new(Current {
             fingerprint,
             server,
+            certificates,
         }));
         result
     }
 }
 
 impl SessionTls {
-    /// The control connection's handshake is done: what it has put into the cache can be resumed, and nothing else.
-    pub fn established(&self) {
+    /// The control connection's handshake is done, in which the client has asked for `server_name`. What it has put
+    /// into the cache can be resumed, and nothing else; its data connections show the certificate that it has shown.
+    pub fn established(&self, server_name: Option<&str>) {
         self.resumption.close();
+        if let Some(name) = server_name {
+            self.certificates.asked_for(name);
+        }
     }
 }
 
@@ -185,7 +228,11 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-fn server_config(config: &TlsConfig, material: &Material) -> Result<ServerConfig, MaterialError> {
+/// All but what is a session's own, and the certificates.
+fn server_config(
+    config: &TlsConfig,
+    material: &Material,
+) -> Result<(Arc<ServerConfig>, Arc<BySni>), MaterialError> {
     static SINCE_12: [&SupportedProtocolVersion; 2] =
         [&rustls::version::TLS13, &rustls::version::TLS12];
     static SINCE_13: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
@@ -193,7 +240,7 @@ fn server_config(config: &TlsConfig, material: &Material) -> Result<ServerConfig
         TlsVersion::V12 => &SINCE_12,
         TlsVersion::V13 => &SINCE_13,
     };
-    let resolver = certificates::BySni::new(config, material)?;
+    let certificates = Arc::new(BySni::new(config, material)?);
     let builder = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(versions)
         .map_err(|error| MaterialError::new(About::Certificate(0), error.to_string()))?;
@@ -201,7 +248,8 @@ fn server_config(config: &TlsConfig, material: &Material) -> Result<ServerConfig
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
-    Ok(builder.with_cert_resolver(Arc::new(resolver)))
+    let server = builder.with_cert_resolver(Arc::clone(&certificates) as _);
+    Ok((Arc::new(server), certificates))
 }
 
 fn client_verifier(

@@ -15,6 +15,11 @@ use crate::tls::{self, About};
 const NO_TLS: &str = "there is no section [tls]";
 const WITH_TLS: &str = "this key only together with a section [tls]";
 const LISTEN: &str = "a list of IP addresses with ports: [\"0.0.0.0:2121\", { address = \"0.0.0.0:990\", tls = \"implicit\" }]";
+const UNCERTIFIED: &str =
+    "who does not begin TLS would need no certificate, but client_certificates is \"required\"";
+const CONTROL_OF_ONE: &str = "\"required\", or tls.client_certificates = \"optional\"";
+const CONTROL_OF_ALL: &str =
+    "\"required\", here or on each listener, or client_certificates = \"optional\"";
 const LISTENER: &str = "an address, or a table of address, tls, control and data";
 
 /// Reads `[tls]`; `None` where it is left out.
@@ -118,7 +123,18 @@ pub(super) fn listen(root: &mut Section<'_>, tls: Option<&TlsConfig>) -> Vec<Lis
             data
         },
     };
+    let uncertified = |control| {
+        // Without authorities nobody has one, which is said already.
+        let required = tls.is_some_and(|tls| {
+            tls.client_certificates == ClientCertificates::Required && tls.client_ca.is_some()
+        });
+        required && control != Protection::Required
+    };
     let Some(field) = root.field("listen") else {
+        if uncertified(control) {
+            root.section("tls")
+                .wrong("control", UNCERTIFIED, CONTROL_OF_ALL);
+        }
         return vec![
             plain(([0, 0, 0, 0], 2121).into()),
             plain(([0u16; 8], 2121).into()),
@@ -129,14 +145,25 @@ pub(super) fn listen(root: &mut Section<'_>, tls: Option<&TlsConfig>) -> Vec<Lis
         field.wrong::<()>("is empty", LISTEN);
     }
     let mut listeners: Vec<ListenConfig> = Vec::new();
+    let mut all_certified = true;
     for item in items.unwrap_or_default() {
-        let listener = match item.value() {
-            Value::Table(_) | Value::Variable { table: Some(_), .. } => {
-                listener(&item, tls, &plain)
-            }
-            _ => values::socket_address(&item).map(plain),
+        let is_table = matches!(
+            item.value(),
+            Value::Table(_) | Value::Variable { table: Some(_), .. }
+        );
+        let listener = if is_table {
+            listener(&item, tls, &plain)
+        } else {
+            values::socket_address(&item).map(plain)
         };
         if let Some(listener) = listener {
+            if uncertified(listener.control) {
+                let table = is_table.then(|| item.section(LISTENER)).flatten();
+                match table.filter(|own| own.has("control")) {
+                    Some(own) => own.wrong("control", UNCERTIFIED, CONTROL_OF_ONE),
+                    None => all_certified = false,
+                }
+            }
             let address = listener.address;
             // Port 0 is another port each time.
             if address.port() != 0 && listeners.iter().any(|other| other.address == address) {
@@ -144,6 +171,10 @@ pub(super) fn listen(root: &mut Section<'_>, tls: Option<&TlsConfig>) -> Vec<Lis
             }
             listeners.push(listener);
         }
+    }
+    if !all_certified {
+        root.section("tls")
+            .wrong("control", UNCERTIFIED, CONTROL_OF_ALL);
     }
     listeners
 }

@@ -12,12 +12,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::HandshakeKind;
 use rustls::pki_types::CertificateDer;
-use rustls::{HandshakeKind, ServerConfig};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::Accept;
 use tokio_rustls::server::TlsStream;
-use tokio_rustls::{Accept, TlsAcceptor};
+
+use crate::tls::socket::{Handshakes, TlsSocket};
 
 use super::DataError;
 use super::stream::DataStream;
@@ -25,8 +27,8 @@ use super::stream::DataStream;
 /// How the data connections of a session are secured.
 #[derive(Debug)]
 pub struct DataTls {
-    /// Of their handshakes.
-    pub config: Arc<ServerConfig>,
+    /// Of them.
+    pub handshakes: Handshakes,
     /// Whether they must resume the control connection's session.
     pub require_reuse: bool,
     /// The client certificate of the control connection; theirs must be the same.
@@ -47,7 +49,7 @@ enum State {
 }
 
 struct Handshake {
-    accept: Accept<TcpStream>,
+    accept: Accept<TlsSocket>,
     tls: Arc<DataTls>,
 }
 
@@ -57,7 +59,7 @@ impl Arrival {
         Arrival(match tls {
             None => State::Ready(DataStream::new(tcp)),
             Some(tls) => State::Handshake(Box::new(Handshake {
-                accept: TlsAcceptor::from(Arc::clone(&tls.config)).accept(tcp),
+                accept: tls.handshakes.accept(tcp),
                 tls: Arc::clone(tls),
             })),
         })
@@ -126,7 +128,7 @@ impl std::fmt::Debug for Arrival {
 
 impl DataTls {
     /// A connection whose handshake is done, where it is the client's of the control connection.
-    fn secured(&self, tls: TlsStream<TcpStream>) -> Result<DataStream, DataError> {
+    fn secured(&self, tls: TlsStream<TlsSocket>) -> Result<DataStream, DataError> {
         let connection = tls.get_ref().1;
         let resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
         let shown = connection.peer_certificates().and_then(<[_]>::first);

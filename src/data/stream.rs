@@ -16,7 +16,7 @@
 //! - **An upload** ends cleanly with [`read_into`](DataStream::read_into) giving 0: a FIN, under TLS
 //!   close_notify. All else is an error, never an end, and so is a FIN without close_notify, which
 //!   anybody on the way can send; users whose devices never send it can be trusted with that
-//!   (`lenient_close`). close_notify is answered at once ([`answer_end`](DataStream::answer_end)):
+//!   (`lenient_close`), but not with a FIN within a record of TLS: then what they sent is not all here. close_notify is answered at once ([`answer_end`](DataStream::answer_end)):
 //!   some clients (Python's ftplib) wait for that before they read the reply.
 //!
 //! Sockets keep the kernel's own buffer sizes, which grow with the connection's bandwidth and delay;
@@ -33,6 +33,7 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 use super::linger::{self, Lingering};
+use crate::tls::socket::TlsSocket;
 
 /// For the answer to a client's close_notify: a few bytes, for which there always is room.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(1);
@@ -45,8 +46,8 @@ pub struct DataStream(Wire);
 enum Wire {
     Plain(TcpStream),
     Tls {
-        tls: Box<TlsStream<TcpStream>>,
-        /// Whether a FIN without close_notify is the client's end.
+        tls: Box<TlsStream<TlsSocket>>,
+        /// Whether a FIN without close_notify is the client's end, where it lies between two records.
         lenient: bool,
     },
 }
@@ -63,10 +64,11 @@ impl DataStream {
         Self::from(tcp)
     }
 
-    /// A data connection under TLS whose handshake has just ended. `lenient`: a FIN without close_notify is a clean end,
-    /// too.
-    pub fn secure(tls: TlsStream<TcpStream>, lenient: bool) -> Self {
-        hurry(tls.get_ref().0);
+    /// A data connection under TLS whose handshake has just ended. `lenient`: a FIN between two records, without
+    /// close_notify, is a clean end, too.
+    pub fn secure(mut tls: TlsStream<TlsSocket>, lenient: bool) -> Self {
+        tls.get_mut().0.established();
+        hurry(tls.get_ref().0.tcp());
         let tls = Box::new(tls);
         DataStream(Wire::Tls { tls, lenient })
     }
@@ -83,7 +85,7 @@ impl DataStream {
     fn tcp(&self) -> &TcpStream {
         match &self.0 {
             Wire::Plain(tcp) => tcp,
-            Wire::Tls { tls, .. } => tls.get_ref().0,
+            Wire::Tls { tls, .. } => tls.get_ref().0.tcp(),
         }
     }
 
@@ -95,7 +97,7 @@ impl DataStream {
     /// # Errors
     ///
     /// Any end that is not a FIN, such as a reset; under TLS, `UnexpectedEof` for a FIN that no close_notify
-    /// came before. `InvalidInput` when `buf` has no spare capacity:
+    /// came before, or that came within a record. `InvalidInput` when `buf` has no spare capacity:
     /// a 0 there would look like the end of the file.
     pub async fn read_into(&mut self, buf: &mut BytesMut) -> io::Result<usize> {
         let room = buf.capacity() - buf.len();
@@ -107,16 +109,20 @@ impl DataStream {
         }
         match &mut self.0 {
             Wire::Plain(tcp) => tcp.read_buf(&mut buf.limit(room)).await,
-            Wire::Tls { tls, lenient } => match tls.read_buf(&mut buf.limit(room)).await {
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => match lenient {
-                    true => Ok(0),
-                    false => Err(io::Error::new(
-                        error.kind(),
-                        "it ended without TLS close_notify",
-                    )),
-                },
-                read => read,
-            },
+            Wire::Tls { tls, lenient } => {
+                tls.get_mut().0.read_ahead();
+                match tls.read_buf(&mut buf.limit(room)).await {
+                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                        let problem = match (tls.get_ref().0.between_records(), *lenient) {
+                            (true, true) => return Ok(0),
+                            (true, false) => "it ended without TLS close_notify",
+                            (false, _) => "it ended within a record of TLS",
+                        };
+                        Err(io::Error::new(error.kind(), problem))
+                    }
+                    read => read,
+                }
+            }
         }
     }
 
@@ -208,7 +214,7 @@ impl DataStream {
         // Undecrypted: the client's close_notify is thrown away with the rest, his FIN is what counts.
         lingering.take(match self.0 {
             Wire::Plain(tcp) => tcp,
-            Wire::Tls { tls, .. } => tls.into_inner().0,
+            Wire::Tls { tls, .. } => tls.into_inner().0.into_tcp(),
         });
     }
 

@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 
+use crc_fast::CrcAlgorithm;
 use ppp::HeaderResult;
 use ppp::{v1, v2};
 
@@ -18,6 +19,10 @@ const SHORTEST: usize = 15;
 const FIXED_V2: usize = 16;
 const V1: &[u8] = b"PROXY ";
 const V2: &[u8] = v2::PROTOCOL_PREFIX;
+/// Version 2, and the command by which a load balancer speaks for itself.
+const LOCAL: u8 = 0x20;
+/// The type of the remark that is a checksum (2.2.3).
+const CRC32C: u8 = 0x03;
 
 /// What a header tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,10 +133,46 @@ fn step_v2(seen: &[u8]) -> Result<Step, HeaderError> {
         return Err(HeaderError::TooLong);
     }
     match length.checked_sub(seen.len()) {
-        Some(0) => whole(seen),
+        // What the load balancer says for itself, such as a health check: of which family, and what else is in it, is to
+        // be ignored (specification, 2.2).
+        Some(0) if seen[V2.len()] == LOCAL => Ok(Step::Whole(Told::Nothing)),
+        Some(0) => {
+            check_crc32c(seen)?;
+            whole(seen)
+        }
         Some(more) => Ok(Step::Take(more)),
         None => Err(HeaderError::Malformed("bytes behind its end".to_owned())),
     }
+}
+
+/// Verifies the checksum of a whole header of version 2 where it has one (2.2.3): CRC32C of it all, its own bytes taken
+/// as zero. What else is wrong with the header is not looked at here.
+fn check_crc32c(header: &[u8]) -> Result<(), HeaderError> {
+    let addresses = match header[V2.len() + 1] >> 4 {
+        1 => 12,
+        2 => 36,
+        3 => 216,
+        _ => 0,
+    };
+    let mut at = FIXED_V2 + addresses;
+    while let Some(&[kind, high, low]) = header.get(at..at + 3) {
+        let value = at + 3..at + 3 + usize::from(u16::from_be_bytes([high, low]));
+        if kind == CRC32C {
+            let told = header.get(value.clone()).map(<[u8; 4]>::try_from);
+            let Some(Ok(told)) = told else {
+                return Err(HeaderError::Malformed("its checksum is none".to_owned()));
+            };
+            let mut sum = crc_fast::Digest::new(CrcAlgorithm::Crc32Iscsi);
+            sum.update(&header[..value.start]);
+            sum.update(&[0; 4]);
+            sum.update(&header[value.end..]);
+            if sum.finalize() != u64::from(u32::from_be_bytes(told)) {
+                return Err(HeaderError::Malformed("its checksum is wrong".to_owned()));
+            }
+        }
+        at = value.end;
+    }
+    Ok(())
 }
 
 fn whole(seen: &[u8]) -> Result<Step, HeaderError> {
@@ -208,6 +249,29 @@ mod tests {
         [V2, &[command, family], &length, rest].concat()
     }
 
+    /// With a checksum among its remarks.
+    fn checked(command: u8, family: u8, addresses: &[u8]) -> Vec<u8> {
+        let mark = [
+            &[4, 0, 2, 7, 7][..],
+            &[CRC32C, 0, 4],
+            &[0; 4],
+            &[4, 0, 1, 7],
+        ]
+        .concat();
+        let mut header = binary(command, family, &[addresses, &mark].concat());
+        // Computed bit by bit: the polynomial of Castagnoli, reflected.
+        let mut crc = u32::MAX;
+        for byte in &header {
+            crc ^= u32::from(*byte);
+            for _ in 0..8 {
+                crc = crc >> 1 ^ if crc & 1 == 1 { 0x82f6_3b78 } else { 0 };
+            }
+        }
+        let at = header.len() - 8;
+        header[at..at + 4].copy_from_slice(&(!crc).to_be_bytes());
+        header
+    }
+
     const IPV4: [u8; 12] = [192, 0, 2, 7, 198, 51, 100, 1, 0x9c, 0x40, 0, 21];
 
     #[test]
@@ -246,6 +310,16 @@ mod tests {
             (binary(0x21, 0x00, &[]), Told::Nothing),
             (binary(0x21, 0x31, &[0; 216]), Told::Nothing),
             (binary(0x21, 0x12, &IPV4), Told::Nothing),
+            (checked(0x21, 0x11, &IPV4), ipv4),
+            (checked(0x21, 0x21, &v6), ipv6),
+            (checked(0x21, 0x00, &[]), Told::Nothing),
+            // The load balancer speaks for itself: whatever it says.
+            (binary(0x20, 0x41, &IPV4), Told::Nothing),
+            (binary(0x20, 0xff, &[]), Told::Nothing),
+            (binary(0x20, 0x11, &IPV4[..11]), Told::Nothing),
+            (binary(0x20, 0x21, &[]), Told::Nothing),
+            (binary(0x20, 0x11, &[&IPV4[..], &[3, 0, 4, 1, 1, 1, 1]].concat()), Told::Nothing),
+            (binary(0x20, 0x00, &[3, 0xff]), Told::Nothing),
         ] {
             assert_eq!(parse(&header), Ok(Some((expected, header.len()))));
             for end in 0..header.len() {
@@ -284,6 +358,18 @@ mod tests {
             binary(0x22, 0x11, &IPV4),
             binary(0x21, 0x41, &IPV4),
             binary(0x21, 0x11, &IPV4[..11]),
+            binary(
+                0x21,
+                0x11,
+                &[&IPV4[..], &[CRC32C, 0, 4, 1, 1, 1, 1]].concat(),
+            ),
+            binary(0x21, 0x11, &[&IPV4[..], &[CRC32C, 0, 3, 1, 1, 1]].concat()),
+            binary(0x21, 0x11, &[&IPV4[..], &[CRC32C, 0, 4, 1, 1, 1]].concat()),
+            {
+                let mut damaged = checked(0x21, 0x11, &IPV4);
+                damaged[19] ^= 1;
+                damaged
+            },
         ] {
             assert!(
                 matches!(parse(&bytes), Err(HeaderError::Malformed(_))),

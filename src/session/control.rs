@@ -5,19 +5,18 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use rustls::ProtocolVersion;
 use rustls::pki_types::CertificateDer;
-use rustls::{ProtocolVersion, ServerConfig};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
 
 use crate::protocol::Reply;
 use crate::protocol::codec::{LineCodec, LineTooLong};
 use crate::proxy::Ends;
+use crate::tls::socket::Handshakes;
 
 use super::transport::{Pending, Transport};
 
@@ -139,7 +138,7 @@ impl Control {
     /// The handshake failed, or took longer than `deadline`; the connection is of no use any more.
     pub(super) async fn secure(
         &mut self,
-        config: Arc<ServerConfig>,
+        handshakes: &Handshakes,
         deadline: Duration,
     ) -> io::Result<()> {
         self.buffer = BytesMut::new();
@@ -148,8 +147,8 @@ impl Control {
         else {
             return Err(io::ErrorKind::NotConnected.into());
         };
-        let handshake = TlsAcceptor::from(config).accept(tcp);
-        let tls = tokio::time::timeout(deadline, handshake).await??;
+        let mut tls = tokio::time::timeout(deadline, handshakes.accept(tcp)).await??;
+        tls.get_mut().0.established();
         self.transport = Transport::Tls(Box::new(tls));
         Ok(())
     }

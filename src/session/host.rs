@@ -1,7 +1,9 @@
 //! HOST (RFC 7151): which virtual host a session is on.
 //!
-//! A TLS handshake that names one of them (SNI) has chosen it, and HOST can't choose another then: the certificate that
-//! the client has checked is that host's. A handshake that names none of them chooses nothing.
+//! A TLS handshake that names one of them (SNI) has chosen it. HOST with another name than the handshake's is refused,
+//! whether that is one of them or not: the certificate that the client has checked is one for that name, and need not
+//! be one for any other. A handshake that names nobody leaves the choice to HOST; to one before it, the certificate's
+//! ([`crate::tls::Tls::session`]).
 
 use std::sync::Arc;
 
@@ -23,11 +25,11 @@ impl Session {
             HostName::Address(address) if *address == self.control.local.ip() => named,
             HostName::Address(_) => return Err(unknown()),
             HostName::Name(name) => {
-                let host = self.host_named(name).ok_or_else(unknown)?;
-                if named.is_some_and(|named| named.name != host.name) {
+                let asked_for = self.control.server_name();
+                if asked_for.is_some_and(|asked_for| host_key(asked_for) != host_key(name)) {
                     return Err(Reply::new(504, "The TLS handshake named another host"));
                 }
-                Some(host)
+                Some(self.host_named(name).ok_or_else(unknown)?)
             }
         };
         self.host = chosen;

@@ -29,10 +29,20 @@ pub(super) struct Secured {
     tls: SessionTls,
     /// Whether PBSZ was said.
     buffer_size: bool,
-    /// PROT P.
-    private: bool,
+    /// What PROT has said of data connections: whether they are private.
+    said: Option<bool>,
+    /// Whether they are where it has said nothing.
+    implied: bool,
     /// Who the client certificate says the client is.
     identity: Option<Identity>,
+}
+
+impl Secured {
+    /// Whether data connections are private, where they should be as `policy` says.
+    fn private(&self, policy: Protection) -> bool {
+        self.said
+            .unwrap_or(self.implied && policy != Protection::Off)
+    }
 }
 
 impl Session {
@@ -42,7 +52,7 @@ impl Session {
             return Err(ControlError::Lost);
         };
         // Data connections are private by default here: there is no AUTH after which clients would say so.
-        self.handshake(&tls, true).await
+        self.handshake(&tls, None, true).await
     }
 
     /// AUTH.
@@ -65,25 +75,33 @@ impl Session {
             .reply(&Reply::new(234, "Begin the TLS handshake"))
             .await?;
         self.held.clear();
+        // Of what HOST has said, only the certificate is chosen.
+        let host = self.host.take();
         self.reset();
-        self.handshake(&tls, mechanism.implies_private()).await?;
+        let host = host.as_ref().map(|host| host.name.as_str());
+        self.handshake(&tls, host, mechanism.implies_private())
+            .await?;
         Ok(Flow::Continue)
     }
 
-    async fn handshake(&mut self, tls: &Arc<Tls>, private: bool) -> Result<(), ControlError> {
-        let session = tls.session();
+    async fn handshake(
+        &mut self,
+        tls: &Tls,
+        host: Option<&str>,
+        private: bool,
+    ) -> Result<(), ControlError> {
+        let session = tls.session(host);
         let login = self
             .login_deadline
             .saturating_duration_since(Instant::now());
         let deadline = self.gateway.config.timeouts.tls_handshake.min(login);
-        let config = Arc::clone(&session.control);
         // Boxed: a handshake holds much more than an idle session should.
-        let done = Box::pin(self.control.secure(config, deadline)).await;
+        let done = Box::pin(self.control.secure(&session.control, deadline)).await;
         if let Err(error) = done {
             tracing::info!(peer = %self.control.peer, %error, "TLS handshake failed");
             return Err(ControlError::Lost);
         }
-        session.established();
+        session.established(self.control.server_name());
         // What HOST said in the clear is forgotten with the rest.
         self.host = self.host_of_handshake();
         let identity = self.control.client_certificate().map(Identity::of);
@@ -97,7 +115,8 @@ impl Session {
         self.secured = Some(Box::new(Secured {
             tls: session,
             buffer_size: private,
-            private,
+            said: None,
+            implied: private,
             identity,
         }));
         Ok(())
@@ -142,8 +161,9 @@ impl Session {
                 return Err(Reply::new(536, "TLS has the levels C and P only"));
             }
         };
-        if secured.private != private {
-            secured.private = private;
+        let before = secured.private(policy);
+        secured.said = Some(private);
+        if before != private {
             self.protect_data_anew();
         }
         Ok(Reply::new(
@@ -214,10 +234,11 @@ impl Session {
 
     /// How the next data connection is secured; `None`: it is not.
     pub(super) fn data_tls(&self) -> Option<Arc<DataTls>> {
-        let secured = self.secured.as_ref().filter(|secured| secured.private)?;
+        let policy = self.data_policy();
+        let secured = self.secured.as_ref().filter(|s| s.private(policy))?;
         let tls = self.gateway.tls.as_ref()?;
         Some(Arc::new(DataTls {
-            config: Arc::clone(&secured.tls.data),
+            handshakes: secured.tls.data.clone(),
             require_reuse: tls.requires_session_reuse(),
             client: self.control.client_certificate().cloned(),
             lenient_close: self
@@ -230,8 +251,9 @@ impl Session {
 
     /// Refuses a transfer whose data connection would not be as it must (522 as vsftpd and ProFTPD say it).
     pub(super) fn check_data_protection(&self) -> Result<(), Reply> {
-        let private = self.secured.as_ref().is_some_and(|s| s.private);
-        match self.data_policy() {
+        let policy = self.data_policy();
+        let private = self.secured.as_ref().is_some_and(|s| s.private(policy));
+        match policy {
             Protection::Required if !private => Err(Reply::new(
                 522,
                 if self.secured.is_some() {
@@ -264,7 +286,11 @@ impl Session {
             Some(secured) => format!(
                 "The control connection is under {}, data connections are {}",
                 self.control.tls_version().unwrap_or("TLS"),
-                if secured.private { "private" } else { "clear" },
+                if secured.private(self.data_policy()) {
+                    "private"
+                } else {
+                    "clear"
+                },
             ),
         }
     }

@@ -19,6 +19,8 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use crate::tls::socket::TlsSocket;
+
 /// How much is read at once: more than the longest line, so that a pipelining client costs few system calls.
 const READ_SIZE: usize = 8 * 1024;
 
@@ -46,7 +48,7 @@ pub(super) enum Transport {
     /// TCP.
     Plain(TcpStream),
     /// TLS over TCP; boxed, so that sessions without TLS stay small.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<TlsSocket>>),
     /// None any more: a handshake has failed.
     Closed,
     /// A pipe, for tests and fuzz targets.
@@ -153,11 +155,11 @@ impl Transport {
         match self {
             Transport::Plain(tcp) => state(tcp) == Pending::Nothing,
             Transport::Tls(tls) => {
-                let (tcp, connection) = tls.get_mut();
+                let (socket, connection) = tls.get_mut();
                 let open = connection
                     .process_new_packets()
                     .is_ok_and(|state| !state.peer_has_closed());
-                open && state(tcp) == Pending::Nothing
+                open && state(socket.tcp()) == Pending::Nothing
             }
             Transport::Closed => false,
             #[cfg(any(test, feature = "fuzzing"))]
@@ -168,7 +170,7 @@ impl Transport {
     fn tcp(&self) -> Option<&TcpStream> {
         match self {
             Transport::Plain(tcp) => Some(tcp),
-            Transport::Tls(tls) => Some(tls.get_ref().0),
+            Transport::Tls(tls) => Some(tls.get_ref().0.tcp()),
             Transport::Closed => None,
             #[cfg(any(test, feature = "fuzzing"))]
             Transport::Memory(_) => None,
@@ -178,8 +180,9 @@ impl Transport {
 
 /// [`Transport::pending`] under TLS: reads and decrypts what has arrived until there is an answer. Nothing is lost by
 /// it, what was decrypted is read by [`Transport::read_into`].
-fn tls_pending(tls: &mut TlsStream<TcpStream>) -> Pending {
-    let (tcp, connection) = tls.get_mut();
+fn tls_pending(tls: &mut TlsStream<TlsSocket>) -> Pending {
+    let (socket, connection) = tls.get_mut();
+    let tcp = socket.tcp();
     for _ in 0..MOST_READS {
         match connection.process_new_packets() {
             Ok(state) if state.plaintext_bytes_to_read() > 0 => return Pending::Data,

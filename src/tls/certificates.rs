@@ -1,7 +1,7 @@
 //! PEM → certificates with their keys, chosen by the host name that a client asks for (SNI).
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -134,6 +134,42 @@ impl BySni {
 impl ResolvesServerCert for BySni {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.choose(hello.server_name()))
+    }
+}
+
+/// The certificates, for the connections of one control session. Whose handshake names nobody gets the one that the
+/// session is about: the host of the control connection's handshake, or the one that HOST has named before it.
+#[derive(Debug)]
+pub(super) struct ForSession {
+    all: Arc<BySni>,
+    /// By HOST.
+    host: Option<Box<str>>,
+    /// By the control connection's handshake.
+    asked_for: OnceLock<Box<str>>,
+}
+
+impl ForSession {
+    pub(super) fn new(all: &Arc<BySni>, host: Option<&str>) -> Self {
+        ForSession {
+            all: Arc::clone(all),
+            host: host.map(Into::into),
+            asked_for: OnceLock::new(),
+        }
+    }
+
+    /// The control connection's handshake is done, and has asked for this name.
+    pub(super) fn asked_for(&self, name: &str) {
+        self.asked_for.get_or_init(|| name.into());
+    }
+}
+
+impl ResolvesServerCert for ForSession {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let named = hello
+            .server_name()
+            .or_else(|| self.asked_for.get().map(AsRef::as_ref))
+            .or(self.host.as_deref());
+        Some(self.all.choose(named))
     }
 }
 

@@ -11,21 +11,34 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustls::server::StoresServerSessions;
 
-/// Entries of one handshake, which has as many as it sends tickets.
-const MOST: usize = 8;
+/// Bytes that the entries of a session may have together. Each holds the client's certificates, where he has some:
+/// where they are long there are fewer tickets.
+const MOST_BYTES: usize = 64 * 1024;
 
 /// The cache of one control session.
-#[derive(Default)]
-pub(super) struct Resumption(Mutex<Entries>);
+pub(super) struct Resumption {
+    /// As many entries as the handshake sends tickets.
+    most: usize,
+    entries: Mutex<Entries>,
+}
 
 #[derive(Default)]
 struct Entries {
     sessions: Vec<(Vec<u8>, Vec<u8>)>,
+    bytes: usize,
     /// The control connection's handshake is done.
     closed: bool,
 }
 
 impl Resumption {
+    /// For a handshake that sends this many tickets, or is of TLS 1.2 and has one session.
+    pub(super) fn new(most: usize) -> Self {
+        Resumption {
+            most,
+            entries: Mutex::default(),
+        }
+    }
+
     /// The control connection's handshake is done: nothing more is taken.
     pub(super) fn close(&self) {
         self.entries().closed = true;
@@ -33,15 +46,18 @@ impl Resumption {
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
         // Nothing panics while it holds the lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl StoresServerSessions for Resumption {
     fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
         let mut entries = self.entries();
-        let room = !entries.closed && entries.sessions.len() < MOST;
+        let bytes = entries.bytes + key.len() + value.len();
+        let fits = entries.sessions.is_empty() || bytes <= MOST_BYTES;
+        let room = !entries.closed && fits && entries.sessions.len() < self.most;
         if room {
+            entries.bytes = bytes;
             entries.sessions.push((key, value));
         }
         room
@@ -77,7 +93,7 @@ mod tests {
 
     #[test]
     fn the_control_connections_entries_are_used_again_and_no_others_are_taken() {
-        let cache = Resumption::default();
+        let cache = Resumption::new(8);
         assert!(cache.can_cache() && cache.put(b"control".to_vec(), b"1".to_vec()));
         cache.close();
         assert!(!cache.can_cache());
@@ -92,8 +108,14 @@ mod tests {
 
     #[test]
     fn one_handshake_can_not_fill_it_without_end() {
-        let cache = Resumption::default();
+        let cache = Resumption::new(8);
         let taken = (0..100_u8).filter(|n| cache.put(vec![*n], Vec::new()));
-        assert_eq!(taken.count(), MOST);
+        assert_eq!(taken.count(), 8);
+        // Nor with long ones; but there is always one.
+        for (length, most) in [(MOST_BYTES / 4, 3), (2 * MOST_BYTES, 1)] {
+            let cache = Resumption::new(8);
+            let taken = (0..100_u8).filter(|n| cache.put(vec![*n], vec![0; length]));
+            assert_eq!(taken.count(), most);
+        }
     }
 }

@@ -189,6 +189,26 @@ fn what_does_not_fit_together() {
             "is missing",
         ),
         (
+            "tls.client_ca = '$one.crt'\ntls.client_certificates = 'required'",
+            "tls.control",
+            "\"required\", here or on each listener",
+        ),
+        (
+            "tls.client_ca = '$one.crt'\ntls.client_certificates = 'required'\ntls.control = 'off'",
+            "tls.control",
+            "would need no certificate",
+        ),
+        (
+            "tls.client_ca = '$one.crt'\ntls.client_certificates = 'required'\nlisten = ['[::]:1', '[::]:2', { address = '[::]:3', control = 'required' }]",
+            "tls.control",
+            "would need no certificate",
+        ),
+        (
+            "tls.client_ca = '$one.crt'\ntls.client_certificates = 'required'\ntls.control = 'required'\nlisten = ['[::]:1', { address = '[::]:3', control = 'optional' }]",
+            "listen[1].control",
+            "\"required\", or tls.client_certificates",
+        ),
+        (
             "tls.client_ca = '$nowhere'",
             "tls.client_ca",
             "can't be read",
@@ -275,6 +295,21 @@ fn what_does_not_fit_together() {
             "{more}\n{line}"
         );
         assert!(line.contains(problem), "{more}\n{line}");
+    }
+}
+
+#[test]
+fn client_certificates_can_be_required_where_each_listener_requires_tls() {
+    let files = Files::new();
+    for more in [
+        "tls.control = 'required'",
+        "tls.control = 'required'\nlisten = ['[::]:1', { address = '[::]:2', tls = 'implicit' }]",
+        "listen = [{ address = '[::]:1', control = 'required' }, { address = '[::]:2', tls = 'implicit' }]",
+    ] {
+        let required = "tls.client_ca = '$one.crt'\ntls.client_certificates = 'required'";
+        let config = files.with(&format!("{required}\n{more}")).unwrap();
+        let mut listeners = config.listen.iter();
+        assert!(listeners.all(|l| l.control == Protection::Required));
     }
 }
 

@@ -1,6 +1,9 @@
 //! Certificates: by the host name that is asked for, read anew when their files change, and those of clients.
 
 use std::path::Path;
+use std::process::Stdio;
+
+use tokio::process::Command;
 
 use super::{download, secured, upload, with_tls};
 use crate::support::ftp::Ftp;
@@ -142,7 +145,7 @@ fn with_clients(pki: &Pki, kind: &str) -> Builder {
     with_tls(
         pki,
         &format!(
-            "client_ca = {:?}\nclient_certificates = \"{kind}\"",
+            "client_ca = {:?}\nclient_certificates = \"{kind}\"\ncontrol = \"required\"",
             pki.path("ca.crt")
         ),
     )
@@ -183,9 +186,72 @@ async fn a_certificate_instead_of_a_password() {
             ftp.expect("USER alone", 331).await;
             ftp.expect("PASS ", 530).await;
         }
+    }
+    gateway.stop().await;
+}
+
+/// Without one nobody gets as far as his password, on no listener.
+#[tokio::test]
+async fn a_required_certificate_is_required_of_everybody() {
+    let pki = Pki::new();
+    let gateway = with_clients(&pki, "required").start().await;
+    let mut ftp = Ftp::connect(gateway.address).await;
+    ftp.expect(&format!("USER {USER}"), 530).await;
+    ftp.expect(&format!("PASS {PASSWORD}"), 503).await;
+    ftp.expect("PWD", 530).await;
+    let own = pki
+        .client()
+        .identity(pki.client_certificate("anybody", &[]))
+        .build();
+    secured(&gateway, &own).await;
+    gateway.stop().await;
+}
+
+/// A server where somebody could do without is not begun.
+#[tokio::test]
+async fn a_certificate_is_not_required_where_tls_is_not() {
+    let pki = Pki::new();
+    let required = format!(
+        "client_ca = {:?}\nclient_certificates = \"required\"",
+        pki.path("ca.crt")
+    );
+    let file = pki.path("s3ftpd.toml");
+    std::fs::write(&file, pki.section(&required)).unwrap();
+    for command in ["check", "serve"] {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_s3ftpd"));
+        process.arg(command).arg("--config").arg(&file);
+        process.stdin(Stdio::null()).kill_on_drop(true);
+        let output = within(command, process.output()).await.unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success());
+        let wrong = format!(
+            "{}: tls.control: who does not begin TLS would need no certificate, but client_certificates is \
+             \"required\"; allowed: \"required\", here or on each listener",
+            file.display()
+        );
+        assert!(told.contains(&wrong), "{command}: {told}");
+    }
+}
+
+/// More than a handshake without client certificates may have.
+#[tokio::test]
+async fn a_long_certificate_of_a_client() {
+    let pki = Pki::new();
+    let gateway = with_clients(&pki, "optional").start().await;
+    let names: Vec<String> = (0..800)
+        .map(|n| format!("host-{n:04}.example.test"))
+        .collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for version in VERSIONS {
+        let identity = pki.client_certificate("scanner 7", &names);
+        assert!(identity.0.der().len() > 16 * 1024);
+        let own = pki.client().version(version).identity(identity).build();
         let mut ftp = Ftp::connect(gateway.address).await;
-        ftp.expect("USER alone", 331).await;
-        ftp.expect("PASS p", 530).await;
+        ftp.auth("AUTH TLS", &own).await;
+        ftp.expect("USER alone", 232).await;
+        ftp.expect("PBSZ 0", 200).await;
+        ftp.expect("PROT P", 200).await;
+        assert_eq!(upload(&mut ftp, &own, "x", b"1").await.code, 226);
     }
     gateway.stop().await;
 }

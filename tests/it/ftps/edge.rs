@@ -5,10 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use super::{implicit, with_tls};
-use crate::support::ftp::{Ftp, read_to_end_deadline};
+use super::{Begins, begin_tls, implicit, with_tls};
+use crate::support::ftp::{Ftp, Mode, read_to_end_deadline};
 use crate::support::gateway::{BUCKET, Builder, Gateway, PASSWORD, USER};
-use crate::support::tls::{Client, Pki, VERSIONS, send_and_end};
+use crate::support::tls::{Client, Habit, Pki, VERSIONS, send_and_end};
 
 const HEADER: &[u8] = b"PROXY TCP4 127.0.0.9 127.0.0.1 40000 21\r\n";
 
@@ -22,7 +22,7 @@ fn with_clients(pki: &Pki) -> Builder {
 /// A client with the certificate of `alone`.
 fn alone(pki: &Pki) -> Client {
     let identity = pki.client_certificate("scanner 7", &[]);
-    pki.client().identity(identity).build()
+    pki.client().identity(identity).without_sni().build()
 }
 
 async fn secured_from(from: &str, gateway: &Gateway, client: &Client) -> Ftp {
@@ -247,8 +247,18 @@ async fn host_at_odds_with_the_handshake_is_refused() {
     ftp.expect("USER u", 331).await;
     ftp.expect(&format!("PASS {PASSWORD}"), 530).await;
     ftp.login("v", "q").await;
-    // A handshake that names no virtual host leaves the choice, and takes back what was chosen before.
+    // So is it where the handshake has named none of the virtual hosts: HOST can't take the client to one whose
+    // certificate he has not seen.
     let client = pki.client().build();
+    let mut ftp = Ftp::connect(gateway.address).await;
+    ftp.expect("HOST a.test", 220).await;
+    ftp.auth("AUTH TLS", &client).await;
+    let refused = ftp.expect("HOST a.test", 504).await;
+    assert_eq!(refused.text(), "The TLS handshake named another host");
+    assert_eq!(ftp.expect("HOST 127.0.0.1", 220).await.text(), "general");
+    ftp.login(USER, PASSWORD).await;
+    // A handshake that names nobody leaves the choice, and takes back what was chosen before.
+    let client = pki.client().without_sni().build();
     let mut ftp = Ftp::connect(gateway.address).await;
     ftp.expect("HOST a.test", 220).await;
     ftp.auth("AUTH TLS", &client).await;
@@ -258,6 +268,64 @@ async fn host_at_odds_with_the_handshake_is_refused() {
     assert_eq!(ftp.expect("HOST a.test", 220).await.text(), "this is a");
     ftp.expect("USER u", 331).await;
     ftp.expect(&format!("PASS {PASSWORD}"), 530).await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn host_chooses_the_certificate_where_the_handshake_names_nobody() {
+    let pki = Pki::new();
+    let gateway = two_hosts(&pki, "").start().await;
+    let certificate = |tls: &rustls::ClientConnection| tls.peer_certificates().unwrap()[0].to_vec();
+    let named = async |name: &str| {
+        let mut ftp = Ftp::connect(gateway.address).await;
+        ftp.auth("AUTH TLS", &pki.client().name(name).build()).await;
+        certificate(ftp.tls())
+    };
+    let (general, own) = (named("ftp.test").await, named("b.test").await);
+    for version in VERSIONS {
+        // No session is resumed: each handshake shows a certificate.
+        let client = |name| {
+            let client = pki.client().version(version).habit(Habit::Never);
+            client.name(name).without_sni().build()
+        };
+        for (host, shown) in [
+            (None, &general),
+            (Some("a.test"), &general),
+            (Some("B.test"), &own),
+        ] {
+            let client = client(host.unwrap_or("ftp.test"));
+            let mut ftp = Ftp::connect(gateway.address).await;
+            if let Some(host) = host {
+                ftp.expect(&format!("HOST {host}"), 220).await;
+            }
+            ftp.auth("AUTH TLS", &client).await;
+            assert!(certificate(ftp.tls()) == *shown, "{version:?} {host:?}");
+            // The certificate is all that HOST has chosen: the rest is forgotten.
+            assert_eq!(ftp.expect("HOST 127.0.0.1", 220).await.text(), "general");
+            ftp.login(USER, PASSWORD).await;
+            ftp.expect("PBSZ 0", 200).await;
+            ftp.expect("PROT P", 200).await;
+            let mut tls = begin_tls(&mut ftp, &client, "STOR x", Mode::Passive, Begins::Late).await;
+            let same = certificate(tls.get_ref().1) == *shown;
+            assert!(same, "{version:?} {host:?}");
+            send_and_end(&mut tls, b"bytes").await.unwrap();
+            ftp.expect_reply(226).await;
+        }
+        // A handshake that names a host is its own choice; a data connection that names nobody follows it.
+        let mut ftp = Ftp::connect(gateway.address).await;
+        ftp.expect("HOST a.test", 220).await;
+        let speaks = pki.client().version(version).name("b.test").build();
+        ftp.auth("AUTH TLS", &speaks).await;
+        assert!(certificate(ftp.tls()) == own);
+        ftp.login(USER, PASSWORD).await;
+        ftp.expect("PBSZ 0", 200).await;
+        ftp.expect("PROT P", 200).await;
+        let silent = client("b.test");
+        let mut tls = begin_tls(&mut ftp, &silent, "STOR x", Mode::Passive, Begins::Late).await;
+        assert!(certificate(tls.get_ref().1) == own, "{version:?}");
+        send_and_end(&mut tls, b"bytes").await.unwrap();
+        ftp.expect_reply(226).await;
+    }
     gateway.stop().await;
 }
 

@@ -106,6 +106,7 @@ async fn lenient_close_is_for_devices_that_never_send_it() {
     gateway.stop().await;
 }
 
+/// Not even for a device that never sends close_notify.
 #[tokio::test]
 async fn protection_04_an_upload_cut_within_a_record_is_not_published() {
     let pki = Pki::new();
@@ -113,18 +114,34 @@ async fn protection_04_an_upload_cut_within_a_record_is_not_published() {
         .with("[users.u]\nlenient_close = true")
         .start()
         .await;
-    let client = pki.client().build();
-    let mut ftp = secured(&gateway, &client).await;
-    let tls = under_way(&mut ftp, &client, &pattern(SIZES[0], 1)).await;
-    let mut tcp = tls.into_inner().0;
-    // A record of TLS that is not one of this connection's.
-    tcp.write_all(&[&[23, 3, 3, 0, 64][..], &[0; 64]].concat())
-        .await
-        .unwrap();
-    tcp.shutdown().await.unwrap();
-    ftp.expect_reply(426).await;
-    assert_eq!(gateway.store.object(BUCKET, "x"), None);
-    ftp.in_step().await;
+    gateway.store.put(BUCKET, "x", "old");
+    // 64 bytes of application data.
+    let head = [23, 3, 3, 0, 64];
+    for version in VERSIONS {
+        let client = pki.client().version(version).build();
+        let mut ftp = secured(&gateway, &client).await;
+        for (what, cut) in [
+            (
+                "a record that can't be decrypted",
+                &[&head[..], &[0; 64]].concat()[..],
+            ),
+            ("half a record", &[&head[..], &[0; 32]].concat()),
+            ("all but a byte of it", &[&head[..], &[0; 63]].concat()),
+            ("its head", &head),
+            ("half its head", &head[..3]),
+            ("a byte", &head[..1]),
+        ] {
+            let tls = under_way(&mut ftp, &client, &pattern(SIZES[0], 1)).await;
+            let mut tcp = tls.into_inner().0;
+            tcp.write_all(cut).await.unwrap();
+            tcp.shutdown().await.unwrap();
+            let reply = ftp.reply().await;
+            assert_eq!(reply.code, 426, "{version:?}, {what}: {reply:?}");
+            assert_eq!(gateway.store.object(BUCKET, "x").unwrap(), b"old");
+            ftp.in_step().await;
+        }
+        ftp.close().await;
+    }
     nothing_left(&gateway, 1).await;
     gateway.stop().await;
 }
@@ -342,6 +359,74 @@ async fn half_a_handshake_then_silence_on_the_control_connection() {
         ftp.expect_end().await;
     }
     nothing_open(&gateway).await;
+    gateway.stop().await;
+}
+
+/// A ClientHello that says it has 60 KiB, as far as its first `length` bytes, in records of 1 KiB.
+fn endless_hello(length: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while bytes.len() < length {
+        bytes.extend([22, 3, 1, 4, 0]);
+        let head: &[u8] = match bytes.len() {
+            5 => &[1, 0, 0xf0, 0, 3, 3],
+            _ => &[],
+        };
+        bytes.extend(head);
+        bytes.resize(bytes.len() + 1024 - head.len(), 7);
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+/// Sends it a bit at a time, and expects the end long before any deadline.
+async fn is_cut(mut stream: TcpStream, hello: &[u8]) {
+    for piece in hello.chunks(512) {
+        if stream.write_all(piece).await.is_err() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    let mut rest = Vec::new();
+    let _ = within("the end", stream.read_to_end(&mut rest)).await;
+}
+
+#[tokio::test]
+async fn a_handshake_without_end_is_cut_before_it_takes_memory() {
+    let pki = Pki::new();
+    let gateway = with_tls(&pki, "")
+        .with("[timeouts]\ntls_handshake = \"1h\"\nlogin = \"1h\"")
+        .start()
+        .await;
+    let hello = endless_hello(17 * 1024);
+    is_cut(
+        TcpStream::connect(implicit(&gateway)).await.unwrap(),
+        &hello,
+    )
+    .await;
+    let mut ftp = Ftp::connect(gateway.address).await;
+    ftp.expect("AUTH TLS", 234).await;
+    ftp.send_raw(&hello).await;
+    ftp.expect_end().await;
+    nothing_open(&gateway).await;
+    let client = pki.client().build();
+    let mut ftp = secured(&gateway, &client).await;
+    for early in [true, false] {
+        let data = ftp.data_passive().await;
+        if early {
+            is_cut(data, &hello).await;
+            let first = ftp.command("STOR x").await;
+            let last = match first.code {
+                150 => ftp.reply().await,
+                _ => first,
+            };
+            assert_eq!(last.code, 522, "{last:?}");
+        } else {
+            ftp.expect("STOR x", 150).await;
+            is_cut(data, &hello).await;
+            ftp.expect_reply(522).await;
+        }
+    }
+    assert_eq!(upload(&mut ftp, &client, "x", b"whole").await.code, 226);
     gateway.stop().await;
 }
 

@@ -59,6 +59,17 @@ async fn off_is_off() {
     ftp.expect("PBSZ 0", 200).await;
     ftp.expect("PROT P", 534).await;
     assert_eq!(ftp.store("x", b"1").await.code, 226);
+    // Also where data connections would be private without PROT.
+    let mut ftp = Ftp::connect_implicit(implicit(&gateway), &client).await;
+    ftp.login(USER, PASSWORD).await;
+    assert_eq!(ftp.store("x", b"2").await.code, 226);
+    ftp.expect("PROT P", 534).await;
+    let mut ftp = Ftp::connect(gateway.address).await;
+    ftp.auth("AUTH SSL", &client).await;
+    ftp.login(USER, PASSWORD).await;
+    assert_eq!(ftp.store("x", b"3").await.code, 226);
+    let status = ftp.expect("STAT", 211).await.lines.join(" ");
+    assert!(status.contains("data connections are clear"), "{status}");
     gateway.stop().await;
     let gateway = with_tls(&pki, "control = \"off\"").start().await;
     let mut ftp = gateway.ftp().await;
@@ -104,6 +115,8 @@ async fn a_user_has_his_own_say_and_nobody_learns_that_he_is_there() {
         .with("[users.strict]\ntls = { control = \"required\", data = \"required\" }")
         .user("old", "o", "{ \"/\" = \"main\" }")
         .with("[users.old]\ntls = { control = \"off\" }")
+        .user("clear", "c", "{ \"/\" = \"main\" }")
+        .with("[users.clear]\ntls = { data = \"off\" }")
         .start()
         .await;
     let client = pki.client().build();
@@ -126,6 +139,13 @@ async fn a_user_has_his_own_say_and_nobody_learns_that_he_is_there() {
     ftp.expect("PROT C", 534).await;
     ftp.expect("PROT P", 200).await;
     assert_eq!(upload(&mut ftp, &client, "x", b"1").await.code, 226);
+
+    // Where nobody has said PROT, it is as the user must have it.
+    let mut ftp = Ftp::connect_implicit(implicit(&gateway), &client).await;
+    ftp.login("clear", "c").await;
+    assert_eq!(ftp.store("y", b"1").await.code, 226);
+    ftp.login(USER, PASSWORD).await;
+    assert_eq!(upload(&mut ftp, &client, "y", b"2").await.code, 226);
 
     let mut ftp = Ftp::connect(gateway.address).await;
     ftp.login("old", "o").await;

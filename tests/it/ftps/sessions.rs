@@ -1,6 +1,6 @@
 //! Session resumption, and `require_session_reuse`: whose data connection it is.
 
-use rustls::{HandshakeKind, ProtocolVersion};
+use rustls::HandshakeKind;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Begins, begin_tls, implicit, secured, with_tls};
@@ -24,13 +24,9 @@ async fn the_control_connections_session_is_resumed_again_and_again() {
                 }
             };
             assert_eq!(ftp.tls().handshake_kind(), Some(HandshakeKind::Full));
-            // As many as there are tickets in TLS 1.3, two a round.
-            let rounds = match version.version {
-                ProtocolVersion::TLSv1_3 => 2,
-                _ => 20,
-            };
+            // As many as there are tickets in TLS 1.3, each of which this client uses once; two a round.
             let both = [Begins::Early, Begins::Late].into_iter().cycle();
-            for (round, begins) in both.take(rounds).enumerate() {
+            for (round, begins) in both.take(16).enumerate() {
                 let bytes = format!("{round}");
                 let mut tls = begin_tls(&mut ftp, &client, "STOR x", Mode::Passive, begins).await;
                 let kind = tls.get_ref().1.handshake_kind();
@@ -50,14 +46,16 @@ async fn the_control_connections_session_is_resumed_again_and_again() {
 #[tokio::test]
 async fn tickets_come_on_the_control_connection_only() {
     let pki = Pki::new();
-    let gateway = with_tls(&pki, "").start().await;
-    let client = pki.client().version(&rustls::version::TLS13).build();
-    let mut ftp = secured(&gateway, &client).await;
-    assert!(ftp.tls().tls13_tickets_received() > 0);
-    let mut tls = begin_tls(&mut ftp, &client, "LIST", Mode::Passive, Begins::Late).await;
-    let _ = read_all(&mut tls).await;
-    assert_eq!(tls.get_ref().1.tls13_tickets_received(), 0);
-    gateway.stop().await;
+    for (settings, tickets) in [("", 4), ("require_session_reuse = true", 32)] {
+        let gateway = with_tls(&pki, settings).start().await;
+        let client = pki.client().version(&rustls::version::TLS13).build();
+        let mut ftp = secured(&gateway, &client).await;
+        assert_eq!(ftp.tls().tls13_tickets_received(), tickets);
+        let mut tls = begin_tls(&mut ftp, &client, "LIST", Mode::Passive, Begins::Late).await;
+        let _ = read_all(&mut tls).await;
+        assert_eq!(tls.get_ref().1.tls13_tickets_received(), 0);
+        gateway.stop().await;
+    }
 }
 
 #[tokio::test]

@@ -51,6 +51,8 @@ pub enum Fault {
     StallAnswer,
     /// Handled after a while.
     Delay(Duration),
+    /// ListObjectsV2 tells of so many objects under its prefix; the store does not see it.
+    Keys(u64),
 }
 
 /// The rules, and the requests so far.
@@ -336,6 +338,7 @@ async fn misbehave(
             tokio::time::sleep(time).await;
             Ok(next.run(request).await)
         }
+        Fault::Keys(keys) => Ok(xml(made_up_page(&Request::of(&request), keys))),
     }
 }
 
@@ -348,11 +351,44 @@ fn error_response(status: u16, code: &str) -> HttpResponse {
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code>\
          <Message>on cue</Message><RequestId>test</RequestId></Error>"
     );
-    let mut response = HttpResponse::new(Body::from(text));
+    let mut response = xml(text);
     *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
+    response
+}
+
+fn xml(text: String) -> HttpResponse {
+    let mut response = HttpResponse::new(Body::from(text));
     let xml = http::HeaderValue::from_static("application/xml");
     response.headers_mut().insert("content-type", xml);
     response
+}
+
+/// A page of a listing of so many objects under the request's prefix. Its token is the number of the next one.
+fn made_up_page(request: &Request, keys: u64) -> String {
+    let number = |name| request.parameter(name).and_then(|text| text.parse().ok());
+    let first: u64 = number("continuation-token").unwrap_or(0);
+    let most = number("max-keys").unwrap_or(1000).min(1000);
+    let end = keys.min(first + most);
+    // In the query and, with `encoding-type=url`, in the answer it is percent-encoded.
+    let prefix = request.parameter("prefix").unwrap_or_default();
+    let mut text = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult><Name>{}</Name><Prefix>{prefix}</Prefix>\
+         <EncodingType>url</EncodingType><MaxKeys>{most}</MaxKeys><KeyCount>{}</KeyCount>\
+         <IsTruncated>{}</IsTruncated>",
+        request.bucket,
+        end - first,
+        end < keys,
+    );
+    if end < keys {
+        text += &format!("<NextContinuationToken>{end}</NextContinuationToken>");
+    }
+    for number in first..end {
+        text += &format!(
+            "<Contents><Key>{prefix}{number:07}</Key><LastModified>2026-11-01T00:00:00.000Z</LastModified>\
+             <ETag>&quot;0&quot;</ETag><Size>{number}</Size><StorageClass>STANDARD</StorageClass></Contents>"
+        );
+    }
+    text + "</ListBucketResult>"
 }
 
 /// What happens to a body on its way.

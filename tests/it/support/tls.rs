@@ -108,6 +108,7 @@ impl Pki {
             habit: Habit::Reuse,
             protocols: Vec::new(),
             name: HOST.to_owned(),
+            tells_name: true,
         }
     }
 }
@@ -135,6 +136,7 @@ pub struct ClientBuilder {
     habit: Habit,
     protocols: Vec<Vec<u8>>,
     name: String,
+    tells_name: bool,
 }
 
 impl ClientBuilder {
@@ -168,6 +170,12 @@ impl ClientBuilder {
         self
     }
 
+    /// Tells the server no host name (SNI), but expects the certificate of its own all the same.
+    pub fn without_sni(mut self) -> Self {
+        self.tells_name = false;
+        self
+    }
+
     /// The client.
     pub fn build(self) -> Client {
         let versions = match self.version {
@@ -188,6 +196,7 @@ impl ClientBuilder {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = self.protocols;
+        config.enable_sni = self.tells_name;
         config.resumption = match self.habit {
             Habit::Reuse => Resumption::store(Arc::new(Reusing::default())),
             Habit::Once => Resumption::store(Arc::new(ClientSessionMemoryCache::new(64))),

@@ -8,12 +8,14 @@
 //! checked as well, against the hash of a configured user that a keyed hash of the name chooses. So the
 //! same name always takes the same time, and unknown names cost what the known ones cost.
 //!
-//! What failed logins lead to is kept by [`Failures`], how many sessions a user has by [`UserPlaces`].
+//! What failed logins lead to is kept by [`Failures`], how many sessions a user has by [`UserPlaces`], how many there are
+//! by [`SessionPlaces`].
 
 mod failures;
 mod hash;
 mod places;
 
+mod sessions;
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -33,6 +35,7 @@ pub use hash::{HashError, PasswordHash, hash_password};
 pub use places::{UserPlace, UserPlaces};
 
 /// How long a login waits for a core and for memory, in all.
+pub use sessions::{Refused, SessionPlace, SessionPlaces};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why a login failed.

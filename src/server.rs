@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{Admin, Gauges};
-use crate::auth::{Authenticator, Failures, UserPlaces};
+use crate::auth::{Authenticator, Failures, SessionPlaces, UserPlaces};
 use crate::config::Config;
 use crate::data::advertise::Advertise;
 use crate::data::linger::Lingering;
@@ -32,7 +32,7 @@ use crate::session::{self, Gateway, Listener};
 use crate::sweeper::Targets;
 use crate::tls::{MaterialError, Tls};
 
-use admission::{Admission, admit, refuse};
+use admission::{admit, refuse};
 
 /// Connections the kernel keeps while we are busy.
 const BACKLOG: i32 = 1024;
@@ -132,7 +132,7 @@ impl Server {
         let proxies = Proxies::new(&config.proxy_protocol);
         let behind = Behind {
             proxies: proxies.clone(),
-            waiting: config.limits.sessions,
+            waiting: config.limits.transfers(),
         };
         let mut listeners = Vec::with_capacity(config.listen.len());
         let mut pools: HashMap<IpAddr, Arc<PassivePool>> = HashMap::new();
@@ -194,6 +194,7 @@ impl Server {
             advertise: Advertise::new(&config.passive),
             stores,
             budget,
+            places: Arc::new(SessionPlaces::new(config.limits.clone())),
             replica,
             lingering: Lingering::new(),
             drain: CancellationToken::new(),
@@ -208,7 +209,6 @@ impl Server {
         }
         sweeps.close();
         let accepts = TaskTracker::new();
-        let admission = Arc::new(Admission::new(gateway.config.limits.clone(), proxies));
         let control_addresses = listeners.iter().map(|(_, bound, _)| *bound).collect();
         for (listener, bound, shared) in listeners {
             tracing::info!(implicit_tls = shared.implicit, address = %bound, "listening");
@@ -217,7 +217,7 @@ impl Server {
                 shared,
                 gateway.clone(),
                 sessions.clone(),
-                admission.clone(),
+                proxies.clone(),
             ));
         }
         guard.disarm();
@@ -330,7 +330,7 @@ async fn accept(
     shared: Arc<Listener>,
     gateway: Arc<Gateway>,
     sessions: TaskTracker,
-    admission: Arc<Admission>,
+    proxies: Proxies,
 ) {
     let drain = gateway.drain.clone();
     loop {
@@ -348,16 +348,16 @@ async fn accept(
                 }
             }
         };
-        match admission.enter() {
+        match gateway.places.enter() {
             Ok(mut place) => {
-                let (gateway, shared) = (gateway.clone(), shared.clone());
+                let (gateway, shared, proxies) = (gateway.clone(), shared.clone(), proxies.clone());
                 sessions.spawn(async move {
-                    let admitted = admit(&mut place, &gateway, &shared, stream, peer).await;
+                    let admitted =
+                        admit(&mut place, &proxies, &gateway, &shared, stream, peer).await;
                     if let Some((stream, ends)) = admitted {
                         // Made here: a future that is handed in takes its memory twice.
-                        session::serve(gateway, shared, stream, ends).await;
+                        session::serve(gateway, shared, stream, ends, place).await;
                     }
-                    drop(place);
                 });
             }
             Err(full) => {

@@ -13,7 +13,7 @@ use crate::protocol::facts::FactSet;
 
 use super::control::ControlError;
 use super::data_setup::DataSetup;
-use super::{Flow, Handled, Session, User};
+use super::{Flow, Session, User};
 
 /// Of what CLNT says, so many characters are kept in the log.
 const LONGEST_CLIENT: usize = 200;
@@ -21,6 +21,9 @@ const LONGEST_CLIENT: usize = 200;
 impl Session {
     pub(super) async fn user_name(&mut self, name: &str) -> Result<Flow, ControlError> {
         // RFC 959: a new USER begins a new login, whoever is logged in.
+        if let Err(full) = self.leave() {
+            return self.close_with(full).await;
+        }
         self.reset();
         let reply = match (self.require_tls(), self.by_certificate(name)) {
             (Err(refused), _) => refused,
@@ -153,25 +156,43 @@ impl Session {
         Ok(())
     }
 
-    async fn close_with(&mut self, reply: Reply) -> Result<Flow, ControlError> {
+    pub(super) async fn close_with(&mut self, reply: Reply) -> Result<Flow, ControlError> {
         self.control.reply(&reply).await?;
         Ok(Flow::Close)
     }
 
     /// CLNT and CSID: in the log, once a session, or anybody could fill it before he has logged in.
     pub(super) fn note_client(&mut self, name: &str) {
+        self.place.logged_in();
         if !std::mem::replace(&mut self.client_noted, true) {
             let name: String = name.chars().take(LONGEST_CLIENT).collect();
             tracing::info!(peer = %self.control.peer, client = %name.escape_debug(), "client software");
         }
     }
 
-    pub(super) fn reinitialise(&mut self) -> Handled {
-        self.refuse_rein()?;
-        self.reset();
-        // RFC 7151, 3.2: all is as it was right after the connection.
-        self.host = self.host_of_handshake();
-        Ok(Reply::new(220, "Ready for a new user"))
+    pub(super) async fn reinitialise(&mut self) -> Result<Flow, ControlError> {
+        let reply = match self.refuse_rein() {
+            Err(refused) => refused,
+            Ok(()) => {
+                if let Err(full) = self.leave() {
+                    return self.close_with(full).await;
+                }
+                self.reset();
+                // RFC 7151, 3.2: all is as it was right after the connection.
+                self.host = self.host_of_handshake();
+                Reply::new(220, "Ready for a new user")
+            }
+        };
+        self.control.reply(&reply).await?;
+        Ok(Flow::Continue)
+    }
+
+    /// Before [`reset`](Self::reset): who leaves takes a place among those who have not logged in. Where there is none
+    /// the connection ends: else whoever has an account could hold any number of them.
+    pub(super) fn leave(&mut self) -> Result<(), Reply> {
+        self.place
+            .log_out()
+            .map_err(|full| Reply::new(421, format!("{full}, try again later")))
     }
 
     /// As after the greeting.

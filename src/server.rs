@@ -196,7 +196,7 @@ impl Server {
             budget,
             places: Arc::new(SessionPlaces::new(config.limits.clone())),
             replica,
-            lingering: Lingering::new(),
+            lingering: Lingering::up_to(config.limits.transfers()),
             drain: CancellationToken::new(),
             cut: CancellationToken::new(),
             config,

@@ -2,6 +2,7 @@
 //! harm, over raw sockets. (3, 4, 5 and some of 6 are TLS's, in `ftps`; 18 is the container's: `.ci/container.sh`.)
 
 mod connections;
+mod descriptors;
 mod idle;
 mod limits;
 mod logins;

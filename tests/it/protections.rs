@@ -3,6 +3,7 @@
 
 mod connections;
 mod descriptors;
+mod handshakes;
 mod idle;
 mod limits;
 mod logins;

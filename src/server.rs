@@ -16,6 +16,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -45,6 +46,9 @@ const LINGER_DEADLINE: Duration = Duration::from_secs(1);
 
 /// How long the store may take when the process ends, to keep what was cut and to clean up.
 const CLEANUP_DEADLINE: Duration = Duration::from_secs(45);
+
+/// Of that, what is left for it when sessions don't end: one that publishes is not cut. Clients have next to nothing.
+const CLEANUP_LEAST: Duration = Duration::from_secs(10);
 
 /// A running gateway.
 #[derive(Debug)]
@@ -190,11 +194,11 @@ impl Server {
             tls: tls.clone(),
             authenticator: Authenticator::new(&config.users, budget.clone()),
             failures: Failures::new(config.login_failures.clone()),
+            places: Arc::new(SessionPlaces::new(config.limits.clone())),
             user_places: Arc::new(UserPlaces::new(config.limits.sessions_per_user)),
             advertise: Advertise::new(&config.passive),
             stores,
             budget,
-            places: Arc::new(SessionPlaces::new(config.limits.clone())),
             replica,
             lingering: Lingering::up_to(config.limits.transfers()),
             drain: CancellationToken::new(),
@@ -276,24 +280,28 @@ impl Server {
         self.accepts.wait().await;
         self.sessions.close();
         let grace = self.gateway.config.timeouts.shutdown_grace;
-        if tokio::time::timeout(grace, self.sessions.wait())
-            .await
-            .is_err()
-        {
+        let in_time = timeout(grace, self.sessions.wait()).await.is_ok();
+        let end = Instant::now() + CLEANUP_DEADLINE;
+        if !in_time {
             tracing::warn!(
                 sessions = self.sessions.len(),
                 "the grace period is over: transfers are cut"
             );
             self.gateway.cut.cancel();
-            self.sessions.wait().await;
+            if timeout_at(end - CLEANUP_LEAST, self.sessions.wait())
+                .await
+                .is_err()
+            {
+                tracing::error!(
+                    sessions = self.sessions.len(),
+                    "sessions have not ended, they are not waited for"
+                );
+            }
         }
         self.sweeps.wait().await;
         self.gateway.lingering.drained(LINGER_DEADLINE).await;
         self.cleanups.close();
-        if tokio::time::timeout(CLEANUP_DEADLINE, self.cleanups.wait())
-            .await
-            .is_err()
-        {
+        if timeout_at(end, self.cleanups.wait()).await.is_err() {
             tracing::error!(
                 left = self.cleanups.len(),
                 "clean-up in the store has not ended; open multipart uploads may be left"

@@ -122,7 +122,8 @@ pub async fn serve(
     ends: Ends,
     place: SessionPlace,
 ) {
-    let control = match Control::new(stream, ends, gateway.config.timeouts.control_write) {
+    let (deadline, cut) = (gateway.config.timeouts.control_write, gateway.cut.clone());
+    let control = match Control::new(stream, ends, deadline, cut) {
         Ok(control) => control,
         Err(error) => {
             tracing::debug!(peer = %ends.peer, %error, "connection lost before the greeting");
@@ -141,7 +142,7 @@ pub(crate) async fn serve_in_memory(
     ends: Ends,
 ) {
     let deadline = gateway.config.timeouts.control_write;
-    let control = Control::in_memory(stream, ends, deadline);
+    let control = Control::in_memory(stream, ends, deadline, gateway.cut.clone());
     // There is one for each of the few that a test begins.
     if let Ok(place) = gateway.places.enter() {
         Session::new(gateway, listener, control, place).run().await;

@@ -65,11 +65,16 @@ impl Session {
         }
         let password = SecretString::from(password.0.clone());
         let heard = || !self.gateway.failures.bans_address(address);
-        let verified = self
+        let verifying = self
             .gateway
             .authenticator
-            .verify(&name, &password, heard)
-            .await;
+            .verify(&name, &password, address, heard);
+        let verified = tokio::select! {
+            verified = verifying => verified,
+            () = self.gateway.drain.cancelled() => {
+                return self.close_with(shutting_down()).await;
+            }
+        };
         match verified {
             Err(AuthError::Unheard) => self.close_with(banned()).await,
             Err(AuthError::Busy) => {
@@ -98,7 +103,7 @@ impl Session {
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
             () = self.gateway.drain.cancelled() => {
-                return self.close_with(Reply::new(421, "The server is shutting down, connect again")).await;
+                return self.close_with(shutting_down()).await;
             }
         }
         if self.failed_logins >= self.gateway.config.limits.login_attempts {
@@ -118,8 +123,14 @@ impl Session {
         welcome: &Reply,
     ) -> Result<Flow, ControlError> {
         if let Err(refused) = self.admit(&config) {
-            // Neither a failure, as nothing was guessed, nor a login.
+            // Neither a failure that leads to a ban, as nothing was guessed, nor a login. But each costs a hash, so there
+            // are as few as of those.
             self.name = None;
+            self.failed_logins += 1;
+            if self.failed_logins >= self.gateway.config.limits.login_attempts {
+                let why = format!("{}, closing the connection", refused.lines.join(" "));
+                return self.close_with(Reply::new(421, why)).await;
+            }
             self.control.reply(&refused).await?;
             return Ok(Flow::Continue);
         }
@@ -152,6 +163,7 @@ impl Session {
             namespace,
             _place: place,
         });
+        self.place.logged_in();
         self.failed_logins = 0;
         Ok(())
     }
@@ -163,7 +175,6 @@ impl Session {
 
     /// CLNT and CSID: in the log, once a session, or anybody could fill it before he has logged in.
     pub(super) fn note_client(&mut self, name: &str) {
-        self.place.logged_in();
         if !std::mem::replace(&mut self.client_noted, true) {
             let name: String = name.chars().take(LONGEST_CLIENT).collect();
             tracing::info!(peer = %self.control.peer, client = %name.escape_debug(), "client software");
@@ -245,6 +256,11 @@ impl Session {
         }
         Ok(Namespace::new(mounts))
     }
+}
+
+/// For who logs in while the server stops.
+fn shutting_down() -> Reply {
+    Reply::new(421, "The server is shutting down, connect again")
 }
 
 /// For who has failed too often.

@@ -1,8 +1,9 @@
 //! 11: limits on sessions.
 
-use super::{let_in, refused};
+use super::{knock, let_in, refused};
 use crate::support::ftp::Ftp;
 use crate::support::gateway::Gateway;
+use crate::support::tls::Pki;
 use crate::support::within;
 
 const ONE: &str = "127.0.0.1";
@@ -106,16 +107,16 @@ async fn protection_11_sessions_are_limited_per_user_and_rein_gives_the_place_ba
 #[tokio::test(flavor = "multi_thread")]
 async fn protection_11_silent_connections_take_no_place_from_who_logs_in() {
     let gateway = Gateway::builder()
-        .with("[limits]\nsessions = 400\nsessions_per_address = 40")
+        .with("[limits]\nsessions = 400\nsessions_per_address = 40\nsessions_before_login_per_address = 5")
         .start()
         .await;
     let mut user = gateway.ftp().await;
-    // By default a quarter of the sessions, and of one address half of these.
+    // As many as there are places for, let in or refused.
     let mut silent = Vec::new();
     for number in 10..20 {
         let from = format!("127.0.0.{number}");
-        for _ in 0..9 {
-            silent.push(let_in(&from, gateway.address).await);
+        for _ in 0..40 {
+            silent.push(knock(&from, gateway.address).await.1);
         }
     }
     for _ in 0..10 {
@@ -129,8 +130,10 @@ async fn protection_11_silent_connections_take_no_place_from_who_logs_in() {
 
 #[tokio::test]
 async fn protection_11_sessions_before_login_are_limited_in_all_and_per_address() {
+    let pki = Pki::new();
     let gateway = Gateway::builder()
         .with("[limits]\nsessions_before_login = 3\nsessions_before_login_per_address = 2")
+        .with(&pki.section(""))
         .start()
         .await;
     let (all, own) = (
@@ -142,10 +145,10 @@ async fn protection_11_sessions_before_login_are_limited_in_all_and_per_address(
     refused(ONE, gateway.address, own).await;
     let third = let_in(OTHER, gateway.address).await;
     refused("127.0.0.3", gateway.address, all).await;
-    // A place is given back with the login, by whoever leaves without one, and taken again by REIN and by USER.
+    // A place is given back with the login, by whoever leaves without one, and taken again by REIN, USER and AUTH.
     first.login("u", "p").await;
     let_in(ONE, gateway.address).await.close().await;
-    for leaving in ["REIN", "USER u"] {
+    for leaving in ["REIN", "USER u", "AUTH TLS"] {
         let mut ftp = let_in("127.0.0.4", gateway.address).await;
         ftp.login("u", "p").await;
         let _last = let_in("127.0.0.5", gateway.address).await;

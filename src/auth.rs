@@ -2,21 +2,26 @@
 //!
 //! A user is configured with the hash of his password ([`PasswordHash`]: argon2id, bcrypt, sha512-crypt).
 //! [`Authenticator::verify`] checks a password against it on a thread of the blocking pool, at most as many at
-//! once as there are cores, and takes the memory that hashing needs from the process's budget.
+//! once as there are cores, and takes the memory that hashing needs from the process's budget. Of each address only a few
+//! wait for a core beside those of others (`queue`), however many it sends, right ones or wrong.
 //!
 //! Nobody can learn from the time of a refusal which names exist: the password for an unknown name is
 //! checked as well, against the hash of a configured user that a keyed hash of the name chooses. So the
 //! same name always takes the same time, and unknown names cost what the known ones cost.
 //!
-//! What failed logins lead to is kept by [`Failures`], how many sessions a user has by [`UserPlaces`].
+//! What failed logins lead to is kept by [`Failures`], how many sessions a user has by [`UserPlaces`], how many there are
+//! by [`SessionPlaces`].
 
 mod failures;
 mod hash;
 mod places;
+mod queue;
+mod sessions;
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +36,8 @@ use crate::tls::identity::Identity;
 pub use failures::{Failures, network_of};
 pub use hash::{HashError, PasswordHash, hash_password};
 pub use places::{UserPlace, UserPlaces};
+use queue::Queues;
+pub use sessions::{Refused, SessionPlace, SessionPlaces};
 
 /// How long a login waits for a core and for memory, in all.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -41,7 +48,8 @@ pub enum AuthError {
     /// No such user, or another password. Which of them is told to nobody.
     #[error("the user or the password is wrong")]
     Refused,
-    /// Too many logins at once: neither a core nor memory became free in time. Trying again can help.
+    /// Too many logins at once, in all or of this address: neither a core nor memory became free in time. Trying again
+    /// can help.
     #[error("too many logins at once")]
     Busy,
     /// Whoever asked is not to be heard any more; no password was checked.
@@ -58,6 +66,8 @@ pub struct Authenticator {
     /// Keys the choice; another one in each process.
     chooser: RandomState,
     cores: Arc<Semaphore>,
+    /// Who may wait for a core.
+    queues: Arc<Queues>,
     budget: Budget,
     /// [`PATIENCE`], shorter in tests.
     patience: Duration,
@@ -95,13 +105,14 @@ impl Authenticator {
             accounts,
             chooser: RandomState::new(),
             cores: Arc::new(Semaphore::new(cores)),
+            queues: Arc::new(Queues::new(cores)),
             budget,
             patience: PATIENCE,
         }
     }
 
     /// The user, where the password is his. `heard` is asked once it is his turn: who has been banned since he began to
-    /// wait takes no core from others.
+    /// wait takes no core from others. `address` is where he is.
     ///
     /// # Errors
     /// [`AuthError::Refused`] after the same time for an unknown user as for a wrong password;
@@ -110,6 +121,7 @@ impl Authenticator {
         &self,
         user: &str,
         password: &SecretString,
+        address: IpAddr,
         heard: impl FnOnce() -> bool,
     ) -> Result<Arc<UserConfig>, AuthError> {
         let known = self
@@ -124,6 +136,10 @@ impl Authenticator {
             return Err(AuthError::Refused);
         };
         let deadline = Instant::now() + self.patience;
+        let turn = match timeout_at(deadline, self.queues.turn(network_of(address))).await {
+            Ok(turn) => turn,
+            Err(_) => return Err(AuthError::Busy),
+        };
         let core = match timeout_at(deadline, Arc::clone(&self.cores).acquire_owned()).await {
             Ok(Ok(core)) => core,
             // The semaphore is never closed.
@@ -142,7 +158,7 @@ impl Authenticator {
         let hashing = tokio::task::spawn_blocking(move || {
             let right = hash.verify(&password);
             // Held to here, also when the session has gone meanwhile.
-            drop((core, memory));
+            drop((core, memory, turn));
             right
         });
         match (hashing.await, known) {
@@ -177,9 +193,12 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
     use std::collections::BTreeSet;
+    use std::net::Ipv4Addr;
 
     use super::*;
     use crate::config::UserTls;
+
+    const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     /// `password`, `password` again and `Hello world!`, as cheap as the kinds allow.
     const HASHES: [(&str, &str, &str); 3] = [
@@ -224,12 +243,14 @@ mod tests {
         let authenticator = authenticator();
         for (name, _, password) in HASHES {
             let user = authenticator
-                .verify(name, &password.into(), || true)
+                .verify(name, &password.into(), HERE, || true)
                 .await
                 .unwrap();
             assert_eq!(user.name, name);
             for wrong in ["", "Password", "password ", "Hello world"] {
-                let refused = authenticator.verify(name, &wrong.into(), || true).await;
+                let refused = authenticator
+                    .verify(name, &wrong.into(), HERE, || true)
+                    .await;
                 assert_eq!(
                     refused.unwrap_err(),
                     AuthError::Refused,
@@ -246,7 +267,7 @@ mod tests {
         for unknown in ["", "ANNA", "anna ", "root"] {
             for password in ["password", "Hello world!"] {
                 let refused = authenticator
-                    .verify(unknown, &password.into(), || true)
+                    .verify(unknown, &password.into(), HERE, || true)
                     .await;
                 assert_eq!(refused.unwrap_err(), AuthError::Refused);
             }
@@ -281,7 +302,7 @@ mod tests {
         let all = u32::try_from(authenticator.cores.available_permits()).unwrap();
         let held = authenticator.cores.acquire_many(all).await.unwrap();
         let busy = authenticator
-            .verify("anna", &"password".into(), || true)
+            .verify("anna", &"password".into(), HERE, || true)
             .await;
         assert_eq!(busy.unwrap_err(), AuthError::Busy);
         drop(held);
@@ -291,7 +312,7 @@ mod tests {
     async fn who_is_not_heard_any_more_takes_no_core() {
         let authenticator = authenticator();
         let unheard = authenticator
-            .verify("anna", &"password".into(), || false)
+            .verify("anna", &"password".into(), HERE, || false)
             .await;
         assert_eq!(unheard.unwrap_err(), AuthError::Unheard);
         assert_eq!(authenticator.budget.in_use(), 0);
@@ -302,7 +323,7 @@ mod tests {
         let authenticator = Authenticator::new(&BTreeMap::new(), Budget::new(64 << 20));
         assert_eq!(
             authenticator
-                .verify("anna", &"x".into(), || true)
+                .verify("anna", &"x".into(), HERE, || true)
                 .await
                 .unwrap_err(),
             AuthError::Refused

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::{HashError, hash_password};
 use crate::config;
 use crate::demo;
+use crate::descriptors;
 use crate::server::Server;
 
 /// Failed while running.
@@ -148,10 +149,13 @@ pub async fn run(command: Command, shutdown: CancellationToken, reload: Arc<Noti
 }
 
 async fn serve(files: &[PathBuf], shutdown: CancellationToken, reload: &Notify) -> ExitCode {
-    let config = match config::load(files) {
+    let mut config = match config::load(files) {
         Ok(config) => config,
         Err(errors) => return failed(USAGE, &errors.to_string()),
     };
+    if let Some(shortage) = descriptors::hold(&mut config, descriptors::limit()) {
+        tracing::warn!("{shortage}");
+    }
     let server = match Box::pin(Server::start(config)).await {
         Ok(server) => server,
         Err(error) => return failed(FAILURE, &error.to_string()),

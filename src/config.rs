@@ -293,16 +293,51 @@ pub struct Timeouts {
 }
 
 /// Limits on sessions.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Sessions at once, in all.
     pub sessions: usize,
     /// Sessions at once from one address, or one /64 of IPv6.
     pub sessions_per_address: usize,
+    /// Of [`Limits::sessions`], those that nobody has logged in to.
+    pub before_login: usize,
+    /// Of [`Limits::sessions_per_address`], those that nobody has logged in to.
+    pub before_login_per_address: usize,
     /// Sessions at once of a user that has no limit of his own; `None`: any number.
     pub sessions_per_user: Option<usize>,
     /// Failed logins after which a connection is closed with 421.
     pub login_attempts: u32,
+}
+
+impl Limits {
+    /// A quarter of all sessions, and of very few all but some: most sessions are there for those who log in.
+    pub(crate) fn default_before_login(sessions: usize) -> usize {
+        (sessions / 4).max(4).min(sessions)
+    }
+
+    /// 100, and no more than half of them all, so that one address never takes them from the others.
+    pub(crate) fn default_before_login_per_address(before_login: usize) -> usize {
+        (before_login / 2).clamp(2, 100).min(before_login)
+    }
+
+    /// So many sessions in all, and of the other limits no more than the defaults are then.
+    pub(crate) fn held_to(&self, sessions: usize) -> Limits {
+        let before_login = self
+            .before_login
+            .min(Limits::default_before_login(sessions));
+        let per_address = Limits::default_before_login_per_address(before_login);
+        Limits {
+            sessions,
+            before_login,
+            before_login_per_address: self.before_login_per_address.min(per_address),
+            ..self.clone()
+        }
+    }
+
+    /// Sessions that are taken to transfer at once: a quarter, and of very few all but some.
+    pub(crate) fn transfers(&self) -> usize {
+        self.sessions.div_ceil(4).max(4).min(self.sessions)
+    }
 }
 
 /// What is kept of broken uploads, and for how long.

@@ -46,6 +46,7 @@ use crate::config::{
     self, CertificateFiles, ClientCertificates, Config, ConfigErrors, Pem, Protection, TlsConfig,
     TlsVersion,
 };
+use crate::descriptors;
 use crate::server::{Server, ServerError};
 
 const BUCKET: &str = "demo";
@@ -138,6 +139,10 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), De
     let text = configuration(&options.listen, &store)?;
     let mut config = config::from_str(&text, "demo")?;
     offer_tls(&mut config)?;
+    if let Some(shortage) = descriptors::hold(&mut config, descriptors::limit() / 2) {
+        // The other half is for the store.
+        tracing::warn!("{shortage}");
+    }
     let server = Server::start(config).await?;
 
     let (key, secret) = store.credentials();
@@ -193,6 +198,9 @@ listen = ["{listen}"]
 
 [passive]
 ports = "auto"
+
+[limits]
+sessions = 1000
 
 [stores.demo]
 endpoint = "{endpoint}"

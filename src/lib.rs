@@ -13,6 +13,7 @@
 //! - [`proxy`]: the PROXY protocol: who the client behind a load balancer is.
 //! - [`memory`]: the one budget all transfers share.
 //! - [`config`]: files and environment → one validated value.
+//! - [`descriptors`]: file descriptors: how many sessions fit.
 //! - [`tls`]: certificates, client certificates, session resumption.
 //! - [`admin`]: health endpoints.
 //! - [`sweeper`]: removes what broken uploads have left.
@@ -25,6 +26,7 @@ pub mod cli;
 pub mod config;
 pub mod data;
 pub mod demo;
+pub mod descriptors;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clap::Parser;
 use clap::error::ErrorKind;
 use s3ftpd::cli::{self, Cli, LogFormat};
+use s3ftpd::descriptors;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,7 @@ const GAVE_UP: i32 = 1;
 fn main() -> ExitCode {
     let arguments = Cli::parse();
     start_log(&arguments);
+    descriptors::raise();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

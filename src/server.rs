@@ -16,11 +16,12 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{Admin, Gauges};
-use crate::auth::{Authenticator, Failures, UserPlaces};
+use crate::auth::{Authenticator, Failures, SessionPlaces, UserPlaces};
 use crate::config::Config;
 use crate::data::advertise::Advertise;
 use crate::data::linger::Lingering;
@@ -32,7 +33,7 @@ use crate::session::{self, Gateway, Listener};
 use crate::sweeper::Targets;
 use crate::tls::{MaterialError, Tls};
 
-use admission::{Admission, admit, refuse};
+use admission::{admit, refuse};
 
 /// Connections the kernel keeps while we are busy.
 const BACKLOG: i32 = 1024;
@@ -45,6 +46,9 @@ const LINGER_DEADLINE: Duration = Duration::from_secs(1);
 
 /// How long the store may take when the process ends, to keep what was cut and to clean up.
 const CLEANUP_DEADLINE: Duration = Duration::from_secs(45);
+
+/// Of that, what is left for it when sessions don't end: one that publishes is not cut. Clients have next to nothing.
+const CLEANUP_LEAST: Duration = Duration::from_secs(10);
 
 /// A running gateway.
 #[derive(Debug)]
@@ -132,7 +136,7 @@ impl Server {
         let proxies = Proxies::new(&config.proxy_protocol);
         let behind = Behind {
             proxies: proxies.clone(),
-            waiting: config.limits.sessions,
+            waiting: config.limits.transfers(),
         };
         let mut listeners = Vec::with_capacity(config.listen.len());
         let mut pools: HashMap<IpAddr, Arc<PassivePool>> = HashMap::new();
@@ -190,12 +194,13 @@ impl Server {
             tls: tls.clone(),
             authenticator: Authenticator::new(&config.users, budget.clone()),
             failures: Failures::new(config.login_failures.clone()),
+            places: Arc::new(SessionPlaces::new(config.limits.clone())),
             user_places: Arc::new(UserPlaces::new(config.limits.sessions_per_user)),
             advertise: Advertise::new(&config.passive),
             stores,
             budget,
             replica,
-            lingering: Lingering::new(),
+            lingering: Lingering::up_to(config.limits.transfers()),
             drain: CancellationToken::new(),
             cut: CancellationToken::new(),
             config,
@@ -208,7 +213,6 @@ impl Server {
         }
         sweeps.close();
         let accepts = TaskTracker::new();
-        let admission = Arc::new(Admission::new(gateway.config.limits.clone(), proxies));
         let control_addresses = listeners.iter().map(|(_, bound, _)| *bound).collect();
         for (listener, bound, shared) in listeners {
             tracing::info!(implicit_tls = shared.implicit, address = %bound, "listening");
@@ -217,7 +221,7 @@ impl Server {
                 shared,
                 gateway.clone(),
                 sessions.clone(),
-                admission.clone(),
+                proxies.clone(),
             ));
         }
         guard.disarm();
@@ -276,24 +280,28 @@ impl Server {
         self.accepts.wait().await;
         self.sessions.close();
         let grace = self.gateway.config.timeouts.shutdown_grace;
-        if tokio::time::timeout(grace, self.sessions.wait())
-            .await
-            .is_err()
-        {
+        let in_time = timeout(grace, self.sessions.wait()).await.is_ok();
+        let end = Instant::now() + CLEANUP_DEADLINE;
+        if !in_time {
             tracing::warn!(
                 sessions = self.sessions.len(),
                 "the grace period is over: transfers are cut"
             );
             self.gateway.cut.cancel();
-            self.sessions.wait().await;
+            if timeout_at(end - CLEANUP_LEAST, self.sessions.wait())
+                .await
+                .is_err()
+            {
+                tracing::error!(
+                    sessions = self.sessions.len(),
+                    "sessions have not ended, they are not waited for"
+                );
+            }
         }
         self.sweeps.wait().await;
         self.gateway.lingering.drained(LINGER_DEADLINE).await;
         self.cleanups.close();
-        if tokio::time::timeout(CLEANUP_DEADLINE, self.cleanups.wait())
-            .await
-            .is_err()
-        {
+        if timeout_at(end, self.cleanups.wait()).await.is_err() {
             tracing::error!(
                 left = self.cleanups.len(),
                 "clean-up in the store has not ended; open multipart uploads may be left"
@@ -330,7 +338,7 @@ async fn accept(
     shared: Arc<Listener>,
     gateway: Arc<Gateway>,
     sessions: TaskTracker,
-    admission: Arc<Admission>,
+    proxies: Proxies,
 ) {
     let drain = gateway.drain.clone();
     loop {
@@ -348,16 +356,16 @@ async fn accept(
                 }
             }
         };
-        match admission.enter() {
+        match gateway.places.enter() {
             Ok(mut place) => {
-                let (gateway, shared) = (gateway.clone(), shared.clone());
+                let (gateway, shared, proxies) = (gateway.clone(), shared.clone(), proxies.clone());
                 sessions.spawn(async move {
-                    let admitted = admit(&mut place, &gateway, &shared, stream, peer).await;
+                    let admitted =
+                        admit(&mut place, &proxies, &gateway, &shared, stream, peer).await;
                     if let Some((stream, ends)) = admitted {
                         // Made here: a future that is handed in takes its memory twice.
-                        session::serve(gateway, shared, stream, ends).await;
+                        session::serve(gateway, shared, stream, ends, place).await;
                     }
-                    drop(place);
                 });
             }
             Err(full) => {

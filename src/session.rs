@@ -40,7 +40,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::{Authenticator, Failures, UserPlace, UserPlaces};
+use crate::auth::{Authenticator, Failures, SessionPlace, SessionPlaces, UserPlace, UserPlaces};
 use crate::config::{Config, HostConfig, Protection, UserConfig};
 use crate::data::advertise::Advertise;
 use crate::data::linger::Lingering;
@@ -81,6 +81,8 @@ pub struct Gateway {
     pub authenticator: Authenticator,
     /// Logins that failed.
     pub failures: Failures,
+    /// How many sessions there are.
+    pub places: Arc<SessionPlaces>,
     /// How many sessions each user has.
     pub user_places: Arc<UserPlaces>,
     /// Stores by name.
@@ -113,15 +115,22 @@ pub struct Listener {
 }
 
 /// Serves one control connection, whose client is at the one of its ends, until it ends.
-pub async fn serve(gateway: Arc<Gateway>, listener: Arc<Listener>, stream: TcpStream, ends: Ends) {
-    let control = match Control::new(stream, ends, gateway.config.timeouts.control_write) {
+pub async fn serve(
+    gateway: Arc<Gateway>,
+    listener: Arc<Listener>,
+    stream: TcpStream,
+    ends: Ends,
+    place: SessionPlace,
+) {
+    let (deadline, cut) = (gateway.config.timeouts.control_write, gateway.cut.clone());
+    let control = match Control::new(stream, ends, deadline, cut) {
         Ok(control) => control,
         Err(error) => {
             tracing::debug!(peer = %ends.peer, %error, "connection lost before the greeting");
             return;
         }
     };
-    Session::new(gateway, listener, control).run().await;
+    Session::new(gateway, listener, control, place).run().await;
 }
 
 /// As [`serve`], over a pipe: for tests and fuzz targets.
@@ -133,8 +142,11 @@ pub(crate) async fn serve_in_memory(
     ends: Ends,
 ) {
     let deadline = gateway.config.timeouts.control_write;
-    let control = Control::in_memory(stream, ends, deadline);
-    Session::new(gateway, listener, control).run().await;
+    let control = Control::in_memory(stream, ends, deadline, gateway.cut.clone());
+    // There is one for each of the few that a test begins.
+    if let Ok(place) = gateway.places.enter() {
+        Session::new(gateway, listener, control, place).run().await;
+    }
 }
 
 /// The state of one session.
@@ -142,6 +154,8 @@ struct Session {
     gateway: Arc<Gateway>,
     control: Control,
     listener: Arc<Listener>,
+    /// Among all sessions.
+    place: SessionPlace,
     /// TLS on the control connection.
     secured: Option<Box<Secured>>,
     /// The virtual host that HOST has chosen.
@@ -203,10 +217,16 @@ enum Waited {
 }
 
 impl Session {
-    fn new(gateway: Arc<Gateway>, listener: Arc<Listener>, control: Control) -> Session {
+    fn new(
+        gateway: Arc<Gateway>,
+        listener: Arc<Listener>,
+        control: Control,
+        place: SessionPlace,
+    ) -> Session {
         Session {
             control,
             listener,
+            place,
             secured: None,
             host: None,
             user: None,
@@ -404,14 +424,23 @@ impl Session {
             }
             C::User(name) => return self.user_name(name).await,
             C::Pass(password) => return self.pass(password).await,
-            C::Auth(mechanism) => return self.auth(*mechanism).await,
+            C::Auth(mechanism) => {
+                // Where it is not refused, it begins a new login.
+                if self.offered_tls().is_some()
+                    && !self.control.is_secure()
+                    && let Err(full) = self.leave()
+                {
+                    return self.close_with(full).await;
+                }
+                return self.auth(*mechanism).await;
+            }
+            C::Rein => return self.reinitialise().await,
 
             C::Pbsz => self.pbsz(),
             C::Prot(level) => self.prot(*level),
             C::Ccc => self.ccc(),
             C::Host(host) => self.choose_host(host),
             C::Acct => Ok(Reply::new(202, "No account is needed")),
-            C::Rein => self.reinitialise(),
             C::Cwd(path) => until(&cut, self.cwd(path)).await,
             C::Cdup => until(&cut, self.cwd("..")).await,
             C::Pwd => Ok(Reply::new(
@@ -539,7 +568,7 @@ mod tests {
     /// An idle session may take 24 KiB in all (DESIGN 8), the handlers' futures not among them.
     #[test]
     fn a_session_is_small() {
-        fn size<A, B, C, D, F>(_: impl Fn(A, B, C, D) -> F) -> usize {
+        fn size<A, B, C, D, E, F>(_: impl Fn(A, B, C, D, E) -> F) -> usize {
             std::mem::size_of::<F>()
         }
         let bytes = size(serve);

@@ -11,6 +11,7 @@ use crate::config::{
     self, CertificateFiles, Config, ControlLoss, ListenConfig, MountConfig, PassivePorts, Pem,
     Protection, ResumeConfig, StoreConfig, human_bytes,
 };
+use crate::descriptors;
 use crate::memory::Budget;
 use crate::namespace::Permission;
 use crate::object::{Store, StoreContext};
@@ -18,7 +19,8 @@ use crate::tls;
 
 /// The summary, or every error, one a line.
 pub(super) async fn check(files: &[PathBuf]) -> Result<String, String> {
-    let config = config::load(files).map_err(|errors| errors.to_string())?;
+    let mut config = config::load(files).map_err(|errors| errors.to_string())?;
+    let shortage = descriptors::hold(&mut config, descriptors::limit());
     let context = StoreContext {
         budget: Budget::new(config.memory.budget),
         cleanups: TaskTracker::new(),
@@ -35,11 +37,15 @@ pub(super) async fn check(files: &[PathBuf]) -> Result<String, String> {
             Err(error) => problems.push(format!("stores.{name}: {error}")),
         }
     }
-    if problems.is_empty() {
-        Ok(summary(&config, &largest))
-    } else {
-        Err(problems.join("\n"))
+    if !problems.is_empty() {
+        return Err(problems.join("\n"));
     }
+    let mut text = summary(&config, &largest);
+    if let Some(shortage) = shortage {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "warning: {shortage}");
+    }
+    Ok(text)
 }
 
 /// What the configuration amounts to; `largest` is the largest object of each store, bytes.
@@ -73,6 +79,7 @@ fn summary(config: &Config, largest: &BTreeMap<&str, u64>) -> String {
         "part size {}",
         human_bytes(config.transfer.part_size)
     ));
+    lines.push(format!("sessions {}", sessions(config)));
     lines.push(format!("resume {}", resume(&config.resume)));
     if let Some(replica) = &config.replica {
         lines.push(format!("replica {replica}"));
@@ -168,6 +175,18 @@ fn passive(config: &Config) -> String {
         let _ = write!(line, ", those of {} {}", network.clients, network.address);
     }
     line
+}
+
+fn sessions(config: &Config) -> String {
+    let limits = &config.limits;
+    format!(
+        "{}, of one address {}; before login {}, of one address {}; file descriptors for them: {}",
+        limits.sessions,
+        limits.sessions_per_address,
+        limits.before_login,
+        limits.before_login_per_address,
+        descriptors::needed(config)
+    )
 }
 
 fn resume(config: &ResumeConfig) -> String {
@@ -301,6 +320,7 @@ listeners
   admin   127.0.0.1:9090
 memory budget 64 MiB
 part size 8 MiB
+sessions 10000, of one address 1000; before login 2500, of one address 100; file descriptors for them: 16227
 resume records refreshed every 90s, what is idle for 7d swept every 12h
 replica pod-0
 stores

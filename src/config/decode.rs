@@ -218,15 +218,25 @@ fn limits(mut section: Section<'_>) -> Limits {
         .and_then(|field| values::count(&field, 1, MOST_SESSIONS));
     let per_address = section.field("sessions_per_address");
     let per_address = per_address.and_then(|field| values::count(&field, 1, MOST_SESSIONS));
+    let before_login = section.field("sessions_before_login");
+    let before_login = before_login.and_then(|field| values::count(&field, 1, MOST_SESSIONS));
+    let early_per_address = section.field("sessions_before_login_per_address");
+    let early_per_address =
+        early_per_address.and_then(|field| values::count(&field, 1, MOST_SESSIONS));
     let per_user = section.field("sessions_per_user");
     let per_user = per_user.and_then(|field| values::count(&field, 1, MOST_SESSIONS));
     let attempts = section
         .field("login_attempts")
         .and_then(|field| values::small(&field, 1, 1000));
     section.finish();
+    let sessions = sessions.unwrap_or(10_000);
+    let before_login = before_login.unwrap_or_else(|| Limits::default_before_login(sessions));
     Limits {
-        sessions: sessions.unwrap_or(10_000),
+        sessions,
         sessions_per_address: per_address.unwrap_or(1_000),
+        before_login,
+        before_login_per_address: early_per_address
+            .unwrap_or_else(|| Limits::default_before_login_per_address(before_login)),
         sessions_per_user: per_user,
         login_attempts: attempts.unwrap_or(3),
     }

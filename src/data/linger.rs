@@ -15,22 +15,38 @@ use tokio_util::task::TaskTracker;
 
 /// How long a client may keep a finished data connection open.
 pub const LIMIT: Duration = Duration::from_secs(10);
-/// Connections that may linger at once.
-const MOST: usize = 1024;
+/// Connections that may linger at once, where there are descriptors for them.
+pub const MOST: usize = 1024;
 /// Bytes thrown away of one connection; a client that sends more is not one that reads a file.
 const MOST_DISCARDED: usize = 1 << 20;
 
 /// The owner of all lingering connections. Cheap to clone.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Lingering {
     tasks: TaskTracker,
+    most: usize,
     cut: CancellationToken,
 }
 
+impl Default for Lingering {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Lingering {
-    /// None yet.
+    /// None yet; [`MOST`] at once.
     pub fn new() -> Self {
-        Self::default()
+        Lingering::up_to(MOST)
+    }
+
+    /// None yet; so many at once, and no more than [`MOST`].
+    pub fn up_to(most: usize) -> Self {
+        Lingering {
+            tasks: TaskTracker::new(),
+            most: most.min(MOST),
+            cut: CancellationToken::new(),
+        }
     }
 
     /// How many linger now.
@@ -54,7 +70,7 @@ impl Lingering {
     }
 
     pub(super) fn take(&self, tcp: TcpStream) {
-        if self.tasks.len() >= MOST {
+        if self.tasks.len() >= self.most {
             tracing::debug!("too many finished data connections are kept open, closing one");
             return;
         }

@@ -15,7 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::{conversation, segments, store};
-use crate::auth::{Authenticator, Failures, UserPlaces};
+use crate::auth::{Authenticator, Failures, SessionPlaces, UserPlaces};
 use crate::config::{self, ControlLoss, Protection};
 use crate::data::advertise::Advertise;
 use crate::data::linger::Lingering;
@@ -123,7 +123,7 @@ impl Gateway {
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let behind = Behind {
             proxies: Proxies::new(&config.proxy_protocol),
-            waiting: config.limits.sessions,
+            waiting: config.limits.transfers(),
         };
         let passive = PassivePool::bind(loopback, config.passive.ports, behind, stop.clone())
             .await
@@ -132,6 +132,7 @@ impl Gateway {
             tls: None,
             authenticator: Authenticator::new(&config.users, budget.clone()),
             failures: Failures::new(config.login_failures.clone()),
+            places: Arc::new(SessionPlaces::new(config.limits.clone())),
             user_places: Arc::new(UserPlaces::new(config.limits.sessions_per_user)),
             advertise: Advertise::new(&config.passive),
             stores: BTreeMap::from([("main".to_owned(), store)]),

@@ -29,7 +29,7 @@ use crate::memory::Budget;
 const POOL_IDLE: Duration = Duration::from_secs(50);
 
 /// Idle connections kept for each host: several transfers at full parallelism.
-const POOL_SIZE: usize = 128;
+pub const POOL_SIZE: usize = 128;
 
 const MIB: u64 = 1024 * 1024;
 

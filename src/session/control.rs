@@ -12,6 +12,7 @@ use rustls::ProtocolVersion;
 use rustls::pki_types::CertificateDer;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 
 use crate::protocol::Reply;
 use crate::protocol::codec::{LineCodec, LineTooLong};
@@ -19,6 +20,9 @@ use crate::proxy::Ends;
 use crate::tls::socket::Handshakes;
 
 use super::transport::{Pending, Transport};
+
+/// Once the grace period of a server that stops is over, a client has this long for taking what it is told.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Why no line came.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +45,10 @@ pub(super) struct Control {
     codec: LineCodec,
     buffer: BytesMut,
     write_deadline: Duration,
+    /// Cancelled when the grace period is over.
+    cut: CancellationToken,
+    /// The peer has not taken its replies: nothing more is sent, and it is not waited for.
+    stuck: bool,
     /// Where the client is.
     pub(super) peer: SocketAddr,
     /// Which address it has reached: ours, or that of the load balancer before us.
@@ -51,7 +59,12 @@ pub(super) struct Control {
 
 impl Control {
     /// Takes over an accepted connection: urgent data inline (ABOR comes behind a Telnet Synch), keepalive on.
-    pub(super) fn new(stream: TcpStream, ends: Ends, write_deadline: Duration) -> io::Result<Self> {
+    pub(super) fn new(
+        stream: TcpStream,
+        ends: Ends,
+        write_deadline: Duration,
+        cut: CancellationToken,
+    ) -> io::Result<Self> {
         let own = stream.local_addr()?.ip().to_canonical();
         let socket = SockRef::from(&stream);
         socket.set_out_of_band_inline(true)?;
@@ -67,6 +80,8 @@ impl Control {
             codec: LineCodec::default(),
             buffer: BytesMut::new(),
             write_deadline,
+            cut,
+            stuck: false,
             peer: canonical(ends.peer),
             local: canonical(ends.local),
             own,
@@ -89,12 +104,15 @@ impl Control {
         pipe: tokio::io::DuplexStream,
         ends: Ends,
         write_deadline: Duration,
+        cut: CancellationToken,
     ) -> Self {
         Control {
             transport: Transport::Memory(pipe),
             codec: LineCodec::default(),
             buffer: BytesMut::new(),
             write_deadline,
+            cut,
+            stuck: false,
             peer: ends.peer,
             local: ends.local,
             own: ends.local.ip(),
@@ -125,10 +143,17 @@ impl Control {
 
     /// Sends bytes of a reply that is too long to be held at once.
     pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), ControlError> {
-        match tokio::time::timeout(self.write_deadline, self.transport.write_all(bytes)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(ControlError::Lost),
-            Err(_) => Err(ControlError::WriteDeadline),
+        if self.stuck {
+            return Err(ControlError::WriteDeadline);
+        }
+        let writing = self.transport.write_all(bytes);
+        match in_time(self.write_deadline, &self.cut, writing).await {
+            Some(Ok(())) => Ok(()),
+            Some(Err(_)) => Err(ControlError::Lost),
+            None => {
+                self.stuck = true;
+                Err(ControlError::WriteDeadline)
+            }
         }
     }
 
@@ -147,7 +172,11 @@ impl Control {
         else {
             return Err(io::ErrorKind::NotConnected.into());
         };
-        let mut tls = tokio::time::timeout(deadline, handshakes.accept(tcp)).await??;
+        let handshake = handshakes.accept(tcp);
+        let mut tls = tokio::select! {
+            tls = tokio::time::timeout(deadline, handshake) => tls??,
+            () = self.cut.cancelled() => return Err(io::ErrorKind::ConnectionAborted.into()),
+        };
         tls.get_mut().0.established();
         self.transport = Transport::Tls(Box::new(tls));
         Ok(())
@@ -186,11 +215,16 @@ impl Control {
         }
     }
 
-    /// Closes our side, so that the last reply is not destroyed by unread input.
+    /// Closes our side, so that the last reply is not destroyed by unread input. Of a peer that does not take its replies
+    /// there is nothing to be waited for.
     pub(super) async fn close(&mut self) {
-        if tokio::time::timeout(self.write_deadline, self.transport.shutdown())
+        if self.stuck {
+            return;
+        }
+        let closing = self.transport.shutdown();
+        if in_time(self.write_deadline, &self.cut, closing)
             .await
-            .is_ok()
+            .is_some()
         {
             // What the client still sends would make the kernel answer with a reset, which can overtake the reply.
             let discarded = self.transport.discard(64);
@@ -214,6 +248,24 @@ impl Control {
     /// Whether the peer's side is still open, whatever lies unread before its end.
     pub(super) fn established(&mut self) -> bool {
         self.transport.established()
+    }
+}
+
+/// What the peer does within the deadline, and within [`LAST_WORDS`] from the end of the grace period on.
+async fn in_time<T>(
+    deadline: Duration,
+    cut: &CancellationToken,
+    done: impl Future<Output = T>,
+) -> Option<T> {
+    let hurried = async {
+        cut.cancelled().await;
+        tokio::time::sleep(LAST_WORDS).await;
+    };
+    tokio::select! {
+        biased;
+        done = done => Some(done),
+        () = hurried => None,
+        () = tokio::time::sleep(deadline) => None,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::protocol::facts::FactSet;
 
 use super::control::ControlError;
 use super::data_setup::DataSetup;
-use super::{Flow, Handled, Session, User};
+use super::{Flow, Session, User};
 
 /// Of what CLNT says, so many characters are kept in the log.
 const LONGEST_CLIENT: usize = 200;
@@ -21,6 +21,9 @@ const LONGEST_CLIENT: usize = 200;
 impl Session {
     pub(super) async fn user_name(&mut self, name: &str) -> Result<Flow, ControlError> {
         // RFC 959: a new USER begins a new login, whoever is logged in.
+        if let Err(full) = self.leave() {
+            return self.close_with(full).await;
+        }
         self.reset();
         let reply = match (self.require_tls(), self.by_certificate(name)) {
             (Err(refused), _) => refused,
@@ -62,11 +65,16 @@ impl Session {
         }
         let password = SecretString::from(password.0.clone());
         let heard = || !self.gateway.failures.bans_address(address);
-        let verified = self
+        let verifying = self
             .gateway
             .authenticator
-            .verify(&name, &password, heard)
-            .await;
+            .verify(&name, &password, address, heard);
+        let verified = tokio::select! {
+            verified = verifying => verified,
+            () = self.gateway.drain.cancelled() => {
+                return self.close_with(shutting_down()).await;
+            }
+        };
         match verified {
             Err(AuthError::Unheard) => self.close_with(banned()).await,
             Err(AuthError::Busy) => {
@@ -95,7 +103,7 @@ impl Session {
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
             () = self.gateway.drain.cancelled() => {
-                return self.close_with(Reply::new(421, "The server is shutting down, connect again")).await;
+                return self.close_with(shutting_down()).await;
             }
         }
         if self.failed_logins >= self.gateway.config.limits.login_attempts {
@@ -115,8 +123,14 @@ impl Session {
         welcome: &Reply,
     ) -> Result<Flow, ControlError> {
         if let Err(refused) = self.admit(&config) {
-            // Neither a failure, as nothing was guessed, nor a login.
+            // Neither a failure that leads to a ban, as nothing was guessed, nor a login. But each costs a hash, so there
+            // are as few as of those.
             self.name = None;
+            self.failed_logins += 1;
+            if self.failed_logins >= self.gateway.config.limits.login_attempts {
+                let why = format!("{}, closing the connection", refused.lines.join(" "));
+                return self.close_with(Reply::new(421, why)).await;
+            }
             self.control.reply(&refused).await?;
             return Ok(Flow::Continue);
         }
@@ -149,11 +163,12 @@ impl Session {
             namespace,
             _place: place,
         });
+        self.place.logged_in();
         self.failed_logins = 0;
         Ok(())
     }
 
-    async fn close_with(&mut self, reply: Reply) -> Result<Flow, ControlError> {
+    pub(super) async fn close_with(&mut self, reply: Reply) -> Result<Flow, ControlError> {
         self.control.reply(&reply).await?;
         Ok(Flow::Close)
     }
@@ -166,12 +181,29 @@ impl Session {
         }
     }
 
-    pub(super) fn reinitialise(&mut self) -> Handled {
-        self.refuse_rein()?;
-        self.reset();
-        // RFC 7151, 3.2: all is as it was right after the connection.
-        self.host = self.host_of_handshake();
-        Ok(Reply::new(220, "Ready for a new user"))
+    pub(super) async fn reinitialise(&mut self) -> Result<Flow, ControlError> {
+        let reply = match self.refuse_rein() {
+            Err(refused) => refused,
+            Ok(()) => {
+                if let Err(full) = self.leave() {
+                    return self.close_with(full).await;
+                }
+                self.reset();
+                // RFC 7151, 3.2: all is as it was right after the connection.
+                self.host = self.host_of_handshake();
+                Reply::new(220, "Ready for a new user")
+            }
+        };
+        self.control.reply(&reply).await?;
+        Ok(Flow::Continue)
+    }
+
+    /// Before [`reset`](Self::reset): who leaves takes a place among those who have not logged in. Where there is none
+    /// the connection ends: else whoever has an account could hold any number of them.
+    pub(super) fn leave(&mut self) -> Result<(), Reply> {
+        self.place
+            .log_out()
+            .map_err(|full| Reply::new(421, format!("{full}, try again later")))
     }
 
     /// As after the greeting.
@@ -224,6 +256,11 @@ impl Session {
         }
         Ok(Namespace::new(mounts))
     }
+}
+
+/// For who logs in while the server stops.
+fn shutting_down() -> Reply {
+    Reply::new(421, "The server is shutting down, connect again")
 }
 
 /// For who has failed too often.

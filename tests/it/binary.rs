@@ -285,6 +285,28 @@ async fn a_stop_ends_idle_sessions_and_waits_for_running_transfers() {
 }
 
 #[tokio::test]
+async fn check_warns_where_file_descriptors_are_few() {
+    let store = Store::start(&[BUCKET]).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = write(directory.path(), &config(&store, "1s"));
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "ulimit -n 512; exec \"$0\" check --config \"$1\""])
+        .arg(env!("CARGO_BIN_EXE_s3ftpd"))
+        .arg(&file)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let (code, out, err) = run(command, "").await;
+    assert_eq!(code, 0, "{err}");
+    let warning = out.lines().find(|line| line.starts_with("warning: "));
+    let warning = warning.unwrap_or_else(|| panic!("{out}"));
+    for told in ["limits.sessions = 10000", "the limit is 512", "held to 172"] {
+        assert!(warning.contains(told), "{warning}");
+    }
+}
+
+#[tokio::test]
 async fn check_tells_of_certificates_and_sighup_reads_them_anew() {
     let pki = Pki::new();
     let store = Store::start(&[BUCKET]).await;

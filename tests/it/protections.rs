@@ -1,7 +1,11 @@
 //! The protections of a server that faces the internet, one or more tests under the name of each: a client does the
-//! harm, over raw sockets. (3, 4, 5 and some of 6 are TLS's, in `ftps`; 18 is the container's: `.ci/container.sh`.)
+//! harm, over raw sockets. (3, 4, 5 and some of 6 are TLS's, in `ftps`; the container's part of 18 is in
+//! `.ci/container.sh`.)
 
 mod connections;
+mod descriptors;
+mod foothold;
+mod handshakes;
 mod idle;
 mod limits;
 mod logins;

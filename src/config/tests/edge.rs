@@ -27,6 +27,8 @@ fn everything_set() {
         r#"
         proxy_protocol = { networks = ["10.0.0.0/8", "fd00::1"], header_timeout = "2s" }
         limits.sessions_per_user = 7
+        limits.sessions_before_login = 60
+        limits.sessions_before_login_per_address = 6
         [login_failures]
         delay = 0
         max_delay = "5s"
@@ -56,6 +58,8 @@ fn everything_set() {
     );
     assert_eq!(config.proxy_protocol.header_timeout, Duration::from_secs(2));
     assert_eq!(config.limits.sessions_per_user, Some(7));
+    assert_eq!(config.limits.before_login, 60);
+    assert_eq!(config.limits.before_login_per_address, 6);
     assert_eq!(config.users["bert"].sessions, Some(2));
     let failures = &config.login_failures;
     assert_eq!(
@@ -68,6 +72,28 @@ fn everything_set() {
     assert_eq!(host.greeting.as_deref(), Some("Example"));
     assert!(host.admits("bert") && !host.admits("anna"));
     assert!(config.hosts["localhost"].admits("anna"));
+}
+
+#[test]
+fn sessions_before_login_follow_from_all_of_them() {
+    for (sessions, before_login, per_address) in [
+        (1, 1, 1),
+        (2, 2, 2),
+        (10, 4, 2),
+        (100, 25, 12),
+        (500, 125, 62),
+        (1_000, 250, 100),
+        (100_000, 25_000, 100),
+    ] {
+        let limits = with(&format!("limits.sessions = {sessions}"))
+            .unwrap()
+            .limits;
+        assert_eq!(
+            (limits.before_login, limits.before_login_per_address),
+            (before_login, per_address),
+            "{sessions}"
+        );
+    }
 }
 
 #[test]
@@ -85,6 +111,8 @@ fn wrong_values_name_what_is_allowed() {
         login_failures.table_size = 99 => login_failures.table_size | 100 to 10000000
         login_failures.exempt = ['x'] => login_failures.exempt[0] | no network
         timeouts.login_failure_delay = 1 => timeouts.login_failure_delay: unknown key: it is login_failures.delay now
+        limits.sessions_before_login = 0 => limits.sessions_before_login | 1 to 10000000
+        limits.sessions_before_login_per_address = -1 => limits.sessions_before_login_per_address | 1 to 10000000
         limits.sessions_per_user = 0 => limits.sessions_per_user | 1 to 10000000
         users.bert = { password = 'HASH', mounts = { '/' = 'scans' }, sessions = 0 } => users.bert.sessions | 1 to 10000000
         hosts.'10.0.0.1' = {} => hosts."10.0.0.1": is no host name | letters, digits and hyphens

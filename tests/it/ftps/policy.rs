@@ -116,7 +116,7 @@ async fn a_user_has_his_own_say_and_nobody_learns_that_he_is_there() {
         .user("old", "o", "{ \"/\" = \"main\" }")
         .with("[users.old]\ntls = { control = \"off\" }")
         .user("clear", "c", "{ \"/\" = \"main\" }")
-        .with("[users.clear]\ntls = { data = \"off\" }")
+        .with("[users.clear]\ntls = { data = \"off\" }\n[limits]\nlogin_attempts = 4")
         .start()
         .await;
     let client = pki.client().build();
@@ -154,6 +154,30 @@ async fn a_user_has_his_own_say_and_nobody_learns_that_he_is_there() {
     ftp.expect("USER old", 331).await;
     ftp.expect("PASS o", 530).await;
     secured(&gateway, &client).await;
+    gateway.stop().await;
+}
+
+/// The password was right, so nobody is banned for it; but it has cost a hash.
+#[tokio::test]
+async fn a_user_who_is_refused_for_want_of_tls_has_few_attempts() {
+    let pki = Pki::new();
+    let gateway = with_tls(&pki, "")
+        .user("strict", "s", "{ \"/\" = \"main\" }")
+        .with("[users.strict]\ntls = { control = \"required\" }\n[limits]\nlogin_attempts = 2")
+        .with("[login_failures]\nban_after = 1\nban_user_after = 1")
+        .start()
+        .await;
+    let mut ftp = Ftp::connect(gateway.address).await;
+    ftp.expect("USER strict", 331).await;
+    let refused = ftp.expect("PASS s", 530).await;
+    ftp.expect("USER strict", 331).await;
+    let last = ftp.expect("PASS s", 421).await;
+    let told = format!("{}, closing the connection", refused.text());
+    assert_eq!(last.text(), told);
+    ftp.expect_end().await;
+    let mut ftp = Ftp::connect(gateway.address).await;
+    ftp.auth("AUTH TLS", &pki.client().build()).await;
+    ftp.login("strict", "s").await;
     gateway.stop().await;
 }
 

@@ -1,8 +1,9 @@
 //! 11: limits on sessions.
 
-use super::{let_in, refused};
+use super::{knock, let_in, refused};
 use crate::support::ftp::Ftp;
 use crate::support::gateway::Gateway;
+use crate::support::tls::Pki;
 use crate::support::within;
 
 const ONE: &str = "127.0.0.1";
@@ -99,5 +100,64 @@ async fn protection_11_sessions_are_limited_per_user_and_rein_gives_the_place_ba
     as_soon_as_free(&gateway, "u").await.close().await;
     drop(vs);
     as_soon_as_free(&gateway, "v").await;
+    gateway.stop().await;
+}
+
+/// Ten addresses that say nothing lock nobody out who is in, nor anybody from elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn protection_11_silent_connections_take_no_place_from_who_logs_in() {
+    let gateway = Gateway::builder()
+        .with("[limits]\nsessions = 400\nsessions_per_address = 40\nsessions_before_login_per_address = 5")
+        .start()
+        .await;
+    let mut user = gateway.ftp().await;
+    // As many as there are places for, let in or refused.
+    let mut silent = Vec::new();
+    for number in 10..20 {
+        let from = format!("127.0.0.{number}");
+        for _ in 0..40 {
+            silent.push(knock(&from, gateway.address).await.1);
+        }
+    }
+    for _ in 0..10 {
+        let mut ftp = let_in(OTHER, gateway.address).await;
+        ftp.login("u", "p").await;
+        silent.push(ftp);
+    }
+    user.in_step().await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn protection_11_sessions_before_login_are_limited_in_all_and_per_address() {
+    let pki = Pki::new();
+    let gateway = Gateway::builder()
+        .with("[limits]\nsessions_before_login = 3\nsessions_before_login_per_address = 2")
+        .with(&pki.section(""))
+        .start()
+        .await;
+    let (all, own) = (
+        "Too many sessions before login",
+        "Too many sessions before login from your address",
+    );
+    let mut first = let_in(ONE, gateway.address).await;
+    let second = let_in(ONE, gateway.address).await;
+    refused(ONE, gateway.address, own).await;
+    let third = let_in(OTHER, gateway.address).await;
+    refused("127.0.0.3", gateway.address, all).await;
+    // A place is given back with the login, by whoever leaves without one, and taken again by REIN, USER and AUTH.
+    first.login("u", "p").await;
+    let_in(ONE, gateway.address).await.close().await;
+    for leaving in ["REIN", "USER u", "AUTH TLS"] {
+        let mut ftp = let_in("127.0.0.4", gateway.address).await;
+        ftp.login("u", "p").await;
+        let _last = let_in("127.0.0.5", gateway.address).await;
+        let told = ftp.expect(leaving, 421).await;
+        assert_eq!(told.text(), format!("{all}, try again later"));
+        ftp.expect_end().await;
+    }
+    second.reset();
+    first.expect("REIN", 220).await;
+    drop(third);
     gateway.stop().await;
 }

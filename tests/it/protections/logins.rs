@@ -1,6 +1,10 @@
 //! 10, 19: failed logins, and commands before the login.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
 
 use super::{knock, let_in, refused};
 use crate::support::ftp::Ftp;
@@ -375,5 +379,48 @@ async fn protection_19_a_stale_rest_or_rnfr_has_no_effect() {
         assert_eq!(ftp.retrieve("x").await.0, b"0123456789", "{between}");
     }
     assert_eq!(gateway.store.keys(BUCKET), ["x"]);
+    gateway.stop().await;
+}
+
+/// A right password leads to no delay and to no ban, so nothing else slows down who sends it again and again.
+#[tokio::test(flavor = "multi_thread")]
+async fn protection_10_one_account_on_many_connections_holds_up_its_own_address_only() {
+    let hash = bcrypt::hash(PASSWORD, 11).unwrap();
+    let gateway = Gateway::builder()
+        .with(&format!(
+            "[limits]\nsessions_before_login_per_address = 2000\n\
+             [users.slow]\npassword = '{hash}'\nmounts = {{ \"/\" = \"main\" }}"
+        ))
+        .start()
+        .await;
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let many = 12 * cores;
+    let mut flood = Vec::new();
+    for _ in 0..many {
+        let mut ftp = let_in(ONE, gateway.address).await;
+        ftp.expect("USER slow", 331).await;
+        flood.push(ftp);
+    }
+    for ftp in &mut flood {
+        ftp.send(&format!("PASS {PASSWORD}")).await;
+    }
+    let answered = Arc::new(AtomicUsize::new(0));
+    let (first, began) = oneshot::channel();
+    let mut first = Some(first);
+    for mut ftp in flood {
+        let (answered, first) = (Arc::clone(&answered), first.take());
+        tokio::spawn(async move {
+            ftp.reply_or_end().await;
+            answered.fetch_add(1, Ordering::SeqCst);
+            if let Some(first) = first {
+                let _ = first.send(());
+            }
+        });
+    }
+    within("the first of them", began).await.unwrap();
+    let mut other = let_in(OTHER, gateway.address).await;
+    other.login(USER, PASSWORD).await;
+    let before = answered.load(Ordering::SeqCst);
+    assert!(before < many / 2, "{before} of {many} went before");
     gateway.stop().await;
 }

@@ -1,13 +1,16 @@
 //! 6 to 9: what is no command, and no end of a command.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
 
 use crate::support::ftp::Ftp;
 use crate::support::gateway::Gateway;
 use crate::support::process::Process;
+use crate::support::tls::Pki;
 use crate::support::{MIB, within};
 
 /// The protection of each server that browsers can be made to talk to.
@@ -160,4 +163,46 @@ async fn protection_09_a_thousand_commands_without_a_login_are_enough() {
         ftp.in_step().await;
     }
     gateway.stop().await;
+}
+
+/// Sends until nothing more is taken: the server waits for its replies to be read.
+async fn until_stuck(stream: &mut (impl AsyncWrite + Unpin)) {
+    let piece = b"NOOP\r\n".repeat(1_000);
+    let no_progress = Duration::from_secs(1);
+    within("the server to wait for its client", async {
+        while let Ok(sent) = timeout(no_progress, stream.write(&piece)).await {
+            assert!(sent.unwrap() > 0);
+        }
+    })
+    .await;
+}
+
+/// A line of what the server says.
+async fn line(stream: &mut TcpStream) {
+    while within("a line", stream.read_u8()).await.unwrap() != b'\n' {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn protection_09_who_never_reads_does_not_hold_up_a_stop() {
+    let pki = Pki::new();
+    let settings = "[timeouts]\ncontrol_write = \"1h\"\nidle = \"1h\"\nshutdown_grace = \"500ms\"";
+    let mut process = Process::start(&format!("{settings}\n{}", pki.section(""))).await;
+    let mut plain = never_reads(process.address, LOGIN).await;
+    until_stuck(&mut plain).await;
+    let mut stream = never_reads(process.address, b"AUTH TLS\r\n").await;
+    for _ in ["220", "234"] {
+        line(&mut stream).await;
+    }
+    let mut tls = pki.client().build().connect(stream).await.unwrap();
+    tls.write_all(LOGIN).await.unwrap();
+    until_stuck(&mut tls).await;
+    // And one whose handshake never ends.
+    let mut stream = never_reads(process.address, b"AUTH TLS\r\n").await;
+    for _ in ["220", "234"] {
+        line(&mut stream).await;
+    }
+    // Its end has a deadline: the time for a reply, twice, is an hour or two.
+    let log = process.stop().await;
+    assert!(log.contains("\"stopped\""), "{log}");
+    assert!(!log.contains("have not ended"), "{log}");
 }

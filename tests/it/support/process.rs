@@ -35,6 +35,11 @@ impl Process {
 
     /// The same, logging so much.
     pub async fn start_logging(level: &str, settings: &str) -> Process {
+        Self::start_under("", level, settings).await
+    }
+
+    /// The same, with what a shell does before (`ulimit -n 100`).
+    pub async fn start_under(before: &str, level: &str, settings: &str) -> Process {
         let store = Store::start(&["files"]).await;
         let (key, secret) = store.credentials();
         let endpoint = store.endpoint();
@@ -49,7 +54,9 @@ impl Process {
         let temporary = tempfile::tempdir().unwrap();
         let file = configuration.path().join("s3ftpd.toml");
         std::fs::write(&file, text).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_s3ftpd"))
+        let mut child = Command::new("sh")
+            .args(["-c", &format!("{before}\nexec \"$0\" \"$@\"")])
+            .arg(env!("CARGO_BIN_EXE_s3ftpd"))
             .args(["--log", level, "--log-format", "json", "serve", "--config"])
             .arg(&file)
             .env("TMPDIR", temporary.path())
@@ -62,16 +69,18 @@ impl Process {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut said = Vec::new();
         let address = within("its address", async {
             loop {
                 let line = lines.next_line().await.unwrap().expect("it ended");
-                if let Some((_, rest)) = line.split_once("\"address\":\"") {
+                said.push(line);
+                if let Some((_, rest)) = said[said.len() - 1].split_once("\"address\":\"") {
                     return rest.split('"').next().unwrap().parse().unwrap();
                 }
             }
         })
         .await;
-        let log = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::new(Mutex::new(said));
         let reader = tokio::spawn({
             let log = Arc::clone(&log);
             async move {
@@ -150,6 +159,33 @@ impl Process {
         kibibytes.parse::<usize>().unwrap() * 1024
     }
 
+    /// Its limits of open files: the soft one, and the hard one.
+    pub fn descriptors(&self) -> (u64, u64) {
+        let limits = std::fs::read_to_string(self.proc("limits")).unwrap();
+        let line = limits
+            .lines()
+            .find_map(|l| l.strip_prefix("Max open files"));
+        let mut numbers = line.unwrap().split_whitespace();
+        let mut next = || numbers.next().unwrap().parse().unwrap();
+        (next(), next())
+    }
+
+    /// The processes that it has begun and that are there, waited for or not.
+    pub fn children(&self) -> usize {
+        let own = self.child.id().unwrap().to_string();
+        let processes = std::fs::read_dir("/proc").unwrap();
+        processes
+            .filter_map(|entry| std::fs::read_to_string(entry.ok()?.path().join("stat")).ok())
+            .filter(|stat| fields(stat).nth(1) == Some(&own))
+            .count()
+    }
+
+    /// Whether it has waited for a child at any time: what that has used is in its own figures (proc(5): cminflt).
+    pub fn has_had_children(&self) -> bool {
+        let stat = std::fs::read_to_string(self.proc("stat")).unwrap();
+        fields(&stat).nth(8) != Some("0")
+    }
+
     /// What is open in it and is neither a socket, a pipe nor the kernel's own.
     pub fn open_files(&self) -> Vec<String> {
         let descriptors = std::fs::read_dir(self.proc("fd")).unwrap();
@@ -159,4 +195,10 @@ impl Process {
             .filter(|target| target.starts_with('/') && !target.starts_with("/dev/"))
             .collect()
     }
+}
+
+/// Those of `/proc/PID/stat` behind the name, which may hold anything: state, parent, …
+fn fields(stat: &str) -> impl Iterator<Item = &str> {
+    let (_, rest) = stat.rsplit_once(") ").unwrap_or_default();
+    rest.split(' ')
 }

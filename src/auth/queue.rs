@@ -1,0 +1,127 @@
+//! Whose passwords wait for a core: of each address a few, however many it sends.
+//!
+//! Cores are given first come, first served. Whoever knows one right password could send it on a thousand connections,
+//! over and over, and fill that queue: a right one leads to no delay and to no ban. So an address has a queue of its own
+//! before it, out of which as many as there are cores come into the common one at a time. Its own logins wait for
+//! each other, those of others for a few of them at most.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// The queues of all addresses.
+#[derive(Debug)]
+pub(super) struct Queues {
+    /// How many of one address come into the common queue at once.
+    each: usize,
+    /// Addresses of which nobody waits are not in it. The lock is held for a look-up only.
+    queues: Mutex<HashMap<IpAddr, Queue>>,
+}
+
+#[derive(Debug)]
+struct Queue {
+    turns: Arc<Semaphore>,
+    /// Those who have a turn and those who wait for one.
+    members: usize,
+}
+
+/// Leave to wait in the common queue, and to be served; the next one's on drop.
+#[derive(Debug)]
+pub(super) struct Turn {
+    // In this order: the queue is left when the turn is free.
+    _permit: OwnedSemaphorePermit,
+    _member: Member,
+}
+
+/// One in the queue of an address.
+#[derive(Debug)]
+struct Member {
+    queues: Arc<Queues>,
+    address: IpAddr,
+}
+
+impl Queues {
+    /// Of each address so many at once.
+    pub(super) fn new(each: usize) -> Self {
+        Queues {
+            each: each.max(1),
+            queues: Mutex::default(),
+        }
+    }
+
+    /// The turn of somebody at this address. Cancel safe; the caller owns the deadline.
+    pub(super) async fn turn(self: &Arc<Self>, address: IpAddr) -> Option<Turn> {
+        let turns = {
+            let mut queues = self.lock();
+            let queue = queues.entry(address).or_insert_with(|| Queue {
+                turns: Arc::new(Semaphore::new(self.each)),
+                members: 0,
+            });
+            queue.members += 1;
+            Arc::clone(&queue.turns)
+        };
+        let member = Member {
+            queues: Arc::clone(self),
+            address,
+        };
+        // The semaphore is never closed.
+        let permit = turns.acquire_owned().await.ok()?;
+        Some(Turn {
+            _permit: permit,
+            _member: member,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Queue>> {
+        // Each step leaves it whole.
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        let mut queues = self.queues.lock();
+        if let Some(queue) = queues.get_mut(&self.address) {
+            queue.members -= 1;
+            if queue.members == 0 {
+                queues.remove(&self.address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::pin::pin;
+
+    use futures::poll;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_has_few_turns_and_is_forgotten() {
+        let queues = Arc::new(Queues::new(2));
+        let one: IpAddr = "10.0.0.1".parse().unwrap();
+        let other: IpAddr = "10.0.0.2".parse().unwrap();
+        let first = queues.turn(one).await.unwrap();
+        let second = queues.turn(one).await.unwrap();
+        let mut third = pin!(queues.turn(one));
+        assert!(poll!(&mut third).is_pending());
+        {
+            let mut given_up = Box::pin(queues.turn(one));
+            assert!(poll!(&mut given_up).is_pending());
+        }
+        // Another address waits for none of them.
+        drop(queues.turn(other).await.unwrap());
+        assert_eq!(queues.lock().len(), 1);
+        assert_eq!(queues.lock()[&one].members, 3);
+        drop(first);
+        drop(third.await.unwrap());
+        drop(second);
+        assert!(queues.lock().is_empty());
+    }
+}

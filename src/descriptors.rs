@@ -1,0 +1,197 @@
+//! File descriptors: how many a configuration may need, and how many sessions fit into what the system allows.
+//!
+//! Each connection takes one. Where there are none left, nobody can connect any more, and what runs breaks, as no
+//! connection to the store can be made: whoever opens connections and says nothing would do that to all others. So the
+//! soft limit, which is 1,024 on most systems, is [raised](raise) to the hard one, and where that does not suffice the
+//! number of sessions is [held](hold) to what fits.
+//!
+//! What may be needed:
+//!
+//! ```text
+//!   64                    the log, the runtime, health endpoints, certificates being read, refusals
+//! + 1    a control listener, and the health endpoints'
+//! + 1    a passive port, for each address that is listened on
+//! + 128  a store: connections that are kept, or carry the parts of large transfers
+//! + 1    a session: its control connection
+//! + 2    a transfer: its data connection, and one to the store
+//! + 1    a data connection that its client has not closed yet, as many as transfers and at most 1,024
+//! ```
+//!
+//! A quarter of the sessions are taken to transfer at once ([`Limits::transfers`](crate::config::Limits)).
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::config::{Config, Limits, PassivePorts};
+use crate::data::linger;
+use crate::object::POOL_SIZE;
+
+/// What is open beside connections, and the connections that are only refused.
+const RESERVE: u64 = 64;
+
+/// Fewer sessions than the configuration allows: the descriptors don't suffice. Its text says what can be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shortage {
+    /// What the configuration says.
+    configured: usize,
+    /// What it may need.
+    needed: u64,
+    /// What there are.
+    limit: u64,
+    /// What fits.
+    held: Limits,
+}
+
+/// Raises the soft limit to the hard one; what it is then.
+pub fn raise() -> u64 {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        // It can't be asked for, so it can't be told either; nothing is held.
+        return u64::MAX;
+    };
+    match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        Ok(()) => hard,
+        Err(error) => {
+            tracing::warn!(%error, soft, hard, "the limit of file descriptors can't be raised");
+            soft
+        }
+    }
+}
+
+/// What it is now.
+pub fn limit() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft)
+}
+
+/// How many descriptors a server of this configuration may need.
+pub fn needed(config: &Config) -> u64 {
+    fixed(config) + for_sessions(&config.limits)
+}
+
+/// Has no more sessions than fit into `limit` descriptors; says so where these are fewer than configured.
+pub fn hold(config: &mut Config, limit: u64) -> Option<Shortage> {
+    let needed = needed(config);
+    if needed <= limit {
+        return None;
+    }
+    let room = limit.saturating_sub(fixed(config));
+    let configured = config.limits.sessions;
+    // The more sessions the more are needed: the most that fit, and one where none does.
+    let (mut fits, mut too_many) = (1, configured);
+    while too_many - fits > 1 {
+        let middle = fits + (too_many - fits) / 2;
+        match for_sessions(&config.limits.held_to(middle)) <= room {
+            true => fits = middle,
+            false => too_many = middle,
+        }
+    }
+    config.limits = config.limits.held_to(fits);
+    Some(Shortage {
+        configured,
+        needed,
+        limit,
+        held: config.limits.clone(),
+    })
+}
+
+fn fixed(config: &Config) -> u64 {
+    let addresses: BTreeSet<_> = config.listen.iter().map(|l| l.address.ip()).collect();
+    let ports = match config.passive.ports {
+        PassivePorts::Range(first, last) => usize::from(last.saturating_sub(first)) + 1,
+        PassivePorts::Ephemeral(count) => usize::from(count),
+    };
+    let listeners = config.listen.len() + usize::from(config.admin.is_some());
+    RESERVE + number(listeners + ports * addresses.len() + POOL_SIZE * config.stores.len())
+}
+
+fn for_sessions(limits: &Limits) -> u64 {
+    let transfers = limits.transfers();
+    number(limits.sessions + 2 * transfers + transfers.min(linger::MOST))
+}
+
+fn number(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "limits.sessions = {} may need {} file descriptors, and the limit is {}: sessions are held to {}, before \
+             login to {}; raise the hard limit (ulimit -n, systemd's LimitNOFILE, nofile of a container), or lower \
+             limits.sessions",
+            self.configured, self.needed, self.limit, self.held.sessions, self.held.before_login
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::config;
+
+    fn config(more: &str) -> Config {
+        let text = format!(
+            "listen = [\"127.0.0.1:0\", \"127.0.0.1:1\", \"[::1]:0\"]\npassive.ports = \"auto:10\"\n{more}\n\
+             [stores.main]\nendpoint = \"http://127.0.0.1:1\"\naccess_key_id = \"x\"\nsecret_access_key = \"x\"\n\
+             [mounts.main]\nstore = \"main\"\nbucket = \"files\"\n\
+             [users.u]\npassword = \"$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\"\nmounts = {{ \"/\" = \"main\" }}\n"
+        );
+        config::from_str(&text, "test").unwrap()
+    }
+
+    #[test]
+    fn what_may_be_needed() {
+        let config = config("[admin]\nlisten = \"127.0.0.1:9\"");
+        let fixed = 64 + 4 + 20 + 128;
+        assert_eq!(needed(&config), fixed + 10_000 + 2 * 2_500 + 1_024);
+    }
+
+    #[test]
+    fn sessions_are_held_to_what_fits() {
+        for limit in [256, 300, 1_000, 1_024, 4_096, 16_238] {
+            let mut held = config("");
+            let shortage = hold(&mut held, limit).unwrap();
+            assert!(needed(&held) <= limit, "{limit}");
+            let limits = held.limits.clone();
+            let mut more = held;
+            more.limits = config("").limits.held_to(limits.sessions + 1);
+            assert!(needed(&more) > limit, "{limit}: more would fit");
+            assert!(limits.before_login <= (limits.sessions / 4).max(4));
+            assert!(limits.before_login_per_address <= (limits.before_login / 2).max(2));
+            let text = shortage.to_string();
+            let told = format!(
+                "limits.sessions = 10000 may need 16239 file descriptors, and the limit is {limit}: sessions are held to {}, ",
+                limits.sessions
+            );
+            assert!(text.starts_with(&told), "{text}");
+        }
+        let mut all = config("");
+        assert_eq!(hold(&mut all, 16_239), None);
+        assert_eq!(all.limits.sessions, 10_000);
+        // Where not even one fits, it is for the system to say no.
+        let mut one = config("");
+        hold(&mut one, 10).unwrap();
+        assert_eq!(one.limits.sessions, 1);
+    }
+
+    #[test]
+    fn what_is_configured_lower_stays() {
+        let mut held = config(
+            "[limits]\nsessions_before_login = 20\nsessions_before_login_per_address = 3\nsessions_per_address = 40",
+        );
+        hold(&mut held, 1_024).unwrap();
+        let limits = held.limits;
+        assert_eq!(
+            (
+                limits.before_login,
+                limits.before_login_per_address,
+                limits.sessions_per_address
+            ),
+            (20, 3, 40)
+        );
+    }
+}

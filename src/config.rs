@@ -315,9 +315,9 @@ impl Limits {
         (sessions / 4).max(4).min(sessions)
     }
 
-    /// 100, and no more than half of them all, so that one address never takes them from the others.
+    /// 250, and no more than half of them all, so that one address never takes them from the others.
     pub(crate) fn default_before_login_per_address(before_login: usize) -> usize {
-        (before_login / 2).clamp(2, 100).min(before_login)
+        (before_login / 2).clamp(2, 250).min(before_login)
     }
 
     /// So many sessions in all, and of the other limits no more than the defaults are then.

@@ -33,7 +33,7 @@ use crate::session::{self, Gateway, Listener};
 use crate::sweeper::Targets;
 use crate::tls::{MaterialError, Tls};
 
-use admission::{admit, refuse};
+use admission::{Admission, admit, refuse};
 
 /// Connections the kernel keeps while we are busy.
 const BACKLOG: i32 = 1024;
@@ -213,6 +213,7 @@ impl Server {
         }
         sweeps.close();
         let accepts = TaskTracker::new();
+        let admission = Arc::new(Admission::new(proxies));
         let control_addresses = listeners.iter().map(|(_, bound, _)| *bound).collect();
         for (listener, bound, shared) in listeners {
             tracing::info!(implicit_tls = shared.implicit, address = %bound, "listening");
@@ -221,7 +222,7 @@ impl Server {
                 shared,
                 gateway.clone(),
                 sessions.clone(),
-                proxies.clone(),
+                admission.clone(),
             ));
         }
         guard.disarm();
@@ -338,7 +339,7 @@ async fn accept(
     shared: Arc<Listener>,
     gateway: Arc<Gateway>,
     sessions: TaskTracker,
-    proxies: Proxies,
+    admission: Arc<Admission>,
 ) {
     let drain = gateway.drain.clone();
     loop {
@@ -358,10 +359,11 @@ async fn accept(
         };
         match gateway.places.enter() {
             Ok(mut place) => {
-                let (gateway, shared, proxies) = (gateway.clone(), shared.clone(), proxies.clone());
+                let (gateway, shared) = (gateway.clone(), shared.clone());
+                let admission = admission.clone();
                 sessions.spawn(async move {
                     let admitted =
-                        admit(&mut place, &proxies, &gateway, &shared, stream, peer).await;
+                        admit(&mut place, &admission, &gateway, &shared, stream, peer).await;
                     if let Some((stream, ends)) = admitted {
                         // Made here: a future that is handed in takes its memory twice.
                         session::serve(gateway, shared, stream, ends, place).await;
@@ -369,7 +371,7 @@ async fn accept(
                 });
             }
             Err(full) => {
-                tracing::warn!(%peer, reason = %full, "connection refused");
+                admission.refused(peer, full);
                 let implicit = shared.implicit;
                 sessions.spawn(refuse(stream, implicit, full));
             }

@@ -2,10 +2,12 @@
 //! whose connection it is.
 
 use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::auth::{Refused, SessionPlace};
 use crate::proxy::{Ends, Proxies};
@@ -14,17 +16,66 @@ use crate::session::{Gateway, Listener};
 /// How long a refused client may take to read why.
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(1);
 
+/// Refusals are told in the log this often at most: whoever connects without end is not to fill it.
+const TOLD_EVERY: Duration = Duration::from_secs(1);
+
+/// What the accept tasks share.
+#[derive(Debug)]
+pub(super) struct Admission {
+    pub(super) proxies: Proxies,
+    told: Mutex<Told>,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    last: Option<Instant>,
+    /// Refusals since, of which there was no word.
+    silent: u64,
+}
+
+impl Admission {
+    pub(super) fn new(proxies: Proxies) -> Self {
+        Admission {
+            proxies,
+            told: Mutex::default(),
+        }
+    }
+
+    /// A refusal, for the log.
+    pub(super) fn refused(&self, peer: SocketAddr, reason: Refused) {
+        let others = {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            told.next(Instant::now())
+        };
+        if let Some(others) = others {
+            tracing::warn!(%peer, %reason, others, "connection refused");
+        }
+    }
+}
+
+impl Told {
+    /// Whether this one is told; how many before it were not.
+    fn next(&mut self, now: Instant) -> Option<u64> {
+        if self.last.is_some_and(|last| now - last < TOLD_EVERY) {
+            self.silent += 1;
+            return None;
+        }
+        self.last = Some(now);
+        Some(std::mem::take(&mut self.silent))
+    }
+}
+
 /// Finds out whose connection it is, and whether he may come in; who may not is told so, and `None` returned.
 pub(super) async fn admit(
     place: &mut SessionPlace,
-    proxies: &Proxies,
+    admission: &Admission,
     gateway: &Gateway,
     listener: &Listener,
     mut stream: TcpStream,
     peer: SocketAddr,
 ) -> Option<(TcpStream, Ends)> {
     let ends = tokio::select! {
-        ends = proxies.ends(&mut stream, peer) => ends,
+        ends = admission.proxies.ends(&mut stream, peer) => ends,
         () = gateway.drain.cancelled() => return None,
     };
     let ends = match ends {
@@ -43,7 +94,7 @@ pub(super) async fn admit(
     match admitted {
         Ok(()) => Some((stream, ends)),
         Err(refused) => {
-            tracing::warn!(peer = %ends.peer, reason = %refused, "connection refused");
+            admission.refused(ends.peer, refused);
             refuse(stream, listener.implicit, refused).await;
             None
         }
@@ -58,4 +109,22 @@ pub(super) async fn refuse(mut stream: TcpStream, implicit: bool, refused: Refus
     }
     let line = format!("421 {refused}, try again later\r\n");
     let _ = tokio::time::timeout(REFUSAL_DEADLINE, stream.write_all(line.as_bytes())).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_refusals_is_a_line_a_second() {
+        let mut told = Told::default();
+        let start = Instant::now();
+        assert_eq!(told.next(start), Some(0));
+        for _ in 0..1_000 {
+            assert_eq!(told.next(start), None);
+        }
+        assert_eq!(told.next(start + TOLD_EVERY), Some(1_000));
+        assert_eq!(told.next(start + TOLD_EVERY), None);
+        assert_eq!(told.next(start + 3 * TOLD_EVERY), Some(1));
+    }
 }

@@ -5,6 +5,8 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -257,6 +259,11 @@ async fn in_time<T>(
     cut: &CancellationToken,
     done: impl Future<Output = T>,
 ) -> Option<T> {
+    let mut done = pin!(done);
+    // Nearly always it is done at once, and takes no timers.
+    if let Poll::Ready(done) = futures::poll!(done.as_mut()) {
+        return Some(done);
+    }
     let hurried = async {
         cut.cancelled().await;
         tokio::time::sleep(LAST_WORDS).await;

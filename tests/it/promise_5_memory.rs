@@ -71,6 +71,8 @@ async fn half_an_upload(gateway: &Gateway, path: &str, bytes: usize) -> (Ftp, Tc
 async fn two_hundred_uploads_at_once_share_64_mib_and_all_end() {
     let gateway = Gateway::builder()
         .with("[memory]\nbudget = \"64MiB\"")
+        // All of them log in at once, from one address.
+        .with("[limits]\nsessions_before_login_per_address = 200")
         .start()
         .await;
     // Logged in before: passwords are hashed within the same budget, and a login waits for a while only.

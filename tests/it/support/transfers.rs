@@ -64,7 +64,7 @@ pub async fn settled(gateway: &Gateway) {
 /// The same, while so many uploads run.
 pub async fn settled_but(gateway: &Gateway, running: usize) {
     let quiet = async {
-        while gateway.server.uploads() as usize != running {
+        while gateway.server.uploads() != running {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };

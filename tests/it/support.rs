@@ -16,7 +16,7 @@ use std::future::Future;
 use std::time::Duration;
 
 /// How long a test waits for something that must happen. Only a failing test ever waits so long.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Waits for an event; panics, naming it, if it does not come in time.
 pub async fn within<T>(what: &str, event: impl Future<Output = T>) -> T {

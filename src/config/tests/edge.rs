@@ -82,8 +82,8 @@ fn sessions_before_login_follow_from_all_of_them() {
         (10, 4, 2),
         (100, 25, 12),
         (500, 125, 62),
-        (1_000, 250, 100),
-        (100_000, 25_000, 100),
+        (1_000, 250, 125),
+        (100_000, 25_000, 250),
     ] {
         let limits = with(&format!("limits.sessions = {sessions}"))
             .unwrap()

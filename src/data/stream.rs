@@ -68,7 +68,9 @@ impl DataStream {
     /// close_notify, is a clean end, too.
     pub fn secure(mut tls: TlsStream<TlsSocket>, lenient: bool) -> Self {
         tls.get_mut().0.established();
-        hurry(tls.get_ref().0.tcp());
+        // The end of a transfer is small segments in a row, none of which is to wait for an acknowledgement of the one
+        // before. Where it can't be had it only takes longer.
+        let _ = tls.get_ref().0.tcp().set_nodelay(true);
         let tls = Box::new(tls);
         DataStream(Wire::Tls { tls, lenient })
     }
@@ -226,15 +228,6 @@ impl DataStream {
             tracing::debug!(%error, "can't reset a data connection");
         }
     }
-}
-
-/// The end of a TLS handshake, and of a transfer under TLS, are small segments in a row. Each end that delays its
-/// acknowledgement holds up the other's next one by 40 ms where Nagle's algorithm is on, as it is in lftp: so what the
-/// client has sent is acknowledged now, and ours waits for nothing. Without either it only takes longer.
-fn hurry(tcp: &TcpStream) {
-    let _ = tcp.set_nodelay(true);
-    #[cfg(target_os = "linux")]
-    let _ = tcp.set_quickack(true);
 }
 
 #[cfg(test)]

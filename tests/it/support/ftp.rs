@@ -27,7 +27,7 @@ use tokio_rustls::client::TlsStream;
 use super::tls::Client;
 
 /// How long anything may take before the test fails.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Telnet's "interpret as command" (RFC 854).
 const IAC: u8 = 255;

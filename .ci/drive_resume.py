@@ -139,8 +139,11 @@ def drive(t, steps, gateway, killable):
             data.sendall(whole[LARGE:])
             t.store.put("resume/race.bin", b"quicker")
             data.close()
-            assert refused(ftp.voidresp).startswith(("450", "451"))
+            reply = refused(ftp.voidresp)
+            assert reply.startswith(("450", "451")), reply
         t.stored("resume/race.bin", b"quicker")
+        # What was kept of it goes with the object that it would have become.
+        until(lambda: not t.store.keys(".s3ftpd/uploads/"), 20, f"its record is gone ({reply})")
 
     with steps.step("resume: append and restart inside an object, broken off, go on"):
         old, new = content(12 * MIB, 8), content(14 * MIB, 9)
@@ -198,8 +201,13 @@ def drive(t, steps, gateway, killable):
                 t.stored(key, whole)
 
     with steps.step("resume: nothing but objects is left"):
-        until(lambda: not t.store.keys(".s3ftpd/uploads/"), 20, "records are gone")
-        until(lambda: not t.store.keys(".s3ftpd/tails/"), 20, "tails are gone")
+        try:
+            until(lambda: not t.store.keys(".s3ftpd/uploads/"), 20, "records are gone")
+            until(lambda: not t.store.keys(".s3ftpd/tails/"), 20, "tails are gone")
+        except AssertionError:
+            for key in t.store.keys(".s3ftpd/uploads/"):
+                print(f"     {key}: {t.store.get(key)}")
+            raise
 
 
 def killed_curl(t, curl, key, path):

@@ -160,3 +160,33 @@ async fn what_is_kept_in_the_moment_that_a_newer_one_comes_goes_too() {
     assert!(store.object(BUCKET, KEY).unwrap() == newer);
     only_objects(&[&gateway], &[KEY]).await;
 }
+
+/// Somebody has written the object while it went on, and the store refuses to publish it for another reason.
+#[tokio::test]
+async fn what_could_not_be_published_is_not_kept_where_the_object_is_another_now() {
+    let gateway = Gateway::builder()
+        .with("[stores.main]\nattempts = 1")
+        .start()
+        .await;
+    let store = Arc::clone(&gateway.store);
+    let whole = pattern(8 * MIB, 1);
+    let sent = 6 * MIB;
+    let command = format!("STOR {KEY}");
+    let mut ftp = gateway.ftp().await;
+    let data = under_way(&mut ftp, &command, &whole[..sent]).await;
+    reset_stream(data);
+    ftp.expect_reply(426).await;
+    settled(&gateway).await;
+    assert_eq!(size(&mut ftp, KEY).await, sent);
+    ftp.expect(&format!("REST {sent}"), 350).await;
+    let data = under_way(&mut ftp, &command, &whole[sent..]).await;
+    store.put(BUCKET, KEY, "quicker");
+    let refused = store.fail("CompleteMultipartUpload").always();
+    let refused = refused.with(Fault::Status(503, "SlowDown"));
+    drop(data);
+    ftp.expect_reply(451).await;
+    refused.hit().await;
+    ftp.close().await;
+    assert!(store.object(BUCKET, KEY).unwrap() == b"quicker");
+    only_objects(&[&gateway], &[KEY]).await;
+}

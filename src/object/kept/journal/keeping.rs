@@ -100,7 +100,10 @@ impl Writer {
         if size <= self.record.old_bytes {
             return false;
         }
-        if self.record.base == Base::Unknown {
+        // One that had all its bytes was refused where it was to be published: somebody may have written the object since
+        // it began, and nothing would ask for what is kept of it then.
+        let unknown = self.record.base == Base::Unknown;
+        if unknown || broken.ended {
             let info = head(&object).await;
             self.date();
             match info {
@@ -108,8 +111,9 @@ impl Writer {
                     info!(key = object.key, transfer = %self.target.id, "somebody has written the object since the upload began: nothing of it is kept");
                     return false;
                 }
-                Ok(info) => self.record.base = Base::Etag(info.etag),
-                Err(ObjectError::NotFound) => self.record.base = Base::Absent,
+                Ok(info) if unknown => self.record.base = Base::Etag(info.etag),
+                Err(ObjectError::NotFound) if unknown => self.record.base = Base::Absent,
+                Ok(_) | Err(ObjectError::NotFound) => {}
                 Err(error) => debug!(%error, "the object could not be looked at"),
             }
         }

@@ -320,7 +320,7 @@ listeners
   admin   127.0.0.1:9090
 memory budget 64 MiB
 part size 8 MiB
-sessions 10000, of one address 1000; before login 2500, of one address 100; file descriptors for them: 16227
+sessions 10000, of one address 1000; before login 2500, of one address 250; file descriptors for them: 16227
 resume records refreshed every 90s, what is idle for 7d swept every 12h
 replica pod-0
 stores

@@ -93,7 +93,7 @@ fn defaults() {
     assert_eq!(config.limits.sessions, 10_000);
     assert_eq!(config.limits.sessions_per_address, 1_000);
     assert_eq!(config.limits.before_login, 2_500);
-    assert_eq!(config.limits.before_login_per_address, 100);
+    assert_eq!(config.limits.before_login_per_address, 250);
     assert_eq!(config.limits.sessions_per_user, None);
     assert_eq!(config.limits.login_attempts, 3);
     let store = &config.stores["main"];

@@ -63,6 +63,8 @@ fn start_log(arguments: &Cli) {
     });
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // A log that nobody reads any more would else be told to standard error, which panics as it is the log.
+        .log_internal_errors(false)
         .with_writer(io::stderr);
     match arguments.log_format {
         LogFormat::Text => {

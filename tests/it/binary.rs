@@ -10,6 +10,7 @@ use tokio::process::{Child, ChildStderr, Command};
 
 use crate::support::ftp::Ftp;
 use crate::support::gateway::{BUCKET, Gateway};
+use crate::support::process::Process;
 use crate::support::store::Store;
 use crate::support::tls::{HOST, Pki};
 use crate::support::{MIB, pattern, within};
@@ -430,4 +431,14 @@ async fn a_busy_port_and_a_wrong_file_end_the_server_with_a_word() {
         assert!(err.contains("tls"), "{err}");
         assert_eq!(err.lines().count(), 1, "{err}");
     }
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_any_more_stops_nothing() {
+    let mut process = Process::start("").await;
+    process.close_log().await;
+    let mut ftp = process.ftp().await;
+    assert_eq!(ftp.store("x", &pattern(1000, 1)).await.code, 226);
+    ftp.close().await;
+    process.stop().await;
 }

@@ -111,6 +111,13 @@ impl Process {
         ftp
     }
 
+    /// Whoever reads its log goes, and what it says from now on goes nowhere.
+    pub async fn close_log(&mut self) {
+        let reader = std::mem::replace(&mut self.reader, tokio::spawn(async {}));
+        reader.abort();
+        let _ = reader.await;
+    }
+
     /// Waits until a line of its log holds this.
     pub async fn logged(&self, what: &str) {
         within(what, async {

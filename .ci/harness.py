@@ -131,8 +131,25 @@ def until(condition, deadline, what):
 
 
 def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
+    """A port that nobody listens on, each time another one.
+
+    Out of the range from which the system chooses for connections and for port 0, since it would give it to somebody
+    else before, or between two runs of, the server that it is for.
+    """
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    outside = [port for port in range(10_000, 1 << 16) if not first <= port <= last and port not in given]
+    while True:
+        # Where all are in that range, any has to do.
+        port = random.SystemRandom().choice(outside or [0])
+        try:
+            with socket.create_server(("127.0.0.1", port)) as server:
+                given.add(server.getsockname()[1])
+                return server.getsockname()[1]
+        except OSError:
+            outside.remove(port)
+
+
+given = set()
 
 
 # --- trees ---------------------------------------------------------------------------------------------------------

@@ -156,11 +156,10 @@ END
 }
 
 free_ports() {
-  python3 - "$1" <<'END'
-import socket, sys
-sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(int(sys.argv[1]))]
-print(*(s.getsockname()[1] for s in sockets))
-END
+  PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$here python3 -c '
+import sys
+from harness import free_port
+print(*(free_port() for _ in range(int(sys.argv[1]))))' "$1"
 }
 
 random_hex() {

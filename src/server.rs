@@ -138,13 +138,28 @@ impl Server {
             proxies: proxies.clone(),
             waiting: config.limits.transfers(),
         };
-        let mut listeners = Vec::with_capacity(config.listen.len());
-        let mut pools: HashMap<IpAddr, Arc<PassivePool>> = HashMap::new();
+        // What the configuration names is bound before the system chooses any port (`passive.ports = "auto"`): it could
+        // choose one of these.
+        let mut controls = Vec::with_capacity(config.listen.len());
         for wanted in &config.listen {
             let address = wanted.address;
             let bind = |source| ServerError::Bind { address, source };
             let listener = listen(address).map_err(bind)?;
             let bound = listener.local_addr().map_err(bind)?;
+            controls.push((listener, bound, wanted));
+        }
+        let admin_listener = match &config.admin {
+            Some(admin) => {
+                let address = admin.listen;
+                let bind = |source| ServerError::Bind { address, source };
+                Some((TcpListener::bind(address).await.map_err(bind)?, address))
+            }
+            None => None,
+        };
+        let mut listeners = Vec::with_capacity(controls.len());
+        let mut pools: HashMap<IpAddr, Arc<PassivePool>> = HashMap::new();
+        for (listener, bound, wanted) in controls {
+            let address = wanted.address;
             let pool = match pools.get(&address.ip()) {
                 Some(pool) => pool.clone(),
                 None => {
@@ -178,14 +193,10 @@ impl Server {
             budget: budget.clone(),
             replica: Arc::clone(&replica),
         };
-        let admin = match &config.admin {
-            Some(admin) => Some(
-                Admin::start(admin.listen, is_ready, gauges, stop.clone())
-                    .await
-                    .map_err(|source| ServerError::Bind {
-                        address: admin.listen,
-                        source,
-                    })?,
+        let admin = match admin_listener {
+            Some((listener, address)) => Some(
+                Admin::start(listener, is_ready, gauges, stop.clone())
+                    .map_err(|source| ServerError::Bind { address, source })?,
             ),
             None => None,
         };

@@ -18,12 +18,16 @@ use hyper_util::rt::TokioIo;
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, HttpRequest, HttpResponse};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::backend::Backend;
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1024;
 
 /// How to start an [`EmbeddedStore`].
 #[derive(Clone)]
@@ -120,6 +124,9 @@ pub struct EmbeddedStore {
     backend: Backend,
     options: StoreOptions,
     address: SocketAddr,
+    /// Where the system chose the port: bound to it and never listening, so that nobody else is given the port while
+    /// the store does not serve, and who connects then is refused.
+    place: Option<Socket>,
     service: S3Service,
     running: tokio::sync::Mutex<Option<Running>>,
 }
@@ -154,8 +161,13 @@ impl EmbeddedStore {
             ));
             builder.build()
         };
-        let listener = TcpListener::bind(options.listen).await?;
+        let chosen = options.listen.port() == 0;
+        let listener = listen(options.listen, chosen)?;
         let address = listener.local_addr()?;
+        let place = match chosen {
+            true => Some(bind(address, chosen)?),
+            false => None,
+        };
         let running = serve(
             listener,
             service.clone(),
@@ -166,6 +178,7 @@ impl EmbeddedStore {
             backend,
             options,
             address,
+            place,
             service,
             running: tokio::sync::Mutex::new(Some(running)),
         })
@@ -191,7 +204,7 @@ impl EmbeddedStore {
         (&self.options.access_key_id, &self.options.secret_access_key)
     }
 
-    /// Stops serving, as a store that dies does: connections are reset, the port is free when this returns.
+    /// Stops serving, as a store that dies does: connections are reset, nobody listens when this returns.
     /// The content stays.
     pub async fn stop(&self) {
         let running = self.running.lock().await.take();
@@ -204,11 +217,11 @@ impl EmbeddedStore {
     /// Serves again, on the same port, after [`stop`](EmbeddedStore::stop); nothing happens if it serves already.
     ///
     /// # Errors
-    /// The port has been taken meanwhile.
+    /// The port has been taken meanwhile, which happens only to one that [`StoreOptions::listen`] names.
     pub async fn restart(&self) -> io::Result<()> {
         let mut running = self.running.lock().await;
         if running.is_none() {
-            let listener = TcpListener::bind(self.address).await?;
+            let listener = listen(self.address, self.place.is_some())?;
             *running = Some(serve(
                 listener,
                 self.service.clone(),
@@ -218,6 +231,26 @@ impl EmbeddedStore {
         }
         Ok(())
     }
+}
+
+fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+    let socket = bind(address, shared)?;
+    socket.set_nonblocking(true)?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// A socket with this address; if `shared`, other shared ones of this user can have it too.
+fn bind(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
 }
 
 fn serve(

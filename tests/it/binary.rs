@@ -433,6 +433,36 @@ async fn a_busy_port_and_a_wrong_file_end_the_server_with_a_word() {
     }
 }
 
+/// Else the system could choose one of them for a passive port, where it is to choose.
+#[tokio::test]
+async fn the_addresses_of_the_configuration_are_bound_before_passive_ports() {
+    let [busy, passive] = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let address = busy.local_addr().unwrap();
+    let port = passive.local_addr().unwrap().port();
+    let store = Store::start(&[BUCKET]).await;
+    let directory = tempfile::tempdir().unwrap();
+    for (one, other) in [
+        (
+            "listen = [\"127.0.0.1:0\"]",
+            "listen = [\"127.0.0.1:0\", \"BUSY\"]",
+        ),
+        (
+            "[admin]\nlisten = \"127.0.0.1:0\"",
+            "[admin]\nlisten = \"BUSY\"",
+        ),
+    ] {
+        let both = config(&store, "1s")
+            .replace(one, &other.replace("BUSY", &address.to_string()))
+            .replace("\"auto\"", &format!("\"{port}-{port}\""));
+        let file = write(directory.path(), &both);
+        let file = file.to_str().unwrap();
+        let command = s3ftpd(&["serve", "--log", "error", "--config", file]);
+        let (code, _, err) = run(command, "").await;
+        assert_eq!(code, 1, "{err}");
+        assert!(err.contains(&format!("can't listen on {address}")), "{err}");
+    }
+}
+
 #[tokio::test]
 async fn a_log_that_nobody_reads_any_more_stops_nothing() {
     let mut process = Process::start("").await;

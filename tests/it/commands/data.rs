@@ -83,10 +83,10 @@ async fn without_a_data_connection_each_transfer_is_425_and_the_session_goes_on(
         .await;
     gateway.store.put(BUCKET, "x", "old");
     let mut ftp = gateway.ftp().await;
-    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let closed = unused.local_addr().unwrap();
-    drop(unused);
-    let nobody_listens = port_command(closed);
+    // Bound, so that nobody else gets the port, and not listening.
+    let closed = tokio::net::TcpSocket::new_v4().unwrap();
+    closed.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let nobody_listens = port_command(closed.local_addr().unwrap());
     for setup in [None, Some("EPSV"), Some("PASV"), Some(&*nobody_listens)] {
         for line in ["RETR x", "STOR x", "APPE x", "STOU", "LIST", "NLST", "MLSD"] {
             if let Some(setup) = setup {

@@ -183,8 +183,7 @@ struct Session {
     rename_from: Option<RenameSource>,
     facts: FactSet,
     recent: Recent,
-    /// What was told of an upload that is not published.
-    told: Option<Told>,
+    told: Told,
     /// Lines that came while a transfer ran.
     held: VecDeque<Vec<u8>>,
 }
@@ -245,7 +244,7 @@ impl Session {
             rename_from: None,
             facts: FactSet::all(),
             recent: Recent::default(),
-            told: None,
+            told: Told::default(),
             held: VecDeque::new(),
             gateway,
         }

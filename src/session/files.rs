@@ -12,7 +12,7 @@ use crate::object::{
 use crate::protocol::{Reply, time};
 
 use super::recent::{PEEK, Recent, Whole};
-use super::resume::{Seen, Told};
+use super::resume::{Seen, ending};
 use super::upload::file_at;
 use super::{Handled, Session, replies, require};
 
@@ -26,7 +26,6 @@ impl Session {
                 format!("{path}: SIZE is not known in TYPE A here, use TYPE I"),
             ));
         }
-        self.told = None;
         let keep = self.keep_at(&place);
         // Taken out, so that the object can be asked for beside what is kept.
         let mut recent = std::mem::take(&mut self.recent);
@@ -41,11 +40,13 @@ impl Session {
         };
         self.recent = recent;
         let size = match seen? {
-            Seen::Object(Some(info)) => info.size,
-            Seen::Object(None) => return Err(replies::not_found(&path)),
+            Seen::Object(info) => {
+                self.told.forget(&path);
+                info.ok_or_else(|| replies::not_found(&path))?.size
+            }
             Seen::Upload(size, _) => {
                 self.recent.forget();
-                self.told = Some(Told { path, size });
+                self.told.note(path, size);
                 size
             }
         };
@@ -110,15 +111,27 @@ impl Session {
         }
         let (_, location) = file_at(&path, &place)?;
         let parent = parent_in_mount(&place);
+        let keep = self.keep_at(&place);
+        // What is kept of uploads of its name goes with it, where this process knows that there may be something.
+        let ends = match &keep {
+            Some(keep) => {
+                ending(&path, &keep.older(&location)).await?;
+                match Box::pin(keep.ends_with(&location)).await {
+                    Ok(ends) => ends,
+                    Err(error) => {
+                        tracing::warn!(path = %path.to_string().escape_debug(), %error, "what is kept of an upload of it may be left");
+                        None
+                    }
+                }
+            }
+            None => None,
+        };
         match delete_keeping_directory(&location, parent.as_ref(), None).await {
             Ok(()) => {
                 tracing::info!(user = %self.user_label(), path = %path.to_string().escape_debug(), bucket = &*location.bucket, key = %location.key.escape_debug(), "deleted");
-                self.told = None;
-                // And what is kept of his upload, where this process knows that there may be something.
-                if let Some(keep) = self.keep_at(&place)
-                    && let Err(error) = Box::pin(keep.deleted(&location)).await
-                {
-                    tracing::warn!(path = %path.to_string().escape_debug(), %error, "what is kept of an upload of it may be left");
+                self.told.forget(&path);
+                if let (Some(keep), Some(stored)) = (keep, ends) {
+                    stored.discard(&location, &keep).await;
                 }
                 Ok(Reply::new(250, format!("{path}: deleted")))
             }
@@ -140,7 +153,7 @@ impl Session {
         let Some(keep) = self.keep_at(place) else {
             return Ok(false);
         };
-        self.told = None;
+        self.told.forget(path);
         let absent = async { Ok(None) };
         match Box::pin(self.see(path, &keep, location, absent)).await? {
             Seen::Upload(_, Some(_)) => keep

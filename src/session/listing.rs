@@ -26,7 +26,7 @@ use super::control::ControlError;
 use super::data_setup::DataSetup;
 use super::download::Sink;
 use super::files::describe;
-use super::resume::{Seen, Told, existing};
+use super::resume::{Seen, existing};
 use super::transfer::{End, Failure, Label, Link, Signal};
 use super::{Flow, Handled, Session, replies, require};
 
@@ -139,18 +139,20 @@ impl Session {
         };
         match Box::pin(self.see(path, &keep, &location, existing(&location))).await? {
             Seen::Upload(size, time) => {
-                self.told = Some(Told {
-                    path: path.clone(),
-                    size,
-                });
+                self.told.note(path.clone(), size);
                 Ok(Some((size, time)))
             }
-            Seen::Object(Some(info)) => Ok(Some(of(&info))),
-            // No file of the name: a directory, or nothing.
-            Seen::Object(None) => match is_directory(path, place, self).await? {
-                true => Ok(None),
-                false => Err(replies::not_found(path)),
-            },
+            Seen::Object(info) => {
+                self.told.forget(path);
+                match info {
+                    Some(info) => Ok(Some(of(&info))),
+                    // No file of the name: a directory, or nothing.
+                    None => match is_directory(path, place, self).await? {
+                        true => Ok(None),
+                        false => Err(replies::not_found(path)),
+                    },
+                }
+            }
         }
     }
 

@@ -224,7 +224,7 @@ impl Session {
         self.rename_from = None;
         self.facts = FactSet::all();
         self.recent.forget();
-        self.told = None;
+        self.told = super::Told::default();
     }
 
     fn namespace_of(&self, config: &UserConfig) -> Result<Namespace, Reply> {

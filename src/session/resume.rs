@@ -3,6 +3,7 @@
 //! What is kept of a user's upload is to him what a half-written file is on other servers: SIZE tells its length, and
 //! he goes on from there. Nobody else sees it.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -17,11 +18,37 @@ use super::{Session, replies};
 /// in flight end within their own deadlines.
 const GONE: Duration = Duration::from_secs(70);
 
-/// What SIZE or MLST has told of an upload that is not published: an APPE of the file goes on with it.
-#[derive(Debug)]
+/// So many files' lengths are remembered at most.
+const MOST_TOLD: usize = 64;
+
+/// What SIZE and MLST have told of uploads that are not published: an APPE of such a file goes on with its upload, and
+/// what has been told is no offset in an object. A refusal changes nothing of that, so that who tries the same command
+/// again does not add the end of his upload to another object.
+#[derive(Debug, Default)]
 pub(super) struct Told {
-    pub(super) path: VirtualPath,
-    pub(super) size: u64,
+    sizes: VecDeque<(VirtualPath, u64)>,
+}
+
+impl Told {
+    /// The client is told this length of a file of which there is an upload.
+    pub(super) fn note(&mut self, path: VirtualPath, size: u64) {
+        self.forget(&path);
+        if self.sizes.len() == MOST_TOLD {
+            self.sizes.pop_front();
+        }
+        self.sizes.push_back((path, size));
+    }
+
+    /// What was told last, if it was of an upload.
+    pub(super) fn of(&self, path: &VirtualPath) -> Option<u64> {
+        let mut told = self.sizes.iter();
+        told.find(|(of, _)| of == path).map(|(_, size)| *size)
+    }
+
+    /// The client has been told otherwise, or has published or deleted the file.
+    pub(super) fn forget(&mut self, path: &VirtualPath) {
+        self.sizes.retain(|(of, _)| of != path);
+    }
 }
 
 /// What a user who may write to a file is told of it.
@@ -145,7 +172,7 @@ async fn gone(path: &VirtualPath, older: &Older) -> Result<(), Reply> {
 }
 
 /// Waits until those that have broken off are kept.
-async fn ending(path: &VirtualPath, older: &Older) -> Result<(), Reply> {
+pub(super) async fn ending(path: &VirtualPath, older: &Older) -> Result<(), Reply> {
     let ended = timeout(GONE, older.kept()).await;
     ended.map_err(|_| being_kept(path))
 }

@@ -120,6 +120,7 @@ impl Session {
             Ok(job) => job,
             Err(reply) => return self.refuse_transfer(&reply).await,
         };
+        let path = job.path.clone();
         let label = Label {
             id: job.id.clone(),
             verb,
@@ -127,7 +128,18 @@ impl Session {
             location: Some(job.location.clone()),
             outlives_control: job.outlives_control,
         };
-        self.run_transfer(label, |link| job.run(link)).await
+        let mut published = false;
+        let seen = &mut published;
+        let run = async move |link| {
+            let end = job.run(link).await;
+            *seen = matches!(end, End::Finished(_));
+            end
+        };
+        let flow = self.run_transfer(label, run).await;
+        if published {
+            self.told.forget(&path);
+        }
+        flow
     }
 
     /// All that can be refused before the data connection is opened. Nothing is written.
@@ -153,7 +165,7 @@ impl Session {
         let mut append = None;
         let overwrite = place.allows(Permission::Overwrite);
         let keep = if convert { None } else { self.keep(&mount) };
-        let told = self.told.take().filter(|told| told.path == path);
+        let told = self.told.of(&path);
         let gone = || {
             Reply::new(
                 450,
@@ -206,12 +218,13 @@ impl Session {
                 let (Some(kept), found) = self.kept(&path, keep, &location).await? else {
                     return Err(gone());
                 };
-                let begin = resume(&path, &place, keep, kept, found, told.size).map_err(
-                    |reply| match reply.code {
-                        554 => gone(),
-                        _ => reply,
-                    },
-                )?;
+                let begin =
+                    resume(&path, &place, keep, kept, found, told).map_err(
+                        |reply| match reply.code {
+                            554 => gone(),
+                            _ => reply,
+                        },
+                    )?;
                 return self.job(path, &mount, location, begin, false);
             }
             (Mode::Append, _) => match existing(&path, &location).await? {

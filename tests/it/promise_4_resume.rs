@@ -1,6 +1,7 @@
 //! Promise 4: an interrupted upload can go on where it stopped, to the byte, whatever its size, on this replica or
 //! another, after a restart too, and nothing is visible until it is whole.
 
+mod again;
 mod crashes;
 mod damage;
 mod displaced;
@@ -160,7 +161,7 @@ async fn after_a_lost_control_connection() {
 #[tokio::test]
 async fn after_a_stalled_client_was_cut() {
     goes_on_after(
-        |builder| builder.with("[timeouts]\ndata_stall = \"300ms\""),
+        |builder| builder.with("[timeouts]\ndata_stall = \"1500ms\""),
         async |mut ftp, _data, _| {
             let reply = ftp.expect_reply(426).await;
             assert!(reply.text().contains("no data moved"), "{reply:?}");

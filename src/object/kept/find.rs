@@ -83,22 +83,27 @@ impl Keep {
         let Some(stored) = self.stored(object).await? else {
             return Ok(());
         };
-        let record = &stored.read.record;
-        let replica = &object.store.context().replica;
-        let alive = record.is_nobodys() || stored.read.alive_for(replica, now(object)).is_some();
-        if record.is_of(object) && !alive && superseded(record, Some(info)) {
+        if stored.is_idle(object) && superseded(&stored.read.record, Some(info)) {
             stored.discard(object, self).await;
         }
         Ok(())
     }
 
-    /// The object has been deleted: what this process may know to be kept of its name goes with it. 1 GetObject where
-    /// there may be something.
-    pub async fn deleted(&self, object: &Location) -> Result<(), ObjectError> {
-        if self.may_be_there(object) {
-            self.give_up(object).await?;
+    /// What ends with an object that its user is about to delete, and is then to be discarded: what is kept of his own
+    /// upload, or of another's that the object has superseded, for which nothing would tell afterwards. Not what is
+    /// running. 1 GetObject where this process knows that there may be something, and 1 HEAD where that is another's.
+    pub async fn ends_with(&self, object: &Location) -> Result<Option<Stored>, ObjectError> {
+        if !self.may_be_there(object) {
+            return Ok(None);
         }
-        Ok(())
+        let Some(stored) = self.stored(object).await? else {
+            return Ok(None);
+        };
+        let record = &stored.read.record;
+        let ends = stored.is_idle(object)
+            && (*record.user == *self.user
+                || superseded(record, Some(&Box::pin(head(object)).await?)));
+        Ok(ends.then_some(stored))
     }
 
     /// Gives up what is kept of an object, whoever it belongs to; not what is running.
@@ -106,10 +111,7 @@ impl Keep {
         let Some(stored) = self.stored(object).await? else {
             return Ok(false);
         };
-        let replica = &object.store.context().replica;
-        let record = &stored.read.record;
-        let alive = record.is_nobodys() || stored.read.alive_for(replica, now(object)).is_some();
-        if !record.is_of(object) || alive {
+        if !stored.is_idle(object) {
             return Ok(false);
         }
         stored.discard(object, self).await;
@@ -186,8 +188,18 @@ impl Stored {
         Ok(Found::Kept(Box::new(kept)))
     }
 
+    /// Whether it is of this object, and neither this process nor another is at it.
+    fn is_idle(&self, object: &Location) -> bool {
+        let replica = &object.store.context().replica;
+        let record = &self.read.record;
+        record.is_of(object)
+            && !record.is_nobodys()
+            && !replica.running.holds(&name_of(object))
+            && self.read.alive_for(replica, now(object)).is_none()
+    }
+
     /// Removes the multipart upload, the tail and the record, in this order.
-    pub(super) async fn discard(&self, object: &Location, keep: &Keep) {
+    pub async fn discard(&self, object: &Location, keep: &Keep) {
         discard(&self.read, object, keep).await;
     }
 

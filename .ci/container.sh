@@ -6,6 +6,7 @@
 set -euo pipefail
 
 binary=$(realpath "$1")
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 if [ "$(id -u)" -ne 0 ]; then
   echo "--   container: left out, it needs root"
   exit 0
@@ -33,10 +34,9 @@ main() {
     cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
   fi
   libraries
-  read -r port admin < <(python3 -c '
-import socket
-s = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-print(*(x.getsockname()[1] for x in s))')
+  read -r port admin < <(PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$here python3 -c '
+from harness import free_port
+print(free_port(), free_port())')
   configuration "$port" "$admin" >"$root/etc/s3ftpd/s3ftpd.toml"
 
   # The second shell is in a mount namespace of its own: what it mounts is gone with it.

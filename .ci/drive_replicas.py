@@ -12,7 +12,7 @@ from sessions import begun, broken, connect, first_part, put, refused, size_of
 # What ANCHORS' table says of each store.
 CONDITIONAL_WRITES = {"versitygw": True, "minio": True, "garage": False}
 # A record that was not refreshed for two and a half times that is of a dead process; its time is told in seconds.
-REFRESH = 3
+REFRESH = 6
 DEAD_AFTER = REFRESH * 2.5 + 2
 
 

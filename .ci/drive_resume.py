@@ -95,7 +95,7 @@ def drive(t, steps, gateway, killable):
         for old in (None, b"an older object"):
             if old:
                 put(t, "resume/killed.bin", old)
-            told = killed_curl(t, ["curl", "-gsS", "-u", login, "--limit-rate", "16M"], "resume/killed.bin", path)
+            told = killed_curl(t, ["curl", "-gsS", "-u", login, "--limit-rate", "6M"], "resume/killed.bin", path)
             print(f"     ({told} of {len(whole)} bytes were kept)")
             if old:
                 t.stored("resume/killed.bin", old)

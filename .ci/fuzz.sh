@@ -3,6 +3,7 @@
 #
 #   .ci/fuzz.sh [SECONDS] [TARGET...]      60 s each by default, all targets
 #   JOBS=8 .ci/fuzz.sh 3600                so many at a time; two by default
+#   FUZZ_SEED=0 .ci/fuzz.sh 3600           other inputs than last time: 0 is a seed of the clock, 1 the default
 #
 # Needs the stable toolchain and a C++ compiler, no other tool: libFuzzer comes as source with a crate, and fuzz-rustc.sh
 # has the compiler count what it looks at. Inputs that are new are kept in S3FTPD_FUZZ_CORPUS (a directory of the cache
@@ -14,6 +15,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 seconds=${1:-60}
 shift || true
 jobs=${JOBS:-2}
+seed=${FUZZ_SEED:-1}
 cache=${S3FTPD_CI_CACHE:-$HOME/.cache/s3ftpd-ci}
 corpus=${S3FTPD_FUZZ_CORPUS:-$cache/fuzz-corpus}
 export CARGO_TARGET_DIR=${FUZZ_TARGET_DIR:-$cache/fuzz-target}
@@ -22,7 +24,7 @@ export RUSTC_WRAPPER=$PWD/.ci/fuzz-rustc.sh
 
 # Bounds of one process: memory in MiB, seconds for one input, bytes of one input.
 MEMORY=1024
-INPUT_SECONDS=20
+INPUT_SECONDS=120
 INPUT_BYTES=1024
 
 targets=("$@")
@@ -66,7 +68,7 @@ begin() {
   mkdir -p "$corpus/$name" "fuzz/artifacts/$name" "fuzz/corpus/$name"
   "$CARGO_TARGET_DIR/debug/$name" "$corpus/$name" "fuzz/corpus/$name" \
     -dict=fuzz/ftp.dict -artifact_prefix="fuzz/artifacts/$name/" -max_total_time="$seconds" -timeout="$INPUT_SECONDS" \
-    -rss_limit_mb="$MEMORY" -max_len="$INPUT_BYTES" -print_final_stats=1 -verbosity=1 >"$logs/$name" 2>&1 &
+    -rss_limit_mb="$MEMORY" -max_len="$INPUT_BYTES" -seed="$seed" -print_final_stats=1 -verbosity=1 >"$logs/$name" 2>&1 &
   echo $! >"$logs/$name.pid"
   running+=($!)
 }

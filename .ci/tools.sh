@@ -41,12 +41,24 @@ packages() {
   apt "${missing[@]}"
 }
 
+# A download that breaks must not be the end of a run of an hour.
+retry() {
+  local n
+  for n in 15 30 60; do
+    if "$@"; then return; fi
+    echo "tools: failed, and tried again in $n s: $*" >&2
+    sleep "$n"
+  done
+  "$@"
+}
+
 apt() {
   [ $# -gt 0 ] || return 0
   local sudo=
   [ "$(id -u)" -eq 0 ] || sudo=sudo
-  $sudo apt-get update -q
-  $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"
+  retry $sudo apt-get update -q -o Acquire::Retries=5
+  retry $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
+    -o DPkg::Lock::Timeout=300 -o Acquire::Retries=5 "$@"
 }
 
 chart() {
@@ -55,7 +67,7 @@ chart() {
   if ! "$venv/bin/python" -c "import importlib.metadata as m; assert m.version('kubernetes-validate') == '$KUBERNETES_VALIDATE'" 2>/dev/null; then
     rm -rf "$venv"
     python3 -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "kubernetes-validate==$KUBERNETES_VALIDATE"
+    retry "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "kubernetes-validate==$KUBERNETES_VALIDATE"
   fi
 }
 
@@ -68,7 +80,7 @@ stores() {
 go_tool() {
   local name=$1 module=$2 version=$3 package=$4
   if ! go version -m "$gobin/$name" 2>/dev/null | awk '$1 == "mod" { print $2, $3 }' | grep -qxF "$module $version"; then
-    go install "$package@$version"
+    retry go install "$package@$version"
   fi
 }
 
@@ -76,7 +88,7 @@ go_tool() {
 # installation that was cut goes on where it was.
 garage() {
   if command garage --version 2>/dev/null | grep -qF "cargo:$GARAGE "; then return; fi
-  CARGO_TARGET_DIR="$cache/garage-target" cargo install garage --version "$GARAGE" --locked --quiet
+  CARGO_TARGET_DIR="$cache/garage-target" retry cargo install garage --version "$GARAGE" --locked --quiet
   rm -rf "$cache/garage-target"
 }
 

@@ -551,7 +551,7 @@ mod tests {
         assert_eq!(stream.peer_addr().unwrap(), client.local_addr().unwrap());
         assert!(began.elapsed() >= FIRST_PAUSE * (1 + 2 + 4));
         assert!(
-            began.elapsed() < FIRST_PAUSE * 500,
+            began.elapsed() < FIRST_PAUSE * 4000,
             "vanished clients were paused for"
         );
     }

@@ -14,6 +14,9 @@ use crate::gateway::Gateways;
 /// From a Create (or a tail's PutObject) until a record names it, at most: its own attempts and the record's.
 const UNNAMED: Duration = Duration::from_secs(30);
 
+/// What a process has sent may be read by the store when it is dead already.
+const READ_LATE: Duration = Duration::from_secs(5);
+
 /// What may have left something without a record.
 #[derive(Default)]
 pub struct Causes {
@@ -80,7 +83,9 @@ impl Causes {
         let lost = state.lost.get(key).copied().unwrap_or(0);
         let begun = state.begun.get(common(key)).into_iter().flatten();
         let cut = |begun: &&Instant| {
-            let within = |kill: &&Instant| **kill >= **begun && **kill - **begun < UNNAMED;
+            let within = |kill: &&Instant| {
+                **begun < **kill + READ_LATE && kill.saturating_duration_since(**begun) < UNNAMED
+            };
             state.kills.iter().any(|kill| within(&kill))
         };
         lost + begun.filter(cut).count()

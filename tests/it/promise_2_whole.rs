@@ -264,7 +264,7 @@ async fn an_abor_right_before_the_datas_end_and_behind_held_commands() {
 #[tokio::test]
 async fn a_client_that_stalls() {
     nothing_is_published_by(
-        "[timeouts]\ndata_stall = \"300ms\"",
+        "[timeouts]\ndata_stall = \"1500ms\"",
         async |mut ftp, data| {
             let reply = ftp.expect_reply(426).await;
             assert!(reply.text().contains("no data moved"), "{reply:?}");

@@ -155,7 +155,7 @@ async fn downloads_nobody_reads_hold_their_window_and_no_more() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_gets_no_share_is_refused_before_the_150_and_gets_it_later() {
     let gateway = smallest()
-        .with("[timeouts]\ndata_connect = \"1s\"")
+        .with("[timeouts]\ndata_connect = \"3s\"")
         .start()
         .await;
     gateway.store.put(BUCKET, "there", "12345");
@@ -258,7 +258,7 @@ async fn a_client_that_stalls_on_a_part_others_wait_for_is_cut() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_way_to_fail_gives_back_what_was_held() {
     let gateway = smallest()
-        .with("[timeouts]\ndata_connect = \"1s\"\ndata_stall = \"1s\"\n[stores.main]\nattempts = 1")
+        .with("[timeouts]\ndata_connect = \"1s\"\ndata_stall = \"3s\"\n[stores.main]\nattempts = 1")
         .mount("interrupted = \"abort\"")
         .start()
         .await;

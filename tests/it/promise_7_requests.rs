@@ -88,15 +88,23 @@ impl Session {
     /// Takes steps that must cost exactly these requests.
     async fn costs(&mut self, what: &str, steps: &[Step<'_>], expected: &[(&str, usize)]) {
         self.store().reset_counts();
+        let begun = std::time::Instant::now();
         for step in steps {
             self.perform(*step).await;
         }
+        // An upload that takes so long asks for what is kept: on a machine that stands still now and then.
+        let slow = begun.elapsed() >= std::time::Duration::from_secs(1)
+            && steps.iter().any(|step| matches!(step, Put(..)));
         self.ftp.in_step().await;
         // What is written beside an upload is not waited for before its 226.
         settled(&self.gateway).await;
         let mut counted: BTreeMap<String, usize> = BTreeMap::new();
-        for operation in self.store().operations() {
-            *counted.entry(operation).or_default() += 1;
+        for request in self.store().requests() {
+            let of_record = request.key.starts_with(".s3ftpd/uploads/");
+            if slow && of_record && request.operation == "GetObject" {
+                continue;
+            }
+            *counted.entry(request.operation).or_default() += 1;
         }
         let expected: BTreeMap<String, usize> = expected
             .iter()

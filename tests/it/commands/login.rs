@@ -68,7 +68,7 @@ async fn too_many_failed_logins_end_the_connection() {
 #[tokio::test]
 async fn a_session_without_commands_ends_and_one_with_a_transfer_does_not() {
     let gateway = Gateway::builder()
-        .with("[timeouts]\nidle = \"1s\"")
+        .with("[timeouts]\nidle = \"3s\"")
         .start()
         .await;
     let mut idle = gateway.ftp().await;

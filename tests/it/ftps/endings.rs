@@ -343,7 +343,7 @@ async fn auth_during_a_transfer_waits_for_its_end() {
 async fn half_a_handshake_then_silence_on_the_control_connection() {
     let pki = Pki::new();
     let gateway = with_tls(&pki, "")
-        .with("[timeouts]\ntls_handshake = \"200ms\"")
+        .with("[timeouts]\ntls_handshake = \"1s\"")
         .start()
         .await;
     // The head of a record, and a bit of it.
@@ -434,7 +434,7 @@ async fn a_handshake_without_end_is_cut_before_it_takes_memory() {
 async fn half_a_handshake_then_silence_on_a_data_connection() {
     let pki = Pki::new();
     let gateway = with_tls(&pki, "")
-        .with("[timeouts]\ntls_handshake = \"200ms\"")
+        .with("[timeouts]\ntls_handshake = \"1s\"")
         .start()
         .await;
     gateway.store.put(BUCKET, "y", "1");

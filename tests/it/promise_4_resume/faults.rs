@@ -201,7 +201,7 @@ async fn stalled_once(operation: &str, bytes: usize) {
     let whole = pattern(bytes, 1);
     let runs = [Fault::Stall, Fault::StallAnswer].map(async |fault| {
         let gateway = Gateway::builder()
-            .with("[stores.main]\nrequest_timeout = \"1s\"")
+            .with("[stores.main]\nrequest_timeout = \"3s\"")
             .start()
             .await;
         let store = &gateway.store;

@@ -269,9 +269,12 @@ async fn protection_10_every_refusal_takes_the_time_of_a_wrong_password() {
     let mut elsewhere = let_in(OTHER, gateway.address).await;
     elsewhere.expect("HOST v.example.com", 220).await;
     let of_another_host = least_time(&mut elsewhere, "u", PASSWORD).await;
-    // Without the hash they would take a hundredth of it.
+    // Without the hash they would take a hundredth of it; other tests that run meanwhile make it up to threefold.
     for time in [banned, unknown, of_another_host] {
-        assert!(time * 3 > wrong && wrong * 3 > time, "{time:?}, {wrong:?}");
+        assert!(
+            time * 10 > wrong && wrong * 10 > time,
+            "{time:?}, {wrong:?}"
+        );
     }
     gateway.stop().await;
 }

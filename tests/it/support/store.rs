@@ -20,6 +20,8 @@ pub struct Store {
 impl Store {
     /// Starts one with these buckets.
     pub async fn start(buckets: &[&str]) -> Store {
+        // Hundreds of sessions, and the store that they are on, are in this one process.
+        s3ftpd::descriptors::raise();
         let faults = Arc::new(Faults::default());
         let options = StoreOptions {
             interceptor: Some(Arc::clone(&faults) as _),

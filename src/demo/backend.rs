@@ -353,7 +353,8 @@ impl Backend {
         completed: Completed,
         condition: &WriteCondition,
     ) -> S3Result<()> {
-        let behaviour = self.behaviour();
+        let mut behaviour = self.behaviour();
+        behaviour.conditional_writes &= behaviour.conditional_complete;
         let size = object.data.content.length();
         let (bucket, key) = (completed.bucket.clone(), completed.key.clone());
         let _replaced = {

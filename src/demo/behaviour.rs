@@ -9,6 +9,8 @@ pub struct Behaviour {
     pub max_single_size: u64,
     /// Whether `If-None-Match` and `If-Match` on PutObject and CompleteMultipartUpload are honoured; else ignored.
     pub conditional_writes: bool,
+    /// Whether those on CompleteMultipartUpload are, where those on PutObject are; else ignored.
+    pub conditional_complete: bool,
     /// Whether `If-Match` on DeleteObject is honoured; else ignored.
     pub conditional_deletes: bool,
     /// Whether checksums are verified, kept and told; else ignored.
@@ -33,6 +35,7 @@ impl Default for Behaviour {
             min_part_size: 5 * 1024 * 1024,
             max_single_size: 5 * 1024 * 1024 * 1024,
             conditional_writes: true,
+            conditional_complete: true,
             conditional_deletes: true,
             checksums: true,
             object_size_check: true,

@@ -270,7 +270,7 @@ impl Target {
     ) -> Result<Completed, Failure> {
         let store = &self.location.store;
         let conditions = pin
-            .conditions(&self.location)
+            .conditions_of_parts(&self.location)
             .await
             .map_err(Failure::from_error)?;
         let crc = (created.integrity == Integrity::Crc32)

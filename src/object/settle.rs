@@ -137,6 +137,24 @@ impl Pin {
         Ok(Conditions::default())
     }
 
+    /// The same for a CompleteMultipartUpload. It is PutObject that is probed, and stores have learnt conditions of the
+    /// one long before those of the other, which they ignore until then: where it is not AWS it is also looked now.
+    pub(super) async fn conditions_of_parts(
+        &self,
+        location: &Location,
+    ) -> Result<Conditions, ObjectError> {
+        let conditions = self.conditions(location).await?;
+        let sent = conditions.if_match.is_some() || conditions.if_none_match.is_some();
+        if sent && location.store.config().endpoint.is_some() {
+            match self.check(location).await {
+                // Who may only write, or may not list and asks for what is not there, has the condition alone.
+                Ok(()) | Err(ObjectError::Denied(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(conditions)
+    }
+
     /// Looks whether it holds: 1 HEAD, none where nothing is asked.
     pub(super) async fn check(&self, location: &Location) -> Result<(), ObjectError> {
         if *self == Pin::None {

@@ -89,7 +89,8 @@ impl Upload {
         let location = &self.target.location;
         match look_until(location, &self.target.id, Some(size), false).await {
             Sight::Ours(_) => Ok(()),
-            // The store has compared what was there, so that this one has come after ours.
+            // What was there has been compared, by the store or, where that ignores it at a Complete, right before: this
+            // one has come after ours, or while it was completed.
             Sight::Other(info)
                 if !is_by(&info, &self.target.id)
                     && location.store.conditional_writes(&location.bucket).await =>

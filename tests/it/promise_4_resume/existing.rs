@@ -166,3 +166,46 @@ async fn an_append_that_was_broken_off_goes_on_where_the_store_can_not_copy() {
         }
     }
 }
+
+/// A store that compares at PutObject and not yet at CompleteMultipartUpload, as MinIO was for fifteen months: whoever
+/// writes the name while an upload runs that is pinned to what was there keeps his file.
+#[tokio::test]
+async fn what_came_meanwhile_stays_where_only_put_object_compares() {
+    let whole = pattern(14 * MIB, 5);
+    for way in ["append", "resume", "no overwrite"] {
+        let mut builder = Gateway::builder();
+        if way == "no overwrite" {
+            builder = builder.mount("permissions = [\"list\", \"read\", \"write\"]");
+        }
+        let gateway = builder.start().await;
+        let store = &gateway.store;
+        store.behave(|now| now.conditional_complete = false);
+        if way == "resume" {
+            break_off(&gateway, &["STOR x"], &whole[..6 * MIB]).await;
+        }
+        let mut ftp = gateway.ftp().await;
+        let command = match way {
+            "append" => {
+                store.put(BUCKET, "x", &whole[..6 * MIB]);
+                "APPE x"
+            }
+            "resume" => {
+                let told = size(&mut ftp, "x").await;
+                assert_eq!(told, 6 * MIB);
+                ftp.expect(&format!("REST {told}"), 350).await;
+                "STOR x"
+            }
+            _ => "STOR x",
+        };
+        let data = under_way(&mut ftp, command, &whole[6 * MIB..]).await;
+        store.put(BUCKET, "x", "newer");
+        drop(data);
+        let reply = ftp.reply().await;
+        assert!(reply.code >= 400, "{way}: {reply:?}");
+        let there = store.object(BUCKET, "x").unwrap();
+        assert_eq!(there.len(), 5, "{way}");
+        assert_eq!(there, b"newer", "{way}");
+        ftp.close().await;
+        only_objects(&[&gateway], &["x"]).await;
+    }
+}

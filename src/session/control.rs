@@ -57,6 +57,8 @@ pub(super) struct Control {
     pub(super) local: SocketAddr,
     /// Our own address.
     own: IpAddr,
+    /// The socket ends at the client, not at a load balancer before us that has named him.
+    direct: bool,
 }
 
 impl Control {
@@ -68,6 +70,7 @@ impl Control {
         cut: CancellationToken,
     ) -> io::Result<Self> {
         let own = stream.local_addr()?.ip().to_canonical();
+        let direct = stream.peer_addr().is_ok_and(|peer| peer == ends.peer);
         let socket = SockRef::from(&stream);
         socket.set_out_of_band_inline(true)?;
         socket.set_tcp_keepalive(
@@ -87,6 +90,7 @@ impl Control {
             peer: canonical(ends.peer),
             local: canonical(ends.local),
             own,
+            direct,
         })
     }
 
@@ -118,6 +122,7 @@ impl Control {
             peer: ends.peer,
             local: ends.local,
             own: ends.local.ip(),
+            direct: true,
         }
     }
 
@@ -234,9 +239,10 @@ impl Control {
         }
     }
 
-    /// The connection's round trip, as TCP knows it; `None` where it does not say.
+    /// The round trip to the client, as TCP knows it; `None` where it does not say. Behind a load balancer that names its
+    /// clients it does not: the connection that it knows ends there, and the client may be far behind.
     pub(super) fn round_trip(&self) -> Option<Duration> {
-        self.transport.round_trip()
+        self.transport.round_trip().filter(|_| self.direct)
     }
 
     /// What lies unread.

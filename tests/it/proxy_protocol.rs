@@ -1,6 +1,7 @@
 //! The PROXY protocol: a load balancer at 127.0.0.1 tells where its clients are.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -8,7 +9,8 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::support::ftp::{Ftp, eprt_command, port_command, read_to_end_deadline};
 use crate::support::gateway::{BUCKET, Builder, Gateway, PASSWORD, USER};
 use crate::support::process::Process;
-use crate::support::within;
+use crate::support::transfers::{moved, nothing_left};
+use crate::support::{pattern, within};
 
 /// Where a client is, behind the load balancer.
 const CLIENT: &str = "127.0.0.9";
@@ -174,6 +176,34 @@ async fn a_health_check_and_those_who_come_directly_are_themselves() {
     let status = ftp.expect("STAT", 211).await.lines.join("\n");
     assert!(status.contains("Connected from 127.0.0.2"), "{status}");
     assert_eq!(ftp.store("y", b"1").await.code, 226);
+    gateway.stop().await;
+}
+
+/// The load balancer is near and the client far: his two connections end one behind the other, by more than the round
+/// trip to the load balancer. That time is what is tested, so it is slept here. Client and gateway run on one thread, whose
+/// timers fire in order, so a machine that stalls changes nothing.
+#[tokio::test]
+async fn an_upload_whose_far_client_dies_is_kept_and_not_published() {
+    let gateway = behind_a_load_balancer().start().await;
+    for header in [v1(CLIENT), v2(CLIENT)] {
+        let mut ftp = connect(&gateway, &header).await;
+        ftp.login(USER, PASSWORD).await;
+        let port = ftp.epsv().await;
+        let mut data = beginning_with(port, &header).await;
+        ftp.expect("STOR x", 150).await;
+        data.write_all(&pattern(1024, 1)).await.unwrap();
+        moved(&mut ftp, 1024).await;
+        data.shutdown().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        ftp.close().await;
+        nothing_left(&gateway, 0).await;
+        assert_eq!(gateway.store.object(BUCKET, "x"), None);
+        let kept = gateway.store.keys(BUCKET);
+        assert!(
+            !kept.is_empty() && kept.iter().all(|key| key.starts_with(".s3ftpd/")),
+            "{kept:?}"
+        );
+    }
     gateway.stop().await;
 }
 

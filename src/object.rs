@@ -25,7 +25,7 @@ mod tests;
 mod upload;
 
 pub use client::{Location, POOL_SIZE, Store, StoreContext};
-pub use copy::{CopyOptions, copy, rename_directory, set_metadata};
+pub use copy::{CopyOptions, DirectoryError, copy, rename_directory, set_metadata};
 pub use delete::{delete, delete_keeping_directory, make_directory, remove_directory};
 pub use digest::{Algorithm, digest};
 pub use download::Download;

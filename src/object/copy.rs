@@ -22,7 +22,7 @@ use super::settle::{Pin, Sight, look_until};
 use super::upload::{Condition, Upload, UploadOptions};
 use super::{Attributes, Download, Location, ObjectError, ObjectInfo, TransferId, keys};
 
-pub use self::directory::rename_directory;
+pub use self::directory::{DirectoryError, rename_directory};
 
 /// Ranges of one object, or objects of one directory, that are copied at once.
 const PARALLEL: usize = 8;

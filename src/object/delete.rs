@@ -8,6 +8,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use super::error::failure;
 use super::head::with_attributes;
 use super::list::RawPage;
+use super::settle::Conditions;
 use super::{Attributes, Location, ObjectError, head};
 
 /// DeleteObject, where given pinned to an ETag (`If-Match`): [`ObjectError::Conflict`] where the object is another now.
@@ -160,17 +161,21 @@ async fn neighbours(location: &Location, parent: &Location) -> Result<Neighbours
 
 /// An object of no bytes; putting it twice does no harm.
 async fn put_marker(directory: &Location) -> Result<(), ObjectError> {
-    put_marker_with(directory, &Attributes::default()).await
+    put_marker_with(directory, &Attributes::default(), Conditions::default()).await
 }
 
-/// A marker with the attributes of another: how markers are copied, since stores that keep them as directories can't.
+/// A marker with the attributes of another, which is how markers are copied, since stores that keep them as directories
+/// can't; [`ObjectError::Conflict`] where a condition does not hold.
 pub(super) async fn put_marker_with(
     directory: &Location,
     attributes: &Attributes,
+    conditions: Conditions,
 ) -> Result<(), ObjectError> {
     let request = with_attributes!(directory.store.client().put_object(), attributes)
         .bucket(&*directory.bucket)
         .key(&directory.key)
+        .set_if_none_match(conditions.if_none_match)
+        .set_if_match(conditions.if_match)
         .body(ByteStream::from_static(b""));
     Box::pin(request.send()).await.map_err(failure)?;
     Ok(())

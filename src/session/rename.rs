@@ -2,8 +2,8 @@
 
 use crate::namespace::{Permission, Place, VirtualPath};
 use crate::object::{
-    CopyOptions, ObjectError, ObjectInfo, TransferId, copy, delete_keeping_directory,
-    directory_exists, rename_directory,
+    CopyOptions, DirectoryError, ObjectError, ObjectInfo, TransferId, copy,
+    delete_keeping_directory, directory_exists, rename_directory,
 };
 use crate::protocol::Reply;
 
@@ -175,7 +175,7 @@ impl Session {
         }
         rename_directory(&from, &to, id).await.map_err(|error| {
             tracing::error!(%error, from = %source.path, to = %path, "directory not renamed");
-            replies::object_error(path, &error)
+            not_renamed(&source.path, path, &error)
         })?;
         // The parent that has become empty stays.
         if let Some(parent) = parent_in_mount(&source.place)
@@ -186,4 +186,32 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// What has become of a directory that was not renamed.
+fn not_renamed(from: &VirtualPath, to: &VirtualPath, error: &DirectoryError) -> Reply {
+    let reply = |error: &ObjectError| match error {
+        ObjectError::Conflict => Reply::new(
+            451,
+            format!("{to}: somebody else has written there, or in {from}, meanwhile"),
+        ),
+        ObjectError::NotFound => replies::not_found(from),
+        error => replies::object_error(to, error),
+    };
+    let (mut reply, left) = match error {
+        DirectoryError::Unmoved(error) => (reply(error), "nothing was moved".to_owned()),
+        DirectoryError::CopiesLeft(error) => (
+            reply(error),
+            format!("nothing was moved, but copies are left in {to}"),
+        ),
+        DirectoryError::SourceLeft(error) => (
+            replies::object_error(from, error),
+            format!("{to} is there, and a part of {from} could not be deleted and stays"),
+        ),
+    };
+    if let Some(line) = reply.lines.last_mut() {
+        line.push_str("; ");
+        line.push_str(&left);
+    }
+    reply
 }

@@ -27,6 +27,7 @@ mod promise_7_requests;
 mod protections;
 mod proxy_protocol;
 mod renames;
+mod renames_meanwhile;
 mod review_object;
 mod review_session;
 mod round_trips;

@@ -1,19 +1,24 @@
-//! A directory is renamed key by key: pass 1 lists and copies all, pass 2 lists again and deletes what was copied.
+//! A directory is renamed key by key: pass 1 lists and copies all to where nothing is, pass 2 lists again and deletes what
+//! was copied.
 //!
 //! Of each copied key 8 bytes are kept, a keyed hash of its name and ETag, in memory of the budget. So nothing is deleted
 //! that was written meanwhile, and a directory of ten million keys takes 80 MB and not gigabytes.
 
 use std::hash::{BuildHasher, RandomState};
+use std::pin::pin;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{CopyOptions, PARALLEL, copy};
 use crate::memory::{Budget, Grant};
 use crate::object::delete::put_marker_with;
 use crate::object::list::{Key, RawPage};
-use crate::object::{Location, ObjectError, TransferId, delete, head};
+use crate::object::multipart::Target;
+use crate::object::settle::{Conditions, Pin, Sight, TRANSFER_KEY, look};
+use crate::object::{Attributes, Location, ObjectError, TransferId, delete, head};
 
 /// Keys of the first block: 32 KiB.
 const FIRST_BLOCK: usize = 4096;
@@ -24,36 +29,91 @@ const BLOCK: usize = 128 * 1024;
 /// Memory for the next block is waited for so long.
 const MEMORY_WAIT: Duration = Duration::from_secs(30);
 
-/// Renames a directory, key by key: all are copied and checked before the first is deleted. Returns how many. Where a
-/// copy fails nothing of the source is deleted, and the error tells how many copies are left at the destination. Keys
+/// How renaming a directory has failed. In each case what was not copied is at the old name.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DirectoryError {
+    /// All is as it was: what had been copied is removed again.
+    #[error("{0} (nothing was moved)")]
+    Unmoved(ObjectError),
+    /// Nothing was deleted, and what had been copied could not all be removed again.
+    #[error("{0} (nothing was deleted; copies are left at the destination)")]
+    CopiesLeft(ObjectError),
+    /// All is at the new name, and a part of it at the old one too.
+    #[error("{0} (all is copied, and not all could be deleted)")]
+    SourceLeft(ObjectError),
+}
+
+/// Renames a directory, key by key: all are copied before the first is deleted. Returns how many. Nothing that exists at
+/// the destination is replaced: where anything appears there meanwhile the rename ends, and takes its copies back. Keys
 /// written to the source meanwhile stay there.
 pub async fn rename_directory(
     source: &Location,
     destination: &Location,
     id: &TransferId,
-) -> Result<u64, ObjectError> {
+) -> Result<u64, DirectoryError> {
     if source.same_bucket(destination)
         && (destination.key.starts_with(&source.key) || source.key.starts_with(&destination.key))
     {
-        return Err(ObjectError::Other(
+        return Err(DirectoryError::Unmoved(ObjectError::Other(
             "a directory can't be moved into itself or onto one it is in".to_owned(),
-        ));
+        )));
     }
     let mut copied = Copied::new(&source.store.context().budget);
+    if let Err(error) = claim(destination, id).await {
+        return Err(undone(error, take_back_one(destination, id).await));
+    }
     if let Err(error) = copy_all(source, destination, id, &mut copied).await {
-        warn!(from = source.key, to = destination.key, copied = copied.count, %error,
-            "renaming a directory failed: nothing of it is deleted, the copies are left");
-        return Err(with_leftovers(error, copied.count));
+        return Err(undone(error, take_back(destination, id).await));
+    }
+    // From here on the copies show that the directory is there.
+    if !copied.marker
+        && let Err(error) = take_back_one(destination, id).await
+    {
+        warn!(key = destination.key, %error, "the marker of a directory that was moved could not be removed");
     }
     if copied.count == 0 {
-        return Err(ObjectError::NotFound);
+        return Err(DirectoryError::Unmoved(ObjectError::NotFound));
     }
     copied.finish();
-    delete_copied(source, &copied).await?;
+    delete_copied(source, &copied)
+        .await
+        .map_err(DirectoryError::SourceLeft)?;
     Ok(copied.count)
 }
 
-/// Pass 1.
+/// Puts the new directory's marker before anything is copied there. Of two that are renamed to one name at once, in
+/// step with each other, each would else find the place of each file free, and the later copy replace the earlier.
+async fn claim(destination: &Location, id: &TransferId) -> Result<(), ObjectError> {
+    put_own_marker(destination, &Attributes::default(), id).await?;
+    // Where the store does not look at conditions the later one has won. Not every store keeps a marker's metadata.
+    match look(destination, id, None).await {
+        Sight::Other(info) if info.attributes.metadata.contains_key(TRANSFER_KEY) => {
+            Err(ObjectError::Conflict)
+        }
+        Sight::Unknown(error) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Puts a marker where there is none, with the transfer's id in its metadata.
+async fn put_own_marker(
+    at: &Location,
+    attributes: &Attributes,
+    id: &TransferId,
+) -> Result<(), ObjectError> {
+    let target = Target::new(at.clone(), id.clone(), attributes.clone());
+    let conditions = Pin::Absent.conditions(at).await?;
+    match put_marker_with(at, &target.attributes, conditions).await {
+        // One whose answer was lost and that was sent again finds itself.
+        Err(ObjectError::Conflict) => match look(at, id, None).await {
+            Sight::Ours(_) => Ok(()),
+            sight => Err(sight.unless_unseen(ObjectError::Conflict)),
+        },
+        result => result,
+    }
+}
+
+/// Pass 1. After a failure nothing more is begun, and what is under way ends first: it is to be taken back, too.
 async fn copy_all(
     source: &Location,
     destination: &Location,
@@ -63,14 +123,28 @@ async fn copy_all(
     let mut token = None;
     loop {
         let page = RawPage::fetch(source, &source.key, None, 1000, token).await?;
-        let mut copies = stream::iter(page.keys)
+        let failed = CancellationToken::new();
+        let mut outcome = Ok(());
+        let copies = stream::iter(page.keys)
+            .take_until(failed.cancelled())
             .map(|key| copy_one(source, destination, id, key))
             .buffer_unordered(PARALLEL);
-        while let Some(copy) = copies.try_next().await? {
-            if let Some((key, etag)) = copy {
-                copied.add(&key, &etag).await?;
+        let mut copies = pin!(copies);
+        while let Some(copy) = copies.next().await {
+            let noted = match copy {
+                Ok(Some((key, etag))) => {
+                    copied.marker |= key == source.key;
+                    copied.add(&key, &etag).await
+                }
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            };
+            if noted.is_err() {
+                failed.cancel();
+                outcome = outcome.and(noted);
             }
         }
+        outcome?;
         token = page.next;
         if token.is_none() {
             return Ok(());
@@ -78,7 +152,8 @@ async fn copy_all(
     }
 }
 
-/// Copies one key as it is now; gives its name and the ETag that was copied, `None` where it is gone meanwhile.
+/// Copies one key as it is now to where nothing is; gives its name and the ETag that was copied, `None` where it is gone
+/// meanwhile.
 async fn copy_one(
     source: &Location,
     destination: &Location,
@@ -96,14 +171,14 @@ async fn copy_one(
     };
     let options = CopyOptions {
         id: id.clone(),
-        if_absent: false,
+        if_absent: true,
     };
     let info = match head(&from).await {
         Err(ObjectError::NotFound) => return Ok(None),
         info => info?,
     };
     if info.size == 0 && to.key.ends_with('/') {
-        put_marker_with(&to, &info.attributes).await?;
+        copy_marker(&info.attributes, &to, destination, id).await?;
     } else {
         match Box::pin(copy(&from, &info, &to, &options)).await {
             Err(ObjectError::NotFound) => return Ok(None),
@@ -111,6 +186,66 @@ async fn copy_one(
         }
     }
     Ok(Some((from.key, info.etag)))
+}
+
+async fn copy_marker(
+    attributes: &Attributes,
+    to: &Location,
+    destination: &Location,
+    id: &TransferId,
+) -> Result<(), ObjectError> {
+    // The directory's own takes the place of our claim.
+    if to.key == destination.key {
+        let target = Target::new(to.clone(), id.clone(), attributes.clone());
+        return put_marker_with(to, &target.attributes, Conditions::default()).await;
+    }
+    match put_own_marker(to, attributes, id).await {
+        // Somebody has made the directory meanwhile: there it is.
+        Err(ObjectError::Conflict) => Ok(()),
+        result => result,
+    }
+}
+
+/// A failure of pass 1, and how it went to take back what was copied.
+fn undone(error: ObjectError, taken_back: Result<(), ObjectError>) -> DirectoryError {
+    match taken_back {
+        Ok(()) => DirectoryError::Unmoved(error),
+        Err(left) => {
+            warn!(error = %left, "copies of a directory could not be removed again");
+            DirectoryError::CopiesLeft(error)
+        }
+    }
+}
+
+/// Removes what this rename has written to the destination, and nothing else: each object tells who has written it.
+async fn take_back(destination: &Location, id: &TransferId) -> Result<(), ObjectError> {
+    let mut token = None;
+    loop {
+        let page = RawPage::fetch(destination, &destination.key, None, 1000, token).await?;
+        stream::iter(page.keys)
+            .map(|key| {
+                let at = Location {
+                    key: key.key,
+                    ..destination.clone()
+                };
+                async move { take_back_one(&at, id).await }
+            })
+            .buffer_unordered(PARALLEL)
+            .try_collect::<()>()
+            .await?;
+        token = page.next;
+        if token.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+async fn take_back_one(at: &Location, id: &TransferId) -> Result<(), ObjectError> {
+    match look(at, id, None).await {
+        Sight::Ours(info) => delete_seen(at, &info.etag).await,
+        Sight::Other(_) | Sight::Absent => Ok(()),
+        Sight::Unknown(error) => Err(error),
+    }
 }
 
 /// Pass 2. What was written since pass 1 stays.
@@ -131,12 +266,16 @@ async fn delete_copied(source: &Location, copied: &Copied) -> Result<(), ObjectE
 }
 
 async fn delete_one(source: &Location, key: Key, copied: &Copied) -> Result<(), ObjectError> {
+    // Not every store's listing tells ETags.
+    if !key.etag.is_empty() && !copied.contains(&key.key, &key.etag) {
+        return Ok(());
+    }
     let location = Location {
         key: key.key,
         ..source.clone()
     };
-    // Not every store's listing tells ETags.
-    let etag = if key.etag.is_empty() {
+    // The page was listed up to a thousand deletes ago. AWS compares by itself; other stores may ignore If-Match.
+    let etag = if key.etag.is_empty() || source.store.config().endpoint.is_some() {
         match head(&location).await {
             Err(ObjectError::NotFound) => return Ok(()),
             info => info?.etag,
@@ -147,26 +286,17 @@ async fn delete_one(source: &Location, key: Key, copied: &Copied) -> Result<(), 
     if !copied.contains(&location.key, &etag) {
         return Ok(());
     }
-    match delete(&location, Some(&etag)).await {
-        // Overwritten since it was listed.
-        Err(ObjectError::Conflict) => Ok(()),
-        // A store that can't do it under a condition: the listing just now showed the object that was copied.
-        Err(ObjectError::Unsupported(_)) => delete(&location, None).await,
-        result => result,
-    }
+    delete_seen(&location, &etag).await
 }
 
-/// Says what is left behind.
-fn with_leftovers(error: ObjectError, count: u64) -> ObjectError {
-    if count == 0 {
-        return error;
-    }
-    let text = format!("{error} (nothing was deleted; {count} copies are left at the destination)");
-    match error {
-        ObjectError::Denied(_) => ObjectError::Denied(text),
-        error if error.transient() => ObjectError::Unavailable(text),
-        ObjectError::Full => ObjectError::Full,
-        _ => ObjectError::Other(text),
+/// Deletes what was just seen.
+async fn delete_seen(location: &Location, etag: &str) -> Result<(), ObjectError> {
+    match delete(location, Some(etag)).await {
+        // Overwritten since then.
+        Err(ObjectError::Conflict) => Ok(()),
+        // A store that can't do it under a condition.
+        Err(ObjectError::Unsupported(_)) => delete(location, None).await,
+        result => result,
     }
 }
 
@@ -176,6 +306,8 @@ struct Copied {
     hasher: RandomState,
     blocks: Vec<(Vec<u64>, Grant)>,
     count: u64,
+    /// Whether the directory's own marker is among them.
+    marker: bool,
 }
 
 impl Copied {
@@ -185,6 +317,7 @@ impl Copied {
             hasher: RandomState::new(),
             blocks: Vec::new(),
             count: 0,
+            marker: false,
         }
     }
 

@@ -115,11 +115,19 @@ async fn directories_are_renamed() {
     );
     assert_eq!(names(&server.location(&store, "older/")).await.len(), 1);
 
-    let missing = rename_directory(&from, &to, &id).await;
-    assert!(matches!(missing, Err(ObjectError::NotFound)), "{missing:?}");
+    let nowhere = server.location(&store, "nowhere/");
+    let missing = rename_directory(&from, &nowhere, &id).await;
+    assert!(
+        matches!(missing, Err(DirectoryError::Unmoved(ObjectError::NotFound))),
+        "{missing:?}"
+    );
+    assert!(!directory_exists(&nowhere).await.unwrap());
     for inside in ["new/sub/", "new/", "new/x/"] {
         let refused = rename_directory(&to, &server.location(&store, inside), &id).await;
-        assert!(matches!(refused, Err(ObjectError::Other(_))), "{refused:?}");
+        assert!(
+            matches!(refused, Err(DirectoryError::Unmoved(ObjectError::Other(_)))),
+            "{refused:?}"
+        );
     }
     idle(&store).await;
 }

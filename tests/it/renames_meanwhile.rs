@@ -1,0 +1,149 @@
+//! A directory is renamed while others write to the old place and the new one: what they were told is stored stays, whole.
+
+use crate::support::faults::Fault;
+use crate::support::gateway::{BUCKET, Gateway};
+use crate::support::store::Store;
+use crate::support::within;
+
+/// How many keys are copied, or deleted, at once.
+const AT_ONCE: usize = 8;
+
+fn fill(store: &Store, directory: &str) -> Vec<String> {
+    let names: Vec<String> = (0..40).map(|number| format!("{number:02}")).collect();
+    for name in &names {
+        let key = format!("{directory}/{name}");
+        store.put(BUCKET, &key, &key);
+    }
+    names
+}
+
+/// Whether the whole of a directory is at `at` as it was filled, with no key more.
+#[track_caller]
+fn assert_whole(store: &Store, at: &str, filled_as: &str, names: &[String]) {
+    for name in names {
+        let bytes = store.object(BUCKET, &format!("{at}/{name}"));
+        let expected = format!("{filled_as}/{name}");
+        assert_eq!(bytes.as_deref(), Some(expected.as_bytes()), "{at}/{name}");
+    }
+    let keys = store.keys(BUCKET);
+    let there = keys.iter().filter(|key| key.starts_with(&format!("{at}/")));
+    assert_eq!(there.count(), names.len(), "{keys:?}");
+}
+
+/// The page that is deleted was listed before; not every store compares ETags at a delete.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_written_while_the_old_directory_is_deleted_stays() {
+    for conditional_deletes in [true, false] {
+        let gateway = Gateway::start().await;
+        let store = &gateway.store;
+        store.behave(|store| store.conditional_deletes = conditional_deletes);
+        let names = fill(store, "tree");
+        let mut ftp = gateway.ftp().await;
+        let deleting = store.fail("DeleteObject").key("tree/").times(AT_ONCE);
+        let deleting = deleting.with(Fault::Stall);
+        ftp.expect("RNFR tree", 350).await;
+        ftp.send("RNTO moved").await;
+        deleting.hit_times(AT_ONCE).await;
+        let mut other = gateway.ftp().await;
+        assert_eq!(other.store("tree/39", b"newer").await.code, 226);
+        other.close().await;
+        deleting.release();
+        ftp.expect_reply(250).await;
+        assert_whole(store, "moved", "tree", &names);
+        assert_eq!(
+            store.object(BUCKET, "tree/39").as_deref(),
+            Some(&b"newer"[..])
+        );
+        let left = store.keys(BUCKET);
+        assert_eq!(
+            left.iter().filter(|key| key.starts_with("tree/")).count(),
+            1,
+            "{left:?}"
+        );
+        ftp.close().await;
+        gateway.stop().await;
+    }
+}
+
+/// Nothing is moved onto what is there, also where it has come since the rename has looked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_written_into_the_new_directory_meanwhile_stays() {
+    for conditional_writes in [true, false] {
+        let gateway = Gateway::builder()
+            .with(&format!(
+                "[stores.main]\nconditional_writes = {conditional_writes}"
+            ))
+            .start()
+            .await;
+        let store = &gateway.store;
+        store.behave(|store| store.conditional_writes = conditional_writes);
+        let names = fill(store, "tree");
+        let mut ftp = gateway.ftp().await;
+        let copying = store.fail("CopyObject").times(AT_ONCE);
+        let copying = copying.with(Fault::StallAnswer);
+        ftp.expect("RNFR tree", 350).await;
+        ftp.send("RNTO moved").await;
+        copying.hit_times(AT_ONCE).await;
+        let is_copied = async {
+            while store.object(BUCKET, "moved/00").is_none() {
+                tokio::task::yield_now().await;
+            }
+        };
+        within("the first copy", is_copied).await;
+        let mut other = gateway.ftp().await;
+        for name in ["moved/00", "moved/39", "moved/own"] {
+            assert_eq!(other.store(name, b"theirs").await.code, 226, "{name}");
+        }
+        other.close().await;
+        copying.release();
+        let reply = ftp.expect_reply(451).await;
+        assert!(reply.text().ends_with("nothing was moved"), "{reply:?}");
+        assert_whole(store, "tree", "tree", &names);
+        // Of the copies nothing is left, of what the other has written all.
+        let moved = store.keys(BUCKET);
+        let moved: Vec<_> = moved
+            .iter()
+            .filter(|key| key.starts_with("moved/"))
+            .collect();
+        assert_eq!(moved, ["moved/00", "moved/39", "moved/own"]);
+        for key in moved {
+            assert_eq!(
+                store.object(BUCKET, key).as_deref(),
+                Some(&b"theirs"[..]),
+                "{key}"
+            );
+        }
+        ftp.close().await;
+        gateway.stop().await;
+    }
+}
+
+/// Both find the name free; then one has it, and the other keeps what he had.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_directories_renamed_to_one_name_at_once_each_stays_whole() {
+    let gateway = Gateway::start().await;
+    let store = &gateway.store;
+    let names = fill(store, "a");
+    fill(store, "b");
+    let (mut first, mut second) = (gateway.ftp().await, gateway.ftp().await);
+    first.expect("RNFR a", 350).await;
+    second.expect("RNFR b", 350).await;
+    // The second has looked, and is held at its first write; the first is held in its copies.
+    let second_held = store.fail("PutObject").key("c/").with(Fault::Stall);
+    second.send("RNTO c").await;
+    second_held.hit().await;
+    let first_held = store.fail("CopyObject").times(AT_ONCE).with(Fault::Stall);
+    first.send("RNTO c").await;
+    first_held.hit_times(AT_ONCE).await;
+    second_held.release();
+    let reply = second.expect_reply(451).await;
+    assert!(reply.text().ends_with("nothing was moved"), "{reply:?}");
+    first_held.release();
+    first.expect_reply(250).await;
+    assert_whole(store, "c", "a", &names);
+    assert_whole(store, "b", "b", &names);
+    assert!(!store.keys(BUCKET).iter().any(|key| key.starts_with("a/")));
+    first.close().await;
+    second.close().await;
+    gateway.stop().await;
+}

@@ -104,10 +104,10 @@ session() {
   python3 - "$1" "$2" <<'END'
 import ftplib, sys, time, urllib.request
 port, admin = int(sys.argv[1]), sys.argv[2]
-end = time.monotonic() + 20
+end = time.monotonic() + 60
 while True:
     try:
-        ftp = ftplib.FTP(timeout=10)
+        ftp = ftplib.FTP(timeout=60)
         ftp.connect("127.0.0.1", port)
         break
     except OSError:
@@ -118,7 +118,7 @@ ftp.login("user", "secret")
 assert ftp.pwd() == "/"
 assert ftp.sendcmd("EPSV").startswith("229")
 ftp.quit()
-assert urllib.request.urlopen(f"http://127.0.0.1:{admin}/healthz", timeout=5).status == 200
+assert urllib.request.urlopen(f"http://127.0.0.1:{admin}/healthz", timeout=30).status == 200
 END
 }
 

@@ -120,7 +120,7 @@ def shell_client(t, steps, name, argv, active):
 
 
 def wget(t, steps):
-    login = ["--no-verbose", "--tries=2", "--timeout=20", f"--ftp-user={t.user}", f"--ftp-password={t.password}"]
+    login = ["--no-verbose", "--tries=2", "--timeout=60", f"--ftp-user={t.user}", f"--ftp-password={t.password}"]
     files = {f"wget/{name}": content(100 + len(name)) for name in PLAIN_NAMES}
     files |= {"wget/sub dir/deeper/x.bin": content(PART + 2), "wget/sub dir/zero": b""}
     source = t.fresh("wget-source")

@@ -54,7 +54,7 @@ def no_open_uploads(t):
     if hasattr(t.store, "open_uploads"):
         # An aborted transfer may be answered before the store is clean.
         try:
-            until(lambda: not t.store.open_uploads(), 10, "no open multipart uploads")
+            until(lambda: not t.store.open_uploads(), 60, "no open multipart uploads")
         except AssertionError as error:
             raise AssertionError(f"{error}: {t.store.open_uploads()}") from error
 
@@ -67,7 +67,7 @@ def killed_upload(t, key):
     curl = ["curl", "-sS", "-u", login, "--limit-rate", "40M", "-T", str(source), t.url(key)]
     process = subprocess.Popen(curl, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        until(lambda: bytes_read(process.pid) > 60 * MIB, 30, "60 MiB on their way")
+        until(lambda: bytes_read(process.pid) > 60 * MIB, 60, "60 MiB on their way")
         assert process.poll() is None, "curl had ended before it was killed"
     finally:
         process.send_signal(signal.SIGKILL)
@@ -86,8 +86,8 @@ def terminate_during_upload(t, gateway):
         start = time.monotonic()
         gateway.terminate()
         if gateway.admin:
-            until(lambda: not is_ready(gateway), 10, "not ready any more")
-        until(lambda: not greets(t), 10, "no new sessions")
+            until(lambda: not is_ready(gateway), 60, "not ready any more")
+        until(lambda: not greets(t), 60, "no new sessions")
         upload.sendall(SLOW[10 * MIB :])
         upload.close()
         reply = ftp.voidresp()
@@ -107,7 +107,7 @@ def is_ready(gateway):
 def greets(t):
     """Whether a new connection is greeted with 220."""
     try:
-        with ftplib.FTP(timeout=5) as ftp:
+        with ftplib.FTP(timeout=30) as ftp:
             return ftp.connect(t.host, t.port).startswith("220")
     except (OSError, EOFError, ftplib.Error):
         return False

@@ -11,7 +11,7 @@ DATA = content(PART + 999, 5)
 
 @contextmanager
 def session(t, passive=True):
-    with ftplib.FTP(timeout=30, encoding="utf-8") as ftp:
+    with ftplib.FTP(timeout=60, encoding="utf-8") as ftp:
         ftp.connect(t.host, t.port)
         ftp.login(t.user, t.password)
         ftp.set_pasv(passive)

@@ -5,7 +5,7 @@ from harness import MIB, ODD_NAMES, PART, content, make_tree, same, same_tree
 SETTINGS = """
 set cmd:fail-exit yes
 set net:max-retries 1
-set net:timeout 30
+set net:timeout 60
 set ftp:ssl-allow no
 set ftp:charset UTF-8
 set file:charset UTF-8
@@ -23,7 +23,7 @@ def drive(t, steps):
     files, directories = make_tree(tree, ODD_NAMES)
 
     with steps.step(f"lftp: mirror -R of {len(files)} files"):
-        lftp(f"mirror -R --parallel=3 {tree} /lftp", timeout=110)
+        lftp(f"mirror -R --parallel=3 {tree} /lftp")
         for path, data in files.items():
             t.stored(f"lftp/{path}", data)
     with steps.step("lftp: a second mirror -R transfers nothing"):
@@ -31,7 +31,7 @@ def drive(t, steps):
         assert "Transferring" not in output and "Removing" not in output, output
     with steps.step("lftp: mirror down"):
         down = t.fresh("tree-down")
-        lftp(f"mirror --parallel=3 /lftp {down}", timeout=110)
+        lftp(f"mirror --parallel=3 /lftp {down}")
         same_tree(down, files, directories)
     with steps.step("lftp: a second mirror down transfers nothing"):
         output = lftp(f"mirror -v /lftp {down}")

@@ -22,7 +22,7 @@ def drive(t, steps, gateway, killable):
         t.run(["curl", "-gsS", "-u", login, "-C", "-", "-T", path, t.url(key)])
 
     def lftp(script):
-        settings = "set cmd:fail-exit yes\nset net:max-retries 1\nset net:timeout 30\nset ftp:ssl-allow no"
+        settings = "set cmd:fail-exit yes\nset net:max-retries 1\nset net:timeout 60\nset ftp:ssl-allow no"
         t.run(["lftp", "--norc"], text=f"{settings}\nopen -u {t.user},{t.password} ftp://{t.host}:{t.port}\n{script}\n")
 
     def lftp_put(key, path):
@@ -47,7 +47,7 @@ def drive(t, steps, gateway, killable):
         # beginning would be doubled on any server. A file that is younger than what is kept it sends anew.
         os.utime(path, (1_000_000_000, 1_000_000_000))
         account = ["-u", t.user, "-p", t.password, "-P", str(t.port)]
-        t.run(["ncftpput", "-V", "-t", "20", "-r", "1", *account, "-z", "-s", t.host, f"/{key.rsplit('/', 1)[0]}", path])
+        t.run(["ncftpput", "-V", "-t", "60", "-r", "1", *account, "-z", "-s", t.host, f"/{key.rsplit('/', 1)[0]}", path])
 
     clients = {
         "curl -C -": curl_resumes,
@@ -143,7 +143,7 @@ def drive(t, steps, gateway, killable):
             assert reply.startswith(("450", "451")), reply
         t.stored("resume/race.bin", b"quicker")
         # What was kept of it goes with the object that it would have become.
-        until(lambda: not t.store.keys(".s3ftpd/uploads/"), 20, f"its record is gone ({reply})")
+        until(lambda: not t.store.keys(".s3ftpd/uploads/"), 60, f"its record is gone ({reply})")
 
     with steps.step("resume: append and restart inside an object, broken off, go on"):
         old, new = content(12 * MIB, 8), content(14 * MIB, 9)
@@ -202,8 +202,8 @@ def drive(t, steps, gateway, killable):
 
     with steps.step("resume: nothing but objects is left"):
         try:
-            until(lambda: not t.store.keys(".s3ftpd/uploads/"), 20, "records are gone")
-            until(lambda: not t.store.keys(".s3ftpd/tails/"), 20, "tails are gone")
+            until(lambda: not t.store.keys(".s3ftpd/uploads/"), 60, "records are gone")
+            until(lambda: not t.store.keys(".s3ftpd/tails/"), 60, "tails are gone")
         except AssertionError:
             for key in t.store.keys(".s3ftpd/uploads/"):
                 print(f"     {key}: {t.store.get(key)}")

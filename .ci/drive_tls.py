@@ -19,6 +19,7 @@ from harness import HERE, MIB, CommandFailed, content, free_port, same
 SIZES = [0, 1, 64 << 10, 5 * MIB + 1, 23 * MIB]
 RECORD = 16 << 10  # what a TLS record holds at most
 ROW = [*range(965), *(n * RECORD + step for n in (1, 2, 3, 4, 8) for step in range(-3, 4))]
+ROW_TIMEOUT = 900  # seconds: a thousand files, four rows beside each other, on a slow machine
 PROGRAMS = HERE / "tls-clients"
 CACHE = Path(os.environ.get("S3FTPD_CI_CACHE", Path.home() / ".cache/s3ftpd-ci")) / "tls-clients"
 BOTH = ("explicit", "implicit")
@@ -151,7 +152,7 @@ class Clients:
         def call(mode, version, directory, remote):
             t = self.target
             there = [t.host, self.ports[mode], t.user, t.password, mode, version, self.ca, directory, remote]
-            return t.run([*argv, *there, *last], timeout=100)
+            return t.run([*argv, *there, *last])
 
         return call
 
@@ -165,7 +166,7 @@ class Clients:
         def many(option, local):
             def session(some):
                 lines = [f'{option} = "{local}/{name}"\nurl = "{url}{name}"' for name in some]
-                t.run([*curl, "--ftp-create-dirs", "-K", "-"], text="\n".join(lines), timeout=200)
+                t.run([*curl, "--ftp-create-dirs", "-K", "-"], text="\n".join(lines), timeout=ROW_TIMEOUT)
 
             # It sleeps a second at some two of a hundred files, so that long rows are shared among four.
             with ThreadPoolExecutor(4) as pool:
@@ -181,7 +182,7 @@ class Clients:
         t, names = self.target, sorted(path.name for path in (directory / "up").iterdir())
         scheme = "ftps" if mode == "implicit" else "ftp"
         script = [
-            "set cmd:fail-exit yes", "set net:max-retries 1", "set net:timeout 30", "set xfer:log no",
+            "set cmd:fail-exit yes", "set net:max-retries 1", "set net:timeout 60", "set xfer:log no",
             "set ftp:ssl-force yes", "set ftp:ssl-protect-data yes", f"set ssl:ca-file {self.ca}",
             f"set ssl:priority NORMAL:-VERS-ALL:+VERS-TLS{version}",
             f"open -u {t.user},{t.password} {scheme}://{t.host}:{self.ports[mode]}",
@@ -190,7 +191,7 @@ class Clients:
             f"lcd {directory}/down", *(f"get {name}" for name in names),
             "cls -1",
         ]  # fmt: skip
-        output = t.run(["lftp", "--norc"], text="\n".join(script) + "\n", timeout=200)
+        output = t.run(["lftp", "--norc"], text="\n".join(script) + "\n", timeout=ROW_TIMEOUT)
         return b"\n".join(line for line in output.splitlines() if b" " not in line)
 
     def rclone(self, mode, version, directory, remote):
@@ -203,8 +204,8 @@ class Clients:
         rclone = ["env", f"SSL_CERT_FILE={self.ca}"]
         rclone += [f"RCLONE_CONFIG_S_{key}={value}" for key, value in settings.items()]
         rclone += ["rclone", "--config", "/dev/null", "--retries", "1", "--low-level-retries", "1"]
-        t.run([*rclone, "copy", directory / "up", f"S:{remote}"], timeout=100)
-        t.run([*rclone, "copy", f"S:{remote}", directory / "down"], timeout=100)
+        t.run([*rclone, "copy", directory / "up", f"S:{remote}"])
+        t.run([*rclone, "copy", f"S:{remote}", directory / "down"])
         return t.run([*rclone, "lsf", f"S:{remote}"])
 
     def exchange(self, name, call, mode, version, files, prefix="tls"):

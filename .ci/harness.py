@@ -64,7 +64,7 @@ class Target:
     def url(self, path=""):
         return f"ftp://{self.host}:{self.port}/{urllib.parse.quote(path)}"
 
-    def run(self, argv, text=None, status=0, timeout=100):
+    def run(self, argv, text=None, status=0, timeout=300):
         """Runs a client with an empty home directory; its output, or CommandFailed."""
         environment = dict(os.environ, HOME=str(self.home), LC_ALL="C.UTF-8", LANG="C.UTF-8")
         try:
@@ -256,13 +256,13 @@ class Gateway:
         self.starts += 1
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        until(self.ready, 30, "the gateway's greeting")
+        until(self.ready, 60, "the gateway's greeting")
 
     def ready(self):
         code = self.process.poll()
         assert code is None, f"the gateway ended with {code}: {tail(self.log.read_bytes())}"
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
                 return connection.recv(4).startswith(b"220")
         except OSError:
             return False
@@ -270,7 +270,7 @@ class Gateway:
     def probe(self, path):
         """Status of a health endpoint."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}{path}", timeout=5) as response:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}{path}", timeout=30) as response:
                 return response.status
         except urllib.error.HTTPError as error:
             return error.code

@@ -127,7 +127,7 @@ class S3:
         path = "/" + self.bucket + ("/" + urllib.parse.quote(key, safe="/-_.~") if key else "")
         pairs = sorted((quote(name), quote(value)) for name, value in (query or {}).items())
         query_text = "&".join(f"{name}={value}" for name, value in pairs)
-        connection = http.client.HTTPConnection(self.host, timeout=30)
+        connection = http.client.HTTPConnection(self.host, timeout=60)
         try:
             target = path + ("?" + query_text if query_text else "")
             connection.request(method, target, body=body, headers=self._sign(method, path, query_text, body))

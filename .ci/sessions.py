@@ -66,7 +66,7 @@ def broken(t, key, data, offset=0, verb="STOR", how="reset"):
 
 def first_part(t, key):
     """Waits until the store has the first part of an upload under way, and the record that names it."""
-    until(lambda: t.store.keys(".s3ftpd/uploads/"), 30, "the record")
+    until(lambda: t.store.keys(".s3ftpd/uploads/"), 60, "the record")
 
     def stored():
         return any(1 in t.store.parts(key, upload) for upload in t.store.uploads_of(key))

@@ -32,8 +32,8 @@ pub use download::Download;
 pub use error::ObjectError;
 pub use head::{Attributes, ObjectInfo, Peek, head, peek};
 pub use kept::{
-    Found, Keep, Kept, Older, Replica, Running, Stored, SweepOptions, Swept, SweptKind, Unrecorded,
-    learn, sweep,
+    Found, Keep, Kept, Older, Recorded, Replica, Running, Stored, SweepOptions, Swept, SweptKind,
+    Unrecorded, learn, sweep, sweep_unrecorded,
 };
 pub use list::{Entry, Listing, Page, directory_exists};
 pub use upload::{AppendTo, Condition, FailureWatch, Published, TransferId, Upload, UploadOptions};

@@ -9,7 +9,9 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, ResumeConfig};
-use crate::object::{ObjectError, Store, SweepOptions, Swept, Unrecorded, learn, sweep};
+use crate::object::{
+    ObjectError, Recorded, Store, SweepOptions, Swept, Unrecorded, learn, sweep, sweep_unrecorded,
+};
 
 /// A server that has started sweeps after this long for the first time: what a crash has left is old enough then.
 const FIRST: Duration = Duration::from_secs(300);
@@ -23,6 +25,18 @@ struct Target {
     store: Arc<Store>,
     state_bucket: Arc<str>,
     buckets: Vec<Arc<str>>,
+}
+
+impl Target {
+    /// What a bucket is called in the configuration.
+    fn place(&self, bucket: &str) -> String {
+        format!("{}:{bucket}", self.store.name())
+    }
+
+    /// What it is: two stores can have one endpoint.
+    fn real(&self, bucket: &Arc<str>) -> (String, Arc<str>) {
+        (self.store.endpoint(), Arc::clone(bucket))
+    }
 }
 
 impl Targets {
@@ -47,20 +61,33 @@ impl Targets {
     /// Sweeps all of them. With what was found, and the stores and buckets that could not be listed.
     pub async fn sweep(&self, options: &SweepOptions) -> (Vec<Swept>, Vec<(String, ObjectError)>) {
         let (mut found, mut failed) = (Vec::new(), Vec::new());
+        let mut recorded = Recorded::default();
+        // Buckets, each once, also where it is known by several stores or has its state in several buckets; from the
+        // start those of which not all records are known.
+        let mut done = BTreeSet::new();
         for target in &self.0 {
-            match Box::pin(sweep(
-                &target.store,
-                &target.state_bucket,
-                &target.buckets,
-                options,
-            ))
-            .await
-            {
+            let bucket = &target.state_bucket;
+            match Box::pin(sweep(&target.store, bucket, options, &mut recorded)).await {
                 Ok(swept) => found.extend(swept),
-                Err(error) => failed.push((
-                    format!("{}:{}", target.store.name(), target.state_bucket),
-                    error,
-                )),
+                Err(error) => {
+                    failed.push((target.place(bucket), error));
+                    done.extend(target.buckets.iter().map(|bucket| target.real(bucket)));
+                }
+            }
+        }
+        if options.unrecorded == Unrecorded::Ignore {
+            return (found, failed);
+        }
+        for target in &self.0 {
+            for bucket in &target.buckets {
+                if !done.insert(target.real(bucket)) {
+                    continue;
+                }
+                let swept = sweep_unrecorded(&target.store, bucket, options, &recorded);
+                match Box::pin(swept).await {
+                    Ok(swept) => found.extend(swept),
+                    Err(error) => failed.push((target.place(bucket), error)),
+                }
             }
         }
         (found, failed)

@@ -120,7 +120,7 @@ impl Store {
     }
 
     /// What two stores have in common that are one; empty: AWS.
-    pub(super) fn endpoint(&self) -> String {
+    pub fn endpoint(&self) -> String {
         let endpoint = self.config.endpoint.as_deref().unwrap_or_default();
         endpoint.trim_end_matches('/').to_ascii_lowercase()
     }

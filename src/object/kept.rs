@@ -39,4 +39,6 @@ pub(super) use self::journal::{Broken, Journal};
 pub(super) use self::record::{Base, TailNote};
 pub use self::record::{Keep, Replica};
 pub use self::running::{Older, Running};
-pub use self::sweep::{SweepOptions, Swept, SweptKind, Unrecorded, learn, sweep};
+pub use self::sweep::{
+    Recorded, SweepOptions, Swept, SweptKind, Unrecorded, learn, sweep, sweep_unrecorded,
+};

@@ -83,14 +83,24 @@ impl std::fmt::Display for SweptKind {
     }
 }
 
-/// Sweeps one state bucket of a store, and tells all that is there. `buckets` hold the objects whose state is there.
-/// Errors of single requests are told in the log, and what they were about is left for the next time; the error here is
-/// that of the listing.
+/// What the records of state buckets name. Those of all of them have to be read before anything of a bucket is called
+/// unrecorded: the state of its uploads can be in several.
+#[derive(Debug, Default)]
+pub struct Recorded {
+    /// Upload ids.
+    uploads: HashSet<String>,
+    /// Names of records that could not be read: what they name is not known.
+    unread: HashSet<String>,
+}
+
+/// Sweeps one state bucket of a store, tells all that is there, and notes what its records name. Errors of single
+/// requests are told in the log, and what they were about is left for the next time; the error here is that of the
+/// listing.
 pub async fn sweep(
     store: &Arc<Store>,
     state_bucket: &Arc<str>,
-    buckets: &[Arc<str>],
     options: &SweepOptions,
+    recorded: &mut Recorded,
 ) -> Result<Vec<Swept>, ObjectError> {
     let mut sweep = Sweep {
         state: Location {
@@ -99,20 +109,74 @@ pub async fn sweep(
             key: String::new(),
         },
         options,
-        uploads: HashSet::new(),
+        recorded,
         tails: HashSet::new(),
-        unread: HashSet::new(),
         found: Vec::new(),
     };
     sweep.records().await?;
     sweep.tails().await?;
     sweep.probes().await?;
-    if options.unrecorded != Unrecorded::Ignore {
-        for bucket in buckets {
-            sweep.unrecorded(bucket).await?;
-        }
-    }
     Ok(sweep.found)
+}
+
+/// Tells the open multipart uploads of a bucket that no record names, and removes them where that is asked for. Errors
+/// as in [`sweep()`].
+pub async fn sweep_unrecorded(
+    store: &Arc<Store>,
+    bucket: &Arc<str>,
+    options: &SweepOptions,
+    recorded: &Recorded,
+) -> Result<Vec<Swept>, ObjectError> {
+    let mut found = Vec::new();
+    let (mut key_marker, mut id_marker) = (None, None);
+    loop {
+        let request = store
+            .client()
+            .list_multipart_uploads()
+            .bucket(&**bucket)
+            .set_key_marker(key_marker)
+            .set_upload_id_marker(id_marker);
+        let output = Box::pin(request.send()).await.map_err(failure)?;
+        for upload in output.uploads() {
+            let (Some(key), Some(id)) = (upload.key(), upload.upload_id()) else {
+                continue;
+            };
+            let object = Location {
+                store: Arc::clone(store),
+                bucket: Arc::clone(bucket),
+                key: key.to_owned(),
+            };
+            if recorded.may_name(&object, id) {
+                continue;
+            }
+            let begun = timestamp(upload.initiated()).unwrap_or(Timestamp::UNIX_EPOCH);
+            let moved = match last_part(&object, id).await {
+                Ok(part) => begun.max(part),
+                Err(error) => {
+                    tracing::warn!(key, upload_id = id, %error, "an open upload could not be looked at; it is left for the next time");
+                    continue;
+                }
+            };
+            let age = age(now(&object), moved);
+            let remove = options.unrecorded == Unrecorded::Remove && age >= options.older_than;
+            found.push(Swept {
+                kind: SweptKind::Unrecorded,
+                bucket: bucket.to_string(),
+                key: key.to_owned(),
+                user: String::new(),
+                age,
+                removed: remove,
+            });
+            if remove && !options.dry_run {
+                abort_upload(&object, id).await;
+            }
+        }
+        if output.is_truncated() != Some(true) || output.next_key_marker().is_none() {
+            return Ok(found);
+        }
+        key_marker = output.next_key_marker().map(str::to_owned);
+        id_marker = output.next_upload_id_marker().map(str::to_owned);
+    }
 }
 
 /// Lists the names of the records of a state bucket, so that this process knows of them: a small upload, or a DELE, asks
@@ -141,12 +205,9 @@ pub async fn learn(store: &Arc<Store>, state_bucket: &Arc<str>) -> Result<(), Ob
 struct Sweep<'a> {
     state: Location,
     options: &'a SweepOptions,
-    /// Upload ids that records name.
-    uploads: HashSet<String>,
+    recorded: &'a mut Recorded,
     /// Keys of tails that records name which stay.
     tails: HashSet<String>,
-    /// Names of records that could not be read: their tails are not known.
-    unread: HashSet<String>,
     found: Vec<Swept>,
 }
 
@@ -159,7 +220,7 @@ impl Sweep<'_> {
             for key in &page.keys {
                 let name = key.key.trim_start_matches(&prefix).to_owned();
                 if let Err(error) = self.record(&key.key, &name).await {
-                    self.unread.insert(name);
+                    self.recorded.unread.insert(name);
                     tracing::warn!(key = key.key, %error, "a record could not be swept; it is left for the next time");
                 }
             }
@@ -176,7 +237,7 @@ impl Sweep<'_> {
             ..self.state.clone()
         };
         let Some(read) = record::read(&at).await? else {
-            self.unread.insert(name.to_owned());
+            self.recorded.unread.insert(name.to_owned());
             return Ok(());
         };
         let record = &read.record;
@@ -187,7 +248,7 @@ impl Sweep<'_> {
         };
         let others = record.others.iter().chain(&record.given_up);
         for upload in record.upload.iter().chain(others) {
-            self.uploads.insert(upload.id.clone());
+            self.recorded.uploads.insert(upload.id.clone());
         }
         let replica = &self.state.store.context().replica;
         let now = now(&self.state);
@@ -260,7 +321,7 @@ impl Sweep<'_> {
                 let name = key.key.trim_start_matches(prefix);
                 let name = name.split('/').next().unwrap_or_default();
                 let age = age(now(&self.state), key.modified);
-                let named = self.tails.contains(&key.key) || self.unread.contains(name);
+                let named = self.tails.contains(&key.key) || self.recorded.unread.contains(name);
                 let running = &self.state.store.context().replica.running;
                 if named || running.holds(&name_in(&self.state.store, name)) {
                     continue;
@@ -290,54 +351,14 @@ impl Sweep<'_> {
             token = page.next;
         }
     }
+}
 
-    async fn unrecorded(&mut self, bucket: &Arc<str>) -> Result<(), ObjectError> {
-        let (mut key_marker, mut id_marker) = (None, None);
-        loop {
-            let request = self
-                .state
-                .store
-                .client()
-                .list_multipart_uploads()
-                .bucket(&**bucket)
-                .set_key_marker(key_marker)
-                .set_upload_id_marker(id_marker);
-            let output = Box::pin(request.send()).await.map_err(failure)?;
-            for upload in output.uploads() {
-                let (Some(key), Some(id)) = (upload.key(), upload.upload_id()) else {
-                    continue;
-                };
-                if self.uploads.contains(id) {
-                    continue;
-                }
-                let object = Location {
-                    bucket: Arc::clone(bucket),
-                    key: key.to_owned(),
-                    ..self.state.clone()
-                };
-                let begun = timestamp(upload.initiated()).unwrap_or(Timestamp::UNIX_EPOCH);
-                let moved = begun.max(last_part(&object, id).await?);
-                let age = age(now(&self.state), moved);
-                let remove =
-                    self.options.unrecorded == Unrecorded::Remove && age >= self.options.older_than;
-                self.found.push(Swept {
-                    kind: SweptKind::Unrecorded,
-                    bucket: bucket.to_string(),
-                    key: key.to_owned(),
-                    user: String::new(),
-                    age,
-                    removed: remove,
-                });
-                if remove && !self.options.dry_run {
-                    abort_upload(&object, id).await;
-                }
-            }
-            if output.is_truncated() != Some(true) || output.next_key_marker().is_none() {
-                return Ok(());
-            }
-            key_marker = output.next_key_marker().map(str::to_owned);
-            id_marker = output.next_upload_id_marker().map(str::to_owned);
-        }
+impl Recorded {
+    fn may_name(&self, object: &Location, upload_id: &str) -> bool {
+        self.uploads.contains(upload_id)
+            || self
+                .unread
+                .contains(&record::name(&object.bucket, &object.key))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is left of uploads, and the sweep.
 
+use std::collections::BTreeSet;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -23,16 +24,39 @@ async fn broken(gateway: &Gateway, path: &str, bytes: &[u8]) {
 
 /// `s3ftpd sweep` with these arguments.
 async fn sweep(gateway: &Gateway, arguments: &[&str]) -> (bool, String) {
+    sweep_mounts(gateway, &[("main", "")], arguments).await
+}
+
+/// `s3ftpd sweep` where the bucket is mounted once for each pair of a store, all of them the same one, and further
+/// settings.
+async fn sweep_mounts(
+    gateway: &Gateway,
+    mounts: &[(&str, &str)],
+    arguments: &[&str],
+) -> (bool, String) {
     let (key, secret) = gateway.store.credentials();
     let hash = bcrypt::hash("p", 4).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("s3ftpd.toml");
-    let text = format!(
-        "[memory]\nbudget = \"64MiB\"\n[stores.main]\nendpoint = \"{}\"\nregion = \"us-east-1\"\n\
-         access_key_id = \"{key}\"\nsecret_access_key = \"{secret}\"\nattempts = 1\n\
-         [mounts.main]\nstore = \"main\"\nbucket = \"{BUCKET}\"\n\
-         [users.u]\npassword = '{hash}'\nmounts = {{ \"/\" = \"main\" }}\n",
-        gateway.store.endpoint()
+    let mut text = String::from("[memory]\nbudget = \"64MiB\"\n");
+    let stores: BTreeSet<&str> = mounts.iter().map(|(store, _)| *store).collect();
+    for store in stores {
+        text += &format!(
+            "[stores.{store}]\nendpoint = \"{}\"\nregion = \"us-east-1\"\n\
+             access_key_id = \"{key}\"\nsecret_access_key = \"{secret}\"\nattempts = 1\n",
+            gateway.store.endpoint()
+        );
+    }
+    let mut at = Vec::new();
+    for (number, (store, settings)) in mounts.iter().enumerate() {
+        text += &format!(
+            "[mounts.m{number}]\nstore = \"{store}\"\nbucket = \"{BUCKET}\"\n{settings}\n"
+        );
+        at.push(format!("\"/{number}\" = \"m{number}\""));
+    }
+    text += &format!(
+        "[users.u]\npassword = '{hash}'\nmounts = {{ {} }}\n",
+        at.join(", ")
     );
     std::fs::write(&file, text).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_s3ftpd"))
@@ -115,6 +139,80 @@ async fn what_is_old_is_swept_by_hand_and_what_runs_is_not() {
     running.close().await;
     assert!(store.object(BUCKET, "running").unwrap() == whole);
     only_objects(&[&gateway], &["running"]).await;
+}
+
+/// The state of one bucket's uploads can be in several, and one store can have two names: what any of them records is no
+/// foreign upload. One of which that is not known is left alone.
+#[tokio::test]
+async fn what_is_recorded_in_another_state_bucket_is_not_foreign() {
+    let gateway = Gateway::builder()
+        .bucket("state")
+        .with(&format!(
+            "[mounts.second]\nstore = \"main\"\nbucket = \"{BUCKET}\"\nprefix = \"second/\"\nstate_bucket = \"state\""
+        ))
+        .with("[users.u]\nmounts = { \"/\" = \"main\", \"/second\" = \"second\" }")
+        .start()
+        .await;
+    let store = &gateway.store;
+    let bytes = pattern(6 * MIB, 1);
+    broken(&gateway, "/first", &bytes).await;
+    broken(&gateway, "/second/x", &bytes).await;
+    assert!(
+        store
+            .keys("state")
+            .iter()
+            .any(|key| key.contains("/uploads/"))
+    );
+    for key in ["foreign-1", "foreign-2"] {
+        let foreign = store.client().create_multipart_upload();
+        foreign.bucket(BUCKET).key(key).send().await.unwrap();
+    }
+    let state = "state_bucket = \"state\"";
+    let dry_run = ["--unrecorded", "--dry-run", "--older-than", "0s"];
+    for mounts in [
+        [("main", ""), ("main", state)],
+        [("main", ""), ("alias", state)],
+        [("main", state), ("alias", "")],
+    ] {
+        let (right, told) = sweep_mounts(&gateway, &mounts, &dry_run).await;
+        assert!(right, "{told}");
+        for line in [
+            "would be removed: upload files/first of u",
+            "would be removed: upload files/second/x of u",
+            "would be removed: unrecorded upload files/foreign-1",
+            "would be removed: unrecorded upload files/foreign-2",
+            "4 found, 4 to remove",
+        ] {
+            assert!(told.contains(line), "{line} is not in\n{told}");
+        }
+    }
+    let mounts = [("main", ""), ("main", state)];
+
+    // A record that can't be read may name any upload of its key.
+    let unread = store.fail("GetObject").key(".s3ftpd/uploads/").always();
+    let unread = unread.with(Fault::Status(403, "AccessDenied"));
+    let (right, told) = sweep_mounts(&gateway, &mounts, &dry_run).await;
+    unread.remove();
+    assert!(right && told.contains("2 found, 2 to remove"), "{told}");
+    assert!(told.contains("unrecorded upload files/foreign-2"), "{told}");
+
+    // One upload that can't be looked at holds up no other.
+    let unseen = store.fail("ListParts").key("foreign-1").always();
+    let unseen = unseen.with(Fault::Status(403, "AccessDenied"));
+    let remove = ["--unrecorded", "--older-than", "0s"];
+    let (right, told) = sweep_mounts(&gateway, &mounts, &remove).await;
+    unseen.remove();
+    assert!(right && told.contains("3 found, 3 removed"), "{told}");
+    let left = store.open_uploads();
+    assert_eq!(left.len(), 1, "{told}");
+    assert_eq!(left[0].key, "foreign-1");
+
+    // Nor is anything called foreign while the records of a state bucket are not known.
+    let unlisted = store.fail("ListObjectsV2").times(1);
+    let _unlisted = unlisted.with(Fault::Status(403, "AccessDenied"));
+    let (right, told) = sweep_mounts(&gateway, &mounts, &remove).await;
+    assert!(!right && told.contains("could not be swept"), "{told}");
+    assert_eq!(store.open_uploads().len(), 1, "{told}");
 }
 
 /// A minute stands for three days: requests that seem to come from another day are refused.

@@ -8,7 +8,9 @@
 //! - A banned **user** can't log in, and nobody can tell: his password is checked as ever, and the answer is that to a
 //!   wrong one, after the same time. By default he is banned at the address that the failures came from, so that nobody
 //!   can lock him out by guessing. Guessing from many addresses is then held up only by the addresses' own counts;
-//!   `ban_users = "everywhere"` stops it, at the price that anybody who knows a name can lock its owner out.
+//!   `ban_users = "everywhere"` stops it, at the price that anybody who knows a name can lock its owner out. What is
+//!   tried at a banned user counts for nobody: it can't succeed, and the devices that go on with the right password would have
+//!   their whole network banned, whoever it was that guessed.
 //!
 //! **Counting** is by leaky buckets: a ban needs `ban_after` failures, and each is forgotten after `ban_for / ban_after`, so
 //! that the typing errors of a busy network never add up. A bucket is one instant, that at which it will be empty. What was
@@ -58,6 +60,14 @@ struct Keys {
     user_at_address: u64,
 }
 
+impl Tables {
+    /// Whether the user is banned, there or everywhere.
+    fn bans_user(&mut self, keys: &Keys, now: Instant) -> bool {
+        self.users.is_banned(keys.user, now)
+            || self.users_at_addresses.is_banned(keys.user_at_address, now)
+    }
+}
+
 /// The addresses that one client has: an IPv4 address, or the /64 of an IPv6 one.
 pub fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -103,7 +113,7 @@ impl Failures {
         self.bans_at(address, user, Instant::now())
     }
 
-    /// Counts a refused login, whatever the reason; how long its answer has to wait.
+    /// Counts a refused login, whatever the reason, but for that of a banned user; how long its answer has to wait.
     pub fn failed(&self, address: IpAddr, user: &str) -> Duration {
         self.failed_at(address, user, Instant::now())
     }
@@ -129,11 +139,7 @@ impl Failures {
         }
         let keys = self.keys(address, user);
         let mut tables = self.lock();
-        tables.addresses.is_banned(keys.address, now)
-            || tables.users.is_banned(keys.user, now)
-            || tables
-                .users_at_addresses
-                .is_banned(keys.user_at_address, now)
+        tables.addresses.is_banned(keys.address, now) || tables.bans_user(&keys, now)
     }
 
     fn failed_at(&self, address: IpAddr, user: &str, now: Instant) -> Duration {
@@ -142,6 +148,9 @@ impl Failures {
         }
         let keys = self.keys(address, user);
         let mut tables = self.lock();
+        if tables.bans_user(&keys, now) {
+            return self.config.max_delay;
+        }
         let of_address = tables.addresses.add(keys.address, now);
         let of_user = tables.users.add(keys.user, now);
         let of_both = tables.users_at_addresses.add(keys.user_at_address, now);

@@ -132,6 +132,29 @@ fn the_answer_to_a_banned_user_tells_nothing_of_what_he_tried() {
 }
 
 #[test]
+fn what_is_tried_at_a_banned_user_bans_no_address() {
+    for ban_users in [BanUsers::PerAddress, BanUsers::Everywhere] {
+        let failures = Failures::new(LoginFailures {
+            ban_users,
+            ..config()
+        });
+        let now = Instant::now();
+        let address = ip("10.0.0.1");
+        for _ in 0..4 {
+            failures.failed_at(address, "anna", now);
+        }
+        for _ in 0..20 {
+            failures.failed_at(address, "anna", now);
+        }
+        assert!(!failures.bans_address_at(address, now), "{ban_users:?}");
+        // The four count, and others' do.
+        failures.failed_at(address, "bert", now);
+        failures.failed_at(address, "bert", now);
+        assert!(failures.bans_address_at(address, now), "{ban_users:?}");
+    }
+}
+
+#[test]
 fn typing_errors_now_and_then_never_add_up() {
     let failures = Failures::new(config());
     let mut now = Instant::now();
@@ -178,8 +201,8 @@ fn the_tables_are_bounded_and_bans_outlast_a_flood() {
     let failures = Failures::new(config());
     let now = Instant::now();
     let banned = ip("10.0.0.1");
-    for _ in 0..6 {
-        failures.failed_at(banned, "anna", now);
+    for user in ["anna", "anna", "anna", "anna", "bert", "carl"] {
+        failures.failed_at(banned, user, now);
     }
     for number in 0..10_000_u32 {
         let address = IpAddr::from(std::net::Ipv4Addr::from(0x0b00_0000 + number));
@@ -197,7 +220,7 @@ fn the_tables_are_bounded_and_bans_outlast_a_flood() {
     let persistent = ip("10.0.0.2");
     let later = now + Duration::from_millis(1);
     for number in 0..6_u8 {
-        failures.failed_at(persistent, "bert", later);
+        failures.failed_at(persistent, &format!("bert{}", number % 2), later);
         failures.failed_at(IpAddr::from([12, 0, 0, number]), "x", now);
     }
     assert!(failures.bans_address_at(persistent, later));

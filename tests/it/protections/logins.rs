@@ -198,6 +198,28 @@ async fn protection_10_a_user_is_banned_everywhere_where_that_is_configured() {
     gateway.stop().await;
 }
 
+/// Somebody elsewhere has a user banned. The user's own devices go on with the right password, and their network, where
+/// others are too, must not be banned for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn protection_10_the_ban_of_a_user_does_not_become_one_of_his_network() {
+    let gateway = with_failures(
+        "delay = 0\nmax_delay = 0\nban_after = 5\nban_user_after = 3\nban_users = \"everywhere\"",
+    )
+    .user("v", "p", "{ \"/\" = \"main\" }")
+    .start()
+    .await;
+    let mut stranger = let_in(OTHER, gateway.address).await;
+    for password in ["1", "2", "3"] {
+        fail(&mut stranger, USER, password).await;
+    }
+    for _ in 0..6 {
+        let mut device = Ftp::connect(gateway.address).await;
+        fail(&mut device, USER, PASSWORD).await;
+    }
+    gateway.ftp_as("v", "p").await;
+    gateway.stop().await;
+}
+
 /// Guesses sent all at once are counted before they are answered, and those behind a ban take no core from others.
 #[tokio::test(flavor = "multi_thread")]
 async fn protection_10_many_guesses_at_once_gain_nothing() {

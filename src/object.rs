@@ -18,6 +18,7 @@ mod kept;
 mod keys;
 mod list;
 mod multipart;
+mod progress;
 mod retry;
 mod settle;
 #[cfg(test)]

@@ -19,6 +19,7 @@ use super::ObjectError;
 use super::capabilities::{Capabilities, Integrity};
 use super::clock::{ReadClock, StoreClock};
 use super::kept::Replica;
+use super::progress::watching;
 use super::retry::Damaged;
 use super::upload::Schedule;
 use crate::config::{StaticCredentials, StoreConfig, TransferConfig};
@@ -30,6 +31,10 @@ const POOL_IDLE: Duration = Duration::from_secs(50);
 
 /// Idle connections kept for each host: several transfers at full parallelism.
 pub const POOL_SIZE: usize = 128;
+
+/// The slowest that an attempt may send its body, bytes a second, however steadily it moves: one of 8 MiB ends after some
+/// nine minutes.
+const SLOWEST: u64 = 16 * 1024;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -171,9 +176,15 @@ impl Store {
         self.capabilities.conditional_writes(self, bucket).await
     }
 
-    /// The settings of a request that carries so many bytes: 1 s more for each MiB.
+    /// The settings of a request that carries so many bytes: an attempt may take as long as they move, see
+    /// [`super::progress`], and end only where they do so for longer than any line needs.
     pub(super) fn deadline_for_body(&self, bytes: u64) -> Builder {
-        self.deadline(Duration::from_secs(bytes / MIB))
+        let longest = Duration::from_secs(bytes.div_ceil(SLOWEST));
+        let timeouts = timeouts(&self.config, longest)
+            .to_builder()
+            .read_timeout(self.config.request_timeout)
+            .build();
+        Builder::default().timeout_config(timeouts)
     }
 
     /// The settings of a request for which the store moves so many bytes itself: 1 s more for each 16 MiB.
@@ -228,7 +239,7 @@ async fn sdk_config(http: SharedHttpClient, config: &StoreConfig) -> Result<Buil
         }
     };
     let mut builder = builder
-        .http_client(http)
+        .http_client(watching(http))
         .force_path_style(config.path_style)
         .timeout_config(timeouts(config, Duration::ZERO))
         .retry_config(
@@ -247,8 +258,8 @@ async fn sdk_config(http: SharedHttpClient, config: &StoreConfig) -> Result<Buil
         // Checksums are ours to choose: the SDK's defaults are aws-chunked trailers, which many stores refuse.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-        // Uploads are bounded by their attempt's deadline and each read of a download by its own; to watch each
-        // frame once more in the SDK costs CPU and protects against nothing else.
+        // Uploads are bounded by their progress and each read of a download by its own deadline; to watch each frame
+        // once more in the SDK costs CPU and protects against nothing else.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     if let Some(region) = region {
         builder = builder.region(region);

@@ -1,7 +1,11 @@
 //! Faults of the store as a client sees them: what passes is tried again, what lasts is told in words that tell whose it is.
 
+use std::sync::Arc;
+
 use crate::support::faults::Fault;
 use crate::support::gateway::{BUCKET, Gateway};
+use crate::support::slow_line::SlowLine;
+use crate::support::store::Store;
 use crate::support::{MIB, pattern};
 
 /// What the operator has to mend is no fault of the client's file: it is tried again, and else told as passing.
@@ -167,4 +171,53 @@ async fn a_store_that_is_down_is_told_by_each_command_and_outlived() {
     assert_eq!(reply.code, 226, "{}", ftp.transcript());
     assert_eq!(ftp.retrieve("d/f").await.0, b"content");
     ftp.close().await;
+}
+
+/// A slow line that moves all the same: parts that share it take longer than each had, were they counted by time.
+#[tokio::test]
+async fn a_slow_way_to_the_store_cuts_no_part_that_moves() {
+    let store = Arc::new(Store::start(&[]).await);
+    let address = store.endpoint().replace("http://", "").parse().unwrap();
+    // 8 MiB beside each other take 14 s.
+    let line = SlowLine::to(address, 1_150_000);
+    let gateway = Gateway::builder()
+        .on(&store)
+        .with("[stores.main]\nrequest_timeout = \"5s\"\n[transfer]\npart_size = \"8MiB\"")
+        .with(&format!(
+            "[stores.main]\nendpoint = \"{}\"",
+            line.endpoint()
+        ))
+        .start()
+        .await;
+    let bytes = pattern(16 * MIB, 1);
+    let mut ftp = gateway.ftp().await;
+    let reply = ftp.store("x", &bytes).await;
+    assert_eq!(reply.code, 226, "{}", ftp.transcript());
+    assert!(store.object(BUCKET, "x").unwrap() == bytes);
+    ftp.close().await;
+}
+
+/// The store takes no byte more: the attempt ends long before the slowest line would have been through, and is made again.
+#[tokio::test]
+async fn a_store_that_takes_no_byte_more_is_tried_again() {
+    for (operation, size, requests) in [("PutObject", 4, 2), ("UploadPart", 8, 3)] {
+        let gateway = Gateway::builder()
+            .with("[stores.main]\nrequest_timeout = \"1s\"")
+            .start()
+            .await;
+        let bytes = pattern(size * MIB, 1);
+        let rule = gateway.store.fail(operation).key("x");
+        let rule = rule.with(Fault::StallRequest(MIB as u64 / 2));
+        let mut ftp = gateway.ftp().await;
+        let reply = ftp.store("x", &bytes).await;
+        assert_eq!(reply.code, 226, "{operation}: {}", ftp.transcript());
+        assert!(gateway.store.object(BUCKET, "x").unwrap() == bytes);
+        let made = gateway.store.requests();
+        let made = made
+            .iter()
+            .filter(|r| r.operation == operation && r.key == "x");
+        assert_eq!(made.count(), requests, "{operation}");
+        rule.release();
+        ftp.close().await;
+    }
 }

@@ -8,6 +8,7 @@ pub mod ftp;
 pub mod gateway;
 pub mod operation;
 pub mod process;
+pub mod slow_line;
 pub mod store;
 pub mod tls;
 pub mod transfers;

@@ -18,6 +18,9 @@ use super::{Published, Upload};
 /// How often a PutObject that met another write of the same key is sent again.
 const CONFLICT_ROUNDS: u32 = 4;
 
+/// A body of up to so many bytes is one write to the connection: there is no progress to be watched.
+const SMALL: u64 = 64 * 1024;
+
 impl Upload {
     /// CompleteMultipartUpload.
     pub(super) async fn publish_parts(
@@ -193,7 +196,7 @@ impl Upload {
         };
         // The store's own settings suit a small body, and cost nothing.
         let request = match payload.size {
-            0..0x10_0000 => request,
+            0..=SMALL => request,
             size => request.config_override(store.deadline_for_body(size)),
         };
         let output = Box::pin(request.send()).await.map_err(failure)?;

@@ -35,6 +35,8 @@ pub enum Fault {
     LoseAnswer,
     /// The connection is reset when this many bytes of the request's body have been read.
     CutRequest(u64),
+    /// The store reads no more of the request's body after this many bytes, until [`Rule::release`].
+    StallRequest(u64),
     /// The first byte of the request's body arrives at the store wrong.
     CorruptRequest,
     /// The answer's body ends after this many bytes, all of which arrive (the connection is closed).
@@ -316,6 +318,11 @@ async fn misbehave(
                 }
             }
             Err(ResetConnection)
+        }
+        Fault::StallRequest(bytes) => {
+            let released = rule.released.clone();
+            let stall = |body| shaped(body, Shape::Stall(bytes), next.clone(), released);
+            Ok(next.run(request.map(stall)).await)
         }
         Fault::CorruptRequest => {
             let corrupt = |body| shaped(body, Shape::Corrupt, next.clone(), rule.released.clone());

@@ -34,7 +34,7 @@ pub use error::ObjectError;
 pub use head::{Attributes, ObjectInfo, Peek, head, peek};
 pub use kept::{
     Found, Keep, Kept, Older, Recorded, Replica, Running, Stored, SweepOptions, Swept, SweptKind,
-    Unrecorded, learn, sweep, sweep_unrecorded,
+    Unrecorded, learn, sweep, sweep_probes, sweep_uploads,
 };
 pub use list::{Entry, Listing, Page, directory_exists};
 pub use upload::{AppendTo, Condition, FailureWatch, Published, TransferId, Upload, UploadOptions};

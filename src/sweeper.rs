@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, ResumeConfig};
 use crate::object::{
-    ObjectError, Recorded, Store, SweepOptions, Swept, Unrecorded, learn, sweep, sweep_unrecorded,
+    ObjectError, Recorded, Store, SweepOptions, Swept, Unrecorded, learn, sweep, sweep_probes,
+    sweep_uploads,
 };
 
 /// A server that has started sweeps after this long for the first time: what a crash has left is old enough then.
@@ -62,30 +63,41 @@ impl Targets {
     pub async fn sweep(&self, options: &SweepOptions) -> (Vec<Swept>, Vec<(String, ObjectError)>) {
         let (mut found, mut failed) = (Vec::new(), Vec::new());
         let mut recorded = Recorded::default();
-        // Buckets, each once, also where it is known by several stores or has its state in several buckets; from the
-        // start those of which not all records are known.
-        let mut done = BTreeSet::new();
+        // Buckets, each once, also where it is known by several stores or has its state in several buckets.
+        let mut probed = BTreeSet::new();
+        // From the start those of which not all records are known.
+        let mut listed = BTreeSet::new();
         for target in &self.0 {
             let bucket = &target.state_bucket;
             match Box::pin(sweep(&target.store, bucket, options, &mut recorded)).await {
                 Ok(swept) => found.extend(swept),
                 Err(error) => {
                     failed.push((target.place(bucket), error));
-                    done.extend(target.buckets.iter().map(|bucket| target.real(bucket)));
+                    listed.extend(target.buckets.iter().map(|bucket| target.real(bucket)));
                 }
             }
         }
-        if options.unrecorded == Unrecorded::Ignore {
-            return (found, failed);
-        }
         for target in &self.0 {
-            for bucket in &target.buckets {
-                if !done.insert(target.real(bucket)) {
+            for bucket in std::iter::once(&target.state_bucket).chain(&target.buckets) {
+                if !probed.insert(target.real(bucket)) {
                     continue;
                 }
-                let swept = sweep_unrecorded(&target.store, bucket, options, &recorded);
+                match Box::pin(sweep_probes(&target.store, bucket, options)).await {
+                    Ok(swept) => found.extend(swept),
+                    Err(error) => failed.push((target.place(bucket), error)),
+                }
+            }
+            for bucket in &target.buckets {
+                if !listed.insert(target.real(bucket)) {
+                    continue;
+                }
+                let swept = sweep_uploads(&target.store, bucket, options, &recorded);
                 match Box::pin(swept).await {
                     Ok(swept) => found.extend(swept),
+                    // Who only stores and fetches may not be allowed to.
+                    Err(error) if options.unrecorded == Unrecorded::Ignore => {
+                        tracing::debug!(place = target.place(bucket), %error, "open uploads of probes could not be listed");
+                    }
                     Err(error) => failed.push((target.place(bucket), error)),
                 }
             }

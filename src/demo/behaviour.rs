@@ -15,6 +15,9 @@ pub struct Behaviour {
     pub conditional_deletes: bool,
     /// Whether checksums are verified, kept and told; else ignored.
     pub checksums: bool,
+    /// Whether a multipart upload can have a checksum of the whole object; else the type that it asks for is ignored, and
+    /// it has one of its parts' checksums.
+    pub full_object: bool,
     /// Whether `x-amz-mp-object-size` is verified at CompleteMultipartUpload; else ignored.
     pub object_size_check: bool,
     /// Whether a second CompleteMultipartUpload answers as the first; else NoSuchUpload.
@@ -38,6 +41,7 @@ impl Default for Behaviour {
             conditional_complete: true,
             conditional_deletes: true,
             checksums: true,
+            full_object: true,
             object_size_check: true,
             repeats_complete: true,
             lists_uploads_by_prefix: true,

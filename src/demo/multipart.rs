@@ -66,6 +66,7 @@ impl Backend {
         }
         let kind = input.checksum_type.as_ref();
         let kind = kind
+            .filter(|_| self.behaviour().full_object)
             .map(|kind| Kind::from_name(kind.as_str()))
             .transpose()?;
         match (named_algorithm(input.checksum_algorithm.as_ref())?, kind) {
@@ -491,6 +492,7 @@ fn check_claim(
         return Ok(());
     }
     if let Some(kind) = &input.checksum_type
+        && behaviour.full_object
         && Some(Kind::from_name(kind.as_str())?) != plan.map(|(_, kind)| kind)
     {
         return Err(s3_error!(

@@ -2,27 +2,25 @@
 //!
 //! A probe writes a tiny object `.s3ftpd/probe-<random>` into the bucket at hand and looks whether the store refuses
 //! what it must refuse: a wrong checksum, or an `If-None-Match: *` where the object exists. A store that only accepts
-//! such headers without looking at them would let damage or an overwrite pass in silence.
+//! such headers without looking at them would let damage or an overwrite pass in silence. Whether it knows the checksum
+//! of a whole multipart upload is asked when the first one begins.
+
+mod probe;
 
 use std::time::Duration;
 
-use aws_sdk_s3::config::Builder;
-use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::primitives::ByteStream;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::Store;
-use super::error::{Failure, failure};
-use super::upload::TransferId;
+use super::error::Failure;
 use crate::config::{Capability, StoreConfig};
+
+pub(super) use self::probe::PREFIX as PROBE_PREFIX;
 
 /// After a probe that told nothing (no permission, store down) the next one waits for this long.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
-
-/// CRC-32 of no probe body.
-const WRONG_CRC32: &str = "AAAAAA==";
 
 /// How the bytes of an upload are protected on their way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +35,7 @@ pub(super) enum Integrity {
 #[derive(Debug)]
 pub(super) struct Capabilities {
     checksums: Probed,
+    full_object: Probed,
     conditional_writes: Probed,
 }
 
@@ -54,6 +53,7 @@ impl Capabilities {
         let aws = config.endpoint.is_none();
         Capabilities {
             checksums: Probed::new(config.checksums, aws),
+            full_object: Probed::new(config.checksums, aws),
             conditional_writes: Probed::new(config.conditional_writes, aws),
         }
     }
@@ -61,7 +61,14 @@ impl Capabilities {
     /// Whether the store verifies CRC-32 checksums.
     pub(super) async fn checksums(&self, store: &Store, bucket: &str) -> bool {
         self.checksums
-            .get("checksums", store, || probe_checksums(store, bucket))
+            .get("checksums", store, || probe::checksums(store, bucket))
+            .await
+    }
+
+    /// Whether the store verifies the CRC-32 of a whole multipart upload, where it verifies others.
+    pub(super) async fn full_object(&self, store: &Store, bucket: &str) -> bool {
+        self.full_object
+            .get("full_object", store, || probe::full_object(store, bucket))
             .await
     }
 
@@ -69,7 +76,7 @@ impl Capabilities {
     pub(super) async fn conditional_writes(&self, store: &Store, bucket: &str) -> bool {
         self.conditional_writes
             .get("conditional_writes", store, || {
-                probe_conditions(store, bucket)
+                probe::conditions(store, bucket)
             })
             .await
     }
@@ -77,6 +84,11 @@ impl Capabilities {
     /// `false` where it is known that checksums do not work.
     pub(super) fn may_have_checksums(&self) -> bool {
         self.checksums.known() != Some(false)
+    }
+
+    /// `false` where it is known that those of multipart uploads do not work.
+    pub(super) fn may_have_full_object(&self) -> bool {
+        self.may_have_checksums() && self.full_object.known() != Some(false)
     }
 }
 
@@ -125,88 +137,5 @@ impl Probed {
                 false
             }
         }
-    }
-}
-
-/// Whether a wrong CRC-32 is refused because it is wrong.
-async fn probe_checksums(store: &Store, bucket: &str) -> Result<bool, Failure> {
-    let key = probe_key();
-    let answer = put(store, bucket, &key, Some(WRONG_CRC32), false).await;
-    // Some stores keep what they have refused.
-    remove(store, bucket, &key).await;
-    match answer {
-        Ok(()) => Ok(false),
-        Err(failure) if failure.code.contains("Digest") || failure.code.contains("Checksum") => {
-            Ok(true)
-        }
-        // The store knows neither the header nor unsigned payloads.
-        Err(failure) if refuses_feature(&failure) => Ok(false),
-        Err(failure) => Err(failure),
-    }
-}
-
-/// Whether a second PutObject under `If-None-Match: *` is refused.
-async fn probe_conditions(store: &Store, bucket: &str) -> Result<bool, Failure> {
-    let key = probe_key();
-    put(store, bucket, &key, None, false).await?;
-    let answer = match put(store, bucket, &key, None, true).await {
-        Ok(()) => Ok(false),
-        Err(failure) if failure.condition_failed() => Ok(true),
-        Err(failure) if refuses_feature(&failure) => Ok(false),
-        Err(failure) => Err(failure),
-    };
-    remove(store, bucket, &key).await;
-    answer
-}
-
-fn refuses_feature(failure: &Failure) -> bool {
-    matches!(failure.status, Some(400 | 501))
-}
-
-fn probe_key() -> String {
-    format!(".s3ftpd/probe-{}", TransferId::generate())
-}
-
-async fn put(
-    store: &Store,
-    bucket: &str,
-    key: &str,
-    crc32: Option<&str>,
-    if_absent: bool,
-) -> Result<(), Failure> {
-    let request = store
-        .client()
-        .put_object()
-        .bucket(bucket)
-        .key(key)
-        .body(ByteStream::from_static(
-            b"s3ftpd looks what this store can do",
-        ))
-        .set_checksum_crc32(crc32.map(str::to_owned))
-        .set_if_none_match(if_absent.then(|| "*".to_owned()))
-        .customize();
-    let request = if crc32.is_some() {
-        request.disable_payload_signing()
-    } else {
-        request
-    };
-    // Some stores answer a wrong checksum in a way that the SDK would try again.
-    let once = Builder::default().retry_config(RetryConfig::standard().with_max_attempts(
-        if crc32.is_some() {
-            1
-        } else {
-            store.config().attempts.max(1)
-        },
-    ));
-    Box::pin(request.config_override(once).send())
-        .await
-        .map(|_| ())
-        .map_err(failure)
-}
-
-async fn remove(store: &Store, bucket: &str, key: &str) {
-    let request = store.client().delete_object().bucket(bucket).key(key);
-    if let Err(error) = Box::pin(request.send()).await.map_err(failure) {
-        debug!(bucket, key, error = %error.error, "a probe object stays behind");
     }
 }

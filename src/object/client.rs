@@ -166,9 +166,24 @@ impl Store {
         }
     }
 
+    /// The same of the parts of a multipart upload, whose checksum is that of the whole object.
+    pub(super) async fn integrity_of_parts(&self, bucket: &str) -> Integrity {
+        match self.integrity(bucket).await {
+            Integrity::Crc32 if !self.capabilities.full_object(self, bucket).await => {
+                Integrity::Signed
+            }
+            integrity => integrity,
+        }
+    }
+
     /// Whether a CRC-32 of an upload may be needed.
     pub(super) fn may_need_crc(&self) -> bool {
         !self.config.sign_payload && self.capabilities.may_have_checksums()
+    }
+
+    /// Whether that of a part of a multipart upload may.
+    pub(super) fn part_may_need_crc(&self) -> bool {
+        !self.config.sign_payload && self.capabilities.may_have_full_object()
     }
 
     /// Whether the store honours If-Match and If-None-Match on writes.

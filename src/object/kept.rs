@@ -40,5 +40,5 @@ pub(super) use self::record::{Base, TailNote};
 pub use self::record::{Keep, Replica};
 pub use self::running::{Older, Running};
 pub use self::sweep::{
-    Recorded, SweepOptions, Swept, SweptKind, Unrecorded, learn, sweep, sweep_unrecorded,
+    Recorded, SweepOptions, Swept, SweptKind, Unrecorded, learn, sweep, sweep_probes, sweep_uploads,
 };

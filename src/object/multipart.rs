@@ -103,7 +103,7 @@ impl Target {
         let integrity = if copies && store.config().endpoint.is_some() {
             Integrity::Signed
         } else {
-            store.integrity(&self.location.bucket).await
+            store.integrity_of_parts(&self.location.bucket).await
         };
         let crc = integrity == Integrity::Crc32;
         let request = with_attributes!(store.client().create_multipart_upload(), &self.attributes)

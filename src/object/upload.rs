@@ -363,7 +363,8 @@ impl Upload {
 
     /// Takes the part out and begins the next.
     fn next_part(&mut self) -> (u32, Part) {
-        let crc = self.target.location.store.may_need_crc();
+        // One that begins now is not the only one.
+        let crc = self.target.location.store.part_may_need_crc();
         let part = std::mem::replace(&mut self.part, Part::new(crc));
         let number = self.number;
         self.number += 1;

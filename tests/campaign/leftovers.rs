@@ -111,13 +111,15 @@ impl Left {
     async fn of(store: &EmbeddedStore) -> Left {
         let backend = store.backend();
         let uploads = backend.open_uploads().into_iter();
+        let uploads = uploads.map(|upload| (upload.key, upload.upload_id));
+        // Those by which a store is tried are ours by their key, and swept as its objects are.
+        let (probes, uploads): (Vec<_>, Vec<_>) =
+            uploads.partition(|(key, _)| key.starts_with(".s3ftpd/probe-"));
         let mut left = Left {
-            uploads: uploads
-                .map(|upload| (upload.key, upload.upload_id))
-                .collect(),
+            uploads,
             records: 0,
             tails: Vec::new(),
-            others: Vec::new(),
+            others: probes.into_iter().map(|(key, _)| key).collect(),
             named: BTreeSet::new(),
             running: Vec::new(),
         };
@@ -181,7 +183,7 @@ pub async fn check(store: &EmbeddedStore, gateways: &Gateways, causes: &Causes, 
             causes.state.lock().unwrap().kills
         );
     }
-    // Objects by which a store is tried when it is met first: a kill may have come before they went, or a fault.
+    // Objects and uploads by which a store is tried when it is met first: a kill may have come before they went, or a fault.
     let unexplained = left.others.iter().filter(|key| causes.of(key) == 0);
     let unexplained: Vec<&String> = unexplained.collect();
     assert!(

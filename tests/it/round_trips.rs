@@ -5,8 +5,10 @@ use futures::future::join_all;
 use s3ftpd::demo::Behaviour;
 use tokio::io::AsyncReadExt;
 
+use crate::support::faults::Fault;
 use crate::support::ftp::{Ftp, Mode, reset_stream};
 use crate::support::gateway::{BUCKET, Builder, Gateway};
+use crate::support::transfers::settled;
 use crate::support::{MIB, pattern, within};
 
 /// The part size of these tests, bytes.
@@ -121,22 +123,31 @@ async fn stores_that_differ_hold_the_same_bytes() {
     };
     let auto = "checksums = \"auto\"\nconditional_writes = \"auto\"";
     let none = "checksums = \"none\"\nconditional_writes = false";
-    // Settings, the store, and whether payloads are signed or carry a CRC-32.
+    let of_parts = || Behaviour {
+        full_object: false,
+        ..Behaviour::minio()
+    };
+    // Settings, the store, and whether payloads are signed or carry a CRC-32: whole ones, and parts.
     let cases = [
-        (auto, aws(), false),
-        (auto, Behaviour::minio(), false),
-        (auto, Behaviour::garage(), false),
-        (auto, plain(), true),
-        (none, plain(), true),
-        (none, aws(), true),
-        ("sign_payload = true", aws(), true),
-        ("sign_payload = true\nchecksums = \"none\"", plain(), true),
-        ("checksums = \"crc32\"", aws(), false),
+        (auto, aws(), [false; 2]),
+        (auto, Behaviour::minio(), [false; 2]),
+        (auto, Behaviour::garage(), [false; 2]),
+        (auto, of_parts(), [false, true]),
+        (auto, plain(), [true; 2]),
+        (none, plain(), [true; 2]),
+        (none, aws(), [true; 2]),
+        ("sign_payload = true", aws(), [true; 2]),
+        (
+            "sign_payload = true\nchecksums = \"none\"",
+            plain(),
+            [true; 2],
+        ),
+        ("checksums = \"crc32\"", aws(), [false; 2]),
     ];
     join_all(
         cases
             .into_iter()
-            .map(async |(settings, behaviour, signed)| {
+            .map(async |(settings, behaviour, [whole, parts])| {
                 let gateway = gateway()
                     .with(&format!("[stores.main]\n{settings}"))
                     .mount("permissions = [\"list\", \"read\", \"write\", \"append\", \"rename\"]")
@@ -162,6 +173,10 @@ async fn stores_that_differ_hold_the_same_bytes() {
                     {
                         continue;
                     }
+                    let signed = match request.operation.as_str() {
+                        "PutObject" => whole,
+                        _ => parts,
+                    };
                     let sum = request.header("x-amz-content-sha256").unwrap_or_default();
                     let is_signed = sum.len() == 64;
                     let has_crc = request.header("x-amz-checksum-crc32").is_some();
@@ -196,6 +211,80 @@ async fn stores_that_differ_hold_the_same_bytes() {
                 assert!(gateway.store.open_uploads().is_empty(), "{what}");
             }),
     )
+    .await;
+}
+
+/// Whether a store knows the checksum of a whole multipart upload is asked once, whatever it answers, and nothing stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_probe_of_a_multipart_upload_is_made_once_and_leaves_nothing() {
+    let refused = |status, code| Fault::Status(status, code);
+    // What becomes of which request of the probe, and whether parts are signed then. What tells nothing is asked again
+    // when a minute is over.
+    let cases = [
+        (None, false),
+        // Cloudflare R2.
+        (
+            Some(("CreateMultipartUpload", 1, refused(501, "NotImplemented"))),
+            true,
+        ),
+        (
+            Some(("CreateMultipartUpload", 1, refused(400, "InvalidArgument"))),
+            true,
+        ),
+        (
+            Some(("CreateMultipartUpload", 1, refused(503, "SlowDown"))),
+            true,
+        ),
+        (
+            Some(("UploadPart", 1, refused(400, "InvalidRequest"))),
+            true,
+        ),
+        (
+            Some(("CompleteMultipartUpload", 1, Fault::LoseAnswer)),
+            true,
+        ),
+        (
+            Some(("CompleteMultipartUpload", 2, Fault::LoseAnswer)),
+            true,
+        ),
+        (
+            Some(("CompleteMultipartUpload", 2, refused(403, "AccessDenied"))),
+            true,
+        ),
+    ];
+    join_all(cases.into_iter().map(async |(fault, signed)| {
+        let gateway = gateway()
+            .with("[stores.main]\nchecksums = \"auto\"")
+            .start()
+            .await;
+        let store = &gateway.store;
+        let what = format!("{fault:?}");
+        if let Some((operation, nth, fault)) = fault {
+            let rule = store.fail(operation).key(".s3ftpd/probe-");
+            rule.nth(nth).with(fault);
+        }
+        let mut ftp = gateway.ftp().await;
+        for name in ["f1", "f2"] {
+            let bytes = pattern(PART + 1, 1);
+            round_trip(&gateway, &mut ftp, Mode::Passive, name, &bytes).await;
+        }
+        settled(&gateway).await;
+        let of = |operation: &str| {
+            let mut requests = store.requests();
+            requests.retain(|request| request.operation == operation);
+            requests
+        };
+        let created = of("CreateMultipartUpload");
+        assert_eq!(created.len(), 3, "{what}: one of them a probe's");
+        for part in of("UploadPart") {
+            if part.key.starts_with('f') {
+                let crc = part.header("x-amz-checksum-crc32");
+                assert_eq!(crc.is_none(), signed, "{what}");
+            }
+        }
+        assert_eq!(store.keys(BUCKET), ["f1", "f2"], "{what}");
+        assert!(store.open_uploads().is_empty(), "{what}");
+    }))
     .await;
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Records are read one after the other; whatever a record that stays names is left alone, and so is what belongs to
 //! a process that is alive. Open multipart uploads that no record names may be anybody's: they are only told, and
-//! removed where that is asked for by hand.
+//! removed where that is asked for by hand. Those that a probe has opened (capabilities) are ours by their key.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::super::capabilities::PROBE_PREFIX;
 use super::super::error::failure;
 use super::super::head::timestamp;
 use super::super::list::RawPage;
@@ -66,7 +67,7 @@ pub enum SweptKind {
     Upload,
     /// A tail that no record names.
     Tail,
-    /// An object that was written to find out what the store can do.
+    /// An object that was written, or an upload that was opened, to find out what the store can do.
     Probe,
     /// An open multipart upload that no record names.
     Unrecorded,
@@ -115,18 +116,33 @@ pub async fn sweep(
     };
     sweep.records().await?;
     sweep.tails().await?;
-    sweep.probes().await?;
     Ok(sweep.found)
 }
 
-/// Tells the open multipart uploads of a bucket that no record names, and removes them where that is asked for. Errors
-/// as in [`sweep()`].
-pub async fn sweep_unrecorded(
+/// Sweeps what probes have left in a bucket: they are made where objects are.
+pub async fn sweep_probes(
+    store: &Arc<Store>,
+    bucket: &Arc<str>,
+    options: &SweepOptions,
+) -> Result<Vec<Swept>, ObjectError> {
+    let bucket = Location {
+        store: Arc::clone(store),
+        bucket: Arc::clone(bucket),
+        key: String::new(),
+    };
+    objects(&bucket, PROBE_PREFIX, SweptKind::Probe, options, |_| false).await
+}
+
+/// Sweeps the open multipart uploads of a bucket that probes have left, and tells those that no record names, where that
+/// is asked for, or removes them. Errors as in [`sweep()`]. Not every store lists the uploads of a prefix (MinIO takes it
+/// for a whole key): there those of probes are found where all are listed.
+pub async fn sweep_uploads(
     store: &Arc<Store>,
     bucket: &Arc<str>,
     options: &SweepOptions,
     recorded: &Recorded,
 ) -> Result<Vec<Swept>, ObjectError> {
+    let prefix = (options.unrecorded == Unrecorded::Ignore).then(|| PROBE_PREFIX.to_owned());
     let mut found = Vec::new();
     let (mut key_marker, mut id_marker) = (None, None);
     loop {
@@ -134,6 +150,7 @@ pub async fn sweep_unrecorded(
             .client()
             .list_multipart_uploads()
             .bucket(&**bucket)
+            .set_prefix(prefix.clone())
             .set_key_marker(key_marker)
             .set_upload_id_marker(id_marker);
         let output = Box::pin(request.send()).await.map_err(failure)?;
@@ -146,7 +163,8 @@ pub async fn sweep_unrecorded(
                 bucket: Arc::clone(bucket),
                 key: key.to_owned(),
             };
-            if recorded.may_name(&object, id) {
+            let probe = key.starts_with(PROBE_PREFIX);
+            if !probe && recorded.may_name(&object, id) {
                 continue;
             }
             let begun = timestamp(upload.initiated()).unwrap_or(Timestamp::UNIX_EPOCH);
@@ -158,9 +176,13 @@ pub async fn sweep_unrecorded(
                 }
             };
             let age = age(now(&object), moved);
-            let remove = options.unrecorded == Unrecorded::Remove && age >= options.older_than;
+            let ours = probe || options.unrecorded == Unrecorded::Remove;
+            let remove = ours && age >= options.older_than;
             found.push(Swept {
-                kind: SweptKind::Unrecorded,
+                kind: match probe {
+                    true => SweptKind::Probe,
+                    false => SweptKind::Unrecorded,
+                },
                 bucket: bucket.to_string(),
                 key: key.to_owned(),
                 user: String::new(),
@@ -304,52 +326,64 @@ impl Sweep<'_> {
 
     async fn tails(&mut self) -> Result<(), ObjectError> {
         let prefix = format!("{STATE_PREFIX}tails/");
-        self.objects(&prefix, SweptKind::Tail).await
+        let running = &self.state.store.context().replica.running;
+        let is_named = |key: &str| {
+            let name = key.trim_start_matches(&prefix);
+            let name = name.split('/').next().unwrap_or_default();
+            self.tails.contains(key)
+                || self.recorded.unread.contains(name)
+                || running.holds(&name_in(&self.state.store, name))
+        };
+        let found = objects(
+            &self.state,
+            &prefix,
+            SweptKind::Tail,
+            self.options,
+            is_named,
+        );
+        let found = found.await?;
+        self.found.extend(found);
+        Ok(())
     }
+}
 
-    async fn probes(&mut self) -> Result<(), ObjectError> {
-        let prefix = format!("{STATE_PREFIX}probe-");
-        self.objects(&prefix, SweptKind::Probe).await
-    }
-
-    /// Objects that nobody names.
-    async fn objects(&mut self, prefix: &str, kind: SweptKind) -> Result<(), ObjectError> {
-        let mut token = None;
-        loop {
-            let page = RawPage::fetch(&self.state, prefix, None, 1000, token).await?;
-            for key in &page.keys {
-                let name = key.key.trim_start_matches(prefix);
-                let name = name.split('/').next().unwrap_or_default();
-                let age = age(now(&self.state), key.modified);
-                let named = self.tails.contains(&key.key) || self.recorded.unread.contains(name);
-                let running = &self.state.store.context().replica.running;
-                if named || running.holds(&name_in(&self.state.store, name)) {
-                    continue;
-                }
-                let remove = age >= self.options.older_than;
-                self.found.push(Swept {
-                    kind,
-                    bucket: self.state.bucket.to_string(),
+/// Objects of a bucket that nobody names.
+async fn objects(
+    bucket: &Location,
+    prefix: &str,
+    kind: SweptKind,
+    options: &SweepOptions,
+    is_named: impl Fn(&str) -> bool,
+) -> Result<Vec<Swept>, ObjectError> {
+    let mut found = Vec::new();
+    let mut token = None;
+    loop {
+        let page = RawPage::fetch(bucket, prefix, None, 1000, token).await?;
+        for key in page.keys.iter().filter(|key| !is_named(&key.key)) {
+            let age = age(now(bucket), key.modified);
+            let remove = age >= options.older_than;
+            found.push(Swept {
+                kind,
+                bucket: bucket.bucket.to_string(),
+                key: key.key.clone(),
+                user: String::new(),
+                age,
+                removed: remove,
+            });
+            if remove && !options.dry_run {
+                let at = Location {
                     key: key.key.clone(),
-                    user: String::new(),
-                    age,
-                    removed: remove,
-                });
-                if remove && !self.options.dry_run {
-                    let at = Location {
-                        key: key.key.clone(),
-                        ..self.state.clone()
-                    };
-                    if let Err(error) = delete(&at, None).await {
-                        tracing::warn!(key = at.key, %error, "could not be removed; it is left for the next time");
-                    }
+                    ..bucket.clone()
+                };
+                if let Err(error) = delete(&at, None).await {
+                    tracing::warn!(key = at.key, %error, "could not be removed; it is left for the next time");
                 }
             }
-            if page.next.is_none() {
-                return Ok(());
-            }
-            token = page.next;
         }
+        if page.next.is_none() {
+            return Ok(found);
+        }
+        token = page.next;
     }
 }
 

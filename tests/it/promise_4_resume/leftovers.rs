@@ -84,8 +84,10 @@ async fn what_is_old_is_swept_by_hand_and_what_runs_is_not() {
         ".s3ftpd/tails/0123456789abcdef0123456789abcdef/left",
         "x",
     );
-    let foreign = store.client().create_multipart_upload();
-    foreign.bucket(BUCKET).key("foreign").send().await.unwrap();
+    for key in ["foreign", ".s3ftpd/probe-open"] {
+        let open = store.client().create_multipart_upload();
+        open.bucket(BUCKET).key(key).send().await.unwrap();
+    }
     let mut running = gateway.ftp().await;
     let mut data = begin(&mut running, "STOR running", Mode::Passive).await;
     tokio::io::AsyncWriteExt::write_all(&mut data, &whole[..6 * MIB])
@@ -105,21 +107,22 @@ async fn what_is_old_is_swept_by_hand_and_what_runs_is_not() {
         "stays: upload files/running of u",
         "would be removed: tail files/.s3ftpd/tails/0123456789abcdef0123456789abcdef/left",
         "would be removed: probe files/.s3ftpd/probe-left",
+        "would be removed: probe files/.s3ftpd/probe-open",
         "stays: unrecorded upload files/foreign",
-        "6 found, 4 to remove",
+        "7 found, 5 to remove",
     ] {
         assert!(told.contains(line), "{line} is not in\n{told}");
     }
     assert_eq!(store.keys(BUCKET), before);
-    assert_eq!(store.open_uploads().len(), 3);
+    assert_eq!(store.open_uploads().len(), 4);
 
     // Not old enough.
     let (right, told) = sweep(&gateway, &["--older-than", "1h"]).await;
-    assert!(right && told.contains("6 found, 0 removed"), "{told}");
+    assert!(right && told.contains("7 found, 0 removed"), "{told}");
     assert_eq!(store.keys(BUCKET), before);
 
     let (right, told) = sweep(&gateway, &["--older-than", "0s"]).await;
-    assert!(right && told.contains("6 found, 4 removed"), "{told}");
+    assert!(right && told.contains("7 found, 5 removed"), "{told}");
     assert_eq!(store.keys(BUCKET).len(), 1, "{:?}", store.keys(BUCKET));
     assert_eq!(store.open_uploads().len(), 2);
 
@@ -239,6 +242,31 @@ async fn a_server_sweeps_what_is_old() {
         .await;
     gateway.store.no_uploads_left().await;
     go_on(&gateway, By::Rest, "young", &pattern(1000 + MIB, 1), 1000).await;
+}
+
+/// What a killed process has left of a probe lies where the objects are, not where their state is.
+#[tokio::test]
+async fn a_server_sweeps_probes_where_they_were_made() {
+    let gateway = Gateway::builder().bucket("state").start().await;
+    let store = &gateway.store;
+    store.put(BUCKET, ".s3ftpd/probe-left", "x");
+    store.put("state", ".s3ftpd/probe-left", "x");
+    let open = store.client().create_multipart_upload();
+    let open = open.bucket(BUCKET).key(".s3ftpd/probe-open");
+    open.send().await.unwrap();
+    store.backend().advance_clock(Duration::from_secs(62));
+    let _sweeping = Gateway::builder()
+        .mount("state_bucket = \"state\"")
+        .with("[resume]\nkeep_for = \"1m\"\nsweep_every = \"100ms\"")
+        .on(store)
+        .start()
+        .await;
+    store
+        .until("the probes are gone", |store| {
+            store.keys(BUCKET).is_empty() && store.keys("state").is_empty()
+        })
+        .await;
+    store.no_uploads_left().await;
 }
 
 /// What was kept of a name ends when a small upload over another replica has written it: that one asks nothing, so the

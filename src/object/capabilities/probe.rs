@@ -1,0 +1,212 @@
+//! The probes themselves. What one of them leaves where its process is killed, or a request fails, the sweep removes.
+
+use aws_sdk_s3::config::Builder;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
+use tracing::debug;
+
+use super::super::Store;
+use super::super::error::{Failure, failure};
+use super::super::multipart::crc_header;
+use super::super::upload::TransferId;
+
+/// What the keys of all probes begin with.
+pub(in crate::object) const PREFIX: &str = ".s3ftpd/probe-";
+
+const BODY: &[u8] = b"s3ftpd looks what this store can do";
+
+/// CRC-32 of no probe body.
+const WRONG_CRC32: &str = "AAAAAA==";
+
+/// Whether a wrong CRC-32 is refused because it is wrong.
+pub(super) async fn checksums(store: &Store, bucket: &str) -> Result<bool, Failure> {
+    let key = probe_key();
+    let answer = put(store, bucket, &key, Some(WRONG_CRC32), false).await;
+    // Some stores keep what they have refused.
+    remove(store, bucket, &key).await;
+    match answer {
+        Ok(()) => Ok(false),
+        Err(failure) if names_checksum(&failure) => Ok(true),
+        // The store knows neither the header nor unsigned payloads.
+        Err(failure) if refuses_feature(&failure) => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Whether a second PutObject under `If-None-Match: *` is refused.
+pub(super) async fn conditions(store: &Store, bucket: &str) -> Result<bool, Failure> {
+    let key = probe_key();
+    put(store, bucket, &key, None, false).await?;
+    let answer = match put(store, bucket, &key, None, true).await {
+        Ok(()) => Ok(false),
+        Err(failure) if failure.condition_failed() => Ok(true),
+        Err(failure) if refuses_feature(&failure) => Ok(false),
+        Err(failure) => Err(failure),
+    };
+    remove(store, bucket, &key).await;
+    answer
+}
+
+/// Whether a multipart upload is verified by the CRC-32 of the whole object: a Complete that names a wrong one is refused,
+/// and the very same with the right one is not. Some stores know no more than a checksum of the parts' checksums
+/// (Cloudflare R2, MinIO before 2025): they refuse the type, or compare the whole's checksum with that.
+pub(super) async fn full_object(store: &Store, bucket: &str) -> Result<bool, Failure> {
+    let key = probe_key();
+    let request = store
+        .client()
+        .create_multipart_upload()
+        .bucket(bucket)
+        .key(&key)
+        .checksum_algorithm(ChecksumAlgorithm::Crc32)
+        .checksum_type(ChecksumType::FullObject)
+        .customize()
+        .config_override(attempts(1));
+    let upload_id = match Box::pin(request.send()).await.map_err(failure) {
+        Ok(output) => output.upload_id.unwrap_or_default(),
+        Err(failure) if refuses_feature(&failure) => return Ok(false),
+        Err(failure) => return Err(failure),
+    };
+    let answer = part_and_complete(store, bucket, &key, &upload_id).await;
+    // The answer to a Complete that was carried out may have been lost: first nothing is left that could be completed.
+    if !matches!(answer, Ok(true)) {
+        abort(store, bucket, &key, &upload_id).await;
+    }
+    remove(store, bucket, &key).await;
+    answer
+}
+
+async fn part_and_complete(
+    store: &Store,
+    bucket: &str,
+    key: &str,
+    upload_id: &str,
+) -> Result<bool, Failure> {
+    let crc = crc_header(crc32fast::hash(BODY));
+    let request = store
+        .client()
+        .upload_part()
+        .bucket(bucket)
+        .key(key)
+        .upload_id(upload_id)
+        .part_number(1)
+        .checksum_crc32(&crc)
+        .body(ByteStream::from_static(BODY))
+        .customize()
+        .disable_payload_signing()
+        .config_override(attempts(1));
+    let etag = match Box::pin(request.send()).await.map_err(failure) {
+        Ok(output) => output.e_tag.unwrap_or_default(),
+        Err(failure) if refused(&failure) => return Ok(false),
+        Err(failure) => return Err(failure),
+    };
+    let part = CompletedPart::builder()
+        .part_number(1)
+        .e_tag(etag)
+        .checksum_crc32(&crc)
+        .build();
+    let complete = async |whole: &str| {
+        let parts = CompletedMultipartUpload::builder().parts(part.clone());
+        let request = store
+            .client()
+            .complete_multipart_upload()
+            .bucket(bucket)
+            .key(key)
+            .upload_id(upload_id)
+            .multipart_upload(parts.build())
+            .checksum_type(ChecksumType::FullObject)
+            .checksum_crc32(whole)
+            .set_mpu_object_size(i64::try_from(BODY.len()).ok())
+            .customize()
+            .config_override(attempts(1));
+        Box::pin(request.send()).await.map_err(failure)
+    };
+    match complete(WRONG_CRC32).await {
+        // Nobody has looked at it.
+        Ok(_) => return Ok(false),
+        Err(failure) if refused(&failure) => {}
+        Err(failure) => return Err(failure),
+    }
+    match complete(&crc).await {
+        Ok(_) => Ok(true),
+        Err(failure) if refused(&failure) || failure.no_such_upload() => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn names_checksum(failure: &Failure) -> bool {
+    failure.code.contains("Digest") || failure.code.contains("Checksum")
+}
+
+/// An answer that what was asked is wrong, or not known here.
+fn refused(failure: &Failure) -> bool {
+    names_checksum(failure) || refuses_feature(failure)
+}
+
+fn refuses_feature(failure: &Failure) -> bool {
+    matches!(failure.status, Some(400 | 501))
+}
+
+fn probe_key() -> String {
+    format!("{PREFIX}{}", TransferId::generate())
+}
+
+async fn put(
+    store: &Store,
+    bucket: &str,
+    key: &str,
+    crc32: Option<&str>,
+    if_absent: bool,
+) -> Result<(), Failure> {
+    let request = store
+        .client()
+        .put_object()
+        .bucket(bucket)
+        .key(key)
+        .body(ByteStream::from_static(BODY))
+        .set_checksum_crc32(crc32.map(str::to_owned))
+        .set_if_none_match(if_absent.then(|| "*".to_owned()))
+        .customize();
+    let request = if crc32.is_some() {
+        request.disable_payload_signing()
+    } else {
+        request
+    };
+    // Some stores answer a wrong checksum in a way that the SDK would try again.
+    let once = attempts(if crc32.is_some() {
+        1
+    } else {
+        store.config().attempts.max(1)
+    });
+    Box::pin(request.config_override(once).send())
+        .await
+        .map(|_| ())
+        .map_err(failure)
+}
+
+/// The settings of a request that is tried so often.
+fn attempts(attempts: u32) -> Builder {
+    Builder::default().retry_config(RetryConfig::standard().with_max_attempts(attempts))
+}
+
+async fn abort(store: &Store, bucket: &str, key: &str, upload_id: &str) {
+    let request = store
+        .client()
+        .abort_multipart_upload()
+        .bucket(bucket)
+        .key(key)
+        .upload_id(upload_id);
+    match Box::pin(request.send()).await.map_err(failure) {
+        Ok(_) => {}
+        // It was completed.
+        Err(failure) if failure.status == Some(404) => {}
+        Err(failure) => debug!(bucket, key, error = %failure.error, "a probe upload stays behind"),
+    }
+}
+
+async fn remove(store: &Store, bucket: &str, key: &str) {
+    let request = store.client().delete_object().bucket(bucket).key(key);
+    if let Err(error) = Box::pin(request.send()).await.map_err(failure) {
+        debug!(bucket, key, error = %error.error, "a probe object stays behind");
+    }
+}

@@ -14,6 +14,7 @@ pub mod linger;
 pub mod passive;
 pub mod secure;
 pub mod stream;
+pub(crate) mod tcp;
 
 use std::time::Duration;
 

@@ -2,8 +2,9 @@
 //!
 //! One accept task a control listener; each accepted connection becomes a session task, all of them owned by one
 //! tracker. The life of a server: [`Server::start`] binds everything (or nothing) and accepts; [`Server::stop`] drains:
-//! no new sessions, idle ones are told 421, running transfers have the grace period, then they are cut; last, the
-//! clean-up that is still on its way to the store is waited for. Passive ports accept until the last session has ended.
+//! no new sessions, idle ones are told 421, running transfers have the grace period (and so has what clients have still
+//! to take of finished ones), then they are cut; last, the clean-up that is still on its way to the store is waited for.
+//! Passive ports accept until the last session has ended.
 
 mod admission;
 
@@ -16,7 +17,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -24,7 +25,7 @@ use crate::admin::{Admin, Gauges};
 use crate::auth::{Authenticator, Failures, SessionPlaces, UserPlaces};
 use crate::config::Config;
 use crate::data::advertise::Advertise;
-use crate::data::linger::Lingering;
+use crate::data::linger::{LAST_LIMIT, Lingering};
 use crate::data::passive::{Behind, PassivePool};
 use crate::memory::Budget;
 use crate::object::{Replica, Store, StoreContext};
@@ -40,9 +41,6 @@ const BACKLOG: i32 = 1024;
 
 /// After an accept has failed (no descriptors left), before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// How long clients may take to close their finished data connections when the process ends.
-const LINGER_DEADLINE: Duration = Duration::from_secs(1);
 
 /// How long the store may take when the process ends, to keep what was cut and to clean up.
 const CLEANUP_DEADLINE: Duration = Duration::from_secs(45);
@@ -211,7 +209,7 @@ impl Server {
             stores,
             budget,
             replica,
-            lingering: Lingering::up_to(config.limits.transfers()),
+            lingering: Lingering::up_to(config.limits.transfers(), config.timeouts.data_stall),
             drain: CancellationToken::new(),
             cut: CancellationToken::new(),
             config,
@@ -283,6 +281,7 @@ impl Server {
     }
 
     /// Stops: no new session, idle ones get 421, running transfers end within the grace period and are then cut;
+        let grace = Instant::now() + self.gateway.config.timeouts.shutdown_grace;
     /// returns when everything has ended, clean-up in the store included.
     pub async fn stop(self) {
         tracing::info!(sessions = self.sessions.len(), "draining");
@@ -291,8 +290,7 @@ impl Server {
         self.accepts.close();
         self.accepts.wait().await;
         self.sessions.close();
-        let grace = self.gateway.config.timeouts.shutdown_grace;
-        let in_time = timeout(grace, self.sessions.wait()).await.is_ok();
+        let in_time = timeout_at(grace, self.sessions.wait()).await.is_ok();
         let end = Instant::now() + CLEANUP_DEADLINE;
         if !in_time {
             tracing::warn!(
@@ -311,7 +309,10 @@ impl Server {
             }
         }
         self.sweeps.wait().await;
-        self.gateway.lingering.drained(LINGER_DEADLINE).await;
+        // Who has his 226 may not have the file yet: what is left of the grace period is his, too.
+        let left = grace.saturating_duration_since(Instant::now());
+        let lingering = &self.gateway.lingering;
+        lingering.drained(left.max(LAST_LIMIT)).await;
         self.cleanups.close();
         if timeout_at(end, self.cleanups.wait()).await.is_err() {
             tracing::error!(

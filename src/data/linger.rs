@@ -1,20 +1,30 @@
 //! Data connections whose transfer is over and whose clients have not closed them yet.
 //!
 //! Why they are not simply closed is told in [`super::stream`]. Each has a small task that throws
-//! away what still arrives until the client's end, [`LIMIT`] at the longest. When very many linger
-//! (clients that never close), further ones are closed at once: lingering is a courtesy, and file
-//! descriptors are few.
+//! away what still arrives until the client's end. A client that has the whole file may keep it
+//! open for [`LIMIT`]; one to which some of it is still on its way, for as long as it gets ahead:
+//! at 1 Mbit/s the kernel's send buffer alone holds half a minute, and the process must not end
+//! before. When very many linger (clients that never close), further ones are closed at once:
+//! lingering is a courtesy, and file descriptors are few.
 
 use std::io;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How long a client may keep a finished data connection open.
+use super::tcp::TcpState;
+
+/// How long a client that has all of it may keep a finished data connection open.
 pub const LIMIT: Duration = Duration::from_secs(10);
+/// The same when the process ends.
+pub const LAST_LIMIT: Duration = Duration::from_secs(1);
+/// When the process ends, a client that takes nothing for so long is not waited for.
+const LAST_STALL: Duration = Duration::from_secs(10);
+/// How often it is looked how far a client has got, once the limit is over.
+const LOOK: Duration = Duration::from_millis(100);
 /// Connections that may linger at once, where there are descriptors for them.
 pub const MOST: usize = 1024;
 /// Bytes thrown away of one connection; a client that sends more is not one that reads a file.
@@ -25,6 +35,9 @@ const MOST_DISCARDED: usize = 1 << 20;
 pub struct Lingering {
     tasks: TaskTracker,
     most: usize,
+    stall: Duration,
+    /// The process ends.
+    ending: CancellationToken,
     cut: CancellationToken,
 }
 
@@ -37,14 +50,17 @@ impl Default for Lingering {
 impl Lingering {
     /// None yet; [`MOST`] at once.
     pub fn new() -> Self {
-        Lingering::up_to(MOST)
+        Lingering::up_to(MOST, LIMIT)
     }
 
-    /// None yet; so many at once, and no more than [`MOST`].
-    pub fn up_to(most: usize) -> Self {
+    /// None yet; so many at once, and no more than [`MOST`]. A client that takes nothing of the rest for as long as
+    /// `stall` (and for [`LIMIT`]) does not get it.
+    pub fn up_to(most: usize, stall: Duration) -> Self {
         Lingering {
             tasks: TaskTracker::new(),
             most: most.min(MOST),
+            stall,
+            ending: CancellationToken::new(),
             cut: CancellationToken::new(),
         }
     }
@@ -59,10 +75,12 @@ impl Lingering {
         self.tasks.is_empty()
     }
 
-    /// Waits until all have been closed by their clients, at most `deadline`, and cuts the rest;
-    /// says whether there was none to cut. For the end of the process, when no more are added.
+    /// Waits until all clients have what was sent and have closed (those who don't get [`LAST_LIMIT`]), at most
+    /// `deadline`, and cuts the rest; says whether there was none to cut. For the end of the process, when no more are
+    /// added.
     pub async fn drained(&self, deadline: Duration) -> bool {
         self.tasks.close();
+        self.ending.cancel();
         let in_time = timeout(deadline, self.tasks.wait()).await.is_ok();
         self.cut.cancel();
         self.tasks.wait().await;
@@ -74,19 +92,60 @@ impl Lingering {
             tracing::debug!("too many finished data connections are kept open, closing one");
             return;
         }
+        let (stall, ending) = (self.stall, self.ending.clone());
         let cut = self.cut.clone();
         self.tasks.spawn(async move {
-            let end = timeout(LIMIT, client_end(&tcp));
-            match cut.run_until_cancelled(end).await {
-                Some(Ok(Ok(()))) => {}
-                Some(Ok(Err(error))) => {
-                    tracing::debug!(%error, "finished data connection broke");
-                }
-                Some(Err(_)) | None => {
+            match cut.run_until_cancelled(over(&tcp, stall, &ending)).await {
+                Some(Ok(true)) => {}
+                Some(Ok(false)) => {
                     tracing::debug!("client keeps a finished data connection open: closed");
+                }
+                Some(Err(error)) => tracing::debug!(%error, "finished data connection broke"),
+                None => {
+                    if TcpState::of(&tcp).is_ok_and(|state| !state.is_delivered()) {
+                        let peer = tcp.peer_addr().ok();
+                        tracing::warn!(?peer, "a client has not got all of a finished download");
+                    }
                 }
             }
         });
+    }
+}
+
+/// Returns when there is nothing more to wait for: whether the client has closed.
+async fn over(tcp: &TcpStream, stall: Duration, ending: &CancellationToken) -> io::Result<bool> {
+    let begun = Instant::now();
+    let first = TcpState::of(tcp)?.acknowledged();
+    let limit = async {
+        tokio::select! {
+            () = sleep(LIMIT) => {}
+            () = async { ending.cancelled().await; sleep(LAST_LIMIT).await } => {}
+        }
+    };
+    let closed = tokio::select! {
+        end = client_end(tcp) => end.map(|()| true)?,
+        () = limit => false,
+    };
+    // A client may end its side first and go on reading.
+    let mut seen = (first, begun);
+    loop {
+        let state = TcpState::of(tcp)?;
+        if state.is_delivered() {
+            return Ok(closed);
+        }
+        if state.acknowledged() != seen.0 {
+            seen = (state.acknowledged(), Instant::now());
+        }
+        let stall = match ending.is_cancelled() {
+            true => stall.min(LAST_STALL),
+            false => stall,
+        };
+        if seen.1.elapsed() >= stall {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        sleep(LOOK).await;
+        // What lies unread when the socket is closed makes a reset of its end.
+        discard_arrived(tcp)?;
     }
 }
 
@@ -97,13 +156,13 @@ async fn client_end(tcp: &TcpStream) -> io::Result<()> {
     while discarded < MOST_DISCARDED {
         tcp.readable().await?;
         match tcp.try_read(&mut waste) {
-            Ok(0) => break,
+            Ok(0) => return Ok(()),
             Ok(read) => discarded += read,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    Err(io::Error::other("the client sends where it should read"))
 }
 
 /// Throws away what has arrived, without waiting.
@@ -125,7 +184,7 @@ pub(super) fn discard_arrived(tcp: &TcpStream) -> io::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     use super::*;
@@ -158,6 +217,61 @@ mod tests {
         assert!(lingering.is_empty());
         let end = timeout(DEADLINE, client.read(&mut [0])).await.unwrap();
         assert_eq!(end.unwrap(), 0);
+    }
+
+    /// One on which our side has ended and much is still to be sent.
+    async fn much_on_its_way(lingering: &Lingering) -> (usize, TcpStream) {
+        let (mut server, client) = pair().await;
+        let piece = [7; 64 * 1024];
+        let mut sent = 0;
+        loop {
+            match server.try_write(&piece) {
+                Ok(written) => sent += written,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        server.shutdown().await.unwrap();
+        assert!(!TcpState::of(&server).unwrap().is_delivered());
+        lingering.take(server);
+        (sent, client)
+    }
+
+    #[tokio::test]
+    async fn who_has_not_got_all_of_it_is_waited_for() {
+        for ends_first in [false, true] {
+            let lingering = Lingering::new();
+            let (sent, mut client) = much_on_its_way(&lingering).await;
+            if ends_first {
+                client.shutdown().await.unwrap();
+            }
+            let mut drained = std::pin::pin!(lingering.drained(Duration::from_secs(600)));
+            // Longer than a client may take that has all of it.
+            let limit = 2 * LAST_LIMIT;
+            timeout(limit, &mut drained).await.expect_err("not over");
+            let mut got = Vec::new();
+            let reading = async { timeout(DEADLINE, client.read_to_end(&mut got)).await };
+            let (in_time, read) = tokio::join!(drained, reading);
+            read.unwrap().unwrap();
+            assert!(in_time);
+            assert_eq!(got.len(), sent);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_takes_nothing_is_not_waited_for() {
+        let lingering = Lingering::up_to(MOST, Duration::from_millis(100));
+        let (_, _client) = much_on_its_way(&lingering).await;
+        assert!(lingering.drained(DEADLINE).await);
+    }
+
+    #[tokio::test]
+    async fn who_is_gone_is_not_waited_for() {
+        let lingering = Lingering::up_to(MOST, Duration::from_secs(600));
+        let (_, client) = much_on_its_way(&lingering).await;
+        client.set_zero_linger().unwrap();
+        drop(client);
+        assert!(lingering.drained(DEADLINE).await);
     }
 
     #[tokio::test]

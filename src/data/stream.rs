@@ -210,8 +210,8 @@ impl DataStream {
         linger::discard_arrived(self.tcp())
     }
 
-    /// After [`finish`](Self::finish): closes the socket when the client has closed its side, at
-    /// the latest after [`linger::LIMIT`], on a task of `lingering`.
+    /// After [`finish`](Self::finish): closes the socket when the client has closed its side, or
+    /// has all of it and does not close for [`linger::LIMIT`], on a task of `lingering`.
     pub fn linger(self, lingering: &Lingering) {
         // Undecrypted: the client's close_notify is thrown away with the rest, his FIN is what counts.
         lingering.take(match self.0 {

@@ -12,13 +12,12 @@ use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use nix::sys::socket::getsockopt;
-use nix::sys::socket::sockopt::GetStruct;
 use socket2::SockRef;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use crate::data::tcp::TcpState;
 use crate::tls::socket::TlsSocket;
 
 /// How much is read at once: more than the longest line, so that a pipelining client costs few system calls.
@@ -27,9 +26,6 @@ const READ_SIZE: usize = 8 * 1024;
 /// Times that TLS records are read in search of a command; a peer that sends more of others at once is taken for one
 /// that has sent something.
 const MOST_READS: usize = 64;
-
-/// `tcpi_state` of a connection both sides of which are open (linux/tcp_states.h).
-const TCP_ESTABLISHED: u8 = 1;
 
 /// What lies unread on a control connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,8 +122,7 @@ impl Transport {
 
     /// The connection's round trip, as TCP knows it; `None` where it does not say.
     pub(super) fn round_trip(&self) -> Option<Duration> {
-        let info = getsockopt(self.tcp()?, TcpInfo).ok()?;
-        Some(info.round_trip())
+        Some(TcpState::of(self.tcp()?).ok()?.round_trip())
     }
 
     /// What lies unread, asked of the kernel itself: the runtime may not have seen it yet.
@@ -211,50 +206,8 @@ impl Read for Kernel<'_> {
 
 /// What TCP knows, where nothing lies unread.
 fn state(tcp: &TcpStream) -> Pending {
-    match getsockopt(tcp, TcpInfo) {
-        Ok(info) if info.state != TCP_ESTABLISHED => Pending::Closed,
-        Ok(_) => Pending::Nothing,
-        Err(_) => Pending::Closed,
-    }
-}
-
-/// The kernel's view of a TCP connection (tcp(7), TCP_INFO).
-#[derive(Debug, Clone, Copy)]
-struct TcpInfo;
-nix::getsockopt_impl!(
-    TcpInfo,
-    libc::IPPROTO_TCP,
-    libc::TCP_INFO,
-    RawTcpInfo,
-    GetStruct<RawTcpInfo>
-);
-const _: () = assert!(size_of::<RawTcpInfo>() == 152);
-
-/// The beginning of `struct tcp_info` (linux/tcp.h), as far as Linux 4.6 had it. Not libc's: that grows with the newest
-/// kernel, and an older one fills less than was asked for, which nix takes for an error.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct RawTcpInfo {
-    state: u8,
-    _bytes: [u8; 7],
-    _before_rtt: [u32; 15],
-    /// Smoothed round trip, microseconds.
-    rtt: u32,
-    _after_rtt: [u32; 8],
-    _rates_and_bytes: [u64; 4],
-    _segments: [u32; 2],
-    _not_sent: u32,
-    /// The shortest round trip of the last minutes, microseconds.
-    min_rtt: u32,
-}
-
-impl RawTcpInfo {
-    /// The smoothed round trip, but at most twice the shortest one: a client that only listens on its
-    /// control connection acknowledges our replies up to 40 ms late, and these waits are in the smoothed one. Measured
-    /// over loopback: 20 ms smoothed, 0.01 ms shortest.
-    fn round_trip(&self) -> Duration {
-        let smoothed = Duration::from_micros(self.rtt.into());
-        let shortest = Duration::from_micros(self.min_rtt.into());
-        smoothed.min(shortest * 2)
+    match TcpState::of(tcp) {
+        Ok(state) if state.is_established() => Pending::Nothing,
+        Ok(_) | Err(_) => Pending::Closed,
     }
 }

@@ -25,6 +25,7 @@ mod promise_5_memory;
 mod promise_5_process;
 mod promise_7_requests;
 mod protections;
+mod promise_9_updates;
 mod proxy_protocol;
 mod renames;
 mod renames_meanwhile;

@@ -1,0 +1,86 @@
+//! What the kernel knows of a TCP connection (tcp(7), TCP_INFO).
+
+use std::io;
+use std::time::Duration;
+
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::GetStruct;
+use tokio::net::TcpStream;
+
+/// `tcpi_state` of a connection both sides of which are open (linux/tcp_states.h).
+const TCP_ESTABLISHED: u8 = 1;
+/// Of one that is over; so is one whose end both sides have.
+const TCP_CLOSE: u8 = 7;
+
+/// How it stands with a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TcpState(RawTcpInfo);
+
+impl TcpState {
+    /// Of this connection, now.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub(crate) fn of(tcp: &TcpStream) -> io::Result<TcpState> {
+        Ok(TcpState(getsockopt(tcp, TcpInfo)?))
+    }
+
+    /// Whether both sides are open.
+    pub(crate) fn is_established(&self) -> bool {
+        self.0.state == TCP_ESTABLISHED
+    }
+
+    /// Whether the peer's kernel has all that was sent, the end too where it was; or nothing can reach it any more.
+    pub(crate) fn is_delivered(&self) -> bool {
+        self.0.state == TCP_CLOSE || (self.0.unacked == 0 && self.0.not_sent == 0)
+    }
+
+    /// Bytes that the peer's kernel has acknowledged.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.0.bytes_acked
+    }
+
+    /// The smoothed round trip, but at most twice the shortest one: a client that only listens on its
+    /// control connection acknowledges our replies up to 40 ms late, and these waits are in the smoothed one. Measured
+    /// over loopback: 20 ms smoothed, 0.01 ms shortest.
+    pub(crate) fn round_trip(&self) -> Duration {
+        let smoothed = Duration::from_micros(self.0.rtt.into());
+        let shortest = Duration::from_micros(self.0.min_rtt.into());
+        smoothed.min(shortest * 2)
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct TcpInfo;
+nix::getsockopt_impl!(
+    TcpInfo,
+    libc::IPPROTO_TCP,
+    libc::TCP_INFO,
+    RawTcpInfo,
+    GetStruct<RawTcpInfo>
+);
+const _: () = assert!(size_of::<RawTcpInfo>() == 152);
+
+/// The beginning of `struct tcp_info` (linux/tcp.h), as far as Linux 4.6 had it. Not libc's: that grows with the newest
+/// kernel, and an older one fills less than was asked for, which nix takes for an error.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+struct RawTcpInfo {
+    state: u8,
+    _bytes: [u8; 7],
+    _before_unacked: [u32; 4],
+    /// Segments sent and not acknowledged.
+    unacked: u32,
+    _before_rtt: [u32; 10],
+    /// Smoothed round trip, microseconds.
+    rtt: u32,
+    _after_rtt: [u32; 8],
+    _rates: [u64; 2],
+    bytes_acked: u64,
+    _bytes_received: u64,
+    _segments: [u32; 2],
+    /// Bytes that wait to be sent.
+    not_sent: u32,
+    /// The shortest round trip of the last minutes, microseconds.
+    min_rtt: u32,
+}

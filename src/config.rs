@@ -28,7 +28,7 @@ mod values;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,6 +123,21 @@ pub struct Config {
     pub stores: BTreeMap<String, Arc<StoreConfig>>,
     /// Users by name.
     pub users: BTreeMap<String, Arc<UserConfig>>,
+}
+
+impl Config {
+    /// The address whose passive ports serve the sessions that come in at this one: itself, but all addresses of its
+    /// family where there is a listener on all. No port can be listened on at both.
+    pub fn passive_address(&self, ip: IpAddr) -> IpAddr {
+        let all = match ip {
+            IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        match self.listen.iter().any(|l| l.address.ip() == all) {
+            true => all,
+            false => ip,
+        }
+    }
 }
 
 /// One control listener.

@@ -10,7 +10,7 @@
 //! ```text
 //!   64                    the log, the runtime, health endpoints, certificates being read, refusals
 //! + 1    a control listener, and the health endpoints'
-//! + 1    a passive port, for each address that is listened on
+//! + 1    a passive port, for each address that is listened on (a wildcard's serve all of its family)
 //! + 128  a store: connections that are kept, or carry the parts of large transfers
 //! + 1    a session: its control connection
 //! + 2    a transfer: its data connection, and one to the store
@@ -96,7 +96,8 @@ pub fn hold(config: &mut Config, limit: u64) -> Option<Shortage> {
 }
 
 fn fixed(config: &Config) -> u64 {
-    let addresses: BTreeSet<_> = config.listen.iter().map(|l| l.address.ip()).collect();
+    let listened = config.listen.iter().map(|l| l.address.ip());
+    let addresses: BTreeSet<_> = listened.map(|ip| config.passive_address(ip)).collect();
     let ports = match config.passive.ports {
         PassivePorts::Range(first, last) => usize::from(last.saturating_sub(first)) + 1,
         PassivePorts::Ephemeral(count) => usize::from(count),

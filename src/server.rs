@@ -157,22 +157,19 @@ impl Server {
         let mut listeners = Vec::with_capacity(controls.len());
         let mut pools: HashMap<IpAddr, Arc<PassivePool>> = HashMap::new();
         for (listener, bound, wanted) in controls {
-            let address = wanted.address;
-            let pool = match pools.get(&address.ip()) {
+            let address = config.passive_address(wanted.address.ip());
+            let pool = match pools.get(&address) {
                 Some(pool) => pool.clone(),
                 None => {
                     let pool = PassivePool::bind(
-                        address.ip(),
+                        address,
                         config.passive.ports,
                         behind.clone(),
                         stop.clone(),
                     )
                     .await
-                    .map_err(|source| ServerError::Passive {
-                        address: address.ip(),
-                        source,
-                    })?;
-                    pools.insert(address.ip(), pool.clone());
+                    .map_err(|source| ServerError::Passive { address, source })?;
+                    pools.insert(address, pool.clone());
                     pool
                 }
             };
@@ -281,10 +278,10 @@ impl Server {
     }
 
     /// Stops: no new session, idle ones get 421, running transfers end within the grace period and are then cut;
-        let grace = Instant::now() + self.gateway.config.timeouts.shutdown_grace;
     /// returns when everything has ended, clean-up in the store included.
     pub async fn stop(self) {
         tracing::info!(sessions = self.sessions.len(), "draining");
+        let grace = Instant::now() + self.gateway.config.timeouts.shutdown_grace;
         let _ = self.ready.send(false);
         self.gateway.drain.cancel();
         self.accepts.close();

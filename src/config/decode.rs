@@ -259,13 +259,21 @@ fn resume(mut section: Section<'_>) -> ResumeConfig {
     resume
 }
 
-/// A port can be listened on once: the passive range must leave out the others.
+/// A port can be listened on once: the health endpoints have their own, and the passive range leaves out the others.
 fn check_ports(
     root: &Section<'_>,
     listen: &[ListenConfig],
     passive: &PassiveConfig,
     admin: Option<&AdminConfig>,
 ) {
+    let taken = admin.and_then(|admin| {
+        let mut others = listen.iter().map(|listener| listener.address);
+        others.find(|other| values::collide(*other, admin.listen))
+    });
+    if let Some(taken) = taken {
+        let problem = format!("its port can't be had: listen has {taken}");
+        root.wrong("admin", problem, "a port of its own");
+    }
     let PassivePorts::Range(first, last) = passive.ports else {
         return;
     };

@@ -208,6 +208,8 @@ fn wrong_values_name_what_is_allowed() {
         listen = [] => listen: is empty
         listen = ['localhost:21'] => listen[0]: "localhost:21" is no such address | "[::]:2121"
         listen = ['[::]:21', '[::]:21'] => listen[1] | twice
+        listen = ['10.0.0.5:21', '[::]:21', '0.0.0.0:21'] => listen[2]: 0.0.0.0:21 can't be listened on beside 10.0.0.5:21
+        admin.listen = '127.0.0.1:2121' => admin: its port can't be had: listen has 0.0.0.0:2121
         greeting = "a\r\n220 b" => greeting | without control characters
         passive = 3 => passive: is a number | a table
         passive.ports = '40099-40000' => passive.ports | ends before it begins | auto:N

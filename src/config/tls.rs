@@ -165,9 +165,16 @@ pub(super) fn listen(root: &mut Section<'_>, tls: Option<&TlsConfig>) -> Vec<Lis
                 }
             }
             let address = listener.address;
-            // Port 0 is another port each time.
-            if address.port() != 0 && listeners.iter().any(|other| other.address == address) {
-                item.wrong::<()>(format!("{address} is there twice"), LISTEN);
+            let mut others = listeners.iter().map(|other| other.address);
+            match others.find(|other| values::collide(*other, address)) {
+                Some(other) if other == address => {
+                    item.wrong::<()>(format!("{address} is there twice"), LISTEN);
+                }
+                Some(other) => {
+                    let problem = format!("{address} can't be listened on beside {other}");
+                    item.wrong::<()>(problem, LISTEN);
+                }
+                None => {}
             }
             listeners.push(listener);
         }

@@ -194,6 +194,14 @@ pub(super) fn line(field: &Field<'_>, longest: usize) -> Option<String> {
     Some(text.to_owned())
 }
 
+/// Whether they can't be listened on at once: the same port of one address, or of one and of all addresses of a family.
+/// Port 0 is another port each time.
+pub(super) fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let all = one.ip().is_unspecified() || other.ip().is_unspecified();
+    let same = one.ip() == other.ip() || (all && one.is_ipv4() == other.is_ipv4());
+    same && one.port() == other.port() && one.port() != 0
+}
+
 /// An address with its port.
 pub(super) fn socket_address(field: &Field<'_>) -> Option<SocketAddr> {
     let allowed = "an IP address and a port: \"0.0.0.0:2121\", \"[::]:2121\"";

@@ -2,8 +2,9 @@
 //!
 //! A user is configured with the hash of his password ([`PasswordHash`]: argon2id, bcrypt, sha512-crypt).
 //! [`Authenticator::verify`] checks a password against it on a thread of the blocking pool, at most as many at
-//! once as there are cores, and takes the memory that hashing needs from the process's budget. Of each address only a few
-//! wait for a core beside those of others (`queue`), however many it sends, right ones or wrong.
+//! once as there are cores. The memory for that is set aside of the process's budget, so that no login waits for a
+//! transfer. Of each address only a few wait for a core beside those of others (`queue`), however many it sends, right
+//! ones or wrong.
 //!
 //! Nobody can learn from the time of a refusal which names exist: the password for an unknown name is
 //! checked as well, against the hash of a configured user that a keyed hash of the name chooses. So the
@@ -42,16 +43,21 @@ pub use sessions::{Refused, SessionPlace, SessionPlaces};
 /// How long a login waits for a core and for memory, in all.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// This part of the budget at most is set aside for passwords: an eighth; more only where one of them needs more.
+const SHARE: u64 = 8;
+
 /// Why a login failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     /// No such user, or another password. Which of them is told to nobody.
     #[error("the user or the password is wrong")]
     Refused,
-    /// Too many logins at once, in all or of this address: neither a core nor memory became free in time. Trying again
-    /// can help.
+    /// Too many logins at once, in all or of this address: no core became free in time. Trying again can help.
     #[error("too many logins at once")]
     Busy,
+    /// Transfers hold the memory, of which a small budget has none set aside. Trying again can help.
+    #[error("no memory free to check the password")]
+    Memory,
     /// Whoever asked is not to be heard any more; no password was checked.
     #[error("not heard any more")]
     Unheard,
@@ -68,7 +74,8 @@ pub struct Authenticator {
     cores: Arc<Semaphore>,
     /// Who may wait for a core.
     queues: Arc<Queues>,
-    budget: Budget,
+    /// Where the memory comes from; `None` where it is set aside for as many as there are `cores`.
+    budget: Option<Budget>,
     /// [`PATIENCE`], shorter in tests.
     patience: Duration,
 }
@@ -96,6 +103,21 @@ impl Authenticator {
             accounts.insert(name.clone(), Account { user, hash });
         }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let hashes = accounts
+            .values()
+            .filter_map(|account| account.hash.as_ref());
+        let largest = hashes.map(|hash| hash.memory()).max();
+        let (cores, budget) = match largest.map(|largest| set_aside(&budget, largest, cores)) {
+            Some(None) => {
+                tracing::warn!(
+                    "memory.budget is too small to set memory for passwords aside: logins wait while transfers hold it"
+                );
+                (cores, Some(budget))
+            }
+            Some(Some(at_once)) => (at_once, None),
+            // There is no password.
+            None => (cores, None),
+        };
         Authenticator {
             names: accounts
                 .iter()
@@ -115,8 +137,8 @@ impl Authenticator {
     /// wait takes no core from others. `address` is where he is.
     ///
     /// # Errors
-    /// [`AuthError::Refused`] after the same time for an unknown user as for a wrong password;
-    /// [`AuthError::Busy`] where no core or no memory became free within ten seconds; [`AuthError::Unheard`].
+    /// [`AuthError::Refused`] after the same time for an unknown user as for a wrong password; [`AuthError::Busy`] where no
+    /// core and [`AuthError::Memory`] where no memory became free within ten seconds; [`AuthError::Unheard`].
     pub async fn verify(
         &self,
         user: &str,
@@ -148,12 +170,14 @@ impl Authenticator {
         if !heard() {
             return Err(AuthError::Unheard);
         }
-        let patience = deadline.saturating_duration_since(Instant::now());
-        let memory = self
-            .budget
-            .grant(hash.memory(), patience)
-            .await
-            .map_err(|_| AuthError::Busy)?;
+        let memory = match &self.budget {
+            None => None,
+            Some(budget) => {
+                let patience = deadline.saturating_duration_since(Instant::now());
+                let granted = budget.grant(hash.memory(), patience).await;
+                Some(granted.map_err(|_| AuthError::Memory)?)
+            }
+        };
         let password = password.clone();
         let hashing = tokio::task::spawn_blocking(move || {
             let right = hash.verify(&password);
@@ -188,6 +212,14 @@ impl Authenticator {
     }
 }
 
+/// Sets memory aside for checking passwords of which the most demanding needs so much: for how many at once.
+fn set_aside(budget: &Budget, largest: u64, cores: usize) -> Option<usize> {
+    let fit = budget.total() / SHARE / largest.max(1);
+    let at_once = usize::try_from(fit).unwrap_or(cores).clamp(1, cores);
+    let bytes = largest.saturating_mul(u64::try_from(at_once).ok()?);
+    budget.set_aside(bytes).then_some(at_once)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -220,6 +252,10 @@ mod tests {
     ];
 
     fn authenticator() -> Authenticator {
+        with_budget(Budget::new(64 << 20))
+    }
+
+    fn with_budget(budget: Budget) -> Authenticator {
         let user = |(name, hash, _): (&str, &str, &str)| {
             let user = UserConfig {
                 name: name.to_owned(),
@@ -232,10 +268,7 @@ mod tests {
             };
             (name.to_owned(), Arc::new(user))
         };
-        Authenticator::new(
-            &HASHES.into_iter().map(user).collect(),
-            Budget::new(64 << 20),
-        )
+        Authenticator::new(&HASHES.into_iter().map(user).collect(), budget)
     }
 
     #[tokio::test]
@@ -258,7 +291,33 @@ mod tests {
                 );
             }
         }
-        assert_eq!(authenticator.budget.in_use(), 0);
+    }
+
+    #[tokio::test]
+    async fn no_login_waits_for_transfers_but_where_the_budget_is_tiny() {
+        // Each of these hashes is charged with a mebibyte.
+        for (budget, at_once) in [(64, 8), (8, 1), (2, 1)] {
+            let cores = 16;
+            assert_eq!(
+                set_aside(&Budget::new(budget << 20), 1 << 20, cores),
+                Some(at_once)
+            );
+        }
+        for (budget, waits) in [(2, false), (1, true)] {
+            let budget = Budget::new(budget << 20);
+            let mut authenticator = with_budget(budget.clone());
+            authenticator.patience = Duration::ZERO;
+            let password = "password".into();
+            let verify = || authenticator.verify("bert", &password, HERE, || true);
+            let held = budget.try_grant(1 << 20).unwrap();
+            match verify().await {
+                Ok(_) => assert!(!waits),
+                Err(error) => assert_eq!((error, waits), (AuthError::Memory, true)),
+            }
+            drop(held);
+            verify().await.unwrap();
+            assert_eq!(budget.in_use(), 0);
+        }
     }
 
     #[tokio::test]
@@ -315,7 +374,6 @@ mod tests {
             .verify("anna", &"password".into(), HERE, || false)
             .await;
         assert_eq!(unheard.unwrap_err(), AuthError::Unheard);
-        assert_eq!(authenticator.budget.in_use(), 0);
     }
 
     #[tokio::test]

@@ -11,10 +11,13 @@
 //!   always come free again and nobody waits for ever: half-filled parts never wait for each other;
 //! - look-ahead of downloads only takes what is free at the moment and never waits.
 //!
+//! What must not wait for any of them is [set aside](Budget::set_aside) at the start: logins need memory for their
+//! passwords, and uploads of slow clients may hold all there is for as long as they like.
+//!
 //! Uploads read into chunks of [`CHUNK`] bytes that are recycled: fresh memory costs a page fault for each 4 KiB,
 //! which is measurable CPU at gigabytes a second. What is kept for reuse counts against the budget, too.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -49,6 +52,8 @@ struct Inner {
     admissions: Arc<Semaphore>,
     /// Units granted. The semaphore can't tell: it counts what a waiter has only been promised.
     held: AtomicU64,
+    /// Units set aside.
+    aside: AtomicU32,
     waiting: AtomicUsize,
     /// Chunks to be used again. The lock is held for a push or a pop only.
     idle: Mutex<Vec<BytesMut>>,
@@ -91,6 +96,7 @@ impl Budget {
                 memory: Arc::new(Semaphore::new(total as usize)),
                 admissions: Arc::new(Semaphore::new(admissions as usize)),
                 held: AtomicU64::new(0),
+                aside: AtomicU32::new(0),
                 waiting: AtomicUsize::new(0),
                 idle: Mutex::new(Vec::new()),
                 idle_count: AtomicUsize::new(0),
@@ -103,7 +109,33 @@ impl Budget {
         u64::from(self.inner.total) * UNIT
     }
 
-    /// Bytes held now; 0 when nothing runs.
+    /// Takes so many bytes out of the budget, for good: at the start, before anything runs. Where transfers would not
+    /// keep half of the budget nothing is taken, and `false` returned.
+    pub fn set_aside(&self, bytes: u64) -> bool {
+        let inner = &self.inner;
+        let Ok(units) = u32::try_from(bytes.div_ceil(UNIT)) else {
+            return false;
+        };
+        let aside = inner.aside.load(Ordering::Relaxed).saturating_add(units);
+        if aside > inner.total / 2 {
+            return false;
+        }
+        let Ok(taken) = inner.memory.try_acquire_many(units) else {
+            return false;
+        };
+        taken.forget();
+        inner.aside.store(aside, Ordering::Relaxed);
+        // Beside all admissions there has to be memory for the largest part.
+        let admissions = ((inner.total - aside - inner.total / 4) / inner.first).max(1);
+        let surplus = inner
+            .admissions
+            .available_permits()
+            .saturating_sub(admissions as usize);
+        inner.admissions.forget_permits(surplus);
+        true
+    }
+
+    /// Bytes held now, beside what is set aside; 0 when nothing runs.
     pub fn in_use(&self) -> u64 {
         self.inner.held.load(Ordering::Relaxed) * UNIT
     }
@@ -133,8 +165,7 @@ impl Budget {
             .map_err(|_| Exhausted)?
     }
 
-    /// So many bytes for something that is no transfer (password hashing), within `wait`. Fails at once where the
-    /// budget is smaller than that.
+    /// So many bytes, within `wait`. Fails at once where there never are as many.
     pub async fn grant(&self, bytes: u64, wait: Duration) -> Result<Grant, Exhausted> {
         let units = self.count(bytes)?;
         tokio::time::timeout(wait, self.units(units))
@@ -175,7 +206,7 @@ impl Budget {
 
     fn count(&self, bytes: u64) -> Result<u32, Exhausted> {
         let units = u32::try_from(bytes.div_ceil(UNIT)).map_err(|_| Exhausted)?;
-        if units > self.inner.total {
+        if units > self.inner.total - self.inner.aside.load(Ordering::Relaxed) {
             Err(Exhausted)
         } else {
             Ok(units)
@@ -259,7 +290,9 @@ impl Inner {
 
     /// How many chunks may be kept beside what is held.
     fn retainable(&self) -> usize {
-        let free = u64::from(self.total).saturating_sub(self.held.load(Ordering::Relaxed)) * UNIT;
+        let taken =
+            self.held.load(Ordering::Relaxed) + u64::from(self.aside.load(Ordering::Relaxed));
+        let free = u64::from(self.total).saturating_sub(taken) * UNIT;
         usize::try_from(free.min(RETAINED) / CHUNK as u64).unwrap_or(0)
     }
 
@@ -352,6 +385,34 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(part.bytes(), 512 * 1024);
+    }
+
+    #[tokio::test]
+    async fn what_is_set_aside_is_nobodys_and_a_part_is_free_beside_all_admissions() {
+        for (aside, admitted) in [(512, 8), (768, 6), (1024, 4)] {
+            let budget = Budget::new(2 * MIB);
+            assert!(budget.set_aside(aside * 1024));
+            assert_eq!((budget.in_use(), budget.total()), (0, 2 * MIB));
+            let left = 2 * MIB - aside * 1024;
+            assert!(budget.try_grant(left + 1).is_none());
+            drop(budget.try_grant(left).unwrap());
+            let mut admissions = Vec::new();
+            while let Ok(admission) = budget.admit(Duration::from_millis(10)).await {
+                admissions.push(admission);
+            }
+            assert_eq!(admissions.len(), admitted);
+            let part = budget.grant(budget.largest_part(), Duration::ZERO).await;
+            part.unwrap();
+        }
+        // Transfers keep half, and it can't be had while they hold it.
+        let budget = Budget::new(2 * MIB);
+        assert!(!budget.set_aside(MIB + 1));
+        assert!(budget.set_aside(MIB / 2));
+        assert!(!budget.set_aside(MIB / 2 + 1));
+        let all = budget.try_grant(3 * MIB / 2).unwrap();
+        assert!(!budget.set_aside(MIB / 2));
+        drop(all);
+        assert!(budget.set_aside(MIB / 2));
     }
 
     #[tokio::test]

@@ -81,6 +81,10 @@ impl Session {
                 let busy = Reply::new(421, "Too many logins at once, try again later");
                 self.close_with(busy).await
             }
+            Err(AuthError::Memory) => {
+                let reason = "No memory is free to check the password, try again later";
+                self.close_with(Reply::new(421, reason)).await
+            }
             // Whether he is banned is asked now and not before: of many guesses sent at once, those that were being
             // checked when the ban came must not succeed.
             Ok(config)

@@ -75,7 +75,6 @@ async fn two_hundred_uploads_at_once_share_64_mib_and_all_end() {
         .with("[limits]\nsessions_before_login_per_address = 200")
         .start()
         .await;
-    // Logged in before: passwords are hashed within the same budget, and a login waits for a while only.
     let clients = join_all((0..200).map(|_| gateway.ftp())).await;
     let uploads = join_all(
         clients
@@ -253,6 +252,73 @@ async fn a_client_that_stalls_on_a_part_others_wait_for_is_cut() {
     }
     assert!(cut > 0, "nobody was cut, but somebody got through");
     all_given_back(&gateway).await;
+}
+
+/// A gateway with a user `argon` whose password's hash is what `s3ftpd hash-password` makes.
+async fn with_argon2id(budget: &str) -> Gateway {
+    let hash = s3ftpd::auth::hash_password(&"argon".into()).unwrap();
+    let user = format!("[users.argon]\npassword = '{hash}'\nmounts = {{ \"/\" = \"main\" }}");
+    Gateway::builder()
+        .with(&format!("[memory]\nbudget = \"{budget}\"\n{user}"))
+        .start()
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_waits_for_no_upload_however_slow() {
+    let gateway = with_argon2id("64MiB").await;
+    // Of 5 MiB each, and 45 MiB are there: the last one waits for its part.
+    let mut begun = Vec::new();
+    for number in 0..9 {
+        let mut ftp = gateway.ftp().await;
+        let data = ftp.data_passive().await;
+        ftp.expect(&format!("STOR held{number}"), 150).await;
+        begun.push((ftp, data));
+    }
+    let mut holders = Vec::new();
+    for (ftp, mut data) in begun {
+        let trickle = tokio::spawn(async move {
+            let mut pace = tokio::time::interval(Duration::from_secs(1));
+            let mut piece = vec![7; 300_000];
+            // A client that never stalls; it ends where it is cut.
+            while data.write_all(&piece).await.is_ok() {
+                piece.truncate(1);
+                pace.tick().await;
+            }
+        });
+        holders.push((ftp, trickle));
+    }
+    within("all memory to be held", async {
+        while !gateway.server.budget().contended() && gateway.budget_in_use() < 9 * 5 * MIB as u64 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    gateway.ftp_as("argon", "argon").await.in_step().await;
+    gateway.ftp().await.in_step().await;
+    for (ftp, trickle) in holders {
+        trickle.abort();
+        let _ = trickle.await;
+        ftp.reset();
+    }
+    all_given_back(&gateway).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_go_where_a_password_needs_most_of_the_budget() {
+    // Of which it can't be set aside, and of which little else is left.
+    for budget in ["20MiB", "38MiB"] {
+        let gateway = with_argon2id(budget).await;
+        for number in 0..3 {
+            let mut ftp = gateway.ftp_as("argon", "argon").await;
+            let path = format!("f{number}");
+            let bytes = pattern(11 * MIB, number);
+            let reply = within_the_budget(&gateway, ftp.store(&path, &bytes)).await;
+            assert_eq!(reply.code, 226, "{budget}: {reply:?}");
+            assert!(gateway.store.object(BUCKET, &path) == Some(bytes));
+        }
+        all_given_back(&gateway).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

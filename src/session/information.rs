@@ -54,7 +54,11 @@ impl Session {
             Some(topic) if topic.eq_ignore_ascii_case("SITE") => site_help(),
             Some(topic) => match Command::syntax(topic).filter(|_| works(topic)) {
                 Some(syntax) => Reply::new(214, format!("Syntax: {syntax}")),
-                None => Reply::new(502, format!("{topic} is not available")),
+                // Whatever else was sent is not repeated: it may be a password.
+                None => match Command::verbs().find(|verb| verb.eq_ignore_ascii_case(topic)) {
+                    Some(verb) => Reply::new(502, format!("{verb} is not available")),
+                    None => Reply::new(502, "There is no such command"),
+                },
             },
             None => {
                 let verbs: Vec<&str> = Command::verbs().filter(|verb| works(verb)).collect();

@@ -161,7 +161,10 @@ async fn each_verb_that_help_lists_is_there() {
         }
         other.close().await;
     }
-    ftp.expect("HELP AUTH", 502).await;
+    let reply = ftp.expect("help auth", 502).await;
+    assert_eq!(reply.text(), "AUTH is not available");
+    let reply = ftp.expect("HELP nothing", 502).await;
+    assert_eq!(reply.text(), "There is no such command");
     ftp.close().await;
     gateway.stop().await;
 }

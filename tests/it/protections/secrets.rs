@@ -43,6 +43,12 @@ async fn protection_17_no_secret_is_in_a_log_or_a_reply() {
     let mut process = Process::start_logging("s3ftpd=trace,info", &settings).await;
     let mut ftp = crate::support::ftp::Ftp::connect(process.address).await;
     for line in [
+        "HELP mistaken-secret",
+        "AUTH mistaken-secret",
+        "OPTS mistaken-secret",
+        "HOST mistaken-secret",
+        "SITE mistaken-secret",
+        "TYPE mistaken-secret",
         "USER s",
         "PASS wrong-secret",
         "PASS out-of-turn-secret",
@@ -54,6 +60,8 @@ async fn protection_17_no_secret_is_in_a_log_or_a_reply() {
         "PASSright-secret",
         "SITE PSWD old-secret new-secret",
         "HELP PASS",
+        "HELP mistaken-secret",
+        "SITE HELP mistaken-secret",
         "STAT",
         "REIN",
         "USER s",

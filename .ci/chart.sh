@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The chart: linted, rendered with each file of helm/s3ftpd/ci, checked against Kubernetes' schemas; what must be
-# refused is refused; and the configuration that it renders is one that s3ftpd takes.
+# The chart: linted, rendered with each file of helm/s3ftpd/ci, checked against Kubernetes' schemas; each value is in one
+# of these files; what must be refused is refused; and the configuration that it renders is one that s3ftpd takes.
 #
 #   chart.sh [BINARY]     without the binary its last check is left out, and says so
 #
-# Needs helm 4 and, in PYTHON (default python3), the module kubernetes_validate.
+# Needs helm 4, openssl and, in PYTHON (default python3), the module kubernetes_validate.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -24,8 +24,10 @@ main() {
     helm lint --strict --quiet "$chart" --values "$values"
     helm template ci "$chart" --namespace ftp --values "$values" >"$out/$name.yaml"
     valid "$out/$name.yaml" "$name"
+    implicit "$out/$name.yaml" "$name" "$values"
     taken "$out/$name.yaml" "$name"
   done
+  complete
   refusals
 }
 
@@ -38,6 +40,69 @@ valid() {
     }
   done
   echo "ok   chart: $2 is valid"
+}
+
+# The values of the schema that no file has. Secrets may be written in three ways, of which one will do.
+complete() {
+  "$python" - "$chart" <<'END'
+import json, sys
+from pathlib import Path
+import yaml
+
+chart = Path(sys.argv[1])
+schema = json.loads((chart / "values.schema.json").read_text())
+files = [yaml.safe_load(path.read_text()) for path in (chart / "ci").glob("*.yaml")]
+
+def keys(node, path=()):
+    if "$ref" in node:
+        node = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
+    for name, child in node.get("properties", {}).items():
+        yield path + (name,)
+        yield from keys(child, path + (name,))
+    for child in (node.get("items"), node.get("additionalProperties")):
+        if isinstance(child, dict):
+            yield from keys(child, path + ("*",))
+
+def there(value, path):
+    if not path:
+        return True
+    if path[0] == "*":
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+        return any(there(one, path[1:]) for one in inner)
+    return isinstance(value, dict) and path[0] in value and there(value[path[0]], path[1:])
+
+# Helm's own, one that takes a cluster of today, and credentials of an hour.
+left_out = {("global",), ("resources", "claims"), ("config", "stores", "*", "session_token")}
+missing = [path for path in keys(schema) if path not in left_out and not any(there(file, path) for file in files)]
+if missing:
+    sys.exit("chart: in no file of ci: " + ", ".join(".".join(path) for path in missing))
+END
+  echo "ok   chart: each value is rendered"
+}
+
+# The port for implicit TLS: in the Service, in the pod and in the configuration, or in none of them.
+implicit() {
+  "$python" - "$1" "$3" <<'END'
+import sys
+import yaml
+
+kinds = {d["kind"]: d for d in yaml.safe_load_all(open(sys.argv[1])) if d}
+asked = yaml.safe_load(open(sys.argv[2])).get("service", {})
+wanted = asked.get("implicitPort")
+service = [p for p in kinds["Service"]["spec"]["ports"] if p["name"] == "ftps"]
+pod = [p for p in kinds["Deployment"]["spec"]["template"]["spec"]["containers"][0]["ports"] if p["name"] == "ftps"]
+config = yaml.safe_load(kinds["ConfigMap"]["data"]["s3ftpd.yaml"])
+listeners = [l for l in config["listen"] if isinstance(l, dict) and l["tls"] == "implicit"]
+if wanted is None:
+    sys.exit(f"chart: a port that nobody asked for: {service} {pod} {listeners}" if service or pod or listeners else 0)
+expected = {"name": "ftps", "port": wanted, "targetPort": "ftps", "protocol": "TCP"}
+if asked.get("implicitNodePort"):
+    expected["nodePort"] = asked["implicitNodePort"]
+assert service == [expected], service
+assert [p["containerPort"] for p in pod] == [2990], pod
+assert listeners and all(l["address"].endswith(":2990") for l in listeners), listeners
+END
+  echo "ok   chart: implicit TLS of $2"
 }
 
 # The secrets that the configuration names get files, below another directory than the pod's.
@@ -56,8 +121,21 @@ import yaml
 rendered, directory, binary = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
 config = next(d for d in yaml.safe_load_all(open(rendered)) if d and d["kind"] == "ConfigMap")["data"]["s3ftpd.yaml"]
 hashed = subprocess.run([binary, "hash-password"], input="x\n", capture_output=True, text=True, check=True).stdout
-for name in re.findall(r"/run/secrets/s3ftpd/(\S+)", config):
-    (directory / name).write_text(hashed)
+names = set(re.findall(r"/run/secrets/s3ftpd/(\S+)", config))
+if any(name.endswith(".crt") for name in names):
+    certificate, key = directory / "certificate", directory / "key"
+    make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=ftp.example.com".split()
+    subprocess.run(
+        [*make, "-addext", "subjectAltName=DNS:ftp.example.com", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True,
+    )
+for name in names:
+    content = hashed
+    if name.endswith(".crt"):
+        content = certificate.read_text()
+    elif name.endswith(".key"):
+        content = key.read_text()
+    (directory / name).write_text(content)
 path = directory / "s3ftpd.yaml"
 path.write_text(config.replace("/run/secrets/s3ftpd/", f"{directory}/"))
 END
@@ -72,6 +150,7 @@ END
 # Each with what the message must say.
 refusals() {
   local good="$chart/ci/cluster-ip-values.yaml" balanced="$chart/ci/load-balancer-values.yaml"
+  local noded="$chart/ci/node-port-values.yaml"
   refused "config.stores is empty"
   refused "passive.address is empty" --values "$good" --set service.type=LoadBalancer
   refused "has 201 ports" --values "$good" --set passive.firstPort=40000 --set passive.lastPort=40200
@@ -80,6 +159,10 @@ refusals() {
   refused "would stand in a ConfigMap" --values "$good" --set config.stores.main.secret_access_key=plain
   refused "hides the clients' addresses" --values "$balanced" --set service.clientAddressKept=false
   refused "is for service.type NodePort" --values "$good" --set service.nodePort=30021
+  refused "service.implicitPort needs config.tls" --values "$good" --set service.implicitPort=990
+  refused "implicitNodePort is for service.type NodePort" --values "$balanced" --set service.implicitNodePort=30990
+  refused "implicitNodePort and service.nodePort are the same" --values "$noded" --set service.implicitNodePort=30021
+  refused "service.implicitNodePort (30101) is one of the passive range" --values "$noded" --set service.implicitNodePort=30101
   refused "replicas" --values "$good" --set replicas=2
   refused "listen" --values "$good" --set config.listen=x
   refused "shutdown_grace" --values "$good" --set config.timeouts.shutdown_grace=5s

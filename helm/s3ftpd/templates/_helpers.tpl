@@ -113,6 +113,20 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if and .Values.service.nodePort (ne .Values.service.type "NodePort") }}
 {{- $problems = append $problems "service.nodePort is for service.type NodePort" }}
 {{- end }}
+{{- if and .Values.service.implicitNodePort (or (ne .Values.service.type "NodePort") (not .Values.service.implicitPort)) }}
+{{- $problems = append $problems "service.implicitNodePort is for service.type NodePort, with service.implicitPort" }}
+{{- end }}
+{{- if eq .Values.service.type "NodePort" }}
+{{- $nodePorts := dict "service.nodePort" .Values.service.nodePort "service.implicitNodePort" .Values.service.implicitNodePort }}
+{{- range $key, $port := $nodePorts }}
+{{- if and $port (ge (int $port) $first) (le (int $port) $last) }}
+{{- $problems = append $problems (printf "%s (%d) is one of the passive range, whose ports are the nodes' too" $key (int $port)) }}
+{{- end }}
+{{- end }}
+{{- if and .Values.service.nodePort (eq (int .Values.service.nodePort) (int .Values.service.implicitNodePort)) }}
+{{- $problems = append $problems "service.implicitNodePort and service.nodePort are the same" }}
+{{- end }}
+{{- end }}
 {{- if $problems }}
 {{- fail (printf "\n  - %s\n" (join "\n  - " $problems)) }}
 {{- end }}

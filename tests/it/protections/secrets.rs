@@ -43,7 +43,7 @@ async fn protection_17_no_secret_is_in_a_log_or_a_reply() {
     let mut process = Process::start_logging("s3ftpd=trace,info", &settings).await;
     let mut ftp = crate::support::ftp::Ftp::connect(process.address).await;
     for line in [
-        "HELP mistaken-secret",
+        "HELP mistaken",
         "AUTH mistaken-secret",
         "OPTS mistaken-secret",
         "HOST mistaken-secret",
@@ -60,8 +60,8 @@ async fn protection_17_no_secret_is_in_a_log_or_a_reply() {
         "PASSright-secret",
         "SITE PSWD old-secret new-secret",
         "HELP PASS",
-        "HELP mistaken-secret",
-        "SITE HELP mistaken-secret",
+        "HELP mistaken",
+        "SITE HELP mistaken",
         "STAT",
         "REIN",
         "USER s",
@@ -88,5 +88,6 @@ async fn protection_17_no_secret_is_in_a_log_or_a_reply() {
     let replies = said.lines().filter(|line| line.starts_with("S:"));
     for reply in replies {
         assert!(!reply.contains("-secret"), "{reply}");
+        assert!(!reply.contains("mistaken"), "{reply}");
     }
 }

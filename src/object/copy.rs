@@ -4,6 +4,7 @@
 //! it is one CopyObject, above a multipart copy whose ranges the store copies in parallel, between two stores a
 //! download that flows into an upload.
 
+mod copied;
 mod directory;
 
 use std::collections::BTreeMap;

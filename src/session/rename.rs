@@ -205,8 +205,8 @@ fn not_renamed(from: &VirtualPath, to: &VirtualPath, error: &DirectoryError) -> 
             format!("nothing was moved, but copies are left in {to}"),
         ),
         DirectoryError::SourceLeft(error) => (
-            replies::object_error(from, error),
-            format!("{to} is there, and a part of {from} could not be deleted and stays"),
+            reply(error),
+            format!("{to} is there, and a part of {from} is not deleted and stays"),
         ),
     };
     if let Some(line) = reply.lines.last_mut() {

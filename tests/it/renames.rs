@@ -350,7 +350,7 @@ async fn a_directory_whose_move_fails_in_the_middle_loses_nothing() {
             "CopyObject" => (0, "nothing was moved"),
             // Without looking nobody knows whose they are.
             "HeadObject" => (under("moved-HeadObject/"), "copies are left in"),
-            _ => (keys.len(), "a part of /tree could not be deleted"),
+            _ => (keys.len(), "a part of /tree is not deleted"),
         };
         assert_eq!(under(&format!("moved-{operation}/")), copies, "{operation}");
         assert!(reply.text().contains(told), "{operation}: {reply:?}");

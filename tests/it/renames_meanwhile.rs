@@ -17,17 +17,17 @@ fn fill(store: &Store, directory: &str) -> Vec<String> {
     names
 }
 
-/// Whether the whole of a directory is at `at` as it was filled, with no key more.
+/// Whether a directory is at `at` as it was filled, and so many keys in all.
 #[track_caller]
-fn assert_whole(store: &Store, at: &str, filled_as: &str, names: &[String]) {
+fn assert_whole(store: &Store, at: &str, filled_as: &str, names: &[String], keys: usize) {
     for name in names {
         let bytes = store.object(BUCKET, &format!("{at}/{name}"));
         let expected = format!("{filled_as}/{name}");
         assert_eq!(bytes.as_deref(), Some(expected.as_bytes()), "{at}/{name}");
     }
-    let keys = store.keys(BUCKET);
-    let there = keys.iter().filter(|key| key.starts_with(&format!("{at}/")));
-    assert_eq!(there.count(), names.len(), "{keys:?}");
+    let all = store.keys(BUCKET);
+    let there = all.iter().filter(|key| key.starts_with(&format!("{at}/")));
+    assert_eq!(there.count(), keys, "{all:?}");
 }
 
 /// The page that is deleted was listed before; not every store compares ETags at a delete.
@@ -49,7 +49,7 @@ async fn a_file_that_is_written_while_the_old_directory_is_deleted_stays() {
         other.close().await;
         deleting.release();
         ftp.expect_reply(250).await;
-        assert_whole(store, "moved", "tree", &names);
+        assert_whole(store, "moved", "tree", &names, names.len());
         assert_eq!(
             store.object(BUCKET, "tree/39").as_deref(),
             Some(&b"newer"[..])
@@ -98,7 +98,7 @@ async fn a_file_that_is_written_into_the_new_directory_meanwhile_stays() {
         copying.release();
         let reply = ftp.expect_reply(451).await;
         assert!(reply.text().ends_with("nothing was moved"), "{reply:?}");
-        assert_whole(store, "tree", "tree", &names);
+        assert_whole(store, "tree", "tree", &names, names.len());
         // Of the copies nothing is left, of what the other has written all.
         let moved = store.keys(BUCKET);
         let moved: Vec<_> = moved
@@ -116,6 +116,44 @@ async fn a_file_that_is_written_into_the_new_directory_meanwhile_stays() {
         ftp.close().await;
         gateway.stop().await;
     }
+}
+
+/// Before a store that looks at no conditions two directories can still be moved to one name: nothing is deleted whose
+/// copy was replaced, or taken away again, by somebody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_whose_copy_is_gone_stays_in_the_old_directory() {
+    let gateway = Gateway::builder()
+        .with("[stores.main]\nconditional_writes = false")
+        .start()
+        .await;
+    let store = &gateway.store;
+    store.behave(|store| {
+        store.conditional_writes = false;
+        store.conditional_deletes = false;
+    });
+    let names = fill(store, "tree");
+    let mut ftp = gateway.ftp().await;
+    let deleting = store.fail("DeleteObject").key("tree/").times(AT_ONCE);
+    let deleting = deleting.with(Fault::Stall);
+    ftp.expect("RNFR tree", 350).await;
+    ftp.send("RNTO moved").await;
+    deleting.hit_times(AT_ONCE).await;
+    store.put(BUCKET, "moved/38", "another's");
+    store.backend().remove(BUCKET, "moved/39");
+    deleting.release();
+    let reply = ftp.expect_reply(451).await;
+    assert!(
+        reply
+            .text()
+            .ends_with("a part of /tree is not deleted and stays"),
+        "{reply:?}"
+    );
+    let left = store.keys(BUCKET);
+    let left: Vec<_> = left.iter().filter(|key| key.starts_with("tree/")).collect();
+    assert_eq!(left, ["tree/38", "tree/39"]);
+    assert_whole(store, "moved", "tree", &names[..38], 39);
+    ftp.close().await;
+    gateway.stop().await;
 }
 
 /// Both find the name free; then one has it, and the other keeps what he had.
@@ -140,8 +178,8 @@ async fn of_two_directories_renamed_to_one_name_at_once_each_stays_whole() {
     assert!(reply.text().ends_with("nothing was moved"), "{reply:?}");
     first_held.release();
     first.expect_reply(250).await;
-    assert_whole(store, "c", "a", &names);
-    assert_whole(store, "b", "b", &names);
+    assert_whole(store, "c", "a", &names, names.len());
+    assert_whole(store, "b", "b", &names, names.len());
     assert!(!store.keys(BUCKET).iter().any(|key| key.starts_with("a/")));
     first.close().await;
     second.close().await;

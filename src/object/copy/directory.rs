@@ -1,33 +1,22 @@
 //! A directory is renamed key by key: pass 1 lists and copies all to where nothing is, pass 2 lists again and deletes what
 //! was copied.
 //!
-//! Of each copied key 8 bytes are kept, a keyed hash of its name and ETag, in memory of the budget. So nothing is deleted
-//! that was written meanwhile, and a directory of ten million keys takes 80 MB and not gigabytes.
+//! Of each copied key a few bytes are kept ([`Copied`]), so that nothing is deleted that was written meanwhile.
 
-use std::hash::{BuildHasher, RandomState};
+use std::future::ready;
 use std::pin::pin;
-use std::time::Duration;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::copied::Copied;
 use super::{CopyOptions, PARALLEL, copy};
-use crate::memory::{Budget, Grant};
 use crate::object::delete::put_marker_with;
 use crate::object::list::{Key, RawPage};
 use crate::object::multipart::Target;
 use crate::object::settle::{Conditions, Pin, Sight, TRANSFER_KEY, look};
 use crate::object::{Attributes, Location, ObjectError, TransferId, delete, head};
-
-/// Keys of the first block: 32 KiB.
-const FIRST_BLOCK: usize = 4096;
-
-/// Keys of each further block: 1 MiB.
-const BLOCK: usize = 128 * 1024;
-
-/// Memory for the next block is waited for so long.
-const MEMORY_WAIT: Duration = Duration::from_secs(30);
 
 /// How renaming a directory has failed. In each case what was not copied is at the old name.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -39,7 +28,7 @@ pub enum DirectoryError {
     #[error("{0} (nothing was deleted; copies are left at the destination)")]
     CopiesLeft(ObjectError),
     /// All is at the new name, and a part of it at the old one too.
-    #[error("{0} (all is copied, and not all could be deleted)")]
+    #[error("{0} (all was copied, and not all is deleted)")]
     SourceLeft(ObjectError),
 }
 
@@ -75,7 +64,7 @@ pub async fn rename_directory(
         return Err(DirectoryError::Unmoved(ObjectError::NotFound));
     }
     copied.finish();
-    delete_copied(source, &copied)
+    delete_copied(source, destination, id, &copied)
         .await
         .map_err(DirectoryError::SourceLeft)?;
     Ok(copied.count)
@@ -160,15 +149,11 @@ async fn copy_one(
     id: &TransferId,
     key: Key,
 ) -> Result<Option<(String, String)>, ObjectError> {
-    let name = key.key.strip_prefix(&source.key).unwrap_or_default();
-    let to = Location {
-        key: format!("{}{name}", destination.key),
-        ..destination.clone()
-    };
     let from = Location {
         key: key.key,
         ..source.clone()
     };
+    let to = moved(&from, source, destination);
     let options = CopyOptions {
         id: id.clone(),
         if_absent: true,
@@ -248,27 +233,50 @@ async fn take_back_one(at: &Location, id: &TransferId) -> Result<(), ObjectError
     }
 }
 
-/// Pass 2. What was written since pass 1 stays.
-async fn delete_copied(source: &Location, copied: &Copied) -> Result<(), ObjectError> {
+/// Pass 2. What was written since pass 1 stays; [`ObjectError::Conflict`] where a copy was found replaced, whose source
+/// stays then.
+async fn delete_copied(
+    source: &Location,
+    destination: &Location,
+    id: &TransferId,
+    copied: &Copied,
+) -> Result<(), ObjectError> {
+    // A claim means nothing to a store that does not look at conditions: of two that have one name both may have gone on.
+    let unsure = !destination
+        .store
+        .conditional_writes(&destination.bucket)
+        .await;
+    let copies = unsure.then_some((destination, id));
+    let mut replaced = false;
     let mut token = None;
     loop {
         let page = RawPage::fetch(source, &source.key, None, 1000, token).await?;
-        stream::iter(page.keys)
-            .map(|key| delete_one(source, key, copied))
+        replaced |= stream::iter(page.keys)
+            .map(|key| delete_one(source, key, copied, copies))
             .buffer_unordered(PARALLEL)
-            .try_collect::<()>()
+            .try_fold(false, |any, one| ready(Ok(any | one)))
             .await?;
         token = page.next;
         if token.is_none() {
-            return Ok(());
+            break;
         }
+    }
+    match replaced {
+        true => Err(ObjectError::Conflict),
+        false => Ok(()),
     }
 }
 
-async fn delete_one(source: &Location, key: Key, copied: &Copied) -> Result<(), ObjectError> {
+/// Whether it stays because its copy, where that is looked at, is not there any more.
+async fn delete_one(
+    source: &Location,
+    key: Key,
+    copied: &Copied,
+    copies: Option<(&Location, &TransferId)>,
+) -> Result<bool, ObjectError> {
     // Not every store's listing tells ETags.
     if !key.etag.is_empty() && !copied.contains(&key.key, &key.etag) {
-        return Ok(());
+        return Ok(false);
     }
     let location = Location {
         key: key.key,
@@ -277,16 +285,35 @@ async fn delete_one(source: &Location, key: Key, copied: &Copied) -> Result<(), 
     // The page was listed up to a thousand deletes ago. AWS compares by itself; other stores may ignore If-Match.
     let etag = if key.etag.is_empty() || source.store.config().endpoint.is_some() {
         match head(&location).await {
-            Err(ObjectError::NotFound) => return Ok(()),
+            Err(ObjectError::NotFound) => return Ok(false),
             info => info?.etag,
         }
     } else {
         key.etag
     };
     if !copied.contains(&location.key, &etag) {
-        return Ok(());
+        return Ok(false);
     }
-    delete_seen(&location, &etag).await
+    // A marker may be somebody else's, and is as good.
+    if let Some((destination, id)) = copies
+        && !location.key.ends_with('/')
+    {
+        match look(&moved(&location, source, destination), id, None).await {
+            Sight::Ours(_) => {}
+            Sight::Unknown(error) => return Err(error),
+            Sight::Other(_) | Sight::Absent => return Ok(true),
+        }
+    }
+    delete_seen(&location, &etag).await.map(|()| false)
+}
+
+/// Where a key of the old directory is in the new one.
+fn moved(from: &Location, source: &Location, destination: &Location) -> Location {
+    let name = from.key.strip_prefix(&source.key).unwrap_or_default();
+    Location {
+        key: format!("{}{name}", destination.key),
+        ..destination.clone()
+    }
 }
 
 /// Deletes what was just seen.
@@ -297,94 +324,5 @@ async fn delete_seen(location: &Location, etag: &str) -> Result<(), ObjectError>
         // A store that can't do it under a condition.
         Err(ObjectError::Unsupported(_)) => delete(location, None).await,
         result => result,
-    }
-}
-
-/// Which keys were copied.
-struct Copied {
-    budget: Budget,
-    hasher: RandomState,
-    blocks: Vec<(Vec<u64>, Grant)>,
-    count: u64,
-    /// Whether the directory's own marker is among them.
-    marker: bool,
-}
-
-impl Copied {
-    fn new(budget: &Budget) -> Self {
-        Copied {
-            budget: budget.clone(),
-            hasher: RandomState::new(),
-            blocks: Vec::new(),
-            count: 0,
-            marker: false,
-        }
-    }
-
-    async fn add(&mut self, key: &str, etag: &str) -> Result<(), ObjectError> {
-        let hash = self.hash(key, etag);
-        self.count += 1;
-        if let Some((block, _)) = self.blocks.last_mut()
-            && block.len() < block.capacity()
-        {
-            block.push(hash);
-            return Ok(());
-        }
-        let size = if self.blocks.is_empty() {
-            FIRST_BLOCK
-        } else {
-            BLOCK
-        };
-        let bytes = (size * size_of::<u64>()) as u64;
-        let grant = self
-            .budget
-            .grant(bytes, MEMORY_WAIT)
-            .await
-            .map_err(|_| ObjectError::Memory)?;
-        let mut block = Vec::with_capacity(size);
-        block.push(hash);
-        self.blocks.push((block, grant));
-        Ok(())
-    }
-
-    /// Not every store quotes ETags in listings as in headers.
-    fn hash(&self, key: &str, etag: &str) -> u64 {
-        self.hasher.hash_one((key, etag.trim_matches('"')))
-    }
-
-    /// Before the first question.
-    fn finish(&mut self) {
-        self.blocks
-            .iter_mut()
-            .for_each(|(block, _)| block.sort_unstable());
-    }
-
-    fn contains(&self, key: &str, etag: &str) -> bool {
-        let hash = self.hash(key, etag);
-        self.blocks
-            .iter()
-            .any(|(block, _)| block.binary_search(&hash).is_ok())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
-    use super::*;
-
-    #[tokio::test]
-    async fn remembers_keys_within_the_budget() {
-        let budget = Budget::new(8 << 20);
-        let mut copied = Copied::new(&budget);
-        for key in 0..10_000 {
-            copied.add(&format!("d/{key}"), "\"e\"").await.unwrap();
-        }
-        assert_eq!(budget.in_use(), (FIRST_BLOCK + BLOCK) as u64 * 8);
-        copied.finish();
-        assert!((0..10_000).all(|key| copied.contains(&format!("d/{key}"), "\"e\"")));
-        assert!(!copied.contains("d/1", "\"f\""));
-        assert!(!copied.contains("d/10000", "\"e\""));
-        drop(copied);
-        assert_eq!(budget.in_use(), 0);
     }
 }

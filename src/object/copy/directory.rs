@@ -56,7 +56,7 @@ pub async fn rename_directory(
     }
     // From here on the copies show that the directory is there.
     if !copied.marker
-        && let Err(error) = take_back_one(destination, id).await
+        && let Err(error) = delete(destination, None).await
     {
         warn!(key = destination.key, %error, "the marker of a directory that was moved could not be removed");
     }
@@ -74,14 +74,18 @@ pub async fn rename_directory(
 /// step with each other, each would else find the place of each file free, and the later copy replace the earlier.
 async fn claim(destination: &Location, id: &TransferId) -> Result<(), ObjectError> {
     put_own_marker(destination, &Attributes::default(), id).await?;
-    // Where the store does not look at conditions the later one has won. Not every store keeps a marker's metadata.
-    match look(destination, id, None).await {
-        Sight::Other(info) if info.attributes.metadata.contains_key(TRANSFER_KEY) => {
-            Err(ObjectError::Conflict)
-        }
-        Sight::Unknown(error) => Err(error),
-        _ => Ok(()),
+    // Where the store does not look at conditions the later one has won. Not every store keeps a marker's metadata, nor
+    // answers a HEAD of it: then each copy is looked at before anything is deleted.
+    if !destination
+        .store
+        .conditional_writes(&destination.bucket)
+        .await
+        && let Sight::Other(info) = look(destination, id, None).await
+        && info.attributes.metadata.contains_key(TRANSFER_KEY)
+    {
+        return Err(ObjectError::Conflict);
     }
+    Ok(())
 }
 
 /// Puts a marker where there is none, with the transfer's id in its metadata.

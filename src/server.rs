@@ -366,7 +366,7 @@ async fn accept(
                 }
             }
         };
-        match gateway.places.enter() {
+        match admission.enter(&gateway, peer) {
             Ok(mut place) => {
                 let (gateway, shared) = (gateway.clone(), shared.clone());
                 let admission = admission.clone();
@@ -375,14 +375,17 @@ async fn accept(
                         admit(&mut place, &admission, &gateway, &shared, stream, peer).await;
                     if let Some((stream, ends)) = admitted {
                         // Made here: a future that is handed in takes its memory twice.
-                        session::serve(gateway, shared, stream, ends, place).await;
+                        let served = session::serve(gateway, shared, stream, ends, place).await;
+                        if let Err(refused) = served {
+                            admission.refused(ends.peer, refused);
+                        }
                     }
                 });
             }
-            Err(full) => {
-                admission.refused(peer, full);
+            Err(refused) => {
+                admission.refused(peer, refused);
                 let implicit = shared.implicit;
-                sessions.spawn(refuse(stream, implicit, full));
+                sessions.spawn(refuse(stream, implicit, refused));
             }
         }
     }

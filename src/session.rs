@@ -40,7 +40,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::{Authenticator, Failures, SessionPlace, SessionPlaces, UserPlace, UserPlaces};
+use crate::auth::{
+    Authenticator, Failures, Refused, SessionPlace, SessionPlaces, UserPlace, UserPlaces,
+};
 use crate::config::{Config, HostConfig, Protection, UserConfig};
 use crate::data::advertise::Advertise;
 use crate::data::linger::Lingering;
@@ -115,22 +117,25 @@ pub struct Listener {
 }
 
 /// Serves one control connection, whose client is at the one of its ends, until it ends.
+///
+/// # Errors
+/// [`Refused::Displaced`]: before a login it had to make room for another.
 pub async fn serve(
     gateway: Arc<Gateway>,
     listener: Arc<Listener>,
     stream: TcpStream,
     ends: Ends,
     place: SessionPlace,
-) {
+) -> Result<(), Refused> {
     let (deadline, cut) = (gateway.config.timeouts.control_write, gateway.cut.clone());
     let control = match Control::new(stream, ends, deadline, cut) {
         Ok(control) => control,
         Err(error) => {
             tracing::debug!(peer = %ends.peer, %error, "connection lost before the greeting");
-            return;
+            return Ok(());
         }
     };
-    Session::new(gateway, listener, control, place).run().await;
+    Session::new(gateway, listener, control, place).run().await
 }
 
 /// As [`serve`], over a pipe: for tests and fuzz targets.
@@ -144,8 +149,9 @@ pub(crate) async fn serve_in_memory(
     let deadline = gateway.config.timeouts.control_write;
     let control = Control::in_memory(stream, ends, deadline, gateway.cut.clone());
     // There is one for each of the few that a test begins.
-    if let Ok(place) = gateway.places.enter() {
-        Session::new(gateway, listener, control, place).run().await;
+    if let Ok(place) = gateway.places.enter(Some(ends.peer.ip())) {
+        let served = Session::new(gateway, listener, control, place).run().await;
+        debug_assert!(served.is_ok(), "it is never among many");
     }
 }
 
@@ -250,9 +256,24 @@ impl Session {
         }
     }
 
-    async fn run(mut self) {
+    async fn run(mut self) -> Result<(), Refused> {
         let peer = self.control.peer;
         tracing::debug!(%peer, "session opened");
+        let ended = self.place.ended().clone();
+        // Whatever it waits for: a handshake, a password, a client that does not read.
+        let ended = tokio::select! {
+            biased;
+            () = ended.cancelled() => Err(Refused::Displaced),
+            () = self.converse() => Ok(()),
+        };
+        if let Err(refused) = ended {
+            self.control.end(&login::try_later(refused)).await;
+        }
+        tracing::debug!(%peer, "session closed");
+        ended
+    }
+
+    async fn converse(&mut self) {
         if self.listener.implicit && self.begin_implicit().await.is_err() {
             self.control.close().await;
             return;
@@ -262,7 +283,6 @@ impl Session {
             while let Flow::Continue = self.step().await {}
             self.control.close().await;
         }
-        tracing::debug!(%peer, "session closed");
     }
 
     /// One command, from its line to its last reply.

@@ -5,14 +5,21 @@
 //!
 //! Who has not logged in can be anybody, and costs him nothing. Such sessions have fewer places, which they give back
 //! with the login: whoever fills them, with silent connections from however many addresses, takes nothing from those
-//! who are in.
+//! who are in. Nor from those who come: where these places are full, one of the network that has the most of them is
+//! ended ([`early`]). Its place is free at once; its task sees it by [`SessionPlace::ended`], and waits for nobody then.
+
+mod early;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
 use super::network_of;
 use crate::config::Limits;
+use early::Early;
 
 /// Why there is no session. The text is that of the 421.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -23,12 +30,15 @@ pub enum Refused {
     /// As many as an address may have.
     #[error("Too many sessions from your address")]
     AddressFull,
-    /// As many without a login as there may be.
+    /// As many without a login as there may be, and none of them makes room.
     #[error("Too many sessions before login")]
     EarlyFull,
     /// As many without a login as an address may have.
     #[error("Too many sessions before login from your address")]
     EarlyAddressFull,
+    /// It was one before login, and had to make room.
+    #[error("Too many sessions before login, this one made room for another")]
+    Displaced,
     /// Logins have failed too often.
     #[error("Too many failed logins from your address")]
     Banned,
@@ -44,15 +54,16 @@ pub struct SessionPlaces {
 
 #[derive(Debug, Default)]
 struct Held {
-    all: Count,
+    sessions: usize,
     /// By address, or /64 of IPv6; without those that have no session.
     per_address: HashMap<IpAddr, Count>,
+    /// Those of them that nobody has logged in to.
+    early: Early,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Count {
     sessions: usize,
-    /// Those that nobody has logged in to.
     early: usize,
 }
 
@@ -61,7 +72,10 @@ struct Count {
 pub struct SessionPlace {
     places: Arc<SessionPlaces>,
     address: Option<IpAddr>,
-    early: bool,
+    /// Its number among those without a login.
+    early: Option<u64>,
+    /// Cancelled when it has to make room.
+    ended: CancellationToken,
 }
 
 impl SessionPlaces {
@@ -73,25 +87,36 @@ impl SessionPlaces {
         }
     }
 
-    /// A place for a connection of whom nothing is known yet.
+    /// A place for a connection from there; `None`: its header has not come yet, see [`SessionPlace::take_for`].
     ///
     /// # Errors
-    /// [`Refused::Full`], [`Refused::EarlyFull`].
-    pub fn enter(self: &Arc<Self>) -> Result<SessionPlace, Refused> {
+    /// What of [`Refused`] is a matter of places.
+    pub fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Result<SessionPlace, Refused> {
+        let address = address.map(network_of);
+        let limits = &self.limits;
         let mut held = self.held();
-        if held.all.sessions >= self.limits.sessions {
-            return Err(Refused::Full);
+        if let Some(address) = address {
+            held.admits(limits, address)?;
         }
-        if held.all.early >= self.limits.before_login {
-            return Err(Refused::EarlyFull);
+        let full = held.sessions >= limits.sessions;
+        let displaced = match held.make_room(limits, address, Instant::now()) {
+            // One that is ended gives back its place among all, too.
+            Ok(None) | Err(_) if full => return Err(Refused::Full),
+            made => made?,
+        };
+        let ended = CancellationToken::new();
+        held.sessions += 1;
+        let early = held.add_early(address, &ended);
+        if let Some(address) = address {
+            held.count(address);
         }
-        held.all.sessions += 1;
-        held.all.early += 1;
         drop(held);
+        end(displaced);
         Ok(SessionPlace {
             places: Arc::clone(self),
-            address: None,
-            early: true,
+            address,
+            early: Some(early),
+            ended,
         })
     }
 
@@ -101,38 +126,110 @@ impl SessionPlaces {
     }
 }
 
-impl SessionPlace {
-    /// Counts it for the address of its client.
-    ///
-    /// # Errors
-    /// [`Refused::AddressFull`], [`Refused::EarlyAddressFull`].
-    pub fn take_for(&mut self, address: IpAddr) -> Result<(), Refused> {
-        let address = network_of(address);
-        let limits = &self.places.limits;
-        let mut held = self.places.held();
-        let mut here = held.per_address.get(&address).copied().unwrap_or_default();
+/// Outside the lock: it wakes tasks.
+fn end(displaced: Option<CancellationToken>) {
+    if let Some(displaced) = displaced {
+        displaced.cancel();
+    }
+}
+
+impl Held {
+    /// Whether one more without a login may come from there.
+    fn admits(&self, limits: &Limits, address: IpAddr) -> Result<(), Refused> {
+        let here = self.per_address.get(&address).copied().unwrap_or_default();
         if here.sessions >= limits.sessions_per_address {
             return Err(Refused::AddressFull);
         }
         if here.early >= limits.before_login_per_address {
             return Err(Refused::EarlyAddressFull);
         }
+        Ok(())
+    }
+
+    /// Sees to it that there is a place without a login; which session is to be ended for it.
+    fn make_room(
+        &mut self,
+        limits: &Limits,
+        newcomer: Option<IpAddr>,
+        now: Instant,
+    ) -> Result<Option<CancellationToken>, Refused> {
+        if self.early.count() < limits.before_login {
+            return Ok(None);
+        }
+        let displaced = self.early.displace(newcomer, now);
+        let displaced = displaced.ok_or(Refused::EarlyFull)?;
+        self.give_back(displaced.address, true);
+        Ok(Some(displaced.end))
+    }
+
+    fn add_early(&mut self, address: Option<IpAddr>, ended: &CancellationToken) -> u64 {
+        self.early.add(address, ended.clone(), Instant::now())
+    }
+
+    /// Counts one without a login for its address.
+    fn count(&mut self, address: IpAddr) {
+        let here = self.per_address.entry(address).or_default();
         here.sessions += 1;
         here.early += 1;
-        held.per_address.insert(address, here);
+    }
+
+    fn give_back(&mut self, address: Option<IpAddr>, early: bool) {
+        self.sessions -= 1;
+        if let Some(address) = address
+            && let Some(here) = self.per_address.get_mut(&address)
+        {
+            here.sessions -= 1;
+            here.early -= usize::from(early);
+            if here.sessions == 0 {
+                self.per_address.remove(&address);
+            }
+        }
+    }
+}
+
+impl SessionPlace {
+    /// Counts it for the address of its client, which was not known.
+    ///
+    /// # Errors
+    /// [`Refused::AddressFull`], [`Refused::EarlyAddressFull`], [`Refused::Displaced`].
+    pub fn take_for(&mut self, address: IpAddr) -> Result<(), Refused> {
+        let (None, Some(number)) = (self.address, self.early) else {
+            return Ok(());
+        };
+        let address = network_of(address);
+        let mut held = self.places.held();
+        held.admits(&self.places.limits, address)?;
+        if !held.early.is_of(address, number) {
+            return Err(Refused::Displaced);
+        }
+        held.count(address);
         self.address = Some(address);
         Ok(())
     }
 
+    /// Cancelled when it has to make room for another, which is only while nobody has logged in. Its place is taken
+    /// then: it is to end without waiting for anything.
+    pub fn ended(&self) -> &CancellationToken {
+        &self.ended
+    }
+
     /// Somebody has logged in: it takes no place from those who have not.
-    pub fn logged_in(&mut self) {
-        if std::mem::take(&mut self.early) {
-            let mut held = self.places.held();
-            held.all.early -= 1;
-            if let Some(here) = self.address.and_then(|a| held.per_address.get_mut(&a)) {
-                here.early -= 1;
-            }
+    ///
+    /// # Errors
+    /// [`Refused::Displaced`]: it is being ended.
+    pub fn logged_in(&mut self) -> Result<(), Refused> {
+        let Some(number) = self.early else {
+            return Ok(());
+        };
+        let mut held = self.places.held();
+        if held.early.remove(self.address, number).is_none() {
+            return Err(Refused::Displaced);
         }
+        if let Some(here) = self.address.and_then(|a| held.per_address.get_mut(&a)) {
+            here.early -= 1;
+        }
+        self.early = None;
+        Ok(())
     }
 
     /// He is about to leave, and the session to stay.
@@ -140,132 +237,38 @@ impl SessionPlace {
     /// # Errors
     /// There are as many without a login as there may be: [`Refused::EarlyFull`], [`Refused::EarlyAddressFull`].
     pub fn log_out(&mut self) -> Result<(), Refused> {
-        if self.early {
+        if self.early.is_some() {
             return Ok(());
         }
         let limits = &self.places.limits;
         let mut held = self.places.held();
-        if held.all.early >= limits.before_login {
-            return Err(Refused::EarlyFull);
+        let here = self.address.and_then(|a| held.per_address.get(&a));
+        if here.is_some_and(|here| here.early >= limits.before_login_per_address) {
+            return Err(Refused::EarlyAddressFull);
         }
+        let displaced = held.make_room(limits, self.address, Instant::now())?;
         if let Some(here) = self.address.and_then(|a| held.per_address.get_mut(&a)) {
-            if here.early >= limits.before_login_per_address {
-                return Err(Refused::EarlyAddressFull);
-            }
             here.early += 1;
         }
-        held.all.early += 1;
-        self.early = true;
+        self.early = Some(held.add_early(self.address, &self.ended));
+        drop(held);
+        end(displaced);
         Ok(())
     }
 }
 
 impl Drop for SessionPlace {
     fn drop(&mut self) {
-        self.logged_in();
         let mut held = self.places.held();
-        held.all.sessions -= 1;
-        if let Some(address) = self.address
-            && let Some(here) = held.per_address.get_mut(&address)
+        if let Some(number) = self.early
+            && held.early.remove(self.address, number).is_none()
         {
-            here.sessions -= 1;
-            if here.sessions == 0 {
-                held.per_address.remove(&address);
-            }
+            // Another has it.
+            return;
         }
+        held.give_back(self.address, self.early.is_some());
     }
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    fn places(sessions: [usize; 2], before_login: [usize; 2]) -> Arc<SessionPlaces> {
-        Arc::new(SessionPlaces::new(Limits {
-            sessions: sessions[0],
-            sessions_per_address: sessions[1],
-            before_login: before_login[0],
-            before_login_per_address: before_login[1],
-            sessions_per_user: None,
-            login_attempts: 3,
-        }))
-    }
-
-    fn enter(places: &Arc<SessionPlaces>, address: &str) -> Result<SessionPlace, Refused> {
-        let mut place = places.enter()?;
-        place.take_for(address.parse().unwrap())?;
-        Ok(place)
-    }
-
-    fn log_in(places: &Arc<SessionPlaces>, address: &str) -> Result<SessionPlace, Refused> {
-        let mut place = enter(places, address)?;
-        place.logged_in();
-        Ok(place)
-    }
-
-    #[test]
-    fn places_are_counted_and_given_back() {
-        let places = places([3, 2], [3, 3]);
-        let first = enter(&places, "10.0.0.1").unwrap();
-        let _second = enter(&places, "::ffff:10.0.0.1").unwrap();
-        assert_eq!(
-            enter(&places, "10.0.0.1").unwrap_err(),
-            Refused::AddressFull
-        );
-        let third = enter(&places, "10.0.0.2").unwrap();
-        assert_eq!(enter(&places, "10.0.0.3").unwrap_err(), Refused::Full);
-        drop(first);
-        let _again = enter(&places, "10.0.0.1").unwrap();
-        drop(third);
-        assert_eq!(
-            places.held().per_address.len(),
-            1,
-            "addresses without sessions are forgotten"
-        );
-        // Of whom nothing is known yet counts, too.
-        let _unknown = places.enter().unwrap();
-        assert_eq!(places.enter().unwrap_err(), Refused::Full);
-    }
-
-    #[test]
-    fn a_network_of_ipv6_is_one_client() {
-        let places = places([10, 1], [10, 10]);
-        let _first = enter(&places, "2001:db8::1").unwrap();
-        assert_eq!(
-            enter(&places, "2001:db8::2").unwrap_err(),
-            Refused::AddressFull
-        );
-        let _other = enter(&places, "2001:db8:0:1::1").unwrap();
-    }
-
-    #[test]
-    fn who_is_in_takes_no_place_from_those_before_login() {
-        let places = places([9, 9], [2, 1]);
-        let first = log_in(&places, "10.0.0.1").unwrap();
-        let mut second = log_in(&places, "10.0.0.1").unwrap();
-        let silent = enter(&places, "10.0.0.1").unwrap();
-        assert_eq!(
-            enter(&places, "10.0.0.1").unwrap_err(),
-            Refused::EarlyAddressFull
-        );
-        let header = places.enter().unwrap();
-        assert_eq!(places.enter().unwrap_err(), Refused::EarlyFull);
-        // Who leaves needs one.
-        assert_eq!(second.log_out(), Err(Refused::EarlyFull));
-        drop(header);
-        assert_eq!(second.log_out(), Err(Refused::EarlyAddressFull));
-        drop(silent);
-        second.log_out().unwrap();
-        second.log_out().unwrap();
-        assert_eq!(
-            enter(&places, "10.0.0.1").unwrap_err(),
-            Refused::EarlyAddressFull
-        );
-        drop((first, second));
-        let held = places.held();
-        assert_eq!((held.all.sessions, held.all.early), (0, 0));
-        assert!(held.per_address.is_empty());
-    }
-}
+mod tests;

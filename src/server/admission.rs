@@ -41,6 +41,22 @@ impl Admission {
         }
     }
 
+    /// A place for a connection from there, where it may come in as far as is known now.
+    pub(super) fn enter(
+        &self,
+        gateway: &Gateway,
+        peer: SocketAddr,
+    ) -> Result<SessionPlace, Refused> {
+        let address = peer.ip();
+        if self.proxies.include(address) {
+            return gateway.places.enter(None);
+        }
+        if gateway.failures.bans_address(address) {
+            return Err(Refused::Banned);
+        }
+        gateway.places.enter(Some(address))
+    }
+
     /// A refusal, for the log.
     pub(super) fn refused(&self, peer: SocketAddr, reason: Refused) {
         let others = {
@@ -65,7 +81,8 @@ impl Told {
     }
 }
 
-/// Finds out whose connection it is, and whether he may come in; who may not is told so, and `None` returned.
+/// Finds out whose connection it is where a header tells it, and whether he may come in; who may not is told so, and `None`
+/// returned.
 pub(super) async fn admit(
     place: &mut SessionPlace,
     admission: &Admission,
@@ -75,26 +92,25 @@ pub(super) async fn admit(
     peer: SocketAddr,
 ) -> Option<(TcpStream, Ends)> {
     let ends = tokio::select! {
-        ends = admission.proxies.ends(&mut stream, peer) => ends,
+        ends = admission.proxies.ends(&mut stream, peer) => Some(ends),
+        () = place.ended().cancelled() => None,
         () = gateway.drain.cancelled() => return None,
     };
-    let ends = match ends {
-        Ok(ends) => ends,
-        Err(error) => {
+    let (peer, admitted) = match ends {
+        None => (peer, Err(Refused::Displaced)),
+        Some(Err(error)) => {
             tracing::warn!(%peer, %error, "connection closed");
             return None;
         }
-    };
-    let address = ends.peer.ip();
-    let admitted = if gateway.failures.bans_address(address) {
-        Err(Refused::Banned)
-    } else {
-        place.take_for(address)
+        Some(Ok(ends)) if gateway.failures.bans_address(ends.peer.ip()) => {
+            (ends.peer, Err(Refused::Banned))
+        }
+        Some(Ok(ends)) => (ends.peer, place.take_for(ends.peer.ip()).map(|()| ends)),
     };
     match admitted {
-        Ok(()) => Some((stream, ends)),
+        Ok(ends) => Some((stream, ends)),
         Err(refused) => {
-            admission.refused(ends.peer, refused);
+            admission.refused(peer, refused);
             refuse(stream, listener.implicit, refused).await;
             None
         }

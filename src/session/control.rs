@@ -239,6 +239,17 @@ impl Control {
         }
     }
 
+    /// Says why the connection ends, and ends it, without waiting for the peer: what can't be sent at once is not said.
+    pub(super) async fn end(&mut self, why: &Reply) {
+        let ending = async {
+            if self.reply(why).await.is_ok() {
+                // Whether it worked or not, that was all.
+                let _ = self.transport.shutdown().await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::ZERO, ending).await;
+    }
+
     /// The round trip to the client, as TCP knows it; `None` where it does not say. Behind a load balancer that names its
     /// clients it does not: the connection that it knows ends there, and the client may be far behind.
     pub(super) fn round_trip(&self) -> Option<Duration> {

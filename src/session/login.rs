@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 
-use crate::auth::AuthError;
+use crate::auth::{AuthError, Refused};
 use crate::config::UserConfig;
 use crate::namespace::{Mount, Namespace};
 use crate::protocol::Reply;
@@ -160,6 +160,7 @@ impl Session {
             ));
         };
         let namespace = self.namespace_of(&config)?;
+        self.place.logged_in().map_err(try_later)?;
         tracing::info!(%peer, user = %config.name, "logged in");
         self.name = Some(config.name.clone());
         self.user = Some(User {
@@ -167,7 +168,6 @@ impl Session {
             namespace,
             _place: place,
         });
-        self.place.logged_in();
         self.failed_logins = 0;
         Ok(())
     }
@@ -205,9 +205,7 @@ impl Session {
     /// Before [`reset`](Self::reset): who leaves takes a place among those who have not logged in. Where there is none
     /// the connection ends: else whoever has an account could hold any number of them.
     pub(super) fn leave(&mut self) -> Result<(), Reply> {
-        self.place
-            .log_out()
-            .map_err(|full| Reply::new(421, format!("{full}, try again later")))
+        self.place.log_out().map_err(try_later)
     }
 
     /// As after the greeting.
@@ -260,6 +258,11 @@ impl Session {
         }
         Ok(Namespace::new(mounts))
     }
+}
+
+/// For who has no place.
+pub(super) fn try_later(refused: Refused) -> Reply {
+    Reply::new(421, format!("{refused}, try again later"))
 }
 
 /// For who logs in while the server stops.

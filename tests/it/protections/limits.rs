@@ -1,13 +1,21 @@
 //! 11: limits on sessions.
 
+use std::collections::VecDeque;
+use std::net::IpAddr;
+
+use tokio::io::AsyncWriteExt;
+use tokio::sync::watch;
+
 use super::{knock, let_in, refused};
-use crate::support::ftp::Ftp;
+use crate::support::ftp::{Ftp, connect_from};
 use crate::support::gateway::Gateway;
 use crate::support::tls::Pki;
 use crate::support::within;
 
 const ONE: &str = "127.0.0.1";
 const OTHER: &str = "127.0.0.2";
+const DISPLACED: &str =
+    "Too many sessions before login, this one made room for another, try again later";
 
 #[tokio::test]
 async fn protection_11_sessions_are_limited_in_all_and_the_place_is_free_again() {
@@ -15,8 +23,12 @@ async fn protection_11_sessions_are_limited_in_all_and_the_place_is_free_again()
         .with("[limits]\nsessions = 2")
         .start()
         .await;
-    let first = let_in(ONE, gateway.address).await;
+    let mut first = let_in(ONE, gateway.address).await;
     let mut second = let_in(OTHER, gateway.address).await;
+    for ftp in [&mut first, &mut second] {
+        // Nobody who is in makes room.
+        ftp.login("u", "p").await;
+    }
     refused("127.0.0.3", gateway.address, "Too many sessions").await;
     first.close().await;
     let third = let_in("127.0.0.3", gateway.address).await;
@@ -107,7 +119,7 @@ async fn protection_11_sessions_are_limited_per_user_and_rein_gives_the_place_ba
 #[tokio::test(flavor = "multi_thread")]
 async fn protection_11_silent_connections_take_no_place_from_who_logs_in() {
     let gateway = Gateway::builder()
-        .with("[limits]\nsessions = 400\nsessions_per_address = 40\nsessions_before_login_per_address = 5")
+        .with("[limits]\nsessions = 400\nsessions_per_address = 40")
         .start()
         .await;
     let mut user = gateway.ftp().await;
@@ -120,11 +132,79 @@ async fn protection_11_silent_connections_take_no_place_from_who_logs_in() {
         }
     }
     for _ in 0..10 {
-        let mut ftp = let_in(OTHER, gateway.address).await;
+        // At once.
+        let mut ftp = Ftp::connect_from(OTHER.parse().unwrap(), gateway.address).await;
         ftp.login("u", "p").await;
         silent.push(ftp);
     }
     user.in_step().await;
+    // Those who had been silent for longest were told why.
+    let told = silent[0].expect_reply(421).await;
+    assert_eq!(told.text(), DISPLACED);
+    silent[0].expect_end().await;
+    gateway.stop().await;
+}
+
+/// While several addresses open one silent connection after the other and hold as many as they get, each of those who
+/// mean it gets in at the first attempt.
+#[tokio::test(flavor = "multi_thread")]
+async fn protection_11_a_flood_from_several_addresses_keeps_nobody_from_logging_in() {
+    let gateway = Gateway::builder()
+        .with("[limits]\nsessions = 200")
+        .start()
+        .await;
+    let to = gateway.address;
+    let mut first = let_in("127.0.0.10", to).await;
+    let (opened, mut seen) = watch::channel(0);
+    let flood = tokio::spawn(async move {
+        let mut held = VecDeque::new();
+        for number in (10..20).cycle() {
+            let from = IpAddr::from([127, 0, 0, number]);
+            held.push_back(connect_from(from, to).await.unwrap());
+            if held.len() > 300 {
+                held.pop_front();
+            }
+            opened.send_modify(|opened| *opened += 1);
+        }
+    });
+    for round in 1..=20 {
+        within("the flood", seen.wait_for(|opened| *opened >= 60 * round))
+            .await
+            .unwrap();
+        let mut ftp = Ftp::connect_from(OTHER.parse().unwrap(), to).await;
+        ftp.login("u", "p").await;
+        ftp.close().await;
+    }
+    assert_eq!(first.expect_reply(421).await.text(), DISPLACED);
+    flood.abort();
+    gateway.stop().await;
+}
+
+/// A session that is in its handshake, behind a load balancer too, makes room at once and without words.
+#[tokio::test]
+async fn protection_11_half_a_handshake_makes_room() {
+    let pki = Pki::new();
+    let gateway = Gateway::builder()
+        .with("[limits]\nsessions_before_login = 2\n[timeouts]\nlogin = \"10m\"\ntls_handshake = \"10m\"")
+        .with("[proxy_protocol]\nnetworks = [\"127.0.0.9/32\"]")
+        .with(&pki.section(""))
+        .start()
+        .await;
+    let header = b"PROXY TCP4 127.0.0.8 127.0.0.1 40000 21\r\n";
+    let behind: IpAddr = "127.0.0.9".parse().unwrap();
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut stream = connect_from(behind, gateway.address).await.unwrap();
+        stream.write_all(header).await.unwrap();
+        let mut ftp = Ftp::over(stream);
+        ftp.expect_reply(220).await;
+        ftp.expect("AUTH TLS", 234).await;
+        ftp.send_raw(&[22, 3, 1, 0, 200, 1]).await;
+        held.push(ftp);
+    }
+    let mut ftp = Ftp::connect_from(OTHER.parse().unwrap(), gateway.address).await;
+    held[0].expect_end().await;
+    ftp.login("u", "p").await;
     gateway.stop().await;
 }
 
@@ -136,28 +216,38 @@ async fn protection_11_sessions_before_login_are_limited_in_all_and_per_address(
         .with(&pki.section(""))
         .start()
         .await;
-    let (all, own) = (
-        "Too many sessions before login",
-        "Too many sessions before login from your address",
-    );
+    let own = "Too many sessions before login from your address";
     let mut first = let_in(ONE, gateway.address).await;
-    let second = let_in(ONE, gateway.address).await;
+    let mut second = let_in(ONE, gateway.address).await;
     refused(ONE, gateway.address, own).await;
     let third = let_in(OTHER, gateway.address).await;
-    refused("127.0.0.3", gateway.address, all).await;
     // A place is given back with the login, by whoever leaves without one, and taken again by REIN, USER and AUTH.
     first.login("u", "p").await;
     let_in(ONE, gateway.address).await.close().await;
     for leaving in ["REIN", "USER u", "AUTH TLS"] {
-        let mut ftp = let_in("127.0.0.4", gateway.address).await;
+        let mut ftp = let_in(ONE, gateway.address).await;
         ftp.login("u", "p").await;
-        let _last = let_in("127.0.0.5", gateway.address).await;
+        let last = let_in(ONE, gateway.address).await;
         let told = ftp.expect(leaving, 421).await;
-        assert_eq!(told.text(), format!("{all}, try again later"));
+        assert_eq!(told.text(), format!("{own}, try again later"));
         ftp.expect_end().await;
+        last.close().await;
     }
-    second.reset();
-    first.expect("REIN", 220).await;
-    drop(third);
+    // Where they are full, the oldest of whoever has the most goes, for one who leaves and for one who comes.
+    let elsewhere: IpAddr = "127.0.0.3".parse().unwrap();
+    let mut member = Ftp::connect_from(elsewhere, gateway.address).await;
+    member.login("u", "p").await;
+    let mut last = let_in(ONE, gateway.address).await;
+    member.expect("REIN", 220).await;
+    assert_eq!(second.expect_reply(421).await.text(), DISPLACED);
+    second.expect_end().await;
+    member.login("u", "p").await;
+    let _another = let_in(ONE, gateway.address).await;
+    let mut newcomer = Ftp::connect_from(elsewhere, gateway.address).await;
+    assert_eq!(last.expect_reply(421).await.text(), DISPLACED);
+    for mut ftp in [first, third, member] {
+        ftp.in_step().await;
+    }
+    newcomer.login("u", "p").await;
     gateway.stop().await;
 }

@@ -1,0 +1,264 @@
+//! The sessions that nobody has logged in to, and which of them makes room for another.
+//!
+//! It is the oldest one of the network that has the most of them: a hoarder pays with his own, and who logs in within a few
+//! seconds is never the oldest of the largest network while there is a hoarder. A network is an IPv4 address or the /48
+//! of an IPv6 one: a home has up to a /56 and a company a /48, and whoever spreads his connections over all of it is
+//! still one. There is no limit for it, as there is for a /64, because customers of one hoster may share a /48: they don't lock
+//! each other out, and what such a network gains by its size it loses as soon as places are short.
+//!
+//! A connection whose PROXY header has not come is a network of its own: it has the header's deadline, and comes from a load
+//! balancer. Of many that one accepts at once, whoever they are, none must be ended before it is read.
+//!
+//! Where all networks have as few as the newcomer's, nobody is a hoarder. Then the oldest one makes room only when it has had the time
+//! to log in, else the newcomer is refused: if each newcomer ended somebody's login, nobody would ever get in.
+//!
+//! All is found in ordered maps, so the work for a connection grows with the logarithm of their number.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// In this time whoever means to log in has done so, the wait for a core to check his password included.
+pub(super) const HEAD_START: Duration = Duration::from_secs(10);
+
+/// They are told apart by numbers that grow, so the smallest is the oldest.
+#[derive(Debug, Default)]
+pub(super) struct Early {
+    count: usize,
+    last: u64,
+    networks: HashMap<Network, BTreeMap<u64, Waiting>>,
+    /// The same networks: last the one with the most, of several the one with the oldest.
+    ranks: BTreeSet<Rank>,
+}
+
+/// Whose they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Network {
+    Of(IpAddr),
+    /// That of the one with this number: its header has not come.
+    Unknown(u64),
+}
+
+/// How many it has, and the oldest of them.
+type Rank = (usize, Reverse<u64>, Network);
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    /// What it counts for, where that is known.
+    pub(super) address: Option<IpAddr>,
+    /// Ends it.
+    pub(super) end: CancellationToken,
+    since: Instant,
+}
+
+impl Early {
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Its number.
+    pub(super) fn add(
+        &mut self,
+        address: Option<IpAddr>,
+        end: CancellationToken,
+        now: Instant,
+    ) -> u64 {
+        self.last += 1;
+        let (number, since) = (self.last, now);
+        let waiting = Waiting {
+            address,
+            end,
+            since,
+        };
+        self.put(number, waiting);
+        number
+    }
+
+    /// `None`: it has made room for another.
+    pub(super) fn remove(&mut self, address: Option<IpAddr>, number: u64) -> Option<Waiting> {
+        let removed = self.change(network(address, number), |its| its.remove(&number));
+        self.count -= usize::from(removed.is_some());
+        removed
+    }
+
+    /// The header has come of one whose address was not known; false: it has made room for another.
+    pub(super) fn is_of(&mut self, address: IpAddr, number: u64) -> bool {
+        let Some(waiting) = self.remove(None, number) else {
+            return false;
+        };
+        let address = Some(address);
+        self.put(number, Waiting { address, ..waiting });
+        true
+    }
+
+    /// Removes the one that makes room for a newcomer; `None`: the newcomer has to wait his turn.
+    pub(super) fn displace(&mut self, newcomer: Option<IpAddr>, now: Instant) -> Option<Waiting> {
+        let &(most, Reverse(oldest), of) = self.ranks.last()?;
+        let of_newcomer = newcomer.and_then(|address| self.networks.get(&network_of(address)));
+        let with_newcomer = 1 + of_newcomer.map_or(0, BTreeMap::len);
+        let waiting = self.networks.get(&of)?.get(&oldest)?;
+        if most <= with_newcomer && now.duration_since(waiting.since) < HEAD_START {
+            return None;
+        }
+        self.remove(waiting.address, oldest)
+    }
+
+    fn put(&mut self, number: u64, waiting: Waiting) {
+        self.change(network(waiting.address, number), |its| {
+            its.insert(number, waiting)
+        });
+        self.count += 1;
+    }
+
+    /// Changes what a network has, and its rank.
+    fn change<T>(
+        &mut self,
+        network: Network,
+        change: impl FnOnce(&mut BTreeMap<u64, Waiting>) -> T,
+    ) -> T {
+        let its = self.networks.entry(network).or_default();
+        let before = rank(network, its);
+        let changed = change(its);
+        let after = rank(network, its);
+        if its.is_empty() {
+            self.networks.remove(&network);
+        }
+        if let Some(before) = before {
+            self.ranks.remove(&before);
+        }
+        self.ranks.extend(after);
+        changed
+    }
+}
+
+fn rank(network: Network, its: &BTreeMap<u64, Waiting>) -> Option<Rank> {
+    let (&oldest, _) = its.first_key_value()?;
+    Some((its.len(), Reverse(oldest), network))
+}
+
+fn network(address: Option<IpAddr>, number: u64) -> Network {
+    address.map_or(Network::Unknown(number), network_of)
+}
+
+fn network_of(address: IpAddr) -> Network {
+    Network::Of(match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from(u128::from(address) & (u128::MAX << 80))),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn ip(text: &str) -> Option<IpAddr> {
+        Some(text.parse().unwrap())
+    }
+
+    /// Those at these addresses, the oldest first, one a second; and the instant of the last.
+    fn waiting(addresses: &[&str]) -> (Early, Vec<u64>, Instant) {
+        let mut early = Early::default();
+        let mut now = Instant::now();
+        let mut numbers = Vec::new();
+        for address in addresses {
+            now += Duration::from_millis(1);
+            numbers.push(early.add(ip(address), CancellationToken::new(), now));
+        }
+        (early, numbers, now)
+    }
+
+    /// The address of the one that makes room; that it is the oldest there.
+    fn displaced(early: &mut Early, newcomer: &str, now: Instant) -> Option<String> {
+        let displaced = early.displace(ip(newcomer), now)?;
+        let its = early.networks.get(&network_of(displaced.address?));
+        assert!(its.is_none_or(|its| its.values().all(|left| left.since > displaced.since)));
+        assert_eq!(
+            early.networks.values().map(BTreeMap::len).sum::<usize>(),
+            early.count
+        );
+        assert_eq!(early.networks.len(), early.ranks.len());
+        displaced.address.map(|address| address.to_string())
+    }
+
+    #[test]
+    fn the_oldest_of_the_network_with_the_most_makes_room() {
+        let (mut early, _, now) = waiting(&[
+            "10.0.0.9", "10.0.0.1", "10.0.0.1", "10.0.0.2", "10.0.0.2", "10.0.0.2",
+        ]);
+        let mut displace = |newcomer| displaced(&mut early, newcomer, now);
+        assert_eq!(displace("10.0.0.3").unwrap(), "10.0.0.2");
+        assert_eq!(displace("10.0.0.3").unwrap(), "10.0.0.1");
+        // He may have one and the newcomer none, or he two and the newcomer one.
+        assert_eq!(displace("10.0.0.1"), None);
+        assert_eq!(displace("10.0.0.9"), None);
+        assert_eq!(displace("10.0.0.3").unwrap(), "10.0.0.2");
+        assert_eq!(displace("10.0.0.3"), None, "one each");
+    }
+
+    #[test]
+    fn where_nobody_hoards_it_is_the_oldest_once_it_has_had_its_time() {
+        let (mut early, _, now) = waiting(&["10.0.0.9", "10.0.0.1", "10.0.0.5"]);
+        let soon = now + HEAD_START / 2;
+        assert_eq!(displaced(&mut early, "10.0.0.3", soon), None);
+        let later = now + HEAD_START;
+        for expected in ["10.0.0.9", "10.0.0.1", "10.0.0.5"] {
+            let displaced = displaced(&mut early, "10.0.0.3", later);
+            assert_eq!(displaced.as_deref(), Some(expected));
+        }
+        assert_eq!(early.count(), 0);
+        assert_eq!(displaced(&mut early, "10.0.0.3", later), None);
+    }
+
+    #[test]
+    fn a_48_of_ipv6_is_one_network() {
+        let (mut early, _, now) = waiting(&[
+            "2001:db8:1:1::1",
+            "10.0.0.1",
+            "10.0.0.1",
+            "2001:db8:1:2::1",
+            "2001:db8:1:ff00::1",
+            "2001:db8:2::1",
+        ]);
+        let first = displaced(&mut early, "10.0.0.3", now).unwrap();
+        assert_eq!(first, "2001:db8:1:1::1");
+        assert_eq!(displaced(&mut early, "2001:db8:1:9::1", now), None);
+    }
+
+    #[test]
+    fn those_without_a_header_are_a_network_each_and_keep_their_age() {
+        let mut early = Early::default();
+        let now = Instant::now();
+        let [first, second, third] =
+            [(); 3].map(|()| early.add(None, CancellationToken::new(), now));
+        assert!(early.displace(None, now).is_none());
+        let address: IpAddr = "10.0.0.1".parse().unwrap();
+        assert!(early.is_of(address, second));
+        assert!(!early.is_of(address, second), "it has come already");
+        assert!(early.displace(Some(address), now).is_none());
+        assert!(early.is_of(address, first));
+        assert_eq!((early.count(), early.networks.len()), (3, 2));
+        // Now it has two. The oldest of them came first, whenever its header did.
+        let displaced = early.displace(None, now).unwrap();
+        assert_eq!(displaced.address, Some(address));
+        assert!(early.remove(Some(address), first).is_none());
+        assert!(early.displace(None, now).is_none());
+        let displaced = early.displace(None, now + HEAD_START).unwrap();
+        assert_eq!(displaced.address, Some(address));
+        assert!(
+            early
+                .displace(None, now + HEAD_START)
+                .unwrap()
+                .address
+                .is_none()
+        );
+        assert!(!early.is_of(address, third), "it has made room");
+        assert_eq!((early.count(), early.ranks.len()), (0, 0));
+    }
+}

@@ -405,6 +405,8 @@ pub struct StoreConfig {
     pub attempts: u32,
     /// Objects larger than this are copied by UploadPartCopy; at most 5 GiB.
     pub copy_limit: u64,
+    /// All parts of a multipart upload but the last have one size.
+    pub equal_parts: bool,
 }
 
 /// A key pair written in the configuration.

@@ -231,8 +231,13 @@ fn store_line(store: &StoreConfig, largest: Option<u64>) -> String {
         "AWS default chain"
     };
     let largest = largest.map_or_else(|| "unknown".to_owned(), human_bytes);
+    let equal = if store.equal_parts {
+        ", equal parts"
+    } else {
+        ""
+    };
     format!(
-        "{endpoint}, region {region}, {style} style, credentials {keys}, largest object {largest}"
+        "{endpoint}, region {region}, {style} style, credentials {keys}{equal}, largest object {largest}"
     )
 }
 
@@ -298,6 +303,7 @@ mod tests {
             region = "garage"
             access_key_id = "AKIDEXAMPLE"
             secret_access_key = "wJalrXUtnFEMI"
+            equal_parts = true
             [mounts.scans]
             store = "main"
             bucket = "scans"
@@ -324,7 +330,7 @@ sessions 10000, of one address 1000; before login 2500, of one address 250; file
 resume records refreshed every 90s, what is idle for 7d swept every 12h
 replica pod-0
 stores
-  main: http://127.0.0.1:3900, region garage, path style, credentials configured, largest object 5 TiB
+  main: http://127.0.0.1:3900, region garage, path style, credentials configured, equal parts, largest object 5 TiB
 users
   anna
     /archive -> main:archive/ (permissions: all, ascii converted, broken uploads removed)

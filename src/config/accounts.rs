@@ -151,7 +151,12 @@ fn store(name: &str, field: &Field<'_>) -> Option<StoreConfig> {
         .and_then(|field| values::small(&field, 1, 10));
     let copy_limit = section.field("copy_limit");
     let copy_limit = copy_limit.and_then(|field| values::size(&field, SMALLEST_PART, LARGEST_PART));
+    let equal_parts = section
+        .field("equal_parts")
+        .and_then(|field| values::boolean(&field));
     section.finish();
+    let wants_equal = endpoint.as_ref().and_then(Option::as_ref);
+    let wants_equal = wants_equal.is_some_and(|endpoint| is_r2(endpoint));
     Some(StoreConfig {
         name: name.to_owned(),
         // Where a bucket is no host name of its own, as with nearly every store but AWS.
@@ -166,7 +171,16 @@ fn store(name: &str, field: &Field<'_>) -> Option<StoreConfig> {
         request_timeout: request_timeout.unwrap_or(Duration::from_secs(30)),
         attempts: attempts.unwrap_or(4),
         copy_limit: copy_limit.unwrap_or(LARGEST_PART),
+        equal_parts: equal_parts.unwrap_or(wants_equal),
     })
+}
+
+/// Whether an endpoint is Cloudflare R2, the one store that is known to want equal parts.
+fn is_r2(endpoint: &str) -> bool {
+    let uri = endpoint.parse::<http::Uri>().ok();
+    let host = uri.as_ref().and_then(http::Uri::host).unwrap_or_default();
+    host.to_ascii_lowercase()
+        .ends_with(".r2.cloudflarestorage.com")
 }
 
 /// `"auto"`, `true`, `false`.

@@ -109,6 +109,7 @@ fn defaults() {
     assert_eq!(store.request_timeout, seconds(30));
     assert_eq!(store.attempts, 4);
     assert_eq!(store.copy_limit, 5 << 30);
+    assert!(!store.equal_parts);
     let mount = &config.users["anna"].mounts[&VirtualPath::root()];
     assert_eq!(mount.prefix, "anna/");
     assert_eq!(mount.permissions, Permissions::all());
@@ -137,6 +138,7 @@ fn everything_set() {
         request_timeout = "2m"
         attempts = 10
         copy_limit = "5 MiB"
+        equal_parts = true
         [mounts.text]
         store = "other"
         bucket = "my.bucket-1"
@@ -176,7 +178,7 @@ fn everything_set() {
         (store.checksums, store.conditional_writes),
         (Capability::No, Capability::No)
     );
-    assert!(store.credentials.is_none());
+    assert!(store.credentials.is_none() && store.equal_parts);
     let bert = &config.users["bert@example.com"];
     let mount = &bert.mounts[&VirtualPath::root().join("/x/y").unwrap()];
     assert_eq!(mount.prefix, "a/bert@example.com/b/");
@@ -184,6 +186,31 @@ fn everything_set() {
     assert!(mount.permissions.allows(Permission::Read));
     assert!(!mount.permissions.allows(Permission::Write));
     assert_eq!(bert.mounts[&VirtualPath::root()].prefix, "");
+}
+
+#[test]
+fn cloudflare_r2_wants_equal_parts() {
+    for (store, equal) in [
+        ("endpoint = 'https://abc.r2.cloudflarestorage.com'", true),
+        (
+            "endpoint = 'https://abc.eu.R2.cloudflarestorage.com/'",
+            true,
+        ),
+        (
+            "endpoint = 'https://abc.r2.cloudflarestorage.com'\nequal_parts = false",
+            false,
+        ),
+        ("endpoint = 'https://s3.example.com'", false),
+        (
+            "endpoint = 'https://s3.example.com/a.r2.cloudflarestorage.com'",
+            false,
+        ),
+        ("region = 'eu-central-1'", false),
+        ("region = 'eu-central-1'\nequal_parts = true", true),
+    ] {
+        let config = with(&format!("[stores.b]\n{store}")).unwrap();
+        assert_eq!(config.stores["b"].equal_parts, equal, "{store}");
+    }
 }
 
 #[test]
@@ -247,6 +274,7 @@ fn wrong_values_name_what_is_allowed() {
         stores.b.conditional_writes = 'no' => stores.b.conditional_writes | "auto", true, false
         stores.b.attempts = 11 => stores.b.attempts | 1 to 10
         stores.b.copy_limit = '6GiB' => stores.b.copy_limit | 5 MiB to 5 GiB
+        stores.b.equal_parts = 'no' => stores.b.equal_parts: is a string | true, false
         stores.b.access_key_id = 'AK' => stores.b.access_key_id: is without secret_access_key | together
         stores.b.secret_access_key = 'SECRET' => stores.b.secret_access_key: is without access_key_id
         stores.b.session_token = 'SECRET' => stores.b.session_token: is without the keys

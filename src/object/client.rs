@@ -108,7 +108,11 @@ impl Store {
             .await?
             .interceptor(ReadClock(Arc::clone(&clock)))
             .build();
-        let schedule = Schedule::new(context.transfer.part_size, context.budget.largest_part());
+        let sizes = (context.transfer.part_size, context.budget.largest_part());
+        let schedule = match config.equal_parts {
+            true => Schedule::equal(sizes.0, sizes.1),
+            false => Schedule::new(sizes.0, sizes.1),
+        };
         Ok(Arc::new(Store {
             config: config.clone(),
             capabilities: Capabilities::new(config),

@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 
 use super::error::{Failure, failure};
 use super::head::with_attributes;
-use super::multipart::{Created, Target, copy_ranges};
+use super::multipart::{Created, Target, copy_ranges, equal_copy_ranges};
 use super::settle::{Pin, Sight, look_until};
 use super::upload::{Condition, Upload, UploadOptions};
 use super::{Attributes, Download, Location, ObjectError, ObjectInfo, TransferId, keys};
@@ -144,7 +144,11 @@ async fn copy_parts(
     let tagging = tags(source).await?;
     let created = create(target, tagging).await?;
     let abort = AbortOnDrop::new(target, &created);
-    let parts = stream::iter((1..).zip(copy_ranges(info.size)))
+    let ranges = match target.location.store.config().equal_parts {
+        true => equal_copy_ranges(info.size),
+        false => copy_ranges(info.size),
+    };
+    let parts = stream::iter((1..).zip(ranges))
         .map(|(number, range)| target.copy_part(&created, number, source, &info.etag, range))
         .buffer_unordered(PARALLEL)
         .try_collect::<Vec<_>>()
@@ -283,7 +287,7 @@ async fn stream(
     // What is streamed is in the upload's chunks at once: the one admission covers both.
     let flow = async {
         if info.size > 0 {
-            let mut download = Download::open_pinned(source.clone(), None, info).await?;
+            let mut download = Download::open_pinned(source.clone(), info, 0..info.size).await?;
             while let Some(bytes) = download.next().await? {
                 upload.write(bytes).await?;
             }

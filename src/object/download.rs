@@ -98,15 +98,15 @@ impl Download {
         Download::start(location, Some(admission), offset, stop, None).await
     }
 
-    /// The whole of a known object, to flow into an upload; [`ObjectError::Changed`] where it is another now. Without an
-    /// admission its memory is covered by the caller's. Range follows range: with some ahead it would hold memory while
+    /// Bytes of a known object, to flow into an upload; [`ObjectError::Changed`] where it is another now. Its memory is
+    /// covered by the caller's admission. Range follows range: with some ahead it would hold memory while
     /// the upload waits for memory, and several such would wait for each other.
     pub(super) async fn open_pinned(
         location: Location,
-        admission: Option<Admission>,
         info: &ObjectInfo,
+        bytes: std::ops::Range<u64>,
     ) -> Result<Download, ObjectError> {
-        Download::start(location, admission, 0, u64::MAX, Some(info)).await
+        Download::start(location, None, bytes.start, bytes.end, Some(info)).await
     }
 
     async fn start(

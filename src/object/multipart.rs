@@ -19,7 +19,9 @@ use super::settle::{Pin, Sight, TRANSFER_KEY, look, look_until};
 use super::upload::TransferId;
 use super::{Attributes, Location, ObjectError, keys};
 
-pub(super) use self::ranges::{CopyRange, SMALLEST_PART, copy_ranges};
+pub(super) use self::ranges::{
+    CopyRange, SMALLEST_PART, copy_ranges, equal_copy_ranges, equal_ranges,
+};
 
 /// How often a CompleteMultipartUpload without a clear end is sent again, beyond the SDK's own attempts.
 const COMPLETE_ROUNDS: u32 = 3;

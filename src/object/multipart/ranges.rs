@@ -21,11 +21,7 @@ pub(in crate::object) fn copy_ranges(size: u64) -> Vec<CopyRange> {
     if size == 0 {
         return Vec::new();
     }
-    let wanted = size
-        .div_ceil(8)
-        .clamp(2 * SMALLEST_PART, COPY_RANGE)
-        .max(size.div_ceil(5000));
-    let count = size.div_ceil(wanted);
+    let count = size.div_ceil(wanted(size));
     let (each, longer) = (size / count, size % count);
     let mut first = 0;
     (0..count)
@@ -36,6 +32,29 @@ pub(in crate::object) fn copy_ranges(size: u64) -> Vec<CopyRange> {
             range
         })
         .collect()
+}
+
+/// The same for a store that wants equal parts: all of one size but the last, which has what is left.
+pub(in crate::object) fn equal_copy_ranges(size: u64) -> Vec<CopyRange> {
+    equal_ranges(size, wanted(size))
+}
+
+/// Ranges of `each` bytes, the last of what is left.
+pub(in crate::object) fn equal_ranges(size: u64, each: u64) -> Vec<CopyRange> {
+    (0..size.div_ceil(each))
+        .map(|index| {
+            let first = index * each;
+            let size = each.min(size - first);
+            CopyRange { first, size }
+        })
+        .collect()
+}
+
+/// How large a range should be.
+fn wanted(size: u64) -> u64 {
+    size.div_ceil(8)
+        .clamp(2 * SMALLEST_PART, COPY_RANGE)
+        .max(size.div_ceil(5000))
 }
 
 #[cfg(test)]
@@ -71,7 +90,15 @@ mod tests {
             }
             assert_eq!(next, size);
             assert!(ranges.len() <= 5000);
+            let equal = equal_copy_ranges(size);
+            assert_eq!(equal.len(), ranges.len());
+            assert_eq!(equal.iter().map(|range| range.size).sum::<u64>(), size);
+            for range in &equal {
+                assert_eq!(range.first % equal[0].size, 0);
+                assert!(range.size <= equal[0].size && range.size <= 5 * GIB);
+            }
         }
+        assert_eq!(equal_copy_ranges(0), []);
         assert_eq!(copy_ranges(0), []);
         assert_eq!(copy_ranges(3), [CopyRange { first: 0, size: 3 }]);
     }

@@ -132,6 +132,7 @@ pub(super) async fn store_at(
         request_timeout: Duration::from_secs(30),
         attempts: 3,
         copy_limit: 5 << 30,
+        equal_parts: false,
     };
     change(&mut config);
     let context = StoreContext {

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::super::kept::{Base, Journal};
-use super::super::multipart::{Created, Target, copy_ranges};
+use super::super::multipart::{CopyRange, Created, Target};
 use super::super::settle::{Pin, TRANSFER_KEY};
 use super::super::{Attributes, Download, Location, ObjectError};
 use super::part::Part;
@@ -155,7 +155,7 @@ impl Upload {
         }
     }
 
-    /// Begins with the first bytes of the old object: copied inside the store where they can be a part, else read.
+    /// Begins with the first bytes of the old object: copied inside the store where they can be parts, else read.
     async fn keep(&mut self, append: AppendTo) -> Result<(), ObjectError> {
         let keep = append.keep;
         if keep > append.info.size {
@@ -168,10 +168,11 @@ impl Upload {
         if keep > limit {
             return Err(ObjectError::TooLarge { limit });
         }
-        if keep < store.schedule().smallest_copied() {
-            return self.read_old(&append).await;
-        }
-        match self.copy_old(&append).await {
+        let ranges = store.schedule().copied(keep);
+        let Some(copied) = ranges.last().map(|last| last.first + last.size) else {
+            return self.read_old(&append, 0).await;
+        };
+        match self.copy_old(&append, ranges).await {
             Err(ObjectError::Unsupported(reason)) => {
                 tracing::debug!(
                     store = store.name(),
@@ -182,21 +183,24 @@ impl Upload {
                     leftovers.remove().await;
                 }
                 self.done.clear();
-                self.read_old(&append).await
+                self.read_old(&append, 0).await
             }
-            // The old object is not the one it was.
-            Err(ObjectError::NotFound) => Err(ObjectError::Conflict),
-            result => result,
+            Err(error) => Err(replaced(error)),
+            // Other copies are still under way, and may fail meanwhile.
+            Ok(()) => self.read_old(&append, copied).await.map_err(replaced),
         }
     }
 
     /// UploadPartCopy of the old bytes: the first range at once, since it shows whether the store can do it; the
     /// others beside the client's bytes.
-    async fn copy_old(&mut self, append: &AppendTo) -> Result<(), ObjectError> {
+    async fn copy_old(
+        &mut self,
+        append: &AppendTo,
+        ranges: Vec<CopyRange>,
+    ) -> Result<(), ObjectError> {
         let opening = Opening::start(&self.target, true);
         self.opening = Some(opening.clone());
         let etag: Arc<str> = append.info.etag.as_str().into();
-        let ranges = copy_ranges(append.keep);
         // Copies cost the store, not our memory: only so many at once all the same.
         let parallel = self
             .target
@@ -236,20 +240,19 @@ impl Upload {
                     .await
             });
         }
-        self.taken = append.keep;
-        self.old = append.keep;
+        self.taken = ranges.iter().map(|range| range.size).sum();
         Ok(())
     }
 
-    /// The old bytes through this process, within the admission's memory.
-    async fn read_old(&mut self, append: &AppendTo) -> Result<(), ObjectError> {
+    /// The old bytes from one of them on through this process, within the admission's memory.
+    async fn read_old(&mut self, append: &AppendTo, from: u64) -> Result<(), ObjectError> {
         self.old = append.keep;
-        if append.keep > 0 {
+        if append.keep > from {
             let location = self.target.location.clone();
-            let mut old = Download::open_pinned(location, None, &append.info)
+            let mut old = Download::open_pinned(location, &append.info, from..append.keep)
                 .await
                 .map_err(replaced)?;
-            let mut rest = append.keep;
+            let mut rest = append.keep - from;
             while rest > 0 {
                 let Some(mut bytes) = old.next().await.map_err(replaced)? else {
                     return Err(ObjectError::Conflict);

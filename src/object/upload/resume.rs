@@ -83,7 +83,7 @@ impl Upload {
             modified: jiff::Timestamp::UNIX_EPOCH,
             attributes: super::super::Attributes::default(),
         };
-        let mut tail = Download::open_pinned(at, None, &info).await?;
+        let mut tail = Download::open_pinned(at, &info, 0..note.size).await?;
         let mut read = 0;
         let mut crc = crc32fast::Hasher::new();
         while let Some(mut bytes) = tail.next().await? {

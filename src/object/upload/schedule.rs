@@ -1,6 +1,6 @@
 //! How large each part of an upload is.
 
-use super::super::multipart::SMALLEST_PART;
+use super::super::multipart::{CopyRange, SMALLEST_PART, copy_ranges, equal_ranges};
 
 /// S3's most parts of a multipart upload.
 pub(crate) const MAX_PARTS: u32 = 10_000;
@@ -15,11 +15,13 @@ const LARGEST_PART: u64 = 5 << 30;
 const STEP: u32 = 1000;
 
 /// Part sizes by part number: the configured size at first, doubled each 1,000 parts, up to what the memory budget and
-/// S3 allow. Small uploads need little memory, and 10,000 parts still make a large object.
+/// S3 allow. Small uploads need little memory, and 10,000 parts still make a large object. A store that wants equal parts
+/// has one size for all.
 #[derive(Debug, Clone)]
 pub(crate) struct Schedule {
     first: u64,
     largest: u64,
+    equal: bool,
 }
 
 impl Schedule {
@@ -31,6 +33,17 @@ impl Schedule {
         Schedule {
             first: part_size.clamp(1, largest),
             largest,
+            equal: false,
+        }
+    }
+
+    /// For a store that wants equal parts.
+    pub(crate) fn equal(part_size: u64, largest: u64) -> Self {
+        let first = Schedule::new(part_size, largest).first;
+        Schedule {
+            first,
+            largest: first,
+            equal: true,
         }
     }
 
@@ -56,9 +69,16 @@ impl Schedule {
             .min(LARGEST_OBJECT)
     }
 
-    /// Below this the old bytes of an append can't be a part, and are read instead, bytes.
-    pub(crate) fn smallest_copied(&self) -> u64 {
-        SMALLEST_PART
+    /// In which ranges the first `keep` bytes of an object become parts by a copy inside the store; what is left behind
+    /// them is read into the next part: all where it can't be a part, and where parts are equal what fills none.
+    pub(crate) fn copied(&self, keep: u64) -> Vec<CopyRange> {
+        if self.equal {
+            equal_ranges(keep - keep % self.first, self.first)
+        } else if keep < SMALLEST_PART {
+            Vec::new()
+        } else {
+            copy_ranges(keep)
+        }
     }
 }
 
@@ -79,6 +99,29 @@ mod tests {
         assert_eq!(
             schedule.largest_object(),
             (8 + 16 + 32 + 7 * 64) * 1000 * MIB
+        );
+    }
+
+    #[test]
+    fn equal_parts_have_one_size() {
+        let schedule = Schedule::equal(8 * MIB, 64 * MIB);
+        for number in [1, 1000, 1001, 10_000] {
+            assert_eq!(schedule.size(number), 8 * MIB);
+        }
+        assert_eq!(schedule.largest_object(), 10_000 * 8 * MIB);
+        // What was begun goes on by what its record tells.
+        let (first, largest) = schedule.sizes();
+        assert_eq!(Schedule::new(first, largest).size(10_000), 8 * MIB);
+        for (keep, parts) in [(0, 0), (8 * MIB - 1, 0), (8 * MIB, 1), (41 * MIB, 5)] {
+            let copied = schedule.copied(keep);
+            assert_eq!(copied.len(), parts, "{keep}");
+            for (number, range) in (0..).zip(copied) {
+                assert_eq!((range.first, range.size), (number * 8 * MIB, 8 * MIB));
+            }
+        }
+        assert_eq!(
+            Schedule::equal(8 * MIB, 2 * MIB).sizes(),
+            (2 * MIB, 2 * MIB)
         );
     }
 

@@ -181,11 +181,14 @@ async fn what_could_not_be_published_is_not_kept_where_the_object_is_another_now
     ftp.expect(&format!("REST {sent}"), 350).await;
     let data = under_way(&mut ftp, &command, &whole[sent..]).await;
     store.put(BUCKET, KEY, "quicker");
+    // As if that came last: it is looked right before each of three tries, and behind it.
+    let unseen = store.fail("HeadObject").key(KEY).times(6);
+    let unseen = unseen.with(Fault::Status(404, "NoSuchKey"));
     let refused = store.fail("CompleteMultipartUpload").always();
     let refused = refused.with(Fault::Status(503, "SlowDown"));
     drop(data);
     ftp.expect_reply(451).await;
-    refused.hit().await;
+    assert_eq!((refused.hits(), unseen.hits()), (3, 6));
     ftp.close().await;
     assert!(store.object(BUCKET, KEY).unwrap() == b"quicker");
     only_objects(&[&gateway], &[KEY]).await;

@@ -6,6 +6,7 @@ use super::{By, go_on, only_objects, size, under_way};
 use crate::support::faults::Fault;
 use crate::support::ftp::{Mode, reset_stream};
 use crate::support::gateway::{BUCKET, Gateway};
+use crate::support::operation::Request;
 use crate::support::transfers::settled;
 use crate::support::{MIB, pattern};
 
@@ -108,6 +109,13 @@ async fn on_stores_that_differ() {
             },
         ),
         (
+            "equal parts",
+            Behaviour {
+                equal_parts: true,
+                ..Behaviour::default()
+            },
+        ),
+        (
             "nothing at all",
             Behaviour {
                 checksums: false,
@@ -118,9 +126,10 @@ async fn on_stores_that_differ() {
     ];
     for (name, behaviour) in stores {
         let settings = format!(
-            "[stores.main]\nchecksums = \"{}\"\nconditional_writes = {}",
+            "[stores.main]\nchecksums = \"{}\"\nconditional_writes = {}\nequal_parts = {}",
             if behaviour.checksums { "crc32" } else { "none" },
-            behaviour.conditional_writes
+            behaviour.conditional_writes,
+            behaviour.equal_parts
         );
         let gateway = Gateway::builder().with(&settings).start().await;
         gateway.store.behave(|store| *store = behaviour);
@@ -208,4 +217,91 @@ async fn what_came_meanwhile_stays_where_only_put_object_compares() {
         ftp.close().await;
         only_objects(&[&gateway], &["x"]).await;
     }
+}
+
+/// A gateway that knows that its store wants equal parts (Cloudflare R2); these have 5 MiB.
+async fn with_equal_parts() -> Gateway {
+    let settings = "[stores.main]\nequal_parts = true\ncopy_limit = \"5MiB\"";
+    let gateway = Gateway::builder().with(settings).start().await;
+    gateway.store.behave(|store| store.equal_parts = true);
+    gateway
+}
+
+#[tokio::test]
+async fn old_bytes_and_new_ones_are_in_equal_parts_where_the_store_wants_them() {
+    let gateway = with_equal_parts().await;
+    let store = &gateway.store;
+    let mut ftp = gateway.ftp().await;
+    ftp.expect("TYPE I", 200).await;
+    // What is there, how much of it is kept, and what comes behind.
+    for (old, keep, new) in [
+        (4 * MIB, 4 * MIB, 12 * MIB),
+        (5 * MIB, 5 * MIB, 6 * MIB),
+        (6 * MIB, 6 * MIB, 0),
+        (6 * MIB, 6 * MIB, 1),
+        (6 * MIB, 6 * MIB, 9 * MIB + 3),
+        (16 * MIB + 7, 16 * MIB + 7, 4 * MIB),
+        (20 * MIB, 5 * MIB - 1, 6 * MIB),
+        (20 * MIB, 12 * MIB + 3, 11 * MIB),
+        (20 * MIB, 15 * MIB, 1),
+    ] {
+        let what = format!("{keep} of {old} + {new}");
+        let (first, second) = (pattern(old, 1), pattern(new, 2));
+        store.put(BUCKET, "x", &first);
+        store.reset_counts();
+        let command = match keep == old {
+            true => "APPE x",
+            false => {
+                ftp.expect(&format!("REST {keep}"), 350).await;
+                "STOR x"
+            }
+        };
+        let reply = ftp.upload_with(command, &second, Mode::Passive).await;
+        assert_eq!(reply.code, 226, "{what}: {reply:?}");
+        let there = store.object(BUCKET, "x").unwrap();
+        assert!(there == [&first[..keep], &second].concat(), "{what}");
+        // Whole parts of them are copied inside the store, the rest is read.
+        let copies = store.count("UploadPartCopy");
+        assert_eq!(copies, keep / (5 * MIB), "{what}");
+        let read = |request: &Request| request.operation == "GetObject" && request.key == "x";
+        let read = store.requests().iter().any(read);
+        assert_eq!(read, keep % (5 * MIB) > 0, "{what}");
+    }
+    ftp.close().await;
+    only_objects(&[&gateway], &["x"]).await;
+}
+
+#[tokio::test]
+async fn an_append_that_was_broken_off_goes_on_in_equal_parts() {
+    for (old, sent) in [(6 * MIB, 1000), (12 * MIB, 9 * MIB)] {
+        for by in [By::Rest, By::Appe] {
+            let gateway = with_equal_parts().await;
+            let whole = pattern(old + sent + 7 * MIB, 5);
+            gateway.store.put(BUCKET, "x", &whole[..old]);
+            break_off(&gateway, &["APPE x"], &whole[old..old + sent]).await;
+            go_on(&gateway, by, "x", &whole, old + sent).await;
+            let there = gateway.store.object(BUCKET, "x").unwrap();
+            assert!(there == whole, "{old} {sent} {by:?}");
+            only_objects(&[&gateway], &["x"]).await;
+        }
+    }
+}
+
+/// The largest object is 10,000 parts of one size.
+#[tokio::test]
+async fn a_large_file_is_renamed_in_equal_parts_and_one_that_is_too_large_refused() {
+    let gateway = with_equal_parts().await;
+    // In three parts: as equal as can be, the first would be one byte longer than the second.
+    let bytes = pattern(25 * MIB, 3);
+    gateway.store.put(BUCKET, "x", &bytes);
+    let mut ftp = gateway.ftp().await;
+    ftp.expect("RNFR x", 350).await;
+    ftp.expect("RNTO y", 250).await;
+    assert_eq!(gateway.store.count("UploadPartCopy"), 3);
+    assert!(gateway.store.object(BUCKET, "y").unwrap() == bytes);
+    ftp.expect("ALLO 52428800000", 202).await;
+    let reply = ftp.expect("ALLO 52428800001", 552).await;
+    assert!(reply.text().contains(" 52428800000 bytes"), "{reply:?}");
+    ftp.close().await;
+    only_objects(&[&gateway], &["y"]).await;
 }

@@ -1,8 +1,11 @@
 //! Promise 5, seen from outside: the memory and the open files of a process of its own.
 
+use tokio::io::AsyncWriteExt;
+
 use crate::support::faults::Fault;
-use crate::support::ftp::Mode;
+use crate::support::ftp::{Mode, reset_stream};
 use crate::support::process::Process;
+use crate::support::transfers::{begin, moved};
 use crate::support::{MIB, pattern};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,4 +56,33 @@ async fn what_uploads_hold_is_the_budget_and_not_what_is_sent() {
     let grown = process.peak() - before;
     // 144 MiB went through it. Beside the budget there are the buffers of its connections and the allocator's waste.
     assert!(grown < 56 * MIB, "grown by {} MiB", grown / MIB);
+}
+
+/// A signed payload is a copy in one piece: what is being kept is held once all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn tails_with_a_signed_payload_are_held_once() {
+    let settings = "[transfer]\npart_size = \"5MiB\"\n[memory]\nbudget = \"64MiB\"";
+    let signed = "export S3FTPD__STORES__MAIN__SIGN_PAYLOAD=true";
+    let process = Process::start_under(signed, "info", settings).await;
+    let tails = process.store.fail("PutObject").key(".s3ftpd/tails/");
+    let tails = tails.always().with(Fault::Stall);
+    let bytes = pattern(4_900_000, 1);
+    let uploads = (0..12).map(async |number: usize| {
+        let mut ftp = process.ftp().await;
+        let command = format!("STOR f{number}");
+        let mut data = begin(&mut ftp, &command, Mode::Passive).await;
+        data.write_all(&bytes).await.unwrap();
+        moved(&mut ftp, bytes.len()).await;
+        (ftp, data)
+    });
+    let uploads = futures::future::join_all(uploads).await;
+    let before = process.peak();
+    let sessions = uploads.into_iter().map(|(ftp, data)| {
+        reset_stream(data);
+        ftp
+    });
+    let _sessions: Vec<_> = sessions.collect();
+    tails.hit_times(12).await;
+    let grown = process.peak() - before;
+    assert!(grown < 36 * MIB, "grown by {} MiB", grown / MIB);
 }

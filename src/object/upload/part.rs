@@ -67,8 +67,9 @@ impl Part {
         self.chunks.push(chunk);
     }
 
-    /// Puts it in one piece, as a signed payload wants it.
-    pub(super) fn join(&mut self) {
+    /// Puts it in one piece, as a signed payload wants it: before it is held twice, since the pieces and their copy would
+    /// be more than was granted.
+    pub(in crate::object) fn join(&mut self) {
         let chunks = std::mem::take(&mut self.chunks);
         self.chunks = vec![join(chunks)];
     }

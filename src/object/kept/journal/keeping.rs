@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
+use super::super::super::capabilities::Integrity;
 use super::super::super::multipart::Created;
 use super::super::super::settle::{Sight, look};
 use super::super::super::upload::{Part, put_part};
@@ -196,7 +197,10 @@ impl Writer {
 
     /// Stores a tail, whatever a store that is gone for some seconds says: what it holds is nowhere else, and its length may
     /// have been told. Not where a newer upload makes an end of it.
-    async fn put_tail(&self, at: &Location, tail: Part) -> Result<String, ObjectError> {
+    async fn put_tail(&self, at: &Location, mut tail: Part) -> Result<String, ObjectError> {
+        if at.store.integrity(&at.bucket).await == Integrity::Signed {
+            tail.join();
+        }
         let mut pause = PAUSE;
         let mut round = 1;
         loop {

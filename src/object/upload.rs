@@ -20,6 +20,7 @@ mod resume;
 mod schedule;
 mod transfer_id;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +31,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::part::upload_part;
-use super::capabilities::Integrity;
 use super::kept::{Broken, Journal, Keep};
 use super::multipart::{DonePart, Target};
 use super::settle::Pin;
@@ -39,7 +39,7 @@ use crate::memory::{Admission, CHUNK, Grant};
 
 pub(super) use self::begin::Opening;
 pub(super) use self::cleanup::Leftovers;
-pub(super) use self::part::{Part, put_part};
+pub(super) use self::part::{InHand, Part, put_part};
 pub(super) use self::schedule::{MAX_PARTS, Schedule};
 pub use self::transfer_id::TransferId;
 
@@ -128,6 +128,8 @@ pub struct Upload {
     /// The multipart upload, once there is one.
     opening: Option<Opening>,
     inflight: JoinSet<Result<DonePart, ObjectError>>,
+    /// What has been put in flight, by its number, while its bytes are at hand.
+    sent: BTreeMap<u32, InHand>,
     done: Vec<DonePart>,
     failure: Option<ObjectError>,
     /// Where parts in flight tell that they have failed.
@@ -140,8 +142,9 @@ pub struct Upload {
     ended: bool,
     /// All bytes are in parts.
     sealed: bool,
-    /// The last part, where it is in flight or stored and smaller than others: nothing could follow it.
-    last: Option<(u32, Part)>,
+    /// The number of the last part, which may be smaller than others, so that nothing could follow it: its bytes stay at
+    /// hand also when it is stored.
+    last: Option<u32>,
     /// Whether it can go on after its failure.
     keepable: bool,
     /// When it began.
@@ -243,17 +246,12 @@ impl Upload {
             self.send_held().await?;
         }
         self.end_chunk().await?;
-        if let Some(opening) = self.opening.clone() {
+        if self.opening.is_some() {
             if self.part.size() > 0 {
                 self.place().await?;
-                let mut part = self.next_part();
-                if self.journal.is_some() {
-                    // In one piece before it is held twice: the pieces and their copy would be more than was granted.
-                    if opening.created().await?.integrity == Integrity::Signed {
-                        part.1.join();
-                    }
-                    self.last = Some((part.0, part.1.clone()));
-                }
+                // From here to where it is in flight nothing is waited for: a part in a local is lost to one who is cut.
+                let part = self.next_part();
+                self.last = self.journal.is_some().then_some(part.0);
                 self.send(part);
             }
             while let Some(ended) = self.inflight.join_next().await {
@@ -328,6 +326,9 @@ impl Upload {
         match ended {
             Ok(Ok(part)) => {
                 self.copying -= usize::from(part.number <= self.copied);
+                if self.last != Some(part.number) {
+                    self.sent.remove(&part.number);
+                }
                 self.done.push(part);
             }
             Ok(Err(error)) => {
@@ -448,9 +449,21 @@ impl Upload {
             return;
         };
         let target = Arc::clone(&self.target);
+        let part = InHand::new(part);
+        self.sent.insert(number, part.clone());
+        let stays = self.last == Some(number);
         self.spawn(async move {
-            let created = opening.created().await?;
-            upload_part(&target, &created, number, part).await
+            let done = async {
+                let created = opening.created().await?;
+                let sent = part.to_send(created.integrity);
+                upload_part(&target, &created, number, sent).await
+            };
+            let done = done.await;
+            if !stays && done.as_ref().map_or_else(refused, |_| true) {
+                // Its memory is given back now, not when somebody asks for its end.
+                part.take();
+            }
+            done
         });
     }
 
@@ -488,29 +501,29 @@ impl Upload {
             self.taken += buffer.len() as u64;
             self.part.push(budget.recycle(buffer));
         }
-        let last = self.last.take();
-        let sent_again = last.as_ref().map(|(number, _)| *number);
-        let rest: Vec<Part> = [self.held.take(), last]
-            .into_iter()
-            .flatten()
-            .map(|(_, part)| part)
-            .chain([std::mem::take(&mut self.part)])
-            .collect();
-        let behind: u64 = rest.iter().map(Part::size).sum();
+        if let Some((number, part)) = self.held.take() {
+            self.sent.insert(number, InHand::new(part));
+        }
         Broken {
             opening: self.opening.take(),
             inflight: std::mem::take(&mut self.inflight),
+            sent: std::mem::take(&mut self.sent),
             done: std::mem::take(&mut self.done),
             copied: self.copied,
-            sent_again,
-            before: self.taken - behind,
-            rest,
+            last: self.last,
+            rest: (self.number, std::mem::take(&mut self.part)),
+            size: self.taken,
             ended: self.ended,
             look_first: self.undecided,
             _admission: self._admission.take(),
             keep: self.keepable && self.failure.as_ref().is_none_or(ObjectError::can_go_on),
         }
     }
+}
+
+/// Whether a part that failed so would fail again: only those for which the store was out of reach are kept.
+fn refused(error: &ObjectError) -> bool {
+    !error.transient() || matches!(error, ObjectError::Integrity(_))
 }
 
 impl Drop for Upload {

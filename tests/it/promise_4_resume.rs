@@ -7,6 +7,7 @@ mod damage;
 mod displaced;
 mod existing;
 mod faults;
+mod in_flight;
 mod leftovers;
 mod ownership;
 mod races;

@@ -10,6 +10,7 @@ mod claim;
 mod keeping;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
@@ -20,7 +21,7 @@ use tracing::debug;
 
 use super::super::ObjectError;
 use super::super::multipart::{DonePart, Target};
-use super::super::upload::{Leftovers, Opening, Part};
+use super::super::upload::{InHand, Leftovers, Opening, Part};
 use super::find::discard;
 use super::record::{self, Base, Keep, Record, SaveError, new_writer};
 use super::running::{EntryHandle, Running, name_of};
@@ -61,16 +62,18 @@ pub(in crate::object) struct Broken {
     pub(in crate::object) opening: Option<Opening>,
     /// Parts on their way.
     pub(in crate::object) inflight: JoinSet<Result<DonePart, ObjectError>>,
+    /// Parts whose bytes are at hand: those on their way or failed, and the last.
+    pub(in crate::object) sent: BTreeMap<u32, InHand>,
     /// Parts that are there.
     pub(in crate::object) done: Vec<DonePart>,
     /// Its first parts that hold old bytes of the object.
     pub(in crate::object) copied: u32,
-    /// What comes behind the parts, in order.
-    pub(in crate::object) rest: Vec<Part>,
-    /// The number of a part that is in the rest, too: the last, which is shorter than others, so nothing can follow it.
-    pub(in crate::object) sent_again: Option<u32>,
-    /// Bytes of the object before the rest.
-    pub(in crate::object) before: u64,
+    /// The number of the last part, if it is known to be that: it is shorter than others, so nothing can follow it.
+    pub(in crate::object) last: Option<u32>,
+    /// The part that was being filled, and its number.
+    pub(in crate::object) rest: (u32, Part),
+    /// Bytes in all.
+    pub(in crate::object) size: u64,
     /// Whether the data connection had ended by itself.
     pub(in crate::object) ended: bool,
     /// Whether it may have been published all the same.

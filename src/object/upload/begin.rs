@@ -1,5 +1,6 @@
 //! How an upload begins: anew, or with the old bytes of an object.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -144,6 +145,7 @@ impl Upload {
             copying: 0,
             opening: None,
             inflight: JoinSet::new(),
+            sent: BTreeMap::new(),
             done: Vec::new(),
             failure: None,
             failed: watch::Sender::new(None),

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
@@ -101,6 +101,34 @@ impl Part {
         let mut crc = crc32fast::Hasher::new();
         self.chunks.iter().for_each(|chunk| crc.update(chunk));
         crc.finalize()
+    }
+}
+
+/// A part on its way, whose bytes stay at hand until the store has them: should the upload break off, they can be kept.
+#[derive(Debug, Clone)]
+pub(in crate::object) struct InHand(Arc<Mutex<Part>>);
+
+impl InHand {
+    pub(super) fn new(part: Part) -> Self {
+        InHand(Arc::new(Mutex::new(part)))
+    }
+
+    /// The part as it is sent; its bytes are held once.
+    pub(super) fn to_send(&self, integrity: Integrity) -> Part {
+        let mut part = self.locked();
+        if integrity == Integrity::Signed {
+            part.join();
+        }
+        part.clone()
+    }
+
+    /// Takes it out. Empty where the store has it.
+    pub(in crate::object) fn take(&self) -> Part {
+        std::mem::take(&mut *self.locked())
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Part> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -76,6 +76,7 @@ impl Upload {
             }
             Err(error) => {
                 self.keepable = later(&error);
+                self.number = 1;
                 self.part = payload.into_part();
                 Err(error)
             }

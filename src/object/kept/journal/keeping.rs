@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::super::super::capabilities::Integrity;
@@ -15,8 +15,12 @@ use super::super::record::{self, Base, TailNote};
 use super::Broken;
 use super::writer::{Writer, note};
 
-/// Parts in flight are given so long to end when an upload has broken off: each has its own deadlines.
+/// Parts in flight are given so long to end, where nothing of the upload will be kept or the process ends. Else they
+/// have all the time that they need, which their own deadlines bound.
 const ENDING: Duration = Duration::from_secs(30);
+
+/// How often it is looked which of both it is.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How often a tail and a record are tried to be written then, beyond the SDK's own attempts.
 const ROUNDS: u32 = 4;
@@ -26,16 +30,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 impl Writer {
     pub(super) async fn broken(&mut self, mut broken: Broken) {
-        let ended = async {
-            while let Some(ended) = broken.inflight.join_next().await {
-                if let Ok(Ok(part)) = ended {
-                    broken.done.push(part);
-                }
-            }
-        };
-        if timeout(ENDING, ended).await.is_err() {
-            broken.inflight.shutdown().await;
-        }
+        self.parts_end(&mut broken).await;
         // A Create that is still under way is waited for: its upload would stay open else.
         let created = match &broken.opening {
             Some(opening) => opening.created().await.ok(),
@@ -77,16 +72,34 @@ impl Writer {
         self.sign_off(true).await;
     }
 
+    /// Waits until the parts in flight have ended; the record is refreshed meanwhile, so that nobody takes this process
+    /// for dead.
+    async fn parts_end(&mut self, broken: &mut Broken) {
+        let begun = Instant::now();
+        let mut written = begun;
+        loop {
+            match timeout(LOOK, broken.inflight.join_next()).await {
+                Ok(None) => return,
+                Ok(Some(Ok(Ok(part)))) => broken.done.push(part),
+                Ok(Some(_)) | Err(_) => {}
+            }
+            let kept = broken.keep && !self.ticket.displaced() && !self.displaced;
+            let ends = self.target.location.store.context().cleanups.is_closed();
+            if begun.elapsed() >= ENDING && (!kept || ends) || self.taken_over {
+                return broken.inflight.shutdown().await;
+            }
+            if kept && written.elapsed() >= self.replica().refresh {
+                written = Instant::now();
+                self.write().await;
+            }
+        }
+    }
+
     /// Stores the tail and the record. Whether the multipart upload is to stay.
     pub(super) async fn keep(&mut self, broken: &mut Broken, created: Option<&Created>) -> bool {
         let object = self.target.location.clone();
-        let all = broken.before + broken.rest.iter().map(Part::size).sum::<u64>();
-        let run = run(broken);
-        let tail = if run == broken.before {
-            Part::joined(std::mem::take(&mut broken.rest))
-        } else {
-            None
-        };
+        let all = broken.size;
+        let (run, tail) = gather(broken);
         // What was kept before stays good where nothing longer has come of it: a part that the store has refused, say.
         let standing = self
             .record
@@ -218,14 +231,31 @@ impl Writer {
     }
 }
 
-/// Bytes in the unbroken run of parts from the first, those not counted that are also in the rest.
-fn run(broken: &mut Broken) -> u64 {
-    let again = broken.sent_again;
-    broken.done.retain(|part| Some(part.number) != again);
+/// Bytes in the unbroken run of parts from the first, and what is at hand behind that run without a gap. A part that the
+/// store has behind one that failed is not at hand any more, and lost with what follows it.
+fn gather(broken: &mut Broken) -> (u64, Option<Part>) {
+    let (last, mut next) = (broken.last, 1);
+    broken.done.retain(|part| Some(part.number) != last);
     broken.done.sort_unstable_by_key(|part| part.number);
-    (1..)
-        .zip(&broken.done)
-        .take_while(|(number, part)| part.number == *number)
-        .map(|(_, part)| part.size)
-        .sum()
+    let mut run = 0;
+    for part in &broken.done {
+        if part.number != next {
+            break;
+        }
+        run += part.size;
+        next += 1;
+    }
+    let mut tail = Vec::new();
+    while let Some(part) = broken.sent.remove(&next).map(|part| part.take())
+        && part.size() > 0
+    {
+        tail.push(part);
+        next += 1;
+    }
+    let (number, rest) = std::mem::take(&mut broken.rest);
+    if number == next {
+        tail.push(rest);
+    }
+    broken.sent.clear();
+    (run, Part::joined(tail))
 }

@@ -1,0 +1,116 @@
+//! What was on its way to the store when an upload broke off is not lost: it is waited for, or kept by the tail.
+
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use super::{By, go_on, only_objects, under_way};
+use crate::support::faults::{Fault, Rule};
+use crate::support::ftp::{Ftp, reset_stream};
+use crate::support::gateway::{BUCKET, Gateway};
+use crate::support::transfers::{moved, settled};
+use crate::support::{MIB, pattern, within};
+
+const PART: usize = 5 * MIB;
+
+/// A part in the store, one on its way, and a little of the next.
+const SENT: usize = 2 * PART + 1000;
+
+/// An upload whose second part the store does not take for so many attempts.
+async fn second_part_stalls(
+    gateway: &Gateway,
+    whole: &[u8],
+    attempts: usize,
+) -> (Ftp, TcpStream, Rule) {
+    let mut ftp = gateway.ftp().await;
+    let mut data = under_way(&mut ftp, "STOR x", &whole[..PART + 1000]).await;
+    gateway.store.wait_for("UploadPart", 1).await;
+    let rule = gateway.store.fail("UploadPart").times(attempts);
+    let rule = rule.with(Fault::Stall);
+    data.write_all(&whole[PART + 1000..SENT]).await.unwrap();
+    moved(&mut ftp, SENT).await;
+    rule.hit().await;
+    (ftp, data, rule)
+}
+
+async fn gateway(store: &str) -> Gateway {
+    let builder = Gateway::builder().with(&format!("[stores.main]\n{store}"));
+    builder.with("[timeouts]\nshutdown_grace = 0").start().await
+}
+
+/// All of it goes on, and nothing is left then.
+async fn all_is_there(gateway: &Gateway, by: By, whole: &[u8]) {
+    go_on(gateway, by, "x", whole, SENT).await;
+    assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
+    only_objects(&[gateway], &["x"]).await;
+}
+
+/// The part's own deadline passes, and with it the last attempt.
+#[tokio::test]
+async fn a_part_that_fails_after_the_break_is_kept_by_the_tail() {
+    let gateway = gateway("attempts = 1\nrequest_timeout = \"3s\"").await;
+    let whole = pattern(12 * MIB, 1);
+    let (ftp, data, _rule) = second_part_stalls(&gateway, &whole, 1).await;
+    reset_stream(data);
+    ftp.reset();
+    settled(&gateway).await;
+    all_is_there(&gateway, By::Rest, &whole).await;
+}
+
+/// However long that takes: its next attempt may find the store again.
+#[tokio::test]
+async fn a_part_that_is_on_its_way_for_long_after_the_break_is_waited_for() {
+    let gateway = gateway("attempts = 3\nrequest_timeout = \"17s\"").await;
+    let whole = pattern(12 * MIB, 1);
+    // Two attempts take at least 34 s, and 22 s each at most.
+    let (ftp, data, rule) = second_part_stalls(&gateway, &whole, 2).await;
+    reset_stream(data);
+    ftp.reset();
+    settled(&gateway).await;
+    assert_eq!(rule.hits(), 2);
+    // It came as a part, not by the tail.
+    assert_eq!(gateway.store.count("UploadPart"), 4);
+    all_is_there(&gateway, By::Rest, &whole).await;
+}
+
+/// A process that ends does not wait for the store so long; what it has at hand goes into the tail.
+#[tokio::test]
+async fn a_part_that_is_on_its_way_when_the_process_ends_is_kept_by_the_tail() {
+    let gateway = gateway("request_timeout = \"1m\"").await;
+    let other = Gateway::builder().on(&gateway.store).start().await;
+    let whole = pattern(12 * MIB, 1);
+    let (ftp, data, rule) = second_part_stalls(&gateway, &whole, 1).await;
+    within("the process has ended", gateway.stop()).await;
+    drop((ftp, data));
+    assert_eq!(rule.hits(), 1);
+    all_is_there(&other, By::OtherReplica, &whole).await;
+}
+
+/// The last part waits for the CreateMultipartUpload to be answered, and the control connection goes meanwhile.
+#[tokio::test]
+async fn a_cut_in_the_create_loses_no_byte() {
+    let gateway = Gateway::start().await;
+    let whole = pattern(6 * MIB, 1);
+    let create = gateway.store.fail("CreateMultipartUpload");
+    let create = create.with(Fault::Stall);
+    let mut ftp = gateway.ftp().await;
+    let mut data = under_way(&mut ftp, "STOR x", &whole).await;
+    create.hit().await;
+    data.shutdown().await.unwrap();
+    // What is asked behind the end is answered behind it.
+    moved(&mut ftp, whole.len()).await;
+    ftp.reset();
+    let gone = async {
+        while gateway.server.sessions() != 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    within("the session has ended", gone).await;
+    create.release();
+    settled(&gateway).await;
+    // All bytes have come, so one less is told.
+    go_on(&gateway, By::Rest, "x", &whole, whole.len() - 1).await;
+    assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
+    only_objects(&[&gateway], &["x"]).await;
+}

@@ -21,6 +21,7 @@ use crate::auth::{HashError, hash_password};
 use crate::config;
 use crate::demo;
 use crate::descriptors;
+use crate::early;
 use crate::server::Server;
 
 /// Failed while running.
@@ -148,13 +149,24 @@ pub async fn run(command: Command, shutdown: CancellationToken, reload: Arc<Noti
     }
 }
 
+/// Has no more sessions than what the system allows suffices for; what there is to say of that.
+fn hold(config: &mut config::Config) -> Vec<String> {
+    let descriptors = descriptors::hold(config, descriptors::limit());
+    let memory = early::hold(config, early::memory());
+    let warnings = [
+        descriptors.map(|shortage| shortage.to_string()),
+        memory.map(|shortage| shortage.to_string()),
+    ];
+    warnings.into_iter().flatten().collect()
+}
+
 async fn serve(files: &[PathBuf], shutdown: CancellationToken, reload: &Notify) -> ExitCode {
     let mut config = match config::load(files) {
         Ok(config) => config,
         Err(errors) => return failed(USAGE, &errors.to_string()),
     };
-    if let Some(shortage) = descriptors::hold(&mut config, descriptors::limit()) {
-        tracing::warn!("{shortage}");
+    for warning in hold(&mut config) {
+        tracing::warn!("{warning}");
     }
     let server = match Box::pin(Server::start(config)).await {
         Ok(server) => server,

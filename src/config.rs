@@ -41,6 +41,7 @@ use crate::tls::identity::Wanted;
 
 pub use edge::{BanUsers, HostConfig, Hosts, LoginFailures, ProxyConfig, host_key};
 pub use error::{ConfigError, ConfigErrors};
+pub(crate) use machine::memory;
 pub(crate) use values::bytes as human_bytes;
 pub(crate) use values::time as duration;
 
@@ -337,12 +338,17 @@ impl Limits {
 
     /// So many sessions in all, and of the other limits no more than the defaults are then.
     pub(crate) fn held_to(&self, sessions: usize) -> Limits {
-        let before_login = self
-            .before_login
-            .min(Limits::default_before_login(sessions));
-        let per_address = Limits::default_before_login_per_address(before_login);
         Limits {
             sessions,
+            ..self.before_login_held_to(Limits::default_before_login(sessions))
+        }
+    }
+
+    /// No more than so many sessions before login, and of one address no more than the default is then.
+    pub(crate) fn before_login_held_to(&self, most: usize) -> Limits {
+        let before_login = self.before_login.min(most);
+        let per_address = Limits::default_before_login_per_address(before_login);
+        Limits {
             before_login,
             before_login_per_address: self.before_login_per_address.min(per_address),
             ..self.clone()

@@ -14,6 +14,7 @@
 //! - [`memory`]: the one budget all transfers share.
 //! - [`config`]: files and environment → one validated value.
 //! - [`descriptors`]: file descriptors: how many sessions fit.
+//! - [`early`]: the memory of sessions before login: how many fit.
 //! - [`tls`]: certificates, client certificates, session resumption.
 //! - [`admin`]: health endpoints.
 //! - [`sweeper`]: removes what broken uploads have left.
@@ -27,6 +28,7 @@ pub mod config;
 pub mod data;
 pub mod demo;
 pub mod descriptors;
+pub mod early;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;

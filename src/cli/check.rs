@@ -20,7 +20,7 @@ use crate::tls;
 /// The summary, or every error, one a line.
 pub(super) async fn check(files: &[PathBuf]) -> Result<String, String> {
     let mut config = config::load(files).map_err(|errors| errors.to_string())?;
-    let shortage = descriptors::hold(&mut config, descriptors::limit());
+    let warnings = super::hold(&mut config);
     let context = StoreContext {
         budget: Budget::new(config.memory.budget),
         cleanups: TaskTracker::new(),
@@ -41,9 +41,9 @@ pub(super) async fn check(files: &[PathBuf]) -> Result<String, String> {
         return Err(problems.join("\n"));
     }
     let mut text = summary(&config, &largest);
-    if let Some(shortage) = shortage {
+    for warning in warnings {
         // Writing to a string does not fail.
-        let _ = writeln!(text, "warning: {shortage}");
+        let _ = writeln!(text, "warning: {warning}");
     }
     Ok(text)
 }

@@ -14,14 +14,19 @@ pub(super) fn default_budget() -> u64 {
     default_budget_below(Path::new("/"))
 }
 
-/// The same with the file systems of the kernel below `root`, for tests.
+/// What the process may use, bytes; `None` where nothing tells.
+pub(crate) fn memory() -> Option<u64> {
+    memory_below(Path::new("/"))
+}
+
+/// [`default_budget`] with the file systems of the kernel below `root`, for tests.
 fn default_budget_below(root: &Path) -> u64 {
-    let memory = [machine(root), cgroup(root)]
-        .into_iter()
-        .flatten()
-        .min()
-        .unwrap_or(ASSUMED);
-    (memory / 2).min(MOST)
+    (memory_below(root).unwrap_or(ASSUMED) / 2).min(MOST)
+}
+
+fn memory_below(root: &Path) -> Option<u64> {
+    let told = [machine(root), cgroup(root)];
+    told.into_iter().flatten().min()
 }
 
 /// `MemTotal`, bytes.

@@ -308,6 +308,21 @@ async fn check_warns_where_file_descriptors_are_few() {
 }
 
 #[tokio::test]
+async fn check_warns_where_memory_is_scarce() {
+    let store = Store::start(&[BUCKET]).await;
+    let directory = tempfile::tempdir().unwrap();
+    // More than any machine has: nothing is left beside it.
+    let text = config(&store, "1s").replace("\"64MiB\"", "\"1000TiB\"");
+    let file = write(directory.path(), &text);
+    let command = s3ftpd(&["check", "--config", file.to_str().unwrap()]);
+    let (code, out, err) = run(command, "").await;
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("before login 64, of one address 32;"), "{out}");
+    let told = "warning: limits.sessions_before_login = 2500 may need 60000 KiB of memory";
+    assert!(out.contains(told), "{out}");
+}
+
+#[tokio::test]
 async fn check_tells_of_certificates_and_sighup_reads_them_anew() {
     let pki = Pki::new();
     let store = Store::start(&[BUCKET]).await;

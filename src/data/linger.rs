@@ -222,7 +222,7 @@ mod tests {
     /// One on which our side has ended and much is still to be sent.
     async fn much_on_its_way(lingering: &Lingering) -> (usize, TcpStream) {
         let (mut server, client) = pair().await;
-        let piece = [7; 64 * 1024];
+        let piece = vec![7; 64 * 1024];
         let mut sent = 0;
         loop {
             match server.try_write(&piece) {

@@ -105,7 +105,7 @@ fn markers(lines: &[Line], finals: &[&Reply<'_>], aborts: usize) -> Result<(), S
         let Some(text) = line.marker() else { continue };
         let at = finals[from..]
             .iter()
-            .position(|reply| reply.code == 502 && reply.text() == text);
+            .position(|reply| reply.code == 214 && reply.text() == text);
         let Some(at) = at.map(|at| at + from) else {
             if finals.last().is_some_and(|last| last.code == 421) {
                 return Ok(());
@@ -120,6 +120,19 @@ fn markers(lines: &[Line], finals: &[&Reply<'_>], aborts: usize) -> Result<(), S
         from = at + 1;
     }
     Ok(())
+}
+
+/// Whether HELP of a command has one line, on each server.
+fn is_marker(verb: &str) -> bool {
+    let verb = verb.to_ascii_uppercase();
+    !["SITE", "HOST", "AUTH", "PBSZ", "PROT", "CCC"].contains(&&*verb)
+}
+
+/// What to ask HELP of for the reply to tell the number of a line, among some forty.
+#[cfg(test)]
+pub fn marker(number: usize) -> &'static str {
+    let verbs: Vec<_> = Command::verbs().filter(|verb| is_marker(verb)).collect();
+    verbs[number % verbs.len()]
 }
 
 /// The final replies; each preliminary one must have its final one somewhere behind it.
@@ -205,13 +218,16 @@ impl Line {
         )
     }
 
-    /// The text of the reply that is this line's and no other's.
+    /// The text of the reply that is this line's: that to HELP of a command, of which a row of lines names one after the
+    /// other.
     fn marker(&self) -> Option<String> {
         let Line::Command(Command::Help(Some(topic))) = self else {
             return None;
         };
-        let unknown = Command::syntax(topic).is_none() && !topic.eq_ignore_ascii_case("SITE");
-        unknown.then(|| format!("{topic} is not available").replace(char::is_control, "?"))
+        is_marker(topic)
+            .then(|| Command::syntax(topic))
+            .flatten()
+            .map(|syntax| format!("Syntax: {syntax}"))
     }
 
     /// Whether a final reply can be one to this line.
@@ -281,12 +297,12 @@ mod tests {
             ("NOOP\r\nfoo\r\n", "200 OK\r\n500 what?\r\n221 bye\r\n"),
             ("RETR x\r\n", "150 now\r\n226 done\r\n221 bye\r\n"),
             (
-                "RETR x\r\nNOOP\r\nHELP m\r\n",
-                "150 now\r\n200 OK\r\n226 done\r\n502 m is not available\r\n221 bye\r\n",
+                "RETR x\r\nNOOP\r\nHELP noop\r\n",
+                "150 now\r\n200 OK\r\n226 done\r\n214 Syntax: NOOP\r\n221 bye\r\n",
             ),
             (
-                "RETR x\r\nHELP m\r\nABOR\r\n",
-                "425 none\r\n226 ABOR done\r\n502 m is not available\r\n221 bye\r\n",
+                "RETR x\r\nHELP noop\r\nABOR\r\n",
+                "425 none\r\n226 ABOR done\r\n214 Syntax: NOOP\r\n221 bye\r\n",
             ),
             (
                 "NOOP\r\nGET / HTTP/1.1\r\nNOOP\r\n",
@@ -326,12 +342,12 @@ mod tests {
                 "150 now\r\n150 now\r\n226 done\r\n221 bye\r\n",
             ),
             (
-                "HELP a\r\nHELP b\r\n",
-                "502 b is not available\r\n502 a is not available\r\n221 bye\r\n",
+                "HELP NOOP\r\nHELP CLNT\r\n",
+                "214 Syntax: CLNT name\r\n214 Syntax: NOOP\r\n221 bye\r\n",
             ),
             (
-                "PWD\r\nHELP a\r\nABOR\r\n",
-                "502 a is not available\r\n530 x\r\n226 x\r\n221 bye\r\n",
+                "PWD\r\nHELP NOOP\r\nABOR\r\n",
+                "214 Syntax: NOOP\r\n530 x\r\n226 x\r\n221 bye\r\n",
             ),
             ("NOOP\r\n", "421 too many\r\n"),
             ("foo\r\n", "200 OK\r\n221 bye\r\n"),

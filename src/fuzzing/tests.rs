@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use tokio::runtime::Runtime;
 
-use super::conversation::check;
+use super::conversation::{self, check};
 use super::{CUT, Gateway, LOGIN, Reply};
 use crate::protocol::Command;
 
@@ -112,7 +112,8 @@ fn input(line: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u8>>
         for (number, (line, marked)) in lines.into_iter().enumerate() {
             bytes.extend(line);
             if marked {
-                bytes.extend(format!("HELP mark{number}\r\n").into_bytes());
+                let marker = conversation::marker(number);
+                bytes.extend(format!("HELP {marker}\r\n").into_bytes());
             }
         }
         for cut in cuts {

@@ -405,7 +405,7 @@ pub struct StoreConfig {
     pub sign_payload: bool,
     /// For a TCP connection to the store to be there.
     pub connect_timeout: Duration,
-    /// For one request, its retries not counted; a request that carries a body gets 1 s more for each MiB.
+    /// For one request, its retries not counted; for that of an upload, without any of its body being taken.
     pub request_timeout: Duration,
     /// Attempts of one request, the first included.
     pub attempts: u32,

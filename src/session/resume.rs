@@ -15,7 +15,7 @@ use crate::protocol::Reply;
 use super::{Session, replies};
 
 /// How long a session waits for an upload of this process that has broken off, or that it stops, to be kept. Its parts
-/// in flight end within their own deadlines.
+/// in flight may take longer over a slow line; then the client is told to try again.
 const GONE: Duration = Duration::from_secs(70);
 
 /// So many files' lengths are remembered at most.

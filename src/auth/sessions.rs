@@ -95,11 +95,10 @@ impl SessionPlaces {
         let address = address.map(network_of);
         let limits = &self.limits;
         let mut held = self.held();
-        if let Some(address) = address {
-            held.admits(limits, address)?;
-        }
         let full = held.sessions >= limits.sessions;
-        let displaced = match held.make_room(limits, address, Instant::now()) {
+        let admitted = address.map_or(Ok(()), |address| held.admits(limits, address));
+        let room = admitted.and_then(|()| held.make_room(limits, address, Instant::now()));
+        let displaced = match room {
             // One that is ended gives back its place among all, too.
             Ok(None) | Err(_) if full => return Err(Refused::Full),
             made => made?,

@@ -49,14 +49,19 @@ async fn a_client_certificate_gets_past_no_ban() {
         guesser.expect("USER alone", 331).await;
         guesser.expect("PASS guessed", 530).await;
     }
-    // The user is banned at this address, as one with a password would be; and it counts.
+    // The user is banned at this address, as one with a password would be.
     let refused = ftp.expect("USER alone", 530).await;
     assert_eq!(refused.text(), "Login incorrect");
     ftp.expect("PWD", 530).await;
     let mut elsewhere = secured_from("127.0.0.2", &gateway, &own).await;
     elsewhere.expect("USER alone", 232).await;
-    // With the fourth failure the address is banned: no other user may come in from there, and nobody is heard.
+    // With the fourth failure, those of the banned user not counted, the address is banned: no other user may come in
+    // from there, and nobody is heard.
     ftp.expect("USER alone", 530).await;
+    for _ in 0..2 {
+        guesser.expect("USER u", 331).await;
+        guesser.expect("PASS guessed", 530).await;
+    }
     let banned = ftp.expect("USER alone", 421).await;
     assert!(banned.text().contains("failed logins"), "{banned:?}");
     ftp.expect_end().await;

@@ -1,7 +1,7 @@
 //! TLS: certificates, client certificates, session resumption; what AUTH and PROT P put on a connection.
 //!
 //! ```text
-//! files ── material ──▶ certificates (by SNI), client CA ──▶ one ServerConfig, swapped when the files change
+//! files ── pieces ───▶ certificates (by SNI), client CA ──▶ one ServerConfig, swapped when the files change
 //!                                                                │ at a control connection's handshake
 //!                                                                ▼
 //!                                               SessionTls: a copy for the control connection and one for its data
@@ -37,12 +37,12 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{ClientCertificates, TlsConfig, TlsVersion};
+use crate::config::{ClientCertificates, Pem, TlsConfig, TlsVersion};
 
-use certificates::{BySni, ForSession};
+use certificates::{BySni, Certificate, ForSession};
 pub use certificates::{Summary, certificate, read_authorities};
-use material::Material;
 pub use material::{About, MaterialError};
+use material::{Contents, Piece, contents};
 use resumption::Resumption;
 use socket::Handshakes;
 
@@ -75,11 +75,21 @@ pub struct Tls {
 
 #[derive(Debug)]
 struct Current {
-    /// Of the contents that were read last, right or wrong.
-    fingerprint: [u8; 32],
+    pieces: Pieces,
     server: Arc<ServerConfig>,
     certificates: Arc<BySni>,
 }
+
+/// What the files are made of.
+#[derive(Debug)]
+struct Pieces {
+    /// In the configuration's order.
+    certificates: Vec<Piece<Certificate>>,
+    /// Who checks client certificates, where somebody does.
+    clients: Option<Piece<Verifier>>,
+}
+
+type Verifier = Option<Arc<dyn ClientCertVerifier>>;
 
 /// The TLS of one control session.
 #[derive(Debug)]
@@ -98,16 +108,10 @@ impl Tls {
     /// # Errors
     /// The first that is wrong with them.
     pub fn load(config: &TlsConfig) -> Result<Tls, MaterialError> {
-        let material = Material::read(config)?;
-        let (server, certificates) = server_config(config, &material)?;
-        let current = Current {
-            fingerprint: material.fingerprint(),
-            server,
-            certificates,
-        };
+        let pieces = Pieces::read(config)?;
         Ok(Tls {
             config: config.clone(),
-            current: ArcSwap::from_pointee(current),
+            current: ArcSwap::from_pointee(Current::new(config, pieces)?),
             wanted: Arc::new(Notify::new()),
         })
     }
@@ -157,8 +161,8 @@ impl Tls {
     }
 
     /// Follows the files until `stop`: looks at their contents now and then (`tls.reload`), which finds them however
-    /// they are replaced, Kubernetes' swap of a symbolic link included. What is wrong is logged, and what was there
-    /// stays. Handshakes that begin from then on use what is new.
+    /// they are replaced, Kubernetes' swap of a symbolic link included. What is wrong is logged when anything changes or
+    /// somebody [asks](Self::look), and what was there in its place stays. Handshakes that begin from then on use what is new.
     pub async fn follow(self: Arc<Self>, stop: CancellationToken) {
         loop {
             let period = self.config.reload;
@@ -168,48 +172,126 @@ impl Tls {
                 }
                 sleep(period).await;
             };
-            tokio::select! {
+            let asked = tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.wanted.notified() => {}
-                () = pause => {}
-            }
+                () = self.wanted.notified() => true,
+                () = pause => false,
+            };
             let this = Arc::clone(&self);
             // Reads files, which may lie on a slow disk.
             let looked = tokio::task::spawn_blocking(move || this.refresh()).await;
-            match looked {
-                Ok(Ok(false)) => {}
-                Ok(Ok(true)) => tracing::info!("TLS certificates were read anew"),
+            let seen = match looked {
+                Ok(Ok(seen)) => seen,
                 Ok(Err(error)) => {
                     tracing::error!(%error, "TLS certificates can't be read anew, the old ones stay");
+                    continue;
                 }
-                Err(error) => tracing::error!(%error, "reading TLS certificates anew failed"),
+                Err(error) => {
+                    tracing::error!(%error, "reading TLS certificates anew failed");
+                    continue;
+                }
+            };
+            if seen.renewed {
+                tracing::info!("TLS certificates were read anew");
+            }
+            if seen.changed || asked {
+                for error in self.current.load().pieces.wrong() {
+                    tracing::error!(%error, "this can't be read anew for TLS, the old one stays");
+                }
             }
         }
     }
 
-    /// Reads the files, and takes them over where they have changed since they were read last; whether they had.
-    fn refresh(&self) -> Result<bool, MaterialError> {
-        let material = Material::read(&self.config)?;
-        let fingerprint = material.fingerprint();
-        let current = self.current.load_full();
-        if current.fingerprint == fingerprint {
-            return Ok(false);
+    /// Reads the files, and takes over what has changed and is right.
+    fn refresh(&self) -> Result<Seen, MaterialError> {
+        let current = self.current.load();
+        let (pieces, seen) = current.pieces.then(&self.config);
+        if seen.changed {
+            self.current
+                .store(Arc::new(Current::new(&self.config, pieces)?));
         }
-        let (server, certificates, result) = match server_config(&self.config, &material) {
-            Ok((server, certificates)) => (server, certificates, Ok(true)),
-            Err(error) => {
-                let old = (&current.server, &current.certificates);
-                (Arc::clone(old.0), Arc::clone(old.1), Err(error))
-            }
-        };
-        // Remembered although it may be wrong: it need not be said again before it changes.
-        self.current.store(Arc::new(Current {
-            fingerprint,
-            server,
-            certificates,
-        }));
-        result
+        Ok(seen)
     }
+}
+
+/// What has become of the files since they were read last.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    changed: bool,
+    /// Something of what has changed was right.
+    renewed: bool,
+}
+
+impl Seen {
+    fn note<T: Clone>(&mut self, before: &Piece<T>, now: &Piece<T>) {
+        let changed = now.differs(before);
+        self.changed |= changed;
+        self.renewed |= changed && now.wrong.is_none();
+    }
+}
+
+impl Pieces {
+    /// At the start all must be right.
+    fn read(config: &TlsConfig) -> Result<Pieces, MaterialError> {
+        let mut certificates = Vec::with_capacity(config.certificates.len());
+        for (number, files) in config.certificates.iter().enumerate() {
+            certificates.push(Piece::first(
+                Certificate::contents(files, number),
+                |contents| Certificate::new(contents, files, number),
+            )?);
+        }
+        let clients = match &config.client_ca {
+            Some(source) => Some(Piece::first(authorities(source), |contents| {
+                client_verifier(config, contents).map_err(|error| error.at(source))
+            })?),
+            None => None,
+        };
+        Ok(Pieces {
+            certificates,
+            clients,
+        })
+    }
+
+    /// Later each of them stays as it was until it is right again.
+    fn then(&self, config: &TlsConfig) -> (Pieces, Seen) {
+        let mut seen = Seen::default();
+        let certificates = self.certificates.iter().zip(&config.certificates);
+        let certificates = certificates
+            .enumerate()
+            .map(|(number, (before, files))| {
+                let now = before.then(Certificate::contents(files, number), |contents| {
+                    Certificate::new(contents, files, number)
+                });
+                seen.note(before, &now);
+                now
+            })
+            .collect();
+        let clients = self.clients.as_ref().zip(config.client_ca.as_ref());
+        let clients = clients.map(|(before, source)| {
+            let now = before.then(authorities(source), |contents| {
+                client_verifier(config, contents).map_err(|error| error.at(source))
+            });
+            seen.note(before, &now);
+            now
+        });
+        let pieces = Pieces {
+            certificates,
+            clients,
+        };
+        (pieces, seen)
+    }
+
+    /// What is wrong with any of them.
+    fn wrong(&self) -> impl Iterator<Item = &MaterialError> {
+        let certificates = self.certificates.iter().map(|piece| &piece.wrong);
+        let clients = self.clients.iter().map(|piece| &piece.wrong);
+        certificates.chain(clients).flatten()
+    }
+}
+
+/// What the file of the authorities of client certificates holds.
+fn authorities(source: &Pem) -> Contents {
+    Ok(vec![contents(source, About::ClientCa)?])
 }
 
 impl SessionTls {
@@ -228,38 +310,44 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// All but what is a session's own, and the certificates.
-fn server_config(
-    config: &TlsConfig,
-    material: &Material,
-) -> Result<(Arc<ServerConfig>, Arc<BySni>), MaterialError> {
-    static SINCE_12: [&SupportedProtocolVersion; 2] =
-        [&rustls::version::TLS13, &rustls::version::TLS12];
-    static SINCE_13: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
-    let versions: &[_] = match config.min_version {
-        TlsVersion::V12 => &SINCE_12,
-        TlsVersion::V13 => &SINCE_13,
-    };
-    let certificates = Arc::new(BySni::new(config, material)?);
-    let builder = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(versions)
-        .map_err(|error| MaterialError::new(About::Certificate(0), error.to_string()))?;
-    let builder = match client_verifier(config, material)? {
-        Some(verifier) => builder.with_client_cert_verifier(verifier),
-        None => builder.with_no_client_auth(),
-    };
-    let server = builder.with_cert_resolver(Arc::clone(&certificates) as _);
-    Ok((Arc::new(server), certificates))
+impl Current {
+    /// All but what is a session's own.
+    fn new(config: &TlsConfig, pieces: Pieces) -> Result<Current, MaterialError> {
+        static SINCE_12: [&SupportedProtocolVersion; 2] =
+            [&rustls::version::TLS13, &rustls::version::TLS12];
+        static SINCE_13: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
+        let versions: &[_] = match config.min_version {
+            TlsVersion::V12 => &SINCE_12,
+            TlsVersion::V13 => &SINCE_13,
+        };
+        let wrong = |problem| MaterialError::new(About::Certificate(0), problem);
+        let certificates: Vec<_> = pieces
+            .certificates
+            .iter()
+            .map(|piece| &piece.good)
+            .collect();
+        let certificates =
+            BySni::new(&certificates).ok_or_else(|| wrong("is missing".to_owned()))?;
+        let certificates = Arc::new(certificates);
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(versions)
+            .map_err(|error| wrong(error.to_string()))?;
+        let verifier = pieces.clients.as_ref().and_then(|piece| piece.good.clone());
+        let builder = match verifier {
+            Some(verifier) => builder.with_client_cert_verifier(verifier),
+            None => builder.with_no_client_auth(),
+        };
+        let server = builder.with_cert_resolver(Arc::clone(&certificates) as _);
+        Ok(Current {
+            pieces,
+            server: Arc::new(server),
+            certificates,
+        })
+    }
 }
 
-fn client_verifier(
-    config: &TlsConfig,
-    material: &Material,
-) -> Result<Option<Arc<dyn ClientCertVerifier>>, MaterialError> {
-    let Some(pem) = &material.client_ca else {
-        return Ok(None);
-    };
-    let roots = certificates::authorities(pem)?;
+fn client_verifier(config: &TlsConfig, contents: &[Vec<u8>]) -> Result<Verifier, MaterialError> {
+    let roots = certificates::authorities(&contents.concat())?;
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
     let builder = match config.client_certificates {
         ClientCertificates::Off => return Ok(None),

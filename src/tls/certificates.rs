@@ -10,9 +10,9 @@ use rustls::sign::CertifiedKey;
 use rustls::{Error as TlsError, InconsistentKeys, RootCertStore};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use crate::config::{CertificateFiles, Pem, TlsConfig};
+use crate::config::{CertificateFiles, Pem};
 
-use super::material::{About, Material, MaterialError, contents};
+use super::material::{About, Contents, MaterialError, contents};
 use super::provider;
 
 /// What a certificate says of itself.
@@ -72,50 +72,78 @@ pub(super) struct BySni {
     below: HashMap<String, Arc<CertifiedKey>>,
 }
 
-impl BySni {
-    pub(super) fn new(config: &TlsConfig, material: &Material) -> Result<BySni, MaterialError> {
-        let mut all = Vec::new();
-        for (number, ((chain, key), files)) in material
-            .certificates
-            .iter()
-            .zip(&config.certificates)
-            .enumerate()
-        {
-            let (certified, summary) =
-                certified(chain, key, number).map_err(|error| located(error, files))?;
-            if summary.ends <= jiff::Timestamp::now().as_second() {
-                // Clients will say so; there may be none better yet.
-                tracing::warn!(names = ?summary.names, "a TLS certificate is no longer valid");
-            }
-            let told = !files.names.is_empty();
-            let names = if told {
-                files.names.clone()
-            } else {
-                summary.names
-            };
-            all.push((Arc::new(certified), told, names));
-        }
-        let Some((first, ..)) = all.first() else {
-            return Err(MaterialError::new(About::Certificate(0), "is missing"));
+/// One of the configuration's certificates.
+#[derive(Debug, Clone)]
+pub(super) struct Certificate {
+    certified: Arc<CertifiedKey>,
+    /// The names that it is for.
+    names: Vec<String>,
+    /// They are the configuration's, not its own.
+    told: bool,
+}
+
+impl Certificate {
+    /// What its files hold: the chain and the key.
+    pub(super) fn contents(files: &CertificateFiles, number: usize) -> Contents {
+        Ok(vec![
+            contents(&files.certificate, About::Certificate(number))?,
+            contents(&files.key, About::Key(number))?,
+        ])
+    }
+
+    /// Of what they hold.
+    pub(super) fn new(
+        contents: &[Vec<u8>],
+        files: &CertificateFiles,
+        number: usize,
+    ) -> Result<Certificate, MaterialError> {
+        let [chain, key] = contents else {
+            return Err(MaterialError::new(About::Certificate(number), "is missing"));
         };
+        let (certified, summary) =
+            certified(chain, key, number).map_err(|error| located(error, files))?;
+        if summary.ends <= jiff::Timestamp::now().as_second() {
+            // Clients will say so; there may be none better yet.
+            tracing::warn!(names = ?summary.names, "a TLS certificate is no longer valid");
+        }
+        let told = !files.names.is_empty();
+        let names = if told {
+            files.names.clone()
+        } else {
+            summary.names
+        };
+        Ok(Certificate {
+            certified: Arc::new(certified),
+            names,
+            told,
+        })
+    }
+}
+
+impl BySni {
+    /// `None`: there are no certificates.
+    pub(super) fn new(certificates: &[&Certificate]) -> Option<BySni> {
         let mut resolver = BySni {
-            first: Arc::clone(first),
+            first: Arc::clone(&certificates.first()?.certified),
             exact: HashMap::new(),
             below: HashMap::new(),
         };
         // What the configuration says goes before what a certificate says of itself.
-        all.sort_by_key(|(_, told, _)| !told);
-        for (certified, _, names) in all {
-            for name in names {
+        let told = certificates.iter().filter(|certificate| certificate.told);
+        let own = certificates.iter().filter(|certificate| !certificate.told);
+        for certificate in told.chain(own) {
+            for name in &certificate.names {
                 let name = name.to_ascii_lowercase();
                 let (table, name) = match name.strip_prefix("*.") {
                     Some(parent) => (&mut resolver.below, parent.to_owned()),
                     None => (&mut resolver.exact, name),
                 };
-                table.entry(name).or_insert_with(|| Arc::clone(&certified));
+                table
+                    .entry(name)
+                    .or_insert_with(|| Arc::clone(&certificate.certified));
             }
         }
-        Ok(resolver)
+        Some(resolver)
     }
 
     fn choose(&self, name: Option<&str>) -> Arc<CertifiedKey> {

@@ -6,18 +6,10 @@ use std::io::{self, Read};
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 
-use crate::config::{Pem, TlsConfig};
+use crate::config::Pem;
 
 /// No certificate chain, key or list of authorities is longer, bytes.
 const LONGEST: u64 = 4 * 1024 * 1024;
-
-/// What was read. Holds private keys: no `Debug`.
-pub(super) struct Material {
-    /// Each certificate's chain and key, in the configuration's order.
-    pub(super) certificates: Vec<(Vec<u8>, Vec<u8>)>,
-    /// The authorities of client certificates.
-    pub(super) client_ca: Option<Vec<u8>>,
-}
 
 /// Which of the files is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,36 +63,74 @@ impl fmt::Display for About {
     }
 }
 
-impl Material {
-    /// Reads all the files.
-    pub(super) fn read(config: &TlsConfig) -> Result<Material, MaterialError> {
-        let mut certificates = Vec::with_capacity(config.certificates.len());
-        for (number, files) in config.certificates.iter().enumerate() {
-            certificates.push((
-                contents(&files.certificate, About::Certificate(number))?,
-                contents(&files.key, About::Key(number))?,
-            ));
-        }
-        let client_ca = match &config.client_ca {
-            Some(source) => Some(contents(source, About::ClientCa)?),
-            None => None,
-        };
-        Ok(Material {
-            certificates,
-            client_ca,
+/// What belongs together of the files, a certificate with its key say. It changes as a whole or not at all, and for
+/// itself: what is wrong with another piece is no reason to go on with an old one here.
+#[derive(Debug, Clone)]
+pub(super) struct Piece<T> {
+    /// What was made of it when it was right last.
+    pub(super) good: T,
+    /// What is wrong with it since.
+    pub(super) wrong: Option<MaterialError>,
+    /// Of what was read last, right or wrong.
+    fingerprint: [u8; 32],
+}
+
+/// What the files of a piece hold.
+pub(super) type Contents = Result<Vec<Vec<u8>>, MaterialError>;
+
+impl<T: Clone> Piece<T> {
+    /// What is read first must be right.
+    pub(super) fn first(
+        contents: Contents,
+        make: impl FnOnce(&[Vec<u8>]) -> Result<T, MaterialError>,
+    ) -> Result<Self, MaterialError> {
+        Ok(Piece {
+            fingerprint: fingerprint(&contents),
+            good: make(&contents?)?,
+            wrong: None,
         })
     }
 
-    /// Tells contents from others.
-    pub(super) fn fingerprint(&self) -> [u8; 32] {
-        let mut hash = Sha256::new();
-        let pieces = self.certificates.iter().flat_map(|(one, two)| [one, two]);
-        for piece in pieces.chain(&self.client_ca) {
-            hash.update(piece.len().to_le_bytes());
-            hash.update(piece);
+    /// What is read later is taken where it is right.
+    pub(super) fn then(
+        &self,
+        contents: Contents,
+        make: impl FnOnce(&[Vec<u8>]) -> Result<T, MaterialError>,
+    ) -> Self {
+        let fingerprint = fingerprint(&contents);
+        if fingerprint == self.fingerprint {
+            return self.clone();
         }
-        hash.finalize().into()
+        let (good, wrong) = match contents.and_then(|contents| make(&contents)) {
+            Ok(good) => (good, None),
+            Err(error) => (self.good.clone(), Some(error)),
+        };
+        Piece {
+            good,
+            wrong,
+            fingerprint,
+        }
     }
+
+    /// Whether something else was read than before.
+    pub(super) fn differs(&self, before: &Self) -> bool {
+        self.fingerprint != before.fingerprint
+    }
+}
+
+/// Tells contents from others, and what was wrong with reading them.
+fn fingerprint(contents: &Contents) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    match contents {
+        Ok(pieces) => {
+            for piece in pieces {
+                hash.update(piece.len().to_le_bytes());
+                hash.update(piece);
+            }
+        }
+        Err(error) => hash.update(error.to_string()),
+    }
+    hash.finalize().into()
 }
 
 /// What a source holds.
@@ -119,6 +149,48 @@ pub(super) fn contents(source: &Pem, about: About) -> Result<Vec<u8>, MaterialEr
                 return Err(MaterialError::new(about, "is larger than 4 MiB").at(source));
             }
             Ok(bytes)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_piece_stays_as_it_was_until_it_is_right_again() {
+        let error = |problem: &str| MaterialError::new(About::Key(1), problem);
+        let holds = |text: &str| -> Contents { Ok(vec![text.into(), b"key".to_vec()]) };
+        let make = |contents: &[Vec<u8>]| match String::from_utf8_lossy(&contents[0]).parse::<u8>()
+        {
+            Ok(number) => Ok(number),
+            Err(_) => Err(error("is no number")),
+        };
+        assert_eq!(
+            Piece::first(holds("x"), make).unwrap_err(),
+            error("is no number")
+        );
+        assert_eq!(
+            Piece::first(Err(error("is gone")), make).unwrap_err(),
+            error("is gone")
+        );
+        let mut piece = Piece::first(holds("1"), make).unwrap();
+        let steps = [
+            (holds("1"), 1, None, false),
+            (holds("x"), 1, Some("is no number"), true),
+            (holds("x"), 1, Some("is no number"), false),
+            (Err(error("is gone")), 1, Some("is gone"), true),
+            (Err(error("is gone")), 1, Some("is gone"), false),
+            (holds("2"), 2, None, true),
+            (holds("2"), 2, None, false),
+        ];
+        for (contents, good, wrong, differs) in steps {
+            let then = piece.then(contents, make);
+            assert_eq!((then.good, then.wrong.clone()), (good, wrong.map(error)));
+            assert_eq!(then.differs(&piece), differs);
+            piece = then;
         }
     }
 }

@@ -8,6 +8,7 @@ use tokio::process::Command;
 use super::{download, secured, upload, with_tls};
 use crate::support::ftp::Ftp;
 use crate::support::gateway::{BUCKET, Builder, Gateway, PASSWORD, USER};
+use crate::support::process::Process;
 use crate::support::tls::{Client, HOST, Pki, VERSIONS};
 use crate::support::within;
 
@@ -96,6 +97,57 @@ async fn changed_files_are_read_anew_and_wrong_ones_are_not_taken() {
     assert_ne!(third, first);
     assert_eq!(download(&mut ftp, &client, "RETR x").await.0, b"1");
     gateway.stop().await;
+}
+
+/// Each for itself: one that is wrong or gone stays as it was, and keeps nobody else from being renewed.
+#[tokio::test]
+async fn a_wrong_certificate_does_not_stop_the_renewal_of_others() {
+    let pki = Pki::new();
+    pki.server("b", &["b.test"]);
+    let second = format!(
+        "certificates = [{{ certificate = {:?}, key = {:?} }}]",
+        pki.path("b.crt"),
+        pki.path("b.key")
+    );
+    let client = pki.client().build();
+    let client_of_b = pki.client().name("b.test").build();
+    let gateway = with_tls(&pki, &format!("reload = \"10ms\"\n{second}"))
+        .start()
+        .await;
+    let mut first = shown(&gateway, &client).await;
+    let old = shown(&gateway, &client_of_b).await;
+    let key = pki.path("b.key");
+    for spoil in [
+        &(|| std::fs::write(&key, "no key").unwrap()) as &dyn Fn(),
+        &|| std::fs::remove_file(&key).unwrap(),
+    ] {
+        spoil();
+        pki.server("tls", &[HOST]);
+        first = changed(&gateway, &client, &first).await;
+        assert_eq!(shown(&gateway, &client_of_b).await, old);
+    }
+    // And the other way round, once it is right again.
+    std::fs::write(pki.path("tls.crt"), "no certificate").unwrap();
+    pki.server("b", &["b.test"]);
+    changed(&gateway, &client_of_b, &old).await;
+    assert_eq!(shown(&gateway, &client).await, first);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_certificate_is_in_the_log() {
+    let pki = Pki::new();
+    let process = Process::start(&pki.section("reload = \"10ms\"")).await;
+    let key = pki.path("tls.key");
+    std::fs::write(&key, "no key").unwrap();
+    let place = key.display();
+    process
+        .logged(&format!("{place}: holds no private key in PEM form"))
+        .await;
+    std::fs::remove_file(&key).unwrap();
+    process
+        .logged(&format!("{place}: can't be read: No such file"))
+        .await;
 }
 
 /// As Kubernetes mounts a Secret: files are links through `..data`, a link that is swapped for another at once.

@@ -55,8 +55,9 @@ const ALPN_DATA: [&[u8]; 2] = [b"ftp-data", b"ftp"];
 /// and begin a new session then.
 const TICKETS: usize = 4;
 /// The same where data connections must resume: such clients are refused when they have used the last that they keep,
-/// which is up to the client. A ticket is 103 bytes on the wire, and about 200 in memory while the session lasts.
-const TICKETS_REQUIRED: usize = 32;
+/// which is up to the client. A ticket is 103 bytes on the wire, and about 200 in memory while the session lasts. Not
+/// more: Go ends a connection on which more than 16 messages come that are no data.
+const TICKETS_REQUIRED: usize = 16;
 
 /// The longest handshake of a client without a certificate, bytes; those of real ones have less than 3 KiB. What
 /// follows it may be among them, see [`socket`].

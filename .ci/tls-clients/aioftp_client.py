@@ -1,4 +1,4 @@
-"""aioftp. It resumes no TLS session."""
+"""aioftp (0.28): it resumes the control connection's session on each data connection."""
 
 import asyncio
 import ssl

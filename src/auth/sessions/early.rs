@@ -1,7 +1,7 @@
 //! The sessions that nobody has logged in to, and which of them makes room for another.
 //!
-//! It is the oldest one of the network that has the most of them: a hoarder pays with his own, and who logs in within a few
-//! seconds is never the oldest of the largest network while there is a hoarder. A network is an IPv4 address or the /48
+//! It is the oldest one of the network that has the most of them, where that is a hoarder: he pays with his own, and nobody
+//! else does. A network is an IPv4 address or the /48
 //! of an IPv6 one: a home has up to a /56 and a company a /48, and whoever spreads his connections over all of it is
 //! still one. There is no limit for it, as there is for a /64, because customers of one hoster may share a /48: they don't lock
 //! each other out, and what such a network gains by its size it loses as soon as places are short.
@@ -9,8 +9,9 @@
 //! A connection whose PROXY header has not come is a network of its own: it has the header's deadline, and comes from a load
 //! balancer. Of many that one accepts at once, whoever they are, none must be ended before it is read.
 //!
-//! Where all networks have as few as the newcomer's, nobody is a hoarder. Then the oldest one makes room only when it has had the time
-//! to log in, else the newcomer is refused: if each newcomer ended somebody's login, nobody would ever get in.
+//! A few more than the newcomer's network has, as an office or a client with two connections does, are no hoard. Then the oldest of
+//! all makes room, whoever's it is, when it has had the time to log in. Where none has, a network that has clearly more than the
+//! newcomer's, or more than half of all, pays, else the newcomer is refused: if each newcomer ended somebody's login, nobody would ever get in.
 //!
 //! All is found in ordered maps, so the work for a connection grows with the logarithm of their number.
 
@@ -22,15 +23,19 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// In this time whoever means to log in has done so, the wait for a core to check his password included.
-pub(super) const HEAD_START: Duration = Duration::from_secs(10);
+/// In this time whoever means to log in has done so, a handshake and the wait for a core to check his password (10 s at most)
+/// included.
+pub(super) const HEAD_START: Duration = Duration::from_secs(20);
+/// So many more than twice what the newcomer's network has are a hoard.
+const HOARD: usize = 8;
 
 /// They are told apart by numbers that grow, so the smallest is the oldest.
 #[derive(Debug, Default)]
 pub(super) struct Early {
-    count: usize,
     last: u64,
     networks: HashMap<Network, BTreeMap<u64, Waiting>>,
+    /// All of them, with their networks.
+    ages: BTreeMap<u64, Network>,
     /// The same networks: last the one with the most, of several the one with the oldest.
     ranks: BTreeSet<Rank>,
 }
@@ -58,7 +63,7 @@ pub(super) struct Waiting {
 
 impl Early {
     pub(super) fn count(&self) -> usize {
-        self.count
+        self.ages.len()
     }
 
     /// Its number.
@@ -82,7 +87,9 @@ impl Early {
     /// `None`: it has made room for another.
     pub(super) fn remove(&mut self, address: Option<IpAddr>, number: u64) -> Option<Waiting> {
         let removed = self.change(network(address, number), |its| its.remove(&number));
-        self.count -= usize::from(removed.is_some());
+        if removed.is_some() {
+            self.ages.remove(&number);
+        }
         removed
     }
 
@@ -98,21 +105,29 @@ impl Early {
 
     /// Removes the one that makes room for a newcomer; `None`: the newcomer has to wait his turn.
     pub(super) fn displace(&mut self, newcomer: Option<IpAddr>, now: Instant) -> Option<Waiting> {
-        let &(most, Reverse(oldest), of) = self.ranks.last()?;
+        let &(most, Reverse(its_oldest), of) = self.ranks.last()?;
         let of_newcomer = newcomer.and_then(|address| self.networks.get(&network_of(address)));
         let with_newcomer = 1 + of_newcomer.map_or(0, BTreeMap::len);
-        let waiting = self.networks.get(&of)?.get(&oldest)?;
-        if most <= with_newcomer && now.duration_since(waiting.since) < HEAD_START {
+        let (&oldest, network) = self.ages.first_key_value()?;
+        let since = self.networks.get(network)?.get(&oldest)?.since;
+        let late = now.duration_since(since) >= HEAD_START;
+        let number = if late && most <= 2 * with_newcomer + HOARD {
+            oldest
+        } else if most > 2 * with_newcomer + 1 || (most > with_newcomer && 2 * most > self.count())
+        {
+            its_oldest
+        } else {
             return None;
-        }
-        self.remove(waiting.address, oldest)
+        };
+        let of = if number == oldest { network } else { &of };
+        let address = self.networks.get(of)?.get(&number)?.address;
+        self.remove(address, number)
     }
 
     fn put(&mut self, number: u64, waiting: Waiting) {
-        self.change(network(waiting.address, number), |its| {
-            its.insert(number, waiting)
-        });
-        self.count += 1;
+        let network = network(waiting.address, number);
+        self.change(network, |its| its.insert(number, waiting));
+        self.ages.insert(number, network);
     }
 
     /// Changes what a network has, and its rank.
@@ -179,41 +194,63 @@ mod tests {
         let displaced = early.displace(ip(newcomer), now)?;
         let its = early.networks.get(&network_of(displaced.address?));
         assert!(its.is_none_or(|its| its.values().all(|left| left.since > displaced.since)));
+        assert!(its.is_none_or(|its| its.keys().all(|number| early.ages.contains_key(number))));
         assert_eq!(
             early.networks.values().map(BTreeMap::len).sum::<usize>(),
-            early.count
+            early.count()
         );
         assert_eq!(early.networks.len(), early.ranks.len());
         displaced.address.map(|address| address.to_string())
     }
 
     #[test]
-    fn the_oldest_of_the_network_with_the_most_makes_room() {
-        let (mut early, _, now) = waiting(&[
-            "10.0.0.9", "10.0.0.1", "10.0.0.1", "10.0.0.2", "10.0.0.2", "10.0.0.2",
-        ]);
+    fn the_oldest_of_a_hoarder_makes_room() {
+        let of = |address, count| std::iter::repeat_n(address, count);
+        let all: Vec<_> = of("10.0.0.9", 1)
+            .chain(of("10.0.0.1", 5))
+            .chain(of("10.0.0.2", 6))
+            .collect();
+        let (mut early, _, now) = waiting(&all);
         let mut displace = |newcomer| displaced(&mut early, newcomer, now);
-        assert_eq!(displace("10.0.0.3").unwrap(), "10.0.0.2");
-        assert_eq!(displace("10.0.0.3").unwrap(), "10.0.0.1");
-        // He may have one and the newcomer none, or he two and the newcomer one.
-        assert_eq!(displace("10.0.0.1"), None);
+        for expected in ["10.0.0.2", "10.0.0.1", "10.0.0.2", "10.0.0.1", "10.0.0.2"] {
+            assert_eq!(displace("10.0.0.3").as_deref(), Some(expected));
+        }
+        // With one more the newcomer would have two.
         assert_eq!(displace("10.0.0.9"), None);
-        assert_eq!(displace("10.0.0.3").unwrap(), "10.0.0.2");
-        assert_eq!(displace("10.0.0.3"), None, "one each");
+        assert_eq!(displace("10.0.0.3"), None, "three are no hoard");
     }
 
     #[test]
-    fn where_nobody_hoards_it_is_the_oldest_once_it_has_had_its_time() {
-        let (mut early, _, now) = waiting(&["10.0.0.9", "10.0.0.1", "10.0.0.5"]);
+    fn where_nobody_hoards_it_is_the_oldest_of_all_once_it_has_had_its_time() {
+        let (mut early, _, now) = waiting(&[
+            "10.0.0.9", "10.0.0.7", "10.0.0.8", "10.0.0.1", "10.0.0.5", "10.0.0.5", "10.0.0.5",
+        ]);
         let soon = now + HEAD_START / 2;
         assert_eq!(displaced(&mut early, "10.0.0.3", soon), None);
         let later = now + HEAD_START;
-        for expected in ["10.0.0.9", "10.0.0.1", "10.0.0.5"] {
-            let displaced = displaced(&mut early, "10.0.0.3", later);
-            assert_eq!(displaced.as_deref(), Some(expected));
+        // Those of an office too, who come while all is full of single ones that are silent.
+        for newcomer in ["10.0.0.5", "10.0.0.3"] {
+            let displaced = displaced(&mut early, newcomer, later).unwrap();
+            assert_ne!(displaced, "10.0.0.5");
+            early.add(ip(newcomer), CancellationToken::new(), later);
         }
-        assert_eq!(early.count(), 0);
+        for last in ["8", "1", "5", "5", "5"] {
+            let displaced = displaced(&mut early, "10.0.0.3", later).unwrap();
+            assert_eq!(displaced, format!("10.0.0.{last}"));
+        }
         assert_eq!(displaced(&mut early, "10.0.0.3", later), None);
+        assert_eq!(early.count(), 2);
+    }
+
+    #[test]
+    fn a_hoarder_pays_though_others_are_older() {
+        let mut all = vec!["10.0.0.9"];
+        all.extend(std::iter::repeat_n("10.0.0.1", 3 + HOARD));
+        let (mut early, _, now) = waiting(&all);
+        let later = now + HEAD_START;
+        let mut displace = || displaced(&mut early, "10.0.0.3", later).unwrap();
+        assert_eq!(displace(), "10.0.0.1");
+        assert_eq!(displace(), "10.0.0.9");
     }
 
     #[test]
@@ -223,6 +260,7 @@ mod tests {
             "10.0.0.1",
             "10.0.0.1",
             "2001:db8:1:2::1",
+            "2001:db8:1:3::1",
             "2001:db8:1:ff00::1",
             "2001:db8:2::1",
         ]);
@@ -244,7 +282,7 @@ mod tests {
         assert!(early.displace(Some(address), now).is_none());
         assert!(early.is_of(address, first));
         assert_eq!((early.count(), early.networks.len()), (3, 2));
-        // Now it has two. The oldest of them came first, whenever its header did.
+        // Now it has two of three. The oldest of them came first, whenever its header did.
         let displaced = early.displace(None, now).unwrap();
         assert_eq!(displaced.address, Some(address));
         assert!(early.remove(Some(address), first).is_none());

@@ -8,9 +8,9 @@
 //! - A banned **user** can't log in, and nobody can tell: his password is checked as ever, and the answer is that to a
 //!   wrong one, after the same time. By default he is banned at the address that the failures came from, so that nobody
 //!   can lock him out by guessing. Guessing from many addresses is then held up only by the addresses' own counts;
-//!   `ban_users = "everywhere"` stops it, at the price that anybody who knows a name can lock its owner out. What is
-//!   tried at a banned user counts for nobody: it can't succeed, and the devices that go on with the right password would have
-//!   their whole network banned, whoever it was that guessed.
+//!   `ban_users = "everywhere"` stops it, at the price that anybody who knows a name can lock its owner out. The
+//!   right password of a banned user counts for nobody: the devices that go on with it would have their whole network
+//!   banned, whoever it was that guessed. A wrong one counts for its address as ever, so that guessing comes to an end.
 //!
 //! **Counting** is by leaky buckets: a ban needs `ban_after` failures, and each is forgotten after `ban_for / ban_after`, so
 //! that the typing errors of a busy network never add up. A bucket is one instant, that at which it will be empty. What was
@@ -113,9 +113,14 @@ impl Failures {
         self.bans_at(address, user, Instant::now())
     }
 
-    /// Counts a refused login, whatever the reason, but for that of a banned user; how long its answer has to wait.
+    /// Counts a login that was refused for what was sent; how long its answer has to wait.
     pub fn failed(&self, address: IpAddr, user: &str) -> Duration {
         self.failed_at(address, user, Instant::now())
+    }
+
+    /// The same for one that was refused although it was proven whose it is. Of a banned user it counts for nobody.
+    pub fn refused(&self, address: IpAddr, user: &str) -> Duration {
+        self.refused_at(address, user, Instant::now())
     }
 
     /// Forgets the failures of a user at an address from which he has logged in.
@@ -148,9 +153,6 @@ impl Failures {
         }
         let keys = self.keys(address, user);
         let mut tables = self.lock();
-        if tables.bans_user(&keys, now) {
-            return self.config.max_delay;
-        }
         let of_address = tables.addresses.add(keys.address, now);
         let of_user = tables.users.add(keys.user, now);
         let of_both = tables.users_at_addresses.add(keys.user_at_address, now);
@@ -163,6 +165,14 @@ impl Failures {
             tracing::warn!(%address, user = %user.escape_debug(), everywhere, for_s = self.config.ban_for.as_secs(), "user banned: too many failed logins");
         }
         self.delay(&[of_address, of_user, of_both])
+    }
+
+    fn refused_at(&self, address: IpAddr, user: &str, now: Instant) -> Duration {
+        let keys = self.keys(address, user);
+        if !self.is_exempt(address) && self.lock().bans_user(&keys, now) {
+            return self.config.max_delay;
+        }
+        self.failed_at(address, user, now)
     }
 
     /// Doubled with each failure. While a user is banned it does not grow, so that it tells nothing of what was tried.

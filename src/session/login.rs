@@ -44,7 +44,7 @@ impl Session {
             return self.close_with(banned()).await;
         }
         if !self.host_admits(&user.name) || self.gateway.failures.bans(address, &user.name) {
-            return self.refuse_login(&user.name).await;
+            return self.refuse_login(&user.name, true).await;
         }
         // RFC 2228: authorised by the security data exchange.
         let welcome = Reply::new(232, "Logged in by the client certificate");
@@ -92,16 +92,22 @@ impl Session {
             {
                 self.log_in(config, &Reply::new(230, "Logged in")).await
             }
-            Ok(_) | Err(AuthError::Refused) => self.refuse_login(&name).await,
+            Ok(_) => self.refuse_login(&name, true).await,
+            Err(AuthError::Refused) => self.refuse_login(&name, false).await,
         }
     }
 
-    /// The one answer to a wrong name, a wrong password, a banned user, and one of another host.
-    async fn refuse_login(&mut self, name: &str) -> Result<Flow, ControlError> {
+    /// The one answer to a wrong name, a wrong password, a banned user, and one of another host. `proven`: he is who he
+    /// says.
+    async fn refuse_login(&mut self, name: &str, proven: bool) -> Result<Flow, ControlError> {
         self.name = None;
         self.failed_logins += 1;
         let peer = self.control.peer;
-        let delay = self.gateway.failures.failed(peer.ip(), name);
+        let failures = &self.gateway.failures;
+        let delay = match proven {
+            true => failures.refused(peer.ip(), name),
+            false => failures.failed(peer.ip(), name),
+        };
         tracing::warn!(%peer, user = %name.escape_debug(), delay_ms = delay.as_millis(), "login refused");
         // Holds up only this session: guessing becomes slow, others don't notice.
         tokio::select! {

@@ -132,7 +132,7 @@ fn the_answer_to_a_banned_user_tells_nothing_of_what_he_tried() {
 }
 
 #[test]
-fn what_is_tried_at_a_banned_user_bans_no_address() {
+fn the_right_password_of_a_banned_user_bans_no_address_and_a_wrong_one_does() {
     for ban_users in [BanUsers::PerAddress, BanUsers::Everywhere] {
         let failures = Failures::new(LoginFailures {
             ban_users,
@@ -143,14 +143,22 @@ fn what_is_tried_at_a_banned_user_bans_no_address() {
         for _ in 0..4 {
             failures.failed_at(address, "anna", now);
         }
+        let max_delay = failures.config.max_delay;
         for _ in 0..20 {
-            failures.failed_at(address, "anna", now);
+            assert_eq!(failures.refused_at(address, "anna", now), max_delay);
         }
         assert!(!failures.bans_address_at(address, now), "{ban_users:?}");
-        // The four count, and others' do.
-        failures.failed_at(address, "bert", now);
-        failures.failed_at(address, "bert", now);
+        // The answer tells nothing of which it was.
+        for _ in 0..2 {
+            assert_eq!(failures.failed_at(address, "anna", now), max_delay);
+        }
         assert!(failures.bans_address_at(address, now), "{ban_users:?}");
+        // Who proves himself where he may not log in, at another host's address, and is not banned, guesses.
+        let other = ip("10.0.0.2");
+        for user in ["carl", "carl", "bert", "bert", "dora", "dora"] {
+            failures.refused_at(other, user, now);
+        }
+        assert!(failures.bans_address_at(other, now), "{ban_users:?}");
     }
 }
 

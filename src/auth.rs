@@ -2,8 +2,8 @@
 //!
 //! A user is configured with the hash of his password ([`PasswordHash`]: argon2id, bcrypt, sha512-crypt).
 //! [`Authenticator::verify`] checks a password against it on a thread of the blocking pool, at most as many at
-//! once as there are cores. The memory for that is set aside of the process's budget, so that no login waits for a
-//! transfer. Of each address only a few wait for a core beside those of others (`queue`), however many it sends, right
+//! once as there are cores. The memory for some of them is set aside of the process's budget, so that no login waits for a
+//! transfer; the others take what the budget has at the moment. Of each address only a few wait for a core beside those of others (`queue`), however many it sends, right
 //! ones or wrong.
 //!
 //! Nobody can learn from the time of a refusal which names exist: the password for an unknown name is
@@ -27,11 +27,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::UserConfig;
-use crate::memory::Budget;
+use crate::memory::{Budget, Grant};
 use crate::tls::identity::Identity;
 
 pub use failures::{Failures, network_of};
@@ -74,8 +74,9 @@ pub struct Authenticator {
     cores: Arc<Semaphore>,
     /// Who may wait for a core.
     queues: Arc<Queues>,
-    /// Where the memory comes from; `None` where it is set aside for as many as there are `cores`.
-    budget: Option<Budget>,
+    budget: Budget,
+    /// Passwords for which memory is set aside; `None` where the budget has none for that.
+    aside: Option<Arc<Semaphore>>,
     /// [`PATIENCE`], shorter in tests.
     patience: Duration,
 }
@@ -107,17 +108,16 @@ impl Authenticator {
             .values()
             .filter_map(|account| account.hash.as_ref());
         let largest = hashes.map(|hash| hash.memory()).max();
-        let (cores, budget) = match largest.map(|largest| set_aside(&budget, largest, cores)) {
-            Some(None) => {
+        // Without a password there is nothing to set aside.
+        let aside = largest.and_then(|largest| {
+            let aside = set_aside(&budget, largest, cores);
+            if aside.is_none() {
                 tracing::warn!(
                     "memory.budget is too small to set memory for passwords aside: logins wait while transfers hold it"
                 );
-                (cores, Some(budget))
             }
-            Some(Some(at_once)) => (at_once, None),
-            // There is no password.
-            None => (cores, None),
-        };
+            aside.map(|at_once| Arc::new(Semaphore::new(at_once)))
+        });
         Authenticator {
             names: accounts
                 .iter()
@@ -129,6 +129,7 @@ impl Authenticator {
             cores: Arc::new(Semaphore::new(cores)),
             queues: Arc::new(Queues::new(cores)),
             budget,
+            aside,
             patience: PATIENCE,
         }
     }
@@ -170,14 +171,7 @@ impl Authenticator {
         if !heard() {
             return Err(AuthError::Unheard);
         }
-        let memory = match &self.budget {
-            None => None,
-            Some(budget) => {
-                let patience = deadline.saturating_duration_since(Instant::now());
-                let granted = budget.grant(hash.memory(), patience).await;
-                Some(granted.map_err(|_| AuthError::Memory)?)
-            }
-        };
+        let memory = self.memory_for(&hash, deadline).await?;
         let password = password.clone();
         let hashing = tokio::task::spawn_blocking(move || {
             let right = hash.verify(&password);
@@ -195,6 +189,32 @@ impl Authenticator {
         }
     }
 
+    /// Memory to check a password: what is set aside, else what transfers leave, else what is set aside once it is free.
+    async fn memory_for(
+        &self,
+        hash: &PasswordHash,
+        deadline: Instant,
+    ) -> Result<HashMemory, AuthError> {
+        let Some(aside) = &self.aside else {
+            let patience = deadline.saturating_duration_since(Instant::now());
+            let granted = self.budget.grant(hash.memory(), patience).await;
+            return granted
+                .map(HashMemory::granted)
+                .map_err(|_| AuthError::Memory);
+        };
+        if let Ok(permit) = Arc::clone(aside).try_acquire_owned() {
+            return Ok(HashMemory::aside(permit));
+        }
+        if let Some(granted) = self.budget.try_grant(hash.memory()) {
+            return Ok(HashMemory::granted(granted));
+        }
+        match timeout_at(deadline, Arc::clone(aside).acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(HashMemory::aside(permit)),
+            // The semaphore is never closed.
+            Ok(Err(_)) | Err(_) => Err(AuthError::Busy),
+        }
+    }
+
     /// The user of that name, where the holder of this certificate is let in as him without a password.
     pub fn by_certificate(&self, user: &str, identity: &Identity) -> Option<Arc<UserConfig>> {
         let user = &self.accounts.get(user)?.user;
@@ -209,6 +229,29 @@ impl Authenticator {
             .filter(|count| *count > 0)?;
         let index = usize::try_from(self.chooser.hash_one(unknown) % count).ok()?;
         self.accounts.get(self.names.get(index)?)
+    }
+}
+
+/// Memory that is held while a password is checked: one of both.
+#[derive(Debug)]
+struct HashMemory {
+    _aside: Option<OwnedSemaphorePermit>,
+    _granted: Option<Grant>,
+}
+
+impl HashMemory {
+    fn aside(permit: OwnedSemaphorePermit) -> Self {
+        HashMemory {
+            _aside: Some(permit),
+            _granted: None,
+        }
+    }
+
+    fn granted(grant: Grant) -> Self {
+        HashMemory {
+            _aside: None,
+            _granted: Some(grant),
+        }
     }
 }
 
@@ -318,6 +361,24 @@ mod tests {
             verify().await.unwrap();
             assert_eq!(budget.in_use(), 0);
         }
+    }
+
+    #[tokio::test]
+    async fn beyond_what_is_set_aside_it_is_what_transfers_leave() {
+        let budget = Budget::new(8 << 20);
+        let mut authenticator = with_budget(budget.clone());
+        authenticator.cores = Arc::new(Semaphore::new(4));
+        authenticator.patience = Duration::ZERO;
+        let aside = Arc::clone(authenticator.aside.as_ref().unwrap());
+        let _another = aside.try_acquire_owned().unwrap();
+        let password = "password".into();
+        let verify = || authenticator.verify("bert", &password, HERE, || true);
+        verify().await.unwrap();
+        let transfers = budget.try_grant(7 << 20).unwrap();
+        assert_eq!(verify().await.unwrap_err(), AuthError::Busy);
+        drop(transfers);
+        verify().await.unwrap();
+        assert_eq!(budget.in_use(), 0);
     }
 
     #[tokio::test]

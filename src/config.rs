@@ -344,10 +344,15 @@ impl Limits {
         }
     }
 
-    /// No more than so many sessions before login, and of one address no more than the default is then.
+    /// No more than so many sessions before login, and of one address no more than the default is then, unless more than
+    /// the default were wanted.
     pub(crate) fn before_login_held_to(&self, most: usize) -> Limits {
         let before_login = self.before_login.min(most);
-        let per_address = Limits::default_before_login_per_address(before_login);
+        let usual = Limits::default_before_login_per_address(self.before_login);
+        let per_address = match self.before_login_per_address > usual {
+            true => before_login,
+            false => Limits::default_before_login_per_address(before_login),
+        };
         Limits {
             before_login,
             before_login_per_address: self.before_login_per_address.min(per_address),

@@ -46,7 +46,7 @@ impl Session {
             }
             Seen::Upload(size, _) => {
                 self.recent.forget();
-                self.told.note(path, size);
+                self.told.note(&path, size);
                 size
             }
         };

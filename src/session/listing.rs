@@ -139,7 +139,7 @@ impl Session {
         };
         match Box::pin(self.see(path, &keep, &location, existing(&location))).await? {
             Seen::Upload(size, time) => {
-                self.told.note(path.clone(), size);
+                self.told.note(path, size);
                 Ok(Some((size, time)))
             }
             Seen::Object(info) => {

@@ -4,6 +4,7 @@
 //! he goes on from there. Nobody else sees it.
 
 use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -26,28 +27,32 @@ const MOST_TOLD: usize = 64;
 /// again does not add the end of his upload to another object.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    sizes: VecDeque<(VirtualPath, u64)>,
+    /// Of each path a keyed hash, which is all that a long one may take of a session's memory.
+    sizes: VecDeque<(u64, u64)>,
+    hasher: RandomState,
 }
 
 impl Told {
     /// The client is told this length of a file of which there is an upload.
-    pub(super) fn note(&mut self, path: VirtualPath, size: u64) {
-        self.forget(&path);
+    pub(super) fn note(&mut self, path: &VirtualPath, size: u64) {
+        self.forget(path);
         if self.sizes.len() == MOST_TOLD {
             self.sizes.pop_front();
         }
-        self.sizes.push_back((path, size));
+        self.sizes.push_back((self.hasher.hash_one(path), size));
     }
 
     /// What was told last, if it was of an upload.
     pub(super) fn of(&self, path: &VirtualPath) -> Option<u64> {
+        let path = self.hasher.hash_one(path);
         let mut told = self.sizes.iter();
-        told.find(|(of, _)| of == path).map(|(_, size)| *size)
+        told.find(|(of, _)| *of == path).map(|(_, size)| *size)
     }
 
     /// The client has been told otherwise, or has published or deleted the file.
     pub(super) fn forget(&mut self, path: &VirtualPath) {
-        self.sizes.retain(|(of, _)| of != path);
+        let path = self.hasher.hash_one(path);
+        self.sizes.retain(|(of, _)| *of != path);
     }
 }
 

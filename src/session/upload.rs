@@ -169,7 +169,7 @@ impl Session {
         let gone = || {
             Reply::new(
                 450,
-                format!("{path}: the upload is not as long as SIZE told, ask again"),
+                format!("{path}: the upload is not as long as SIZE told, ask SIZE again"),
             )
         };
         match (mode, told) {

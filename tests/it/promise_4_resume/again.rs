@@ -87,7 +87,7 @@ async fn an_offset_of_an_upload_stays_none_of_another_object_however_often_it_is
             }
             ftp.expect("EPSV", 229).await;
             let reply = ftp.expect(command, 450).await;
-            assert!(reply.text().contains("ask again"), "{reply:?}");
+            assert!(reply.text().contains("ask SIZE again"), "{reply:?}");
         }
         assert!(gateway.store.object(BUCKET, "x").unwrap() == others);
         // Who asks is told of the object, and may do with it what he likes.

@@ -199,7 +199,7 @@ async fn what_was_told_of_an_upload_is_no_offset_in_another_object() {
         }
         ftp.expect("EPSV", 229).await;
         let reply = ftp.expect(command, 450).await;
-        assert!(reply.text().contains("ask again"), "{reply:?}");
+        assert!(reply.text().contains("ask SIZE again"), "{reply:?}");
         assert!(gateway.store.object(BUCKET, "x").unwrap() == others);
         ftp.close().await;
     }

@@ -218,7 +218,8 @@ impl Target {
                 }
                 return Err(CompleteError {
                     error: failure.error,
-                    undecided: false,
+                    // The round before had no clear answer.
+                    undecided: round > 0,
                 });
             }
             let decided = |error| {

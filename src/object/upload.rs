@@ -400,12 +400,15 @@ impl Upload {
         Ok(())
     }
 
+    /// Parts that have failed hold theirs until the upload ends, so it must not wait for that.
     async fn memory(&self, bytes: u64) -> Result<Grant, ObjectError> {
         let budget = &self.target.location.store.context().budget;
-        budget
-            .grant(bytes, PART_WAIT)
-            .await
-            .map_err(|_| ObjectError::Memory)
+        let mut failure = self.failure();
+        tokio::select! {
+            biased;
+            granted = budget.grant(bytes, PART_WAIT) => granted.map_err(|_| ObjectError::Memory),
+            error = failure.wait() => Err(error),
+        }
     }
 
     /// Waits until fewer parts than allowed are in flight; those that the store copies don't count.
@@ -450,7 +453,10 @@ impl Upload {
         };
         let target = Arc::clone(&self.target);
         let part = InHand::new(part);
-        self.sent.insert(number, part.clone());
+        let keeps = self.journal.is_some();
+        if keeps {
+            self.sent.insert(number, part.clone());
+        }
         let stays = self.last == Some(number);
         self.spawn(async move {
             let done = async {
@@ -459,7 +465,7 @@ impl Upload {
                 upload_part(&target, &created, number, sent).await
             };
             let done = done.await;
-            if !stays && done.as_ref().map_or_else(refused, |_| true) {
+            if !keeps || !stays && done.as_ref().map_or_else(refused, |_| true) {
                 // Its memory is given back now, not when somebody asks for its end.
                 part.take();
             }

@@ -321,6 +321,22 @@ async fn uploads_go_where_a_password_needs_most_of_the_budget() {
     }
 }
 
+/// Their bytes are kept, and with them their memory: the upload that waits for more of it must hear that they have failed.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_does_not_wait_for_the_memory_of_its_own_failed_parts() {
+    let gateway = smallest().with("[stores.main]\nattempts = 1").start().await;
+    let rule = gateway.store.fail("UploadPart").always();
+    let rule = rule.with(Fault::Status(503, "SlowDown"));
+    let mut ftp = gateway.ftp().await;
+    let bytes = pattern(40 * MIB, 1);
+    let reply = within_the_budget(&gateway, ftp.store("x", &bytes)).await;
+    assert_eq!(reply.code, 451, "{reply:?}");
+    assert!(reply.text().contains("store"), "{reply:?}");
+    rule.remove();
+    ftp.close().await;
+    all_given_back(&gateway).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_way_to_fail_gives_back_what_was_held() {
     let gateway = smallest()

@@ -160,7 +160,8 @@ async fn copy_one(
     let to = moved(&from, source, destination);
     let options = CopyOptions {
         id: id.clone(),
-        if_absent: true,
+        // A marker with content takes the place of our claim.
+        if_absent: to.key != destination.key,
     };
     let info = match head(&from).await {
         Err(ObjectError::NotFound) => return Ok(None),

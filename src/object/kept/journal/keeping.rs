@@ -1,5 +1,6 @@
 //! What becomes of an upload that was broken off: its tail and record are written, or nothing of it stays.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
@@ -18,6 +19,9 @@ use super::writer::{Writer, note};
 /// Parts in flight are given so long to end, where nothing of the upload will be kept or the process ends. Else they
 /// have all the time that they need, which their own deadlines bound.
 const ENDING: Duration = Duration::from_secs(30);
+
+/// And so long has a tail that is on its way when the process ends: the record has to be written behind it.
+const LAST_TAIL: Duration = Duration::from_secs(10);
 
 /// How often it is looked which of both it is.
 const LOOK: Duration = Duration::from_secs(1);
@@ -84,9 +88,13 @@ impl Writer {
                 Ok(Some(_)) | Err(_) => {}
             }
             let kept = broken.keep && !self.ticket.displaced() && !self.displaced;
-            let ends = self.target.location.store.context().cleanups.is_closed();
-            if begun.elapsed() >= ENDING && (!kept || ends) || self.taken_over {
-                return broken.inflight.shutdown().await;
+            if begun.elapsed() >= ENDING && (!kept || self.process_ends()) || self.taken_over {
+                broken.inflight.abort_all();
+                // Some may have ended, and have given their bytes back.
+                while let Some(ended) = broken.inflight.join_next().await {
+                    broken.done.extend(ended.ok().and_then(Result::ok));
+                }
+                return;
             }
             if kept && written.elapsed() >= self.replica().refresh {
                 written = Instant::now();
@@ -95,17 +103,23 @@ impl Writer {
         }
     }
 
+    /// Whether what is still to be done is waited for by a process that is about to end.
+    fn process_ends(&self) -> bool {
+        self.target.location.store.context().cleanups.is_closed()
+    }
+
     /// Stores the tail and the record. Whether the multipart upload is to stay.
     pub(super) async fn keep(&mut self, broken: &mut Broken, created: Option<&Created>) -> bool {
         let object = self.target.location.clone();
         let all = broken.size;
         let (run, tail) = gather(broken);
         // What was kept before stays good where nothing longer has come of it: a part that the store has refused, say.
-        let standing = self
-            .record
-            .tail
-            .clone()
-            .filter(|old| tail.is_none() && (old.offset..old.offset + old.size).contains(&run));
+        let end = run + tail.as_ref().map_or(0, Part::size);
+        let standing = self.record.tail.clone().filter(|old| {
+            let old_end = old.offset + old.size;
+            (old.offset..old_end).contains(&run) && (tail.is_none() || old_end >= end)
+        });
+        let tail = tail.filter(|_| standing.is_none());
         let size = match (&tail, &standing) {
             (Some(tail), _) => run + tail.size(),
             (None, Some(old)) => old.offset + old.size,
@@ -132,8 +146,11 @@ impl Writer {
             }
         }
         self.date();
-        let old_tail = self.record.tail.take();
-        self.record.tail.clone_from(&standing);
+        // The record keeps the old one until there is another: it may be written meanwhile.
+        let old_tail = self.record.tail.clone();
+        if tail.is_none() {
+            self.record.tail.clone_from(&standing);
+        }
         if let Some(tail) = tail {
             let at = record::tail_at(&object, &self.keep.state_bucket);
             let (size, crc32) = (tail.size(), tail.crc32());
@@ -150,7 +167,6 @@ impl Writer {
                 // The one before may still be of use.
                 Err(error) => {
                     warn!(key = object.key, transfer = %self.target.id, %error, "the tail of a broken upload could not be stored");
-                    self.record.tail.clone_from(&old_tail);
                 }
             }
         }
@@ -210,14 +226,14 @@ impl Writer {
 
     /// Stores a tail, whatever a store that is gone for some seconds says: what it holds is nowhere else, and its length may
     /// have been told. Not where a newer upload makes an end of it.
-    async fn put_tail(&self, at: &Location, mut tail: Part) -> Result<String, ObjectError> {
+    async fn put_tail(&mut self, at: &Location, mut tail: Part) -> Result<String, ObjectError> {
         if at.store.integrity(&at.bucket).await == Integrity::Signed {
             tail.join();
         }
         let mut pause = PAUSE;
         let mut round = 1;
         loop {
-            let error = match put_part(at, tail.clone()).await {
+            let error = match self.put_tail_once(at, tail.clone()).await {
                 Err(error) if error.transient() && round < ROUNDS && !self.ticket.displaced() => {
                     error
                 }
@@ -227,6 +243,31 @@ impl Writer {
             sleep(pause).await;
             pause *= 2;
             round += 1;
+        }
+    }
+
+    /// The record is refreshed meanwhile, so that nobody takes this process for dead.
+    async fn put_tail_once(&mut self, at: &Location, tail: Part) -> Result<String, ObjectError> {
+        let mut written = Instant::now();
+        let mut ends = None;
+        let mut put = pin!(put_part(at, tail));
+        loop {
+            if let Ok(result) = timeout(LOOK, &mut put).await {
+                return result;
+            }
+            if self.process_ends() {
+                let since: &mut Instant = ends.get_or_insert_with(Instant::now);
+                if since.elapsed() >= LAST_TAIL {
+                    return Err(ObjectError::Other("the process ends".to_owned()));
+                }
+            }
+            if written.elapsed() >= self.replica().refresh {
+                written = Instant::now();
+                self.write().await;
+                if self.taken_over || self.displaced {
+                    return Err(ObjectError::Superseded);
+                }
+            }
         }
     }
 }

@@ -24,7 +24,7 @@ export RUSTC_WRAPPER=$PWD/.ci/fuzz-rustc.sh
 
 # Bounds of one process: memory in MiB, seconds for one input, bytes of one input.
 MEMORY=1024
-INPUT_SECONDS=120
+INPUT_SECONDS=60
 INPUT_BYTES=1024
 
 targets=("$@")

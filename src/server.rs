@@ -61,6 +61,7 @@ pub struct Server {
     cleanups: TaskTracker,
     /// Ends the passive listeners and the health endpoints.
     stop: CancellationToken,
+    pools: Vec<Arc<PassivePool>>,
 }
 
 /// Why a gateway can't start.
@@ -242,6 +243,7 @@ impl Server {
             sweeps,
             cleanups,
             stop,
+            pools: pools.into_values().collect(),
         })
     }
 
@@ -318,6 +320,10 @@ impl Server {
             );
         }
         self.stop.cancel();
+        // Their ports are free when this returns.
+        for pool in &self.pools {
+            pool.closed().await;
+        }
         if let Some(admin) = self.admin {
             // It ends with the token; a panic in it has been logged.
             let _ = admin.task.await;

@@ -24,12 +24,13 @@ struct Process {
 impl Process {
     async fn start(store: &Store, replica: &str) -> Process {
         let (key, secret) = store.credentials();
+        // What the store can do is told: parts are counted, and a probe has one.
         let hash = bcrypt::hash("p", 4).unwrap();
         let text = format!(
             "listen = [\"127.0.0.1:0\"]\nreplica = \"{replica}\"\n[passive]\nports = \"auto\"\n\
              [transfer]\npart_size = \"5MiB\"\n[memory]\nbudget = \"64MiB\"\n\
              [stores.main]\nendpoint = \"{}\"\nregion = \"us-east-1\"\naccess_key_id = \"{key}\"\n\
-             secret_access_key = \"{secret}\"\n[mounts.main]\nstore = \"main\"\nbucket = \"{BUCKET}\"\n\
+             secret_access_key = \"{secret}\"\nchecksums = \"crc32\"\nconditional_writes = true\n[mounts.main]\nstore = \"main\"\nbucket = \"{BUCKET}\"\n\
              [users.u]\npassword = '{hash}'\nmounts = {{ \"/\" = \"main\" }}\n",
             store.endpoint()
         );

@@ -183,28 +183,6 @@ async fn buckets_of_one_name_in_two_stores_are_two() {
     second.stop().await;
 }
 
-/// The offset that SIZE told is that of the upload: it is none of an object that somebody has written since.
-#[tokio::test]
-async fn what_was_told_of_an_upload_is_no_offset_in_another_object() {
-    for command in ["STOR x", "APPE x"] {
-        let gateway = Gateway::start().await;
-        let whole = pattern(9 * MIB, 1);
-        broken(&gateway, "STOR x", &whole[..SENT]).await;
-        let mut ftp = gateway.ftp().await;
-        assert_eq!(size(&mut ftp, "x").await, SENT);
-        let others = pattern(8 * MIB, 2);
-        gateway.store.put(BUCKET, "x", &others);
-        if command == "STOR x" {
-            ftp.expect(&format!("REST {SENT}"), 350).await;
-        }
-        ftp.expect("EPSV", 229).await;
-        let reply = ftp.expect(command, 450).await;
-        assert!(reply.text().contains("ask SIZE again"), "{reply:?}");
-        assert!(gateway.store.object(BUCKET, "x").unwrap() == others);
-        ftp.close().await;
-    }
-}
-
 /// A part that the store refuses takes nothing away of what was kept before.
 #[tokio::test]
 async fn a_part_that_fails_leaves_what_was_kept() {

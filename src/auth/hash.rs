@@ -3,7 +3,7 @@
 use std::fmt;
 
 use argon2::password_hash::phc;
-use argon2::{ARGON2ID_IDENT, Argon2, PasswordHasher, PasswordVerifier};
+use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Block, PasswordHasher, PasswordVerifier};
 use secrecy::{ExposeSecret, SecretString};
 use sha_crypt::ShaCrypt;
 
@@ -11,6 +11,10 @@ use sha_crypt::ShaCrypt;
 const LONGEST_PASSWORD: usize = 1024;
 /// What the kinds but argon2id are charged for: their state, rounded up generously.
 const SMALL: u64 = 1024 * 1024;
+/// Blocks of 1 KiB that are reserved for a check by argon2id, at least. glibc keeps freed memory in the arena of the thread
+/// that allocated it, unless the allocation was larger than its largest mmap threshold (32 MiB). What is reserved and
+/// not used is never resident.
+const OWN_MAPPING: usize = 33 * 1024;
 
 /// A parsed hash, ready to check passwords against. Its `Debug` shows the kind only.
 pub struct PasswordHash(Kind);
@@ -101,9 +105,7 @@ impl PasswordHash {
             return false;
         }
         match &self.0 {
-            Kind::Argon2id(hash) => Argon2::default()
-                .verify_password(password, hash.as_ref())
-                .is_ok(),
+            Kind::Argon2id(hash) => argon2id_matches(hash, password).unwrap_or(false),
             Kind::Bcrypt(hash) => bcrypt::verify(password, hash.expose_secret()).unwrap_or(false),
             Kind::Sha512Crypt(hash) => ShaCrypt::default()
                 .verify_password(password, hash.expose_secret())
@@ -135,6 +137,32 @@ fn argon2id(text: &str) -> Option<PasswordHash> {
             .as_ref()
             .is_some_and(|salt| salt.len() >= argon2::MIN_SALT_LEN);
     whole.then(|| PasswordHash(Kind::Argon2id(Box::new(hash))))
+}
+
+/// Whether argon2id makes this hash of the password, in memory that the system gets back at the end.
+fn argon2id_matches(
+    hash: &phc::PasswordHash,
+    password: &[u8],
+) -> argon2::password_hash::Result<bool> {
+    let (Some(version), Some(salt), Some(expected)) = (hash.version, &hash.salt, &hash.hash) else {
+        return Ok(false);
+    };
+    let params = argon2::Params::try_from(hash)?;
+    let mut memory = Vec::new();
+    memory
+        .try_reserve_exact(params.block_count().max(OWN_MAPPING))
+        .map_err(|_| argon2::Error::OutOfMemory)?;
+    memory.resize(params.block_count(), Block::new());
+    let mut output = [0; phc::Output::MAX_LENGTH];
+    let output = &mut output[..expected.len()];
+    Argon2::new(Algorithm::Argon2id, version.try_into()?, params).hash_password_into_with_memory(
+        password,
+        salt,
+        output,
+        &mut memory,
+    )?;
+    // Compares in constant time.
+    Ok(phc::Output::new(output)? == *expected)
 }
 
 /// `salt$hash` or `rounds=5000$salt$hash`, as the specification of sha-crypt says.

@@ -3,7 +3,7 @@
 use tokio::io::AsyncWriteExt;
 
 use crate::support::faults::Fault;
-use crate::support::ftp::{Mode, reset_stream};
+use crate::support::ftp::{Ftp, Mode, reset_stream};
 use crate::support::process::Process;
 use crate::support::transfers::{begin, moved};
 use crate::support::{MIB, pattern};
@@ -85,4 +85,46 @@ async fn tails_with_a_signed_payload_are_held_once() {
     tails.hit_times(12).await;
     let grown = process.peak() - before;
     assert!(grown < 36 * MIB, "grown by {} MiB", grown / MIB);
+}
+
+/// Logs in on `at_once` connections, `logins` times on each: with the right password, a wrong one, a name that does not
+/// exist.
+async fn log_in(process: &Process, at_once: usize, logins: usize) {
+    let clients = (0..at_once).map(async |client: usize| {
+        for number in 0..logins {
+            let (user, password, code) = match (client + number) % 3 {
+                0 => ("argon", "right", 230),
+                1 => ("argon", "wrong", 530),
+                _ => ("unknown", "wrong", 530),
+            };
+            let mut ftp = Ftp::connect(process.address).await;
+            ftp.expect(&format!("USER {user}"), 331).await;
+            ftp.expect(&format!("PASS {password}"), code).await;
+            ftp.close().await;
+        }
+    });
+    futures::future::join_all(clients).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checks_of_passwords_give_their_memory_back() {
+    let hash = s3ftpd::auth::hash_password(&"right".into()).unwrap();
+    let settings = format!(
+        "[login_failures]\nexempt = [\"127.0.0.0/8\"]\n\
+         [users.argon]\npassword = '{hash}'\nmounts = {{ \"/\" = \"main\" }}"
+    );
+    let process = Process::start(&settings).await;
+    process.ftp().await.close().await;
+    let before = process.resident();
+    log_in(&process, 1, 12).await;
+    log_in(&process, 40, 2).await;
+    // Each check needs 19 MiB, and as many run in parallel as there are cores.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let grown = process.peak() - before;
+    assert!(
+        grown < (cores * 19 + 32) * MIB,
+        "grown by {} MiB",
+        grown / MIB
+    );
+    process.shrinks_to(before + 32 * MIB).await;
 }

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::ftp::Ftp;
 use super::store::Store;
-use super::within;
+use super::{MIB, within};
 
 /// `s3ftpd serve` in front of a store of this process.
 pub struct Process {
@@ -158,6 +158,17 @@ impl Process {
     /// Its resident memory now, bytes.
     pub fn resident(&self) -> usize {
         self.status("VmRSS:")
+    }
+
+    /// Waits until at most `bytes` of its memory are resident.
+    pub async fn shrinks_to(&self, bytes: usize) {
+        let what = format!("{} MiB, now {}", bytes / MIB, self.resident() / MIB);
+        within(&what, async {
+            while self.resident() > bytes {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        })
+        .await;
     }
 
     fn status(&self, field: &str) -> usize {

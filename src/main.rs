@@ -3,6 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use clap::error::ErrorKind;
@@ -13,8 +14,11 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-/// A second signal: the exit code of a process that gave up.
+/// The exit code of a process that a second SIGINT has ended.
 const GAVE_UP: i32 = 1;
+
+/// A SIGINT within this time of the first one is the same: `timeout` signals the process and then its whole group.
+const ONE_SIGNAL: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let arguments = Cli::parse();
@@ -75,13 +79,15 @@ fn start_log(arguments: &Cli) {
     }
 }
 
-/// SIGINT or SIGTERM stops gracefully, the second one at once; SIGHUP reads certificates anew. The task lives as long as
-/// the process.
+/// SIGINT and SIGTERM stop gracefully, however often they come: supervisors repeat SIGTERM, and each upload that is cut by
+/// an impatient end is one that has to be resumed. Only a second SIGINT, a person at a terminal, ends the process at once.
+/// SIGHUP reads certificates anew. The task lives as long as the process.
 fn listen_to_signals(shutdown: CancellationToken, reload: Arc<Notify>) -> io::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::spawn(async move {
+        let mut interrupted: Option<Instant> = None;
         loop {
             let name = tokio::select! {
                 _ = interrupt.recv() => "SIGINT",
@@ -91,9 +97,16 @@ fn listen_to_signals(shutdown: CancellationToken, reload: Arc<Notify>) -> io::Re
                     continue;
                 }
             };
+            if name == "SIGINT" {
+                let first = *interrupted.get_or_insert_with(Instant::now);
+                if first.elapsed() >= ONE_SIGNAL {
+                    tracing::warn!(signal = name, "second SIGINT: the process ends at once");
+                    std::process::exit(GAVE_UP);
+                }
+            }
             if shutdown.is_cancelled() {
-                tracing::warn!(signal = name, "second signal, giving up");
-                std::process::exit(GAVE_UP);
+                tracing::info!(signal = name, "already stopping gracefully");
+                continue;
             }
             tracing::info!(signal = name, "stopping gracefully");
             shutdown.cancel();

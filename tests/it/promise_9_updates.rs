@@ -3,10 +3,13 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpSocket;
+use nix::sys::signal::Signal;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::Instant;
 
 use crate::support::gateway::{BUCKET, Gateway};
+use crate::support::process::Process;
 use crate::support::{MIB, pattern, within};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -55,4 +58,60 @@ async fn a_stop_waits_until_a_finished_download_is_with_its_client() {
     let (store, ()) = within("the stop", async { tokio::join!(stop, rest) }).await;
     assert!(got == bytes);
     drop(store);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_sigterm_cuts_no_upload() {
+    let mut process = Process::start("").await;
+    let mut ftp = process.ftp().await;
+    let address = ftp.epsv().await;
+    let mut data = TcpStream::connect(address).await.unwrap();
+    ftp.expect("STOR f", 150).await;
+    data.write_all(b"the first half, ").await.unwrap();
+    // The second signal comes right after the first, a third and a fourth once it has been logged.
+    process.signal(Signal::SIGTERM);
+    process.signal(Signal::SIGTERM);
+    process.logged("stopping gracefully").await;
+    process.signal(Signal::SIGTERM);
+    process.logged("already stopping").await;
+    process.signal(Signal::SIGINT);
+    data.write_all(b"and the second").await.unwrap();
+    drop(data);
+    ftp.expect_reply(226).await;
+    let (code, log) = process.ended().await;
+    assert_eq!(code, Some(0), "{log}");
+    let stored = process.store.object("files", "f");
+    assert_eq!(
+        stored.as_deref(),
+        Some(&b"the first half, and the second"[..])
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_sigint_ends_the_process_and_the_same_one_twice_does_not() {
+    let mut process = Process::start("").await;
+    let mut ftp = process.ftp().await;
+    let address = ftp.epsv().await;
+    let data = TcpStream::connect(address).await.unwrap();
+    ftp.expect("STOR f", 150).await;
+    process.signal(Signal::SIGINT);
+    process.logged("stopping gracefully").await;
+    let first = Instant::now();
+    // A person who presses Ctrl-C again and again.
+    let mut pace = tokio::time::interval(Duration::from_millis(50));
+    let presses = async {
+        loop {
+            pace.tick().await;
+            process.signal(Signal::SIGINT);
+            process.logged("already stopping").await;
+            if first.elapsed() > Duration::from_secs(2) {
+                return;
+            }
+        }
+    };
+    within("the presses", presses).await;
+    let (code, log) = process.ended().await;
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("second SIGINT"), "{log}");
+    drop(data);
 }

@@ -135,15 +135,25 @@ impl Process {
         .await;
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        let id = i32::try_from(self.child.id().unwrap()).unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), signal).unwrap();
+    }
+
     /// Ends it as Kubernetes does; its whole log.
     pub async fn stop(&mut self) -> String {
-        let id = i32::try_from(self.child.id().unwrap()).unwrap();
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), nix::sys::signal::SIGTERM).unwrap();
-        within("its end", self.child.wait()).await.unwrap();
+        self.signal(nix::sys::signal::SIGTERM);
+        self.ended().await.1
+    }
+
+    /// Waits for its end: the exit code, and the whole log.
+    pub async fn ended(&mut self) -> (Option<i32>, String) {
+        let status = within("its end", self.child.wait()).await.unwrap();
         within("the end of its log", &mut self.reader)
             .await
             .unwrap();
-        self.log.lock().unwrap().join("\n")
+        (status.code(), self.log.lock().unwrap().join("\n"))
     }
 
     fn proc(&self, file: &str) -> std::path::PathBuf {

@@ -1,11 +1,14 @@
 //! Health endpoints over HTTP, for probes: `/healthz` and `/readyz`; and `/status`, the gauges of the process.
 //!
-//! They are answered by a small server of their own: each connection carries one request and ends after
-//! ten seconds at the latest, and there are at most 64, so nobody can hold the process by it.
+//! They are answered by a small server of their own: each connection carries one request, whose head must come within a
+//! second, and ends after ten seconds at the latest. There are at most 64 connections. If there are as many, the oldest
+//! one makes room for a new one, silent ones first: connections that say nothing never keep a probe from its answer.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -13,11 +16,12 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::routing::get;
 use hyper::server::conn::http1;
-use hyper_util::rt::TokioIo;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -26,7 +30,9 @@ use crate::object::Replica;
 
 /// A connection from its accept to its end.
 const CONNECTION_TIME: Duration = Duration::from_secs(10);
-/// Connections at once; more wait in the backlog.
+/// From its accept until the head of its request is there.
+const HEAD_TIME: Duration = Duration::from_secs(1);
+/// Connections at once; a further one takes the place of the oldest.
 const CONNECTIONS: usize = 64;
 /// After an accept that failed for lack of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -111,14 +117,25 @@ async fn readyz(State(shown): State<Shown>) -> (StatusCode, &'static str) {
 
 async fn accept(listener: TcpListener, router: Router, stop: CancellationToken) {
     // Dropped at the end, and every connection with it.
-    let mut connections = JoinSet::new();
+    let mut tasks = JoinSet::new();
+    // The oldest first.
+    let mut connections: VecDeque<Connection> = VecDeque::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            Some(_) = connections.join_next() => {}
-            accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
+            Some(ended) = tasks.join_next_with_id() => {
+                let id = ended.map_or_else(|error| error.id(), |(id, _)| id);
+                connections.retain(|connection| connection.task.id() != id);
+            }
+            accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(tokio::time::timeout(CONNECTION_TIME, serve(stream, router.clone())));
+                    if connections.len() >= CONNECTIONS {
+                        make_room(&mut connections);
+                    }
+                    let asked = Arc::new(AtomicBool::new(false));
+                    let served = serve(stream, router.clone(), Arc::clone(&asked));
+                    let task = tasks.spawn(tokio::time::timeout(CONNECTION_TIME, served));
+                    connections.push_back(Connection { task, asked });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection to the health endpoints can't be accepted");
@@ -129,10 +146,31 @@ async fn accept(listener: TcpListener, router: Router, stop: CancellationToken) 
     }
 }
 
-async fn serve(stream: TcpStream, router: Router) {
-    let service = TowerToHyperService::new(router);
+/// A connection that is being served.
+struct Connection {
+    task: AbortHandle,
+    /// Whether the head of its request has come.
+    asked: Arc<AtomicBool>,
+}
+
+/// Ends the oldest connection without a request, else the oldest one.
+fn make_room(connections: &mut VecDeque<Connection>) {
+    let silent = |connection: &Connection| !connection.asked.load(Ordering::Relaxed);
+    let oldest = connections.iter().position(silent).unwrap_or_default();
+    if let Some(connection) = connections.remove(oldest) {
+        connection.task.abort();
+    }
+}
+
+async fn serve(stream: TcpStream, router: Router, asked: Arc<AtomicBool>) {
+    let service = service_fn(move |request| {
+        asked.store(true, Ordering::Relaxed);
+        TowerToHyperService::new(router.clone()).call(request)
+    });
     let connection = http1::Builder::new()
         .keep_alive(false)
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
         .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = connection.await {
         tracing::debug!(%error, "a connection to the health endpoints broke");
@@ -209,6 +247,32 @@ mod tests {
             .unwrap()
             .unwrap();
         drop(idle);
+    }
+
+    #[tokio::test]
+    async fn silent_connections_keep_no_probe_from_its_answer() {
+        let (_ready, readiness) = watch::channel(true);
+        let stop = CancellationToken::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let admin = Admin::start(listener, readiness, gauges(), stop.clone()).unwrap();
+        let mut silent = Vec::new();
+        for round in 0..3 * CONNECTIONS {
+            let mut stream = TcpStream::connect(admin.address).await.unwrap();
+            // Some say nothing, others begin a request and do not end it.
+            if round % 2 == 0 {
+                stream.write_all(b"GET /healthz HT").await.unwrap();
+            }
+            silent.push(stream);
+            let answer = request(admin.address, "/healthz").await;
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{round}: {answer}");
+        }
+        // The oldest have made room, and the others end by themselves.
+        for mut stream in silent {
+            let end = tokio::time::timeout(SOON, stream.read_to_end(&mut Vec::new())).await;
+            let _reset_or_closed = end.expect("a silent connection ends");
+        }
+        stop.cancel();
+        admin.task.await.unwrap();
     }
 
     #[tokio::test]

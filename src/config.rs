@@ -240,7 +240,7 @@ pub struct PassiveConfig {
 /// Which ports passive mode listens on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PassivePorts {
-    /// First and last port, inclusive (`ports = "40000-40099"`).
+    /// First and last port, inclusive (`ports = "30000-30099"`).
     Range(u16, u16),
     /// This many ports chosen by the operating system (`ports = "auto"`: 16; `"auto:N"`).
     Ephemeral(u16),

@@ -102,7 +102,7 @@ fn passive(mut section: Section<'_>) -> PassiveConfig {
     }
     section.finish();
     PassiveConfig {
-        ports: ports.unwrap_or(PassivePorts::Range(40000, 40099)),
+        ports: ports.unwrap_or(PassivePorts::Range(30000, 30099)),
         address,
         networks,
     }

@@ -73,7 +73,7 @@ fn defaults() {
         ]
     );
     assert_eq!(config.greeting, "s3ftpd ready");
-    assert_eq!(config.passive.ports, PassivePorts::Range(40000, 40099));
+    assert_eq!(config.passive.ports, PassivePorts::Range(30000, 30099));
     assert_eq!(config.passive.address, None);
     assert!(config.passive.networks.is_empty());
     assert_eq!(config.active.source_port, 20);

@@ -212,7 +212,7 @@ pub(super) fn socket_address(field: &Field<'_>) -> Option<SocketAddr> {
     }
 }
 
-/// `"40000-40099"`, `"40000"`, `"auto"`, `"auto:16"`.
+/// `"30000-30099"`, `"40000"`, `"auto"`, `"auto:16"`.
 pub(super) fn passive_ports(field: &Field<'_>) -> Option<PassivePorts> {
     let allowed = "\"FIRST-LAST\" with ports from 1 to 65535, one port, \"auto\" or \"auto:N\" with N from 1 to 1024";
     let number;

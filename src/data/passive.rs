@@ -40,6 +40,8 @@ use crate::config::PassivePorts;
 /// How long a pair rests after its reservation ended without a connection: a client that gives
 /// up connects late, if at all, by less than this.
 const QUARANTINE: Duration = Duration::from_secs(10);
+/// Between two attempts to bind ports that another program holds.
+const RETRY: Duration = Duration::from_secs(5);
 /// Connections the kernel holds for the accept task, a port.
 const BACKLOG: i32 = 1024;
 
@@ -64,46 +66,79 @@ pub struct Reservation {
 }
 
 impl PassivePool {
-    /// Binds all ports (an error names the port) and starts to accept; ends with `stop`, which
-    /// closes the listeners and fails waiting reservations. An IPv6 `address` takes IPv6 only.
+    /// Binds the ports and starts to accept; ends with `stop`, which closes the listeners and fails waiting
+    /// reservations. An IPv6 `address` takes IPv6 only. A port of a range that another program holds (an outgoing
+    /// connection of any program may have it for its local one) is left out with a warning, and taken when it is free.
     ///
     /// # Errors
     ///
-    /// What the system says of the first port that can't be bound; no port stays bound then.
-    /// `InvalidInput` for an empty range or port 0.
+    /// What the system says of the first port that can't be bound for another reason, or of the last one if all are in
+    /// use; no port stays bound then. `InvalidInput` for an empty range or port 0.
     pub async fn bind(
         address: IpAddr,
         ports: PassivePorts,
         behind: Behind,
         stop: CancellationToken,
     ) -> io::Result<Arc<PassivePool>> {
-        Self::bind_with(address, ports, behind, stop, QUARANTINE)
+        Self::bind_with(address, ports, behind, stop, QUARANTINE, RETRY)
     }
 
-    /// As [`PassivePool::bind`], with the time that a pair rests. Must be called on a runtime.
+    /// As [`PassivePool::bind`], with the time that a pair rests, and that between two attempts to bind. Must be called
+    /// on a runtime.
     fn bind_with(
         address: IpAddr,
         ports: PassivePorts,
         behind: Behind,
         stop: CancellationToken,
         quarantine: Duration,
+        retry: Duration,
     ) -> io::Result<Arc<PassivePool>> {
         let mut listeners = Vec::new();
-        let mut bound = Vec::new();
+        let mut busy = Vec::new();
+        let mut in_use = None;
         for wanted in wanted_ports(ports)? {
-            let listener = listen(address, wanted).map_err(|error| named(wanted, &error))?;
-            bound.push(listener.local_addr()?.port());
-            listeners.push(listener);
+            match listen(address, wanted) {
+                Ok(listener) => listeners.push((listener.local_addr()?.port(), listener)),
+                Err(error) if wanted != 0 && error.kind() == io::ErrorKind::AddrInUse => {
+                    busy.push(wanted);
+                    in_use = Some(named(wanted, &error));
+                }
+                Err(error) => return Err(named(wanted, &error)),
+            }
         }
-        let pairs = Arc::new(Pairs::new(bound.clone(), quarantine));
+        if let Some(error) = in_use {
+            if listeners.is_empty() {
+                return Err(error);
+            }
+            tracing::warn!(%address, ports = ?busy,
+                "passive ports that another program holds are left out until they are free");
+        }
+        let bound = listeners.iter().map(|(port, _)| *port).collect();
+        let pairs = Arc::new(Pairs::new(bound, quarantine));
         let stop = stop.child_token();
         let tasks = TaskTracker::new();
         let door = Arc::new(Door::new(&pairs, behind, &tasks, &stop));
-        for (listener, port) in listeners.into_iter().zip(bound) {
-            let (stop, door) = (stop.clone(), Arc::clone(&door));
+        let accept = {
+            let (tasks, stop) = (tasks.clone(), stop.clone());
+            move |port: u16, listener: TcpListener| {
+                let (stop, door) = (stop.clone(), Arc::clone(&door));
+                tasks.spawn(async move {
+                    stop.run_until_cancelled(accept_all(listener, port, &door))
+                        .await;
+                });
+            }
+        };
+        for (port, listener) in listeners {
+            accept(port, listener);
+        }
+        if !busy.is_empty() {
+            let (stop, pairs) = (stop.clone(), Arc::clone(&pairs));
             tasks.spawn(async move {
-                stop.run_until_cancelled(accept_all(listener, port, &door))
-                    .await;
+                stop.run_until_cancelled(take_when_free(address, busy, retry, |port, listener| {
+                    accept(port, listener);
+                    pairs.add_port(port);
+                }))
+                .await;
             });
         }
         tasks.spawn({
@@ -121,8 +156,9 @@ impl PassivePool {
         }))
     }
 
-    /// The bound ports, as configured; where the system chose them, in the order it gave them.
-    pub fn ports(&self) -> &[u16] {
+    /// The bound ports, as configured; where the system chose them, in the order it gave them. Ports that were in use at
+    /// the start come last, once they are bound.
+    pub fn ports(&self) -> Vec<u16> {
         self.pairs.ports()
     }
 
@@ -178,6 +214,29 @@ impl Reservation {
                 "the passive port is no longer open",
             ))
         })
+    }
+}
+
+/// Binds ports that are in use, each as soon as it is free.
+async fn take_when_free(
+    address: IpAddr,
+    mut busy: Vec<u16>,
+    retry: Duration,
+    bound: impl Fn(u16, TcpListener),
+) {
+    while !busy.is_empty() {
+        tokio::time::sleep(retry).await;
+        busy.retain(|&port| match listen(address, port) {
+            Ok(listener) => {
+                tracing::info!(%address, port, "a passive port is free now, it is used");
+                bound(port, listener);
+                false
+            }
+            Err(error) => {
+                tracing::debug!(%address, port, %error, "a passive port is still in use");
+                true
+            }
+        });
     }
 }
 
@@ -260,6 +319,7 @@ mod tests {
             nobody(),
             CancellationToken::new(),
             quarantine,
+            RETRY,
         )
         .unwrap()
     }
@@ -457,7 +517,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(seen, pool.ports().iter().copied().collect());
+        assert_eq!(seen, pool.ports().into_iter().collect());
     }
 
     #[tokio::test]
@@ -471,6 +531,38 @@ mod tests {
             all.push(reserve(&pool, CLIENT).await);
         }
         assert!(pool.reserve(CLIENT, Duration::ZERO).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_left_out_until_it_is_free() {
+        // An outgoing connection of another program, whose local port lies in the range.
+        let far = TcpListener::bind((CLIENT, 0)).await.unwrap();
+        let far_port = far.local_addr().unwrap().port();
+        let (pool, outgoing, busy) = loop {
+            let outgoing = connect(CLIENT, far_port).await.unwrap();
+            let busy = outgoing.local_addr().unwrap().port();
+            let Some(next) = busy.checked_add(1) else {
+                continue;
+            };
+            let ports = PassivePorts::Range(busy, next);
+            let (stop, retry) = (CancellationToken::new(), Duration::from_millis(5));
+            match PassivePool::bind_with(CLIENT, ports, nobody(), stop, HOUR, retry) {
+                Ok(pool) => break (pool, outgoing, busy),
+                // The next port is in use as well.
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::AddrInUse),
+            }
+        };
+        assert_eq!(pool.ports(), [busy + 1]);
+        let first = reserve(&pool, CLIENT).await;
+        assert_eq!(first.port(), busy + 1);
+        let mut waiting = pin!(pool.reserve(CLIENT, HOUR));
+        assert!(poll!(waiting.as_mut()).is_pending());
+        // Connections that nobody has accepted are reset with their listener, so the port is free at once.
+        drop(far);
+        drop(outgoing);
+        let mut second = timeout(DEADLINE, waiting).await.unwrap().unwrap();
+        assert_eq!(second.port(), busy);
+        assert_reaches(connect(CLIENT, busy).await.unwrap(), &mut second).await;
     }
 
     #[tokio::test]
@@ -495,7 +587,7 @@ mod tests {
         }
         assert!(pool.reserve(CLIENT, DEADLINE).await.is_none());
         for port in pool.ports() {
-            let refused = connect(CLIENT, *port).await.unwrap_err();
+            let refused = connect(CLIENT, port).await.unwrap_err();
             assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
         }
         drop(held);
@@ -560,8 +652,8 @@ mod tests {
     async fn behind_a_load_balancer_the_header_says_whose_a_connection_is() {
         let ports = PassivePorts::Ephemeral(1);
         let stop = CancellationToken::new();
-        let pool =
-            PassivePool::bind_with(CLIENT, ports, behind("127.0.0.1/32"), stop, HOUR).unwrap();
+        let pool = PassivePool::bind_with(CLIENT, ports, behind("127.0.0.1/32"), stop, HOUR, HOUR)
+            .unwrap();
         let mut reservation = reserve(&pool, "192.0.2.7".parse().unwrap()).await;
         // Two that never send a header hold up nobody; the third, who could not be waited for, is closed.
         let _silent = [

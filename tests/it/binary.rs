@@ -52,7 +52,7 @@ async fn check_sums_up_the_sample_file() {
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     for told in [
         "0.0.0.0:2121",
-        "40000-40099",
+        "30000-30099",
         "memory budget 256 MiB",
         "host ftp.example.com: scanner1",
         "largest object",

@@ -20,7 +20,6 @@ use tokio::time::{Instant, sleep_until, timeout};
 /// All pairs of a pool's ports and the peers that use them.
 #[derive(Debug)]
 pub(super) struct Pairs {
-    ports: Vec<u16>,
     quarantine: Duration,
     table: Mutex<Table>,
     /// A pair began to rest while none did.
@@ -30,6 +29,8 @@ pub(super) struct Pairs {
 #[derive(Debug, Default)]
 struct Table {
     closed: bool,
+    /// The ports that are listened on.
+    ports: Vec<u16>,
     peers: HashMap<IpAddr, Peer>,
     /// Pairs that rest, the first to be freed in front: all rest equally long.
     resting: VecDeque<Rest>,
@@ -73,16 +74,28 @@ pub(super) struct Claim {
 
 impl Pairs {
     pub(super) fn new(ports: Vec<u16>, quarantine: Duration) -> Self {
-        Pairs {
+        let table = Table {
             ports,
+            ..Table::default()
+        };
+        Pairs {
             quarantine,
-            table: Mutex::default(),
+            table: Mutex::new(table),
             resting: Notify::new(),
         }
     }
 
-    pub(super) fn ports(&self) -> &[u16] {
-        &self.ports
+    pub(super) fn ports(&self) -> Vec<u16> {
+        self.lock().ports.clone()
+    }
+
+    /// One more port is listened on: each peer has one more pair.
+    pub(super) fn add_port(&self, port: u16) {
+        let mut table = self.lock();
+        table.ports.push(port);
+        for peer in table.peers.values() {
+            peer.free.add_permits(1);
+        }
     }
 
     /// A free pair of `peer`, waited for up to `wait`.
@@ -95,13 +108,14 @@ impl Pairs {
 
     /// Puts a pair into the table. The permit says that one is free.
     fn take(self: &Arc<Self>, peer: IpAddr, permit: OwnedSemaphorePermit) -> Option<Claim> {
-        let start = self.random_start();
+        let random = random();
         let (to, arrival) = oneshot::channel();
         let mut table = self.lock();
         let id = table.last_claim + 1;
         table.last_claim = id;
-        let pairs = &mut table.peers.get_mut(&peer)?.pairs;
-        let (before, after) = self.ports.split_at(start);
+        let Table { ports, peers, .. } = &mut *table;
+        let pairs = &mut peers.get_mut(&peer)?.pairs;
+        let (before, after) = ports.split_at(random.checked_rem(ports.len())?);
         let mut candidates = after.iter().chain(before);
         let port = *candidates.find(|port| !pairs.contains_key(port))?;
         pairs.insert(
@@ -119,18 +133,6 @@ impl Pairs {
             id,
             arrival: Some(arrival),
         })
-    }
-
-    /// Where to begin to look for a free port: at random, so that ports are spread and another
-    /// client behind the same NAT can't guess which one comes next (RFC 2577 section 8).
-    fn random_start(&self) -> usize {
-        let random = getrandom::u32().unwrap_or_else(|_| {
-            // No entropy to be had: the spread can still come from the clock.
-            std::time::UNIX_EPOCH
-                .elapsed()
-                .map_or(0, |since| since.subsec_nanos())
-        });
-        usize::try_from(random).unwrap_or(0) % self.ports.len()
     }
 
     /// Gives an arrived connection to the claim of its pair and frees the pair; gives it back
@@ -233,6 +235,18 @@ impl Pairs {
     }
 }
 
+/// Where to begin to look for a free port: at random, so that ports are spread and another
+/// client behind the same NAT can't guess which one comes next (RFC 2577 section 8).
+fn random() -> usize {
+    let random = getrandom::u32().unwrap_or_else(|_| {
+        // No entropy to be had: the spread can still come from the clock.
+        std::time::UNIX_EPOCH
+            .elapsed()
+            .map_or(0, |since| since.subsec_nanos())
+    });
+    usize::try_from(random).unwrap_or(0)
+}
+
 impl Table {
     fn forget_if_idle(&mut self, peer: IpAddr) {
         let idle = |peer: &Peer| peer.pairs.is_empty() && peer.claiming == 0;
@@ -282,8 +296,9 @@ impl<'a> Claiming<'a> {
         if table.closed {
             return None;
         }
-        let entry = table.peers.entry(peer).or_insert_with(|| Peer {
-            free: Arc::new(Semaphore::new(pairs.ports.len())),
+        let Table { ports, peers, .. } = &mut *table;
+        let entry = peers.entry(peer).or_insert_with(|| Peer {
+            free: Arc::new(Semaphore::new(ports.len())),
             claiming: 0,
             pairs: HashMap::new(),
         });

@@ -5,6 +5,7 @@
 
 mod check;
 mod sweep;
+mod warnings;
 
 use std::io::{IsTerminal, Read, Write};
 use std::net::SocketAddr;
@@ -149,7 +150,8 @@ pub async fn run(command: Command, shutdown: CancellationToken, reload: Arc<Noti
     }
 }
 
-/// Has no more sessions than what the system allows suffices for; what there is to say of that.
+/// Has no more sessions than what the system allows suffices for; the warnings about that, and about what is probably not
+/// meant in the configuration.
 fn hold(config: &mut config::Config) -> Vec<String> {
     let descriptors = descriptors::hold(config, descriptors::limit());
     let memory = early::hold(config, early::memory());
@@ -157,7 +159,13 @@ fn hold(config: &mut config::Config) -> Vec<String> {
         descriptors.map(|shortage| shortage.to_string()),
         memory.map(|shortage| shortage.to_string()),
     ];
-    warnings.into_iter().flatten().collect()
+    let mut warnings: Vec<String> = warnings.into_iter().flatten().collect();
+    warnings.extend(warnings::warnings(
+        config,
+        config::memory(),
+        jiff::Timestamp::now(),
+    ));
+    warnings
 }
 
 async fn serve(files: &[PathBuf], shutdown: CancellationToken, reload: &Notify) -> ExitCode {
@@ -172,9 +180,6 @@ async fn serve(files: &[PathBuf], shutdown: CancellationToken, reload: &Notify) 
         Ok(server) => server,
         Err(error) => return failed(FAILURE, &error.to_string()),
     };
-    for address in server.control_addresses() {
-        tracing::info!(%address, "listening");
-    }
     if let Some(address) = server.admin_address() {
         tracing::info!(%address, "health endpoints");
     }
@@ -184,9 +189,7 @@ async fn serve(files: &[PathBuf], shutdown: CancellationToken, reload: &Notify) 
             () = reload.notified() => server.reload(),
         }
     }
-    tracing::info!(sessions = server.sessions(), "stopping");
     Box::pin(server.stop()).await;
-    tracing::info!("stopped");
     ExitCode::SUCCESS
 }
 

@@ -25,6 +25,7 @@ mod tests;
 mod tls;
 mod tree;
 mod values;
+mod yaml_keys;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -42,6 +43,7 @@ use crate::tls::identity::Wanted;
 pub use edge::{BanUsers, HostConfig, Hosts, LoginFailures, ProxyConfig, host_key};
 pub use error::{ConfigError, ConfigErrors};
 pub(crate) use machine::memory;
+pub(crate) use values::about_bytes;
 pub(crate) use values::bytes as human_bytes;
 pub(crate) use values::time as duration;
 

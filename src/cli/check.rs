@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{
     self, CertificateFiles, Config, ControlLoss, ListenConfig, MountConfig, PassivePorts, Pem,
-    Protection, ResumeConfig, StoreConfig, human_bytes,
+    Protection, ResumeConfig, StoreConfig, about_bytes, human_bytes,
 };
 use crate::descriptors;
 use crate::memory::Budget;
@@ -230,7 +230,7 @@ fn store_line(store: &StoreConfig, largest: Option<u64>) -> String {
     } else {
         "AWS default chain"
     };
-    let largest = largest.map_or_else(|| "unknown".to_owned(), human_bytes);
+    let largest = largest.map_or_else(|| "unknown".to_owned(), about_bytes);
     let equal = if store.equal_parts {
         ", equal parts"
     } else {

@@ -74,7 +74,9 @@ impl<'a> Section<'a> {
 
     /// The value of a key, where it is set.
     pub(super) fn field(&mut self, key: &'static str) -> Option<Field<'a>> {
-        self.asked.push(key);
+        if !self.asked.contains(&key) {
+            self.asked.push(key);
+        }
         let node = self.table?.get(key)?;
         if matches!(node.value, Value::Nothing) {
             return None;

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use ::config::{ConfigError, File, FileFormat, Source as _, Value as Parsed, ValueKind};
 
 use super::section::Report;
+use super::yaml_keys;
 
 /// The keys of a table.
 pub(super) type Table = BTreeMap<String, Node>;
@@ -90,6 +91,12 @@ pub(super) fn read(path: &Path, report: &Report) -> Table {
 
 /// Parses a text; a syntax error goes to `report`.
 pub(super) fn parse(text: &str, format: Format, source: &Source, report: &Report) -> Table {
+    if format == Format::Yaml {
+        yaml_keys::check(text, source, report);
+        if report.check().is_err() {
+            return Table::new();
+        }
+    }
     match parse_text(text, format, source) {
         Ok(table) => table,
         Err(problem) => {
@@ -115,8 +122,8 @@ pub(super) fn parse_text(text: &str, format: Format, source: &Source) -> Result<
             .into_iter()
             .map(|(key, value)| (key, Node::from_parsed(value, source)))
             .collect()),
-        Err(ConfigError::FileParse { cause, .. }) => Err(without_excerpt(&cause.to_string())),
-        Err(error) => Err(without_excerpt(&error.to_string())),
+        Err(ConfigError::FileParse { cause, .. }) => Err(without_excerpt(&cause.to_string(), text)),
+        Err(error) => Err(without_excerpt(&error.to_string(), text)),
     }
 }
 
@@ -162,8 +169,10 @@ pub(super) fn is_reference(table: &Table) -> bool {
 ///
 /// Only the forms known to be harmless pass:
 /// - TOML: `TOML parse error at line 2, column 5`, a framed excerpt (left out), then the reason.
-/// - YAML: `reason at byte 20 line 2 column 5`; a doubled key is quoted before it (left out).
-fn without_excerpt(message: &str) -> String {
+/// - YAML: `reason at byte 20 line 2 column 5`.
+///
+/// The name of a doubled key in TOML is taken from the text: names of keys are no secrets.
+fn without_excerpt(message: &str, text: &str) -> String {
     let mut lines = message.lines();
     let first = lines.next().unwrap_or_default();
     if let Some(place) = first.strip_prefix("TOML parse error at ") {
@@ -173,16 +182,37 @@ fn without_excerpt(message: &str) -> String {
             .map(str::trim)
             .filter(|line| !line.is_empty())
             .collect();
-        return format!("{place}: {}", reason.join(", "));
+        let reason = reason.join(", ");
+        let key = reason
+            .contains("duplicate key")
+            .then(|| key_at(text, place))
+            .flatten()
+            .map_or_else(String::new, |key| format!(" {key}"));
+        return format!("{place}: {reason}{key}");
     }
     let Some((reason, place)) = first.rsplit_once(" at byte ") else {
         return "is no table of keys and values, or a number in it is too large".to_owned();
     };
     let place = place.split_once(' ').map_or(place, |(_, place)| place);
-    if reason.contains("duplicated key") {
-        return format!("{place}: duplicated key");
-    }
     format!("{place}: {reason}")
+}
+
+/// The key, bare or quoted, that begins at `line 2, column 5` of a TOML text.
+fn key_at<'t>(text: &'t str, place: &str) -> Option<&'t str> {
+    let (line, column) = place.strip_prefix("line ")?.split_once(", column ")?;
+    let line = text
+        .lines()
+        .nth(line.parse::<usize>().ok()?.checked_sub(1)?)?;
+    let before = column.parse::<usize>().ok()?.checked_sub(1)?;
+    let (start, first) = line.char_indices().nth(before)?;
+    let rest = &line[start..];
+    let end = match first {
+        '"' | '\'' => rest[1..].find(first)? + 2,
+        _ => rest
+            .find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-')
+            .unwrap_or(rest.len()),
+    };
+    (end > 0).then(|| &rest[..end])
 }
 
 impl Node {

@@ -184,6 +184,18 @@ pub(crate) fn bytes(size: u64) -> String {
     format!("{size} bytes")
 }
 
+/// A size in the largest unit that it reaches, cut to one decimal: what is read at a glance.
+pub(crate) fn about_bytes(size: u64) -> String {
+    let units = [(1024 * GIB, "TiB"), (GIB, "GiB"), (MIB, "MiB")];
+    let Some((unit, name)) = units.into_iter().find(|(unit, _)| size >= *unit) else {
+        return bytes(size);
+    };
+    match (size % unit) / (unit / 10) {
+        0 => format!("{} {name}", size / unit),
+        tenths => format!("{}.{} {name}", size / unit, tenths.min(9)),
+    }
+}
+
 /// A text of one line that shows: no control character, not empty.
 pub(super) fn line(field: &Field<'_>, longest: usize) -> Option<String> {
     let allowed = format!("one line of 1 to {longest} bytes, without control characters");

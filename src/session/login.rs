@@ -108,7 +108,7 @@ impl Session {
             true => failures.refused(peer.ip(), name),
             false => failures.failed(peer.ip(), name),
         };
-        tracing::warn!(%peer, user = %name.escape_debug(), delay_ms = delay.as_millis(), "login refused");
+        tracing::warn!(%peer, user = %name.escape_debug(), delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX), "login refused");
         // Holds up only this session: guessing becomes slow, others don't notice.
         tokio::select! {
             () = tokio::time::sleep(delay) => {}

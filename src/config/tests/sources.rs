@@ -19,7 +19,7 @@ fn syntax_errors_name_line_and_column_and_show_nothing() {
     );
     let double = lines(from_str("x = 1\nx = 2", "test.toml"));
     assert!(
-        double[0].contains("line 2") && double[0].contains("duplicate key"),
+        double[0].contains("line 2") && double[0].contains("duplicate key x"),
         "{double:?}"
     );
     let directory = tempfile::tempdir().unwrap();
@@ -36,7 +36,6 @@ fn syntax_errors_name_line_and_column_and_show_nothing() {
     for text in [
         SECRET.to_owned(),
         format!("- {SECRET}\n"),
-        format!("{SECRET}: 1\n{SECRET}: 2\n"),
         format!("[{SECRET}]: 1\n"),
         format!("a: \"{SECRET}\nb: 'x\n"),
     ] {
@@ -50,6 +49,74 @@ fn syntax_errors_name_line_and_column_and_show_nothing() {
     assert!(toml[0].contains("too large"), "{toml:?}");
     let missing = lines(load_from(&[directory.path().join("no.toml")], []));
     assert!(missing[0].contains("no.toml: can't be read"), "{missing:?}");
+}
+
+#[test]
+fn doubled_keys_are_named() {
+    for (toml, key) in [
+        (
+            "[limits]\nsessions = 1\nsessions = 2",
+            "duplicate key sessions",
+        ),
+        ("[users.\"a b\"]\n[users.\"a b\"]", "duplicate key"),
+        ("x = 1\n'x' = 2", "duplicate key 'x'"),
+    ] {
+        let lines = lines(from_str(toml, "test.toml"));
+        assert!(lines.len() == 1 && lines[0].contains(key), "{lines:?}");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let yaml = "users:\n  anna: { x: 1 }\n  ben: {}\n  anna: {}\nusers: {}\n";
+    let file = write(directory.path(), "a.yaml", yaml);
+    let lines = lines(load_from(&[file], []));
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(
+        lines[0].contains("a.yaml: anna: line 4, column 3: duplicate key"),
+        "{lines:?}"
+    );
+    assert!(
+        lines[1].contains("a.yaml: users: line 5, column 1: duplicate key"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn names_in_yaml_that_are_read_as_something_else_have_to_be_quoted() {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, read_as) in [
+        ("0123", "123"),
+        ("0x1F", "31"),
+        ("+7", "7"),
+        ("~", "nothing"),
+    ] {
+        let yaml = format!("users:\n  {name}: {{ password: x }}\n");
+        let file = write(directory.path(), "a.yaml", &yaml);
+        let lines = lines(load_from(&[file], []));
+        let wanted = format!(
+            "{name}: line 2, column 3: YAML reads this name as {read_as}; allowed: the name in quotes: \"{name}\""
+        );
+        assert!(lines.len() == 1 && lines[0].contains(&wanted), "{lines:?}");
+    }
+    // What is quoted, or stays as it is written, is a name like any other.
+    for name in ["\"0123\"", "'0x1F'", "123", "1.50", "true", "anna"] {
+        let yaml = format!(
+            "stores: {{ main: {{ endpoint: \"http://127.0.0.1:1\", access_key_id: a, secret_access_key: b }} }}\n\
+             mounts: {{ m: {{ store: main, bucket: scans }} }}\n\
+             users:\n  {name}: {{ password: \"{HASH}\", mounts: {{ /: m }} }}\n"
+        );
+        let file = write(directory.path(), "a.yaml", &yaml);
+        let config = load_from(&[file], []).unwrap();
+        let names: Vec<&str> = config.users.keys().map(String::as_str).collect();
+        assert_eq!(names, [name.trim_matches(['"', '\''])]);
+    }
+}
+
+#[test]
+fn an_error_lists_each_allowed_key_once() {
+    let lines = lines(with("uzzer = 1\n"));
+    let listed = lines[0].split_once("allowed: ").unwrap().1;
+    let keys: Vec<&str> = listed.split(", ").collect();
+    let once: std::collections::BTreeSet<&str> = keys.iter().copied().collect();
+    assert_eq!(keys.len(), once.len(), "{listed}");
 }
 
 #[test]

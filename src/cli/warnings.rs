@@ -1,0 +1,173 @@
+//! What is allowed in a configuration and probably not meant.
+
+use jiff::Timestamp;
+
+use crate::config::{Config, MountConfig, Pem, UserConfig, human_bytes};
+use crate::tls;
+
+/// The warnings for `check` and `serve`. `memory` is what the process may use in all, bytes.
+pub(super) fn warnings(config: &Config, memory: Option<u64>, now: Timestamp) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let budget = config.memory.budget;
+    if let Some(memory) = memory.filter(|memory| budget > *memory) {
+        warnings.push(format!(
+            "memory.budget = {} is more than the {} that the process may use: it is killed before transfers wait for memory",
+            human_bytes(budget),
+            human_bytes(memory)
+        ));
+    }
+    warnings.extend(expired(config, now));
+    for (name, user) in &config.users {
+        warnings.extend(overlaps(config, name, user));
+    }
+    warnings
+}
+
+/// Certificates that clients refuse today.
+fn expired(config: &Config, now: Timestamp) -> impl Iterator<Item = String> {
+    let files = config.tls.iter().flat_map(|tls| &tls.certificates);
+    files.filter_map(move |files| {
+        let Pem::File(path) = &files.certificate else {
+            return None;
+        };
+        let ends = tls::certificate(files).ok()?.ends;
+        let ends = Timestamp::from_second(ends).ok()?;
+        (ends <= now).then(|| {
+            let path = path.display();
+            format!("{path}: the certificate expired at {ends}: clients that verify it end the connection")
+        })
+    })
+}
+
+/// Pairs of a user's mounts that reach the same keys with other permissions.
+fn overlaps(config: &Config, name: &str, user: &UserConfig) -> Vec<String> {
+    let endpoint = |mount: &MountConfig| {
+        let store = config.stores.get(&mount.store);
+        store.and_then(|store| store.endpoint.clone())
+    };
+    let same_keys = |one: &MountConfig, other: &MountConfig| {
+        one.bucket == other.bucket
+            && (one.store == other.store || endpoint(one) == endpoint(other))
+            && (one.prefix.starts_with(&other.prefix) || other.prefix.starts_with(&one.prefix))
+    };
+    let mounts: Vec<_> = user.mounts.iter().collect();
+    let mut warnings = Vec::new();
+    for (index, (path, one)) in mounts.iter().enumerate() {
+        for (other_path, other) in &mounts[index + 1..] {
+            if same_keys(one, other) && one.permissions != other.permissions {
+                let prefix = match one.prefix.len() > other.prefix.len() {
+                    true => &one.prefix,
+                    false => &other.prefix,
+                };
+                warnings.push(format!(
+                    "users.{name}: {path} and {other_path} reach the same keys, {}/{prefix}, with other permissions: \
+                     what one of them forbids the other may allow",
+                    one.bucket
+                ));
+            }
+        }
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::config;
+
+    const GIB: u64 = 1 << 30;
+
+    /// `more` before the sections, and the mounts of the user `u`.
+    fn config(more: &str, mounts: &str) -> Config {
+        let text = format!(
+            "{more}\n[stores.main]\nendpoint = \"http://127.0.0.1:1\"\naccess_key_id = \"x\"\nsecret_access_key = \"x\"\n\
+             [stores.alias]\nendpoint = \"http://127.0.0.1:1\"\naccess_key_id = \"y\"\nsecret_access_key = \"y\"\n\
+             [users.u]\npassword = \"$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\"\nmounts = {{ {mounts} }}\n"
+        );
+        config::from_str(&text, "test").unwrap()
+    }
+
+    const ONE_MOUNT: &str = r#""/" = { store = "main", bucket = "files" }"#;
+
+    #[test]
+    fn a_budget_above_the_memory_is_a_warning() {
+        let config = config("memory.budget = \"900GiB\"", ONE_MOUNT);
+        let told = warnings(&config, Some(24 * GIB), Timestamp::UNIX_EPOCH);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(
+            told[0].contains("900 GiB is more than the 24 GiB"),
+            "{told:?}"
+        );
+        assert_eq!(
+            warnings(&config, Some(900 * GIB), Timestamp::UNIX_EPOCH),
+            [""; 0]
+        );
+        assert_eq!(warnings(&config, None, Timestamp::UNIX_EPOCH), [""; 0]);
+    }
+
+    #[test]
+    fn two_ways_to_the_same_keys_with_other_permissions_are_a_warning() {
+        let all = r#"store = "main", bucket = "files""#;
+        let alias = r#"store = "alias", bucket = "files""#;
+        for (mounts, told) in [
+            (
+                format!(
+                    r#""/" = {{ {all} }}, "/in" = {{ {all}, prefix = "in", permissions = ["write"] }}"#
+                ),
+                1,
+            ),
+            (
+                format!(
+                    r#""/" = {{ {all} }}, "/in" = {{ {alias}, prefix = "in", permissions = ["write"] }}"#
+                ),
+                1,
+            ),
+            (
+                format!(r#""/" = {{ {all} }}, "/in" = {{ {all}, prefix = "in" }}"#),
+                0,
+            ),
+            (
+                format!(
+                    r#""/a" = {{ {all}, prefix = "a" }}, "/b" = {{ {all}, prefix = "ab", permissions = ["read"] }}"#
+                ),
+                0,
+            ),
+            (
+                format!(
+                    r#""/a" = {{ {all} }}, "/b" = {{ store = "main", bucket = "other", permissions = ["read"] }}"#
+                ),
+                0,
+            ),
+        ] {
+            let config = config("", &mounts);
+            let found = overlaps(&config, "u", &config.users["u"]);
+            assert_eq!(found.len(), told, "{mounts}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn an_expired_certificate_is_a_warning() {
+        let directory = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(vec!["ftp.example.com".to_owned()]).unwrap();
+        let (certificate, key) = (
+            directory.path().join("c.pem"),
+            directory.path().join("k.pem"),
+        );
+        std::fs::write(&certificate, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let tls = format!(
+            "[tls]\ncertificate = {certificate:?}\nkey = {key:?}\ncontrol = \"optional\"\ndata = \"optional\""
+        );
+        let config = config(&tls, ONE_MOUNT);
+        assert_eq!(expired(&config, Timestamp::UNIX_EPOCH).count(), 0);
+        // The certificates of rcgen end in the year 4096.
+        let late: Timestamp = "5000-01-01T00:00:00Z".parse().unwrap();
+        let told: Vec<_> = expired(&config, late).collect();
+        assert!(
+            told.len() == 1 && told[0].contains("c.pem: the certificate expired at 4096"),
+            "{told:?}"
+        );
+    }
+}

@@ -94,6 +94,15 @@ pub struct DemoArguments {
     /// Directory that keeps the objects; left out: a temporary one, removed at the end
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// Ports of passive mode: FIRST-LAST, one port, or auto (the system's choice); a container publishes the same ones
+    #[arg(long, value_name = "PORTS", default_value = "auto")]
+    pub passive: String,
+    /// Address or host name that passive mode tells clients; left out: the control connection's own
+    #[arg(long, value_name = "HOST")]
+    pub passive_address: Option<String>,
+    /// Address of the embedded S3 store; port 0 is one of the system's choice
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub s3_listen: SocketAddr,
 }
 
 /// Runs a subcommand to its end; `shutdown` ends `serve` and `demo` gracefully, `reload` has `serve` read certificates
@@ -105,6 +114,9 @@ pub async fn run(command: Command, shutdown: CancellationToken, reload: Arc<Noti
             let options = demo::Options {
                 listen: arguments.listen,
                 data: arguments.data,
+                passive_ports: arguments.passive,
+                passive_address: arguments.passive_address,
+                s3_listen: arguments.s3_listen,
             };
             match Box::pin(demo::run(options, shutdown)).await {
                 Ok(()) => ExitCode::SUCCESS,

@@ -63,6 +63,25 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Where the objects are kept, made if it is missing; `None`: a temporary directory that is removed at the end.
     pub data: Option<PathBuf>,
+    /// The ports of passive mode, as `passive.ports` takes them.
+    pub passive_ports: String,
+    /// What passive mode tells clients to connect to; `None`: the control connection's own address.
+    pub passive_address: Option<String>,
+    /// Where the embedded store listens.
+    pub s3_listen: SocketAddr,
+}
+
+impl Default for Options {
+    /// Nothing that is seen from another machine, and nothing that lasts.
+    fn default() -> Options {
+        Options {
+            listen: SocketAddr::from(([127, 0, 0, 1], 2121)),
+            data: None,
+            passive_ports: "auto".to_owned(),
+            passive_address: None,
+            s3_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        }
+    }
 }
 
 /// Why the demo can't run.
@@ -88,6 +107,16 @@ pub enum DemoError {
     /// Another process has the port.
     #[error("{0} is in use by another program; choose another port with --listen")]
     PortInUse(SocketAddr),
+    /// The embedded store can't listen where it is to.
+    #[error(
+        "the embedded store can't listen on {address}: {source}; choose another address with --s3-listen"
+    )]
+    StoreAddress {
+        /// The address.
+        address: SocketAddr,
+        /// The system's error.
+        source: io::Error,
+    },
     /// No certificate can be made; a bug.
     #[error("can't make a certificate: {0}")]
     Certificate(#[from] rcgen::Error),
@@ -126,17 +155,24 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), De
         source,
     };
     let store = EmbeddedStore::start(StoreOptions {
+        listen: options.s3_listen,
         data: Some(directory.clone()),
         ..StoreOptions::default()
     })
     .await
-    .map_err(in_directory)?;
+    .map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable => DemoError::StoreAddress {
+            address: options.s3_listen,
+            source,
+        },
+        _ => in_directory(source),
+    })?;
     store
         .backend()
         .create_bucket(BUCKET)
         .map_err(in_directory)?;
     let events = store.backend().events();
-    let text = configuration(&options.listen, &store)?;
+    let text = configuration(&options, &store)?;
     let mut config = config::from_str(&text, "demo")?;
     offer_tls(&mut config)?;
     if let Some(shortage) = descriptors::hold(&mut config, descriptors::limit() / 2) {
@@ -147,7 +183,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), De
 
     let (key, secret) = store.credentials();
     for address in server.control_addresses() {
-        let text = console::instructions(*address, &store.endpoint(), key, secret);
+        let text = console::instructions(*address, &endpoint(&store), key, secret);
         console::say(&text);
     }
     let narration = console::Narrator::default().narrate(events);
@@ -186,18 +222,32 @@ fn offer_tls(config: &mut Config) -> Result<(), rcgen::Error> {
     Ok(())
 }
 
+/// Where this machine reaches the store.
+fn endpoint(store: &EmbeddedStore) -> String {
+    let address = store.address();
+    let host = console::reachable(address.ip());
+    format!("http://{host}:{}", address.port())
+}
+
 /// The demo's configuration file.
-fn configuration(listen: &SocketAddr, store: &EmbeddedStore) -> Result<String, DemoError> {
+fn configuration(options: &Options, store: &EmbeddedStore) -> Result<String, DemoError> {
     let password = bcrypt::hash(PASSWORD, BCRYPT_COST)?;
     let (key, secret) = store.credentials();
-    let endpoint = store.endpoint();
+    let endpoint = endpoint(store);
+    let listen = options.listen;
+    // What a user has typed is quoted as TOML quotes it; JSON's strings are among TOML's.
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let ports = quoted(&options.passive_ports);
+    let address = options.passive_address.as_deref();
+    let address = address.map_or_else(String::new, |told| format!("address = {}", quoted(told)));
     Ok(format!(
         r#"
 replica = "demo"
 listen = ["{listen}"]
 
 [passive]
-ports = "auto"
+ports = {ports}
+{address}
 
 [limits]
 sessions = 1000
@@ -226,14 +276,22 @@ mounts = {{ "/" = "demo" }}
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
+    use crate::config::PassivePorts;
 
     #[tokio::test]
     async fn the_demo_s_configuration_is_a_valid_one() {
         let store = EmbeddedStore::start(StoreOptions::default()).await.unwrap();
-        let listen = "[::1]:2121".parse().unwrap();
-        let text = configuration(&listen, &store).unwrap();
+        let options = Options {
+            listen: "[::1]:2121".parse().unwrap(),
+            passive_ports: "30000-30009".to_owned(),
+            passive_address: Some("ftp.example.com".to_owned()),
+            ..Options::default()
+        };
+        let text = configuration(&options, &store).unwrap();
         let config = config::from_str(&text, "demo").unwrap();
-        assert_eq!(config.listen[0].address, listen);
+        assert_eq!(config.listen[0].address, options.listen);
+        assert_eq!(config.passive.ports, PassivePorts::Range(30000, 30009));
+        assert_eq!(config.passive.address, options.passive_address);
         assert_eq!(config.stores["demo"].endpoint, Some(store.endpoint()));
         assert_eq!(config.users.len(), 1);
     }
@@ -241,8 +299,7 @@ mod tests {
     #[tokio::test]
     async fn the_demo_s_certificate_can_be_used() {
         let store = EmbeddedStore::start(StoreOptions::default()).await.unwrap();
-        let listen = "127.0.0.1:0".parse().unwrap();
-        let text = configuration(&listen, &store).unwrap();
+        let text = configuration(&Options::default(), &store).unwrap();
         let mut config = config::from_str(&text, "demo").unwrap();
         offer_tls(&mut config).unwrap();
         crate::tls::Tls::load(config.tls.as_ref().unwrap()).unwrap();

@@ -143,7 +143,13 @@ impl Server {
         for wanted in &config.listen {
             let address = wanted.address;
             let bind = |source| ServerError::Bind { address, source };
-            let listener = listen(address).map_err(bind)?;
+            let listener = match listen(address) {
+                Err(error) if is_spare(&config, address) && no_such_family(&error) => {
+                    tracing::warn!(%address, %error, "this host has no such addresses; only the others are listened on");
+                    continue;
+                }
+                listener => listener.map_err(bind)?,
+            };
             let bound = listener.local_addr().map_err(bind)?;
             controls.push((listener, bound, wanted));
         }
@@ -155,6 +161,11 @@ impl Server {
             }
             None => None,
         };
+        if let (true, Some(wanted)) = (controls.is_empty(), config.listen.first()) {
+            let source = io::ErrorKind::AddrNotAvailable.into();
+            let address = wanted.address;
+            return Err(ServerError::Bind { address, source });
+        }
         let mut listeners = Vec::with_capacity(controls.len());
         let mut pools: HashMap<IpAddr, Arc<PassivePool>> = HashMap::new();
         for (listener, bound, wanted) in controls {
@@ -332,6 +343,19 @@ impl Server {
     }
 }
 
+/// Whether a listener on all addresses of one family stands beside one on all of the other: the server is useful with one
+/// of them.
+fn is_spare(config: &Config, address: SocketAddr) -> bool {
+    let other = |ip: IpAddr| ip.is_unspecified() && ip.is_ipv4() != address.is_ipv4();
+    address.ip().is_unspecified() && config.listen.iter().any(|l| other(l.address.ip()))
+}
+
+/// Whether a bind has failed because the host has no addresses of that family.
+fn no_such_family(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT)
+        || error.kind() == io::ErrorKind::AddrNotAvailable
+}
+
 /// A listening socket; IPv6 ones take IPv6 only, so that `0.0.0.0` and `[::]` can stand side by side.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(
@@ -394,5 +418,41 @@ async fn accept(
                 sessions.spawn(refuse(stream, implicit, refused));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_wildcard_of_a_family_that_the_host_lacks_is_spare_beside_the_other() {
+        let config = |listen: &str| {
+            let text = format!(
+                "listen = [{listen}]\n\
+                 [stores.main]\nendpoint = \"http://127.0.0.1:1\"\naccess_key_id = \"x\"\nsecret_access_key = \"x\"\n\
+                 [mounts.main]\nstore = \"main\"\nbucket = \"files\"\n\
+                 [users.u]\npassword = \"$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\"\nmounts = {{ \"/\" = \"main\" }}\n"
+            );
+            crate::config::from_str(&text, "test").unwrap()
+        };
+        for (listen, address, spare) in [
+            (r#""0.0.0.0:2121", "[::]:2121""#, "[::]:2121", true),
+            (r#""0.0.0.0:2121", "[::]:2121""#, "0.0.0.0:2121", true),
+            (r#""[::]:2121""#, "[::]:2121", false),
+            (r#""127.0.0.1:2121", "[::]:2121""#, "[::]:2121", false),
+            (r#""0.0.0.0:2121", "[::1]:2121""#, "[::1]:2121", false),
+            (r#""[::]:2121", "[::]:990""#, "[::]:990", false),
+        ] {
+            let found = is_spare(&config(listen), address.parse().unwrap());
+            assert_eq!(found, spare, "{address} of {listen}");
+        }
+        let error = io::Error::from_raw_os_error(nix::libc::EAFNOSUPPORT);
+        assert!(no_such_family(&error));
+        assert!(no_such_family(&io::ErrorKind::AddrNotAvailable.into()));
+        assert!(!no_such_family(&io::ErrorKind::AddrInUse.into()));
+        assert!(!no_such_family(&io::ErrorKind::PermissionDenied.into()));
     }
 }

@@ -13,26 +13,30 @@ const STATE_PREFIX: &str = ".s3ftpd/";
 
 /// What to type to try the gateway.
 pub(super) fn instructions(ftp: SocketAddr, endpoint: &str, key: &str, secret: &str) -> String {
-    // A wildcard address is not one that can be connected to.
-    let host = match ftp.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => "127.0.0.1".to_owned(),
-        IpAddr::V6(ip) if ip.is_unspecified() => "[::1]".to_owned(),
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => format!("[{ip}]"),
-    };
+    let host = reachable(ftp.ip());
     let port = ftp.port();
     format!(
         "FTP server on {ftp}, user {USER}, password {PASSWORD}. Try:\n\
          \n  curl -T file ftp://{USER}:{PASSWORD}@{host}:{port}/\
          \n  curl ftp://{USER}:{PASSWORD}@{host}:{port}/\
          \n  curl --ssl-reqd --insecure -T file ftp://{USER}:{PASSWORD}@{host}:{port}/\
-         \n  lftp -u {USER},{PASSWORD} ftp://{host}:{port}\
+         \n  lftp -e 'set ssl:verify-certificate no' -u {USER},{PASSWORD} ftp://{host}:{port}\
          \n\
          \nThe same objects through S3, at {endpoint}:\n\
          \n  export AWS_ACCESS_KEY_ID={key} AWS_SECRET_ACCESS_KEY={secret} AWS_REGION=us-east-1\
          \n  aws --endpoint-url {endpoint} s3 ls s3://{BUCKET}\n\
          \nCtrl-C ends it. What happens in the bucket:"
     )
+}
+
+/// An address as part of a URL; that of this machine for a wildcard, which can't be connected to everywhere.
+pub(super) fn reachable(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) if ip.is_unspecified() => "127.0.0.1".to_owned(),
+        IpAddr::V6(ip) if ip.is_unspecified() => "[::1]".to_owned(),
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    }
 }
 
 /// Prints a line. Who closes our standard output wants no more lines, but may want the server to go on.

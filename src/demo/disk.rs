@@ -11,7 +11,9 @@
 //!
 //! Numbers come from one sequence and are used once. A record is written after the blobs that it names; what no record
 //! names is rubbish of an earlier process's death and is swept at start. Where two records tell of one key, the
-//! process died between a write and the removal of what it replaced: the later one counts.
+//! process died between a write and the removal of what it replaced: the later one counts. A record that can't be read,
+//! or names a blob that is not there, is left out with a warning that names the file; then nothing is swept, because
+//! what nothing names may be what that record named.
 //! Files are not synced: the store survives the death of its process, not that of the machine.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -64,11 +66,23 @@ impl Disk {
         };
         let mut loader = Loader::new(&disk);
         loader.load()?;
-        disk.closing.store(false, Ordering::Release);
         let Loader {
-            state, next, blobs, ..
+            state,
+            next,
+            blobs,
+            rubbish,
+            left_out,
+            ..
         } = loader;
-        disk.sweep(&blobs)?;
+        for (path, error) in &left_out {
+            tracing::warn!(path = %path.display(), %error, "embedded store: a damaged record is left out");
+        }
+        if left_out.is_empty() {
+            disk.closing.store(false, Ordering::Release);
+            disk.sweep(&blobs)?;
+        }
+        drop(rubbish);
+        disk.closing.store(false, Ordering::Release);
         Ok((disk, state, next))
     }
 
@@ -229,6 +243,8 @@ struct Loader<'a> {
     blobs: HashMap<String, Arc<Blob>>,
     /// What has been superseded: held until all is read, then dropped with its files.
     rubbish: Vec<Box<dyn std::any::Any>>,
+    /// Records that can't be used, and why.
+    left_out: Vec<(PathBuf, io::Error)>,
 }
 
 impl Loader<'_> {
@@ -239,6 +255,7 @@ impl Loader<'_> {
             next: 1,
             blobs: HashMap::new(),
             rubbish: Vec::new(),
+            left_out: Vec::new(),
         }
     }
 
@@ -257,31 +274,21 @@ impl Loader<'_> {
             };
             self.state.buckets.insert(name, bucket);
         }
-        for (record, file) in self.records("objects")? {
-            self.load_object(&record, file)?;
-        }
-        for (record, file) in self.records("uploads")? {
-            let (id, data) = read_upload(&record)?;
-            self.state.uploads.insert(id, Upload::new(data, Some(file)));
-        }
-        for (record, file) in self.records("parts")? {
-            let (number, data) = self.read_part(&record)?;
-            let part = Part::new(data, Some(file));
-            let superseded = match self.state.uploads.get_mut(record.value("upload")?) {
-                Some(upload) => upload.parts.insert(number, part),
-                // Its upload was completed or aborted.
-                None => Some(part),
-            };
-            self.rubbish.push(Box::new(superseded));
-        }
+        self.each_record("objects", Self::load_object)?;
+        self.each_record("uploads", Self::load_upload)?;
+        self.each_record("parts", Self::load_part)?;
         for entry in fs::read_dir(self.disk.root.join("blobs"))? {
             self.use_number(&entry?.path());
         }
         Ok(())
     }
 
-    /// The records of a directory in the order of their numbers.
-    fn records(&mut self, directory: &str) -> io::Result<Vec<(Record, StoredFile)>> {
+    /// Loads the records of a directory in the order of their numbers; notes those that can't be.
+    fn each_record(
+        &mut self,
+        directory: &str,
+        load: impl Fn(&mut Self, &Record, StoredFile) -> io::Result<()>,
+    ) -> io::Result<()> {
         let mut paths = BTreeSet::new();
         for entry in fs::read_dir(self.disk.root.join(directory))? {
             let path = entry?.path();
@@ -292,14 +299,14 @@ impl Loader<'_> {
                 paths.insert((self.use_number(&path), path));
             }
         }
-        let read = paths.into_iter().map(|(_, path)| {
-            let record = Record::read(&path)?;
-            Ok((
-                record,
-                StoredFile::new(path, Arc::clone(&self.disk.closing)),
-            ))
-        });
-        read.collect()
+        for (_, path) in paths {
+            let file = StoredFile::new(path.clone(), Arc::clone(&self.disk.closing));
+            let loaded = Record::read(&path).and_then(|record| load(self, &record, file));
+            if let Err(error) = loaded {
+                self.left_out.push((path, error));
+            }
+        }
+        Ok(())
     }
 
     fn use_number(&mut self, path: &Path) -> u64 {
@@ -334,6 +341,24 @@ impl Loader<'_> {
         let key = record.value("key")?.to_owned();
         self.rubbish
             .push(Box::new(bucket.objects.insert(key, object)));
+        Ok(())
+    }
+
+    fn load_upload(&mut self, record: &Record, file: StoredFile) -> io::Result<()> {
+        let (id, data) = read_upload(record)?;
+        self.state.uploads.insert(id, Upload::new(data, Some(file)));
+        Ok(())
+    }
+
+    fn load_part(&mut self, record: &Record, file: StoredFile) -> io::Result<()> {
+        let (number, data) = self.read_part(record)?;
+        let part = Part::new(data, Some(file));
+        let superseded = match self.state.uploads.get_mut(record.value("upload")?) {
+            Some(upload) => upload.parts.insert(number, part),
+            // Its upload was completed or aborted.
+            None => Some(part),
+        };
+        self.rubbish.push(Box::new(superseded));
         Ok(())
     }
 
@@ -378,8 +403,13 @@ impl Loader<'_> {
 
     fn open_blob(&mut self, file: &str, length: u64) -> io::Result<Arc<Blob>> {
         let stored = self.disk.file("blobs", file.to_owned());
-        if fs::metadata(stored.path())?.len() != length {
-            return Err(damaged("a blob's length"));
+        let blob = |problem: String| damaged(&format!("blob {file} {problem}"));
+        match fs::metadata(stored.path()) {
+            Ok(metadata) if metadata.len() == length => {}
+            Ok(metadata) => {
+                return Err(blob(format!("has {} bytes, not {length}", metadata.len())));
+            }
+            Err(error) => return Err(blob(format!("can't be read: {error}"))),
         }
         let blob = Arc::new(Blob::stored(stored, length));
         self.blobs.insert(file.to_owned(), Arc::clone(&blob));
@@ -436,10 +466,7 @@ fn kind(record: &Record) -> io::Result<Kind> {
 }
 
 fn damaged(what: &str) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        format!("the data directory is damaged: {what}"),
-    )
+    io::Error::new(io::ErrorKind::InvalidData, format!("damaged: {what}"))
 }
 
 #[cfg(test)]
@@ -494,21 +521,81 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_damaged_record_is_an_error_and_removes_nothing() {
+    async fn damaged_records_are_left_out_and_nothing_is_removed() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
         {
             let store = Backend::open(root).unwrap();
             store.create_bucket("demo").unwrap();
-            store.put("demo", "x", b"x").await.unwrap();
+            for key in ["good", "cut", "empty", "without a blob"] {
+                store.put("demo", key, key.as_bytes()).await.unwrap();
+            }
         }
+        let record_of = |key: &str| {
+            let key = format!("key {}\n", super::super::record::percent_encode(key, b""));
+            let records = fs::read_dir(root.join("objects")).unwrap();
+            let mut paths = records.map(|entry| entry.unwrap().path());
+            paths
+                .find(|path| fs::read_to_string(path).unwrap().contains(&key))
+                .unwrap()
+        };
+        let (cut, empty, blobless) = (
+            record_of("cut"),
+            record_of("empty"),
+            record_of("without a blob"),
+        );
+        let text = fs::read_to_string(&cut).unwrap();
+        fs::write(&cut, &text[..text.len() / 2]).unwrap();
+        fs::write(&empty, "").unwrap();
+        let record = Record::read(&blobless).unwrap();
+        let (_, segment) = record.with_prefix("segment").next().unwrap();
+        let blob = root.join("blobs").join(segment.split(' ').next().unwrap());
+        fs::remove_file(blob).unwrap();
+        let strays = [
+            root.join("parts/77.record"),
+            root.join("uploads/stray.record"),
+        ];
+        for stray in &strays {
+            fs::write(stray, "upload %zz\n").unwrap();
+        }
+        // Nothing names it any more, but the cut record may have.
         fs::write(root.join("blobs/76.blob"), "rubbish").unwrap();
-        fs::write(root.join("parts/77.record"), "upload nobody\n").unwrap();
         let before = files(root);
-        assert!(Backend::open(root).is_err());
-        assert_eq!(files(root), before);
-        fs::remove_file(root.join("parts/77.record")).unwrap();
         let store = Backend::open(root).unwrap();
-        assert_eq!(store.object("demo", "x").await.unwrap(), b"x");
+        assert_eq!(store.keys("demo"), ["good"]);
+        assert_eq!(store.object("demo", "good").await.unwrap(), b"good");
+        assert_eq!(files(root), before);
+        // It goes on as any other store.
+        store.put("demo", "cut", b"again").await.unwrap();
+        drop(store);
+        let (disk, _, _) = {
+            for damaged in [cut, empty, blobless].iter().chain(&strays) {
+                assert!(damaged.exists(), "{}", damaged.display());
+                fs::remove_file(damaged).unwrap();
+            }
+            Disk::open(root).unwrap()
+        };
+        drop(disk);
+        assert!(!root.join("blobs/76.blob").exists());
+    }
+
+    #[tokio::test]
+    async fn what_is_left_out_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        drop(Backend::open(root).unwrap());
+        fs::write(root.join("parts/77.record"), "upload %zz\nend\n").unwrap();
+        let disk = Disk {
+            root: root.to_owned(),
+            closing: Arc::new(AtomicBool::new(true)),
+            _lock: fs::File::create(root.join("lock")).unwrap(),
+        };
+        let mut loader = Loader::new(&disk);
+        loader.load().unwrap();
+        let [(path, error)] = loader.left_out.as_slice() else {
+            panic!("{:?}", loader.left_out)
+        };
+        assert_eq!(*path, root.join("parts/77.record"));
+        assert_eq!(error.to_string(), "a damaged escape");
     }
 }

@@ -1,4 +1,5 @@
-//! Small text records on disk: one `name value` a line, values percent-encoded.
+//! Small text records on disk: one `name value` a line, values percent-encoded, and a last line `end`, without which the
+//! record is cut.
 //!
 //! Records describe objects, open uploads and parts in the data directory of a store that keeps files. Each is
 //! written to a name that is used once (a number from the store's sequence), so that nothing is ever overwritten:
@@ -8,6 +9,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The last line.
+const END: &str = "end\n";
 
 /// A list of named values, in order; names may repeat.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,10 +62,13 @@ impl Record {
             text.push_str(&percent_encode(value, b""));
             text.push('\n');
         }
+        text.push_str(END);
         text
     }
 
     fn from_text(text: &str) -> io::Result<Record> {
+        let text = text.strip_suffix(END);
+        let text = text.ok_or_else(|| invalid("it is cut: the last line is missing".to_owned()))?;
         let entries = text.lines().map(|line| {
             let (name, value) = line
                 .split_once(' ')
@@ -172,9 +179,14 @@ mod tests {
 
     #[test]
     fn damaged_records_are_errors() {
-        assert!(Record::from_text("no-value-here").is_err());
-        assert!(Record::from_text("name %zz").is_err());
-        assert!(Record::from_text("name %4").is_err());
+        assert!(Record::from_text("no-value-here\nend\n").is_err());
+        assert!(Record::from_text("name %zz\nend\n").is_err());
+        assert!(Record::from_text("name %4\nend\n").is_err());
+        let whole = "name value\nother value\nend\n";
+        assert!(Record::from_text(whole).is_ok());
+        for length in 0..whole.len() {
+            assert!(Record::from_text(&whole[..length]).is_err(), "{length}");
+        }
     }
 
     #[test]

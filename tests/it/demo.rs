@@ -13,6 +13,7 @@ async fn it_ends_when_told_and_leaves_its_data_to_the_next() {
     let options = Options {
         listen: "127.0.0.1:0".parse().unwrap(),
         data: Some(data.clone()),
+        ..Options::default()
     };
     let running = tokio::spawn(demo::run(options, shutdown.clone()));
     shutdown.cancel();
@@ -28,7 +29,7 @@ async fn a_busy_port_is_an_error_that_names_it() {
     let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let options = Options {
         listen: busy.local_addr().unwrap(),
-        data: None,
+        ..Options::default()
     };
     let run = demo::run(options, CancellationToken::new());
     let error = within("the refusal", run).await.unwrap_err();
@@ -37,4 +38,18 @@ async fn a_busy_port_is_an_error_that_names_it() {
         matches!(error, DemoError::PortInUse(busy) if busy == address),
         "{error}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_port_of_the_store_is_an_error_that_names_it() {
+    let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let options = Options {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        s3_listen: busy.local_addr().unwrap(),
+        ..Options::default()
+    };
+    let run = demo::run(options, CancellationToken::new());
+    let error = within("the refusal", run).await.unwrap_err();
+    assert!(matches!(error, DemoError::StoreAddress { .. }), "{error}");
+    assert!(error.to_string().contains("--s3-listen"), "{error}");
 }

@@ -306,6 +306,8 @@ pub struct Timeouts {
     pub control_write: Duration,
     /// For a TLS handshake.
     pub tls_handshake: Duration,
+    /// For an upload whose bytes have all come, while other sessions write the same name.
+    pub same_name: Duration,
     /// From SIGTERM until running transfers are cut.
     pub shutdown_grace: Duration,
 }

@@ -14,10 +14,12 @@ mod digest;
 mod download;
 mod error;
 mod head;
+mod identity;
 mod kept;
 mod keys;
 mod list;
 mod multipart;
+mod name_lock;
 mod progress;
 mod retry;
 mod settle;
@@ -27,14 +29,16 @@ mod upload;
 
 pub use client::{Location, POOL_SIZE, Store, StoreContext};
 pub use copy::{CopyOptions, DirectoryError, copy, rename_directory, set_metadata};
-pub use delete::{delete, delete_keeping_directory, make_directory, remove_directory};
+pub use delete::{Expected, delete, delete_keeping_directory, make_directory, remove_directory};
 pub use digest::{Algorithm, digest};
 pub use download::Download;
 pub use error::ObjectError;
 pub use head::{Attributes, ObjectInfo, Peek, head, peek};
+pub use identity::ObjectIdentity;
 pub use kept::{
     Found, Keep, Kept, Older, Recorded, Replica, Running, Stored, SweepOptions, Swept, SweptKind,
     Unrecorded, learn, sweep, sweep_probes, sweep_uploads,
 };
 pub use list::{Entry, Listing, Page, directory_exists};
+pub use name_lock::{NameLock, NameLocks, NameWatch};
 pub use upload::{AppendTo, Condition, FailureWatch, Published, TransferId, Upload, UploadOptions};

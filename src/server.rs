@@ -28,7 +28,7 @@ use crate::data::advertise::Advertise;
 use crate::data::linger::{LAST_LIMIT, Lingering};
 use crate::data::passive::{Behind, PassivePool};
 use crate::memory::Budget;
-use crate::object::{Replica, Store, StoreContext};
+use crate::object::{NameLocks, Replica, Store, StoreContext};
 use crate::proxy::Proxies;
 use crate::session::{self, Gateway, Listener};
 use crate::sweeper::Targets;
@@ -52,6 +52,7 @@ const CLEANUP_LEAST: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Server {
     gateway: Arc<Gateway>,
+    names: NameLocks,
     control_addresses: Vec<SocketAddr>,
     admin: Option<Admin>,
     ready: watch::Sender<bool>,
@@ -110,11 +111,13 @@ impl Server {
         let guard = stop.clone().drop_guard();
 
         let replica = Replica::new(config.replica.clone(), config.resume.refresh);
+        let names = NameLocks::new(config.timeouts.same_name);
         let context = StoreContext {
             budget: budget.clone(),
             cleanups: cleanups.clone(),
             transfer: config.transfer.clone(),
             replica: replica.clone(),
+            names: names.clone(),
         };
         let mut stores = BTreeMap::new();
         for (name, store) in &config.stores {
@@ -246,6 +249,7 @@ impl Server {
         guard.disarm();
         Ok(Server {
             gateway,
+            names,
             control_addresses,
             admin,
             ready,
@@ -271,6 +275,11 @@ impl Server {
     /// The memory budget: for tests and metrics.
     pub fn budget(&self) -> &Budget {
         &self.gateway.budget
+    }
+
+    /// The object names that are being written: for tests and metrics.
+    pub fn names(&self) -> &NameLocks {
+        &self.names
     }
 
     /// Sessions open now.

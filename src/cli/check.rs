@@ -14,7 +14,7 @@ use crate::config::{
 use crate::descriptors;
 use crate::memory::Budget;
 use crate::namespace::Permission;
-use crate::object::{Store, StoreContext};
+use crate::object::{NameLocks, Store, StoreContext};
 use crate::tls;
 
 /// The summary, or every error, one a line.
@@ -25,6 +25,7 @@ pub(super) async fn check(files: &[PathBuf]) -> Result<String, String> {
         budget: Budget::new(config.memory.budget),
         cleanups: TaskTracker::new(),
         replica: std::sync::Arc::default(),
+        names: NameLocks::default(),
         transfer: config.transfer.clone(),
     };
     let mut largest = BTreeMap::new();

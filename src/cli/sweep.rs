@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config;
 use crate::memory::Budget;
-use crate::object::{Store, StoreContext, SweepOptions, Unrecorded};
+use crate::object::{NameLocks, Store, StoreContext, SweepOptions, Unrecorded};
 use crate::sweeper::Targets;
 
 /// What `sweep` can be told.
@@ -37,6 +37,7 @@ pub(super) async fn sweep(arguments: &SweepArguments) -> Result<String, (bool, S
         cleanups: TaskTracker::new(),
         transfer: config.transfer.clone(),
         replica: std::sync::Arc::default(),
+        names: NameLocks::default(),
     };
     let mut stores = BTreeMap::new();
     for (name, store) in &config.stores {

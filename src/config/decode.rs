@@ -203,6 +203,7 @@ fn timeouts(mut section: Section<'_>) -> Timeouts {
         data_stall: time("data_stall", Duration::from_secs(60), false),
         control_write: time("control_write", Duration::from_secs(60), false),
         tls_handshake: time("tls_handshake", Duration::from_secs(20), false),
+        same_name: time("same_name", Duration::from_secs(300), false),
         shutdown_grace: time("shutdown_grace", Duration::from_secs(30), true),
     };
     section.finish_with(|key| (key == "login_failure_delay").then_some(MOVED));

@@ -89,6 +89,7 @@ fn defaults() {
     assert_eq!(config.timeouts.data_connect, seconds(30));
     assert_eq!(config.timeouts.data_stall, seconds(60));
     assert_eq!(config.timeouts.control_write, seconds(60));
+    assert_eq!(config.timeouts.same_name, seconds(300));
     assert_eq!(config.timeouts.shutdown_grace, seconds(30));
     assert_eq!(config.limits.sessions, 10_000);
     assert_eq!(config.limits.sessions_per_address, 1_000);
@@ -126,7 +127,7 @@ fn everything_set() {
         active.source_port = 0
         admin.listen = "127.0.0.1:9090"
         transfer = { part_size = "5MiB", upload_parallel = 1, range_size = 65536, download_parallel = 64 }
-        timeouts = { login = 1, idle = "5m", data_connect = "500ms", data_stall = 0.5, control_write = "1h", shutdown_grace = 0 }
+        timeouts = { login = 1, idle = "5m", data_connect = "500ms", data_stall = 0.5, control_write = "1h", same_name = "90s", shutdown_grace = 0 }
         limits = { sessions = 1, sessions_per_address = 2, login_attempts = 3 }
         [stores.other]
         region = "eu-central-1"
@@ -168,6 +169,7 @@ fn everything_set() {
     assert_eq!(config.timeouts.data_connect, Duration::from_millis(500));
     assert_eq!(config.timeouts.data_stall, Duration::from_millis(500));
     assert_eq!(config.timeouts.control_write, Duration::from_secs(3600));
+    assert_eq!(config.timeouts.same_name, Duration::from_secs(90));
     assert_eq!(config.timeouts.shutdown_grace, Duration::ZERO);
     let store = &config.stores["other"];
     assert_eq!(

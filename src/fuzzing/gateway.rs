@@ -114,6 +114,7 @@ impl Gateway {
             cleanups: TaskTracker::new(),
             transfer: config.transfer.clone(),
             replica: replica.clone(),
+            names: crate::object::NameLocks::new(config.timeouts.same_name),
         };
         let http = store::client(backend.clone());
         let store = Store::over(http, &config.stores["main"], context)

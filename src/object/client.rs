@@ -19,6 +19,7 @@ use super::ObjectError;
 use super::capabilities::{Capabilities, Integrity};
 use super::clock::{ReadClock, StoreClock};
 use super::kept::Replica;
+use super::name_lock::NameLocks;
 use super::progress::watching;
 use super::retry::Damaged;
 use super::upload::Schedule;
@@ -49,6 +50,8 @@ pub struct StoreContext {
     pub transfer: TransferConfig,
     /// This process among all that serve the same buckets, and its uploads.
     pub replica: Arc<Replica>,
+    /// The object names that are being written.
+    pub names: NameLocks,
 }
 
 /// One configured S3 endpoint.

@@ -19,9 +19,10 @@ use tracing::{debug, warn};
 use super::error::{Failure, failure};
 use super::head::with_attributes;
 use super::multipart::{Created, Target, copy_ranges, equal_copy_ranges};
+use super::name_lock::Patience;
 use super::settle::{Pin, Sight, look_until};
 use super::upload::{Condition, Upload, UploadOptions};
-use super::{Attributes, Download, Location, ObjectError, ObjectInfo, TransferId, keys};
+use super::{Attributes, Download, Location, ObjectError, ObjectInfo, TransferId, head, keys};
 
 pub use self::directory::{DirectoryError, rename_directory};
 
@@ -65,37 +66,48 @@ pub async fn copy(
     inside(source, source_info, &target, &pin).await
 }
 
-/// Replaces the user metadata of an object by a copy onto itself that keeps everything else. The transfer id is added.
+/// Changes the user metadata of an object by a copy onto itself that keeps everything else, under the lock of its name.
+/// The transfer id is added. [`ObjectError::NotFound`]; [`ObjectError::Conflict`] if it is written meanwhile.
 pub async fn set_metadata(
     location: &Location,
-    info: &ObjectInfo,
-    metadata: BTreeMap<String, String>,
+    change: impl FnOnce(&mut BTreeMap<String, String>),
     id: &TransferId,
 ) -> Result<(), ObjectError> {
-    let attributes = Attributes {
-        metadata,
-        ..info.attributes.clone()
-    };
+    let lock = location.lock(Patience::Command).await?;
+    let info = head(location).await?;
+    let mut attributes = info.attributes.clone();
+    change(&mut attributes.metadata);
     let target = Target::new(location.clone(), id.clone(), attributes);
-    // A copy by parts takes its time, and must not bring old bytes back over what is written meanwhile.
-    let pin = match info.size > location.store.config().copy_limit {
-        true => Pin::Etag(info.etag.clone()),
-        false => Pin::None,
-    };
-    inside(location, info, &target, &pin).await
+    if info.size <= location.store.config().copy_limit {
+        return copy_whole(location, &info, &target, &Pin::None).await;
+    }
+    // A copy by parts takes its time: others may write meanwhile, and it must not bring old bytes back over theirs.
+    drop(lock);
+    let pin = Pin::Version(info.identity());
+    copy_parts(location, &info, &target, &pin).await
 }
 
-/// A copy within one store.
+/// A copy within one store. The target's name is locked around look and copy.
 async fn inside(
     source: &Location,
     info: &ObjectInfo,
     target: &Target,
     pin: &Pin,
 ) -> Result<(), ObjectError> {
-    let limit = target.location.store.config().copy_limit;
-    if info.size > limit {
+    if info.size > target.location.store.config().copy_limit {
         return copy_parts(source, info, target, pin).await;
     }
+    let _lock = target.location.lock(Patience::Command).await?;
+    copy_whole(source, info, target, pin).await
+}
+
+/// CopyObject, under the lock of the target's name.
+async fn copy_whole(
+    source: &Location,
+    info: &ObjectInfo,
+    target: &Target,
+    pin: &Pin,
+) -> Result<(), ObjectError> {
     // Few stores honour a condition on the destination of CopyObject, and those that don't ignore it.
     pin.check(&target.location).await?;
     let failure = match copy_object(source, info, target, pin).await {
@@ -153,8 +165,16 @@ async fn copy_parts(
         .buffer_unordered(PARALLEL)
         .try_collect::<Vec<_>>()
         .await;
-    let undecided = match parts {
-        Ok(parts) => match target.complete(&created, parts, pin).await {
+    // The parts take their time, and are nothing that others could see: the name is locked for the Complete only.
+    let locked = match parts {
+        Ok(parts) => {
+            let lock = target.location.lock(Patience::Upload).await;
+            lock.map(|lock| (parts, lock))
+        }
+        Err(error) => Err(error),
+    };
+    let undecided = match locked {
+        Ok((parts, _lock)) => match target.complete(&created, parts, pin).await {
             Ok(_) => {
                 abort.defuse();
                 return Ok(());
@@ -295,7 +315,10 @@ async fn stream(
         upload.seal().await
     };
     match Box::pin(flow).await {
-        Ok(()) => Box::pin(upload.publish()).await.map(|_| ()),
+        Ok(()) => {
+            let lock = upload.turn().await?;
+            Box::pin(upload.publish(lock)).await.map(|_| ())
+        }
         Err(error) => {
             upload.abandon().await;
             warn!(from = source.key, to = destination.key, %error, "a copy between stores failed");

@@ -7,9 +7,10 @@ use aws_sdk_s3::primitives::ByteStream;
 
 use super::error::failure;
 use super::head::with_attributes;
-use super::list::RawPage;
+use super::list::{Key, RawPage};
+use super::name_lock::{NameLock, NameWatch, Patience};
 use super::settle::Conditions;
-use super::{Attributes, Location, ObjectError, head};
+use super::{Attributes, Location, ObjectError, ObjectIdentity, head};
 
 /// DeleteObject, where given pinned to an ETag (`If-Match`): [`ObjectError::Conflict`] where the object is another now.
 /// Deleting what is not there is no error. Stores that can't do it pinned say [`ObjectError::Unsupported`] or ignore
@@ -36,36 +37,44 @@ pub async fn delete(location: &Location, etag: Option<&str>) -> Result<(), Objec
     }
 }
 
-/// Deletes a file ([`ObjectError::NotFound`] if it is not there) and keeps its directory: where it was the last key
-/// there, `parent`'s marker is put first. At most 3 requests, unless two files are deleted at once. `parent` is `None`
-/// at a mount's root. Where an ETag is given only that one is deleted: not every store honours If-Match on a delete,
-/// so it is compared right before, too.
+/// The version of an object that may be deleted.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected<'a> {
+    /// As a HEAD showed it.
+    pub version: &'a ObjectIdentity,
+    /// Begun before that HEAD.
+    pub watch: &'a NameWatch,
+}
+
+/// Deletes a file under the lock of its name ([`ObjectError::NotFound`] if it is not there) and keeps its directory: if
+/// it is the last key there, `parent`'s marker is put first. At most 3 requests, unless two files are deleted at once.
+/// `parent` is `None` at a mount's root. With `expected` only that version is deleted, else [`ObjectError::Conflict`]:
+/// not every store honours If-Match on a delete, and no store compares more than the ETag, so it is looked at right
+/// before, too.
 pub async fn delete_keeping_directory(
     location: &Location,
     parent: Option<&Location>,
-    etag: Option<&str>,
+    expected: Option<Expected<'_>>,
 ) -> Result<(), ObjectError> {
+    let lock = location.lock(Patience::Command).await?;
     let Some(parent) = parent else {
-        check(location, etag, None).await?;
-        return delete_checked(location, etag).await;
+        check(location, expected, None, &lock).await?;
+        return delete_checked(location, expected).await;
     };
     let neighbours = neighbours(location, parent).await?;
     match &neighbours {
         Neighbours::Alone(listed) => {
-            if etag.is_some() {
-                check(location, etag, Some(listed)).await?;
-            }
+            check(location, expected, Some(listed), &lock).await?;
             put_marker(parent).await?;
         }
         Neighbours::Among(listed) | Neighbours::Pair(listed) => {
-            if etag.is_some() {
-                check(location, etag, Some(listed)).await?;
-            }
+            check(location, expected, Some(listed), &lock).await?;
         }
-        Neighbours::Unseen => check(location, etag, None).await?,
+        Neighbours::Unseen => check(location, expected, None, &lock).await?,
         Neighbours::Absent => return Err(ObjectError::NotFound),
     }
-    delete_checked(location, etag).await?;
+    delete_checked(location, expected).await?;
+    drop(lock);
     // Two who delete the last two files at once have each seen the other's.
     if matches!(neighbours, Neighbours::Pair(_)) && !super::directory_exists(parent).await? {
         put_marker(parent).await?;
@@ -73,28 +82,40 @@ pub async fn delete_keeping_directory(
     Ok(())
 }
 
-/// Whether the file is there and has the ETag: as listed, else by a HEAD. Without a listing AWS, which honours
-/// If-Match, is not asked twice.
+/// Whether the file is there and is the expected version. A listing is enough if it shows no difference and no session
+/// of this process has written the name since. AWS, which honours If-Match, is not asked if there is no listing. In all
+/// other cases a HEAD shows it.
 async fn check(
     location: &Location,
-    etag: Option<&str>,
-    listed: Option<&str>,
+    expected: Option<Expected<'_>>,
+    listed: Option<&Key>,
+    lock: &NameLock,
 ) -> Result<(), ObjectError> {
-    let Some(etag) = etag else {
-        return head(location).await.map(drop);
+    let Some(expected) = expected else {
+        return match listed {
+            Some(_) => Ok(()),
+            None => head(location).await.map(drop),
+        };
     };
-    let same = listed.is_some_and(|listed| listed.trim_matches('"') == etag.trim_matches('"'));
-    if same || location.store.config().endpoint.is_none() {
+    let same = match listed {
+        Some(key) => expected.version.is_listed_as(key),
+        None => location.store.config().endpoint.is_none(),
+    };
+    if same && lock.first_since(expected.watch) {
         return Ok(());
     }
-    if head(location).await?.etag == etag {
+    if head(location).await?.identity() == *expected.version {
         Ok(())
     } else {
         Err(ObjectError::Conflict)
     }
 }
 
-async fn delete_checked(location: &Location, etag: Option<&str>) -> Result<(), ObjectError> {
+async fn delete_checked(
+    location: &Location,
+    expected: Option<Expected<'_>>,
+) -> Result<(), ObjectError> {
+    let etag = expected.map(|expected| expected.version.etag());
     match delete(location, etag).await {
         Err(ObjectError::Unsupported(_)) if etag.is_some() => delete(location, None).await,
         result => result,
@@ -130,14 +151,14 @@ pub async fn remove_directory(
     delete(directory, None).await
 }
 
-/// What the first two keys of a directory tell about one key in it; where it is one of them, with its ETag.
+/// What the first two keys of a directory tell about one key in it; if it is one of them, as it is listed.
 enum Neighbours {
     /// It is the only key.
-    Alone(String),
+    Alone(Key),
     /// It is there, and one other that is no marker.
-    Pair(String),
+    Pair(Key),
     /// It is there, and so are others, or a marker.
-    Among(String),
+    Among(Key),
     /// There are two others; it may come after them.
     Unseen,
     /// It is not there.
@@ -151,9 +172,9 @@ async fn neighbours(location: &Location, parent: &Location) -> Result<Neighbours
     let lasting = marker || page.next.is_some();
     let ours = page.keys.into_iter().find(|key| key.key == location.key);
     Ok(match (ours, others) {
-        (Some(ours), false) => Neighbours::Alone(ours.etag),
-        (Some(ours), true) if lasting => Neighbours::Among(ours.etag),
-        (Some(ours), true) => Neighbours::Pair(ours.etag),
+        (Some(ours), false) => Neighbours::Alone(ours),
+        (Some(ours), true) if lasting => Neighbours::Among(ours),
+        (Some(ours), true) => Neighbours::Pair(ours),
         (None, true) => Neighbours::Unseen,
         (None, false) => Neighbours::Absent,
     })

@@ -35,6 +35,9 @@ pub enum ObjectError {
         /// The object's size.
         size: Option<u64>,
     },
+    /// Another session of this process is writing the object, and was not done in time.
+    #[error("another session is writing this file")]
+    Busy,
     /// Larger than 10,000 parts of this store and budget can be.
     #[error("larger than the largest object here, {limit} bytes")]
     TooLarge {
@@ -84,6 +87,7 @@ impl ObjectError {
                 | Self::Unavailable(_)
                 | Self::Timeout
                 | Self::Memory
+                | Self::Busy
                 | Self::Changed
                 | Self::Integrity(_)
         )

@@ -204,7 +204,7 @@ impl Target {
             };
             // A 404 of the key is how S3 says that If-Match has nothing to match.
             let condition = failure.condition_failed()
-                || (matches!(pin, Pin::Etag(_)) && matches!(failure.error, ObjectError::NotFound));
+                || (pin.wants_object() && matches!(failure.error, ObjectError::NotFound));
             let lost = failure.no_such_upload();
             if !(condition || lost || failure.ambiguous() || failure.concurrent_write()) {
                 // A refusal of the last attempt tells nothing of those before it.

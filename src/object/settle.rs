@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::debug;
 
 use super::upload::TransferId;
-use super::{Location, ObjectError, ObjectInfo, head};
+use super::{Location, ObjectError, ObjectIdentity, ObjectInfo, head};
 
 /// Name of the user metadata that holds the transfer id.
 pub(super) const TRANSFER_KEY: &str = "s3ftpd-transfer";
@@ -101,8 +101,10 @@ pub(super) enum Pin {
     None,
     /// There is none.
     Absent,
-    /// It still has this ETag.
+    /// It still has this ETag; for objects whose bytes are never the same twice, as records are.
     Etag(String),
+    /// It is still this version.
+    Version(ObjectIdentity),
 }
 
 /// The headers that make the store check a [`Pin`].
@@ -115,6 +117,11 @@ pub(super) struct Conditions {
 }
 
 impl Pin {
+    /// Whether there must be an object.
+    pub(super) fn wants_object(&self) -> bool {
+        matches!(self, Pin::Etag(_) | Pin::Version(_))
+    }
+
     /// The headers where the store honours them; else looks now, right before the write.
     pub(super) async fn conditions(&self, location: &Location) -> Result<Conditions, ObjectError> {
         if *self == Pin::None {
@@ -130,6 +137,10 @@ impl Pin {
                 Pin::Etag(etag) => Conditions {
                     if_none_match: None,
                     if_match: Some(etag.clone()),
+                },
+                Pin::Version(version) => Conditions {
+                    if_none_match: None,
+                    if_match: Some(version.etag().to_owned()),
                 },
             });
         }
@@ -161,13 +172,14 @@ impl Pin {
             return Ok(());
         }
         let found = match head(location).await {
-            Ok(info) => Some(info.etag),
+            Ok(info) => Some(info),
             Err(ObjectError::NotFound) => None,
             Err(error) => return Err(error),
         };
         match (self, found) {
             (Pin::None, _) | (Pin::Absent, None) => Ok(()),
-            (Pin::Etag(expected), Some(etag)) if *expected == etag => Ok(()),
+            (Pin::Etag(expected), Some(info)) if *expected == info.etag => Ok(()),
+            (Pin::Version(expected), Some(info)) if *expected == info.identity() => Ok(()),
             _ => Err(ObjectError::Conflict),
         }
     }

@@ -57,7 +57,8 @@ async fn upload(
     upload.write(data.clone()).await?;
     upload.seal().await?;
     assert_eq!(upload.received(), data.len() as u64);
-    upload.publish().await
+    let turn = upload.turn().await?;
+    upload.publish(turn).await
 }
 
 async fn put(location: &Location, data: &Bytes) -> Published {

@@ -269,16 +269,6 @@ impl Upload {
         self.size().saturating_sub(self.old)
     }
 
-    /// PutObject or CompleteMultipartUpload. Ambiguous answers are settled by a HEAD that looks for the transfer id.
-    /// Must be called after [`Upload::seal`].
-    pub async fn publish(mut self) -> Result<Published, ObjectError> {
-        self.seal().await?;
-        match self.opening.clone() {
-            Some(opening) => Box::pin(self.publish_parts(opening)).await,
-            None => Box::pin(self.publish_whole()).await,
-        }
-    }
-
     /// Gives it up and waits until nothing of it is left in the store.
     pub async fn abandon(mut self) {
         self.keepable = false;

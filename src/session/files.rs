@@ -1,5 +1,7 @@
 //! SIZE, MDTM, MFMT, DELE (RFC 3659, 3 and 4; draft-somers-ftp-mfxx; RFC 959).
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 
@@ -85,16 +87,12 @@ impl Session {
             ));
         }
         self.recent.forget();
-        let info = head(&location)
-            .await
-            .map_err(|error| replies::object_error(&path, &error))?;
-        let mut metadata = info.attributes.metadata.clone();
         // As rclone writes it: seconds since 1970, with a fraction.
-        metadata.insert(
-            "mtime".to_owned(),
-            format!("{}.{:09}", when.as_second(), when.subsec_nanosecond()),
-        );
-        set_metadata(&location, &info, metadata, &TransferId::generate())
+        let mtime = format!("{}.{:09}", when.as_second(), when.subsec_nanosecond());
+        let change = |metadata: &mut BTreeMap<String, String>| {
+            metadata.insert("mtime".to_owned(), mtime);
+        };
+        Box::pin(set_metadata(&location, change, &TransferId::generate()))
             .await
             .map_err(|error| replies::object_error(&path, &error))?;
         Ok(Reply::new(

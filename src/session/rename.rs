@@ -2,7 +2,7 @@
 
 use crate::namespace::{Permission, Place, VirtualPath};
 use crate::object::{
-    CopyOptions, DirectoryError, ObjectError, ObjectInfo, TransferId, copy,
+    CopyOptions, DirectoryError, Expected, NameWatch, ObjectError, ObjectInfo, TransferId, copy,
     delete_keeping_directory, directory_exists, rename_directory,
 };
 use crate::protocol::Reply;
@@ -15,8 +15,8 @@ use super::{Handled, Session, replies, require};
 pub(super) struct RenameSource {
     path: VirtualPath,
     place: Place,
-    /// A file's HEAD; `None`: a directory.
-    info: Option<ObjectInfo>,
+    /// A file's HEAD, and the watch that began before it; `None`: a directory.
+    file: Option<(ObjectInfo, NameWatch)>,
 }
 
 impl Session {
@@ -29,8 +29,9 @@ impl Session {
                 format!("{path}: holds a mount and can't be renamed"),
             ));
         }
-        let info = describe(&path, &place).await?;
-        self.rename_from = Some(RenameSource { path, place, info });
+        let watch = place.object().map(|location| location.watch());
+        let file = describe(&path, &place).await?.zip(watch);
+        self.rename_from = Some(RenameSource { path, place, file });
         Ok(Reply::new(350, "Send RNTO with the new name"))
     }
 
@@ -46,9 +47,9 @@ impl Session {
             return Ok(done);
         }
         let id = TransferId::generate();
-        let renamed = match &source.info {
-            Some(info) => {
-                self.rename_file(&source, info, &path, &place, id.clone())
+        let renamed = match &source.file {
+            Some((info, watch)) => {
+                self.rename_file(&source, (info, watch), &path, &place, id.clone())
                     .await
             }
             None => self.rename_tree(&source, &path, &place, &id).await,
@@ -70,7 +71,7 @@ impl Session {
     async fn rename_file(
         &self,
         source: &RenameSource,
-        info: &ObjectInfo,
+        (info, watch): (&ObjectInfo, &NameWatch),
         path: &VirtualPath,
         place: &Place,
         id: TransferId,
@@ -108,7 +109,10 @@ impl Session {
         let deleted = delete_keeping_directory(
             &from,
             parent_in_mount(&source.place).as_ref(),
-            Some(&info.etag),
+            Some(Expected {
+                version: &info.identity(),
+                watch,
+            }),
         )
         .await;
         if deleted.is_ok()

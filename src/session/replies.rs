@@ -42,7 +42,7 @@ pub(super) fn object_error(path: &VirtualPath, error: &ObjectError) -> Reply {
         ObjectError::OutOfRange { .. } => 554,
         ObjectError::TooLarge { .. } => 552,
         ObjectError::Full => 452,
-        ObjectError::Memory => 450,
+        ObjectError::Memory | ObjectError::Busy => 450,
         ObjectError::Changed
         | ObjectError::Integrity(_)
         | ObjectError::Throttled
@@ -67,6 +67,7 @@ pub(super) fn object_error(path: &VirtualPath, error: &ObjectError) -> Reply {
             "what the store received is not what was sent, try again".to_owned()
         }
         ObjectError::Memory => "no memory free for the transfer, try again later".to_owned(),
+        ObjectError::Busy => "another session is writing this file, retry later".to_owned(),
         ObjectError::Unsupported(_) => "the store does not support this".to_owned(),
         ObjectError::Other(_) => "the store refused the operation".to_owned(),
         ObjectError::OutOfRange { size: Some(size) } => {

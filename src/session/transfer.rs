@@ -60,6 +60,10 @@ pub(super) enum Signal {
     Preliminary(Reply),
     /// The transfer was refused before the data connection was used.
     Unused(DataSetup),
+    /// The upload is whole and may be published, and waits for another session that is writing the same name.
+    SameName,
+    /// It waits no more.
+    Publishing,
     /// The client's bytes have ended; `large`: they were more than one part.
     InputEnded { large: bool },
 }
@@ -171,6 +175,8 @@ struct Running {
     rubbish: bool,
     /// Whether the client was told that it begins.
     begun: bool,
+    /// Whether an upload that may be published waits for another session of its name.
+    waits_for_name: bool,
 }
 
 impl Running {
@@ -227,6 +233,7 @@ impl Session {
             lost: false,
             rubbish: false,
             begun: false,
+            waits_for_name: false,
         };
         let mut job = pin!(job(Link {
             abort,
@@ -249,7 +256,7 @@ impl Session {
                     self.during(&mut running, line).await?;
                 }
                 Some(signal) = signalled.recv() => self.signalled(&mut running, signal).await,
-                () = shutdown.cancelled(), if running.cut.is_none() && !running.committed() => running.cut(Cut::Shutdown),
+                () = shutdown.cancelled(), if running.cut.is_none() => running.cut(Cut::Shutdown),
                 () = sleep_until(settle.unwrap_or_else(Instant::now)), if settle.is_some() => self.settle(&mut running),
                 end = &mut job => break end,
                 () = std::future::ready(()), if !read => {}
@@ -281,6 +288,8 @@ impl Session {
                 self.data = setup;
                 self.drop_connected_data();
             }
+            Signal::SameName => running.waits_for_name = true,
+            Signal::Publishing => running.waits_for_name = false,
             Signal::InputEnded { large } => {
                 let window = settle_window(self.control.round_trip(), large);
                 running.settle = Some(Instant::now() + window);
@@ -331,9 +340,8 @@ impl Session {
                 let answer = match command {
                     Command::Abor => {
                         running.abors += 1;
-                        if !running.committed() {
-                            running.cut(Cut::Abor);
-                        }
+                        // An upload that is being published takes no notice; one that waits for its name does.
+                        running.cut(Cut::Abor);
                         return Ok(());
                     }
                     Command::Stat(_) => progress_report(running),
@@ -490,19 +498,20 @@ fn failure_reply(running: &Running, failure: &Failure) -> Reply {
 
 fn progress_report(running: &Running) -> Reply {
     let seconds = running.started.elapsed().as_secs();
-    Reply::lines(
-        211,
-        vec![
-            "Status of the transfer:".to_owned(),
-            format!("{} {}", running.label.verb, running.label.path),
-            format!(
-                "{} bytes in {seconds} s, transfer {}",
-                running.progress.bytes(),
-                running.label.id
-            ),
-            "End".to_owned(),
-        ],
-    )
+    let mut lines = vec![
+        "Status of the transfer:".to_owned(),
+        format!("{} {}", running.label.verb, running.label.path),
+        format!(
+            "{} bytes in {seconds} s, transfer {}",
+            running.progress.bytes(),
+            running.label.id
+        ),
+    ];
+    if running.waits_for_name {
+        lines.push("All bytes have come; another session is writing this file".to_owned());
+    }
+    lines.push("End".to_owned());
+    Reply::lines(211, lines)
 }
 
 /// How long an upload's end is held back to see whether the control connection dies with it.

@@ -353,6 +353,7 @@ impl Job {
             Begin::New(options) => options.keep.clone(),
             Begin::Kept { keep, .. } => Some(keep.clone()),
         };
+        let kept = keep.is_some();
         let transferred = self.transfer(link).await;
         if !matches!(transferred, Ok(End::Finished(_)))
             && let Some(keep) = keep
@@ -376,11 +377,19 @@ impl Job {
                     format!("{path}: somebody else has written it meanwhile, it was left as it is"),
                 )))
             }
+            Err(Failure::Object(ObjectError::Busy)) if kept => {
+                End::Failed(Failure::Refused(Reply::new(
+                    450,
+                    format!(
+                        "{path}: another session is writing this file; the upload is kept, ask SIZE and resume it later"
+                    ),
+                )))
+            }
             Err(failure) => End::Failed(failure),
         }
     }
 
-    async fn transfer(mut self, link: Link) -> Result<End, Failure> {
+    async fn transfer(mut self, mut link: Link) -> Result<End, Failure> {
         let abort = link.abort.clone();
         let opened = tokio::select! {
             biased;
@@ -423,14 +432,27 @@ impl Job {
             large: upload.received() > self.part_size,
         });
         stream.answer_end().await;
-        // From the permit on there is no way back: what publishes is never cut.
+        // From the lock on there is no way back: what publishes is never cut.
         let permitted = tokio::select! {
             biased;
-            permitted = permitted(&mut upload, link.permit) => permitted?,
+            permitted = permitted(&mut upload, &mut link.permit) => permitted?,
             why = &mut cut => return Ok(self.cut(why)),
         };
-        upload.publish().await?;
         let received = permitted;
+        let lock = match upload.try_turn() {
+            Some(lock) => lock,
+            None => {
+                link.signal(Signal::SameName);
+                let turn = tokio::select! {
+                    biased;
+                    why = &mut cut => return Ok(self.cut(why)),
+                    turn = upload.turn() => turn?,
+                };
+                link.signal(Signal::Publishing);
+                turn
+            }
+        };
+        upload.publish(lock).await?;
         Ok(End::Finished(if begins_at > 0 {
             format!("Transfer complete, {received} bytes stored behind {begins_at}")
         } else {
@@ -509,7 +531,7 @@ impl Job {
 /// Seals the upload and waits for the permit to publish it; gives the bytes that were received.
 async fn permitted(
     upload: &mut Upload,
-    permit: tokio::sync::oneshot::Receiver<()>,
+    permit: &mut tokio::sync::oneshot::Receiver<()>,
 ) -> Result<u64, Failure> {
     upload.seal().await?;
     let received = upload.received();

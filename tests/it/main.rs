@@ -33,6 +33,7 @@ mod renames_meanwhile;
 mod review_object;
 mod review_session;
 mod round_trips;
+mod same_name;
 mod semantics;
 mod store;
 mod store_faults;

@@ -290,7 +290,9 @@ async fn whoever_was_replaced_by_another_is_told() {
         .store
         .fail("CompleteMultipartUpload")
         .with(Fault::Stall);
-    let (mut ftp, mut other) = (gateway.ftp().await, gateway.ftp().await);
+    // Another process: in this one it would wait for the Complete.
+    let replica = Gateway::builder().on(&gateway.store).start().await;
+    let (mut ftp, mut other) = (gateway.ftp().await, replica.ftp().await);
     let bytes = pattern(LARGE, 1);
     let (reply, ()) = tokio::join!(ftp.store("x", &bytes), async {
         rule.hit().await;
@@ -304,6 +306,7 @@ async fn whoever_was_replaced_by_another_is_told() {
     ftp.in_step().await;
     ftp.close().await;
     other.close().await;
+    replica.stop().await;
     nothing_left(&gateway, 0).await;
 }
 

@@ -90,11 +90,14 @@ async fn a_file_that_is_written_into_the_new_directory_meanwhile_stays() {
             }
         };
         within("the first copy", is_copied).await;
-        let mut other = gateway.ftp().await;
+        // Another process: in this one they would wait for the copy.
+        let replica = Gateway::builder().on(store).start().await;
+        let mut other = replica.ftp().await;
         for name in ["moved/00", "moved/39", "moved/own"] {
             assert_eq!(other.store(name, b"theirs").await.code, 226, "{name}");
         }
         other.close().await;
+        replica.stop().await;
         copying.release();
         let reply = ftp.expect_reply(451).await;
         assert!(reply.text().ends_with("nothing was moved"), "{reply:?}");

@@ -173,7 +173,7 @@ impl Stored {
             skip: tail.as_ref().map_or(0, |tail| end - tail.offset),
             tail,
             pin: match info {
-                Some(info) => Pin::Etag(info.etag.clone()),
+                Some(info) => Pin::Version(info.identity()),
                 None => Pin::Absent,
             },
             written: self.read.written,

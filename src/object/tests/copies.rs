@@ -51,8 +51,10 @@ async fn copies_keep_the_metadata() {
         let exists = copy(&from, &info, &to, &copy_options(true)).await;
         assert!(matches!(exists, Err(ObjectError::Conflict)), "{exists:?}");
 
-        let metadata = BTreeMap::from([("mtime".to_owned(), "2".to_owned())]);
-        set_metadata(&to, &copied, metadata, &TransferId::generate())
+        let change = |metadata: &mut BTreeMap<String, String>| {
+            metadata.insert("mtime".to_owned(), "2".to_owned());
+        };
+        set_metadata(&to, change, &TransferId::generate())
             .await
             .unwrap();
         assert_eq!(head(&to).await.unwrap().attributes.metadata["mtime"], "2");

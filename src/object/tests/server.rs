@@ -13,7 +13,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::config::{Capability, StaticCredentials, StoreConfig, TransferConfig};
 use crate::memory::Budget;
-use crate::object::{Location, Store, StoreContext};
+use crate::object::{Location, NameLocks, Store, StoreContext};
 
 use super::PART;
 
@@ -139,6 +139,7 @@ pub(super) async fn store_at(
         budget: Budget::new(budget),
         cleanups: TaskTracker::new(),
         replica: Arc::default(),
+        names: NameLocks::default(),
         transfer: TransferConfig {
             part_size: PART as u64,
             upload_parallel: 4,

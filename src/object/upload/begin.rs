@@ -81,12 +81,13 @@ impl Upload {
         attributes.metadata.extend(options.metadata);
         attributes.metadata.remove(TRANSFER_KEY);
         let pin = match (&options.append, options.condition) {
-            (Some(append), _) => Pin::Etag(append.info.etag.clone()),
+            (Some(append), _) => Pin::Version(append.info.identity()),
             (None, Condition::IfAbsent) => Pin::Absent,
             (None, Condition::None) => Pin::None,
         };
         let base = match &pin {
             Pin::Etag(etag) => Base::Etag(etag.clone()),
+            Pin::Version(version) => Base::Etag(version.etag().to_owned()),
             Pin::Absent => Base::Absent,
             Pin::None => Base::Unknown,
         };

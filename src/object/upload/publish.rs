@@ -10,7 +10,8 @@ use super::super::ObjectError;
 use super::super::error::{Failure, failure};
 use super::super::head::with_attributes;
 use super::super::multipart::{crc_header, same_crc};
-use super::super::settle::{Conditions, Pin, Sight, is_by, look, look_until};
+use super::super::name_lock::{NameLock, Patience};
+use super::super::settle::{Conditions, Sight, is_by, look, look_until};
 use super::begin::Opening;
 use super::part::{Part, Payload};
 use super::{Published, Upload};
@@ -22,6 +23,36 @@ const CONFLICT_ROUNDS: u32 = 4;
 const SMALL: u64 = 64 * 1024;
 
 impl Upload {
+    /// The lock of the name, if no other session has it: what [`Upload::publish`] needs.
+    pub fn try_turn(&self) -> Option<NameLock> {
+        self.target.location.try_lock()
+    }
+
+    /// Waits for the lock of the name. [`ObjectError::Busy`] if other sessions still write it when
+    /// the patience for uploads is over. Cancel safe.
+    pub async fn turn(&self) -> Result<NameLock, ObjectError> {
+        self.target.location.lock(Patience::Upload).await
+    }
+
+    /// PutObject or CompleteMultipartUpload, under the lock of the name, which is held until the
+    /// store's answer is clear: the condition is looked at, written and, if the answer is lost,
+    /// looked for without another session of this process in between. Ambiguous answers are settled
+    /// by a HEAD that looks for the transfer id. To be called after [`Upload::seal`].
+    pub async fn publish(mut self, lock: NameLock) -> Result<Published, ObjectError> {
+        if !lock.is_of(&self.target.location) {
+            return Err(ObjectError::Other(
+                "published under another lock".to_owned(),
+            ));
+        }
+        self.seal().await?;
+        let published = match self.opening.clone() {
+            Some(opening) => Box::pin(self.publish_parts(opening)).await,
+            None => Box::pin(self.publish_whole()).await,
+        };
+        drop(lock);
+        published
+    }
+
     /// CompleteMultipartUpload.
     pub(super) async fn publish_parts(
         mut self,
@@ -139,8 +170,7 @@ impl Upload {
                 Err(failure) => failure,
             };
             let condition = failure.condition_failed()
-                || (matches!(self.pin, Pin::Etag(_))
-                    && matches!(failure.error, ObjectError::NotFound));
+                || (self.pin.wants_object() && matches!(failure.error, ObjectError::NotFound));
             if condition || failure.concurrent_write() {
                 match look_until(&self.target.location, &self.target.id, size, false).await {
                     // An earlier attempt of ours was carried out, and its answer lost.

@@ -47,8 +47,14 @@ fn one_of_the_files(store: &Store, files: &[Vec<u8>; 2], replies: &[Reply; 2], w
     assert!([226, 450, 451, 550].contains(&other), "{what}: {replies:?}");
 }
 
-/// Both are held at the request that publishes them, then let go at the same time.
-async fn finish_at_once(sessions: [&mut Ftp; 2], store: &Store, bytes: usize) -> [Reply; 2] {
+/// Both are held at the request that publishes them, then let go at the same time; of two in one process the second
+/// waits for its turn, so that only one is there.
+async fn finish_at_once(
+    sessions: [&mut Ftp; 2],
+    store: &Store,
+    bytes: usize,
+    processes: usize,
+) -> [Reply; 2] {
     // The path is named, so that records and tails are let through.
     let operation = match bytes {
         0..MIB => "PutObject",
@@ -58,9 +64,10 @@ async fn finish_at_once(sessions: [&mut Ftp; 2], store: &Store, bytes: usize) ->
     let files = [pattern(bytes, 1), pattern(bytes, 2)];
     let one = under_way(first, &format!("STOR {KEY}"), &files[0]).await;
     let two = under_way(second, &format!("STOR {KEY}"), &files[1]).await;
-    let rule = store.fail(operation).key(KEY).times(2).with(Fault::Stall);
+    let rule = store.fail(operation).key(KEY).times(processes);
+    let rule = rule.with(Fault::Stall);
     drop((one, two));
-    rule.hit_times(2).await;
+    rule.hit_times(processes).await;
     rule.release();
     let (one, two) = tokio::join!(first.reply(), second.reply());
     [one, two]
@@ -78,7 +85,7 @@ async fn two_processes_that_finish_at_once_end_as_one_of_the_files() {
                     store.put(BUCKET, KEY, "old");
                 }
                 let (mut first, mut second) = (gateways[0].ftp().await, gateways[1].ftp().await);
-                let replies = finish_at_once([&mut first, &mut second], &store, bytes).await;
+                let replies = finish_at_once([&mut first, &mut second], &store, bytes, 2).await;
                 let files = [pattern(bytes, 1), pattern(bytes, 2)];
                 one_of_the_files(&store, &files, &replies, &what);
                 // Whoever asks is told the object, not what was left of the other one, as soon as that is removed.
@@ -106,7 +113,8 @@ async fn of_two_that_may_not_overwrite_one_is_told_226() {
         for on in [[0, 0], [0, 1]] {
             let (mut first, mut second) =
                 (gateways[on[0]].ftp().await, gateways[on[1]].ftp().await);
-            let replies = finish_at_once([&mut first, &mut second], &store, bytes).await;
+            let processes = 1 + on[1];
+            let replies = finish_at_once([&mut first, &mut second], &store, bytes, processes).await;
             let files = [pattern(bytes, 1), pattern(bytes, 2)];
             one_of_the_files(&store, &files, &replies, "no overwrite");
             let won = replies.iter().filter(|reply| reply.code == 226).count();

@@ -1,0 +1,58 @@
+//! [`ObjectIdentity`]: what distinguishes a version of an object from every other.
+
+use jiff::Timestamp;
+
+use super::ObjectInfo;
+use super::list::Key;
+use super::settle::TRANSFER_KEY;
+
+/// A version of an object, as a HEAD showed it.
+///
+/// Objects with equal bytes have equal ETags (empty trigger files, say), so the transfer id that
+/// each upload leaves in the metadata is compared, too. Objects of other tools have none: for those
+/// LastModified is compared, which has a resolution of 1 s.
+#[derive(Debug, Clone)]
+pub struct ObjectIdentity {
+    etag: String,
+    transfer: Option<String>,
+    modified: Timestamp,
+}
+
+impl ObjectInfo {
+    /// Which version of the object this is.
+    pub fn identity(&self) -> ObjectIdentity {
+        ObjectIdentity {
+            etag: self.etag.clone(),
+            transfer: self.attributes.metadata.get(TRANSFER_KEY).cloned(),
+            modified: self.modified,
+        }
+    }
+}
+
+impl ObjectIdentity {
+    /// The ETag with its quotes, for `If-Match`.
+    pub fn etag(&self) -> &str {
+        &self.etag
+    }
+
+    /// Whether a listing shows what this version would look like. A listing has no metadata, so
+    /// another version with the same bytes, written within the same second, looks the same.
+    pub(super) fn is_listed_as(&self, key: &Key) -> bool {
+        same_etag(&self.etag, &key.etag) && self.modified.as_second() == key.modified.as_second()
+    }
+}
+
+impl PartialEq for ObjectIdentity {
+    fn eq(&self, other: &Self) -> bool {
+        same_etag(&self.etag, &other.etag)
+            && self.transfer == other.transfer
+            && (self.transfer.is_some() || self.modified.as_second() == other.modified.as_second())
+    }
+}
+
+impl Eq for ObjectIdentity {}
+
+/// Some stores leave the quotes out in listings.
+fn same_etag(one: &str, other: &str) -> bool {
+    one.trim_matches('"') == other.trim_matches('"')
+}

@@ -1,0 +1,269 @@
+//! [`NameLocks`]: one lock for each object name that is being written in this process.
+//!
+//! A write that depends on what is there is a look and then a write: "no object has this name" and
+//! PutObject, "it is still the version that was copied" and DeleteObject. Many stores check no
+//! condition, or none at a delete and a copy, so between the two another session can write, and one
+//! of both files is lost after a success reply. The lock is held from the look to the write's
+//! answer, so in one process no session writes in between.
+//!
+//! **Who holds it.** The publication of every upload (STOR, STOU, APPE, REST + STOR, resumed ones),
+//! the copy of a rename at its target, then the delete at its source, DELE, and MFMT in all its
+//! forms. RMD does not: it deletes a marker, never a file.
+//!
+//! **How long.** An upload takes it when all bytes have come and the settle window has passed. It is
+//! never held while a client sends, or while the server waits for a client. Each request made under
+//! it has a deadline of its own, so a holder moves or ends. No holder of one lock waits for another.
+//!
+//! **Waiting** is first come, first served, cancel safe, and bounded by a [`Patience`]:
+//! [`ObjectError::Busy`] after that.
+//!
+//! **What it does not protect.** Other processes that write to the same bucket: between those only
+//! the store's own conditions help (`If-Match`, `If-None-Match`), where it honours them. And one
+//! bucket that is configured under two endpoints: those are two names here.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::timeout;
+
+use super::{Location, ObjectError};
+
+/// The longest that a command other than an upload waits: clients wait 20 s or more for a reply.
+const COMMAND: Duration = Duration::from_secs(20);
+
+/// How long to wait for a lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::object) enum Patience {
+    /// An upload whose bytes have all come: `timeouts.same_name`, 300 s by default.
+    Upload,
+    /// A command whose client waits for its reply: 20 s, or `timeouts.same_name` if that is less.
+    Command,
+}
+
+/// The locks of a process. Clones share them.
+#[derive(Debug, Clone)]
+pub struct NameLocks {
+    table: Arc<Table>,
+    upload_patience: Duration,
+}
+
+/// An entry exists as long as a holder, a waiter or a watch of its name does.
+#[derive(Debug, Default)]
+struct Table {
+    names: Mutex<HashMap<Arc<Name>, Entry>>,
+    waiting: AtomicUsize,
+}
+
+/// What is locked. Stores that share an endpoint share its buckets, too.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Name {
+    endpoint: String,
+    bucket: Arc<str>,
+    key: String,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// tokio's mutex is fair.
+    lock: Arc<tokio::sync::Mutex<()>>,
+    /// Holders, waiters and watches.
+    users: usize,
+    /// How often the lock was taken since the entry was made.
+    turns: u64,
+}
+
+/// A place in the table, which keeps the entry there.
+#[derive(Debug)]
+struct Place {
+    table: Arc<Table>,
+    name: Arc<Name>,
+}
+
+/// The lock of a name, held until this is dropped.
+#[derive(Debug)]
+#[must_use = "the name is locked only as long as this is held"]
+pub struct NameLock {
+    // Released before the place is given up: fields are dropped in their order.
+    _held: OwnedMutexGuard<()>,
+    place: Place,
+    /// Which turn of the entry this is, from 1.
+    turn: u64,
+}
+
+/// Notices whether a name was locked by another holder since the watch began. Holds no lock.
+#[derive(Debug)]
+pub struct NameWatch {
+    place: Place,
+    turns: u64,
+}
+
+impl NameLocks {
+    /// No name is locked. `upload_patience`: how long an upload waits for one.
+    pub fn new(upload_patience: Duration) -> Self {
+        NameLocks {
+            table: Arc::default(),
+            upload_patience,
+        }
+    }
+
+    /// Names that are locked, waited for or watched: a gauge.
+    pub fn count(&self) -> usize {
+        self.table.locked().len()
+    }
+
+    /// Sessions that wait for a name: a gauge.
+    pub fn waiting(&self) -> usize {
+        self.table.waiting.load(Ordering::Relaxed)
+    }
+
+    fn patience(&self, patience: Patience) -> Duration {
+        match patience {
+            Patience::Upload => self.upload_patience,
+            Patience::Command => self.upload_patience.min(COMMAND),
+        }
+    }
+}
+
+impl Default for NameLocks {
+    fn default() -> Self {
+        NameLocks::new(Duration::from_secs(300))
+    }
+}
+
+impl Location {
+    /// Locks the name, after those that wait for it already. [`ObjectError::Busy`] if it is not
+    /// free in time. Cancel safe.
+    pub(in crate::object) async fn lock(
+        &self,
+        patience: Patience,
+    ) -> Result<NameLock, ObjectError> {
+        let names = &self.store.context().names;
+        let (place, lock) = names.table.enter(self);
+        let held = match lock.clone().try_lock_owned() {
+            Ok(held) => held,
+            Err(_) => {
+                let _waiting = Waiting::begin(&names.table);
+                timeout(names.patience(patience), lock.lock_owned())
+                    .await
+                    .map_err(|_| ObjectError::Busy)?
+            }
+        };
+        Ok(NameLock::new(held, place))
+    }
+
+    /// Locks the name if it is free.
+    pub(in crate::object) fn try_lock(&self) -> Option<NameLock> {
+        let (place, lock) = self.store.context().names.table.enter(self);
+        let held = lock.try_lock_owned().ok()?;
+        Some(NameLock::new(held, place))
+    }
+
+    /// Begins to watch the name: to be called before the look that is compared later.
+    pub fn watch(&self) -> NameWatch {
+        let table = &self.store.context().names.table;
+        let (place, _) = table.enter(self);
+        let turns = place.turns(0);
+        NameWatch { place, turns }
+    }
+}
+
+impl NameLock {
+    fn new(held: OwnedMutexGuard<()>, place: Place) -> Self {
+        let turn = place.turns(1);
+        NameLock {
+            _held: held,
+            place,
+            turn,
+        }
+    }
+
+    /// Whether this is the lock of that object.
+    pub(in crate::object) fn is_of(&self, location: &Location) -> bool {
+        *self.place.name == Name::of(location)
+    }
+
+    /// Whether no other holder had the lock since the watch began: no session of this process has
+    /// written the name since.
+    pub(in crate::object) fn first_since(&self, watch: &NameWatch) -> bool {
+        Arc::ptr_eq(&self.place.table, &watch.place.table)
+            && self.place.name == watch.place.name
+            && self.turn == watch.turns + 1
+    }
+}
+
+impl Name {
+    fn of(location: &Location) -> Self {
+        Name {
+            endpoint: location.store.endpoint(),
+            bucket: Arc::clone(&location.bucket),
+            key: location.key.clone(),
+        }
+    }
+}
+
+impl Table {
+    fn locked(&self) -> MutexGuard<'_, HashMap<Arc<Name>, Entry>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(self: &Arc<Self>, location: &Location) -> (Place, Arc<tokio::sync::Mutex<()>>) {
+        let name = Arc::new(Name::of(location));
+        let mut names = self.locked();
+        let entry = names.entry(Arc::clone(&name)).or_insert_with(|| Entry {
+            lock: Arc::default(),
+            users: 0,
+            turns: 0,
+        });
+        entry.users += 1;
+        let lock = Arc::clone(&entry.lock);
+        drop(names);
+        let place = Place {
+            table: Arc::clone(self),
+            name,
+        };
+        (place, lock)
+    }
+}
+
+/// Counts a waiter as long as it lives.
+struct Waiting<'a>(&'a Table);
+
+impl<'a> Waiting<'a> {
+    fn begin(table: &'a Table) -> Self {
+        table.waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(table)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Place {
+    /// Adds to the turns of the entry, and returns them.
+    fn turns(&self, more: u64) -> u64 {
+        let mut names = self.table.locked();
+        // The entry is there as long as a place of it is.
+        names.get_mut(&self.name).map_or(0, |entry| {
+            entry.turns += more;
+            entry.turns
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut names = self.table.locked();
+        if let Some(entry) = names.get_mut(&self.name) {
+            entry.users -= 1;
+            if entry.users == 0 {
+                names.remove(&self.name);
+            }
+        }
+    }
+}

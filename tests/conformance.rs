@@ -1,0 +1,372 @@
+//! Where stores differ, asked of a store itself: the embedded store must behave as its [`Behaviour`] says, and a real
+//! store as the behaviour that stands in for it in the other tests.
+//!
+//! `cargo test --test conformance` asks the embedded store, in each of its behaviours. `.ci/run conformance` (versitygw)
+//! and `.ci/run stores` (MinIO, Garage) start a real one and name its settings in `S3FTPD_CONFORMANCE`: a file of
+//! `NAME=value` lines with STORE, ENDPOINT, REGION, ACCESS_KEY, SECRET_KEY and BUCKET, as `.ci/stores.sh` writes it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::large_futures)]
+
+use std::collections::BTreeMap;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::complete_multipart_upload::builders::CompleteMultipartUploadFluentBuilder;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
+use base64::Engine as _;
+use s3ftpd::demo::{Behaviour, EmbeddedStore, StoreOptions};
+
+const MIB: usize = 1024 * 1024;
+/// S3's smallest part but the last.
+const PART: usize = 5 * MIB;
+/// CRC-32 of nothing that is sent here.
+const WRONG_CRC32: &str = "AAAAAA==";
+
+/// A bucket of a store.
+struct Store {
+    client: Client,
+    bucket: String,
+}
+
+/// What a store was seen to do: the switches of a [`Behaviour`] that can be asked for.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    refuses_small_parts: bool,
+    conditional_writes: bool,
+    conditional_complete: bool,
+    conditional_deletes: bool,
+    checksums: bool,
+    full_object: bool,
+    object_size_check: bool,
+    repeats_complete: bool,
+    lists_uploads_by_prefix: bool,
+    equal_parts: bool,
+    hides_older_uploads: bool,
+    put_drops_uploads: bool,
+}
+
+impl Seen {
+    /// What is to be seen of a store that behaves so.
+    fn of(behaviour: &Behaviour) -> Seen {
+        Seen {
+            refuses_small_parts: behaviour.min_part_size > 1024,
+            conditional_writes: behaviour.conditional_writes,
+            conditional_complete: behaviour.conditional_writes && behaviour.conditional_complete,
+            conditional_deletes: behaviour.conditional_deletes,
+            checksums: behaviour.checksums,
+            full_object: behaviour.checksums && behaviour.full_object,
+            object_size_check: behaviour.object_size_check,
+            repeats_complete: behaviour.repeats_complete,
+            lists_uploads_by_prefix: behaviour.lists_uploads_by_prefix,
+            equal_parts: behaviour.equal_parts,
+            hides_older_uploads: behaviour.hides_older_uploads,
+            put_drops_uploads: behaviour.put_drops_uploads,
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_embedded_store_behaves_as_it_says() {
+    for (name, behaviour) in [
+        ("AWS", Behaviour::default()),
+        ("MinIO", Behaviour::minio()),
+        ("Garage", Behaviour::garage()),
+        (
+            "R2",
+            Behaviour {
+                equal_parts: true,
+                full_object: false,
+                ..Behaviour::default()
+            },
+        ),
+        (
+            "a store of 2023",
+            Behaviour {
+                checksums: false,
+                conditional_complete: false,
+                hides_older_uploads: true,
+                ..Behaviour::default()
+            },
+        ),
+    ] {
+        let embedded = EmbeddedStore::start(StoreOptions::default()).await.unwrap();
+        embedded.backend().create_bucket("conformance").unwrap();
+        embedded.backend().set_behaviour(behaviour.clone());
+        let (key, secret) = embedded.credentials();
+        let store = Store {
+            client: client(&embedded.endpoint(), "us-east-1", key, secret),
+            bucket: "conformance".to_owned(),
+        };
+        assert_eq!(store.look().await, Seen::of(&behaviour), "{name}");
+        store.what_all_do().await;
+        embedded.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_real_store_behaves_as_what_stands_in_for_it() {
+    let Some(path) = std::env::var_os("S3FTPD_CONFORMANCE") else {
+        println!("S3FTPD_CONFORMANCE names no store: only the embedded one is asked");
+        return;
+    };
+    let text = std::fs::read_to_string(path).unwrap();
+    let settings: BTreeMap<&str, &str> = text.lines().filter_map(|l| l.split_once('=')).collect();
+    let behaviour = match settings["STORE"] {
+        "versitygw" => Behaviour::default(),
+        "minio" => Behaviour::minio(),
+        "garage" => Behaviour::garage(),
+        other => panic!("nothing stands in for {other}"),
+    };
+    let (key, secret) = (settings["ACCESS_KEY"], settings["SECRET_KEY"]);
+    let store = Store {
+        client: client(settings["ENDPOINT"], settings["REGION"], key, secret),
+        bucket: settings["BUCKET"].to_owned(),
+    };
+    let seen = store.look().await;
+    println!("{}: {seen:#?}", settings["STORE"]);
+    assert_eq!(seen, Seen::of(&behaviour), "{}", settings["STORE"]);
+    store.what_all_do().await;
+}
+
+fn client(endpoint: &str, region: &str, key: &str, secret: &str) -> Client {
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .endpoint_url(endpoint)
+        .region(Region::new(region.to_owned()))
+        .force_path_style(true)
+        .credentials_provider(Credentials::new(key, secret, None, None, "conformance"));
+    Client::from_conf(config.build())
+}
+
+fn bytes(size: usize) -> ByteStream {
+    ByteStream::from(vec![b'x'; size])
+}
+
+fn crc32(size: usize) -> String {
+    let sum = crc32fast::hash(&vec![b'x'; size]);
+    base64::engine::general_purpose::STANDARD.encode(sum.to_be_bytes())
+}
+
+/// The HTTP status of a refusal; `None`: it succeeded.
+fn refused<T, E>(result: &Result<T, SdkError<E>>) -> Option<u16>
+where
+    SdkError<E>: ProvideErrorMetadata,
+{
+    let error = result.as_ref().err()?;
+    let status = error.raw_response().map(|raw| raw.status().as_u16());
+    Some(status.unwrap_or_else(|| panic!("no answer: {:?}", error.message())))
+}
+
+/// A multipart upload under way.
+struct Upload<'a> {
+    store: &'a Store,
+    key: &'a str,
+    id: String,
+    parts: Vec<CompletedPart>,
+}
+
+impl Upload<'_> {
+    async fn part(&mut self, size: usize) {
+        let number = i32::try_from(self.parts.len()).unwrap() + 1;
+        let part = self.store.client.upload_part().bucket(&self.store.bucket);
+        let part = part.key(self.key).upload_id(&self.id).part_number(number);
+        let sent = part.body(bytes(size)).send().await.unwrap();
+        let done = CompletedPart::builder().part_number(number);
+        let done = done
+            .set_e_tag(sent.e_tag)
+            .set_checksum_crc32(sent.checksum_crc32);
+        self.parts.push(done.build());
+    }
+
+    fn complete(&self) -> CompleteMultipartUploadFluentBuilder {
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(self.parts.clone()));
+        let complete = self.store.client.complete_multipart_upload();
+        let complete = complete.bucket(&self.store.bucket).key(self.key);
+        complete.upload_id(&self.id).multipart_upload(parts.build())
+    }
+
+    async fn abort(&self) {
+        let abort = self.store.client.abort_multipart_upload();
+        let abort = abort.bucket(&self.store.bucket).key(self.key);
+        // What was completed, or dropped, is not there any more.
+        let _ = abort.upload_id(&self.id).send().await;
+    }
+}
+
+impl Store {
+    async fn put(&self, key: &str, size: usize) -> String {
+        let put = self.client.put_object().bucket(&self.bucket).key(key);
+        let put = put.body(bytes(size)).send().await.unwrap();
+        put.e_tag.unwrap()
+    }
+
+    async fn size(&self, key: &str) -> Option<i64> {
+        let head = self.client.head_object().bucket(&self.bucket).key(key);
+        head.send().await.ok()?.content_length
+    }
+
+    async fn upload<'a>(&'a self, key: &'a str, full_object: bool) -> Upload<'a> {
+        let create = self.client.create_multipart_upload().bucket(&self.bucket);
+        let create = create.key(key).checksum_algorithm(ChecksumAlgorithm::Crc32);
+        let create = match full_object {
+            true => create.checksum_type(ChecksumType::FullObject),
+            false => create,
+        };
+        let created = create.send().await.unwrap();
+        Upload {
+            store: self,
+            key,
+            id: created.upload_id.unwrap(),
+            parts: Vec::new(),
+        }
+    }
+
+    /// An upload of one part, to be completed.
+    async fn small_upload<'a>(&'a self, key: &'a str) -> Upload<'a> {
+        let mut upload = self.upload(key, false).await;
+        upload.part(1000).await;
+        upload
+    }
+
+    async fn look(&self) -> Seen {
+        Seen {
+            refuses_small_parts: {
+                let mut upload = self.upload("small-parts", false).await;
+                upload.part(1024).await;
+                upload.part(1024).await;
+                let answer = upload.complete().send().await;
+                upload.abort().await;
+                refused(&answer).is_some()
+            },
+            conditional_writes: {
+                let etag = self.put("conditions", 1).await;
+                let put = || {
+                    let put = self.client.put_object().bucket(&self.bucket);
+                    put.key("conditions").body(bytes(2))
+                };
+                let absent = refused(&put().if_none_match("*").send().await);
+                let first = absent == Some(412) && self.size("conditions").await == Some(1);
+                self.put("conditions", 1).await;
+                let other = refused(&put().if_match("\"other\"").send().await);
+                let same = refused(&put().if_match(etag).send().await);
+                first && other == Some(412) && same.is_none()
+            },
+            conditional_complete: {
+                self.put("complete", 1).await;
+                let upload = self.small_upload("complete").await;
+                let answer = upload.complete().if_none_match("*").send().await;
+                upload.abort().await;
+                refused(&answer) == Some(412) && self.size("complete").await == Some(1)
+            },
+            conditional_deletes: {
+                self.put("delete", 1).await;
+                let delete = self.client.delete_object().bucket(&self.bucket);
+                let answer = delete.key("delete").if_match("\"other\"").send().await;
+                refused(&answer) == Some(412) && self.size("delete").await == Some(1)
+            },
+            checksums: {
+                let put = self.client.put_object().bucket(&self.bucket).key("crc");
+                let answer = put.checksum_crc32(WRONG_CRC32).body(bytes(1)).send().await;
+                refused(&answer).is_some()
+            },
+            full_object: self.verifies_full_objects().await,
+            object_size_check: {
+                let upload = self.small_upload("object-size").await;
+                let answer = upload.complete().mpu_object_size(999).send().await;
+                upload.abort().await;
+                refused(&answer).is_some()
+            },
+            repeats_complete: {
+                let upload = self.small_upload("repeat").await;
+                upload.complete().send().await.unwrap();
+                let again = refused(&upload.complete().send().await);
+                assert!(matches!(again, None | Some(404)), "{again:?}");
+                again.is_none()
+            },
+            lists_uploads_by_prefix: {
+                let upload = self.upload("dir/of/upload", false).await;
+                let list = self.client.list_multipart_uploads().bucket(&self.bucket);
+                let listed = list.prefix("dir/").send().await.unwrap();
+                upload.abort().await;
+                listed
+                    .uploads()
+                    .iter()
+                    .any(|found| found.upload_id() == Some(&upload.id))
+            },
+            equal_parts: {
+                let mut upload = self.upload("unequal", false).await;
+                upload.part(PART).await;
+                upload.part(PART + MIB).await;
+                upload.part(1).await;
+                let answer = upload.complete().send().await;
+                upload.abort().await;
+                refused(&answer).is_some()
+            },
+            hides_older_uploads: self.put_during_an_upload("hidden").await == Some(1),
+            put_drops_uploads: self.put_during_an_upload("dropped").await.is_none(),
+        }
+    }
+
+    /// A wrong CRC-32 of the whole object is refused, and the right one is not.
+    async fn verifies_full_objects(&self) -> bool {
+        let mut answers = Vec::new();
+        for sum in [WRONG_CRC32.to_owned(), crc32(PART + 1)] {
+            let mut upload = self.upload("full-object", true).await;
+            upload.part(PART).await;
+            upload.part(1).await;
+            let complete = upload.complete().checksum_type(ChecksumType::FullObject);
+            answers.push(refused(&complete.checksum_crc32(sum).send().await));
+            upload.abort().await;
+        }
+        answers[0].is_some() && answers[1].is_none()
+    }
+
+    /// Create, PutObject of one byte, Complete: the object's size then, `None` if the upload was gone.
+    async fn put_during_an_upload(&self, key: &str) -> Option<i64> {
+        let upload = self.small_upload(key).await;
+        self.put(key, 1).await;
+        let answer = refused(&upload.complete().send().await);
+        upload.abort().await;
+        assert!(matches!(answer, None | Some(404)), "{answer:?}");
+        match answer {
+            None => self.size(key).await,
+            Some(_) => None,
+        }
+    }
+
+    /// What the gateway builds on everywhere.
+    async fn what_all_do(&self) {
+        let etag = self.put("source", 10).await;
+        let copy = |etag: &str| {
+            let copy = self.client.copy_object().bucket(&self.bucket).key("copy");
+            let copy = copy.copy_source(format!("{}/source", self.bucket));
+            copy.copy_source_if_match(etag).send()
+        };
+        assert_eq!(refused(&copy("\"other\"").await), Some(412));
+        assert_eq!(self.size("copy").await, None);
+        let copied = copy(&etag).await.unwrap();
+        assert!(copied.copy_object_result().unwrap().e_tag().is_some());
+
+        self.put("empty", 0).await;
+        let get = self.client.get_object().bucket(&self.bucket).key("empty");
+        let answer = get.range("bytes=0-9").send().await;
+        assert_eq!(refused(&answer), Some(416));
+
+        let upload = self.small_upload("listed").await;
+        let list = self.client.list_parts().bucket(&self.bucket).key("listed");
+        let listed = list.upload_id(&upload.id).send().await.unwrap();
+        let [part] = listed.parts() else {
+            panic!("{listed:?}")
+        };
+        assert_eq!((part.part_number(), part.size()), (Some(1), Some(1000)));
+        upload.abort().await;
+
+        let head = self.client.head_object().bucket(&self.bucket).key("none");
+        assert_eq!(refused(&head.send().await), Some(404));
+        let get = self.client.get_object().bucket(&self.bucket).key("none");
+        let code = get.send().await.unwrap_err();
+        assert_eq!(code.code(), Some("NoSuchKey"));
+    }
+}

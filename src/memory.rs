@@ -1,28 +1,41 @@
-//! The one budget of memory all transfers share.
+//! The process's one memory budget, which all transfers share.
 //!
-//! The budget is counted in units of 32 KiB by a semaphore that serves first come, first served. Three kinds of
-//! holders take from it:
+//! The budget is counted in units of 32 KiB. It has four kinds of holders. In each kind the first to come is the first
+//! served, and the kinds are served in this order:
 //!
-//! - an [`Admission`] is leave to run one transfer and holds its first memory ([`FIRST_MEMORY`]): the chunks of a small
-//!   file, the beginning of an upload's next part, or what a download streams through. A second fair semaphore bounds
-//!   how many there are, so that all of them together never hold more than half of the budget;
-//! - whole parts of uploads wait for their memory, and hold it until the part is in the store. What is left beside
-//!   the admissions always suffices for a part, and whoever holds a part needs nothing more to finish it, so parts
-//!   always come free again and nobody waits for ever: half-filled parts never wait for each other;
-//! - look-ahead of downloads only takes what is free at the moment and never waits.
+//! 1. [`Budget::recall`]: memory to read one part back that lies in pieces in the store. It comes out of a reserve of one
+//!    part that no other kind takes from.
+//! 2. [`Budget::admit`]: leave to run one transfer. An [`Admission`] holds a transfer's first memory ([`FIRST_MEMORY`]):
+//!    the chunks of a small file, the beginning of an upload's next part, or what a download streams through. Admissions
+//!    hold at most half of the budget, and uploads always leave an eighth of it free for more of them. So a transfer
+//!    starts at once, however many uploads wait for memory.
+//! 3. [`Budget::grant`]: memory for work that ends by itself, such as checking a password.
+//! 4. [`Budget::part`]: memory for the part that an upload is filling. [`Budget::try_grant`], which the look-ahead of
+//!    downloads uses, never waits and comes last.
 //!
-//! What must not wait for any of them is [set aside](Budget::set_aside) at the start: logins need memory for their
-//! passwords, and uploads of slow clients may hold all there is for as long as they like.
+//! **Why no transfer waits for ever.** An upload that waits for a part's memory holds only its admission and parts on
+//! their way to the store, which need nothing more. An upload that is filling a part holds all that it fills, or, if its
+//! client is slow, stores what it holds as a piece in the store before it asks for more. While others wait, it does so
+//! after [`Budget::hold`] at the latest, and gives the memory back. An upload that has waited that long itself stores what it
+//! has in its admission as a piece, and continues. So a slow client holds up no other client, as long as the store takes
+//! pieces. A part that lies in pieces needs the reserve once, to be sent; the holder of the reserve waits for the store
+//! only. If the store takes no pieces, uploads ask for whole parts, hold them until they are sent, and wait for nothing
+//! while they do.
 //!
-//! Uploads read into chunks of [`CHUNK`] bytes that are recycled: fresh memory costs a page fault for each 4 KiB,
-//! which is measurable CPU at gigabytes a second. What is kept for reuse counts against the budget, too.
+//! Memory that must not wait for transfers is [set aside](Budget::set_aside) at the start: logins need it to check
+//! passwords.
+//!
+//! Uploads read into chunks of [`CHUNK`] bytes that are recycled: fresh memory costs a page fault for each 4 KiB, which is
+//! measurable CPU at gigabytes a second. Chunks that wait to be used again count against the budget, too.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// What the budget is counted in, bytes.
 const UNIT: u64 = 32 * 1024;
@@ -33,8 +46,17 @@ pub const CHUNK: usize = 256 * 1024;
 /// Memory that comes with an [`Admission`], bytes.
 pub const FIRST_MEMORY: u64 = 128 * 1024;
 
+/// The same in units.
+const FIRST: u32 = (FIRST_MEMORY / UNIT) as u32;
+
 /// At most this much is kept for reuse, bytes.
 const RETAINED: u64 = 32 * 1024 * 1024;
+
+/// The fraction of the budget that parts leave free for admissions.
+const HEADROOM: u32 = 8;
+
+/// How long a half-filled part is held while others wait, if not configured.
+pub const HOLD: Duration = Duration::from_secs(30);
 
 /// The process's budget. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -46,34 +68,77 @@ pub struct Budget {
 struct Inner {
     /// Size of the budget in units.
     total: u32,
-    /// Units an admission takes.
-    first: u32,
-    memory: Arc<Semaphore>,
-    admissions: Arc<Semaphore>,
-    /// Units granted. The semaphore can't tell: it counts what a waiter has only been promised.
+    hold: Duration,
+    /// The lock is held for a few comparisons only, never across an await.
+    state: Mutex<State>,
+    /// Units held, to be read without the lock.
     held: AtomicU64,
-    /// Units set aside.
-    aside: AtomicU32,
+    /// How many wait, see [`Budget::contended`].
     waiting: AtomicUsize,
+    /// How many of them wait for memory that parts hold.
+    pressing: AtomicUsize,
+    /// Wakes those that fill parts when the first of these begins to wait.
+    pressure: Notify,
     /// Chunks to be used again. The lock is held for a push or a pop only.
     idle: Mutex<Vec<BytesMut>>,
     /// Length of `idle`, to be read without the lock.
     idle_count: AtomicUsize,
 }
 
+/// What is free, and who waits for it.
+#[derive(Debug)]
+struct State {
+    /// Units that nobody holds.
+    free: u32,
+    /// Units set aside.
+    aside: u32,
+    /// Units of the reserve, and how many of them are held.
+    reserve: u32,
+    recalled: u32,
+    /// How many admissions there may be, and how many there are.
+    admissions: u32,
+    admitted: u32,
+    /// By kind, first come first served.
+    waiters: [VecDeque<Waiter>; Kind::ALL.len()],
+}
+
+/// Who holds memory, in the order in which they are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Recall,
+    Admission,
+    Work,
+    Part,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    units: u32,
+    served: oneshot::Sender<Grant>,
+}
+
+/// Whether a request can be served now.
+#[derive(Debug, PartialEq, Eq)]
+enum Fit {
+    Fits,
+    /// Its own kind is at its limit: others need not wait for it.
+    Limit,
+    /// Too little is free.
+    Short,
+}
+
 /// Leave to run one transfer: holds its first memory. Taken before the 150.
 #[derive(Debug)]
 pub struct Admission {
-    // In this order, so that whoever is let in next finds the memory free.
     _memory: Grant,
-    _slot: OwnedSemaphorePermit,
 }
 
-/// So many bytes of the budget; given back on drop.
+/// Some bytes of the budget; given back on drop.
 #[derive(Debug)]
 pub struct Grant {
     inner: Arc<Inner>,
-    permit: OwnedSemaphorePermit,
+    kind: Kind,
+    units: u32,
 }
 
 /// The budget is taken.
@@ -81,23 +146,42 @@ pub struct Grant {
 #[error("no memory free within the time")]
 pub struct Exhausted;
 
+impl Kind {
+    const ALL: [Kind; 4] = [Kind::Recall, Kind::Admission, Kind::Work, Kind::Part];
+}
+
 impl Budget {
-    /// A budget of so many bytes (rounded down to 32 KiB, and at least 256 KiB).
+    /// A budget of `bytes` (rounded down to 32 KiB, and at least 256 KiB) for parts of up to a quarter of it.
     pub fn new(bytes: u64) -> Self {
-        let least = 2 * FIRST_MEMORY / UNIT;
-        // The semaphore of tokio holds fewer permits than 2^29 on 32-bit machines: 16 TiB are enough.
-        let total = u32::try_from((bytes / UNIT).clamp(least, 1 << 28)).unwrap_or(1 << 28);
-        let first = u32::try_from(FIRST_MEMORY / UNIT).unwrap_or(1);
-        let admissions = (total / 2 / first).max(1);
+        Budget::for_parts(bytes, bytes / 4, HOLD)
+    }
+
+    /// A budget whose reserve is one part of `part` bytes, at most a quarter of the budget. While others wait for memory
+    /// a half-filled part is held for `hold`.
+    pub fn for_parts(bytes: u64, part: u64, hold: Duration) -> Self {
+        // 8 TiB are enough.
+        let total = u32::try_from((bytes / UNIT).clamp(2 * u64::from(FIRST), 1 << 28));
+        let total = total.unwrap_or(1 << 28);
+        let reserve = u32::try_from(part.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        let mut state = State {
+            free: total,
+            aside: 0,
+            reserve: reserve.min(total / 4),
+            recalled: 0,
+            admissions: 0,
+            admitted: 0,
+            waiters: Default::default(),
+        };
+        state.bound_admissions(total);
         Budget {
             inner: Arc::new(Inner {
                 total,
-                first,
-                memory: Arc::new(Semaphore::new(total as usize)),
-                admissions: Arc::new(Semaphore::new(admissions as usize)),
+                hold,
+                state: Mutex::new(state),
                 held: AtomicU64::new(0),
-                aside: AtomicU32::new(0),
                 waiting: AtomicUsize::new(0),
+                pressing: AtomicUsize::new(0),
+                pressure: Notify::new(),
                 idle: Mutex::new(Vec::new()),
                 idle_count: AtomicUsize::new(0),
             }),
@@ -109,38 +193,33 @@ impl Budget {
         u64::from(self.inner.total) * UNIT
     }
 
-    /// Takes so many bytes out of the budget, for good: at the start, before anything runs. Where transfers would not
-    /// keep half of the budget nothing is taken, and `false` returned.
+    /// Takes `bytes` out of the budget, for good: at the start, before anything runs. If transfers would not keep half of
+    /// the budget nothing is taken, and `false` returned. If they keep too little for a reserve, there is none.
     pub fn set_aside(&self, bytes: u64) -> bool {
-        let inner = &self.inner;
+        let total = self.inner.total;
+        let mut state = self.inner.state();
         let Ok(units) = u32::try_from(bytes.div_ceil(UNIT)) else {
             return false;
         };
-        let aside = inner.aside.load(Ordering::Relaxed).saturating_add(units);
-        if aside > inner.total / 2 {
+        let aside = state.aside.saturating_add(units);
+        if aside > total / 2 || units > state.free {
             return false;
         }
-        let Ok(taken) = inner.memory.try_acquire_many(units) else {
-            return false;
-        };
-        taken.forget();
-        inner.aside.store(aside, Ordering::Relaxed);
-        // Beside all admissions there has to be memory for the largest part.
-        let admissions = ((inner.total - aside - inner.total / 4) / inner.first).max(1);
-        let surplus = inner
-            .admissions
-            .available_permits()
-            .saturating_sub(admissions as usize);
-        inner.admissions.forget_permits(surplus);
+        state.free -= units;
+        state.aside = aside;
+        if total - aside < total / 4 + state.reserve + total / HEADROOM {
+            state.reserve = 0;
+        }
+        state.bound_admissions(total);
         true
     }
 
-    /// Bytes held now, beside what is set aside; 0 when nothing runs.
+    /// Bytes held now, without those that are set aside; 0 when nothing runs.
     pub fn in_use(&self) -> u64 {
         self.inner.held.load(Ordering::Relaxed) * UNIT
     }
 
-    /// Whether somebody waits for memory: a stalled holder is then cut sooner.
+    /// Whether a transfer or a login waits for memory.
     pub fn contended(&self) -> bool {
         self.inner.waiting.load(Ordering::Relaxed) > 0
     }
@@ -150,42 +229,83 @@ impl Budget {
         u64::from(self.inner.total / 4) * UNIT
     }
 
+    /// The largest part that may be stored in pieces, bytes: so much can be read back at once. 0 if the budget is too
+    /// small for that.
+    pub fn recallable(&self) -> u64 {
+        u64::from(self.inner.state().reserve) * UNIT
+    }
+
+    /// How long a half-filled part is held while others wait for memory.
+    pub fn hold(&self) -> Duration {
+        self.inner.hold
+    }
+
     /// Leave to start a transfer, first come first served, within `wait`.
     pub async fn admit(&self, wait: Duration) -> Result<Admission, Exhausted> {
-        let admission = async {
-            let slot = self.acquire(&self.inner.admissions, 1).await?;
-            let memory = self.units(self.inner.first).await?;
-            Ok(Admission {
-                _memory: memory,
-                _slot: slot,
-            })
-        };
-        tokio::time::timeout(wait, admission)
-            .await
-            .map_err(|_| Exhausted)?
+        let memory = timeout(wait, self.acquire(Kind::Admission, FIRST));
+        let memory = memory.await.map_err(|_| Exhausted)??;
+        Ok(Admission { _memory: memory })
     }
 
-    /// So many bytes, within `wait`. Fails at once where there never are as many.
+    /// `bytes` for work that ends by itself, within `wait`. Fails at once if the budget is smaller.
     pub async fn grant(&self, bytes: u64, wait: Duration) -> Result<Grant, Exhausted> {
         let units = self.count(bytes)?;
-        tokio::time::timeout(wait, self.units(units))
+        timeout(wait, self.acquire(Kind::Work, units))
             .await
             .map_err(|_| Exhausted)?
     }
 
-    /// So many bytes if they are free now and nobody waits.
-    pub fn try_grant(&self, bytes: u64) -> Option<Grant> {
-        if self.contended() {
-            return None;
-        }
-        let units = self.count(bytes).ok()?;
-        let permit = Arc::clone(&self.inner.memory)
-            .try_acquire_many_owned(units)
-            .ok()?;
-        Some(self.granted(permit))
+    /// `bytes` for the part that an upload is filling, within `wait`.
+    pub async fn part(&self, bytes: u64, wait: Duration) -> Result<Grant, Exhausted> {
+        let units = self.count(bytes)?;
+        timeout(wait, self.acquire(Kind::Part, units))
+            .await
+            .map_err(|_| Exhausted)?
     }
 
-    /// An empty buffer of [`CHUNK`] bytes, a used one where there is one. Its memory has to be covered by a grant.
+    /// `bytes` of the reserve, to read a part back. Waits for those before it, which wait for the store only.
+    pub async fn recall(&self, bytes: u64) -> Result<Grant, Exhausted> {
+        if bytes > self.recallable() {
+            return Err(Exhausted);
+        }
+        self.acquire(Kind::Recall, self.count(bytes)?).await
+    }
+
+    /// The same if it needs no waiting: from the reserve, or from what is free.
+    pub fn try_recall(&self, bytes: u64) -> Option<Grant> {
+        let units = self.count(bytes).ok()?;
+        self.try_acquire(Kind::Recall, units)
+            .or_else(|| self.try_acquire(Kind::Part, units))
+    }
+
+    /// `bytes` if they are free now and no other transfer waits.
+    pub fn try_grant(&self, bytes: u64) -> Option<Grant> {
+        self.try_acquire(Kind::Part, self.count(bytes).ok()?)
+    }
+
+    /// Whether memory that parts hold would serve those that wait.
+    fn pressing(&self) -> bool {
+        self.inner.pressing.load(Ordering::Relaxed) > 0
+    }
+
+    /// Resolves when a part's memory that was taken at `since` is to be given back: others wait for it, and it was held
+    /// for [`hold`](Budget::hold).
+    pub async fn pressed(&self, since: Instant) {
+        loop {
+            // Before the look, so that no waiter is missed.
+            let waiter = self.inner.pressure.notified();
+            if !self.pressing() {
+                waiter.await;
+                continue;
+            }
+            sleep_until(since + self.inner.hold).await;
+            if self.pressing() {
+                return;
+            }
+        }
+    }
+
+    /// An empty buffer of [`CHUNK`] bytes, a used one if there is one. Its memory has to be covered by a grant.
     pub fn chunk(&self) -> BytesMut {
         self.inner
             .reuse()
@@ -206,76 +326,172 @@ impl Budget {
 
     fn count(&self, bytes: u64) -> Result<u32, Exhausted> {
         let units = u32::try_from(bytes.div_ceil(UNIT)).map_err(|_| Exhausted)?;
-        if units > self.inner.total - self.inner.aside.load(Ordering::Relaxed) {
+        if units > self.inner.total - self.inner.state().aside {
             Err(Exhausted)
         } else {
             Ok(units)
         }
     }
 
-    async fn units(&self, units: u32) -> Result<Grant, Exhausted> {
-        let permit = self.acquire(&self.inner.memory, units).await?;
-        Ok(self.granted(permit))
+    fn try_acquire(&self, kind: Kind, units: u32) -> Option<Grant> {
+        let mut state = self.inner.state();
+        (!state.is_behind(kind) && state.fit(kind, units, self.inner.total) == Fit::Fits)
+            .then(|| state.take(&self.inner, kind, units))
     }
 
-    async fn acquire(
-        &self,
-        from: &Arc<Semaphore>,
-        permits: u32,
-    ) -> Result<OwnedSemaphorePermit, Exhausted> {
-        // What is promised to waiters is not available to this, so it takes nobody's turn.
-        if let Ok(permit) = Arc::clone(from).try_acquire_many_owned(permits) {
-            return Ok(permit);
-        }
-        let _waiting = Waiting::new(&self.inner);
-        // Fails only where the semaphore is closed, which nobody does.
-        Arc::clone(from)
-            .acquire_many_owned(permits)
-            .await
-            .map_err(|_| Exhausted)
-    }
-
-    fn granted(&self, permit: OwnedSemaphorePermit) -> Grant {
-        self.inner
-            .held
-            .fetch_add(permit.num_permits() as u64, Ordering::Relaxed);
+    async fn acquire(&self, kind: Kind, units: u32) -> Result<Grant, Exhausted> {
+        let grant = match self.try_acquire(kind, units) {
+            Some(grant) => grant,
+            None => {
+                let (sender, served) = oneshot::channel();
+                let fit = {
+                    let mut state = self.inner.state();
+                    let served = sender;
+                    state.waiters[kind as usize].push_back(Waiter { units, served });
+                    state.fit(kind, units, self.inner.total)
+                };
+                let _waiting = Waiting::new(&self.inner, kind, fit);
+                // What was given back since the first try may be enough.
+                self.inner.serve();
+                // The sender is dropped only with a receiver that is gone.
+                served.await.map_err(|_| Exhausted)?
+            }
+        };
         self.inner.trim();
-        Grant {
-            inner: Arc::clone(&self.inner),
-            permit,
+        Ok(grant)
+    }
+}
+
+impl State {
+    /// Next to all admissions and the reserve there has to be memory for the largest part.
+    fn bound_admissions(&mut self, total: u32) {
+        let left = (total - self.aside).saturating_sub(total / 4 + self.reserve);
+        self.admissions = (left.min(total / 2) / FIRST).max(1);
+    }
+
+    /// Whether a request of this kind comes after others that wait.
+    fn is_behind(&mut self, kind: Kind) -> bool {
+        Kind::ALL.iter().take(kind as usize + 1).any(|before| {
+            let waiters = &mut self.waiters[*before as usize];
+            waiters.retain(|waiter| !waiter.served.is_closed());
+            // Those that wait for the reserve, or for an admission's end, wait for nothing that others take.
+            !waiters.is_empty() && (*before == kind || *before == Kind::Work)
+        })
+    }
+
+    fn fit(&self, kind: Kind, units: u32, total: u32) -> Fit {
+        let reserve = self.reserve.saturating_sub(self.recalled);
+        let admissions = self.admissions.saturating_sub(self.admitted) * FIRST;
+        let least = match kind {
+            Kind::Recall if units > reserve => return Fit::Limit,
+            Kind::Admission if self.admitted >= self.admissions => return Fit::Limit,
+            Kind::Recall => 0,
+            Kind::Admission => reserve,
+            // A password that needs most of a small budget would never get it.
+            Kind::Work if units + self.reserve + total / HEADROOM > total - self.aside => 0,
+            Kind::Work | Kind::Part => reserve + admissions.min(total / HEADROOM),
+        };
+        match self.free.checked_sub(units) {
+            Some(left) if left >= least => Fit::Fits,
+            _ => Fit::Short,
         }
+    }
+
+    fn take(&mut self, inner: &Arc<Inner>, kind: Kind, units: u32) -> Grant {
+        self.free -= units;
+        match kind {
+            Kind::Recall => self.recalled += units,
+            Kind::Admission => self.admitted += 1,
+            Kind::Work | Kind::Part => {}
+        }
+        inner.held.fetch_add(u64::from(units), Ordering::Relaxed);
+        Grant {
+            inner: Arc::clone(inner),
+            kind,
+            units,
+        }
+    }
+
+    /// The next that can be served, with its memory.
+    fn next(&mut self, inner: &Arc<Inner>) -> Option<(oneshot::Sender<Grant>, Grant)> {
+        for kind in Kind::ALL {
+            while let Some(waiter) = self.waiters[kind as usize].front() {
+                let units = waiter.units;
+                let fit = match waiter.served.is_closed() {
+                    true => None,
+                    false => Some(self.fit(kind, units, inner.total)),
+                };
+                match fit {
+                    Some(Fit::Short) => return None,
+                    Some(Fit::Limit) => break,
+                    Some(Fit::Fits) | None => {}
+                }
+                let waiter = self.waiters[kind as usize].pop_front()?;
+                if fit.is_some() {
+                    return Some((waiter.served, self.take(inner, kind, units)));
+                }
+            }
+        }
+        None
     }
 }
 
 impl Grant {
     /// How much it is, bytes.
     pub fn bytes(&self) -> u64 {
-        self.permit.num_permits() as u64 * UNIT
+        u64::from(self.units) * UNIT
     }
 
     /// Gives back what is held beyond `bytes`, in whole units.
     pub fn shrink_to(&mut self, bytes: u64) {
-        let keep = usize::try_from(bytes.div_ceil(UNIT)).unwrap_or(usize::MAX);
-        let surplus = self.permit.num_permits().saturating_sub(keep);
-        if surplus > 0
-            && let Some(freed) = self.permit.split(surplus)
-        {
-            self.inner.held.fetch_sub(surplus as u64, Ordering::Relaxed);
-            drop(freed);
+        let keep = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        let surplus = self.units.saturating_sub(keep);
+        if surplus > 0 {
+            self.units -= surplus;
+            self.inner.give_back(self.kind, surplus, false);
         }
     }
 }
 
 impl Drop for Grant {
     fn drop(&mut self) {
-        // Before the permit, whose drop follows this body: nobody ever sees more than the budget in use.
-        self.inner
-            .held
-            .fetch_sub(self.permit.num_permits() as u64, Ordering::Relaxed);
+        self.inner.give_back(self.kind, self.units, true);
     }
 }
 
 impl Inner {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing can panic while it is held but arithmetic on numbers that are checked before.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn give_back(self: &Arc<Self>, kind: Kind, units: u32, ends: bool) {
+        {
+            let mut state = self.state();
+            // Before anybody can take it: nobody ever sees more than the budget in use.
+            self.held.fetch_sub(u64::from(units), Ordering::Relaxed);
+            state.free += units;
+            match kind {
+                Kind::Recall => state.recalled -= units,
+                Kind::Admission => state.admitted -= u32::from(ends),
+                Kind::Work | Kind::Part => {}
+            }
+        }
+        self.serve();
+    }
+
+    /// Serves those that wait, as far as there is memory.
+    fn serve(self: &Arc<Self>) {
+        loop {
+            let next = self.state().next(self);
+            match next {
+                // A waiter that has gone gives its memory back here, by the grant's drop.
+                Some((waiter, grant)) => drop(waiter.send(grant)),
+                None => return,
+            }
+        }
+    }
+
     fn idle(&self) -> MutexGuard<'_, Vec<BytesMut>> {
         // Nothing can panic while it is held, and a list of buffers has no state that could be half changed.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
@@ -290,9 +506,7 @@ impl Inner {
 
     /// How many chunks may be kept beside what is held.
     fn retainable(&self) -> usize {
-        let taken =
-            self.held.load(Ordering::Relaxed) + u64::from(self.aside.load(Ordering::Relaxed));
-        let free = u64::from(self.total).saturating_sub(taken) * UNIT;
+        let free = u64::from(self.state().free) * UNIT;
         usize::try_from(free.min(RETAINED) / CHUNK as u64).unwrap_or(0)
     }
 
@@ -334,19 +548,42 @@ impl Drop for Chunk {
     }
 }
 
-/// Counts who waits; a waiter that is dropped waits no more.
-struct Waiting<'a>(&'a Inner);
+/// Counts those that wait; a waiter that is dropped waits no more.
+struct Waiting<'a> {
+    inner: &'a Arc<Inner>,
+    waits: bool,
+    presses: bool,
+}
 
 impl<'a> Waiting<'a> {
-    fn new(inner: &'a Inner) -> Self {
-        inner.waiting.fetch_add(1, Ordering::Relaxed);
-        Waiting(inner)
+    fn new(inner: &'a Arc<Inner>, kind: Kind, fit: Fit) -> Self {
+        // The reserve is for those alone that wait for it, whatever others give back.
+        let waits = kind != Kind::Recall;
+        // An admission that waits for another one to end needs no memory of a part.
+        let presses = waits && fit != Fit::Limit;
+        if waits {
+            inner.waiting.fetch_add(1, Ordering::Relaxed);
+        }
+        if presses && inner.pressing.fetch_add(1, Ordering::Relaxed) == 0 {
+            inner.pressure.notify_waiters();
+        }
+        Waiting {
+            inner,
+            waits,
+            presses,
+        }
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        let count = |counter: &AtomicUsize, counted| {
+            counter.fetch_sub(usize::from(counted), Ordering::Relaxed)
+        };
+        count(&self.inner.waiting, self.waits);
+        count(&self.inner.pressing, self.presses);
+        // It may have been in the way of smaller ones.
+        self.inner.serve();
     }
 }
 
@@ -389,19 +626,23 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_set_aside_is_nobodys_and_a_part_is_free_beside_all_admissions() {
-        for (aside, admitted) in [(512, 8), (768, 6), (1024, 4)] {
-            let budget = Budget::new(2 * MIB);
+        // The last one leaves no reserve.
+        for (part, aside, reserve, admitted) in
+            [(256, 512, 256, 6), (256, 1024, 256, 2), (512, 1024, 0, 4)]
+        {
+            let budget = Budget::for_parts(2 * MIB, part * 1024, HOLD);
             assert!(budget.set_aside(aside * 1024));
             assert_eq!((budget.in_use(), budget.total()), (0, 2 * MIB));
+            assert_eq!(budget.recallable(), reserve * 1024);
             let left = 2 * MIB - aside * 1024;
-            assert!(budget.try_grant(left + 1).is_none());
-            drop(budget.try_grant(left).unwrap());
+            assert!(budget.grant(left + 1, LONG).await.is_err());
+            drop(budget.grant(left, Duration::ZERO).await.unwrap());
             let mut admissions = Vec::new();
             while let Ok(admission) = budget.admit(Duration::from_millis(10)).await {
                 admissions.push(admission);
             }
             assert_eq!(admissions.len(), admitted);
-            let part = budget.grant(budget.largest_part(), Duration::ZERO).await;
+            let part = budget.part(budget.largest_part(), Duration::ZERO).await;
             part.unwrap();
         }
         // Transfers keep half, and it can't be had while they hold it.
@@ -409,10 +650,88 @@ mod tests {
         assert!(!budget.set_aside(MIB + 1));
         assert!(budget.set_aside(MIB / 2));
         assert!(!budget.set_aside(MIB / 2 + 1));
-        let all = budget.try_grant(3 * MIB / 2).unwrap();
+        let all = budget.grant(3 * MIB / 2, LONG).await.unwrap();
         assert!(!budget.set_aside(MIB / 2));
         drop(all);
         assert!(budget.set_aside(MIB / 2));
+    }
+
+    #[tokio::test]
+    async fn parts_leave_memory_for_admissions_and_for_the_reserve() {
+        let budget = Budget::for_parts(16 * MIB, 2 * MIB, HOLD);
+        let mut parts = Vec::new();
+        while let Ok(part) = budget.part(MIB, Duration::ZERO).await {
+            parts.push(part);
+        }
+        assert_eq!(
+            parts.len(),
+            16 - 2 - 2,
+            "the reserve and an eighth stay free"
+        );
+        assert!(budget.try_grant(UNIT).is_none());
+        let mut waiting = Box::pin(budget.part(MIB, LONG));
+        assert!(futures::poll!(waiting.as_mut()).is_pending());
+        // They pass those that wait for parts, and leave the reserve alone.
+        let mut admissions = Vec::new();
+        while let Ok(admission) = budget.admit(Duration::ZERO).await {
+            admissions.push(admission);
+        }
+        assert_eq!(admissions.len() as u64, 2 * MIB / FIRST_MEMORY);
+        let recalled = budget.recall(2 * MIB).await.unwrap();
+        assert!(budget.try_recall(UNIT).is_none());
+        let mut next = Box::pin(budget.recall(MIB));
+        assert!(futures::poll!(next.as_mut()).is_pending());
+        assert_eq!(budget.in_use(), budget.total());
+        drop(recalled);
+        drop(next.await.unwrap());
+        // What a part gives back is for admissions first.
+        let mut admission = Box::pin(budget.admit(LONG));
+        assert!(futures::poll!(admission.as_mut()).is_pending());
+        parts.pop();
+        admission.await.unwrap();
+        assert!(futures::poll!(waiting.as_mut()).is_pending());
+        admissions.clear();
+        waiting.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn holders_are_pressed_when_others_wait_and_they_have_held_for_long() {
+        let hold = Duration::from_millis(200);
+        let budget = Budget::for_parts(16 * MIB, 2 * MIB, hold);
+        let held = budget.part(12 * MIB, LONG).await.unwrap();
+        let since = Instant::now();
+        let mut pressed = Box::pin(budget.pressed(since));
+        assert!(
+            timeout(2 * hold, pressed.as_mut()).await.is_err(),
+            "no other transfer waits"
+        );
+        let again = Instant::now();
+        let mut young = Box::pin(budget.pressed(again));
+        assert!(futures::poll!(young.as_mut()).is_pending());
+        let mut waiting = Box::pin(budget.part(MIB, LONG));
+        assert!(futures::poll!(waiting.as_mut()).is_pending());
+        pressed.await;
+        young.await;
+        assert!(again.elapsed() >= hold);
+        drop(held);
+        waiting.await.unwrap();
+        let mut pressed = Box::pin(budget.pressed(since));
+        assert!(futures::poll!(pressed.as_mut()).is_pending());
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_an_admission_to_end_presses_no_part() {
+        let budget = Budget::for_parts(2 * MIB, 256 * 1024, Duration::ZERO);
+        let mut admissions = Vec::new();
+        while let Ok(admission) = budget.admit(Duration::ZERO).await {
+            admissions.push(admission);
+        }
+        let mut waiting = Box::pin(budget.admit(LONG));
+        assert!(futures::poll!(waiting.as_mut()).is_pending());
+        assert!(budget.contended() && !budget.pressing());
+        drop(budget.try_grant(UNIT).expect("it waits for no memory"));
+        admissions.pop();
+        waiting.await.unwrap();
     }
 
     #[tokio::test]
@@ -459,7 +778,7 @@ mod tests {
             uploads.spawn(async move {
                 let _admission = budget.admit(LONG).await.unwrap();
                 for _ in 0..5 {
-                    let _part = budget.grant(8 * MIB, LONG).await.unwrap();
+                    let _part = budget.part(8 * MIB, LONG).await.unwrap();
                     assert!(budget.in_use() <= budget.total());
                     tokio::task::yield_now().await;
                 }

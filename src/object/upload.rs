@@ -396,7 +396,7 @@ impl Upload {
         let mut failure = self.failure();
         tokio::select! {
             biased;
-            granted = budget.grant(bytes, PART_WAIT) => granted.map_err(|_| ObjectError::Memory),
+            granted = budget.part(bytes, PART_WAIT) => granted.map_err(|_| ObjectError::Memory),
             error = failure.wait() => Err(error),
         }
     }

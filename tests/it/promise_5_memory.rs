@@ -158,9 +158,10 @@ async fn who_gets_no_share_is_refused_before_the_150_and_gets_it_later() {
         .start()
         .await;
     gateway.store.put(BUCKET, "there", "12345");
-    // Half of the budget is for first memory: 80 times 128 KiB.
+    // Of 20 MiB 2 are set aside for passwords, 5 are reserved, 5 are for a part, and the rest is for first memory: 64 times
+    // 128 KiB.
     let mut holders =
-        join_all((0..80).map(async |number: usize| {
+        join_all((0..64).map(async |number: usize| {
             half_an_upload(&gateway, &format!("held{number}"), 1).await
         }))
         .await;
@@ -193,7 +194,7 @@ async fn who_gets_no_share_is_refused_before_the_150_and_gets_it_later() {
     keys.retain(|key| !key.starts_with(".s3ftpd/"));
     assert_eq!(
         keys,
-        ["held79", "late", "there"],
+        ["held63", "late", "there"],
         "what broke off was not published"
     );
 }
@@ -201,7 +202,8 @@ async fn who_gets_no_share_is_refused_before_the_150_and_gets_it_later() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_waits_for_its_share_gets_it_as_soon_as_there_is_one() {
     let gateway = smallest().start().await;
-    let mut holders = join_all((0..3).map(async |number: usize| {
+    // Of 20 MiB a part's 5 are reserved, and 2.5 are left for admissions.
+    let mut holders = join_all((0..2).map(async |number: usize| {
         half_an_upload(&gateway, &format!("held{number}"), 300_000).await
     }))
     .await;
@@ -251,6 +253,42 @@ async fn a_client_that_stalls_on_a_part_others_wait_for_is_cut() {
         }
     }
     assert!(cut > 0, "nobody was cut, but somebody got through");
+    all_given_back(&gateway).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn small_transfers_and_listings_wait_for_no_upload_however_slow() {
+    let gateway = smallest()
+        .with("[timeouts]\ndata_connect = \"3s\"")
+        .start()
+        .await;
+    // They hold all memory of parts, and some wait for more.
+    let holders = join_all((0..9).map(async |number: usize| {
+        half_an_upload(&gateway, &format!("held{number}"), 300_000).await
+    }))
+    .await;
+    within("an upload to wait for memory", async {
+        while !gateway.server.budget().contended() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let bytes = pattern(20_000, 1);
+    let mut ftp = gateway.ftp().await;
+    for number in 0..20 {
+        let path = format!("small{number}");
+        let reply = ftp.store(&path, &bytes).await;
+        assert_eq!(reply.code, 226, "{reply:?}");
+        let (got, reply) = ftp.retrieve(&path).await;
+        assert_eq!(reply.code, 226, "{reply:?}");
+        assert!(got == bytes);
+        let (_, reply) = ftp.list("LIST").await;
+        assert_eq!(reply.code, 226, "{reply:?}");
+    }
+    for (ftp, data) in holders {
+        reset_stream(data);
+        ftp.reset();
+    }
     all_given_back(&gateway).await;
 }
 

@@ -67,7 +67,7 @@ async fn tails_with_a_signed_payload_are_held_once() {
     let tails = process.store.fail("PutObject").key(".s3ftpd/tails/");
     let tails = tails.always().with(Fault::Stall);
     let bytes = pattern(4_900_000, 1);
-    let uploads = (0..12).map(async |number: usize| {
+    let uploads = (0..9).map(async |number: usize| {
         let mut ftp = process.ftp().await;
         let command = format!("STOR f{number}");
         let mut data = begin(&mut ftp, &command, Mode::Passive).await;
@@ -82,7 +82,7 @@ async fn tails_with_a_signed_payload_are_held_once() {
         ftp
     });
     let _sessions: Vec<_> = sessions.collect();
-    tails.hit_times(12).await;
+    tails.hit_times(9).await;
     let grown = process.peak() - before;
     assert!(grown < 36 * MIB, "grown by {} MiB", grown / MIB);
 }

@@ -308,6 +308,8 @@ pub struct Timeouts {
     pub tls_handshake: Duration,
     /// For an upload whose bytes have all come, while other sessions write the same name.
     pub same_name: Duration,
+    /// The least time that an upload's end is held back to see whether the control connection ends with it.
+    pub settle_min: Duration,
     /// From SIGTERM until running transfers are cut.
     pub shutdown_grace: Duration,
 }

@@ -189,7 +189,17 @@ fn memory(mut section: Section<'_>, transfer: &TransferConfig) -> MemoryConfig {
     }
 }
 
+/// No client waits longer for its 226 without a reason.
+const LONGEST_SETTLE: Duration = Duration::from_secs(10);
+
 fn timeouts(mut section: Section<'_>) -> Timeouts {
+    let settle_min = section.field("settle_min").and_then(|field| {
+        let time = values::duration(&field, true)?;
+        if time > LONGEST_SETTLE {
+            return field.wrong("it is out of range", "at most 10 s");
+        }
+        Some(time)
+    });
     let mut time = |key, default: Duration, zero| {
         section
             .field(key)
@@ -204,6 +214,7 @@ fn timeouts(mut section: Section<'_>) -> Timeouts {
         control_write: time("control_write", Duration::from_secs(60), false),
         tls_handshake: time("tls_handshake", Duration::from_secs(20), false),
         same_name: time("same_name", Duration::from_secs(300), false),
+        settle_min: settle_min.unwrap_or(Duration::from_millis(1)),
         shutdown_grace: time("shutdown_grace", Duration::from_secs(30), true),
     };
     section.finish_with(|key| (key == "login_failure_delay").then_some(MOVED));

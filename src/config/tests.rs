@@ -90,6 +90,7 @@ fn defaults() {
     assert_eq!(config.timeouts.data_stall, seconds(60));
     assert_eq!(config.timeouts.control_write, seconds(60));
     assert_eq!(config.timeouts.same_name, seconds(300));
+    assert_eq!(config.timeouts.settle_min, Duration::from_millis(1));
     assert_eq!(config.timeouts.shutdown_grace, seconds(30));
     assert_eq!(config.limits.sessions, 10_000);
     assert_eq!(config.limits.sessions_per_address, 1_000);
@@ -266,6 +267,7 @@ fn wrong_values_name_what_is_allowed() {
         timeouts.idle = 0 => timeouts.idle: 0 is out of range | more than 0, at most 7 days
         timeouts.idle = -1 => timeouts.idle: -1 is out of range
         timeouts.idle = nan => timeouts.idle | out of range
+        timeouts.settle_min = 11 => timeouts.settle_min | at most 10 s
         timeouts.shutdown_grace = '8d' => timeouts.shutdown_grace | at most 7 days
         limits.login_attempts = 0 => limits.login_attempts | 1 to 1000
         stores.b.endpoint = 'ftp://x' => stores.b.endpoint | http or https URL

@@ -33,6 +33,7 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 use super::linger::{self, Lingering};
+use super::tcp::TcpState;
 use crate::tls::socket::TlsSocket;
 
 /// For the answer to a client's close_notify: a few bytes, for which there always is room.
@@ -82,6 +83,11 @@ impl DataStream {
     /// When the connection is gone.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.tcp().peer_addr()
+    }
+
+    /// Whether the client's FIN has arrived, although bytes before it may lie unread. Asks the kernel.
+    pub fn end_has_arrived(&self) -> bool {
+        TcpState::of(self.tcp()).is_ok_and(|state| state.peer_has_ended())
     }
 
     fn tcp(&self) -> &TcpStream {

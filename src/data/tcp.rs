@@ -9,8 +9,10 @@ use tokio::net::TcpStream;
 
 /// `tcpi_state` of a connection both sides of which are open (linux/tcp_states.h).
 const TCP_ESTABLISHED: u8 = 1;
-/// Of one that is over; so is one whose end both sides have.
+/// Of one that is over: after a reset, or once both sides have ended.
 const TCP_CLOSE: u8 = 7;
+/// Of one whose peer has sent its FIN while our side is open.
+const TCP_CLOSE_WAIT: u8 = 8;
 
 /// How it stands with a connection.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +30,16 @@ impl TcpState {
     /// Whether both sides are open.
     pub(crate) fn is_established(&self) -> bool {
         self.0.state == TCP_ESTABLISHED
+    }
+
+    /// Whether the connection is over: a reset has come, or both sides have ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.state == TCP_CLOSE
+    }
+
+    /// Whether the peer's FIN has come, although bytes before it may lie unread.
+    pub(crate) fn peer_has_ended(&self) -> bool {
+        self.0.state == TCP_CLOSE_WAIT
     }
 
     /// Whether the peer's kernel has all that was sent, the end too where it was; or nothing can reach it any more.

@@ -29,7 +29,13 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Why no line came.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ControlError {
-    /// The peer closed or reset the connection.
+    /// The client has ended its side by a FIN, under TLS by close_notify. It may still read replies.
+    #[error("the client has closed its side of the control connection")]
+    Ended,
+    /// A FIN under TLS without close_notify, which anybody on the way can send. The client may still read replies.
+    #[error("the control connection ended without close_notify")]
+    Torn,
+    /// A reset, or an error: no reply reaches the client.
     #[error("control connection lost")]
     Lost,
     /// A line beyond the limit.
@@ -137,8 +143,14 @@ impl Control {
                 self.buffer = BytesMut::new();
             }
             match self.transport.read_into(&mut self.buffer).await {
-                Ok(0) | Err(_) => return Err(ControlError::Lost),
-                Ok(_) => {}
+                Ok(1..) => {}
+                // The kernel reports a reset once; after that the connection reads as if it had ended.
+                _ if self.transport.is_reset() => return Err(ControlError::Lost),
+                Ok(0) => return Err(ControlError::Ended),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Err(ControlError::Torn);
+                }
+                Err(_) => return Err(ControlError::Lost),
             }
         }
     }
@@ -267,6 +279,11 @@ impl Control {
     /// Whether the peer's side is still open, whatever lies unread before its end.
     pub(super) fn established(&mut self) -> bool {
         self.transport.established()
+    }
+
+    /// Whether a reset has come.
+    pub(super) fn is_reset(&self) -> bool {
+        self.transport.is_reset()
     }
 }
 

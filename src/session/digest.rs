@@ -9,7 +9,7 @@ use crate::protocol::Reply;
 use crate::protocol::command::{HashName, PieceOfFile};
 
 use super::control::ControlError;
-use super::transfer::{End, Failure, Label};
+use super::transfer::{ControlEnd, End, Failure, Label};
 use super::upload::file_at;
 use super::{Flow, Handled, Session, replies, require};
 
@@ -93,7 +93,7 @@ impl Session {
             verb,
             path: path.clone(),
             location: Some(location.clone()),
-            outlives_control: false,
+            control_end: ControlEnd::NeedsQuit,
         };
         let wait = self.gateway.config.timeouts.data_connect;
         self.run_transfer(label, |link| async move {

@@ -19,7 +19,7 @@ use crate::protocol::Reply;
 use super::control::ControlError;
 use super::data_setup::DataSetup;
 use super::recent::Whole;
-use super::transfer::{End, Failure, Label, Link, Signal};
+use super::transfer::{ControlEnd, End, Failure, Label, Link, Signal};
 use super::upload::file_at;
 use super::{Flow, Session, require};
 
@@ -56,7 +56,7 @@ impl Session {
             verb: "RETR",
             path: job.path.clone(),
             location: Some(location),
-            outlives_control: false,
+            control_end: ControlEnd::NeedsQuit,
         };
         self.run_transfer(label, |link| job.run(link)).await
     }

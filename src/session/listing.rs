@@ -27,7 +27,7 @@ use super::data_setup::DataSetup;
 use super::download::Sink;
 use super::files::describe;
 use super::resume::{Seen, existing};
-use super::transfer::{End, Failure, Label, Link, Signal};
+use super::transfer::{ControlEnd, End, Failure, Label, Link, Signal};
 use super::{Flow, Handled, Session, replies, require};
 
 /// How lines look.
@@ -171,7 +171,7 @@ impl Session {
             verb,
             path: path.clone(),
             location: lister.location.clone(),
-            outlives_control: false,
+            control_end: ControlEnd::NeedsQuit,
         };
         let job = Job {
             path,

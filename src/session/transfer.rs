@@ -15,13 +15,19 @@
 //! connection is still there and no ABOR was seen. While the window passes, parts still on their way go on. After the
 //! permit there is no way back: the upload's own result is reported, and a later ABOR gets 226 for itself.
 //!
+//! **The end of the control connection.** A client that leaves says QUIT. For an upload it counts only if it came after
+//! the data's end and the connection then ended cleanly: a QUIT that was sent in advance says nothing of the data, and a
+//! reset is a failure. Before anything is decided the job takes what has already arrived, so that the order of the two
+//! connections is that of their arrival. A client that closes only its own side still gets the one final reply.
+//!
 //! **Ends.** A job ends in exactly one [`End`]. What the session does to a job (ABOR, a lost control connection, the
 //! end of the grace period) is remembered as the [`Cut`], so a job that was aborted gets the reply of its reason.
 
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -64,7 +70,7 @@ pub(super) enum Signal {
     SameName,
     /// It waits no more.
     Publishing,
-    /// The client's bytes have ended; `large`: they were more than one part.
+    /// The client's bytes have ended; `large`: with those that were there before they are more than one part.
     InputEnded { large: bool },
 }
 
@@ -101,6 +107,17 @@ pub(super) enum Failure {
     Refused(Reply),
 }
 
+/// What the end of its control connection means to a transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ControlEnd {
+    /// An upload: broken off, unless a QUIT after the data's end came before.
+    BreaksOff,
+    /// An upload to a mount with `on_control_loss = "publish"`: only the data connection counts.
+    Ignored,
+    /// Nothing is published: served to the end if a QUIT announced it.
+    NeedsQuit,
+}
+
 /// What a transfer is, for replies and logs.
 #[derive(Debug, Clone)]
 pub(super) struct Label {
@@ -108,8 +125,19 @@ pub(super) struct Label {
     pub(super) verb: &'static str,
     pub(super) path: VirtualPath,
     pub(super) location: Option<Location>,
-    /// Whether it goes on without its control connection, and may then be published (`on_control_loss`).
-    pub(super) outlives_control: bool,
+    pub(super) control_end: ControlEnd,
+}
+
+impl Label {
+    /// For the operator: which key lets an upload of this kind through.
+    fn remedy(&self, cut: Cut) -> &'static str {
+        match (self.control_end, cut) {
+            (ControlEnd::BreaksOff, Cut::ControlEnded | Cut::ControlLost) => {
+                "; on_control_loss = \"publish\" of the mount publishes uploads of clients that end so"
+            }
+            _ => "",
+        }
+    }
 }
 
 /// A job's side of the link to its session.
@@ -125,16 +153,32 @@ pub(super) struct Link {
     pub(super) progress: Progress,
 }
 
-/// Bytes moved on the data connection: written by the job, read by STAT.
+/// What has moved on the data connection: written by the job, read by STAT and by the settling of an upload.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Progress(Arc<AtomicU64>);
+pub(super) struct Progress(Arc<Moved>);
+
+#[derive(Debug, Default)]
+struct Moved {
+    bytes: AtomicU64,
+    input_arrived: AtomicBool,
+}
 
 impl Progress {
     pub(super) fn add(&self, bytes: usize) {
-        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.0.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
+
     pub(super) fn bytes(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.bytes.load(Ordering::Relaxed)
+    }
+
+    /// The client's end has arrived, although bytes before it may still be unread.
+    pub(super) fn note_input_arrived(&self) {
+        self.0.input_arrived.store(true, Ordering::Relaxed);
+    }
+
+    fn input_arrived(&self) -> bool {
+        self.0.input_arrived.load(Ordering::Relaxed)
     }
 }
 
@@ -149,9 +193,32 @@ impl Link {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cut {
     Abor,
+    /// The client closed its side.
+    ControlEnded,
+    /// It was reset, or the client does not take its replies.
     ControlLost,
     Shutdown,
     Rubbish,
+}
+
+/// Whether QUIT is among the held lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Quit {
+    No,
+    /// It was sent in advance, and says nothing of the data.
+    BeforeInputEnd,
+    AfterInputEnd,
+}
+
+/// The control connection, as a running job has seen it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ControlSide {
+    /// Lines are read.
+    Open,
+    /// Nothing more is read. The client may still take replies.
+    Ended,
+    /// No reply reaches the client.
+    Lost,
 }
 
 /// What the session knows of its running job.
@@ -165,12 +232,8 @@ struct Running {
     /// ABORs to be answered behind the final reply.
     abors: u32,
     settle: Option<Instant>,
-    /// QUIT is among the held lines: the client means to leave, and the control connection's end is no loss.
-    quit: bool,
-    /// Whether lines are still read.
-    control_open: bool,
-    /// Nobody is there to be told anything: a reply could not be sent, or the connection ended without a QUIT.
-    lost: bool,
+    quit: Quit,
+    control: ControlSide,
     /// A line was too long: the connection ends behind the final reply.
     rubbish: bool,
     /// Whether the client was told that it begins.
@@ -187,10 +250,26 @@ impl Running {
 
     /// The control connection is of no use any more.
     fn lose(&mut self) {
-        self.control_open = false;
-        self.lost = true;
-        if !self.committed() && !self.label.outlives_control {
-            self.cut(Cut::ControlLost);
+        self.control = ControlSide::Lost;
+        self.cut_by_control(Cut::ControlLost);
+    }
+
+    /// The client has closed its side, in the clean way or not.
+    fn end_control(&mut self, clean: bool) {
+        self.control = ControlSide::Ended;
+        let is_goodbye = match self.label.control_end {
+            ControlEnd::BreaksOff => clean && self.quit == Quit::AfterInputEnd,
+            ControlEnd::NeedsQuit => self.quit != Quit::No,
+            ControlEnd::Ignored => true,
+        };
+        if !is_goodbye {
+            self.cut_by_control(Cut::ControlEnded);
+        }
+    }
+
+    fn cut_by_control(&mut self, reason: Cut) {
+        if !self.committed() && self.label.control_end != ControlEnd::Ignored {
+            self.cut(reason);
         }
     }
 
@@ -225,12 +304,11 @@ impl Session {
             abors: 0,
             settle: None,
             // It may have come with the commands that were held while the transfer before this one ran.
-            quit: self
-                .held
-                .iter()
-                .any(|line| Command::parse(line) == Ok(Command::Quit)),
-            control_open: true,
-            lost: false,
+            quit: match self.held.iter().any(|line| is_quit(line)) {
+                true => Quit::BeforeInputEnd,
+                false => Quit::No,
+            },
+            control: ControlSide::Open,
             rubbish: false,
             begun: false,
             waits_for_name: false,
@@ -251,9 +329,20 @@ impl Session {
             let read = !std::mem::take(&mut had_line);
             tokio::select! {
                 biased;
-                line = self.control.next_line(), if read && running.control_open && self.can_hold() => {
+                line = self.control.next_line(), if read && running.control == ControlSide::Open && self.can_hold() => {
                     had_line = true;
-                    self.during(&mut running, line).await?;
+                    let ended = match leaves(&line) {
+                        // All of the data that has arrived came before this.
+                        true => futures::poll!(tokio::task::unconstrained(job.as_mut())),
+                        false => Poll::Pending,
+                    };
+                    while let Ok(signal) = signalled.try_recv() {
+                        self.signalled(&mut running, signal).await;
+                    }
+                    self.during(&mut running, line).await;
+                    if let Poll::Ready(end) = ended {
+                        break end;
+                    }
                 }
                 Some(signal) = signalled.recv() => self.signalled(&mut running, signal).await,
                 () = shutdown.cancelled(), if running.cut.is_none() => running.cut(Cut::Shutdown),
@@ -279,7 +368,8 @@ impl Session {
         match signal {
             Signal::Preliminary(reply) => {
                 running.begun = true;
-                if !running.lost && self.control.reply(&reply).await.is_err() {
+                if running.control != ControlSide::Lost && self.control.reply(&reply).await.is_err()
+                {
                     running.lose();
                 }
             }
@@ -291,45 +381,42 @@ impl Session {
             Signal::SameName => running.waits_for_name = true,
             Signal::Publishing => running.waits_for_name = false,
             Signal::InputEnded { large } => {
-                let window = settle_window(self.control.round_trip(), large);
+                running.progress.note_input_arrived();
+                let least = self.gateway.config.timeouts.settle_min;
+                let window = settle_window(self.control.round_trip(), large, least);
                 running.settle = Some(Instant::now() + window);
             }
         }
     }
 
     /// A line, or the loss of the control connection, while a job runs.
-    async fn during(
-        &mut self,
-        running: &mut Running,
-        line: Result<Vec<u8>, ControlError>,
-    ) -> Result<(), ControlError> {
+    async fn during(&mut self, running: &mut Running, line: Result<Vec<u8>, ControlError>) {
         let line = match line {
             Ok(line) => line,
-            Err(error) => {
-                running.control_open = false;
-                if running.quit {
-                    // Whoever has said QUIT may have closed his side only, and waits for the last replies.
-                } else if matches!(error, ControlError::Lost) {
-                    running.lose();
-                } else {
-                    running.rubbish = true;
-                    if !running.committed() {
-                        running.cut(Cut::Rubbish);
-                    }
+            Err(ControlError::Ended) => return running.end_control(true),
+            Err(ControlError::Torn) => return running.end_control(self.trusts_a_fin()),
+            Err(ControlError::LineTooLong(_)) if running.quit == Quit::No => {
+                running.control = ControlSide::Ended;
+                running.rubbish = true;
+                if !running.committed() {
+                    running.cut(Cut::Rubbish);
                 }
-                return Ok(());
+                return;
             }
+            // Nothing counts after QUIT.
+            Err(ControlError::LineTooLong(_)) => return,
+            Err(ControlError::Lost | ControlError::WriteDeadline) => return running.lose(),
         };
         let command = Command::parse(&line);
         let abor = command == Ok(Command::Abor);
-        if running.quit && !abor {
+        if running.quit != Quit::No && !abor {
             // Nothing else counts behind a QUIT.
-            return Ok(());
+            return;
         }
         let held = self.held.back().map(|line| Command::parse(line));
         if held == Some(Err(CommandError::Http)) {
             // A browser speaks: nothing behind it is a command, an ABOR neither.
-            return Ok(());
+            return;
         }
         match command {
             // Behind a held command all but ABOR waits, too: replies come in the order of their commands.
@@ -342,7 +429,7 @@ impl Session {
                         running.abors += 1;
                         // An upload that is being published takes no notice; one that waits for its name does.
                         running.cut(Cut::Abor);
-                        return Ok(());
+                        return;
                     }
                     Command::Stat(_) => progress_report(running),
                     _ => Reply::new(200, "OK"),
@@ -352,11 +439,21 @@ impl Session {
                 }
             }
             other => {
-                running.quit = matches!(other, Ok(Command::Quit));
+                running.quit = match other {
+                    Ok(Command::Quit) if running.progress.input_arrived() => Quit::AfterInputEnd,
+                    Ok(Command::Quit) => Quit::BeforeInputEnd,
+                    _ => Quit::No,
+                };
                 self.held.push_back(line);
             }
         }
-        Ok(())
+    }
+
+    /// Whether the user's devices are trusted to end TLS by a FIN.
+    fn trusts_a_fin(&self) -> bool {
+        self.user
+            .as_ref()
+            .is_some_and(|user| user.config.lenient_close)
     }
 
     /// The settle window has passed: is the client still there?
@@ -365,17 +462,21 @@ impl Session {
         if running.cut.is_some() || running.committed() {
             return;
         }
-        let readable = running.control_open && self.can_hold();
-        match self.control.pending() {
-            _ if running.lost && running.label.outlives_control => {}
-            // What was sent must be read first: it may be an ABOR.
-            Pending::Data if readable => {
-                running.settle = Some(Instant::now() + Duration::from_millis(1));
-                return;
-            }
-            Pending::Closed if !running.quit => running.lose(),
-            Pending::Data if !self.control.established() && !running.quit => running.lose(),
-            _ => {}
+        match running.control {
+            ControlSide::Open => match self.control.pending() {
+                Pending::Nothing => {}
+                // What was sent must be read first: it may be an ABOR, or the connection's end.
+                Pending::Data | Pending::Closed if self.can_hold() => {
+                    running.settle = Some(Instant::now() + Duration::from_millis(1));
+                    return;
+                }
+                Pending::Closed => running.lose(),
+                Pending::Data if !self.control.established() => running.lose(),
+                Pending::Data => {}
+            },
+            // A clean end may be followed by a reset.
+            ControlSide::Ended if self.control.is_reset() => running.lose(),
+            ControlSide::Ended | ControlSide::Lost => {}
         }
         if running.cut.is_some() {
             return;
@@ -399,6 +500,10 @@ impl Session {
             (End::Aborted, cut) => {
                 let (code, why) = match cut {
                     Some(Cut::Abor) | None => (426, "aborted by the client"),
+                    Some(Cut::ControlEnded) => (
+                        426,
+                        "broken off: the control connection was closed before its end",
+                    ),
                     Some(Cut::ControlLost) => (426, "control connection lost"),
                     Some(Cut::Shutdown) => (426, "cut: the server is shutting down"),
                     Some(Cut::Rubbish) => (426, "cut: the command line is too long"),
@@ -410,8 +515,12 @@ impl Session {
             }
             (End::Failed(failure), _) => (failure_reply(&running, failure), failure.to_string()),
         };
+        let result = match (&end, running.cut) {
+            (End::Aborted, Some(cut)) => result + running.label.remedy(cut),
+            _ => result,
+        };
         self.log(&running, &end, &result);
-        if running.lost {
+        if running.control == ControlSide::Lost {
             return Err(ControlError::Lost);
         }
         self.control.reply(&reply).await?;
@@ -514,10 +623,20 @@ fn progress_report(running: &Running) -> Reply {
     Reply::lines(211, lines)
 }
 
-/// How long an upload's end is held back to see whether the control connection dies with it.
-fn settle_window(round_trip: Option<Duration>, large: bool) -> Duration {
+/// How long an upload's end is held back to see whether the control connection dies with it: at least `configured`.
+fn settle_window(round_trip: Option<Duration>, large: bool, configured: Duration) -> Duration {
     let least = if large { SETTLE_LARGE } else { SETTLE_MIN };
-    round_trip.unwrap_or(SETTLE_MAX).clamp(least, SETTLE_MAX)
+    let window = round_trip.unwrap_or(SETTLE_MAX).clamp(least, SETTLE_MAX);
+    window.max(configured)
+}
+
+fn is_quit(line: &[u8]) -> bool {
+    Command::parse(line) == Ok(Command::Quit)
+}
+
+/// Whether this is the client's goodbye, or the end of its control connection.
+fn leaves(line: &Result<Vec<u8>, ControlError>) -> bool {
+    line.as_ref().map_or(true, |line| is_quit(line))
 }
 
 #[cfg(test)]
@@ -534,8 +653,10 @@ mod tests {
             (Some(ms(900)), 100, 100),
             (None, 100, 100),
         ] {
-            assert_eq!(settle_window(round_trip, false), ms(small));
-            assert_eq!(settle_window(round_trip, true), ms(large));
+            assert_eq!(settle_window(round_trip, false, ms(1)), ms(small));
+            assert_eq!(settle_window(round_trip, true, ms(1)), ms(large));
+            let configured = settle_window(round_trip, false, ms(300));
+            assert_eq!(configured, ms(300));
         }
     }
 }

@@ -162,6 +162,14 @@ impl Transport {
         }
     }
 
+    /// Whether a reset has come: then a reply reaches no client. A peer that has only ended its own side may read on.
+    pub(super) fn is_reset(&self) -> bool {
+        match self.tcp() {
+            Some(tcp) => TcpState::of(tcp).map_or(true, |state| state.is_over()),
+            None => matches!(self, Transport::Closed),
+        }
+    }
+
     fn tcp(&self) -> Option<&TcpStream> {
         match self {
             Transport::Plain(tcp) => Some(tcp),

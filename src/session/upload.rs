@@ -24,7 +24,7 @@ use crate::protocol::command::TransferType;
 
 use super::control::ControlError;
 use super::data_setup::DataSetup;
-use super::transfer::{End, Failure, Label, Link, Signal};
+use super::transfer::{ControlEnd, End, Failure, Label, Link, Signal};
 use super::{Flow, Session, replies, require};
 
 /// The reply to an upload that broke off is held back so long at most, for what has come to be in the store.
@@ -62,7 +62,7 @@ struct Job {
     /// See [`crate::config::TransferConfig::part_size`].
     part_size: u64,
     convert: bool,
-    outlives_control: bool,
+    control_end: ControlEnd,
     opening: String,
 }
 
@@ -126,7 +126,7 @@ impl Session {
             verb,
             path: job.path.clone(),
             location: Some(job.location.clone()),
-            outlives_control: job.outlives_control,
+            control_end: job.control_end,
         };
         let mut published = false;
         let seen = &mut published;
@@ -295,7 +295,10 @@ impl Session {
             timeouts: self.gateway.config.timeouts.clone(),
             part_size: self.gateway.config.transfer.part_size,
             convert,
-            outlives_control: mount.on_control_loss == ControlLoss::Publish,
+            control_end: match mount.on_control_loss {
+                ControlLoss::Keep => ControlEnd::BreaksOff,
+                ControlLoss::Publish => ControlEnd::Ignored,
+            },
             opening,
         })
     }
@@ -429,7 +432,7 @@ impl Job {
             return Ok(self.cut(why));
         }
         link.signal(Signal::InputEnded {
-            large: upload.received() > self.part_size,
+            large: begins_at + upload.received() > self.part_size,
         });
         stream.answer_end().await;
         // From the lock on there is no way back: what publishes is never cut.
@@ -592,7 +595,7 @@ impl Pump<'_> {
     async fn copy(&self, stream: &mut DataStream, upload: &mut Upload) -> Result<(), Failure> {
         let mut failure = upload.failure();
         loop {
-            let space = upload.space().await?;
+            let space = self.beside(stream, upload.space()).await?;
             let read = tokio::select! {
                 read = self.read(stream, space) => read?,
                 error = failure.wait() => return Err(error.into()),
@@ -618,12 +621,26 @@ impl Pump<'_> {
             } else {
                 filter.convert(buffer.freeze())
             };
-            upload.write(converted).await?;
+            self.beside(stream, upload.write(converted)).await?;
             if read == 0 {
                 return Ok(());
             }
             self.link.progress.add(read);
         }
+    }
+
+    /// Waits for the store. Meanwhile the client's end may arrive, which counts from then on: a QUIT after it is one
+    /// after the data.
+    async fn beside<T>(&self, stream: &DataStream, waiting: impl Future<Output = T>) -> T {
+        let mut waiting = std::pin::pin!(waiting);
+        std::future::poll_fn(|context| {
+            let polled = waiting.as_mut().poll(context);
+            if polled.is_pending() && stream.end_has_arrived() {
+                self.link.progress.note_input_arrived();
+            }
+            polled
+        })
+        .await
     }
 
     /// Reads, unless nothing comes for the stall time; sooner where others wait for the memory it holds.

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod commands;
+mod control_endings;
 mod edge;
 mod endings;
 mod policy;

@@ -8,6 +8,7 @@ mod support;
 mod append_restart;
 mod binary;
 mod commands;
+mod control_endings;
 mod demo;
 mod digests;
 mod faults_of_the_store;

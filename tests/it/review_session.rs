@@ -42,9 +42,9 @@ async fn who_closes_his_side_behind_a_quit_gets_the_replies_all_the_same() {
     ftp.expect_reply(220).await;
     ftp.login(USER, PASSWORD).await;
     let mut data = begin_upload(&mut ftp, "a").await;
+    data.shutdown().await.unwrap();
     ftp.send_raw(b"PWD\r\nQUIT\r\n").await;
     twin.shutdown(Shutdown::Write).unwrap();
-    data.shutdown().await.unwrap();
     ftp.expect_reply(226).await;
     ftp.expect_reply(257).await;
     ftp.expect_reply(221).await;
@@ -54,7 +54,7 @@ async fn who_closes_his_side_behind_a_quit_gets_the_replies_all_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_quit_held_since_the_transfer_before_counts_as_alive() {
+async fn a_quit_held_since_the_transfer_before_is_no_goodbye_to_this_one() {
     let gateway = Gateway::start().await;
     let mut ftp = gateway.ftp().await;
     let mut first = begin_upload(&mut ftp, "first").await;
@@ -71,15 +71,12 @@ async fn a_quit_held_since_the_transfer_before_counts_as_alive() {
     ftp.expect_reply(226).await;
     ftp.expect_reply(200).await;
     ftp.expect_reply(150).await;
-    ftp.close().await;
     second.write_all(b"bytes").await.unwrap();
-    second.shutdown().await.unwrap();
-    gateway
-        .store
-        .until("the second file", |store| {
-            store.object(BUCKET, "second").is_some()
-        })
-        .await;
+    ftp.close().await;
+    let _ = second.shutdown().await;
+    crate::support::transfers::settled(&gateway).await;
+    assert!(gateway.store.object(BUCKET, "first").is_some());
+    assert_eq!(gateway.store.object(BUCKET, "second"), None);
     gateway.stop().await;
 }
 

@@ -1,0 +1,56 @@
+//! How a control connection under TLS ends while an upload runs.
+
+use tokio::io::AsyncWriteExt;
+
+use super::{Begins, begin_tls, secured, with_tls};
+use crate::support::ftp::Mode;
+use crate::support::gateway::BUCKET;
+use crate::support::pattern;
+use crate::support::tls::{Pki, VERSIONS};
+use crate::support::transfers::{moved, settled};
+
+/// Under TLS the clean end is close_notify: anybody on the way can send a FIN.
+#[tokio::test]
+async fn under_tls_a_fin_without_close_notify_is_no_clean_end() {
+    let pki = Pki::new();
+    for version in VERSIONS {
+        for (quit, notified, lenient, whole) in [
+            (true, true, false, true),
+            (true, false, false, false),
+            (true, false, true, true),
+            (false, true, false, false),
+            (false, false, false, false),
+            (false, false, true, false),
+        ] {
+            let user = format!("[users.u]\nlenient_close = {lenient}");
+            let gateway = with_tls(&pki, &user).start().await;
+            let client = pki.client().version(version).build();
+            let mut ftp = secured(&gateway, &client).await;
+            let bytes = pattern(70_000, 1);
+            let mut tls = begin_tls(&mut ftp, &client, "STOR x", Mode::Passive, Begins::Late).await;
+            tls.write_all(&bytes).await.unwrap();
+            moved(&mut ftp, bytes.len()).await;
+            tls.shutdown().await.unwrap();
+            if quit {
+                ftp.send("QUIT").await;
+            }
+            if notified {
+                ftp.end_sending().await;
+            } else {
+                ftp.tcp_fin().await;
+            }
+            ftp.expect_reply(if whole { 226 } else { 426 }).await;
+            if quit {
+                ftp.expect_reply(221).await;
+            }
+            settled(&gateway).await;
+            let found = gateway.store.object(BUCKET, "x");
+            assert_eq!(
+                found.is_some(),
+                whole,
+                "{version:?} {quit} {notified} {lenient}"
+            );
+            gateway.stop().await;
+        }
+    }
+}

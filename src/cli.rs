@@ -163,9 +163,12 @@ pub async fn run(command: Command, shutdown: CancellationToken, reload: Arc<Noti
 }
 
 /// Has no more sessions than what the system allows suffices for; the warnings about that, and about what is probably not
-/// meant in the configuration.
-fn hold(config: &mut config::Config) -> Vec<String> {
+/// meant in the configuration. An error if there is room for one session only.
+fn hold(config: &mut config::Config) -> Result<Vec<String>, String> {
     let descriptors = descriptors::hold(config, descriptors::limit());
+    if let Some(shortage) = descriptors.as_ref().filter(|shortage| shortage.is_fatal()) {
+        return Err(shortage.to_string());
+    }
     let memory = early::hold(config, early::memory());
     let warnings = [
         descriptors.map(|shortage| shortage.to_string()),
@@ -177,7 +180,7 @@ fn hold(config: &mut config::Config) -> Vec<String> {
         config::memory(),
         jiff::Timestamp::now(),
     ));
-    warnings
+    Ok(warnings)
 }
 
 async fn serve(files: &[PathBuf], shutdown: CancellationToken, reload: &Notify) -> ExitCode {
@@ -185,8 +188,11 @@ async fn serve(files: &[PathBuf], shutdown: CancellationToken, reload: &Notify) 
         Ok(config) => config,
         Err(errors) => return failed(USAGE, &errors.to_string()),
     };
-    for warning in hold(&mut config) {
-        tracing::warn!("{warning}");
+    match hold(&mut config) {
+        Ok(warnings) => warnings
+            .iter()
+            .for_each(|warning| tracing::warn!("{warning}")),
+        Err(problem) => return failed(USAGE, &problem),
     }
     let server = match Box::pin(Server::start(config)).await {
         Ok(server) => server,

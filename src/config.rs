@@ -424,6 +424,16 @@ pub struct StoreConfig {
     pub copy_limit: u64,
     /// All parts of a multipart upload but the last have one size.
     pub equal_parts: bool,
+    /// Connections that are kept for the next request, at most; not a key, but this store's share of what the process keeps.
+    pub idle_connections: usize,
+}
+
+impl StoreConfig {
+    /// A store's share of the connections that the process keeps: 1,024 in all, between 4 and 128 for each of so many
+    /// stores. 128 are several transfers at full parallelism.
+    pub(crate) fn share_of_idle_connections(stores: usize) -> usize {
+        (1024 / stores.max(1)).clamp(4, 128)
+    }
 }
 
 /// A key pair written in the configuration.

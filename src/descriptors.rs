@@ -11,7 +11,7 @@
 //!   64                    the log, the runtime, health endpoints, certificates being read, refusals
 //! + 1    a control listener, and the health endpoints'
 //! + 1    a passive port, for each address that is listened on (a wildcard's serve all of its family)
-//! + 128  a store: connections that are kept, or carry the parts of large transfers
+//! + 128  a store: connections that are kept, or carry the parts of large transfers; from nine stores on they share 1,024
 //! + 1    a session: its control connection
 //! + 2    a transfer: its data connection, and one to the store
 //! + 1    a data connection that its client has not closed yet, as many as transfers and at most 1,024
@@ -26,7 +26,6 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::config::{Config, Limits, PassivePorts};
 use crate::data::linger;
-use crate::object::POOL_SIZE;
 
 /// What is open beside connections, and the connections that are only refused.
 const RESERVE: u64 = 64;
@@ -103,7 +102,9 @@ fn fixed(config: &Config) -> u64 {
         PassivePorts::Ephemeral(count) => usize::from(count),
     };
     let listeners = config.listen.len() + usize::from(config.admin.is_some());
-    RESERVE + number(listeners + ports * addresses.len() + POOL_SIZE * config.stores.len())
+    let stores = config.stores.values();
+    let kept: usize = stores.map(|store| store.idle_connections).sum();
+    RESERVE + number(listeners + ports * addresses.len() + kept)
 }
 
 fn for_sessions(limits: &Limits) -> u64 {
@@ -113,6 +114,13 @@ fn for_sessions(limits: &Limits) -> u64 {
 
 fn number(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+impl Shortage {
+    /// Whether what is left is no server any more: a single session, though more were configured.
+    pub fn is_fatal(&self) -> bool {
+        self.held.sessions <= 1
+    }
 }
 
 impl fmt::Display for Shortage {
@@ -173,10 +181,29 @@ mod tests {
         let mut all = config("");
         assert_eq!(hold(&mut all, 16_239), None);
         assert_eq!(all.limits.sessions, 10_000);
-        // Where not even one fits, it is for the system to say no.
+        // Where not even two fit, the server must not start as if all were well.
         let mut one = config("");
-        hold(&mut one, 10).unwrap();
+        assert!(hold(&mut one, 10).unwrap().is_fatal());
         assert_eq!(one.limits.sessions, 1);
+        assert!(!hold(&mut config(""), 256).unwrap().is_fatal());
+    }
+
+    #[test]
+    fn many_stores_share_the_connections_that_are_kept() {
+        let more = |stores: usize| -> String {
+            let store = |n: usize| {
+                format!(
+                    "[stores.s{n}]\nendpoint = \"http://127.0.0.1:1\"\naccess_key_id = \"x\"\nsecret_access_key = \"x\"\n"
+                )
+            };
+            (1..stores).map(store).collect()
+        };
+        for (stores, kept) in [(1, 128), (8, 1024), (9, 9 * 113), (64, 1024), (500, 2000)] {
+            let config = config(&more(stores));
+            assert_eq!(fixed(&config), 64 + 3 + 20 + kept, "{stores} stores");
+        }
+        let mut config = config(&more(500));
+        assert_eq!(hold(&mut config, 20_000), None);
     }
 
     #[test]

@@ -27,7 +27,7 @@ mod settle;
 mod tests;
 mod upload;
 
-pub use client::{Location, POOL_SIZE, Store, StoreContext};
+pub use client::{Location, Store, StoreContext};
 pub use copy::{CopyOptions, DirectoryError, copy, rename_directory, set_metadata};
 pub use delete::{Expected, delete, delete_keeping_directory, make_directory, remove_directory};
 pub use digest::{Algorithm, digest};

@@ -36,9 +36,13 @@ pub(super) fn decode(
 ) -> (Stores, Users) {
     let stores_written = named(root, "stores");
     let store_names: Vec<&str> = stores_written.iter().map(|(name, _)| *name).collect();
+    let idle_connections = StoreConfig::share_of_idle_connections(stores_written.len());
     let stores = stores_written
         .iter()
-        .filter_map(|(name, field)| Some(((*name).to_owned(), Arc::new(store(name, field)?))))
+        .filter_map(|(name, field)| {
+            let store = store(name, field, idle_connections)?;
+            Some(((*name).to_owned(), Arc::new(store)))
+        })
         .collect();
     let mounts: Mounts = named(root, "mounts")
         .iter()
@@ -112,7 +116,7 @@ fn is_wrong_type(root: &mut Section<'_>, key: &'static str) -> bool {
     })
 }
 
-fn store(name: &str, field: &Field<'_>) -> Option<StoreConfig> {
+fn store(name: &str, field: &Field<'_>, idle_connections: usize) -> Option<StoreConfig> {
     let mut section = field.section("a table")?;
     let endpoint = section
         .field("endpoint")
@@ -172,6 +176,7 @@ fn store(name: &str, field: &Field<'_>) -> Option<StoreConfig> {
         attempts: attempts.unwrap_or(4),
         copy_limit: copy_limit.unwrap_or(LARGEST_PART),
         equal_parts: equal_parts.unwrap_or(wants_equal),
+        idle_connections,
     })
 }
 

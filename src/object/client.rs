@@ -30,9 +30,6 @@ use crate::memory::Budget;
 /// a request seldom meets a connection that is just being closed.
 const POOL_IDLE: Duration = Duration::from_secs(50);
 
-/// Idle connections kept for each host: several transfers at full parallelism.
-pub const POOL_SIZE: usize = 128;
-
 /// The slowest that an attempt may send its body, bytes a second, however steadily it moves: one of 8 MiB ends after some
 /// nine minutes.
 const SLOWEST: u64 = 16 * 1024;
@@ -97,7 +94,7 @@ impl Store {
         config: &StoreConfig,
         context: StoreContext,
     ) -> Result<Arc<Store>, ObjectError> {
-        Store::over(http_client(), config, context).await
+        Store::over(http_client(config), config, context).await
     }
 
     /// As [`Store::new`], over an HTTP client of the caller's: one that reaches a store in this process, say.
@@ -308,10 +305,10 @@ fn check_endpoint(endpoint: &str) -> Result<(), ObjectError> {
 }
 
 /// One pool of HTTP/1.1 connections for a store.
-fn http_client() -> SharedHttpClient {
+fn http_client(config: &StoreConfig) -> SharedHttpClient {
     aws_smithy_http_client::Builder::new()
         .pool_idle_timeout(POOL_IDLE)
-        .pool_max_idle_per_host(POOL_SIZE)
+        .pool_max_idle_per_host(config.idle_connections)
         .tls_provider(tls::Provider::Rustls(
             tls::rustls_provider::CryptoMode::AwsLc,
         ))

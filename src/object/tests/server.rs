@@ -133,6 +133,7 @@ pub(super) async fn store_at(
         attempts: 3,
         copy_limit: 5 << 30,
         equal_parts: false,
+        idle_connections: 128,
     };
     change(&mut config);
     let context = StoreContext {

@@ -8,7 +8,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use super::error::failure;
 use super::head::with_attributes;
 use super::list::{Key, RawPage};
-use super::name_lock::{NameLock, NameWatch, Patience};
+use super::name_lock::{NameLock, NameWatch, Participation, Patience};
 use super::settle::Conditions;
 use super::{Attributes, Location, ObjectError, ObjectIdentity, head};
 
@@ -61,6 +61,7 @@ pub async fn delete_keeping_directory(
         check(location, expected, None, &lock).await?;
         return delete_checked(location, expected).await;
     };
+    let removal = parent.take_part();
     let neighbours = neighbours(location, parent).await?;
     match &neighbours {
         Neighbours::Alone(listed) => {
@@ -75,9 +76,19 @@ pub async fn delete_keeping_directory(
     }
     delete_checked(location, expected).await?;
     drop(lock);
-    // Two who delete the last two files at once have each seen the other's.
-    if matches!(neighbours, Neighbours::Pair(_)) && !super::directory_exists(parent).await? {
-        put_marker(parent).await?;
+    keep_directory(parent, &removal, &neighbours).await
+}
+
+/// Sessions that delete the last files of a directory at the same time have each seen the others' files. Of those of
+/// this process each knows; of two in two processes each sees that there is one other file.
+async fn keep_directory(
+    directory: &Location,
+    removal: &Participation,
+    neighbours: &Neighbours,
+) -> Result<(), ObjectError> {
+    let others = removal.overlapped() || matches!(neighbours, Neighbours::Pair(_));
+    if others && !super::directory_exists(directory).await? {
+        put_marker(directory).await?;
     }
     Ok(())
 }
@@ -131,7 +142,7 @@ pub async fn make_directory(directory: &Location) -> Result<(), ObjectError> {
 }
 
 /// Removes the marker of an empty directory and keeps its parent. [`ObjectError::NotFound`]; [`ObjectError::Conflict`]
-/// where it is not empty. At most 4 requests.
+/// where it is not empty. At most 4 requests, unless two entries are removed at once.
 pub async fn remove_directory(
     directory: &Location,
     parent: Option<&Location>,
@@ -143,12 +154,16 @@ pub async fn remove_directory(
     if page.keys.len() > 1 || page.keys.iter().any(|key| key.key != directory.key) {
         return Err(ObjectError::Conflict);
     }
-    if let Some(parent) = parent
-        && matches!(neighbours(directory, parent).await?, Neighbours::Alone(_))
-    {
+    let Some(parent) = parent else {
+        return delete(directory, None).await;
+    };
+    let removal = parent.take_part();
+    let neighbours = neighbours(directory, parent).await?;
+    if matches!(neighbours, Neighbours::Alone(_)) {
         put_marker(parent).await?;
     }
-    delete(directory, None).await
+    delete(directory, None).await?;
+    keep_directory(parent, &removal, &neighbours).await
 }
 
 /// What the first two keys of a directory tell about one key in it; if it is one of them, as it is listed.

@@ -100,6 +100,23 @@ pub struct NameWatch {
     turns: u64,
 }
 
+/// One of several sessions that do something to a name at the same time: deletes in one directory,
+/// which must know of each other.
+#[derive(Debug)]
+pub(in crate::object) struct Participation {
+    place: Place,
+    turn: u64,
+    /// Whether others were there when this one came.
+    met: bool,
+}
+
+impl Participation {
+    /// Whether others took part at any time since this one began.
+    pub(in crate::object) fn overlapped(&self) -> bool {
+        self.met || self.place.turns(0) != self.turn
+    }
+}
+
 impl NameLocks {
     /// No name is locked. `upload_patience`: how long an upload waits for one.
     pub fn new(upload_patience: Duration) -> Self {
@@ -117,6 +134,39 @@ impl NameLocks {
     /// Sessions that wait for a name: a gauge.
     pub fn waiting(&self) -> usize {
         self.table.waiting.load(Ordering::Relaxed)
+    }
+
+    async fn lock(&self, name: Name, patience: Patience) -> Result<NameLock, ObjectError> {
+        let (place, lock) = self.table.enter(name);
+        let held = match Arc::clone(&lock).try_lock_owned() {
+            Ok(held) => held,
+            Err(_) => {
+                let _waiting = Waiting::begin(&self.table);
+                timeout(self.patience(patience), lock.lock_owned())
+                    .await
+                    .map_err(|_| ObjectError::Busy)?
+            }
+        };
+        Ok(NameLock::new(held, place))
+    }
+
+    fn try_lock(&self, name: Name) -> Option<NameLock> {
+        let (place, lock) = self.table.enter(name);
+        let held = lock.try_lock_owned().ok()?;
+        Some(NameLock::new(held, place))
+    }
+
+    fn watch(&self, name: Name) -> NameWatch {
+        let (place, _) = self.table.enter(name);
+        let turns = place.turns(0);
+        NameWatch { place, turns }
+    }
+
+    fn take_part(&self, name: Name) -> Participation {
+        let (place, _) = self.table.enter(name);
+        let turn = place.turns(1);
+        let met = place.users() > 1;
+        Participation { place, turn, met }
     }
 
     fn patience(&self, patience: Patience) -> Duration {
@@ -141,32 +191,22 @@ impl Location {
         patience: Patience,
     ) -> Result<NameLock, ObjectError> {
         let names = &self.store.context().names;
-        let (place, lock) = names.table.enter(self);
-        let held = match lock.clone().try_lock_owned() {
-            Ok(held) => held,
-            Err(_) => {
-                let _waiting = Waiting::begin(&names.table);
-                timeout(names.patience(patience), lock.lock_owned())
-                    .await
-                    .map_err(|_| ObjectError::Busy)?
-            }
-        };
-        Ok(NameLock::new(held, place))
+        names.lock(Name::of(self), patience).await
     }
 
     /// Locks the name if it is free.
     pub(in crate::object) fn try_lock(&self) -> Option<NameLock> {
-        let (place, lock) = self.store.context().names.table.enter(self);
-        let held = lock.try_lock_owned().ok()?;
-        Some(NameLock::new(held, place))
+        self.store.context().names.try_lock(Name::of(self))
     }
 
     /// Begins to watch the name: to be called before the look that is compared later.
     pub fn watch(&self) -> NameWatch {
-        let table = &self.store.context().names.table;
-        let (place, _) = table.enter(self);
-        let turns = place.turns(0);
-        NameWatch { place, turns }
+        self.store.context().names.watch(Name::of(self))
+    }
+
+    /// Takes part in what is done to the name by several sessions at once. Locks nothing.
+    pub(in crate::object) fn take_part(&self) -> Participation {
+        self.store.context().names.take_part(Name::of(self))
     }
 }
 
@@ -209,8 +249,8 @@ impl Table {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enter(self: &Arc<Self>, location: &Location) -> (Place, Arc<tokio::sync::Mutex<()>>) {
-        let name = Arc::new(Name::of(location));
+    fn enter(self: &Arc<Self>, name: Name) -> (Place, Arc<tokio::sync::Mutex<()>>) {
+        let name = Arc::new(name);
         let mut names = self.locked();
         let entry = names.entry(Arc::clone(&name)).or_insert_with(|| Entry {
             lock: Arc::default(),
@@ -254,6 +294,11 @@ impl Place {
             entry.turns
         })
     }
+
+    fn users(&self) -> usize {
+        let names = self.table.locked();
+        names.get(&self.name).map_or(0, |entry| entry.users)
+    }
 }
 
 impl Drop for Place {
@@ -265,5 +310,105 @@ impl Drop for Place {
                 names.remove(&self.name);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::pin::pin;
+
+    use futures::FutureExt;
+
+    use super::*;
+
+    fn name(key: &str) -> Name {
+        Name {
+            endpoint: "http://s3".to_owned(),
+            bucket: "files".into(),
+            key: key.to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn waiters_are_served_in_their_order_and_leave_no_entry() {
+        let names = NameLocks::default();
+        let first = names.lock(name("a"), Patience::Upload).await.unwrap();
+        let other = names.try_lock(name("b")).unwrap();
+        assert!(names.try_lock(name("a")).is_none());
+        assert_eq!((names.count(), names.waiting()), (2, 0));
+        let mut second = pin!(names.lock(name("a"), Patience::Upload));
+        let mut third = pin!(names.lock(name("a"), Patience::Upload));
+        assert!(second.as_mut().now_or_never().is_none());
+        assert!(third.as_mut().now_or_never().is_none());
+        assert_eq!(names.waiting(), 2);
+        drop(first);
+        assert!(names.try_lock(name("a")).is_none());
+        assert!(third.as_mut().now_or_never().is_none());
+        drop(second.await.unwrap());
+        drop(third.await.unwrap());
+        drop(other);
+        assert_eq!((names.count(), names.waiting()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_waiter_that_goes_away_passes_its_turn_on() {
+        let names = NameLocks::default();
+        let first = names.lock(name("a"), Patience::Upload).await.unwrap();
+        let mut last = pin!(names.lock(name("a"), Patience::Upload));
+        {
+            let mut waits = pin!(names.lock(name("a"), Patience::Upload));
+            assert!(waits.as_mut().now_or_never().is_none());
+            assert!(last.as_mut().now_or_never().is_none());
+            // The turn is this waiter's, which does not take it.
+            drop(first);
+        }
+        drop(last.await.unwrap());
+        assert_eq!((names.count(), names.waiting()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_wait_is_bounded() {
+        for (upload, command) in [(300, 20), (5, 5)] {
+            let names = NameLocks::new(Duration::from_secs(upload));
+            assert_eq!(names.patience(Patience::Upload).as_secs(), upload);
+            assert_eq!(names.patience(Patience::Command).as_secs(), command);
+        }
+        let names = NameLocks::new(Duration::from_millis(10));
+        let _held = names.try_lock(name("a")).unwrap();
+        let refused = names.lock(name("a"), Patience::Upload).await;
+        assert!(matches!(refused, Err(ObjectError::Busy)), "{refused:?}");
+        assert_eq!((names.count(), names.waiting()), (1, 0));
+    }
+
+    #[test]
+    fn a_watch_notices_each_other_holder() {
+        let names = NameLocks::default();
+        let watch = names.watch(name("a"));
+        let first = names.try_lock(name("a")).unwrap();
+        assert!(first.first_since(&watch));
+        let elsewhere = names.try_lock(name("b")).unwrap();
+        assert!(!elsewhere.first_since(&watch));
+        drop(first);
+        let second = names.try_lock(name("a")).unwrap();
+        assert!(!second.first_since(&watch));
+        assert!(!second.first_since(&names.watch(name("a"))));
+        drop((second, elsewhere, watch));
+        assert_eq!(names.count(), 0);
+    }
+
+    #[test]
+    fn participants_that_overlap_know_of_each_other() {
+        let names = NameLocks::default();
+        let before = names.take_part(name("d/"));
+        assert!(!before.overlapped());
+        drop(before);
+        let first = names.take_part(name("d/"));
+        let second = names.take_part(name("d/"));
+        assert!(first.overlapped() && second.overlapped());
+        drop(second);
+        assert!(first.overlapped());
+        drop(first);
+        assert_eq!(names.count(), 0);
     }
 }

@@ -4,6 +4,7 @@
 //! Each race is made by holding one request of the first session at the store, until the second session has been
 //! answered or waits for the name.
 
+mod neighbours;
 mod waiting;
 
 use std::pin::pin;
@@ -14,7 +15,7 @@ use s3ftpd::demo::Behaviour;
 
 use crate::support::faults::{Fault, Rule};
 use crate::support::ftp::{Ftp, Mode, Reply};
-use crate::support::gateway::{BUCKET, Gateway};
+use crate::support::gateway::{BUCKET, Gateway, PASSWORD};
 use crate::support::store::Store;
 use crate::support::transfers::nothing_left;
 use crate::support::{MIB, pattern, within};
@@ -24,7 +25,7 @@ const KEEPS_FILES: &str =
     r#"permissions = ["list", "read", "write", "append", "delete", "rename"]"#;
 
 /// Nothing, so that equal versions have equal ETags; one part; two parts.
-const SIZES: [usize; 3] = [0, 70_000, 8 * MIB];
+const SIZES: [usize; 3] = [0, 70_000, 6 * MIB];
 
 fn behaviours() -> [(&'static str, Behaviour); 3] {
     [
@@ -43,6 +44,7 @@ async fn gateway(behaviour: &Behaviour, mount: &str) -> Gateway {
         behaviour.conditional_writes
     );
     let builder = Gateway::builder().with(&settings).mount(mount);
+    let builder = builder.user("other", PASSWORD, "{ \"/\" = \"main\" }");
     builder.on(&store).start().await
 }
 

@@ -11,7 +11,7 @@ use crate::support::gateway::{BUCKET, Gateway};
 use crate::support::transfers::{begin, settled_but};
 
 /// Less than a part; more than one.
-const SIZES: [usize; 2] = [70_000, 8 * MIB];
+const SIZES: [usize; 2] = [70_000, 6 * MIB];
 
 #[tokio::test]
 async fn an_upload_that_waits_answers_and_is_kept_at_abor() {

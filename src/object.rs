@@ -5,6 +5,7 @@
 //! [`Download`] (ranges → chunks); the rest are single requests or short sequences of them. Errors of the SDK become
 //! [`ObjectError`]s in one place.
 
+mod answer;
 mod capabilities;
 mod client;
 mod clock;
@@ -27,6 +28,7 @@ mod settle;
 mod tests;
 mod upload;
 
+pub use answer::NotS3;
 pub use client::{Location, Store, StoreContext};
 pub use copy::{CopyOptions, DirectoryError, copy, rename_directory, set_metadata};
 pub use delete::{Expected, delete, delete_keeping_directory, make_directory, remove_directory};

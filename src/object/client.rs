@@ -16,6 +16,7 @@ use secrecy::ExposeSecret;
 use tokio_util::task::TaskTracker;
 
 use super::ObjectError;
+use super::answer::JudgeAnswers;
 use super::capabilities::{Capabilities, Integrity};
 use super::clock::{ReadClock, StoreClock};
 use super::kept::Replica;
@@ -107,6 +108,7 @@ impl Store {
         let sdk = sdk_config(http, config)
             .await?
             .interceptor(ReadClock(Arc::clone(&clock)))
+            .interceptor(JudgeAnswers::new(config.endpoint.is_none()))
             .build();
         let sizes = (context.transfer.part_size, context.budget.largest_part());
         let schedule = match config.equal_parts {

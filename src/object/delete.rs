@@ -197,7 +197,13 @@ async fn neighbours(location: &Location, parent: &Location) -> Result<Neighbours
 
 /// An object of no bytes; putting it twice does no harm.
 async fn put_marker(directory: &Location) -> Result<(), ObjectError> {
-    put_marker_with(directory, &Attributes::default(), Conditions::default()).await
+    let attributes = Attributes::default();
+    Box::pin(put_marker_with(
+        directory,
+        &attributes,
+        Conditions::default(),
+    ))
+    .await
 }
 
 /// A marker with the attributes of another, which is how markers are copied, since stores that keep them as directories
@@ -213,6 +219,20 @@ pub(super) async fn put_marker_with(
         .set_if_none_match(conditions.if_none_match)
         .set_if_match(conditions.if_match)
         .body(ByteStream::from_static(b""));
-    Box::pin(request.send()).await.map_err(failure)?;
-    Ok(())
+    let failure = match Box::pin(request.send()).await.map_err(failure) {
+        Ok(_) => return Ok(()),
+        Err(failure) => failure,
+    };
+    // One marker is like another: it may be there without a clear answer.
+    if failure.ambiguous() && Box::pin(is_marked(directory)).await {
+        return Ok(());
+    }
+    Err(failure.error)
+}
+
+/// Whether a directory's marker is there, as far as the store says. Listed rather than looked at: stores that keep
+/// markers as directories of their own do not show all of them to a HEAD.
+async fn is_marked(directory: &Location) -> bool {
+    let page = RawPage::fetch(directory, &directory.key, None, 1, None).await;
+    page.is_ok_and(|page| page.keys.iter().any(|key| key.key == directory.key))
 }

@@ -5,6 +5,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use jiff::fmt::rfc2822::DateTimeParser;
 use jiff::{SignedDuration, Timestamp};
 
+use super::answer::NotS3;
 use super::retry::{damaged, passing};
 
 /// Why an S3 operation failed.
@@ -38,6 +39,9 @@ pub enum ObjectError {
     /// Another session of this process is writing the object, and was not done in time.
     #[error("another session is writing this file")]
     Busy,
+    /// The store can't hold a key of this length: more than 1,024 bytes, or an element longer than its file names.
+    #[error("the name is too long for the store")]
+    NameTooLong,
     /// Larger than 10,000 parts of this store and budget can be.
     #[error("larger than the largest object here, {limit} bytes")]
     TooLarge {
@@ -72,6 +76,10 @@ pub enum ObjectError {
     /// The store can't do this.
     #[error("the store does not support it: {0}")]
     Unsupported(String),
+    /// Something other than S3 answered, after all retries: an ingress, a load balancer, a body that was cut. Nothing is
+    /// known of the request or the object.
+    #[error("an answer that is not the store's: {0}")]
+    Foreign(Box<NotS3>),
     /// Anything else, with the store's code and message.
     #[error("the store answered: {0}")]
     Other(String),
@@ -90,6 +98,7 @@ impl ObjectError {
                 | Self::Busy
                 | Self::Changed
                 | Self::Integrity(_)
+                | Self::Foreign(_)
         )
     }
 }
@@ -103,6 +112,7 @@ impl ObjectError {
                 | Self::Superseded
                 | Self::Lost
                 | Self::TooLarge { .. }
+                | Self::NameTooLong
                 | Self::NotFound
                 | Self::OutOfRange { .. }
                 | Self::Unsupported(_)
@@ -116,7 +126,7 @@ impl ObjectError {
 pub(super) struct Failure {
     /// The error as the caller is told it.
     pub error: ObjectError,
-    /// HTTP status of the last answer, if there was one.
+    /// HTTP status of the last answer; `None` without one, and if it was not S3's.
     pub status: Option<u16>,
     /// S3's error code; empty where there is none.
     pub code: String,
@@ -150,9 +160,14 @@ impl Failure {
         }
     }
 
-    /// Whether the store has answered that the request failed; a request without an answer may take effect later.
+    /// Whether the store is done with the request, which failed; a request without an answer may take effect later, and
+    /// so may one of which a gateway says that it has accepted it, or that the store behind it is late.
     pub fn answered(&self) -> bool {
-        self.status.is_some_and(|status| status >= 300)
+        match (self.status, &self.error) {
+            (Some(status), _) => status >= 300,
+            (None, ObjectError::Foreign(answer)) => answer.status < 500 && answer.status != 202,
+            (None, _) => false,
+        }
     }
 
     /// A condition of the request did not hold.
@@ -231,21 +246,20 @@ where
                 meta.message().unwrap_or_default(),
             )
         }
-        SdkError::ResponseError(_) => match out.status {
-            // An answer that can't be read; with a 2xx the request may well have been carried out.
-            Some(status) if status >= 300 => sort(status, "", ""),
-            _ => {
-                out.status = None;
-                ObjectError::Unavailable(chain(&error))
+        // An answer that is not S3's, or can't be read to its end: the request may well have been carried out.
+        SdkError::ResponseError(_) => {
+            out.status = None;
+            match not_s3(&error) {
+                Some(answer) => ObjectError::Foreign(Box::new(answer.clone())),
+                None => ObjectError::Unavailable(chain(&error)),
             }
-        },
+        }
         // Nothing was sent: a value that can't be put in a header, a bucket that is no host name.
         _ => ObjectError::Other(chain(&error)),
     };
     if out.code.is_empty() && without_words(&out) {
-        out.error = ObjectError::Credentials(
-            "refused without a word; expired credentials, or clocks that differ".to_owned(),
-        );
+        out.error =
+            ObjectError::Credentials("refused without a word, and the clocks differ".to_owned());
     }
     if let ObjectError::Credentials(text) = &out.error {
         tracing::error!(
@@ -256,13 +270,18 @@ where
     out
 }
 
-/// A HEAD is refused without a body that says why: 400 is what S3 answers to expired credentials, and 403 to a clock that
-/// is wrong, which the answer's own date gives away.
+/// What the judge of answers has found.
+fn not_s3<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a NotS3> {
+    let mut causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.find_map(|cause| cause.downcast_ref())
+}
+
+/// A HEAD is refused without a body that says why. S3 answers 403 to a clock that is wrong, which the answer's own date
+/// gives away; what 400 means, [`head`](super::head()) asks.
 fn without_words(failure: &Failure) -> bool {
     /// What S3 tolerates.
     const SKEW: SignedDuration = SignedDuration::from_mins(15);
     match failure.status {
-        Some(400) => true,
         Some(403) => failure
             .headers
             .date
@@ -280,6 +299,7 @@ fn sort(status: u16, code: &str, message: &str) -> ObjectError {
     };
     match code {
         "NoSuchKey" | "NotFound" => return ObjectError::NotFound,
+        "KeyTooLongError" | "KeyTooLong" => return ObjectError::NameTooLong,
         "NoSuchBucket" => return ObjectError::NoSuchBucket,
         "AccessDenied"
         | "AllAccessDisabled"

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
@@ -170,13 +171,7 @@ pub struct Peek {
 
 /// HeadObject.
 pub async fn head(location: &Location) -> Result<ObjectInfo, ObjectError> {
-    let request = location
-        .store
-        .client()
-        .head_object()
-        .bucket(&*location.bucket)
-        .key(&location.key);
-    let output = Box::pin(request.send()).await.map_err(failure)?;
+    let output = Box::pin(head_object(location)).await?;
     Ok(ObjectInfo {
         // Not to be guessed: an append to an object of "0 bytes" would replace it.
         size: total_size(None, output.content_length())?,
@@ -184,6 +179,24 @@ pub async fn head(location: &Location) -> Result<ObjectInfo, ObjectError> {
         modified: timestamp(output.last_modified()).unwrap_or(Timestamp::UNIX_EPOCH),
         attributes: attributes_of!(output),
     })
+}
+
+/// A 400 has no body that says why, so a GetObject is made whose refusal has one.
+async fn head_object(location: &Location) -> Result<HeadObjectOutput, ObjectError> {
+    let request = location
+        .store
+        .client()
+        .head_object()
+        .bucket(&*location.bucket)
+        .key(&location.key);
+    match request.send().await.map_err(failure) {
+        Ok(output) => Ok(output),
+        Err(failure) if failure.status == Some(400) => Err(match peek(location, 1).await {
+            Ok(_) => ObjectError::Unavailable("a HEAD is refused, a GET is not".to_owned()),
+            Err(error) => error,
+        }),
+        Err(failure) => Err(failure.error),
+    }
 }
 
 /// GetObject of the first `bytes` bytes: costs what a HEAD does, and may save the GET after it. An empty object's

@@ -41,6 +41,7 @@ pub(super) fn object_error(path: &VirtualPath, error: &ObjectError) -> Reply {
         | ObjectError::Other(_) => 550,
         ObjectError::OutOfRange { .. } => 554,
         ObjectError::TooLarge { .. } => 552,
+        ObjectError::NameTooLong => 553,
         ObjectError::Full => 452,
         ObjectError::Memory | ObjectError::Busy => 450,
         ObjectError::Changed
@@ -49,6 +50,7 @@ pub(super) fn object_error(path: &VirtualPath, error: &ObjectError) -> Reply {
         | ObjectError::Unavailable(_)
         | ObjectError::Timeout
         | ObjectError::Credentials(_)
+        | ObjectError::Foreign(_)
         | ObjectError::Lost
         | ObjectError::Superseded => 451,
     };
@@ -61,6 +63,9 @@ pub(super) fn object_error(path: &VirtualPath, error: &ObjectError) -> Reply {
                 .to_owned()
         }
         ObjectError::Unavailable(_) => "the store can't be reached, try again later".to_owned(),
+        ObjectError::Foreign(_) => {
+            "something other than the store answered, try again later".to_owned()
+        }
         ObjectError::Timeout => "the store did not answer in time, try again later".to_owned(),
         ObjectError::Throttled => "the store is overloaded, try again later".to_owned(),
         ObjectError::Integrity(_) => {

@@ -12,6 +12,7 @@ mod control_endings;
 mod demo;
 mod digests;
 mod faults_of_the_store;
+mod foreign_answers;
 mod ftps;
 mod hosts;
 mod listeners;

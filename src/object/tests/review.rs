@@ -68,7 +68,8 @@ async fn bytes_from_elsewhere_in_the_object_are_refused() {
 async fn a_condition_is_not_blamed_while_the_store_keeps_silent() {
     // The 412 may be of our own first attempt: "somebody else has written it" would be a guess.
     let (store, _) = answering(|line, _| match line.starts_with("PUT") {
-        true => ok("", "").replace("200 OK", "412 Precondition Failed"),
+        true => ok("", "<Error><Code>PreconditionFailed</Code></Error>")
+            .replace("200 OK", "412 Precondition Failed"),
         false => ok("", "").replace("200 OK", "503 Service Unavailable"),
     })
     .await;

@@ -56,6 +56,16 @@ impl Server {
                 let (socket, _) = listener.accept().await.unwrap();
                 let service = service.clone();
                 tokio::spawn(async move {
+                    // s3s-fs answers a directory's PutObject without an ETag, which S3 always sends.
+                    let service = hyper::service::service_fn(move |request| {
+                        let answer = hyper::service::Service::call(&service, request);
+                        async move {
+                            let mut answer = answer.await?;
+                            let etag = http::HeaderValue::from_static("\"marker\"");
+                            answer.headers_mut().entry("etag").or_insert(etag);
+                            Ok::<_, s3s::HttpError>(answer)
+                        }
+                    });
                     let http = Builder::new(TokioExecutor::new());
                     let _ = http.serve_connection(TokioIo::new(socket), service).await;
                 });

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -53,8 +53,45 @@ pub enum Fault {
     StallAnswer,
     /// Handled after a while.
     Delay(Duration),
+    /// This answer, which S3 did not write; the request's body is read, the store does not see it.
+    Foreign(Answer),
+    /// The store handles the request, and this answer takes the place of its own.
+    ForeignAfter(Answer),
+    /// The store handles the request, and its whole answer is edited.
+    Edit(fn(&mut http::response::Parts, &mut Vec<u8>)),
+    /// The store handles the request, and the body of its answer ends after this many bytes, by a Content-Length that
+    /// agrees.
+    Shorten(usize),
     /// ListObjectsV2 tells of so many objects under its prefix; the store does not see it.
     Keys(u64),
+}
+
+/// An answer that S3 did not write.
+#[derive(Debug, Clone, Copy)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: &'static [(&'static str, &'static str)],
+    pub body: &'static str,
+}
+
+impl Answer {
+    /// What an ingress without a backend answers.
+    pub const fn page(status: u16) -> Answer {
+        Answer {
+            status,
+            headers: &[("content-type", "text/html")],
+            body: "<html><body>default backend</body></html>",
+        }
+    }
+
+    /// A status and nothing else.
+    pub const fn empty(status: u16) -> Answer {
+        Answer {
+            status,
+            headers: &[],
+            body: "",
+        }
+    }
 }
 
 /// The rules, and the requests so far.
@@ -62,6 +99,7 @@ pub enum Fault {
 pub struct Faults {
     rules: Mutex<Vec<Arc<RuleState>>>,
     log: Arc<Log>,
+    identified: AtomicBool,
 }
 
 #[derive(Default)]
@@ -81,6 +119,13 @@ struct RuleState {
     seen: AtomicUsize,
     hits: watch::Sender<usize>,
     released: CancellationToken,
+}
+
+impl Fault {
+    /// Whether the answer is to be one that S3 did not write.
+    fn is_foreign(&self) -> bool {
+        matches!(self, Fault::Foreign(_) | Fault::ForeignAfter(_))
+    }
 }
 
 /// A rule in the making: `store.fail("UploadPart").key("x").nth(2).with(Fault::LoseAnswer)`.
@@ -201,6 +246,11 @@ impl Faults {
         }
     }
 
+    /// From now on each answer of the store has a request id, as AWS's and MinIO's have.
+    pub fn identify(&self) {
+        self.identified.store(true, Ordering::SeqCst);
+    }
+
     /// The requests so far, in the order of their arrival.
     pub fn requests(&self) -> Vec<Request> {
         self.log.requests.lock().unwrap().clone()
@@ -238,11 +288,17 @@ impl Interceptor for Faults {
         let rules = self.rules.lock().unwrap();
         let rule = rules.iter().find(|rule| rule.hits(&noted)).cloned();
         self.log.requests.lock().unwrap().push(noted);
+        let identified = self.identified.load(Ordering::SeqCst);
         Box::pin(async move {
-            let answer = match rule {
+            let foreign = rule.as_ref().is_some_and(|rule| rule.fault.is_foreign());
+            let mut answer = match rule {
                 None => Ok(next.run(request).await),
                 Some(rule) => misbehave(&rule, request, &next).await,
             };
+            if let (true, false, Ok(answer)) = (identified, foreign, &mut answer) {
+                let id = http::HeaderValue::from_static("17A4F3B2C1D0E9F8");
+                answer.headers_mut().insert("x-amz-request-id", id);
+            }
             drop(finish);
             answer
         })
@@ -345,12 +401,50 @@ async fn misbehave(
             tokio::time::sleep(time).await;
             Ok(next.run(request).await)
         }
+        Fault::Foreign(answer) => {
+            drain(request.into_body()).await;
+            Ok(foreign(answer))
+        }
+        Fault::ForeignAfter(answer) => {
+            next.run(request).await;
+            Ok(foreign(answer))
+        }
+        Fault::Edit(edit) => Ok(edited(next.run(request).await, edit).await),
+        Fault::Shorten(bytes) => {
+            let shorten = |_: &mut _, body: &mut Vec<u8>| body.truncate(bytes);
+            Ok(edited(next.run(request).await, shorten).await)
+        }
         Fault::Keys(keys) => Ok(xml(made_up_page(&Request::of(&request), keys))),
     }
 }
 
 async fn drain(mut body: Body) {
     while let Some(Ok(_)) = body.next().await {}
+}
+
+fn foreign(answer: Answer) -> HttpResponse {
+    let mut response = HttpResponse::new(Body::from(answer.body.to_owned()));
+    *response.status_mut() = http::StatusCode::from_u16(answer.status).unwrap();
+    for (name, value) in answer.headers {
+        let value = http::HeaderValue::from_static(value);
+        response.headers_mut().insert(*name, value);
+    }
+    response
+}
+
+/// An answer whose body has been read and edited; its length is that of the new body.
+async fn edited(
+    answer: HttpResponse,
+    edit: impl FnOnce(&mut http::response::Parts, &mut Vec<u8>),
+) -> HttpResponse {
+    let (mut parts, mut body) = answer.into_parts();
+    let mut bytes = Vec::new();
+    while let Some(Ok(piece)) = body.next().await {
+        bytes.extend_from_slice(&piece);
+    }
+    parts.headers.remove("content-length");
+    edit(&mut parts, &mut bytes);
+    HttpResponse::from_parts(parts, Body::from(bytes))
 }
 
 fn error_response(status: u16, code: &str) -> HttpResponse {

@@ -61,6 +61,11 @@ impl Store {
         self.faults.fail(operation)
     }
 
+    /// From now on each of its answers has a request id, as AWS's and MinIO's have.
+    pub fn identify(&self) {
+        self.faults.identify();
+    }
+
     /// Requests of an operation that have arrived, failed ones and retries included.
     pub fn count(&self, operation: &str) -> usize {
         let requests = self.requests();

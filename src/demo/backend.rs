@@ -277,6 +277,13 @@ impl Backend {
         }
     }
 
+    /// Puts a bucket's own name in the place of another name of it.
+    pub(crate) fn resolve(&self, bucket: &mut String) {
+        if let Some(own) = self.behaviour().aliases.get(bucket) {
+            bucket.clone_from(own);
+        }
+    }
+
     pub(crate) fn check_bucket(&self, bucket: &str) -> S3Result<()> {
         match self.state().buckets.contains_key(bucket) {
             true => Ok(()),

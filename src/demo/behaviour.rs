@@ -1,5 +1,7 @@
 //! Where S3-compatible stores differ from each other, as switches.
 
+use std::collections::BTreeMap;
+
 /// How the embedded store behaves where real stores differ. The default is AWS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Behaviour {
@@ -30,6 +32,8 @@ pub struct Behaviour {
     pub hides_older_uploads: bool,
     /// Whether a PutObject drops the open uploads of its key.
     pub put_drops_uploads: bool,
+    /// Further names of buckets, as Garage's aliases and AWS's access points are: each with the bucket's own name.
+    pub aliases: BTreeMap<String, String>,
 }
 
 impl Default for Behaviour {
@@ -48,6 +52,7 @@ impl Default for Behaviour {
             equal_parts: false,
             hides_older_uploads: false,
             put_drops_uploads: false,
+            aliases: BTreeMap::new(),
         }
     }
 }

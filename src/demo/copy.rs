@@ -212,8 +212,10 @@ impl Backend {
         else {
             return Err(s3_error!(NotImplemented, "this kind of copy source"));
         };
-        let object = self.find(bucket, key)?;
-        Ok(((bucket.to_string(), key.to_string()), object))
+        let mut bucket = bucket.to_string();
+        self.resolve(&mut bucket);
+        let object = self.find(&bucket, key)?;
+        Ok(((bucket, key.to_string()), object))
     }
 }
 

@@ -50,27 +50,38 @@ impl S3 for Backend {
         }))
     }
 
-    async fn head_bucket(&self, request: S3Request<HeadBucketInput>) -> Answer<HeadBucketOutput> {
+    async fn head_bucket(
+        &self,
+        mut request: S3Request<HeadBucketInput>,
+    ) -> Answer<HeadBucketOutput> {
+        self.resolve(&mut request.input.bucket);
         self.check_bucket(&request.input.bucket)?;
         Ok(S3Response::new(HeadBucketOutput::default()))
     }
 
-    async fn put_object(&self, request: S3Request<PutObjectInput>) -> Answer<PutObjectOutput> {
+    async fn put_object(&self, mut request: S3Request<PutObjectInput>) -> Answer<PutObjectOutput> {
+        self.resolve(&mut request.input.bucket);
         Backend::put_object(self, request).await
     }
 
-    async fn get_object(&self, request: S3Request<GetObjectInput>) -> Answer<GetObjectOutput> {
+    async fn get_object(&self, mut request: S3Request<GetObjectInput>) -> Answer<GetObjectOutput> {
+        self.resolve(&mut request.input.bucket);
         Backend::get_object(self, request.input)
     }
 
-    async fn head_object(&self, request: S3Request<HeadObjectInput>) -> Answer<HeadObjectOutput> {
+    async fn head_object(
+        &self,
+        mut request: S3Request<HeadObjectInput>,
+    ) -> Answer<HeadObjectOutput> {
+        self.resolve(&mut request.input.bucket);
         Backend::head_object(self, request.input)
     }
 
     async fn delete_object(
         &self,
-        request: S3Request<DeleteObjectInput>,
+        mut request: S3Request<DeleteObjectInput>,
     ) -> Answer<DeleteObjectOutput> {
+        self.resolve(&mut request.input.bucket);
         let input = request.input;
         Backend::delete_object(self, &input.bucket, &input.key, input.if_match.as_ref())?;
         Ok(S3Response::new(DeleteObjectOutput::default()))
@@ -78,71 +89,88 @@ impl S3 for Backend {
 
     async fn delete_objects(
         &self,
-        request: S3Request<DeleteObjectsInput>,
+        mut request: S3Request<DeleteObjectsInput>,
     ) -> Answer<DeleteObjectsOutput> {
+        self.resolve(&mut request.input.bucket);
         Backend::delete_objects(self, request.input)
     }
 
-    async fn copy_object(&self, request: S3Request<CopyObjectInput>) -> Answer<CopyObjectOutput> {
+    async fn copy_object(
+        &self,
+        mut request: S3Request<CopyObjectInput>,
+    ) -> Answer<CopyObjectOutput> {
+        self.resolve(&mut request.input.bucket);
         Backend::copy_object(self, request).await
     }
 
     async fn list_objects_v2(
         &self,
-        request: S3Request<ListObjectsV2Input>,
+        mut request: S3Request<ListObjectsV2Input>,
     ) -> Answer<ListObjectsV2Output> {
+        self.resolve(&mut request.input.bucket);
         self.list_objects(request.input)
     }
 
     async fn create_multipart_upload(
         &self,
-        request: S3Request<CreateMultipartUploadInput>,
+        mut request: S3Request<CreateMultipartUploadInput>,
     ) -> Answer<CreateMultipartUploadOutput> {
+        self.resolve(&mut request.input.bucket);
         self.create_upload(request.input).await
     }
 
-    async fn upload_part(&self, request: S3Request<UploadPartInput>) -> Answer<UploadPartOutput> {
+    async fn upload_part(
+        &self,
+        mut request: S3Request<UploadPartInput>,
+    ) -> Answer<UploadPartOutput> {
+        self.resolve(&mut request.input.bucket);
         Backend::upload_part(self, request).await
     }
 
     async fn upload_part_copy(
         &self,
-        request: S3Request<UploadPartCopyInput>,
+        mut request: S3Request<UploadPartCopyInput>,
     ) -> Answer<UploadPartCopyOutput> {
+        self.resolve(&mut request.input.bucket);
         Backend::upload_part_copy(self, request.input).await
     }
 
     async fn complete_multipart_upload(
         &self,
-        request: S3Request<CompleteMultipartUploadInput>,
+        mut request: S3Request<CompleteMultipartUploadInput>,
     ) -> Answer<CompleteMultipartUploadOutput> {
+        self.resolve(&mut request.input.bucket);
         self.complete_upload(request.input).await
     }
 
     async fn abort_multipart_upload(
         &self,
-        request: S3Request<AbortMultipartUploadInput>,
+        mut request: S3Request<AbortMultipartUploadInput>,
     ) -> Answer<AbortMultipartUploadOutput> {
+        self.resolve(&mut request.input.bucket);
         let input = request.input;
         self.abort_upload(&input.upload_id, &input.bucket, &input.key)?;
         Ok(S3Response::new(AbortMultipartUploadOutput::default()))
     }
 
-    async fn list_parts(&self, request: S3Request<ListPartsInput>) -> Answer<ListPartsOutput> {
+    async fn list_parts(&self, mut request: S3Request<ListPartsInput>) -> Answer<ListPartsOutput> {
+        self.resolve(&mut request.input.bucket);
         Backend::list_parts(self, request.input)
     }
 
     async fn list_multipart_uploads(
         &self,
-        request: S3Request<ListMultipartUploadsInput>,
+        mut request: S3Request<ListMultipartUploadsInput>,
     ) -> Answer<ListMultipartUploadsOutput> {
+        self.resolve(&mut request.input.bucket);
         self.list_uploads(request.input)
     }
 
     async fn get_object_tagging(
         &self,
-        request: S3Request<GetObjectTaggingInput>,
+        mut request: S3Request<GetObjectTaggingInput>,
     ) -> Answer<GetObjectTaggingOutput> {
+        self.resolve(&mut request.input.bucket);
         let object = self.find(&request.input.bucket, &request.input.key)?;
         let tags = object.data.tags.iter().map(|(key, value)| Tag {
             key: Some(key.clone()),
@@ -156,8 +184,9 @@ impl S3 for Backend {
 
     async fn put_object_tagging(
         &self,
-        request: S3Request<PutObjectTaggingInput>,
+        mut request: S3Request<PutObjectTaggingInput>,
     ) -> Answer<PutObjectTaggingOutput> {
+        self.resolve(&mut request.input.bucket);
         let input = request.input;
         self.put_tags(&input.bucket, &input.key, input.tagging.tag_set)
             .await?;

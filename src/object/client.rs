@@ -35,6 +35,9 @@ const POOL_IDLE: Duration = Duration::from_secs(50);
 /// nine minutes.
 const SLOWEST: u64 = 16 * 1024;
 
+/// The longest that an answer may take while it moves, beyond the silence that is allowed.
+const LONGEST_ANSWER: Duration = Duration::from_secs(3600);
+
 const MIB: u64 = 1024 * 1024;
 
 /// What every store shares.
@@ -210,16 +213,33 @@ impl Store {
 
     /// The settings of a request for which the store moves so many bytes itself: 1 s more for each 16 MiB.
     pub(super) fn deadline_for_copy(&self, bytes: u64) -> Builder {
-        self.deadline(Duration::from_secs(30 + bytes / (16 * MIB)))
+        self.patient(self.copy_silence(bytes))
+    }
+
+    /// How long the store may be silent about a copy of so many bytes.
+    pub(super) fn copy_silence(&self, bytes: u64) -> Duration {
+        self.silence(Duration::from_secs(30 + bytes / (16 * MIB)))
     }
 
     /// The settings of a request that makes the store put `parts` parts together.
     pub(super) fn deadline_for_parts(&self, parts: usize) -> Builder {
-        self.deadline(Duration::from_secs(30 + parts as u64 / 10))
+        self.patient(self.silence(Duration::from_secs(30 + parts as u64 / 10)))
     }
 
-    fn deadline(&self, more: Duration) -> Builder {
-        Builder::default().timeout_config(timeouts(&self.config, more))
+    /// One attempt has the time that all attempts of another request have: a store that is slow is not helped by doing
+    /// the same twice.
+    fn silence(&self, more: Duration) -> Duration {
+        self.config.request_timeout * self.config.attempts.max(1) + more
+    }
+
+    /// The settings of a request whose answer may take its time: it ends after that much silence. White space, which
+    /// stores send while they work, is an answer that moves, see [`super::progress`].
+    fn patient(&self, silence: Duration) -> Builder {
+        let timeouts = timeouts(&self.config, silence + LONGEST_ANSWER)
+            .to_builder()
+            .read_timeout(silence)
+            .build();
+        Builder::default().timeout_config(timeouts)
     }
 }
 

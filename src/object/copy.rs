@@ -6,27 +6,30 @@
 
 mod copied;
 mod directory;
+mod whole;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_s3::types::{MetadataDirective, TaggingDirective};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
-use super::error::{Failure, failure};
-use super::head::with_attributes;
-use super::multipart::{Created, Target, copy_ranges, equal_copy_ranges};
+use self::whole::copy_whole;
+use super::error::failure;
+use super::multipart::{
+    CompleteError, Created, Target, copy_ranges, equal_copy_ranges, whole_etag,
+};
 use super::name_lock::Patience;
 use super::settle::{Pin, Sight, look_until};
 use super::upload::{Condition, Upload, UploadOptions};
 use super::{Attributes, Download, Location, ObjectError, ObjectInfo, TransferId, head, keys};
 
 pub use self::directory::{DirectoryError, rename_directory};
+pub use self::whole::Written;
 
-/// Ranges of one object, or objects of one directory, that are copied at once.
+/// Ranges of one object that are copied at once.
 const PARALLEL: usize = 8;
 
 /// A copy between stores waits for its memory for so long.
@@ -49,21 +52,23 @@ pub async fn copy(
     source_info: &ObjectInfo,
     destination: &Location,
     options: &CopyOptions,
-) -> Result<(), ObjectError> {
-    if !Arc::ptr_eq(&source.store, &destination.store) {
-        return stream(source, source_info, destination, options).await;
-    }
-    let target = Target::new(
-        destination.clone(),
-        options.id.clone(),
-        source_info.attributes.clone(),
-    );
+) -> Result<Written, ObjectError> {
     let pin = if options.if_absent {
         Pin::Absent
     } else {
         Pin::None
     };
-    inside(source, source_info, &target, &pin).await
+    let written = if Arc::ptr_eq(&source.store, &destination.store) {
+        let target = Target::new(
+            destination.clone(),
+            options.id.clone(),
+            source_info.attributes.clone(),
+        );
+        inside(source, source_info, &target, &pin).await?
+    } else {
+        stream(source, source_info, destination, options).await?
+    };
+    Ok(written.under(&pin))
 }
 
 /// Changes the user metadata of an object by a copy onto itself that keeps everything else, under the lock of its name.
@@ -79,12 +84,14 @@ pub async fn set_metadata(
     change(&mut attributes.metadata);
     let target = Target::new(location.clone(), id.clone(), attributes);
     if info.size <= location.store.config().copy_limit {
-        return copy_whole(location, &info, &target, &Pin::None).await;
+        return copy_whole(location, &info, &target, &Pin::None)
+            .await
+            .map(drop);
     }
     // A copy by parts takes its time: others may write meanwhile, and it must not bring old bytes back over theirs.
     drop(lock);
     let pin = Pin::Version(info.identity());
-    copy_parts(location, &info, &target, &pin).await
+    copy_parts(location, &info, &target, &pin).await.map(drop)
 }
 
 /// A copy within one store. The target's name is locked around look and copy.
@@ -93,57 +100,12 @@ async fn inside(
     info: &ObjectInfo,
     target: &Target,
     pin: &Pin,
-) -> Result<(), ObjectError> {
+) -> Result<Written, ObjectError> {
     if info.size > target.location.store.config().copy_limit {
         return copy_parts(source, info, target, pin).await;
     }
     let _lock = target.location.lock(Patience::Command).await?;
     copy_whole(source, info, target, pin).await
-}
-
-/// CopyObject, under the lock of the target's name.
-async fn copy_whole(
-    source: &Location,
-    info: &ObjectInfo,
-    target: &Target,
-    pin: &Pin,
-) -> Result<(), ObjectError> {
-    // Few stores honour a condition on the destination of CopyObject, and those that don't ignore it.
-    pin.check(&target.location).await?;
-    let failure = match copy_object(source, info, target, pin).await {
-        Ok(()) => return Ok(()),
-        Err(failure) => failure,
-    };
-    if !(failure.ambiguous() || failure.condition_failed() || failure.concurrent_write()) {
-        return Err(failure.error);
-    }
-    let patient = !failure.answered();
-    match look_until(&target.location, &target.id, Some(info.size), patient).await {
-        Sight::Ours(_) => Ok(()),
-        _ => Err(failure.error),
-    }
-}
-
-async fn copy_object(
-    source: &Location,
-    info: &ObjectInfo,
-    target: &Target,
-    pin: &Pin,
-) -> Result<(), Failure> {
-    let store = &target.location.store;
-    // Where the destination is known to be watched for, the store may as well do it.
-    let absent = *pin == Pin::Absent && store.config().endpoint.is_none();
-    let request = with_attributes!(store.client().copy_object(), &target.attributes)
-        .bucket(&*target.location.bucket)
-        .key(&target.location.key)
-        .copy_source(keys::copy_source(&source.bucket, &source.key))
-        .copy_source_if_match(&info.etag)
-        .metadata_directive(MetadataDirective::Replace)
-        .tagging_directive(TaggingDirective::Copy)
-        .set_if_none_match(absent.then(|| "*".to_owned()))
-        .customize()
-        .config_override(store.deadline_for_copy(info.size));
-    Box::pin(request.send()).await.map(|_| ()).map_err(failure)
 }
 
 /// A copy larger than one CopyObject may be.
@@ -152,7 +114,7 @@ async fn copy_parts(
     info: &ObjectInfo,
     target: &Target,
     pin: &Pin,
-) -> Result<(), ObjectError> {
+) -> Result<Written, ObjectError> {
     let tagging = tags(source).await?;
     let created = create(target, tagging).await?;
     let abort = AbortOnDrop::new(target, &created);
@@ -175,13 +137,20 @@ async fn copy_parts(
     };
     let undecided = match locked {
         Ok((parts, _lock)) => match target.complete(&created, parts, pin).await {
-            Ok(_) => {
-                abort.defuse();
-                return Ok(());
+            Ok(completed) => {
+                let written = believed(completed.etag, target, info.size).await;
+                if written.is_ok() {
+                    abort.defuse();
+                    return written;
+                }
+                CompleteError {
+                    error: ObjectError::Lost,
+                    undecided: true,
+                }
             }
             Err(failed) => failed,
         },
-        Err(error) => super::multipart::CompleteError {
+        Err(error) => CompleteError {
             error,
             undecided: false,
         },
@@ -189,6 +158,21 @@ async fn copy_parts(
     abort.defuse();
     target.abort(&created.upload_id, undecided.undecided).await;
     Err(undecided.error)
+}
+
+/// A write that was answered by an ETag is there. Without one a HEAD must show it.
+async fn believed(
+    etag: Option<String>,
+    target: &Target,
+    size: u64,
+) -> Result<Written, ObjectError> {
+    if whole_etag(etag.as_deref()).is_some() {
+        return Ok(Written::default());
+    }
+    match look_until(&target.location, &target.id, Some(size), true).await {
+        Sight::Ours(info) => Ok(Written::seen(&info)),
+        sight => Err(sight.unless_unseen(ObjectError::Lost)),
+    }
 }
 
 /// CreateMultipartUpload, by a task that always ends: where the caller goes away in the middle it aborts what it has made.
@@ -273,7 +257,7 @@ async fn stream(
     info: &ObjectInfo,
     destination: &Location,
     options: &CopyOptions,
-) -> Result<(), ObjectError> {
+) -> Result<Written, ObjectError> {
     let attributes = Attributes {
         storage_class: None,
         server_side_encryption: None,
@@ -301,7 +285,7 @@ async fn stream(
         destination.clone(),
         Some(admission),
         upload_options,
-        attributes,
+        attributes.clone(),
     )
     .await?;
     // What is streamed is in the upload's chunks at once: the one admission covers both.
@@ -317,7 +301,9 @@ async fn stream(
     match Box::pin(flow).await {
         Ok(()) => {
             let lock = upload.turn().await?;
-            Box::pin(upload.publish(lock)).await.map(|_| ())
+            let published = Box::pin(upload.publish(lock)).await?;
+            let target = Target::new(destination.clone(), options.id.clone(), attributes);
+            believed(published.etag, &target, info.size).await
         }
         Err(error) => {
             upload.abandon().await;

@@ -5,12 +5,13 @@
 
 use aws_sdk_s3::primitives::ByteStream;
 
+use super::copy::Written;
 use super::error::failure;
 use super::head::with_attributes;
 use super::list::{Key, RawPage};
 use super::name_lock::{NameLock, NameWatch, Participation, Patience};
-use super::settle::Conditions;
-use super::{Attributes, Location, ObjectError, ObjectIdentity, head};
+use super::settle::{Conditions, is_by};
+use super::{Attributes, Location, ObjectError, ObjectIdentity, TransferId, head};
 
 /// DeleteObject, where given pinned to an ETag (`If-Match`): [`ObjectError::Conflict`] where the object is another now.
 /// Deleting what is not there is no error. Stores that can't do it pinned say [`ObjectError::Unsupported`] or ignore
@@ -44,39 +45,91 @@ pub struct Expected<'a> {
     pub version: &'a ObjectIdentity,
     /// Begun before that HEAD.
     pub watch: &'a NameWatch,
+    /// The copy of that version for which it may be deleted.
+    pub copy: Option<CopyOf<'a>>,
+}
+
+/// A copy of an object, made right before the object is deleted.
+#[derive(Debug, Clone, Copy)]
+pub struct CopyOf<'a> {
+    /// Where.
+    pub at: &'a Location,
+    /// By which transfer.
+    pub id: &'a TransferId,
+    /// As the store has answered.
+    pub written: &'a Written,
+}
+
+/// What has become of an object that was to be deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deleted {
+    /// It is deleted.
+    Gone,
+    /// It is the copy, by another name of its bucket, and stays.
+    IsTheCopy,
+}
+
+impl CopyOf<'_> {
+    /// Whether the copy may be the object itself, since something was there before: one bucket can have two names (an
+    /// alias, an access point, an endpoint's other address). Its keys are the same in both, but for an endpoint that
+    /// adds to them.
+    fn may_be(&self, location: &Location) -> bool {
+        let ends_in = |one: &str, other: &str| {
+            let start = one.strip_suffix(other);
+            start.is_some_and(|start| start.is_empty() || start.ends_with('/'))
+        };
+        let (copy, original) = (&self.at.key, &location.key);
+        !self.written.replaced_nothing
+            && !self.at.same_bucket(location)
+            && (ends_in(copy, original) || ends_in(original, copy))
+    }
+
+    /// Whether a listing of the original shows that it is another object: it has the time that it had before the copy,
+    /// and the copy has another one.
+    fn is_not(&self, original: &Key) -> bool {
+        let modified = self.written.modified;
+        modified.is_some_and(|copy| copy.as_second() != original.modified.as_second())
+    }
 }
 
 /// Deletes a file under the lock of its name ([`ObjectError::NotFound`] if it is not there) and keeps its directory: if
 /// it is the last key there, `parent`'s marker is put first. At most 3 requests, unless two files are deleted at once.
 /// `parent` is `None` at a mount's root. With `expected` only that version is deleted, else [`ObjectError::Conflict`]:
 /// not every store honours If-Match on a delete, and no store compares more than the ETag, so it is looked at right
-/// before, too.
+/// before, too. Nothing is deleted, nor a marker put, if it is the copy itself.
 pub async fn delete_keeping_directory(
     location: &Location,
     parent: Option<&Location>,
     expected: Option<Expected<'_>>,
-) -> Result<(), ObjectError> {
+) -> Result<Deleted, ObjectError> {
     let lock = location.lock(Patience::Command).await?;
     let Some(parent) = parent else {
-        check(location, expected, None, &lock).await?;
-        return delete_checked(location, expected).await;
+        if check(location, expected, None, &lock).await? == Checked::IsTheCopy {
+            return Ok(Deleted::IsTheCopy);
+        }
+        return delete_checked(location, expected)
+            .await
+            .map(|()| Deleted::Gone);
     };
     let removal = parent.take_part();
     let neighbours = neighbours(location, parent).await?;
-    match &neighbours {
-        Neighbours::Alone(listed) => {
-            check(location, expected, Some(listed), &lock).await?;
-            put_marker(parent).await?;
+    let listed = match &neighbours {
+        Neighbours::Alone(listed) | Neighbours::Among(listed) | Neighbours::Pair(listed) => {
+            Some(listed)
         }
-        Neighbours::Among(listed) | Neighbours::Pair(listed) => {
-            check(location, expected, Some(listed), &lock).await?;
-        }
-        Neighbours::Unseen => check(location, expected, None, &lock).await?,
+        Neighbours::Unseen => None,
         Neighbours::Absent => return Err(ObjectError::NotFound),
+    };
+    if check(location, expected, listed, &lock).await? == Checked::IsTheCopy {
+        return Ok(Deleted::IsTheCopy);
+    }
+    if matches!(neighbours, Neighbours::Alone(_)) {
+        put_marker(parent).await?;
     }
     delete_checked(location, expected).await?;
     drop(lock);
-    keep_directory(parent, &removal, &neighbours).await
+    keep_directory(parent, &removal, &neighbours).await?;
+    Ok(Deleted::Gone)
 }
 
 /// Sessions that delete the last files of a directory at the same time have each seen the others' files. Of those of
@@ -93,30 +146,45 @@ async fn keep_directory(
     Ok(())
 }
 
-/// Whether the file is there and is the expected version. A listing is enough if it shows no difference and no session
-/// of this process has written the name since. AWS, which honours If-Match, is not asked if there is no listing. In all
-/// other cases a HEAD shows it.
+/// What a look right before a delete has shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Checked {
+    /// It may be deleted.
+    AsExpected,
+    /// It is the copy for which it was to be deleted.
+    IsTheCopy,
+}
+
+/// Whether the file is there and is the expected version. A listing is enough if it shows no difference, no session
+/// of this process has written the name since, and the copy cannot be the file itself. AWS, which honours If-Match, is
+/// not asked if there is no listing. In all other cases a HEAD shows it.
 async fn check(
     location: &Location,
     expected: Option<Expected<'_>>,
     listed: Option<&Key>,
     lock: &NameLock,
-) -> Result<(), ObjectError> {
+) -> Result<Checked, ObjectError> {
     let Some(expected) = expected else {
-        return match listed {
-            Some(_) => Ok(()),
-            None => head(location).await.map(drop),
-        };
+        if listed.is_none() {
+            head(location).await?;
+        }
+        return Ok(Checked::AsExpected);
     };
     let same = match listed {
         Some(key) => expected.version.is_listed_as(key),
         None => location.store.config().endpoint.is_none(),
     };
-    if same && lock.first_since(expected.watch) {
-        return Ok(());
+    let copy = expected.copy;
+    let apart = copy
+        .is_none_or(|copy| !copy.may_be(location) || listed.is_some_and(|key| copy.is_not(key)));
+    if same && apart && lock.first_since(expected.watch) {
+        return Ok(Checked::AsExpected);
     }
-    if head(location).await?.identity() == *expected.version {
-        Ok(())
+    let found = head(location).await?;
+    if copy.is_some_and(|copy| is_by(&found, copy.id)) {
+        Ok(Checked::IsTheCopy)
+    } else if found.identity() == *expected.version {
+        Ok(Checked::AsExpected)
     } else {
         Err(ObjectError::Conflict)
     }

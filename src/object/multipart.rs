@@ -15,6 +15,7 @@ use tracing::warn;
 use super::capabilities::Integrity;
 use super::error::{Failure, failure};
 use super::head::with_attributes;
+use super::retry::LookFirst;
 use super::settle::{Pin, Sight, TRANSFER_KEY, look, look_until};
 use super::upload::TransferId;
 use super::{Attributes, Location, ObjectError, keys};
@@ -127,7 +128,8 @@ impl Target {
         }
     }
 
-    /// UploadPartCopy of `first..first + size` of `source`, pinned to its ETag.
+    /// UploadPartCopy of `first..first + size` of `source`, pinned to its ETag. One that fails is sent again, unless the
+    /// store has been silent for as long as a copy may take.
     pub(super) async fn copy_part(
         &self,
         created: &Created,
@@ -136,6 +138,34 @@ impl Target {
         etag: &str,
         range: CopyRange,
     ) -> Result<DonePart, ObjectError> {
+        let store = &self.location.store;
+        let rounds = store.config().attempts.max(1);
+        let mut round = 0;
+        loop {
+            let begun = Instant::now();
+            let once = self.copy_part_once(created, number, source, etag, range);
+            let failure = match once.await {
+                Ok(part) => return Ok(part),
+                Err(failure) => failure,
+            };
+            let silent = begun.elapsed() >= store.copy_silence(range.size);
+            let unclear = failure.ambiguous() || failure.error.transient();
+            round += 1;
+            if silent || !unclear || round == rounds {
+                return Err(failure.error);
+            }
+            sleep(Duration::from_millis(300 << round)).await;
+        }
+    }
+
+    async fn copy_part_once(
+        &self,
+        created: &Created,
+        number: u32,
+        source: &Location,
+        etag: &str,
+        range: CopyRange,
+    ) -> Result<DonePart, Failure> {
         let store = &self.location.store;
         let request = store
             .client()
@@ -152,14 +182,18 @@ impl Target {
                 range.first + range.size - 1
             ))
             .customize()
-            .config_override(store.deadline_for_copy(range.size));
+            .config_override(
+                store
+                    .deadline_for_copy(range.size)
+                    .retry_classifier(LookFirst),
+            );
         let output = Box::pin(request.send()).await.map_err(failure)?;
         let result = output.copy_part_result();
+        let etag = result.and_then(|part| part.e_tag());
         Ok(DonePart {
             number,
-            etag: result
-                .and_then(|part| part.e_tag())
-                .unwrap_or_default()
+            etag: whole_etag(etag)
+                .ok_or_else(|| Failure::unclear("UploadPartCopy was answered without an ETag"))?
                 .to_owned(),
             crc: result
                 .and_then(|part| part.checksum_crc32())
@@ -405,6 +439,16 @@ impl Failure {
         }
     }
 
+    /// A success that does not say what was done: the request may have been carried out, or not.
+    pub(super) fn unclear(what: &str) -> Self {
+        Failure {
+            status: None,
+            code: String::new(),
+            headers: Box::default(),
+            error: ObjectError::Unavailable(what.to_owned()),
+        }
+    }
+
     /// Whether other bytes are stored than were sent: there is nothing to look for.
     pub(super) fn stored_wrong(&self) -> bool {
         self.status == Some(200) && matches!(self.error, ObjectError::Integrity(_))
@@ -438,6 +482,14 @@ fn newer(modified: Timestamp, created: &Created, failure: &Failure) -> bool {
         .ok()
         .and_then(|passed| now.checked_sub(passed).ok())
         .is_some_and(|began| modified >= began)
+}
+
+/// An ETag, if there is one that was not cut: one that begins with a quote ends with one, too.
+pub(super) fn whole_etag(etag: Option<&str>) -> Option<&str> {
+    etag.filter(|etag| match etag.strip_prefix('"') {
+        Some(rest) => rest.len() > 1 && rest.ends_with('"'),
+        None => !etag.is_empty(),
+    })
 }
 
 /// A part number as the SDK wants it; it is at most 10,000.
@@ -484,6 +536,16 @@ mod tests {
         assert_eq!(combined_crc(&parts), Some(crc32fast::hash(b"hello world")));
         parts[0].crc = None;
         assert_eq!(combined_crc(&parts), None);
+    }
+
+    #[test]
+    fn etags_that_are_whole() {
+        for whole in ["\"a\"", "a", "\"a-2\""] {
+            assert_eq!(whole_etag(Some(whole)), Some(whole));
+        }
+        for cut in ["", "\"", "\"\"", "\"a", "\"a-"] {
+            assert_eq!(whole_etag(Some(cut)), None, "{cut}");
+        }
     }
 
     #[test]

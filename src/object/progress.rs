@@ -8,6 +8,9 @@
 //! far, and at least 1 s for each MiB.
 //!
 //! It costs a clock reading for each slice, and a timer that is set again when it fires, not at each slice.
+//!
+//! The body of the answer may pause for the same time. A store that copies or completes a large object says 200 at once
+//! and sends white space until it is done (AWS, MinIO): each piece of it is progress.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,12 +25,12 @@ use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
-use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponentsBuilder;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 /// What is handed over at once, bytes. hyper takes 16 of them, and the next when all of these are written: on a slow
 /// line that must not take as long as a stall.
@@ -106,12 +109,13 @@ impl HttpConnector for Watched {
             progress: Arc::clone(&progress),
         });
         let mut answer = self.connector.call(request);
+        let stall = self.stall;
         HttpConnectorFuture::new(async move {
             loop {
                 let deadline = progress.deadline();
                 tokio::select! {
                     biased;
-                    answer = &mut answer => return answer,
+                    answer = &mut answer => return answer.map(|answer| paced(answer, stall)),
                     // It may have moved on meanwhile.
                     () = sleep_until(deadline) => if progress.deadline() <= Instant::now() {
                         let text = "the store takes no more of the request, or does not answer it";
@@ -202,9 +206,62 @@ impl Body for Sliced {
     }
 }
 
+/// An answer whose body ends by an error when no piece of it comes for that time.
+fn paced(mut answer: HttpResponse, stall: Duration) -> HttpResponse {
+    let body = std::mem::replace(answer.body_mut(), SdkBody::taken());
+    *answer.body_mut() = SdkBody::from_body_1_x(Paced {
+        body,
+        stall,
+        pause: None,
+    });
+    answer
+}
+
+/// A body that may pause for a limited time.
+struct Paced {
+    body: SdkBody,
+    stall: Duration,
+    /// Runs while no piece comes.
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl Body for Paced {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
+            this.pause = None;
+            return Poll::Ready(frame);
+        }
+        let stall = this.stall;
+        let pause = this.pause.get_or_insert_with(|| Box::pin(sleep(stall)));
+        ready!(pause.as_mut().poll(context));
+        this.pause = None;
+        Poll::Ready(Some(Err("the answer does not move any more".into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        Body::is_end_stream(&self.body)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        Body::size_hint(&self.body)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::sync::Mutex;
+
+    use aws_sdk_s3::primitives::ByteStream;
+    use futures::stream::{BoxStream, StreamExt};
+
     use super::*;
 
     fn progress(all: bool) -> Progress {
@@ -286,5 +343,47 @@ mod tests {
         }
         assert!(taken == bytes && progress.all.load(Ordering::Relaxed));
         assert_eq!(body.size_hint().exact(), Some(0));
+    }
+
+    /// Sends a piece after each pause.
+    fn trickle(pauses: Vec<Duration>) -> SdkBody {
+        let pieces = futures::stream::iter(pauses).then(|pause| async move {
+            sleep(pause).await;
+            Ok::<_, BoxError>(Frame::data(Bytes::from_static(b" ")))
+        });
+        SdkBody::from_body_1_x(Pieces(Mutex::new(pieces.boxed())))
+    }
+
+    type Frames = BoxStream<'static, Result<Frame<Bytes>, BoxError>>;
+
+    /// A stream as a body; the lock makes it `Sync`.
+    struct Pieces(Mutex<Frames>);
+
+    impl Body for Pieces {
+        type Data = Bytes;
+        type Error = BoxError;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+            self.0.get_mut().unwrap().poll_next_unpin(context)
+        }
+    }
+
+    #[tokio::test]
+    async fn white_space_is_progress_and_silence_is_not() {
+        let step = Duration::from_millis(10);
+        let answer = |pauses| {
+            let body = trickle(pauses);
+            let answer = HttpResponse::new(200.try_into().unwrap(), body);
+            ByteStream::new(paced(answer, 20 * step).into_body()).collect()
+        };
+        // Twice as long as it may be silent.
+        let moving = answer(vec![step; 40]).await.unwrap();
+        assert_eq!(moving.into_bytes().len(), 40);
+        let begun = Instant::now();
+        assert!(answer(vec![step, 1000 * step]).await.is_err());
+        assert!(begun.elapsed() >= 21 * step);
     }
 }

@@ -40,6 +40,26 @@ impl ClassifyRetry for Damaged {
     }
 }
 
+/// No further attempt by the SDK, but for credentials and clocks: for requests that are looked after first.
+#[derive(Debug)]
+pub(super) struct LookFirst;
+
+impl ClassifyRetry for LookFirst {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        let passing = context.response().is_some_and(|response| {
+            passing_trouble(response.status().as_u16(), response.body().bytes())
+        });
+        match (context.output_or_error(), passing) {
+            (Some(Err(_)), false) => RetryAction::RetryForbidden,
+            _ => RetryAction::NoActionIndicated,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "look first"
+    }
+}
+
 /// Whether an error code says that credentials or clock are not right at the moment.
 pub(super) fn passing(code: &str) -> bool {
     PASSING.contains(&code)

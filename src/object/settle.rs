@@ -16,6 +16,9 @@ pub(super) const TRANSFER_KEY: &str = "s3ftpd-transfer";
 /// A lost answer is looked for this long at most.
 const LOOKING: Duration = Duration::from_secs(10);
 
+/// The longest pause between two looks.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
 /// What a HEAD shows of a write.
 #[derive(Debug)]
 pub(super) enum Sight {
@@ -69,7 +72,19 @@ pub(super) async fn look_until(
     size: Option<u64>,
     patient: bool,
 ) -> Sight {
-    let deadline = Instant::now() + LOOKING.min(location.store.config().request_timeout);
+    let time = LOOKING.min(location.store.config().request_timeout);
+    look_within(location, id, size, patient, time).await
+}
+
+/// The same for another time.
+pub(super) async fn look_within(
+    location: &Location,
+    id: &TransferId,
+    size: Option<u64>,
+    patient: bool,
+    time: Duration,
+) -> Sight {
+    let deadline = Instant::now() + time;
     let mut pause = Duration::from_millis(200);
     let mut last = Sight::Unknown(ObjectError::Timeout);
     loop {
@@ -90,7 +105,7 @@ pub(super) async fn look_until(
             return last;
         }
         sleep(pause).await;
-        pause *= 2;
+        pause = (2 * pause).min(LONGEST_PAUSE);
     }
 }
 

@@ -125,7 +125,7 @@ impl Session {
             None => None,
         };
         match delete_keeping_directory(&location, parent.as_ref(), None).await {
-            Ok(()) => {
+            Ok(_) => {
                 tracing::info!(user = %self.user_label(), path = %path.to_string().escape_debug(), bucket = &*location.bucket, key = %location.key.escape_debug(), "deleted");
                 self.told.forget(&path);
                 if let (Some(keep), Some(stored)) = (keep, ends) {

@@ -2,7 +2,7 @@
 
 use crate::namespace::{Permission, Place, VirtualPath};
 use crate::object::{
-    CopyOptions, DirectoryError, Expected, NameWatch, ObjectError, ObjectInfo, TransferId, copy,
+    CopyOf, CopyOptions, Deleted, DirectoryError, Expected, NameWatch, ObjectError, ObjectInfo, TransferId, copy,
     delete_keeping_directory, directory_exists, rename_directory,
 };
 use crate::protocol::Reply;
@@ -87,7 +87,7 @@ impl Session {
             id,
             if_absent: !place.allows(Permission::Overwrite),
         };
-        copy(&from, info, &to, &options)
+        let written = copy(&from, info, &to, &options)
             .await
             .map_err(|error| match error {
                 ObjectError::Conflict if options.if_absent => {
@@ -112,18 +112,25 @@ impl Session {
             Some(Expected {
                 version: &info.identity(),
                 watch,
+                copy: Some(CopyOf {
+                    at: &to,
+                    id: &options.id,
+                    written: &written,
+                }),
             }),
         )
         .await;
-        if deleted.is_ok()
+        if matches!(deleted, Ok(Deleted::Gone))
             && let Some(keep) = self.keep_in(&source.place)
             && let Err(error) = Box::pin(keep.removed(&from, info)).await
         {
             tracing::warn!(path = %source.path.to_string().escape_debug(), %error, "what is kept of an upload of it may be left");
         }
         match deleted {
-            // Somebody else has removed it: what was asked for is so.
-            Ok(()) | Err(ObjectError::NotFound) => Ok(()),
+            // One object by two names: it is at the new one, and as before at the old one.
+            Ok(Deleted::IsTheCopy) => Ok(()),
+            // Another session has removed it: that is what was asked for.
+            Ok(Deleted::Gone) | Err(ObjectError::NotFound) => Ok(()),
             Err(ObjectError::Conflict) => Err(Reply::new(
                 451,
                 format!(

@@ -1,5 +1,9 @@
 //! RNFR and RNTO, DELE, MKD, RMD: files and directories move, stay and go as they should, and nothing is lost.
 
+mod aliases;
+mod requests;
+mod unclear;
+
 use std::sync::Arc;
 
 use crate::support::faults::Fault;

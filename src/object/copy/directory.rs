@@ -172,7 +172,9 @@ async fn copy_one(
     } else {
         match Box::pin(copy(&from, &info, &to, &options)).await {
             Err(ObjectError::NotFound) => return Ok(None),
-            done => done?,
+            done => {
+                done?;
+            }
         }
     }
     Ok(Some((from.key, info.etag)))

@@ -51,6 +51,8 @@ pub enum Fault {
     Stall,
     /// Handled, and the answer held until [`Rule::release`].
     StallAnswer,
+    /// Handled when [`Rule::release`] comes. Until then 200 and white space come, as AWS answers long copies.
+    WhiteSpace,
     /// Handled after a while.
     Delay(Duration),
     /// This answer, which S3 did not write; the request's body is read, the store does not see it.
@@ -397,6 +399,7 @@ async fn misbehave(
             rule.released.cancelled().await;
             Ok(answer)
         }
+        Fault::WhiteSpace => Ok(white_space(request, next, rule.released.clone())),
         Fault::Delay(time) => {
             tokio::time::sleep(time).await;
             Ok(next.run(request).await)
@@ -416,6 +419,35 @@ async fn misbehave(
         }
         Fault::Keys(keys) => Ok(xml(made_up_page(&Request::of(&request), keys))),
     }
+}
+
+/// How often white space comes.
+const WHITE_SPACE: Duration = Duration::from_millis(20);
+
+fn white_space(request: HttpRequest, next: &Next, released: CancellationToken) -> HttpResponse {
+    const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>";
+    let spaces = futures::stream::unfold(released.clone(), |released| async move {
+        tokio::select! {
+            biased;
+            () = released.cancelled() => None,
+            () = tokio::time::sleep(WHITE_SPACE) => Some((Ok(Bytes::from_static(b" ")), released)),
+        }
+    });
+    let next = next.clone();
+    let end = futures::stream::once(async move {
+        let mut body = next.run(request).await.into_body();
+        let mut text = Vec::new();
+        while let Some(Ok(piece)) = body.next().await {
+            text.extend_from_slice(&piece);
+        }
+        let text = String::from_utf8(text).unwrap();
+        Ok(Bytes::from(text.replace(DECLARATION, "")))
+    });
+    let begin = futures::stream::once(async { Ok(Bytes::from_static(DECLARATION.as_bytes())) });
+    let pieces = begin.chain(spaces).chain(end);
+    let mut response = xml(String::new());
+    *response.body_mut() = Body::http_body_unsync(StreamBody(pieces.boxed()));
+    response
 }
 
 async fn drain(mut body: Body) {

@@ -1,0 +1,144 @@
+//! CopyObject: sent once, waited for as long as it takes, and believed only with an ETag.
+//!
+//! A store may copy for minutes before it answers, or say 200 at once and send white space until it is done. A second
+//! request would only make it copy twice. So the SDK does not repeat the request: it may take as long as all attempts of
+//! another request. While the store is silent, and before the request is sent again, a HEAD of the target looks for the
+//! transfer id. An answer without an ETag says nothing either way: it is settled by the same look.
+
+use std::time::Duration;
+
+use aws_sdk_s3::types::{MetadataDirective, TaggingDirective};
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep};
+use tracing::debug;
+
+use crate::object::error::{Failure, failure};
+use crate::object::head::{timestamp, with_attributes};
+use crate::object::multipart::{Target, whole_etag};
+use crate::object::retry::LookFirst;
+use crate::object::settle::{Pin, Sight, look, look_until, look_within};
+use crate::object::{Location, ObjectError, ObjectInfo, keys};
+
+/// A copy that is there.
+#[derive(Debug, Clone, Default)]
+pub struct Written {
+    /// Its LastModified, if the store has said it.
+    pub modified: Option<Timestamp>,
+    /// Whether nothing was there before.
+    pub replaced_nothing: bool,
+}
+
+impl Written {
+    /// As a HEAD shows it.
+    pub(super) fn seen(info: &ObjectInfo) -> Self {
+        Written {
+            modified: Some(info.modified),
+            replaced_nothing: false,
+        }
+    }
+
+    /// Under a pin that has held.
+    pub(super) fn under(self, pin: &Pin) -> Self {
+        Written {
+            replaced_nothing: *pin == Pin::Absent,
+            ..self
+        }
+    }
+}
+
+/// CopyObject, under the lock of the target's name.
+pub(super) async fn copy_whole(
+    source: &Location,
+    info: &ObjectInfo,
+    target: &Target,
+    pin: &Pin,
+) -> Result<Written, ObjectError> {
+    let store = &target.location.store;
+    // Of all stores only AWS is known to honour a condition on the target of a copy; the others may ignore it.
+    let absent = *pin == Pin::Absent && store.config().endpoint.is_none();
+    if !absent {
+        pin.check(&target.location).await?;
+    }
+    let size = Some(info.size);
+    let rounds = store.config().attempts.max(1);
+    let mut round = 0;
+    loop {
+        let begun = Instant::now();
+        let failure = match copy_once(source, info, target, absent).await {
+            Ok(written) => return Ok(written),
+            Err(failure) => failure,
+        };
+        let refused = failure.condition_failed();
+        let unclear =
+            failure.ambiguous() || failure.concurrent_write() || failure.error.transient();
+        if !refused && !unclear && round == 0 {
+            return Err(failure.error);
+        }
+        debug!(key = target.location.key, transfer = %target.id, error = %failure.error, round,
+            "a copy has no clear answer");
+        // After that much time the store, or what stands before it, is slow: it may still be copying.
+        let took = begun.elapsed();
+        let late = took >= store.config().request_timeout.min(SLOW);
+        let last = refused || !unclear || late || round + 1 == rounds;
+        let sight = if late && !failure.answered() {
+            let patience = (3 * took).min(store.copy_silence(info.size));
+            look_within(&target.location, &target.id, size, true, patience).await
+        } else {
+            let patient = last && unclear && !failure.answered();
+            look_until(&target.location, &target.id, size, patient).await
+        };
+        match sight {
+            Sight::Ours(info) => return Ok(Written::seen(&info)),
+            Sight::Unknown(ObjectError::Denied(_)) | Sight::Other(_) | Sight::Absent if !last => {}
+            sight => return Err(sight.unless_unseen(failure.error)),
+        }
+        sleep(Duration::from_millis(300 << round)).await;
+        round += 1;
+    }
+}
+
+/// A request that has failed after that time may still be carried out.
+const SLOW: Duration = Duration::from_secs(10);
+
+/// One CopyObject. Whenever the store has been silent for the time of a request, a HEAD looks whether it is done.
+async fn copy_once(
+    source: &Location,
+    info: &ObjectInfo,
+    target: &Target,
+    absent: bool,
+) -> Result<Written, Failure> {
+    let store = &target.location.store;
+    let request = with_attributes!(store.client().copy_object(), &target.attributes)
+        .bucket(&*target.location.bucket)
+        .key(&target.location.key)
+        .copy_source(keys::copy_source(&source.bucket, &source.key))
+        .copy_source_if_match(&info.etag)
+        .metadata_directive(MetadataDirective::Replace)
+        .tagging_directive(TaggingDirective::Copy)
+        .set_if_none_match(absent.then(|| "*".to_owned()))
+        .customize()
+        .config_override(
+            store
+                .deadline_for_copy(info.size)
+                .retry_classifier(LookFirst),
+        );
+    let mut answer = Box::pin(request.send());
+    let output = loop {
+        tokio::select! {
+            biased;
+            answer = &mut answer => break answer.map_err(failure)?,
+            () = sleep(store.config().request_timeout) => {}
+        }
+        if let Sight::Ours(info) = look(&target.location, &target.id, Some(info.size)).await {
+            return Ok(Written::seen(&info));
+        }
+    };
+    let result = output.copy_object_result();
+    match whole_etag(result.and_then(|result| result.e_tag())) {
+        Some(_) => Ok(Written {
+            modified: timestamp(result.and_then(|result| result.last_modified())),
+            replaced_nothing: false,
+        }),
+        None => Err(Failure::unclear("CopyObject was answered without an ETag")),
+    }
+}

@@ -1,0 +1,186 @@
+//! One bucket under two names: a bucket's alias (Garage), an access point (AWS), an endpoint's other address. A rename
+//! from one to the other copies an object onto itself, and must not delete "the old one".
+
+use s3ftpd::demo::Behaviour;
+
+use crate::support::gateway::{BUCKET, Builder, Gateway};
+use crate::support::{MIB, pattern};
+
+/// How the bucket gets its second name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Twice {
+    /// The bucket has an alias.
+    Bucket,
+    /// The endpoint has another address.
+    Endpoint,
+}
+
+/// `/` and `/again` are one bucket. May files be replaced there?
+async fn twice(how: Twice, behaviour: Behaviour, overwrite: bool) -> Gateway {
+    let conditional = behaviour.conditional_writes;
+    let builder = Gateway::builder().with(&format!(
+        "[stores.main]\ncopy_limit = \"5MiB\"\nconditional_writes = {conditional}"
+    ));
+    let builder = match how {
+        Twice::Bucket => builder.with("[mounts.again]\nstore = \"main\"\nbucket = \"nickname\""),
+        Twice::Endpoint => second_address(builder, conditional),
+    };
+    let builder = match overwrite {
+        true => builder,
+        false => {
+            let rest = "permissions = [\"list\", \"read\", \"write\", \"delete\"]";
+            builder.with(&format!("[mounts.again]\n{rest}"))
+        }
+    };
+    let gateway = builder
+        .with("[users.u]\nmounts = { \"/\" = \"main\", \"/again\" = \"again\" }")
+        .start()
+        .await;
+    gateway.store.backend().set_behaviour(behaviour);
+    let alias = ("nickname".to_owned(), BUCKET.to_owned());
+    gateway.store.behave(|store| store.aliases.extend([alias]));
+    gateway
+}
+
+fn second_address(builder: Builder, conditional: bool) -> Builder {
+    builder.config(move |text| {
+        let of = |name: &str| {
+            let line = text.lines().find(|line| line.starts_with(name));
+            line.unwrap().to_owned()
+        };
+        let endpoint = of("endpoint").replace("127.0.0.1", "localhost");
+        let (key, secret) = (of("access_key_id"), of("secret_access_key"));
+        text.push_str(&format!(
+            "[stores.again]\n{endpoint}\nregion = \"us-east-1\"\npath_style = true\n{key}\n{secret}\n\
+             checksums = \"crc32\"\nconditional_writes = {conditional}\n"
+        ));
+    })
+    .with(&format!("[mounts.again]\nstore = \"again\"\nbucket = \"{BUCKET}\""))
+}
+
+fn behaviours() -> [Behaviour; 3] {
+    [
+        Behaviour::default(),
+        Behaviour::minio(),
+        Behaviour::garage(),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_renamed_onto_itself_stays() {
+    for how in [Twice::Bucket, Twice::Endpoint] {
+        for behaviour in behaviours() {
+            let gateway = twice(how, behaviour.clone(), true).await;
+            let store = &gateway.store;
+            let mut ftp = gateway.ftp().await;
+            for (size, path) in [
+                (0, "f"),
+                (3, "f"),
+                (6 * MIB, "f"),
+                // The last one in its directory: no marker is put for it.
+                (0, "only/f"),
+                (3, "only/f"),
+                (3, "many/f"),
+                (3, "many/z"),
+            ] {
+                let what = format!("{how:?} {behaviour:?} {size} {path}");
+                let bytes = pattern(size, 1);
+                for key in ["many/a", "many/b", "many/c"] {
+                    store.put(BUCKET, key, "beside");
+                }
+                for (from, to) in [("/", "/again/"), ("/again/", "/")] {
+                    store.put(BUCKET, path, &bytes);
+                    let before = store.keys(BUCKET);
+                    ftp.expect(&format!("RNFR {from}{path}"), 350).await;
+                    // It is there by the new name, as was asked for; by the old one too, since both are one.
+                    ftp.expect(&format!("RNTO {to}{path}"), 250).await;
+                    assert_eq!(store.keys(BUCKET), before, "{what}");
+                    assert!(store.object(BUCKET, path).unwrap() == bytes, "{what}");
+                    assert_eq!(store.count("DeleteObject"), 0, "{what}");
+                }
+                store.backend().remove(BUCKET, path);
+            }
+            store.no_uploads_left().await;
+            ftp.close().await;
+            gateway.stop().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_may_not_be_replaced_is_not_renamed_onto_itself() {
+    for how in [Twice::Bucket, Twice::Endpoint] {
+        for behaviour in behaviours() {
+            let gateway = twice(how, behaviour, false).await;
+            let store = &gateway.store;
+            let mut ftp = gateway.ftp().await;
+            store.put(BUCKET, "d/f", "bytes");
+            ftp.expect("RNFR /d/f", 350).await;
+            let reply = ftp.expect("RNTO /again/d/f", 550).await;
+            assert!(reply.text().ends_with("to overwrite"), "{reply:?}");
+            assert_eq!(store.keys(BUCKET), ["d/f"]);
+            assert_eq!(store.object(BUCKET, "d/f").unwrap(), b"bytes");
+            ftp.close().await;
+            gateway.stop().await;
+        }
+    }
+}
+
+/// Two keys are two objects, by whatever name of the bucket.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_moves_to_another_key_of_the_same_bucket() {
+    for how in [Twice::Bucket, Twice::Endpoint] {
+        for behaviour in behaviours() {
+            let gateway = twice(how, behaviour.clone(), true).await;
+            let store = &gateway.store;
+            let mut ftp = gateway.ftp().await;
+            for size in [0, 3, 6 * MIB] {
+                let what = format!("{how:?} {behaviour:?} {size}");
+                let bytes = pattern(size, 1);
+                store.put(BUCKET, "d/f", &bytes);
+                for (from, to) in [("/d/f", "/again/d/g"), ("/again/d/g", "/d/d/g")] {
+                    ftp.expect(&format!("RNFR {from}"), 350).await;
+                    ftp.expect(&format!("RNTO {to}"), 250).await;
+                    let key = to.trim_start_matches("/again").trim_start_matches('/');
+                    assert_eq!(store.keys(BUCKET), [key], "{what}");
+                    assert!(store.object(BUCKET, key).unwrap() == bytes, "{what}");
+                }
+                store.backend().remove(BUCKET, "d/d/g");
+            }
+            ftp.close().await;
+            gateway.stop().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_is_not_lost_in_itself() {
+    for how in [Twice::Bucket, Twice::Endpoint] {
+        for behaviour in behaviours() {
+            let what = format!("{how:?} {behaviour:?}");
+            let gateway = twice(how, behaviour, true).await;
+            let store = &gateway.store;
+            let keys = ["d/", "d/a", "d/sub/b", "dd"];
+            for key in keys {
+                store.put(BUCKET, key, if key.ends_with('/') { "" } else { key });
+            }
+            let mut ftp = gateway.ftp().await;
+            for (from, to) in [
+                ("/d", "/again/d"),
+                ("/d", "/again/d/new"),
+                ("/d", "/again/d/new/deep"),
+                ("/again/d", "/d/new"),
+                ("/d/sub", "/again/d"),
+            ] {
+                ftp.expect(&format!("RNFR {from}"), 350).await;
+                ftp.expect(&format!("RNTO {to}"), 553).await;
+                assert_eq!(store.keys(BUCKET), keys, "{what}: {from} {to}");
+            }
+            ftp.expect("RNFR /d", 350).await;
+            ftp.expect("RNTO /again/e", 250).await;
+            assert_eq!(store.keys(BUCKET), ["dd", "e/", "e/a", "e/sub/b"], "{what}");
+            ftp.close().await;
+            gateway.stop().await;
+        }
+    }
+}

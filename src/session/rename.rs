@@ -210,6 +210,12 @@ fn not_renamed(from: &VirtualPath, to: &VirtualPath, error: &DirectoryError) -> 
         error => replies::object_error(to, error),
     };
     let (mut reply, left) = match error {
+        DirectoryError::IntoItself => {
+            return Reply::new(
+                553,
+                format!("{to}: a directory can't be moved into itself or onto one it is in"),
+            );
+        }
         DirectoryError::Unmoved(error) => (reply(error), "nothing was moved".to_owned()),
         DirectoryError::CopiesLeft(error) => (
             reply(error),

@@ -1,6 +1,8 @@
 //! RNFR and RNTO, DELE, MKD, RMD: files and directories move, stay and go as they should, and nothing is lost.
 
 mod aliases;
+mod identity;
+mod parallel;
 mod requests;
 mod unclear;
 

@@ -6,10 +6,10 @@ use crate::support::store::Store;
 use crate::support::within;
 
 /// How many keys are copied, or deleted, at once.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 64;
 
 fn fill(store: &Store, directory: &str) -> Vec<String> {
-    let names: Vec<String> = (0..40).map(|number| format!("{number:02}")).collect();
+    let names: Vec<String> = (0..200).map(|number| format!("{number:03}")).collect();
     for name in &names {
         let key = format!("{directory}/{name}");
         store.put(BUCKET, &key, &key);
@@ -45,13 +45,13 @@ async fn a_file_that_is_written_while_the_old_directory_is_deleted_stays() {
         ftp.send("RNTO moved").await;
         deleting.hit_times(AT_ONCE).await;
         let mut other = gateway.ftp().await;
-        assert_eq!(other.store("tree/39", b"newer").await.code, 226);
+        assert_eq!(other.store("tree/199", b"newer").await.code, 226);
         other.close().await;
         deleting.release();
         ftp.expect_reply(250).await;
         assert_whole(store, "moved", "tree", &names, names.len());
         assert_eq!(
-            store.object(BUCKET, "tree/39").as_deref(),
+            store.object(BUCKET, "tree/199").as_deref(),
             Some(&b"newer"[..])
         );
         let left = store.keys(BUCKET);
@@ -85,7 +85,7 @@ async fn a_file_that_is_written_into_the_new_directory_meanwhile_stays() {
         ftp.send("RNTO moved").await;
         copying.hit_times(AT_ONCE).await;
         let is_copied = async {
-            while store.object(BUCKET, "moved/00").is_none() {
+            while store.object(BUCKET, "moved/000").is_none() {
                 tokio::task::yield_now().await;
             }
         };
@@ -93,7 +93,7 @@ async fn a_file_that_is_written_into_the_new_directory_meanwhile_stays() {
         // Another process: in this one they would wait for the copy.
         let replica = Gateway::builder().on(store).start().await;
         let mut other = replica.ftp().await;
-        for name in ["moved/00", "moved/39", "moved/own"] {
+        for name in ["moved/000", "moved/199", "moved/own"] {
             assert_eq!(other.store(name, b"theirs").await.code, 226, "{name}");
         }
         other.close().await;
@@ -108,7 +108,7 @@ async fn a_file_that_is_written_into_the_new_directory_meanwhile_stays() {
             .iter()
             .filter(|key| key.starts_with("moved/"))
             .collect();
-        assert_eq!(moved, ["moved/00", "moved/39", "moved/own"]);
+        assert_eq!(moved, ["moved/000", "moved/199", "moved/own"]);
         for key in moved {
             assert_eq!(
                 store.object(BUCKET, key).as_deref(),
@@ -141,8 +141,8 @@ async fn a_file_whose_copy_is_gone_stays_in_the_old_directory() {
     ftp.expect("RNFR tree", 350).await;
     ftp.send("RNTO moved").await;
     deleting.hit_times(AT_ONCE).await;
-    store.put(BUCKET, "moved/38", "another's");
-    store.backend().remove(BUCKET, "moved/39");
+    store.put(BUCKET, "moved/198", "another's");
+    store.backend().remove(BUCKET, "moved/199");
     deleting.release();
     let reply = ftp.expect_reply(451).await;
     assert!(
@@ -153,8 +153,8 @@ async fn a_file_whose_copy_is_gone_stays_in_the_old_directory() {
     );
     let left = store.keys(BUCKET);
     let left: Vec<_> = left.iter().filter(|key| key.starts_with("tree/")).collect();
-    assert_eq!(left, ["tree/38", "tree/39"]);
-    assert_whole(store, "moved", "tree", &names[..38], 39);
+    assert_eq!(left, ["tree/198", "tree/199"]);
+    assert_whole(store, "moved", "tree", &names[..198], 199);
     ftp.close().await;
     gateway.stop().await;
 }

@@ -1,26 +1,39 @@
 //! A directory is renamed key by key: pass 1 lists and copies all to where nothing is, pass 2 lists again and deletes what
 //! was copied.
 //!
-//! Of each copied key a few bytes are kept ([`Copied`]), so that nothing is deleted that was written meanwhile.
+//! Of each copied key a few bytes are kept ([`Copied`]), so that nothing is deleted that was written meanwhile. Keys are
+//! copied and deleted in parallel: small objects [`AT_ONCE`], large ones and those that pass through this process fewer.
 
 use std::future::ready;
 use std::pin::pin;
+use std::sync::Arc;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::copied::Copied;
-use super::{CopyOptions, PARALLEL, copy};
+use super::{CopyOptions, copy};
 use crate::object::delete::put_marker_with;
 use crate::object::list::{Key, RawPage};
 use crate::object::multipart::Target;
-use crate::object::settle::{Conditions, Pin, Sight, TRANSFER_KEY, look};
-use crate::object::{Attributes, Location, ObjectError, TransferId, delete, head};
+use crate::object::name_lock::Patience;
+use crate::object::settle::{Conditions, Pin, Sight, TRANSFER_KEY, is_by, look};
+use crate::object::{Attributes, Location, ObjectError, ObjectInfo, TransferId, delete, head};
+
+/// Keys that are copied, or deleted, at once.
+const AT_ONCE: usize = 64;
+
+/// An object above so many bytes is large: a copy of it keeps the store busy, or is itself made of parallel requests.
+const LARGE: u64 = 8 * 1024 * 1024;
 
 /// How renaming a directory has failed. In each case what was not copied is at the old name.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DirectoryError {
+    /// The new name lies in the old one. All is as it was.
+    #[error("a directory can't be moved into itself or onto one it is in")]
+    IntoItself,
     /// All is as it was: what had been copied is removed again.
     #[error("{0} (nothing was moved)")]
     Unmoved(ObjectError),
@@ -43,13 +56,22 @@ pub async fn rename_directory(
     if source.same_bucket(destination)
         && (destination.key.starts_with(&source.key) || source.key.starts_with(&destination.key))
     {
-        return Err(DirectoryError::Unmoved(ObjectError::Other(
-            "a directory can't be moved into itself or onto one it is in".to_owned(),
-        )));
+        return Err(DirectoryError::IntoItself);
     }
     let mut copied = Copied::new(&source.store.context().budget);
+    let inner = Inner::of(source, destination).await?;
     if let Err(error) = claim(destination, id).await {
         return Err(undone(error, take_back_one(destination, id).await));
+    }
+    match inner.appeared().await {
+        Ok(false) => {}
+        Ok(true) => {
+            return Err(match take_back_one(destination, id).await {
+                Ok(()) => DirectoryError::IntoItself,
+                Err(error) => DirectoryError::CopiesLeft(error),
+            });
+        }
+        Err(error) => return Err(undone(error, take_back_one(destination, id).await)),
     }
     if let Err(error) = copy_all(source, destination, id, &mut copied).await {
         return Err(undone(error, take_back(destination, id).await));
@@ -68,6 +90,40 @@ pub async fn rename_directory(
         .await
         .map_err(DirectoryError::SourceLeft)?;
     Ok(copied.count)
+}
+
+/// Where the new directory would be in the old one, if the buckets of both are one by two names.
+struct Inner(Option<Location>);
+
+impl Inner {
+    /// Before anything is written.
+    async fn of(source: &Location, destination: &Location) -> Result<Self, DirectoryError> {
+        let at = Location {
+            key: destination.key.clone(),
+            ..source.clone()
+        };
+        let nested = destination.key.starts_with(&source.key);
+        // A marker that is there already is not the one that will be written.
+        let free = nested && !has_marker(&at).await.map_err(DirectoryError::Unmoved)?;
+        Ok(Inner(free.then_some(at)))
+    }
+
+    /// Whether the marker of the new directory has come to be there.
+    async fn appeared(&self) -> Result<bool, ObjectError> {
+        match &self.0 {
+            Some(at) => has_marker(at).await,
+            None => Ok(false),
+        }
+    }
+}
+
+/// Asks for a listing: not every store answers a HEAD of a marker.
+async fn has_marker(directory: &Location) -> Result<bool, ObjectError> {
+    let page = RawPage::first(directory, 1).await?;
+    Ok(page
+        .keys
+        .first()
+        .is_some_and(|key| key.key == directory.key))
 }
 
 /// Puts the new directory's marker before anything is copied there. Of two that are renamed to one name at once, in
@@ -113,6 +169,8 @@ async fn copy_all(
     id: &TransferId,
     copied: &mut Copied,
 ) -> Result<(), ObjectError> {
+    let lanes = Semaphore::new(AT_ONCE);
+    let within_store = Arc::ptr_eq(&source.store, &destination.store);
     let mut token = None;
     loop {
         let page = RawPage::fetch(source, &source.key, None, 1000, token).await?;
@@ -120,14 +178,18 @@ async fn copy_all(
         let mut outcome = Ok(());
         let copies = stream::iter(page.keys)
             .take_until(failed.cancelled())
-            .map(|key| copy_one(source, destination, id, key))
-            .buffer_unordered(PARALLEL);
+            .map(|key| async {
+                // Never closed.
+                let _lane = lanes.acquire_many(lanes_of(&key, within_store)).await;
+                copy_one(source, destination, id, key).await
+            })
+            .buffer_unordered(AT_ONCE);
         let mut copies = pin!(copies);
         while let Some(copy) = copies.next().await {
             let noted = match copy {
-                Ok(Some((key, etag))) => {
+                Ok(Some((key, info))) => {
                     copied.marker |= key == source.key;
-                    copied.add(&key, &etag).await
+                    copied.add(&key, &info).await
                 }
                 Ok(None) => Ok(()),
                 Err(error) => Err(error),
@@ -145,14 +207,23 @@ async fn copy_all(
     }
 }
 
-/// Copies one key as it is now to where nothing is; gives its name and the ETag that was copied, `None` where it is gone
+/// How many of the lanes a copy takes.
+fn lanes_of(key: &Key, within_store: bool) -> u32 {
+    match (key.size > LARGE, within_store) {
+        (true, _) => 8,
+        (false, false) => 4,
+        (false, true) => 1,
+    }
+}
+
+/// Copies one key as it is now to where nothing is; gives its name and what was copied, `None` where it is gone
 /// meanwhile.
 async fn copy_one(
     source: &Location,
     destination: &Location,
     id: &TransferId,
     key: Key,
-) -> Result<Option<(String, String)>, ObjectError> {
+) -> Result<Option<(String, ObjectInfo)>, ObjectError> {
     let from = Location {
         key: key.key,
         ..source.clone()
@@ -177,7 +248,7 @@ async fn copy_one(
             }
         }
     }
-    Ok(Some((from.key, info.etag)))
+    Ok(Some((from.key, info)))
 }
 
 async fn copy_marker(
@@ -222,7 +293,7 @@ async fn take_back(destination: &Location, id: &TransferId) -> Result<(), Object
                 };
                 async move { take_back_one(&at, id).await }
             })
-            .buffer_unordered(PARALLEL)
+            .buffer_unordered(AT_ONCE)
             .try_collect::<()>()
             .await?;
         token = page.next;
@@ -233,6 +304,7 @@ async fn take_back(destination: &Location, id: &TransferId) -> Result<(), Object
 }
 
 async fn take_back_one(at: &Location, id: &TransferId) -> Result<(), ObjectError> {
+    let _lock = at.lock(Patience::Command).await?;
     match look(at, id, None).await {
         Sight::Ours(info) => delete_seen(at, &info.etag).await,
         Sight::Other(_) | Sight::Absent => Ok(()),
@@ -253,14 +325,13 @@ async fn delete_copied(
         .store
         .conditional_writes(&destination.bucket)
         .await;
-    let copies = unsure.then_some((destination, id));
     let mut replaced = false;
     let mut token = None;
     loop {
         let page = RawPage::fetch(source, &source.key, None, 1000, token).await?;
         replaced |= stream::iter(page.keys)
-            .map(|key| delete_one(source, key, copied, copies))
-            .buffer_unordered(PARALLEL)
+            .map(|key| delete_one((source, destination), key, copied, id, unsure))
+            .buffer_unordered(AT_ONCE)
             .try_fold(false, |any, one| ready(Ok(any | one)))
             .await?;
         token = page.next;
@@ -276,35 +347,35 @@ async fn delete_copied(
 
 /// Whether it stays because its copy, where that is looked at, is not there any more.
 async fn delete_one(
-    source: &Location,
+    (source, destination): (&Location, &Location),
     key: Key,
     copied: &Copied,
-    copies: Option<(&Location, &TransferId)>,
+    id: &TransferId,
+    look_at_copies: bool,
 ) -> Result<bool, ObjectError> {
-    // Not every store's listing tells ETags.
-    if !key.etag.is_empty() && !copied.contains(&key.key, &key.etag) {
-        return Ok(false);
-    }
     let location = Location {
-        key: key.key,
+        key: key.key.clone(),
         ..source.clone()
     };
-    // The page was listed up to a thousand deletes ago. AWS compares by itself; other stores may ignore If-Match.
-    let etag = if key.etag.is_empty() || source.store.config().endpoint.is_some() {
-        match head(&location).await {
-            Err(ObjectError::NotFound) => return Ok(false),
-            info => info?.etag,
-        }
-    } else {
+    let _lock = location.lock(Patience::Command).await?;
+    // The page was listed up to a thousand deletes ago. AWS compares the ETag by itself; other stores may ignore
+    // If-Match, and some list no ETags.
+    let aws = source.store.config().endpoint.is_none();
+    let etag = if aws && key.size > 0 && copied.contains_listed(&key) {
         key.etag
+    } else {
+        let info = match head(&location).await {
+            Err(ObjectError::NotFound) => return Ok(false),
+            info => info?,
+        };
+        // A copy of this rename is never deleted by it, under whatever name.
+        if is_by(&info, id) || !copied.contains_version(&location.key, &info) {
+            return Ok(false);
+        }
+        info.etag
     };
-    if !copied.contains(&location.key, &etag) {
-        return Ok(false);
-    }
     // A marker may be somebody else's, and is as good.
-    if let Some((destination, id)) = copies
-        && !location.key.ends_with('/')
-    {
+    if look_at_copies && !location.key.ends_with('/') {
         match look(&moved(&location, source, destination), id, None).await {
             Sight::Ours(_) => {}
             Sight::Unknown(error) => return Err(error),

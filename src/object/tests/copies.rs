@@ -127,7 +127,7 @@ async fn directories_are_renamed() {
     for inside in ["new/sub/", "new/", "new/x/"] {
         let refused = rename_directory(&to, &server.location(&store, inside), &id).await;
         assert!(
-            matches!(refused, Err(DirectoryError::Unmoved(ObjectError::Other(_)))),
+            matches!(refused, Err(DirectoryError::IntoItself)),
             "{refused:?}"
         );
     }

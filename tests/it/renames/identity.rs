@@ -1,0 +1,115 @@
+//! What is deleted by a rename is the version that was copied. Empty files have one ETag all, so who wrote them counts.
+
+use crate::support::faults::Fault;
+use crate::support::ftp::Mode;
+use crate::support::gateway::{BUCKET, Gateway};
+use crate::support::transfers::{begin, settled};
+use crate::support::{MIB, pattern, within};
+
+/// An empty file that is written again while it is renamed is another file: it stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_file_that_is_written_again_meanwhile_stays() {
+    for (file, renamed) in [("e", "e"), ("d/e", "d/e"), ("d/e", "d")] {
+        for from_outside in [false, true] {
+            let what = format!("{file} {renamed} {from_outside}");
+            let gateway = Gateway::start().await;
+            let other_process = Gateway::builder().on(&gateway.store).start().await;
+            let store = &gateway.store;
+            // In another directory of the listing than alone: the page does not show the file.
+            for key in ["d/a", "d/b", "d/c"] {
+                store.put(BUCKET, key, "beside");
+            }
+            let mut ftp = gateway.ftp().await;
+            assert_eq!(ftp.store(file, b"").await.code, 226);
+            let copied = store.fail("CopyObject").key("to").always();
+            let copied = copied.with(Fault::StallAnswer);
+            ftp.expect(&format!("RNFR {renamed}"), 350).await;
+            ftp.send("RNTO to").await;
+            let is_copied = async {
+                while !store
+                    .keys(BUCKET)
+                    .iter()
+                    .any(|key| key == "to" || key == "to/e")
+                {
+                    tokio::task::yield_now().await;
+                }
+            };
+            within("the copy", is_copied).await;
+            let writer = if from_outside {
+                &other_process
+            } else {
+                &gateway
+            };
+            let mut other = writer.ftp().await;
+            assert_eq!(other.store(file, b"").await.code, 226);
+            other.close().await;
+            copied.release();
+            let reply = ftp.reply().await;
+            assert_eq!(
+                store.object(BUCKET, file).as_deref(),
+                Some(&b""[..]),
+                "{what}"
+            );
+            // The rest of a directory has moved.
+            let code = if file == renamed { 451 } else { 250 };
+            assert_eq!(reply.code, code, "{what}: {reply:?}");
+            ftp.close().await;
+            gateway.stop().await;
+        }
+    }
+}
+
+/// After a rename SIZE's answer about an upload is forgotten: what is appended goes to the file that is there now.
+#[tokio::test]
+async fn an_interrupted_upload_at_the_new_name_ends_with_the_rename() {
+    let gateway = Gateway::start().await;
+    let store = &gateway.store;
+    let bytes = pattern(7 * MIB, 1);
+    let mut ftp = gateway.ftp().await;
+    ftp.expect("TYPE I", 200).await;
+    let mut data = begin(&mut ftp, "STOR b", Mode::Passive).await;
+    tokio::io::AsyncWriteExt::write_all(&mut data, &bytes)
+        .await
+        .unwrap();
+    crate::support::ftp::reset_stream(data);
+    ftp.expect_reply(426).await;
+    settled(&gateway).await;
+    let size = ftp.expect("SIZE b", 213).await;
+    assert_ne!(size.text(), "3");
+    store.put(BUCKET, "a", "one");
+    ftp.expect("RNFR a", 350).await;
+    ftp.expect("RNTO b", 250).await;
+    let reply = ftp.upload_with("APPE b", b"two", Mode::Passive).await;
+    assert_eq!(reply.code, 226, "{reply:?}");
+    assert_eq!(store.object(BUCKET, "b").unwrap(), b"onetwo");
+    ftp.expect("SIZE b", 213).await;
+    ftp.close().await;
+    gateway.stop().await;
+}
+
+/// An upload that runs at either name ends as if the rename had come before it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_runs_at_either_name_is_published_whole() {
+    for name in ["a", "b"] {
+        let gateway = Gateway::start().await;
+        let store = &gateway.store;
+        let bytes = pattern(12 * MIB, 1);
+        let (mut ftp, mut other) = (gateway.ftp().await, gateway.ftp().await);
+        let part = store.fail("UploadPart").nth(2).with(Fault::Stall);
+        let (reply, ()) = tokio::join!(other.store(name, &bytes), async {
+            part.hit().await;
+            store.put(BUCKET, "a", "old");
+            ftp.expect("RNFR a", 350).await;
+            ftp.expect("RNTO b", 250).await;
+            part.release();
+        });
+        assert_eq!(reply.code, 226, "{name}: {reply:?}");
+        assert!(store.object(BUCKET, name).unwrap() == bytes, "{name}");
+        if name == "a" {
+            assert_eq!(store.object(BUCKET, "b").unwrap(), b"old");
+        }
+        ftp.close().await;
+        other.close().await;
+        gateway.stop().await;
+    }
+}

@@ -1,82 +1,121 @@
 //! RNFR, RNTO (RFC 959, 4.1.3): a copy and a delete; of a directory, key by key.
+//!
+//! Inside one mount that is a permission of its own, `rename`. From one mount to another it is what it is made of: to
+//! read and to delete at the source, and to write at the target. Else a mount from which nothing may be read could be
+//! emptied into one from which it may.
 
-use crate::namespace::{Permission, Place, VirtualPath};
+use crate::namespace::{Mount, Permission, Place, VirtualPath};
 use crate::object::{
-    CopyOf, CopyOptions, Deleted, DirectoryError, Expected, NameWatch, ObjectError, ObjectInfo, TransferId, copy,
-    delete_keeping_directory, directory_exists, rename_directory,
+    CopyOf, CopyOptions, Deleted, DirectoryError, Expected, NameWatch, ObjectError, ObjectInfo,
+    TransferId, copy, delete_keeping_directory, directory_exists, rename_directory,
 };
 use crate::protocol::Reply;
 
 use super::files::{describe, parent_in_mount};
 use super::{Handled, Session, replies, require};
 
-/// What RNFR has found.
+/// What RNFR has named.
 #[derive(Debug)]
 pub(super) struct RenameSource {
     path: VirtualPath,
     place: Place,
-    /// A file's HEAD, and the watch that began before it; `None`: a directory.
-    file: Option<(ObjectInfo, NameWatch)>,
+    /// `None`: RNTO looks, since RNFR may not say what is there.
+    found: Option<Found>,
+}
+
+/// What is at the old name.
+#[derive(Debug)]
+enum Found {
+    /// A file's HEAD, and the watch that began before it.
+    File(Box<(ObjectInfo, NameWatch)>),
+    Directory,
 }
 
 impl Session {
     pub(super) async fn rnfr(&mut self, argument: &str) -> Handled {
         let (path, place) = self.place(argument)?;
-        require(&path, &place, Permission::Rename)?;
+        if !self.may_take_elsewhere(&place) {
+            require(&path, &place, Permission::Rename)?;
+        }
         if place.object().is_none() || self.user()?.namespace.holds_mount(&path) {
             return Err(Reply::new(
                 550,
                 format!("{path}: holds a mount and can't be renamed"),
             ));
         }
-        let watch = place.object().map(|location| location.watch());
-        let file = describe(&path, &place).await?.zip(watch);
-        self.rename_from = Some(RenameSource { path, place, file });
+        // If names may not be seen here, each gets the same reply.
+        let visible = place.allows(Permission::List) || place.allows(Permission::Read);
+        let found = match visible {
+            true => Some(find(&path, &place).await?),
+            false => None,
+        };
+        self.rename_from = Some(RenameSource { path, place, found });
         Ok(Reply::new(350, "Send RNTO with the new name"))
     }
 
     pub(super) async fn rnto(&mut self, source: Option<RenameSource>, argument: &str) -> Handled {
         let source = source.ok_or_else(|| Reply::new(503, "Send RNFR first"))?;
         let (path, place) = self.place(argument)?;
-        require(&path, &place, Permission::Rename)?;
+        may_rename(&source.path, &source.place, &path, &place)?;
         if place.object().is_none() || self.user()?.namespace.holds_mount(&path) {
             return Err(Reply::new(550, format!("{path}: is a directory")));
         }
-        let done = Reply::new(250, format!("{} is now {path}", source.path));
-        if path == source.path {
+        let found = match source.found {
+            Some(found) => found,
+            None => find(&source.path, &source.place).await?,
+        };
+        let source = (source.path, source.place);
+        let done = Reply::new(250, format!("{} is now {path}", source.0));
+        if path == source.0 {
             return Ok(done);
         }
         let id = TransferId::generate();
-        let renamed = match &source.file {
-            Some((info, watch)) => {
-                self.rename_file(&source, (info, watch), &path, &place, id.clone())
+        let renamed = match &found {
+            Found::File(file) => {
+                self.rename_file(&source, file, (&path, &place), id.clone())
                     .await
             }
-            None => self.rename_tree(&source, &path, &place, &id).await,
+            Found::Directory => self.rename_tree(&source, (&path, &place), &id).await,
         };
+        // What SIZE has said of either name is over.
+        self.told.forget(&path);
+        self.told.forget(&source.0);
         match &renamed {
             Ok(()) => tracing::info!(
                 transfer = %id, user = %self.user_label(),
-                from = %source.path.to_string().escape_debug(), to = %path.to_string().escape_debug(), "renamed"
+                from = %source.0.to_string().escape_debug(), to = %path.to_string().escape_debug(), "renamed"
             ),
             Err(reply) => tracing::warn!(
                 transfer = %id, user = %self.user_label(),
-                from = %source.path.to_string().escape_debug(), to = %path.to_string().escape_debug(),
+                from = %source.0.to_string().escape_debug(), to = %path.to_string().escape_debug(),
                 reply = %reply.lines.join(" "), "rename failed"
             ),
         }
         renamed.map(|()| done)
     }
 
+    /// Whether what is there may be renamed into another mount of the user.
+    fn may_take_elsewhere(&self, place: &Place) -> bool {
+        let Place::Mounted { mount, .. } = place else {
+            return false;
+        };
+        place.allows(Permission::Read)
+            && place.allows(Permission::Delete)
+            && self.user.as_ref().is_some_and(|user| {
+                let mounts = user.namespace.mounts().iter();
+                let mut others = mounts.filter(|other| !is_one_mount(other, mount));
+                others.any(|other| other.permissions.allows(Permission::Write))
+            })
+    }
+
     async fn rename_file(
         &self,
-        source: &RenameSource,
-        (info, watch): (&ObjectInfo, &NameWatch),
-        path: &VirtualPath,
-        place: &Place,
+        (old, from_place): &(VirtualPath, Place),
+        (info, watch): &(ObjectInfo, NameWatch),
+        (path, place): (&VirtualPath, &Place),
         id: TransferId,
     ) -> Result<(), Reply> {
-        let (Some(from), Some(to)) = (source.place.object(), place.object()) else {
+        let (Some(from), Some(to)) = (from_place.object(), place.object()) else {
             return Err(replies::not_found(path));
         };
         // Two mounts can show one object: to copy it and delete "the old one" would be the end of it.
@@ -95,12 +134,9 @@ impl Session {
                 }
                 ObjectError::Conflict | ObjectError::Changed => Reply::new(
                     451,
-                    format!(
-                        "{}: somebody else has written it meanwhile, try again",
-                        source.path
-                    ),
+                    format!("{old}: another session has written it meanwhile, try again"),
                 ),
-                ObjectError::NotFound => replies::not_found(&source.path),
+                ObjectError::NotFound => replies::not_found(old),
                 error => replies::object_error(path, &error),
             })?;
         if let Some(keep) = self.keep_in(place) {
@@ -108,7 +144,7 @@ impl Session {
         }
         let deleted = delete_keeping_directory(
             &from,
-            parent_in_mount(&source.place).as_ref(),
+            parent_in_mount(from_place).as_ref(),
             Some(Expected {
                 version: &info.identity(),
                 watch,
@@ -121,10 +157,10 @@ impl Session {
         )
         .await;
         if matches!(deleted, Ok(Deleted::Gone))
-            && let Some(keep) = self.keep_in(&source.place)
+            && let Some(keep) = self.keep_in(from_place)
             && let Err(error) = Box::pin(keep.removed(&from, info)).await
         {
-            tracing::warn!(path = %source.path.to_string().escape_debug(), %error, "what is kept of an upload of it may be left");
+            tracing::warn!(path = %old.to_string().escape_debug(), %error, "what is kept of an upload of it may be left");
         }
         match deleted {
             // One object by two names: it is at the new one, and as before at the old one.
@@ -133,19 +169,13 @@ impl Session {
             Ok(Deleted::Gone) | Err(ObjectError::NotFound) => Ok(()),
             Err(ObjectError::Conflict) => Err(Reply::new(
                 451,
-                format!(
-                    "{path} is there, but {} was written meanwhile and stays",
-                    source.path
-                ),
+                format!("{path} is there, but {old} was written meanwhile and stays"),
             )),
             Err(error) => {
-                tracing::error!(%error, from = %source.path, to = %path, "copied, but the old name could not be deleted");
+                tracing::error!(%error, from = %old, to = %path, "copied, but the old name could not be deleted");
                 Err(Reply::new(
                     451,
-                    format!(
-                        "{path} is there, but {} could not be deleted and stays",
-                        source.path
-                    ),
+                    format!("{path} is there, but {old} could not be deleted and stays"),
                 ))
             }
         }
@@ -153,19 +183,18 @@ impl Session {
 
     async fn rename_tree(
         &self,
-        source: &RenameSource,
-        path: &VirtualPath,
-        place: &Place,
+        (old, from_place): &(VirtualPath, Place),
+        (path, place): (&VirtualPath, &Place),
         id: &TransferId,
     ) -> Result<(), Reply> {
-        if path.strip_prefix(&source.path).is_some() {
+        if path.strip_prefix(old).is_some() {
             return Err(Reply::new(
                 553,
                 format!("{path}: a directory can't be moved into itself"),
             ));
         }
         let (Some(from), Some(to), Some(file)) =
-            (source.place.directory(), place.directory(), place.object())
+            (from_place.directory(), place.directory(), place.object())
         else {
             return Err(replies::not_found(path));
         };
@@ -185,11 +214,11 @@ impl Session {
             ));
         }
         rename_directory(&from, &to, id).await.map_err(|error| {
-            tracing::error!(%error, from = %source.path, to = %path, "directory not renamed");
-            not_renamed(&source.path, path, &error)
+            tracing::error!(%error, from = %old, to = %path, "directory not renamed");
+            not_renamed(old, path, &error)
         })?;
         // The parent that has become empty stays.
-        if let Some(parent) = parent_in_mount(&source.place)
+        if let Some(parent) = parent_in_mount(from_place)
             && !directory_exists(&parent).await.map_err(fail)?
             && let Err(error) = crate::object::make_directory(&parent).await
         {
@@ -199,12 +228,46 @@ impl Session {
     }
 }
 
+/// What is at a name that is to be renamed; 550 if nothing is.
+async fn find(path: &VirtualPath, place: &Place) -> Result<Found, Reply> {
+    let watch = place.object().map(|location| location.watch());
+    Ok(match describe(path, place).await?.zip(watch) {
+        Some(file) => Found::File(Box::new(file)),
+        None => Found::Directory,
+    })
+}
+
+/// Whether a rename is permitted, but for `overwrite`, which only matters if there is something.
+fn may_rename(old: &VirtualPath, from: &Place, new: &VirtualPath, to: &Place) -> Result<(), Reply> {
+    match (from, to) {
+        (Place::Mounted { mount: one, .. }, Place::Mounted { mount: other, .. })
+            if !is_one_mount(one, other) =>
+        {
+            require(old, from, Permission::Read)?;
+            require(old, from, Permission::Delete)?;
+            require(new, to, Permission::Write)
+        }
+        _ => {
+            require(old, from, Permission::Rename)?;
+            require(new, to, Permission::Rename)
+        }
+    }
+}
+
+/// Whether two mounts are one, which a user may have at several paths.
+fn is_one_mount(one: &Mount, other: &Mount) -> bool {
+    one.store.name() == other.store.name()
+        && one.bucket == other.bucket
+        && one.prefix == other.prefix
+        && one.permissions == other.permissions
+}
+
 /// What has become of a directory that was not renamed.
 fn not_renamed(from: &VirtualPath, to: &VirtualPath, error: &DirectoryError) -> Reply {
     let reply = |error: &ObjectError| match error {
         ObjectError::Conflict => Reply::new(
             451,
-            format!("{to}: somebody else has written there, or in {from}, meanwhile"),
+            format!("{to}: another session has written there, or in {from}, meanwhile"),
         ),
         ObjectError::NotFound => replies::not_found(from),
         error => replies::object_error(to, error),

@@ -3,6 +3,7 @@
 mod aliases;
 mod identity;
 mod parallel;
+mod permissions;
 mod requests;
 mod unclear;
 

@@ -412,6 +412,8 @@ pub struct StoreConfig {
     pub checksums: Capability,
     /// Whether the store honours `If-None-Match: *` and `If-Match` on writes.
     pub conditional_writes: Capability,
+    /// Whether the store accepts an object `a` beside objects `a/…` and no longer lists those then (MinIO).
+    pub files_hide_directories: Capability,
     /// Sign payloads (SHA-256) even where checksums work.
     pub sign_payload: bool,
     /// For a TCP connection to the store to be there.
@@ -450,7 +452,7 @@ pub struct StaticCredentials {
 /// What a store can do: told, or found out by a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Capability {
-    /// Assumed on AWS; elsewhere probed at the first write.
+    /// Known of AWS; elsewhere probed at the first write.
     Auto,
     /// It can.
     Yes,

@@ -23,6 +23,7 @@ mod host;
 mod information;
 mod listing;
 mod login;
+mod occupant;
 mod protection;
 mod recent;
 mod rename;

@@ -45,6 +45,7 @@ struct Seen {
     equal_parts: bool,
     hides_older_uploads: bool,
     put_drops_uploads: bool,
+    files_hide_directories: bool,
 }
 
 impl Seen {
@@ -63,6 +64,7 @@ impl Seen {
             equal_parts: behaviour.equal_parts,
             hides_older_uploads: behaviour.hides_older_uploads,
             put_drops_uploads: behaviour.put_drops_uploads,
+            files_hide_directories: behaviour.files_hide_directories,
         }
     }
 }
@@ -306,6 +308,15 @@ impl Store {
             },
             hides_older_uploads: self.put_during_an_upload("hidden").await == Some(1),
             put_drops_uploads: self.put_during_an_upload("dropped").await.is_none(),
+            files_hide_directories: {
+                self.put("hides/below", 1).await;
+                let put = self.client.put_object().bucket(&self.bucket).key("hides");
+                // A store may refuse it: then nothing is hidden.
+                let _ = put.body(bytes(1)).send().await;
+                let list = self.client.list_objects_v2().bucket(&self.bucket);
+                let listed = list.prefix("hides/").send().await.unwrap();
+                listed.contents().is_empty()
+            },
         }
     }
 

@@ -267,6 +267,7 @@ fn configuration() -> Result<()> {
         "endpoint = \"http://127.0.0.1:9\"",
         "password = \"$2b$04$",
         "conditional_writes = true",
+        "files_hide_directories = false",
     ] {
         ensure!(text.contains(needed), "no {needed} in\n{text}");
     }

@@ -34,6 +34,8 @@ pub struct Behaviour {
     pub put_drops_uploads: bool,
     /// Further names of buckets, as Garage's aliases and AWS's access points are: each with the bucket's own name.
     pub aliases: BTreeMap<String, String>,
+    /// Whether an object `a` hides the objects `a/…` from listings, and no object can be written below it.
+    pub files_hide_directories: bool,
 }
 
 impl Default for Behaviour {
@@ -53,6 +55,7 @@ impl Default for Behaviour {
             hides_older_uploads: false,
             put_drops_uploads: false,
             aliases: BTreeMap::new(),
+            files_hide_directories: false,
         }
     }
 }
@@ -65,6 +68,7 @@ impl Behaviour {
             object_size_check: false,
             repeats_complete: false,
             lists_uploads_by_prefix: false,
+            files_hide_directories: true,
             ..Behaviour::default()
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use s3s::dto::ETagCondition;
-use s3s::{S3Result, s3_error};
+use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
 use super::behaviour::Behaviour;
 use super::blob::Content;
@@ -153,6 +153,14 @@ pub(crate) fn matches(condition: &ETagCondition, etag: &str) -> bool {
     }
 }
 
+/// Whether an element of the key before its last is an object itself.
+pub(crate) fn is_below_file<V>(objects: &BTreeMap<String, V>, key: &str) -> bool {
+    let elements = key.match_indices('/');
+    elements
+        .map(|(end, _)| &key[..end])
+        .any(|parent| objects.contains_key(parent))
+}
+
 impl State {
     /// An object, if it and its bucket are there.
     pub(crate) fn object(&self, bucket: &str, key: &str) -> Option<&Arc<Object>> {
@@ -174,6 +182,12 @@ impl State {
             .ok_or_else(|| s3_error!(NoSuchBucket))?;
         if behaviour.conditional_writes {
             condition.check(bucket.objects.get(key))?;
+        }
+        if behaviour.files_hide_directories && is_below_file(&bucket.objects, key) {
+            let code = S3ErrorCode::Custom("XMinioParentIsObject".into());
+            let mut refusal = S3Error::new(code);
+            refusal.set_status_code(http::StatusCode::BAD_REQUEST);
+            return Err(refusal);
         }
         Ok(bucket.objects.insert(key.to_owned(), Arc::new(object)))
     }

@@ -3,7 +3,9 @@
 //! A probe writes a tiny object `.s3ftpd/probe-<random>` into the bucket at hand and looks whether the store refuses
 //! what it must refuse: a wrong checksum, or an `If-None-Match: *` where the object exists. A store that only accepts
 //! such headers without looking at them would let damage or an overwrite pass in silence. Whether it knows the checksum
-//! of a whole multipart upload is asked when the first one begins.
+//! of a whole multipart upload is asked when the first one begins; whether it honours conditions at
+//! CompleteMultipartUpload, when a write has nothing else to rely on; whether a file hides the directory of its name,
+//! before the first upload.
 
 mod probe;
 
@@ -37,6 +39,8 @@ pub(super) struct Capabilities {
     checksums: Probed,
     full_object: Probed,
     conditional_writes: Probed,
+    conditional_complete: Probed,
+    files_hide_directories: Probed,
 }
 
 /// One capability. The lock is held while a probe runs, on purpose: it is what makes the probe run once; whoever
@@ -52,9 +56,21 @@ impl Capabilities {
     pub(super) fn new(config: &StoreConfig) -> Self {
         let aws = config.endpoint.is_none();
         Capabilities {
-            checksums: Probed::new(config.checksums, aws),
-            full_object: Probed::new(config.checksums, aws),
-            conditional_writes: Probed::new(config.conditional_writes, aws),
+            checksums: Probed::new(config.checksums, aws.then_some(true)),
+            full_object: Probed::new(config.checksums, aws.then_some(true)),
+            conditional_writes: Probed::new(config.conditional_writes, aws.then_some(true)),
+            // Many stores learnt conditions on PutObject long before: what is configured is taken for that.
+            conditional_complete: Probed::new(
+                match config.conditional_writes {
+                    Capability::No => Capability::No,
+                    Capability::Auto | Capability::Yes => Capability::Auto,
+                },
+                aws.then_some(true),
+            ),
+            files_hide_directories: Probed::new(
+                config.files_hide_directories,
+                aws.then_some(false),
+            ),
         }
     }
 
@@ -81,6 +97,24 @@ impl Capabilities {
             .await
     }
 
+    /// Whether the store honours `If-None-Match: *` on CompleteMultipartUpload.
+    pub(super) async fn conditional_complete(&self, store: &Store, bucket: &str) -> bool {
+        self.conditional_complete
+            .get("conditional_complete", store, || {
+                probe::conditional_complete(store, bucket)
+            })
+            .await
+    }
+
+    /// Whether an object hides the objects below its name from listings.
+    pub(super) async fn files_hide_directories(&self, store: &Store, bucket: &str) -> bool {
+        self.files_hide_directories
+            .get("files_hide_directories", store, || {
+                probe::files_hide_directories(store, bucket)
+            })
+            .await
+    }
+
     /// `false` where it is known that checksums do not work.
     pub(super) fn may_have_checksums(&self) -> bool {
         self.checksums.known() != Some(false)
@@ -93,12 +127,12 @@ impl Capabilities {
 }
 
 impl Probed {
-    fn new(capability: Capability, aws: bool) -> Self {
+    /// `known`: what an unprobed store is known to do.
+    fn new(capability: Capability, known: Option<bool>) -> Self {
         let told = match capability {
             Capability::Yes => Some(true),
             Capability::No => Some(false),
-            Capability::Auto if aws => Some(true),
-            Capability::Auto => None,
+            Capability::Auto => known,
         };
         Probed {
             told,

@@ -200,6 +200,18 @@ impl Store {
         self.capabilities.conditional_writes(self, bucket).await
     }
 
+    /// Whether the store honours `If-None-Match: *` on every write of an object: PutObject and CompleteMultipartUpload.
+    /// Probed once for each.
+    pub async fn honours_if_absent(&self, bucket: &str) -> bool {
+        self.conditional_writes(bucket).await
+            && self.capabilities.conditional_complete(self, bucket).await
+    }
+
+    /// Whether an object hides the objects below its name from listings. Probed once.
+    pub async fn files_hide_directories(&self, bucket: &str) -> bool {
+        self.capabilities.files_hide_directories(self, bucket).await
+    }
+
     /// The settings of a request that carries so many bytes: an attempt may take as long as they move, see
     /// [`super::progress`], and end only where they do so for longer than any line needs.
     pub(super) fn deadline_for_body(&self, bytes: u64) -> Builder {

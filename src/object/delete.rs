@@ -201,10 +201,23 @@ async fn delete_checked(
     }
 }
 
-/// Puts the marker `dir/`; [`ObjectError::Conflict`] where the directory exists already. 2 requests.
+/// Puts the marker `dir/`; [`ObjectError::Conflict`] if the directory exists already, [`ObjectError::IsFile`] if a file has
+/// its name. 2 requests; 3 if more than a page of other names begin with that of the directory.
 pub async fn make_directory(directory: &Location) -> Result<(), ObjectError> {
-    if super::directory_exists(directory).await? {
-        return Err(ObjectError::Conflict);
+    let file = directory.key.trim_end_matches('/');
+    match RawPage::fetch(directory, file, Some("/"), 1000, None).await {
+        Ok(page) if page.prefixes.contains(&directory.key) => return Err(ObjectError::Conflict),
+        Ok(page) if page.keys.first().is_some_and(|key| key.key == file) => {
+            return Err(ObjectError::IsFile);
+        }
+        Ok(page) if page.next.is_none() => {}
+        // A policy may allow listings below the directory only.
+        Ok(_) | Err(ObjectError::Denied(_)) => {
+            if super::directory_exists(directory).await? {
+                return Err(ObjectError::Conflict);
+            }
+        }
+        Err(error) => return Err(error),
     }
     put_marker(directory).await
 }

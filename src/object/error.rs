@@ -36,6 +36,15 @@ pub enum ObjectError {
         /// The object's size.
         size: Option<u64>,
     },
+    /// The name is that of a directory: keys below it exist, or the store says so.
+    #[error("is a directory")]
+    IsDirectory,
+    /// The name is that of a file, where a directory was to be made.
+    #[error("is a file")]
+    IsFile,
+    /// An element of the path is a file, and the store has no keys below files.
+    #[error("a part of the path is a file")]
+    BelowFile,
     /// Another session of this process is writing the object, and was not done in time.
     #[error("another session is writing this file")]
     Busy,
@@ -114,6 +123,9 @@ impl ObjectError {
                 | Self::TooLarge { .. }
                 | Self::NameTooLong
                 | Self::NotFound
+                | Self::IsDirectory
+                | Self::IsFile
+                | Self::BelowFile
                 | Self::OutOfRange { .. }
                 | Self::Unsupported(_)
                 | Self::Other(_)
@@ -178,6 +190,10 @@ impl Failure {
     /// Another write of the same key was under way; S3 asks to try again.
     pub fn concurrent_write(&self) -> bool {
         self.status == Some(409)
+            && !matches!(
+                self.error,
+                ObjectError::IsDirectory | ObjectError::BelowFile
+            )
     }
 
     /// The store no longer knows the multipart upload: completed or aborted before.
@@ -327,6 +343,11 @@ fn sort(status: u16, code: &str, message: &str) -> ObjectError {
         | "XMinioAdminBucketQuotaExceeded"
         | "InsufficientStorage"
         | "StorageQuotaExceeded" => return ObjectError::Full,
+        // Of stores that keep objects as files: versitygw and MinIO.
+        "ExistingObjectIsDirectory" | "XMinioObjectExistsAsDirectory" => {
+            return ObjectError::IsDirectory;
+        }
+        "ObjectParentIsFile" | "XMinioParentIsObject" => return ObjectError::BelowFile,
         "NotImplemented" | "MethodNotAllowed" => return ObjectError::Unsupported(text()),
         "InvalidRange" => return ObjectError::OutOfRange { size: None },
         "RequestTimeout" => return ObjectError::Timeout,
@@ -412,6 +433,15 @@ mod tests {
             ObjectError::Integrity(_)
         ));
         assert!(matches!(sort(507, "", ""), ObjectError::Full));
+        for (status, code) in [
+            (409, "ExistingObjectIsDirectory"),
+            (409, "XMinioObjectExistsAsDirectory"),
+        ] {
+            assert!(matches!(sort(status, code, ""), ObjectError::IsDirectory));
+        }
+        for (status, code) in [(409, "ObjectParentIsFile"), (400, "XMinioParentIsObject")] {
+            assert!(matches!(sort(status, code, ""), ObjectError::BelowFile));
+        }
         assert!(matches!(
             sort(501, "NotImplemented", ""),
             ObjectError::Unsupported(_)

@@ -12,6 +12,7 @@ use crate::object::{
 use crate::protocol::Reply;
 
 use super::files::{describe, parent_in_mount};
+use super::occupant::refuse_directory;
 use super::{Handled, Session, replies, require};
 
 /// What RNFR has named.
@@ -122,6 +123,7 @@ impl Session {
         if from.same_object(&to) {
             return Ok(());
         }
+        refuse_directory(path, place, &to).await?;
         let options = CopyOptions {
             id,
             if_absent: !place.allows(Permission::Overwrite),

@@ -37,6 +37,9 @@ pub(super) fn object_error(path: &VirtualPath, error: &ObjectError) -> Reply {
         | ObjectError::NoSuchBucket
         | ObjectError::Denied(_)
         | ObjectError::Conflict
+        | ObjectError::IsDirectory
+        | ObjectError::IsFile
+        | ObjectError::BelowFile
         | ObjectError::Unsupported(_)
         | ObjectError::Other(_) => 550,
         ObjectError::OutOfRange { .. } => 554,

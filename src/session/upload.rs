@@ -24,6 +24,7 @@ use crate::protocol::command::TransferType;
 
 use super::control::ControlError;
 use super::data_setup::DataSetup;
+use super::occupant::{file_or_undisclosed, refuse_directory};
 use super::transfer::{ControlEnd, End, Failure, Label, Link, Signal};
 use super::{Flow, Session, replies, require};
 
@@ -178,7 +179,7 @@ impl Session {
                 // Asked before, so that nobody sends a gigabyte for a refusal; and made a condition, so that of two at
                 // once only one wins.
                 condition = Condition::IfAbsent;
-                if existing(&path, &location).await?.is_some() {
+                if file_or_undisclosed(&path, &location).await?.is_some() {
                     return Err(replies::forbidden(&path, Permission::Overwrite));
                 }
             }
@@ -227,7 +228,7 @@ impl Session {
                     )?;
                 return self.job(path, &mount, location, begin, false);
             }
-            (Mode::Append, _) => match existing(&path, &location).await? {
+            (Mode::Append, _) => match file_or_undisclosed(&path, &location).await? {
                 Some(info) => {
                     require(&path, &place, Permission::Append)?;
                     let keep = info.size;
@@ -235,6 +236,9 @@ impl Session {
                 }
                 None => condition = Condition::IfAbsent,
             },
+        }
+        if append.is_none() {
+            refuse_directory(&path, &place, &location).await?;
         }
         let begin = Begin::New(Box::new(UploadOptions {
             id: TransferId::generate(),

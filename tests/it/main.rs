@@ -39,4 +39,5 @@ mod same_name;
 mod semantics;
 mod store;
 mod store_faults;
+mod taken_names;
 mod times_and_types;

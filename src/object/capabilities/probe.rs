@@ -48,6 +48,66 @@ pub(super) async fn conditions(store: &Store, bucket: &str) -> Result<bool, Fail
     answer
 }
 
+/// Whether a CompleteMultipartUpload under `If-None-Match: *` is refused if the object exists.
+pub(super) async fn conditional_complete(store: &Store, bucket: &str) -> Result<bool, Failure> {
+    let key = probe_key();
+    put(store, bucket, &key, None, false).await?;
+    let answer = complete_if_absent(store, bucket, &key).await;
+    remove(store, bucket, &key).await;
+    answer
+}
+
+async fn complete_if_absent(store: &Store, bucket: &str, key: &str) -> Result<bool, Failure> {
+    let create = store.client().create_multipart_upload();
+    let create = create.bucket(bucket).key(key).send();
+    let created = Box::pin(create).await.map_err(failure)?;
+    let upload_id = created.upload_id.unwrap_or_default();
+    let answer = async {
+        let part = store.client().upload_part().bucket(bucket).key(key);
+        let part = part.upload_id(&upload_id).part_number(1);
+        let part = part.body(ByteStream::from_static(BODY)).send();
+        let sent = Box::pin(part).await.map_err(failure)?;
+        let part = CompletedPart::builder().part_number(1);
+        let part = part.e_tag(sent.e_tag.unwrap_or_default()).build();
+        let parts = CompletedMultipartUpload::builder().parts(part).build();
+        let complete = store.client().complete_multipart_upload();
+        let complete = complete.bucket(bucket).key(key).upload_id(&upload_id);
+        let complete = complete.multipart_upload(parts).if_none_match("*").send();
+        match Box::pin(complete).await.map_err(failure) {
+            Ok(_) => Ok(false),
+            Err(failure) if failure.condition_failed() => Ok(true),
+            Err(failure) if refuses_feature(&failure) => Ok(false),
+            Err(failure) => Err(failure),
+        }
+    }
+    .await;
+    if !matches!(answer, Ok(false)) {
+        abort(store, bucket, key, &upload_id).await;
+    }
+    answer
+}
+
+/// Whether the key `a/b` is in no listing any more once there is an object `a`. A store that refuses that object hides
+/// nothing.
+pub(super) async fn files_hide_directories(store: &Store, bucket: &str) -> Result<bool, Failure> {
+    let file = probe_key();
+    let below = format!("{file}/below");
+    put(store, bucket, &below, None, false).await?;
+    let answer = match put(store, bucket, &file, None, false).await {
+        Ok(()) => {
+            let list = store.client().list_objects_v2().bucket(bucket);
+            let list = list.prefix(format!("{file}/")).send();
+            let listed = Box::pin(list).await.map_err(failure);
+            listed.map(|listed| listed.contents().is_empty())
+        }
+        Err(failure) if matches!(failure.status, Some(400 | 409)) => Ok(false),
+        Err(failure) => Err(failure),
+    };
+    remove(store, bucket, &file).await;
+    remove(store, bucket, &below).await;
+    answer
+}
+
 /// Whether a multipart upload is verified by the CRC-32 of the whole object: a Complete that names a wrong one is refused,
 /// and the very same with the right one is not. Some stores know no more than a checksum of the parts' checksums
 /// (Cloudflare R2, MinIO before 2025): they refuse the type, or compare the whole's checksum with that.

@@ -30,7 +30,7 @@ impl Process {
             "listen = [\"127.0.0.1:0\"]\nreplica = \"{replica}\"\n[passive]\nports = \"auto\"\n\
              [transfer]\npart_size = \"5MiB\"\n[memory]\nbudget = \"64MiB\"\n\
              [stores.main]\nendpoint = \"{}\"\nregion = \"us-east-1\"\naccess_key_id = \"{key}\"\n\
-             secret_access_key = \"{secret}\"\nchecksums = \"crc32\"\nconditional_writes = true\n[mounts.main]\nstore = \"main\"\nbucket = \"{BUCKET}\"\n\
+             secret_access_key = \"{secret}\"\nchecksums = \"crc32\"\nconditional_writes = true\nfiles_hide_directories = false\n[mounts.main]\nstore = \"main\"\nbucket = \"{BUCKET}\"\n\
              [users.u]\npassword = '{hash}'\nmounts = {{ \"/\" = \"main\" }}\n",
             store.endpoint()
         );

@@ -157,7 +157,7 @@ async fn buckets_of_one_name_in_two_stores_are_two() {
         .with(&format!(
             "[stores.second]\nendpoint = \"{}\"\nregion = \"us-east-1\"\npath_style = true\n\
              access_key_id = \"{key}\"\nsecret_access_key = \"{secret}\"\nchecksums = \"crc32\"\n\
-             conditional_writes = true\n[mounts.second]\nstore = \"second\"\nbucket = \"{BUCKET}\"",
+             conditional_writes = true\nfiles_hide_directories = false\n[mounts.second]\nstore = \"second\"\nbucket = \"{BUCKET}\"",
             second.endpoint()
         ))
         .user("u", "p", "{ \"/\" = \"main\", \"/second\" = \"second\" }")

@@ -1,0 +1,238 @@
+//! A file and a directory of one name, on stores where one of them would vanish, that keep objects as files, or that let
+//! both be; and stores that do not say whether a key is missing.
+
+use s3ftpd::demo::Behaviour;
+
+use crate::support::faults::Fault;
+use crate::support::ftp::Mode;
+use crate::support::gateway::{BUCKET, Gateway};
+use crate::support::{MIB, pattern};
+
+/// A gateway on a store that behaves so, and is asked what it does.
+async fn probing(behaviour: Behaviour) -> Gateway {
+    let gateway = Gateway::builder()
+        .with("[stores.main]\nfiles_hide_directories = \"auto\"")
+        .start()
+        .await;
+    gateway.store.behave(|now| *now = behaviour);
+    gateway
+}
+
+fn with_a_directory(gateway: &Gateway) {
+    for key in ["hq/2026/jan.csv", "hq/2026/feb.csv", "hq/f"] {
+        gateway.store.put(BUCKET, key, key);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_not_written_over_a_directory_that_it_would_hide() {
+    let gateway = probing(Behaviour::minio()).await;
+    with_a_directory(&gateway);
+    let before = gateway.store.keys(BUCKET);
+    let mut ftp = gateway.ftp().await;
+    for command in ["STOR hq/2026", "APPE hq/2026"] {
+        ftp.epsv().await;
+        let reply = ftp.expect(command, 550).await;
+        assert!(
+            reply.text().contains("/hq/2026: is a directory"),
+            "{command}: {}",
+            reply.text()
+        );
+    }
+    ftp.expect("RNFR hq/f", 350).await;
+    let reply = ftp.expect("RNTO hq/2026", 550).await;
+    assert!(reply.text().contains("is a directory"), "{}", reply.text());
+    let reply = ftp.expect("MKD hq/f", 550).await;
+    assert!(
+        reply.text().contains("/hq/f: is a file"),
+        "{}",
+        reply.text()
+    );
+    assert_eq!(gateway.store.keys(BUCKET), before);
+    // A file below a file: the store says so when the data has come.
+    let reply = ftp.store("hq/f/x", b"x").await;
+    assert_eq!(reply.code, 550, "{}", reply.text());
+    assert!(
+        reply.text().contains("a part of the path is a file"),
+        "{}",
+        reply.text()
+    );
+    let large = pattern(6 * MIB, 1);
+    let reply = ftp.store("hq/f/large", &large).await;
+    assert_eq!(reply.code, 550, "{}", reply.text());
+    // Nothing is hidden, and a rename of it all leaves nothing behind.
+    ftp.expect("RNFR hq", 350).await;
+    ftp.expect("RNTO office", 250).await;
+    assert_eq!(
+        gateway.store.keys(BUCKET),
+        ["office/2026/feb.csv", "office/2026/jan.csv", "office/f"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stores_are_asked_once_and_only_where_it_does_harm_each_time() {
+    for (behaviour, requests) in [
+        (Behaviour::minio(), vec!["ListObjectsV2", "PutObject"]),
+        (Behaviour::garage(), vec!["PutObject"]),
+        (Behaviour::default(), vec!["PutObject"]),
+    ] {
+        let gateway = probing(behaviour.clone()).await;
+        let mut ftp = gateway.ftp().await;
+        assert_eq!(ftp.store("first", b"1").await.code, 226);
+        gateway.store.reset_counts();
+        assert_eq!(ftp.store("second", b"2").await.code, 226);
+        assert_eq!(gateway.store.operations(), requests, "{behaviour:?}");
+        let probes = gateway.store.keys(BUCKET);
+        assert_eq!(probes, ["first", "second"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_is_not_made_where_a_file_is() {
+    for behaviour in [
+        Behaviour::default(),
+        Behaviour::minio(),
+        Behaviour::garage(),
+    ] {
+        let gateway = Gateway::start().await;
+        gateway.store.behave(|now| *now = behaviour);
+        with_a_directory(&gateway);
+        for sibling in ["hq/n.txt", "hq/n-1", "hq/n!"] {
+            gateway.store.put(BUCKET, sibling, "x");
+        }
+        let mut ftp = gateway.ftp().await;
+        let reply = ftp.expect("MKD hq/f", 550).await;
+        assert!(reply.text().contains("is a file"), "{}", reply.text());
+        ftp.expect("MKD hq/2026", 550).await;
+        gateway.store.reset_counts();
+        ftp.expect("MKD hq/n", 257).await;
+        assert_eq!(gateway.store.operations(), ["ListObjectsV2", "PutObject"]);
+        ftp.expect("CWD hq/n", 250).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_is_found_behind_more_names_than_a_page_has() {
+    let gateway = Gateway::start().await;
+    // All of them lie between "n" and "n/".
+    for number in 0..1100 {
+        gateway.store.put(BUCKET, &format!("n-{number}"), "");
+    }
+    let mut ftp = gateway.ftp().await;
+    ftp.expect("MKD n", 257).await;
+    ftp.expect("MKD n", 550).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_the_store_refuses_is_no_passing_failure() {
+    for (code, text) in [
+        ("ExistingObjectIsDirectory", "is a directory"),
+        ("ObjectParentIsFile", "a part of the path is a file"),
+        ("XMinioObjectExistsAsDirectory", "is a directory"),
+        ("XMinioParentIsObject", "a part of the path is a file"),
+    ] {
+        let gateway = Gateway::start().await;
+        gateway.store.put(BUCKET, "there", "1");
+        let mut ftp = gateway.ftp().await;
+        let refuse = |operation: &str| {
+            gateway
+                .store
+                .fail(operation)
+                .key("x")
+                .always()
+                .with(Fault::Status(409, code))
+        };
+        let _rules = [
+            "PutObject",
+            "CreateMultipartUpload",
+            "CopyObject",
+            "CompleteMultipartUpload",
+        ]
+        .map(refuse);
+        for bytes in [b"1".to_vec(), pattern(9 * MIB, 2)] {
+            let reply = ftp.store("x", &bytes).await;
+            assert_eq!(reply.code, 550, "{code}: {}", reply.text());
+            assert!(reply.text().contains(text), "{code}: {}", reply.text());
+        }
+        ftp.expect("RNFR there", 350).await;
+        let reply = ftp.expect("RNTO x", 550).await;
+        assert!(reply.text().contains(text), "{code}: {}", reply.text());
+        let reply = ftp.expect("MKD x", 550).await;
+        assert!(reply.text().contains(text), "{code}: {}", reply.text());
+        assert_eq!(gateway.store.object(BUCKET, "there").unwrap(), b"1");
+        // Each of them was tried once.
+        assert_eq!(gateway.store.count("CopyObject"), 1, "{code}");
+    }
+}
+
+/// A store that answers 403 for a key that is missing.
+fn undisclosed(gateway: &Gateway, key: &str) -> [crate::support::faults::Rule; 2] {
+    ["HeadObject", "GetObject"].map(|operation| {
+        let denied = Fault::Status(403, "AccessDenied");
+        gateway.store.fail(operation).key(key).always().with(denied)
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_may_be_missing_is_written_if_the_store_refuses_to_replace() {
+    let gateway = Gateway::builder()
+        .mount("permissions = [\"list\", \"read\", \"write\", \"append\", \"mkdir\"]")
+        .start()
+        .await;
+    let mut ftp = gateway.ftp().await;
+    for (command, name, size) in [
+        ("STOR", "small.jpg", 10),
+        ("STOR", "large.jpg", 11 * MIB),
+        ("APPE", "new.txt", 20),
+        ("APPE", "large.txt", 11 * MIB),
+    ] {
+        let rules = undisclosed(&gateway, name);
+        let bytes = pattern(size, 3);
+        let line = format!("{command} {name}");
+        let reply = ftp.upload_with(&line, &bytes, Mode::Passive).await;
+        assert_eq!(reply.code, 226, "{line}: {}", reply.text());
+        assert!(
+            gateway.store.object(BUCKET, name).unwrap() == bytes,
+            "{line}"
+        );
+        // While the store still says nothing, the write itself is refused.
+        let reply = ftp
+            .upload_with(&format!("STOR {name}"), b"other", Mode::Passive)
+            .await;
+        assert_eq!(reply.code, 550, "{line}: {}", reply.text());
+        rules.iter().for_each(crate::support::faults::Rule::remove);
+        ftp.epsv().await;
+        ftp.expect(&format!("STOR {name}"), 550).await;
+        assert!(
+            gateway.store.object(BUCKET, name).unwrap() == bytes,
+            "{line}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_may_be_missing_is_left_alone_if_the_store_would_replace_it() {
+    for behaviour in [
+        Behaviour::garage(),
+        Behaviour {
+            conditional_complete: false,
+            ..Behaviour::default()
+        },
+    ] {
+        let gateway = Gateway::builder()
+            .mount("permissions = [\"list\", \"read\", \"write\", \"append\", \"mkdir\"]")
+            .with("[stores.main]\nconditional_writes = \"auto\"")
+            .start()
+            .await;
+        gateway.store.behave(|now| *now = behaviour);
+        gateway.store.put(BUCKET, "kept.txt", "old");
+        let _rules = undisclosed(&gateway, "kept.txt");
+        let mut ftp = gateway.ftp().await;
+        for command in ["STOR kept.txt", "APPE kept.txt"] {
+            ftp.epsv().await;
+            let reply = ftp.expect(command, 550).await;
+            assert!(reply.text().contains("denies access"), "{}", reply.text());
+        }
+        assert_eq!(gateway.store.object(BUCKET, "kept.txt").unwrap(), b"old");
+    }
+}

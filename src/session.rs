@@ -383,7 +383,7 @@ impl Session {
         let command = match Command::parse(line) {
             Ok(command) => command,
             Err(error) => {
-                self.rename_from = None;
+                self.forget_beginnings();
                 self.control.reply(&replies::command_error(&error)).await?;
                 return Ok(match error {
                     CommandError::Http => Flow::Close,
@@ -396,6 +396,7 @@ impl Session {
             // Held commands only exist while a transfer runs, and that has ended when we are here.
             Verdict::Run | Verdict::Hold => {}
             Verdict::Refuse(reply) => {
+                self.forget_beginnings();
                 self.control.reply(&reply).await?;
                 return Ok(Flow::Continue);
             }
@@ -417,6 +418,14 @@ impl Session {
             self.range = None;
         }
         Ok(flow)
+    }
+
+    /// REST, RANG and RNFR hold for the next command. A line that is not understood, or refused out of turn, is one too:
+    /// what a client that has lost its thread sends next must not begin in the middle of a file.
+    fn forget_beginnings(&mut self) {
+        self.rename_from = None;
+        self.restart = 0;
+        self.range = None;
     }
 
     async fn dispatch(

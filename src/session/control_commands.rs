@@ -49,7 +49,8 @@ impl Session {
                 format!("{path}: the largest file here has {limit} bytes"),
             ));
         }
-        Ok(Reply::new(202, "No storage needs to be allocated"))
+        // Not 202: old cameras give up at it.
+        Ok(Reply::new(200, "No storage needs to be allocated"))
     }
 
     /// ABOR while nothing runs: a data connection that was set up is closed.

@@ -81,7 +81,12 @@ impl Session {
         (first, stop): (u64, Option<u64>),
         answer: impl FnOnce(String, u64) -> Reply,
     ) -> Result<Flow, ControlError> {
-        let (path, location) = match self.file_to_read(argument) {
+        let found = self.file_to_read(argument);
+        let found = found.and_then(|(path, location)| {
+            replies::check_offset(&path, first)?;
+            Ok((path, location))
+        });
+        let (path, location) = match found {
             Ok(found) => found,
             Err(reply) => {
                 self.control.reply(&reply).await?;

@@ -1,5 +1,7 @@
 //! CWD, CDUP, MKD, RMD (RFC 959, 4.1.1 and 4.1.3).
 
+use std::borrow::Cow;
+
 use crate::namespace::Permission;
 use crate::object::{ObjectError, make_directory, remove_directory};
 use crate::protocol::Reply;
@@ -8,9 +10,20 @@ use super::files::parent_in_mount;
 use super::listing::is_directory;
 use super::{Handled, Session, replies, require};
 
+/// CWD's argument: nothing, and `~`, stand for the start directory, `~/x` for what is below it. Only here: in every other
+/// command `~` is a name, and `CWD ./~` goes to a directory of that name.
+fn from_start(argument: &str) -> Cow<'_, str> {
+    match argument.strip_prefix('~') {
+        None if argument.is_empty() => "/".into(),
+        Some("") => "/".into(),
+        Some(below) if below.starts_with('/') => below.into(),
+        _ => argument.into(),
+    }
+}
+
 impl Session {
     pub(super) async fn cwd(&mut self, argument: &str) -> Handled {
-        let (path, place) = self.place(argument)?;
+        let (path, place) = self.place(&from_start(argument))?;
         if !is_directory(&path, &place, self).await? {
             return Err(Reply::new(550, format!("{path}: no such directory")));
         }

@@ -19,6 +19,7 @@ use crate::protocol::Reply;
 use super::control::ControlError;
 use super::data_setup::DataSetup;
 use super::recent::Whole;
+use super::replies::check_offset;
 use super::transfer::{ControlEnd, End, Failure, Label, Link, Signal};
 use super::upload::file_at;
 use super::{Flow, Session, require};
@@ -70,6 +71,7 @@ impl Session {
             Some((first, last)) => (first, last.saturating_add(1)),
             None => (self.restart, u64::MAX),
         };
+        check_offset(&path, offset)?;
         if convert && (offset > 0 || stop < u64::MAX) {
             return Err(Reply::new(
                 504,

@@ -68,8 +68,8 @@ pub(super) fn verdict(phase: Phase, command: &Command) -> Verdict {
     }
 }
 
-/// Whether a REST offset outlives this command: RFC 959 wants the transfer right behind it, but every client sets up
-/// the data connection in between.
+/// Whether a REST offset outlives this command: RFC 959 wants the transfer right after it, but every client sets up
+/// the data connection in between, and tries another way if one is refused.
 pub(super) fn keeps_restart(command: &Command) -> bool {
     use Command as C;
     matches!(

@@ -25,6 +25,21 @@ pub(super) fn forbidden(path: &VirtualPath, permission: Permission) -> Reply {
     )
 }
 
+/// No store holds an object of this size (1 PiB). Offsets beyond it never reach a store: what stores make of numbers near
+/// 2^63 in a Range differs, and some ignore a Range that they cannot read.
+const BEYOND_ANY_OBJECT: u64 = 1 << 50;
+
+/// An offset of REST or RANG that no file reaches (RFC 3659, 5.3).
+pub(super) fn check_offset(path: &VirtualPath, offset: u64) -> Result<(), Reply> {
+    if offset < BEYOND_ANY_OBJECT {
+        return Ok(());
+    }
+    Err(Reply::new(
+        554,
+        format!("{path}: the offset is beyond the end of any file"),
+    ))
+}
+
 /// A path that names nothing.
 pub(super) fn not_found(path: &VirtualPath) -> Reply {
     Reply::new(550, format!("{path}: no such file or directory"))

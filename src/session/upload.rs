@@ -151,6 +151,9 @@ impl Session {
         let (path, place) = self.place(argument)?;
         require(&path, &place, Permission::Write)?;
         let (mount, location) = file_at(&path, &place)?;
+        if let Mode::From(offset) = mode {
+            replies::check_offset(&path, offset)?;
+        }
         // A file of that name would lie beside the directory that is meant, or be hidden by the way to a mount.
         if names_directory(argument) || self.user()?.namespace.holds_mount(&path) {
             return Err(Reply::new(550, format!("{path}: is a directory")));

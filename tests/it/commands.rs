@@ -1,9 +1,11 @@
 //! The front end, reply by reply: each command gets exactly its replies, with the codes of the RFCs.
 
 mod data;
+mod forms;
 mod information;
 mod login;
 mod parameters;
+mod restart;
 mod transfers;
 
 use tokio::net::TcpStream;

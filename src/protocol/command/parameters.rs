@@ -16,9 +16,17 @@ impl Argument<'_> {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         match words[..] {
             ["A"] | ["A", "N"] => Ok(TransferType::Ascii),
-            ["I"] | ["L", "8"] => Ok(TransferType::Image),
+            // Some clients leave the space out.
+            ["I"] | ["L", "8"] | ["L8"] => Ok(TransferType::Image),
             ["A", "T" | "C"] | ["E"] | ["E", "N" | "T" | "C"] => Err(self.not_offered()),
             ["L", size] if number::<u64>(size).is_some() => Err(self.not_offered()),
+            [local]
+                if local
+                    .strip_prefix('L')
+                    .is_some_and(|size| !size.is_empty() && number::<u64>(size).is_some()) =>
+            {
+                Err(self.not_offered())
+            }
             _ => Err(self.wanted()),
         }
     }
@@ -281,7 +289,9 @@ mod tests {
                 "{line:?}"
             );
         }
-        for line in ["TYPE I", "TYPE i ", "TYPE L 8", "type l 8"] {
+        for line in [
+            "TYPE I", "TYPE i ", "TYPE L 8", "type l 8", "TYPE L8", "type l8 ",
+        ] {
             assert_eq!(
                 parsed(line),
                 Ok(Command::Type(TransferType::Image)),
@@ -295,6 +305,7 @@ mod tests {
             "TYPE e n",
             "TYPE L 36",
             "TYPE L 7",
+            "TYPE L36",
         ] {
             assert_eq!(code(line), 504, "{line:?}");
         }
@@ -304,6 +315,8 @@ mod tests {
             "TYPE X",
             "TYPE L",
             "TYPE L x",
+            "TYPE Lx",
+            "TYPE L8 8",
             "TYPE I N",
             "TYPE A N N",
             "TYPE AN",

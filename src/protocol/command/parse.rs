@@ -21,6 +21,7 @@ pub(super) fn parse(line: &[u8]) -> Result<Command, CommandError> {
     Argument {
         offered,
         text: argument,
+        given: space.is_some(),
     }
     .command()
 }
@@ -29,6 +30,8 @@ pub(super) fn parse(line: &[u8]) -> Result<Command, CommandError> {
 pub(super) struct Argument<'a> {
     pub offered: &'static Offered,
     pub text: &'a str,
+    /// Whether a space follows the verb: then the text may be empty on purpose.
+    pub given: bool,
 }
 
 impl Argument<'_> {
@@ -48,7 +51,9 @@ impl Argument<'_> {
             "PROT" => Command::Prot(self.protection()?),
             "CCC" => Command::Ccc,
             "QUIT" => Command::Quit,
-            "CWD" | "XCWD" => Command::Cwd(self.required()?),
+            // An empty path is the start directory.
+            "CWD" | "XCWD" if self.given => Command::Cwd(self.text.to_owned()),
+            "CWD" | "XCWD" => return Err(self.wanted()),
             "CDUP" | "XCUP" => Command::Cdup,
             "PWD" | "XPWD" => Command::Pwd,
             "MKD" | "XMKD" => Command::Mkd(self.required()?),
@@ -223,8 +228,13 @@ mod tests {
                 let line = format!("{} {path}", verb.to_lowercase());
                 assert_eq!(parsed(&line), Ok(make(path.to_owned())), "{line:?}");
             }
-            for line in [verb.to_owned(), format!("{verb} ")] {
-                let CommandError::Syntax(text) = parsed(&line).unwrap_err() else {
+            let empty = format!("{verb} ");
+            if verb.ends_with("CWD") {
+                assert_eq!(parsed(&empty), Ok(make(String::new())));
+            }
+            let missing = [verb.to_owned(), empty];
+            for line in &missing[..if verb.ends_with("CWD") { 1 } else { 2 }] {
+                let CommandError::Syntax(text) = parsed(line).unwrap_err() else {
                     panic!("{line:?}")
                 };
                 assert!(text.contains(&format!("{verb} ")), "{text}");

@@ -1,0 +1,125 @@
+//! REST, RANG and RNFR hold for the command behind them, data connection set-up aside (RFC 959, 4.1.3; RFC 3659, 5).
+
+use crate::support::ftp::{Ftp, Mode};
+use crate::support::gateway::{BUCKET, Gateway};
+
+const OLD: &[u8] = b"0123456789";
+
+/// Whatever comes between and is not on the list makes the server forget.
+const FORGOTTEN_BY: [&str; 12] = [
+    "XYZZY",
+    "PASX",
+    "",
+    "\u{ff}",
+    "STORE x",
+    "PASS again",
+    "TYPE X",
+    "REST x",
+    "MFCT 1 x",
+    "PWD",
+    "CWD none",
+    "DELE",
+];
+
+async fn begin(ftp: &mut Ftp, first: &str, between: &str) {
+    ftp.expect(first, 350).await;
+    let reply = ftp.command(between).await;
+    assert!(reply.code < 600, "{between:?}: {reply:?}");
+}
+
+#[tokio::test]
+async fn what_is_not_understood_makes_the_server_forget_it() {
+    let gateway = Gateway::start().await;
+    let mut ftp = gateway.ftp().await;
+    ftp.expect("TYPE I", 200).await;
+    for between in FORGOTTEN_BY {
+        gateway.store.put(BUCKET, "x", OLD);
+        begin(&mut ftp, "REST 5", between).await;
+        assert_eq!(ftp.retrieve("x").await.0, OLD, "REST, {between:?}, RETR");
+        begin(&mut ftp, "RANG 2 4", between).await;
+        assert_eq!(ftp.retrieve("x").await.0, OLD, "RANG, {between:?}, RETR");
+        begin(&mut ftp, "REST 5", between).await;
+        assert_eq!(ftp.store("x", b"new").await.code, 226);
+        assert_eq!(
+            gateway.store.object(BUCKET, "x").unwrap(),
+            b"new",
+            "REST, {between:?}, STOR"
+        );
+        begin(&mut ftp, "RNFR x", between).await;
+        ftp.expect("RNTO y", 503).await;
+    }
+    ftp.close().await;
+    gateway.stop().await;
+}
+
+/// Clients set up the data connection behind REST, and try another way when one is refused.
+#[tokio::test]
+async fn a_set_up_that_is_refused_is_no_reason_to_forget() {
+    let gateway = Gateway::start().await;
+    gateway.store.put(BUCKET, "x", OLD);
+    let mut ftp = gateway.ftp().await;
+    ftp.expect("TYPE I", 200).await;
+    for between in [
+        "EPSV 2",
+        "PORT 192,0,2,1,200,1",
+        "EPRT |2|::1|50000|",
+        "PROT P",
+        "SIZE none",
+        "TYPE I",
+        "NOOP",
+    ] {
+        begin(&mut ftp, "REST 5", between).await;
+        assert_eq!(ftp.retrieve("x").await.0, &OLD[5..], "{between}");
+    }
+    ftp.close().await;
+    gateway.stop().await;
+}
+
+/// RFC 3659, 5.3: an offset that no file reaches is 554, however large it is.
+#[tokio::test]
+async fn offsets_near_the_limits_of_numbers_are_554() {
+    let gateway = Gateway::start().await;
+    gateway.store.put(BUCKET, "x", OLD);
+    let mut ftp = gateway.ftp().await;
+    ftp.expect("TYPE I", 200).await;
+    for offset in [
+        11,
+        (1_u64 << 31) - 1,
+        1 << 31,
+        1 << 32,
+        (1 << 63) - 1,
+        1 << 63,
+        (1 << 63) + 1,
+        u64::MAX - 1,
+        u64::MAX,
+    ] {
+        for command in ["RETR x", "STOR x"] {
+            ftp.expect(&format!("REST {offset}"), 350).await;
+            let data = ftp.data(Mode::Passive).await;
+            let reply = ftp.expect(command, 554).await;
+            assert!(reply.text().contains("beyond the end"), "{reply:?}");
+            drop(data);
+        }
+        for command in ["RETR x", "HASH x"] {
+            ftp.expect(&format!("RANG {offset} {}", u64::MAX), 350)
+                .await;
+            let data = ftp.data(Mode::Passive).await;
+            ftp.expect(command, 554).await;
+            drop(data);
+        }
+        ftp.expect(&format!("XCRC \"x\" {offset}"), 554).await;
+        assert_eq!(gateway.store.object(BUCKET, "x").unwrap(), OLD);
+    }
+    for line in [
+        "REST 18446744073709551616",
+        "REST 99999999999999999999999",
+        "REST -1",
+        "REST +1",
+        "REST 0x10",
+    ] {
+        ftp.expect(line, 501).await;
+    }
+    ftp.in_step().await;
+    ftp.close().await;
+    gateway.stop().await;
+}

@@ -1,10 +1,11 @@
 //! PASV, EPSV, PORT, EPRT (RFC 959, 2428): what the next transfer's data connection will be.
 
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::data::DataError;
 use crate::data::active::{self, check_port_target};
@@ -14,10 +15,14 @@ use crate::protocol::Reply;
 use crate::protocol::command::EpsvArgument;
 
 use super::control::ControlError;
+use super::transfer::{Failure, Link, Signal};
 use super::{Flow, Handled, Session};
 
 /// How long a PASV waits for a port where all are taken for this client.
 const PORT_WAIT: Duration = Duration::from_secs(5);
+
+/// How long the 150 waits for a passive data connection when all else is ready.
+const BEFORE_150: Duration = Duration::from_secs(1);
 
 /// What the client has asked for.
 #[derive(Debug)]
@@ -76,6 +81,44 @@ impl DataSetup {
                 Ok(Arrival::new(tcp, tls.as_ref()))
             }
         }
+    }
+
+    /// The data connection and `others`, all else that a transfer needs, in parallel. Then the 150 goes out, worded by
+    /// what was found. A passive client may wait for the 150 before it connects: once all else is ready it is waited for
+    /// [`BEFORE_150`] at most, then the 150 goes first. A refusal always comes without a 150.
+    pub(super) async fn open_with<T>(
+        &mut self,
+        deadline: Duration,
+        link: &Link,
+        others: impl Future<Output = Result<T, Failure>>,
+        opening: impl FnOnce(&T) -> String,
+    ) -> Result<(T, Arrival), Failure> {
+        let early = Instant::now() + BEFORE_150;
+        let connects_later = matches!(self, DataSetup::Passive { .. }) && deadline > BEFORE_150;
+        let begin = |found: &T| link.signal(Signal::Preliminary(Reply::new(150, opening(found))));
+        let mut connecting = pin!(self.open(deadline));
+        let mut others = pin!(others);
+        let mut arrived = None;
+        let found = loop {
+            tokio::select! {
+                biased;
+                found = &mut others => break found?,
+                arrival = &mut connecting, if arrived.is_none() => arrived = Some(arrival?),
+            }
+        };
+        let arrival = match arrived {
+            Some(arrival) => arrival,
+            None if connects_later => match timeout_at(early, &mut connecting).await {
+                Ok(arrival) => arrival?,
+                Err(_) => {
+                    begin(&found);
+                    return Ok((found, connecting.await?));
+                }
+            },
+            None => connecting.await?,
+        };
+        begin(&found);
+        Ok((found, arrival))
     }
 
     /// Whether [`progress`](Self::progress) has something to do.

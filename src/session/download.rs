@@ -147,8 +147,8 @@ impl Job {
             Ok::<_, Failure>(source)
         };
         // The store and the client at the same time; a missing file is told without waiting for a data connection.
-        let opened =
-            async { tokio::try_join!(open, async { Ok(data.open(timeouts.data_connect).await?) }) };
+        let opening = |source: &Opened| format!("Sending {path} ({} bytes)", source.size());
+        let opened = data.open_with(timeouts.data_connect, link, open, opening);
         let (mut source, arrival) = tokio::select! {
             biased;
             () = link.abort.cancelled() => return Err(None),
@@ -160,11 +160,6 @@ impl Job {
                 }
             },
         };
-        let size = source.size();
-        link.signal(Signal::Preliminary(Reply::new(
-            150,
-            format!("Sending {path} ({size} bytes)"),
-        )));
         let stream = tokio::select! {
             biased;
             () = link.abort.cancelled() => return Err(None),

@@ -27,7 +27,7 @@ use super::data_setup::DataSetup;
 use super::download::Sink;
 use super::files::describe;
 use super::resume::{Seen, existing};
-use super::transfer::{ControlEnd, End, Failure, Label, Link, Signal};
+use super::transfer::{ControlEnd, End, Failure, Label, Link};
 use super::{Flow, Handled, Session, replies, require};
 
 /// How lines look.
@@ -376,12 +376,10 @@ impl Job {
         let arrival = tokio::select! {
             biased;
             () = link.abort.cancelled() => return Err(None),
-            opened = data.open(timeouts.data_connect) => opened.map_err(|error| Some(error.into()))?,
+            opened = data.open_with(timeouts.data_connect, link, async { Ok(()) }, |()| format!("Listing of {path}")) => {
+                opened.map_err(Some)?.1
+            }
         };
-        link.signal(Signal::Preliminary(Reply::new(
-            150,
-            format!("Listing of {path}"),
-        )));
         let stream = tokio::select! {
             biased;
             () = link.abort.cancelled() => return Err(None),

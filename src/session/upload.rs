@@ -403,14 +403,10 @@ impl Job {
         let abort = link.abort.clone();
         let opened = tokio::select! {
             biased;
-            opened = self.open() => opened?,
+            opened = self.open(&link) => opened?,
             () = abort.cancelled() => return Ok(End::Aborted),
         };
         let (mut upload, arrival, begins_at) = opened;
-        link.signal(Signal::Preliminary(Reply::new(
-            150,
-            std::mem::take(&mut self.opening),
-        )));
         let mut stream = tokio::select! {
             biased;
             secured = arrival.stream() => secured?,
@@ -483,8 +479,8 @@ impl Job {
         }
     }
 
-    /// The upload, the data connection, and the byte of the object that the client begins at.
-    async fn open(&mut self) -> Result<(Upload, Arrival, u64), Failure> {
+    /// The upload, the data connection, and the byte of the object that the client begins at. The 150 has gone out then.
+    async fn open(&mut self, link: &Link) -> Result<(Upload, Arrival, u64), Failure> {
         let connect = self.timeouts.data_connect;
         let admission = self
             .budget
@@ -502,8 +498,11 @@ impl Job {
                 }
             })
         };
-        let stream = async { Ok(self.data.open(connect).await?) };
-        let (upload, arrival) = tokio::try_join!(upload, stream)?;
+        let opening = std::mem::take(&mut self.opening);
+        let (upload, arrival) = self
+            .data
+            .open_with(connect, link, upload, |_| opening)
+            .await?;
         let begins_at = match &self.begin {
             Begin::New(options) => options.append.as_ref().map_or(0, |append| append.keep),
             Begin::Kept { kept, again, .. } => kept.told() + kept.again() - again,

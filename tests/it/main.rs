@@ -15,6 +15,7 @@ mod faults_of_the_store;
 mod foreign_answers;
 mod ftps;
 mod hosts;
+mod late_data_connections;
 mod listeners;
 mod listings;
 mod mounts;

@@ -16,6 +16,7 @@
 mod failures;
 mod hash;
 mod places;
+mod probes;
 mod queue;
 mod sessions;
 
@@ -37,6 +38,7 @@ use crate::tls::identity::Identity;
 pub use failures::{Failures, network_of};
 pub use hash::{HashError, PasswordHash, hash_password};
 pub use places::{UserPlace, UserPlaces};
+use probes::Probes;
 use queue::Queues;
 pub use sessions::{Refused, SessionPlace, SessionPlaces};
 
@@ -75,6 +77,7 @@ pub struct Authenticator {
     /// Who may wait for a core.
     queues: Arc<Queues>,
     budget: Budget,
+    probes: Probes,
     /// Passwords for which memory is set aside; `None` where the budget has none for that.
     aside: Option<Arc<Semaphore>>,
     /// [`PATIENCE`], shorter in tests.
@@ -129,6 +132,7 @@ impl Authenticator {
             cores: Arc::new(Semaphore::new(cores)),
             queues: Arc::new(Queues::new(cores)),
             budget,
+            probes: Probes::default(),
             aside,
             patience: PATIENCE,
         }
@@ -187,6 +191,16 @@ impl Authenticator {
                 Err(AuthError::Busy)
             }
         }
+    }
+
+    /// Whether a login by this name is one without an account, as clients try it of themselves, and there is no such user.
+    pub fn is_probe(&self, user: &str) -> bool {
+        Probes::is_name(user) && !self.accounts.contains_key(user)
+    }
+
+    /// How long the answer to such a login has to wait; `None` if too many from this address wait already.
+    pub fn probe_turn(&self, address: IpAddr) -> Option<Duration> {
+        self.probes.turn(address)
     }
 
     /// Memory to check a password: what is set aside, else what transfers leave, else what is set aside once it is free.

@@ -1,6 +1,7 @@
 //! USER, PASS, REIN (RFC 959, 4.1.1).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::SecretString;
 
@@ -63,6 +64,9 @@ impl Session {
             // It was not yet when this connection came.
             return self.close_with(banned()).await;
         }
+        if self.gateway.authenticator.is_probe(&name) {
+            return self.refuse_probe(&name).await;
+        }
         let password = SecretString::from(password.0.clone());
         let heard = || !self.gateway.failures.bans_address(address);
         let verifying = self
@@ -97,6 +101,19 @@ impl Session {
         }
     }
 
+    /// The answer to `anonymous`, if there is no such user: nothing is counted, and the answer comes in its turn.
+    async fn refuse_probe(&mut self, name: &str) -> Result<Flow, ControlError> {
+        self.name = None;
+        let peer = self.control.peer;
+        let Some(turn) = self.gateway.authenticator.probe_turn(peer.ip()) else {
+            let busy = Reply::new(421, "Too many logins at once, try again later");
+            return self.close_with(busy).await;
+        };
+        let delay = turn.max(self.gateway.config.login_failures.delay);
+        tracing::info!(%peer, user = %name.escape_debug(), delay_ms = delay.as_millis(), "login refused: there is no such user");
+        self.answer_refused(delay).await
+    }
+
     /// The one answer to a wrong name, a wrong password, a banned user, and one of another host. `proven`: he is who he
     /// says.
     async fn refuse_login(&mut self, name: &str, proven: bool) -> Result<Flow, ControlError> {
@@ -109,7 +126,11 @@ impl Session {
             false => failures.failed(peer.ip(), name),
         };
         tracing::warn!(%peer, user = %name.escape_debug(), delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX), "login refused");
-        // Holds up only this session: guessing becomes slow, others don't notice.
+        self.answer_refused(delay).await
+    }
+
+    /// Holds up only this session: guessing becomes slow, others don't notice.
+    async fn answer_refused(&mut self, delay: Duration) -> Result<Flow, ControlError> {
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
             () = self.gateway.drain.cancelled() => {

@@ -2,6 +2,7 @@
 //! harm, over raw sockets. (3, 4, 5 and some of 6 are TLS's, in `ftps`; the container's part of 18 is in
 //! `.ci/container.sh`.)
 
+mod anonymous;
 mod connections;
 mod descriptors;
 mod foothold;

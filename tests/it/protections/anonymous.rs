@@ -1,0 +1,73 @@
+//! 10: clients that try `anonymous` before the name they were given.
+
+use std::time::{Duration, Instant};
+
+use super::let_in;
+use crate::support::gateway::{Gateway, PASSWORD, USER};
+
+const HERE: &str = "127.0.0.1";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn protection_10_probes_by_anonymous_ban_nobody() {
+    let gateway = Gateway::start().await;
+    let mut clients = Vec::new();
+    for at in 0..26 {
+        let mut ftp = let_in(HERE, gateway.address).await;
+        let name = ["anonymous", "ftp", "Anonymous", "FTP"][at % 4];
+        ftp.expect(&format!("USER {name}"), 331).await;
+        ftp.send("PASS x@example.com").await;
+        clients.push(ftp);
+    }
+    for mut ftp in clients {
+        ftp.expect_reply(530).await;
+        ftp.login(USER, PASSWORD).await;
+        ftp.close().await;
+    }
+    gateway.stop().await;
+}
+
+/// The answers come one a second and address, however many ask; others are not held up.
+#[tokio::test(flavor = "multi_thread")]
+async fn protection_10_an_address_is_answered_once_a_second() {
+    let gateway = Gateway::start().await;
+    let mut ftp = let_in(HERE, gateway.address).await;
+    let begun = Instant::now();
+    for _ in 0..3 {
+        ftp.expect("USER anonymous", 331).await;
+        ftp.expect("PASS x", 530).await;
+    }
+    assert!(
+        begun.elapsed() >= Duration::from_secs(2),
+        "{:?}",
+        begun.elapsed()
+    );
+    let begun = Instant::now();
+    let mut other = let_in("127.0.0.2", gateway.address).await;
+    other.expect("USER anonymous", 331).await;
+    other.expect("PASS x", 530).await;
+    assert!(
+        begun.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        begun.elapsed()
+    );
+    gateway.stop().await;
+}
+
+/// A user of that name is a user like any other.
+#[tokio::test(flavor = "multi_thread")]
+async fn protection_10_where_anonymous_is_a_user_its_failures_count() {
+    let gateway = Gateway::builder()
+        .with("[limits]\nlogin_attempts = 1000\n[login_failures]\ndelay = 0\nmax_delay = 0\nban_after = 4")
+        .user("anonymous", "guest", "{ \"/\" = \"main\" }")
+        .start()
+        .await;
+    let mut ftp = let_in(HERE, gateway.address).await;
+    ftp.login("anonymous", "guest").await;
+    for _ in 0..4 {
+        ftp.expect("USER anonymous", 331).await;
+        ftp.expect("PASS wrong", 530).await;
+    }
+    ftp.expect("USER anonymous", 331).await;
+    ftp.expect("PASS guest", 421).await;
+    gateway.stop().await;
+}

@@ -2,13 +2,21 @@
 
 use std::borrow::Cow;
 
-use crate::namespace::Permission;
+use crate::namespace::{Permission, Place};
 use crate::object::{ObjectError, make_directory, remove_directory};
 use crate::protocol::Reply;
 
 use super::files::parent_in_mount;
 use super::listing::is_directory;
 use super::{Handled, Session, replies, require};
+
+/// Whether the user may learn what is there: by listing or by reading it. The tree of mounts is theirs to see.
+fn sees_names(place: &Place) -> bool {
+    match place {
+        Place::Mounted { .. } => place.allows(Permission::List) || place.allows(Permission::Read),
+        Place::Virtual(_) | Place::Nowhere(_) => true,
+    }
+}
 
 /// CWD's argument: nothing, and `~`, stand for the start directory, `~/x` for what is below it. Only here: in every other
 /// command `~` is a name, and `CWD ./~` goes to a directory of that name.
@@ -24,7 +32,9 @@ fn from_start(argument: &str) -> Cow<'_, str> {
 impl Session {
     pub(super) async fn cwd(&mut self, argument: &str) -> Handled {
         let (path, place) = self.place(&from_start(argument))?;
-        if !is_directory(&path, &place, self).await? {
+        // Any directory can be stored into, whether it is there or not: a user who sees no names may go anywhere, and a
+        // reply that looked would be an oracle for names.
+        if sees_names(&place) && !is_directory(&path, &place, self).await? {
             return Err(Reply::new(550, format!("{path}: no such directory")));
         }
         self.cwd = path;
@@ -46,11 +56,11 @@ impl Session {
         }
         let directory = place.directory().ok_or_else(|| replies::not_found(&path))?;
         match make_directory(&directory).await {
-            Ok(()) => Ok(Reply::new(
+            Err(ObjectError::Conflict) if sees_names(&place) => Err(exists),
+            Ok(()) | Err(ObjectError::Conflict) => Ok(Reply::new(
                 257,
                 format!("{} created", Reply::quote_path(&path.to_string())),
             )),
-            Err(ObjectError::Conflict) => Err(exists),
             Err(error) => Err(replies::object_error(&path, &error)),
         }
     }
@@ -72,6 +82,10 @@ impl Session {
                     self.cwd = path.parent().unwrap_or_default();
                 }
                 Ok(Reply::new(250, format!("{path}: removed")))
+            }
+            Err(ObjectError::Conflict | ObjectError::NotFound) if !sees_names(&place) => {
+                let text = format!("{path}: no such directory, or it is not empty");
+                Err(Reply::new(550, text))
             }
             Err(ObjectError::Conflict) => Err(Reply::new(
                 550,

@@ -42,3 +42,4 @@ mod store;
 mod store_faults;
 mod taken_names;
 mod times_and_types;
+mod write_only;

@@ -1,0 +1,99 @@
+//! Users who may write and see nothing: replies about directories are no oracle for names.
+
+use crate::support::ftp::Ftp;
+use crate::support::gateway::{BUCKET, Gateway};
+
+async fn write_only(more: &str) -> Gateway {
+    let gateway = Gateway::builder()
+        .mount(&format!("permissions = [\"write\"{more}]"))
+        .start()
+        .await;
+    gateway.store.put(BUCKET, "payroll/2026/jan.csv", "secret");
+    gateway.store.put(BUCKET, "marked/", "");
+    gateway.store.put(BUCKET, "file", "secret");
+    gateway.store.reset_counts();
+    gateway
+}
+
+/// The code, and the text without the name that was asked about.
+async fn answer(ftp: &mut Ftp, verb: &str, name: &str) -> (u16, String) {
+    let reply = ftp.command(&format!("{verb} {name}")).await;
+    (reply.code, reply.lines.join("|").replace(name, "*"))
+}
+
+#[tokio::test]
+async fn cwd_says_the_same_of_what_is_there_and_what_is_not() {
+    let gateway = write_only("").await;
+    let mut ftp = gateway.ftp().await;
+    let mut answers = Vec::new();
+    for name in [
+        "payroll",
+        "nothere",
+        "marked",
+        "file",
+        "payroll/2026",
+        "payroll/2027",
+    ] {
+        answers.push(answer(&mut ftp, "CWD", &format!("/{name}")).await);
+    }
+    assert!(answers.iter().all(|one| *one == answers[0]), "{answers:?}");
+    assert_eq!(answers[0].0, 250);
+    // No question to the store either, whose time could tell.
+    assert!(gateway.store.requests().is_empty());
+    ftp.expect("CWD /drop/today", 250).await;
+    assert_eq!(ftp.store("a", b"1").await.code, 226);
+    assert_eq!(gateway.store.object(BUCKET, "drop/today/a").unwrap(), b"1");
+    ftp.expect("CDUP", 250).await;
+    for line in [
+        "LIST",
+        "NLST",
+        "MLSD",
+        "STAT /payroll",
+        "STAT /nothere",
+        "MLST /payroll",
+        "MLST /nothere",
+    ] {
+        assert_eq!(ftp.command(line).await.code, 550, "{line}");
+    }
+    ftp.close().await;
+}
+
+#[tokio::test]
+async fn mkd_and_rmd_say_the_same_of_what_is_there_and_what_is_not() {
+    let gateway = write_only(", \"mkdir\", \"rmdir\"").await;
+    let mut ftp = gateway.ftp().await;
+    let mut made = Vec::new();
+    for name in ["payroll", "nothere", "marked", "payroll/2026"] {
+        made.push(answer(&mut ftp, "MKD", &format!("/{name}")).await);
+    }
+    assert!(made.iter().all(|one| *one == made[0]), "{made:?}");
+    assert_eq!(made[0].0, 257);
+    let not_empty = answer(&mut ftp, "RMD", "/payroll").await;
+    let not_there = answer(&mut ftp, "RMD", "/never").await;
+    assert_eq!(not_empty, not_there);
+    assert_eq!(not_there.0, 550);
+    assert!(
+        gateway
+            .store
+            .object(BUCKET, "payroll/2026/jan.csv")
+            .is_some()
+    );
+    ftp.close().await;
+}
+
+/// Who may list or read is told as ever.
+#[tokio::test]
+async fn who_may_list_or_read_is_told() {
+    for permissions in ["list", "read"] {
+        let gateway = write_only(&format!(", \"{permissions}\", \"mkdir\", \"rmdir\"")).await;
+        let mut ftp = gateway.ftp().await;
+        ftp.expect("CWD /payroll", 250).await;
+        ftp.expect("CWD /nothere", 550).await;
+        ftp.expect("MKD /payroll", 550).await;
+        let reply = ftp.expect("RMD /payroll", 550).await;
+        assert!(reply.text().contains("not empty"), "{reply:?}");
+        let reply = ftp.expect("RMD /never", 550).await;
+        assert!(reply.text().contains("no such directory"), "{reply:?}");
+        ftp.close().await;
+    }
+}

@@ -40,6 +40,7 @@ DRIVERS = {
     "ftplib": drive_ftplib.drive,
 }
 USER, PASSWORD = "clients", "horse%40battery:staple"
+KEEPS_TIMES = "timed"
 
 
 def main():
@@ -119,6 +120,8 @@ def against_store(arguments, name, work):
                 target.run([*login, "-T", target.file("own.txt", b"mine"), target.url("own/in/"), "--ftp-create-dirs"])
                 target.stored(f"home/{USER}/in/own.txt", b"mine")
                 assert target.run([*login, target.url("own/in/own.txt")]) == b"mine"
+        if real_store and arguments.only in (None, "lftp"):
+            drive_lftp.keeps_times(target, steps, KEEPS_TIMES)
         drive(arguments, target, steps)
         with steps.step("no open multipart uploads are left"):
             drive_faults.no_open_uploads(target)
@@ -227,6 +230,10 @@ permissions = ["list", "read", "write"]
 [users.{USER}]
 password = '{hashed}'
 mounts = {{ "/" = "all", "/own" = {{ {bucket}, prefix = "home/{{user}}/" }}, "/once" = "once" }}
+
+[users.{KEEPS_TIMES}]
+password = '{hashed}'
+mounts = {{ "/" = {{ {bucket}, prefix = "timed/", times = "metadata" }} }}
 
 {settings}
 """

@@ -1,5 +1,7 @@
 """lftp: whole trees of odd names up and down, and the commands of its shell."""
 
+import os
+
 from harness import MIB, ODD_NAMES, PART, content, make_tree, same, same_tree
 
 SETTINGS = """
@@ -12,6 +14,23 @@ set file:charset UTF-8
 set xfer:log no
 set xfer:clobber yes
 """
+
+
+def keeps_times(t, steps, user):
+    """lftp asks FEAT before it logs in, and sets times by MFMT or SITE UTIME."""
+    tree = t.fresh("timed")
+    make_tree(tree, ["a", "b c"])
+    for path in tree.rglob("*"):
+        os.utime(path, (1577934245, 1577934245))
+    login = f"open -u {user},{t.password} ftp://{t.host}:{t.port}\n"
+    for use_mfmt in ("yes", "no"):
+        with steps.step(f"lftp: a second mirror -R sends nothing where times are kept, MFMT: {use_mfmt}"):
+            script = f"{SETTINGS}\nset ftp:use-feat {use_mfmt}\n{login}\nmirror -R -v {tree} /{use_mfmt}\n"
+            t.run(["lftp", "--norc"], text=script)
+            output = t.run(["lftp", "--norc"], text=script).decode()
+            assert "Transferring" not in output, output
+            listed = t.run(["lftp", "--norc"], text=f"{SETTINGS}\n{login}\nquote MDTM /{use_mfmt}/a\n").decode()
+            assert "20200102030405" in listed, listed
 
 
 def drive(t, steps):

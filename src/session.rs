@@ -509,7 +509,8 @@ impl Session {
             C::Help(topic) => Ok(self.help(topic.as_deref())),
             C::Syst => Ok(Reply::new(215, "UNIX Type: L8")),
             C::Noop => Ok(Reply::new(200, "OK")),
-            C::SiteHelp => Ok(information::site_help()),
+            C::SiteHelp => Ok(self.site_help()),
+            C::SiteUtime(time, path) => until(&cut, self.site_utime(*time, path)).await,
             C::SiteChmod(path) => self.site_chmod(path),
             C::Clnt(name) | C::Csid(name) => {
                 self.note_client(name);

@@ -127,6 +127,8 @@ pub enum Command {
     Noop,
     /// SITE HELP
     SiteHelp,
+    /// SITE UTIME time path, or SITE UTIME path atime mtime ctime UTC: the time of modification, and the path
+    SiteUtime(Timestamp, String),
     /// SITE CHMOD mode path: the path; the mode was checked and has no effect
     SiteChmod(String),
     /// CLNT name
@@ -369,7 +371,7 @@ impl Command {
             Command::Help(_) => "HELP",
             Command::Syst => "SYST",
             Command::Noop => "NOOP",
-            Command::SiteHelp | Command::SiteChmod(_) => "SITE",
+            Command::SiteHelp | Command::SiteChmod(_) | Command::SiteUtime(..) => "SITE",
             Command::Clnt(_) => "CLNT",
             Command::Csid(_) => "CSID",
         }

@@ -101,6 +101,16 @@ impl Session {
         ))
     }
 
+    /// SITE UTIME. Where no mount of the user keeps times it is not offered: lftp then does not send it for each file.
+    pub(super) async fn site_utime(&mut self, when: Timestamp, argument: &str) -> Handled {
+        let namespace = &self.user()?.namespace;
+        if !namespace.mounts().iter().any(|mount| mount.times_metadata) {
+            return Err(Reply::new(502, "SITE UTIME is not offered"));
+        }
+        let set = self.mfmt(when, argument, "modify").await?;
+        Ok(Reply { code: 200, ..set })
+    }
+
     pub(super) async fn dele(&mut self, argument: &str) -> Handled {
         let (path, place) = self.place(argument)?;
         require(&path, &place, Permission::Delete)?;

@@ -1,6 +1,6 @@
 //! FEAT, HELP, STAT without a path, OPTS UTF8, SITE HELP: what the server tells of itself (RFC 2389, 959).
 
-use crate::namespace::Permission;
+use crate::namespace::{Permission, Permissions};
 use crate::protocol::command::TransferType;
 use crate::protocol::{Command, Reply};
 
@@ -31,16 +31,39 @@ impl Session {
         Reply::lines(211, lines)
     }
 
-    /// Whether MFMT works wherever the user may write: clients that see it listed count on it after each upload.
+    /// Whether MFMT works wherever the user may write: clients that see it listed count on it after each upload. Before
+    /// the login, whether it does for any user: lftp asks then, and never again.
     fn sets_times(&self) -> bool {
-        let Some(user) = &self.user else { return false };
-        let mut writable = user
-            .namespace
-            .mounts()
-            .iter()
-            .filter(|mount| mount.permissions.allows(Permission::Write))
-            .peekable();
-        writable.peek().is_some() && writable.all(|mount| mount.times_metadata)
+        match &self.user {
+            Some(user) => all_keep_times(
+                user.namespace
+                    .mounts()
+                    .iter()
+                    .map(|mount| (mount.permissions, mount.times_metadata)),
+            ),
+            None => self.gateway.config.users.values().any(|user| {
+                all_keep_times(
+                    user.mounts
+                        .values()
+                        .map(|mount| (mount.permissions, mount.times_metadata)),
+                )
+            }),
+        }
+    }
+
+    pub(super) fn site_help(&self) -> Reply {
+        let commands = match self.sets_times() {
+            true => "CHMOD HELP UTIME",
+            false => "CHMOD HELP",
+        };
+        Reply::lines(
+            214,
+            vec![
+                "SITE commands:".to_owned(),
+                commands.to_owned(),
+                "End".to_owned(),
+            ],
+        )
     }
 
     /// HELP, of what works here only.
@@ -51,7 +74,7 @@ impl Session {
             verb => has_tls || !VERBS.contains(&verb),
         };
         match topic {
-            Some(topic) if topic.eq_ignore_ascii_case("SITE") => site_help(),
+            Some(topic) if topic.eq_ignore_ascii_case("SITE") => self.site_help(),
             Some(topic) => match Command::syntax(topic).filter(|_| works(topic)) {
                 Some(syntax) => Reply::new(214, format!("Syntax: {syntax}")),
                 // Whatever else was sent is not repeated: it may be a password.
@@ -92,15 +115,12 @@ impl Session {
     }
 }
 
-pub(super) fn site_help() -> Reply {
-    Reply::lines(
-        214,
-        vec![
-            "SITE commands:".to_owned(),
-            "CHMOD HELP".to_owned(),
-            "End".to_owned(),
-        ],
-    )
+/// Of mounts, what may be done there, and whether times are kept: whether all that can be written to keep them.
+fn all_keep_times(mounts: impl Iterator<Item = (Permissions, bool)>) -> bool {
+    let mut writable = mounts
+        .filter(|(permissions, _)| permissions.allows(Permission::Write))
+        .peekable();
+    writable.peek().is_some() && writable.all(|(_, keeps_times)| keeps_times)
 }
 
 pub(super) fn opts_utf8(on: bool) -> Reply {

@@ -86,6 +86,85 @@ async fn times_that_clients_set_are_kept_and_told_everywhere() {
     gateway.stop().await;
 }
 
+/// What lftp sends behind an upload, and the names that could be taken for a part of it.
+#[tokio::test]
+async fn site_utime_sets_the_time_in_both_forms() {
+    let gateway = Gateway::builder()
+        .mount("times = \"metadata\"")
+        .start()
+        .await;
+    let names = ["x", "a b", "20200102030405", "a 20200102030405 UTC"];
+    for name in names {
+        gateway.store.put(BUCKET, name, "1");
+    }
+    let mut ftp = gateway.ftp().await;
+    for name in names {
+        for (line, time) in [
+            (
+                format!("SITE UTIME 20200102030405 {name}"),
+                "20200102030405",
+            ),
+            (format!("site utime 202001020306 {name}"), "20200102030600"),
+            (
+                format!("SITE UTIME {name} 20200102030408 20200102030407 20200102030409 UTC"),
+                "20200102030407",
+            ),
+            (
+                format!("SITE UTIME {name} 202001020308 202001020309 202001020310 utc"),
+                "20200102030900",
+            ),
+        ] {
+            ftp.expect(&line, 200).await;
+            let told = ftp.expect(&format!("MDTM {name}"), 213).await;
+            assert_eq!(told.text(), time, "{line}");
+        }
+    }
+    for (line, code) in [
+        ("SITE UTIME 20200102030405 none", 550),
+        ("SITE UTIME 20200102030405 /", 550),
+        ("SITE UTIME 20201302030405 x", 501),
+        ("SITE UTIME x", 501),
+    ] {
+        ftp.expect(line, code).await;
+    }
+    let help = ftp.expect("SITE HELP", 214).await;
+    assert!(help.lines[1].contains("UTIME"), "{help:?}");
+    ftp.close().await;
+    gateway.stop().await;
+}
+
+/// lftp asks FEAT before it logs in, and never again.
+#[tokio::test]
+async fn before_the_login_feat_tells_of_mfmt_if_any_user_may_use_it() {
+    for (settings, told) in [
+        ("times = \"metadata\"", true),
+        (
+            "times = \"metadata\"\npermissions = [\"list\", \"read\"]",
+            false,
+        ),
+        ("times = \"store\"", false),
+    ] {
+        let gateway = Gateway::builder()
+            .user("v", "p", "{ \"/\" = \"other\" }")
+            .add_mount("other", "others", "")
+            .mount(settings)
+            .start()
+            .await;
+        let mut ftp = Ftp::connect(gateway.address).await;
+        let feat = ftp.expect("FEAT", 211).await;
+        let listed = feat.lines.iter().any(|line| line.trim() == "MFMT");
+        assert_eq!(listed, told, "{settings}");
+        // Once it is known who it is, only what works.
+        ftp.login("v", "p").await;
+        let feat = ftp.expect("FEAT", 211).await;
+        assert!(!feat.lines.iter().any(|line| line.trim() == "MFMT"));
+        assert_eq!(ftp.store("x", b"1").await.code, 226);
+        ftp.expect("SITE UTIME 20200102030405 x", 502).await;
+        ftp.close().await;
+        gateway.stop().await;
+    }
+}
+
 #[tokio::test]
 async fn a_new_upload_has_its_own_time_and_a_rename_keeps_the_old_one() {
     let gateway = Gateway::builder()

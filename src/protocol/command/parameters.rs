@@ -223,6 +223,10 @@ impl Argument<'_> {
                 }
                 _ => Err(self.wanted()),
             },
+            "UTIME" => {
+                let (time, path) = utime(parameters).ok_or_else(|| self.wanted())?;
+                Ok(Command::SiteUtime(time, path))
+            }
             _ => Err(CommandError::NotOffered("this SITE command")),
         }
     }
@@ -245,6 +249,36 @@ pub(super) fn time_and_path(text: &str) -> Option<(Timestamp, String)> {
     let (time, path) = text.split_once(' ')?;
     let time = time::parse(time)?;
     (!path.is_empty()).then(|| (time, path.to_owned()))
+}
+
+/// `YYYYMMDDhhmm[ss] path`, or `path atime mtime ctime UTC`: two forms of SITE UTIME, which clients try one after the other.
+fn utime(text: &str) -> Option<(Timestamp, String)> {
+    let mut words = text.rsplitn(5, ' ');
+    if let (Some(zone), Some(change), Some(modified), Some(access), Some(path)) = (
+        words.next(),
+        words.next(),
+        words.next(),
+        words.next(),
+        words.next(),
+    ) && zone.eq_ignore_ascii_case("UTC")
+        && let (Some(_), Some(modified), Some(_)) =
+            (site_time(access), site_time(modified), site_time(change))
+        && !path.is_empty()
+    {
+        return Some((modified, path.to_owned()));
+    }
+    let (time, path) = text.split_once(' ')?;
+    let time = site_time(time)?;
+    (!path.is_empty()).then(|| (time, path.to_owned()))
+}
+
+/// A time whose seconds may be missing.
+fn site_time(text: &str) -> Option<Timestamp> {
+    match text.len() {
+        12 => time::parse(&format!("{text}00")),
+        14 => time::parse(text),
+        _ => None,
+    }
 }
 
 /// `644`, `0755`.
@@ -554,7 +588,11 @@ mod tests {
             ("SITE CHMOD 07777 x", 501),
             ("SITE CHMOD u+x x", 501),
             ("SITE EXEC ls", 502),
-            ("SITE UTIME x", 502),
+            ("SITE UTIME x", 501),
+            ("SITE UTIME 20200102030405", 501),
+            ("SITE UTIME 20200102030405 ", 501),
+            ("SITE UTIME x 20200102030405 20200102030405 UTC", 501),
+            ("SITE UTIME 2020010203 x", 501),
         ] {
             assert_eq!(code(line), expected, "{line:?}");
         }

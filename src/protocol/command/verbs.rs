@@ -75,7 +75,10 @@ pub(super) const OFFERED: &[Offered] = &[
     offers("HELP", "HELP [command]"),
     offers("SYST", "SYST"),
     offers("NOOP", "NOOP"),
-    offers("SITE", "SITE HELP or SITE CHMOD mode path"),
+    offers(
+        "SITE",
+        "SITE HELP or SITE CHMOD mode path or SITE UTIME YYYYMMDDhhmmss path",
+    ),
     offers("CLNT", "CLNT name"),
     offers("CSID", "CSID Name=client;"),
 ];

@@ -47,6 +47,7 @@ pub struct Page {
 pub struct Listing {
     directory: Location,
     name_prefix: String,
+    delimiter: Option<&'static str>,
     fetch: Option<Fetch>,
 }
 
@@ -63,7 +64,16 @@ impl Listing {
         Listing {
             directory: directory.clone(),
             name_prefix: name_prefix.to_owned(),
+            delimiter: Some("/"),
             fetch: None,
+        }
+    }
+
+    /// The same without a delimiter: all keys below the directory are its files, and their names may hold slashes.
+    pub fn all_below(directory: &Location, name_prefix: &str) -> Self {
+        Listing {
+            delimiter: None,
+            ..Listing::new(directory, name_prefix)
         }
     }
 
@@ -74,8 +84,9 @@ impl Listing {
             let (sender, pages) = mpsc::channel(1);
             let directory = self.directory.clone();
             let name_prefix = std::mem::take(&mut self.name_prefix);
+            let delimiter = self.delimiter;
             let task = tokio::spawn(async move {
-                fetch_pages(&directory, &name_prefix, &sender).await;
+                fetch_pages(&directory, &name_prefix, delimiter, &sender).await;
             });
             Fetch {
                 pages,
@@ -89,12 +100,13 @@ impl Listing {
 async fn fetch_pages(
     directory: &Location,
     name_prefix: &str,
+    delimiter: Option<&str>,
     sender: &mpsc::Sender<Result<Page, ObjectError>>,
 ) {
     let prefix = format!("{}{name_prefix}", directory.key);
     let mut token = None;
     loop {
-        match RawPage::fetch(directory, &prefix, Some("/"), 1000, token).await {
+        match RawPage::fetch(directory, &prefix, delimiter, 1000, token).await {
             Ok(raw) => {
                 token = raw.next.clone();
                 if sender

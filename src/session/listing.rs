@@ -5,6 +5,7 @@
 //! come first.
 
 mod lister;
+mod tree;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,7 @@ use crate::protocol::facts::{FactType, Facts, fact_line};
 use crate::protocol::glob::Glob;
 
 use self::lister::{Format, Lister};
+use self::tree::TreeLister;
 use super::control::ControlError;
 use super::data_setup::DataSetup;
 use super::download::Sink;
@@ -198,13 +200,7 @@ impl Session {
         let glob = Glob::new(last);
         let long = style == Style::Long || argument.long;
         let now = Timestamp::now();
-        let format = |prefix: String| {
-            if long {
-                Format::Long { now }
-            } else {
-                Format::Names { prefix }
-            }
-        };
+        let format = |prefix: String| style_format(long, now, prefix);
 
         // Brackets are as often part of a name as of a glob: the name goes first.
         let named = last.contains('[') && {
@@ -215,7 +211,11 @@ impl Session {
         if let Some(glob) = glob.filter(|_| !named) {
             let (path, place) = self.place(parent_text)?;
             require(&path, &place, Permission::List)?;
-            let lister = self.lister(&place, Some(glob), format(parent_text.to_owned()))?;
+            let format = format(parent_text.to_owned());
+            let mut lister = self.lister(&place, Some(glob.clone()), format.clone())?;
+            if argument.recursive {
+                lister.tree = Some(self.tree(&place, parent_text, Some(glob), format)?);
+            }
             return Ok((path, lister));
         }
         let (path, place) = self.place(text)?;
@@ -239,7 +239,11 @@ impl Session {
             _ if text.ends_with('/') => text.to_owned(),
             _ => format!("{text}/"),
         };
-        let mut lister = self.lister(&place, None, format(prefix))?;
+        let format = format(prefix);
+        let mut lister = self.lister(&place, None, format.clone())?;
+        if argument.recursive {
+            lister.tree = Some(self.tree(&place, text, None, format)?);
+        }
         // The first page before the 150: what is not there must be told as 550, not as an empty list.
         lister
             .fetch_first()
@@ -251,8 +255,8 @@ impl Session {
         let info = describe(&path, &place).await?;
         match info {
             Some(info) => {
-                let single =
-                    Lister::single(text, Some((&info, &place)), &place, format(String::new()));
+                let format = style_format(long, now, String::new());
+                let single = Lister::single(text, Some((&info, &place)), &place, format);
                 Ok((path, single))
             }
             None => Ok((path, lister)),
@@ -286,6 +290,25 @@ impl Session {
             ));
         }
         Ok((path, lister))
+    }
+
+    /// A listing of all that is below the directory a place is, which the client has named so.
+    fn tree(
+        &self,
+        place: &Place,
+        text: &str,
+        glob: Option<Glob>,
+        format: Format,
+    ) -> Result<Box<TreeLister>, Reply> {
+        let heading = match text.trim_end_matches('/') {
+            "" if text.is_empty() => ".",
+            "" => "/",
+            heading => heading,
+        };
+        let namespace = &self.user()?.namespace;
+        let budget = &self.gateway.budget;
+        let tree = TreeLister::new(namespace, place, heading, glob, format, budget);
+        Ok(Box::new(tree))
     }
 
     /// A listing of the directory a place is.
@@ -330,6 +353,7 @@ impl Session {
             unnameable: 0,
             single: false,
             ready: None,
+            tree: None,
             glob,
             format,
         })
@@ -338,6 +362,14 @@ impl Session {
 
 fn place_is_mount_root(place: &Place) -> bool {
     matches!(place, Place::Mounted { rest, .. } if rest.is_empty())
+}
+
+fn style_format(long: bool, now: Timestamp, prefix: String) -> Format {
+    if long {
+        Format::Long { now }
+    } else {
+        Format::Names { prefix }
+    }
 }
 
 fn text_or_dot(text: &str) -> &str {

@@ -18,6 +18,7 @@ mod hosts;
 mod late_data_connections;
 mod listeners;
 mod listings;
+mod listings_recursive;
 mod mounts;
 mod names;
 mod ordinary_client;

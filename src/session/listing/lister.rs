@@ -12,8 +12,10 @@ use crate::protocol::facts::{FactSet, FactType, Facts, fact_line};
 use crate::protocol::glob::Glob;
 use crate::protocol::listing::{ListedEntry, list_line, name_line};
 
+use super::tree::TreeLister;
+
 /// HEADs at once where a mount keeps times in the metadata.
-const HEADS: usize = 8;
+pub(super) const HEADS: usize = 8;
 
 /// Turns pages into lines.
 pub(super) struct Lister {
@@ -36,6 +38,8 @@ pub(super) struct Lister {
     /// A listing of one thing that is no directory's content.
     pub(super) single: bool,
     pub(super) ready: Option<Vec<u8>>,
+    /// Takes the place of all else for LIST -R.
+    pub(super) tree: Option<Box<TreeLister>>,
 }
 
 impl Lister {
@@ -61,6 +65,7 @@ impl Lister {
             unnameable: 0,
             single: true,
             ready: None,
+            tree: None,
         };
         let item = Item {
             name,
@@ -74,7 +79,9 @@ impl Lister {
     }
 
     pub(super) async fn fetch_first(&mut self) -> Result<(), ObjectError> {
-        if let Some(listing) = &mut self.listing {
+        if let Some(tree) = &mut self.tree {
+            self.seen = tree.fetch_first().await?;
+        } else if let Some(listing) = &mut self.listing {
             self.first = listing.next_page().await?;
             self.seen = self
                 .first
@@ -92,6 +99,9 @@ impl Lister {
     pub(super) async fn next_lines(&mut self) -> Result<Option<Vec<u8>>, ObjectError> {
         if let Some(ready) = self.ready.take() {
             return Ok(Some(ready));
+        }
+        if let Some(tree) = &mut self.tree {
+            return tree.next_blocks().await;
         }
         if !self.mounts_sent {
             self.mounts_sent = true;
@@ -205,18 +215,7 @@ impl Lister {
         {
             return Ok(None);
         }
-        let key = format!("{}{name}", location.key);
-        match head(&Location {
-            key,
-            ..location.clone()
-        })
-        .await
-        {
-            Ok(info) => Ok(info.client_modified()),
-            // Deleted since the page was made.
-            Err(ObjectError::NotFound) => Ok(None),
-            Err(error) => Err(error),
-        }
+        kept_time(location, name).await
     }
 
     pub(super) fn line(&self, out: &mut Vec<u8>, item: &Item<'_>) {
@@ -267,6 +266,25 @@ impl Lister {
                 out.extend_from_slice(b"\r\n");
             }
         }
+    }
+}
+
+/// The time that a client has set of the file of that name below a directory.
+pub(super) async fn kept_time(
+    directory: &Location,
+    name: &str,
+) -> Result<Option<Timestamp>, ObjectError> {
+    let key = format!("{}{name}", directory.key);
+    match head(&Location {
+        key,
+        ..directory.clone()
+    })
+    .await
+    {
+        Ok(info) => Ok(info.client_modified()),
+        // Deleted since the page was made.
+        Err(ObjectError::NotFound) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

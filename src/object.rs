@@ -44,5 +44,5 @@ pub use kept::{
     Unrecorded, learn, sweep, sweep_probes, sweep_uploads,
 };
 pub use list::{Entry, Listing, Page, directory_exists};
-pub use name_lock::{NameLock, NameLocks, NameWatch};
+pub use name_lock::{NameLock, NameLocks, NameWatch, Participation};
 pub use upload::{AppendTo, Condition, FailureWatch, Published, TransferId, Upload, UploadOptions};

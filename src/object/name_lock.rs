@@ -103,7 +103,7 @@ pub struct NameWatch {
 /// One of several sessions that do something to a name at the same time: deletes in one directory,
 /// which must know of each other.
 #[derive(Debug)]
-pub(in crate::object) struct Participation {
+pub struct Participation {
     place: Place,
     turn: u64,
     /// Whether others were there when this one came.
@@ -205,7 +205,7 @@ impl Location {
     }
 
     /// Takes part in what is done to the name by several sessions at once. Locks nothing.
-    pub(in crate::object) fn take_part(&self) -> Participation {
+    pub fn take_part(&self) -> Participation {
         self.store.context().names.take_part(Name::of(self))
     }
 }

@@ -6,8 +6,8 @@
 
 use crate::namespace::{Mount, Permission, Place, VirtualPath};
 use crate::object::{
-    CopyOf, CopyOptions, Deleted, DirectoryError, Expected, NameWatch, ObjectError, ObjectInfo,
-    TransferId, copy, delete_keeping_directory, directory_exists, rename_directory,
+    CopyOf, CopyOptions, Deleted, DirectoryError, Expected, Location, NameWatch, ObjectError,
+    ObjectInfo, TransferId, copy, delete_keeping_directory, directory_exists, rename_directory,
 };
 use crate::protocol::Reply;
 
@@ -215,12 +215,15 @@ impl Session {
                 format!("{path}: exists already, a directory is not moved onto it"),
             ));
         }
+        // Sessions that delete other entries of the parent meanwhile know that this one goes, too.
+        let parent = parent_in_mount(from_place);
+        let _removal = parent.as_ref().map(Location::take_part);
         rename_directory(&from, &to, id).await.map_err(|error| {
             tracing::error!(%error, from = %old, to = %path, "directory not renamed");
             not_renamed(old, path, &error)
         })?;
         // The parent that has become empty stays.
-        if let Some(parent) = parent_in_mount(from_place)
+        if let Some(parent) = parent
             && !directory_exists(&parent).await.map_err(fail)?
             && let Err(error) = crate::object::make_directory(&parent).await
         {

@@ -6,6 +6,7 @@ mod control_endings;
 mod edge;
 mod endings;
 mod policy;
+mod same_name;
 mod sessions;
 mod transfers;
 

@@ -4,6 +4,7 @@
 //! Each race is made by holding one request of the first session at the store, until the second session has been
 //! answered or waits for the name.
 
+mod directories;
 mod neighbours;
 mod waiting;
 
@@ -49,7 +50,7 @@ async fn gateway(behaviour: &Behaviour, mount: &str) -> Gateway {
 }
 
 /// Waits until so many sessions wait for a name.
-async fn waiting(gateway: &Gateway, sessions: usize) {
+pub(crate) async fn waiting(gateway: &Gateway, sessions: usize) {
     let enough = async {
         while gateway.server.names().waiting() < sessions {
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -59,7 +60,7 @@ async fn waiting(gateway: &Gateway, sessions: usize) {
 }
 
 /// Holds the first session by the rule until the second is answered or waits, then releases it.
-async fn race(
+pub(crate) async fn race(
     gateway: &Gateway,
     held: &Rule,
     first: impl Future<Output = Reply>,

@@ -1,14 +1,13 @@
-//! What a renamed directory has copied: of each key 8 bytes, a keyed hash of its name, ETag and time, in memory of the
-//! budget. A directory of ten million keys takes 80 MB and not gigabytes. Empty files all have one ETag: of those a hash
-//! of the transfer that wrote them is added.
+//! What a renamed directory has copied: of each key 8 bytes, a keyed hash of its name and version, in memory of the
+//! budget. A directory of ten million keys takes 80 MB and not gigabytes.
+//!
+//! Files with equal bytes have equal ETags (trigger files), so the transfer that wrote the version counts, too. Only a
+//! HEAD shows that.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use crate::memory::{Budget, Grant};
-use crate::object::list::Key;
 use crate::object::settle::TRANSFER_KEY;
 use crate::object::{ObjectError, ObjectInfo};
 
@@ -47,12 +46,7 @@ impl Copied {
     /// Another one, as a HEAD showed it; its memory is waited for.
     pub(super) async fn add(&mut self, key: &str, info: &ObjectInfo) -> Result<(), ObjectError> {
         self.count += 1;
-        self.push(self.version(key, &info.etag, info.modified))
-            .await?;
-        match self.transfer(key, info) {
-            Some(transfer) => self.push(transfer).await,
-            None => Ok(()),
-        }
+        self.push(self.version(key, info)).await
     }
 
     async fn push(&mut self, hash: u64) -> Result<(), ObjectError> {
@@ -79,16 +73,10 @@ impl Copied {
         Ok(())
     }
 
-    /// Not every store quotes ETags in listings as in headers; times have fractions in listings alone.
-    fn version(&self, key: &str, etag: &str, modified: Timestamp) -> u64 {
-        let version = (key, etag.trim_matches('"'), modified.as_second());
+    fn version(&self, key: &str, info: &ObjectInfo) -> u64 {
+        let transfer = info.attributes.metadata.get(TRANSFER_KEY);
+        let version = (key, &info.etag, info.modified.as_second(), transfer);
         self.hasher.hash_one(version)
-    }
-
-    /// Of an empty file.
-    fn transfer(&self, key: &str, info: &ObjectInfo) -> Option<u64> {
-        let transfer = info.attributes.metadata.get(TRANSFER_KEY)?;
-        (info.size == 0).then(|| self.hasher.hash_one((key, transfer)))
     }
 
     /// Before the first question.
@@ -98,20 +86,9 @@ impl Copied {
             .for_each(|(block, _)| block.sort_unstable());
     }
 
-    /// Whether a key was copied as the version that is listed.
-    pub(super) fn contains_listed(&self, key: &Key) -> bool {
-        self.contains(self.version(&key.key, &key.etag, key.modified))
-    }
-
     /// Whether a key was copied as the version that a HEAD shows.
-    pub(super) fn contains_version(&self, key: &str, info: &ObjectInfo) -> bool {
-        self.contains(self.version(key, &info.etag, info.modified))
-            && self
-                .transfer(key, info)
-                .is_none_or(|transfer| self.contains(transfer))
-    }
-
-    fn contains(&self, hash: u64) -> bool {
+    pub(super) fn contains(&self, key: &str, info: &ObjectInfo) -> bool {
+        let hash = self.version(key, info);
         self.blocks
             .iter()
             .any(|(block, _)| block.binary_search(&hash).is_ok())
@@ -121,6 +98,8 @@ impl Copied {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use jiff::Timestamp;
+
     use super::*;
     use crate::object::Attributes;
 
@@ -148,35 +127,28 @@ mod tests {
         }
         assert_eq!(budget.in_use(), (FIRST_BLOCK + BLOCK) as u64 * 8);
         copied.finish();
-        assert!((0..10_000).all(|key| copied.contains_version(&format!("d/{key}"), &seen)));
-        assert!(!copied.contains_version("d/1", &info("\"f\"", 1, 7, None)));
-        assert!(!copied.contains_version("d/1", &info("\"e\"", 1, 8, None)));
-        assert!(!copied.contains_version("d/10000", &seen));
-        let listed = |etag: &str, modified: &str| Key {
-            key: "d/1".to_owned(),
-            size: 1,
-            modified: modified.parse().unwrap(),
-            etag: etag.to_owned(),
-        };
-        assert!(copied.contains_listed(&listed("e", "1970-01-01T00:00:07.9Z")));
-        assert!(!copied.contains_listed(&listed("e", "1970-01-01T00:00:08Z")));
+        assert!((0..10_000).all(|key| copied.contains(&format!("d/{key}"), &seen)));
+        assert!(!copied.contains("d/1", &info("\"f\"", 1, 7, None)));
+        assert!(!copied.contains("d/1", &info("\"e\"", 1, 8, None)));
+        assert!(!copied.contains("d/10000", &seen));
         drop(copied);
         assert_eq!(budget.in_use(), 0);
     }
 
     #[tokio::test]
-    async fn empty_files_differ_by_who_wrote_them() {
-        let mut copied = Copied::new(&Budget::new(8 << 20));
-        copied
-            .add("d/a", &info("e", 0, 7, Some("one")))
-            .await
-            .unwrap();
-        copied.add("d/b", &info("e", 0, 7, None)).await.unwrap();
-        copied.finish();
-        assert_eq!(copied.count, 2);
-        assert!(copied.contains_version("d/a", &info("e", 0, 7, Some("one"))));
-        assert!(!copied.contains_version("d/a", &info("e", 0, 7, Some("two"))));
-        assert!(copied.contains_version("d/b", &info("e", 0, 7, None)));
-        assert!(!copied.contains_version("d/b", &info("e", 0, 7, Some("two"))));
+    async fn files_with_equal_bytes_differ_by_who_wrote_them() {
+        for size in [0, 1] {
+            let mut copied = Copied::new(&Budget::new(8 << 20));
+            for (key, by) in [("d/a", Some("one")), ("d/b", None)] {
+                copied.add(key, &info("e", size, 7, by)).await.unwrap();
+            }
+            copied.finish();
+            assert_eq!(copied.count, 2);
+            assert!(copied.contains("d/a", &info("e", size, 7, Some("one"))));
+            assert!(!copied.contains("d/a", &info("e", size, 7, Some("two"))));
+            assert!(!copied.contains("d/a", &info("e", size, 7, None)));
+            assert!(copied.contains("d/b", &info("e", size, 7, None)));
+            assert!(!copied.contains("d/b", &info("e", size, 7, Some("two"))));
+        }
     }
 }

@@ -18,9 +18,11 @@ use super::{CopyOptions, copy};
 use crate::object::delete::put_marker_with;
 use crate::object::list::{Key, RawPage};
 use crate::object::multipart::Target;
-use crate::object::name_lock::Patience;
+use crate::object::name_lock::{Participation, Patience};
 use crate::object::settle::{Conditions, Pin, Sight, TRANSFER_KEY, is_by, look};
-use crate::object::{Attributes, Location, ObjectError, ObjectInfo, TransferId, delete, head};
+use crate::object::{
+    Attributes, Location, ObjectError, ObjectInfo, TransferId, delete, directory_exists, head,
+};
 
 /// Keys that are copied, or deleted, at once.
 const AT_ONCE: usize = 64;
@@ -60,6 +62,7 @@ pub async fn rename_directory(
     }
     let mut copied = Copied::new(&source.store.context().budget);
     let inner = Inner::of(source, destination).await?;
+    let claimed = destination.take_part();
     if let Err(error) = claim(destination, id).await {
         return Err(undone(error, take_back_one(destination, id).await));
     }
@@ -78,10 +81,11 @@ pub async fn rename_directory(
     }
     // From here on the copies show that the directory is there.
     if !copied.marker
-        && let Err(error) = delete(destination, None).await
+        && let Err(error) = remove_claim(destination, &claimed).await
     {
         warn!(key = destination.key, %error, "the marker of a directory that was moved could not be removed");
     }
+    drop(claimed);
     if copied.count == 0 {
         return Err(DirectoryError::Unmoved(ObjectError::NotFound));
     }
@@ -140,6 +144,16 @@ async fn claim(destination: &Location, id: &TransferId) -> Result<(), ObjectErro
         && info.attributes.metadata.contains_key(TRANSFER_KEY)
     {
         return Err(ObjectError::Conflict);
+    }
+    Ok(())
+}
+
+/// The marker goes. A session that deletes the last copy meanwhile has taken it for one that stays.
+async fn remove_claim(destination: &Location, claimed: &Participation) -> Result<(), ObjectError> {
+    delete(destination, None).await?;
+    if claimed.overlapped() && !directory_exists(destination).await? {
+        let (attributes, conditions) = (Attributes::default(), Conditions::default());
+        return put_marker_with(destination, &attributes, conditions).await;
     }
     Ok(())
 }
@@ -354,26 +368,20 @@ async fn delete_one(
     look_at_copies: bool,
 ) -> Result<bool, ObjectError> {
     let location = Location {
-        key: key.key.clone(),
+        key: key.key,
         ..source.clone()
     };
     let _lock = location.lock(Patience::Command).await?;
-    // The page was listed up to a thousand deletes ago. AWS compares the ETag by itself; other stores may ignore
-    // If-Match, and some list no ETags.
-    let aws = source.store.config().endpoint.is_none();
-    let etag = if aws && key.size > 0 && copied.contains_listed(&key) {
-        key.etag
-    } else {
-        let info = match head(&location).await {
-            Err(ObjectError::NotFound) => return Ok(false),
-            info => info?,
-        };
-        // A copy of this rename is never deleted by it, under whatever name.
-        if is_by(&info, id) || !copied.contains_version(&location.key, &info) {
-            return Ok(false);
-        }
-        info.etag
+    // The page was listed up to a thousand deletes ago, and neither it nor If-Match, where the store honours that, sees
+    // that a version was replaced by one with the same bytes.
+    let info = match head(&location).await {
+        Err(ObjectError::NotFound) => return Ok(false),
+        info => info?,
     };
+    // A copy of this rename is never deleted by it, under whatever name.
+    if is_by(&info, id) || !copied.contains(&location.key, &info) {
+        return Ok(false);
+    }
     // A marker may be somebody else's, and is as good.
     if look_at_copies && !location.key.ends_with('/') {
         match look(&moved(&location, source, destination), id, None).await {
@@ -382,7 +390,7 @@ async fn delete_one(
             Sight::Other(_) | Sight::Absent => return Ok(true),
         }
     }
-    delete_seen(&location, &etag).await.map(|()| false)
+    delete_seen(&location, &info.etag).await.map(|()| false)
 }
 
 /// Where a key of the old directory is in the new one.

@@ -380,6 +380,8 @@ pub struct ResumeConfig {
     pub refresh: Duration,
     /// What was left by an upload whose last activity is older than this is swept.
     pub keep_for: Duration,
+    /// An interrupted upload over an existing object is kept for this time; at most `keep_for`.
+    pub keep_over_object: Duration,
     /// How often is swept; zero: never.
     pub sweep_every: Duration,
     /// How often the names of what is kept are listed, so that this process knows what others have kept; zero: never.
@@ -412,6 +414,8 @@ pub struct StoreConfig {
     pub checksums: Capability,
     /// Whether the store honours `If-None-Match: *` and `If-Match` on writes.
     pub conditional_writes: Capability,
+    /// Whether the store honours `If-Match` on DeleteObject.
+    pub conditional_deletes: Capability,
     /// Whether the store accepts an object `a` beside objects `a/…` and no longer lists those then (MinIO).
     pub files_hide_directories: Capability,
     /// Sign payloads (SHA-256) even where checksums work.

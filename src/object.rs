@@ -40,8 +40,8 @@ pub use error::ObjectError;
 pub use head::{Attributes, ObjectInfo, Peek, head, peek};
 pub use identity::ObjectIdentity;
 pub use kept::{
-    Found, Keep, Kept, Older, Recorded, Replica, Running, Stored, SweepOptions, Swept, SweptKind,
-    Unrecorded, learn, sweep, sweep_probes, sweep_uploads,
+    Busy, Found, Keep, Kept, Live, Older, Recorded, Replica, Running, Stored, SweepOptions, Swept,
+    SweptKind, Unrecorded, learn, sweep, sweep_probes, sweep_uploads,
 };
 pub use list::{Entry, Listing, Page, directory_exists};
 pub use name_lock::{NameLock, NameLocks, NameWatch, Participation};

@@ -410,7 +410,7 @@ impl Session {
         } else {
             self.rename_from.take()
         };
-        let flow = self.dispatch(&command, rename_from).await?;
+        let flow = Box::pin(self.dispatch(&command, rename_from)).await?;
         if !gate::keeps_restart(&command) && !matches!(command, Command::Rest(_)) {
             self.restart = 0;
         }

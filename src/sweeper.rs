@@ -130,6 +130,7 @@ impl Targets {
         }
         let options = SweepOptions {
             older_than: config.keep_for,
+            over_object: config.keep_over_object,
             dry_run: false,
             unrecorded: Unrecorded::Ignore,
         };

@@ -112,7 +112,7 @@ pub fn configuration(endpoint: &Endpoint, door: Door<'_>) -> Result<String> {
     let password = bcrypt::hash(USER, 4)?;
     // Our own stores take both; a real one is left to the gateway's probe.
     let abilities = if endpoint.own {
-        "checksums = \"crc32\"\nconditional_writes = true\nfiles_hide_directories = false\n"
+        "checksums = \"crc32\"\nconditional_writes = true\nconditional_deletes = true\nfiles_hide_directories = false\n"
     } else {
         ""
     };

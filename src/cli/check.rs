@@ -196,9 +196,10 @@ fn resume(config: &ResumeConfig) -> String {
         every => format!("every {}", human_time(every)),
     };
     format!(
-        "records refreshed every {}, what is idle for {} swept {swept}",
+        "records refreshed every {}, what is idle for {} (over an object: {}) swept {swept}",
         human_time(config.refresh),
-        human_time(config.keep_for)
+        human_time(config.keep_for),
+        human_time(config.keep_over_object)
     )
 }
 
@@ -357,12 +358,13 @@ users
         let never = ResumeConfig {
             refresh: Duration::from_secs(60),
             keep_for: Duration::from_secs(3 * 86_400),
+            keep_over_object: Duration::from_secs(3600),
             sweep_every: Duration::ZERO,
             look_every: Duration::ZERO,
         };
         assert_eq!(
             resume(&never),
-            "records refreshed every 1m, what is idle for 3d swept by hand only"
+            "records refreshed every 1m, what is idle for 3d (over an object: 1h) swept by hand only"
         );
     }
 }

@@ -48,6 +48,7 @@ pub(super) async fn sweep(arguments: &SweepArguments) -> Result<String, (bool, S
     }
     let options = SweepOptions {
         older_than: arguments.older_than.unwrap_or(config.resume.keep_for),
+        over_object: config.resume.keep_over_object,
         dry_run: arguments.dry_run,
         unrecorded: match arguments.unrecorded {
             true => Unrecorded::Remove,

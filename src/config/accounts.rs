@@ -141,6 +141,9 @@ fn store(name: &str, field: &Field<'_>, idle_connections: usize) -> Option<Store
     let conditional_writes = section
         .field("conditional_writes")
         .and_then(|field| capability(&field));
+    let conditional_deletes = section
+        .field("conditional_deletes")
+        .and_then(|field| capability(&field));
     let files_hide_directories = section
         .field("files_hide_directories")
         .and_then(|field| capability(&field));
@@ -173,6 +176,7 @@ fn store(name: &str, field: &Field<'_>, idle_connections: usize) -> Option<Store
         credentials,
         checksums: checksums.unwrap_or(Capability::Auto),
         conditional_writes: conditional_writes.unwrap_or(Capability::Auto),
+        conditional_deletes: conditional_deletes.unwrap_or(Capability::Auto),
         files_hide_directories: files_hide_directories.unwrap_or(Capability::Auto),
         sign_payload: sign_payload.unwrap_or(false),
         connect_timeout: connect_timeout.unwrap_or(Duration::from_secs(5)),

@@ -73,6 +73,7 @@ access_key_id = "fuzzing"
 secret_access_key = "fuzzing-secret"
 checksums = "crc32"
 conditional_writes = true
+conditional_deletes = true
 files_hide_directories = false
 attempts = 1
 [mounts.home]

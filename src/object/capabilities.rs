@@ -39,6 +39,7 @@ pub(super) struct Capabilities {
     checksums: Probed,
     full_object: Probed,
     conditional_writes: Probed,
+    conditional_deletes: Probed,
     conditional_complete: Probed,
     files_hide_directories: Probed,
 }
@@ -71,6 +72,7 @@ impl Capabilities {
                 config.files_hide_directories,
                 aws.then_some(false),
             ),
+            conditional_deletes: Probed::new(config.conditional_deletes, aws.then_some(true)),
         }
     }
 
@@ -93,6 +95,15 @@ impl Capabilities {
         self.conditional_writes
             .get("conditional_writes", store, || {
                 probe::conditions(store, bucket)
+            })
+            .await
+    }
+
+    /// Whether the store honours `If-Match` on DeleteObject.
+    pub(super) async fn conditional_deletes(&self, store: &Store, bucket: &str) -> bool {
+        self.conditional_deletes
+            .get("conditional_deletes", store, || {
+                probe::conditional_deletes(store, bucket)
             })
             .await
     }

@@ -200,6 +200,11 @@ impl Store {
         self.capabilities.conditional_writes(self, bucket).await
     }
 
+    /// Whether the store honours If-Match on DeleteObject.
+    pub(super) async fn conditional_deletes(&self, bucket: &str) -> bool {
+        self.capabilities.conditional_deletes(self, bucket).await
+    }
+
     /// Whether the store honours `If-None-Match: *` on every write of an object: PutObject and CompleteMultipartUpload.
     /// Probed once for each.
     pub async fn honours_if_absent(&self, bucket: &str) -> bool {

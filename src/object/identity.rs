@@ -35,6 +35,25 @@ impl ObjectIdentity {
         &self.etag
     }
 
+    /// One that was written down.
+    pub(super) fn recorded(etag: String, transfer: Option<String>, modified: Timestamp) -> Self {
+        ObjectIdentity {
+            etag,
+            transfer,
+            modified,
+        }
+    }
+
+    /// The transfer that wrote it, if it was one of this server's.
+    pub(super) fn transfer(&self) -> Option<&str> {
+        self.transfer.as_deref()
+    }
+
+    /// LastModified.
+    pub(super) fn modified(&self) -> Timestamp {
+        self.modified
+    }
+
     /// Whether a listing shows what this version would look like. A listing has no metadata, so
     /// another version with the same bytes, written within the same second, looks the same.
     pub(super) fn is_listed_as(&self, key: &Key) -> bool {

@@ -384,18 +384,19 @@ impl Target {
     }
 }
 
-/// Aborts an upload of which nobody waits for anything more.
-pub(super) async fn abort_upload(object: &Location, upload_id: &str) {
+/// Aborts an upload that is not needed any more; whether nothing is left of it.
+pub(super) async fn abort_upload(object: &Location, upload_id: &str) -> bool {
     let mut pause = Duration::from_millis(500);
     for round in 1..=ABORT_ROUNDS {
         if abort_once(object, upload_id).await {
-            return;
+            return true;
         }
         if round < ABORT_ROUNDS {
             sleep(pause).await;
             pause *= 4;
         }
     }
+    false
 }
 
 /// AbortMultipartUpload; whether nothing is left of it.

@@ -31,7 +31,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::part::upload_part;
-use super::kept::{Broken, Journal, Keep};
+use super::kept::{Ask, Broken, Journal, Keep};
 use super::multipart::{DonePart, Target};
 use super::settle::Pin;
 use super::{ObjectError, ObjectInfo};
@@ -188,7 +188,7 @@ impl Upload {
         if let Some(journal) = &mut self.journal {
             journal.received(self.taken + self.buffer.len() as u64, sent);
             if !self.asked && journal.is_idle() && self.begun.elapsed() > SLOW {
-                Box::pin(journal.give_up_earlier(true)).await;
+                Box::pin(journal.give_up_earlier(Ask::Slow)).await;
                 self.asked = true;
             }
         }
@@ -508,7 +508,6 @@ impl Upload {
             copied: self.copied,
             last: self.last,
             rest: (self.number, std::mem::take(&mut self.part)),
-            size: self.taken,
             ended: self.ended,
             look_first: self.undecided,
             _admission: self._admission.take(),

@@ -128,18 +128,18 @@ impl Session {
                     Ok(ends) => ends,
                     Err(error) => {
                         tracing::warn!(path = %path.to_string().escape_debug(), %error, "what is kept of an upload of it may be left");
-                        None
+                        Vec::new()
                     }
                 }
             }
-            None => None,
+            None => Vec::new(),
         };
         match delete_keeping_directory(&location, parent.as_ref(), None).await {
             Ok(_) => {
                 tracing::info!(user = %self.user_label(), path = %path.to_string().escape_debug(), bucket = &*location.bucket, key = %location.key.escape_debug(), "deleted");
                 self.told.forget(&path);
-                if let (Some(keep), Some(stored)) = (keep, ends) {
-                    stored.discard(&location, &keep).await;
+                for stored in ends {
+                    stored.discard(&location).await;
                 }
                 Ok(Reply::new(250, format!("{path}: deleted")))
             }

@@ -77,7 +77,9 @@ impl Session {
         let user = self.user.as_ref()?;
         mount.keep_interrupted.then(|| Keep {
             user: user.config.name.as_str().into(),
+            peer: Some(self.control.peer.ip()),
             state_bucket: mount.state_bucket.clone(),
+            over_object: self.gateway.config.resume.keep_over_object,
         })
     }
 
@@ -122,7 +124,8 @@ impl Session {
         };
         match Box::pin(judge(stored, location, keep, info.as_ref())).await {
             Ok(Found::Nothing) => Ok(Seen::object(info)),
-            Ok(Found::Busy(seconds)) => Err(busy(path, seconds)),
+            Ok(Found::Busy(at)) => Err(busy(path, at.seconds)),
+            Ok(Found::Later(format)) => Err(later(path, format)),
             Ok(Found::Kept(kept)) => Ok(Seen::Upload(kept.told(), Some(kept.written()))),
             Err(error) => Err(fail(error)),
         }
@@ -147,7 +150,8 @@ impl Session {
         };
         match Box::pin(judge(stored, location, keep, info.as_ref())).await {
             Ok(Found::Nothing) => Ok((None, info)),
-            Ok(Found::Busy(seconds)) => Err(busy(path, seconds)),
+            Ok(Found::Busy(at)) => Err(busy(path, at.seconds)),
+            Ok(Found::Later(format)) => Err(later(path, format)),
             Ok(Found::Kept(kept)) => Ok((Some(kept), info)),
             Err(error) => Err(fail(error)),
         }
@@ -193,6 +197,29 @@ fn busy(path: &VirtualPath, seconds: u64) -> Reply {
     Reply::new(
         450,
         format!("{path}: another server is still at this upload, try again in {seconds} s"),
+    )
+}
+
+/// Refuses an append to a file of which a later version of this server is known to have recorded an upload.
+pub(super) async fn refuse_later(
+    path: &VirtualPath,
+    keep: &Keep,
+    location: &Location,
+) -> Result<(), Reply> {
+    match keep.later_format(location).await {
+        Ok(None) => Ok(()),
+        Ok(Some(format)) => Err(later(path, format)),
+        Err(error) => Err(replies::object_error(path, &error)),
+    }
+}
+
+fn later(path: &VirtualPath, format: u64) -> Reply {
+    Reply::new(
+        450,
+        format!(
+            "{path}: a later version of this server has recorded an upload of yours (format {format}), \
+             retry when all servers have that version, or begin anew with STOR without REST"
+        ),
     )
 }
 

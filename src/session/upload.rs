@@ -25,6 +25,7 @@ use crate::protocol::command::TransferType;
 use super::control::ControlError;
 use super::data_setup::DataSetup;
 use super::occupant::{file_or_undisclosed, refuse_directory};
+use super::resume::refuse_later;
 use super::transfer::{ControlEnd, End, Failure, Label, Link, Signal};
 use super::{Flow, Session, replies, require};
 
@@ -231,14 +232,19 @@ impl Session {
                     )?;
                 return self.job(path, &mount, location, begin, false);
             }
-            (Mode::Append, _) => match file_or_undisclosed(&path, &location).await? {
-                Some(info) => {
-                    require(&path, &place, Permission::Append)?;
-                    let keep = info.size;
-                    append = Some(AppendTo { info, keep });
+            (Mode::Append, _) => {
+                if let Some(keep) = &keep {
+                    refuse_later(&path, keep, &location).await?;
                 }
-                None => condition = Condition::IfAbsent,
-            },
+                match file_or_undisclosed(&path, &location).await? {
+                    Some(info) => {
+                        require(&path, &place, Permission::Append)?;
+                        let keep = info.size;
+                        append = Some(AppendTo { info, keep });
+                    }
+                    None => condition = Condition::IfAbsent,
+                }
+            }
         }
         if append.is_none() {
             refuse_directory(&path, &place, &location).await?;

@@ -145,7 +145,7 @@ fn config(store: &Store, grace: &str) -> String {
         "listen = [\"127.0.0.1:0\"]\n[passive]\nports = \"auto\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
          [transfer]\npart_size = \"5MiB\"\n[memory]\nbudget = \"64MiB\"\n[timeouts]\nshutdown_grace = \"{grace}\"\n\
          [stores.main]\nendpoint = \"{}\"\nregion = \"us-east-1\"\naccess_key_id = \"{key}\"\n\
-         secret_access_key = \"{secret}\"\nchecksums = \"crc32\"\nconditional_writes = true\nfiles_hide_directories = false\n[mounts.main]\nstore = \"main\"\nbucket = \"{BUCKET}\"\ninterrupted = \"abort\"\n\
+         secret_access_key = \"{secret}\"\nchecksums = \"crc32\"\nconditional_writes = true\nconditional_deletes = true\nfiles_hide_directories = false\n[mounts.main]\nstore = \"main\"\nbucket = \"{BUCKET}\"\ninterrupted = \"abort\"\n\
          [users.u]\npassword = '{hash}'\nmounts = {{ \"/\" = \"main\", \"/kept\" = {{ store = \"main\", bucket = \"{BUCKET}\" }} }}\n",
         store.endpoint()
     )

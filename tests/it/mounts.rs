@@ -14,7 +14,7 @@ fn second(store: &Store) -> String {
     let (key, secret) = store.credentials();
     format!(
         "[stores.second]\nendpoint = \"{}\"\nregion = \"us-east-1\"\npath_style = true\n\
-         access_key_id = \"{key}\"\nsecret_access_key = \"{secret}\"\nchecksums = \"crc32\"\nconditional_writes = true\nfiles_hide_directories = false",
+         access_key_id = \"{key}\"\nsecret_access_key = \"{secret}\"\nchecksums = \"crc32\"\nconditional_writes = true\nconditional_deletes = true\nfiles_hide_directories = false",
         store.endpoint()
     )
 }

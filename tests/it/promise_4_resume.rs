@@ -53,9 +53,11 @@ async fn size(ftp: &mut Ftp, path: &str) -> usize {
     reply.text().parse().unwrap()
 }
 
-/// Goes on from byte `from`, in a session of its own. The reply to the transfer.
-async fn go_on(gateway: &Gateway, by: By, path: &str, whole: &[u8], from: usize) {
+/// Resumes an upload of which `there` bytes are in the store, in a session of its own: one byte less is reported, since
+/// they may be all.
+async fn go_on(gateway: &Gateway, by: By, path: &str, whole: &[u8], there: usize) {
     let mut ftp = gateway.ftp().await;
+    let from = there - 1;
     assert_eq!(size(&mut ftp, path).await, from, "{by:?}");
     let command = match by {
         By::Appe => format!("APPE {path}"),
@@ -91,7 +93,7 @@ async fn goes_on_after(
             let other = Gateway::builder().on(&gateway.store).start().await;
             let store = Arc::clone(&gateway.store);
             if let Some(old) = old {
-                store.put(BUCKET, "x", old);
+                store.put_before(BUCKET, "x", old);
             }
             let whole = pattern(size + 3 * MIB, 7);
             let mut ftp = gateway.ftp().await;
@@ -211,7 +213,7 @@ async fn after_six_breaks_in_a_row_with_nothing_sent_twice() {
         let on = [&gateway, &other][number % 2];
         let mut ftp = on.ftp().await;
         if from > 0 {
-            assert_eq!(size(&mut ftp, "x").await, from);
+            assert_eq!(size(&mut ftp, "x").await, from - 1);
             ftp.expect(&format!("REST {from}"), 350).await;
         }
         let mut data = begin(&mut ftp, "STOR x", Mode::Passive).await;
@@ -256,17 +258,22 @@ async fn a_file_that_came_whole_is_never_told_whole_before_it_is_published() {
                 only_objects_of(&gateway.store, &[]).await;
                 continue;
             }
-            go_on(&gateway, by, "x", &whole, size_of_file - 1).await;
+            go_on(&gateway, by, "x", &whole, size_of_file).await;
             assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
             only_objects(&[&gateway], &["x"]).await;
         }
     }
 }
 
-/// Waits until the store holds these keys; what it holds else is told.
+/// Waits until the store holds these keys, and empty records, which a store has that ignores conditions at a delete;
+/// else says what it holds.
 async fn only_objects_of(store: &Store, keys: &[&str]) {
+    let empties = !store.backend().behaviour().conditional_deletes;
     let gone = store.until("records and tails are gone", |store| {
-        store.keys(BUCKET) == keys
+        let mut there = store.keys(BUCKET);
+        let empty = |key: &str| store.object(BUCKET, key).is_some_and(|it| it.is_empty());
+        there.retain(|key| !(empties && key.starts_with(".s3ftpd/uploads/") && empty(key)));
+        there == keys
     });
     // Before `until` gives up, which knows nothing of keys.
     let patience = DEADLINE - std::time::Duration::from_secs(1);
@@ -304,7 +311,7 @@ async fn after_a_store_that_failed_to_publish() {
         let reply = ftp.store("x", &whole).await;
         assert_eq!(reply.code, 451, "{}", ftp.transcript());
         rule.hit().await;
-        go_on(&gateway, By::Rest, "x", &whole, size_of_file - 1).await;
+        go_on(&gateway, By::Rest, "x", &whole, size_of_file).await;
         assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
         ftp.close().await;
         only_objects(&[&gateway], &["x"]).await;

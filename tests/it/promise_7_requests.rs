@@ -652,8 +652,8 @@ async fn a_rename_of_a_file_is_at_most_five() {
     let beyond = [("HeadObject", 2), inside[1], inside[2], inside[3]];
     let with_marker = [inside[0], inside[1], inside[2], inside[3], ("PutObject", 1)];
     let at_root = [("HeadObject", 2), inside[1], inside[3]];
-    // Written by this server, which has not asked whether another has kept something of the name.
-    let written = [at_root[0], at_root[1], at_root[2], ("GetObject", 1)];
+    // Written by this server, which has not asked whether another has kept uploads of the name.
+    let written = [at_root[0], at_root[1], at_root[2], ("ListObjectsV2", 1)];
     for (from, to, expected) in [
         ("only/a", "out/a", &with_marker[..]),
         ("in/a", "in/b", &of_two),

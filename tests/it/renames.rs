@@ -36,7 +36,7 @@ async fn tree() -> (Gateway, Arc<Store>) {
         builder = builder.with(&format!(
             "[stores.{name}]\nendpoint = \"{}\"\nregion = \"us-east-1\"\npath_style = true\n\
              access_key_id = \"{key}\"\nsecret_access_key = \"{secret}\"\nchecksums = \"crc32\"\n\
-             conditional_writes = true\nfiles_hide_directories = false",
+             conditional_writes = true\nconditional_deletes = true\nfiles_hide_directories = false",
             store.endpoint()
         ));
     }

@@ -142,7 +142,7 @@ async fn run(at: usize, actions: &[Action]) {
         .await;
     for action in actions {
         if let Action::Given(key, value) = action {
-            gateway.store.put(BUCKET, key, value);
+            gateway.store.put_before(BUCKET, key, value);
         }
     }
     let mut ftp = gateway.ftp().await;

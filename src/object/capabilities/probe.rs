@@ -16,6 +16,9 @@ pub(in crate::object) const PREFIX: &str = ".s3ftpd/probe-";
 
 const BODY: &[u8] = b"s3ftpd looks what this store can do";
 
+/// ETag of no probe.
+const WRONG_ETAG: &str = "\"00000000000000000000000000000000\"";
+
 /// CRC-32 of no probe body.
 const WRONG_CRC32: &str = "AAAAAA==";
 
@@ -40,6 +43,28 @@ pub(super) async fn conditions(store: &Store, bucket: &str) -> Result<bool, Fail
     put(store, bucket, &key, None, false).await?;
     let answer = match put(store, bucket, &key, None, true).await {
         Ok(()) => Ok(false),
+        Err(failure) if failure.condition_failed() => Ok(true),
+        Err(failure) if refuses_feature(&failure) => Ok(false),
+        Err(failure) => Err(failure),
+    };
+    remove(store, bucket, &key).await;
+    answer
+}
+
+/// Whether a DeleteObject under an `If-Match` that does not hold is refused.
+pub(super) async fn conditional_deletes(store: &Store, bucket: &str) -> Result<bool, Failure> {
+    let key = probe_key();
+    put(store, bucket, &key, None, false).await?;
+    let request = store
+        .client()
+        .delete_object()
+        .bucket(bucket)
+        .key(&key)
+        .if_match(WRONG_ETAG)
+        .customize()
+        .config_override(attempts(1));
+    let answer = match Box::pin(request.send()).await.map_err(failure) {
+        Ok(_) => return Ok(false),
         Err(failure) if failure.condition_failed() => Ok(true),
         Err(failure) if refuses_feature(&failure) => Ok(false),
         Err(failure) => Err(failure),

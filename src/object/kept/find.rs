@@ -1,28 +1,51 @@
-//! What is kept of an upload: the record as it was read, judged by what the store has.
+//! What can be resumed: the record as it was read, judged by what the store has.
 
+use std::net::IpAddr;
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use jiff::Timestamp;
 use tokio_util::task::TaskTracker;
 
-use super::super::error::failure;
-use super::super::head::timestamp;
-use super::super::multipart::{DonePart, abort_upload, crc_from_header};
+use super::super::list::{Key, RawPage};
+use super::super::multipart::DonePart;
 use super::super::settle::{Pin, TRANSFER_KEY};
-use super::super::upload::Schedule;
-use super::super::{Location, ObjectError, ObjectInfo, delete, head};
-use super::record::{self, Base, Keep, Read, Record, SaveError, TailNote, UploadNote};
+use super::super::{Location, ObjectError, ObjectInfo, TransferId, head};
+use super::access::{self, There};
+use super::discard::discard;
+use super::parts::{list_parts, run};
+use super::record::{self, Base, Keep, Names, PieceNote, Read, Record, State, TailNote};
 use super::running::{Older, name_of};
 
-/// What can be gone on with.
+/// The pieces of a tail that are asked for at once.
+const PIECES: usize = 8;
+
+/// What there is to resume.
 #[derive(Debug)]
 pub enum Found {
     /// Nothing.
     Nothing,
-    /// An upload that another process is at; it is to be asked again after so many seconds.
-    Busy(u64),
+    /// An upload that runs in another process.
+    Busy(Busy),
+    /// A record of a later format: it is not known what it names.
+    Later(u64),
     /// This.
     Kept(Box<Kept>),
 }
 
-/// An upload that can go on. It is a moment's picture: who goes on takes the record over, which fails where another did.
+/// An upload that runs in another process, as far as its record says.
+#[derive(Debug, Clone, Copy)]
+pub struct Busy {
+    /// Seconds after which it is to be asked for again.
+    pub seconds: u64,
+    /// The address of the client that sends it.
+    pub peer: Option<IpAddr>,
+    /// When bytes last arrived, by the store's clock; the record is refreshed once a minute.
+    pub moved: Timestamp,
+}
+
+/// An interrupted upload that can be resumed. It is a picture of one moment: a resume takes the record over, which
+/// fails if another was quicker.
 #[derive(Debug, Clone)]
 pub struct Kept {
     pub(in crate::object) record: Record,
@@ -31,41 +54,88 @@ pub struct Kept {
     pub(in crate::object) parts: Vec<DonePart>,
     /// Whether the store still knows its multipart upload, which may have no part yet.
     pub(in crate::object) open: bool,
-    /// The tail, where the end of the run is in it or where it begins.
+    /// The tail, if the end of the run is in it or at its begin.
     pub(in crate::object) tail: Option<TailNote>,
-    /// So many bytes of the tail are in parts already: an attempt to go on was broken off when it had read it again.
+    /// The number of bytes of the tail that are in parts already: a resume that broke off had read them back.
     pub(in crate::object) skip: u64,
-    /// What the object must still be when it is published.
+    /// The object that must still be there when it is published.
     pub(in crate::object) pin: Pin,
     /// When the record was written, by the store's clock.
-    pub(in crate::object) written: jiff::Timestamp,
+    pub(in crate::object) written: Timestamp,
 }
 
 /// A record as it was read, not yet judged.
 #[derive(Debug)]
-pub struct Stored {
-    read: Read,
+pub struct Stored(Inner);
+
+#[derive(Debug)]
+enum Inner {
+    Record(Box<Read>),
+    Later(Names),
 }
 
 impl Keep {
-    /// The uploads of this object by the same user that this process is at.
+    /// The uploads of this object by the same user in this process.
     pub fn older(&self, object: &Location) -> Older {
         let running = &object.store.context().replica.running;
         running.older(&name_of(object), &self.user)
     }
 
-    /// GetObject of the record, which is small. `None` where there is none.
+    /// GetObject of the record, which is small. `None` if there is none, or none that can be read.
     pub async fn stored(&self, object: &Location) -> Result<Option<Stored>, ObjectError> {
-        let at = record::record_at(object, &self.state_bucket);
-        let read = Box::pin(record::read(&at)).await?;
-        Ok(read.map(|read| Stored { read }))
+        let at = record::record_at(object, &self.state_bucket, &self.user);
+        let there = Box::pin(access::read(&at)).await?;
+        Ok(Stored::of(there).filter(|stored| stored.is_of(object)))
+    }
+
+    /// The format of the user's record, if it is a later one than this version reads. 1 GetObject, if this process knows
+    /// that there is a record.
+    pub async fn later_format(&self, object: &Location) -> Result<Option<u64>, ObjectError> {
+        let running = &object.store.context().replica.running;
+        let ours = record::user_hash(&self.user);
+        if !running.hinted(&name_of(object), |user| user == ours) {
+            return Ok(None);
+        }
+        Ok(match self.stored(object).await? {
+            Some(Stored(Inner::Later(names))) => Some(names.format),
+            _ => None,
+        })
+    }
+
+    /// The records of all users of this object: 1 ListObjectsV2, and 1 GetObject for each.
+    async fn all_stored(&self, object: &Location) -> Result<Vec<Stored>, ObjectError> {
+        let state = Location {
+            store: object.store.clone(),
+            bucket: self.state_bucket.clone(),
+            key: String::new(),
+        };
+        let prefix = record::records_of(object);
+        let mut found = Vec::new();
+        let mut token = None;
+        loop {
+            let page = RawPage::fetch(&state, &prefix, None, 1000, token).await?;
+            // An empty one is as good as none; one that was set aside is of an upload that may run.
+            let wanted = |key: &Key| key.size > 0 && !record::is_aside(&key.key);
+            for key in page.keys.into_iter().filter(wanted) {
+                let at = Location {
+                    key: key.key,
+                    ..state.clone()
+                };
+                found.extend(Stored::of(Box::pin(access::read(&at)).await?));
+            }
+            if page.next.is_none() {
+                found.retain(|stored| stored.is_of(object));
+                return Ok(found);
+            }
+            token = page.next;
+        }
     }
 
     /// Whether this process knows of a record of this object, or has written the object and asked for none.
     fn may_be_there(&self, object: &Location) -> bool {
         let running = &object.store.context().replica.running;
         let name = name_of(object);
-        running.take_written(&name) || running.hinted(&name)
+        running.take_written(&name) || running.hinted(&name, |_| true)
     }
 
     /// The object has been written in another way than by an upload.
@@ -74,39 +144,74 @@ impl Keep {
         running.wrote(&name_of(object));
     }
 
-    /// The object has been removed, whose content was `info`: nothing tells any more that what is kept of its name is
-    /// older than that, so it goes. 1 GetObject where there may be something.
+    /// The object has been removed, whose content was `info`. Nothing shows any more that an interrupted upload of its
+    /// name is older than that, so those that are end. 1 ListObjectsV2 and a GetObject for each record, if this process
+    /// knows that there may be any.
     pub async fn removed(&self, object: &Location, info: &ObjectInfo) -> Result<(), ObjectError> {
         if !self.may_be_there(object) {
             return Ok(());
         }
-        let Some(stored) = self.stored(object).await? else {
-            return Ok(());
-        };
-        if stored.is_idle(object) && superseded(&stored.read.record, Some(info)) {
-            stored.discard(object, self).await;
+        for stored in self.all_stored(object).await? {
+            if stored.is_idle(object) && stored.is_superseded(Some(info)) {
+                stored.discard(object).await;
+            }
         }
         Ok(())
     }
 
-    /// What ends with an object that its user is about to delete, and is then to be discarded: what is kept of his own
-    /// upload, or of another's that the object has superseded, for which nothing would tell afterwards. Not what is
-    /// running. 1 GetObject where this process knows that there may be something, and 1 HEAD where that is another's.
-    pub async fn ends_with(&self, object: &Location) -> Result<Option<Stored>, ObjectError> {
+    /// The interrupted uploads that end with an object that its user is about to delete, and are then to be discarded:
+    /// the user's own, and those of other users that the object has superseded, which nothing would show afterwards. Not
+    /// those that run. 1 ListObjectsV2 and a GetObject for each record, if this process knows that there may be any, and
+    /// 1 HEAD if one is another user's.
+    pub async fn ends_with(&self, object: &Location) -> Result<Vec<Stored>, ObjectError> {
         if !self.may_be_there(object) {
-            return Ok(None);
+            return Ok(Vec::new());
         }
-        let Some(stored) = self.stored(object).await? else {
-            return Ok(None);
-        };
-        let record = &stored.read.record;
-        let ends = stored.is_idle(object)
-            && (*record.user == *self.user
-                || superseded(record, Some(&Box::pin(head(object)).await?)));
-        Ok(ends.then_some(stored))
+        let mut ends = Vec::new();
+        let mut info = None;
+        for stored in self.all_stored(object).await? {
+            if !stored.is_idle(object) {
+                continue;
+            }
+            if !stored.is_by(&self.user) {
+                let info = match &mut info {
+                    Some(info) => info,
+                    None => info.insert(Box::pin(head(object)).await?),
+                };
+                if !stored.is_superseded(Some(info)) {
+                    continue;
+                }
+            }
+            ends.push(stored);
+        }
+        Ok(ends)
     }
 
-    /// Gives up what is kept of an object, whoever it belongs to; not what is running.
+    /// The object has been published by a transfer: the interrupted uploads of all users that began before end. 1
+    /// ListObjectsV2 and a GetObject for each record.
+    pub(super) async fn ended_by(
+        &self,
+        object: &Location,
+        transfer: &TransferId,
+    ) -> Result<(), ObjectError> {
+        let replica = &object.store.context().replica;
+        for stored in self.all_stored(object).await? {
+            let read = match stored.0 {
+                Inner::Record(read) => read,
+                Inner::Later(_) => continue,
+            };
+            let since = match &read.record.base {
+                Base::Object(base) => base.transfer.as_deref() == Some(transfer.as_str()),
+                Base::Unknown | Base::Absent => false,
+            };
+            if !since && !read.lives(&name_of(object), replica, now(object)) {
+                discard(object, &read).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives up the user's interrupted upload of an object, if it does not run; whether there was one.
     pub async fn give_up(&self, object: &Location) -> Result<bool, ObjectError> {
         let Some(stored) = self.stored(object).await? else {
             return Ok(false);
@@ -114,35 +219,59 @@ impl Keep {
         if !stored.is_idle(object) {
             return Ok(false);
         }
-        stored.discard(object, self).await;
+        stored.discard(object).await;
         Ok(true)
     }
 }
 
 impl Stored {
-    /// What is kept, where `info` is what a HEAD has just told of the object (`None`: it is not there). Asks for the
-    /// parts: 1 ListParts for each 1,000, and a HEAD of the tail. What is kept no more is removed, beside.
+    fn of(there: There) -> Option<Stored> {
+        match there {
+            There::Record(read) => Some(Stored(Inner::Record(read))),
+            There::Later(later) => Some(Stored(Inner::Later(later.names))),
+            There::Nothing | There::Empty(_) | There::Garbage(_) => None,
+        }
+    }
+
+    /// What can be resumed, if `info` is what a HEAD has just reported of the object (`None`: it does not exist). Asks
+    /// for the parts: 1 ListParts for each 1,000, and a HEAD for each piece of the tail. An upload that is not kept any
+    /// more is removed in the background.
     pub async fn judge(
         self,
         object: &Location,
         keep: &Keep,
         info: Option<&ObjectInfo>,
     ) -> Result<Found, ObjectError> {
-        let record = &self.read.record;
-        if !record.is_of(object) || *record.user != *keep.user {
+        let read = match self.0 {
+            Inner::Record(read) => read,
+            Inner::Later(names) => {
+                // A new upload of the name has to set it aside.
+                let running = &object.store.context().replica.running;
+                running.hint(&name_of(object), &record::user_hash(&keep.user));
+                return Ok(Found::Later(names.format));
+            }
+        };
+        let record = &read.record;
+        if *record.user != *keep.user || record.state == State::Removing {
             return Ok(Found::Nothing);
         }
         let by = info.and_then(|info| info.attributes.metadata.get(TRANSFER_KEY));
-        if by == Some(&record.transfer) && record.running {
+        if by == Some(&record.transfer) && record.state.runs() {
             // It is published, and its process is about to remove the record.
             return Ok(Found::Nothing);
         }
         let replica = &object.store.context().replica;
-        if let Some(left) = self.read.alive_for(replica, now(object)) {
-            return Ok(Found::Busy(left.as_secs() + 1));
+        let now = now(object);
+        if let Some(left) = read.alive_for(replica, now) {
+            return Ok(Found::Busy(Busy {
+                seconds: left.as_secs() + 1,
+                peer: record.peer,
+                moved: record.moved(),
+            }));
         }
-        if superseded(record, info) {
-            self.discard_beside(object, keep);
+        let expired = info.is_some() && age(now, read.written) >= keep.over_object;
+        if record.state == State::Doubtful || expired || superseded(record, info) {
+            discard_in_background(&read, object);
             return Ok(Found::Nothing);
         }
         let parts = async {
@@ -153,21 +282,21 @@ impl Stored {
         };
         let tail = async {
             match &record.tail {
-                Some(tail) => still_there(object, keep, tail).await,
+                Some(tail) => still_there(&read.at(object), tail).await,
                 None => Ok(None),
             }
         };
         let (parts, tail) = tokio::try_join!(parts, tail)?;
         let known = parts.is_some();
         let parts = match (&record.upload, parts) {
-            (Some(upload), Some(parts)) => run(upload.copied, record.sizes, parts),
+            (Some(upload), Some(parts)) => run(upload.copied, record.schedule, parts),
             _ => Vec::new(),
         };
         let copied = record.upload.as_ref().map(|upload| upload.copied);
         let end: u64 = parts.iter().map(|part| part.size).sum();
-        let tail = tail.filter(|tail| (tail.offset..tail.offset + tail.size).contains(&end));
+        let tail = tail.filter(|tail| (tail.offset..tail.end()).contains(&end));
         let kept = Kept {
-            record_etag: self.read.etag.clone(),
+            record_etag: read.etag.clone(),
             open: known && copied.is_some_and(|copied| copied == 0 || !parts.is_empty()),
             parts,
             skip: tail.as_ref().map_or(0, |tail| end - tail.offset),
@@ -176,41 +305,54 @@ impl Stored {
                 Some(info) => Pin::Version(info.identity()),
                 None => Pin::Absent,
             },
-            written: self.read.written,
+            written: read.written,
             record: record.clone(),
         };
         if kept.size() <= record.old_bytes || kept.told() == 0 {
-            self.discard_beside(object, keep);
+            discard_in_background(&read, object);
             return Ok(Found::Nothing);
         }
-        // Should the user begin anew, it is known that there is something to be removed.
-        replica.running.hint(&name_of(object));
+        // If the user begins anew, this process knows that there is something to remove.
+        let user = record::user_hash(&keep.user);
+        replica.running.hint(&name_of(object), &user);
         Ok(Found::Kept(Box::new(kept)))
     }
 
-    /// Whether it is of this object, and neither this process nor another is at it.
+    fn is_of(&self, object: &Location) -> bool {
+        match &self.0 {
+            Inner::Record(read) => read.record.is_of(object),
+            Inner::Later(names) => names.are_of(object),
+        }
+    }
+
+    /// Whether it is of this user. Of a record of a later format that is not known.
+    fn is_by(&self, user: &str) -> bool {
+        matches!(&self.0, Inner::Record(read) if *read.record.user == *user)
+    }
+
+    /// Whether it can be removed: no process is at it. Of a record of a later format that is not known.
     fn is_idle(&self, object: &Location) -> bool {
+        let Inner::Record(read) = &self.0 else {
+            return false;
+        };
         let replica = &object.store.context().replica;
-        let record = &self.read.record;
-        record.is_of(object)
-            && !record.is_nobodys()
-            && !replica.running.holds(&name_of(object))
-            && self.read.alive_for(replica, now(object)).is_none()
+        read.record.state != State::Removing
+            && !replica
+                .running
+                .holds_of(&name_of(object), &read.record.user)
+            && read.alive_for(replica, now(object)).is_none()
+    }
+
+    /// See [`superseded`].
+    fn is_superseded(&self, info: Option<&ObjectInfo>) -> bool {
+        matches!(&self.0, Inner::Record(read) if superseded(&read.record, info))
     }
 
     /// Removes the multipart upload, the tail and the record, in this order.
-    pub async fn discard(&self, object: &Location, keep: &Keep) {
-        discard(&self.read, object, keep).await;
-    }
-
-    fn discard_beside(&self, object: &Location, keep: &Keep) {
-        let running = &object.store.context().replica.running;
-        if running.holds(&name_of(object)) {
-            return;
+    pub async fn discard(&self, object: &Location) {
+        if let Inner::Record(read) = &self.0 {
+            Box::pin(discard(object, read)).await;
         }
-        let (read, object, keep) = (self.read.clone(), object.clone(), keep.clone());
-        let cleanups: TaskTracker = object.store.context().cleanups.clone();
-        cleanups.spawn(async move { discard(&read, &object, &keep).await });
     }
 }
 
@@ -221,10 +363,10 @@ impl Kept {
         parts + self.tail.as_ref().map_or(0, |tail| tail.size - self.skip)
     }
 
-    /// The length that the client is told, and goes on from: one less than what is there where all may be.
+    /// The length that is reported, and the offset to resume at: one less than what is there. All bytes of the file may
+    /// have come, whatever ended the upload, and a client that sees its whole length takes the file for stored.
     pub fn told(&self) -> u64 {
-        let all = self.record.ended || self.record.running;
-        self.size() - u64::from(all && self.size() > 0)
+        self.size().saturating_sub(1)
     }
 
     /// Bytes from [`told`](Self::told) on that are there, and come again.
@@ -238,227 +380,85 @@ impl Kept {
     }
 
     /// The transfer it was begun by, whose name the object will have.
-    pub fn transfer(&self) -> super::super::TransferId {
-        super::super::TransferId::named(&self.record.transfer)
+    pub fn transfer(&self) -> TransferId {
+        TransferId::named(&self.record.transfer)
     }
 
-    /// When it was broken off, by the store's clock.
-    pub fn written(&self) -> jiff::Timestamp {
+    /// The address of the client that sent it.
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.record.peer
+    }
+
+    /// When it last moved: when its record was written after it broke off, by the store's clock.
+    pub fn written(&self) -> Timestamp {
         self.written
     }
 }
 
-/// The store's time; it has answered before anything is judged.
-pub(super) fn now(object: &Location) -> jiff::Timestamp {
-    object.store.now().unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+impl Record {
+    /// When bytes last arrived, by the store's clock.
+    fn moved(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.moved_ms).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
 }
 
-/// Whether somebody has written the object since the upload began.
+/// The store's time; it has answered before anything is judged.
+pub(super) fn now(object: &Location) -> Timestamp {
+    object.store.now().unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+pub(super) fn age(now: Timestamp, then: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(then)).unwrap_or_default()
+}
+
+/// Whether the object has been written since the upload began, as far as that can be ruled out.
 pub(super) fn superseded(record: &Record, info: Option<&ObjectInfo>) -> bool {
     let by = info.and_then(|info| info.attributes.metadata.get(TRANSFER_KEY));
-    let is_by = |transfer: &String| by == Some(transfer);
-    if is_by(&record.transfer) || record.others.iter().any(|other| is_by(&other.transfer)) {
-        // By itself, or by an upload that was still running when this one began.
+    if by == Some(&record.transfer) {
         return true;
     }
     match (&record.base, info) {
-        (Base::Absent, None) | (Base::Unknown, None) => false,
+        (Base::Absent | Base::Unknown, None) => false,
         (Base::Absent, Some(_)) => true,
-        (Base::Etag(etag), Some(info)) => *etag != info.etag,
+        (Base::Object(base), Some(info)) => !base.is(info),
         // Removed, not written; but the old bytes of an append were its.
-        (Base::Etag(_), None) => record.old_bytes > 0,
-        // Both times are cut to seconds. Where that leaves it open, transfers of ours are told apart by their names, which
-        // begin with the time of their replica; of another's object it counts as older.
+        (Base::Object(_), None) => record.old_bytes > 0,
+        // Both times are cut to seconds. An object of the same second may be the newer one.
         (Base::Unknown, Some(info)) => {
-            let modified = info.modified.as_millisecond();
-            let later = by.is_some_and(|by| *by > record.transfer);
-            modified >= record.started_ms.saturating_add(1000)
-                || (later && modified.saturating_add(1000) > record.started_ms)
+            record.began.at_ms < info.modified.as_millisecond().saturating_add(1000)
         }
     }
 }
 
-/// The unbroken run from the first part. A part that is not as large as its number wants was the last of an upload
-/// that came to its end: nothing can follow it.
-fn run(copied: u32, (first, largest): (u64, u64), parts: Vec<DonePart>) -> Vec<DonePart> {
-    let schedule = Schedule::new(first, largest);
-    let whole =
-        |part: &DonePart| part.number <= copied || part.size == schedule.size(part.number - copied);
-    (1..)
-        .zip(parts)
-        .take_while(|(number, part)| part.number == *number && whole(part))
-        .map(|(_, part)| part)
-        .collect()
-}
-
-/// When the last part of an upload was stored; 1970 where it has none, or is not known.
-pub(super) async fn last_part(
-    object: &Location,
-    upload_id: &str,
-) -> Result<jiff::Timestamp, ObjectError> {
-    let mut last = jiff::Timestamp::UNIX_EPOCH;
-    each_part(object, upload_id, |part| {
-        if let Some(stored) = timestamp(part.last_modified()) {
-            last = last.max(stored);
-        }
-        Ok(())
-    })
-    .await?;
-    Ok(last)
-}
-
-/// ListParts, in the order of their numbers; `None` where the upload is not known.
-async fn list_parts(
-    object: &Location,
-    upload_id: &str,
-) -> Result<Option<Vec<DonePart>>, ObjectError> {
-    let mut parts = Vec::new();
-    let known = each_part(object, upload_id, |part| {
-        let number = part
-            .part_number()
-            .and_then(|number| u32::try_from(number).ok());
-        let size = part.size().and_then(|size| u64::try_from(size).ok());
-        let (Some(number), Some(size)) = (number, size) else {
-            return Err(ObjectError::Other(
-                "ListParts tells a part without number or size".to_owned(),
-            ));
+/// The tail as far as it is what the record says: all pieces up to the first that is not.
+async fn still_there(record: &Location, tail: &TailNote) -> Result<Option<TailNote>, ObjectError> {
+    let ask = |piece: &PieceNote| {
+        let at = Location {
+            key: tail.piece_key(piece),
+            ..record.clone()
         };
-        parts.push(DonePart {
-            number,
-            etag: part.e_tag().unwrap_or_default().to_owned(),
-            crc: part.checksum_crc32().and_then(crc_from_header),
-            size,
-        });
-        Ok(())
-    })
-    .await?;
-    parts.sort_unstable_by_key(|part| part.number);
-    Ok(known.then_some(parts))
-}
-
-/// Goes through the pages of ListParts; `false` where the upload is not known.
-async fn each_part(
-    object: &Location,
-    upload_id: &str,
-    mut each: impl FnMut(&aws_sdk_s3::types::Part) -> Result<(), ObjectError>,
-) -> Result<bool, ObjectError> {
-    let mut marker = None;
-    loop {
-        let request = object
-            .store
-            .client()
-            .list_parts()
-            .bucket(&*object.bucket)
-            .key(&object.key)
-            .upload_id(upload_id)
-            .set_part_number_marker(marker);
-        let output = match Box::pin(request.send()).await.map_err(failure) {
-            Ok(output) => output,
-            Err(failure) if failure.no_such_upload() || failure.status == Some(404) => {
-                return Ok(false);
+        let piece = piece.clone();
+        async move {
+            match head(&at).await {
+                Ok(info) => Ok(info.etag == piece.etag && info.size == piece.size),
+                Err(ObjectError::NotFound) => Ok(false),
+                Err(error) => Err(error),
             }
-            Err(failure) => return Err(failure.error),
-        };
-        for part in output.parts() {
-            each(part)?;
-        }
-        marker = match (output.is_truncated(), output.next_part_number_marker()) {
-            (Some(true), Some(next)) => Some(next.to_owned()),
-            _ => return Ok(true),
-        };
-    }
-}
-
-/// The tail, where it is what the record says.
-async fn still_there(
-    object: &Location,
-    keep: &Keep,
-    tail: &TailNote,
-) -> Result<Option<TailNote>, ObjectError> {
-    let at = Location {
-        store: object.store.clone(),
-        bucket: keep.state_bucket.clone(),
-        key: tail.key.clone(),
-    };
-    match head(&at).await {
-        Ok(info) if info.etag == tail.etag && info.size == tail.size => Ok(Some(tail.clone())),
-        Ok(_) | Err(ObjectError::NotFound) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// See [`Stored::discard`]. First the record becomes nobody's: whoever goes on with the upload meanwhile takes the record
-/// over, and one of the two finds out before anything is removed. What does not work is left to the sweep.
-pub(super) async fn discard(read: &Read, object: &Location, keep: &Keep) {
-    let at = record::record_at(object, &keep.state_bucket);
-    let mut record = read.record.nobodys();
-    let etag = match record::save(&at, &record, Some(&read.etag)).await {
-        Ok(etag) => etag,
-        Err(SaveError::Displaced(_) | SaveError::InTheWay(_)) => return,
-        Err(SaveError::Object(error)) => {
-            tracing::warn!(key = object.key, %error, "what is left of an upload could not be removed");
-            return;
         }
     };
-    if let Some(upload) = record.upload.take() {
-        abort_upload(object, &upload.id).await;
-    }
-    if let Some(tail) = record.tail.take() {
-        remove_tail(object, keep, &tail.key).await;
-    }
-    remove_record(object, keep, &record, &etag).await;
+    let asked: Vec<_> = tail.pieces.iter().map(ask).collect();
+    let there: Vec<bool> = stream::iter(asked).buffered(PIECES).try_collect().await?;
+    Ok(tail.truncated(there.iter().take_while(|there| **there).count()))
 }
 
-/// Removes a record; where it names uploads that may still run, they get one that belongs to nobody, for the sweep.
-pub(super) async fn remove_record(object: &Location, keep: &Keep, record: &Record, etag: &str) {
-    let at = record::record_at(object, &keep.state_bucket);
-    let named: Vec<_> = [&*record.others, &*record.given_up].concat();
-    let mut others = still_open(object, &named).await;
-    let removed = if others.is_empty() {
-        record::remove(&at, etag).await
-    } else {
-        let handed_back = Record {
-            upload: Some(others.remove(0)),
-            tail: None,
-            others,
-            given_up: Vec::new(),
-            ..record.nobodys()
-        };
-        match record::save(&at, &handed_back, Some(etag)).await {
-            // Those that have ended meanwhile have found the record that was there before, and will not look again.
-            Ok(etag) if still_open(object, &named).await.is_empty() => {
-                record::remove(&at, &etag).await
-            }
-            Ok(_) | Err(SaveError::Displaced(_) | SaveError::InTheWay(_)) => Ok(()),
-            Err(SaveError::Object(error)) => Err(error),
-        }
-    };
-    if let Err(error) = removed {
-        tracing::warn!(key = object.key, %error, "the record of an upload could not be removed");
+fn discard_in_background(read: &Read, object: &Location) {
+    let running = &object.store.context().replica.running;
+    if running.holds_of(&name_of(object), &read.record.user) {
+        return;
     }
-}
-
-/// Those of some uploads that have not ended; of one that can't be looked at nothing is known.
-async fn still_open(object: &Location, uploads: &[UploadNote]) -> Vec<UploadNote> {
-    let mut open = Vec::new();
-    for upload in uploads {
-        if !matches!(list_parts(object, &upload.id).await, Ok(None)) {
-            open.push(upload.clone());
-        }
-    }
-    open
-}
-
-/// DeleteObject of a tail.
-pub(super) async fn remove_tail(object: &Location, keep: &Keep, key: &str) {
-    let at = Location {
-        store: object.store.clone(),
-        bucket: keep.state_bucket.clone(),
-        key: key.to_owned(),
-    };
-    if let Err(error) = delete(&at, None).await {
-        tracing::warn!(key, %error, "the tail of an upload could not be removed");
-    }
+    let (read, object) = (read.clone(), object.clone());
+    let cleanups: TaskTracker = object.store.context().cleanups.clone();
+    cleanups.spawn(async move { discard(&object, &read).await });
 }
 
 #[cfg(test)]
@@ -466,60 +466,51 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    #[test]
-    fn in_the_second_in_which_an_upload_begins_its_name_tells_what_is_older() {
-        let record = Record {
-            base: Base::Unknown,
-            started_ms: 10_400,
-            transfer: "b".to_owned(),
-            ..record::tests::read_record(false, "p", None).record
-        };
-        let written = |millisecond, by: Option<&str>| {
-            let metadata = by.map(|by| (TRANSFER_KEY.to_owned(), by.to_owned()));
-            let info = ObjectInfo {
-                size: 1,
-                etag: "e".to_owned(),
-                modified: jiff::Timestamp::from_millisecond(millisecond).unwrap(),
-                attributes: crate::object::Attributes {
-                    metadata: metadata.into_iter().collect(),
-                    ..Default::default()
-                },
-            };
-            superseded(&record, Some(&info))
-        };
-        // Another tool's, and an earlier and a later transfer's: long before, in the same second, and after it.
-        for (by, ended) in [
-            (None, [false, false, true]),
-            (Some("a"), [false, false, true]),
-            (Some("c"), [false, true, true]),
-        ] {
-            assert_eq!(
-                [9_000, 10_000, 12_000].map(|at| written(at, by)),
-                ended,
-                "{by:?}"
-            );
+    fn info(modified_ms: i64, etag: &str, by: Option<&str>) -> ObjectInfo {
+        let metadata = by.map(|by| (TRANSFER_KEY.to_owned(), by.to_owned()));
+        ObjectInfo {
+            size: 1,
+            etag: etag.to_owned(),
+            modified: Timestamp::from_millisecond(modified_ms).unwrap(),
+            attributes: crate::object::Attributes {
+                metadata: metadata.into_iter().collect(),
+                ..Default::default()
+            },
         }
     }
 
+    /// Whatever the ids: they begin with the time of a replica, which may be wrong.
     #[test]
-    fn what_is_kept_is_the_unbroken_run_of_whole_parts() {
-        let part = |(number, size)| DonePart {
-            number,
-            etag: String::new(),
-            crc: None,
-            size,
-        };
-        for (parts, kept) in [
-            (vec![], 0),
-            (vec![(1, 7)], 1),
-            (vec![(1, 7), (2, 10), (3, 10)], 3),
-            (vec![(1, 7), (2, 10), (4, 10)], 2),
-            (vec![(2, 10)], 0),
-            (vec![(1, 7), (2, 9), (3, 10)], 1),
-            (vec![(1, 7), (2, 10), (3, 9)], 2),
-        ] {
-            let found: Vec<DonePart> = parts.iter().copied().map(part).collect();
-            assert_eq!(run(1, (10, 100), found).len(), kept, "{parts:?}");
+    fn in_doubt_an_object_of_the_second_of_the_begin_is_newer() {
+        let mut record = record::tests::read_record(State::Interrupted, "p", None).record;
+        record.began.at_ms = 10_400;
+        record.transfer = "b".to_owned();
+        for by in [None, Some("a"), Some("c")] {
+            for (modified, ended) in [(9000, false), (10_000, true), (12_000, true)] {
+                let found = superseded(&record, Some(&info(modified, "e", by)));
+                assert_eq!(found, ended, "{by:?} {modified}");
+            }
         }
+        assert!(superseded(&record, Some(&info(0, "e", Some("b")))));
+        assert!(!superseded(&record, None));
+    }
+
+    #[test]
+    fn an_object_of_the_same_bytes_and_of_another_write_is_another() {
+        let mut record = record::tests::read_record(State::Interrupted, "p", None).record;
+        let ended = |record: &Record, info| superseded(record, Some(&info));
+        record.base = Base::Object(info(5000, "e", Some("a")).identity().into());
+        assert!(!ended(&record, info(5000, "e", Some("a"))));
+        assert!(ended(&record, info(5000, "e", Some("c"))));
+        assert!(ended(&record, info(5000, "e", None)));
+        assert!(ended(&record, info(5000, "f", Some("a"))));
+        record.base = Base::Object(info(5000, "e", None).identity().into());
+        assert!(!ended(&record, info(5000, "e", None)));
+        assert!(ended(&record, info(6000, "e", None)));
+        assert!(!superseded(&record, None));
+        record.old_bytes = 1;
+        assert!(superseded(&record, None));
+        record.base = Base::Absent;
+        assert!(ended(&record, info(0, "e", None)));
     }
 }

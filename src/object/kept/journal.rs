@@ -1,10 +1,10 @@
 //! [`Journal`]: the record of one upload, from its first part until the object is published or what is kept is stored.
 //!
 //! One task an upload does all that is written beside it, one request after the other, so that a record is never
-//! overtaken by an older one of itself. It outlives the upload: what is left to do then is told it as an [`Ending`].
+//! overtaken by an older one of itself. It outlives the upload: it ends with an [`Ending`].
 //!
-//! The task and its requests are in `writer`, whose record comes before whose in `claim`, what becomes of a broken
-//! upload in `keeping`.
+//! The task and its requests are in `writer`, the order of two uploads of one user in `claim`, and what becomes of an
+//! interrupted upload in `keeping`.
 
 mod claim;
 mod keeping;
@@ -22,11 +22,14 @@ use tracing::debug;
 use super::super::ObjectError;
 use super::super::multipart::{DonePart, Target};
 use super::super::upload::{InHand, Leftovers, Opening, Part};
-use super::find::discard;
-use super::record::{self, Base, Keep, Record, SaveError, new_writer};
+use super::Replica;
+use super::access::{self, SaveError, There};
+use super::discard::{discard, set_aside};
+use super::order::Began;
+use super::record::{Base, FORMAT, Keep, Record, ScheduleNote, State, WriterNote, new_writer};
 use super::running::{EntryHandle, Running, name_of};
 use crate::memory::Admission;
-use writer::Writer;
+use writer::{Standing, Writer};
 
 /// An upload's record in the making. Dropped without an ending, nothing more is done.
 #[derive(Debug)]
@@ -55,6 +58,15 @@ enum Ending {
     Restored(Option<Box<Leftovers>>),
 }
 
+/// When an upload asks for an earlier one of its user and name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::object) enum Ask {
+    /// Before its first byte, if this process knows of one.
+    First,
+    /// While its first part is still being filled.
+    Slow,
+}
+
 /// An upload that was broken off.
 #[derive(Debug)]
 pub(in crate::object) struct Broken {
@@ -72,9 +84,7 @@ pub(in crate::object) struct Broken {
     pub(in crate::object) last: Option<u32>,
     /// The part that was being filled, and its number.
     pub(in crate::object) rest: (u32, Part),
-    /// Bytes in all.
-    pub(in crate::object) size: u64,
-    /// Whether the data connection had ended by itself.
+    /// Whether the data connection had ended by itself: the object may have been written since it began.
     pub(in crate::object) ended: bool,
     /// Whether it may have been published all the same.
     pub(in crate::object) look_first: bool,
@@ -82,6 +92,17 @@ pub(in crate::object) struct Broken {
     pub(in crate::object) keep: bool,
     /// The memory of the first chunks of the rest.
     pub(in crate::object) _admission: Option<Admission>,
+}
+
+/// A writer that begins in this process.
+fn writer_of(replica: &Replica) -> WriterNote {
+    WriterNote {
+        id: new_writer(),
+        writes: 0,
+        replica: replica.name.clone(),
+        process: replica.process.clone(),
+        refresh_ms: u64::try_from(replica.refresh.as_millis()).unwrap_or(u64::MAX),
+    }
 }
 
 impl Journal {
@@ -96,65 +117,65 @@ impl Journal {
     ) -> Journal {
         let replica = &target.location.store.context().replica;
         let record = Record {
+            format: FORMAT,
             bucket: target.location.bucket.to_string(),
             key: target.location.key.clone(),
             user: keep.user.to_string(),
+            peer: keep.peer,
             transfer: target.id.as_str().to_owned(),
-            replica: replica.name.clone(),
-            process: replica.process.clone(),
-            writer: new_writer(),
-            writes: 0,
-            running: true,
-            refresh_ms: u64::try_from(replica.refresh.as_millis()).unwrap_or(u64::MAX),
-            started_ms: 0,
+            state: State::Running,
+            // The rest of it is known when it has been entered.
+            began: Began {
+                process: replica.process.clone(),
+                serial: 0,
+                at_ms: 0,
+            },
+            moved_ms: 0,
+            writer: writer_of(replica),
             upload: None,
-            sizes,
+            schedule: ScheduleNote {
+                first: sizes.0,
+                largest: sizes.1,
+            },
             tail: None,
             base,
-            ended: false,
             old_bytes,
             attributes: target.attributes.clone(),
-            others: Vec::new(),
-            given_up: Vec::new(),
         };
-        Journal::of(target, keep, record, failed)
+        let mut journal = Journal::of(target, keep, record, failed);
+        if let Some(writer) = &mut journal.idle {
+            writer.record.began.serial = writer.ticket.serial();
+            writer.began = Some(Instant::now());
+        }
+        journal
     }
 
-    /// Takes a kept upload's record over. [`ObjectError::Conflict`] where another process was quicker.
+    /// Takes an interrupted upload's record over. [`ObjectError::Conflict`] if another process was quicker.
     pub(in crate::object) async fn take_over(
         target: &Arc<Target>,
         keep: Keep,
         kept: &super::Kept,
         failed: watch::Sender<Option<ObjectError>>,
     ) -> Result<Journal, ObjectError> {
-        let replica = &target.location.store.context().replica;
         let record = Record {
-            replica: replica.name.clone(),
-            process: replica.process.clone(),
-            writer: new_writer(),
-            writes: 0,
-            running: true,
-            refresh_ms: u64::try_from(replica.refresh.as_millis()).unwrap_or(u64::MAX),
-            // What was not known stays so.
-            ended: kept.record.ended || kept.record.running,
+            peer: keep.peer,
+            state: State::Running,
+            writer: writer_of(&target.location.store.context().replica),
             ..kept.record.clone()
         };
-        let at = record::record_at(&target.location, &keep.state_bucket);
-        let may_be_all = record.ended.then(|| kept.size());
         // Entered before it is waited for, so that of two sessions here the later finds the earlier.
         let mut journal = Journal::of(target, keep, record, failed);
         journal.entry.received(kept.size(), false);
         if let Some(writer) = &mut journal.idle {
-            match Box::pin(record::save(&at, &writer.record, Some(&kept.record_etag))).await {
+            writer.date();
+            let at = writer.at();
+            match Box::pin(access::save(&at, &writer.record, Some(&kept.record_etag))).await {
                 Ok(etag) => writer.saved = Some(etag),
-                Err(SaveError::Displaced(_) | SaveError::InTheWay(_)) => {
-                    return Err(ObjectError::Conflict);
-                }
+                Err(SaveError::Displaced(_)) => return Err(ObjectError::Conflict),
                 Err(SaveError::Object(error)) => return Err(error),
             }
-            writer.began = None;
-            writer.may_be_all = may_be_all;
-            journal.entry.displace_others();
+            writer.recorded = true;
+            journal.entry.displace_older();
         }
         Ok(journal)
     }
@@ -167,12 +188,7 @@ impl Journal {
     ) -> Journal {
         let location = &target.location;
         let replica = &location.store.context().replica;
-        let ticket = Running::enter(
-            replica,
-            name_of(location),
-            Arc::clone(&keep.user),
-            record.writer.clone(),
-        );
+        let ticket = Running::enter(replica, name_of(location), &keep, &record);
         Journal {
             entry: ticket.entry(),
             tell: None,
@@ -181,39 +197,50 @@ impl Journal {
                 keep,
                 ticket,
                 record,
-                began: Some(Instant::now()),
+                began: None,
                 saved: None,
-                may_be_all: None,
-                tried: false,
-                taken_over: false,
-                displaced: false,
+                recorded: false,
+                set_aside: Vec::new(),
+                standing: Standing::Ours,
                 failed,
             })),
         }
     }
 
-    /// Gives up what is kept of an earlier upload of the name by the same user: where this process knows of it, or
-    /// `slow`ly sent bytes leave the time to ask. Whatever is sent from here on is no continuation of that, and must not be taken for one
-    /// should this process be killed.
-    pub(in crate::object) async fn give_up_earlier(&mut self, slow: bool) {
+    /// Gives up an interrupted upload of the name by the same user, if this process knows of it or if bytes come slowly
+    /// and leave the time to ask (`when`). What is sent from here on does not continue that upload, and must not be taken
+    /// for it if this process is killed.
+    pub(in crate::object) async fn give_up_earlier(&mut self, when: Ask) {
         let Some(writer) = &mut self.idle else {
             return;
         };
-        if writer.saved.is_some() || !(slow || writer.ticket.hinted()) {
+        if writer.saved.is_some() || !(when == Ask::Slow || writer.ticket.hinted()) {
             return;
         }
-        let read = record::read(&writer.at()).await;
+        let at = writer.at();
+        let read = access::read(&at).await;
         writer.date();
         let object = &writer.target.location;
         match read {
-            Ok(Some(found)) if writer.is_earlier(&found) => {
-                writer.ticket.take_hint();
-                discard(&found, object, &writer.keep).await;
+            Ok(There::Record(found)) => {
+                // Before the first byte has come, one that has broken off is the earlier one, whatever any clock says.
+                let earlier = match when {
+                    Ask::First => writer.ends(&found),
+                    Ask::Slow => writer.is_earlier(&found),
+                };
+                if earlier {
+                    writer.ticket.take_hint();
+                    discard(object, &found).await;
+                    if when == Ask::Slow {
+                        writer.doubt(&found);
+                    }
+                }
             }
-            Ok(None) => {
+            Ok(There::Later(later)) => set_aside(&at, *later).await,
+            Ok(There::Nothing | There::Empty(_)) => {
                 writer.ticket.take_hint();
             }
-            Ok(_) => {}
+            Ok(There::Garbage(_)) => {}
             Err(error) => debug!(%error, "the record of an earlier upload could not be looked for"),
         }
     }
@@ -259,7 +286,7 @@ impl Journal {
         let known = self
             .idle
             .as_ref()
-            .is_some_and(|writer| writer.saved.is_some() || writer.ticket.hinted());
+            .is_some_and(|writer| writer.knows_records());
         if known || self.tell.is_some() {
             self.end(Ending::Published);
         } else if let Some(writer) = &self.idle {

@@ -1,50 +1,53 @@
-//! The record of an upload: what it holds, where it lies, and the requests that read, write and remove it.
+//! The record of an upload: its format, and the names under which records and tails lie.
+//!
+//! A record is JSON. Five fields never change their name or meaning: `format`, `bucket`, `key`, `upload.id` and
+//! `tail.key` ([`Names`]). By them a process removes what a record of a later format names, which it cannot read.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_s3::primitives::ByteStream;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::super::error::failure;
-use super::super::head::timestamp;
-use super::super::settle::{Conditions, Pin};
+use super::super::identity::ObjectIdentity;
 use super::super::upload::TransferId;
-use super::super::{Attributes, Location, ObjectError, delete, head};
+use super::super::{Attributes, Location, ObjectInfo};
+use super::order::Began;
 use super::running::Running;
 
 /// Where the server keeps its own state, in the bucket of the objects or in one of its own.
 pub(in crate::object) const STATE_PREFIX: &str = ".s3ftpd/";
 
-/// A record that was not refreshed for so many of its refresh times is of a process that is gone.
+/// The format of the records that this version writes, and the only one that it reads.
+pub(in crate::object) const FORMAT: u64 = 1;
+
+/// A record that was not refreshed for this many halves of its refresh time belongs to a process that is gone.
 const STALE_AFTER: u32 = 5;
 
-/// How often the body of a record is asked for: a GET that broke off is none that the SDK tries again.
-const BODIES: u32 = 3;
-
-/// A record is small; whatever is larger is none of ours.
-const LARGEST_RECORD: u64 = 256 * 1024;
-
-/// Keep what has arrived when an upload breaks off, and for whom.
+/// For whom, and how long, an interrupted upload is kept.
 #[derive(Debug, Clone)]
 pub struct Keep {
     /// The user it belongs to.
     pub user: Arc<str>,
+    /// The client's address.
+    pub peer: Option<IpAddr>,
     /// The bucket of records and tails, in the same store.
     pub state_bucket: Arc<str>,
+    /// How long an interrupted upload is kept if an object of its name exists.
+    pub over_object: Duration,
 }
 
 /// This process among all that serve the same buckets.
 #[derive(Debug)]
 pub struct Replica {
-    /// A name that no other living process has, if one was given: what a dead process of that name has left running is
-    /// then known to be dead at once.
+    /// A name that no other living process has, if one is configured: a running upload recorded under that name by an
+    /// earlier process is known to be dead at once.
     pub name: Option<String>,
     /// This process; another one each time.
     pub process: String,
-    /// Records of running uploads are refreshed so often.
+    /// The interval at which records of running uploads are refreshed.
     pub refresh: Duration,
     /// The uploads of this process.
     pub running: Running,
@@ -73,51 +76,71 @@ impl Default for Replica {
     }
 }
 
-/// What is written beside an upload.
+/// What is written alongside an upload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::object) struct Record {
-    /// The object's bucket: of two of one hash the wrong one must not be taken.
+    /// [`FORMAT`].
+    pub format: u64,
+    /// The object's bucket.
     pub bucket: String,
     /// The object's key.
     pub key: String,
-    /// Whose it is.
+    /// The user who sent it.
     pub user: String,
+    /// The address of the client that sent it last.
+    pub peer: Option<IpAddr>,
     /// The transfer id, which the object will have in its metadata.
     pub transfer: String,
-    /// [`Replica::name`] of the last process that wrote it.
-    pub replica: Option<String>,
-    /// [`Replica::process`] of the last process that wrote it.
-    pub process: String,
-    /// Which upload of that process: another one each time it is begun or gone on with. No two writers ever write the
-    /// same record, so whoever finds his own in place of an answer that was lost knows that it is his.
-    pub writer: String,
-    /// How often that writer has written it: no two records of his are the same bytes either, and an ETag tells whether
-    /// it has been refreshed.
-    pub writes: u64,
-    /// Whether that process was uploading when it wrote it.
-    pub running: bool,
-    /// How often it is refreshed while it runs, milliseconds.
-    pub refresh_ms: u64,
-    /// When the upload began, by the store's clock: milliseconds since 1970.
-    pub started_ms: i64,
+    /// What becomes of it.
+    pub state: State,
+    /// When it began.
+    pub began: Began,
+    /// When bytes last arrived, by the store's clock: milliseconds since 1970.
+    pub moved_ms: i64,
+    /// Who wrote this record last.
+    pub writer: WriterNote,
     /// The open multipart upload, once there is one.
     pub upload: Option<UploadNote>,
-    /// The schedule of the sizes of its parts: the first and the largest, bytes.
-    pub sizes: (u64, u64),
-    /// What comes behind the parts.
+    /// The sizes of its parts.
+    pub schedule: ScheduleNote,
+    /// The bytes after the last whole part.
     pub tail: Option<TailNote>,
     /// The object that was there.
     pub base: Base,
-    /// Whether the data connection had ended by itself: all bytes may be there.
-    pub ended: bool,
     /// How many of its first bytes are those of the object it is appended to.
     pub old_bytes: u64,
-    /// What the object is to have.
+    /// The attributes that the object is to have.
     pub attributes: Attributes,
-    /// Uploads of the same key that ran when this one took the record over.
-    pub others: Vec<UploadNote>,
-    /// Uploads that were given up for this one, until they are aborted.
-    pub given_up: Vec<UploadNote>,
+}
+
+/// What becomes of an upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::object) enum State {
+    /// It runs; if it breaks off, it can be resumed.
+    Running,
+    /// It runs; if it breaks off, nothing of it is kept, since another upload of the user and name may be the newer one.
+    Doubtful,
+    /// It broke off and can be resumed.
+    Interrupted,
+    /// Its parts and its tail are being removed, and the record last.
+    Removing,
+}
+
+/// The last writer of a record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::object) struct WriterNote {
+    /// Another one each time an upload begins or is resumed. No two writers write the same record, so a writer that
+    /// finds its own after an answer was lost knows that it is its own.
+    pub id: String,
+    /// How often it has written the record: each write has other bytes, and so another ETag.
+    pub writes: u64,
+    /// [`Replica::name`].
+    pub replica: Option<String>,
+    /// [`Replica::process`].
+    pub process: String,
+    /// The interval at which it refreshes the record of a running upload, milliseconds.
+    pub refresh_ms: u64,
 }
 
 /// A multipart upload in a record.
@@ -125,43 +148,200 @@ pub(in crate::object) struct Record {
 pub(in crate::object) struct UploadNote {
     /// S3's UploadId.
     pub id: String,
-    /// The transfer that began it.
-    pub transfer: String,
     /// Whether its parts have CRC-32 checksums.
     pub crc32: bool,
-    /// Its first parts that hold old bytes of the object: sizes of the others follow the schedule.
+    /// The number of its first parts that hold old bytes of the object; the sizes of the others follow the schedule.
     pub copied: u32,
 }
 
-/// A tail in a record.
+/// The schedule of part sizes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::object) struct ScheduleNote {
+    /// The first part, bytes.
+    pub first: u64,
+    /// The largest part, bytes.
+    pub largest: u64,
+}
+
+/// A tail in a record: bytes of the object that are in no part. Piece 0 is the object `key`, piece i the object
+/// `key.i`. An upload that stores pieces while it runs removes those whose bytes have gone into a part, so the first of
+/// them may have a higher number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::object) struct TailNote {
     /// Its key in the state bucket.
     pub key: String,
-    /// Its ETag.
-    pub etag: String,
-    /// Which byte of the object is its first.
+    /// The offset of its first byte in the object.
     pub offset: u64,
+    /// Bytes in all pieces.
+    pub size: u64,
+    /// In the order of their bytes; at least one.
+    pub pieces: Vec<PieceNote>,
+}
+
+/// One object of a tail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::object) struct PieceNote {
+    /// Its number, which its key has.
+    pub number: u32,
     /// Bytes.
     pub size: u64,
+    /// Its ETag.
+    pub etag: String,
     /// CRC-32 of its bytes.
     pub crc32: u32,
 }
 
+impl TailNote {
+    /// A tail of these pieces.
+    pub(in crate::object) fn new(key: String, offset: u64, pieces: Vec<PieceNote>) -> TailNote {
+        TailNote {
+            key,
+            offset,
+            size: pieces.iter().map(|piece| piece.size).sum(),
+            pieces,
+        }
+    }
+
+    /// The offset in the object at which it ends.
+    pub(in crate::object) fn end(&self) -> u64 {
+        self.offset.saturating_add(self.size)
+    }
+
+    /// The key of one piece.
+    pub(in crate::object) fn piece_key(&self, piece: &PieceNote) -> String {
+        match piece.number {
+            0 => self.key.clone(),
+            number => format!("{}.{number}", self.key),
+        }
+    }
+
+    /// The keys of all pieces.
+    pub(in crate::object) fn keys(&self) -> impl Iterator<Item = String> {
+        self.pieces.iter().map(|piece| self.piece_key(piece))
+    }
+
+    /// The first pieces only.
+    pub(in crate::object) fn truncated(&self, pieces: usize) -> Option<TailNote> {
+        let pieces: Vec<PieceNote> = self.pieces.iter().take(pieces).cloned().collect();
+        let tail = || TailNote::new(self.key.clone(), self.offset, pieces.clone());
+        (!pieces.is_empty()).then(tail)
+    }
+}
+
 /// The object that was there when an upload began.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(in crate::object) enum Base {
-    /// Not known: nobody asked.
+    /// Not known: it was not asked for.
     Unknown,
     /// None.
     Absent,
-    /// One with this ETag.
-    Etag(String),
+    /// This version of it.
+    Object(VersionNote),
+}
+
+/// An [`ObjectIdentity`] in a record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::object) struct VersionNote {
+    /// The ETag, with its quotes.
+    pub etag: String,
+    /// The transfer id in the metadata, if there is one.
+    pub transfer: Option<String>,
+    /// LastModified, milliseconds since 1970.
+    pub modified_ms: i64,
+}
+
+impl From<ObjectIdentity> for VersionNote {
+    fn from(version: ObjectIdentity) -> VersionNote {
+        VersionNote {
+            etag: version.etag().to_owned(),
+            transfer: version.transfer().map(str::to_owned),
+            modified_ms: version.modified().as_millisecond(),
+        }
+    }
+}
+
+impl VersionNote {
+    /// Whether a HEAD has reported this version.
+    pub(in crate::object) fn is(&self, info: &ObjectInfo) -> bool {
+        let modified = Timestamp::from_millisecond(self.modified_ms);
+        let transfer = self.transfer.clone();
+        modified.is_ok_and(|modified| {
+            ObjectIdentity::recorded(self.etag.clone(), transfer, modified) == info.identity()
+        })
+    }
+}
+
+/// The fields of a record that every format has.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(in crate::object) struct Names {
+    /// The format of the others.
+    pub format: u64,
+    /// The object's bucket.
+    pub bucket: String,
+    /// The object's key.
+    pub key: String,
+    /// The open multipart upload.
+    #[serde(default)]
+    pub upload: Option<UploadName>,
+    /// The tail.
+    #[serde(default)]
+    pub tail: Option<TailName>,
+}
+
+/// `upload.id` of a record.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(in crate::object) struct UploadName {
+    /// S3's UploadId.
+    pub id: String,
+}
+
+/// `tail.key` of a record.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(in crate::object) struct TailName {
+    /// The prefix of all objects of the tail, in the state bucket.
+    pub key: String,
+}
+
+/// The content of a record's object.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// Overwritten by a writer whose upload has ended: as if there were none.
+    Empty,
+    /// A record of this version's format.
+    Record(Box<Record>),
+    /// One of a later format.
+    Later(Names),
+    /// Not a record.
+    Garbage(String),
+}
+
+/// Reads a record.
+pub(super) fn parse(body: &[u8]) -> Content {
+    if body.is_empty() {
+        return Content::Empty;
+    }
+    let names: Names = match serde_json::from_slice(body) {
+        Ok(names) => names,
+        Err(error) => return Content::Garbage(error.to_string()),
+    };
+    match names.format {
+        FORMAT => match serde_json::from_slice(body) {
+            Ok(record) => Content::Record(Box::new(record)),
+            Err(error) => Content::Garbage(error.to_string()),
+        },
+        0 => Content::Garbage("format 0".to_owned()),
+        _ => Content::Later(names),
+    }
 }
 
 /// A record as it was read.
 #[derive(Debug, Clone)]
 pub(in crate::object) struct Read {
+    /// The bucket it lies in.
+    pub(in crate::object) bucket: Arc<str>,
+    /// Its key there.
+    pub(in crate::object) key: String,
     pub(in crate::object) record: Record,
     /// The ETag of the record.
     pub(in crate::object) etag: String,
@@ -169,24 +349,16 @@ pub(in crate::object) struct Read {
     pub(in crate::object) written: Timestamp,
 }
 
-/// Why a record was not written.
-#[derive(Debug)]
-pub(super) enum SaveError {
-    /// There is another one: this, or none any more.
-    Displaced(Option<Box<Read>>),
-    /// There is something with this ETag that is no record.
-    InTheWay(String),
-    /// The store.
-    Object(ObjectError),
-}
-
-/// The hash of bucket and key: the name of the record, 32 hexadecimal digits.
-pub(in crate::object) fn name(bucket: &str, key: &str) -> String {
+/// The hash of some texts: 32 hexadecimal digits.
+fn hashed(texts: &[&str]) -> String {
     let mut hash = Sha256::new();
-    hash.update(bucket);
-    // No bucket's name has it, so no two pairs are the same bytes.
-    hash.update([0]);
-    hash.update(key);
+    for (number, text) in texts.iter().enumerate() {
+        if number > 0 {
+            // No bucket's name has it, so no two pairs are the same bytes.
+            hash.update([0]);
+        }
+        hash.update(text);
+    }
     hash.finalize()
         .iter()
         .take(16)
@@ -194,25 +366,81 @@ pub(in crate::object) fn name(bucket: &str, key: &str) -> String {
         .collect()
 }
 
-/// Where the record of an object lies.
-pub(in crate::object) fn record_at(object: &Location, state_bucket: &Arc<str>) -> Location {
+/// The hash of bucket and key: the directory of an object's records and tails.
+pub(in crate::object) fn name(bucket: &str, key: &str) -> String {
+    hashed(&[bucket, key])
+}
+
+/// The hash of a user: the name of their record.
+pub(super) fn user_hash(user: &str) -> String {
+    hashed(&[user])
+}
+
+/// The prefix of the records of all users of an object.
+pub(in crate::object) fn records_of(object: &Location) -> String {
+    format!(
+        "{STATE_PREFIX}uploads/{}/",
+        name(&object.bucket, &object.key)
+    )
+}
+
+/// Where the record of a user's upload of an object lies.
+pub(in crate::object) fn record_at(
+    object: &Location,
+    state_bucket: &Arc<str>,
+    user: &str,
+) -> Location {
+    Location {
+        store: Arc::clone(&object.store),
+        bucket: Arc::clone(state_bucket),
+        key: format!("{}{}", records_of(object), user_hash(user)),
+    }
+}
+
+/// Where the record of an upload is set aside for a newer one of the same user: it may still run, and no upload is to
+/// be open that no record names. `by` is its [`WriterNote::id`], or another name that no other record has.
+pub(super) fn aside(at: &Location, by: &str) -> Location {
+    Location {
+        key: format!("{}.{by}", at.key),
+        ..at.clone()
+    }
+}
+
+/// Whether the key of a record is that of one [set aside](aside).
+pub(super) fn is_aside(key: &str) -> bool {
+    key.rsplit('/')
+        .next()
+        .is_some_and(|name| name.contains('.'))
+}
+
+/// The prefix of all tails of an object.
+pub(super) fn tails_of(bucket: &str, key: &str) -> String {
+    format!("{STATE_PREFIX}tails/{}/", name(bucket, key))
+}
+
+/// Where a new tail of a user's upload lies.
+pub(super) fn tail_at(object: &Location, state_bucket: &Arc<str>, user: &str) -> Location {
     Location {
         store: Arc::clone(&object.store),
         bucket: Arc::clone(state_bucket),
         key: format!(
-            "{STATE_PREFIX}uploads/{}",
-            name(&object.bucket, &object.key)
+            "{}{}/{}",
+            tails_of(&object.bucket, &object.key),
+            user_hash(user),
+            TransferId::generate()
         ),
     }
 }
 
-/// Where a new tail of an object lies.
-pub(super) fn tail_at(object: &Location, state_bucket: &Arc<str>) -> Location {
-    let name = name(&object.bucket, &object.key);
-    Location {
-        store: Arc::clone(&object.store),
-        bucket: Arc::clone(state_bucket),
-        key: format!("{STATE_PREFIX}tails/{name}/{}", TransferId::generate()),
+/// A [`WriterNote::id`].
+pub(super) fn new_writer() -> String {
+    TransferId::generate().as_str().to_owned()
+}
+
+impl State {
+    /// Whether its process is uploading.
+    pub(in crate::object) fn runs(self) -> bool {
+        matches!(self, State::Running | State::Doubtful)
     }
 }
 
@@ -224,34 +452,48 @@ impl Record {
 
     /// Whether it is of the same writer.
     pub(super) fn is_same(&self, other: &Record) -> bool {
-        self.writer == other.writer
+        self.writer.id == other.writer.id
     }
 
-    /// Whether it is nobody's: it only names what is still to be removed, or may still run without a record of its own.
-    pub(in crate::object) fn is_nobodys(&self) -> bool {
-        self.user.is_empty()
-    }
-
-    /// One that belongs to nobody and names the same uploads and tail.
-    pub(super) fn nobodys(&self) -> Record {
+    /// The same, while what it names is being removed.
+    pub(super) fn removing(&self) -> Record {
         Record {
-            user: String::new(),
-            replica: None,
-            process: String::new(),
-            writer: new_writer(),
-            writes: 0,
-            running: true,
+            state: State::Removing,
+            writer: WriterNote {
+                id: new_writer(),
+                writes: 0,
+                ..self.writer.clone()
+            },
             ..self.clone()
         }
     }
 }
 
-/// A [`Record::writer`].
-pub(super) fn new_writer() -> String {
-    TransferId::generate().as_str().to_owned()
+impl Names {
+    /// Whether they are of this object.
+    pub(super) fn are_of(&self, object: &Location) -> bool {
+        *self.bucket == *object.bucket && self.key == object.key
+    }
+
+    /// The tail, if it lies where tails of the object do: nothing else is removed on behalf of a record.
+    pub(super) fn tail_prefix(&self) -> Option<&str> {
+        let key = self.tail.as_ref()?.key.as_str();
+        let rest = key.strip_prefix(&tails_of(&self.bucket, &self.key))?;
+        let (user, tail) = rest.split_once('/')?;
+        (!user.is_empty() && !tail.is_empty()).then_some(key)
+    }
 }
 
 impl Read {
+    /// Where it lies, in the store of its object.
+    pub(super) fn at(&self, object: &Location) -> Location {
+        Location {
+            store: Arc::clone(&object.store),
+            bucket: Arc::clone(&self.bucket),
+            key: self.key.clone(),
+        }
+    }
+
     /// How long the process that wrote it must be taken to be alive and uploading; `None`: it is not. The process
     /// asking is `replica`; its own uploads are known without a record.
     pub(in crate::object) fn alive_for(
@@ -259,252 +501,25 @@ impl Read {
         replica: &Replica,
         now: Timestamp,
     ) -> Option<Duration> {
-        let record = &self.record;
-        let same_name = replica.name.is_some() && record.replica == replica.name;
-        if !record.running || record.process == replica.process || same_name {
+        let writer = &self.record.writer;
+        let same_name = replica.name.is_some() && writer.replica == replica.name;
+        if !self.record.state.runs() || writer.process == replica.process || same_name {
             return None;
         }
-        // The store tells times in seconds, so it may be a second older than it seems.
+        // The store reports times in seconds, so it may be a second older than it seems.
         let lives =
-            Duration::from_millis(record.refresh_ms) * STALE_AFTER / 2 + Duration::from_secs(1);
+            Duration::from_millis(writer.refresh_ms) * STALE_AFTER / 2 + Duration::from_secs(1);
         let age = Duration::try_from(now.duration_since(self.written)).unwrap_or_default();
         lives.checked_sub(age).filter(|left| !left.is_zero())
     }
-}
 
-/// What lies where a record belongs.
-enum There {
-    Nothing,
-    Record(Box<Read>),
-    /// Something else, with this ETag.
-    Other(String),
-}
-
-/// GetObject of a record; `None` where there is none that can be read.
-pub(in crate::object) async fn read(at: &Location) -> Result<Option<Read>, ObjectError> {
-    Ok(match there(at).await? {
-        There::Record(read) => Some(*read),
-        There::Nothing | There::Other(_) => None,
-    })
-}
-
-async fn there(at: &Location) -> Result<There, ObjectError> {
-    let mut attempt = 1;
-    loop {
-        match get(at).await {
-            Err(ObjectError::Unavailable(error)) if attempt < BODIES => {
-                tracing::debug!(
-                    key = at.key,
-                    error,
-                    "a record could not be read; it is asked for again"
-                );
-                attempt += 1;
-            }
-            result => return result,
-        }
-    }
-}
-
-async fn get(at: &Location) -> Result<There, ObjectError> {
-    let request = at
-        .store
-        .client()
-        .get_object()
-        .bucket(&*at.bucket)
-        .key(&at.key)
-        .range(format!("bytes=0-{}", LARGEST_RECORD - 1));
-    let output = match Box::pin(request.send()).await.map_err(failure) {
-        Ok(output) => output,
-        Err(failure) => {
-            return match failure.error {
-                // Without the right to list a bucket S3 calls each key that is not there forbidden.
-                ObjectError::NotFound | ObjectError::Denied(_) => Ok(There::Nothing),
-                // An empty object.
-                ObjectError::OutOfRange { .. } => match head(at).await {
-                    Ok(info) => Ok(There::Other(info.etag)),
-                    Err(ObjectError::NotFound) => Ok(There::Nothing),
-                    Err(error) => Err(error),
-                },
-                error => Err(error),
-            };
-        }
-    };
-    let etag = output.e_tag().unwrap_or_default().to_owned();
-    let written = timestamp(output.last_modified()).unwrap_or(Timestamp::UNIX_EPOCH);
-    let deadline = at.store.config().request_timeout;
-    let body = tokio::time::timeout(deadline, output.body.collect())
-        .await
-        .map_err(|_| ObjectError::Timeout)?
-        .map_err(|error| ObjectError::Unavailable(error.to_string()))?;
-    match serde_json::from_slice(&body.into_bytes()) {
-        Ok(record) => Ok(There::Record(Box::new(Read {
-            record,
-            etag,
-            written,
-        }))),
-        Err(error) => {
-            tracing::warn!(key = at.key, %error, "what is there is no record of an upload; it is passed over");
-            Ok(There::Other(etag))
-        }
-    }
-}
-
-/// PutObject of a record in place of the one with this ETag, or of none. Gives its ETag.
-pub(super) async fn save(
-    at: &Location,
-    record: &Record,
-    replaces: Option<&str>,
-) -> Result<String, SaveError> {
-    let body = serde_json::to_vec(record)
-        .map_err(|error| SaveError::Object(ObjectError::Other(error.to_string())))?;
-    let pin = match replaces {
-        Some(etag) => Pin::Etag(etag.to_owned()),
-        None => Pin::Absent,
-    };
-    // Where the store looks at no conditions this looks for us.
-    let conditions = match pin.conditions(at).await {
-        Ok(conditions) => conditions,
-        Err(ObjectError::Conflict) => return displaced(at, record).await,
-        Err(error) => return Err(SaveError::Object(error)),
-    };
-    match put(at, body, conditions).await {
-        Ok(etag) => Ok(etag),
-        Err(failure)
-            if failure.condition_failed()
-                || failure.concurrent_write()
-                || matches!(failure.error, ObjectError::NotFound) =>
-        {
-            displaced(at, record).await
-        }
-        Err(failure) => Err(SaveError::Object(failure.error)),
-    }
-}
-
-/// What is there in place of the record that was to be replaced. It may be what we have just written ourselves, the
-/// answer to which was lost.
-async fn displaced(at: &Location, record: &Record) -> Result<String, SaveError> {
-    match there(at).await {
-        Ok(There::Record(found)) if found.record == *record => Ok(found.etag),
-        Ok(There::Record(found)) => Err(SaveError::Displaced(Some(found))),
-        Ok(There::Other(etag)) => Err(SaveError::InTheWay(etag)),
-        Ok(There::Nothing) => Err(SaveError::Displaced(None)),
-        Err(error) => Err(SaveError::Object(error)),
-    }
-}
-
-async fn put(
-    at: &Location,
-    body: Vec<u8>,
-    conditions: Conditions,
-) -> Result<String, super::super::error::Failure> {
-    let request = at
-        .store
-        .client()
-        .put_object()
-        .bucket(&*at.bucket)
-        .key(&at.key)
-        .content_type("application/json")
-        .set_if_none_match(conditions.if_none_match)
-        .set_if_match(conditions.if_match)
-        .body(ByteStream::from(body));
-    let output = Box::pin(request.send()).await.map_err(failure)?;
-    Ok(output.e_tag().unwrap_or_default().to_owned())
-}
-
-/// DeleteObject of a record that still has this ETag, as far as the store looks at that.
-pub(super) async fn remove(at: &Location, etag: &str) -> Result<(), ObjectError> {
-    match delete(at, Some(etag)).await {
-        // Somebody else's is there.
-        Err(ObjectError::Conflict) => Ok(()),
-        Err(ObjectError::Unsupported(_)) => delete(at, None).await,
-        result => result,
+    /// Whether the upload runs, in this process or in another. An upload whose record says that it does not has written
+    /// all that there is of it.
+    pub(super) fn lives(&self, object: &str, replica: &Replica, now: Timestamp) -> bool {
+        let here = || replica.running.holds_writer(object, &self.record.writer.id);
+        self.record.state.runs() && (here() || self.alive_for(replica, now).is_some())
     }
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
-    use super::*;
-
-    pub fn read_record(running: bool, process: &str, name: Option<&str>) -> Read {
-        Read {
-            record: Record {
-                bucket: "b".to_owned(),
-                key: "k".to_owned(),
-                user: "u".to_owned(),
-                transfer: "t".to_owned(),
-                replica: name.map(str::to_owned),
-                process: process.to_owned(),
-                writer: "w".to_owned(),
-                writes: 1,
-                running,
-                refresh_ms: 60_000,
-                started_ms: 0,
-                upload: None,
-                sizes: (1, 2),
-                tail: None,
-                base: Base::Unknown,
-                ended: false,
-                old_bytes: 0,
-                attributes: Attributes::default(),
-                others: Vec::new(),
-                given_up: Vec::new(),
-            },
-            etag: "\"e\"".to_owned(),
-            written: Timestamp::from_second(1000).unwrap(),
-        }
-    }
-
-    #[test]
-    fn a_record_is_alive_while_it_is_refreshed() {
-        let replica = |name: Option<&str>| Replica {
-            name: name.map(str::to_owned),
-            process: "me".to_owned(),
-            ..Replica::default()
-        };
-        let at = |second| Timestamp::from_second(second).unwrap();
-        let seconds = |left: Option<Duration>| left.map(|left| left.as_secs());
-        let other = read_record(true, "other", None);
-        assert_eq!(
-            seconds(other.alive_for(&replica(None), at(1000))),
-            Some(151)
-        );
-        assert_eq!(seconds(other.alive_for(&replica(None), at(1150))), Some(1));
-        assert_eq!(other.alive_for(&replica(None), at(1151)), None);
-        // Clocks that go back do no harm.
-        assert_eq!(seconds(other.alive_for(&replica(None), at(900))), Some(151));
-        let ended = read_record(false, "other", None);
-        assert_eq!(ended.alive_for(&replica(None), at(1000)), None);
-        let ours = read_record(true, "me", None);
-        assert_eq!(ours.alive_for(&replica(None), at(1000)), None);
-        let before = read_record(true, "other", Some("pod-0"));
-        assert_eq!(before.alive_for(&replica(Some("pod-0")), at(1000)), None);
-        assert!(
-            before
-                .alive_for(&replica(Some("pod-1")), at(1000))
-                .is_some()
-        );
-    }
-
-    #[test]
-    fn names_differ_by_bucket_and_key() {
-        assert_ne!(name("a", "bc"), name("ab", "c"));
-        assert_eq!(name("a", "b").len(), 32);
-    }
-
-    #[test]
-    fn records_can_be_read_again() {
-        let record = Record {
-            base: Base::Etag("\"x\"".to_owned()),
-            upload: Some(UploadNote {
-                id: "u".to_owned(),
-                transfer: "t".to_owned(),
-                crc32: true,
-                copied: 2,
-            }),
-            ..read_record(true, "p", Some("n")).record
-        };
-        let text = serde_json::to_vec(&record).unwrap();
-        assert_eq!(serde_json::from_slice::<Record>(&text).unwrap(), record);
-    }
-}
+pub(super) mod tests;

@@ -1,42 +1,60 @@
-//! [`Running`]: the uploads of this process that can be gone on with.
+//! [`Running`]: the uploads of this process that can be resumed.
 //!
-//! Their names here are those of their records with the store's endpoint before them ([`name_in`]): two stores can have
-//! buckets of one name.
+//! They are found by their object: the hash of its bucket and key after the store's endpoint ([`name_in`]), since two
+//! stores can have buckets of one name.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::super::{Location, Store};
+use super::record::{Keep, Record, user_hash};
 
 /// So many names are remembered at most.
 const MOST_NAMES: usize = 10_000;
 
-/// The uploads of this process, by the name of their records.
+/// The uploads of this process, by their objects.
 #[derive(Debug, Default)]
 pub struct Running {
     entries: Mutex<HashMap<String, Vec<Arc<Entry>>>>,
-    /// The names of records that are known to be there: a small upload of the same name cleans up by them, and asks the
-    /// store nothing where there are none.
-    hints: Mutex<Names>,
-    /// The names of objects that were written here without asking for a record: should such an object be removed, nothing
-    /// would tell any more that what another process has kept of its name is older.
-    written: Mutex<Names>,
+    /// The uploads that have been entered.
+    serial: AtomicU64,
+    /// The objects of which records are known to be there, with the hashes of their users: a small upload of such a name
+    /// removes them, and asks the store nothing about other names.
+    hints: Mutex<Names<HashSet<String>>>,
+    /// The objects that were written here without asking for a record. If such an object is removed, nothing shows any
+    /// more that an upload which another process has kept is older.
+    written: Mutex<Names<()>>,
+    /// The records that were overwritten as empty, with the ETags they have since.
+    emptied: Mutex<Names<String>>,
 }
 
-/// The newest of some names.
-#[derive(Debug, Default)]
-struct Names {
-    names: HashSet<String>,
+/// The newest of some names, with what is known of each.
+#[derive(Debug)]
+struct Names<T> {
+    names: HashMap<String, T>,
     /// The oldest first.
     order: VecDeque<String>,
 }
 
-impl Names {
-    fn add(&mut self, name: &str) {
-        if self.names.insert(name.to_owned()) {
+impl<T> Default for Names<T> {
+    fn default() -> Self {
+        Names {
+            names: HashMap::new(),
+            order: VecDeque::new(),
+        }
+    }
+}
+
+impl<T: Default> Names<T> {
+    /// What is known of a name, to be added to.
+    fn of(&mut self, name: &str) -> &mut T {
+        if !self.names.contains_key(name) {
             self.order.push_back(name.to_owned());
             if self.order.len() > MOST_NAMES
                 && let Some(oldest) = self.order.pop_front()
@@ -44,11 +62,12 @@ impl Names {
                 self.names.remove(&oldest);
             }
         }
+        self.names.entry(name.to_owned()).or_default()
     }
 
-    fn take(&mut self, name: &str) -> bool {
+    fn take(&mut self, name: &str) -> Option<T> {
         let known = self.names.remove(name);
-        if known {
+        if known.is_some() {
             self.order.retain(|other| other != name);
         }
         known
@@ -59,10 +78,20 @@ impl Names {
 #[derive(Debug)]
 struct Entry {
     user: Arc<str>,
-    /// [`Record::writer`](super::record::Record::writer) of its record.
+    /// The client's address.
+    peer: Option<IpAddr>,
+    /// Whether it begins with bytes of the object that is there.
+    appends: bool,
+    /// [`WriterNote::id`](super::record::WriterNote::id) of its record.
     writer: String,
+    /// Its number among all uploads of this process.
+    serial: u64,
+    /// When it was entered.
+    entered: Instant,
     /// Bytes of the object that have arrived.
     size: AtomicU64,
+    /// When the last of them arrived: milliseconds after it was entered.
+    moved: AtomicU64,
     /// Whether the client has sent any.
     sent: AtomicBool,
     /// Cancelled to make it stop, so that another session can go on with it.
@@ -93,20 +122,45 @@ pub(in crate::object) struct EntryHandle {
     name: String,
 }
 
-/// The uploads of one user of one key that are there before his next.
+/// The uploads of one user and object that are there before the user's next one.
 #[derive(Debug)]
 pub struct Older(Vec<Arc<Entry>>);
 
-/// How an upload is called in [`Running`] whose record has this name.
-pub(super) fn name_in(store: &Store, record_name: &str) -> String {
-    format!("{} {record_name}", store.endpoint())
+/// An upload of this process, as another session of its user sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Live {
+    /// Bytes of the object that have arrived.
+    pub size: u64,
+    /// The address of the client that sends it.
+    pub peer: Option<IpAddr>,
+    /// Whether it begins with bytes of the object that is there.
+    pub appends: bool,
+    /// The time since the last byte arrived, or since it began.
+    pub still: Duration,
+    /// Whether it has broken off and is being stored, so that its size is not an offset to resume at.
+    pub ending: bool,
 }
 
-/// How an upload of an object is called in [`Running`].
+/// The name in [`Running`] of an object whose bucket and key have this hash.
+pub(super) fn name_in(store: &Store, hash: &str) -> String {
+    format!("{} {hash}", store.endpoint())
+}
+
+/// The name of an object in [`Running`].
 pub(super) fn name_of(object: &Location) -> String {
     name_in(
         &object.store,
         &super::record::name(&object.bucket, &object.key),
+    )
+}
+
+/// The name of a record in [`Running`].
+pub(super) fn name_at(record: &Location) -> String {
+    format!(
+        "{} {}/{}",
+        record.store.endpoint(),
+        record.bucket,
+        record.key
     )
 }
 
@@ -115,13 +169,18 @@ impl Running {
     pub(in crate::object) fn enter(
         replica: &Arc<super::Replica>,
         name: String,
-        user: Arc<str>,
-        writer: String,
+        keep: &Keep,
+        record: &Record,
     ) -> Ticket {
         let entry = Arc::new(Entry {
-            user,
-            writer,
+            user: Arc::clone(&keep.user),
+            peer: keep.peer,
+            appends: record.old_bytes > 0,
+            writer: record.writer.id.clone(),
+            serial: replica.running.serial.fetch_add(1, Ordering::Relaxed),
+            entered: Instant::now(),
             size: AtomicU64::new(0),
+            moved: AtomicU64::new(0),
             sent: AtomicBool::new(false),
             stop: CancellationToken::new(),
             displaced: AtomicBool::new(false),
@@ -153,9 +212,23 @@ impl Running {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether an upload under this name is in this process.
+    /// Whether any upload of this object is in this process.
     pub(super) fn holds(&self, name: &str) -> bool {
         self.locked().contains_key(name)
+    }
+
+    /// Whether an upload of this object by this user is in this process.
+    pub(super) fn holds_of(&self, name: &str, user: &str) -> bool {
+        let entries = self.locked();
+        let mut here = entries.get(name).into_iter().flatten();
+        here.any(|entry| *entry.user == *user)
+    }
+
+    /// Whether the upload of this object with this writer is in this process.
+    pub(super) fn holds_writer(&self, name: &str, writer: &str) -> bool {
+        let entries = self.locked();
+        let mut here = entries.get(name).into_iter().flatten();
+        here.any(|entry| entry.writer == writer)
     }
 
     /// Uploads in this process that have not ended: a gauge.
@@ -163,33 +236,53 @@ impl Running {
         self.locked().values().map(Vec::len).sum()
     }
 
-    /// Remembers that a record of this name is there.
-    pub(super) fn hint(&self, name: &str) {
-        locked(&self.hints).add(name);
+    /// Remembers that a record of this object is there, of the user with this hash.
+    pub(super) fn hint(&self, name: &str, user: &str) {
+        locked(&self.hints).of(name).insert(user.to_owned());
     }
 
-    /// Whether a record of this name is known to be there.
-    pub(super) fn hinted(&self, name: &str) -> bool {
-        locked(&self.hints).names.contains(name)
+    /// Whether a record of this object is known to be there, of a user for whom this holds.
+    pub(super) fn hinted(&self, name: &str, of: impl Fn(&str) -> bool) -> bool {
+        let hints = locked(&self.hints);
+        let users = hints.names.get(name);
+        users.is_some_and(|users| users.iter().any(|user| of(user)))
     }
 
-    /// Forgets a hint; tells whether there was one.
-    pub(super) fn take_hint(&self, name: &str) -> bool {
-        locked(&self.hints).take(name)
+    /// Forgets a hint; returns whether there was one.
+    pub(super) fn take_hint(&self, name: &str, user: &str) -> bool {
+        let mut hints = locked(&self.hints);
+        let Some(users) = hints.names.get_mut(name) else {
+            return false;
+        };
+        let known = users.remove(user);
+        if users.is_empty() {
+            hints.take(name);
+        }
+        known
     }
 
     /// Remembers that an object of this name was written, and not asked for a record.
     pub(super) fn wrote(&self, name: &str) {
-        locked(&self.written).add(name);
+        locked(&self.written).of(name);
     }
 
-    /// Forgets that; tells whether it was so.
+    /// Forgets that; returns whether it was so.
     pub(super) fn take_written(&self, name: &str) -> bool {
-        locked(&self.written).take(name)
+        locked(&self.written).take(name).is_some()
+    }
+
+    /// Remembers that a record is empty and has this ETag.
+    pub(super) fn emptied(&self, record: &str, etag: String) {
+        *locked(&self.emptied).of(record) = etag;
+    }
+
+    /// Forgets that; returns the ETag.
+    pub(super) fn take_emptied(&self, record: &str) -> Option<String> {
+        locked(&self.emptied).take(record)
     }
 }
 
-fn locked(names: &Mutex<Names>) -> MutexGuard<'_, Names> {
+fn locked<T>(names: &Mutex<Names<T>>) -> MutexGuard<'_, Names<T>> {
     names.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -199,14 +292,25 @@ impl Older {
         self.0.is_empty()
     }
 
-    /// What the newest of them that has received anything has received, bytes of the object (0 where none has);
-    /// `None` where there is none, or where it is being kept right now, so that this is no number to go on from.
-    pub fn size(&self) -> Option<u64> {
+    /// The newest of them that has received anything, or else the newest.
+    pub fn newest(&self) -> Option<Live> {
         let size = |entry: &Arc<Entry>| entry.size.load(Ordering::Relaxed);
         let newest = self.0.iter().rev().find(|entry| size(entry) > 0);
         let entry = newest.or(self.0.last())?;
-        let running = !entry.ending.load(Ordering::Relaxed);
-        running.then(|| size(entry))
+        Some(Live {
+            size: size(entry),
+            peer: entry.peer,
+            appends: entry.appends,
+            still: entry.still(),
+            ending: entry.ending.load(Ordering::Relaxed),
+        })
+    }
+
+    /// The bytes of the object that the [newest](Self::newest) has received; `None` if there is none, or if it is being
+    /// stored right now, so that this is not an offset to resume at.
+    pub fn size(&self) -> Option<u64> {
+        let newest = self.newest()?;
+        (!newest.ending).then_some(newest.size)
     }
 
     /// Makes them stop.
@@ -233,18 +337,40 @@ impl Older {
     }
 }
 
+impl Entry {
+    /// The time since the last byte arrived.
+    fn still(&self) -> Duration {
+        self.still_after(self.entered.elapsed())
+    }
+
+    /// The same, this time after it was entered.
+    fn still_after(&self, passed: Duration) -> Duration {
+        let moved = Duration::from_millis(self.moved.load(Ordering::Relaxed));
+        passed.saturating_sub(moved)
+    }
+}
+
 impl EntryHandle {
-    /// Tells how much of the object has arrived; it grows only. `sent`: whether the client has sent any of it. Whoever
-    /// sends something under a name means no earlier upload of his that may still hang somewhere: that is kept no more.
+    /// Notes how much of the object has arrived; it only grows. `sent`: whether the client has sent any of it. A user who
+    /// sends a file anew does not mean an earlier upload of it that may still hang: that one is not kept any more.
     pub(in crate::object) fn received(&self, size: u64, sent: bool) {
-        self.entry.size.fetch_max(size, Ordering::Relaxed);
+        if self.entry.size.fetch_max(size, Ordering::Relaxed) < size {
+            let moved = self.entry.entered.elapsed().as_millis();
+            let moved = u64::try_from(moved).unwrap_or(u64::MAX);
+            self.entry.moved.store(moved, Ordering::Relaxed);
+        }
         if sent && !self.entry.sent.swap(true, Ordering::Relaxed) {
-            let entries = self.replica.running.locked();
-            let here = entries.get(&self.name).into_iter().flatten();
-            let older = here.take_while(|entry| !Arc::ptr_eq(entry, &self.entry));
-            for older in older.filter(|entry| entry.user == self.entry.user) {
-                older.displaced.store(true, Ordering::Relaxed);
-            }
+            self.displace_older();
+        }
+    }
+
+    /// Earlier uploads of the same user are not kept any more.
+    pub(in crate::object) fn displace_older(&self) {
+        let entries = self.replica.running.locked();
+        let here = entries.get(&self.name).into_iter().flatten();
+        let older = here.take_while(|entry| !Arc::ptr_eq(entry, &self.entry));
+        for older in older.filter(|entry| entry.user == self.entry.user) {
+            older.displaced.store(true, Ordering::Relaxed);
         }
     }
 
@@ -259,9 +385,8 @@ impl EntryHandle {
         self.displace_others();
     }
 
-    /// It has the record now, or the object is written: others of the same key that run are kept no more when they
-    /// break off.
-    pub(in crate::object) fn displace_others(&self) {
+    /// The object is written: no other upload of it that runs, of any user, is kept when it breaks off.
+    fn displace_others(&self) {
         let entries = self.replica.running.locked();
         for other in entries.get(&self.name).into_iter().flatten() {
             if !Arc::ptr_eq(other, &self.entry) {
@@ -291,13 +416,14 @@ impl Ticket {
         self.entry.displaced.load(Ordering::Relaxed)
     }
 
-    /// Whether the upload of the same key that has written this record entered before this one; `None` where it is not in
-    /// this process.
-    pub(super) fn after(&self, writer: &str) -> Option<bool> {
-        let entries = self.replica.running.locked();
-        let here = entries.get(&self.name)?;
-        let place = |writer: &str| here.iter().position(|entry| entry.writer == writer);
-        Some(place(writer)? < place(&self.entry.writer)?)
+    /// Its number among all uploads of this process.
+    pub(super) fn serial(&self) -> u64 {
+        self.entry.serial
+    }
+
+    /// The time since its last byte arrived.
+    pub(super) fn still(&self) -> Duration {
+        self.entry.still()
     }
 
     /// See [`Running::wrote`].
@@ -305,19 +431,30 @@ impl Ticket {
         self.replica.running.wrote(&self.name);
     }
 
-    /// Remembers that a record of this name is there.
+    /// Remembers that a record of the object is there, of the same user.
     pub(super) fn hint(&self) {
-        self.replica.running.hint(&self.name);
+        self.replica.running.hint(&self.name, &self.user());
     }
 
-    /// Whether a record of this name is known to be there.
+    /// Whether one is known to be there.
     pub(super) fn hinted(&self) -> bool {
-        self.replica.running.hinted(&self.name)
+        let ours = self.user();
+        self.replica.running.hinted(&self.name, |user| user == ours)
     }
 
-    /// Forgets that; tells whether it was known.
+    /// Whether records of other users are known to be there.
+    pub(super) fn hinted_others(&self) -> bool {
+        let ours = self.user();
+        self.replica.running.hinted(&self.name, |user| user != ours)
+    }
+
+    fn user(&self) -> String {
+        user_hash(&self.entry.user)
+    }
+
+    /// Forgets that; returns whether it was known.
     pub(super) fn take_hint(&self) -> bool {
-        self.replica.running.take_hint(&self.name)
+        self.replica.running.take_hint(&self.name, &self.user())
     }
 }
 
@@ -340,9 +477,19 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::object::Replica;
+    use crate::object::kept::record::State;
 
     fn enter(replica: &Arc<Replica>, user: &str, writer: &str) -> Ticket {
-        Running::enter(replica, "n".to_owned(), user.into(), writer.to_owned())
+        let keep = Keep {
+            user: user.into(),
+            peer: Some([192, 0, 2, 1].into()),
+            state_bucket: "b".into(),
+            over_object: Duration::from_secs(3600),
+        };
+        let mut record =
+            crate::object::kept::record::tests::read_record(State::Running, "p", None).record;
+        writer.clone_into(&mut record.writer.id);
+        Running::enter(replica, "n".to_owned(), &keep, &record)
     }
 
     #[tokio::test]
@@ -357,11 +504,9 @@ mod tests {
         let second = enter(&replica, "u", "2");
         enter(&replica, "other", "3").entry().received(9, true);
         assert!(!first.displaced());
-        assert_eq!(
-            (second.after("1"), first.after("2")),
-            (Some(true), Some(false))
-        );
-        assert_eq!((second.after("3"), second.after("4")), (None, None));
+        assert!(first.serial() < second.serial());
+        assert!(replica.running.holds_writer("n", "1") && !replica.running.holds_writer("n", "4"));
+        assert!(replica.running.holds_of("n", "u") && !replica.running.holds_of("n", "other"));
         assert_eq!(replica.running.older("n", "u").size(), Some(5));
         second.entry().received(1, false);
         assert!(!first.displaced());
@@ -373,7 +518,10 @@ mod tests {
         assert!(!second.entry().stopped().is_cancelled());
         first.entry().ending();
         assert_eq!(older.size(), None);
-        first.entry().displace_others();
+        assert!(older.newest().is_some_and(|live| live.ending));
+        first.entry().displace_older();
+        assert!(!second.displaced());
+        first.entry().published();
         assert!(second.displaced());
         drop(first);
         older.gone().await;
@@ -384,13 +532,38 @@ mod tests {
     }
 
     #[test]
+    fn an_upload_stands_still_from_its_last_byte_on() {
+        let replica = Arc::new(Replica::default());
+        let ticket = enter(&replica, "u", "1");
+        let older = replica.running.older("n", "u");
+        let hour = Duration::from_secs(3600);
+        assert_eq!(ticket.entry.still_after(hour), hour);
+        ticket.entry().received(9, true);
+        ticket.entry.moved.store(7000, Ordering::Relaxed);
+        // The same again is no byte.
+        ticket.entry().received(9, true);
+        let still = ticket.entry.still_after(hour);
+        assert_eq!(still, hour - Duration::from_secs(7));
+        let live = older.newest().unwrap();
+        assert_eq!((live.size, live.ending), (9, false));
+        assert_eq!(live.peer, Some([192, 0, 2, 1].into()));
+    }
+
+    #[test]
     fn hints_are_bounded() {
         let running = Running::default();
         for number in 0..MOST_NAMES + 5 {
-            running.hint(&number.to_string());
+            running.hint(&number.to_string(), "u");
         }
-        assert!(!running.take_hint("0"));
-        assert!(running.take_hint("5") && !running.take_hint("5"));
-        assert_eq!(running.hints.lock().unwrap().names.len(), MOST_NAMES - 1);
+        running.hint("5", "v");
+        assert!(!running.take_hint("0", "u"));
+        assert!(running.take_hint("5", "u") && !running.take_hint("5", "u"));
+        assert!(running.hinted("5", |user| user == "v"));
+        assert!(running.take_hint("5", "v"));
+        let hints = running.hints.lock().unwrap();
+        assert_eq!(
+            (hints.names.len(), hints.order.len()),
+            (MOST_NAMES - 1, MOST_NAMES - 1)
+        );
     }
 }

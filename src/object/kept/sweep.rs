@@ -1,8 +1,9 @@
-//! Removes what broken uploads have left and nobody has gone on with.
+//! Removes what interrupted uploads have left and no client has resumed.
 //!
 //! Records are read one after the other; whatever a record that stays names is left alone, and so is what belongs to
-//! a process that is alive. Open multipart uploads that no record names may be anybody's: they are only told, and
-//! removed where that is asked for by hand. Those that a probe has opened (capabilities) are ours by their key.
+//! a process that is alive. A record that cannot be read protects all open uploads and tails of its bucket and key. Open
+//! multipart uploads that no record names may be another tool's: they are only reported, and removed if that is asked
+//! for by hand. Those that a probe has opened (capabilities) are ours by their key.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,16 +17,25 @@ use super::super::head::timestamp;
 use super::super::list::RawPage;
 use super::super::multipart::abort_upload;
 use super::super::{Location, ObjectError, Store, delete, head};
-use super::find::{discard, last_part, now, superseded};
-use super::record::{self, Keep, Read, STATE_PREFIX};
-use super::running::name_in;
+use super::access::{self, Later, Leave, There};
+use super::discard::{discard, end};
+use super::find::{age, now, superseded};
+use super::parts::last_part;
+use super::record::{self, Read, STATE_PREFIX, State};
+use super::running::{name_at, name_in};
+
+/// An empty record of this age is deleted: no writer replaces it at the same moment, as far as that can be ruled out on a
+/// store that ignores conditions.
+const EMPTY: Duration = Duration::from_secs(600);
 
 /// What to sweep.
 #[derive(Debug, Clone)]
 pub struct SweepOptions {
-    /// Only what has not moved for so long.
+    /// Only what has not moved for this time.
     pub older_than: Duration,
-    /// Tell, and remove nothing.
+    /// An interrupted upload over an existing object ends after this time.
+    pub over_object: Duration,
+    /// Report, and remove nothing.
     pub dry_run: bool,
     /// Where open multipart uploads that no record names are looked for, and whether they are removed.
     pub unrecorded: Unrecorded,
@@ -90,7 +100,7 @@ impl std::fmt::Display for SweptKind {
 pub struct Recorded {
     /// Upload ids.
     uploads: HashSet<String>,
-    /// Names of records that could not be read: what they name is not known.
+    /// Hashes of bucket and key of records that could not be read: what they name is not known.
     unread: HashSet<String>,
 }
 
@@ -214,14 +224,33 @@ pub async fn learn(store: &Arc<Store>, state_bucket: &Arc<str>) -> Result<(), Ob
     let mut token = None;
     loop {
         let page = RawPage::fetch(&state, &prefix, None, 1000, token).await?;
-        for key in &page.keys {
-            running.hint(&name_in(store, key.key.trim_start_matches(&prefix)));
+        for key in page.keys {
+            if key.size > 0 {
+                let object = name_in(store, object_hash(&key.key));
+                running.hint(&object, user_hash(&key.key));
+            } else {
+                let at = Location {
+                    key: key.key,
+                    ..state.clone()
+                };
+                running.emptied(&name_at(&at), key.etag);
+            }
         }
         if page.next.is_none() {
             return Ok(());
         }
         token = page.next;
     }
+}
+
+/// The hash of bucket and key in the key of a record or a tail.
+fn object_hash(key: &str) -> &str {
+    key.split('/').nth(2).unwrap_or_default()
+}
+
+/// The hash of the user in the key of a record.
+fn user_hash(key: &str) -> &str {
+    key.rsplit('/').next().unwrap_or_default()
 }
 
 struct Sweep<'a> {
@@ -240,9 +269,8 @@ impl Sweep<'_> {
         loop {
             let page = RawPage::fetch(&self.state, &prefix, None, 1000, token).await?;
             for key in &page.keys {
-                let name = key.key.trim_start_matches(&prefix).to_owned();
-                if let Err(error) = self.record(&key.key, &name).await {
-                    self.recorded.unread.insert(name);
+                if let Err(error) = self.record(&key.key).await {
+                    self.protect(&key.key);
                     tracing::warn!(key = key.key, %error, "a record could not be swept; it is left for the next time");
                 }
             }
@@ -253,39 +281,56 @@ impl Sweep<'_> {
         }
     }
 
-    async fn record(&mut self, key: &str, name: &str) -> Result<(), ObjectError> {
+    /// All open uploads and tails of a record's bucket and key stay.
+    fn protect(&mut self, key: &str) {
+        let hash = object_hash(key).to_owned();
+        self.recorded.unread.insert(hash);
+    }
+
+    async fn record(&mut self, key: &str) -> Result<(), ObjectError> {
         let at = Location {
             key: key.to_owned(),
             ..self.state.clone()
         };
-        let Some(read) = record::read(&at).await? else {
-            self.recorded.unread.insert(name.to_owned());
-            return Ok(());
-        };
+        match access::read(&at).await? {
+            There::Record(read) if is_named_rightly(&read.record.bucket, &read.record.key, key) => {
+                self.known(&read).await
+            }
+            There::Later(later) if is_named_rightly(&later.names.bucket, &later.names.key, key) => {
+                self.later(&at, *later).await
+            }
+            There::Empty(etag) => self.empty(&at, &etag).await,
+            // It was listed, so it is there and cannot be read.
+            There::Nothing | There::Garbage(_) | There::Record(_) | There::Later(_) => {
+                self.protect(key);
+                Ok(())
+            }
+        }
+    }
+
+    async fn known(&mut self, read: &Read) -> Result<(), ObjectError> {
         let record = &read.record;
-        let object = Location {
-            bucket: record.bucket.as_str().into(),
-            key: record.key.clone(),
-            ..self.state.clone()
-        };
-        let others = record.others.iter().chain(&record.given_up);
-        for upload in record.upload.iter().chain(others) {
+        let object = self.object(&record.bucket, &record.key);
+        if let Some(upload) = &record.upload {
             self.recorded.uploads.insert(upload.id.clone());
         }
         let replica = &self.state.store.context().replica;
         let now = now(&self.state);
-        let here = name_in(&self.state.store, name);
-        let alive = replica.running.holds(&here) || read.alive_for(replica, now).is_some();
-        let age = age(now, self.moved(&read, &object).await?);
-        // Whoever has taken the place of the object has ended what was kept of it.
-        let ended = !alive && !record.is_nobodys() && {
-            let info = match head(&object).await {
-                Ok(info) => Some(info),
-                Err(ObjectError::NotFound) => None,
-                Err(error) => return Err(error),
+        let here = name_in(&self.state.store, object_hash(&read.key));
+        let aside = record::is_aside(&read.key);
+        let alive = read.alive_for(replica, now).is_some()
+            || if aside {
+                replica.running.holds_writer(&here, &record.writer.id)
+            } else {
+                replica.running.holds_of(&here, &record.user)
             };
-            superseded(record, info.as_ref())
+        // An upload whose record was set aside may run without refreshing it.
+        let moved = match &record.upload {
+            Some(upload) if aside => read.written.max(last_part(&object, &upload.id).await?),
+            _ => read.written,
         };
+        let age = age(now, moved);
+        let ended = !alive && !aside && self.has_ended(read, &object, age).await?;
         let remove = !alive && (ended || age >= self.options.older_than);
         self.found.push(Swept {
             kind: SweptKind::Upload,
@@ -296,43 +341,109 @@ impl Sweep<'_> {
             removed: remove,
         });
         if remove && !self.options.dry_run {
-            let keep = Keep {
-                user: record.user.as_str().into(),
-                state_bucket: Arc::clone(&self.state.bucket),
-            };
-            discard(&read, &object, &keep).await;
-        }
-        if !remove {
-            replica.running.hint(&here);
-        }
-        if !remove || self.options.dry_run {
-            self.tails
-                .extend(record.tail.as_ref().map(|tail| tail.key.clone()));
+            discard(&object, read).await;
+        } else {
+            if !remove {
+                replica.running.hint(&here, user_hash(&read.key));
+            }
+            let tail = record.tail.iter();
+            self.tails.extend(tail.flat_map(|tail| tail.keys()));
         }
         Ok(())
     }
 
-    /// When an upload has last moved: when its record was written, or the last of its parts. One that has no record of
-    /// its own any more, since a newer one of its key took that over, may still run.
-    async fn moved(&self, read: &Read, object: &Location) -> Result<Timestamp, ObjectError> {
-        let mut moved = read.written;
-        if read.record.is_nobodys()
-            && let Some(upload) = &read.record.upload
-        {
-            moved = moved.max(last_part(object, &upload.id).await?);
+    /// Whether an upload that does not run can never be resumed: it is being removed, or was never to be kept, or the
+    /// object has been written since, or it has lain over an existing object for too long.
+    async fn has_ended(
+        &self,
+        read: &Read,
+        object: &Location,
+        age: Duration,
+    ) -> Result<bool, ObjectError> {
+        if matches!(read.record.state, State::Removing | State::Doubtful) {
+            return Ok(true);
         }
-        Ok(moved)
+        let info = match head(object).await {
+            Ok(info) => Some(info),
+            Err(ObjectError::NotFound) => None,
+            Err(error) => return Err(error),
+        };
+        let expired = info.is_some() && age >= self.options.over_object;
+        Ok(expired || superseded(&read.record, info.as_ref()))
+    }
+
+    /// A record of a later format: what it names is removed by the fields that never change, once it is old. Until then it
+    /// protects whatever it may name.
+    async fn later(&mut self, at: &Location, later: Later) -> Result<(), ObjectError> {
+        let names = &later.names;
+        let object = self.object(&names.bucket, &names.key);
+        let moved = match &names.upload {
+            Some(upload) => later.written.max(last_part(&object, &upload.id).await?),
+            None => later.written,
+        };
+        let age = age(now(&self.state), moved);
+        let remove = age >= self.options.older_than;
+        self.found.push(Swept {
+            kind: SweptKind::Upload,
+            bucket: names.bucket.clone(),
+            key: names.key.clone(),
+            user: String::new(),
+            age,
+            removed: remove,
+        });
+        if !remove || self.options.dry_run {
+            self.protect(&at.key);
+            return Ok(());
+        }
+        if let Some(upload) = &names.upload
+            && !abort_upload(&object, &upload.id).await
+        {
+            self.protect(&at.key);
+            return Ok(());
+        }
+        if let Some(tail) = names.tail_prefix() {
+            remove_all(&self.state, tail).await?;
+        }
+        end(at, &later.etag, Leave::Nothing).await;
+        Ok(())
+    }
+
+    /// An empty record is deleted once it is old, whatever the store thinks of conditions: it is looked at right before.
+    async fn empty(&mut self, at: &Location, etag: &str) -> Result<(), ObjectError> {
+        let info = match head(at).await {
+            Ok(info) => info,
+            Err(ObjectError::NotFound) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let old = age(now(at), info.modified) >= EMPTY;
+        if info.size == 0 && old && !self.options.dry_run {
+            match delete(at, Some(etag)).await {
+                Ok(()) | Err(ObjectError::Conflict) => {}
+                Err(ObjectError::Unsupported(_)) => delete(at, None).await?,
+                Err(error) => return Err(error),
+            }
+            let running = &at.store.context().replica.running;
+            running.take_emptied(&name_at(at));
+        }
+        Ok(())
+    }
+
+    fn object(&self, bucket: &str, key: &str) -> Location {
+        Location {
+            bucket: bucket.into(),
+            key: key.to_owned(),
+            ..self.state.clone()
+        }
     }
 
     async fn tails(&mut self) -> Result<(), ObjectError> {
         let prefix = format!("{STATE_PREFIX}tails/");
         let running = &self.state.store.context().replica.running;
         let is_named = |key: &str| {
-            let name = key.trim_start_matches(&prefix);
-            let name = name.split('/').next().unwrap_or_default();
+            let hash = object_hash(key);
             self.tails.contains(key)
-                || self.recorded.unread.contains(name)
-                || running.holds(&name_in(&self.state.store, name))
+                || self.recorded.unread.contains(hash)
+                || running.holds(&name_in(&self.state.store, hash))
         };
         let found = objects(
             &self.state,
@@ -396,6 +507,26 @@ impl Recorded {
     }
 }
 
-fn age(now: Timestamp, then: Timestamp) -> Duration {
-    Duration::try_from(now.duration_since(then)).unwrap_or_default()
+/// Whether a record of this bucket and key lies where it belongs: else what it names is not to be believed.
+fn is_named_rightly(bucket: &str, key: &str, at: &str) -> bool {
+    record::name(bucket, key) == object_hash(at)
+}
+
+/// Deletes all objects of a prefix.
+async fn remove_all(state: &Location, prefix: &str) -> Result<(), ObjectError> {
+    let mut token = None;
+    loop {
+        let page = RawPage::fetch(state, prefix, None, 1000, token).await?;
+        for key in page.keys {
+            let at = Location {
+                key: key.key,
+                ..state.clone()
+            };
+            delete(&at, None).await?;
+        }
+        if page.next.is_none() {
+            return Ok(());
+        }
+        token = page.next;
+    }
 }

@@ -137,6 +137,7 @@ pub(super) async fn store_at(
         }),
         checksums: Capability::Yes,
         conditional_writes: Capability::Yes,
+        conditional_deletes: Capability::Yes,
         files_hide_directories: Capability::No,
         sign_payload: false,
         connect_timeout: Duration::from_secs(5),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::super::kept::{Base, Journal};
+use super::super::kept::{Ask, Base, Journal};
 use super::super::multipart::{CopyRange, Created, Target};
 use super::super::settle::{Pin, TRANSFER_KEY};
 use super::super::{Attributes, Download, Location, ObjectError};
@@ -80,16 +80,15 @@ impl Upload {
         }
         attributes.metadata.extend(options.metadata);
         attributes.metadata.remove(TRANSFER_KEY);
-        let pin = match (&options.append, options.condition) {
+        let pin = match (&options.append, &options.condition) {
             (Some(append), _) => Pin::Version(append.info.identity()),
             (None, Condition::IfAbsent) => Pin::Absent,
             (None, Condition::None) => Pin::None,
         };
-        let base = match &pin {
-            Pin::Etag(etag) => Base::Etag(etag.clone()),
-            Pin::Version(version) => Base::Etag(version.etag().to_owned()),
-            Pin::Absent => Base::Absent,
-            Pin::None => Base::Unknown,
+        let base = match (&options.append, &options.condition) {
+            (Some(append), _) => Base::Object(append.info.identity().into()),
+            (None, Condition::IfAbsent) => Base::Absent,
+            (None, Condition::None) => Base::Unknown,
         };
         let schedule = location.store.schedule().clone();
         let mut upload = Upload::blank(
@@ -108,7 +107,7 @@ impl Upload {
                 upload.failed.clone(),
             ));
             if let Some(journal) = &mut upload.journal {
-                Box::pin(journal.give_up_earlier(false)).await;
+                Box::pin(journal.give_up_earlier(Ask::First)).await;
             }
         }
         if let Some(append) = options.append {

@@ -22,8 +22,8 @@ impl Upload {
         kept: Kept,
     ) -> Result<Upload, ObjectError> {
         let target = Target::new(location, kept.transfer(), kept.record.attributes.clone());
-        let (first, largest) = kept.record.sizes;
-        let schedule = Schedule::new(first, largest);
+        let sizes = kept.record.schedule;
+        let schedule = Schedule::new(sizes.first, sizes.largest);
         let mut upload = Upload::blank(target, kept.pin.clone(), Some(admission), schedule);
         upload.resumed = true;
         upload.restoring = true;
@@ -52,12 +52,11 @@ impl Upload {
         }
         upload.old = kept.size();
         if let Some(tail) = &kept.tail {
-            let at = Location {
-                store: upload.target.location.store.clone(),
+            let state = Location {
                 bucket: tail_bucket,
-                key: tail.key.clone(),
+                ..upload.target.location.clone()
             };
-            Box::pin(upload.read_tail(at, tail, kept.skip)).await?;
+            Box::pin(upload.read_tail(&state, tail, kept.skip)).await?;
         }
         upload.restoring = false;
         if let Some(journal) = &mut upload.journal {
@@ -70,34 +69,41 @@ impl Upload {
         Ok(upload)
     }
 
-    /// Reads a tail, the first bytes of which are in parts already.
+    /// Reads a tail, piece by piece; the first `skip` bytes of it are in parts already.
     async fn read_tail(
         &mut self,
-        at: Location,
-        note: &TailNote,
-        skip: u64,
+        state: &Location,
+        tail: &TailNote,
+        mut skip: u64,
     ) -> Result<(), ObjectError> {
-        let info = ObjectInfo {
-            size: note.size,
-            etag: note.etag.clone(),
-            modified: jiff::Timestamp::UNIX_EPOCH,
-            attributes: super::super::Attributes::default(),
-        };
-        let mut tail = Download::open_pinned(at, &info, 0..note.size).await?;
-        let mut read = 0;
-        let mut crc = crc32fast::Hasher::new();
-        while let Some(mut bytes) = tail.next().await? {
-            crc.update(&bytes);
-            let passed = skip.saturating_sub(read).min(bytes.len() as u64);
-            read += bytes.len() as u64;
-            // At most the length of what is in memory.
-            bytes.advance(usize::try_from(passed).unwrap_or(usize::MAX));
-            self.write(bytes).await?;
-        }
-        if read != note.size || crc.finalize() != note.crc32 {
-            return Err(ObjectError::Integrity(
-                "the tail of the upload is not what was stored".to_owned(),
-            ));
+        for piece in &tail.pieces {
+            let at = Location {
+                key: tail.piece_key(piece),
+                ..state.clone()
+            };
+            let info = ObjectInfo {
+                size: piece.size,
+                etag: piece.etag.clone(),
+                modified: jiff::Timestamp::UNIX_EPOCH,
+                attributes: super::super::Attributes::default(),
+            };
+            let mut body = Download::open_pinned(at, &info, 0..piece.size).await?;
+            let mut read = 0;
+            let mut crc = crc32fast::Hasher::new();
+            while let Some(mut bytes) = body.next().await? {
+                crc.update(&bytes);
+                read += bytes.len() as u64;
+                // At most the length of what is in memory.
+                let passed = skip.min(bytes.len() as u64);
+                skip -= passed;
+                bytes.advance(usize::try_from(passed).unwrap_or(usize::MAX));
+                self.write(bytes).await?;
+            }
+            if read != piece.size || crc.finalize() != piece.crc32 {
+                return Err(ObjectError::Integrity(
+                    "the tail of the upload is not what was stored".to_owned(),
+                ));
+            }
         }
         Ok(())
     }

@@ -43,7 +43,7 @@ async fn protection_04_an_upload_without_close_notify_is_not_published_and_can_g
     for version in VERSIONS {
         for size in SIZES {
             let gateway = with_tls(&pki, "").start().await;
-            gateway.store.put(BUCKET, "x", "old");
+            gateway.store.put_before(BUCKET, "x", "old");
             let client = pki.client().version(version).build();
             let mut ftp = secured(&gateway, &client).await;
             let bytes = pattern(size + 1000, 5);
@@ -53,11 +53,14 @@ async fn protection_04_an_upload_without_close_notify_is_not_published_and_can_g
             assert!(reply.text().contains("close_notify"), "{reply:?}");
             settled(&gateway).await;
             assert_eq!(gateway.store.object(BUCKET, "x").unwrap(), b"old");
-            // It is kept as after any other break, to the byte.
-            assert_eq!(ftp.expect("SIZE x", 213).await.text(), size.to_string());
-            ftp.expect(&format!("REST {size}"), 350).await;
+            // It is kept as after any other break. It may be all, so one byte less is reported.
+            let reported = ftp.expect("SIZE x", 213).await;
+            assert_eq!(reported.text(), (size - 1).to_string());
+            ftp.expect(&format!("REST {}", size - 1), 350).await;
             assert_eq!(
-                upload(&mut ftp, &client, "x", &bytes[size..]).await.code,
+                upload(&mut ftp, &client, "x", &bytes[size - 1..])
+                    .await
+                    .code,
                 226
             );
             assert!(gateway.store.object(BUCKET, "x").unwrap() == bytes);
@@ -235,7 +238,7 @@ async fn a_control_connection_lost_right_behind_the_datas_end_is_no_whole_upload
         ] {
             for size in SIZES {
                 let gateway = with_tls(&pki, "").start().await;
-                gateway.store.put(BUCKET, "x", "old");
+                gateway.store.put_before(BUCKET, "x", "old");
                 let client = pki.client().version(version).build();
                 let mut ftp = secured(&gateway, &client).await;
                 let mut tls = under_way(&mut ftp, &client, &pattern(size, 1)).await;
@@ -256,7 +259,7 @@ async fn a_control_connection_lost_right_behind_the_datas_end_is_no_whole_upload
                 let mut ftp = secured(&gateway, &client).await;
                 let kept: usize = ftp.expect("SIZE x", 213).await.text().parse().unwrap();
                 // Of what may be the whole, the last byte is asked for again (docs/resume.md).
-                assert!(kept == size || kept + 1 == size, "{kept}");
+                assert_eq!(kept + 1, size);
                 gateway.stop().await;
             }
         }

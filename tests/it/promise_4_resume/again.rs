@@ -29,16 +29,16 @@ async fn an_append_that_was_refused_goes_on_with_its_upload_when_it_is_given_aga
     for old in [None, Some(pattern(5 * MIB + 1, 3))] {
         let gateway = Gateway::start().await;
         if let Some(old) = &old {
-            gateway.store.put(BUCKET, "x", old.clone());
+            gateway.store.put_before(BUCKET, "x", old.clone());
         }
         let whole = pattern(9 * MIB, 1);
         broken(&gateway, "x", &whole[..SENT]).await;
         let mut ftp = gateway.ftp().await;
-        assert_eq!(size(&mut ftp, "x").await, SENT);
+        assert_eq!(size(&mut ftp, "x").await, SENT - 1);
         // Without a data connection it is nothing.
         ftp.expect("APPE x", 425).await;
         let command = "APPE x";
-        let reply = ftp.upload_with(command, &whole[SENT..], Mode::Passive);
+        let reply = ftp.upload_with(command, &whole[SENT - 1..], Mode::Passive);
         assert_eq!(reply.await.code, 226);
         assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
         // Once it is published, it is an object like any other.
@@ -55,15 +55,15 @@ async fn files_that_are_asked_for_in_turn_are_gone_on_with_in_turn() {
     let gateway = Gateway::start().await;
     let files = [pattern(9 * MIB, 1), pattern(8 * MIB, 2)];
     for (path, whole) in ["a", "b"].iter().zip(&files) {
-        gateway.store.put(BUCKET, path, "an old one");
+        gateway.store.put_before(BUCKET, path, "an old one");
         broken(&gateway, path, &whole[..SENT]).await;
     }
     let mut ftp = gateway.ftp().await;
-    assert_eq!(size(&mut ftp, "a").await, SENT);
+    assert_eq!(size(&mut ftp, "a").await, SENT - 1);
     ftp.expect("MLST b", 250).await;
     for (path, whole) in ["a", "b"].iter().zip(&files) {
         let command = format!("APPE {path}");
-        let reply = ftp.upload_with(&command, &whole[SENT..], Mode::Passive);
+        let reply = ftp.upload_with(&command, &whole[SENT - 1..], Mode::Passive);
         assert_eq!(reply.await.code, 226, "{path}");
         assert!(gateway.store.object(BUCKET, path).unwrap() == *whole);
     }
@@ -78,7 +78,7 @@ async fn an_offset_of_an_upload_stays_none_of_another_object_however_often_it_is
         let whole = pattern(9 * MIB, 1);
         broken(&gateway, "x", &whole[..SENT]).await;
         let mut ftp = gateway.ftp().await;
-        assert_eq!(size(&mut ftp, "x").await, SENT);
+        assert_eq!(size(&mut ftp, "x").await, SENT - 1);
         let others = pattern(8 * MIB, 2);
         gateway.store.put(BUCKET, "x", &others);
         for _ in 0..3 {
@@ -107,6 +107,7 @@ async fn dele_of_an_object_leaves_an_upload_of_its_name_that_runs() {
         let whole = pattern(12 * MIB, 1);
         let mut producer = gateway.ftp().await;
         assert_eq!(producer.store("x", b"the last one").await.code, 226);
+        gateway.store.a_while();
         let mut data = under_way(&mut producer, "STOR x", &whole[..SENT]).await;
         let recorded = |store: &crate::support::store::Store| store.keys(BUCKET).len() == 2;
         gateway.store.until("the record", recorded).await;
@@ -133,6 +134,7 @@ async fn dele_of_an_object_leaves_what_is_kept_of_another_user() {
     let mut consumer = gateway.ftp_as("v", "p").await;
     let whole = pattern(9 * MIB, 1);
     assert_eq!(consumer.store("x", b"the last one").await.code, 226);
+    gateway.store.a_while();
     broken(&gateway, "x", &whole[..SENT]).await;
     consumer.expect("DELE x", 250).await;
     consumer.expect("SIZE x", 550).await;

@@ -109,8 +109,7 @@ async fn a_cut_in_the_create_loses_no_byte() {
     within("the session has ended", gone).await;
     create.release();
     settled(&gateway).await;
-    // All bytes have come, so one less is told.
-    go_on(&gateway, By::Rest, "x", &whole, whole.len() - 1).await;
+    go_on(&gateway, By::Rest, "x", &whole, whole.len()).await;
     assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
     only_objects(&[&gateway], &["x"]).await;
 }

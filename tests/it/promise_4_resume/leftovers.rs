@@ -23,7 +23,7 @@ async fn broken(gateway: &Gateway, path: &str, bytes: &[u8]) {
 }
 
 /// `s3ftpd sweep` with these arguments.
-async fn sweep(gateway: &Gateway, arguments: &[&str]) -> (bool, String) {
+pub(super) async fn sweep(gateway: &Gateway, arguments: &[&str]) -> (bool, String) {
     sweep_mounts(gateway, &[("main", "")], arguments).await
 }
 

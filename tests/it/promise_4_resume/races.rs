@@ -21,8 +21,8 @@ async fn two(behaviour: &Behaviour, mount: &str) -> [Gateway; 2] {
     store.behave(|now| now.clone_from(behaviour));
     let start = async || {
         let conditional = format!(
-            "[stores.main]\nconditional_writes = {}",
-            behaviour.conditional_writes
+            "[stores.main]\nconditional_writes = {}\nconditional_deletes = {}",
+            behaviour.conditional_writes, behaviour.conditional_deletes
         );
         let builder = Gateway::builder().with(&conditional).mount(mount);
         builder.on(&store).start().await
@@ -186,7 +186,7 @@ async fn one_kept_upload_is_gone_on_with_once() {
         settled(&gateways[0]).await;
         let (mut first, mut second) = (gateways[0].ftp().await, gateways[1].ftp().await);
         for ftp in [&mut first, &mut second] {
-            assert_eq!(size(ftp, KEY).await, sent);
+            assert_eq!(size(ftp, KEY).await, sent - 1);
             ftp.expect(&format!("REST {sent}"), 350).await;
         }
         let command = format!("STOR {KEY}");

@@ -204,6 +204,7 @@ access_key_id = "{key}"
 secret_access_key = "{secret}"
 checksums = "crc32"
 conditional_writes = true
+conditional_deletes = true
 files_hide_directories = false
 [mounts.main]
 store = "main"

@@ -47,7 +47,7 @@ impl Process {
         let text = format!(
             "listen = [\"127.0.0.1:0\"]\n[passive]\nports = \"auto\"\n{settings}\n\
              [stores.main]\nendpoint = \"{endpoint}\"\naccess_key_id = \"{key}\"\nsecret_access_key = \"{secret}\"\n\
-             checksums = \"crc32\"\nconditional_writes = true\nfiles_hide_directories = false\n\
+             checksums = \"crc32\"\nconditional_writes = true\nconditional_deletes = true\nfiles_hide_directories = false\n\
              [mounts.main]\nstore = \"main\"\nbucket = \"files\"\n\
              [users.u]\npassword = '{hash}'\nmounts = {{ \"/\" = \"main\" }}\n"
         );

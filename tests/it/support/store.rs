@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use s3ftpd::demo::{Backend, Behaviour, EmbeddedStore, OpenUpload, StoreOptions};
@@ -129,6 +130,17 @@ impl Store {
     /// Writes an object.
     pub fn put(&self, bucket: &str, key: &str, bytes: impl AsRef<[u8]>) {
         at_once(self.backend().put(bucket, key, bytes.as_ref())).unwrap();
+    }
+
+    /// Writes an object that has been there for a while: in no second in which anything else happens.
+    pub fn put_before(&self, bucket: &str, key: &str, bytes: impl AsRef<[u8]>) {
+        self.put(bucket, key, bytes);
+        self.a_while();
+    }
+
+    /// The next second but one, by its clock: what happens from now on is later than what has happened.
+    pub fn a_while(&self) {
+        self.backend().advance_clock(Duration::from_secs(3));
     }
 
     /// The keys of a bucket, in order.

@@ -1,148 +1,226 @@
-//! Whose record it is: a writer puts his in the place of another's, or gives way to it.
+//! The order of uploads of one user and name: a writer puts its record in the place of another's, or gives way to it.
+//!
+//! The newest upload has the record. An older one that broke off is discarded; one that may still run is set aside
+//! under a name of its own, so that the sweep finds it if its process dies. If it cannot be decided which of two is
+//! the newer one, neither is kept: a resume would add the end of one to the beginning of the other.
 
+use tokio::time::sleep;
 use tracing::info;
 
 use super::super::super::ObjectError;
-use super::super::super::multipart::abort_upload;
-use super::super::find::{now, remove_tail};
-use super::super::record::{self, Read, Record, SaveError};
-use super::writer::Writer;
+use super::super::access::{self, Later, SaveError, There};
+use super::super::discard::{discard, remove_object};
+use super::super::find::now;
+use super::super::order::Order;
+use super::super::record::{self, Read, State, new_writer};
+use super::super::running::name_of;
+use super::keeping::PAUSE;
+use super::writer::{Standing, Writer};
 
-/// How often is tried to put a record in the place of one that changes at the same time.
-const ROUNDS: u32 = 4;
+/// How often a writer tries to put its record in the place of one that changes at the same time.
+const ROUNDS: u32 = 6;
+
+/// What a writer does after it has met another record.
+enum Met {
+    /// It replaces what has this ETag, or nothing.
+    Replaces(Option<String>),
+    /// It gives way.
+    GivesWay(Standing),
+}
 
 impl Writer {
-    /// Puts our record in the place of whatever is there, unless that goes before ours (see [`Writer::yields_to`]).
-    /// Uploads that may still run are remembered in ours, others are aborted once it is there.
-    pub(super) async fn claim(&mut self, running: bool) -> Result<(), ObjectError> {
-        let mut given_up = None;
-        for _ in 0..ROUNDS {
-            // Keeping takes its time: a newer upload may have come meanwhile, and even have been published.
-            if !running && self.ticket.displaced() {
-                self.displaced = true;
-                return Ok(());
+    /// Puts our record in the place of what is there, unless that goes before ours.
+    pub(super) async fn claim(&mut self) -> Result<(), ObjectError> {
+        // The record that was set aside in the last round, as long as ours is not in its place.
+        let mut aside = None;
+        let at = self.at();
+        for round in 0..ROUNDS {
+            // To store an interrupted upload takes time: a newer one may have come meanwhile, and even have been published.
+            if !self.record.state.runs() && self.ticket.displaced() {
+                self.standing = Standing::Displaced;
+                break;
             }
-            self.tried = true;
-            self.record.writes += 1;
-            let at = self.at();
-            let saved = record::save(&at, &self.record, self.saved.as_deref()).await;
-            let found = match saved {
+            self.recorded = true;
+            self.record.writer.writes += 1;
+            let found = match access::save(&at, &self.record, self.saved.as_deref()).await {
                 Ok(etag) => {
                     if self.saved.replace(etag).is_none() {
-                        self.ticket.entry().displace_others();
-                    }
-                    if let Some(found) = given_up {
-                        self.give_up(found).await;
+                        self.ticket.entry().displace_older();
                     }
                     return Ok(());
                 }
                 Err(SaveError::Object(error)) => return Err(error),
                 Err(SaveError::Displaced(found)) => found,
-                Err(SaveError::InTheWay(etag)) => {
-                    self.saved = Some(etag);
-                    continue;
-                }
             };
-            let had = self.saved.take();
-            let Some(found) = found else {
-                // Removed: by whoever has published an object of the name, or by a lifecycle rule.
-                if had.is_some() && !running {
-                    self.displaced = true;
+            // It is not in the store any more that this names: its writer has ended it, or has written it again.
+            if let Some(key) = aside.take() {
+                remove_object(&at, key).await;
+            }
+            let had = self.saved.take().is_some();
+            match self.meets(found, had, &mut aside).await? {
+                Met::Replaces(etag) => self.saved = etag,
+                Met::GivesWay(standing) => {
+                    self.standing = standing;
                     return Ok(());
                 }
-                continue;
-            };
-            if found.record.is_same(&self.record) {
-                self.saved = Some(found.etag);
-                continue;
             }
-            if found.record.transfer == self.record.transfer && !found.record.is_nobodys() {
-                self.taken_over = true;
-                self.failed.send_replace(Some(ObjectError::Superseded));
-                return Ok(());
+            if round > 0 {
+                sleep(PAUSE / 10).await;
             }
-            // Whoever has come after us keeps the record.
-            if had.is_some() || self.yields_to(&found, running) {
-                self.displaced = true;
-                return Ok(());
-            }
-            self.record.others.clone_from(&found.record.others);
-            self.record.given_up.clone_from(&found.record.given_up);
-            if found.record.is_nobodys() || self.lives(&found) {
-                self.record.others.extend(found.record.upload.clone());
-                given_up = None;
-            } else {
-                self.record.given_up.extend(found.record.upload.clone());
-                given_up = Some(found.record);
-            }
-            self.saved = Some(found.etag);
         }
-        Err(ObjectError::Conflict)
-    }
-
-    /// Whether another upload's record goes before ours. Of one user's uploads the newest is the one that is kept:
-    /// who sends something anew under a name means no earlier one of his. Another user's that runs stays, unless
-    /// ours runs too.
-    pub(super) fn yields_to(&self, found: &Read, running: bool) -> bool {
-        let other = &found.record;
-        if other.is_nobodys() {
-            return false;
-        }
-        if *other.user != *self.keep.user {
-            return self.lives(found) && !running;
-        }
-        match self.ticket.after(&other.writer) {
-            // Both are in this process.
-            Some(after) => !after,
-            // What two processes know of the store's time differs by less than a second; below that their own clocks
-            // tell, which are in their transfers' names.
-            None if other.started_ms.abs_diff(self.record.started_ms) < 1000 => {
-                other.transfer > self.record.transfer
-            }
-            None => other.started_ms > self.record.started_ms,
+        match self.standing {
+            Standing::Ours => Err(ObjectError::Conflict),
+            Standing::Displaced | Standing::TakenOver => Ok(()),
         }
     }
 
-    /// Whether the upload of a record runs. One that says that it does not has written all that there is of it, even if
-    /// its writer is still about: whoever takes its place removes what it names.
+    /// `had`: ours was there before.
+    async fn meets(
+        &mut self,
+        found: There,
+        had: bool,
+        aside: &mut Option<String>,
+    ) -> Result<Met, ObjectError> {
+        let runs = self.record.state.runs();
+        let found = match found {
+            There::Nothing | There::Empty(_) if had && !runs => {
+                // Another session has published an object of the name or deleted it, or a lifecycle rule was at work.
+                return Ok(Met::GivesWay(Standing::Displaced));
+            }
+            There::Nothing | There::Empty(_) => {
+                if had {
+                    // The same; but as long as it runs a record has to name it.
+                    self.record.state = State::Doubtful;
+                }
+                return Ok(Met::Replaces(match found {
+                    There::Empty(etag) => Some(etag),
+                    _ => None,
+                }));
+            }
+            There::Garbage(etag) => return Ok(Met::Replaces(Some(etag))),
+            There::Later(later) => return self.meets_later(*later, had, aside).await,
+            There::Record(found) => found,
+        };
+        if found.record.is_same(&self.record) {
+            return Ok(Met::Replaces(Some(found.etag)));
+        }
+        let removing = found.record.state == State::Removing;
+        if found.record.transfer == self.record.transfer && !removing {
+            self.failed.send_replace(Some(ObjectError::Superseded));
+            return Ok(Met::GivesWay(Standing::TakenOver));
+        }
+        // Another writer has replaced ours, and knew both.
+        if had {
+            return Ok(Met::GivesWay(Standing::Displaced));
+        }
+        let object = self.target.location.clone();
+        if removing {
+            discard(&object, &found).await;
+            return Ok(Met::Replaces(None));
+        }
+        if self.record.began.order(&found.record.began) == Order::Before {
+            return Ok(Met::GivesWay(Standing::Displaced));
+        }
+        self.doubt(&found);
+        if self.lives(&found) {
+            self.set_aside(&found.record.writer.id, serde_body(&found)?, aside)
+                .await?;
+            self.set_aside.extend(aside.clone());
+            return self.replaces(found.etag, runs).await;
+        }
+        info!(
+            key = object.key,
+            transfer = found.record.transfer,
+            "an interrupted upload is given up for a new one"
+        );
+        discard(&object, &found).await;
+        Ok(match self.record.state {
+            State::Doubtful if !runs => Met::GivesWay(Standing::Displaced),
+            _ => Met::Replaces(None),
+        })
+    }
+
+    /// A record of a later format: what it names stays until the sweep removes it.
+    async fn meets_later(
+        &mut self,
+        later: Later,
+        had: bool,
+        aside: &mut Option<String>,
+    ) -> Result<Met, ObjectError> {
+        let ours = self.record.upload.as_ref().map(|upload| &upload.id);
+        let theirs = later.names.upload.as_ref().map(|upload| &upload.id);
+        if had && ours.is_some() && ours == theirs {
+            self.failed.send_replace(Some(ObjectError::Superseded));
+            return Ok(Met::GivesWay(Standing::TakenOver));
+        }
+        if had {
+            return Ok(Met::GivesWay(Standing::Displaced));
+        }
+        self.set_aside(&new_writer(), later.body, aside).await?;
+        Ok(Met::Replaces(Some(later.etag)))
+    }
+
+    /// Takes the place of a record that was set aside. An upload in doubt that has ended leaves an empty one there: the
+    /// other one learns by it that it is in doubt, too.
+    async fn replaces(&mut self, etag: String, runs: bool) -> Result<Met, ObjectError> {
+        if self.record.state == State::Doubtful && !runs {
+            self.end(&etag).await;
+            return Ok(Met::GivesWay(Standing::Displaced));
+        }
+        Ok(Met::Replaces(Some(etag)))
+    }
+
+    /// Writes the record of another upload under a name of its own.
+    async fn set_aside(
+        &self,
+        by: &str,
+        body: bytes::Bytes,
+        aside: &mut Option<String>,
+    ) -> Result<(), ObjectError> {
+        let at = record::aside(&self.at(), by);
+        access::copy_to(&at, body).await?;
+        *aside = Some(at.key);
+        Ok(())
+    }
+
+    /// Ours is not kept if it cannot be decided whether it is newer than another.
+    pub(super) fn doubt(&mut self, found: &Read) {
+        if self.record.began.order(&found.record.began) == Order::Unclear {
+            info!(
+                key = self.target.location.key,
+                transfer = %self.target.id,
+                "two uploads began in the same second in two processes: neither is kept"
+            );
+            self.record.state = State::Doubtful;
+        }
+    }
+
+    /// See [`Read::lives`].
     pub(super) fn lives(&self, found: &Read) -> bool {
-        let here = || self.ticket.after(&found.record.writer).is_some();
-        let elsewhere = || found.alive_for(self.replica(), now(&self.target.location));
-        found.record.running && (here() || elsewhere().is_some())
+        let object = &self.target.location;
+        found.lives(&name_of(object), self.replica(), now(object))
     }
 
-    /// Whether a record is of the same object, and what it is of does not run: it ends with ours.
+    /// Whether a record is of an interrupted upload of the same user and object.
     pub(super) fn ends(&self, found: &Read) -> bool {
         found.record.is_of(&self.target.location)
-            && !found.record.is_nobodys()
+            && *found.record.user == *self.keep.user
+            && found.record.state != State::Removing
             && !self.lives(found)
     }
 
-    /// Whether a record is of what is kept of an earlier upload by the same user.
+    /// Whether a record is of an interrupted upload of the same user that ends with ours, since it is the earlier one or
+    /// that cannot be ruled out.
     pub(super) fn is_earlier(&self, found: &Read) -> bool {
-        *found.record.user == *self.keep.user
-            && self.ends(found)
-            && !self.displaced
-            && !self.ticket.displaced()
-            && !self.yields_to(found, false)
+        self.ends(found)
+            && !self.is_displaced()
+            && self.record.began.order(&found.record.began) != Order::Before
     }
+}
 
-    /// Removes what a record names that ours has taken the place of.
-    pub(super) async fn give_up(&mut self, found: Record) {
-        let object = &self.target.location;
-        info!(
-            key = object.key,
-            transfer = found.transfer,
-            "what was kept of an earlier upload is given up for a new one"
-        );
-        if let Some(upload) = &found.upload {
-            abort_upload(object, &upload.id).await;
-        }
-        if let Some(tail) = &found.tail {
-            remove_tail(object, &self.keep, &tail.key).await;
-        }
-        self.record
-            .given_up
-            .retain(|other| Some(other) != found.upload.as_ref());
-    }
+/// The bytes of a record.
+fn serde_body(found: &Read) -> Result<bytes::Bytes, ObjectError> {
+    serde_json::to_vec(&found.record)
+        .map(bytes::Bytes::from)
+        .map_err(|error| ObjectError::Other(error.to_string()))
 }

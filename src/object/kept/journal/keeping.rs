@@ -11,10 +11,12 @@ use super::super::super::multipart::Created;
 use super::super::super::settle::{Sight, look};
 use super::super::super::upload::{Part, put_part};
 use super::super::super::{Location, ObjectError, head};
-use super::super::find::{remove_tail, superseded};
-use super::super::record::{self, Base, TailNote};
+use super::super::access::{self, There};
+use super::super::discard::remove_tail;
+use super::super::find::superseded;
+use super::super::record::{self, Base, PieceNote, State, TailNote};
 use super::Broken;
-use super::writer::{Writer, note};
+use super::writer::{Earlier, Standing, Writer, note};
 
 /// Parts in flight are given so long to end, where nothing of the upload will be kept or the process ends. Else they
 /// have all the time that they need, which their own deadlines bound.
@@ -30,7 +32,7 @@ const LOOK: Duration = Duration::from_secs(1);
 const ROUNDS: u32 = 4;
 
 /// Between two of these; the second time twice as long, and so on.
-const PAUSE: Duration = Duration::from_millis(500);
+pub(super) const PAUSE: Duration = Duration::from_millis(500);
 
 impl Writer {
     pub(super) async fn broken(&mut self, mut broken: Broken) {
@@ -50,20 +52,13 @@ impl Writer {
                 "the upload was completed after it had been given up");
             return self.published().await;
         }
-        if self.taken_over {
+        if self.standing == Standing::TakenOver {
             return;
         }
-        let keep = broken.keep && !self.ticket.displaced() && !self.displaced;
-        if keep && self.keep(&mut broken, created.as_ref()).await {
+        if broken.keep && self.is_keepable() && self.keep(&mut broken, created.as_ref()).await {
             return;
         }
-        // Another process may go on with it, and this one not have heard of that.
-        if self.saved.is_some()
-            && let Ok(Some(found)) = record::read(&self.at()).await
-            && found.record.transfer == self.record.transfer
-            && !found.record.is_same(&self.record)
-            && !found.record.is_nobodys()
-        {
+        if self.is_resumed_elsewhere().await {
             return;
         }
         if let Some(created) = created {
@@ -71,9 +66,33 @@ impl Writer {
                 .abort(&created.upload_id, broken.look_first)
                 .await;
         }
-        // What was kept of an earlier upload of the name is no beginning of this one: a client that has sent more than
-        // has come of it would go on there, and mix the two.
-        self.sign_off(true).await;
+        // An earlier interrupted upload of the name is not the beginning of this one: a client that resumed it with what
+        // it has sent here would mix the two.
+        self.sign_off(Earlier::Ends).await;
+    }
+
+    /// Whether it may be kept, as far as is known without asking.
+    fn is_keepable(&self) -> bool {
+        !self.is_displaced() && self.record.state != State::Doubtful
+    }
+
+    /// Whether another process resumes this upload, of which this one may not have heard.
+    async fn is_resumed_elsewhere(&self) -> bool {
+        if self.saved.is_none() {
+            return false;
+        }
+        match access::read(&self.at()).await {
+            Ok(There::Record(found)) => {
+                found.record.transfer == self.record.transfer
+                    && !found.record.is_same(&self.record)
+                    && found.record.state != State::Removing
+            }
+            Ok(There::Later(later)) => {
+                let ours = self.record.upload.as_ref().map(|upload| &upload.id);
+                ours.is_some() && ours == later.names.upload.as_ref().map(|upload| &upload.id)
+            }
+            _ => false,
+        }
     }
 
     /// Waits until the parts in flight have ended; the record is refreshed meanwhile, so that nobody takes this process
@@ -87,8 +106,10 @@ impl Writer {
                 Ok(Some(Ok(Ok(part)))) => broken.done.push(part),
                 Ok(Some(_)) | Err(_) => {}
             }
-            let kept = broken.keep && !self.ticket.displaced() && !self.displaced;
-            if begun.elapsed() >= ENDING && (!kept || self.process_ends()) || self.taken_over {
+            let kept = broken.keep && self.is_keepable();
+            if begun.elapsed() >= ENDING && (!kept || self.process_ends())
+                || self.standing == Standing::TakenOver
+            {
                 broken.inflight.abort_all();
                 // Some may have ended, and have given their bytes back.
                 while let Some(ended) = broken.inflight.join_next().await {
@@ -109,60 +130,41 @@ impl Writer {
     }
 
     /// Stores the tail and the record. Whether the multipart upload is to stay.
-    pub(super) async fn keep(&mut self, broken: &mut Broken, created: Option<&Created>) -> bool {
+    async fn keep(&mut self, broken: &mut Broken, created: Option<&Created>) -> bool {
         let object = self.target.location.clone();
-        let all = broken.size;
         let (run, tail) = gather(broken);
-        // What was kept before stays good where nothing longer has come of it: a part that the store has refused, say.
+        // The tail before stays good if no more has come than it holds: the store has refused a part, say.
         let end = run + tail.as_ref().map_or(0, Part::size);
         let standing = self.record.tail.clone().filter(|old| {
-            let old_end = old.offset + old.size;
-            (old.offset..old_end).contains(&run) && (tail.is_none() || old_end >= end)
+            (old.offset..old.end()).contains(&run) && (tail.is_none() || old.end() >= end)
         });
         let tail = tail.filter(|_| standing.is_none());
         let size = match (&tail, &standing) {
             (Some(tail), _) => run + tail.size(),
-            (None, Some(old)) => old.offset + old.size,
+            (None, Some(old)) => old.end(),
             (None, None) => run,
         };
-        if size <= self.record.old_bytes {
+        if size <= self.record.old_bytes || !self.is_newest(broken.ended).await {
             return false;
         }
-        // One that had all its bytes was refused where it was to be published: somebody may have written the object since
-        // it began, and nothing would ask for what is kept of it then.
-        let unknown = self.record.base == Base::Unknown;
-        if unknown || broken.ended {
-            let info = head(&object).await;
-            self.date();
-            match info {
-                Ok(info) if superseded(&self.record, Some(&info)) => {
-                    info!(key = object.key, transfer = %self.target.id, "somebody has written the object since the upload began: nothing of it is kept");
-                    return false;
-                }
-                Ok(info) if unknown => self.record.base = Base::Etag(info.etag),
-                Err(ObjectError::NotFound) if unknown => self.record.base = Base::Absent,
-                Ok(_) | Err(ObjectError::NotFound) => {}
-                Err(error) => debug!(%error, "the object could not be looked at"),
-            }
-        }
         self.date();
-        // The record keeps the old one until there is another: it may be written meanwhile.
+        // The record names the old tail until there is another: the record may be written meanwhile.
         let old_tail = self.record.tail.clone();
         if tail.is_none() {
             self.record.tail.clone_from(&standing);
         }
         if let Some(tail) = tail {
-            let at = record::tail_at(&object, &self.keep.state_bucket);
+            let at = record::tail_at(&object, &self.keep.state_bucket, &self.keep.user);
             let (size, crc32) = (tail.size(), tail.crc32());
             match self.put_tail(&at, tail).await {
                 Ok(etag) => {
-                    self.record.tail = Some(TailNote {
-                        key: at.key,
-                        etag,
-                        offset: run,
+                    let piece = PieceNote {
+                        number: 0,
                         size,
+                        etag,
                         crc32,
-                    });
+                    };
+                    self.record.tail = Some(TailNote::new(at.key, run, vec![piece]));
                 }
                 // The one before may still be of use.
                 Err(error) => {
@@ -170,49 +172,80 @@ impl Writer {
                 }
             }
         }
-        self.record.upload =
-            created.map(|created| note(created, broken.copied, &self.record.transfer));
-        self.record.running = false;
-        // An attempt to go on of which nothing new has come changes nothing of what may be all. And where a part is
-        // missing that had come, it is not all.
-        let ended = broken.ended && size >= all;
-        self.record.ended = ended || self.may_be_all.is_some_and(|whole| size <= whole);
-        let new_tail = self.record.tail.as_ref().map(|tail| tail.key.clone());
+        self.record.upload = created.map(|created| note(created, broken.copied));
+        if self.record.state == State::Running {
+            self.record.state = State::Interrupted;
+        }
+        self.keep_recorded(old_tail, size).await
+    }
+
+    /// Whether the object has not been written since the upload began, as far as that can be seen. It is looked if
+    /// nothing is known of the object yet, or if the upload was refused when all its bytes had come: another session may
+    /// have written it since, and then nothing would ever resume this one.
+    async fn is_newest(&mut self, ended: bool) -> bool {
+        let unknown = self.record.base == Base::Unknown;
+        if !unknown && !ended {
+            return true;
+        }
+        let object = self.target.location.clone();
+        let info = head(&object).await;
+        self.date();
+        match info {
+            Ok(info) if superseded(&self.record, Some(&info)) => {
+                info!(key = object.key, transfer = %self.target.id, "the object may have been written since the upload began: nothing of it is kept");
+                return false;
+            }
+            Ok(info) if unknown => self.record.base = Base::Object(info.identity().into()),
+            Err(ObjectError::NotFound) if unknown => self.record.base = Base::Absent,
+            Ok(_) | Err(ObjectError::NotFound) => {}
+            Err(error) => debug!(%error, "the object could not be looked at"),
+        }
+        true
+    }
+
+    /// Writes the last record of an interrupted upload, and removes the tail that it does not name any more: the old one,
+    /// or the new one if the record could not be written.
+    async fn keep_recorded(&mut self, old_tail: Option<TailNote>, size: u64) -> bool {
+        let object = self.target.location.clone();
+        let at = self.at();
+        let key = |tail: &Option<TailNote>| tail.as_ref().map(|tail| tail.key.clone());
+        let replaced = key(&old_tail) != key(&self.record.tail);
         let mut pause = PAUSE;
         for round in 1..=ROUNDS {
             let had = self.saved.is_some();
-            match self.claim(false).await {
-                // The one before is of use to whoever goes on with it.
-                Ok(()) if self.taken_over => {
-                    let old = old_tail.as_ref().map(|old| &old.key);
-                    if let Some(key) = new_tail.filter(|key| Some(key) != old) {
-                        remove_tail(&object, &self.keep, &key).await;
+            let claimed = match self.claim().await {
+                Ok(()) if self.standing == Standing::Ours => self.verify().await,
+                claimed => claimed,
+            };
+            match claimed {
+                // The old tail is of use to the process that resumes the upload.
+                Ok(()) if self.standing == Standing::TakenOver => {
+                    if let Some(tail) = self.record.tail.take().filter(|_| replaced) {
+                        remove_tail(&at, &tail).await;
                     }
                     return true;
                 }
-                Ok(()) if self.displaced || self.ticket.displaced() => {
-                    // A newer one has come in the meantime: the record goes, and the tails with it.
-                    for key in old_tail.map(|old| old.key).into_iter().chain(new_tail) {
-                        remove_tail(&object, &self.keep, &key).await;
+                Ok(()) if !self.is_keepable() => {
+                    // A newer one has come meanwhile: the upload goes, and the tails with it.
+                    if let Some(tail) = old_tail.filter(|_| replaced) {
+                        remove_tail(&at, &tail).await;
                     }
-                    self.record.tail = None;
                     return false;
                 }
                 Ok(()) => {
-                    if let Some(old) = old_tail.filter(|old| Some(&old.key) != new_tail.as_ref()) {
-                        remove_tail(&object, &self.keep, &old.key).await;
+                    if let Some(tail) = old_tail.filter(|_| replaced) {
+                        remove_tail(&at, &tail).await;
                     }
                     self.ticket.hint();
-                    info!(key = object.key, transfer = %self.target.id, bytes = size, "kept what had arrived of a broken upload");
+                    info!(key = object.key, transfer = %self.target.id, bytes = size, "kept an interrupted upload");
                     return true;
                 }
                 Err(error) => {
                     warn!(key = object.key, transfer = %self.target.id, %error, round, "the record of a broken upload could not be written");
-                    // The one before still tells of the parts.
+                    // The one before still names the parts.
                     if round == ROUNDS {
-                        let old = old_tail.as_ref().map(|old| &old.key);
-                        if let Some(key) = new_tail.filter(|key| Some(key) != old) {
-                            remove_tail(&object, &self.keep, &key).await;
+                        if let Some(tail) = self.record.tail.take().filter(|_| replaced) {
+                            remove_tail(&at, &tail).await;
                         }
                         return had;
                     }
@@ -224,8 +257,28 @@ impl Writer {
         false
     }
 
-    /// Stores a tail, whatever a store that is gone for some seconds says: what it holds is nowhere else, and its length may
-    /// have been told. Not where a newer upload makes an end of it.
+    /// Looks whether the record is still ours, on a store without conditions: another process may have looked before we
+    /// wrote it, and have written after that.
+    async fn verify(&mut self) -> Result<(), ObjectError> {
+        let at = self.at();
+        if at.store.conditional_writes(&at.bucket).await {
+            return Ok(());
+        }
+        match access::read(&at).await? {
+            There::Record(found) if found.record.is_same(&self.record) => {}
+            There::Record(found)
+                if found.record.transfer == self.record.transfer
+                    && found.record.state != State::Removing =>
+            {
+                self.standing = Standing::TakenOver;
+            }
+            _ => self.standing = Standing::Displaced,
+        }
+        Ok(())
+    }
+
+    /// Stores a tail, also if the store is gone for some seconds: its bytes are nowhere else, and its length may have been
+    /// reported. It gives up if a newer upload has come.
     async fn put_tail(&mut self, at: &Location, mut tail: Part) -> Result<String, ObjectError> {
         if at.store.integrity(&at.bucket).await == Integrity::Signed {
             tail.join();
@@ -264,7 +317,7 @@ impl Writer {
             if written.elapsed() >= self.replica().refresh {
                 written = Instant::now();
                 self.write().await;
-                if self.taken_over || self.displaced {
+                if self.standing != Standing::Ours {
                     return Err(ObjectError::Superseded);
                 }
             }

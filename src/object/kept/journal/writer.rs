@@ -9,10 +9,11 @@ use tracing::warn;
 use super::super::super::capabilities::Integrity;
 use super::super::super::multipart::{Created, Target, abort_upload};
 use super::super::super::upload::Opening;
-use super::super::super::{Location, ObjectError};
+use super::super::super::{Location, ObjectError, head};
 use super::super::Replica;
-use super::super::find::{discard, remove_record, remove_tail};
-use super::super::record::{self, Keep, Record, UploadNote};
+use super::super::access::{self, Ended, Leave, There};
+use super::super::discard::{discard, end, remove_object, remove_tail, set_aside};
+use super::super::record::{self, Keep, Record, State, UploadNote};
 use super::super::running::Ticket;
 use super::{Ending, News};
 
@@ -27,16 +28,24 @@ pub(super) struct Writer {
     pub(super) began: Option<Instant>,
     /// The ETag of our record as it is in the store.
     pub(super) saved: Option<String>,
-    /// How much was kept when this went on with it, where that may be all of the file.
-    pub(super) may_be_all: Option<u64>,
-    /// Whether a record may be in the store that we know no ETag of.
-    pub(super) tried: bool,
-    /// Another process goes on with this upload: nothing of it is ours any more.
-    pub(super) taken_over: bool,
-    /// A newer upload of the same key has the record.
-    pub(super) displaced: bool,
+    /// Whether a record of ours may be in the store, or may have been.
+    pub(super) recorded: bool,
+    /// The keys of records that were set aside for ours: their uploads may still run.
+    pub(super) set_aside: Vec<String>,
+    pub(super) standing: Standing,
     /// Where the upload hears that it is not ours any more.
     pub(super) failed: watch::Sender<Option<ObjectError>>,
+}
+
+/// Whose the record and the upload are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Both are ours.
+    Ours,
+    /// A newer upload of the same user has the record, or nothing of ours may be kept for another reason.
+    Displaced,
+    /// Another process resumes this upload: nothing of it is ours any more.
+    TakenOver,
 }
 
 impl Writer {
@@ -50,14 +59,14 @@ impl Writer {
                     Some(News::Ended(ending)) => return self.finish(ending).await,
                     None => return,
                 },
-                () = sleep(refresh), if !self.displaced && !self.taken_over => self.write().await,
+                () = sleep(refresh), if self.standing == Standing::Ours => self.write().await,
             }
         }
     }
 
     pub(super) async fn opened(&mut self, opening: &Opening, copied: u32) {
         if let Ok(created) = opening.created().await {
-            let upload = Some(note(&created, copied, &self.record.transfer));
+            let upload = Some(note(&created, copied));
             // A resumed upload has just written it.
             if self.saved.is_none() || self.record.upload != upload {
                 self.record.upload = upload;
@@ -74,108 +83,174 @@ impl Writer {
                 if let Some(leftovers) = opened {
                     leftovers.remove().await;
                 }
-                self.record.running = false;
+                self.record.state = State::Interrupted;
                 self.write().await;
-                // There is nothing to be restored where a newer one has come.
-                if self.displaced && !self.taken_over {
+                // There is nothing to restore if a newer one has come.
+                if self.standing == Standing::Displaced {
                     if let Some(upload) = &self.record.upload {
                         abort_upload(&self.target.location, &upload.id).await;
                     }
-                    self.sign_off(false).await;
+                    self.sign_off(Earlier::Stays).await;
                 }
             }
         }
     }
 
-    /// Writes the record of the running upload, the first time or again.
+    /// Writes the record, the first time or again.
     pub(super) async fn write(&mut self) {
         self.date();
-        if let Err(error) = self.claim(true).await {
+        if let Err(error) = self.claim().await {
             warn!(key = self.target.location.key, transfer = %self.target.id, %error,
                 "the record of a running upload could not be written; it is tried again");
         }
     }
-    /// Removes the record, and a tail it names.
+
+    /// The object is there: removes the record and the tail it names, and the interrupted uploads that it ends.
     pub(super) async fn published(&mut self) {
-        let object = &self.target.location;
-        if self.taken_over {
+        if self.standing == Standing::TakenOver {
             return;
         }
-        if self.displaced || self.ticket.displaced() {
-            return self.sign_off(false).await;
+        if self.is_displaced() {
+            return self.sign_off(Earlier::Stays).await;
         }
-        let hinted = self.ticket.take_hint();
-        match &self.saved {
+        let object = self.target.location.clone();
+        let (hinted, others) = (self.ticket.take_hint(), self.ticket.hinted_others());
+        match self.saved.take() {
             Some(etag) => {
+                let at = self.at();
                 if let Some(tail) = &self.record.tail {
-                    remove_tail(object, &self.keep, &tail.key).await;
+                    remove_tail(&at, tail).await;
                 }
-                remove_record(object, &self.keep, &self.record, etag).await;
-            }
-            None if self.tried || hinted => {
-                // Somebody's who is at it stays.
-                match record::read(&self.at()).await {
-                    Ok(Some(found)) if self.ends(&found) => {
-                        discard(&found, object, &self.keep).await;
-                    }
-                    Ok(_) => {}
-                    Err(error) => warn!(key = object.key, %error, "a record may stay behind"),
+                if self.end(&etag).await == Some(Ended::Displaced) {
+                    self.standing = Standing::Displaced;
+                    self.sign_off(Earlier::Stays).await;
                 }
             }
+            None if self.recorded => self.sign_off(Earlier::Ends).await,
+            None if hinted => self.end_earlier().await,
             None => {}
+        }
+        if others {
+            let ended = self.keep.ended_by(&object, &self.target.id).await;
+            if let Err(error) = ended {
+                warn!(key = object.key, %error, "a record may stay behind");
+            }
+        } else {
+            self.ticket.wrote();
         }
     }
 
-    /// An upload that has ended removes its own record, should it still be there, or the one that was left behind to
-    /// remember it, and the tail that it went on from: whoever has taken the place of a running upload has left it to that.
-    /// `give_up`: and what is kept of an earlier upload by the same user.
-    pub(super) async fn sign_off(&mut self, give_up: bool) {
-        let read = record::read(&self.at()).await;
-        self.date();
-        let object = &self.target.location;
-        let tail = self.record.tail.as_ref().map(|tail| &tail.key);
-        let found = match read {
-            Ok(Some(found)) => found,
-            Ok(None) => {
-                if let Some(key) = tail {
-                    remove_tail(object, &self.keep, key).await;
-                }
-                return;
-            }
-            Err(error) => {
-                return warn!(key = object.key, %error, "a record may stay behind");
-            }
-        };
-        let named = found.record.tail.as_ref().map(|tail| &tail.key);
-        if let Some(key) = tail.filter(|key| Some(*key) != named) {
-            remove_tail(object, &self.keep, key).await;
-        }
-        let id = self.record.upload.as_ref().map(|upload| &upload.id);
-        let ours = |upload: &UploadNote| Some(&upload.id) == id;
-        if found.record.is_same(&self.record) {
-            if let Some(tail) = &found.record.tail {
-                remove_tail(object, &self.keep, &tail.key).await;
-            }
-            remove_record(object, &self.keep, &found.record, &found.etag).await;
-        } else if found.record.is_nobodys() && found.record.upload.as_ref().is_some_and(ours) {
-            remove_record(object, &self.keep, &found.record, &found.etag).await;
-        } else if give_up && self.is_earlier(&found) {
-            discard(&found, object, &self.keep).await;
+    /// The object is there without a record of ours: an interrupted upload of the same user ends.
+    async fn end_earlier(&mut self) {
+        let (object, at) = (self.target.location.clone(), self.at());
+        match access::read(&at).await {
+            Ok(There::Record(found)) if self.ends(&found) => discard(&object, &found).await,
+            Ok(There::Later(later)) => set_aside(&at, *later).await,
+            Ok(_) => {}
+            Err(error) => warn!(key = object.key, %error, "a record may stay behind"),
         }
     }
-    /// Finds out when the upload began, as soon as the store has told its time.
-    pub(super) fn date(&mut self) {
-        if let Some(began) = self.began
-            && let Some(now) = self.target.location.store.now()
-        {
-            let passed = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
-            self.record.started_ms = now.as_millisecond().saturating_sub(passed);
-            self.began = None;
+
+    /// An upload of which nothing is kept removes its own record and tail, if they are still there, and the record that
+    /// was set aside for it.
+    pub(super) async fn sign_off(&mut self, earlier: Earlier) {
+        let at = self.at();
+        let read = access::read(&at).await;
+        self.date();
+        let object = &self.target.location;
+        if let Some(tail) = &self.record.tail {
+            let named = match &read {
+                Ok(There::Record(found)) => found.record.tail.as_ref(),
+                _ => None,
+            };
+            let is_named = named.is_some_and(|named| named.key == tail.key);
+            let is_ours =
+                matches!(&read, Ok(There::Record(found)) if found.record.is_same(&self.record));
+            if !is_named || is_ours {
+                remove_tail(&at, tail).await;
+            }
         }
+        match read {
+            Ok(There::Record(found)) if found.record.is_same(&self.record) => {
+                if let Some(tail) = &found.record.tail {
+                    remove_tail(&at, tail).await;
+                }
+                self.end(&found.etag).await;
+                return;
+            }
+            Ok(There::Record(found)) if earlier == Earlier::Ends && self.is_earlier(&found) => {
+                discard(object, &found).await;
+            }
+            Ok(_) => {}
+            Err(error) => warn!(key = object.key, %error, "a record may stay behind"),
+        }
+        if self.recorded {
+            // A newer upload may have set ours aside. See `end` for the order of these.
+            let aside = record::aside(&at, &self.record.writer.id);
+            remove_object(&aside, aside.key.clone()).await;
+            if at.store.conditional_deletes(&at.bucket).await
+                && let Ok(There::Empty(etag)) = access::read(&at).await
+            {
+                end(&at, &etag, Leave::Nothing).await;
+            }
+        }
+    }
+
+    /// Ends our record. If another was set aside for it, an empty one stays, by which the upload of that learns that it
+    /// was displaced. It removes the other one and then looks for the empty one; here the empty one is written before it
+    /// is looked whether the other one is still there. So one of the two removes the empty one.
+    pub(super) async fn end(&self, etag: &str) -> Option<Ended> {
+        let at = self.at();
+        if self.set_aside.is_empty() {
+            return end(&at, etag, Leave::Nothing).await;
+        }
+        let ended = end(&at, etag, Leave::Empty).await;
+        if ended != Some(Ended::Gone) || !at.store.conditional_deletes(&at.bucket).await {
+            return ended;
+        }
+        for key in &self.set_aside {
+            let aside = Location {
+                key: key.clone(),
+                ..at.clone()
+            };
+            if !matches!(head(&aside).await, Err(ObjectError::NotFound)) {
+                return ended;
+            }
+        }
+        if let Ok(There::Empty(etag)) = access::read(&at).await {
+            end(&at, &etag, Leave::Nothing).await;
+        }
+        ended
+    }
+
+    /// Notes when bytes last arrived, and when the upload began as soon as the store has reported its time.
+    pub(super) fn date(&mut self) {
+        let Some(now) = self.target.location.store.now() else {
+            return;
+        };
+        let ago = |passed: std::time::Duration| {
+            let passed = i64::try_from(passed.as_millis()).unwrap_or(i64::MAX);
+            now.as_millisecond().saturating_sub(passed)
+        };
+        self.record.moved_ms = ago(self.ticket.still());
+        if let Some(began) = self.began.take() {
+            self.record.began.at_ms = ago(began.elapsed());
+        }
+    }
+
+    /// Whether records of the object are known that end with its publication.
+    pub(super) fn knows_records(&self) -> bool {
+        self.saved.is_some() || self.ticket.hinted() || self.ticket.hinted_others()
+    }
+
+    /// Whether nothing of the upload may be kept.
+    pub(super) fn is_displaced(&self) -> bool {
+        self.standing == Standing::Displaced || self.ticket.displaced()
     }
 
     pub(super) fn at(&self) -> Location {
-        record::record_at(&self.target.location, &self.keep.state_bucket)
+        let object = &self.target.location;
+        record::record_at(object, &self.keep.state_bucket, &self.keep.user)
     }
 
     pub(super) fn replica(&self) -> &Replica {
@@ -183,11 +258,19 @@ impl Writer {
     }
 }
 
+/// What becomes of an earlier upload of the same user and name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Earlier {
+    /// It stays.
+    Stays,
+    /// It is discarded.
+    Ends,
+}
+
 /// What a record says of a multipart upload.
-pub(super) fn note(created: &Created, copied: u32, transfer: &str) -> UploadNote {
+pub(super) fn note(created: &Created, copied: u32) -> UploadNote {
     UploadNote {
         id: created.upload_id.to_string(),
-        transfer: transfer.to_owned(),
         crc32: created.integrity == Integrity::Crc32,
         copied,
     }

@@ -146,7 +146,7 @@ async fn what_needs_no_store_asks_none() {
         ("CLNT test", 200),
         ("SITE HELP", 214),
         ("REST 1", 350),
-        ("ALLO 1000", 202),
+        ("ALLO 1000", 200),
         ("ABOR", 226),
         ("CWD /", 250),
         ("CDUP", 250),

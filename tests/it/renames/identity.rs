@@ -1,4 +1,4 @@
-//! What is deleted by a rename is the version that was copied. Empty files have one ETag all, so who wrote them counts.
+//! What is deleted by a rename is the version that was copied. Equal bytes have equal ETags, so who wrote them counts.
 
 use crate::support::faults::Fault;
 use crate::support::ftp::Mode;
@@ -6,21 +6,21 @@ use crate::support::gateway::{BUCKET, Gateway};
 use crate::support::transfers::{begin, settled};
 use crate::support::{MIB, pattern, within};
 
-/// An empty file that is written again while it is renamed is another file: it stays.
+/// A file that is written again while it is renamed is another file, though it has the same bytes: it stays.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_empty_file_that_is_written_again_meanwhile_stays() {
+async fn a_file_that_is_written_again_meanwhile_stays() {
     for (file, renamed) in [("e", "e"), ("d/e", "d/e"), ("d/e", "d")] {
-        for from_outside in [false, true] {
-            let what = format!("{file} {renamed} {from_outside}");
+        for (from_outside, bytes) in [(false, &b""[..]), (true, b""), (false, b"1"), (true, b"1")] {
+            let what = format!("{file} {renamed} {from_outside} {bytes:?}");
             let gateway = Gateway::start().await;
             let other_process = Gateway::builder().on(&gateway.store).start().await;
             let store = &gateway.store;
-            // In another directory of the listing than alone: the page does not show the file.
+            // The first two keys of the directory, which are listed, do not show the file.
             for key in ["d/a", "d/b", "d/c"] {
                 store.put(BUCKET, key, "beside");
             }
             let mut ftp = gateway.ftp().await;
-            assert_eq!(ftp.store(file, b"").await.code, 226);
+            assert_eq!(ftp.store(file, bytes).await.code, 226);
             let copied = store.fail("CopyObject").key("to").always();
             let copied = copied.with(Fault::StallAnswer);
             ftp.expect(&format!("RNFR {renamed}"), 350).await;
@@ -41,15 +41,11 @@ async fn an_empty_file_that_is_written_again_meanwhile_stays() {
                 &gateway
             };
             let mut other = writer.ftp().await;
-            assert_eq!(other.store(file, b"").await.code, 226);
+            assert_eq!(other.store(file, bytes).await.code, 226);
             other.close().await;
             copied.release();
             let reply = ftp.reply().await;
-            assert_eq!(
-                store.object(BUCKET, file).as_deref(),
-                Some(&b""[..]),
-                "{what}"
-            );
+            assert_eq!(store.object(BUCKET, file).as_deref(), Some(bytes), "{what}");
             // The rest of a directory has moved.
             let code = if file == renamed { 451 } else { 250 };
             assert_eq!(reply.code, code, "{what}: {reply:?}");

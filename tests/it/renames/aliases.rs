@@ -52,7 +52,8 @@ fn second_address(builder: Builder, conditional: bool) -> Builder {
         let (key, secret) = (of("access_key_id"), of("secret_access_key"));
         text.push_str(&format!(
             "[stores.again]\n{endpoint}\nregion = \"us-east-1\"\npath_style = true\n{key}\n{secret}\n\
-             checksums = \"crc32\"\nconditional_writes = {conditional}\n"
+             checksums = \"crc32\"\nconditional_writes = {conditional}\n\
+             files_hide_directories = false\n"
         ));
     })
     .with(&format!("[mounts.again]\nstore = \"again\"\nbucket = \"{BUCKET}\""))

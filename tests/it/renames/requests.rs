@@ -112,7 +112,7 @@ async fn gateway(behaviour: &Behaviour, over: Over) -> (Gateway, Arc<Store>) {
         .with(&format!(
             "[stores.far]\nendpoint = \"{}\"\nregion = \"us-east-1\"\npath_style = true\n\
              access_key_id = \"{key}\"\nsecret_access_key = \"{secret}\"\nchecksums = \"crc32\"\n\
-             conditional_writes = {conditional}",
+             conditional_writes = {conditional}\nfiles_hide_directories = false",
             far.endpoint()
         ))
         .with("[mounts.far]\nstore = \"far\"\nbucket = \"far\"")

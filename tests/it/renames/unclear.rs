@@ -79,7 +79,7 @@ async fn hasty_tree() -> (Gateway, Arc<Store>) {
         .with(&format!(
             "[stores.far]\nendpoint = \"{}\"\nregion = \"us-east-1\"\npath_style = true\n\
              access_key_id = \"{key}\"\nsecret_access_key = \"{secret}\"\nchecksums = \"crc32\"\n\
-             conditional_writes = true\n{hasty}",
+             conditional_writes = true\nfiles_hide_directories = false\n{hasty}",
             far.endpoint()
         ))
         .with("[mounts.far]\nstore = \"far\"\nbucket = \"far\"")

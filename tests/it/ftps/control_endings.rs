@@ -1,12 +1,12 @@
-//! How a control connection under TLS ends while an upload runs.
+//! How a control connection under TLS ends while an upload runs, and data connections that come only after the 150.
 
 use tokio::io::AsyncWriteExt;
 
 use super::{Begins, begin_tls, secured, with_tls};
-use crate::support::ftp::Mode;
+use crate::support::ftp::{Mode, connect_from};
 use crate::support::gateway::BUCKET;
 use crate::support::pattern;
-use crate::support::tls::{Pki, VERSIONS};
+use crate::support::tls::{Pki, VERSIONS, read_all};
 use crate::support::transfers::{moved, settled};
 
 /// Under TLS the clean end is close_notify: anybody on the way can send a FIN.
@@ -53,4 +53,32 @@ async fn under_tls_a_fin_without_close_notify_is_no_clean_end() {
             gateway.stop().await;
         }
     }
+}
+
+/// A client that connects its data port, and begins its handshake, only after the 150.
+#[tokio::test]
+async fn a_data_connection_under_tls_may_come_after_the_150() {
+    let pki = Pki::new();
+    let gateway = with_tls(&pki, "").start().await;
+    let client = pki.client().build();
+    let mut ftp = secured(&gateway, &client).await;
+    for (command, sends) in [("STOR x", true), ("RETR x", false), ("LIST", false)] {
+        let address = ftp.epsv().await;
+        ftp.expect(command, 150).await;
+        let tcp = connect_from(ftp.local_addr().ip(), address).await.unwrap();
+        let mut tls = client.connect(tcp).await.unwrap();
+        if sends {
+            tls.write_all(b"bytes").await.unwrap();
+            tls.shutdown().await.unwrap();
+        } else {
+            let (bytes, end) = read_all(&mut tls).await;
+            end.unwrap();
+            assert!(!bytes.is_empty(), "{command}");
+        }
+        drop(tls);
+        ftp.expect_reply(226).await;
+    }
+    assert_eq!(gateway.store.object(BUCKET, "x").unwrap(), b"bytes");
+    ftp.in_step().await;
+    gateway.stop().await;
 }

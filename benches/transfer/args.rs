@@ -42,6 +42,15 @@ pub struct Args {
     /// The FTP client: one of our own, or curl
     #[arg(long, value_enum, default_value = "own")]
     pub client: Client,
+    /// Uploads at once of `slow`
+    #[arg(long, default_value_t = 300)]
+    pub slow_clients: usize,
+    /// Bytes a second of each; the goals are about 20000, which takes 17 minutes
+    #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub slow_rate: u64,
+    /// Size of each
+    #[arg(long, default_value = "20MiB", value_parser = parse_size)]
+    pub slow_size: u64,
     /// Print Markdown
     #[arg(long)]
     pub markdown: bool,
@@ -76,6 +85,8 @@ pub enum Work {
     List,
     /// A thousand idle sessions.
     Idle,
+    /// Small files next to many slow uploads; only if it is named.
+    Slow,
 }
 
 /// Value of `--tls`.

@@ -41,13 +41,23 @@ impl<'a> Gateway<'a> {
         directory: &Path,
         identity: Option<&'a Identity>,
     ) -> Result<Gateway<'a>> {
+        Gateway::start_with(endpoint, directory, identity, "")
+    }
+
+    /// The same with more configuration.
+    pub fn start_with(
+        endpoint: &Endpoint,
+        directory: &Path,
+        identity: Option<&'a Identity>,
+        more: &str,
+    ) -> Result<Gateway<'a>> {
         let door = Door {
             port: free_port()?,
             identity,
         };
         let config = directory.join("s3ftpd.toml");
         let log = directory.join("s3ftpd.log");
-        fs::write(&config, configuration(endpoint, door)?)?;
+        fs::write(&config, configuration(endpoint, door)? + more)?;
         let output = File::create(&log)?;
         let process = Process::start(
             Command::new(env!("CARGO_BIN_EXE_s3ftpd"))

@@ -25,6 +25,7 @@ mod relay;
 mod report;
 mod run;
 mod sdk;
+mod slow;
 mod store;
 mod tls;
 

@@ -10,6 +10,7 @@ use std::fs;
 use crate::args::{Role, Wire};
 use crate::process::Sample;
 use crate::sdk::Direction;
+use crate::slow::{BUDGET, Delays, Slow};
 
 pub use large::{Contestant, Round};
 use large::{cpu_ratio, series, wall_ratio};
@@ -45,6 +46,7 @@ pub struct Results {
     small: BTreeMap<(String, Direction, Wire), Vec<f64>>,
     list: Vec<Listing>,
     idle: BTreeMap<Wire, Vec<Idle>>,
+    slow: Vec<Slow>,
 }
 
 impl Results {
@@ -56,6 +58,7 @@ impl Results {
             small: BTreeMap::new(),
             list: Vec::new(),
             idle: BTreeMap::new(),
+            slow: Vec::new(),
         }
     }
 
@@ -79,6 +82,11 @@ impl Results {
     /// Adds a look at idle sessions.
     pub fn idle(&mut self, wire: Wire, idle: Idle) {
         self.idle.entry(wire).or_default().push(idle);
+    }
+
+    /// Adds a run next to slow uploads.
+    pub fn slow(&mut self, slow: Slow) {
+        self.slow.push(slow);
     }
 
     /// The tables, as Markdown or as plain columns.
@@ -136,6 +144,28 @@ impl Results {
                 Wire::Tls => "idle session, TLS, KiB",
             };
             row(work, "", series.show(1));
+        }
+        for slow in &self.slow {
+            let (clients, rate) = (slow.clients, slow.rate / 1000);
+            for (verb, of) in SLOW {
+                let ms = |delays: &Delays| {
+                    let series = Series::of(of(delays).iter().copied());
+                    let at = |part| series.quantile(part).unwrap_or_default();
+                    format!("{:.1}, {:.1}", at(0.5), at(0.99))
+                };
+                row(
+                    &format!(
+                        "20 kB {verb} next to {clients} uploads at {rate} kB/s (alone), ms: median, 99 %"
+                    ),
+                    Role::NullSlow.name(),
+                    format!("{} ({})", ms(&slow.next_to), ms(&slow.alone)),
+                );
+            }
+            row(
+                "all of these uploads, s; peak MiB of the gateway",
+                Role::NullSlow.name(),
+                format!("{:.0}; {:.0}", slow.wall, mib(slow.peak)),
+            );
         }
         table
     }
@@ -239,12 +269,41 @@ impl Results {
         let looks = self.idle.get(&Wire::Plain).into_iter().flatten();
         let idle = Series::of(looks.map(|idle| idle.kib_each)).median();
         goal("idle plaintext session".to_owned(), 24.0, "KiB", idle);
+        for (verb, of) in SLOW {
+            for part in [0.5, 0.99] {
+                let ratios = self.slow.iter().filter_map(|slow| {
+                    let at = |delays| Series::of(of(delays).iter().copied()).quantile(part);
+                    Some(at(&slow.next_to)? / at(&slow.alone)?)
+                });
+                goal(
+                    format!("20 kB {verb} next to slow uploads, {:.0} %", part * 100.0),
+                    1.5,
+                    "× alone",
+                    Series::of(ratios).median(),
+                );
+            }
+        }
+        goal(
+            "peak memory next to slow uploads".to_owned(),
+            (BUDGET + 64) as f64,
+            "MiB",
+            Series::of(self.slow.iter().map(|slow| mib(slow.peak))).median(),
+        );
         goals
     }
 }
 
 /// The contestant that the goals are about.
 const GATEWAY: Contestant = Contestant::Gateway(Wire::Plain);
+
+/// The figures of one direction.
+type Figures = fn(&Delays) -> &Vec<f64>;
+
+/// What is measured next to slow uploads.
+const SLOW: [(&str, Figures); 2] = [
+    ("stored", |delays| &delays.store),
+    ("fetched", |delays| &delays.fetch),
+];
 
 /// One goal, and how far it was reached.
 #[derive(Debug, Clone, PartialEq)]

@@ -15,6 +15,7 @@ use crate::process::Sample;
 use crate::relay::{self, Secure};
 use crate::report::{Contestant, Idle, Listing, Results, Round};
 use crate::sdk::{self, Direction, Objects};
+use crate::slow;
 use crate::store::{MILLION, Store, sized_key};
 use crate::tls::Identity;
 
@@ -138,6 +139,11 @@ impl<'a> Bench<'a> {
                     results.small(&target.name, Direction::Down, wire, down);
                 }
             }
+        }
+        if self.args.only.contains(&Work::Slow) {
+            let store = Store::start(Role::NullSlow)?;
+            let endpoint = self.args.own_endpoint(store.url.clone());
+            results.slow(slow::measure(self.args, &endpoint, self.directory.path())?);
         }
         if self.args.wants(Work::List) || self.args.wants(Work::Idle) {
             // Only our own store has a million keys, and idle sessions need no store at all.

@@ -2,7 +2,8 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -70,6 +71,26 @@ impl Session {
             let length = left.min(BUFFER as u64) as usize;
             data.write_all(&self.buffer[..length])?;
             left -= length as u64;
+        }
+        data.end()?;
+        drop(data);
+        self.reply("226").map(drop)
+    }
+
+    /// Uploads `size` bytes at so many a second, in pieces of a tenth of a second.
+    pub fn store_slowly(&mut self, name: &str, size: u64, rate: f64) -> Result<()> {
+        let data = self.data()?;
+        self.command(&format!("STOR {name}"), "150")?;
+        let mut data = self.protect(data)?;
+        let begun = Instant::now();
+        let piece = ((rate / 10.0) as u64).clamp(1, BUFFER as u64);
+        let mut sent = 0;
+        while sent < size {
+            let length = piece.min(size - sent);
+            data.write_all(&self.buffer[..length as usize])?;
+            sent += length;
+            let due = begun + Duration::from_secs_f64(sent as f64 / rate);
+            thread::sleep(due.saturating_duration_since(Instant::now()));
         }
         data.end()?;
         drop(data);

@@ -23,6 +23,12 @@ impl Series {
         Some((low + high) / 2.0)
     }
 
+    /// The least that this part of the figures does not exceed.
+    pub fn quantile(&self, part: f64) -> Option<f64> {
+        let place = (part * self.0.len() as f64).ceil() as usize;
+        self.0.get(place.saturating_sub(1)).copied()
+    }
+
     /// Median, and the minimum in brackets where they differ.
     pub fn show(&self, decimals: usize) -> String {
         let (Some(median), Some(min)) = (self.median(), self.0.first()) else {

@@ -276,6 +276,8 @@ pub struct AdminConfig {
 pub struct MemoryConfig {
     /// Bytes all transfers and password hashing may hold together.
     pub budget: u64,
+    /// How long an upload holds the memory of a half-filled part while others wait for memory.
+    pub hold: Duration,
 }
 
 /// Parts, ranges and parallelism of transfers.

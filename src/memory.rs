@@ -224,6 +224,12 @@ impl Budget {
         self.inner.waiting.load(Ordering::Relaxed) > 0
     }
 
+    /// Whether a transfer waits for the end of another one, since there are as many as there may be.
+    pub fn crowded(&self) -> bool {
+        let waiting = self.inner.waiting.load(Ordering::Relaxed);
+        waiting > self.inner.pressing.load(Ordering::Relaxed)
+    }
+
     /// The largest part of an upload that may be asked for, bytes: a quarter of the budget.
     pub fn largest_part(&self) -> u64 {
         u64::from(self.inner.total / 4) * UNIT

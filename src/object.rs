@@ -45,4 +45,7 @@ pub use kept::{
 };
 pub use list::{Entry, Listing, Page, directory_exists};
 pub use name_lock::{NameLock, NameLocks, NameWatch, Participation};
-pub use upload::{AppendTo, Condition, FailureWatch, Published, TransferId, Upload, UploadOptions};
+pub use upload::{
+    AppendTo, Condition, FailureWatch, GivesBack, Published, Relief, TransferId, Upload,
+    UploadOptions,
+};

@@ -27,7 +27,7 @@ use crate::config::Config;
 use crate::data::advertise::Advertise;
 use crate::data::linger::{LAST_LIMIT, Lingering};
 use crate::data::passive::{Behind, PassivePool};
-use crate::memory::{Budget, HOLD};
+use crate::memory::Budget;
 use crate::object::{NameLocks, Replica, Store, StoreContext};
 use crate::proxy::Proxies;
 use crate::session::{self, Gateway, Listener};
@@ -104,7 +104,11 @@ impl Server {
     /// An address that can't be bound, a store whose client can't be built; nothing is left running then.
     pub async fn start(config: Config) -> Result<Server, ServerError> {
         let config = Arc::new(config);
-        let budget = Budget::for_parts(config.memory.budget, config.transfer.part_size, HOLD);
+        let budget = Budget::for_parts(
+            config.memory.budget,
+            config.transfer.part_size,
+            config.memory.hold,
+        );
         let cleanups = TaskTracker::new();
         let stop = CancellationToken::new();
         // Whatever has been started ends with an early return.

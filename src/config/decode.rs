@@ -182,10 +182,13 @@ fn memory(mut section: Section<'_>, transfer: &TransferConfig) -> MemoryConfig {
             ),
         );
     }
+    let hold = section.field("hold");
+    let hold = hold.and_then(|field| values::duration(&field, false));
     section.finish();
     // Where it is wrong this value is never used, but others are measured against it.
     MemoryConfig {
         budget: budget.unwrap_or(LARGEST_BUDGET),
+        hold: hold.unwrap_or(crate::memory::HOLD),
     }
 }
 

@@ -23,7 +23,7 @@ use super::kept::Replica;
 use super::name_lock::NameLocks;
 use super::progress::watching;
 use super::retry::Damaged;
-use super::upload::Schedule;
+use super::upload::{Schedule, TakesPieces};
 use crate::config::{StaticCredentials, StoreConfig, TransferConfig};
 use crate::memory::Budget;
 
@@ -64,6 +64,7 @@ pub struct Store {
     capabilities: Capabilities,
     schedule: Schedule,
     clock: Arc<StoreClock>,
+    takes_pieces: TakesPieces,
 }
 
 /// A bucket and key in a store (a directory's key ends in `/`, or is empty).
@@ -124,6 +125,7 @@ impl Store {
             client: Client::from_conf(sdk),
             schedule,
             clock,
+            takes_pieces: TakesPieces::default(),
             context,
         }))
     }
@@ -160,6 +162,11 @@ impl Store {
 
     pub(super) fn config(&self) -> &StoreConfig {
         &self.config
+    }
+
+    /// Which of its buckets take pieces of uploads.
+    pub(super) fn takes_pieces(&self) -> &TakesPieces {
+        &self.takes_pieces
     }
 
     pub(super) fn schedule(&self) -> &Schedule {

@@ -4,10 +4,10 @@
 //! part is sent by a task of its own while the next is filled, at most `upload_parallel` of them at once. The first
 //! part is held back until a byte comes that does not fit in it: an upload that ends before is one PutObject.
 //!
-//! Memory: each part begins with a small chunk out of the admission's memory, so a small file needs no more, and a client
-//! that has nothing more to say never waits for a part's memory. When that is full the memory of the whole part is
-//! waited for, first come first served, with nothing in hand that others could need but parts that come free by
-//! themselves. It is given back when the part is in the store.
+//! Memory: each part begins with small chunks out of the admission's memory, so a small file needs no more, and a client
+//! that has nothing more to say never waits for a part's memory. When those are full more is waited for (`pressure`),
+//! first come first served, with nothing in hand that others could need but parts that come free by themselves. It is
+//! given back when the part is in the store, or when what there is of it is stored as a piece (`pieces`).
 //!
 //! A failed or abandoned upload leaves nothing: the requests in flight are ended first, then the multipart upload is
 //! aborted, by a task that outlives the upload. Where a Complete may have been carried out it looks before that.
@@ -15,6 +15,8 @@
 mod begin;
 mod cleanup;
 mod part;
+mod pieces;
+mod pressure;
 mod publish;
 mod resume;
 mod schedule;
@@ -31,31 +33,34 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::part::upload_part;
+use self::pressure::Pace;
 use super::kept::{Ask, Broken, Journal, Keep};
 use super::multipart::{DonePart, Target};
 use super::settle::Pin;
 use super::{ObjectError, ObjectInfo};
-use crate::memory::{Admission, CHUNK, Grant};
+use crate::memory::{Admission, CHUNK};
 
 pub(super) use self::begin::Opening;
 pub(super) use self::cleanup::Leftovers;
 pub(super) use self::part::{InHand, Part, put_part};
+pub(super) use self::pieces::{Pieces, TakesPieces};
+pub use self::pressure::{GivesBack, Relief};
 pub(super) use self::schedule::{MAX_PARTS, Schedule};
 pub use self::transfer_id::TransferId;
 
 /// The first chunk of a part, bytes: enough for most of what devices send.
 const FIRST_CHUNK: u64 = 32 * 1024;
 
-/// What the first part holds before it asks for memory of its own, bytes. The admission covers that and the first
-/// chunk of the second part.
+/// What a part holds before it asks for memory of its own, bytes: the admission covers it, and what is read of an old
+/// object at the same time.
 const FIRST_CHUNKS: u64 = 96 * 1024;
 
 /// An upload that is still within its first part after so long asks for what is kept of an earlier one: that request is
 /// spared where files come fast.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// A part's memory is waited for at most so long. Parts of others come free by themselves within their own
-/// deadlines, and a client that stalls with one is cut much sooner.
+/// A part's memory is waited for at most this long, if the store does not take pieces. Parts of others come free by
+/// themselves within their own deadlines, and a client that stalls with one is cut much sooner.
 const PART_WAIT: Duration = Duration::from_secs(300);
 
 /// What must hold when the object is published.
@@ -125,6 +130,12 @@ pub struct Upload {
     copied: u32,
     /// How many of those are still being copied.
     copying: usize,
+    /// Where pieces may be stored.
+    pieces: Option<Arc<Pieces>>,
+    /// When memory is to be given back.
+    relief: Relief,
+    /// How fast the client sends.
+    pace: Pace,
     /// The multipart upload, once there is one.
     opening: Option<Opening>,
     inflight: JoinSet<Result<DonePart, ObjectError>>,
@@ -183,6 +194,11 @@ impl Upload {
     /// chunks and parts are sent off by the next call. Waits for memory and for a free place in flight; fails as
     /// soon as a part has failed, and from then on. Cancel safe.
     pub async fn space(&mut self) -> Result<&mut BytesMut, ObjectError> {
+        self.space_and_relief().await.map(|(space, _)| space)
+    }
+
+    /// The same, with what is to be waited for alongside the client. Cancel safe.
+    pub async fn space_and_relief(&mut self) -> Result<(&mut BytesMut, &mut Relief), ObjectError> {
         self.reap()?;
         let sent = self.received() > 0;
         if let Some(journal) = &mut self.journal {
@@ -193,7 +209,7 @@ impl Upload {
             }
         }
         if self.buffer.is_empty() && self.buffer.capacity() > 0 {
-            return Ok(&mut self.buffer);
+            return Ok((&mut self.buffer, &mut self.relief));
         }
         self.check_size()?;
         if self.held.is_some() && self.filled() > 0 {
@@ -203,7 +219,7 @@ impl Upload {
             self.end_chunk().await?;
             self.new_chunk().await?;
         }
-        Ok(&mut self.buffer)
+        Ok((&mut self.buffer, &mut self.relief))
     }
 
     /// Copies `data` in: for sources that are no sockets.
@@ -333,13 +349,7 @@ impl Upload {
 
     /// The chunk joins its part; a full part is sent, or held back if it is the first.
     async fn end_chunk(&mut self) -> Result<(), ObjectError> {
-        if !self.buffer.is_empty() {
-            // Not more than was given: a caller that reads beyond it makes a part larger, and nothing else.
-            let budget = &self.target.location.store.context().budget;
-            let buffer = std::mem::take(&mut self.buffer);
-            self.taken += buffer.len() as u64;
-            self.part.push(budget.recycle(buffer));
-        }
+        self.push_buffer();
         if self.part.size() >= self.part_size() {
             if self.opening.is_some() {
                 self.place().await?;
@@ -350,6 +360,17 @@ impl Upload {
             }
         }
         Ok(())
+    }
+
+    /// The chunk being filled joins its part.
+    fn push_buffer(&mut self) {
+        let buffer = std::mem::take(&mut self.buffer);
+        if !buffer.is_empty() {
+            // Not more than was given: a caller that reads beyond it makes a part larger, and nothing else.
+            let budget = &self.target.location.store.context().budget;
+            self.taken += buffer.len() as u64;
+            self.part.push(budget.recycle(buffer));
+        }
     }
 
     /// Takes the part out and begins the next.
@@ -364,41 +385,19 @@ impl Upload {
 
     /// An empty chunk for the next bytes, after waiting for its memory.
     async fn new_chunk(&mut self) -> Result<(), ObjectError> {
-        let rest = self.part_size() - self.part.size();
-        let first_part = self.opening.is_none() && self.held.is_none();
-        let covered = if first_part {
-            FIRST_CHUNKS
-        } else {
-            FIRST_CHUNK
-        };
-        if self.part.size() >= covered && self.part.grant.is_none() {
-            self.part.grant = Some(Arc::new(self.memory(self.part_size()).await?));
+        self.pace.begin(self.size());
+        if self.room() == 0 {
+            self.more_memory().await?;
         }
-        self.buffer = if self.part.grant.is_some() && rest >= CHUNK as u64 {
+        let rest = (self.part_size() - self.part.size()).min(self.room());
+        self.buffer = if rest >= CHUNK as u64 {
             self.target.location.store.context().budget.chunk()
         } else {
-            let size = if self.part.grant.is_some() {
-                rest
-            } else if self.part.size() == 0 {
-                FIRST_CHUNK
-            } else {
-                covered - self.part.size()
-            };
-            // At most a chunk, whatever the part's size is.
-            BytesMut::with_capacity(usize::try_from(size.min(rest)).unwrap_or(CHUNK))
+            let first = self.part.in_memory() == 0;
+            let size = if first { rest.min(FIRST_CHUNK) } else { rest };
+            BytesMut::with_capacity(usize::try_from(size).unwrap_or(CHUNK))
         };
         Ok(())
-    }
-
-    /// Parts that have failed hold theirs until the upload ends, so it must not wait for that.
-    async fn memory(&self, bytes: u64) -> Result<Grant, ObjectError> {
-        let budget = &self.target.location.store.context().budget;
-        let mut failure = self.failure();
-        tokio::select! {
-            biased;
-            granted = budget.part(bytes, PART_WAIT) => granted.map_err(|_| ObjectError::Memory),
-            error = failure.wait() => Err(error),
-        }
     }
 
     /// Waits until fewer parts than allowed are in flight; those that the store copies don't count.
@@ -411,11 +410,17 @@ impl Upload {
             .transfer
             .upload_parallel
             .max(1);
+        let begun = Instant::now();
+        let mut waited = false;
         while self.inflight.len() >= parallel + self.copying {
+            waited = true;
             if let Some(ended) = self.inflight.join_next().await {
                 self.part_ended(ended);
             }
             self.reap()?;
+        }
+        if waited {
+            self.pace.held_back(begun, self.size());
         }
         Ok(())
     }
@@ -448,14 +453,26 @@ impl Upload {
             self.sent.insert(number, part.clone());
         }
         let stays = self.last == Some(number);
+        let pieces = self.pieces.clone().filter(|_| part.has_pieces());
+        self.relief.end();
         self.spawn(async move {
             let done = async {
                 let created = opening.created().await?;
-                let sent = part.to_send(created.integrity);
+                let sent = match &pieces {
+                    Some(pieces) => Box::pin(pieces.read_back(&part)).await?,
+                    None => part.to_send(created.integrity),
+                };
                 upload_part(&target, &created, number, sent).await
             };
             let done = done.await;
-            if !keeps || !stays && done.as_ref().map_or_else(refused, |_| true) {
+            if let Some(pieces) = pieces
+                && done.is_ok()
+                && !stays
+            {
+                let stored = part.take().take_pieces();
+                pieces.remove_alongside(stored.iter().map(|piece| piece.number).collect());
+            }
+            if !keeps || !stays && !part.is_cut() && done.as_ref().map_or_else(refused, |_| true) {
                 // Its memory is given back now, not when somebody asks for its end.
                 part.take();
             }
@@ -480,10 +497,12 @@ impl Upload {
 
     /// What has to be removed from the store, if there is anything.
     fn leftovers(&mut self) -> Option<Leftovers> {
-        let opening = self.opening.take()?;
-        Some(Leftovers {
+        let opening = self.opening.take();
+        let pieces = self.pieces.clone().filter(|pieces| pieces.any());
+        (opening.is_some() || pieces.is_some()).then(|| Leftovers {
             target: Arc::clone(&self.target),
             opening,
+            pieces,
             inflight: std::mem::take(&mut self.inflight),
             look_first: self.undecided,
         })
@@ -491,12 +510,7 @@ impl Upload {
 
     /// What there is of it, to be kept or removed.
     fn broken(&mut self) -> Broken {
-        let budget = &self.target.location.store.context().budget;
-        let buffer = std::mem::take(&mut self.buffer);
-        if !buffer.is_empty() {
-            self.taken += buffer.len() as u64;
-            self.part.push(budget.recycle(buffer));
-        }
+        self.push_buffer();
         if let Some((number, part)) = self.held.take() {
             self.sent.insert(number, InHand::new(part));
         }
@@ -508,6 +522,7 @@ impl Upload {
             copied: self.copied,
             last: self.last,
             rest: (self.number, std::mem::take(&mut self.part)),
+            pieces: self.pieces.clone().filter(|pieces| pieces.any()),
             ended: self.ended,
             look_first: self.undecided,
             _admission: self._admission.take(),
@@ -526,12 +541,10 @@ impl Drop for Upload {
         if let Some(journal) = self.journal.take() {
             if self.restoring {
                 // The kept upload's own parts stay; what was opened for more of the tail than a part goes.
-                let leftovers = if self.reopened {
-                    None
-                } else {
-                    self.leftovers()
-                };
-                journal.restore(leftovers);
+                if self.reopened {
+                    self.opening = None;
+                }
+                journal.restore(self.leftovers());
             } else {
                 journal.broken(self.broken());
             }

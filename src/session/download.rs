@@ -244,8 +244,12 @@ impl Sink<'_> {
         mut moved: impl FnMut(),
     ) -> Result<(), Failure> {
         while !chunk.is_empty() {
-            let written =
-                with_stall(self.budget, self.stall, self.stream.write_some(&chunk)).await?;
+            // What is held for a client that stands still is given back first; then only its admission is of use to others.
+            let wanted = || {
+                moved();
+                self.budget.crowded()
+            };
+            let written = with_stall(wanted, self.stall, self.stream.write_some(&chunk)).await?;
             bytes::Buf::advance(&mut chunk, written);
             self.link.progress.add(written);
             moved();
@@ -276,9 +280,10 @@ impl Sink<'_> {
     }
 }
 
-/// Bounds one read or write: the stall time, less where others wait for the memory that this transfer holds.
+/// Bounds one read or write by the stall time, or by less if what this transfer holds is `wanted`: others wait for it.
+/// That is asked for now and then while nothing moves.
 pub(super) async fn with_stall<T>(
-    budget: &Budget,
+    mut wanted: impl FnMut() -> bool,
     stall: Duration,
     operation: impl Future<Output = io::Result<T>>,
 ) -> Result<T, Failure> {
@@ -290,7 +295,7 @@ pub(super) async fn with_stall<T>(
             Ok(done) => return Ok(done?),
             Err(_) => {
                 let waited = begun.elapsed();
-                if waited >= stall || (waited >= STALL_CONTENDED && budget.contended()) {
+                if waited >= stall || (waited >= STALL_CONTENDED && wanted()) {
                     return Err(Failure::Stalled(waited));
                 }
             }

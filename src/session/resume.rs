@@ -74,8 +74,13 @@ impl Seen {
 impl Session {
     /// How uploads of the user to a mount are kept; `None` where they are not.
     pub(super) fn keep(&self, mount: &Mount) -> Option<Keep> {
+        self.state_of(mount).filter(|_| mount.keep_interrupted)
+    }
+
+    /// The state of the user's uploads to a mount, also if they are not kept when they break off.
+    pub(super) fn state_of(&self, mount: &Mount) -> Option<Keep> {
         let user = self.user.as_ref()?;
-        mount.keep_interrupted.then(|| Keep {
+        Some(Keep {
             user: user.config.name.as_str().into(),
             peer: Some(self.control.peer.ip()),
             state_bucket: mount.state_bucket.clone(),

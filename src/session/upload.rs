@@ -16,8 +16,8 @@ use crate::data::stream::DataStream;
 use crate::memory::Budget;
 use crate::namespace::{Mount, Permission, Place, VirtualPath};
 use crate::object::{
-    AppendTo, Condition, Keep, Kept, Location, ObjectError, ObjectInfo, TransferId, Upload,
-    UploadOptions,
+    AppendTo, Condition, GivesBack, Keep, Kept, Location, ObjectError, ObjectInfo, TransferId,
+    Upload, UploadOptions,
 };
 use crate::protocol::Reply;
 use crate::protocol::command::TransferType;
@@ -59,6 +59,8 @@ struct Job {
     id: TransferId,
     begin: Begin,
     data: DataSetup,
+    /// Where pieces of it may be stored while others wait for memory.
+    state: Option<Keep>,
     budget: Budget,
     timeouts: crate::config::Timeouts,
     /// See [`crate::config::TransferConfig::part_size`].
@@ -133,7 +135,7 @@ impl Session {
         let mut published = false;
         let seen = &mut published;
         let run = async move |link| {
-            let end = job.run(link).await;
+            let end = Box::pin(job.run(link)).await;
             *seen = matches!(end, End::Finished(_));
             end
         };
@@ -287,6 +289,7 @@ impl Session {
         convert: bool,
     ) -> Result<Job, Reply> {
         let data = self.take_data()?;
+        let state = self.state_of(mount);
         let (id, from) = match &begin {
             Begin::New(options) => {
                 let keep = options.append.as_ref().map(|append| append.keep);
@@ -313,6 +316,7 @@ impl Session {
                 ControlLoss::Publish => ControlEnd::Ignored,
             },
             opening,
+            state,
         })
     }
 
@@ -505,10 +509,13 @@ impl Job {
             })
         };
         let opening = std::mem::take(&mut self.opening);
-        let (upload, arrival) = self
+        let (mut upload, arrival) = self
             .data
             .open_with(connect, link, upload, |_| opening)
             .await?;
+        if let Some(state) = &self.state {
+            upload.may_store_pieces(state);
+        }
         let begins_at = match &self.begin {
             Begin::New(options) => options.append.as_ref().map_or(0, |append| append.keep),
             Begin::Kept { kept, again, .. } => kept.told() + kept.again() - again,
@@ -527,6 +534,7 @@ impl Job {
         let pump = Pump {
             budget: &self.budget,
             stall: self.timeouts.data_stall,
+            gives_back: upload.gives_back(),
             link,
         };
         if let Begin::Kept { again, .. } = &self.begin {
@@ -572,6 +580,7 @@ async fn drain(stream: &mut DataStream, upload: &mut Upload) {
 struct Pump<'a> {
     budget: &'a Budget,
     stall: std::time::Duration,
+    gives_back: GivesBack,
     link: &'a Link,
 }
 
@@ -607,10 +616,16 @@ impl Pump<'_> {
     async fn copy(&self, stream: &mut DataStream, upload: &mut Upload) -> Result<(), Failure> {
         let mut failure = upload.failure();
         loop {
-            let space = self.beside(stream, upload.space()).await?;
+            let (space, relief) = self.beside(stream, upload.space_and_relief()).await?;
             let read = tokio::select! {
-                read = self.read(stream, space) => read?,
+                biased;
+                read = self.read(stream, space) => Some(read?),
                 error = failure.wait() => return Err(error.into()),
+                () = relief.wanted() => None,
+            };
+            let Some(read) = read else {
+                self.beside(stream, upload.relieve()).await?;
+                continue;
             };
             if read == 0 {
                 return Ok(());
@@ -625,8 +640,14 @@ impl Pump<'_> {
         loop {
             let mut buffer = BytesMut::with_capacity(CONVERT_CHUNK);
             let read = tokio::select! {
-                read = self.read(stream, &mut buffer) => read?,
+                biased;
+                read = self.read(stream, &mut buffer) => Some(read?),
                 error = failure.wait() => return Err(error.into()),
+                () = upload.relief().wanted() => None,
+            };
+            let Some(read) = read else {
+                self.beside(stream, upload.relieve()).await?;
+                continue;
             };
             let converted: Bytes = if read == 0 {
                 filter.finish()
@@ -655,9 +676,13 @@ impl Pump<'_> {
         .await
     }
 
-    /// Reads, unless nothing comes for the stall time; sooner where others wait for the memory it holds.
+    /// Reads, unless nothing comes for the stall time; for less if others wait for the memory that the upload holds.
     async fn read(&self, stream: &mut DataStream, space: &mut BytesMut) -> Result<usize, Failure> {
-        super::download::with_stall(self.budget, self.stall, stream.read_into(space)).await
+        let wanted = || match self.gives_back.now() {
+            true => self.budget.crowded(),
+            false => self.budget.contended(),
+        };
+        super::download::with_stall(wanted, self.stall, stream.read_into(space)).await
     }
 }
 

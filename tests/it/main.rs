@@ -39,6 +39,7 @@ mod review_session;
 mod round_trips;
 mod same_name;
 mod semantics;
+mod slow_clients;
 mod store;
 mod store_faults;
 mod taken_names;

@@ -481,6 +481,9 @@ async fn a_client_that_stalls_while_others_wait_for_its_memory() {
         .mount("interrupted = \"abort\"")
         .start()
         .await;
+    // What they have sent can't be stored meanwhile.
+    let rule = gateway.store.fail("PutObject").key(".s3ftpd/tails/");
+    rule.always().with(Fault::Status(403, "AccessDenied"));
     let half = pattern(4 * MIB, 1);
     let mut stalled = Vec::new();
     for at in 0..4 {

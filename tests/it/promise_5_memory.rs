@@ -232,8 +232,10 @@ async fn a_client_that_waits_for_its_share_gets_it_as_soon_as_there_is_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_stalls_on_a_part_others_wait_for_is_cut() {
-    // It would be left alone for a minute, were there nobody else.
+    // Without others it would be left alone for a minute. What it has sent can't be stored meanwhile.
     let gateway = smallest().start().await;
+    let rule = gateway.store.fail("PutObject").key(".s3ftpd/tails/");
+    rule.always().with(Fault::Status(403, "AccessDenied"));
     let mut holders = join_all((0..3).map(async |number: usize| {
         half_an_upload(&gateway, &format!("stalls{number}"), 300_000).await
     }))

@@ -21,12 +21,14 @@ use tracing::debug;
 
 use super::super::ObjectError;
 use super::super::multipart::{DonePart, Target};
-use super::super::upload::{InHand, Leftovers, Opening, Part};
+use super::super::upload::{InHand, Leftovers, Opening, Part, Pieces};
 use super::Replica;
 use super::access::{self, SaveError, There};
 use super::discard::{discard, set_aside};
 use super::order::Began;
-use super::record::{Base, FORMAT, Keep, Record, ScheduleNote, State, WriterNote, new_writer};
+use super::record::{
+    Base, FORMAT, Keep, Record, ScheduleNote, State, TailNote, WriterNote, new_writer,
+};
 use super::running::{EntryHandle, Running, name_of};
 use crate::memory::Admission;
 use writer::{Standing, Writer};
@@ -36,7 +38,7 @@ use writer::{Standing, Writer};
 pub(in crate::object) struct Journal {
     /// What the task will work with, until it begins.
     idle: Option<Box<Writer>>,
-    /// Tells the task, once it has begun: two things at most.
+    /// To the task, once it has begun: how the upload began and ends, and each piece of a slow client.
     tell: Option<mpsc::UnboundedSender<News>>,
     entry: EntryHandle,
 }
@@ -46,6 +48,10 @@ pub(in crate::object) struct Journal {
 enum News {
     /// The upload has become multipart; so many parts hold old bytes.
     Opened(Opening, u32),
+    /// Bytes of it are in these pieces.
+    Stored(TailNote),
+    /// Those of this tail are elsewhere now.
+    Unstored(String),
     /// The upload has ended.
     Ended(Ending),
 }
@@ -90,6 +96,8 @@ pub(in crate::object) struct Broken {
     pub(in crate::object) look_first: bool,
     /// Whether it is to be kept; else removed.
     pub(in crate::object) keep: bool,
+    /// Where pieces of it lie, if there are any.
+    pub(in crate::object) pieces: Option<Arc<Pieces>>,
     /// The memory of the first chunks of the rest.
     pub(in crate::object) _admission: Option<Admission>,
 }
@@ -253,9 +261,24 @@ impl Journal {
     /// The upload has become multipart: the record is written as soon as its id is known, and refreshed from then on.
     pub(in crate::object) fn opened(&mut self, opening: &Opening, copied: u32) {
         self.running();
+        self.tell(News::Opened(opening.clone(), copied));
+    }
+
+    /// Bytes of the upload are in these pieces, and all before them in parts: the record names them.
+    pub(in crate::object) fn stored(&mut self, tail: TailNote) {
+        self.running();
+        self.tell(News::Stored(tail));
+    }
+
+    /// The pieces of a tail are removed: their bytes are elsewhere.
+    pub(in crate::object) fn unstored(&mut self, key: &str) {
+        self.tell(News::Unstored(key.to_owned()));
+    }
+
+    fn tell(&self, news: News) {
         if let Some(tell) = &self.tell {
             // The task ends with its ending, and not before.
-            let _ = tell.send(News::Opened(opening.clone(), copied));
+            let _ = tell.send(news);
         }
     }
 

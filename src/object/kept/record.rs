@@ -419,7 +419,11 @@ pub(super) fn tails_of(bucket: &str, key: &str) -> String {
 }
 
 /// Where a new tail of a user's upload lies.
-pub(super) fn tail_at(object: &Location, state_bucket: &Arc<str>, user: &str) -> Location {
+pub(in crate::object) fn tail_at(
+    object: &Location,
+    state_bucket: &Arc<str>,
+    user: &str,
+) -> Location {
     Location {
         store: Arc::clone(&object.store),
         bucket: Arc::clone(state_bucket),

@@ -11,6 +11,7 @@ use super::super::multipart::{CopyRange, Created, Target};
 use super::super::settle::{Pin, TRANSFER_KEY};
 use super::super::{Attributes, Download, Location, ObjectError};
 use super::part::Part;
+use super::pressure::{Pace, Relief};
 use super::schedule::Schedule;
 use super::{AppendTo, Condition, Upload, UploadOptions};
 use crate::memory::Admission;
@@ -98,6 +99,7 @@ impl Upload {
             schedule,
         );
         if let Some(keep) = options.keep {
+            upload.may_store_pieces(&keep);
             upload.journal = Some(Journal::new(
                 &upload.target,
                 keep,
@@ -141,6 +143,9 @@ impl Upload {
             part: Part::new(crc),
             number: 1,
             held: None,
+            pieces: None,
+            relief: Relief::default(),
+            pace: Pace::default(),
             copied: 0,
             copying: 0,
             opening: None,

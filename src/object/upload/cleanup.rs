@@ -9,31 +9,38 @@ use tokio::time::timeout;
 use super::super::ObjectError;
 use super::super::multipart::{DonePart, Target};
 use super::begin::Opening;
+use super::pieces::Pieces;
 
 /// Parts in flight are given this long to end by themselves: most of them only wait for an answer then, and a part
 /// that the store is still storing while the upload is aborted may stay behind.
 const ENDING: Duration = Duration::from_millis(500);
 
-/// An open multipart upload that nobody wants any more.
+/// What lies in the store of an upload that is given up: an open multipart upload, pieces, or both.
 #[derive(Debug)]
 pub(in crate::object) struct Leftovers {
     pub(super) target: Arc<Target>,
-    pub(super) opening: Opening,
+    pub(super) opening: Option<Opening>,
+    pub(super) pieces: Option<Arc<Pieces>>,
     pub(super) inflight: JoinSet<Result<DonePart, ObjectError>>,
     /// Whether the upload may have been completed.
     pub(super) look_first: bool,
 }
 
 impl Leftovers {
-    /// Ends the requests in flight, then aborts the upload.
+    /// Ends the requests in flight, then aborts the upload and deletes the pieces.
     pub(in crate::object) async fn remove(mut self) {
         let ended = async { while self.inflight.join_next().await.is_some() {} };
         if timeout(ENDING, ended).await.is_err() {
             self.inflight.shutdown().await;
         }
         // A Create that is still under way is waited for: its upload would stay open else.
-        if let Ok(created) = self.opening.created().await {
+        if let Some(opening) = &self.opening
+            && let Ok(created) = opening.created().await
+        {
             self.target.abort(&created.upload_id, self.look_first).await;
+        }
+        if let Some(pieces) = &self.pieces {
+            pieces.remove(pieces.live_but(&[])).await;
         }
     }
 }

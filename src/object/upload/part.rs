@@ -1,4 +1,5 @@
-//! One part on its way: chunks, their checksum, the memory they are in, and the request that carries them.
+//! One part on its way: chunks, their checksum, the memory they are in, and the request that carries them. The first
+//! bytes of a slow client's part can lie in pieces in the store (`pieces`).
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -11,6 +12,7 @@ use http_body::{Frame, SizeHint};
 
 use super::super::capabilities::Integrity;
 use super::super::error::failure;
+use super::super::kept::PieceNote;
 use super::super::multipart::{Created, DonePart, Target, crc_header, part_number, same_crc};
 use super::super::{Location, ObjectError};
 use crate::memory::Grant;
@@ -18,13 +20,20 @@ use crate::memory::Grant;
 /// A part that is being filled, or is full.
 #[derive(Debug, Clone, Default)]
 pub(in crate::object) struct Part {
+    /// Pieces in the store that hold its first bytes.
+    pieces: Vec<PieceNote>,
+    /// The bytes after those.
     chunks: Vec<Bytes>,
+    /// Of the chunks.
     crc: Option<crc32fast::Hasher>,
+    /// Bytes in all.
     size: u64,
-    /// The memory the chunks are in; what comes before it is the admission's.
-    pub(super) grant: Option<Arc<Grant>>,
-    /// That of parts that have joined it.
-    joined: Vec<Arc<Grant>>,
+    /// Bytes in chunks.
+    in_memory: u64,
+    /// The memory the chunks are in; without it they are in the admission's.
+    grants: Vec<Arc<Grant>>,
+    /// Whether bytes of it are lost: no part can follow it.
+    cut: bool,
 }
 
 impl Part {
@@ -36,16 +45,93 @@ impl Part {
         }
     }
 
-    /// Several as one, in their order; `None` where they hold nothing.
+    /// Several as one, in their order; `None` if they hold nothing. None of them may lie in pieces.
     pub(in crate::object) fn joined(parts: Vec<Part>) -> Option<Part> {
         let mut whole = Part::default();
         for mut part in parts {
             whole.size += part.size;
+            whole.in_memory += part.in_memory;
             whole.chunks.append(&mut part.chunks);
-            whole.joined.extend(part.grant.take());
-            whole.joined.append(&mut part.joined);
+            whole.grants.append(&mut part.grants);
         }
         (whole.size > 0).then_some(whole)
+    }
+
+    /// Takes the pieces out: what stays is in memory.
+    pub(in crate::object) fn take_pieces(&mut self) -> Vec<PieceNote> {
+        self.size = self.in_memory;
+        std::mem::take(&mut self.pieces)
+    }
+
+    /// Pieces in the store that hold its first bytes.
+    pub(super) fn pieces(&self) -> &[PieceNote] {
+        &self.pieces
+    }
+
+    /// Whether bytes of it are lost: no part can follow it.
+    pub(in crate::object) fn is_cut(&self) -> bool {
+        self.cut
+    }
+
+    /// Bytes that are in memory.
+    pub(super) fn in_memory(&self) -> u64 {
+        self.in_memory
+    }
+
+    /// Bytes that it has been granted memory for.
+    pub(super) fn granted(&self) -> u64 {
+        self.grants.iter().map(|grant| grant.bytes()).sum()
+    }
+
+    /// More memory for it.
+    pub(super) fn add_memory(&mut self, grant: Grant) {
+        self.grants.push(Arc::new(grant));
+    }
+
+    /// What is in memory, to be stored as a piece; it stays here as well.
+    pub(super) fn copy_for_piece(&mut self, integrity: Integrity) -> Part {
+        if integrity == Integrity::Signed {
+            self.join();
+        }
+        let mut part = self.clone();
+        part.take_pieces();
+        part
+    }
+
+    /// What was in memory is in the store now: its memory is given back.
+    pub(super) fn stored(&mut self, piece: PieceNote) {
+        self.chunks.clear();
+        self.grants.clear();
+        self.in_memory = 0;
+        if self.crc.is_some() {
+            self.crc = Some(crc32fast::Hasher::new());
+        }
+        self.pieces.push(piece);
+    }
+
+    /// Gives memory back that nothing is in.
+    pub(super) fn release(&mut self) {
+        if self.in_memory == 0 {
+            self.grants.clear();
+        }
+    }
+
+    /// Adds bytes whose checksum is known.
+    pub(super) fn append(&mut self, chunks: Vec<Bytes>, crc: &crc32fast::Hasher) {
+        if let Some(whole) = &mut self.crc {
+            whole.combine(crc);
+        }
+        let size: usize = chunks.iter().map(Bytes::len).sum();
+        self.size += size as u64;
+        self.in_memory += size as u64;
+        self.chunks.extend(chunks);
+    }
+
+    /// Adds what another has in memory.
+    pub(super) fn append_memory(&mut self, rest: &Part) {
+        let crc = rest.crc.clone().unwrap_or_else(|| rest.hasher());
+        self.grants.extend(rest.grants.iter().cloned());
+        self.append(rest.chunks.clone(), &crc);
     }
 
     /// Bytes in it.
@@ -53,7 +139,7 @@ impl Part {
         self.size
     }
 
-    /// CRC-32 of its bytes.
+    /// CRC-32 of what is in memory.
     pub(in crate::object) fn crc32(&self) -> u32 {
         self.crc().unwrap_or_else(|| self.hash())
     }
@@ -64,6 +150,7 @@ impl Part {
             crc.update(&chunk);
         }
         self.size += chunk.len() as u64;
+        self.in_memory += chunk.len() as u64;
         self.chunks.push(chunk);
     }
 
@@ -78,7 +165,7 @@ impl Part {
         self.crc.clone().map(crc32fast::Hasher::finalize)
     }
 
-    /// Splits it into what is sent.
+    /// Splits it into what is sent; all of it must be in memory.
     pub(super) fn into_payload(mut self, integrity: Integrity) -> Payload {
         let crc = match integrity {
             Integrity::Crc32 => Some(self.crc32()),
@@ -92,15 +179,18 @@ impl Part {
             chunks: chunks.into(),
             size: self.size,
             crc,
-            grant: self.grant.take(),
-            joined: std::mem::take(&mut self.joined),
+            grants: std::mem::take(&mut self.grants),
         }
     }
 
     fn hash(&self) -> u32 {
+        self.hasher().finalize()
+    }
+
+    fn hasher(&self) -> crc32fast::Hasher {
         let mut crc = crc32fast::Hasher::new();
         self.chunks.iter().for_each(|chunk| crc.update(chunk));
-        crc.finalize()
+        crc
     }
 }
 
@@ -120,6 +210,43 @@ impl InHand {
             part.join();
         }
         part.clone()
+    }
+
+    /// Whether some of it lies in pieces.
+    pub(super) fn has_pieces(&self) -> bool {
+        !self.locked().pieces.is_empty()
+    }
+
+    /// See [`Part::is_cut`].
+    pub(super) fn is_cut(&self) -> bool {
+        self.locked().cut
+    }
+
+    /// A copy of its state; the bytes are held once.
+    pub(super) fn part(&self) -> Part {
+        self.locked().clone()
+    }
+
+    /// See [`Part::copy_for_piece`].
+    pub(super) fn copy_for_piece(&self, integrity: Integrity) -> Part {
+        self.locked().copy_for_piece(integrity)
+    }
+
+    /// See [`Part::stored`].
+    pub(super) fn stored(&self, piece: PieceNote) {
+        self.locked().stored(piece);
+    }
+
+    /// The pieces from this one on are lost, and what follows them.
+    pub(super) fn cut_at(&self, piece: usize) {
+        let mut part = self.locked();
+        let pieces = part.pieces.iter().take(piece).cloned().collect();
+        *part = Part {
+            pieces,
+            cut: true,
+            ..Part::default()
+        };
+        part.size = part.pieces.iter().map(|piece| piece.size).sum();
     }
 
     /// Takes it out. Empty where the store has it.
@@ -153,8 +280,7 @@ pub(super) struct Payload {
     pub(super) size: u64,
     /// CRC-32 of the bytes, where the payload is not signed.
     pub(super) crc: Option<u32>,
-    grant: Option<Arc<Grant>>,
-    joined: Vec<Arc<Grant>>,
+    grants: Vec<Arc<Grant>>,
 }
 
 impl Payload {
@@ -162,10 +288,10 @@ impl Payload {
     pub(super) fn into_part(self) -> Part {
         Part {
             chunks: self.chunks.to_vec(),
-            crc: None,
             size: self.size,
-            grant: self.grant,
-            joined: self.joined,
+            in_memory: self.size,
+            grants: self.grants,
+            ..Part::default()
         }
     }
 

@@ -13,7 +13,7 @@ use super::super::multipart::{crc_header, same_crc};
 use super::super::name_lock::{NameLock, Patience};
 use super::super::settle::{Conditions, Sight, is_by, look, look_until};
 use super::begin::Opening;
-use super::part::{Part, Payload};
+use super::part::{InHand, Part, Payload};
 use super::{Published, Upload};
 
 /// How often a PutObject that met another write of the same key is sent again.
@@ -99,16 +99,30 @@ impl Upload {
         self.buffer = BytesMut::new();
         let store = &self.target.location.store;
         let integrity = store.integrity(&self.target.location.bucket).await;
-        let payload = Part::into_payload(part, integrity);
-        match self.put_until_clear(&payload).await {
+        // What lies in pieces stays as it is until it is published.
+        let part = InHand::new(part);
+        let in_pieces = self.pieces.clone().filter(|_| part.has_pieces());
+        let (whole, part) = match in_pieces {
+            Some(pieces) => (Box::pin(pieces.read_back(&part)).await, Some(part)),
+            None => (Ok(part.take()), None),
+        };
+        let payload = whole.map(|whole| Part::into_payload(whole, integrity));
+        let published = match &payload {
+            Ok(payload) => self.put_until_clear(payload).await,
+            Err(error) => Err(error.clone()),
+        };
+        match published {
             Ok(published) => {
                 self.published();
                 Ok(published)
             }
             Err(error) => {
-                self.keepable = later(&error);
+                self.keepable = payload.is_err() || later(&error);
                 self.number = 1;
-                self.part = payload.into_part();
+                self.part = match (part, payload) {
+                    (Some(part), _) => part.take(),
+                    (None, payload) => payload.map(Payload::into_part).unwrap_or_default(),
+                };
                 Err(error)
             }
         }
@@ -138,8 +152,14 @@ impl Upload {
 
     /// The object is there: what was written beside it goes.
     fn published(&mut self) {
-        if let Some(journal) = self.journal.take() {
+        if let Some(mut journal) = self.journal.take() {
+            if let Some(pieces) = &self.pieces {
+                journal.unstored(pieces.key());
+            }
             journal.published();
+        }
+        if let Some(pieces) = &self.pieces {
+            pieces.remove_alongside(pieces.live_but(&[]));
         }
     }
 

@@ -27,6 +27,7 @@ impl Upload {
         let mut upload = Upload::blank(target, kept.pin.clone(), Some(admission), schedule);
         upload.resumed = true;
         upload.restoring = true;
+        upload.may_store_pieces(&keep);
         let tail_bucket = keep.state_bucket.clone();
         let journal =
             Journal::take_over(&upload.target, keep, &kept, upload.failed.clone()).await?;

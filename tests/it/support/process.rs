@@ -18,7 +18,7 @@ pub struct Process {
     /// Where its control listener is.
     pub address: SocketAddr,
     /// Its store.
-    pub store: Store,
+    pub store: Arc<Store>,
     /// The only directory it is told of, empty at its start.
     pub temporary: tempfile::TempDir,
     _configuration: tempfile::TempDir,
@@ -40,7 +40,7 @@ impl Process {
 
     /// The same, with what a shell does before (`ulimit -n 100`).
     pub async fn start_under(before: &str, level: &str, settings: &str) -> Process {
-        let store = Store::start(&["files"]).await;
+        let store = Arc::new(Store::start(&["files"]).await);
         let (key, secret) = store.credentials();
         let endpoint = store.endpoint();
         let hash = bcrypt::hash("p", 4).unwrap();

@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 use super::super::super::capabilities::Integrity;
 use super::super::super::multipart::Created;
 use super::super::super::settle::{Sight, look};
-use super::super::super::upload::{Part, put_part};
+use super::super::super::upload::{Part, Pieces, put_part};
 use super::super::super::{Location, ObjectError, head};
 use super::super::access::{self, There};
 use super::super::discard::remove_tail;
@@ -65,6 +65,10 @@ impl Writer {
             self.target
                 .abort(&created.upload_id, broken.look_first)
                 .await;
+        }
+        if let Some(pieces) = &broken.pieces {
+            self.unstored(pieces.key());
+            pieces.remove(pieces.live_but(&[])).await;
         }
         // An earlier interrupted upload of the name is not the beginning of this one: a client that resumed it with what
         // it has sent here would mix the two.
@@ -132,51 +136,46 @@ impl Writer {
     /// Stores the tail and the record. Whether the multipart upload is to stay.
     async fn keep(&mut self, broken: &mut Broken, created: Option<&Created>) -> bool {
         let object = self.target.location.clone();
-        let (run, tail) = gather(broken);
-        // The tail before stays good if no more has come than it holds: the store has refused a part, say.
-        let end = run + tail.as_ref().map_or(0, Part::size);
-        let standing = self.record.tail.clone().filter(|old| {
-            (old.offset..old.end()).contains(&run) && (tail.is_none() || old.end() >= end)
-        });
-        let tail = tail.filter(|_| standing.is_none());
-        let size = match (&tail, &standing) {
-            (Some(tail), _) => run + tail.size(),
-            (None, Some(old)) => old.end(),
-            (None, None) => run,
+        let (run, parts) = gather(broken);
+        let pieces = broken.pieces.clone();
+        let is_ours = |tail: &TailNote| {
+            pieces
+                .as_ref()
+                .is_some_and(|pieces| pieces.key() == tail.key)
         };
+        // The tail before stays good if no more has come than it holds: the store has refused a part, say.
+        let end = run + parts.iter().map(Part::size).sum::<u64>();
+        let standing = self.record.tail.clone().filter(|old| {
+            !is_ours(old)
+                && (old.offset..old.end()).contains(&run)
+                && (parts.is_empty() || old.end() >= end)
+        });
+        let size = standing.as_ref().map_or(end, TailNote::end);
         if size <= self.record.old_bytes || !self.is_newest(broken.ended).await {
             return false;
         }
         self.date();
         // The record names the old tail until there is another: the record may be written meanwhile.
         let old_tail = self.record.tail.clone();
-        if tail.is_none() {
-            self.record.tail.clone_from(&standing);
-        }
-        if let Some(tail) = tail {
-            let at = record::tail_at(&object, &self.keep.state_bucket, &self.keep.user);
-            let (size, crc32) = (tail.size(), tail.crc32());
-            match self.put_tail(&at, tail).await {
-                Ok(etag) => {
-                    let piece = PieceNote {
-                        number: 0,
-                        size,
-                        etag,
-                        crc32,
-                    };
-                    self.record.tail = Some(TailNote::new(at.key, run, vec![piece]));
-                }
-                // The one before may still be of use.
-                Err(error) => {
-                    warn!(key = object.key, transfer = %self.target.id, %error, "the tail of a broken upload could not be stored");
-                }
+        if standing.is_some() || parts.is_empty() {
+            self.record.tail = standing;
+        } else {
+            let at = || record::tail_at(&object, &self.keep.state_bucket, &self.keep.user);
+            let pieces = pieces.clone().unwrap_or_else(|| Pieces::new(at()));
+            let stored = self.put_pieces(&pieces, parts).await;
+            let tail = TailNote::new(pieces.key().to_owned(), run, stored);
+            if tail.pieces.is_empty() {
+                // One of an earlier upload may still be of use.
+                self.unstored(&tail.key);
+            } else {
+                self.record.tail = Some(tail);
             }
         }
         self.record.upload = created.map(|created| note(created, broken.copied));
         if self.record.state == State::Running {
             self.record.state = State::Interrupted;
         }
-        self.keep_recorded(old_tail, size).await
+        self.keep_recorded(old_tail, size, pieces.as_deref()).await
     }
 
     /// Whether the object has not been written since the upload began, as far as that can be seen. It is looked if
@@ -205,7 +204,12 @@ impl Writer {
 
     /// Writes the last record of an interrupted upload, and removes the tail that it does not name any more: the old one,
     /// or the new one if the record could not be written.
-    async fn keep_recorded(&mut self, old_tail: Option<TailNote>, size: u64) -> bool {
+    async fn keep_recorded(
+        &mut self,
+        old_tail: Option<TailNote>,
+        size: u64,
+        pieces: Option<&Pieces>,
+    ) -> bool {
         let object = self.target.location.clone();
         let at = self.at();
         let key = |tail: &Option<TailNote>| tail.as_ref().map(|tail| tail.key.clone());
@@ -235,6 +239,11 @@ impl Writer {
                 Ok(()) => {
                     if let Some(tail) = old_tail.filter(|_| replaced) {
                         remove_tail(&at, &tail).await;
+                    }
+                    if let Some(pieces) = pieces {
+                        let named = self.record.tail.iter().flat_map(|tail| &tail.pieces);
+                        let named: Vec<u32> = named.map(|piece| piece.number).collect();
+                        pieces.remove(pieces.live_but(&named)).await;
                     }
                     self.ticket.hint();
                     info!(key = object.key, transfer = %self.target.id, bytes = size, "kept an interrupted upload");
@@ -275,6 +284,51 @@ impl Writer {
             _ => self.standing = Standing::Displaced,
         }
         Ok(())
+    }
+
+    /// Stores what is in memory of some parts next to the pieces that there are of them; gives all of them in order, up to
+    /// the first that could not be stored.
+    async fn put_pieces(&mut self, pieces: &Pieces, parts: Vec<Part>) -> Vec<PieceNote> {
+        let mut stored = Vec::new();
+        let mut in_memory = Vec::new();
+        for mut part in parts {
+            let in_store = part.take_pieces();
+            if !in_store.is_empty() && !self.put_piece(pieces, &mut in_memory, &mut stored).await {
+                return stored;
+            }
+            stored.extend(in_store);
+            in_memory.push(part);
+        }
+        self.put_piece(pieces, &mut in_memory, &mut stored).await;
+        stored
+    }
+
+    /// Stores some parts as one piece; whether nothing is left of them.
+    async fn put_piece(
+        &mut self,
+        pieces: &Pieces,
+        parts: &mut Vec<Part>,
+        stored: &mut Vec<PieceNote>,
+    ) -> bool {
+        let Some(part) = Part::joined(std::mem::take(parts)) else {
+            return true;
+        };
+        let (number, size, crc32) = (pieces.number(), part.size(), part.crc32());
+        match self.put_tail(&pieces.location(number), part).await {
+            Ok(etag) => {
+                stored.push(PieceNote {
+                    number,
+                    size,
+                    etag,
+                    crc32,
+                });
+                true
+            }
+            Err(error) => {
+                warn!(key = pieces.key(), transfer = %self.target.id, %error, "the tail of a broken upload could not be stored");
+                false
+            }
+        }
     }
 
     /// Stores a tail, also if the store is gone for some seconds: its bytes are nowhere else, and its length may have been
@@ -327,7 +381,7 @@ impl Writer {
 
 /// Bytes in the unbroken run of parts from the first, and what is at hand behind that run without a gap. A part that the
 /// store has behind one that failed is not at hand any more, and lost with what follows it.
-fn gather(broken: &mut Broken) -> (u64, Option<Part>) {
+fn gather(broken: &mut Broken) -> (u64, Vec<Part>) {
     let (last, mut next) = (broken.last, 1);
     broken.done.retain(|part| Some(part.number) != last);
     broken.done.sort_unstable_by_key(|part| part.number);
@@ -340,16 +394,19 @@ fn gather(broken: &mut Broken) -> (u64, Option<Part>) {
         next += 1;
     }
     let mut tail = Vec::new();
-    while let Some(part) = broken.sent.remove(&next).map(|part| part.take())
+    let mut cut = false;
+    while !cut
+        && let Some(part) = broken.sent.remove(&next).map(|part| part.take())
         && part.size() > 0
     {
+        cut = part.is_cut();
         tail.push(part);
         next += 1;
     }
     let (number, rest) = std::mem::take(&mut broken.rest);
-    if number == next {
+    if number == next && rest.size() > 0 && !cut {
         tail.push(rest);
     }
     broken.sent.clear();
-    (run, Part::joined(tail))
+    (run, tail)
 }

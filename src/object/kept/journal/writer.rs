@@ -13,7 +13,7 @@ use super::super::super::{Location, ObjectError, head};
 use super::super::Replica;
 use super::super::access::{self, Ended, Leave, There};
 use super::super::discard::{discard, end, remove_object, remove_tail, set_aside};
-use super::super::record::{self, Keep, Record, State, UploadNote};
+use super::super::record::{self, Keep, Record, State, TailNote, UploadNote};
 use super::super::running::Ticket;
 use super::{Ending, News};
 
@@ -56,6 +56,8 @@ impl Writer {
                 biased;
                 news = news.recv() => match news {
                     Some(News::Opened(opening, copied)) => self.opened(&opening, copied).await,
+                    Some(News::Stored(tail)) => self.stored(tail).await,
+                    Some(News::Unstored(key)) => self.unstored(&key),
                     Some(News::Ended(ending)) => return self.finish(ending).await,
                     None => return,
                 },
@@ -73,6 +75,29 @@ impl Writer {
                 self.write().await;
             }
         }
+    }
+
+    /// The record names pieces at once: should this process be killed, the upload resumes after them.
+    async fn stored(&mut self, tail: TailNote) {
+        self.date();
+        let key = tail.key.clone();
+        let old = self.record.tail.replace(tail);
+        match self.claim().await {
+            Ok(()) if self.standing == Standing::Ours => {
+                // The tail that this upload was resumed from: its bytes are in parts or in pieces.
+                if let Some(old) = old.filter(|old| old.key != key) {
+                    remove_tail(&self.at(), &old).await;
+                }
+            }
+            Ok(()) => {}
+            Err(error) => warn!(key = self.target.location.key, transfer = %self.target.id, %error,
+                "the record of a running upload could not be written; it is tried again"),
+        }
+    }
+
+    /// The record names no pieces of this tail any more.
+    pub(super) fn unstored(&mut self, key: &str) {
+        self.record.tail.take_if(|tail| tail.key == key);
     }
 
     pub(super) async fn finish(mut self: Box<Self>, ending: Ending) {

@@ -518,6 +518,8 @@ pub struct MountConfig {
     pub ascii_convert: bool,
     /// Whether times are kept in the user metadata (`times = "metadata"`) or are LastModified (`"store"`, the default).
     pub times_metadata: bool,
+    /// Whether a download of a whole object is compared with the checksum that the store holds (default: true).
+    pub verify_downloads: bool,
     /// The bucket of records and tails, in the same store; left out: the bucket itself.
     pub state_bucket: Option<String>,
     /// Whether what has arrived of a broken upload is kept (`interrupted = "keep"`, the default) or removed (`"abort"`).

@@ -37,7 +37,7 @@ pub use delete::{
 pub use digest::{Algorithm, digest};
 pub use download::Download;
 pub use error::ObjectError;
-pub use head::{Attributes, ObjectInfo, Peek, head, peek};
+pub use head::{Attributes, ObjectInfo, Peek, head, head_with_crc, peek};
 pub use identity::ObjectIdentity;
 pub use kept::{
     Busy, Found, Keep, Kept, Live, Older, Recorded, Replica, Running, Stored, SweepOptions, Swept,

@@ -266,6 +266,9 @@ fn mount(field: &Field<'_>, stores: &[&str]) -> Option<MountConfig> {
     let times_metadata = section
         .field("times")
         .and_then(|field| values::word(&field, &[("store", false), ("metadata", true)]));
+    let verify_downloads = section
+        .field("verify_downloads")
+        .and_then(|field| values::boolean(&field));
     let state_bucket = section
         .field("state_bucket")
         .and_then(|field| values::bucket(&field));
@@ -289,6 +292,7 @@ fn mount(field: &Field<'_>, stores: &[&str]) -> Option<MountConfig> {
         permissions: permissions?,
         ascii_convert: ascii_convert.unwrap_or(false),
         times_metadata: times_metadata.unwrap_or(false),
+        verify_downloads: verify_downloads.unwrap_or(true),
         state_bucket,
         keep_interrupted: interrupted.unwrap_or(true),
         on_control_loss: on_control_loss.unwrap_or(ControlLoss::Keep),

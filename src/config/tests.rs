@@ -115,7 +115,7 @@ fn defaults() {
     let mount = &config.users["anna"].mounts[&VirtualPath::root()];
     assert_eq!(mount.prefix, "anna/");
     assert_eq!(mount.permissions, Permissions::all());
-    assert!(!mount.ascii_convert && !mount.times_metadata);
+    assert!(!mount.ascii_convert && !mount.times_metadata && mount.verify_downloads);
 }
 
 #[test]

@@ -254,6 +254,7 @@ impl Gateway {
             permissions: mount.permissions,
             ascii_convert: false,
             times_metadata: false,
+            verify_downloads: true,
             state_bucket: mount.bucket.as_str().into(),
             keep_interrupted: true,
             on_control_loss: ControlLoss::Keep,

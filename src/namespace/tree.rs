@@ -27,6 +27,8 @@ pub struct Mount {
     pub ascii_convert: bool,
     /// See [`crate::config::MountConfig::times_metadata`].
     pub times_metadata: bool,
+    /// See [`crate::config::MountConfig::verify_downloads`].
+    pub verify_downloads: bool,
     /// The bucket of records and tails of uploads.
     pub state_bucket: Arc<str>,
     /// See [`crate::config::MountConfig::keep_interrupted`].

@@ -11,7 +11,7 @@
 //! - an error with a body: a complete `<Error>` document with a code;
 //! - a result in XML: a complete document with the operation's root element;
 //! - PutObject and UploadPart: status 200, an ETag, no body;
-//! - GetObject and HeadObject: an ETag;
+//! - GetObject and HeadObject: an ETag; with status 206 also which bytes of how many;
 //! - DeleteObject and AbortMultipartUpload: status 204 or 200, no body.
 //!
 //! An answer that carries no XML has `x-amz-request-id` if the store sends it. Whether it does is learnt from its
@@ -24,6 +24,8 @@ use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
 use aws_smithy_runtime_api::client::orchestrator::{Metadata, OrchestratorError};
 use aws_smithy_runtime_api::http::Headers;
+
+use super::ObjectError;
 
 /// An answer that S3 did not write.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +42,13 @@ pub struct NotS3 {
 pub(super) struct JudgeAnswers {
     results: RequestIds,
     errors: RequestIds,
+}
+
+impl NotS3 {
+    /// A success that does not belong to its request.
+    pub(super) fn result(status: u16, why: &'static str) -> ObjectError {
+        ObjectError::Foreign(Box::new(NotS3 { status, why }))
+    }
 }
 
 impl JudgeAnswers {
@@ -160,7 +169,9 @@ impl Answer<'_> {
                 _ => Err("which is not that of a stored object"),
             },
             Some(Success::Object) => match self.status {
-                200 | 206 => self.with_etag(),
+                200 => self.with_etag(),
+                206 if !self.says_which_bytes() => Err("without the range that it is of"),
+                206 => self.with_etag(),
                 _ => Err("which is not that of an object"),
             },
             Some(Success::Removed) => match self.status {
@@ -182,6 +193,16 @@ impl Answer<'_> {
             Some(_) => Err("with an XML document of another kind"),
             None => Err("without a whole XML document"),
         }
+    }
+
+    /// Whether `Content-Range: bytes first-last/size` is there, and Content-Length agrees.
+    fn says_which_bytes(&self) -> bool {
+        let range = self.headers.get("content-range").and_then(content_range);
+        let length = self.headers.get("content-length").map(str::parse::<u64>);
+        range.is_some_and(|range| {
+            let bytes = range.last - range.first + 1;
+            length.is_none_or(|length| length == Ok(bytes))
+        })
     }
 
     fn with_etag(&self) -> Result<Evidence, &'static str> {
@@ -294,6 +315,30 @@ fn has_code(body: &[u8]) -> bool {
         rest.split_once("</Code>")
             .is_some_and(|(code, _)| !code.trim().is_empty())
     })
+}
+
+/// The bytes that a Content-Range names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ContentRange {
+    /// First byte.
+    pub first: u64,
+    /// Last byte, inclusive.
+    pub last: u64,
+    /// The object's size.
+    pub size: u64,
+}
+
+/// `bytes 5-9/10`.
+pub(super) fn content_range(text: &str) -> Option<ContentRange> {
+    let (range, size) = text.trim().strip_prefix("bytes")?.trim().split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    let number = |text: &str| text.trim().parse::<u64>().ok();
+    let range = ContentRange {
+        first: number(first)?,
+        last: number(last)?,
+        size: number(size)?,
+    };
+    (range.first <= range.last && range.last < range.size).then_some(range)
 }
 
 /// Whether a store sends request ids.
@@ -485,13 +530,39 @@ mod tests {
             assert!(!judged(operation, 200, &etag, PAGE));
         }
         for operation in ["GetObject", "HeadObject"] {
-            assert!(judged(operation, 200, &etag, "") && judged(operation, 206, &etag, ""));
+            assert!(judged(operation, 200, &etag, ""));
             assert!(!judged(operation, 200, &[], PAGE) && !judged(operation, 204, &etag, ""));
         }
         for operation in ["DeleteObject", "AbortMultipartUpload"] {
             assert!(judged(operation, 204, &[], "") && judged(operation, 200, &[], "\n"));
             assert!(!judged(operation, 200, &[], PAGE) && !judged(operation, 202, &[], ""));
         }
+    }
+
+    #[test]
+    fn a_part_of_an_object_says_which() {
+        let answer = |range: &'static str, length: &'static str| {
+            let list = [
+                ("etag", "x"),
+                ("content-range", range),
+                ("content-length", length),
+            ];
+            judged("GetObject", 206, &list, "")
+        };
+        assert!(answer("bytes 5-9/10", "5") && answer("bytes 0-0/1", "1"));
+        for range in [
+            "",
+            "bytes */10",
+            "bytes 5-9/*",
+            "bytes 9-5/10",
+            "bytes 5-10/10",
+            "5-9/10",
+            "bytes 5-9",
+        ] {
+            assert!(!answer(range, "5"), "{range}");
+        }
+        assert!(!answer("bytes 5-9/10", "4") && !answer("bytes 5-9/10", "x"));
+        assert!(!judged("GetObject", 206, &[("etag", "x")], ""));
     }
 
     #[test]

@@ -7,21 +7,25 @@
 //! has not waited at all through two whole windows gets a smaller one.
 
 mod range;
+mod whole;
 
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_sdk_s3::types::ChecksumMode;
 use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use self::range::{RangeReader, Source, starts_at};
+use self::range::{RangeReader, Source};
+use self::whole::WholeCheck;
+use super::answer::NotS3;
 use super::error::{Failure, failure};
-use super::head::{attributes_of, timestamp, total_size};
+use super::head::{OTHER_RANGE, attributes_of, starts_at, timestamp, total_size, whole_crc};
 use super::{Attributes, Location, ObjectError, ObjectInfo, head};
 use crate::memory::{Admission, Grant};
 
@@ -54,6 +58,10 @@ pub struct Download {
     unwaited: usize,
     /// Ranges that may be asked for at once.
     parallel: usize,
+    /// The CRC-32 of the whole object, if the first answer had all of it and the store holds one.
+    crc: Option<u32>,
+    /// Compares what passes with it.
+    check: Option<WholeCheck>,
     /// Covers what is streamed through.
     _admission: Option<Admission>,
 }
@@ -127,6 +135,7 @@ impl Download {
             .bucket(&*location.bucket)
             .key(&location.key)
             .range(format!("bytes={offset}-{last}"))
+            .set_checksum_mode((offset == 0 && stop == u64::MAX).then_some(ChecksumMode::Enabled))
             .set_if_match(pinned.map(|info| info.etag.clone()));
         let output = match Box::pin(request.send()).await.map_err(failure) {
             Ok(output) => output,
@@ -146,20 +155,30 @@ impl Download {
             return Err(ObjectError::Changed);
         }
         let size = info.size;
-        if offset > size {
-            return Err(ObjectError::OutOfRange { size: Some(size) });
-        }
         // A store that ignores the range sends everything: what comes before the offset is skipped, and there is no
         // second range to ask for.
         let (skip, end) = match output.content_range() {
             Some(range) if !starts_at(range, offset) => {
-                return Err(ObjectError::Other(format!(
-                    "asked for byte {offset}, got {range}"
-                )));
+                return Err(NotS3::result(206, OTHER_RANGE));
             }
             Some(_) => (0, size.min(last.saturating_add(1))),
-            None => (offset, size),
+            None => {
+                // So does something between that has made a whole of a part: it is as long as the part.
+                if (offset > 0 || size == last.saturating_add(1))
+                    && !Box::pin(is_all(&location, &info)).await?
+                {
+                    return Err(NotS3::result(200, OTHER_RANGE));
+                }
+                (offset, size)
+            }
         };
+        let crc = match (offset, end == size) {
+            (0, true) => whole_crc!(output),
+            _ => None,
+        };
+        if offset > size {
+            return Err(ObjectError::OutOfRange { size: Some(size) });
+        }
         let stop = stop.clamp(offset, size);
         let end = end.min(stop);
         let parallel = match pinned {
@@ -184,6 +203,8 @@ impl Download {
             waited: 0,
             unwaited: 0,
             parallel,
+            crc,
+            check: None,
             _admission: admission,
         })
     }
@@ -231,6 +252,8 @@ impl Download {
             waited: 0,
             unwaited: 0,
             parallel: 1,
+            crc: None,
+            check: None,
             _admission: admission,
         })
     }
@@ -245,8 +268,33 @@ impl Download {
         self.stop - self.position
     }
 
+    /// Compares a download of the whole object with its CRC-32, before its last bytes are given out:
+    /// [`ObjectError::Damaged`] if they differ. `known` is the CRC-32 of the version with an ETag. Without a checksum, and
+    /// of a part of the object, nothing is compared.
+    pub fn verify(&mut self, known: Option<(&str, u32)>) {
+        let known = known.filter(|(etag, _)| !etag.is_empty() && *etag == self.info.etag);
+        let crc = self.crc.or(known.map(|(_, crc)| crc));
+        if self.position == 0 && self.stop == self.info.size {
+            self.check = crc.map(|crc| WholeCheck::new(crc, self.info.size));
+        }
+    }
+
     /// The next bytes, `None` at the end, which is never before the last byte that was asked for. Cancel safe.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ObjectError> {
+        loop {
+            if let Some(check) = &mut self.check
+                && let Some(passed) = check.pop()?
+            {
+                return Ok(Some(passed));
+            }
+            match (self.fetch().await?, &mut self.check) {
+                (Some(chunk), Some(check)) => check.push(chunk),
+                (chunk, _) => return Ok(chunk),
+            }
+        }
+    }
+
+    async fn fetch(&mut self) -> Result<Option<Bytes>, ObjectError> {
         loop {
             if self.position == self.stop {
                 return Ok(None);
@@ -361,6 +409,12 @@ impl Download {
             }
         }
     }
+}
+
+/// Whether what an answer without a range says of an object is said by a HEAD as well.
+async fn is_all(location: &Location, info: &ObjectInfo) -> Result<bool, ObjectError> {
+    let found = head(location).await?;
+    Ok(found.size == info.size && found.etag == info.etag)
 }
 
 impl Current {

@@ -60,6 +60,9 @@ pub enum ObjectError {
     /// What the store holds is not what was sent.
     #[error("checksum mismatch: {0}")]
     Integrity(String),
+    /// What has arrived of an object is not what the store holds, by its checksum of the whole.
+    #[error("what has arrived is not what the store holds, by its checksum")]
+    Damaged,
     /// 503 SlowDown and the like, after all retries.
     #[error("the store asks to slow down")]
     Throttled,
@@ -106,6 +109,7 @@ impl ObjectError {
                 | Self::Memory
                 | Self::Busy
                 | Self::Changed
+                | Self::Damaged
                 | Self::Integrity(_)
                 | Self::Foreign(_)
         )

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
+use aws_sdk_s3::types::ChecksumMode;
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
+use super::answer::{NotS3, content_range};
 use super::error::failure;
 use super::{Location, ObjectError};
 
@@ -82,6 +84,21 @@ macro_rules! attributes_of {
     }};
 }
 
+/// The CRC-32 of the whole object in the output of a HeadObject, or of a GetObject of all its bytes. A composite checksum
+/// is of no whole: its type says so, or the number of parts in it or in the ETag.
+macro_rules! whole_crc {
+    ($output:expr) => {{
+        let output = &$output;
+        let parts = output.e_tag().is_none_or(|etag| etag.contains('-'));
+        let whole = match output.checksum_type() {
+            Some(kind) => *kind == aws_sdk_s3::types::ChecksumType::FullObject,
+            None => !parts,
+        };
+        let crc = output.checksum_crc32().filter(|_| whole);
+        crc.and_then($crate::object::multipart::crc_from_header)
+    }};
+}
+
 /// Sets attributes on a PutObject, CreateMultipartUpload or CopyObject request.
 macro_rules! with_attributes {
     ($request:expr, $attributes:expr) => {{
@@ -112,7 +129,10 @@ macro_rules! with_attributes {
     }};
 }
 
-pub(super) use {attributes_of, with_attributes};
+/// Why an answer is not taken.
+pub(super) const OTHER_RANGE: &str = "of another range than was asked for";
+
+pub(super) use {attributes_of, whole_crc, with_attributes};
 
 /// User metadata as the SDK wants it.
 pub(super) fn metadata_map(attributes: &Attributes) -> HashMap<String, String> {
@@ -171,7 +191,18 @@ pub struct Peek {
 
 /// HeadObject.
 pub async fn head(location: &Location) -> Result<ObjectInfo, ObjectError> {
-    let output = Box::pin(head_object(location)).await?;
+    let output = Box::pin(head_object(location, None)).await?;
+    info_of(&output)
+}
+
+/// HeadObject with the CRC-32 of the whole object, if the store holds it. Under SSE-KMS it needs the permission to
+/// decrypt, as a GET does.
+pub async fn head_with_crc(location: &Location) -> Result<(ObjectInfo, Option<u32>), ObjectError> {
+    let output = Box::pin(head_object(location, Some(ChecksumMode::Enabled))).await?;
+    Ok((info_of(&output)?, whole_crc!(output)))
+}
+
+fn info_of(output: &HeadObjectOutput) -> Result<ObjectInfo, ObjectError> {
     Ok(ObjectInfo {
         // Not to be guessed: an append to an object of "0 bytes" would replace it.
         size: total_size(None, output.content_length())?,
@@ -182,13 +213,17 @@ pub async fn head(location: &Location) -> Result<ObjectInfo, ObjectError> {
 }
 
 /// A 400 has no body that says why, so a GetObject is made whose refusal has one.
-async fn head_object(location: &Location) -> Result<HeadObjectOutput, ObjectError> {
+async fn head_object(
+    location: &Location,
+    checksum: Option<ChecksumMode>,
+) -> Result<HeadObjectOutput, ObjectError> {
     let request = location
         .store
         .client()
         .head_object()
         .bucket(&*location.bucket)
-        .key(&location.key);
+        .key(&location.key)
+        .set_checksum_mode(checksum);
     match request.send().await.map_err(failure) {
         Ok(output) => Ok(output),
         Err(failure) if failure.status == Some(400) => Err(match peek(location, 1).await {
@@ -209,6 +244,7 @@ pub async fn peek(location: &Location, bytes: u64) -> Result<Peek, ObjectError> 
         .get_object()
         .bucket(&*location.bucket)
         .key(&location.key)
+        .checksum_mode(ChecksumMode::Enabled)
         .range(format!("bytes=0-{}", bytes - 1));
     let output = match Box::pin(request.send()).await.map_err(failure) {
         Ok(output) => output,
@@ -232,6 +268,12 @@ pub async fn peek(location: &Location, bytes: u64) -> Result<Peek, ObjectError> 
         modified: timestamp(output.last_modified()).unwrap_or(Timestamp::UNIX_EPOCH),
         attributes: attributes_of!(output),
     };
+    if let Some(range) = output.content_range()
+        && !starts_at(range, 0)
+    {
+        return Err(NotS3::result(206, OTHER_RANGE));
+    }
+    let whole_crc = (info.size <= bytes).then(|| whole_crc!(output)).flatten();
     let wanted = usize::try_from(info.size.min(bytes)).unwrap_or(usize::MAX);
     let mut body = output.body;
     let mut first = BytesMut::new();
@@ -240,10 +282,11 @@ pub async fn peek(location: &Location, bytes: u64) -> Result<Peek, ObjectError> 
             Ok(Some(Ok(chunk))) => {
                 // The whole object in one piece is the ordinary case, and needs no copy.
                 if first.is_empty() && chunk.len() >= wanted {
-                    return Ok(Peek {
+                    return Peek {
                         info,
                         first: chunk.slice(..wanted),
-                    });
+                    }
+                    .checked(whole_crc);
                 }
                 let room = wanted - first.len();
                 first.extend_from_slice(&chunk[..chunk.len().min(room)]);
@@ -257,23 +300,35 @@ pub async fn peek(location: &Location, bytes: u64) -> Result<Peek, ObjectError> 
             Err(_) => return Err(ObjectError::Timeout),
         }
     }
-    Ok(Peek {
+    Peek {
         info,
         first: first.freeze(),
-    })
+    }
+    .checked(whole_crc)
+}
+
+impl Peek {
+    /// Compares all of an object with its checksum, where that is known.
+    fn checked(self, whole_crc: Option<u32>) -> Result<Peek, ObjectError> {
+        match whole_crc {
+            Some(crc) if crc != crc32fast::hash(&self.first) => Err(ObjectError::Damaged),
+            _ => Ok(self),
+        }
+    }
 }
 
 /// The object's size from a GET's Content-Range, or from its Content-Length where the store ignored the range.
 pub(super) fn total_size(range: Option<&str>, length: Option<i64>) -> Result<u64, ObjectError> {
-    match (range, length) {
-        (Some(range), _) => range
-            .rsplit_once('/')
-            .and_then(|(_, size)| size.trim().parse().ok())
-            .ok_or_else(|| ObjectError::Other(format!("Content-Range without a size: {range}"))),
-        (None, Some(length)) => u64::try_from(length)
-            .map_err(|_| ObjectError::Other(format!("an answer of {length} bytes"))),
-        (None, None) => Err(ObjectError::Other("an answer without a length".to_owned())),
+    match range {
+        Some(range) => content_range(range).map(|range| range.size),
+        None => length.and_then(|length| u64::try_from(length).ok()),
     }
+    .ok_or_else(|| NotS3::result(200, "that does not say the object's size"))
+}
+
+/// Whether a Content-Range begins at `first`.
+pub(super) fn starts_at(range: &str, first: u64) -> bool {
+    content_range(range).is_some_and(|range| range.first == first)
 }
 
 #[cfg(test)]

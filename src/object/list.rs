@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::answer::NotS3;
 use super::error::failure;
 use super::head::timestamp;
 use super::{Location, ObjectError, keys};
@@ -105,8 +106,10 @@ async fn fetch_pages(
 ) {
     let prefix = format!("{}{name_prefix}", directory.key);
     let mut token = None;
+    let mut tokens = Tokens::default();
     loop {
-        match RawPage::fetch(directory, &prefix, delimiter, 1000, token).await {
+        let page = RawPage::fetch(directory, &prefix, delimiter, 1000, token).await;
+        match page.and_then(|page| tokens.checked(page)) {
             Ok(raw) => {
                 token = raw.next.clone();
                 if sender
@@ -162,6 +165,7 @@ impl RawPage {
         max_keys: i32,
         token: Option<String>,
     ) -> Result<RawPage, ObjectError> {
+        let asked = token.clone();
         let request = bucket
             .store
             .client()
@@ -174,7 +178,11 @@ impl RawPage {
             .set_max_keys((max_keys != 1000).then_some(max_keys))
             .encoding_type(EncodingType::Url);
         let output = Box::pin(request.send()).await.map_err(failure)?;
-        RawPage::from_output(output)
+        let page = RawPage::from_output(output)?;
+        if page.next.is_some() && page.next == asked {
+            return Err(NotS3::result(200, "whose next page is the same again"));
+        }
+        Ok(page)
     }
 
     /// The first `count` keys of a directory, all where it has fewer: a page may hold fewer than were asked for, even
@@ -183,8 +191,10 @@ impl RawPage {
         let wanted = usize::try_from(count).unwrap_or(1);
         let mut keys = Vec::new();
         let mut token = None;
+        let mut tokens = Tokens::default();
         loop {
             let page = RawPage::fetch(directory, &directory.key, None, count, token).await?;
+            let page = tokens.checked(page)?;
             keys.extend(page.keys);
             if keys.len() >= wanted || page.next.is_none() {
                 return Ok(RawPage { keys, ..page });
@@ -194,6 +204,14 @@ impl RawPage {
     }
 
     fn from_output(output: ListObjectsV2Output) -> Result<RawPage, ObjectError> {
+        // Some stores count the keys alone.
+        let entries = output.contents().len() + output.common_prefixes().len();
+        let count = output
+            .key_count()
+            .and_then(|count| usize::try_from(count).ok());
+        if count.is_some_and(|count| count > entries) {
+            return Err(NotS3::result(200, "with fewer entries than it says"));
+        }
         let encoded = output.encoding_type() == Some(&EncodingType::Url)
             && output
                 .contents()
@@ -205,9 +223,7 @@ impl RawPage {
         let next = match (output.is_truncated(), output.next_continuation_token) {
             (Some(true), Some(token)) => Some(token),
             (Some(true), None) => {
-                return Err(ObjectError::Other(
-                    "a listing goes on, but the store gives no token".to_owned(),
-                ));
+                return Err(NotS3::result(200, "that goes on without a token"));
             }
             _ => None,
         };
@@ -270,6 +286,27 @@ impl RawPage {
     }
 }
 
+/// Recognises tokens that lead round in a circle, by keeping one of them: the first, second, fourth, eighth, …
+#[derive(Debug, Default)]
+struct Tokens {
+    kept: Option<String>,
+    pages: u64,
+}
+
+impl Tokens {
+    /// The page, if its token has not led here before.
+    fn checked(&mut self, page: RawPage) -> Result<RawPage, ObjectError> {
+        if page.next.is_some() && page.next == self.kept {
+            return Err(NotS3::result(200, "whose next page has been there before"));
+        }
+        self.pages += 1;
+        if self.pages.is_power_of_two() {
+            self.kept.clone_from(&page.next);
+        }
+        Ok(page)
+    }
+}
+
 /// Whether any key has the directory's key as its prefix (1 ListObjectsV2 with max-keys 1).
 pub async fn directory_exists(directory: &Location) -> Result<bool, ObjectError> {
     let page = RawPage::first(directory, 1).await?;
@@ -286,6 +323,35 @@ mod tests {
             size: 1,
             modified: Timestamp::UNIX_EPOCH,
             etag: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_circle_of_tokens_ends() {
+        for circle in 1..20 {
+            let mut tokens = Tokens::default();
+            let failed = (0..100).position(|page| {
+                let next = match page {
+                    0..7 => format!("{page}"),
+                    _ => format!("circle {}", page % circle),
+                };
+                let page = RawPage {
+                    keys: Vec::new(),
+                    prefixes: Vec::new(),
+                    next: Some(next),
+                };
+                tokens.checked(page).is_err()
+            });
+            assert!(failed.is_some_and(|page| page > 7), "{circle}: {failed:?}");
+        }
+        let mut tokens = Tokens::default();
+        for next in (0..1000).map(|page| page.to_string()) {
+            let page = RawPage {
+                keys: Vec::new(),
+                prefixes: Vec::new(),
+                next: Some(next),
+            };
+            assert!(tokens.checked(page).is_ok());
         }
     }
 

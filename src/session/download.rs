@@ -29,10 +29,17 @@ const STALL_CONTENDED: Duration = Duration::from_secs(10);
 
 /// Where the bytes come from.
 enum Source {
-    /// The store, from this offset to before that.
-    Store(Location, u64, u64),
+    /// The store, from this offset to before that, and whether and with what the whole is compared.
+    Store(Location, u64, u64, Verify),
     /// SIZE had them all.
     Known(Whole),
+}
+
+/// Whether a download is compared with the object's checksum.
+enum Verify {
+    No,
+    /// With what the GET says, else with what SIZE has said of the version with an ETag.
+    Yes(Option<(String, u32)>),
 }
 
 /// A download, ready to run.
@@ -78,6 +85,10 @@ impl Session {
                 "REST and RANG are not possible in TYPE A here, use TYPE I",
             ));
         }
+        let verify = match mount.verify_downloads {
+            true => Verify::Yes(self.recent.crc(&path)),
+            false => Verify::No,
+        };
         let source = match self.recent.retrieve(&path) {
             Some((info, mut whole)) if offset <= info.size => {
                 let skip = usize::try_from(offset).unwrap_or(usize::MAX);
@@ -88,7 +99,7 @@ impl Session {
                 bytes::Buf::advance(&mut whole.bytes, skip);
                 Source::Known(whole)
             }
-            _ => Source::Store(location.clone(), offset, stop),
+            _ => Source::Store(location.clone(), offset, stop, verify),
         };
         let data = self.take_data()?;
         let gateway = &self.gateway;
@@ -134,14 +145,18 @@ impl Job {
                     bytes: Some(whole.bytes),
                     _grant: whole.grant,
                 },
-                Source::Store(location, offset, stop) => {
+                Source::Store(location, offset, stop, verify) => {
                     let admission = budget
                         .admit(timeouts.data_connect)
                         .await
                         .map_err(|_| ObjectError::Memory)?;
-                    Opened::Store(Box::new(
-                        Download::open_between(location, admission, offset, stop).await?,
-                    ))
+                    let opened = Download::open_between(location, admission, offset, stop).await?;
+                    let mut download = Box::new(opened);
+                    if let Verify::Yes(known) = &verify {
+                        let known = known.as_ref().map(|(etag, crc)| (etag.as_str(), *crc));
+                        download.verify(known);
+                    }
+                    Opened::Store(download)
                 }
             };
             Ok::<_, Failure>(source)

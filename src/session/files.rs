@@ -9,7 +9,7 @@ use crate::memory::Budget;
 use crate::namespace::{Permission, Place, VirtualPath};
 use crate::object::{
     Location, ObjectError, ObjectInfo, TransferId, delete_keeping_directory, directory_exists,
-    head, peek, set_metadata,
+    head, head_with_crc, peek, set_metadata,
 };
 use crate::protocol::{Reply, time};
 
@@ -214,8 +214,15 @@ async fn info(
     } else {
         None
     };
+    let verifies = matches!(place, Place::Mounted { mount, .. } if mount.verify_downloads);
+    let mut crc = None;
     let (info, first) = match peeked {
         Some(peeked) => (peeked.info, peeked.first),
+        None if verifies && wanted == Wanted::Size && place.allows(Permission::Read) => {
+            let (info, whole_crc) = head_with_crc(&location).await?;
+            crc = whole_crc;
+            (info, Bytes::new())
+        }
         None => (head(&location).await?, Bytes::new()),
     };
     let whole = (info.size == first.len() as u64).then_some(Whole {
@@ -223,6 +230,7 @@ async fn info(
         grant,
     });
     recent.remember(path.clone(), info.clone(), whole);
+    recent.remember_crc(crc);
     Ok(info)
 }
 

@@ -274,6 +274,7 @@ impl Session {
                 permissions: mount.permissions,
                 ascii_convert: mount.ascii_convert,
                 times_metadata: mount.times_metadata,
+                verify_downloads: mount.verify_downloads,
                 state_bucket: mount
                     .state_bucket
                     .as_deref()

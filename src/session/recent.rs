@@ -30,6 +30,8 @@ pub(super) struct Recent {
 struct File {
     path: VirtualPath,
     info: ObjectInfo,
+    /// The CRC-32 of the whole, if the store holds it and was asked.
+    crc: Option<u32>,
     /// All of its bytes, where they were asked for and fit.
     whole: Option<Whole>,
     at: Instant,
@@ -63,9 +65,23 @@ impl Recent {
         self.file = Some(File {
             path,
             info,
+            crc: None,
             whole,
             at: Instant::now(),
         });
+    }
+
+    /// The CRC-32 of the file that was just remembered.
+    pub(super) fn remember_crc(&mut self, crc: Option<u32>) {
+        if let Some(file) = &mut self.file {
+            file.crc = crc;
+        }
+    }
+
+    /// The CRC-32 of a file, and the ETag of the version that it is of.
+    pub(super) fn crc(&self, path: &VirtualPath) -> Option<(String, u32)> {
+        let file = self.file.as_ref().filter(|file| file.path == *path)?;
+        Some((file.info.etag.clone(), file.crc?))
     }
 
     /// What is known of a file.

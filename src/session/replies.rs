@@ -63,6 +63,7 @@ pub(super) fn object_error(path: &VirtualPath, error: &ObjectError) -> Reply {
         ObjectError::Full => 452,
         ObjectError::Memory | ObjectError::Busy => 450,
         ObjectError::Changed
+        | ObjectError::Damaged
         | ObjectError::Integrity(_)
         | ObjectError::Throttled
         | ObjectError::Unavailable(_)

@@ -9,8 +9,9 @@ use futures::future::BoxFuture;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::debug;
 
+use super::super::answer::NotS3;
 use super::super::error::failure;
-use super::super::head::total_size;
+use super::super::head::{OTHER_RANGE, starts_at, total_size};
 use super::super::{Location, ObjectError};
 
 /// The one version of an object that all its ranges are of.
@@ -194,35 +195,10 @@ async fn open(source: &Source, first: u64, end: u64) -> Result<Body, ObjectError
     let skip = match output.content_range() {
         None => first,
         Some(range) if starts_at(range, first) => 0,
-        Some(range) => {
-            return Err(ObjectError::Other(format!(
-                "asked for byte {first}, got {range}"
-            )));
-        }
+        Some(_) => return Err(NotS3::result(206, OTHER_RANGE)),
     };
     Ok(Body {
         stream: output.body,
         skip,
     })
-}
-
-/// Whether a Content-Range (`bytes 5-9/10`) begins at `first`.
-pub(super) fn starts_at(range: &str, first: u64) -> bool {
-    range
-        .trim_start_matches("bytes")
-        .trim_start()
-        .split_once('-')
-        .is_some_and(|(start, _)| start.parse() == Ok(first))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn content_ranges() {
-        assert!(starts_at("bytes 5-9/10", 5));
-        assert!(!starts_at("bytes 5-9/10", 6));
-        assert!(!starts_at("bytes */10", 0));
-    }
 }

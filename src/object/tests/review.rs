@@ -21,7 +21,8 @@ fn listing(keys: &[&str], next: bool) -> String {
 #[tokio::test]
 async fn an_empty_page_is_not_the_end_of_a_listing() {
     let (store, _) = answering(|_, count| match count {
-        1 | 2 => listing(&[], true),
+        1 => listing(&[], true),
+        2 => listing(&[], true).replace(">t<", ">u<"),
         _ => listing(&["key/x"], false),
     })
     .await;
@@ -61,7 +62,7 @@ async fn bytes_from_elsewhere_in_the_object_are_refused() {
     })
     .await;
     let got = download(&at(&store), 5).await;
-    assert!(matches!(got, Err(ObjectError::Other(_))), "{got:?}");
+    assert!(matches!(got, Err(ObjectError::Foreign(_))), "{got:?}");
 }
 
 #[tokio::test]

@@ -49,6 +49,7 @@ async fn an_upload_that_waits_is_kept_at_abor() {
     let mut holds = secured(&gateway, &client).await;
     let mut waits = secured(&gateway, &client).await;
     assert_eq!(upload(&mut holds, &client, "x", b"old").await.code, 226);
+    gateway.store.a_while();
     let held = gateway
         .store
         .fail("DeleteObject")

@@ -142,6 +142,7 @@ async fn in_some_order(first: Act, second: Act, sizes: &[usize]) {
                 let mut one = gateway.ftp().await;
                 let mut two = gateway.ftp_as("other", PASSWORD).await;
                 assert_eq!(one.store("x", &old).await.code, 226);
+                store.a_while();
                 first.prepare(&gateway, &mut one, bytes, 2).await;
                 second.prepare(&gateway, &mut two, bytes, 3).await;
                 let before = names(store);

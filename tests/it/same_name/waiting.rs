@@ -21,6 +21,8 @@ async fn an_upload_that_waits_answers_and_is_kept_at_abor() {
         let (mut holds, mut waits) = (gateway.ftp().await, gateway.ftp().await);
         // The one that holds the name is a delete, so that no other version ends what is kept.
         assert_eq!(holds.store("x", b"old").await.code, 226);
+        // Else it might be newer than the upload, which would not be kept then.
+        store.a_while();
         let held = store.fail("DeleteObject").key("x").with(Fault::Stall);
         holds.send("DELE x").await;
         held.hit().await;
@@ -63,6 +65,8 @@ async fn what_waits_too_long_is_refused_and_an_upload_kept() {
         let store = &gateway.store;
         let (mut holds, mut waits) = (gateway.ftp().await, gateway.ftp().await);
         assert_eq!(holds.store("x", b"old").await.code, 226);
+        // Else it might be newer than the upload, which would not be kept then.
+        store.a_while();
         let held = store.fail("DeleteObject").key("x").with(Fault::Stall);
         holds.send("DELE x").await;
         held.hit().await;

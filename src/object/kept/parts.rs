@@ -1,5 +1,6 @@
 //! The parts of an open multipart upload, as the store lists them.
 
+use super::super::answer::NotS3;
 use super::super::error::failure;
 use super::super::head::timestamp;
 use super::super::multipart::{DonePart, crc_from_header};
@@ -71,7 +72,7 @@ async fn each_part(
     upload_id: &str,
     mut each: impl FnMut(&aws_sdk_s3::types::Part) -> Result<(), ObjectError>,
 ) -> Result<bool, ObjectError> {
-    let mut marker = None;
+    let mut marker: Option<u32> = None;
     loop {
         let request = object
             .store
@@ -80,7 +81,7 @@ async fn each_part(
             .bucket(&*object.bucket)
             .key(&object.key)
             .upload_id(upload_id)
-            .set_part_number_marker(marker);
+            .set_part_number_marker(marker.map(|marker| marker.to_string()));
         let output = match Box::pin(request.send()).await.map_err(failure) {
             Ok(output) => output,
             Err(failure) if failure.no_such_upload() || failure.status == Some(404) => {
@@ -91,10 +92,16 @@ async fn each_part(
         for part in output.parts() {
             each(part)?;
         }
-        marker = match (output.is_truncated(), output.next_part_number_marker()) {
-            (Some(true), Some(next)) => Some(next.to_owned()),
-            _ => return Ok(true),
-        };
+        if output.is_truncated() != Some(true) {
+            return Ok(true);
+        }
+        // Parts are listed in the order of their numbers.
+        let next = output.next_part_number_marker();
+        let next = next.and_then(|next| next.parse().ok());
+        if next.is_none() || next <= marker {
+            return Err(NotS3::result(200, "that does not say where it goes on"));
+        }
+        marker = next;
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::super::answer::NotS3;
 use super::super::capabilities::PROBE_PREFIX;
 use super::super::error::failure;
 use super::super::head::timestamp;
@@ -154,15 +155,15 @@ pub async fn sweep_uploads(
 ) -> Result<Vec<Swept>, ObjectError> {
     let prefix = (options.unrecorded == Unrecorded::Ignore).then(|| PROBE_PREFIX.to_owned());
     let mut found = Vec::new();
-    let (mut key_marker, mut id_marker) = (None, None);
+    let (mut key_marker, mut id_marker): (Option<String>, Option<String>) = (None, None);
     loop {
         let request = store
             .client()
             .list_multipart_uploads()
             .bucket(&**bucket)
             .set_prefix(prefix.clone())
-            .set_key_marker(key_marker)
-            .set_upload_id_marker(id_marker);
+            .set_key_marker(key_marker.clone())
+            .set_upload_id_marker(id_marker.clone());
         let output = Box::pin(request.send()).await.map_err(failure)?;
         for upload in output.uploads() {
             let (Some(key), Some(id)) = (upload.key(), upload.upload_id()) else {
@@ -206,8 +207,14 @@ pub async fn sweep_uploads(
         if output.is_truncated() != Some(true) || output.next_key_marker().is_none() {
             return Ok(found);
         }
-        key_marker = output.next_key_marker().map(str::to_owned);
-        id_marker = output.next_upload_id_marker().map(str::to_owned);
+        let next = (
+            output.next_key_marker().map(str::to_owned),
+            output.next_upload_id_marker().map(str::to_owned),
+        );
+        if next == (key_marker, id_marker) {
+            return Err(NotS3::result(200, "whose next page is the same again"));
+        }
+        (key_marker, id_marker) = next;
     }
 }
 

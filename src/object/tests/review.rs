@@ -48,7 +48,7 @@ async fn a_pinned_delete_that_was_carried_out_before_is_done() {
 async fn a_size_that_is_not_told_is_not_taken_for_zero() {
     let (store, _) = answering(|_, _| "HTTP/1.1 200 OK\r\nETag: \"v1\"\r\n\r\n".to_owned()).await;
     let found = head(&at(&store)).await;
-    assert!(matches!(found, Err(ObjectError::Other(_))), "{found:?}");
+    assert!(matches!(found, Err(ObjectError::Foreign(_))), "{found:?}");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 
     clients.py --binary target/release/s3ftpd STORE...     STORE: demo, versitygw, minio, garage
     clients.py --server HOST:PORT:USER:PASSWORD --root DIR  the clients alone, against any FTP server whose root is DIR
-    options: --only NAME (curl, lftp, classic, ftplib, resume, tls, replicas, faults), --keep (the temporary directory)
+    options: --only NAME (curl, lftp, classic, ftplib, consumers, resume, tls, replicas, faults), --keep (the temporary directory)
 
 Ends with the line "N passed, N failed"; the exit code is 0 if nothing failed.
 """
@@ -23,6 +23,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 
 import drive_classic
+import drive_consumers
 import drive_curl
 import drive_faults
 import drive_ftplib
@@ -38,6 +39,7 @@ DRIVERS = {
     "lftp": drive_lftp.drive,
     "classic": drive_classic.drive,
     "ftplib": drive_ftplib.drive,
+    "consumers": drive_consumers.drive,
 }
 USER, PASSWORD = "clients", "horse%40battery:staple"
 KEEPS_TIMES = "timed"

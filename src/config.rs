@@ -380,6 +380,8 @@ pub struct ResumeConfig {
     /// The record of a running upload is refreshed so often; one that was not for two and a half times that is of a
     /// process that has died.
     pub refresh: Duration,
+    /// An upload that has received nothing for this time counts as interrupted: SIZE reports its length also over an object.
+    pub stalled_after: Duration,
     /// What was left by an upload whose last activity is older than this is swept.
     pub keep_for: Duration,
     /// An interrupted upload over an existing object is kept for this time; at most `keep_for`.

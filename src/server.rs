@@ -225,6 +225,7 @@ impl Server {
             stores,
             budget,
             replica,
+            reported: session::ReportedUploads::default(),
             lingering: Lingering::up_to(config.limits.transfers(), config.timeouts.data_stall),
             drain: CancellationToken::new(),
             cut: CancellationToken::new(),

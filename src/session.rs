@@ -28,6 +28,7 @@ mod protection;
 mod recent;
 mod rename;
 mod replies;
+mod reported;
 mod resume;
 mod transfer;
 mod transport;
@@ -63,7 +64,8 @@ use gate::{Phase, Verdict};
 use protection::Secured;
 use recent::Recent;
 use rename::RenameSource;
-use resume::Told;
+use reported::Reported;
+pub use reported::ReportedUploads;
 
 /// A draining server lets a session that was busy a moment ago go on: a client between two files of an `mput` is
 /// not idle.
@@ -94,6 +96,8 @@ pub struct Gateway {
     pub budget: Budget,
     /// This process among the replicas, and its uploads.
     pub replica: Arc<Replica>,
+    /// Names of which users were told the length of an upload.
+    pub reported: ReportedUploads,
     /// What PASV tells.
     pub advertise: Advertise,
     /// Finished data connections that clients have not closed yet.
@@ -190,7 +194,7 @@ struct Session {
     rename_from: Option<RenameSource>,
     facts: FactSet,
     recent: Recent,
-    told: Told,
+    reported: Reported,
     /// Lines that came while a transfer ran.
     held: VecDeque<Vec<u8>>,
 }
@@ -251,7 +255,7 @@ impl Session {
             rename_from: None,
             facts: FactSet::all(),
             recent: Recent::default(),
-            told: Told::default(),
+            reported: Reported::default(),
             held: VecDeque::new(),
             gateway,
         }
@@ -358,7 +362,7 @@ impl Session {
                             self.data = DataSetup::None;
                         } else {
                             // Up to 64 KiB, which an idle session should not hold.
-                            self.recent.forget();
+                            self.recent.release();
                         }
                         continue;
                     }

@@ -357,6 +357,7 @@ users
         }
         let never = ResumeConfig {
             refresh: Duration::from_secs(60),
+            stalled_after: Duration::from_secs(5),
             keep_for: Duration::from_secs(3 * 86_400),
             keep_over_object: Duration::from_secs(3600),
             sweep_every: Duration::ZERO,

@@ -266,6 +266,7 @@ fn resume(mut section: Section<'_>) -> ResumeConfig {
     };
     let resume = ResumeConfig {
         refresh: time("refresh", Duration::from_secs(60), false),
+        stalled_after: time("stalled_after", Duration::from_secs(5), true),
         keep_for: time("keep_for", Duration::from_secs(3 * 86_400), false),
         keep_over_object: time("keep_over_object", Duration::from_secs(3600), false),
         sweep_every: time("sweep_every", Duration::from_secs(6 * 3600), true),

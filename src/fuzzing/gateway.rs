@@ -141,6 +141,7 @@ impl Gateway {
             stores: BTreeMap::from([("main".to_owned(), store)]),
             budget,
             replica,
+            reported: session::ReportedUploads::default(),
             lingering: Lingering::new(),
             drain: CancellationToken::new(),
             cut: CancellationToken::new(),

@@ -185,7 +185,8 @@ impl Place {
         location.map(|location| mount.unique(&location.key))
     }
 
-    fn permissions(&self) -> Permissions {
+    /// What the user may do here.
+    pub fn permissions(&self) -> Permissions {
         match self {
             Place::Mounted { mount, .. } => mount.permissions,
             Place::Virtual(_) => Permissions::none().with(Permission::List),

@@ -13,7 +13,7 @@ use crate::data::linger::Lingering;
 use crate::data::stream::DataStream;
 use crate::memory::{Budget, Grant};
 use crate::namespace::{Permission, VirtualPath};
-use crate::object::{Download, Location, ObjectError, TransferId};
+use crate::object::{Download, Location, ObjectError, ObjectInfo, TransferId};
 use crate::protocol::Reply;
 
 use super::control::ControlError;
@@ -29,8 +29,9 @@ const STALL_CONTENDED: Duration = Duration::from_secs(10);
 
 /// Where the bytes come from.
 enum Source {
-    /// The store, from this offset to before that, and whether and with what the whole is compared.
-    Store(Location, u64, u64, Verify),
+    /// The store, from this offset to before that, and whether and with what the whole is compared; of the version whose
+    /// length SIZE has reported, if it has.
+    Store(Location, u64, u64, Verify, Option<Box<ObjectInfo>>),
     /// SIZE had them all.
     Known(Whole),
 }
@@ -85,12 +86,13 @@ impl Session {
                 "REST and RANG are not possible in TYPE A here, use TYPE I",
             ));
         }
+        self.check_retrieve(&path, &location, offset)?;
         let verify = match mount.verify_downloads {
             true => Verify::Yes(self.recent.crc(&path)),
             false => Verify::No,
         };
         let source = match self.recent.retrieve(&path) {
-            Some((info, mut whole)) if offset <= info.size => {
+            Some((info, Some(mut whole))) if offset <= info.size => {
                 let skip = usize::try_from(offset).unwrap_or(usize::MAX);
                 whole
                     .bytes
@@ -99,7 +101,10 @@ impl Session {
                 bytes::Buf::advance(&mut whole.bytes, skip);
                 Source::Known(whole)
             }
-            _ => Source::Store(location.clone(), offset, stop, verify),
+            reported => {
+                let reported = reported.map(|(info, _)| Box::new(info));
+                Source::Store(location.clone(), offset, stop, verify, reported)
+            }
         };
         let data = self.take_data()?;
         let gateway = &self.gateway;
@@ -145,12 +150,21 @@ impl Job {
                     bytes: Some(whole.bytes),
                     _grant: whole.grant,
                 },
-                Source::Store(location, offset, stop, verify) => {
+                Source::Store(location, offset, stop, verify, reported) => {
                     let admission = budget
                         .admit(timeouts.data_connect)
                         .await
                         .map_err(|_| ObjectError::Memory)?;
                     let opened = Download::open_between(location, admission, offset, stop).await?;
+                    // The client may stop at the length of the other.
+                    if reported.is_some_and(|reported| differ(&reported, opened.info())) {
+                        return Err(Failure::Refused(Reply::new(
+                            450,
+                            format!(
+                                "{path}: the file was replaced after SIZE had reported its length, try again"
+                            ),
+                        )));
+                    }
                     let mut download = Box::new(opened);
                     if let Verify::Yes(known) = &verify {
                         let known = known.as_ref().map(|(etag, crc)| (etag.as_str(), *crc));
@@ -204,6 +218,11 @@ impl Job {
         };
         sink.close(&lingering, sent).await
     }
+}
+
+/// Whether two looks at an object have seen different bytes. Stores report no ETag of an empty object to a GET.
+fn differ(one: &ObjectInfo, other: &ObjectInfo) -> bool {
+    one.size != other.size || (one.size > 0 && one.etag != other.etag)
 }
 
 /// An open source.

@@ -14,13 +14,23 @@ use crate::object::{
 use crate::protocol::{Reply, time};
 
 use super::recent::{PEEK, Recent, Whole};
-use super::resume::{Seen, ending};
+use super::resume::{Seen, Underway, ending};
 use super::upload::file_at;
 use super::{Handled, Session, replies, require};
 
 impl Session {
     pub(super) async fn size(&mut self, argument: &str) -> Handled {
-        let (path, place) = self.readable(argument)?;
+        let (path, place) = self.place(argument)?;
+        if let Err(refused) = require_any(&path, &place) {
+            // Their own upload is all that may be reported to such a user.
+            return match self.keep_at(&place).zip(place.object()) {
+                Some((keep, location)) if keep.is_known(&location) => {
+                    let length = Box::pin(self.own_upload(&path, &keep, &location)).await?;
+                    Ok(Reply::new(213, length.ok_or(refused)?.to_string()))
+                }
+                _ => Err(refused),
+            };
+        }
         let (mount, location) = file_at(&path, &place)?;
         if self.converts(&mount) {
             return Err(Reply::new(
@@ -34,23 +44,19 @@ impl Session {
         let budget = self.gateway.budget.clone();
         let asked = info(&mut recent, &budget, &path, &place, Wanted::Size);
         let seen = match &keep {
-            Some(keep) => Box::pin(self.see(&path, keep, &location, found(asked))).await,
+            Some(keep) => Box::pin(self.see(&path, &place, keep, &location, found(asked))).await,
             None => asked
                 .await
                 .map(|info| Seen::Object(Some(Box::new(info))))
                 .map_err(|error| replies::object_error(&path, &error)),
         };
-        self.recent = recent;
         let size = match seen? {
             Seen::Object(info) => {
-                self.told.forget(&path);
+                // What a RETR that follows is compared with, and sent from.
+                self.recent = recent;
                 info.ok_or_else(|| replies::not_found(&path))?.size
             }
-            Seen::Upload(size, _) => {
-                self.recent.forget();
-                self.told.note(&path, size);
-                size
-            }
+            Seen::Upload(size, _) => size,
         };
         Ok(Reply::new(213, size.to_string()))
     }
@@ -137,7 +143,7 @@ impl Session {
         match delete_keeping_directory(&location, parent.as_ref(), None).await {
             Ok(_) => {
                 tracing::info!(user = %self.user_label(), path = %path.to_string().escape_debug(), bucket = &*location.bucket, key = %location.key.escape_debug(), "deleted");
-                self.told.forget(&path);
+                self.reported.forget(&path);
                 for stored in ends {
                     stored.discard(&location).await;
                 }
@@ -161,10 +167,10 @@ impl Session {
         let Some(keep) = self.keep_at(place) else {
             return Ok(false);
         };
-        self.told.forget(path);
+        self.reported.forget(path);
         let absent = async { Ok(None) };
-        match Box::pin(self.see(path, &keep, location, absent)).await? {
-            Seen::Upload(_, Some(_)) => keep
+        match Box::pin(self.look(path, &keep, location, absent)).await?.0 {
+            Underway::Interrupted(_) => keep
                 .give_up(location)
                 .await
                 .map_err(|error| replies::object_error(path, &error)),
@@ -175,9 +181,7 @@ impl Session {
     /// A path whose size and time may be told.
     fn readable(&self, argument: &str) -> Result<(VirtualPath, Place), Reply> {
         let (path, place) = self.place(argument)?;
-        if !place.allows(Permission::Read) {
-            require(&path, &place, Permission::List)?;
-        }
+        require_any(&path, &place)?;
         Ok((path, place))
     }
 
@@ -187,6 +191,14 @@ impl Session {
         info(&mut self.recent, &budget, path, place, Wanted::Time)
             .await
             .map_err(|error| replies::object_error(path, &error))
+    }
+}
+
+/// Refuses where the user may neither list nor read.
+fn require_any(path: &VirtualPath, place: &Place) -> Result<(), Reply> {
+    match place.allows(Permission::Read) {
+        true => Ok(()),
+        false => require(path, place, Permission::List),
     }
 }
 

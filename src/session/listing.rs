@@ -139,22 +139,14 @@ impl Session {
         let (Some(keep), Some(location)) = (self.keep_at(place), place.object()) else {
             return Ok(describe(path, place).await?.as_ref().map(of));
         };
-        match Box::pin(self.see(path, &keep, &location, existing(&location))).await? {
-            Seen::Upload(size, time) => {
-                self.told.note(path, size);
-                Ok(Some((size, time)))
-            }
-            Seen::Object(info) => {
-                self.told.forget(path);
-                match info {
-                    Some(info) => Ok(Some(of(&info))),
-                    // No file of the name: a directory, or nothing.
-                    None => match is_directory(path, place, self).await? {
-                        true => Ok(None),
-                        false => Err(replies::not_found(path)),
-                    },
-                }
-            }
+        match Box::pin(self.see(path, place, &keep, &location, existing(&location))).await? {
+            Seen::Upload(size, time) => Ok(Some((size, time))),
+            Seen::Object(Some(info)) => Ok(Some(of(&info))),
+            // No file of the name: a directory, or nothing.
+            Seen::Object(None) => match is_directory(path, place, self).await? {
+                true => Ok(None),
+                false => Err(replies::not_found(path)),
+            },
         }
     }
 

@@ -253,7 +253,7 @@ impl Session {
         self.rename_from = None;
         self.facts = FactSet::all();
         self.recent.forget();
-        self.told = super::Told::default();
+        self.reported = super::Reported::default();
     }
 
     fn namespace_of(&self, config: &UserConfig) -> Result<Namespace, Reply> {

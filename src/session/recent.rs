@@ -45,9 +45,16 @@ pub(super) struct Whole {
 }
 
 impl Recent {
-    /// Another command came in between, or none for too long.
+    /// Another command came in between.
     pub(super) fn forget(&mut self) {
         self.file = None;
+    }
+
+    /// No command came for too long: the bytes go, and what a RETR is compared with stays.
+    pub(super) fn release(&mut self) {
+        if let Some(file) = &mut self.file {
+            file.whole = None;
+        }
     }
 
     /// When an idle session gives back the bytes it holds; `None` where it holds none.
@@ -92,13 +99,14 @@ impl Recent {
             .map(|file| &file.info)
     }
 
-    /// A RETR of the file follows: gives its bytes where they are all here, and learns whether a peek pays.
-    pub(super) fn retrieve(&mut self, path: &VirtualPath) -> Option<(ObjectInfo, Whole)> {
-        let file = self
-            .file
-            .take()
-            .filter(|file| file.path == *path && file.at.elapsed() < FRESH)?;
+    /// A RETR of the file follows: gives what was reported of it, however long ago, and its bytes if they are all here and
+    /// fresh. Learns whether a peek pays.
+    pub(super) fn retrieve(&mut self, path: &VirtualPath) -> Option<(ObjectInfo, Option<Whole>)> {
+        let file = self.file.take().filter(|file| file.path == *path)?;
+        if file.at.elapsed() >= FRESH {
+            return Some((file.info, None));
+        }
         self.peek_pays = file.info.size <= PEEK;
-        file.whole.map(|whole| (file.info, whole))
+        Some((file.info, file.whole))
     }
 }

@@ -78,9 +78,8 @@ impl Session {
             }
             Found::Directory => self.rename_tree(&source, (&path, &place), &id).await,
         };
-        // What SIZE has said of either name is over.
-        self.told.forget(&path);
-        self.told.forget(&source.0);
+        // Another object is there now; an interrupted upload of the old name stays where it is.
+        self.reported.forget(&path);
         match &renamed {
             Ok(()) => tracing::info!(
                 transfer = %id, user = %self.user_label(),

@@ -3,72 +3,43 @@
 //! What is kept of a user's upload is to him what a half-written file is on other servers: SIZE tells its length, and
 //! he goes on from there. Nobody else sees it.
 
-use std::collections::VecDeque;
-use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::namespace::{Mount, Permission, Place, VirtualPath};
-use crate::object::{Found, Keep, Kept, Location, ObjectError, ObjectInfo, Older, head};
+use crate::auth::network_of;
+use crate::namespace::{Mount, Permission, Permissions, Place, VirtualPath};
+use crate::object::{Found, Keep, Kept, Live, Location, ObjectError, ObjectInfo, Older, head};
 use crate::protocol::Reply;
 
+use super::reported::Length;
 use super::{Session, replies};
 
 /// How long a session waits for an upload of this process that has broken off, or that it stops, to be kept. Its parts
 /// in flight may take longer over a slow line; then the client is told to try again.
 const GONE: Duration = Duration::from_secs(70);
 
-/// So many files' lengths are remembered at most.
-const MOST_TOLD: usize = 64;
-
-/// What SIZE and MLST have told of uploads that are not published: an APPE of such a file goes on with its upload, and
-/// what has been told is no offset in an object. A refusal changes nothing of that, so that who tries the same command
-/// again does not add the end of his upload to another object.
-#[derive(Debug, Default)]
-pub(super) struct Told {
-    /// Of each path a keyed hash, which is all that a long one may take of a session's memory.
-    sizes: VecDeque<(u64, u64)>,
-    hasher: RandomState,
+/// An upload of the user that is not published.
+#[derive(Debug)]
+pub(super) enum Underway {
+    /// There is none of which a byte would be reported.
+    Nothing,
+    /// In this process.
+    Running(Live),
+    /// In another process, as far as its record shows for this number of seconds.
+    Busy(u64),
+    /// It has broken off.
+    Interrupted(Box<Kept>),
 }
 
-impl Told {
-    /// The client is told this length of a file of which there is an upload.
-    pub(super) fn note(&mut self, path: &VirtualPath, size: u64) {
-        self.forget(path);
-        if self.sizes.len() == MOST_TOLD {
-            self.sizes.pop_front();
-        }
-        self.sizes.push_back((self.hasher.hash_one(path), size));
-    }
-
-    /// What was told last, if it was of an upload.
-    pub(super) fn of(&self, path: &VirtualPath) -> Option<u64> {
-        let path = self.hasher.hash_one(path);
-        let mut told = self.sizes.iter();
-        told.find(|(of, _)| *of == path).map(|(_, size)| *size)
-    }
-
-    /// The client has been told otherwise, or has published or deleted the file.
-    pub(super) fn forget(&mut self, path: &VirtualPath) {
-        let path = self.hasher.hash_one(path);
-        self.sizes.retain(|(of, _)| *of != path);
-    }
-}
-
-/// What a user who may write to a file is told of it.
+/// What SIZE and MLST report of a file to a user who may write to it.
 #[derive(Debug)]
 pub(super) enum Seen {
     /// The object, if there is one.
     Object(Option<Box<ObjectInfo>>),
-    /// His own upload that is not published: its length, and when it last moved, where that is known.
+    /// Their own upload that is not published: its length, and when it last moved if that is known.
     Upload(u64, Option<jiff::Timestamp>),
-}
-
-impl Seen {
-    fn object(info: Option<ObjectInfo>) -> Seen {
-        Seen::Object(info.map(Box::new))
-    }
 }
 
 impl Session {
@@ -105,34 +76,239 @@ impl Session {
         wanted.then(|| self.keep(mount)).flatten()
     }
 
-    /// The user's upload of a file that is not published: running in this process, or kept. `object` asks for the
-    /// object, at the same time.
+    /// What is reported of a file's length, and with it what this session and this process remember of that. `object`
+    /// asks for the object, in parallel.
+    ///
+    /// The same user can be the one who resumes the upload and the one who downloads the object. If both are there, the
+    /// upload's length is for the client that most likely sent it: it has broken off, and this client has the sender's
+    /// address. A client that downloads by that length all the same is found out by its RETR (`check_retrieve`).
     pub(super) async fn see(
+        &mut self,
+        path: &VirtualPath,
+        place: &Place,
+        keep: &Keep,
+        location: &Location,
+        object: impl Future<Output = Result<Option<ObjectInfo>, ObjectError>>,
+    ) -> Result<Seen, Reply> {
+        let (underway, info) = self.look(path, keep, location, object).await?;
+        let resumes = match info {
+            _ if !place.allows(Permission::Read) => true,
+            _ if self.gateway.reported.downloads(&keep.user, location) => false,
+            None => true,
+            Some(_) => self.is_interrupted_here(&underway),
+        };
+        let seen = match underway {
+            Underway::Running(upload) if resumes => Seen::Upload(upload.size - 1, None),
+            Underway::Interrupted(kept) if resumes => {
+                Seen::Upload(kept.told(), Some(kept.written()))
+            }
+            Underway::Busy(seconds) if resumes => return Err(busy(path, seconds)),
+            Underway::Nothing if !self.gateway.reported.was_reported(&keep.user, location) => {
+                self.reported.forget(path);
+                return Ok(Seen::Object(info.map(Box::new)));
+            }
+            _ => {
+                let version = info.as_ref().map(|info| self.reported.version(info));
+                self.reported.note(path, Length::Object(version));
+                return Ok(Seen::Object(info.map(Box::new)));
+            }
+        };
+        if let Seen::Upload(length, _) = seen {
+            self.recent.forget();
+            self.reported.note(path, Length::Upload(length));
+            self.gateway.reported.reported(&keep.user, location);
+        }
+        Ok(seen)
+    }
+
+    /// Whether an upload has broken off, or receives nothing any more, and was sent from this client's address.
+    fn is_interrupted_here(&self, underway: &Underway) -> bool {
+        let here = network_of(self.control.peer.ip());
+        let is_here = |peer: Option<IpAddr>| peer.is_some_and(|peer| network_of(peer) == here);
+        let stalled = self.gateway.config.resume.stalled_after;
+        match underway {
+            Underway::Running(upload) => upload.still >= stalled && is_here(upload.peer),
+            Underway::Interrupted(kept) => is_here(kept.peer()),
+            // Its record shows that it was running, and not when its last byte came.
+            Underway::Busy(_) | Underway::Nothing => false,
+        }
+    }
+
+    /// The user's upload of a file that is not published, and the object, which `object` asks for in parallel.
+    pub(super) async fn look(
         &self,
         path: &VirtualPath,
         keep: &Keep,
         location: &Location,
         object: impl Future<Output = Result<Option<ObjectInfo>, ObjectError>>,
-    ) -> Result<Seen, Reply> {
+    ) -> Result<(Underway, Option<ObjectInfo>), Reply> {
         let fail = |error: ObjectError| replies::object_error(path, &error);
         let older = keep.older(location);
-        match older.size() {
-            Some(0 | 1) => return object.await.map(Seen::object).map_err(fail),
-            // It may be all of the file, and must not be taken for stored.
-            Some(size) => return Ok(Seen::Upload(size - 1, None)),
-            None => ending(path, &older).await?,
+        if let Some(upload) = older.running() {
+            let info = object.await.map_err(fail)?;
+            return Ok(match upload.size {
+                0 | 1 => (Underway::Nothing, info),
+                _ => (Underway::Running(upload), info),
+            });
         }
+        ending(path, &older).await?;
         let (stored, info) = tokio::join!(keep.stored(location), object);
         let info = info.map_err(fail)?;
         let Some(stored) = stored.map_err(fail)? else {
-            return Ok(Seen::object(info));
+            return Ok((Underway::Nothing, info));
         };
-        match Box::pin(judge(stored, location, keep, info.as_ref())).await {
-            Ok(Found::Nothing) => Ok(Seen::object(info)),
-            Ok(Found::Busy(at)) => Err(busy(path, at.seconds)),
-            Ok(Found::Later(format)) => Err(later(path, format)),
-            Ok(Found::Kept(kept)) => Ok(Seen::Upload(kept.told(), Some(kept.written()))),
-            Err(error) => Err(fail(error)),
+        let underway = match Box::pin(judge(stored, location, keep, info.as_ref())).await {
+            Ok(Found::Nothing) => Underway::Nothing,
+            Ok(Found::Busy(at)) => Underway::Busy(at.seconds),
+            Ok(Found::Later(format)) => return Err(later(path, format)),
+            Ok(Found::Kept(kept)) => Underway::Interrupted(kept),
+            Err(error) => return Err(fail(error)),
+        };
+        Ok((underway, info))
+    }
+
+    /// The length of the user's own upload, for those who may write and neither list nor read; `None` if there is none.
+    /// Whether there is an object, and how long it is, has no influence: an upload that is appended to an object is not
+    /// reported, since it is as long as both.
+    pub(super) async fn own_upload(
+        &mut self,
+        path: &VirtualPath,
+        keep: &Keep,
+        location: &Location,
+    ) -> Result<Option<u64>, Reply> {
+        let object = existing(location);
+        let length = match self.look(path, keep, location, object).await?.0 {
+            Underway::Running(upload) if !upload.appends => upload.size - 1,
+            Underway::Interrupted(kept) if !kept.appends() => kept.told(),
+            Underway::Busy(seconds) => return Err(busy(path, seconds)),
+            _ => return Ok(None),
+        };
+        self.reported.note(path, Length::Upload(length));
+        Ok(Some(length))
+    }
+
+    /// Refuses a RETR whose client may take a length that SIZE reported of an upload for that of the object.
+    ///
+    /// A client that has asked SIZE in this session is refused once; it asks again, or reads to the end of the file.
+    /// A client that fetches a file in pieces over several connections (lftp's pget) asks SIZE in one of them only: a
+    /// piece that does not begin at byte 0 needs a SIZE of its own, for good, since such a client repeats what gets 450
+    /// and fetches the file in one piece after 550.
+    pub(super) fn check_retrieve(
+        &mut self,
+        path: &VirtualPath,
+        location: &Location,
+        offset: u64,
+    ) -> Result<(), Reply> {
+        let user = &self.user()?.config.name;
+        let reported = &self.gateway.reported;
+        match self.reported.of(path) {
+            Some(Length::Upload(_)) => {
+                reported.refused(user, location);
+                self.reported.note(path, Length::Refused);
+                Err(Reply::new(
+                    450,
+                    format!(
+                        "{path}: the length that SIZE reported is that of an interrupted upload, ask SIZE again for the stored file"
+                    ),
+                ))
+            }
+            Some(Length::Object(_)) => Ok(()),
+            Some(Length::Refused | Length::Forgotten) | None
+                if offset > 0 && reported.was_reported(user, location) =>
+            {
+                Err(Reply::new(
+                    550,
+                    format!(
+                        "{path}: SIZE has reported the length of an interrupted upload, ask SIZE in this session before a part of the stored file"
+                    ),
+                ))
+            }
+            Some(Length::Refused | Length::Forgotten) | None => Ok(()),
+        }
+    }
+
+    /// Refuses to resume an upload, or to append to the object in its place, in a session that was told the length of
+    /// the other of both. What is there stays untouched: an upload that still receives is not stopped.
+    pub(super) async fn check_resume(
+        &mut self,
+        path: &VirtualPath,
+        place: &Place,
+        keep: &Keep,
+        location: &Location,
+        from: From,
+    ) -> Result<(), Reply> {
+        let known = self.reported.of(path);
+        let (underway, info) = match (known, from) {
+            (Some(Length::Upload(_)), _) | (None, From::End) => return Ok(()),
+            // The client names an offset of its own: only a running upload could suffer from it.
+            (None | Some(Length::Refused | Length::Forgotten), From::Byte(offset)) => {
+                return match keep.older(location).running() {
+                    Some(upload) if upload.size > 1 && !resumes_at(upload.size, offset) => {
+                        Err(self.refuse_resume(path, place, &Underway::Running(upload)))
+                    }
+                    _ => Ok(()),
+                };
+            }
+            _ => {
+                let object = existing(location);
+                self.look(path, keep, location, object).await?
+            }
+        };
+        if !matches!(underway, Underway::Nothing) {
+            return Err(self.refuse_resume(path, place, &underway));
+        }
+        match known {
+            Some(Length::Object(version))
+                if version != info.as_ref().map(|info| self.reported.version(info)) =>
+            {
+                Err(other_length(path))
+            }
+            Some(Length::Refused) => Err(other_length(path)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the session was told the length of an upload, by SIZE or by a refusal.
+    pub(super) fn knows_upload(&self, path: &VirtualPath) -> bool {
+        let known = self.reported.of(path);
+        matches!(known, Some(Length::Upload(_) | Length::Refused))
+    }
+
+    /// Says how long the upload is that another command would resume.
+    pub(super) fn refuse_resume(
+        &mut self,
+        path: &VirtualPath,
+        place: &Place,
+        underway: &Underway,
+    ) -> Reply {
+        let (length, appends) = match underway {
+            Underway::Running(upload) => (upload.size - 1, upload.appends),
+            Underway::Interrupted(kept) => (kept.told(), kept.appends()),
+            Underway::Busy(seconds) => return busy(path, *seconds),
+            Underway::Nothing => return other_length(path),
+        };
+        if appends && !shows_files(place.permissions()) {
+            // It is as long as the object and what was sent together.
+            return beyond(path);
+        }
+        self.reported.note(path, Length::Refused);
+        match underway {
+            Underway::Running(upload)
+                if upload.still < self.gateway.config.resume.stalled_after =>
+            {
+                Reply::new(
+                    450,
+                    format!(
+                        "{path}: another session of yours is uploading this file and has sent {length} bytes, try again when it has ended"
+                    ),
+                )
+            }
+            _ => Reply::new(
+                554,
+                format!(
+                    "{path}: an upload of yours was interrupted, use REST {length} and STOR to resume it, or STOR without REST to start over"
+                ),
+            ),
         }
     }
 
@@ -161,6 +337,41 @@ impl Session {
             Err(error) => Err(fail(error)),
         }
     }
+}
+
+/// Where a client wants to resume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum From {
+    /// REST and STOR.
+    Byte(u64),
+    /// APPE.
+    End,
+}
+
+/// Whether an upload of which this number of bytes has arrived resumes at an offset: one byte less is reported.
+fn resumes_at(size: u64, offset: u64) -> bool {
+    offset == size || offset + 1 == size
+}
+
+/// Whether the size of a file, and whether there is one, may be shown to the user.
+pub(super) fn shows_files(permissions: Permissions) -> bool {
+    permissions.allows(Permission::List) || permissions.allows(Permission::Read)
+}
+
+/// The same answer for each file whose size must not be shown.
+pub(super) fn beyond(path: &VirtualPath) -> Reply {
+    Reply::new(
+        554,
+        format!("{path}: nothing can be resumed at this offset, use STOR without REST"),
+    )
+}
+
+/// The offset that the client knows is not one of what is there now.
+pub(super) fn other_length(path: &VirtualPath) -> Reply {
+    Reply::new(
+        450,
+        format!("{path}: the file is not the one whose length was reported, ask SIZE again"),
+    )
 }
 
 /// Of an empty object a GET tells neither ETag nor time, which are what is judged by.

@@ -25,7 +25,8 @@ use crate::protocol::command::TransferType;
 use super::control::ControlError;
 use super::data_setup::DataSetup;
 use super::occupant::{file_or_undisclosed, refuse_directory};
-use super::resume::refuse_later;
+use super::reported::Length;
+use super::resume::{From, Underway, beyond, other_length, refuse_later, shows_files};
 use super::transfer::{ControlEnd, End, Failure, Label, Link, Signal};
 use super::{Flow, Session, replies, require};
 
@@ -67,6 +68,8 @@ struct Job {
     part_size: u64,
     convert: bool,
     control_end: ControlEnd,
+    /// Whether replies may say at which byte of the object the upload begins.
+    shows_length: bool,
     opening: String,
 }
 
@@ -141,7 +144,7 @@ impl Session {
         };
         let flow = self.run_transfer(label, run).await;
         if published {
-            self.told.forget(&path);
+            self.reported.forget(&path);
         }
         flow
     }
@@ -172,16 +175,10 @@ impl Session {
         let mut append = None;
         let overwrite = place.allows(Permission::Overwrite);
         let keep = if convert { None } else { self.keep(&mount) };
-        let told = self.told.of(&path);
-        let gone = || {
-            Reply::new(
-                450,
-                format!("{path}: the upload is not as long as SIZE told, ask SIZE again"),
-            )
-        };
-        match (mode, told) {
-            (Mode::Replace, _) if overwrite => {}
-            (Mode::Replace, _) => {
+        let shows = shows_files(mount.permissions);
+        match mode {
+            Mode::Replace if overwrite => {}
+            Mode::Replace => {
                 // Asked before, so that nobody sends a gigabyte for a refusal; and made a condition, so that of two at
                 // once only one wins.
                 condition = Condition::IfAbsent;
@@ -189,17 +186,32 @@ impl Session {
                     return Err(replies::forbidden(&path, Permission::Overwrite));
                 }
             }
-            (Mode::From(offset), told) => {
+            Mode::From(offset) => {
+                if !shows && !place.allows(Permission::Append) {
+                    // Nothing but their own upload can be resumed: the answer must not depend on the object.
+                    let own = match &keep {
+                        Some(keep) => Box::pin(self.own_upload(&path, keep, &location)).await?,
+                        None => None,
+                    };
+                    own.ok_or_else(|| beyond(&path))?;
+                }
                 let found = match &keep {
-                    Some(keep) => match self.kept(&path, keep, &location).await? {
-                        (Some(kept), found) => {
-                            let begin = resume(&path, &place, keep, kept, found, offset)?;
-                            return self.job(path, &mount, location, begin, false);
+                    Some(keep) => {
+                        let from = From::Byte(offset);
+                        Box::pin(self.check_resume(&path, &place, keep, &location, from)).await?;
+                        match self.kept(&path, keep, &location).await? {
+                            (Some(kept), found) => {
+                                let begin =
+                                    self.resume(&path, &place, keep, kept, found, offset)?;
+                                return self.job(path, &mount, location, begin, false);
+                            }
+                            // The offset is that of an upload, not of the object that may be there.
+                            (None, _) if self.knows_upload(&path) => {
+                                return Err(other_length(&path));
+                            }
+                            (None, found) => found,
                         }
-                        // The offset is that of an upload, not of the object that may be there.
-                        (None, _) if told.is_some() => return Err(gone()),
-                        (None, found) => found,
-                    },
+                    }
                     None => existing(&path, &location).await?,
                 };
                 match found {
@@ -210,6 +222,7 @@ impl Session {
                         }
                         append = Some(AppendTo { info, keep: offset });
                     }
+                    _ if !shows => return Err(beyond(&path)),
                     found => {
                         let end = found.map_or(0, |info| info.size);
                         return Err(Reply::new(
@@ -219,23 +232,19 @@ impl Session {
                     }
                 }
             }
-            // The session has been told of an upload of this file that is not published: this goes on with it.
-            (Mode::Append, Some(told)) if keep.is_some() => {
-                let keep = keep.as_ref().ok_or_else(gone)?;
-                let (Some(kept), found) = self.kept(&path, keep, &location).await? else {
-                    return Err(gone());
-                };
-                let begin =
-                    resume(&path, &place, keep, kept, found, told).map_err(
-                        |reply| match reply.code {
-                            554 => gone(),
-                            _ => reply,
-                        },
-                    )?;
-                return self.job(path, &mount, location, begin, false);
-            }
-            (Mode::Append, _) => {
+            Mode::Append => {
                 if let Some(keep) = &keep {
+                    Box::pin(self.check_resume(&path, &place, keep, &location, From::End)).await?;
+                    if let Some(Length::Upload(length)) = self.reported.of(&path) {
+                        let (Some(kept), found) = self.kept(&path, keep, &location).await? else {
+                            return Err(other_length(&path));
+                        };
+                        if !kept.resumes_at(length) {
+                            return Err(other_length(&path));
+                        }
+                        let begin = self.resume(&path, &place, keep, kept, found, length)?;
+                        return self.job(path, &mount, location, begin, false);
+                    }
                     refuse_later(&path, keep, &location).await?;
                 }
                 match file_or_undisclosed(&path, &location).await? {
@@ -297,6 +306,8 @@ impl Session {
             }
             Begin::Kept { kept, .. } => (kept.transfer(), Some(kept.told())),
         };
+        // Where an upload begins tells how long the object is that it is appended to.
+        let from = from.filter(|_| shows_files(mount.permissions));
         let opening = match from {
             Some(from) => format!("Ready for {path} from byte {from}"),
             None => format!("Ready for {path}"),
@@ -315,8 +326,32 @@ impl Session {
                 ControlLoss::Keep => ControlEnd::BreaksOff,
                 ControlLoss::Publish => ControlEnd::Ignored,
             },
+            shows_length: shows_files(mount.permissions),
             opening,
             state,
+        })
+    }
+
+    /// Resumes an interrupted upload if the client begins at its end.
+    fn resume(
+        &mut self,
+        path: &VirtualPath,
+        place: &Place,
+        keep: &Keep,
+        kept: Box<Kept>,
+        found: Option<ObjectInfo>,
+        offset: u64,
+    ) -> Result<Begin, Reply> {
+        if found.is_some() && !place.allows(Permission::Overwrite) && !kept.appends() {
+            return Err(replies::forbidden(path, Permission::Overwrite));
+        }
+        if !kept.resumes_at(offset) {
+            return Err(self.refuse_resume(path, place, &Underway::Interrupted(kept)));
+        }
+        Ok(Begin::Kept {
+            keep: keep.clone(),
+            again: kept.told() + kept.again() - offset,
+            kept,
         })
     }
 
@@ -324,36 +359,6 @@ impl Session {
     pub(super) fn converts(&self, mount: &Mount) -> bool {
         mount.ascii_convert && self.transfer_type == TransferType::Ascii
     }
-}
-
-/// Goes on with what is kept, where the client does so at its end.
-fn resume(
-    path: &VirtualPath,
-    place: &Place,
-    keep: &Keep,
-    kept: Box<Kept>,
-    found: Option<ObjectInfo>,
-    offset: u64,
-) -> Result<Begin, Reply> {
-    if found.is_some() && !place.allows(Permission::Overwrite) && !kept.appends() {
-        return Err(replies::forbidden(path, Permission::Overwrite));
-    }
-    // A running upload was told one byte shorter than it was, too.
-    let end = kept.told() + kept.again();
-    if offset != end && offset + 1 != end {
-        return Err(Reply::new(
-            554,
-            format!(
-                "{path}: an upload of yours was broken off, use REST {} to go on, or STOR without REST to begin anew",
-                kept.told()
-            ),
-        ));
-    }
-    Ok(Begin::Kept {
-        keep: keep.clone(),
-        again: end - offset,
-        kept,
-    })
 }
 
 /// Why an upload was broken off from outside.
@@ -469,7 +474,7 @@ impl Job {
             }
         };
         upload.publish(lock).await?;
-        Ok(End::Finished(if begins_at > 0 {
+        Ok(End::Finished(if begins_at > 0 && self.shows_length {
             format!("Transfer complete, {received} bytes stored behind {begins_at}")
         } else {
             format!("Transfer complete, {received} bytes stored")

@@ -34,6 +34,7 @@ mod protections;
 mod proxy_protocol;
 mod renames;
 mod renames_meanwhile;
+mod reported_lengths;
 mod review_object;
 mod review_session;
 mod round_trips;

@@ -138,6 +138,14 @@ impl Keep {
         running.take_written(&name) || running.hinted(&name, |_| true)
     }
 
+    /// Whether this process knows that the user may have an upload of this object. Asks the store nothing.
+    pub fn is_known(&self, object: &Location) -> bool {
+        let running = &object.store.context().replica.running;
+        let name = name_of(object);
+        let ours = record::user_hash(&self.user);
+        running.hinted(&name, |user| user == ours) || running.holds_of(&name, &self.user)
+    }
+
     /// The object has been written in another way than by an upload.
     pub fn wrote(&self, object: &Location) {
         let running = &object.store.context().replica.running;
@@ -372,6 +380,13 @@ impl Kept {
     /// Bytes from [`told`](Self::told) on that are there, and come again.
     pub fn again(&self) -> u64 {
         self.size() - self.told()
+    }
+
+    /// Whether a client that begins at this byte resumes it: at the end of all that is there, or at the byte before, which
+    /// is the length that SIZE reports.
+    pub fn resumes_at(&self, offset: u64) -> bool {
+        let end = self.size();
+        offset == end || offset + 1 == end
     }
 
     /// Whether it begins with bytes of the object that is there.

@@ -306,11 +306,9 @@ impl Older {
         })
     }
 
-    /// The bytes of the object that the [newest](Self::newest) has received; `None` if there is none, or if it is being
-    /// stored right now, so that this is not an offset to resume at.
-    pub fn size(&self) -> Option<u64> {
-        let newest = self.newest()?;
-        (!newest.ending).then_some(newest.size)
+    /// The [newest](Self::newest) if it is not being stored right now.
+    pub fn running(&self) -> Option<Live> {
+        self.newest().filter(|newest| !newest.ending)
     }
 
     /// Makes them stop.
@@ -492,13 +490,17 @@ mod tests {
         Running::enter(replica, "n".to_owned(), &keep, &record)
     }
 
+    fn size(older: &Older) -> Option<u64> {
+        older.running().map(|live| live.size)
+    }
+
     #[tokio::test]
     async fn the_newest_upload_of_a_key_that_received_anything_is_the_one_that_is_kept() {
         let replica = Arc::new(Replica::default());
         let first = enter(&replica, "u", "1");
         first.entry().received(5, true);
         let older = replica.running.older("n", "u");
-        assert_eq!(older.size(), Some(5));
+        assert_eq!(size(&older), Some(5));
         assert!(replica.running.older("n", "other").is_empty());
         // One that comes to nothing, and one of another user, end nothing.
         let second = enter(&replica, "u", "2");
@@ -507,17 +509,17 @@ mod tests {
         assert!(first.serial() < second.serial());
         assert!(replica.running.holds_writer("n", "1") && !replica.running.holds_writer("n", "4"));
         assert!(replica.running.holds_of("n", "u") && !replica.running.holds_of("n", "other"));
-        assert_eq!(replica.running.older("n", "u").size(), Some(5));
+        assert_eq!(size(&replica.running.older("n", "u")), Some(5));
         second.entry().received(1, false);
         assert!(!first.displaced());
         second.entry().received(0, true);
         assert!(first.displaced() && !second.displaced());
-        assert_eq!(replica.running.older("n", "u").size(), Some(1));
+        assert_eq!(size(&replica.running.older("n", "u")), Some(1));
         older.stop();
         assert!(first.entry().stopped().is_cancelled());
         assert!(!second.entry().stopped().is_cancelled());
         first.entry().ending();
-        assert_eq!(older.size(), None);
+        assert_eq!(size(&older), None);
         assert!(older.newest().is_some_and(|live| live.ending));
         first.entry().displace_older();
         assert!(!second.displaced());

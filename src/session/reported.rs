@@ -1,0 +1,275 @@
+//! What SIZE and MLST have reported of files with an upload that is not published (DESIGN 5, "Who gets that length").
+//!
+//! One user can be producer and consumer. A client that resumes asks SIZE and begins at that byte; a client that
+//! downloads asks SIZE and stops at that byte. Only the next command shows which of both a client is, so each session
+//! remembers what it was told ([`Reported`]): an offset in an upload is not an offset in an object, nor the reverse. The
+//! process remembers which of its users download ([`ReportedUploads`]): SIZE reports the object to them.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::namespace::VirtualPath;
+use crate::object::{Location, ObjectInfo};
+
+/// The number of files that a session remembers.
+const MOST_FILES: usize = 64;
+
+/// The number of names that the process remembers, of all users together.
+const MOST_NAMES: usize = 10_000;
+
+/// For how long after a refused RETR the object is reported, and a part of a file needs a SIZE before it.
+const REMEMBERED: Duration = Duration::from_secs(600);
+
+/// What a session knows of the length of a file with an upload that is not published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Length {
+    /// The upload's length was reported: APPE resumes it, and a RETR would stop too early.
+    Upload(u64),
+    /// The object was reported while there was an upload: what follows it must not get into the upload.
+    Object(Option<Version>),
+    /// A refusal has named the upload's length: REST with it resumes, and nothing else does.
+    Refused,
+    /// One of the oldest of more files than are remembered, if it was reported at all.
+    Forgotten,
+}
+
+/// A keyed hash of which bytes an object has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Version(u64);
+
+/// The lengths that a session was told, the newest files last.
+#[derive(Debug, Default)]
+pub(super) struct Reported {
+    /// Of each path a keyed hash, which is all that a long one may take of a session's memory.
+    lengths: VecDeque<(u64, Length)>,
+    /// Whether there have been more files than are remembered.
+    forgotten: bool,
+    hasher: RandomState,
+}
+
+impl Reported {
+    /// The client knows this from now on. A refusal of a command changes it only if the refusal names a length.
+    pub(super) fn note(&mut self, path: &VirtualPath, length: Length) {
+        self.forget(path);
+        if self.lengths.len() == MOST_FILES {
+            self.lengths.pop_front();
+            self.forgotten = true;
+        }
+        self.lengths.push_back((self.hasher.hash_one(path), length));
+    }
+
+    /// What the client knows; `None` if that is nothing of an upload.
+    pub(super) fn of(&self, path: &VirtualPath) -> Option<Length> {
+        let path = self.hasher.hash_one(path);
+        let mut lengths = self.lengths.iter();
+        let known = lengths.find(|(of, _)| *of == path);
+        let known = known.map(|(_, length)| *length);
+        known.or(self.forgotten.then_some(Length::Forgotten))
+    }
+
+    /// There is no upload of the file any more.
+    pub(super) fn forget(&mut self, path: &VirtualPath) {
+        let path = self.hasher.hash_one(path);
+        self.lengths.retain(|(of, _)| *of != path);
+    }
+
+    /// Which bytes an object has. Stores report no ETag of an empty object to a GET.
+    pub(super) fn version(&self, info: &ObjectInfo) -> Version {
+        let etag = match info.size {
+            0 => "",
+            _ => &info.etag,
+        };
+        Version(self.hasher.hash_one((info.size, etag)))
+    }
+}
+
+/// The names of which a user was told an upload's length, in all sessions of this process.
+#[derive(Debug, Default)]
+pub struct ReportedUploads {
+    names: Mutex<Names>,
+    hasher: RandomState,
+}
+
+#[derive(Debug, Default)]
+struct Names {
+    /// By a keyed hash of user and object.
+    times: HashMap<u64, Times>,
+    /// The oldest first.
+    order: VecDeque<u64>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    /// When the length of an upload was last reported.
+    reported: Instant,
+    /// When a RETR was last refused for that.
+    refused: Option<Instant>,
+}
+
+impl ReportedUploads {
+    /// The user was told the length of their upload of this object.
+    pub(super) fn reported(&self, user: &str, object: &Location) {
+        self.names()
+            .reported(self.name(user, object), Instant::now());
+    }
+
+    /// The user downloads the object: a RETR was refused because of that length.
+    pub(super) fn refused(&self, user: &str, object: &Location) {
+        self.names()
+            .refused(self.name(user, object), Instant::now());
+    }
+
+    /// Whether a RETR of this user was refused for that in the last ten minutes.
+    pub(super) fn downloads(&self, user: &str, object: &Location) -> bool {
+        let times = self.times(user, object);
+        times.is_some_and(|times| times.downloads(Instant::now()))
+    }
+
+    /// Whether a session of this user was told an upload's length in the last ten minutes.
+    pub(super) fn was_reported(&self, user: &str, object: &Location) -> bool {
+        let times = self.times(user, object);
+        times.is_some_and(|times| times.was_reported(Instant::now()))
+    }
+
+    fn times(&self, user: &str, object: &Location) -> Option<Times> {
+        let names = self.names();
+        // As most processes have it: nothing is hashed for each SIZE then.
+        if names.times.is_empty() {
+            return None;
+        }
+        names.times.get(&self.name(user, object)).copied()
+    }
+
+    fn name(&self, user: &str, object: &Location) -> u64 {
+        let endpoint = object.store.endpoint();
+        self.hasher
+            .hash_one((user, endpoint, &*object.bucket, &*object.key))
+    }
+
+    fn names(&self) -> MutexGuard<'_, Names> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Names {
+    fn reported(&mut self, name: u64, now: Instant) {
+        self.enter(name, now).reported = now;
+    }
+
+    fn refused(&mut self, name: u64, now: Instant) {
+        let times = self.enter(name, now);
+        *times = Times {
+            reported: now,
+            refused: Some(now),
+        };
+    }
+
+    fn enter(&mut self, name: u64, now: Instant) -> &mut Times {
+        if !self.times.contains_key(&name) {
+            if self.order.len() == MOST_NAMES
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.times.remove(&oldest);
+            }
+            self.order.push_back(name);
+        }
+        self.times.entry(name).or_insert(Times {
+            reported: now,
+            refused: None,
+        })
+    }
+}
+
+impl Times {
+    fn was_reported(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.reported) < REMEMBERED
+    }
+
+    fn downloads(&self, now: Instant) -> bool {
+        self.refused
+            .is_some_and(|at| now.saturating_duration_since(at) < REMEMBERED)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn path(name: &str) -> VirtualPath {
+        VirtualPath::root().join(name).unwrap()
+    }
+
+    #[test]
+    fn a_session_remembers_what_it_was_told_last_of_each_file() {
+        let mut reported = Reported::default();
+        assert_eq!(reported.of(&path("a")), None);
+        reported.note(&path("a"), Length::Upload(5));
+        reported.note(&path("b"), Length::Refused);
+        reported.note(&path("a"), Length::Object(None));
+        assert_eq!(reported.of(&path("a")), Some(Length::Object(None)));
+        reported.forget(&path("a"));
+        assert_eq!(reported.of(&path("a")), None);
+        assert_eq!(reported.of(&path("b")), Some(Length::Refused));
+    }
+
+    #[test]
+    fn of_a_file_that_a_session_has_forgotten_it_knows_that() {
+        let mut reported = Reported::default();
+        for number in 0..=MOST_FILES {
+            reported.note(&path(&number.to_string()), Length::Upload(1));
+        }
+        assert_eq!(reported.lengths.len(), MOST_FILES);
+        assert_eq!(reported.of(&path("0")), Some(Length::Forgotten));
+        assert_eq!(reported.of(&path("1")), Some(Length::Upload(1)));
+    }
+
+    #[test]
+    fn versions_are_told_apart_by_their_bytes() {
+        let reported = Reported::default();
+        let info = |size, etag: &str| ObjectInfo {
+            size,
+            etag: etag.to_owned(),
+            modified: jiff::Timestamp::UNIX_EPOCH,
+            attributes: crate::object::Attributes::default(),
+        };
+        let version = |size, etag| reported.version(&info(size, etag));
+        assert_eq!(version(1, "a"), version(1, "a"));
+        assert_ne!(version(1, "a"), version(1, "b"));
+        assert_ne!(version(1, "a"), version(2, "a"));
+        assert_eq!(version(0, "a"), version(0, ""));
+    }
+
+    #[test]
+    fn a_download_is_remembered_for_ten_minutes() {
+        let mut names = Names::default();
+        let begin = Instant::now();
+        let at = |second| begin + Duration::from_secs(second);
+        names.reported(1, begin);
+        assert!(names.times[&1].was_reported(at(599)) && !names.times[&1].was_reported(at(600)));
+        assert!(!names.times[&1].downloads(begin));
+        names.refused(1, at(100));
+        assert!(names.times[&1].downloads(at(699)) && !names.times[&1].downloads(at(700)));
+        // What is reported later prolongs the one, and not the other.
+        names.reported(1, at(650));
+        assert!(!names.times[&1].downloads(at(700)) && names.times[&1].was_reported(at(1200)));
+    }
+
+    #[test]
+    fn the_process_remembers_a_bounded_number_of_names() {
+        let mut names = Names::default();
+        let now = Instant::now();
+        for name in 0..MOST_NAMES as u64 + 2 {
+            names.refused(name, now);
+        }
+        assert_eq!(
+            (names.times.len(), names.order.len()),
+            (MOST_NAMES, MOST_NAMES)
+        );
+        assert!(!names.times.contains_key(&1) && names.times.contains_key(&2));
+    }
+}

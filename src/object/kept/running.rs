@@ -30,6 +30,8 @@ pub struct Running {
     /// The objects that were written here without asking for a record. If such an object is removed, nothing shows any
     /// more that an upload which another process has kept is older.
     written: Mutex<Names<()>>,
+    /// The transfers that were published here, with the number of uploads that had been entered before.
+    published: Mutex<Names<u64>>,
     /// The records that were overwritten as empty, with the ETags they have since.
     emptied: Mutex<Names<String>>,
 }
@@ -84,6 +86,8 @@ struct Entry {
     appends: bool,
     /// [`WriterNote::id`](super::record::WriterNote::id) of its record.
     writer: String,
+    /// The transfer id, which the object will have in its metadata.
+    transfer: String,
     /// Its number among all uploads of this process.
     serial: u64,
     /// When it was entered.
@@ -177,6 +181,7 @@ impl Running {
             peer: keep.peer,
             appends: record.old_bytes > 0,
             writer: record.writer.id.clone(),
+            transfer: record.transfer.clone(),
             serial: replica.running.serial.fetch_add(1, Ordering::Relaxed),
             entered: Instant::now(),
             size: AtomicU64::new(0),
@@ -269,6 +274,13 @@ impl Running {
     /// Forgets that; returns whether it was so.
     pub(super) fn take_written(&self, name: &str) -> bool {
         locked(&self.written).take(name).is_some()
+    }
+
+    /// Whether this transfer was published here before the upload with this number was entered.
+    pub(super) fn published_before(&self, transfer: &str, serial: u64) -> bool {
+        let published = locked(&self.published);
+        let before = published.names.get(transfer);
+        before.is_some_and(|entered| *entered <= serial)
     }
 
     /// Remembers that a record is empty and has this ETag.
@@ -380,6 +392,9 @@ impl EntryHandle {
     /// The object is there.
     pub(in crate::object) fn published(&self) {
         self.entry.published.store(true, Ordering::Relaxed);
+        let running = &self.replica.running;
+        let entered = running.serial.load(Ordering::Relaxed);
+        *locked(&running.published).of(&self.entry.transfer) = entered;
         self.displace_others();
     }
 
@@ -525,6 +540,10 @@ mod tests {
         assert!(!second.displaced());
         first.entry().published();
         assert!(second.displaced());
+        let third = enter(&replica, "u", "3");
+        let before = |ticket: &Ticket| replica.running.published_before("t", ticket.serial());
+        assert!(before(&third) && !before(&second) && !before(&first));
+        drop(third);
         drop(first);
         older.gone().await;
         assert_eq!(replica.running.count(), 1);

@@ -10,7 +10,7 @@ use super::super::super::capabilities::Integrity;
 use super::super::super::multipart::Created;
 use super::super::super::settle::{Sight, look};
 use super::super::super::upload::{Part, Pieces, put_part};
-use super::super::super::{Location, ObjectError, head};
+use super::super::super::{Location, ObjectError, ObjectInfo, head};
 use super::super::access::{self, There};
 use super::super::discard::remove_tail;
 use super::super::find::superseded;
@@ -190,7 +190,7 @@ impl Writer {
         let info = head(&object).await;
         self.date();
         match info {
-            Ok(info) if superseded(&self.record, Some(&info)) => {
+            Ok(info) if superseded(&self.record, Some(&info)) && !self.is_older(&info) => {
                 info!(key = object.key, transfer = %self.target.id, "the object may have been written since the upload began: nothing of it is kept");
                 return false;
             }
@@ -200,6 +200,17 @@ impl Writer {
             Err(error) => debug!(%error, "the object could not be looked at"),
         }
         true
+    }
+
+    /// Whether an object was published in this process before the upload began, which its time may not show.
+    fn is_older(&self, info: &ObjectInfo) -> bool {
+        let version = info.identity();
+        let (began, replica) = (&self.record.began, self.replica());
+        self.record.base == Base::Unknown
+            && began.process == replica.process
+            && version
+                .transfer()
+                .is_some_and(|transfer| replica.running.published_before(transfer, began.serial))
     }
 
     /// Writes the last record of an interrupted upload, and removes the tail that it does not name any more: the old one,

@@ -13,6 +13,10 @@ use super::error::http_date;
 /// A store whose answers are so much behind what was expected has had its clock set back, milliseconds.
 const SET_BACK: i64 = 2000;
 
+/// The best guess is made anew after this time, milliseconds: our clock may run faster than the store's, so that an old
+/// guess gets ahead of the truth.
+const RENEWED: i64 = 600_000;
+
 /// Reads the Date header of each answer. An answer's date is cut to the second, and was written before it came, so each
 /// tells what the time is at least; the most that any has told is the best guess, and never after the truth.
 #[derive(Debug)]
@@ -28,6 +32,8 @@ struct Seen {
     last: String,
     /// The store's time at our origin, milliseconds since 1970.
     offset: Option<i64>,
+    /// When that was found, after our origin.
+    found: i64,
 }
 
 impl StoreClock {
@@ -60,10 +66,12 @@ impl StoreClock {
         let Some(told) = http_date(date) else { return };
         date.clone_into(&mut seen.last);
         let offset = told.as_millisecond() - local;
-        seen.offset = match seen.offset {
-            Some(best) if (best - SET_BACK..=best).contains(&offset) => Some(best),
-            _ => Some(offset),
-        };
+        let stays =
+            |best: i64| (best - SET_BACK..=best).contains(&offset) && local - seen.found < RENEWED;
+        if !seen.offset.is_some_and(stays) {
+            seen.offset = Some(offset);
+            seen.found = local;
+        }
     }
 
     fn local(&self) -> i64 {
@@ -114,6 +122,11 @@ mod tests {
         assert_eq!(at(900), Some(101_000));
         clock.see_at("Thu, 01 Jan 1970 00:01:42 GMT", 2899);
         assert_eq!(at(2899), Some(102_999));
+        // Our clock is faster, by a second in ten minutes: then the guess is made anew.
+        clock.see_at("Thu, 01 Jan 1970 00:11:39 GMT", 600_000);
+        assert_eq!(at(600_000), Some(700_100));
+        clock.see_at("Thu, 01 Jan 1970 00:11:40 GMT", 601_000);
+        assert_eq!(at(601_000), Some(700_000));
         clock.see_at("Thu, 01 Jan 1970 00:00:10 GMT", 2899);
         assert_eq!(at(2899), Some(10_000));
         clock.see_at("rubbish", 2899);

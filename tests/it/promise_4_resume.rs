@@ -11,6 +11,7 @@ mod in_flight;
 mod leftovers;
 mod ownership;
 mod races;
+mod record;
 mod reviewed;
 mod state;
 

@@ -84,7 +84,9 @@ async fn each_part(
             .set_part_number_marker(marker.map(|marker| marker.to_string()));
         let output = match Box::pin(request.send()).await.map_err(failure) {
             Ok(output) => output,
-            Err(failure) if failure.no_such_upload() || failure.status == Some(404) => {
+            Err(failure)
+                if failure.no_such_upload() || matches!(failure.error, ObjectError::NotFound) =>
+            {
                 return Ok(false);
             }
             Err(failure) => return Err(failure.error),

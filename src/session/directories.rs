@@ -1,7 +1,5 @@
 //! CWD, CDUP, MKD, RMD (RFC 959, 4.1.1 and 4.1.3).
 
-use std::borrow::Cow;
-
 use crate::namespace::{Permission, Place};
 use crate::object::{ObjectError, make_directory, remove_directory};
 use crate::protocol::Reply;
@@ -18,20 +16,27 @@ fn sees_names(place: &Place) -> bool {
     }
 }
 
-/// CWD's argument: nothing, and `~`, stand for the start directory, `~/x` for what is below it. Only here: in every other
-/// command `~` is a name, and `CWD ./~` goes to a directory of that name.
-fn from_start(argument: &str) -> Cow<'_, str> {
+/// What CWD's argument stands for if nothing is called so: nothing and `~` for the start directory, `~/x` for what is below
+/// it. Only in CWD: in every other command `~` is a name.
+fn from_start(argument: &str) -> Option<&str> {
     match argument.strip_prefix('~') {
-        None if argument.is_empty() => "/".into(),
-        Some("") => "/".into(),
-        Some(below) if below.starts_with('/') => below.into(),
-        _ => argument.into(),
+        Some("") => Some("/"),
+        Some(below) if below.starts_with('/') => Some(below),
+        None if argument.is_empty() => Some("/"),
+        _ => None,
     }
 }
 
 impl Session {
     pub(super) async fn cwd(&mut self, argument: &str) -> Handled {
-        let (path, place) = self.place(&from_start(argument))?;
+        let (mut path, mut place) = self.place(argument)?;
+        if let Some(from_start) = from_start(argument) {
+            // A directory of that name goes first, for those who may see it.
+            let named = !argument.is_empty() && sees_names(&place);
+            if !named || !is_directory(&path, &place, self).await? {
+                (path, place) = self.place(from_start)?;
+            }
+        }
         // Any directory can be stored into, whether it is there or not: a user who sees no names may go anywhere, and a
         // reply that looked would be an oracle for names.
         if sees_names(&place) && !is_directory(&path, &place, self).await? {

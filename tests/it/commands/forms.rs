@@ -16,6 +16,8 @@ async fn cwd_to_a_tilde_or_to_nothing_is_the_start_directory() {
         ("CWD ", "\"/\""),
         ("cwd ~/in/today", "\"/in/today\""),
         ("CWD ./~", "\"/in/~\""),
+        // Now that there is one of that name.
+        ("CWD ~", "\"/in/~\""),
         ("CWD /~", "\"/~\""),
     ] {
         ftp.expect("CWD /in", 250).await;

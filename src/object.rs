@@ -21,6 +21,7 @@ mod keys;
 mod list;
 mod multipart;
 mod name_lock;
+mod page_memory;
 mod progress;
 mod retry;
 mod settle;
@@ -35,7 +36,7 @@ pub use delete::{
     CopyOf, Deleted, Expected, delete, delete_keeping_directory, make_directory, remove_directory,
 };
 pub use digest::{Algorithm, digest};
-pub use download::Download;
+pub use download::{Download, HELD};
 pub use error::ObjectError;
 pub use head::{Attributes, ObjectInfo, Peek, head, head_with_crc, peek};
 pub use identity::ObjectIdentity;

@@ -32,8 +32,8 @@ use crate::memory::{Admission, Grant};
 /// The window doubles after the reader has taken so many bytes that it had to wait for.
 const RAMP: u64 = 128 * 1024;
 
-/// Memory of a range that has been held for so long is given back when others wait.
-const HELD: Duration = Duration::from_secs(10);
+/// Memory of a range, or of a page of a listing, that has been held for so long is given back when others wait.
+pub const HELD: Duration = Duration::from_secs(10);
 
 /// A download under way. Dropping it ends its requests.
 #[derive(Debug)]

@@ -1,17 +1,29 @@
 //! ListObjectsV2, page by page, the next page fetched while this one is sent.
 //!
 //! Keys are asked for url-encoded: XML can't carry control characters, and stores written in Go would replace them.
+//!
+//! Each page's memory comes out of the budget ([`PageMemory`]) and is given back with the page. A page that is fetched ahead
+//! takes memory only if some is free. A page whose reader is slow can be [given back](Listing::give_back) when others wait
+//! for memory; the same page is then listed again, by the same token, when the reader gets there.
 
+use aws_sdk_s3::config::Builder;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::types::EncodingType;
 use jiff::Timestamp;
-use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::answer::NotS3;
 use super::error::failure;
 use super::head::timestamp;
+use super::page_memory::{IfTaken, PageMemory};
 use super::{Location, ObjectError, keys};
+use crate::memory::Grant;
+
+/// Keys of a page.
+const PAGE: i32 = 1000;
+
+/// What the allocator adds to a string, bytes.
+const STRING: u64 = 16;
 
 /// One entry of a listing; names are relative to the directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,28 +46,76 @@ pub enum Entry {
     },
 }
 
-/// One page: at most 1,000 entries.
+impl Entry {
+    /// Its place in the order of keys.
+    fn order(&self) -> Order<'_> {
+        match self {
+            Entry::File { name, .. } => (name, ""),
+            Entry::Directory { name } => (name, "/"),
+        }
+    }
+
+    /// Memory of its strings, bytes.
+    fn heap(&self) -> u64 {
+        let strings = match self {
+            Entry::File { name, etag, .. } => [name.capacity(), etag.capacity()],
+            Entry::Directory { name } => [name.capacity(), 0],
+        };
+        strings.iter().map(|bytes| *bytes as u64 + STRING).sum()
+    }
+}
+
+/// A name, and what follows it in the key.
+type Order<'a> = (&'a str, &'static str);
+
+/// Whether the one comes before the other in the order of keys.
+fn precedes((name, end): Order<'_>, (other, other_end): Order<'_>) -> bool {
+    let bytes = name.bytes().chain(end.bytes());
+    bytes.lt(other.bytes().chain(other_end.bytes()))
+}
+
+/// One page: at most 1,000 entries. Holds its memory of the budget.
 #[derive(Debug)]
 pub struct Page {
     /// Its entries, in key order. The directory's own marker is left out.
     pub entries: Vec<Entry>,
     /// Whether the directory's own marker was on this page.
     pub marker: bool,
+    /// The token by which it was asked for.
+    token: Option<String>,
+    /// The last entry that had been sent when this page was given back before.
+    sent: Option<Entry>,
+    _memory: Option<Grant>,
 }
 
-/// A listing under way. At most three pages are in memory: the one being sent, the next, and one on its way.
+/// A listing under way. At most two pages are in memory: the one being sent, and the next one or the one on its way.
 #[derive(Debug)]
 pub struct Listing {
     directory: Location,
-    name_prefix: String,
+    prefix: String,
     delimiter: Option<&'static str>,
-    fetch: Option<Fetch>,
+    /// The next page to ask for.
+    next: Next,
+    /// That page, if it is being fetched already.
+    ahead: Option<AbortOnDropHandle<Result<Fetched, ObjectError>>>,
+    /// The last entry that was sent of the page that was given back.
+    sent: Option<Entry>,
+    /// Whether the next page was given back, and is listed once more.
+    given_back: bool,
+    tokens: Tokens,
 }
 
+#[derive(Debug, Clone)]
+enum Next {
+    Page(Option<String>),
+    End,
+}
+
+/// A page, and which one follows.
 #[derive(Debug)]
-struct Fetch {
-    pages: mpsc::Receiver<Result<Page, ObjectError>>,
-    _task: AbortOnDropHandle<()>,
+struct Fetched {
+    page: Page,
+    next: Next,
 }
 
 impl Listing {
@@ -64,9 +124,13 @@ impl Listing {
     pub fn new(directory: &Location, name_prefix: &str) -> Self {
         Listing {
             directory: directory.clone(),
-            name_prefix: name_prefix.to_owned(),
+            prefix: format!("{}{name_prefix}", directory.key),
             delimiter: Some("/"),
-            fetch: None,
+            next: Next::Page(None),
+            ahead: None,
+            sent: None,
+            given_back: false,
+            tokens: Tokens::default(),
         }
     }
 
@@ -79,57 +143,96 @@ impl Listing {
     }
 
     /// The next page, `None` after the last; begins to fetch the one after it. Dropping the listing ends the fetch.
-    /// After an error there is no further page.
+    /// Cancel safe. After an error there is no further page.
+    ///
+    /// # Errors
+    /// [`ObjectError::Memory`] if the budget has no memory for the page within the time; what the store answers.
     pub async fn next_page(&mut self) -> Result<Option<Page>, ObjectError> {
-        let fetch = self.fetch.get_or_insert_with(|| {
-            let (sender, pages) = mpsc::channel(1);
-            let directory = self.directory.clone();
-            let name_prefix = std::mem::take(&mut self.name_prefix);
-            let delimiter = self.delimiter;
-            let task = tokio::spawn(async move {
-                fetch_pages(&directory, &name_prefix, delimiter, &sender).await;
-            });
-            Fetch {
-                pages,
-                _task: AbortOnDropHandle::new(task),
+        let Next::Page(token) = &self.next else {
+            return Ok(None);
+        };
+        let fetched = match &mut self.ahead {
+            Some(ahead) => ahead.await.unwrap_or(Err(ObjectError::Memory)),
+            None => Err(ObjectError::Memory),
+        };
+        self.ahead = None;
+        let fetched = match fetched {
+            // There was no memory for it ahead of its reader, who is here now.
+            Err(ObjectError::Memory) => {
+                let (directory, prefix) = (&self.directory, &self.prefix);
+                fetch(directory, prefix, self.delimiter, token, IfTaken::Wait).await
             }
+            fetched => fetched,
+        };
+        let again = std::mem::take(&mut self.given_back);
+        let checked = fetched.and_then(|fetched| {
+            if let (Next::Page(token), false) = (&fetched.next, again) {
+                self.tokens.check(token.as_ref())?;
+            }
+            Ok(fetched)
         });
-        fetch.pages.recv().await.transpose()
+        let Fetched { mut page, next } = match checked {
+            Ok(fetched) => fetched,
+            Err(error) => {
+                self.next = Next::End;
+                return Err(error);
+            }
+        };
+        self.next = next;
+        page.sent = self.sent.take();
+        if let Some(sent) = &page.sent {
+            page.entries
+                .retain(|entry| precedes(sent.order(), entry.order()));
+        }
+        self.look_ahead();
+        Ok(Some(page))
+    }
+
+    fn look_ahead(&mut self) {
+        if let Next::Page(token) = &self.next
+            && !self.contended()
+        {
+            let (directory, prefix) = (self.directory.clone(), self.prefix.clone());
+            let (delimiter, token) = (self.delimiter, token.clone());
+            let task =
+                async move { fetch(&directory, &prefix, delimiter, &token, IfTaken::Refuse).await };
+            self.ahead = Some(AbortOnDropHandle::new(tokio::spawn(task)));
+        }
+    }
+
+    /// Whether others wait for memory.
+    pub fn contended(&self) -> bool {
+        self.directory.store.context().budget.contended()
+    }
+
+    /// Gives back the memory of the last page, of which `sent` entries have been sent, and of the one ahead. The rest of
+    /// the page is what [`Listing::next_page`] returns next.
+    pub fn give_back(&mut self, mut page: Page, sent: usize) {
+        self.ahead = None;
+        self.given_back = true;
+        self.next = Next::Page(page.token.take());
+        self.sent = match sent.checked_sub(1).filter(|at| *at < page.entries.len()) {
+            Some(last) => Some(page.entries.swap_remove(last)),
+            None => page.sent,
+        };
     }
 }
 
-async fn fetch_pages(
+async fn fetch(
     directory: &Location,
-    name_prefix: &str,
+    prefix: &str,
     delimiter: Option<&str>,
-    sender: &mpsc::Sender<Result<Page, ObjectError>>,
-) {
-    let prefix = format!("{}{name_prefix}", directory.key);
-    let mut token = None;
-    let mut tokens = Tokens::default();
-    loop {
-        let page = RawPage::fetch(directory, &prefix, delimiter, 1000, token).await;
-        match page.and_then(|page| tokens.checked(page)) {
-            Ok(raw) => {
-                token = raw.next.clone();
-                if sender
-                    .send(Ok(raw.relative_to(&directory.key)))
-                    .await
-                    .is_err()
-                {
-                    return;
-                }
-                if token.is_none() {
-                    return;
-                }
-            }
-            Err(error) => {
-                // The receiver is gone only when nobody wants to know.
-                let _ = sender.send(Err(error)).await;
-                return;
-            }
-        }
-    }
+    token: &Option<String>,
+    if_taken: IfTaken,
+) -> Result<Fetched, ObjectError> {
+    let mut raw =
+        RawPage::fetch_or(if_taken, directory, prefix, delimiter, PAGE, token.clone()).await?;
+    let next = match raw.next.take() {
+        Some(token) => Next::Page(Some(token)),
+        None => Next::End,
+    };
+    let page = raw.relative_to(&directory.key, token.clone());
+    Ok(Fetched { page, next })
 }
 
 /// One key of a listing.
@@ -154,10 +257,12 @@ pub(super) struct RawPage {
     pub prefixes: Vec<String>,
     /// Token of the next page.
     pub next: Option<String>,
+    /// Covers all of it.
+    memory: Option<Grant>,
 }
 
 impl RawPage {
-    /// ListObjectsV2.
+    /// ListObjectsV2. Waits for the memory of the page.
     pub(super) async fn fetch(
         bucket: &Location,
         prefix: &str,
@@ -165,6 +270,18 @@ impl RawPage {
         max_keys: i32,
         token: Option<String>,
     ) -> Result<RawPage, ObjectError> {
+        RawPage::fetch_or(IfTaken::Wait, bucket, prefix, delimiter, max_keys, token).await
+    }
+
+    async fn fetch_or(
+        if_taken: IfTaken,
+        bucket: &Location,
+        prefix: &str,
+        delimiter: Option<&str>,
+        max_keys: i32,
+        token: Option<String>,
+    ) -> Result<RawPage, ObjectError> {
+        let memory = PageMemory::new(&bucket.store.context().budget, max_keys, if_taken);
         let asked = token.clone();
         let request = bucket
             .store
@@ -176,13 +293,32 @@ impl RawPage {
             .set_continuation_token(token)
             // The store's own default; named only where it is another, as some stores count it as a feature.
             .set_max_keys((max_keys != 1000).then_some(max_keys))
-            .encoding_type(EncodingType::Url);
-        let output = Box::pin(request.send()).await.map_err(failure)?;
-        let page = RawPage::from_output(output)?;
+            .encoding_type(EncodingType::Url)
+            .customize()
+            .interceptor(memory.clone())
+            .config_override(Builder::default().retry_classifier(memory.clone()));
+        let output = Box::pin(request.send()).await;
+        if memory.refused() {
+            return Err(ObjectError::Memory);
+        }
+        let mut page = RawPage::from_output(output.map_err(failure)?)?;
         if page.next.is_some() && page.next == asked {
             return Err(NotS3::result(200, "whose next page is the same again"));
         }
+        page.memory = memory.keep(page.bytes());
         Ok(page)
+    }
+
+    /// The memory it takes.
+    fn bytes(&self) -> u64 {
+        let own = self.keys.capacity() * size_of::<Key>()
+            + self.prefixes.capacity() * size_of::<String>();
+        let keys = self.keys.iter().flat_map(|key| [&key.key, &key.etag]);
+        let strings = keys.chain(&self.prefixes);
+        own as u64
+            + strings
+                .map(|text| text.capacity() as u64 + STRING)
+                .sum::<u64>()
     }
 
     /// The first `count` keys of a directory, all where it has fewer: a page may hold fewer than were asked for, even
@@ -252,11 +388,12 @@ impl RawPage {
             keys,
             prefixes,
             next,
+            memory: None,
         })
     }
 
     /// Merges keys and prefixes, both in order, into entries of the directory.
-    fn relative_to(self, directory: &str) -> Page {
+    fn relative_to(self, directory: &str, token: Option<String>) -> Page {
         let mut entries = Vec::with_capacity(self.keys.len() + self.prefixes.len());
         let mut marker = false;
         let mut prefixes = self.prefixes.into_iter().peekable();
@@ -282,7 +419,18 @@ impl RawPage {
             }
         }
         entries.extend(prefixes.filter_map(directory_entry));
-        Page { entries, marker }
+        let mut memory = self.memory;
+        if let Some(memory) = &mut memory {
+            let own = entries.capacity() * size_of::<Entry>();
+            memory.shrink_to(own as u64 + entries.iter().map(Entry::heap).sum::<u64>());
+        }
+        Page {
+            entries,
+            marker,
+            token,
+            sent: None,
+            _memory: memory,
+        }
     }
 }
 
@@ -296,14 +444,19 @@ struct Tokens {
 impl Tokens {
     /// The page, if its token has not led here before.
     fn checked(&mut self, page: RawPage) -> Result<RawPage, ObjectError> {
-        if page.next.is_some() && page.next == self.kept {
+        self.check(page.next.as_ref())?;
+        Ok(page)
+    }
+
+    fn check(&mut self, next: Option<&String>) -> Result<(), ObjectError> {
+        if next.is_some() && next == self.kept.as_ref() {
             return Err(NotS3::result(200, "whose next page has been there before"));
         }
         self.pages += 1;
         if self.pages.is_power_of_two() {
-            self.kept.clone_from(&page.next);
+            self.kept = next.cloned();
         }
-        Ok(page)
+        Ok(())
     }
 }
 
@@ -339,6 +492,7 @@ mod tests {
                     keys: Vec::new(),
                     prefixes: Vec::new(),
                     next: Some(next),
+                    memory: None,
                 };
                 tokens.checked(page).is_err()
             });
@@ -350,6 +504,7 @@ mod tests {
                 keys: Vec::new(),
                 prefixes: Vec::new(),
                 next: Some(next),
+                memory: None,
             };
             assert!(tokens.checked(page).is_ok());
         }
@@ -361,8 +516,9 @@ mod tests {
             keys: vec![key("d/"), key("d/b"), key("d/c.txt"), key("d/z")],
             prefixes: vec!["d//".into(), "d/a/".into(), "d/c/".into(), "d/zz/".into()],
             next: None,
+            memory: None,
         };
-        let page = page.relative_to("d/");
+        let page = page.relative_to("d/", None);
         let names: Vec<_> = page
             .entries
             .iter()

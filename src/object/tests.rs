@@ -131,6 +131,43 @@ async fn listings_go_over_pages() {
 }
 
 #[tokio::test]
+async fn a_page_that_was_given_back_continues_after_what_was_sent() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    server.fill("d/file", 1100);
+    // In the order of keys it comes after the file of its name, and before a longer one.
+    server.fill("d/file-00500/x", 1);
+    server.fill("d/file-00500.txt", 1);
+    let name = |entry: &Entry| match entry {
+        Entry::File { name, .. } => name.clone(),
+        Entry::Directory { name } => format!("{name}/"),
+    };
+    let directory = server.location(&store, "d/");
+    let mut listing = Listing::new(&directory, "");
+    let mut whole = Vec::new();
+    while let Some(page) = listing.next_page().await.unwrap() {
+        whole.extend(page.entries.iter().map(name));
+    }
+    assert_eq!(whole.len(), 1102);
+    for sent in [0, 1, 501, 502, 503, 999, 1000] {
+        let mut listing = Listing::new(&directory, "");
+        let page = listing.next_page().await.unwrap().unwrap();
+        let mut names: Vec<_> = page.entries.iter().take(sent).map(name).collect();
+        listing.give_back(page, sent);
+        // Twice, of which the second time has sent nothing more.
+        if let Some(page) = listing.next_page().await.unwrap() {
+            listing.give_back(page, 0);
+        }
+        while let Some(page) = listing.next_page().await.unwrap() {
+            names.extend(page.entries.iter().map(name));
+        }
+        assert_eq!(names, whole, "{sent}");
+    }
+    drop(listing);
+    idle(&store).await;
+}
+
+#[tokio::test]
 async fn directories_outlive_their_last_file() {
     let server = Server::start().await;
     let store = server.store().await;

@@ -266,13 +266,9 @@ pub(super) struct Sink<'a> {
 }
 
 impl Sink<'_> {
-    /// Sends all of a chunk; fails when nothing moves for the stall time.
-    pub(super) async fn send(&mut self, chunk: Bytes) -> Result<(), Failure> {
-        self.send_beside(chunk, || {}).await
-    }
-
-    /// The same, with something to be done each time that some bytes have moved.
-    async fn send_beside(
+    /// Sends all of a chunk, with something to be done each time that some bytes have moved; fails when nothing moves for
+    /// the stall time.
+    pub(super) async fn send_beside(
         &mut self,
         mut chunk: Bytes,
         mut moved: impl FnMut(),

@@ -11,10 +11,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use crate::config::Timeouts;
 use crate::data::linger::Lingering;
-use crate::memory::Budget;
+use crate::memory::{Admission, Budget};
 use crate::namespace::{Permission, Place, VirtualPath};
 use crate::object::{Listing, ObjectInfo, TransferId, directory_exists};
 use crate::protocol::Reply;
@@ -91,6 +92,7 @@ impl Session {
                         shown.extend_from_slice(line);
                     }
                     self.control.send(&shown).await?;
+                    lister.relieve(Instant::now());
                 }
                 Ok(None) => break "End".to_owned(),
                 Err(error) => {
@@ -184,6 +186,7 @@ impl Session {
         argument: &ListArgument,
         style: Style,
     ) -> Result<(VirtualPath, Lister), Reply> {
+        let admission = self.admit_listing().await?;
         let text = argument.path.as_deref().unwrap_or("");
         let (parent_text, last) = match text.rsplit_once('/') {
             Some((parent, last)) => (&text[..parent.len() + 1], last),
@@ -204,7 +207,7 @@ impl Session {
             let (path, place) = self.place(parent_text)?;
             require(&path, &place, Permission::List)?;
             let format = format(parent_text.to_owned());
-            let mut lister = self.lister(&place, Some(glob.clone()), format.clone())?;
+            let mut lister = self.lister(&place, Some(glob.clone()), format.clone(), admission)?;
             if argument.recursive {
                 lister.tree = Some(self.tree(&place, parent_text, Some(glob), format)?);
             }
@@ -223,6 +226,7 @@ impl Session {
                     info.as_ref().map(|info| (info, &place)),
                     &place,
                     format(String::new()),
+                    admission,
                 ),
             ));
         }
@@ -232,7 +236,7 @@ impl Session {
             _ => format!("{text}/"),
         };
         let format = format(prefix);
-        let mut lister = self.lister(&place, None, format.clone())?;
+        let mut lister = self.lister(&place, None, format.clone(), admission)?;
         if argument.recursive {
             lister.tree = Some(self.tree(&place, text, None, format)?);
         }
@@ -248,7 +252,9 @@ impl Session {
         match info {
             Some(info) => {
                 let format = style_format(long, now, String::new());
-                let single = Lister::single(text, Some((&info, &place)), &place, format);
+                let file = Some((&info, &place));
+                let admission = lister.into_admission();
+                let single = Lister::single(text, file, &place, format, admission);
                 Ok((path, single))
             }
             None => Ok((path, lister)),
@@ -259,15 +265,13 @@ impl Session {
         &mut self,
         argument: Option<&str>,
     ) -> Result<(VirtualPath, Lister), Reply> {
+        let admission = self.admit_listing().await?;
         let (path, place) = self.place(argument.unwrap_or(""))?;
         require(&path, &place, Permission::List)?;
-        let mut lister = self.lister(
-            &place,
-            None,
-            Format::Facts {
-                set: self.facts.clone(),
-            },
-        )?;
+        let format = Format::Facts {
+            set: self.facts.clone(),
+        };
+        let mut lister = self.lister(&place, None, format, admission)?;
         lister
             .fetch_first()
             .await
@@ -303,8 +307,24 @@ impl Session {
         Ok(Box::new(tree))
     }
 
+    /// Leave to run a listing, as a transfer's.
+    async fn admit_listing(&self) -> Result<Admission, Reply> {
+        let wait = self.gateway.config.timeouts.data_connect;
+        let admitted = self.gateway.budget.admit(wait).await;
+        admitted.map_err(|_| {
+            let text = "no memory free for the listing, try again later";
+            Reply::new(450, text)
+        })
+    }
+
     /// A listing of the directory a place is.
-    fn lister(&self, place: &Place, glob: Option<Glob>, format: Format) -> Result<Lister, Reply> {
+    fn lister(
+        &self,
+        place: &Place,
+        glob: Option<Glob>,
+        format: Format,
+        admission: Admission,
+    ) -> Result<Lister, Reply> {
         let (path, mount) = match place {
             Place::Mounted { path, mount, .. } => (path, Some(mount.clone())),
             Place::Virtual(path) => (path, None),
@@ -340,7 +360,7 @@ impl Session {
             location,
             mount_names,
             mounts_sent: false,
-            first: None,
+            showing: None,
             seen: false,
             unnameable: 0,
             single: false,
@@ -348,6 +368,7 @@ impl Session {
             tree: None,
             glob,
             format,
+            admission,
         })
     }
 }
@@ -417,7 +438,8 @@ impl Job {
         };
         let sending = async {
             while let Some(lines) = lister.next_lines().await? {
-                sink.send(Bytes::from(lines)).await?;
+                sink.send_beside(Bytes::from(lines), || lister.relieve(Instant::now()))
+                    .await?;
             }
             Ok::<_, Failure>(())
         };

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 
 use crate::support::faults::Fault;
 use crate::support::ftp::{Ftp, Mode, read_to_end_deadline, reset_stream};
 use crate::support::gateway::{BUCKET, Builder, Gateway};
+use crate::support::transfers::narrow_data;
 use crate::support::{MIB, pattern, within};
 
 /// A budget of four parts, the least there can be.
@@ -43,16 +44,6 @@ async fn all_given_back(gateway: &Gateway) {
     })
     .await;
     assert!(!gateway.server.budget().contended());
-}
-
-/// A data connection (EPSV) whose kernel buffers hold next to nothing of what is sent to it.
-async fn narrow_data(ftp: &mut Ftp) -> TcpStream {
-    let address = ftp.epsv().await;
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
-    within("the data connection", socket.connect(address))
-        .await
-        .unwrap()
 }
 
 /// A STOR that has sent so many bytes and stops there.

@@ -1,13 +1,18 @@
-//! [`Lister`]: pages of ListObjectsV2 → lines, a page at a time.
+//! [`Lister`]: pages of ListObjectsV2 → lines, a block at a time.
+//!
+//! The block on its way to the client is covered by the listing's admission, the page by memory of its own. A slow client
+//! keeps the block only if others wait for memory: then the page is given back, and listed again for the rest of it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
+use tokio::time::Instant;
 
+use crate::memory::Admission;
 use crate::namespace::{Mount, Permission, Place, VirtualPath};
-use crate::object::{Entry, Listing, Location, ObjectError, head};
+use crate::object::{Entry, HELD, Listing, Location, ObjectError, Page, head};
 use crate::protocol::facts::{FactSet, FactType, Facts, fact_line};
 use crate::protocol::glob::Glob;
 use crate::protocol::listing::{ListedEntry, list_line, name_line};
@@ -16,6 +21,12 @@ use super::tree::TreeLister;
 
 /// HEADs at once where a mount keeps times in the metadata.
 pub(super) const HEADS: usize = 8;
+
+/// A block of lines is full when it is this long, bytes.
+const BLOCK: usize = 32 * 1024;
+
+/// Entries that are turned into lines at once: their lines have 100 KiB at most.
+const STEP: usize = 64;
 
 /// Turns pages into lines.
 pub(super) struct Lister {
@@ -28,8 +39,8 @@ pub(super) struct Lister {
     pub(super) mounts_sent: bool,
     pub(super) glob: Option<Glob>,
     pub(super) format: Format,
-    /// A page fetched before the 150.
-    pub(super) first: Option<crate::object::Page>,
+    /// The page whose entries are being sent.
+    pub(super) showing: Option<Showing>,
     /// Whether the first page showed anything, a marker included.
     pub(super) seen: bool,
     pub(super) always_there: bool,
@@ -38,8 +49,28 @@ pub(super) struct Lister {
     /// A listing of one thing that is no directory's content.
     pub(super) single: bool,
     pub(super) ready: Option<Vec<u8>>,
+    /// Covers a block.
+    pub(super) admission: Admission,
     /// Takes the place of all else for LIST -R.
     pub(super) tree: Option<Box<TreeLister>>,
+}
+
+/// A page, and how far it has been turned into lines.
+pub(super) struct Showing {
+    page: Page,
+    /// The next entry.
+    next: usize,
+    since: Instant,
+}
+
+impl From<Page> for Showing {
+    fn from(page: Page) -> Self {
+        Showing {
+            page,
+            next: 0,
+            since: Instant::now(),
+        }
+    }
 }
 
 impl Lister {
@@ -49,6 +80,7 @@ impl Lister {
         file: Option<(&crate::object::ObjectInfo, &Place)>,
         place: &Place,
         format: Format,
+        admission: Admission,
     ) -> Self {
         let mut lister = Lister {
             listing: None,
@@ -59,13 +91,14 @@ impl Lister {
             mounts_sent: true,
             glob: None,
             format,
-            first: None,
+            showing: None,
             seen: true,
             always_there: true,
             unnameable: 0,
             single: true,
             ready: None,
             tree: None,
+            admission,
         };
         let item = Item {
             name,
@@ -78,15 +111,20 @@ impl Lister {
         lister
     }
 
+    /// What is left if it is a listing of another kind after all.
+    pub(super) fn into_admission(self) -> Admission {
+        self.admission
+    }
+
     pub(super) async fn fetch_first(&mut self) -> Result<(), ObjectError> {
         if let Some(tree) = &mut self.tree {
             self.seen = tree.fetch_first().await?;
         } else if let Some(listing) = &mut self.listing {
-            self.first = listing.next_page().await?;
-            self.seen = self
-                .first
+            let first = listing.next_page().await?;
+            self.seen = first
                 .as_ref()
                 .is_some_and(|page| page.marker || !page.entries.is_empty());
+            self.showing = first.map(Showing::from);
         }
         Ok(())
     }
@@ -120,20 +158,45 @@ impl Lister {
                 return Ok(Some(out));
             }
         }
-        let page = match (self.first.take(), &mut self.listing) {
-            (Some(page), _) => Some(page),
-            (None, Some(listing)) => listing.next_page().await?,
-            (None, None) => None,
-        };
-        let Some(page) = page else {
-            if self.unnameable > 0 {
-                tracing::warn!(keys = self.unnameable, location = ?self.location.as_ref().map(|l| &l.key), "keys that FTP can't name were left out of a listing");
+        loop {
+            if self.showing.is_none()
+                && let Some(listing) = &mut self.listing
+            {
+                self.showing = listing.next_page().await?.map(Showing::from);
             }
-            return Ok(None);
-        };
-        let times = self.client_times(&page.entries).await?;
-        let mut out = Vec::with_capacity(page.entries.len() * 80);
-        for (index, entry) in page.entries.iter().enumerate() {
+            // Taken out so that it can't be borrowed with the rest; it is put back unless it is done.
+            let Some(mut showing) = self.showing.take() else {
+                break;
+            };
+            let out = self.block(&mut showing).await?;
+            if showing.next < showing.page.entries.len() {
+                self.showing = Some(showing);
+            }
+            if !out.is_empty() {
+                return Ok(Some(out));
+            }
+        }
+        if self.unnameable > 0 {
+            tracing::warn!(keys = self.unnameable, location = ?self.location.as_ref().map(|l| &l.key), "keys that FTP can't name were left out of a listing");
+        }
+        Ok(None)
+    }
+
+    /// The lines of the next entries of a page; none if no more of them are shown.
+    async fn block(&mut self, showing: &mut Showing) -> Result<Vec<u8>, ObjectError> {
+        let mut out = Vec::with_capacity(BLOCK);
+        while out.len() < BLOCK && showing.next < showing.page.entries.len() {
+            let rest = &showing.page.entries[showing.next..];
+            let entries = &rest[..rest.len().min(STEP)];
+            showing.next += entries.len();
+            self.lines(&mut out, entries).await?;
+        }
+        Ok(out)
+    }
+
+    async fn lines(&mut self, out: &mut Vec<u8>, entries: &[Entry]) -> Result<(), ObjectError> {
+        let times = self.client_times(entries).await?;
+        for (index, entry) in entries.iter().enumerate() {
             let item = match entry {
                 Entry::File {
                     name,
@@ -156,10 +219,26 @@ impl Lister {
                 continue;
             }
             if self.shows(&item) {
-                self.line(&mut out, &item);
+                self.line(out, &item);
             }
         }
-        Ok(Some(out))
+        Ok(())
+    }
+
+    /// Gives the memory of the page back if its client is slow and others wait for memory.
+    pub(super) fn relieve(&mut self, now: Instant) {
+        if let Some(tree) = &mut self.tree {
+            return tree.relieve(now);
+        }
+        let Some(listing) = &mut self.listing else {
+            return;
+        };
+        if let Some(showing) = self.showing.take_if(|showing| {
+            listing.contended() && now.saturating_duration_since(showing.since) >= HELD
+        }) {
+            // An entry is counted once, however often its page is listed.
+            listing.give_back(showing.page, showing.next);
+        }
     }
 
     pub(super) fn shows(&self, item: &Item<'_>) -> bool {

@@ -11,10 +11,11 @@ use std::sync::Arc;
 
 use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use crate::memory::{Budget, Grant};
 use crate::namespace::{Mount, Namespace, Permission, Place, VirtualPath};
-use crate::object::{Entry, Listing, Location, ObjectError, Page};
+use crate::object::{Entry, HELD, Listing, Location, ObjectError, Page};
 use crate::protocol::glob::Glob;
 use crate::protocol::listing::{ListedEntry, list_line, name_line};
 
@@ -59,6 +60,8 @@ struct Walk {
     listing: Option<Listing>,
     /// A page, and its next entry.
     page: Option<(Page, usize)>,
+    /// When the page came.
+    since: Instant,
     /// Directories on the way to a mount point that have had their block.
     ways: BTreeSet<Vec<String>>,
 }
@@ -162,6 +165,18 @@ impl TreeLister {
         }
     }
 
+    /// Gives the memory of the page back if its client is slow and others wait for memory.
+    pub(super) fn relieve(&mut self, now: Instant) {
+        if let Some(walk) = &mut self.walk
+            && let Some(listing) = &mut walk.listing
+            && listing.contended()
+            && now.saturating_duration_since(walk.since) >= HELD
+            && let Some((page, next)) = walk.page.take()
+        {
+            listing.give_back(page, next);
+        }
+    }
+
     fn begin_next(&mut self) -> bool {
         let Some(root) = self.roots.pop_front() else {
             return false;
@@ -179,6 +194,7 @@ impl TreeLister {
             glob,
             listing,
             page: None,
+            since: Instant::now(),
             ways: BTreeSet::new(),
         };
         walk.ways_of(&[], &mut self.blocks, &self.format);
@@ -194,6 +210,7 @@ impl Walk {
             Some(listing) => listing.next_page().await?.map(|page| (page, 0)),
             None => None,
         };
+        self.since = Instant::now();
         Ok(self.page.is_some())
     }
 

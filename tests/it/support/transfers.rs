@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::ftp::{Ftp, Mode};
 use super::gateway::Gateway;
@@ -69,4 +69,14 @@ pub async fn settled_but(gateway: &Gateway, running: usize) {
         }
     };
     within("each upload is kept or removed", quiet).await;
+}
+
+/// A data connection (EPSV) whose kernel buffers hold next to nothing of what is sent to it.
+pub async fn narrow_data(ftp: &mut Ftp) -> TcpStream {
+    let address = ftp.epsv().await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    within("the data connection", socket.connect(address))
+        .await
+        .unwrap()
 }

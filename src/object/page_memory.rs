@@ -1,0 +1,245 @@
+//! [`PageMemory`]: the memory of one page of a listing, out of the process's budget.
+//!
+//! While a page of 1,000 keys is read it takes between 200 KiB and 13 MiB: a key has up to 1,024 bytes, three times as many
+//! when it is url-encoded, and the SDK holds the body in pieces, in one piece, and parsed. The store's `Content-Length` says
+//! how much it is going to be. So the memory is taken when the headers have arrived and before the body is read; a store that
+//! does not answer holds none. What the page needs no more after it has been parsed is given back.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use aws_sdk_s3::config::interceptors::{
+    BeforeDeserializationInterceptorContextMut, InterceptorContext,
+};
+use aws_sdk_s3::config::retry::{ClassifyRetry, RetryAction};
+use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_s3::error::BoxError;
+use aws_smithy_types::body::SdkBody;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::memory::{Budget, Exhausted, Grant};
+
+/// A page waits for memory for so long: less than an attempt of a request may take.
+const WAIT: Duration = Duration::from_secs(20);
+
+/// A page that needs less than this is not counted: an empty directory, the first two keys of one.
+const SMALL: u64 = 16 * 1024;
+
+/// A key's share of the body at most, bytes: 1,024 bytes, url-encoded, and what stands around them.
+const LONGEST_ENTRY: u64 = 3 * 1024 + 400;
+
+/// How often the body is in memory at the same time, in some form.
+const COPIES: u64 = 4;
+
+/// What a page does if its memory is not free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum IfTaken {
+    /// It waits for its turn.
+    Wait,
+    /// It is not read. For a page that is not needed yet.
+    Refuse,
+}
+
+/// Takes the memory of one page; an interceptor of its request.
+#[derive(Debug, Clone)]
+pub(super) struct PageMemory {
+    budget: Budget,
+    if_taken: IfTaken,
+    /// Bytes, if the store does not say how long the body is.
+    most: u64,
+    /// The lock is held for an assignment only.
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nothing is held: there are no headers yet, or it is a small page.
+    Nothing,
+    Held(Grant),
+    /// The budget was taken.
+    Refused,
+}
+
+impl PageMemory {
+    /// For a page of at most `keys` keys.
+    pub(super) fn new(budget: &Budget, keys: i32, if_taken: IfTaken) -> Self {
+        let keys = u64::try_from(keys).unwrap_or(1000);
+        PageMemory {
+            budget: budget.clone(),
+            if_taken,
+            most: keys * LONGEST_ENTRY,
+            state: Arc::new(Mutex::new(State::Nothing)),
+        }
+    }
+
+    /// Whether the page was not read for want of memory.
+    pub(super) fn refused(&self) -> bool {
+        matches!(*self.state(), State::Refused)
+    }
+
+    /// What the parsed page of so many bytes keeps; the rest is given back.
+    pub(super) fn keep(self, bytes: u64) -> Option<Grant> {
+        match std::mem::replace(&mut *self.state(), State::Nothing) {
+            State::Held(mut grant) => {
+                grant.shrink_to(bytes);
+                Some(grant)
+            }
+            State::Nothing | State::Refused => None,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // An assignment leaves it whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What reading a body of this length takes. Never more than the budget always has at some time.
+    fn needed(&self, length: Option<u64>) -> u64 {
+        let length = length.unwrap_or(self.most);
+        length
+            .saturating_mul(COPIES)
+            .min(self.budget.largest_part())
+    }
+
+    async fn take(self, bytes: u64) -> Result<(), Exhausted> {
+        // Of an attempt before this one.
+        *self.state() = State::Nothing;
+        let taken = match self.if_taken {
+            IfTaken::Wait => self.budget.grant(bytes, WAIT).await.ok(),
+            IfTaken::Refuse => self.budget.try_grant(bytes),
+        };
+        match taken {
+            Some(grant) => {
+                *self.state() = State::Held(grant);
+                Ok(())
+            }
+            None => {
+                *self.state() = State::Refused;
+                Err(Exhausted)
+            }
+        }
+    }
+}
+
+impl Intercept for PageMemory {
+    fn name(&self) -> &'static str {
+        "page memory"
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if self.refused() {
+            return Err(Exhausted.into());
+        }
+        let response = context.response_mut();
+        let header = response.headers().get("content-length");
+        let needed = self.needed(header.and_then(|length| length.parse().ok()));
+        if needed >= SMALL {
+            let body = std::mem::replace(response.body_mut(), SdkBody::taken());
+            *response.body_mut() = SdkBody::from_body_1_x(Admitted {
+                body,
+                taking: Some(AbortOnDropHandle::new(tokio::spawn(
+                    self.clone().take(needed),
+                ))),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// A refused page is not worth another attempt.
+impl ClassifyRetry for PageMemory {
+    fn name(&self) -> &'static str {
+        "page memory"
+    }
+
+    fn classify_retry(&self, _: &InterceptorContext) -> RetryAction {
+        match self.refused() {
+            true => RetryAction::RetryForbidden,
+            false => RetryAction::NoActionIndicated,
+        }
+    }
+}
+
+/// A body that is not read before its memory is there.
+struct Admitted {
+    body: SdkBody,
+    taking: Option<AbortOnDropHandle<Result<(), Exhausted>>>,
+}
+
+impl Body for Admitted {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        if let Some(taking) = &mut this.taking {
+            let taken = ready!(Pin::new(taking).poll(context));
+            this.taking = None;
+            if !matches!(taken, Ok(Ok(()))) {
+                return Poll::Ready(Some(Err(Exhausted.into())));
+            }
+        }
+        Pin::new(&mut this.body).poll_frame(context)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        Body::size_hint(&self.body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use futures::poll;
+
+    use super::*;
+
+    const MIB: u64 = 1024 * 1024;
+
+    #[tokio::test]
+    async fn the_body_waits_for_its_memory_and_the_parsed_page_keeps_less() {
+        let budget = Budget::new(20 * MIB);
+        let all = budget.try_grant(20 * MIB).unwrap();
+        let memory = PageMemory::new(&budget, 1000, IfTaken::Wait);
+        let mut taking = Box::pin(memory.clone().take(memory.needed(Some(MIB))));
+        assert!(poll!(&mut taking).is_pending());
+        drop(all);
+        taking.await.unwrap();
+        assert_eq!(budget.in_use(), 4 * MIB);
+        let kept = memory.keep(MIB);
+        assert_eq!(budget.in_use(), MIB);
+        drop(kept);
+        assert_eq!(budget.in_use(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_page_ahead_of_its_reader_waits_for_nothing() {
+        let budget = Budget::new(20 * MIB);
+        let _all = budget.try_grant(20 * MIB).unwrap();
+        let memory = PageMemory::new(&budget, 1000, IfTaken::Refuse);
+        assert!(memory.clone().take(MIB).await.is_err());
+        assert!(memory.refused());
+    }
+
+    #[test]
+    fn an_unknown_length_is_the_longest_that_can_be_had() {
+        let memory = |budget| PageMemory::new(&Budget::new(budget), 1000, IfTaken::Wait);
+        assert_eq!(memory(20 * MIB).needed(None), 5 * MIB);
+        let most = memory(1024 * MIB).needed(None);
+        assert!((13 * MIB..14 * MIB).contains(&most));
+        assert!(memory(20 * MIB).needed(Some(2000)) < SMALL);
+    }
+}

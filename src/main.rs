@@ -20,6 +20,11 @@ const GAVE_UP: i32 = 1;
 /// A SIGINT within this time of the first one is the same: `timeout` signals the process and then its whole group.
 const ONE_SIGNAL: Duration = Duration::from_secs(1);
 
+/// jemalloc gives memory back some seconds after it was freed. glibc keeps what its threads have freed, which after a busy
+/// hour is several times the budget.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let arguments = Cli::parse();
     start_log(&arguments);

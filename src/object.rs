@@ -9,6 +9,7 @@ mod answer;
 mod capabilities;
 mod client;
 mod clock;
+mod connector;
 mod copy;
 mod delete;
 mod digest;

@@ -11,7 +11,6 @@ use aws_sdk_s3::config::{
     Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     SharedCredentialsProvider, SharedHttpClient, StalledStreamProtectionConfig,
 };
-use aws_smithy_http_client::tls;
 use secrecy::ExposeSecret;
 use tokio_util::task::TaskTracker;
 
@@ -19,6 +18,7 @@ use super::ObjectError;
 use super::answer::JudgeAnswers;
 use super::capabilities::{Capabilities, Integrity};
 use super::clock::{ReadClock, StoreClock};
+use super::connector::http_client;
 use super::kept::Replica;
 use super::name_lock::NameLocks;
 use super::progress::watching;
@@ -26,10 +26,6 @@ use super::retry::Damaged;
 use super::upload::{Schedule, TakesPieces};
 use crate::config::{StaticCredentials, StoreConfig, TransferConfig};
 use crate::memory::Budget;
-
-/// Idle connections to the store are closed after this long: before most stores and load balancers do (60 s), so that
-/// a request seldom meets a connection that is just being closed.
-const POOL_IDLE: Duration = Duration::from_secs(50);
 
 /// The slowest that an attempt may send its body, bytes a second, however steadily it moves: one of 8 MiB ends after some
 /// nine minutes.
@@ -99,7 +95,8 @@ impl Store {
         config: &StoreConfig,
         context: StoreContext,
     ) -> Result<Arc<Store>, ObjectError> {
-        Store::over(http_client(config), config, context).await
+        let http = http_client(config).map_err(|error| ObjectError::Other(error.to_string()))?;
+        Store::over(http, config, context).await
     }
 
     /// As [`Store::new`], over an HTTP client of the caller's: one that reaches a store in this process, say.
@@ -289,8 +286,8 @@ async fn sdk_config(http: SharedHttpClient, config: &StoreConfig) -> Result<Buil
         // The default chain: environment, profiles, web identity, container and instance roles. The credentials
         // themselves are fetched at the first request.
         _ => {
-            let mut loader =
-                aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone());
+            // With the SDK's own HTTP client: each source of credentials has timeouts of its own.
+            let mut loader = aws_config::defaults(BehaviorVersion::latest());
             if let Some(region) = &region {
                 loader = loader.region(region.clone());
             }
@@ -348,17 +345,6 @@ fn check_endpoint(endpoint: &str) -> Result<(), ObjectError> {
         )));
     }
     Ok(())
-}
-
-/// One pool of HTTP/1.1 connections for a store.
-fn http_client(config: &StoreConfig) -> SharedHttpClient {
-    aws_smithy_http_client::Builder::new()
-        .pool_idle_timeout(POOL_IDLE)
-        .pool_max_idle_per_host(config.idle_connections)
-        .tls_provider(tls::Provider::Rustls(
-            tls::rustls_provider::CryptoMode::AwsLc,
-        ))
-        .build_https()
 }
 
 fn static_credentials(credentials: &StaticCredentials) -> SharedCredentialsProvider {

@@ -24,6 +24,7 @@ use tokio_util::task::AbortOnDropHandle;
 use self::range::{RangeReader, Source};
 use self::whole::WholeCheck;
 use super::answer::NotS3;
+use super::connector::READ;
 use super::error::{Failure, failure};
 use super::head::{OTHER_RANGE, attributes_of, starts_at, timestamp, total_size, whole_crc};
 use super::{Attributes, Location, ObjectError, ObjectInfo, head};
@@ -426,6 +427,15 @@ impl Current {
     }
 }
 
+/// A piece of memory of [`READ`] bytes of which less than three quarters are used is copied: what waits for its reader is
+/// to take little more memory than it is granted.
+fn compact(chunk: Bytes) -> Bytes {
+    match chunk.len() < READ / 4 * 3 {
+        true => Bytes::copy_from_slice(&chunk),
+        false => chunk,
+    }
+}
+
 impl Ahead {
     fn start(source: &Arc<Source>, first: u64, end: u64, grant: Grant) -> Self {
         // Bounded by the grant: no more than the range comes.
@@ -435,7 +445,7 @@ impl Ahead {
             loop {
                 match reader.next().await {
                     Ok(Some(chunk)) => {
-                        if sender.send(Ok(chunk)).is_err() {
+                        if sender.send(Ok(compact(chunk))).is_err() {
                             return;
                         }
                     }

@@ -97,12 +97,12 @@ impl PageMemory {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What reading a body of this length takes. Never more than the budget always has at some time.
+    /// What reading a body of this length takes. Never more than transfers leave free.
     fn needed(&self, length: Option<u64>) -> u64 {
         let length = length.unwrap_or(self.most);
         length
             .saturating_mul(COPIES)
-            .min(self.budget.largest_part())
+            .min(self.budget.largest_part() / 2)
     }
 
     async fn take(self, bytes: u64) -> Result<(), Exhausted> {
@@ -214,11 +214,11 @@ mod tests {
         let budget = Budget::new(20 * MIB);
         let all = budget.try_grant(20 * MIB).unwrap();
         let memory = PageMemory::new(&budget, 1000, IfTaken::Wait);
-        let mut taking = Box::pin(memory.clone().take(memory.needed(Some(MIB))));
+        let mut taking = Box::pin(memory.clone().take(memory.needed(Some(MIB / 2))));
         assert!(poll!(&mut taking).is_pending());
         drop(all);
         taking.await.unwrap();
-        assert_eq!(budget.in_use(), 4 * MIB);
+        assert_eq!(budget.in_use(), 2 * MIB);
         let kept = memory.keep(MIB);
         assert_eq!(budget.in_use(), MIB);
         drop(kept);
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn an_unknown_length_is_the_longest_that_can_be_had() {
         let memory = |budget| PageMemory::new(&Budget::new(budget), 1000, IfTaken::Wait);
-        assert_eq!(memory(20 * MIB).needed(None), 5 * MIB);
+        assert_eq!(memory(20 * MIB).needed(None), 5 * MIB / 2);
         let most = memory(1024 * MIB).needed(None);
         assert!((13 * MIB..14 * MIB).contains(&most));
         assert!(memory(20 * MIB).needed(Some(2000)) < SMALL);

@@ -27,6 +27,9 @@ use super::{Flow, Session, require};
 /// A client that moves nothing while others wait for the memory it holds is cut after this long.
 const STALL_CONTENDED: Duration = Duration::from_secs(10);
 
+/// How often it is looked at whether others wait, once a client has moved nothing for that long.
+const CONTENDED_CHECK: Duration = Duration::from_secs(1);
+
 /// Where the bytes come from.
 enum Source {
     /// The store, from this offset to before that, and whether and with what the whole is compared; of the version whose
@@ -319,7 +322,7 @@ pub(super) async fn with_stall<T>(
 ) -> Result<T, Failure> {
     let mut operation = std::pin::pin!(operation);
     let begun = Instant::now();
-    let slice = stall.min(STALL_CONTENDED);
+    let mut slice = stall.min(STALL_CONTENDED);
     loop {
         match tokio::time::timeout(slice, &mut operation).await {
             Ok(done) => return Ok(done?),
@@ -328,6 +331,8 @@ pub(super) async fn with_stall<T>(
                 if waited >= stall || (waited >= STALL_CONTENDED && wanted()) {
                     return Err(Failure::Stalled(waited));
                 }
+                // Others may begin to wait at any time from now on.
+                slice = CONTENDED_CHECK.min(stall - waited);
             }
         }
     }

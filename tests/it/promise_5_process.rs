@@ -1,5 +1,7 @@
 //! Promise 5, seen from outside: the memory and the open files of a process of its own.
 
+use futures::StreamExt;
+use futures::stream;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -85,7 +87,8 @@ async fn tails_with_a_signed_payload_are_held_once() {
     let _sessions: Vec<_> = sessions.collect();
     tails.hit_times(9).await;
     let grown = process.peak() - before;
-    assert!(grown < 36 * MIB, "grown by {} MiB", grown / MIB);
+    // Held twice they are 59 MB. The allocator gives what was freed back some seconds later.
+    assert!(grown < 48 * MIB, "grown by {} MiB", grown / MIB);
 }
 
 /// Logs in on `at_once` connections, `logins` times on each: with the right password, a wrong one, a name that does not
@@ -146,7 +149,9 @@ async fn unread_listing(process: &Process, command: &str) -> (Ftp, TcpStream, u1
 
 #[tokio::test(flavor = "multi_thread")]
 async fn listings_that_are_not_read_hold_memory_of_the_budget_only() {
-    let process = Process::start(SMALL_BUDGET).await;
+    let limit = (40 + 64) * MIB;
+    let settings = "[transfer]\npart_size = \"5MiB\"\n[memory]\nbudget = \"40MiB\"";
+    let process = Process::start(settings).await;
     let name = "n".repeat(900);
     for number in 0..2100 {
         let key = format!("d/{number:04}{name}");
@@ -154,15 +159,16 @@ async fn listings_that_are_not_read_hold_memory_of_the_budget_only() {
     }
     let commands = ["MLSD d", "LIST d", "NLST d/*"].iter().cycle();
     let listings = commands
-        .take(48)
+        .take(40)
         .map(|command| unread_listing(&process, command));
-    let listings = futures::future::join_all(listings).await;
+    // As many at once as there are passive ports for.
+    let listings: Vec<_> = stream::iter(listings).buffer_unordered(16).collect().await;
     // Who can't be served is refused before the 150.
     for (.., code) in &listings {
         assert!(matches!(code, 150 | 450), "{code}");
     }
     let peak = process.peak();
-    assert!(peak < SMALL_LIMIT, "{} MiB", peak / MIB);
+    assert!(peak < limit, "{} MiB", peak / MIB);
     // A client that reads gets all of it, while they are there.
     let mut ftp = process.ftp().await;
     let (text, reply) = ftp.list("NLST d").await;
@@ -172,5 +178,48 @@ async fn listings_that_are_not_read_hold_memory_of_the_budget_only() {
         ftp.reset();
     }
     let peak = process.peak();
+    assert!(peak < limit, "{} MiB", peak / MIB);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn downloads_that_are_not_read_hold_memory_of_the_budget_only() {
+    let process = Process::start(SMALL_BUDGET).await;
+    process.ftp().await.close().await;
+    let before = process.resident();
+    process.store.put("files", "f", pattern(30 * MIB, 1));
+    let downloads = (0..80).map(async |_| {
+        let mut ftp = process.ftp().await;
+        let data = narrow_data(&mut ftp).await;
+        let code = ftp.command("RETR f").await.code;
+        assert!(matches!(code, 150 | 450), "{code}");
+        (ftp, data)
+    });
+    let downloads: Vec<_> = stream::iter(downloads).buffer_unordered(16).collect().await;
+    // As long as it takes to serve a client that reads.
+    let (bytes, reply) = process.ftp().await.retrieve("f").await;
+    assert_eq!((bytes.len(), reply.code), (30 * MIB, 226));
+    let peak = process.peak();
     assert!(peak < SMALL_LIMIT, "{} MiB", peak / MIB);
+    for (ftp, data) in downloads {
+        reset_stream(data);
+        ftp.reset();
+    }
+    process.shrinks_to(before + 32 * MIB).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_at_once_hold_memory_of_the_budget_only_and_give_it_back() {
+    let process = Process::start(SMALL_BUDGET).await;
+    process.ftp().await.close().await;
+    let before = process.resident();
+    let bytes = pattern(6 * MIB, 1);
+    let uploads = (0..24).map(async |number: usize| {
+        let mut ftp = process.ftp().await;
+        let reply = ftp.store(&format!("f{number}"), &bytes).await;
+        assert!(matches!(reply.code, 226 | 450), "{reply:?}");
+    });
+    futures::future::join_all(uploads).await;
+    let peak = process.peak();
+    assert!(peak < SMALL_LIMIT, "{} MiB", peak / MIB);
+    process.shrinks_to(before + 32 * MIB).await;
 }

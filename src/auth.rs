@@ -366,7 +366,7 @@ mod tests {
             authenticator.patience = Duration::ZERO;
             let password = "password".into();
             let verify = || authenticator.verify("bert", &password, HERE, || true);
-            let held = budget.try_grant(1 << 20).unwrap();
+            let held = budget.grant(1 << 20, Duration::ZERO).await.unwrap();
             match verify().await {
                 Ok(_) => assert!(!waits),
                 Err(error) => assert_eq!((error, waits), (AuthError::Memory, true)),
@@ -388,7 +388,7 @@ mod tests {
         let password = "password".into();
         let verify = || authenticator.verify("bert", &password, HERE, || true);
         verify().await.unwrap();
-        let transfers = budget.try_grant(7 << 20).unwrap();
+        let transfers = budget.grant(7 << 20, Duration::ZERO).await.unwrap();
         assert_eq!(verify().await.unwrap_err(), AuthError::Busy);
         drop(transfers);
         verify().await.unwrap();

@@ -3,7 +3,8 @@
 //! While a page of 1,000 keys is read it takes between 200 KiB and 13 MiB: a key has up to 1,024 bytes, three times as many
 //! when it is url-encoded, and the SDK holds the body in pieces, in one piece, and parsed. The store's `Content-Length` says
 //! how much it is going to be. So the memory is taken when the headers have arrived and before the body is read; a store that
-//! does not answer holds none. What the page needs no more after it has been parsed is given back.
+//! does not answer holds none. A body of unknown length begins to be read without it, so that a short listing waits for no
+//! upload. What the page needs no more after it has been parsed is given back.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,8 +27,8 @@ use crate::memory::{Budget, Exhausted, Grant};
 /// A page waits for memory for so long: less than an attempt of a request may take.
 const WAIT: Duration = Duration::from_secs(20);
 
-/// A page that needs less than this is not counted: an empty directory, the first two keys of one.
-const SMALL: u64 = 16 * 1024;
+/// A body of up to this length takes no memory of its own, bytes: the admission of the listing covers it.
+const COVERED: u64 = 16 * 1024;
 
 /// A key's share of the body at most, bytes: 1,024 bytes, url-encoded, and what stands around them.
 const LONGEST_ENTRY: u64 = 3 * 1024 + 400;
@@ -141,14 +142,15 @@ impl Intercept for PageMemory {
         }
         let response = context.response_mut();
         let header = response.headers().get("content-length");
-        let needed = self.needed(header.and_then(|length| length.parse().ok()));
-        if needed >= SMALL {
+        let length = header.and_then(|length| length.parse().ok());
+        if length.is_none_or(|length| length > COVERED) {
             let body = std::mem::replace(response.body_mut(), SdkBody::taken());
             *response.body_mut() = SdkBody::from_body_1_x(Admitted {
                 body,
-                taking: Some(AbortOnDropHandle::new(tokio::spawn(
-                    self.clone().take(needed),
-                ))),
+                memory: self.clone(),
+                length,
+                passed: 0,
+                taking: Taking::NotYet,
             });
         }
         Ok(())
@@ -169,10 +171,45 @@ impl ClassifyRetry for PageMemory {
     }
 }
 
-/// A body that is not read before its memory is there.
+/// A body that is not read further than [`COVERED`] before its memory is there.
 struct Admitted {
     body: SdkBody,
-    taking: Option<AbortOnDropHandle<Result<(), Exhausted>>>,
+    memory: PageMemory,
+    length: Option<u64>,
+    /// Bytes that were read.
+    passed: u64,
+    taking: Taking,
+}
+
+enum Taking {
+    NotYet,
+    Waiting(AbortOnDropHandle<Result<(), Exhausted>>),
+    Taken,
+}
+
+impl Admitted {
+    fn poll_memory(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Exhausted>> {
+        loop {
+            match &mut self.taking {
+                Taking::NotYet if self.length.is_none() && self.passed < COVERED => {
+                    return Poll::Ready(Ok(()));
+                }
+                Taking::NotYet => {
+                    let needed = self.memory.needed(self.length);
+                    let taking = tokio::spawn(self.memory.clone().take(needed));
+                    self.taking = Taking::Waiting(AbortOnDropHandle::new(taking));
+                }
+                Taking::Waiting(taking) => {
+                    let taken = ready!(Pin::new(taking).poll(context));
+                    if !matches!(taken, Ok(Ok(()))) {
+                        return Poll::Ready(Err(Exhausted));
+                    }
+                    self.taking = Taking::Taken;
+                }
+                Taking::Taken => return Poll::Ready(Ok(())),
+            }
+        }
+    }
 }
 
 impl Body for Admitted {
@@ -184,14 +221,15 @@ impl Body for Admitted {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
-        if let Some(taking) = &mut this.taking {
-            let taken = ready!(Pin::new(taking).poll(context));
-            this.taking = None;
-            if !matches!(taken, Ok(Ok(()))) {
-                return Poll::Ready(Some(Err(Exhausted.into())));
-            }
+        if let Err(error) = ready!(this.poll_memory(context)) {
+            return Poll::Ready(Some(Err(error.into())));
         }
-        Pin::new(&mut this.body).poll_frame(context)
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
+        if let Some(Ok(frame)) = &frame {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            this.passed += length as u64;
+        }
+        Poll::Ready(frame)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -240,6 +278,28 @@ mod tests {
         assert_eq!(memory(20 * MIB).needed(None), 5 * MIB / 2);
         let most = memory(1024 * MIB).needed(None);
         assert!((13 * MIB..14 * MIB).contains(&most));
-        assert!(memory(20 * MIB).needed(Some(2000)) < SMALL);
+    }
+
+    #[tokio::test]
+    async fn a_body_of_unknown_length_is_read_as_far_as_it_is_covered() {
+        let budget = Budget::new(20 * MIB);
+        let memory = PageMemory::new(&budget, 1000, IfTaken::Refuse);
+        let mut all = Vec::new();
+        while let Some(grant) = budget.try_grant(32 * 1024) {
+            all.push(grant);
+        }
+        let body = |passed| Admitted {
+            body: SdkBody::from("rest"),
+            memory: memory.clone(),
+            length: None,
+            passed,
+            taking: Taking::NotYet,
+        };
+        let next = async |mut body: Admitted| {
+            let frame = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context));
+            frame.await.unwrap().is_ok()
+        };
+        assert!(next(body(COVERED - 1)).await);
+        assert!(!next(body(COVERED)).await && memory.refused());
     }
 }

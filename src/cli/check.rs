@@ -329,7 +329,7 @@ listeners
 memory budget 64 MiB
 part size 8 MiB
 sessions 10000, of one address 1000; before login 2500, of one address 250; file descriptors for them: 16227
-resume records refreshed every 90s, what is idle for 7d swept every 12h
+resume records refreshed every 90s, what is idle for 7d (over an object: 1h) swept every 12h
 replica pod-0
 stores
   main: http://127.0.0.1:3900, region garage, path style, credentials configured, equal parts, largest object 5 TiB

@@ -247,10 +247,15 @@ mod tests {
 
     const MIB: u64 = 1024 * 1024;
 
+    /// All that the budget gives to work that may not wait.
+    fn all_free(budget: &Budget) -> Vec<Grant> {
+        std::iter::from_fn(|| budget.try_grant(32 * 1024)).collect()
+    }
+
     #[tokio::test]
     async fn the_body_waits_for_its_memory_and_the_parsed_page_keeps_less() {
         let budget = Budget::new(20 * MIB);
-        let all = budget.try_grant(20 * MIB).unwrap();
+        let all = all_free(&budget);
         let memory = PageMemory::new(&budget, 1000, IfTaken::Wait);
         let mut taking = Box::pin(memory.clone().take(memory.needed(Some(MIB / 2))));
         assert!(poll!(&mut taking).is_pending());
@@ -266,7 +271,7 @@ mod tests {
     #[tokio::test]
     async fn a_page_ahead_of_its_reader_waits_for_nothing() {
         let budget = Budget::new(20 * MIB);
-        let _all = budget.try_grant(20 * MIB).unwrap();
+        let _all = all_free(&budget);
         let memory = PageMemory::new(&budget, 1000, IfTaken::Refuse);
         assert!(memory.clone().take(MIB).await.is_err());
         assert!(memory.refused());
@@ -284,10 +289,7 @@ mod tests {
     async fn a_body_of_unknown_length_is_read_as_far_as_it_is_covered() {
         let budget = Budget::new(20 * MIB);
         let memory = PageMemory::new(&budget, 1000, IfTaken::Refuse);
-        let mut all = Vec::new();
-        while let Some(grant) = budget.try_grant(32 * 1024) {
-            all.push(grant);
-        }
+        let _all = all_free(&budget);
         let body = |passed| Admitted {
             body: SdkBody::from("rest"),
             memory: memory.clone(),

@@ -9,6 +9,8 @@
 //! killer: SIGKILL, SIGTERM ───────┘
 //! ```
 //!
+//! Apart from that, without faults, several sessions contest the same names of one gateway ([`contest`]).
+//!
 //! `cargo test --test campaign` is the short run; `CAMPAIGN_TRANSFERS=10000 cargo test --release --test campaign --
 //! --nocapture` the long one. `CAMPAIGN_SEED` repeats the decisions of a run, as far as timing allows. See
 //! docs/reliability.md.
@@ -18,6 +20,7 @@
 mod chaos;
 mod client;
 mod content;
+mod contest;
 mod crowd;
 mod figures;
 mod files;
@@ -39,7 +42,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use s3ftpd::demo::{EmbeddedStore, StoreOptions};
+use s3ftpd::demo::{Behaviour, EmbeddedStore, StoreOptions};
 
 use chaos::Chaos;
 use content::Random;
@@ -88,8 +91,7 @@ fn number(name: &str, default: u64) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_is_lost_cut_doubled_or_mixed() {
     let transfers = number("CAMPAIGN_TRANSFERS", 200);
-    let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let seed = number("CAMPAIGN_SEED", time.unwrap().as_nanos() as u64 % 1_000_000);
+    let seed = seed();
     println!("CAMPAIGN_SEED={seed} CAMPAIGN_TRANSFERS={transfers}");
     let begun = Instant::now();
 
@@ -134,6 +136,26 @@ async fn nothing_is_lost_cut_doubled_or_mixed() {
     leftovers::check(&store, &gateways, &causes, &figures).await;
     figures.print(begun.elapsed(), peak);
     figures.check();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn one_of_several_at_one_name_wins_and_nothing_acknowledged_is_gone() {
+    let rounds = number("CAMPAIGN_TRANSFERS", 200);
+    let seed = seed();
+    println!("CAMPAIGN_SEED={seed} CAMPAIGN_TRANSFERS={rounds}");
+    for (name, behaviour) in [
+        ("AWS", Behaviour::default()),
+        ("MinIO", Behaviour::minio()),
+        ("Garage", Behaviour::garage()),
+    ] {
+        contest::run(name, behaviour, rounds, seed).await;
+    }
+}
+
+/// `CAMPAIGN_SEED`, else another one each time.
+fn seed() -> u64 {
+    let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    number("CAMPAIGN_SEED", time.unwrap().as_nanos() as u64 % 1_000_000)
 }
 
 /// The workers' days, with kills, stops and outages all along.

@@ -143,7 +143,8 @@ def drive(t, steps, gateway, killable):
             reply = refused(ftp.voidresp)
             assert reply.startswith(("450", "451")), reply
         t.stored("resume/race.bin", b"quicker")
-        # What was kept of it goes with the object that it would have become.
+        # What was kept of it goes with the object that it would have become: at the next look at the latest.
+        assert size_of(t, "resume/race.bin") == len(b"quicker")
         until(lambda: not t.store.keys(".s3ftpd/uploads/"), 60, f"its record is gone ({reply})")
 
     with steps.step("resume: append and restart inside an object, broken off, go on"):

@@ -75,6 +75,8 @@ pub(super) async fn read(at: &Location) -> Result<There, ObjectError> {
                 );
                 attempt += 1;
             }
+            // An answer may have been cut on its way: a record is not called unreadable after one look.
+            Ok(There::Garbage(_)) if attempt < BODIES => attempt += 1,
             result => return result,
         }
     }

@@ -619,8 +619,12 @@ async fn no_upload_is_left_without_a_record_where_conditions_mean_nothing() {
         let (right, told) = sweep(&gateways[0], &["--older-than", "0s"]).await;
         assert!(right && !told.contains("unrecorded"), "{told}");
         let left = store.keys(BUCKET);
+        // A record that this sweep has discarded is empty now, and removed by one that comes ten minutes later.
+        let is_empty_record =
+            |key: &str| key.contains("/uploads/") && store.object(BUCKET, key).unwrap().is_empty();
         assert!(
-            left.iter().all(|key| !key.starts_with(".s3ftpd/")),
+            left.iter()
+                .all(|key| !key.starts_with(".s3ftpd/") || is_empty_record(key)),
             "{left:?}\n{told}"
         );
         assert_eq!(store.open_uploads(), []);

@@ -141,7 +141,13 @@ def probed(replica, store):
     log = replica.log.read_text()
     found = re.findall(r"probed.*capability=\"?(\w+)\"?.*answer=(\w+)", log)
     answers = dict(found)
-    expected = {"conditional_writes": CONDITIONAL_WRITES[store.name], "checksums": True, "full_object": True}
+    expected = {
+        "conditional_writes": CONDITIONAL_WRITES[store.name],
+        "conditional_deletes": store.name == "versitygw",
+        "files_hide_directories": store.name == "minio",
+        "checksums": True,
+        "full_object": True,
+    }
     assert answers == {name: str(answer).lower() for name, answer in expected.items()}, f"{found} of {store.name}"
 
 

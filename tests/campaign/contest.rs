@@ -2,8 +2,9 @@
 //! once, round after round, on stores that honour conditions and on stores that ignore them. No fault is injected.
 //!
 //! After each round the bucket must be what some order of the acknowledged operations makes of what it was before:
-//! whatever had a success reply took place, what was refused did not, and nothing else happened. A rename is two steps
-//! here, the copy and the removal of what was copied, because others may act between them (docs/semantics.md).
+//! whatever had a success reply took place, what was refused did not, and nothing else happened. A rename is three steps
+//! here, because others may act between them (docs/semantics.md): the source is read, the target is written, and what
+//! was read is removed. Only the target's lock is held during the copy, so two renames that cross can swap two files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -74,8 +75,11 @@ struct Done {
 enum Step {
     Store(&'static str, Arc<[u8]>, Over),
     Append(&'static str, Arc<[u8]>),
-    Copy(&'static str, &'static str, Over),
-    /// The second step of the rename of the same number: the source goes if it is still what was copied.
+    /// The first step of a rename.
+    Read(&'static str),
+    /// The second step of the rename of this number: what was read is at the target.
+    Write(&'static str, usize, Over),
+    /// The last step of the rename of this number: the source goes if it is still what was read.
     Remove(&'static str, usize),
     Delete(&'static str),
 }
@@ -276,9 +280,12 @@ fn acknowledged_steps(done: &[Done]) -> Vec<Vec<Step>> {
         match &done.operation {
             Operation::Store(name, bytes) => vec![Step::Store(name, bytes.0.clone(), over)],
             Operation::Append(name, bytes) => vec![Step::Append(name, bytes.0.clone())],
-            Operation::Rename(from, to) if done.copied() => vec![Step::Copy(from, to, over)],
             Operation::Rename(from, to) => {
-                vec![Step::Copy(from, to, over), Step::Remove(from, number)]
+                let mut steps = rename(from, to, number, over);
+                if done.copied() {
+                    steps.pop();
+                }
+                steps
             }
             Operation::Delete(name) => vec![Step::Delete(name)],
             Operation::SetTime(_) => Vec::new(),
@@ -287,12 +294,21 @@ fn acknowledged_steps(done: &[Done]) -> Vec<Vec<Step>> {
     steps.collect()
 }
 
+/// The steps of the rename of this number.
+fn rename(from: &'static str, to: &'static str, number: usize, over: Over) -> Vec<Step> {
+    vec![
+        Step::Read(from),
+        Step::Write(to, number, over),
+        Step::Remove(from, number),
+    ]
+}
+
 /// Whether some order of the steps, in which those of one operation keep theirs, leads from one state to the other.
 fn reachable(from: &Files, steps: &[Vec<Step>], to: &Files) -> bool {
     let start = State {
         files: from.clone(),
         next: vec![0; steps.len()],
-        copied: vec![None; steps.len()],
+        read: vec![None; steps.len()],
     };
     let mut seen = BTreeSet::new();
     let mut open = vec![start];
@@ -320,8 +336,8 @@ struct State {
     files: Files,
     /// How many steps of each operation have been taken.
     next: Vec<usize>,
-    /// What each rename has copied.
-    copied: Vec<Option<Arc<[u8]>>>,
+    /// What each rename has read.
+    read: Vec<Option<Arc<[u8]>>>,
 }
 
 impl State {
@@ -342,16 +358,15 @@ impl State {
                 whole.extend_from_slice(bytes);
                 files.insert(name, whole.into());
             }
-            Step::Copy(source, target, over) => {
-                let bytes = files.get(source)?.clone();
+            Step::Read(source) => state.read[number] = Some(files.get(source)?.clone()),
+            Step::Write(target, rename, over) => {
                 if *over == Over::Nothing && files.contains_key(target) {
                     return None;
                 }
-                files.insert(target, bytes.clone());
-                state.copied[number] = Some(bytes);
+                files.insert(target, state.read[*rename].clone()?);
             }
             Step::Remove(name, rename) => {
-                if files.get(name) == state.copied[*rename].as_ref() {
+                if files.get(name) == state.read[*rename].as_ref() {
                     files.remove(name);
                 }
             }
@@ -380,8 +395,7 @@ fn the_model_finds_what_was_lost() {
     };
     let before = files(&[("x", "old")]);
     let store = vec![Step::Store("x", bytes("new"), Over::Anything)];
-    let rename = vec![Step::Copy("x", "y", Over::Anything), Step::Remove("x", 1)];
-    let both = [store, rename];
+    let both = [store, rename("x", "y", 1, Over::Anything)];
     for (after, possible) in [
         // The rename first, the STOR first, the STOR between the two steps of the rename.
         (files(&[("x", "new"), ("y", "old")]), true),
@@ -396,19 +410,18 @@ fn the_model_finds_what_was_lost() {
     let appends = [append("1"), append("2")];
     assert!(reachable(&before, &appends, &files(&[("x", "old21")])));
     assert!(!reachable(&before, &appends, &files(&[("x", "old1")])));
-    let careful = |source| {
-        vec![
-            Step::Copy(source, "y", Over::Nothing),
-            Step::Remove(source, 0),
-        ]
-    };
     let two = files(&[("x", "1"), ("d/z", "2")]);
-    let renames = [
-        careful("x"),
-        vec![
-            Step::Copy("d/z", "y", Over::Nothing),
-            Step::Remove("d/z", 1),
-        ],
+    let to_one = [
+        rename("x", "y", 0, Over::Nothing),
+        rename("d/z", "y", 1, Over::Nothing),
     ];
-    assert!(!reachable(&two, &renames, &files(&[("y", "1")])));
+    assert!(!reachable(&two, &to_one, &files(&[("y", "1")])));
+    // Two renames that cross, and both keep their source since it is another file then.
+    let two = files(&[("x", "1"), ("y", "2")]);
+    let crossed = [
+        rename("x", "y", 0, Over::Anything)[..2].to_vec(),
+        rename("y", "x", 1, Over::Anything)[..2].to_vec(),
+    ];
+    assert!(reachable(&two, &crossed, &files(&[("x", "2"), ("y", "1")])));
+    assert!(!reachable(&two, &crossed, &files(&[("x", "2")])));
 }

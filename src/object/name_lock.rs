@@ -10,9 +10,15 @@
 //! the copy of a rename at its target, then the delete at its source, DELE, and MFMT in all its
 //! forms. RMD does not: it deletes a marker, never a file.
 //!
+//! **Sources of renames** have a lock of their own, [`Location::lock_as_source`], held from before the copy to
+//! after the delete: of two sessions that rename one file to different names, the second finds it
+//! gone, and does not get a copy of it. Writes of the name do not wait for this lock, and no session
+//! that holds one waits for another one.
+//!
 //! **How long.** An upload takes it when all bytes have come and the settle window has passed. It is
 //! never held while a client sends, or while the server waits for a client. Each request made under
-//! it has a deadline of its own, so a holder moves or ends. No holder of one lock waits for another.
+//! it has a deadline of its own, so a holder moves or ends. No holder of the lock of a name waits for
+//! another lock.
 //!
 //! **Waiting** is first come, first served, cancel safe, and bounded by a [`Patience`]:
 //! [`ObjectError::Busy`] after that.
@@ -63,6 +69,16 @@ struct Name {
     endpoint: String,
     bucket: Arc<str>,
     key: String,
+    purpose: Purpose,
+}
+
+/// What a name is locked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Purpose {
+    /// To write the object.
+    Write,
+    /// To rename it away.
+    Source,
 }
 
 #[derive(Debug)]
@@ -194,6 +210,17 @@ impl Location {
         names.lock(Name::of(self), patience).await
     }
 
+    /// Locks the name as the source of a rename, of a file or a directory. [`ObjectError::Busy`] if it is not
+    /// free in time. Cancel safe.
+    pub async fn lock_as_source(&self) -> Result<NameLock, ObjectError> {
+        let names = &self.store.context().names;
+        let name = Name {
+            purpose: Purpose::Source,
+            ..Name::of(self)
+        };
+        names.lock(name, Patience::Command).await
+    }
+
     /// Locks the name if it is free.
     pub(in crate::object) fn try_lock(&self) -> Option<NameLock> {
         self.store.context().names.try_lock(Name::of(self))
@@ -240,6 +267,7 @@ impl Name {
             endpoint: location.store.endpoint(),
             bucket: Arc::clone(&location.bucket),
             key: location.key.clone(),
+            purpose: Purpose::Write,
         }
     }
 }
@@ -327,6 +355,7 @@ mod tests {
             endpoint: "http://s3".to_owned(),
             bucket: "files".into(),
             key: key.to_owned(),
+            purpose: Purpose::Write,
         }
     }
 

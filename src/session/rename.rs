@@ -3,11 +3,15 @@
 //! Inside one mount that is a permission of its own, `rename`. From one mount to another it is what it is made of: to
 //! read and to delete at the source, and to write at the target. Else a mount from which nothing may be read could be
 //! emptied into one from which it may.
+//!
+//! Workers take jobs out of a directory by renaming them: of two sessions that rename one file, only
+//! one gets a 250.
 
 use crate::namespace::{Mount, Permission, Place, VirtualPath};
 use crate::object::{
-    CopyOf, CopyOptions, Deleted, DirectoryError, Expected, Location, NameWatch, ObjectError,
-    ObjectInfo, TransferId, copy, delete_keeping_directory, directory_exists, rename_directory,
+    CopyOf, CopyOptions, Deleted, DirectoryError, Expected, Location, NameLock, NameWatch,
+    ObjectError, ObjectInfo, TransferId, copy, delete_keeping_directory, directory_exists,
+    rename_directory,
 };
 use crate::protocol::Reply;
 
@@ -122,6 +126,7 @@ impl Session {
         if from.same_object(&to) {
             return Ok(());
         }
+        let _source = lock_source(old, &from).await?;
         refuse_directory(path, place, &to).await?;
         let options = CopyOptions {
             id,
@@ -166,8 +171,14 @@ impl Session {
         match deleted {
             // One object by two names: it is at the new one, and as before at the old one.
             Ok(Deleted::IsTheCopy) => Ok(()),
-            // Another session has removed it: that is what was asked for.
-            Ok(Deleted::Gone) | Err(ObjectError::NotFound) => Ok(()),
+            Ok(Deleted::Gone) => Ok(()),
+            // Another process may have given it to another client. What is at the new name stays: it may be all there is.
+            Err(ObjectError::NotFound) => Err(Reply::new(
+                550,
+                format!(
+                    "{path} is there, but another session has moved or deleted {old} meanwhile"
+                ),
+            )),
             Err(ObjectError::Conflict) => Err(Reply::new(
                 451,
                 format!("{path} is there, but {old} was written meanwhile and stays"),
@@ -206,6 +217,7 @@ impl Session {
                 format!("{path}: a directory can't be moved into itself or onto one it is in"),
             ));
         }
+        let _source = lock_source(old, &from).await?;
         let fail = |error: ObjectError| replies::object_error(path, &error);
         let file_there = super::upload::existing(path, &file).await?.is_some();
         if file_there || directory_exists(&to).await.map_err(fail)? {
@@ -230,6 +242,17 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// Waits for a session that renames the same away.
+async fn lock_source(path: &VirtualPath, source: &Location) -> Result<NameLock, Reply> {
+    source.lock_as_source().await.map_err(|error| match error {
+        ObjectError::Busy => Reply::new(
+            450,
+            format!("{path}: another session is renaming it, retry later"),
+        ),
+        error => replies::object_error(path, &error),
+    })
 }
 
 /// What is at a name that is to be renamed; 550 if nothing is.

@@ -6,6 +6,7 @@
 
 mod directories;
 mod neighbours;
+mod sources;
 mod waiting;
 
 use std::pin::pin;

@@ -330,12 +330,17 @@ async fn protection_16_wild_globs_take_neither_time_nor_requests() {
 #[tokio::test(flavor = "multi_thread")]
 async fn protection_16_memory_does_not_grow_with_the_keys_listed() {
     const KEYS: u64 = 1_000_000;
-    const ALLOWED: usize = 4 * MIB;
+    // A page or two for each thread's arena of the allocator: which threads read pages is chance on a busy machine. All
+    // keys would need several times as much. The benchmark has the exact figure.
+    const ALLOWED: usize = 12 * MIB;
     let process = Process::start("").await;
     let mut ftp = process.ftp().await;
     let lists = || process.store.fail("ListObjectsV2").always();
-    let few = lists().with(Fault::Keys(10_000));
-    assert_eq!(ftp.list("LIST few").await.0.lines().count(), 10_000);
+    // Enough for each thread to have allocated what it keeps for the next page.
+    let few = lists().with(Fault::Keys(KEYS / 10));
+    let listed = ftp.list("LIST few").await.0;
+    assert_eq!(listed.lines().count() as u64, KEYS / 10);
+    drop(listed);
     few.remove();
     let before = process.peak();
     let _many = lists().with(Fault::Keys(KEYS));
@@ -354,7 +359,7 @@ async fn protection_16_memory_does_not_grow_with_the_keys_listed() {
     }
     ftp.expect_reply(226).await;
     assert_eq!(lines, KEYS);
-    assert!(bytes > 10 * ALLOWED, "the listing has {bytes} bytes");
+    assert!(bytes > 3 * ALLOWED, "the listing has {bytes} bytes");
     let grown = process.peak() - before;
     assert!(grown < ALLOWED, "grown by {} KiB", grown / 1024);
 }

@@ -235,6 +235,15 @@ impl Budget {
         u64::from(self.inner.total / 4) * UNIT
     }
 
+    /// Whether a part of `bytes` can be granted at all: when nothing runs but the transfer that asks for it.
+    pub fn can_hold(&self, bytes: u64) -> bool {
+        let state = self.inner.state();
+        let others = state.admissions.saturating_sub(1) * FIRST;
+        let left = state.reserve + others.min(self.inner.total / HEADROOM) + FIRST;
+        let most = (self.inner.total - state.aside).saturating_sub(left);
+        bytes.div_ceil(UNIT) <= u64::from(most)
+    }
+
     /// The largest part that may be stored in pieces, bytes: so much can be read back at once. 0 if the budget is too
     /// small for that.
     pub fn recallable(&self) -> u64 {
@@ -650,6 +659,7 @@ mod tests {
             assert_eq!(admissions.len(), admitted);
             let part = budget.part(budget.largest_part(), Duration::ZERO).await;
             part.unwrap();
+            assert!(budget.can_hold(budget.largest_part()));
         }
         // Transfers keep half, and it can't be had while they hold it.
         let budget = Budget::new(2 * MIB);
@@ -698,6 +708,22 @@ mod tests {
         assert!(futures::poll!(waiting.as_mut()).is_pending());
         admissions.clear();
         waiting.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_largest_part_that_can_be_held_is_granted_next_to_one_admission() {
+        for (total, part, aside) in [(16, 2, 0), (20, 5, 4), (2, 1, 1)] {
+            let budget = Budget::for_parts(total * MIB, part * MIB, HOLD);
+            assert!(budget.set_aside(aside * MIB));
+            let _own = budget.admit(Duration::ZERO).await.unwrap();
+            let mut units = 0;
+            while budget.can_hold((units + 1) * UNIT) {
+                units += 1;
+            }
+            assert!(budget.part(units * UNIT, Duration::ZERO).await.is_ok());
+            let more = budget.part(units * UNIT + 1, Duration::ZERO).await;
+            assert!(more.is_err(), "{total}");
+        }
     }
 
     #[tokio::test]

@@ -39,7 +39,7 @@ mod sweep;
 
 pub use self::find::{Busy, Found, Kept, Stored};
 pub(super) use self::journal::{Ask, Broken, Journal};
-pub(super) use self::record::{Base, PieceNote, TailNote, tail_at};
+pub(super) use self::record::{Base, PieceNote, ScheduleNote, TailNote, tail_at};
 pub use self::record::{Keep, Replica};
 pub use self::running::{Live, Older, Running};
 pub use self::sweep::{

@@ -348,6 +348,14 @@ impl Session {
         if !kept.resumes_at(offset) {
             return Err(self.refuse_resume(path, place, &Underway::Interrupted(kept)));
         }
+        if !kept.fits_into(&self.gateway.budget) {
+            return Err(Reply::new(
+                554,
+                format!(
+                    "{path}: this server has too little memory for the parts of the interrupted upload, use STOR without REST to start over"
+                ),
+            ));
+        }
         Ok(Begin::Kept {
             keep: keep.clone(),
             again: kept.told() + kept.again() - offset,

@@ -9,6 +9,7 @@ mod existing;
 mod faults;
 mod in_flight;
 mod leftovers;
+mod other_settings;
 mod ownership;
 mod races;
 mod record;

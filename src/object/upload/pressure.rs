@@ -191,6 +191,10 @@ impl Upload {
             let takes = self.takes_pieces();
             let holds = self.part.granted() > 0;
             let bytes = self.wanted(takes, &budget);
+            if !budget.can_hold(bytes) {
+                // An upload that was begun by a server with more memory. Whatever is waited for, it does not come.
+                return Err(ObjectError::Memory);
+            }
             if let Some(grant) = budget.try_grant(bytes) {
                 self.granted(grant, &budget);
                 return Ok(());

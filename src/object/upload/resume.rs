@@ -3,12 +3,24 @@
 use bytes::Buf;
 
 use super::super::capabilities::Integrity;
-use super::super::kept::{Journal, Keep, Kept, TailNote};
+use super::super::kept::{Journal, Keep, Kept, ScheduleNote, TailNote};
 use super::super::multipart::{Created, Target};
 use super::super::{Download, Location, ObjectError, ObjectInfo};
 use super::begin::Opening;
 use super::{Schedule, Upload};
-use crate::memory::Admission;
+use crate::memory::{Admission, Budget};
+
+impl Kept {
+    /// Whether there is the memory for its next part: a process that has more may have begun it.
+    pub fn fits_into(&self, budget: &Budget) -> bool {
+        let next = u32::try_from(self.parts.len()).unwrap_or(u32::MAX);
+        let copied = self.record.upload.as_ref().map_or(0, |open| open.copied);
+        let sizes = self.record.schedule;
+        let schedule = Schedule::new(sizes.first, sizes.largest);
+        let part = schedule.size(next.saturating_add(1).saturating_sub(copied));
+        self.parts.is_empty() || budget.can_hold(part)
+    }
+}
 
 impl Upload {
     /// Goes on: takes the record over, so that nobody else does ([`ObjectError::Conflict`] where somebody was quicker),
@@ -19,8 +31,14 @@ impl Upload {
         location: Location,
         admission: Admission,
         keep: Keep,
-        kept: Kept,
+        mut kept: Kept,
     ) -> Result<Upload, ObjectError> {
+        let budget = &location.store.context().budget;
+        if kept.parts.is_empty() && !budget.can_hold(kept.record.schedule.first) {
+            // No part is there that the schedule is of.
+            let (first, largest) = location.store.schedule().sizes();
+            kept.record.schedule = ScheduleNote { first, largest };
+        }
         let target = Target::new(location, kept.transfer(), kept.record.attributes.clone());
         let sizes = kept.record.schedule;
         let schedule = Schedule::new(sizes.first, sizes.largest);

@@ -1,0 +1,67 @@
+//! Uploads that are resumed by a server with other settings than the one that has recorded them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::{By, go_on, only_objects, size, under_way};
+use crate::support::ftp::{Mode, reset_stream};
+use crate::support::gateway::{BUCKET, Gateway};
+use crate::support::transfers::settled;
+use crate::support::{MIB, pattern};
+
+/// The least budget there can be.
+const SMALL: &str = "[memory]\nbudget = \"20MiB\"\n[transfer]\nrange_size = \"1MiB\"";
+
+/// An upload of parts of 32 MiB that has broken off after this many bytes, and a server with little memory.
+async fn broken(bytes: &[u8]) -> (Gateway, Gateway) {
+    let large = Gateway::builder().with("[transfer]\npart_size = \"32MiB\"");
+    let large = large.start().await;
+    let mut ftp = large.ftp().await;
+    let data = under_way(&mut ftp, "STOR x", bytes).await;
+    reset_stream(data);
+    ftp.expect_reply(426).await;
+    ftp.close().await;
+    settled(&large).await;
+    let small = Gateway::builder().with(SMALL).on(&large.store);
+    (large, small.start().await)
+}
+
+/// No part is in the store yet, so the parts can have sizes for which there is memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_upload_without_parts_is_resumed_where_its_parts_would_not_fit_into_memory() {
+    let whole = pattern(9 * MIB, 1);
+    for sent in [70_000, 700_000] {
+        let (large, small) = broken(&whole[..sent]).await;
+        let resumed = go_on(&small, By::Rest, "x", &whole, sent);
+        timeout(Duration::from_secs(30), resumed).await.unwrap();
+        assert!(small.store.object(BUCKET, "x").unwrap() == whole);
+        only_objects(&[&large, &small], &["x"]).await;
+    }
+}
+
+/// Parts are in the store, and the next one does not fit into memory: a server that has more resumes it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_upload_whose_next_part_does_not_fit_into_memory_is_refused_and_stays() {
+    let whole = pattern(34 * MIB, 1);
+    let sent = 33 * MIB;
+    let (large, small) = broken(&whole[..sent]).await;
+    let store = Arc::clone(&small.store);
+    let mut ftp = small.ftp().await;
+    for command in ["STOR x", "APPE x"] {
+        let told = size(&mut ftp, "x").await;
+        assert_eq!(told, sent - 1);
+        if command == "STOR x" {
+            ftp.expect(&format!("REST {told}"), 350).await;
+        }
+        let resumed = ftp.upload_with(command, &whole[told..], Mode::Passive);
+        let reply = timeout(Duration::from_secs(30), resumed).await.unwrap();
+        assert_eq!(reply.code, 554, "{reply:?}");
+        assert!(reply.text().contains("memory"), "{reply:?}");
+    }
+    ftp.close().await;
+    go_on(&large, By::Rest, "x", &whole, sent).await;
+    assert!(store.object(BUCKET, "x").unwrap() == whole);
+    only_objects(&[&large, &small], &["x"]).await;
+}

@@ -146,9 +146,9 @@ impl Session {
         let older = keep.older(location);
         if let Some(upload) = older.running() {
             let info = object.await.map_err(fail)?;
-            return Ok(match upload.size {
-                0 | 1 => (Underway::Nothing, info),
-                _ => (Underway::Running(upload), info),
+            return Ok(match upload.has_begun() {
+                true => (Underway::Running(upload), info),
+                false => (Underway::Nothing, info),
             });
         }
         ending(path, &older).await?;
@@ -178,7 +178,7 @@ impl Session {
     ) -> Result<Option<u64>, Reply> {
         let object = existing(location);
         let length = match self.look(path, keep, location, object).await?.0 {
-            Underway::Running(upload) if !upload.appends => upload.size - 1,
+            Underway::Running(upload) if !upload.appends() => upload.size - 1,
             Underway::Interrupted(kept) if !kept.appends() => kept.told(),
             Underway::Busy(seconds) => return Err(busy(path, seconds)),
             _ => return Ok(None),
@@ -239,11 +239,15 @@ impl Session {
     ) -> Result<(), Reply> {
         let known = self.reported.of(path);
         let (underway, info) = match (known, from) {
-            (Some(Length::Upload(_)), _) | (None, From::End) => return Ok(()),
-            // The client names an offset of its own: only a running upload could suffer from it.
-            (None | Some(Length::Refused | Length::Forgotten), From::Byte(offset)) => {
+            (None, From::End) => return Ok(()),
+            // The offset is that of an upload, or one of the client's own: only a running upload could suffer from it.
+            (Some(Length::Upload(offset)), From::End)
+            | (
+                None | Some(Length::Upload(_) | Length::Refused | Length::Forgotten),
+                From::Byte(offset),
+            ) => {
                 return match keep.older(location).running() {
-                    Some(upload) if upload.size > 1 && !resumes_at(upload.size, offset) => {
+                    Some(upload) if upload.has_begun() && !resumes_at(upload.size, offset) => {
                         Err(self.refuse_resume(path, place, &Underway::Running(upload)))
                     }
                     _ => Ok(()),
@@ -282,7 +286,7 @@ impl Session {
         underway: &Underway,
     ) -> Reply {
         let (length, appends) = match underway {
-            Underway::Running(upload) => (upload.size - 1, upload.appends),
+            Underway::Running(upload) => (upload.size - 1, upload.appends()),
             Underway::Interrupted(kept) => (kept.told(), kept.appends()),
             Underway::Busy(seconds) => return busy(path, *seconds),
             Underway::Nothing => return other_length(path),

@@ -2,6 +2,7 @@
 //! that downloads never takes a part for the whole, a client that resumes never splices two files.
 
 mod endings;
+mod moving;
 mod permissions;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -82,8 +82,8 @@ struct Entry {
     user: Arc<str>,
     /// The client's address.
     peer: Option<IpAddr>,
-    /// Whether it begins with bytes of the object that is there.
-    appends: bool,
+    /// How many of its first bytes are those of the object that is there.
+    old: u64,
     /// [`WriterNote::id`](super::record::WriterNote::id) of its record.
     writer: String,
     /// The transfer id, which the object will have in its metadata.
@@ -137,8 +137,8 @@ pub struct Live {
     pub size: u64,
     /// The address of the client that sends it.
     pub peer: Option<IpAddr>,
-    /// Whether it begins with bytes of the object that is there.
-    pub appends: bool,
+    /// How many of its first bytes are those of the object that is there.
+    pub old: u64,
     /// The time since the last byte arrived, or since it began.
     pub still: Duration,
     /// Whether it has broken off and is being stored, so that its size is not an offset to resume at.
@@ -179,7 +179,7 @@ impl Running {
         let entry = Arc::new(Entry {
             user: Arc::clone(&keep.user),
             peer: keep.peer,
-            appends: record.old_bytes > 0,
+            old: record.old_bytes,
             writer: record.writer.id.clone(),
             transfer: record.transfer.clone(),
             serial: replica.running.serial.fetch_add(1, Ordering::Relaxed),
@@ -312,7 +312,7 @@ impl Older {
         Some(Live {
             size: size(entry),
             peer: entry.peer,
-            appends: entry.appends,
+            old: entry.old,
             still: entry.still(),
             ending: entry.ending.load(Ordering::Relaxed),
         })
@@ -344,6 +344,18 @@ impl Older {
         for entry in &self.0 {
             entry.gone.cancelled().await;
         }
+    }
+}
+
+impl Live {
+    /// Whether it begins with bytes of the object that is there.
+    pub fn appends(&self) -> bool {
+        self.old > 0
+    }
+
+    /// Whether there is anything to resume: a byte that is reported, and one that the client has sent.
+    pub fn has_begun(&self) -> bool {
+        self.size > self.old.max(1)
     }
 }
 

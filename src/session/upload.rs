@@ -165,7 +165,13 @@ impl Session {
             return Err(Reply::new(550, format!("{path}: is a directory")));
         }
         let convert = self.converts(&mount);
-        if convert && matches!(mode, Mode::From(_)) {
+        let resumes = match mode {
+            Mode::Replace => false,
+            Mode::From(_) => true,
+            // After SIZE has reported the length of an interrupted upload.
+            Mode::Append => self.knows_upload(&path),
+        };
+        if convert && resumes {
             return Err(Reply::new(
                 504,
                 "REST is not possible in TYPE A here, use TYPE I",
@@ -236,6 +242,7 @@ impl Session {
                 if let Some(keep) = &keep {
                     Box::pin(self.check_resume(&path, &place, keep, &location, From::End)).await?;
                     if let Some(Length::Upload(length)) = self.reported.of(&path) {
+                        self.begins_at(&path, length)?;
                         let (Some(kept), found) = self.kept(&path, keep, &location).await? else {
                             return Err(other_length(&path));
                         };
@@ -255,6 +262,7 @@ impl Session {
                     }
                     None => condition = Condition::IfAbsent,
                 }
+                self.begins_at(&path, append.as_ref().map_or(0, |append| append.keep))?;
             }
         }
         if append.is_none() {
@@ -270,8 +278,26 @@ impl Session {
         self.job(path, &mount, location, begin, convert)
     }
 
+    /// Refuses an APPE after the REST of another offset: what the client sends belongs after that byte.
+    fn begins_at(&self, path: &VirtualPath, end: u64) -> Result<(), Reply> {
+        match self.restart {
+            0 => Ok(()),
+            offset if offset == end => Ok(()),
+            _ => Err(Reply::new(
+                554,
+                format!("{path}: the offset of REST is not the end of the file, where APPE begins"),
+            )),
+        }
+    }
+
     /// The name holds the transfer's own id, so nobody has it; the condition makes sure.
     fn prepare_unique(&mut self, argument: Option<&str>) -> Result<Job, Reply> {
+        if self.range.is_some() || self.restart > 0 {
+            return Err(Reply::new(
+                504,
+                "STOU begins at byte 0, use STOR after REST",
+            ));
+        }
         let id = TransferId::generate();
         let (path, place) = self.place(&format!("{}.{id}", argument.unwrap_or("stou")))?;
         require(&path, &place, Permission::Write)?;

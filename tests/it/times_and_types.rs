@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use tokio::io::AsyncWriteExt;
 
-use crate::support::ftp::{Ftp, Mode};
+use crate::support::ftp::{Ftp, Mode, reset_stream};
 use crate::support::gateway::{BUCKET, Gateway};
+use crate::support::transfers::{begin, moved, settled};
 use crate::support::{MIB, pattern};
 
 /// The fact `modify` of each name in an MLSD.
@@ -315,6 +316,36 @@ async fn offsets_and_sizes_have_no_meaning_where_line_ends_are_converted() {
     assert_eq!(ftp.list("NLST").await.0, "x\r\n");
     ftp.close().await;
     gateway.stop().await;
+}
+
+/// SIZE has reported the length of an interrupted upload, and the client changes to TYPE A before it resumes.
+#[tokio::test]
+async fn what_resumes_an_upload_is_not_appended_to_the_object_where_line_ends_are_converted() {
+    let gateway = Gateway::builder()
+        .mount("ascii = \"convert\"")
+        .start()
+        .await;
+    gateway.store.put_before(BUCKET, "x", "the old one\n");
+    let mut ftp = gateway.ftp().await;
+    ftp.expect("TYPE I", 200).await;
+    let mut data = begin(&mut ftp, "STOR x", Mode::Passive).await;
+    data.write_all(b"one\ntwo\n").await.unwrap();
+    moved(&mut ftp, 8).await;
+    reset_stream(data);
+    ftp.expect_reply(426).await;
+    settled(&gateway).await;
+    assert_eq!(ftp.expect("SIZE x", 213).await.text(), "7");
+    ftp.expect("TYPE A", 200).await;
+    let reply = ftp
+        .upload_with("APPE x", b"\r\nthree\r\n", Mode::Passive)
+        .await;
+    assert_eq!(reply.code, 504, "{reply:?}");
+    assert_eq!(gateway.store.object(BUCKET, "x").unwrap(), b"the old one\n");
+    ftp.expect("TYPE I", 200).await;
+    let reply = ftp.upload_with("APPE x", b"\nthree\n", Mode::Passive).await;
+    assert_eq!(reply.code, 226, "{reply:?}");
+    let found = gateway.store.object(BUCKET, "x").unwrap();
+    assert_eq!(found, b"one\ntwo\nthree\n");
 }
 
 #[tokio::test]

@@ -123,3 +123,37 @@ async fn offsets_near_the_limits_of_numbers_are_554() {
     ftp.close().await;
     gateway.stop().await;
 }
+
+/// A client that sends the rest of a file means it to come after the bytes before its offset.
+#[tokio::test]
+async fn an_offset_at_which_the_upload_does_not_begin_is_refused() {
+    let gateway = Gateway::start().await;
+    gateway.store.put(BUCKET, "x", OLD);
+    let mut ftp = gateway.ftp().await;
+    ftp.expect("TYPE I", 200).await;
+    for (command, code) in [
+        ("APPE x", 554),
+        ("APPE new", 554),
+        ("STOU", 504),
+        ("STOU x", 504),
+    ] {
+        for (first, code) in [("REST 5", code), ("RANG 2 4", 504)] {
+            ftp.expect(first, 350).await;
+            let reply = ftp.upload_with(command, b"rest", Mode::Passive).await;
+            assert_eq!(reply.code, code, "{first}, {command}: {reply:?}");
+        }
+    }
+    assert_eq!(gateway.store.keys(BUCKET), ["x"]);
+    assert_eq!(gateway.store.object(BUCKET, "x").unwrap(), OLD);
+    for (offset, command) in [(10, "APPE x"), (0, "APPE new"), (0, "STOU")] {
+        ftp.expect(&format!("REST {offset}"), 350).await;
+        let reply = ftp.upload_with(command, b"rest", Mode::Passive).await;
+        assert_eq!(reply.code, 226, "{command}: {reply:?}");
+    }
+    assert_eq!(
+        gateway.store.object(BUCKET, "x").unwrap(),
+        b"0123456789rest"
+    );
+    ftp.close().await;
+    gateway.stop().await;
+}

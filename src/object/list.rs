@@ -302,11 +302,26 @@ impl RawPage {
             return Err(ObjectError::Memory);
         }
         let mut page = RawPage::from_output(output.map_err(failure)?)?;
+        if !page.answers(prefix, delimiter) {
+            return Err(NotS3::result(
+                200,
+                "that lists other keys than were asked for",
+            ));
+        }
         if page.next.is_some() && page.next == asked {
             return Err(NotS3::result(200, "whose next page is the same again"));
         }
         page.memory = memory.keep(page.bytes());
         Ok(page)
+    }
+
+    /// Whether it can be the answer to this question. A cache that ignores the query gives each directory the listing of
+    /// another one, and what is in that is not to be renamed or deleted in its place.
+    fn answers(&self, prefix: &str, delimiter: Option<&str>) -> bool {
+        let keys = self.keys.iter().map(|key| &key.key);
+        keys.chain(&self.prefixes)
+            .all(|name| name.starts_with(prefix))
+            && (delimiter.is_some() || self.prefixes.is_empty())
     }
 
     /// The memory it takes.

@@ -257,6 +257,60 @@ async fn a_listing_that_is_not_whole_is_an_error() {
     ftp.close().await;
 }
 
+/// As a cache answers that ignores the query: nothing of the other directory is moved or deleted.
+#[tokio::test]
+async fn a_listing_of_another_directory_is_an_error() {
+    let other_directory = Fault::Edit(|_, body| {
+        let text = String::from_utf8(body.clone()).unwrap();
+        *body = text.replace("<Key>d/", "<Key>e/").into_bytes();
+    });
+    let no_subdirectories = Fault::Edit(|_, body| {
+        let text = String::from_utf8(body.clone()).unwrap();
+        let cut = text.split_once("<Contents><Key>d/sub/");
+        let Some((before, _)) = cut.or(text.split_once("<Contents>")) else {
+            return;
+        };
+        *body = format!(
+            "{before}<CommonPrefixes><Prefix>d/sub/</Prefix></CommonPrefixes></ListBucketResult>"
+        )
+        .replace("<KeyCount>3", "<KeyCount>2")
+        .into_bytes();
+    });
+    for edit in [other_directory, no_subdirectories] {
+        let gateway = gateway().await;
+        let store = &gateway.store;
+        for key in ["d/a", "d/b", "d/sub/c", "e/a", "e/b", "e/sub/c"] {
+            store.put(BUCKET, key, key);
+        }
+        let before = store.keys(BUCKET);
+        let mut ftp = gateway.ftp().await;
+        for commands in [
+            &["RNFR d", "RNTO f"][..],
+            &["RNFR d/a", "RNTO f"],
+            &["DELE d/a"],
+        ] {
+            let rule = store.fail("ListObjectsV2").always().with(edit.clone());
+            let mut code = 350;
+            for command in commands {
+                if code == 350 {
+                    code = ftp.command(command).await.code;
+                }
+            }
+            rule.remove();
+            assert_ne!(code, 350, "{commands:?}");
+            println!("{commands:?} {code}");
+            for key in &before {
+                let bytes = store.object(BUCKET, key);
+                assert!(
+                    bytes.as_deref() == Some(key.as_bytes()),
+                    "{commands:?}: {key}"
+                );
+            }
+        }
+        ftp.close().await;
+    }
+}
+
 #[tokio::test]
 async fn a_download_that_is_not_of_the_object_is_an_error() {
     let gateway = gateway().await;

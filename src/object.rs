@@ -14,6 +14,7 @@ mod copy;
 mod delete;
 mod digest;
 mod download;
+mod echo;
 mod error;
 mod head;
 mod identity;

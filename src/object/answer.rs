@@ -10,7 +10,8 @@
 //! What counts as S3's:
 //! - an error with a body: a complete `<Error>` document with a code;
 //! - a result in XML: a complete document with the operation's root element;
-//! - PutObject and UploadPart: status 200, an ETag, no body;
+//! - PutObject and UploadPart: status 200, an ETag, no body (the checksum is the caller's to miss, see
+//!   [`Echo`](super::echo::Echo));
 //! - GetObject and HeadObject: an ETag; with status 206 also which bytes of how many;
 //! - DeleteObject and AbortMultipartUpload: status 204 or 200, no body.
 //!
@@ -40,8 +41,10 @@ pub struct NotS3 {
 /// Checks each answer of a store's client.
 #[derive(Debug)]
 pub(super) struct JudgeAnswers {
-    results: RequestIds,
-    errors: RequestIds,
+    /// Whether results have request ids.
+    results: Habit,
+    /// Whether errors have.
+    errors: Habit,
 }
 
 impl NotS3 {
@@ -55,8 +58,8 @@ impl JudgeAnswers {
     /// `aws`: the store is AWS itself, which always sends request ids.
     pub(super) fn new(aws: bool) -> Self {
         JudgeAnswers {
-            results: RequestIds::new(aws),
-            errors: RequestIds::new(aws),
+            results: Habit::new(aws),
+            errors: Habit::new(aws),
         }
     }
 
@@ -64,11 +67,11 @@ impl JudgeAnswers {
         let (request_ids, sent, evidence) = match answer.status {
             200..=299 => {
                 let evidence = answer.result_of(operation);
-                (&self.results, self.results.sent(), evidence)
+                (&self.results, self.results.holds(), evidence)
             }
             _ => {
                 // Until an error of the store's has been seen, its results speak for its errors.
-                let sent = self.errors.sent() || (self.errors.unknown() && self.results.sent());
+                let sent = self.errors.holds() || (self.errors.unknown() && self.results.holds());
                 (&self.errors, sent, answer.error_of(operation))
             }
         };
@@ -341,39 +344,46 @@ pub(super) fn content_range(text: &str) -> Option<ContentRange> {
     (range.first <= range.last && range.last < range.size).then_some(range)
 }
 
-/// Whether a store sends request ids.
-#[derive(Debug)]
-struct RequestIds(AtomicU8);
+/// Whether a store's answers always have something, as far as is known from those that are the store's beyond doubt.
+#[derive(Debug, Default)]
+pub(super) struct Habit(AtomicU8);
 
-impl RequestIds {
+impl Habit {
     const UNKNOWN: u8 = 0;
-    const SENT: u8 = 1;
-    /// An answer that is S3's beyond doubt had none.
+    const ALWAYS: u8 = 1;
+    /// One answer had none.
     const NOT_ALWAYS: u8 = 2;
 
-    fn new(sent: bool) -> Self {
-        RequestIds(AtomicU8::new(if sent { Self::SENT } else { Self::UNKNOWN }))
+    fn new(always: bool) -> Self {
+        Habit(AtomicU8::new(if always {
+            Self::ALWAYS
+        } else {
+            Self::UNKNOWN
+        }))
     }
 
     fn unknown(&self) -> bool {
         self.0.load(Ordering::Relaxed) == Self::UNKNOWN
     }
 
-    fn sent(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == Self::SENT
+    /// Whether an answer without it is not the store's.
+    pub(super) fn holds(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == Self::ALWAYS
     }
 
-    fn seen(&self) {
+    /// An answer has it.
+    pub(super) fn seen(&self) {
         // Fails if it is known already.
         let _ = self.0.compare_exchange(
             Self::UNKNOWN,
-            Self::SENT,
+            Self::ALWAYS,
             Ordering::Relaxed,
             Ordering::Relaxed,
         );
     }
 
-    fn missed(&self) {
+    /// An answer of the store's has none.
+    pub(super) fn missed(&self) {
         self.0.store(Self::NOT_ALWAYS, Ordering::Relaxed);
     }
 }

@@ -19,6 +19,7 @@ use super::answer::JudgeAnswers;
 use super::capabilities::{Capabilities, Integrity};
 use super::clock::{ReadClock, StoreClock};
 use super::connector::http_client;
+use super::echo::Echoes;
 use super::kept::Replica;
 use super::name_lock::NameLocks;
 use super::progress::watching;
@@ -58,6 +59,7 @@ pub struct Store {
     context: StoreContext,
     client: Client,
     capabilities: Capabilities,
+    echoes: Echoes,
     schedule: Schedule,
     clock: Arc<StoreClock>,
     takes_pieces: TakesPieces,
@@ -119,6 +121,7 @@ impl Store {
         Ok(Arc::new(Store {
             config: config.clone(),
             capabilities: Capabilities::new(config),
+            echoes: Echoes::default(),
             client: Client::from_conf(sdk),
             schedule,
             clock,
@@ -159,6 +162,11 @@ impl Store {
 
     pub(super) fn config(&self) -> &StoreConfig {
         &self.config
+    }
+
+    /// Which checksums its answers have.
+    pub(super) fn echoes(&self) -> &Echoes {
+        &self.echoes
     }
 
     /// Which of its buckets take pieces of uploads.

@@ -1,5 +1,6 @@
 //! Answers that S3 did not write: an ingress without a backend, a login page, a result that was cut.
 
+mod checksums;
 mod every_operation;
 
 use crate::support::faults::{Answer, Fault};

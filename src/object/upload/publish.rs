@@ -7,9 +7,10 @@ use tokio::time::sleep;
 use tracing::warn;
 
 use super::super::ObjectError;
+use super::super::echo::{Echo, Echoed};
 use super::super::error::{Failure, failure};
 use super::super::head::with_attributes;
-use super::super::multipart::{crc_header, same_crc};
+use super::super::multipart::crc_header;
 use super::super::name_lock::{NameLock, Patience};
 use super::super::settle::{Conditions, Sight, is_by, look, look_until};
 use super::begin::Opening;
@@ -186,7 +187,26 @@ impl Upload {
                 conditions => conditions?,
             };
             let failure = match self.put(payload, conditions).await {
-                Ok(etag) => return Ok(published(etag)),
+                Ok((etag, Echoed::AsEver)) => return Ok(published(etag)),
+                Ok((etag, Echoed::Missing)) => {
+                    match look_until(&self.target.location, &self.target.id, size, false).await {
+                        Sight::Ours(_) => {
+                            store.echoes().put.missed();
+                            return Ok(published(etag));
+                        }
+                        // Nothing speaks against the answer but this.
+                        Sight::Unknown(ObjectError::Denied(_)) => return Ok(published(etag)),
+                        Sight::Unknown(error) => return Err(error),
+                        Sight::Other(_) | Sight::Absent if round == CONFLICT_ROUNDS => {
+                            return Err(Echo::missing());
+                        }
+                        Sight::Other(_) | Sight::Absent => {
+                            sleep(Duration::from_millis(100 << round)).await;
+                            round += 1;
+                            continue;
+                        }
+                    }
+                }
                 Err(failure) => failure,
             };
             let condition = failure.condition_failed()
@@ -230,7 +250,7 @@ impl Upload {
         &self,
         payload: &Payload,
         conditions: Conditions,
-    ) -> Result<Option<String>, Failure> {
+    ) -> Result<(Option<String>, Echoed), Failure> {
         let target = &self.target;
         let store = &target.location.store;
         let request = with_attributes!(store.client().put_object(), &target.attributes)
@@ -251,8 +271,11 @@ impl Upload {
             size => request.config_override(store.deadline_for_body(size)),
         };
         let output = Box::pin(request.send()).await.map_err(failure)?;
-        same_crc(payload.crc, output.checksum_crc32()).map_err(Failure::of)?;
-        Ok(output.e_tag().map(str::to_owned))
+        let echo = &store.echoes().put;
+        let echoed = echo
+            .check(payload.crc, output.checksum_crc32())
+            .map_err(Failure::of)?;
+        Ok((output.e_tag().map(str::to_owned), echoed))
     }
 
     /// Fills in what too large means here.

@@ -46,7 +46,7 @@ pub struct CopyOptions {
 
 /// Copies an object, pinned to `source_info.etag`, keeping class, encryption, tags and metadata: CopyObject; above the
 /// store's copy limit a multipart copy with parallel UploadPartCopy; between stores streamed through.
-/// [`ObjectError::Conflict`] also where the source is another now.
+/// [`ObjectError::Changed`] where the source is another now.
 pub async fn copy(
     source: &Location,
     source_info: &ObjectInfo,
@@ -72,7 +72,7 @@ pub async fn copy(
 }
 
 /// Changes the user metadata of an object by a copy onto itself that keeps everything else, under the lock of its name.
-/// The transfer id is added. [`ObjectError::NotFound`]; [`ObjectError::Conflict`] if it is written meanwhile.
+/// The transfer id is added. [`ObjectError::NotFound`]; [`ObjectError::Changed`] if it is written meanwhile.
 pub async fn set_metadata(
     location: &Location,
     change: impl FnOnce(&mut BTreeMap<String, String>),
@@ -133,6 +133,8 @@ async fn copy_parts(
             let lock = target.location.lock(Patience::Upload).await;
             lock.map(|lock| (parts, lock))
         }
+        // A part has no other condition than that the source is still the same.
+        Err(ObjectError::Conflict) => Err(ObjectError::Changed),
         Err(error) => Err(error),
     };
     let undecided = match locked {
@@ -308,10 +310,7 @@ async fn stream(
         Err(error) => {
             upload.abandon().await;
             warn!(from = source.key, to = destination.key, %error, "a copy between stores failed");
-            Err(match error {
-                ObjectError::Changed => ObjectError::Conflict,
-                error => error,
-            })
+            Err(error)
         }
     }
 }

@@ -87,10 +87,16 @@ pub(super) async fn copy_whole(
             let patient = last && unclear && !failure.answered();
             look_until(&target.location, &target.id, size, patient).await
         };
+        // But for a condition on the target it is the source that is another now.
+        let error = match &sight {
+            Sight::Other(_) if absent => failure.error,
+            _ if refused => ObjectError::Changed,
+            _ => failure.error,
+        };
         match sight {
             Sight::Ours(info) => return Ok(Written::seen(&info)),
             Sight::Unknown(ObjectError::Denied(_)) | Sight::Other(_) | Sight::Absent if !last => {}
-            sight => return Err(sight.unless_unseen(failure.error)),
+            sight => return Err(sight.unless_unseen(error)),
         }
         sleep(Duration::from_millis(300 << round)).await;
         round += 1;

@@ -72,7 +72,7 @@ async fn a_source_that_changed_is_not_copied() {
     let info = head(&from).await.unwrap();
     put(&from, &pattern(11)).await;
     let changed = copy(&from, &info, &to, &copy_options(false)).await;
-    assert!(matches!(changed, Err(ObjectError::Conflict)), "{changed:?}");
+    assert!(matches!(changed, Err(ObjectError::Changed)), "{changed:?}");
     assert!(matches!(head(&to).await, Err(ObjectError::NotFound)));
 }
 

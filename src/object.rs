@@ -35,7 +35,8 @@ pub use answer::NotS3;
 pub use client::{Location, Store, StoreContext};
 pub use copy::{CopyOptions, DirectoryError, Written, copy, rename_directory, set_metadata};
 pub use delete::{
-    CopyOf, Deleted, Expected, delete, delete_keeping_directory, make_directory, remove_directory,
+    CopyOf, Deleted, Expected, delete, delete_keeping_directory, keep_if_empty, make_directory,
+    remove_directory,
 };
 pub use digest::{Algorithm, digest};
 pub use download::{Download, HELD};

@@ -4,13 +4,15 @@
 //! to stay, so whoever takes the last key of one leaves a marker `dir/` in its place, before.
 
 use aws_sdk_s3::primitives::ByteStream;
+use tracing::warn;
 
 use super::copy::Written;
 use super::error::failure;
 use super::head::with_attributes;
 use super::list::{Key, RawPage};
+use super::multipart::Target;
 use super::name_lock::{NameLock, NameWatch, Participation, Patience};
-use super::settle::{Conditions, is_by};
+use super::settle::{Conditions, Pin, Sight, is_by, look};
 use super::{Attributes, Location, ObjectError, ObjectIdentity, TransferId, head};
 
 /// DeleteObject, where given pinned to an ETag (`If-Match`): [`ObjectError::Conflict`] where the object is another now.
@@ -128,22 +130,30 @@ pub async fn delete_keeping_directory(
     }
     delete_checked(location, expected).await?;
     drop(lock);
-    keep_directory(parent, &removal, &neighbours).await?;
+    keep_directory(parent, &removal, &neighbours).await;
     Ok(Deleted::Gone)
 }
 
 /// Sessions that delete the last files of a directory at the same time have each seen the others' files. Of those of
 /// this process each knows; of two in two processes each sees that there is one other file.
-async fn keep_directory(
-    directory: &Location,
-    removal: &Participation,
-    neighbours: &Neighbours,
-) -> Result<(), ObjectError> {
+async fn keep_directory(directory: &Location, removal: &Participation, neighbours: &Neighbours) {
     let others = removal.overlapped() || matches!(neighbours, Neighbours::Pair(_));
-    if others && !super::directory_exists(directory).await? {
-        put_marker(directory).await?;
+    if others {
+        keep_if_empty(directory).await;
     }
-    Ok(())
+}
+
+/// Puts the marker of a directory in which nothing is left. It is only logged if that fails: what the client has asked for
+/// is done.
+pub async fn keep_if_empty(directory: &Location) {
+    let kept = match super::directory_exists(directory).await {
+        Ok(true) => Ok(()),
+        Ok(false) => put_marker(directory).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = kept {
+        warn!(key = directory.key, %error, "a directory that may have become empty could not be kept");
+    }
 }
 
 /// What a look right before a delete has shown.
@@ -202,8 +212,11 @@ async fn delete_checked(
 }
 
 /// Puts the marker `dir/`; [`ObjectError::Conflict`] if the directory exists already, [`ObjectError::IsFile`] if a file has
-/// its name. 2 requests; 3 if more than a page of other names begin with that of the directory.
+/// its name. 2 requests; 3 if more than a page of other names begin with that of the directory. Of two sessions that make one
+/// directory at once one has made it, since clients use directories as locks: for that its name is locked, and the marker
+/// put under `If-None-Match: *` if the store honours that.
 pub async fn make_directory(directory: &Location) -> Result<(), ObjectError> {
+    let _lock = directory.lock(Patience::Command).await?;
     let file = directory.key.trim_end_matches('/');
     match RawPage::fetch(directory, file, Some("/"), 1000, None).await {
         Ok(page) if page.prefixes.contains(&directory.key) => return Err(ObjectError::Conflict),
@@ -219,7 +232,13 @@ pub async fn make_directory(directory: &Location) -> Result<(), ObjectError> {
         }
         Err(error) => return Err(error),
     }
-    put_marker(directory).await
+    match directory.store.conditional_writes(&directory.bucket).await {
+        true => {
+            let (attributes, id) = (Attributes::default(), TransferId::generate());
+            Box::pin(put_own_marker(directory, &attributes, &id)).await
+        }
+        false => put_marker(directory).await,
+    }
 }
 
 /// Removes the marker of an empty directory and keeps its parent. [`ObjectError::NotFound`]; [`ObjectError::Conflict`]
@@ -244,7 +263,8 @@ pub async fn remove_directory(
         put_marker(parent).await?;
     }
     delete(directory, None).await?;
-    keep_directory(parent, &removal, &neighbours).await
+    keep_directory(parent, &removal, &neighbours).await;
+    Ok(())
 }
 
 /// What the first two keys of a directory tell about one key in it; if it is one of them, as it is listed.
@@ -309,6 +329,24 @@ pub(super) async fn put_marker_with(
         return Ok(());
     }
     Err(failure.error)
+}
+
+/// Puts a marker where there is none, with the transfer's id in its metadata.
+pub(super) async fn put_own_marker(
+    at: &Location,
+    attributes: &Attributes,
+    id: &TransferId,
+) -> Result<(), ObjectError> {
+    let target = Target::new(at.clone(), id.clone(), attributes.clone());
+    let conditions = Pin::Absent.conditions(at).await?;
+    match put_marker_with(at, &target.attributes, conditions).await {
+        // One whose answer was lost and that was sent again finds itself.
+        Err(ObjectError::Conflict) => match look(at, id, None).await {
+            Sight::Ours(_) => Ok(()),
+            sight => Err(sight.unless_unseen(ObjectError::Conflict)),
+        },
+        result => result,
+    }
 }
 
 /// Whether a directory's marker is there, as far as the store says. Listed rather than looked at: stores that keep

@@ -11,7 +11,7 @@ use crate::namespace::{Mount, Permission, Place, VirtualPath};
 use crate::object::{
     CopyOf, CopyOptions, Deleted, DirectoryError, Expected, Location, NameLock, NameWatch,
     ObjectError, ObjectInfo, TransferId, copy, delete_keeping_directory, directory_exists,
-    rename_directory,
+    keep_if_empty, rename_directory,
 };
 use crate::protocol::Reply;
 
@@ -234,11 +234,8 @@ impl Session {
             not_renamed(old, path, &error)
         })?;
         // The parent that has become empty stays.
-        if let Some(parent) = parent
-            && !directory_exists(&parent).await.map_err(fail)?
-            && let Err(error) = crate::object::make_directory(&parent).await
-        {
-            tracing::warn!(%error, "the marker of a directory that has become empty could not be written");
+        if let Some(parent) = parent {
+            keep_if_empty(&parent).await;
         }
         Ok(())
     }
@@ -292,7 +289,7 @@ fn is_one_mount(one: &Mount, other: &Mount) -> bool {
 /// What has become of a directory that was not renamed.
 fn not_renamed(from: &VirtualPath, to: &VirtualPath, error: &DirectoryError) -> Reply {
     let reply = |error: &ObjectError| match error {
-        ObjectError::Conflict => Reply::new(
+        ObjectError::Conflict | ObjectError::Changed => Reply::new(
             451,
             format!("{to}: another session has written there, or in {from}, meanwhile"),
         ),

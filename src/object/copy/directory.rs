@@ -15,11 +15,11 @@ use tracing::warn;
 
 use super::copied::Copied;
 use super::{CopyOptions, copy};
-use crate::object::delete::put_marker_with;
+use crate::object::delete::{put_marker_with, put_own_marker};
 use crate::object::list::{Key, RawPage};
 use crate::object::multipart::Target;
 use crate::object::name_lock::{Participation, Patience};
-use crate::object::settle::{Conditions, Pin, Sight, TRANSFER_KEY, is_by, look};
+use crate::object::settle::{Conditions, Sight, TRANSFER_KEY, is_by, look};
 use crate::object::{
     Attributes, Location, ObjectError, ObjectInfo, TransferId, delete, directory_exists, head,
 };
@@ -156,24 +156,6 @@ async fn remove_claim(destination: &Location, claimed: &Participation) -> Result
         return put_marker_with(destination, &attributes, conditions).await;
     }
     Ok(())
-}
-
-/// Puts a marker where there is none, with the transfer's id in its metadata.
-async fn put_own_marker(
-    at: &Location,
-    attributes: &Attributes,
-    id: &TransferId,
-) -> Result<(), ObjectError> {
-    let target = Target::new(at.clone(), id.clone(), attributes.clone());
-    let conditions = Pin::Absent.conditions(at).await?;
-    match put_marker_with(at, &target.attributes, conditions).await {
-        // One whose answer was lost and that was sent again finds itself.
-        Err(ObjectError::Conflict) => match look(at, id, None).await {
-            Sight::Ours(_) => Ok(()),
-            sight => Err(sight.unless_unseen(ObjectError::Conflict)),
-        },
-        result => result,
-    }
 }
 
 /// Pass 1. After a failure nothing more is begun, and what is under way ends first: it is to be taken back, too.

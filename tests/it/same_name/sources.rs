@@ -102,6 +102,112 @@ async fn a_file_that_another_process_moves_meanwhile_is_not_renamed() {
     }
 }
 
+/// Clients use a directory as a lock: of two that make it at once, one has made it.
+#[tokio::test]
+async fn of_two_that_make_one_directory_one_has_made_it() {
+    for (name, behaviour) in behaviours() {
+        let conditional = behaviour.conditional_writes;
+        for other_process in [false, true] {
+            if other_process && !conditional {
+                continue;
+            }
+            let what = format!("{name}, {other_process}");
+            let gateway = gateway(&behaviour, "").await;
+            let store = &gateway.store;
+            let second = Gateway::builder()
+                .with(&format!(
+                    "[stores.main]\nconditional_writes = {conditional}"
+                ))
+                .on(store)
+                .start()
+                .await;
+            let mut one = gateway.ftp().await;
+            let mut two = match other_process {
+                true => second.ftp().await,
+                false => gateway.ftp().await,
+            };
+            let held = store.fail("PutObject").key("lock/").with(Fault::Stall);
+            let (first, other) = (one.command("MKD lock"), two.command("MKD lock"));
+            let replies = race(&gateway, &held, first, other).await;
+            let mut codes = replies.each_ref().map(|reply| reply.code);
+            codes.sort_unstable();
+            assert_eq!(codes, [257, 550], "{what}: {replies:?}");
+            two.close().await;
+            second.stop().await;
+            one.close().await;
+            gateway.stop().await;
+        }
+    }
+}
+
+/// Not as one whose target exists, and may not be replaced.
+#[tokio::test]
+async fn a_rename_whose_source_was_replaced_is_to_be_tried_again() {
+    for (name, behaviour) in behaviours() {
+        for bytes in [70_000, 6 * MIB] {
+            let what = format!("{name}, {bytes} bytes");
+            let gateway = gateway(&behaviour, KEEPS_FILES).await;
+            let store = &gateway.store;
+            let mut ftp = gateway.ftp().await;
+            store.put(BUCKET, "a", pattern(bytes, 1));
+            ftp.expect("RNFR a", 350).await;
+            store.put(BUCKET, "a", pattern(bytes, 2));
+            let reply = rename_to(&mut ftp, "b").await;
+            assert_eq!(reply.code, 451, "{what}: {reply:?}");
+            assert_eq!(files(store), ["a"], "{what}");
+            ftp.expect("RNFR a", 350).await;
+            assert_eq!(rename_to(&mut ftp, "b").await.code, 250, "{what}");
+            assert!(
+                store.object(BUCKET, "b") == Some(pattern(bytes, 2)),
+                "{what}"
+            );
+            ftp.close().await;
+            gateway.stop().await;
+        }
+    }
+}
+
+/// What fails after the last delete is only whether the directory stays.
+#[tokio::test]
+async fn a_file_that_is_deleted_is_reported_as_deleted() {
+    let gateway = Gateway::builder()
+        .with("[stores.main]\nattempts = 1")
+        .start()
+        .await;
+    let store = &gateway.store;
+    let mut ftp = gateway.ftp().await;
+    for (commands, file, nth) in [
+        (&["DELE d/a"][..], "d/a", 2),
+        (&["RMD d/a"], "d/a/", 3),
+        (&["RNFR d/a", "RNTO z"], "d/a", 2),
+        (&["RNFR p/d", "RNTO z"], "p/d/a", 5),
+    ] {
+        for key in store.keys(BUCKET) {
+            store.backend().remove(BUCKET, &key);
+        }
+        store.put(BUCKET, file, "");
+        store.put(BUCKET, "d/b", "");
+        let rule = store.fail("ListObjectsV2").nth(nth);
+        let rule = rule.with(Fault::Status(500, "InternalError"));
+        let mut codes = Vec::new();
+        for command in commands {
+            codes.push(ftp.command(command).await.code);
+        }
+        assert_eq!(
+            rule.hits(),
+            1,
+            "{commands:?} {codes:?}: {:?}",
+            store.operations()
+        );
+        assert_eq!(codes.last(), Some(&250), "{commands:?}");
+        assert!(!store.keys(BUCKET).contains(&file.to_owned()));
+        rule.remove();
+        store.reset_counts();
+    }
+    ftp.close().await;
+    gateway.stop().await;
+}
+
 /// All keys but the server's own.
 fn files(store: &Store) -> Vec<String> {
     let keys = store.keys(BUCKET).into_iter();

@@ -42,6 +42,8 @@ pub struct CopyOptions {
     pub id: TransferId,
     /// Fail with [`ObjectError::Conflict`] where the destination exists.
     pub if_absent: bool,
+    /// CRC-32 of the source's bytes, if it is known: what passes through this process is compared with it.
+    pub source_crc: Option<u32>,
 }
 
 /// Copies an object, pinned to `source_info.etag`, keeping class, encryption, tags and metadata: CopyObject; above the
@@ -294,6 +296,8 @@ async fn stream(
     let flow = async {
         if info.size > 0 {
             let mut download = Download::open_pinned(source.clone(), info, 0..info.size).await?;
+            // The source is deleted for this copy.
+            download.verify(options.source_crc.map(|crc| (info.etag.as_str(), crc)));
             while let Some(bytes) = download.next().await? {
                 upload.write(bytes).await?;
             }

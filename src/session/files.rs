@@ -284,13 +284,45 @@ pub(super) async fn describe(
     path: &VirtualPath,
     place: &Place,
 ) -> Result<Option<ObjectInfo>, Reply> {
+    let described = describe_asking(path, place, Checksum::Unasked).await?;
+    Ok(described.map(|(info, _)| info))
+}
+
+/// The same, with the CRC-32 of the file's bytes if the user may read it and the store holds it.
+pub(super) async fn describe_with_crc(
+    path: &VirtualPath,
+    place: &Place,
+) -> Result<Option<(ObjectInfo, Option<u32>)>, Reply> {
+    let checksum = match place.allows(Permission::Read) {
+        true => Checksum::Asked,
+        false => Checksum::Unasked,
+    };
+    describe_asking(path, place, checksum).await
+}
+
+/// Whether a HEAD asks for the checksum.
+#[derive(Debug, Clone, Copy)]
+enum Checksum {
+    Asked,
+    Unasked,
+}
+
+async fn describe_asking(
+    path: &VirtualPath,
+    place: &Place,
+    checksum: Checksum,
+) -> Result<Option<(ObjectInfo, Option<u32>)>, Reply> {
     let location = match (place, place.object()) {
         (Place::Nowhere(_), _) => return Err(replies::not_found(path)),
         (_, None) => return Ok(None),
         (_, Some(location)) => location,
     };
-    match head(&location).await {
-        Ok(info) => return Ok(Some(info)),
+    let found = match checksum {
+        Checksum::Asked => head_with_crc(&location).await,
+        Checksum::Unasked => head(&location).await.map(|info| (info, None)),
+    };
+    match found {
+        Ok(found) => return Ok(Some(found)),
         Err(ObjectError::NotFound) => {}
         Err(error) => return Err(replies::object_error(path, &error)),
     }

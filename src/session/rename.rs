@@ -15,7 +15,7 @@ use crate::object::{
 };
 use crate::protocol::Reply;
 
-use super::files::{describe, parent_in_mount};
+use super::files::{describe_with_crc, parent_in_mount};
 use super::occupant::refuse_directory;
 use super::{Handled, Session, replies, require};
 
@@ -31,8 +31,8 @@ pub(super) struct RenameSource {
 /// What is at the old name.
 #[derive(Debug)]
 enum Found {
-    /// A file's HEAD, and the watch that began before it.
-    File(Box<(ObjectInfo, NameWatch)>),
+    /// A file's HEAD, the CRC-32 of its bytes if it is known, and the watch that began before.
+    File(Box<(ObjectInfo, Option<u32>, NameWatch)>),
     Directory,
 }
 
@@ -115,7 +115,7 @@ impl Session {
     async fn rename_file(
         &self,
         (old, from_place): &(VirtualPath, Place),
-        (info, watch): &(ObjectInfo, NameWatch),
+        (info, crc, watch): &(ObjectInfo, Option<u32>, NameWatch),
         (path, place): (&VirtualPath, &Place),
         id: TransferId,
     ) -> Result<(), Reply> {
@@ -131,6 +131,7 @@ impl Session {
         let options = CopyOptions {
             id,
             if_absent: !place.allows(Permission::Overwrite),
+            source_crc: *crc,
         };
         let written = copy(&from, info, &to, &options)
             .await
@@ -255,8 +256,8 @@ async fn lock_source(path: &VirtualPath, source: &Location) -> Result<NameLock, 
 /// What is at a name that is to be renamed; 550 if nothing is.
 async fn find(path: &VirtualPath, place: &Place) -> Result<Found, Reply> {
     let watch = place.object().map(|location| location.watch());
-    Ok(match describe(path, place).await?.zip(watch) {
-        Some(file) => Found::File(Box::new(file)),
+    Ok(match describe_with_crc(path, place).await?.zip(watch) {
+        Some(((info, crc), watch)) => Found::File(Box::new((info, crc, watch))),
         None => Found::Directory,
     })
 }

@@ -115,6 +115,39 @@ async fn a_file_moves_within_and_between_mounts_buckets_and_stores() {
     gateway.stop().await;
 }
 
+/// The bytes pass through the server, and the original is deleted: what arrives damaged is no copy.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_damaged_between_two_stores_is_not_moved() {
+    let (gateway, far) = tree().await;
+    let store = &gateway.store;
+    let mut ftp = gateway.ftp().await;
+    for size in [1, 300_000, 11 * MIB] {
+        let bytes = pattern(size, 1);
+        for (from, to, key) in [("/here", "/far/there", "here"), ("/d", "/far/e", "d/f")] {
+            assert_eq!(ftp.store(&format!("/{key}"), &bytes).await.code, 226);
+            let rule = store.fail("GetObject").key(key).nth(size.div_ceil(8 * MIB));
+            let rule = rule.with(Fault::CorruptBody);
+            rename(&mut ftp, from, to, 451).await;
+            assert_eq!(rule.hits(), 1, "{size} {to}");
+            assert!(
+                store.object(BUCKET, key).as_ref() == Some(&bytes),
+                "{size} {to}"
+            );
+            assert_eq!(far.keys("far"), [""; 0], "{size} {to}");
+            rename(&mut ftp, from, to, 250).await;
+            for key in far.keys("far") {
+                assert!(
+                    far.object("far", &key).as_ref() == Some(&bytes),
+                    "{size} {to}"
+                );
+                far.backend().remove("far", &key);
+            }
+        }
+    }
+    ftp.close().await;
+    gateway.stop().await;
+}
+
 #[tokio::test]
 async fn a_file_is_never_lost_by_a_rename_onto_itself() {
     let (gateway, _far) = tree().await;

@@ -22,6 +22,7 @@ use crate::object::name_lock::{Participation, Patience};
 use crate::object::settle::{Conditions, Sight, TRANSFER_KEY, is_by, look};
 use crate::object::{
     Attributes, Location, ObjectError, ObjectInfo, TransferId, delete, directory_exists, head,
+    head_with_crc,
 };
 
 /// Keys that are copied, or deleted, at once.
@@ -225,14 +226,20 @@ async fn copy_one(
         ..source.clone()
     };
     let to = moved(&from, source, destination);
+    // What passes through this process is compared with its checksum.
+    let looked = match Arc::ptr_eq(&source.store, &destination.store) {
+        true => head(&from).await.map(|info| (info, None)),
+        false => head_with_crc(&from).await,
+    };
+    let (info, source_crc) = match looked {
+        Err(ObjectError::NotFound) => return Ok(None),
+        looked => looked?,
+    };
     let options = CopyOptions {
         id: id.clone(),
         // A marker with content takes the place of our claim.
         if_absent: to.key != destination.key,
-    };
-    let info = match head(&from).await {
-        Err(ObjectError::NotFound) => return Ok(None),
-        info => info?,
+        source_crc,
     };
     if info.size == 0 && to.key.ends_with('/') {
         copy_marker(&info.attributes, &to, destination, id).await?;

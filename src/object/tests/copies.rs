@@ -20,6 +20,7 @@ fn copy_options(if_absent: bool) -> CopyOptions {
     CopyOptions {
         id: TransferId::generate(),
         if_absent,
+        source_crc: None,
     }
 }
 

@@ -1,6 +1,8 @@
 """Real clients that download with the account of the producer, from its address, while an upload of the name runs or after
 it has broken off: none of them ends with success and anything but a whole version."""
 
+import contextlib
+import ftplib
 import itertools
 import os
 import shutil
@@ -106,6 +108,18 @@ def drive(t, steps):
             resumes(t, key, path, anew=True)
             t.stored(key, following)
             assert t.run(["curl", "-gsS", "-u", login, t.url(key)]) == following
+
+    with steps.step("consumers: DELE removes what has broken off"):
+        keys = [f"{directory}/f" for name in clients for directory, *_ in cases[name]]
+
+        def removed():
+            with connect(t) as ftp:
+                for key in keys:
+                    with contextlib.suppress(ftplib.error_perm):
+                        ftp.delete(key)
+            return not t.store.keys(".s3ftpd/uploads/")
+
+        until(removed, 60, "records are gone")
 
 
 def fetch(t, command, directory, exists, runs, begun_before, stored, following):

@@ -207,6 +207,9 @@ impl Session {
                         Box::pin(self.check_resume(&path, &place, keep, &location, from)).await?;
                         match self.kept(&path, keep, &location).await? {
                             (Some(kept), found) => {
+                                if found.is_none() {
+                                    refuse_directory(&path, &place, &location).await?;
+                                }
                                 let begin =
                                     self.resume(&path, &place, keep, kept, found, offset)?;
                                 return self.job(path, &mount, location, begin, false);
@@ -248,6 +251,9 @@ impl Session {
                         };
                         if !kept.resumes_at(length) {
                             return Err(other_length(&path));
+                        }
+                        if found.is_none() {
+                            refuse_directory(&path, &place, &location).await?;
                         }
                         let begin = self.resume(&path, &place, keep, kept, found, length)?;
                         return self.job(path, &mount, location, begin, false);

@@ -2,10 +2,12 @@
 //! both be; and stores that do not say whether a key is missing.
 
 use s3ftpd::demo::Behaviour;
+use tokio::io::AsyncWriteExt;
 
 use crate::support::faults::Fault;
-use crate::support::ftp::Mode;
+use crate::support::ftp::{Mode, reset_stream};
 use crate::support::gateway::{BUCKET, Gateway};
+use crate::support::transfers::{begin, moved, settled};
 use crate::support::{MIB, pattern};
 
 /// A gateway on a store that behaves so, and is asked what it does.
@@ -67,6 +69,41 @@ async fn a_file_is_not_written_over_a_directory_that_it_would_hide() {
         gateway.store.keys(BUCKET),
         ["office/2026/feb.csv", "office/2026/jan.csv", "office/f"]
     );
+}
+
+/// The directory was made after the upload had broken off.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_upload_is_not_resumed_over_a_directory_that_it_would_hide() {
+    let gateway = probing(Behaviour::minio()).await;
+    let mut ftp = gateway.ftp().await;
+    let whole = pattern(100_000, 1);
+    let mut data = begin(&mut ftp, "STOR hq", Mode::Passive).await;
+    data.write_all(&whole[..70_000]).await.unwrap();
+    moved(&mut ftp, 70_000).await;
+    reset_stream(data);
+    ftp.expect_reply(426).await;
+    settled(&gateway).await;
+    with_a_directory(&gateway);
+    for command in ["STOR hq", "APPE hq"] {
+        ftp.expect("SIZE hq", 213).await;
+        if command == "STOR hq" {
+            ftp.expect("REST 69999", 350).await;
+        }
+        let reply = ftp
+            .upload_with(command, &whole[69_999..], Mode::Passive)
+            .await;
+        assert_eq!(reply.code, 550, "{reply:?}");
+        assert!(reply.text().contains("/hq: is a directory"), "{reply:?}");
+    }
+    assert_eq!(gateway.store.object(BUCKET, "hq"), None);
+    // It is still there when the directory is gone.
+    for key in ["hq/2026/jan.csv", "hq/2026/feb.csv", "hq/f"] {
+        gateway.store.backend().remove(BUCKET, key);
+    }
+    ftp.expect("REST 69999", 350).await;
+    let reply = ftp.store("hq", &whole[69_999..]).await;
+    assert_eq!(reply.code, 226, "{reply:?}");
+    assert!(gateway.store.object(BUCKET, "hq").unwrap() == whole);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextRef;
+use aws_sdk_s3::config::interceptors::FinalizerInterceptorContextRef;
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
 use jiff::{SignedDuration, Timestamp};
@@ -82,7 +82,8 @@ impl StoreClock {
     }
 }
 
-/// The clock as a part of the SDK's client.
+/// The clock as a part of the SDK's client. It reads what [`JudgeAnswers`](super::answer::JudgeAnswers) has left: an ingress
+/// has a clock of its own, and by a wrong one uploads that run would be taken for old ones.
 #[derive(Debug)]
 pub(super) struct ReadClock(pub(super) std::sync::Arc<StoreClock>);
 
@@ -91,13 +92,21 @@ impl Intercept for ReadClock {
         "store clock"
     }
 
-    fn read_before_deserialization(
+    fn read_after_attempt(
         &self,
-        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        context: &FinalizerInterceptorContextRef<'_>,
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        if let Some(date) = context.response().headers().get("date") {
+        let is_the_stores = match context.output_or_error() {
+            Some(Ok(_)) => true,
+            Some(Err(error)) => error.is_operation_error(),
+            None => false,
+        };
+        let date = context
+            .response()
+            .and_then(|response| response.headers().get("date"));
+        if let Some(date) = date.filter(|_| is_the_stores) {
             self.0.see(date);
         }
         Ok(())

@@ -207,6 +207,38 @@ async fn a_lost_answer_is_looked_for() {
     assert_eq!(log.lock().unwrap().len(), 3, "{log:?}");
 }
 
+/// Something between has a clock of its own: by that a running upload would be an old one.
+#[tokio::test]
+async fn an_answer_that_is_not_the_stores_does_not_tell_its_time() {
+    let (store, _) = answering(|_, count| {
+        let (status, page, day) = match count {
+            1 | 3 => ("200 OK", "", "Thu, 01 Jan 2026"),
+            _ => (
+                "503 Service Unavailable",
+                "Content-Type: text/html\r\n",
+                "Tue, 01 Jan 2036",
+            ),
+        };
+        format!(
+            "HTTP/1.1 {status}\r\nContent-Length: 10\r\nETag: \"v1\"\r\n{page}\
+             Date: {day} 00:00:0{count} GMT\r\n\r\n"
+        )
+    })
+    .await;
+    let year = || store.now().map(|now| now.strftime("%Y").to_string());
+    assert_eq!(year(), None);
+    head(&at(&store)).await.unwrap();
+    assert_eq!(year().as_deref(), Some("2026"));
+    let foreign = head(&at(&store)).await;
+    assert!(
+        matches!(foreign, Err(ObjectError::Foreign(_))),
+        "{foreign:?}"
+    );
+    assert_eq!(year().as_deref(), Some("2026"));
+    head(&at(&store)).await.unwrap();
+    assert_eq!(year().as_deref(), Some("2026"));
+}
+
 #[tokio::test]
 async fn a_refusal_is_final() {
     let (store, log) = answering(|_, _| {

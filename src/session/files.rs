@@ -125,7 +125,7 @@ impl Session {
         }
         let (_, location) = file_at(&path, &place)?;
         let parent = parent_in_mount(&place);
-        let keep = self.keep_at(&place);
+        let keep = self.keep_of_any_type(&place);
         // What is kept of uploads of its name goes with it, where this process knows that there may be something.
         let ends = match &keep {
             Some(keep) => {
@@ -164,7 +164,7 @@ impl Session {
         place: &Place,
         location: &Location,
     ) -> Result<bool, Reply> {
-        let Some(keep) = self.keep_at(place) else {
+        let Some(keep) = self.keep_of_any_type(place) else {
             return Ok(false);
         };
         self.reported.forget(path);

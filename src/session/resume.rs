@@ -72,8 +72,16 @@ impl Session {
         let Place::Mounted { mount, .. } = place else {
             return None;
         };
-        let wanted = place.allows(Permission::Write) && !self.converts(mount);
-        wanted.then(|| self.keep(mount)).flatten()
+        match self.converts(mount) {
+            true => None,
+            false => self.keep_of_any_type(place),
+        }
+    }
+
+    /// The same for commands to which TYPE means nothing.
+    pub(super) fn keep_of_any_type(&self, place: &Place) -> Option<Keep> {
+        let wanted = place.allows(Permission::Write);
+        wanted.then(|| self.keep_in(place)).flatten()
     }
 
     /// What is reported of a file's length, and with it what this session and this process remember of that. `object`

@@ -419,12 +419,16 @@ impl Job {
             Begin::Kept { keep, .. } => Some(keep.clone()),
         };
         let kept = keep.is_some();
+        let state = self.state.clone();
         let transferred = self.transfer(link).await;
-        if !matches!(transferred, Ok(End::Finished(_)))
-            && let Some(keep) = keep
-        {
+        match (matches!(transferred, Ok(End::Finished(_))), keep, state) {
             // The client may ask another replica as soon as he has the reply, which must not find what was there before.
-            let _ = timeout(KEEPING, keep.older(&location).kept()).await;
+            (false, Some(keep), _) => {
+                let _ = timeout(KEEPING, keep.older(&location).kept()).await;
+            }
+            // An interrupted upload of the name may be older than this file, which nothing shows once the file is deleted.
+            (true, None, Some(state)) => state.wrote(&location),
+            _ => {}
         }
         match transferred {
             Ok(end) => end,

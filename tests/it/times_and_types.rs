@@ -348,6 +348,28 @@ async fn what_resumes_an_upload_is_not_appended_to_the_object_where_line_ends_ar
     assert_eq!(found, b"one\ntwo\nthree\n");
 }
 
+/// An upload that is converted is not kept when it breaks off, and ends what another server has kept all the same.
+#[tokio::test]
+async fn a_converted_file_that_is_deleted_takes_an_older_interrupted_upload_with_it() {
+    let converting = || Gateway::builder().mount("ascii = \"convert\"");
+    let gateway = converting().start().await;
+    let other = converting().on(&gateway.store).start().await;
+    let mut ftp = gateway.ftp().await;
+    ftp.expect("TYPE I", 200).await;
+    let mut data = begin(&mut ftp, "STOR x", Mode::Passive).await;
+    data.write_all(b"one\ntwo\n").await.unwrap();
+    moved(&mut ftp, 8).await;
+    reset_stream(data);
+    ftp.expect_reply(426).await;
+    settled(&gateway).await;
+    let mut ftp = other.ftp().await;
+    ftp.expect("TYPE A", 200).await;
+    assert_eq!(ftp.store("x", b"three\r\n").await.code, 226);
+    ftp.expect("DELE x", 250).await;
+    ftp.expect("TYPE I", 200).await;
+    ftp.expect("SIZE x", 550).await;
+}
+
 #[tokio::test]
 async fn by_default_bytes_stay_as_they_are_in_either_type() {
     let gateway = Gateway::start().await;

@@ -559,10 +559,7 @@ impl Session {
             .map_err(|error| replies::path_error(&error))?;
         let place = self.user()?.namespace.resolve(&path);
         if place.key_too_long() && place.object().is_none() {
-            return Err(Reply::new(
-                553,
-                "The path is longer than a key can be (1024 bytes with the mount's prefix)",
-            ));
+            return Err(replies::path_too_long());
         }
         Ok((path, place))
     }

@@ -59,7 +59,8 @@ impl Session {
         if place.object().is_none() || self.user()?.namespace.holds_mount(&path) {
             return Err(exists);
         }
-        let directory = place.directory().ok_or_else(|| replies::not_found(&path))?;
+        // A file of that name may exist, whose key is just as long as one can be.
+        let directory = place.directory().ok_or_else(replies::path_too_long)?;
         match make_directory(&directory).await {
             Err(ObjectError::Conflict) if sees_names(&place) => Err(exists),
             Ok(()) | Err(ObjectError::Conflict) => Ok(Reply::new(

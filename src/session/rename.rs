@@ -209,7 +209,7 @@ impl Session {
         let (Some(from), Some(to), Some(file)) =
             (from_place.directory(), place.directory(), place.object())
         else {
-            return Err(replies::not_found(path));
+            return Err(replies::path_too_long());
         };
         if from.same_bucket(&to) && (to.key.starts_with(&from.key) || from.key.starts_with(&to.key))
         {

@@ -17,6 +17,14 @@ pub(super) fn path_error(error: &PathError) -> Reply {
     Reply::new(553, sentence(&error.to_string()))
 }
 
+/// A path whose key a store can't hold.
+pub(super) fn path_too_long() -> Reply {
+    Reply::new(
+        553,
+        "The path is longer than a key can be (1024 bytes with the mount's prefix; a directory's ends in a slash)",
+    )
+}
+
 /// A permission that is missing.
 pub(super) fn forbidden(path: &VirtualPath, permission: Permission) -> Reply {
     Reply::new(

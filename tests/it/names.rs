@@ -302,6 +302,11 @@ async fn a_path_is_as_long_as_a_key_and_not_a_byte_longer() {
         }
         assert_eq!(gateway.store.operations(), [""; 0], "asked of the store");
         ftp.expect(&format!("DELE {path}"), 250).await;
+        // A directory's key has a slash more.
+        ftp.expect(&format!("MKD {path}"), 553).await;
+        ftp.expect(&format!("MKD {mount}d"), 257).await;
+        ftp.expect(&format!("RNFR {mount}d"), 350).await;
+        ftp.expect(&format!("RNTO {path}"), 553).await;
     }
 }
 

@@ -12,11 +12,12 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
+use super::answer::NotS3;
 use super::capabilities::Integrity;
 use super::echo::{Echo, Echoed};
 use super::error::{Failure, failure};
 use super::head::with_attributes;
-use super::retry::LookFirst;
+use super::retry::{Attempts, LookFirst};
 use super::settle::{Pin, Sight, TRANSFER_KEY, look, look_until};
 use super::upload::TransferId;
 use super::{Attributes, Location, ObjectError, keys};
@@ -71,6 +72,16 @@ pub(super) struct DonePart {
 pub(super) struct Completed {
     /// ETag with its quotes.
     pub etag: Option<String>,
+}
+
+/// A CompleteMultipartUpload that was answered with 200.
+#[derive(Debug)]
+struct CompleteAnswer {
+    completed: Completed,
+    /// What it says of the checksum.
+    echoed: Echoed,
+    /// Whether the SDK has sent the request more than once: an answer before this one was lost, or a refusal.
+    repeated: bool,
 }
 
 /// How a CompleteMultipartUpload failed.
@@ -234,27 +245,34 @@ impl Target {
                 sleep(Duration::from_millis(300 << round)).await;
             }
             let failure = match self.complete_once(created, &parts, pin).await {
-                Ok((completed, Echoed::AsEver)) => return Ok(completed),
-                Ok((completed, Echoed::Missing)) => {
-                    match look_until(&self.location, &self.id, size, false).await {
-                        Sight::Ours(_) => {
-                            self.location.store.echoes().complete.missed();
-                            return Ok(completed);
-                        }
-                        // Nothing speaks against the answer but this.
-                        Sight::Unknown(ObjectError::Denied(_)) => return Ok(completed),
-                        Sight::Unknown(error) => {
-                            return Err(CompleteError {
-                                error,
-                                undecided: true,
-                            });
-                        }
-                        Sight::Other(_) | Sight::Absent => {
-                            last = Echo::missing();
-                            continue;
-                        }
-                    }
+                Ok(answer) if answer.echoed == Echoed::AsEver && round == 0 && !answer.repeated => {
+                    return Ok(answer.completed);
                 }
+                // A store that was killed while it put the parts together may say 200 from then on, with no object
+                // there (versitygw).
+                Ok(answer) => match look_until(&self.location, &self.id, size, false).await {
+                    Sight::Ours(_) => {
+                        if answer.echoed == Echoed::Missing {
+                            self.location.store.echoes().complete.missed();
+                        }
+                        return Ok(answer.completed);
+                    }
+                    // Nothing else speaks against the answer.
+                    Sight::Unknown(ObjectError::Denied(_)) => return Ok(answer.completed),
+                    Sight::Unknown(error) => {
+                        return Err(CompleteError {
+                            error,
+                            undecided: true,
+                        });
+                    }
+                    Sight::Other(_) | Sight::Absent => {
+                        last = match answer.echoed {
+                            Echoed::Missing => Echo::missing(),
+                            Echoed::AsEver => not_there(),
+                        };
+                        continue;
+                    }
+                },
                 Err(failure) => failure,
             };
             // A 404 of the key is how S3 says that If-Match has nothing to match.
@@ -325,8 +343,9 @@ impl Target {
         created: &Created,
         parts: &[DonePart],
         pin: &Pin,
-    ) -> Result<(Completed, Echoed), Failure> {
+    ) -> Result<CompleteAnswer, Failure> {
         let store = &self.location.store;
+        let attempts = Attempts::default();
         let conditions = pin
             .conditions_of_parts(&self.location)
             .await
@@ -366,16 +385,20 @@ impl Target {
             .set_if_none_match(conditions.if_none_match)
             .set_if_match(conditions.if_match)
             .customize()
+            .interceptor(attempts.clone())
             .config_override(store.deadline_for_parts(parts.len()));
         let output = Box::pin(request.send()).await.map_err(failure)?;
         let echo = &store.echoes().complete;
         let echoed = echo
             .check(crc, output.checksum_crc32())
             .map_err(Failure::of)?;
-        let completed = Completed {
-            etag: output.e_tag().map(str::to_owned),
-        };
-        Ok((completed, echoed))
+        Ok(CompleteAnswer {
+            completed: Completed {
+                etag: output.e_tag().map(str::to_owned),
+            },
+            echoed,
+            repeated: attempts.count() > 1,
+        })
     }
 
     /// ListParts of one part; `None` if the store does not have it.
@@ -438,6 +461,11 @@ impl Target {
             }
         }
     }
+}
+
+/// Why the 200 to a repeated CompleteMultipartUpload is not taken.
+fn not_there() -> ObjectError {
+    NotS3::result(200, "and the object is not there")
 }
 
 /// Aborts an upload that is not needed any more; whether nothing is left of it.

@@ -141,3 +141,32 @@ async fn a_write_that_may_not_be_looked_at_is_believed() {
         ftp.close().await;
     }
 }
+
+/// versitygw that was killed while it put the parts together: from then on it answers 200 to the same request, and no
+/// object is there.
+#[tokio::test]
+async fn a_repeated_complete_is_looked_for() {
+    for lost in [Fault::ResetBeforeHandling, Fault::Status(503, "SlowDown")] {
+        let gateway = Gateway::builder()
+            .with("[stores.main]\nattempts = 2\nchecksums = \"none\"")
+            .start()
+            .await;
+        let store = &gateway.store;
+        let [old, whole] = [pattern(1000, 2), pattern(11 * MIB, 1)];
+        let mut ftp = gateway.ftp().await;
+        assert_eq!(ftp.store("x", &old).await.code, 226);
+        let complete = || store.fail("CompleteMultipartUpload").key("x");
+        // The older rule goes first.
+        let lost_answer = complete().with(lost);
+        let hollow = complete().always().with(Fault::Foreign(COMPLETED));
+        let reply = ftp.store("x", &whole).await;
+        assert_eq!(lost_answer.hits(), 1);
+        assert_eq!(reply.code, 451, "{reply:?}");
+        assert!(store.object(BUCKET, "x") == Some(old));
+        hollow.remove();
+        settled(&gateway).await;
+        resume(&mut ftp, "x", &whole).await;
+        assert!(store.object(BUCKET, "x") == Some(whole));
+        ftp.close().await;
+    }
+}

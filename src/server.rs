@@ -226,6 +226,7 @@ impl Server {
             budget,
             replica,
             reported: session::ReportedUploads::default(),
+            broken_downloads: Arc::default(),
             lingering: Lingering::up_to(config.limits.transfers(), config.timeouts.data_stall),
             drain: CancellationToken::new(),
             cut: CancellationToken::new(),

@@ -11,6 +11,7 @@
 //! control connection, so that ABOR, STAT and NOOP are answered while it runs and everything else is held, in order,
 //! until it has ended. All errors become replies in `replies`.
 
+mod broken_downloads;
 mod control;
 mod control_commands;
 mod data_setup;
@@ -58,6 +59,7 @@ use crate::protocol::{Command, CommandError, Reply};
 use crate::proxy::Ends;
 use crate::tls::Tls;
 
+pub use broken_downloads::BrokenDownloads;
 use control::{Control, ControlError};
 use data_setup::DataSetup;
 use gate::{Phase, Verdict};
@@ -98,6 +100,8 @@ pub struct Gateway {
     pub replica: Arc<Replica>,
     /// Names of which users were told the length of an upload.
     pub reported: ReportedUploads,
+    /// Downloads that broke off.
+    pub broken_downloads: Arc<BrokenDownloads>,
     /// What PASV tells.
     pub advertise: Advertise,
     /// Finished data connections that clients have not closed yet.

@@ -142,6 +142,7 @@ impl Gateway {
             budget,
             replica,
             reported: session::ReportedUploads::default(),
+            broken_downloads: Arc::default(),
             lingering: Lingering::new(),
             drain: CancellationToken::new(),
             cut: CancellationToken::new(),

@@ -16,6 +16,7 @@ use crate::namespace::{Permission, VirtualPath};
 use crate::object::{Download, Location, ObjectError, ObjectInfo, TransferId};
 use crate::protocol::Reply;
 
+use super::broken_downloads::Downloads;
 use super::control::ControlError;
 use super::data_setup::DataSetup;
 use super::recent::Whole;
@@ -35,8 +36,8 @@ enum Source {
     /// The store, from this offset to before that, and whether and with what the whole is compared; of the version whose
     /// length SIZE has reported, if it has.
     Store(Location, u64, u64, Verify, Option<Box<ObjectInfo>>),
-    /// SIZE had them all.
-    Known(Whole),
+    /// SIZE had them all, of this version.
+    Known(Whole, Box<ObjectInfo>),
 }
 
 /// Whether a download is compared with the object's checksum.
@@ -50,6 +51,11 @@ enum Verify {
 struct Job {
     path: VirtualPath,
     source: Source,
+    /// Whether it is all of the file.
+    whole: bool,
+    /// After REST or RANG: what was fetched before is not sent.
+    rest: bool,
+    downloads: Downloads,
     data: DataSetup,
     budget: Budget,
     timeouts: Timeouts,
@@ -102,18 +108,24 @@ impl Session {
                     .truncate(usize::try_from(stop).unwrap_or(usize::MAX));
                 let skip = skip.min(whole.bytes.len());
                 bytes::Buf::advance(&mut whole.bytes, skip);
-                Source::Known(whole)
+                Source::Known(whole, Box::new(info))
             }
             reported => {
                 let reported = reported.map(|(info, _)| Box::new(info));
                 Source::Store(location.clone(), offset, stop, verify, reported)
             }
         };
+        let user = &self.user()?.config.name;
+        let peer = self.control.peer.ip();
+        let downloads = self.gateway.broken_downloads.of(user, peer, &location);
         let data = self.take_data()?;
         let gateway = &self.gateway;
         let job = Job {
             path,
             source,
+            whole: offset == 0 && stop == u64::MAX,
+            rest: offset > 0,
+            downloads,
             data,
             budget: gateway.budget.clone(),
             timeouts: gateway.config.timeouts.clone(),
@@ -141,6 +153,9 @@ impl Job {
         let Job {
             path,
             source,
+            whole,
+            rest,
+            downloads,
             mut data,
             budget,
             timeouts,
@@ -149,8 +164,9 @@ impl Job {
         } = self;
         let open = async {
             let source = match source {
-                Source::Known(whole) => Opened::Known {
+                Source::Known(whole, info) => Opened::Known {
                     bytes: Some(whole.bytes),
+                    info,
                     _grant: whole.grant,
                 },
                 Source::Store(location, offset, stop, verify, reported) => {
@@ -176,6 +192,14 @@ impl Job {
                     Opened::Store(download)
                 }
             };
+            if rest && downloads.broke_in_another(source.info()) {
+                return Err(Failure::Refused(Reply::new(
+                    550,
+                    format!(
+                        "{path}: the file was replaced after a download of it had broken off, fetch it from its beginning"
+                    ),
+                )));
+            }
             Ok::<_, Failure>(source)
         };
         // The store and the client at the same time; a missing file is told without waiting for a data connection.
@@ -219,7 +243,13 @@ impl Job {
             () = link.abort.cancelled() => Err(None),
             sent = sending => sent.map_err(Some),
         };
-        sink.close(&lingering, sent).await
+        let closed = sink.close(&lingering, sent).await;
+        match &closed {
+            Ok(()) if whole => downloads.ended(),
+            Err(_) if link.progress.bytes() > 0 => downloads.broke(source.info()),
+            _ => {}
+        }
+        closed
     }
 }
 
@@ -233,6 +263,7 @@ enum Opened {
     Store(Box<Download>),
     Known {
         bytes: Option<Bytes>,
+        info: Box<ObjectInfo>,
         _grant: Option<Grant>,
     },
 }
@@ -242,6 +273,14 @@ impl Opened {
         match self {
             Opened::Store(download) => download.remaining(),
             Opened::Known { bytes, .. } => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
+        }
+    }
+
+    /// The version that is read.
+    fn info(&self) -> &ObjectInfo {
+        match self {
+            Opened::Store(download) => download.info(),
+            Opened::Known { info, .. } => info,
         }
     }
 

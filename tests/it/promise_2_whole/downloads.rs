@@ -3,7 +3,7 @@
 use tokio::io::AsyncReadExt;
 
 use crate::support::faults::Fault;
-use crate::support::ftp::{Mode, read_to_end_deadline, reset_stream};
+use crate::support::ftp::{Ftp, Mode, read_to_end_deadline, reset_stream};
 use crate::support::gateway::{BUCKET, Gateway};
 use crate::support::transfers::{begin, nothing_left};
 use crate::support::{MIB, pattern};
@@ -150,5 +150,58 @@ async fn a_store_that_fails_for_good_ends_it_by_a_reset() {
         ftp.in_step().await;
         nothing_left(&gateway, 1).await;
         ftp.close().await;
+    }
+}
+
+/// lftp and wget go on by REST by themselves, in the same session or the next one.
+#[tokio::test]
+async fn the_rest_of_a_download_that_broke_off_is_of_the_same_version() {
+    let gateway = gateway("").await;
+    let mut ftp = gateway.ftp().await;
+    for (mode, size) in Mode::ALL
+        .into_iter()
+        .zip([HUGE, HUGE + 1, 200_000].into_iter().cycle())
+    {
+        let [old, new] = [pattern(HUGE, 1), pattern(size, 2)];
+        gateway.store.put(BUCKET, "x", old.clone());
+        let mut data = begin(&mut ftp, "RETR x", mode).await;
+        data.read_exact(&mut [0; 1000]).await.unwrap();
+        reset_stream(data);
+        ftp.expect_reply(426).await;
+        // Of the same version it goes on.
+        ftp.expect("REST 16777000", 350).await;
+        let (got, reply) = ftp.retrieve("x").await;
+        assert_eq!(reply.code, 226, "{reply:?}");
+        assert!(got == old[16_777_000..]);
+        gateway.store.put(BUCKET, "x", new.clone());
+        let mut next = gateway.ftp().await;
+        for ftp in [&mut ftp, &mut next] {
+            for (restart, size) in [
+                ("REST 1000", false),
+                ("REST 1000", true),
+                ("RANG 1000 1999", false),
+            ] {
+                if size {
+                    ftp.expect("SIZE x", 213).await;
+                }
+                ftp.expect(restart, 350).await;
+                let (got, reply) = ftp.retrieve("x").await;
+                assert_eq!((got.len(), reply.code), (0, 550), "{reply:?}");
+                ftp.in_step().await;
+            }
+        }
+        // A client elsewhere has not read the other version.
+        let mut elsewhere = Ftp::connect_from([127, 0, 0, 2].into(), gateway.address).await;
+        elsewhere.login("u", "p").await;
+        elsewhere.expect("REST 1000", 350).await;
+        let (got, _) = elsewhere.retrieve("x").await;
+        assert!(got == new[1000..]);
+        // From its beginning it is fetched as ever, and what is appended since can be fetched by REST.
+        let (got, reply) = ftp.retrieve("x").await;
+        assert_eq!(reply.code, 226, "{reply:?}");
+        assert!(got == new);
+        gateway.store.put(BUCKET, "x", [&new[..], b"more"].concat());
+        next.expect(&format!("REST {size}"), 350).await;
+        assert_eq!(next.retrieve("x").await.0, b"more");
     }
 }

@@ -117,7 +117,7 @@ def drive(t, steps):
                 for key in keys:
                     with contextlib.suppress(ftplib.error_perm):
                         ftp.delete(key)
-            return not t.store.keys(".s3ftpd/uploads/")
+            return not t.store.state(".s3ftpd/uploads/")
 
         until(removed, 60, "records are gone")
 

@@ -145,7 +145,7 @@ def drive(t, steps, gateway, killable):
         t.stored("resume/race.bin", b"quicker")
         # What was kept of it goes with the object that it would have become: at the next look at the latest.
         assert size_of(t, "resume/race.bin") == len(b"quicker")
-        until(lambda: not t.store.keys(".s3ftpd/uploads/"), 60, f"its record is gone ({reply})")
+        until(lambda: not t.store.state(".s3ftpd/uploads/"), 60, f"its record is gone ({reply})")
 
     with steps.step("resume: append and restart inside an object, broken off, go on"):
         old, new = content(12 * MIB, 8), content(14 * MIB, 9)
@@ -204,10 +204,10 @@ def drive(t, steps, gateway, killable):
 
     with steps.step("resume: nothing but objects is left"):
         try:
-            until(lambda: not t.store.keys(".s3ftpd/uploads/"), 60, "records are gone")
-            until(lambda: not t.store.keys(".s3ftpd/tails/"), 60, "tails are gone")
+            until(lambda: not t.store.state(".s3ftpd/uploads/"), 60, "records are gone")
+            until(lambda: not t.store.state(".s3ftpd/tails/"), 60, "tails are gone")
         except AssertionError:
-            for key in t.store.keys(".s3ftpd/uploads/"):
+            for key in t.store.state(".s3ftpd/uploads/"):
                 print(f"     {key}: {t.store.get(key)}")
             raise
 

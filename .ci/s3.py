@@ -73,6 +73,11 @@ class S3:
             if not token:
                 return found
 
+    def state(self, prefix=".s3ftpd/"):
+        """Keys of what the gateway keeps below a prefix. Not of records that have ended: a store without conditional
+        deletes has them as empty objects until the sweep removes them."""
+        return [key for key in self.keys(prefix) if "/uploads/" not in key or self.get(key)]
+
     def open_uploads(self, prefix=""):
         """Keys of the multipart uploads that are neither complete nor aborted."""
         query = {"encoding-type": "url", "prefix": prefix, "uploads": ""}

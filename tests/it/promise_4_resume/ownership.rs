@@ -249,6 +249,8 @@ async fn another_replica_that_is_at_it_is_waited_for() {
         .store
         .until("the record", |store| !store.keys(BUCKET).is_empty())
         .await;
+    // The record may be there before it.
+    gateway.store.wait_for("UploadPart", 1).await;
     let mut ftp: Ftp = other.ftp().await;
     let reply = ftp.expect("SIZE x", 450).await;
     // 151 s less the age of the record.

@@ -226,7 +226,7 @@ impl Server {
             budget,
             replica,
             reported: session::ReportedUploads::default(),
-            broken_downloads: Arc::default(),
+            broken: Arc::default(),
             lingering: Lingering::up_to(config.limits.transfers(), config.timeouts.data_stall),
             drain: CancellationToken::new(),
             cut: CancellationToken::new(),

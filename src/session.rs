@@ -11,7 +11,7 @@
 //! control connection, so that ABOR, STAT and NOOP are answered while it runs and everything else is held, in order,
 //! until it has ended. All errors become replies in `replies`.
 
-mod broken_downloads;
+mod broken;
 mod control;
 mod control_commands;
 mod data_setup;
@@ -59,7 +59,7 @@ use crate::protocol::{Command, CommandError, Reply};
 use crate::proxy::Ends;
 use crate::tls::Tls;
 
-pub use broken_downloads::BrokenDownloads;
+pub use broken::BrokenTransfers;
 use control::{Control, ControlError};
 use data_setup::DataSetup;
 use gate::{Phase, Verdict};
@@ -100,8 +100,8 @@ pub struct Gateway {
     pub replica: Arc<Replica>,
     /// Names of which users were told the length of an upload.
     pub reported: ReportedUploads,
-    /// Downloads that broke off.
-    pub broken_downloads: Arc<BrokenDownloads>,
+    /// Transfers that broke off.
+    pub broken: Arc<BrokenTransfers>,
     /// What PASV tells.
     pub advertise: Advertise,
     /// Finished data connections that clients have not closed yet.

@@ -142,7 +142,7 @@ impl Gateway {
             budget,
             replica,
             reported: session::ReportedUploads::default(),
-            broken_downloads: Arc::default(),
+            broken: Arc::default(),
             lingering: Lingering::new(),
             drain: CancellationToken::new(),
             cut: CancellationToken::new(),

@@ -16,7 +16,7 @@ use crate::namespace::{Permission, VirtualPath};
 use crate::object::{Download, Location, ObjectError, ObjectInfo, TransferId};
 use crate::protocol::Reply;
 
-use super::broken_downloads::Downloads;
+use super::broken::Transfers;
 use super::control::ControlError;
 use super::data_setup::DataSetup;
 use super::recent::Whole;
@@ -55,7 +55,7 @@ struct Job {
     whole: bool,
     /// After REST or RANG: what was fetched before is not sent.
     rest: bool,
-    downloads: Downloads,
+    transfers: Transfers,
     data: DataSetup,
     budget: Budget,
     timeouts: Timeouts,
@@ -115,9 +115,7 @@ impl Session {
                 Source::Store(location.clone(), offset, stop, verify, reported)
             }
         };
-        let user = &self.user()?.config.name;
-        let peer = self.control.peer.ip();
-        let downloads = self.gateway.broken_downloads.of(user, peer, &location);
+        let transfers = self.transfers_of(&location)?;
         let data = self.take_data()?;
         let gateway = &self.gateway;
         let job = Job {
@@ -125,7 +123,7 @@ impl Session {
             source,
             whole: offset == 0 && stop == u64::MAX,
             rest: offset > 0,
-            downloads,
+            transfers,
             data,
             budget: gateway.budget.clone(),
             timeouts: gateway.config.timeouts.clone(),
@@ -155,7 +153,7 @@ impl Job {
             source,
             whole,
             rest,
-            downloads,
+            transfers,
             mut data,
             budget,
             timeouts,
@@ -192,7 +190,7 @@ impl Job {
                     Opened::Store(download)
                 }
             };
-            if rest && downloads.broke_in_another(source.info()) {
+            if rest && transfers.download_broke_in_another(source.info()) {
                 return Err(Failure::Refused(Reply::new(
                     550,
                     format!(
@@ -245,8 +243,8 @@ impl Job {
         };
         let closed = sink.close(&lingering, sent).await;
         match &closed {
-            Ok(()) if whole => downloads.ended(),
-            Err(_) if link.progress.bytes() > 0 => downloads.broke(source.info()),
+            Ok(()) if whole => transfers.download_ended(),
+            Err(_) if link.progress.bytes() > 0 => transfers.download_broke(source.info()),
             _ => {}
         }
         closed

@@ -144,15 +144,20 @@ impl Session {
             Ok(_) => {
                 tracing::info!(user = %self.user_label(), path = %path.to_string().escape_debug(), bucket = &*location.bucket, key = %location.key.escape_debug(), "deleted");
                 self.reported.forget(&path);
+                self.transfers_of(&location)?.begins_anew();
                 for stored in ends {
                     stored.discard(&location).await;
                 }
                 Ok(Reply::new(250, format!("{path}: deleted")))
             }
             // What is kept of his upload is all there is of the file.
-            Err(ObjectError::NotFound) if self.give_up(&path, &place, &location).await? => Ok(
-                Reply::new(250, format!("{path}: deleted what was kept of an upload")),
-            ),
+            Err(ObjectError::NotFound) if self.give_up(&path, &place, &location).await? => {
+                self.transfers_of(&location)?.begins_anew();
+                Ok(Reply::new(
+                    250,
+                    format!("{path}: deleted what was kept of an upload"),
+                ))
+            }
             Err(error) => Err(replies::object_error(&path, &error)),
         }
     }

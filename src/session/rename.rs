@@ -149,6 +149,7 @@ impl Session {
         if let Some(keep) = self.keep_in(place) {
             keep.wrote(&to);
         }
+        self.transfers_of(&to)?.begins_anew();
         let deleted = delete_keeping_directory(
             &from,
             parent_in_mount(from_place).as_ref(),

@@ -135,11 +135,24 @@ impl Session {
             location: Some(job.location.clone()),
             control_end: job.control_end,
         };
+        let replaces = verb == "STOR" && job.replaces();
+        let transfers = match self.transfers_of(&job.location) {
+            Ok(transfers) => transfers,
+            Err(reply) => return self.refuse_transfer(&reply).await,
+        };
         let mut published = false;
         let seen = &mut published;
-        let run = async move |link| {
+        let run = async move |link: Link| {
+            let progress = link.progress.clone();
             let end = Box::pin(job.run(link)).await;
-            *seen = matches!(end, End::Finished(_));
+            match end {
+                End::Finished(_) => {
+                    transfers.begins_anew();
+                    *seen = true;
+                }
+                _ if replaces && progress.bytes() > 0 => transfers.upload_broke(),
+                _ => {}
+            }
             end
         };
         let flow = self.run_transfer(label, run).await;
@@ -226,6 +239,7 @@ impl Session {
                 match found {
                     Some(info) if offset <= info.size => {
                         require(&path, &place, Permission::Append)?;
+                        self.refuse_rest_of_lost(&path, &location)?;
                         if offset < info.size {
                             require(&path, &place, Permission::Overwrite)?;
                         }
@@ -263,6 +277,7 @@ impl Session {
                 match file_or_undisclosed(&path, &location).await? {
                     Some(info) => {
                         require(&path, &place, Permission::Append)?;
+                        self.refuse_rest_of_lost(&path, &location)?;
                         let keep = info.size;
                         append = Some(AppendTo { info, keep });
                     }
@@ -282,6 +297,20 @@ impl Session {
             keep,
         }));
         self.job(path, &mount, location, begin, convert)
+    }
+
+    /// Refuses to extend the object over which a STOR broke off, of which nothing is kept: what is sent may be the rest of
+    /// that.
+    fn refuse_rest_of_lost(&self, path: &VirtualPath, location: &Location) -> Result<(), Reply> {
+        match self.transfers_of(location)?.upload_broke_off() {
+            true => Err(Reply::new(
+                554,
+                format!(
+                    "{path}: an upload of yours broke off and nothing of it is kept, use STOR without REST"
+                ),
+            )),
+            false => Ok(()),
+        }
     }
 
     /// Refuses an APPE after the REST of another offset: what the client sends belongs after that byte.
@@ -410,6 +439,11 @@ enum Cut {
 }
 
 impl Job {
+    /// Whether it is a file from its beginning.
+    fn replaces(&self) -> bool {
+        matches!(&self.begin, Begin::New(options) if options.append.is_none())
+    }
+
     async fn run(self, link: Link) -> End {
         let path = self.path.clone();
         let resumed = matches!(self.begin, Begin::Kept { .. });

@@ -6,6 +6,7 @@ use tokio::net::TcpStream;
 use crate::support::faults::Fault;
 use crate::support::ftp::{Ftp, Mode, reset_stream};
 use crate::support::gateway::{BUCKET, Gateway};
+use crate::support::transfers;
 use crate::support::{MIB, pattern};
 
 /// S3's smallest part, and the part size of these tests.
@@ -291,4 +292,71 @@ async fn append_alone_adds_and_replaces_nothing() {
     assert_eq!(object(&gateway), b"old+new+more");
     ftp.close().await;
     gateway.stop().await;
+}
+
+/// A client that resumes by SIZE and the rest of its file must not extend the old object with that.
+#[tokio::test]
+async fn an_object_over_which_a_lost_upload_broke_off_is_not_extended() {
+    for keeps in [false, true] {
+        let interrupted = ["abort", "keep"][usize::from(keeps)];
+        let gateway = Gateway::builder()
+            .mount(&format!("interrupted = \"{interrupted}\""))
+            .start()
+            .await;
+        let store = &gateway.store;
+        for mode in Mode::ALL {
+            let [old, new] = [pattern(1000, 1), pattern(5000, 2)];
+            let mut ftp = gateway.ftp().await;
+            assert_eq!(ftp.store("x", &old).await.code, 226);
+            let mut data = transfers::begin(&mut ftp, "STOR x", mode).await;
+            data.write_all(&new[..3000]).await.unwrap();
+            transfers::moved(&mut ftp, 3000).await;
+            if keeps {
+                // Somebody has written it since: nothing of the upload is kept.
+                store.put(BUCKET, "x", &old);
+            }
+            reset_stream(data);
+            ftp.expect_reply(426).await;
+            transfers::settled(&gateway).await;
+            let mut next = gateway.ftp().await;
+            for ftp in [&mut ftp, &mut next] {
+                ftp.expect("TYPE I", 200).await;
+                let reply = ftp.expect("SIZE x", 213).await;
+                assert_eq!(reply.text(), "1000");
+                for restart in [None, Some(1000), Some(500)] {
+                    let mut verb = "APPE x";
+                    if let Some(offset) = restart {
+                        ftp.expect(&format!("REST {offset}"), 350).await;
+                        verb = "STOR x";
+                    }
+                    let reply = ftp.upload_with(verb, &new[1000..], Mode::Passive).await;
+                    assert_eq!(reply.code, 554, "{verb} {restart:?}: {reply:?}");
+                    ftp.in_step().await;
+                }
+            }
+            assert!(store.object(BUCKET, "x").as_ref() == Some(&old));
+            // A client elsewhere has lost nothing.
+            let mut elsewhere = Ftp::connect_from([127, 0, 0, 2].into(), gateway.address).await;
+            elsewhere.login("u", "p").await;
+            let more = elsewhere
+                .upload_with("APPE x", b"more", Mode::Passive)
+                .await;
+            assert_eq!(more.code, 226, "{more:?}");
+            // Another file begins anew; it is extended as ever, also again after an APPE that broke off.
+            assert_eq!(next.store("x", &new).await.code, 226);
+            let mut data = transfers::begin(&mut ftp, "APPE x", mode).await;
+            data.write_all(b"line").await.unwrap();
+            transfers::moved(&mut ftp, 4).await;
+            if keeps {
+                store.put(BUCKET, "x", &new);
+            }
+            reset_stream(data);
+            ftp.expect_reply(426).await;
+            transfers::settled(&gateway).await;
+            let reply = ftp.upload_with("APPE x", b"line", Mode::Passive).await;
+            assert_eq!(reply.code, 226, "{reply:?}");
+            assert!(store.object(BUCKET, "x") == Some([&new[..], b"line"].concat()));
+            ftp.close().await;
+        }
+    }
 }

@@ -90,11 +90,16 @@ async fn an_offset_of_an_upload_stays_none_of_another_object_however_often_it_is
             assert!(reply.text().contains("ask SIZE again"), "{reply:?}");
         }
         assert!(gateway.store.object(BUCKET, "x").unwrap() == others);
-        // Who asks is told of the object, and may do with it what he likes.
+        // Who asks is told of the object. What is sent then may be the rest of the upload, so it does not extend that.
         assert_eq!(size(&mut ftp, "x").await, others.len());
         let reply = ftp.upload_with("APPE x", b"more", Mode::Passive).await;
+        assert_eq!(reply.code, 554);
+        assert!(gateway.store.object(BUCKET, "x").unwrap() == others);
+        // Begun anew, it may be extended.
+        assert_eq!(ftp.store("x", &whole).await.code, 226);
+        let reply = ftp.upload_with("APPE x", b"more", Mode::Passive).await;
         assert_eq!(reply.code, 226);
-        assert!(gateway.store.object(BUCKET, "x").unwrap() == [&others[..], b"more"].concat());
+        assert!(gateway.store.object(BUCKET, "x").unwrap() == [&whole[..], b"more"].concat());
         ftp.close().await;
     }
 }

@@ -1,16 +1,18 @@
-//! Transfers that broke off, in this process: who goes on with one must not put two files together.
+//! Transfers of this process that broke off. A client that resumes one must not join two files.
 //!
-//! **Downloads.** lftp and wget go on by REST within the same command, curl with `-C -`. If the object was replaced in
-//! between, they would put the end of the new version behind the beginning of the old one, and exit with success. It is
-//! remembered which version was read: of another one, a RETR after REST gets 550. A download that ended whole is not
-//! remembered: who fetches what was appended since has all of the rest.
+//! **Downloads.** lftp and wget resume by REST within the same command, curl with `-C -`. If the
+//! object was replaced in the meantime, they append the end of the new version to the beginning of
+//! the old one, and exit with success. The process remembers which version the download read: a
+//! RETR after REST of another version gets 550. It forgets a download that ended whole, so that a
+//! client can fetch what was appended to the object since.
 //!
-//! **Uploads.** A client that resumes asks SIZE and sends the rest of its file. If nothing of the upload was kept (the mount
-//! keeps none; another write may be newer), SIZE tells the length of the old object, and the rest of the new file would be
-//! appended to that one. So APPE and REST + STOR get 554 where they would extend an object over which a STOR broke off. A
-//! STOR from the beginning is as ever, and an APPE that broke off may be sent again: it has appended nothing.
+//! **Uploads.** A client that resumes asks SIZE and sends the rest of its file. If the server has
+//! discarded the upload (the mount keeps none, or another write may be newer), SIZE returns the
+//! length of the old object, and the rest of the new file would extend that object. So after a STOR
+//! has broken off, APPE and REST + STOR that would extend the object get 554. STOR without REST is
+//! not affected. An APPE that broke off has appended nothing, and the client may repeat it.
 //!
-//! All of that is remembered for ten minutes, of a user at an address.
+//! An entry is valid for ten minutes, for one user at one address.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -26,27 +28,27 @@ use crate::protocol::Reply;
 
 use super::Session;
 
-/// The number of downloads, and of uploads, that are remembered.
+/// The largest number of downloads in memory, and of uploads.
 const MOST: usize = 10_000;
 
-/// For how long.
+/// How long an entry is valid.
 const REMEMBERED: Duration = Duration::from_secs(600);
 
 /// The transfers of this process that broke off.
 #[derive(Debug, Default)]
 pub struct BrokenTransfers {
-    /// With a keyed hash of the bytes that the object had.
+    /// The value is a keyed hash of the object's size and ETag.
     downloads: Mutex<Memory>,
     uploads: Mutex<Memory>,
     hasher: RandomState,
 }
 
-/// A bounded number of names, and what is known of each.
+/// A bounded map from names to values.
 #[derive(Debug, Default)]
 struct Memory {
     /// By a keyed hash of user, address and object.
     known: HashMap<u64, Known>,
-    /// The oldest first; some may have been forgotten.
+    /// The oldest first. It may hold names that the map has no more.
     order: VecDeque<u64>,
 }
 
@@ -117,7 +119,8 @@ impl Transfers {
         locked(&self.all.downloads).known.remove(&self.name);
     }
 
-    /// Whether a STOR broke off, and the name has not begun anew since. Whether something of it is kept is not known here.
+    /// Whether a STOR broke off, and neither an upload, a rename nor a delete has replaced the
+    /// object since. The caller looks for an interrupted upload first.
     pub(super) fn upload_broke_off(&self) -> bool {
         locked(&self.all.uploads).get(self.name).is_some()
     }
@@ -127,7 +130,7 @@ impl Transfers {
         locked(&self.all.uploads).enter(self.name, 0, Instant::now());
     }
 
-    /// An upload was published, or another file was moved there or deleted.
+    /// An upload was published, or the object was renamed over or deleted.
     pub(super) fn begins_anew(&self) {
         locked(&self.all.uploads).known.remove(&self.name);
     }

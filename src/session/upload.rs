@@ -299,14 +299,14 @@ impl Session {
         self.job(path, &mount, location, begin, convert)
     }
 
-    /// Refuses to extend the object over which a STOR broke off, of which nothing is kept: what is sent may be the rest of
-    /// that.
+    /// Refuses to extend an object if a STOR over it broke off and there is no interrupted upload:
+    /// the client may be sending the rest of that STOR.
     fn refuse_rest_of_lost(&self, path: &VirtualPath, location: &Location) -> Result<(), Reply> {
         match self.transfers_of(location)?.upload_broke_off() {
             true => Err(Reply::new(
                 554,
                 format!(
-                    "{path}: an upload of yours broke off and nothing of it is kept, use STOR without REST"
+                    "{path}: your upload broke off and was discarded, use STOR without REST"
                 ),
             )),
             false => Ok(()),

@@ -305,9 +305,7 @@ impl Session {
         match self.transfers_of(location)?.upload_broke_off() {
             true => Err(Reply::new(
                 554,
-                format!(
-                    "{path}: your upload broke off and was discarded, use STOR without REST"
-                ),
+                format!("{path}: your upload broke off and was discarded, use STOR without REST"),
             )),
             false => Ok(()),
         }

@@ -48,7 +48,7 @@ pub struct BrokenTransfers {
 struct Memory {
     /// By a keyed hash of user, address and object.
     known: HashMap<u64, Known>,
-    /// The oldest first. It may hold names that the map has no more.
+    /// The same names, the oldest first.
     order: VecDeque<u64>,
 }
 
@@ -116,7 +116,7 @@ impl Transfers {
 
     /// A download ended whole.
     pub(super) fn download_ended(&self) {
-        locked(&self.all.downloads).known.remove(&self.name);
+        locked(&self.all.downloads).forget(self.name);
     }
 
     /// Whether a STOR broke off, and neither an upload, a rename nor a delete has replaced the
@@ -132,7 +132,7 @@ impl Transfers {
 
     /// An upload was published, or the object was renamed over or deleted.
     pub(super) fn begins_anew(&self) {
-        locked(&self.all.uploads).known.remove(&self.name);
+        locked(&self.all.uploads).forget(self.name);
     }
 }
 
@@ -143,14 +143,20 @@ impl Memory {
     }
 
     fn enter(&mut self, name: u64, what: u64, at: Instant) {
-        if self.known.insert(name, Known { what, at }).is_some() {
-            self.order.retain(|known| *known != name);
-        }
+        self.forget(name);
+        self.known.insert(name, Known { what, at });
         self.order.push_back(name);
         if self.order.len() > MOST
             && let Some(oldest) = self.order.pop_front()
         {
             self.known.remove(&oldest);
+        }
+    }
+
+    fn forget(&mut self, name: u64) {
+        // Most transfers are of names that never broke off.
+        if self.known.remove(&name).is_some() {
+            self.order.retain(|known| *known != name);
         }
     }
 }
@@ -174,5 +180,7 @@ mod tests {
         assert_eq!((memory.known.len(), memory.order.len()), (MOST, MOST));
         assert_eq!((memory.get(1), memory.get(2)), (None, Some(1)));
         assert_eq!((memory.get(7), memory.order.back()), (Some(2), Some(&7)));
+        memory.forget(7);
+        assert_eq!((memory.get(7), memory.order.len()), (None, MOST - 1));
     }
 }

@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""Counts phrases that make our texts hard to read, and fails above an allowance.
+
+    words.py                 the count of each habit
+    words.py --list          also the count of each file, and each place
+    words.py PATH...         only these files and directories
+    words.py --allow N       fail above N instead of ALLOWANCE
+
+CONTRIBUTING.md says what to write instead. The patterns aim at habits, not at words: "a client
+behind a load balancer", "the bucket where it lies" and "there is no such file" pass.
+
+Not counted: in Markdown, lines that begin with `> ` and text between `<!-- words: off -->` and
+`<!-- words: on -->`; anywhere, lines that quote an RFC (`RFC 959: the quoted text`).
+"""
+
+import argparse
+import bisect
+import collections
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ALLOWANCE = 40
+ROOT = Path(__file__).resolve().parent.parent
+# The last ones are single files. This file holds the phrases itself.
+READ = "src crates test-support tests benches docs helm ci .ci .github fuzz/src fuzz/README.md fuzz/Cargo.toml".split()
+READ += "*.md *.toml Dockerfile justfile :(exclude)ci/words.py".split()
+
+SUBJECT = (
+    r"(?:it|its|that|this|these|those|there|they|the|a|an|no|none|nothing|both|neither|one|all|each|any"
+    r"|he|you|S3|so|needed|known|possible|necessary|given)"
+)
+# "Where" after one of these is a place, a case or a question.
+PLACE = (
+    r"(?:places?|points?|positions?|locations?|offset|lines?|buckets?|director(?:y|ies)|path|port|stores?|"
+    r"networks?|machines?|hosts?|systems?|cases?|situations?|circumstances|contexts?|states?|types?|modes?|"
+    r"moments?|threads?|clusters?|environments?|file system|step|"
+    r"is|are|was|know(?:s|n|ing)?|say(?:s|ing)?|said|show(?:s|ing|n)?|sees?|seen?|looks?|finds?|found|"
+    r"from|to|out|of|on|for|about|begins?|starts?|ends?|ended|stopped|stops?|stands?|lies?|remembers?|chooses?|"
+    r"stays?|exactly|just|right|i\.e\.)"
+)
+BALANCER = (
+    r"behind (?:(?:a|an|the|one|its|their|any|that|this|same|single|shared|common|L4|TCP) )*"
+    r"(?:load[- ]balancers?|balancers?|prox(?:y|ies)|NATs?|firewalls?|routers?|gateways?|ingress|VPN|"
+    r"address(?:es)?|PROXY)"
+)
+BACKEND = r"(?:stores?|buckets?|servers?|hosts?|operations?|endpoints?|reasons?|services?|leaves?|left|leave|falls?|fell|lags?) behind"
+
+# Each pattern is searched in a text without line breaks and comment signs, in any case.
+HABITS = {
+    "told, tells": r"\b(?:told|tells?|telling)\b(?! (?:\S+ ){0,4}?apart\b)(?! (?:\S+ ){0,3}?from\b)",
+    "where for if": (
+        rf"\b(?:only|also|but|even|except|unless|not|or|and|fails?|empty|true|false|none|nothing|error|refused|"
+        rf"`\w+`|[,;:.]) where (?!(?:to|and|it (?:is|was|lies|stopped|ended|began)\b))"
+        rf"|(?<=[\w)`\"] )where {SUBJECT}\b"
+        rf"|(?:^|[.;:] )where [^.;:|]{{3,80}}, (?!and\b|or\b|which\b)"
+    ),
+    "behind, beside for order": rf"\b(?:behind|beside)\b",
+    "nobody, somebody, whoever": (
+        r"\b(?:nobody|somebody|anybody|whoever|whomever)\b(?:'s)?"
+        r"|\b(?:for|to|by|from|than|against|;) who (?=\w+s\b|may\b|can\b|has\b|had\b|did\b|will\b)"
+    ),
+    "is no X": (
+        r"(?<!there )\b(?:is|are|was|were) no (?!longer|more|less|fewer|later|earlier|newer|older|larger|"
+        r"smaller|greater|better|slower|faster|different|need|way|reason)"
+        r"|\b(?:is|are|was|were) none of\b|\bnone of (?:ours|his|its own|theirs)\b"
+    ),
+    "goes on with": r"\b(?:go|goes|gone|went|going) on (?:with|at|from|where|behind|over|there)\b|\bgone on\b",
+    "what is kept": r"\bwhat (?:is|was|has been|had been|they|he|it|others|another \w+|a \w+)(?: had| has| have)? kept\b|\bkept uploads?\b",
+    "so many, in the end": r"\bso (?:many|much|long|few|little)\b(?! as\b)(?!.{0,60}\bthat\b)|\bin the end\b|\bas long as that\b",
+    "he, his, him": r"\b(?:he|his|him|himself|she|her|hers|herself)\b",
+    "history": (
+        r"\b(?:it|they|this|that|these|which|who|server|client|code|test|there) used to\b"
+        r"|\bformerly\b|\bhistorically\b|\bas reviewed\b|\bthe review(?:er|ers)?\b"
+    ),
+}
+FINE = re.compile(rf"\b{BALANCER}\b|\b{BACKEND}\b|\b{PLACE},? where\b", re.I)
+HABITS = {name: re.compile(pattern, re.I | re.M) for name, pattern in HABITS.items()}
+
+COMMENT = re.compile(r"^\s*(?://[/!]?|#+|\*|--|<!--)\s?(?=\S|$)")
+QUOTED_RFC = re.compile(r"RFC \d+(?:[ ,(]+(?:section )?[\d.]+\)?)?: ")
+OWN_LINE = re.compile(r"^(?:[-*|>] |\d+\. |#|\|)")
+
+
+def main():
+    parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--allow", type=int, default=ALLOWANCE)
+    parser.add_argument("paths", nargs="*")
+    arguments = parser.parse_args()
+    habits, files, places = collections.Counter(), collections.Counter(), []
+    for path in tracked(arguments.paths or READ):
+        for habit, line, phrase in found(path):
+            habits[habit] += 1
+            files[path] += 1
+            places.append(f"{path}:{line}: {habit}: {phrase}")
+    if arguments.list:
+        print(*places, sep="\n")
+        for path, number in files.most_common():
+            print(f"{number:6} {path}")
+        print()
+    for habit in HABITS:
+        print(f"{habits[habit]:6} {habit}")
+    total = sum(habits.values())
+    bad = total > arguments.allow
+    print(f"words: {total} in all, {arguments.allow} are allowed" + (" (words.py --list shows them)" if bad else ""))
+    print(f"{0 if bad else 1} passed, {1 if bad else 0} failed")
+    return 1 if bad else 0
+
+
+def tracked(paths):
+    listed = subprocess.run(["git", "ls-files", "-z", "--", *paths], cwd=ROOT, capture_output=True, check=True).stdout
+    return [path for path in listed.decode().split("\0") if path and (ROOT / path).is_file()]
+
+
+def found(path):
+    """The habit, line and phrase of each match in a file."""
+    try:
+        lines = (ROOT / path).read_text().splitlines()
+    except UnicodeDecodeError:
+        return
+    text, starts = joined(lines, path.endswith(".md"))
+    # What is fine is blanked, so that no pattern sees it.
+    text = FINE.sub(lambda fine: "·" * len(fine[0]), text)
+    for habit, pattern in HABITS.items():
+        for match in pattern.finditer(text):
+            line = bisect.bisect_right(starts, match.end() - 1)
+            around = text[max(match.start() - 30, 0):match.end() + 30].strip("\n").split("\n")
+            yield habit, line, max(around, key=lambda part: match[0].strip() in part)
+
+
+def joined(lines, markdown):
+    """The text with its paragraphs on one line each, and where in it each line starts."""
+    text, starts, length, before, off = [], [], 0, None, False
+    for line in lines:
+        marker = COMMENT.match(line) if not markdown else None
+        words = line[marker.end():] if marker else line.strip()
+        if markdown and "<!-- words: o" in line:
+            off = "words: off" in line
+        if off or (markdown and line.startswith("> ")) or QUOTED_RFC.search(line):
+            words = ""
+        kind = "comment" if marker else "prose" if markdown else "code"
+        apart = kind != before or kind == "code" or not words or OWN_LINE.match(words)
+        piece = ("\n" if apart else " ") + words
+        starts.append(length)
+        text.append(piece)
+        length += len(piece)
+        before = kind if words else None
+    return "".join(text), starts
+
+
+if __name__ == "__main__":
+    sys.exit(main())

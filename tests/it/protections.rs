@@ -1,6 +1,6 @@
 //! The protections of a server that faces the internet, one or more tests under the name of each: a client does the
 //! harm, over raw sockets. (3, 4, 5 and some of 6 are TLS's, in `ftps`; the container's part of 18 is in
-//! `.ci/container.sh`.)
+//! `ci/container.sh`.)
 
 mod anonymous;
 mod connections;

@@ -1,5 +1,5 @@
 //! 18: a hole becomes no foothold: the process writes no file and runs no other. That it runs as nobody, without
-//! capabilities, in a read-only root, is shown by `.ci/container.sh`.
+//! capabilities, in a read-only root, is shown by `ci/container.sh`.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

@@ -5,7 +5,7 @@
 #   tools.sh chart         helm, and kubernetes-validate in the virtual environment
 #   tools.sh stores        versitygw and MinIO
 #   tools.sh garage        Garage: ten minutes of compiling
-#   tools.sh tls           the FTPS libraries that .ci/tls-clients are written for
+#   tools.sh tls           the FTPS libraries that ci/tls-clients are written for
 #
 # Each version is named here once; a tool of that version is kept.
 set -euo pipefail

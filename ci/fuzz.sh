@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Builds all fuzz targets (fuzz/src/bin) and runs each for a while; fails where one finds something.
 #
-#   .ci/fuzz.sh [SECONDS] [TARGET...]      60 s each by default, all targets
-#   JOBS=8 .ci/fuzz.sh 3600                so many at a time; two by default
-#   FUZZ_SEED=0 .ci/fuzz.sh 3600           other inputs than last time: 0 is a seed of the clock, 1 the default
+#   ci/fuzz.sh [SECONDS] [TARGET...]      60 s each by default, all targets
+#   JOBS=8 ci/fuzz.sh 3600                so many at a time; two by default
+#   FUZZ_SEED=0 ci/fuzz.sh 3600           other inputs than last time: 0 is a seed of the clock, 1 the default
 #
 # Needs the stable toolchain and a C++ compiler, no other tool: libFuzzer comes as source with a crate, and fuzz-rustc.sh
 # has the compiler count what it looks at. Inputs that are new are kept in S3FTPD_FUZZ_CORPUS (a directory of the cache
@@ -20,7 +20,7 @@ cache=${S3FTPD_CI_CACHE:-$HOME/.cache/s3ftpd-ci}
 corpus=${S3FTPD_FUZZ_CORPUS:-$cache/fuzz-corpus}
 export CARGO_TARGET_DIR=${FUZZ_TARGET_DIR:-$cache/fuzz-target}
 export CARGO_INCREMENTAL=0 CARGO_TERM_COLOR=never CARGO_TERM_PROGRESS_WHEN=never
-export RUSTC_WRAPPER=$PWD/.ci/fuzz-rustc.sh
+export RUSTC_WRAPPER=$PWD/ci/fuzz-rustc.sh
 
 # Bounds of one process: memory in MiB, seconds for one input, bytes of one input.
 MEMORY=1024

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Licences, duplicate versions and sources of the dependencies, by cargo-deny and deny.toml; the fuzz targets' too.
 #
-#   .ci/deny.sh               licences, bans, sources
-#   .ci/deny.sh advisories    known vulnerabilities: needs the RustSec database, which is fetched from the network; a
+#   ci/deny.sh               licences, bans, sources
+#   ci/deny.sh advisories    known vulnerabilities: needs the RustSec database, which is fetched from the network; a
 #                             step of each release (SECURITY.md), no stage of .ci/run
 #
 # cargo-deny is built once, without optimisation: that takes half the time, and it runs for seconds.

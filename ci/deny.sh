@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Licences, duplicate versions and sources of the dependencies, by cargo-deny and deny.toml; the fuzz targets' too.
+# Checks licences, duplicate versions and sources of the dependencies with cargo-deny and deny.toml.
 #
-#   ci/deny.sh               licences, bans, sources
-#   ci/deny.sh advisories    known vulnerabilities: needs the RustSec database, which is fetched from the network; a
-#                             step of each release (SECURITY.md), no stage of .ci/run
+#   ci/deny.sh               licences, bans, sources; the sources of the fuzz targets too
+#   ci/deny.sh advisories    known vulnerabilities. It downloads the RustSec database, so it is not
+#                            a stage of .ci/run but a step of each release (RELEASING.md)
+#   ci/deny.sh install       only installs cargo-deny
 #
-# cargo-deny is built once, without optimisation: that takes half the time, and it runs for seconds.
+# cargo-deny is built once, without optimisation: that halves the build, and it runs for seconds.
 set -euo pipefail
 
 CARGO_DENY=0.20.2
@@ -42,15 +43,16 @@ install
 case "${1:-}" in
   "")
     check licenses check --hide-inclusion-graph licenses
-    # An exception that nobody needs any more is one too many.
+    # An exception that no crate needs is an error.
     check bans check --hide-inclusion-graph --deny unmatched-skip --deny unnecessary-skip bans
     check sources check sources
-    # They are not shipped: where their crates come from is all that counts.
+    # The fuzz targets are not shipped, so only the source of their crates counts.
     check "sources of fuzz" --manifest-path fuzz/Cargo.toml --config deny.toml check sources
     ;;
   advisories) check advisories check advisories ;;
+  install) exit 0 ;;
   *)
-    sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
     exit 2
     ;;
 esac

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Installs what the tests need and the machine does not have yet; toolchains (Rust, Go, Python) are taken as given.
+# Installs what the tests need and the machine lacks. The toolchains (Rust, Go, Python) must be there.
 #
-#   tools.sh packages      the FTP clients and what the stages call, by apt-get
-#   tools.sh chart         helm, and kubernetes-validate in the virtual environment
+#   tools.sh crates        downloads the crates that the workspace needs on this machine
+#   tools.sh packages      the FTP clients and other commands, by apt-get
+#   tools.sh chart         helm, and kubernetes-validate in a virtual environment
 #   tools.sh stores        versitygw and MinIO
-#   tools.sh garage        Garage: ten minutes of compiling
-#   tools.sh tls           the FTPS libraries that ci/tls-clients are written for
+#   tools.sh garage        Garage; it compiles for ten minutes
+#   tools.sh tls           the FTPS libraries that the programs in ci/tls-clients use
 #
-# Each version is named here once; a tool of that version is kept.
+# This file alone names the versions. A tool that has its version is not installed again.
 set -euo pipefail
 
 HELM=v4.3.1
@@ -27,6 +28,10 @@ gobin=${gobin:-$(go env GOPATH)/bin}
 PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$gobin:$PATH"
 mkdir -p "$cache"
 
+crates() {
+  retry cargo fetch --locked --quiet --target "$(rustc -vV | awk '$1 == "host:" { print $2 }')"
+}
+
 packages() {
   local -A wanted=(
     [curl]=curl [lftp]=lftp [ncftpput]=ncftp [tnftp]=tnftp [inetutils-ftp]=inetutils-ftp [wget]=wget [perl]=perl
@@ -41,12 +46,12 @@ packages() {
   apt "${missing[@]}"
 }
 
-# A download that breaks must not be the end of a run of an hour.
+# A broken download must not end a run of an hour.
 retry() {
   local n
   for n in 15 30 60; do
     if "$@"; then return; fi
-    echo "tools: failed, and tried again in $n s: $*" >&2
+    echo "tools: failed, next attempt in $n s: $*" >&2
     sleep "$n"
   done
   "$@"
@@ -84,17 +89,17 @@ go_tool() {
   fi
 }
 
-# A target directory of its own: the checkout's would be locked meanwhile. It is kept until the end, so that an
-# installation that was cut goes on where it was.
+# It has its own target directory, since the build would lock the checkout's. The directory stays
+# until Garage is installed, so that an interrupted installation resumes.
 garage() {
   if command garage --version 2>/dev/null | grep -qF "cargo:$GARAGE "; then return; fi
   CARGO_TARGET_DIR="$cache/garage-target" retry cargo install garage --version "$GARAGE" --locked --quiet
   rm -rf "$cache/garage-target"
 }
 
-# Each in the form in which drive_tls.py takes it: a module to build in, a directory of packages, jars, an environment.
-# What the network does not give, after two tries, is told and left out, and drive_tls.py tells it again: it tests what
-# can be installed. What it can't do without (openssl, curl, lftp, Python) it fails without.
+# Installs each library in the form that drive_tls.py expects: a Go module, a directory of packages,
+# jars, a virtual environment. A library that can't be downloaded in two attempts is reported and left
+# out, and drive_tls.py skips its client. drive_tls.py fails without openssl, curl, lftp and Python.
 tls() {
   mkdir -p "$at"
   local package
@@ -108,7 +113,7 @@ tls() {
   try aioftp
 }
 
-# In a shell of its own, so that it ends at its first error.
+# Runs a function in a new shell, which ends at the first error.
 try() {
   "$0" one "$@" || "$0" one "$@" || echo "tools: $* could not be installed"
 }
@@ -149,7 +154,7 @@ if [ "${1:-}" = one ]; then
 fi
 for what in "$@"; do
   case "$what" in
-    packages | chart | stores | garage | tls) "$what" ;;
-    *) sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+    crates | packages | chart | stores | garage | tls) "$what" ;;
+    *) sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
   esac
 done

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# The chart: linted, rendered with each file of helm/s3ftpd/ci, checked against Kubernetes' schemas; each value is in one
-# of these files; what must be refused is refused; and the configuration that it renders is one that s3ftpd takes.
+# Tests the Helm chart: lints it, renders it with each file of helm/s3ftpd/ci, and checks the result
+# against Kubernetes' schemas. Each value must be in one of these files, wrong values must be refused,
+# and s3ftpd must accept the rendered configuration.
 #
-#   chart.sh [BINARY]     without the binary its last check is left out, and says so
+#   chart.sh [BINARY]     without the binary the last check is left out
 #
-# Needs helm 4, openssl and, in PYTHON (default python3), the module kubernetes_validate.
+# It needs helm 4, openssl and, in PYTHON (default python3), the module kubernetes_validate.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -42,7 +43,7 @@ valid() {
   echo "ok   chart: $2 is valid"
 }
 
-# The values of the schema that no file has. Secrets may be written in three ways, of which one will do.
+# Fails if a value of the schema is in no file.
 complete() {
   "$python" - "$chart" <<'END'
 import json, sys
@@ -71,7 +72,7 @@ def there(value, path):
         return any(there(one, path[1:]) for one in inner)
     return isinstance(value, dict) and path[0] in value and there(value[path[0]], path[1:])
 
-# Helm's own, one that takes a cluster of today, and credentials of an hour.
+# Helm's own, one that needs a recent cluster, and temporary credentials.
 left_out = {("global",), ("resources", "claims"), ("config", "stores", "*", "session_token")}
 missing = [path for path in keys(schema) if path not in left_out and not any(there(file, path) for file in files)]
 if missing:
@@ -80,7 +81,7 @@ END
   echo "ok   chart: each value is rendered"
 }
 
-# The port for implicit TLS: in the Service, in the pod and in the configuration, or in none of them.
+# The port for implicit TLS is in the Service, the pod and the configuration, or in none of them.
 implicit() {
   "$python" - "$1" "$3" <<'END'
 import sys
@@ -94,7 +95,7 @@ pod = [p for p in kinds["Deployment"]["spec"]["template"]["spec"]["containers"][
 config = yaml.safe_load(kinds["ConfigMap"]["data"]["s3ftpd.yaml"])
 listeners = [l for l in config["listen"] if isinstance(l, dict) and l["tls"] == "implicit"]
 if wanted is None:
-    sys.exit(f"chart: a port that nobody asked for: {service} {pod} {listeners}" if service or pod or listeners else 0)
+    sys.exit(f"chart: a port that the values do not ask for: {service} {pod} {listeners}" if service or pod or listeners else 0)
 expected = {"name": "ftps", "port": wanted, "targetPort": "ftps", "protocol": "TCP"}
 if asked.get("implicitNodePort"):
     expected["nodePort"] = asked["implicitNodePort"]
@@ -105,10 +106,10 @@ END
   echo "ok   chart: implicit TLS of $2"
 }
 
-# The secrets that the configuration names get files, below another directory than the pod's.
+# s3ftpd checks the rendered configuration. Its secrets become files, in a temporary directory.
 taken() {
   if [ -z "$binary" ]; then
-    echo "--   chart: $2 is not shown to s3ftpd: no binary given"
+    echo "--   chart: the configuration of $2 is not checked: no binary"
     return
   fi
   local dir="$out/$2"
@@ -141,13 +142,13 @@ path.write_text(config.replace("/run/secrets/s3ftpd/", f"{directory}/"))
 END
   S3_ACCESS_KEY=id "$binary" check --config "$dir/s3ftpd.yaml" >"$dir/check" 2>&1 || {
     cat "$dir/check" >&2
-    echo "chart: s3ftpd does not take the configuration of $2" >&2
+    echo "chart: s3ftpd does not accept the configuration of $2" >&2
     exit 1
   }
-  echo "ok   chart: s3ftpd takes the configuration of $2"
+  echo "ok   chart: s3ftpd accepts the configuration of $2"
 }
 
-# Each with what the message must say.
+# Each call: a phrase of the expected message, and the values that must be refused.
 refusals() {
   local good="$chart/ci/cluster-ip-values.yaml" balanced="$chart/ci/load-balancer-values.yaml"
   local noded="$chart/ci/node-port-values.yaml"
@@ -174,7 +175,7 @@ refused() {
   local text=$1
   shift
   if helm template ci "$chart" "$@" >"$out/refused" 2>&1 || ! grep -qF "$text" "$out/refused"; then
-    echo "chart: not refused, or not with \"$text\": $*" >&2
+    echo "chart: not refused, or without \"$text\": $*" >&2
     tail -n 20 "$out/refused" >&2
     exit 1
   fi

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Real FTP clients against the gateway, before real stores; each byte compared through FTP and in the store.
+"""Runs real FTP clients against s3ftpd over real stores, and compares each byte by FTP and by S3.
 
-    clients.py --binary target/release/s3ftpd STORE...     STORE: demo, versitygw, minio, garage
-    clients.py --server HOST:PORT:USER:PASSWORD --root DIR  the clients alone, against any FTP server whose root is DIR
-    options: --only NAME (curl, lftp, classic, ftplib, consumers, resume, tls, replicas, faults), --keep (the temporary directory)
+    clients.py --binary target/release/s3ftpd STORE...      STORE: demo, versitygw, minio, garage
+    clients.py --server HOST:PORT:USER:PASSWORD --root DIR  only the clients, against any FTP server
+                                                            whose root directory is DIR
+    --only NAME    curl, lftp, classic, ftplib, consumers, resume, tls, replicas or faults
+    --keep         keeps the temporary directory
 
-Ends with the line "N passed, N failed"; the exit code is 0 if nothing failed.
+The last line is "N passed, N failed"; the exit code is 0 if nothing failed.
 """
 
 import argparse
@@ -57,7 +59,7 @@ def main():
             (work / name).mkdir()
             results.append(against_store(arguments, name, work / name))
             print(f"--   {name}: {time.monotonic() - start:.0f} s", flush=True)
-    except Exception:  # whatever it is, the last line must say that not all is well
+    except Exception:  # the last line must report the failure, whatever it is
         broken = 1
         traceback.print_exc(file=sys.stdout)
     finally:
@@ -129,7 +131,8 @@ def against_store(arguments, name, work):
             drive_faults.no_open_uploads(target)
         if arguments.only in (None, "resume"):
             drive_resume.drive(target, steps, gateway, real_store is not None)
-        # Nothing of TLS reaches the store, and its clients take long to install: a stage of its own, before one store.
+        # TLS does not reach the store, and its clients take long to install: it has its own stage,
+        # which uses one store.
         if arguments.only == "tls":
             store = real_store or target.store
             if not real_store:
@@ -139,23 +142,23 @@ def against_store(arguments, name, work):
             drive_replicas.drive(steps, lambda *of: serve(arguments.binary, work, real_store, *of), real_store)
         if arguments.only in (None, "faults"):
             drive_faults.drive(target, steps, gateway, real_store)
-    except Exception as error:  # of what no step can do without: a gateway that does not start again
+    except Exception as error:  # no step can follow, such as if the gateway does not restart
         steps.failed += 1
         print(f"FAIL {name}: {error}", flush=True)
     finally:
         if gateway:
             gateway.kill()
             if steps.failed:
-                print(f"---- the gateway's log before {name}, its end:\n{tail(gateway.log.read_bytes(), 8000)}", flush=True)
+                print(f"---- the end of the gateway's log, with the store {name}:\n{tail(gateway.log.read_bytes(), 8000)}", flush=True)
         if real_store:
             real_store.stop()
             if steps.failed:
-                print(f"---- the log of {name}, its end:\n{tail((work / 'store/log').read_bytes(), 2000)}", flush=True)
+                print(f"---- the end of the log of {name}:\n{tail((work / 'store/log').read_bytes(), 2000)}", flush=True)
     return steps
 
 
 def demo(binary, work):
-    """The embedded store, which can be looked into by S3 as well; where, the gateway says when it has started."""
+    """The demo with its embedded store, whose S3 endpoint is in the gateway's log."""
     port, log = free_port(), work / "gateway.log"
     argv = [binary, "demo", "--listen", f"127.0.0.1:{port}", "--data", work / "data"]
     store = DemoStore()
@@ -174,7 +177,7 @@ class DemoStore(S3):
 
 
 class DemoGateway(Gateway):
-    """Its store has another port after each start."""
+    """The demo's store gets another port at each start."""
 
     def __init__(self, argv, port, log, store):
         super().__init__(argv, port, log)
@@ -188,9 +191,9 @@ class DemoGateway(Gateway):
 
 
 def serve(binary, work, store, replica, settings="", listener=""):
-    """A gateway that is not started yet, with the clients' end of it.
+    """A gateway that is not started yet, and the target that clients use.
 
-    `settings`: more of its configuration; `listener`: one more of them.
+    `settings`: further sections of the configuration; `listener`: one more listener.
     """
     work = work / replica
     work.mkdir()
@@ -247,9 +250,9 @@ mounts = {{ "/" = {{ {bucket}, prefix = "timed/", times = "metadata" }} }}
 
 
 if __name__ == "__main__":
-    # So that stores and gateways end with it.
+    # Exiting runs the finally clauses, which end stores and gateways.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    # Settings of whoever runs this would be settings of the gateway under test.
+    # The gateway under test would take these settings from the environment of the user.
     for variable in [name for name in os.environ if name.startswith("S3FTPD__")]:
         del os.environ[variable]
     sys.exit(main())

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What the Dockerfile promises, shown without a container engine: the release binary runs as uid 65532 with no
-# capabilities in a read-only root that holds nothing but itself, glibc, certificates and its configuration.
+# Tests the promises of the Dockerfile without a container engine: the release binary runs as uid
+# 65532, without capabilities, in a read-only root that has only the binary, glibc, CA certificates
+# and the configuration.
 #
 #   container.sh BINARY        needs root, for the mount namespace and the other uid
 set -euo pipefail
@@ -8,7 +9,7 @@ set -euo pipefail
 binary=$(realpath "$1")
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 if [ "$(id -u)" -ne 0 ]; then
-  echo "--   container: left out, it needs root"
+  echo "--   container: left out, since it needs root"
   exit 0
 fi
 root=$(mktemp -d)
@@ -39,7 +40,7 @@ from harness import free_port
 print(free_port(), free_port())')
   configuration "$port" "$admin" >"$root/etc/s3ftpd/s3ftpd.toml"
 
-  # The second shell is in a mount namespace of its own: what it mounts is gone with it.
+  # The inner shell has its own mount namespace, so its mounts end with it.
   # shellcheck disable=SC2016
   unshare --mount --propagation private bash -euc '
     root=$1
@@ -51,7 +52,7 @@ print(free_port(), free_port())')
       /usr/local/bin/s3ftpd serve --config /etc/s3ftpd/s3ftpd.toml
   ' container "$root" >"$root.log" 2>&1 &
   pid=$!
-  session "$port" "$admin" || fail "the session did not go as it should"
+  session "$port" "$admin" || fail "the session failed"
   local uid
   uid=$(awk '/^Uid:/ { print $2 }' "/proc/$pid/status")
   [ "$uid" = 65532 ] || fail "it runs as uid $uid"
@@ -65,7 +66,7 @@ print(free_port(), free_port())')
   echo "ok   container: serves as uid 65532, without capabilities, in a read-only root"
 }
 
-# glibc's and libgcc's are in each base image that the Dockerfile names; another would be missing there.
+# The runtime image has only the libraries of glibc and libgcc.
 libraries() {
   local library
   while read -r library; do

@@ -1,4 +1,4 @@
-"""The clients that came with systems: ncftp, tnftp, inetutils ftp, wget, and Perl's Net::FTP."""
+"""Clients that systems bring along: ncftp, tnftp, inetutils ftp, wget, Perl's Net::FTP."""
 
 import re
 
@@ -53,7 +53,7 @@ def ncftp(t, steps):
 
 
 def shell_client(t, steps, name, argv, active):
-    """The BSD family: commands on standard input, success told by the replies that -v shows."""
+    """The BSD family: commands on standard input; the replies that -v prints show the success."""
     top = name.split()[0]
     local = t.fresh(f"{top}-local")
     large = content(PART + 4321, len(top))
@@ -102,7 +102,7 @@ def shell_client(t, steps, name, argv, active):
             same((local / "active.back").read_bytes(), b"tail", "get")
     else:
         with steps.step(f"{name}: active mode"):
-            # -p is passive; the command of that name turns it off again.
+            # -p selects passive mode; the command `passive` turns it off.
             ftp(f"passive\ncd {top}\nput tail.bin active.bin\nget active.bin active.back\nls")
             t.stored(f"{top}/active.bin", b"tail")
             same((local / "active.back").read_bytes(), b"tail", "get")
@@ -133,7 +133,7 @@ def wget(t, steps):
         t.run(["wget", *login, "-r", "-l", "0", "-nH", "--restrict-file-names=nocontrol", "-P", down, t.url("wget/")])
         same_tree(down, files)
     for mode, options in {"passive": [], "active": ["--no-passive-ftp"]}.items():
-        with steps.step(f"wget: -c goes on with a download, {mode}"):
+        with steps.step(f"wget: -c resumes a download, {mode}"):
             data = files["wget/sub dir/deeper/x.bin"]
             down = t.fresh("wget-c")
             (down / "x.bin").write_bytes(data[: 5 * MIB])

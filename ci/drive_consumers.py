@@ -1,5 +1,5 @@
-"""Real clients that download with the account of the producer, from its address, while an upload of the name runs or after
-it has broken off: none of them ends with success and anything but a whole version."""
+"""Clients that download with the producer's account and from its address, while an upload of the
+file runs or after it was interrupted. None may succeed with anything but a whole version."""
 
 import contextlib
 import ftplib
@@ -29,7 +29,7 @@ def drive(t, steps):
         account = [f"--user={t.user}", f"--password={t.password}"]
         return lambda d, k: (["wget", "-q", "-t", "3", "-T", "20", *account, *options, "-P", d, t.url(k)], None)
 
-    # Each with the directory that it fetches into and the path of the file there.
+    # Each gets the local directory to download to, and the path of the file on the server.
     clients = {
         "curl": lambda d, k: (["curl", "-gsS", "-u", login, t.url(k), "-o", d / "f"], None),
         "curl --retry": lambda d, k: (
@@ -55,7 +55,7 @@ def drive(t, steps):
         ftp.mkd("consumers")
         cases = {}
         for number, name in enumerate(clients):
-            # With the beginning of an earlier download for those that resume it.
+            # `before`: the client finds the beginning of an earlier download, and resumes it.
             resumes = "-c" in name.lower() or "-z" in name
             cases[name] = [
                 (f"consumers/{number}-{place}", exists, runs, before)
@@ -68,7 +68,8 @@ def drive(t, steps):
                     put(t, f"{directory}/f", stored)
     for name in ("consumers/resumed-0", "consumers/resumed-1"):
         put(t, name, stored)
-    # An upload that begins in the second in which the object was written may be older than that: it is not kept.
+    # The server discards an interrupted upload that began in the second of the object's write,
+    # since the object may be newer.
     written = time.monotonic()
     until(lambda: time.monotonic() > written + 2.1, 10, "the objects are older")
 
@@ -96,7 +97,7 @@ def drive(t, steps):
             stop.set()
             producer.join()
 
-    with steps.step("consumers: after a download was refused the producer's resume is whole, or begins anew"):
+    with steps.step("consumers: after a refused download the producer resumes, or starts over, to a whole file"):
         for number, resumes in enumerate((curl_resumes, lftp_resumes)):
             key = f"consumers/resumed-{number}"
             broken(t, key, following[:SENT])
@@ -109,7 +110,7 @@ def drive(t, steps):
             t.stored(key, following)
             assert t.run(["curl", "-gsS", "-u", login, t.url(key)]) == following
 
-    with steps.step("consumers: DELE removes what has broken off"):
+    with steps.step("consumers: DELE removes interrupted uploads"):
         keys = [f"{directory}/f" for name in clients for directory, *_ in cases[name]]
 
         def removed():
@@ -123,7 +124,7 @@ def drive(t, steps):
 
 
 def fetch(t, command, directory, exists, runs, begun_before, stored, following):
-    """Runs one client twice, as a job that is tried again; its exit codes."""
+    """Runs one client twice, as a job with a retry would. Returns its exit codes."""
     key = f"{directory}/f"
     local = t.fresh("consumer")
     running = begun(t, key, following[:SENT]) if runs else broken(t, key, following[:SENT])
@@ -158,7 +159,7 @@ def versions(t, stop, *whole):
 
 
 def run(t, argv, text):
-    """The exit code of a client, whatever it is."""
+    """Runs a client, and returns its exit code."""
     environment = dict(os.environ, HOME=str(t.home), LC_ALL="C.UTF-8", LANG="C.UTF-8")
     done = subprocess.run(
         [str(word) for word in argv],

@@ -19,7 +19,7 @@ def drive(t, steps):
         target = t.work / "down.bin"
         target.unlink(missing_ok=True)
         curl("-o", target, *options, path=name)
-        # curl makes no file for nothing
+        # curl makes no file for an empty download.
         return target.read_bytes() if target.exists() else b""
 
     for size in SIZES:
@@ -59,7 +59,7 @@ def drive(t, steps):
         upload("curl/again.bin", b"small")
         t.stored("curl/again.bin", b"small")
 
-    with steps.step("curl: -C - goes on with a download"):
+    with steps.step("curl: -C - resumes a download"):
         data = content(40 * MIB)
         target = t.file("resumed.bin", data[: 17 * MIB + 3])
         curl("-C", "-", "-o", target, path=f"curl/{40 * MIB}.bin")
@@ -78,13 +78,13 @@ def drive(t, steps):
         upload("curl/append-new.bin", b"first", "-a")
         t.stored("curl/append-new.bin", b"first")
 
-    with steps.step("curl: -C - goes on with an upload"):
+    with steps.step("curl: -C - resumes an upload"):
         data = content(2 * PART)
         upload("curl/half.bin", data[: PART + 10])
         upload("curl/half.bin", data, "-C", "-")
         t.stored("curl/half.bin", data)
 
-    with steps.step("curl: -I tells size and time"):
+    with steps.step("curl: -I prints size and time"):
         head = curl("-I", path=f"curl/{PART}.bin").decode()
         assert f"Content-Length: {PART}" in head and "Last-Modified: " in head, head
 
@@ -97,7 +97,8 @@ def drive(t, steps):
         t.absent("curl/new name.bin")
 
     def odd_names(numbers, option):
-        """One curl, one connection, many files. Four at a time: curl may sleep a second where a 229 comes at once."""
+        """Many files over one connection. Four of these run in parallel, since curl may sleep for a
+        second if the 229 arrives immediately."""
         lines = ["ftp-create-dirs"]
         for number in numbers:
             url = t.url("curl/odd names/" + ODD_NAMES[number])

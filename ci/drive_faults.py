@@ -1,4 +1,4 @@
-"""What goes wrong: a client that is killed, a store that dies, and SIGTERM to the gateway."""
+"""Faults: a killed client, a store that dies, and SIGTERM to the gateway."""
 
 import contextlib
 import ftplib
@@ -15,14 +15,14 @@ GRACE = 60  # seconds the gateway may take to end
 
 
 def drive(t, steps, gateway, real_store):
-    """`real_store` is None where nothing can be killed behind the gateway: the demo."""
+    """`real_store` is None for the demo, which has no store that could be killed."""
     with steps.step("faults: kill -9 of curl in the middle of 200 MiB"):
         put(t, "old.bin", OLD)
         for key in ("old.bin", "new.bin"):
             killed_upload(t, key)
     with steps.step("faults: SIGTERM: the running transfer ends, then exit code 0"):
         terminate_during_upload(t, gateway)
-    with steps.step("faults: after it the killed uploads are kept and not visible, and DELE removes them"):
+    with steps.step("faults: afterwards the killed uploads can be resumed, are not published, and DELE removes them"):
         gateway.start()
         t.absent("new.bin")
         t.stored("old.bin", OLD)
@@ -30,7 +30,7 @@ def drive(t, steps, gateway, real_store):
         with connect(t) as ftp:
             assert ftp.size("new.bin") > 8 * MIB
             ftp.delete("new.bin")
-            # That process has seen now that something is kept, so that a small upload of the name removes it.
+            # After SIZE the process knows of the interrupted upload, so a small one removes it.
             assert ftp.size("old.bin") > 8 * MIB
         put(t, "old.bin", OLD)
         no_open_uploads(t)
@@ -40,7 +40,7 @@ def drive(t, steps, gateway, real_store):
         gateway.start()
         with steps.step("faults: the store dies in the middle of an upload"):
             store_dies(t, real_store)
-        with steps.step("faults: it comes back: the old object is there, uploads work again"):
+        with steps.step("faults: it restarts: the old object is there, uploads work"):
             real_store.start_again()
             t.stored("old.bin", OLD)
             put(t, "after.bin", content(9 * MIB))
@@ -50,9 +50,9 @@ def drive(t, steps, gateway, real_store):
 
 
 def no_open_uploads(t):
-    # Of the whole bucket: MinIO lists them by no prefix but an exact key or none.
+    # All of the bucket, since MinIO can't list uploads below a prefix.
     if hasattr(t.store, "open_uploads"):
-        # An aborted transfer may be answered before the store is clean.
+        # The gateway may reply to an aborted transfer before it has cleaned the store.
         try:
             until(lambda: not t.store.open_uploads(), 60, "no open multipart uploads")
         except AssertionError as error:
@@ -86,7 +86,7 @@ def terminate_during_upload(t, gateway):
         start = time.monotonic()
         gateway.terminate()
         if gateway.admin:
-            until(lambda: not is_ready(gateway), 60, "not ready any more")
+            until(lambda: not is_ready(gateway), 60, "not ready")
         until(lambda: not greets(t), 60, "no new sessions")
         upload.sendall(SLOW[10 * MIB :])
         upload.close()
@@ -119,7 +119,7 @@ def idle_then_terminate(t, gateway):
     line = ""
     with contextlib.suppress(EOFError):
         line = ftp.getline()
-    assert line.startswith("421"), f"the idle session was told {line!r}"
+    assert line.startswith("421"), f"the idle session got {line!r}"
     ftp.close()
     code = gateway.ended(GRACE)
     assert code == 0, f"exit code {code}"
@@ -132,14 +132,14 @@ def store_dies(t, real_store):
         data = content(40 * MIB, 13)
         upload.sendall(data[: 20 * MIB])
         real_store.kill()
-        with contextlib.suppress(OSError):  # cut by the gateway is as good as a reply after all was sent
+        with contextlib.suppress(OSError):  # the gateway may also cut the connection
             upload.sendall(data[20 * MIB :])
         upload.close()
         try:
             reply = ftp.voidresp()
         except ftplib.Error as error:
             reply = str(error)
-        assert reply[:1] in ("4", "5"), f"the client was told {reply!r}"
+        assert reply[:1] in ("4", "5"), f"the client got {reply!r}"
         assert not reply.startswith("421"), f"the session ended with the transfer: {reply!r}"
         print(f"     ({reply})")
         assert ftp.sendcmd("NOOP").startswith("200")

@@ -1,4 +1,4 @@
-"""Python's ftplib: one session through the commands that scripts use, replies looked at."""
+"""Python's ftplib: the commands that scripts use, and their replies."""
 
 import ftplib
 import io
@@ -85,7 +85,7 @@ def drive(t, steps):
         t.absent("target.bin")
         refused("550", "DELE target.bin", ftp)
         refused("550", "RNFR target.bin", ftp)
-    with steps.step("ftplib: abort of a download; the session goes on"), session(t) as ftp:
+    with steps.step("ftplib: abort of a download; the session continues"), session(t) as ftp:
         ftp.voidcmd("TYPE I")
         data = ftp.transfercmd("RETR passive.bin")
         data.recv(1000)
@@ -100,7 +100,7 @@ def drive(t, steps):
             aborted(ftp, data)
         t.absent("never.bin")
         t.stored("kept.bin", b"kept")
-        # What had come of them is kept, until it is deleted.
+        # Removes the interrupted uploads.
         for name in ("never.bin", "kept.bin"):
             ftp.delete(name)
     with steps.step("ftplib: no way out of the root"), session(t) as ftp:
@@ -118,7 +118,7 @@ def drive(t, steps):
 
 
 def aborted(ftp, data):
-    """ABOR while the data connection is open: the transfer's own reply, then 226 for the ABOR."""
+    """ABOR while the data connection is open: the reply to the transfer, then 226 for the ABOR."""
     reply = ftp.abort()
     data.close()
     if not reply.startswith("226"):

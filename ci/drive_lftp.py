@@ -1,4 +1,4 @@
-"""lftp: whole trees of odd names up and down, and the commands of its shell."""
+"""lftp: trees of odd names up and down, and the commands of its shell."""
 
 import os
 
@@ -24,7 +24,7 @@ def keeps_times(t, steps, user):
         os.utime(path, (1577934245, 1577934245))
     login = f"open -u {user},{t.password} ftp://{t.host}:{t.port}\n"
     for use_mfmt in ("yes", "no"):
-        with steps.step(f"lftp: a second mirror -R sends nothing where times are kept, MFMT: {use_mfmt}"):
+        with steps.step(f"lftp: a second mirror -R sends nothing if the mount stores times, MFMT: {use_mfmt}"):
             script = f"{SETTINGS}\nset ftp:use-feat {use_mfmt}\n{login}\nmirror -R -v {tree} /{use_mfmt}\n"
             t.run(["lftp", "--norc"], text=script)
             output = t.run(["lftp", "--norc"], text=script).decode()
@@ -55,7 +55,7 @@ def drive(t, steps):
     with steps.step("lftp: a second mirror down transfers nothing"):
         output = lftp(f"mirror -v /lftp {down}")
         assert "Transferring" not in output and "Removing" not in output, output
-    with steps.step("lftp: mirror -R --delete takes away what is gone here"):
+    with steps.step("lftp: mirror -R --delete removes files that are gone locally"):
         small = t.fresh("small")
         make_tree(small, ["a", "b"])
         lftp(f"mirror -R {small} /small")
@@ -71,7 +71,7 @@ def drive(t, steps):
         down = t.fresh("pget")
         lftp(f"pget -n 4 /pget.bin -o {down}/large.bin")
         same((down / "large.bin").read_bytes(), large, "pget")
-    with steps.step("lftp: get -c goes on with a download"):
+    with steps.step("lftp: get -c resumes a download"):
         half = t.file("half.bin", large[: 13 * MIB + 1])
         lftp(f"get -c /pget.bin -o {half}")
         same(half.read_bytes(), large, "get -c")

@@ -1,4 +1,4 @@
-"""Several gateways before one store: who goes on with whose upload, conditional writes, and the sweep by hand."""
+"""Two gateways on one store: resuming each other's uploads, conditional writes, the sweep command."""
 
 import ftplib
 import re
@@ -9,15 +9,16 @@ import time
 from harness import MIB, PART, content, tail, until
 from sessions import begun, broken, connect, first_part, put, refused, size_of
 
-# What ANCHORS' table says of each store.
+# Whether the store honours If-None-Match at PutObject and CompleteMultipartUpload.
 CONDITIONAL_WRITES = {"versitygw": True, "minio": True, "garage": False}
-# A record that was not refreshed for two and a half times that is of a dead process; its time is told in seconds.
+# Seconds. A process whose record is older than 2.5 refresh intervals counts as dead; the record's
+# time has whole seconds.
 REFRESH = 6
 DEAD_AFTER = REFRESH * 2.5 + 2
 
 
 def drive(steps, serve, store):
-    """`serve` makes a gateway of a replica's name and settings."""
+    """`serve(name, settings)` makes the gateway of a replica."""
     failed = steps.failed
     settings = f'[resume]\nrefresh = "{REFRESH}s"'
     first, at_first = serve("first", settings)
@@ -28,36 +29,36 @@ def drive(steps, serve, store):
         with connect(at_first) as ftp:
             for directory in ("replicas", "sweep"):
                 ftp.mkd(directory)
-        with steps.step("replicas: another one waits while the first is at it, and goes on when it was killed (-9)"):
+        with steps.step("replicas: the second waits while the first uploads, and resumes after its kill -9"):
             taken_over(first, at_first, at_second)
-        # A new one: another process may have its ports by now.
+        # With new ports, since another process may have taken the old ones.
         first, at_first = serve("first-again", settings)
         first.start()
         for label, targets in (("one gateway", [at_first, at_first]), ("two", [at_first, at_second])):
-            with steps.step(f"replicas: two STORs of one name at once where nothing is overwritten, {label}"):
+            with steps.step(f"replicas: two parallel STORs of one name without permission to overwrite, {label}"):
                 only_one(store, targets, f"name of {label}")
         for replica in (first, second):
-            with steps.step(f"replicas: what {replica.log.parent.name} has found out of the store"):
+            with steps.step(f"replicas: what {replica.log.parent.name} has probed of the store"):
                 probed(replica, store)
-        with steps.step("replicas: two STORs of one name at once end as one of the two files"):
+        with steps.step("replicas: two parallel STORs of one name publish one of the two files"):
             last_one(store, at_first, at_second)
-        with steps.step("replicas: s3ftpd sweep tells, removes, and leaves alone what runs and what is not ours"):
+        with steps.step("replicas: s3ftpd sweep lists and removes; it leaves running and foreign uploads alone"):
             swept(second, at_first, at_second)
     finally:
         for gateway in (first, second):
             gateway.kill()
             if steps.failed > failed and gateway.log.exists():
-                print(f"---- the log of the replica {gateway.log.parent.name}, its end:\n{tail(gateway.log.read_bytes(), 4000)}")
+                print(f"---- the end of the log of replica {gateway.log.parent.name}:\n{tail(gateway.log.read_bytes(), 4000)}")
 
 
 def taken_over(first, at_first, at_second):
     key, whole = "replicas/taken over.bin", content(40 * MIB, 21)
     ftp, data = begun(at_first, key, whole[: 3 * PART + MIB])
     first_part(at_first, key)
-    told = refused(lambda: size_of(at_second, key))
-    seconds = re.fullmatch(r"450 .* another server is still at this upload, try again in (\d+) s", told)
-    assert seconds and 1 <= int(seconds[1]) <= DEAD_AFTER, told
-    # It is refreshed, so it is waited for as long as it lives.
+    reply = refused(lambda: size_of(at_second, key))
+    seconds = re.fullmatch(r"450 .*\b(\d+) s", reply)
+    assert seconds and 1 <= int(seconds[1]) <= DEAD_AFTER, reply
+    # The first refreshes its record, so the second waits as long as the first lives.
     alive = time.monotonic() + DEAD_AFTER + 1
     while time.monotonic() < alive:
         assert refused(lambda: size_of(at_second, key)).startswith("450 ")
@@ -68,16 +69,16 @@ def taken_over(first, at_first, at_second):
     killed = time.monotonic()
     data.close()
     ftp.close()
-    told = None
-    while told is None:
-        assert time.monotonic() < killed + DEAD_AFTER + 60, "the second was never let go on"
+    size = None
+    while size is None:
+        assert time.monotonic() < killed + DEAD_AFTER + 60, "the second could never resume"
         try:
-            told = size_of(at_second, key)
+            size = size_of(at_second, key)
         except ftplib.error_temp as error:
             assert str(error).startswith("450 "), error
             time.sleep(0.2)
-    print(f"     (after {time.monotonic() - killed:.1f} s; {told} of {3 * PART + MIB} bytes were kept)")
-    assert PART - 1 <= told <= 3 * PART + MIB, told
+    print(f"     (after {time.monotonic() - killed:.1f} s; SIZE reports {size} of {3 * PART + MIB} bytes)")
+    assert PART - 1 <= size <= 3 * PART + MIB, size
     path = at_second.file("taken over.bin", whole)
     login = f"{at_second.user}:{at_second.password}"
     at_second.run(["curl", "-gsS", "-u", login, "-C", "-", "-T", path, at_second.url(key)])
@@ -85,7 +86,7 @@ def taken_over(first, at_first, at_second):
 
 
 def at_once(targets, path, files):
-    """Uploads that have all their bytes sent before the first of them ends; the replies."""
+    """Uploads in parallel: each sends all its bytes before the first one ends. Returns the replies."""
     sessions = [connect(t) for t in targets]
     connections = []
     for ftp, data in zip(sessions, files, strict=True):
@@ -113,9 +114,11 @@ def at_once(targets, path, files):
 
 
 def only_one(store, targets, name):
-    """One 226, and its bytes are there. Where the store honours no conditions, a HEAD before and one behind the write
-    are all there is: of two at the very same time both may have looked before either wrote, and only the whole can be
-    promised."""
+    """Asserts one 226, and that its bytes are stored.
+
+    If the store honours no conditions, the gateway can only send a HEAD before and after the write.
+    Both uploads may pass the first HEAD before either writes, so only a whole file is certain.
+    """
     clear(store)
     for size in (1000, PART + 1000):
         files = [content(size, 31), content(size, 32)]
@@ -130,14 +133,14 @@ def only_one(store, targets, name):
         assert files.index(stored) in won, f"what is there is not what was acknowledged: {replies}"
         for number, reply in enumerate(replies):
             assert number in won or reply[:3] in ("450", "550"), reply
-        # One after the other it is refused everywhere.
+        # A later upload is refused on each store.
         assert refused(lambda: put(targets[0], path, b"again")).startswith("550 ")
         assert store.get(path) == stored
     no_state(store)
 
 
 def probed(replica, store):
-    """What the gateway has found out is what was tried by plain requests."""
+    """Asserts that the gateway's probes give the known capabilities of the store."""
     log = replica.log.read_text()
     found = re.findall(r"probed.*capability=\"?(\w+)\"?.*answer=(\w+)", log)
     answers = dict(found)
@@ -161,7 +164,7 @@ def last_one(store, *targets):
         assert stored in files, f"{path} is neither of the two files"
         assert replies[files.index(stored)].startswith("226"), replies
         assert all(reply[:3] in ("226", "450", "451") for reply in replies), replies
-        # A record of the one that lost may be left; whoever asks removes it.
+        # The record of the upload that lost may be left. SIZE removes it.
         assert size_of(targets[0], path) == len(stored)
     no_state(store)
 
@@ -195,18 +198,18 @@ def swept(gateway, at_first, at_second):
             for name in ("large", "small", "running")
         }
 
-    told = sweep("--older-than", "0s", "--dry-run")
-    found = lines(told, "would be removed")
-    assert found["large"] and found["small"] and not found["running"], told
-    assert lines(told, "stays")["running"], told
-    # On MinIO too, which lists those of a whole bucket, though none by a directory's prefix.
-    assert f"stays: unrecorded upload {store.bucket}/{foreign}" in told, told
+    output = sweep("--older-than", "0s", "--dry-run")
+    found = lines(output, "would be removed")
+    assert found["large"] and found["small"] and not found["running"], output
+    assert lines(output, "stays")["running"], output
+    # MinIO lists the uploads of a whole bucket or of one key, not those below a prefix.
+    assert f"stays: unrecorded upload {store.bucket}/{foreign}" in output, output
     assert store.state() == before and store.uploads_of(large), "a dry run removes nothing"
     assert "removed: " not in sweep("--older-than", "1h"), "nothing is as old as that"
 
-    told = sweep("--older-than", "0s")
-    found = lines(told, "removed")
-    assert found["large"] and found["small"] and lines(told, "stays")["running"], told
+    output = sweep("--older-than", "0s")
+    found = lines(output, "removed")
+    assert found["large"] and found["small"] and lines(output, "stays")["running"], output
     assert len(store.state()) == 1, store.state()
     assert not store.uploads_of(large), "the upload of large is still open"
     assert store.parts(foreign, upload) == {1: 6}, "the foreign upload has gone"
@@ -223,13 +226,13 @@ def swept(gateway, at_first, at_second):
 
 
 def clear(store):
-    """Removes what a step that has failed has left, so that it fails no other."""
+    """Removes what a failed step has left, so that the next one can pass."""
     for key in store.keys(".s3ftpd/"):
         store.delete(key)
 
 
 def no_state(store):
-    """Records and tails go behind the reply; what is left after a while is shown."""
+    """Waits until records and tails are removed, which the gateway does after its reply."""
     end = time.monotonic() + 60
     while left := store.state():
         assert time.monotonic() < end, f"still there: {[(key, store.get(key)) for key in left]}"

@@ -1,4 +1,4 @@
-"""Uploads that break off and go on: with each client that can, before each store; small ones and large ones."""
+"""Interrupted uploads, small and large, that each client that can do so resumes on each store."""
 
 import hashlib
 import io
@@ -44,8 +44,9 @@ def drive(t, steps, gateway, killable):
             ftp.storbinary(f"APPE {key}", file)
 
     def ncftp(key, path):
-        # -s: without sendfile, by which Debian's ncftpput (3.2.6) sends the whole file behind the right REST; the
-        # beginning would be doubled on any server. A file that is younger than what is kept it sends anew.
+        # -s: no sendfile. With it Debian's ncftpput (3.2.6) sends the whole file after the right REST,
+        # and any server would store the beginning twice. ncftpput starts over if the local file is
+        # newer than the server's, so this one is old.
         os.utime(path, (1_000_000_000, 1_000_000_000))
         account = ["-u", t.user, "-p", t.password, "-P", str(t.port)]
         t.run(["ncftpput", "-V", "-t", "60", "-r", "1", *account, "-z", "-s", t.host, f"/{key.rsplit('/', 1)[0]}", path])
@@ -72,12 +73,12 @@ def drive(t, steps, gateway, killable):
                 if number % 2:
                     put_before(t, key, b"an older object")
                 broken(t, key, whole[:size], how=("reset", "abor")[number % 2])
-                told = size_of(t, key)
-                assert told == size - 1, f"SIZE reports {told} of {size}"
+                reported = size_of(t, key)
+                assert reported == size - 1, f"SIZE reports {reported} of {size}"
                 resumes(key, path)
                 t.stored(key, whole)
 
-    with steps.step("resume: lftp mput -c of one file that is there, one that broke off and one that is new"):
+    with steps.step("resume: lftp mput -c of a stored file, an interrupted one and a new one"):
         directory = t.fresh("resume-mput")
         files = {name: content(LARGE + number, 20 + number) for number, name in enumerate(("new", "broken", "there"))}
         for name, data in files.items():
@@ -96,8 +97,8 @@ def drive(t, steps, gateway, killable):
         for old in (None, b"an older object"):
             if old:
                 put_before(t, "resume/killed.bin", old)
-            told = killed_curl(t, ["curl", "-gsS", "-u", login, "--limit-rate", "6M"], "resume/killed.bin", path)
-            print(f"     ({told} of {len(whole)} bytes were kept)")
+            reported = killed_curl(t, ["curl", "-gsS", "-u", login, "--limit-rate", "6M"], "resume/killed.bin", path)
+            print(f"     (SIZE reports {reported} of {len(whole)} bytes)")
             if old:
                 t.stored("resume/killed.bin", old)
             else:
@@ -124,15 +125,15 @@ def drive(t, steps, gateway, killable):
         curl_resumes("resume/six.bin", path)
         t.stored("resume/six.bin", whole)
 
-    with steps.step("resume: it ends when somebody else has written the object"):
+    with steps.step("resume: it ends if another client has written the object"):
         whole = content(LARGE, 6)
         broken(t, "resume/other.bin", whole)
         assert size_of(t, "resume/other.bin") == len(whole) - 1
-        t.store.put("resume/other.bin", b"somebody else's")
-        assert size_of(t, "resume/other.bin") == len(b"somebody else's")
-        t.stored("resume/other.bin", b"somebody else's")
+        t.store.put("resume/other.bin", b"another client's")
+        assert size_of(t, "resume/other.bin") == len(b"another client's")
+        t.stored("resume/other.bin", b"another client's")
 
-    with steps.step("resume: an object written while it goes on is not replaced"):
+    with steps.step("resume: an object that is written meanwhile is not replaced"):
         whole = content(LARGE + MIB, 7)
         broken(t, "resume/race.bin", whole[:LARGE])
         with connect(t) as ftp:
@@ -143,11 +144,11 @@ def drive(t, steps, gateway, killable):
             reply = refused(ftp.voidresp)
             assert reply.startswith(("450", "451")), reply
         t.stored("resume/race.bin", b"quicker")
-        # What was kept of it goes with the object that it would have become: at the next look at the latest.
+        # The interrupted upload is discarded, at the next lookup at the latest.
         assert size_of(t, "resume/race.bin") == len(b"quicker")
         until(lambda: not t.store.state(".s3ftpd/uploads/"), 60, f"its record is gone ({reply})")
 
-    with steps.step("resume: append and restart inside an object, broken off, go on"):
+    with steps.step("resume: an interrupted append, and an interrupted restart inside an object"):
         old, new = content(12 * MIB, 8), content(14 * MIB, 9)
         for verb, offset, key in (("APPE", 0, "resume/append.bin"), ("STOR", 7 * MIB + 1, "resume/inside.bin")):
             put_before(t, key, old)
@@ -186,18 +187,19 @@ def drive(t, steps, gateway, killable):
                 key = f"resume/{label.replace(' ', '')}.bin"
                 ftp, data = begun(t, key, whole[: 25 * MIB])
                 if label == "kill -9":
-                    # What the store has acknowledged is kept; parts may be on their way still.
+                    # Only what the store has acknowledged survives, so wait for one part.
                     first_part(t, key)
                 stop()
                 data.close()
                 ftp.close()
                 gateway.ended(100)
                 gateway.start()
-                told = size_of(t, key)
-                # A killed process can't tell whether more was to come: a byte less than there is.
+                reported = size_of(t, key)
+                # SIZE reports one byte less than is stored, since a killed process can't know
+                # whether more was to come.
                 least = PART - 1 if label == "kill -9" else 25 * MIB - 1
-                assert least <= told <= 25 * MIB, f"SIZE tells {told}, at least {least} bytes are in the store"
-                print(f"     ({told} of {25 * MIB} bytes were kept)")
+                assert least <= reported <= 25 * MIB, f"SIZE reports {reported}, at least {least} bytes are in the store"
+                print(f"     (SIZE reports {reported} of {25 * MIB} bytes)")
                 path = t.file("after.bin", whole)
                 curl_resumes(key, path)
                 t.stored(key, whole)
@@ -213,14 +215,14 @@ def drive(t, steps, gateway, killable):
 
 
 def put_before(t, key, data):
-    """An object that is older than what begins now, by clocks that count seconds: else an upload may be older."""
+    """Puts an object, and waits until a clock of whole seconds shows it older than a new upload."""
     put(t, key, data)
     written = time.monotonic()
     until(lambda: time.monotonic() > written + 2.1, 10, "the object is older")
 
 
 def killed_curl(t, curl, key, path):
-    """Kills a curl in the middle of an upload; how much of it SIZE tells."""
+    """Kills curl in the middle of an upload. Returns the length that SIZE then reports."""
     process = subprocess.Popen(
         [*curl, "-T", path, t.url(key)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -230,11 +232,11 @@ def killed_curl(t, curl, key, path):
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    # As long as the gateway has not seen the end of it, an older object is reported.
+    # Until the gateway has noticed the end of curl, SIZE reports an older object.
     until(lambda: size_of(t, key) >= PART - 1, 60, "the upload's length is reported")
-    told = size_of(t, key)
-    assert PART - 1 <= told < path.stat().st_size, f"SIZE reports {told}"
-    return told
+    reported = size_of(t, key)
+    assert PART - 1 <= reported < path.stat().st_size, f"SIZE reports {reported}"
+    return reported
 
 
 def digests(ftp, path, data):

@@ -1,9 +1,10 @@
-"""FTPS: ten clients with TLS 1.2 and 1.3, after AUTH and from the first byte where they can; by the server's name (SNI);
-where data connections must resume their session; and 1,000 sizes in a row.
+"""FTPS with ten clients: TLS 1.2 and 1.3, explicit and, if the client can, implicit; with the server's
+name (SNI); with `require_session_reuse`; and 1,000 sizes in a row.
 
-The programs in tls-clients/ are written for libraries that `tools.sh tls` installs. Each is called with host, port,
-user, password, explicit or implicit, 1.2 or 1.3, the certificate, a directory and a remote one; it makes the remote
-one, uploads what is in up/, downloads it to down/ and prints the names that are listed.
+The programs in tls-clients/ use libraries that `tools.sh tls` installs. Their arguments are host,
+port, user, password, explicit or implicit, 1.2 or 1.3, the certificate, a local directory and a
+remote one. Each makes the remote directory, uploads the files in up/, downloads them to down/, and
+prints the names of the listing.
 """
 
 import copy
@@ -20,15 +21,15 @@ from pathlib import Path
 from harness import HERE, MIB, CommandFailed, content, free_port, same
 
 SIZES = [0, 1, 64 << 10, 5 * MIB + 1, 23 * MIB]
-RECORD = 16 << 10  # what a TLS record holds at most
+RECORD = 16 << 10  # bytes of a TLS record at most
 ROW = [*range(965), *(n * RECORD + step for n in (1, 2, 3, 4, 8) for step in range(-3, 4))]
-ROW_TIMEOUT = 900  # seconds: a thousand files, four rows beside each other, on a slow machine
+ROW_TIMEOUT = 900  # seconds: a thousand files, four rows in parallel, on a slow machine
 PROGRAMS = HERE / "tls-clients"
 CACHE = Path(os.environ.get("S3FTPD_CI_CACHE", Path.home() / ".cache/s3ftpd-ci")) / "tls-clients"
 BOTH = ("explicit", "implicit")
 VERSIONS = ("1.2", "1.3")
 
-# What becomes of the clients where `require_session_reuse` is set, with TLS 1.2 and 1.3. docs/ftps.md has it as a table.
+# The clients with `require_session_reuse`, with TLS 1.2 and 1.3. The page on FTPS has it as a table.
 WORKS, FIRST, REFUSED = "works", "its first data connection only", "is refused"
 STRICT = {
     # curl 7.88 and Ruby keep the last of the TLS 1.3 tickets, and use it once.
@@ -38,9 +39,10 @@ STRICT = {
     "ftplib with session reuse": (WORKS, WORKS),
     "Perl's Net::FTP": (REFUSED, REFUSED),
     "Ruby's Net::FTP": (WORKS, FIRST),
-    # Go resumes a session of TLS 1.2 by a ticket only, which there are none of. More than 16 of TLS 1.3 end its connection.
+    # Go resumes a session of TLS 1.2 only by a ticket, and the server sends none. It ends a TLS 1.3
+    # connection that brings more than 16.
     "jlaffaye-ftp": (REFUSED, WORKS),
-    # Its control connections share one cache: whether a data connection resumes its own one's session is chance.
+    # Its control connections share one cache, so a data connection may resume another one's session.
     "rclone": (REFUSED, None),
     "rclone with one connection": (REFUSED, WORKS),
     "basic-ftp": (WORKS, WORKS),
@@ -51,7 +53,7 @@ REFUSAL = "the data connection must resume the TLS session of the control connec
 
 
 def drive(steps, serve, work):
-    """`serve`: a gateway, of a replica's name, settings and further listeners."""
+    """`serve(name, settings, listener)` makes a gateway."""
     gateways = []
 
     def gateway(name, more=""):
@@ -72,8 +74,8 @@ def drive(steps, serve, work):
             strict = gateway("tls-strict", "require_session_reuse = true")
             clients.build()
             strict.built = clients.built
-        with ThreadPoolExecutor(4) as beside:
-            running = rows(beside, clients)
+        with ThreadPoolExecutor(4) as pool:
+            running = rows(pool, clients)
             each(steps, clients)
             by_name(steps, clients)
             session_reuse(steps, strict)
@@ -91,7 +93,7 @@ def drive(steps, serve, work):
 
 
 def certificate(work):
-    """One of its own, with its key, in one file; who trusts it needs no other authority."""
+    """Makes a self-signed certificate, in one file with its key."""
     path = work / "tls.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
@@ -107,7 +109,7 @@ def certificate(work):
 
 
 def demo(steps, target):
-    """The demo's own certificate, which nobody can know; in the clear it takes clients as well."""
+    """The demo's generated certificate, which the client can't verify."""
     with steps.step("tls: the demo's own certificate"):
         curl = ["curl", "-gsS", "-u", f"{target.user}:{target.password}", "--ssl-reqd", "-k"]
         data = content(100_000, 3)
@@ -117,7 +119,7 @@ def demo(steps, target):
 
 
 class Clients:
-    """How each client is called; `exchange` says what it has to do."""
+    """How to call each client; `exchange` is the work that it does."""
 
     def __init__(self, target, ca, ports, log):
         self.target = target
@@ -127,14 +129,14 @@ class Clients:
         self.built = target.work / "built"
 
     def by_name(self):
-        """The same, who know the server by its name and ask for that in their handshakes."""
+        """The same clients, which use the server's name and send it in their handshakes (SNI)."""
         named = copy.copy(self)
         named.target = copy.copy(self.target)
         named.target.host = "localhost"
         return named
 
     def build(self):
-        """The two that are compiled."""
+        """Compiles the two clients that need it."""
         self.built.mkdir()
         for client, argv, directory in (
             ("jlaffaye-ftp", ["go", "build", "-o", self.built / "jlaffaye", PROGRAMS / "jlaffaye.go"], CACHE / "go"),
@@ -148,7 +150,8 @@ class Clients:
 
     @staticmethod
     def installed(client):
-        """Whether `tools.sh tls` could get it; those that are not named come with what every machine has."""
+        """Whether `tools.sh tls` could install it. The clients that are not named here are on each
+        machine."""
         perl = ["perl", "-MIO::Socket::SSL", "-e", "1"]
         found = {
             "Perl's Net::FTP": lambda: shutil.which("perl") and subprocess.run(perl, capture_output=True).returncode == 0,
@@ -167,7 +170,7 @@ class Clients:
         return ":".join(str(path) for path in sorted((CACHE / "java").glob("*.jar")))
 
     def all(self):
-        """Name, whether implicit as well, and the call."""
+        """Name → modes and call."""
         python = [sys.executable, PROGRAMS / "ftplib_client.py"]
         node = ["env", f"MODULES={CACHE}/node/node_modules", "node", PROGRAMS / "basic_ftp.js"]
         return {
@@ -205,14 +208,14 @@ class Clients:
                 lines = [f'{option} = "{local}/{name}"\nurl = "{url}{name}"' for name in some]
                 t.run([*curl, "--ftp-create-dirs", "-K", "-"], text="\n".join(lines), timeout=ROW_TIMEOUT)
 
-            # It sleeps a second at some two of a hundred files, so that long rows are shared among four.
+            # curl sleeps for a second at about 2 % of the files, so four share a long row.
             with ThreadPoolExecutor(4) as pool:
                 list(pool.map(session, [names[n::4] for n in range(4)] if len(names) > 100 else [names]))
 
         many("upload-file", directory / "up")
         many("output", directory / "down")
         for name in names:
-            (directory / "down" / name).touch()  # curl makes no file for nothing
+            (directory / "down" / name).touch()  # curl makes no file for an empty one
         return t.run([*curl, "--list-only", url])
 
     def lftp(self, mode, version, directory, remote):
@@ -251,7 +254,7 @@ class Clients:
         return "-".join([prefix, *re.findall(r"\w+", name.lower()), mode, version])
 
     def exchange(self, name, call, mode, version, files, prefix="tls"):
-        """What is in the store afterwards, what was downloaded, and the listing, are these files."""
+        """Asserts that the store, the downloads and the listing have exactly these files."""
         t = self.target
         remote = self.remote(name, mode, version, prefix)
         directory = t.fresh(remote)
@@ -264,14 +267,14 @@ class Clients:
             t.stored(f"{remote}/{file}", data)
             same((directory / "down" / file).read_bytes(), data, f"download of {file}")
         assert sorted(Path(line).name for line in listed) == sorted(files), f"listed: {listed}"
-        # Else it all would be gigabytes in the end.
+        # All clients together would need gigabytes.
         shutil.rmtree(directory)
         for file in (file for file, data in files.items() if len(data) > MIB):
             t.store.delete(f"{remote}/{file}")
 
 
 def each(steps, clients):
-    """Two at a time: most of a step is a client that starts, and hashes of what it transfers."""
+    """Each client, two in parallel: starting a client and hashing its files takes the most time."""
     files = {f"{size}.bin": content(size) for size in SIZES}
     there = {name: call for name, call in clients.all().items() if clients.installed(name)}
     for name in clients.all().keys() - there:
@@ -287,7 +290,7 @@ def each(steps, clients):
 
 
 def by_name(steps, clients):
-    """Those of different libraries of TLS."""
+    """Clients of different TLS libraries."""
     files = {f"{size}.bin": content(size) for size in (0, 100_000)}
     named = clients.by_name()
     for name, version in itertools.product(("curl", "lftp", "ftplib"), VERSIONS):
@@ -296,7 +299,7 @@ def by_name(steps, clients):
 
 
 def session_reuse(steps, clients):
-    """Where data connections must resume the session of their control connection: who can, and who is told that he can't."""
+    """With `require_session_reuse`: the clients that resume the session work, the others get a 522."""
     for name, (modes, _) in clients.all().items():
         if not clients.installed(name):
             continue
@@ -320,7 +323,7 @@ def strictly(clients, name, mode, version, found, prefix):
         return clients.exchange(name, call, mode, version, ten, prefix)
     first = {"100000.bin": content(100_000, 1)}
     if (name, found) == ("curl", FIRST):
-        # Each of its calls is a session of its own.
+        # Each call of curl is a new session.
         clients.exchange(name, call, mode, version, first, prefix)
         prefix += "-more"
     remote = clients.remote(name, mode, version, prefix)
@@ -328,7 +331,7 @@ def strictly(clients, name, mode, version, found, prefix):
     try:
         clients.exchange(name, call, mode, version, ten if name == "curl" else first, prefix)
     except (CommandFailed, AssertionError):
-        # What clients make of a 522 differs; the gateway knows.
+        # Clients report a 522 in different ways, so look at the gateway's log.
         said = clients.log.read_bytes()[before:].decode()
         assert REFUSAL in said, f"another failure than a refusal: {said[-2000:]}"
     else:
@@ -342,9 +345,10 @@ def strictly(clients, name, mode, version, found, prefix):
 
 
 def rows(pool, clients):
-    """A TLS handshake for each file, many in one session: an end that is told too early or too late shows in some size.
+    """A thousand sizes in one session, with a TLS handshake each. A connection that ends too early or
+    too late shows at some size.
 
-    Begun first and looked at last: the clients wait more than they work.
+    They start first and are checked last, since these clients mostly wait.
     """
     running = {}
     assert len(ROW) == 1000

@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
-# Builds all fuzz targets (fuzz/src/bin) and runs each for a while; fails where one finds something.
+# Builds all fuzz targets (fuzz/src/bin), runs each for a time, and fails if one finds a fault.
 #
-#   ci/fuzz.sh [SECONDS] [TARGET...]      60 s each by default, all targets
-#   JOBS=8 ci/fuzz.sh 3600                so many at a time; two by default
-#   FUZZ_SEED=0 ci/fuzz.sh 3600           other inputs than last time: 0 is a seed of the clock, 1 the default
+#   ci/fuzz.sh [SECONDS] [TARGET...]      default: 60 s each, all targets
+#   JOBS=8 ci/fuzz.sh 3600                the number of targets in parallel; default: 2
+#   FUZZ_SEED=0 ci/fuzz.sh 3600           0 takes the seed from the clock; default: 1, so that a
+#                                         change gets the same inputs each time
 #
-# Needs the stable toolchain and a C++ compiler, no other tool: libFuzzer comes as source with a crate, and fuzz-rustc.sh
-# has the compiler count what it looks at. Inputs that are new are kept in S3FTPD_FUZZ_CORPUS (a directory of the cache
-# by default), beside the seeds in fuzz/corpus, so that the next run begins where this one ended; what fails lies in
-# fuzz/artifacts. The target directory is FUZZ_TARGET_DIR, of its own: everything is built in another way.
+# It needs the stable toolchain and a C++ compiler: libFuzzer comes as source with a crate, and
+# fuzz-rustc.sh has the compiler count edges. New inputs go to S3FTPD_FUZZ_CORPUS (default: a
+# directory of the cache), from which the next run starts, as from the seeds in fuzz/corpus. Inputs
+# that fail go to fuzz/artifacts. FUZZ_TARGET_DIR is the target directory: nothing can be shared with
+# other builds, since the compiler's flags differ.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -22,7 +24,7 @@ export CARGO_TARGET_DIR=${FUZZ_TARGET_DIR:-$cache/fuzz-target}
 export CARGO_INCREMENTAL=0 CARGO_TERM_COLOR=never CARGO_TERM_PROGRESS_WHEN=never
 export RUSTC_WRAPPER=$PWD/ci/fuzz-rustc.sh
 
-# Bounds of one process: memory in MiB, seconds for one input, bytes of one input.
+# Limits of one process: memory in MiB, seconds for one input, bytes of one input.
 MEMORY=1024
 INPUT_SECONDS=60
 INPUT_BYTES=1024
@@ -62,7 +64,7 @@ main() {
   [ "$failed" -eq 0 ]
 }
 
-# The first directory is where libFuzzer writes what is new.
+# libFuzzer writes new inputs to the first directory.
 begin() {
   local name=$1
   mkdir -p "$corpus/$name" "fuzz/artifacts/$name" "fuzz/corpus/$name"

@@ -1,4 +1,4 @@
-"""What the client tests share: steps that pass or fail, the gateway as a process, the stores, trees of odd names."""
+"""Shared by the client tests: steps, the gateway as a process, stores, trees of odd names."""
 
 import os
 import random
@@ -22,7 +22,7 @@ PART = 8 * MIB  # the gateway's default part_size
 
 
 class Steps:
-    """Counts what passed and what failed, and says each on a line of its own."""
+    """Counts the steps that passed and failed, and prints a line for each."""
 
     def __init__(self, label):
         self.label = label
@@ -45,11 +45,11 @@ class Steps:
 
 
 class CommandFailed(Exception):
-    """A client that did not end as it should."""
+    """A client ended with another exit code than expected."""
 
 
 class Target:
-    """An FTP server to test: where it is, who logs in, and the store to look into behind it."""
+    """An FTP server to test: its address, the account, and the store that holds its files."""
 
     def __init__(self, host, port, user, password, store, work):
         self.host = host
@@ -65,7 +65,7 @@ class Target:
         return f"ftp://{self.host}:{self.port}/{urllib.parse.quote(path)}"
 
     def run(self, argv, text=None, status=0, timeout=300):
-        """Runs a client with an empty home directory; its output, or CommandFailed."""
+        """Runs a client with an empty home directory. Returns its output or raises CommandFailed."""
         environment = dict(os.environ, HOME=str(self.home), LC_ALL="C.UTF-8", LANG="C.UTF-8")
         try:
             done = subprocess.run(
@@ -86,14 +86,14 @@ class Target:
         return done.stdout
 
     def stored(self, key, expected):
-        """The object, read past the gateway, is exactly these bytes."""
+        """Asserts that the object, read by S3, has exactly these bytes."""
         same(self.store.get(key), expected, f"object {key!r}")
 
     def absent(self, key):
         assert not self.store.exists(key), f"object {key!r} exists"
 
     def fresh(self, name):
-        """An empty directory of the step's own."""
+        """An empty local directory."""
         path = self.work / name
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir(parents=True)
@@ -118,12 +118,12 @@ def same(found, expected, what):
 
 
 def content(size, seed=0):
-    """Reproducible bytes that don't repeat, so that a part out of its place shows."""
+    """Reproducible bytes that don't repeat, so that a misplaced part shows."""
     return random.Random(size * 1000 + seed).randbytes(size)
 
 
 def until(condition, deadline, what):
-    """Waits for an event; an AssertionError when it is not there in time (seconds)."""
+    """Waits until the condition holds; raises AssertionError after `deadline` seconds."""
     end = time.monotonic() + deadline
     while not condition():
         assert time.monotonic() < end, f"{what}: not within {deadline} s"
@@ -131,15 +131,15 @@ def until(condition, deadline, what):
 
 
 def free_port():
-    """A port that nobody listens on, each time another one.
+    """A port on which no process listens; another one at each call.
 
-    Out of the range from which the system chooses for connections and for port 0, since it would give it to somebody
-    else before, or between two runs of, the server that it is for.
+    It is outside the range from which the system takes ports for connections and for port 0.
+    Otherwise another process could get it before the server starts or while it restarts.
     """
     first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
     outside = [port for port in range(10_000, 1 << 16) if not first <= port <= last and port not in given]
     while True:
-        # Where all are in that range, any has to do.
+        # If that range has all ports, use one of it.
         port = random.SystemRandom().choice(outside or [0])
         try:
             with socket.create_server(("127.0.0.1", port)) as server:
@@ -165,7 +165,8 @@ ODD_NAMES = PLAIN_NAMES + [
 
 
 def make_tree(root, names):
-    """Files of these names, on the top and deep down; empty ones, one of several parts, and empty directories."""
+    """Makes files of these names at several depths: empty, small, and one of several parts; and
+    empty directories."""
     files = {}
     deep = "/".join(f"level {n}" for n in range(12))
     for directory in ("", "sub dir/", f"{deep}/"):
@@ -182,7 +183,7 @@ def make_tree(root, names):
 
 
 def same_tree(root, files, directories=()):
-    """A local directory holds exactly these files; and at least these directories."""
+    """Asserts that a local directory has exactly these files, and at least these directories."""
     found = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
     missing, extra = sorted(set(files) - found), sorted(found - set(files))
     assert not missing and not extra, f"missing {missing[:5]}, unexpected {extra[:5]}"
@@ -196,7 +197,7 @@ def same_tree(root, files, directories=()):
 
 
 class Directory:
-    """The root of another FTP server, whose files stand for objects."""
+    """The root directory of another FTP server: its files take the place of objects."""
 
     def __init__(self, root):
         self.root = Path(root)
@@ -242,7 +243,7 @@ def stores_sh(*words):
 
 
 class Gateway:
-    """s3ftpd as a process of its own."""
+    """s3ftpd as a child process."""
 
     def __init__(self, argv, port, log, admin=None):
         self.argv = [str(word) for word in argv]
@@ -268,7 +269,7 @@ class Gateway:
             return False
 
     def probe(self, path):
-        """Status of a health endpoint."""
+        """The HTTP status of a health endpoint."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}{path}", timeout=30) as response:
                 return response.status
@@ -279,7 +280,7 @@ class Gateway:
         self.process.send_signal(signal.SIGTERM)
 
     def ended(self, within):
-        """The exit code; an AssertionError if it still runs after so many seconds."""
+        """Waits for the exit code; raises AssertionError after `within` seconds."""
         try:
             return self.process.wait(within)
         except subprocess.TimeoutExpired:

@@ -1,7 +1,7 @@
-"""A small S3 client: Signature Version 4 over http.client, nothing but the standard library.
+"""A small S3 client: Signature Version 4 over http.client, from the standard library only.
 
-It is the second opinion of the client tests: what the gateway stored is read back past the gateway and past
-the SDK that the gateway uses. As a command it makes the bucket of a fresh store:
+The client tests use it to check independently what the gateway stored: neither the gateway nor its
+SDK reads the object. As a command it makes the bucket of a new store:
 
     s3.py make-bucket ENV-FILE      waits until the store answers, then creates the bucket
 """
@@ -74,8 +74,8 @@ class S3:
                 return found
 
     def state(self, prefix=".s3ftpd/"):
-        """Keys of what the gateway keeps below a prefix. Not of records that have ended: a store without conditional
-        deletes has them as empty objects until the sweep removes them."""
+        """Keys of the gateway's state below a prefix, except those of ended records: a store without
+        conditional deletes has them as empty objects until the sweep removes them."""
         return [key for key in self.keys(prefix) if "/uploads/" not in key or self.get(key)]
 
     def open_uploads(self, prefix=""):
@@ -85,21 +85,21 @@ class S3:
         return decoded(root, "Upload/Key")
 
     def uploads_of(self, key):
-        """Ids of the open multipart uploads of exactly this key: what each store lists, MinIO too."""
+        """Ids of the open multipart uploads of exactly this key, which each store lists."""
         query = {"encoding-type": "url", "prefix": key, "uploads": ""}
         root = parse_xml(self._request("GET", "", query))
         found = zip(decoded(root, "Upload/Key"), [node.text for node in root.iterfind("Upload/UploadId")], strict=True)
         return [upload for of, upload in found if of == key]
 
     def begin_upload(self, key):
-        """Opens a multipart upload; its id."""
+        """Opens a multipart upload, and returns its id."""
         return parse_xml(self._request("POST", key, {"uploads": ""})).findtext("UploadId")
 
     def put_part(self, key, upload, number, body):
         self._request("PUT", key, {"partNumber": str(number), "uploadId": upload}, body)
 
     def parts(self, key, upload):
-        """The parts of an open upload: number → bytes. Of up to 1,000."""
+        """The first 1,000 parts of an open upload: number → bytes."""
         root = parse_xml(self._request("GET", key, {"uploadId": upload}))
         return {int(part.findtext("PartNumber")): int(part.findtext("Size")) for part in root.iterfind("Part")}
 
@@ -107,7 +107,7 @@ class S3:
         self._request("DELETE", key, {"uploadId": upload})
 
     def make_bucket(self, deadline=60.0):
-        """Creates the bucket; tries again until the store answers or the deadline (seconds) is over."""
+        """Creates the bucket. Retries until the store answers, for at most `deadline` seconds."""
         end = time.monotonic() + deadline
         while True:
             try:
@@ -169,7 +169,7 @@ def quote(text):
 
 
 def decoded(root, path):
-    """The texts below a path. Not every store honours encoding-type; the one that does says so."""
+    """The texts below a path, decoded if the answer says that the store encoded them."""
     texts = [node.text or "" for node in root.iterfind(path)]
     return [urllib.parse.unquote_plus(text) for text in texts] if root.findtext("EncodingType") == "url" else texts
 

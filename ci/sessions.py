@@ -1,4 +1,4 @@
-"""FTP sessions by ftplib, and uploads that are under way or broken off."""
+"""FTP sessions with ftplib, and uploads that are running or interrupted."""
 
 import ftplib
 import io
@@ -28,7 +28,7 @@ def size_of(t, key):
 
 
 def refused(command):
-    """The reply that a command fails with."""
+    """The error reply of a command; raises AssertionError if it succeeds."""
     try:
         command()
     except ftplib.Error as error:
@@ -37,7 +37,8 @@ def refused(command):
 
 
 def begun(t, key, data, offset=0, verb="STOR"):
-    """An upload of which the gateway has taken these bytes: its session and its data connection."""
+    """Starts an upload, and waits until the gateway has read these bytes. Returns its session and
+    its data connection."""
     ftp = connect(t)
     connection = ftp.transfercmd(f"{verb} {key}", rest=offset or None)
     connection.sendall(data)
@@ -51,7 +52,7 @@ def begun(t, key, data, offset=0, verb="STOR"):
 
 
 def broken(t, key, data, offset=0, verb="STOR", how="reset"):
-    """An upload that breaks off when these bytes have been taken."""
+    """Starts an upload, and interrupts it when the gateway has read these bytes."""
     ftp, connection = begun(t, key, data, offset, verb)
     if how == "abor":
         ftp.putcmd("ABOR")
@@ -65,7 +66,7 @@ def broken(t, key, data, offset=0, verb="STOR", how="reset"):
 
 
 def first_part(t, key):
-    """Waits until the store has the first part of an upload under way, and the record that names it."""
+    """Waits until the store has the first part of a running upload, and the record that names it."""
     until(lambda: t.store.keys(".s3ftpd/uploads/"), 60, "the record")
 
     def stored():

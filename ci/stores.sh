@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Real S3 stores for the tests, on ephemeral ports of 127.0.0.1, with their data in a directory of the caller's.
+# Real S3 stores for the tests, on free ports of 127.0.0.1, with their data in DIRECTORY.
 #
-#   stores.sh start STORE DIRECTORY    STORE: versitygw, minio or garage; again on the same directory: the same port and data
+#   stores.sh start STORE DIRECTORY    STORE: versitygw, minio or garage. With the same directory it
+#                                      restarts the store with its port and data
 #   stores.sh stop DIRECTORY           SIGTERM, after 10 s SIGKILL
-#   stores.sh kill DIRECTORY           SIGKILL, as a crash would
+#   stores.sh kill DIRECTORY           SIGKILL, as in a crash
 #
-# `start` returns when the bucket is there. DIRECTORY/env then holds ENDPOINT, REGION, ACCESS_KEY, SECRET_KEY, BUCKET,
-# DIRECTORY/pid the process and DIRECTORY/log what it said.
+# `start` returns when the bucket exists. DIRECTORY/env then has ENDPOINT, REGION, ACCESS_KEY,
+# SECRET_KEY and BUCKET, DIRECTORY/pid the process id and DIRECTORY/log the store's output.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -18,7 +19,7 @@ main() {
     start) start "$2" "$(mkdir -p "$3" && cd "$3" && pwd)" ;;
     stop) end "$2" TERM ;;
     kill) end "$2" KILL ;;
-    *) sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+    *) sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
   esac
 }
 
@@ -36,7 +37,7 @@ start() {
   }
 }
 
-# Ports and credentials are made once a directory, so that a store that is started again is the same one.
+# Ports and credentials are chosen once for each directory, so that a store can restart.
 new_env() {
   local store=$1 dir=$2 ports
   ports=$(free_ports 3)
@@ -46,7 +47,7 @@ new_env() {
     echo "PORTS=${ports// /,}"
     echo "ENDPOINT=http://127.0.0.1:${ports%% *}"
     echo "REGION=us-east-1"
-    # Garage wants this form of key; the others take any.
+    # Garage needs this form of key; the others accept any.
     echo "ACCESS_KEY=GK$(random_hex 12)"
     echo "SECRET_KEY=$(random_hex 32)"
     echo "RPC_SECRET=$(random_hex 32)"
@@ -54,12 +55,12 @@ new_env() {
   } >"$dir/env"
 }
 
-# Each of these finds the directory's settings as variables: ENDPOINT, PORTS and so on.
+# The functions run_STORE use the variables of DIRECTORY/env: ENDPOINT, PORTS and so on.
 # shellcheck disable=SC2153
 run_versitygw() {
   local dir=$1
   local metadata=()
-  # The posix backend keeps metadata in extended attributes; where the file system has none, in files beside.
+  # The posix backend keeps metadata in extended attributes, or in files if there are none.
   if ! has_xattr "$dir"; then
     mkdir -p "$dir/sidecar"
     metadata=(--sidecar "$dir/sidecar")
@@ -114,7 +115,7 @@ garage_cli() {
   garage -c "$dir/garage.toml" "$@" 2>>"$dir/cli.log"
 }
 
-# It stays in the caller's process group, and goes with it.
+# The store stays in the caller's process group, and ends with it.
 launch() {
   local dir=$1
   shift
@@ -134,7 +135,7 @@ end() {
   done
 }
 
-# Tries a command until it succeeds.
+# Repeats a command until it succeeds, for at most $1 seconds.
 poll() {
   local deadline=$((SECONDS + $1))
   shift

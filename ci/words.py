@@ -23,9 +23,9 @@ from pathlib import Path
 
 ALLOWANCE = 40
 ROOT = Path(__file__).resolve().parent.parent
-# The last ones are single files. This file holds the phrases itself.
+# Files and directories; this file has the phrases itself, and is left out.
 READ = "src crates test-support tests benches docs helm ci .ci .github fuzz/src fuzz/README.md fuzz/Cargo.toml".split()
-READ += "*.md *.toml Dockerfile justfile :(exclude)ci/words.py".split()
+READ += "*.md *.toml Dockerfile justfile".split()
 
 SUBJECT = (
     r"(?:it|its|that|this|these|those|there|they|the|a|an|no|none|nothing|both|neither|one|all|each|any"
@@ -56,7 +56,7 @@ HABITS = {
         rf"|(?<=[\w)`\"] )where {SUBJECT}\b"
         rf"|(?:^|[.;:] )where [^.;:|]{{3,80}}, (?!and\b|or\b|which\b)"
     ),
-    "behind, beside for order": rf"\b(?:behind|beside)\b",
+    "behind, beside for order": r"\b(?:behind|beside)\b",
     "nobody, somebody, whoever": (
         r"\b(?:nobody|somebody|anybody|whoever|whomever)\b(?:'s)?"
         r"|\b(?:for|to|by|from|than|against|;) who (?=\w+s\b|may\b|can\b|has\b|had\b|did\b|will\b)"
@@ -111,7 +111,7 @@ def main():
 
 def tracked(paths):
     listed = subprocess.run(["git", "ls-files", "-z", "--", *paths], cwd=ROOT, capture_output=True, check=True).stdout
-    return [path for path in listed.decode().split("\0") if path and (ROOT / path).is_file()]
+    return [path for path in listed.decode().split("\0") if path not in ("", "ci/words.py") and (ROOT / path).is_file()]
 
 
 def found(path):

@@ -1,4 +1,4 @@
-{{/* Names, at most 63 characters, as Kubernetes wants labels. */}}
+{{/* Names have at most 63 characters, since labels need that. */}}
 {{- define "s3ftpd.name" -}}
 {{- .Values.nameOverride | default .Chart.Name | trunc 63 | trimSuffix "-" }}
 {{- end }}
@@ -44,7 +44,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
-{{/* An address with a port, an IPv6 one in brackets. */}}
+{{/* An address with a port; IPv6 addresses get brackets. */}}
 {{- define "s3ftpd.socket" -}}
 {{- if contains ":" .address }}{{ printf "[%s]:%d" .address .port }}{{ else }}{{ printf "%s:%d" .address .port }}{{ end }}
 {{- end }}
@@ -69,7 +69,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- merge $own (deepCopy .Values.config) | toYaml }}
 {{- end }}
 
-{{/* What the schema can't say. All problems at once. */}}
+{{/* Rules that the schema can't express. All problems are reported at once. */}}
 {{- define "s3ftpd.validate" -}}
 {{- $problems := list }}
 {{- range $kind := list "stores" "mounts" "users" }}
@@ -80,7 +80,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- range $name, $store := .Values.config.stores }}
 {{- range $key := list "secret_access_key" "session_token" }}
 {{- if kindIs "string" (index $store $key) }}
-{{- $problems = append $problems (printf "config.stores.%s.%s is written out, and would stand in a ConfigMap: put it into secrets.data and refer to it by { file: /run/secrets/s3ftpd/… }" $name $key) }}
+{{- $problems = append $problems (printf "config.stores.%s.%s is plain text and would stand in a ConfigMap: put it into secrets.data and refer to it as { file: /run/secrets/s3ftpd/… }" $name $key) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -91,7 +91,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $problems = append $problems (printf "passive.lastPort (%d) is below passive.firstPort (%d)" $last $first) }}
 {{- end }}
 {{- if gt $count 200 }}
-{{- $problems = append $problems (printf "the passive range has %d ports: a Service with more than 200 is more than most load balancers take; one port serves many sessions, so fewer will do" $count) }}
+{{- $problems = append $problems (printf "the passive range has %d ports: most load balancers accept at most 200 ports of a Service; use fewer, since sessions share ports" $count) }}
 {{- end }}
 {{- if and .Values.service.implicitPort (not .Values.config.tls) }}
 {{- $problems = append $problems "service.implicitPort needs config.tls with a certificate" }}
@@ -101,11 +101,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- range $own := list 2121 2990 8080 (int .Values.service.port) (int .Values.service.implicitPort) }}
 {{- if and (ge $own $first) (le $own $last) }}
-{{- $problems = append $problems (printf "the passive range holds port %d, which is in use for something else" $own) }}
+{{- $problems = append $problems (printf "the passive range holds port %d, which has another use" $own) }}
 {{- end }}
 {{- end }}
 {{- if and (ne .Values.service.type "ClusterIP") (not .Values.passive.address) }}
-{{- $problems = append $problems (printf "passive.address is empty: with a Service of type %s clients must be told the address or name by which they reach it, else PASV names the pod's address" .Values.service.type) }}
+{{- $problems = append $problems (printf "passive.address is empty: with a Service of type %s PASV must report the address or name at which clients reach it, not the pod's own address" .Values.service.type) }}
 {{- end }}
 {{- if and (ne .Values.service.type "ClusterIP") (eq .Values.service.externalTrafficPolicy "Cluster") (not .Values.service.clientAddressKept) }}
 {{- $problems = append $problems "service.externalTrafficPolicy Cluster hides the clients' addresses, and data connections may come from another address than their control connection: use Local, or set service.clientAddressKept if your network keeps the address in another way" }}

@@ -14,8 +14,9 @@ FROM ${BUILDER_IMAGE} AS builder
 WORKDIR /build
 ENV CARGO_TERM_COLOR=never
 
-# The dependencies alone: this layer is built again only when they change.
+# The dependencies and the crates below the gateway: this layer is built again only when they change.
 COPY Cargo.toml Cargo.lock ./
+COPY crates crates
 RUN mkdir -p src benches \
     && echo 'fn main() {}' | tee src/main.rs benches/transfer.rs \
     && touch src/lib.rs \

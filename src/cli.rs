@@ -4,6 +4,7 @@
 //! 1 failed while running (and `check` of a wrong configuration), 2 wrong usage or configuration.
 
 mod check;
+pub mod demo;
 mod sweep;
 mod warnings;
 
@@ -20,7 +21,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::{HashError, hash_password};
 use crate::config;
-use crate::demo;
 use crate::descriptors;
 use crate::early;
 use crate::server::Server;

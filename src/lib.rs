@@ -7,7 +7,6 @@
 //! - [`session`]: one task a control connection; turns commands into replies.
 //! - [`auth`]: who may log in.
 //! - [`data`]: the data connection: passive ports, active connects, ASCII conversion.
-//! - [`protocol`]: pure FTP: command lines, replies, listing lines, times.
 //! - [`namespace`]: virtual paths, mounts, permissions; path ↔ bucket and key.
 //! - [`object`]: the S3 side: list, head, upload, download, copy, delete.
 //! - [`proxy`]: the PROXY protocol: who the client behind a load balancer is.
@@ -18,7 +17,10 @@
 //! - [`tls`]: certificates, client certificates, session resumption.
 //! - [`admin`]: health endpoints.
 //! - [`sweeper`]: removes what broken uploads have left.
-//! - [`demo`]: the embedded S3 store of `s3ftpd demo` and of the tests.
+//!
+//! Below them are two crates: [`ftp_proto`] (command lines, replies, listing lines, times) and [`s3_embedded`]
+//! (the embedded S3 store of `s3ftpd demo` and of the tests).
+//!
 //! - `fuzzing`: sessions in memory, for the fuzz targets and the property tests; in no release.
 
 pub mod admin;
@@ -26,7 +28,6 @@ pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod data;
-pub mod demo;
 pub mod descriptors;
 pub mod early;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -35,7 +36,6 @@ pub mod fuzzing;
 pub mod memory;
 pub mod namespace;
 pub mod object;
-pub mod protocol;
 pub mod proxy;
 pub mod server;
 pub mod session;

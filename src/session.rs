@@ -53,11 +53,11 @@ use crate::data::passive::PassivePool;
 use crate::memory::Budget;
 use crate::namespace::{Namespace, Permission, Place, VirtualPath};
 use crate::object::{Replica, Store};
-use crate::protocol::command::{HashName, TransferType};
-use crate::protocol::facts::FactSet;
-use crate::protocol::{Command, CommandError, Reply};
 use crate::proxy::Ends;
 use crate::tls::Tls;
+use ftp_proto::command::{HashName, TransferType};
+use ftp_proto::facts::FactSet;
+use ftp_proto::{Command, CommandError, Reply};
 
 pub use broken::BrokenTransfers;
 use control::{Control, ControlError};

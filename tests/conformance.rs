@@ -16,7 +16,7 @@ use aws_sdk_s3::operation::complete_multipart_upload::builders::CompleteMultipar
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use base64::Engine as _;
-use s3ftpd::demo::{Behaviour, EmbeddedStore, StoreOptions};
+use s3_embedded::{Behaviour, EmbeddedStore, StoreOptions};
 
 const MIB: usize = 1024 * 1024;
 /// S3's smallest part but the last.

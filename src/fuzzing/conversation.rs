@@ -9,9 +9,9 @@
 use bytes::BytesMut;
 
 use super::Reply;
-use crate::protocol::codec::LineCodec;
-use crate::protocol::{Command, CommandError};
 use crate::session::MAX_EARLY;
+use ftp_proto::codec::LineCodec;
+use ftp_proto::{Command, CommandError};
 
 /// The failed login that ends a session.
 pub const LOGIN_ATTEMPTS: usize = 3;

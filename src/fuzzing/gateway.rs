@@ -20,12 +20,12 @@ use crate::config::{self, ControlLoss, Protection};
 use crate::data::advertise::Advertise;
 use crate::data::linger::Lingering;
 use crate::data::passive::{Behind, PassivePool};
-use crate::demo::Backend;
 use crate::memory::Budget;
 use crate::namespace::{Mount, Namespace};
 use crate::object::{Replica, Store, StoreContext};
 use crate::proxy::{Ends, Proxies};
 use crate::session;
+use s3_embedded::Backend;
 
 /// The lines that log in.
 pub const LOGIN: &[u8] = b"USER alice\r\nPASS p\r\n";

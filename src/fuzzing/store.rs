@@ -13,7 +13,7 @@ use http::header::{DATE, HOST, HeaderValue};
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 
-use crate::demo::Backend;
+use s3_embedded::Backend;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 

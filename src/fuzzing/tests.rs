@@ -6,7 +6,7 @@ use tokio::runtime::Runtime;
 
 use super::conversation::{self, check};
 use super::{CUT, Gateway, LOGIN, Reply};
-use crate::protocol::Command;
+use ftp_proto::Command;
 
 /// A runtime, and a gateway on it.
 fn stage() -> (Runtime, Gateway) {

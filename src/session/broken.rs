@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 use crate::auth::network_of;
 use crate::object::{Location, ObjectInfo};
-use crate::protocol::Reply;
+use ftp_proto::Reply;
 
 use super::Session;
 

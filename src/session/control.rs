@@ -16,10 +16,10 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::protocol::Reply;
-use crate::protocol::codec::{LineCodec, LineTooLong};
 use crate::proxy::Ends;
 use crate::tls::socket::Handshakes;
+use ftp_proto::Reply;
+use ftp_proto::codec::{LineCodec, LineTooLong};
 
 use super::transport::{Pending, Transport};
 

@@ -1,9 +1,9 @@
 //! TYPE, REST, ALLO, ABOR without a transfer, OPTS MLST, SITE CHMOD (RFC 959; 3659).
 
 use crate::namespace::Permission;
-use crate::protocol::Reply;
-use crate::protocol::command::TransferType;
-use crate::protocol::facts::FactSet;
+use ftp_proto::Reply;
+use ftp_proto::command::TransferType;
+use ftp_proto::facts::FactSet;
 
 use super::data_setup::DataSetup;
 use super::{Handled, Session, require};

@@ -11,8 +11,8 @@ use crate::data::DataError;
 use crate::data::active::{self, check_port_target};
 use crate::data::passive::Reservation;
 use crate::data::secure::{Arrival, DataTls};
-use crate::protocol::Reply;
-use crate::protocol::command::EpsvArgument;
+use ftp_proto::Reply;
+use ftp_proto::command::EpsvArgument;
 
 use super::control::ControlError;
 use super::transfer::{Failure, Link, Signal};

@@ -5,8 +5,8 @@
 
 use crate::namespace::{Permission, VirtualPath};
 use crate::object::{Algorithm, Location, ObjectError, TransferId, digest};
-use crate::protocol::Reply;
-use crate::protocol::command::{HashName, PieceOfFile};
+use ftp_proto::Reply;
+use ftp_proto::command::{HashName, PieceOfFile};
 
 use super::control::ControlError;
 use super::transfer::{ControlEnd, End, Failure, Label};

@@ -2,7 +2,7 @@
 
 use crate::namespace::{Permission, Place};
 use crate::object::{ObjectError, make_directory, remove_directory};
-use crate::protocol::Reply;
+use ftp_proto::Reply;
 
 use super::files::parent_in_mount;
 use super::listing::is_directory;

@@ -14,7 +14,7 @@ use crate::data::stream::DataStream;
 use crate::memory::{Budget, Grant};
 use crate::namespace::{Permission, VirtualPath};
 use crate::object::{Download, Location, ObjectError, ObjectInfo, TransferId};
-use crate::protocol::Reply;
+use ftp_proto::Reply;
 
 use super::broken::Transfers;
 use super::control::ControlError;

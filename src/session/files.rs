@@ -11,7 +11,7 @@ use crate::object::{
     Location, ObjectError, ObjectInfo, TransferId, delete_keeping_directory, directory_exists,
     head, head_with_crc, peek, set_metadata,
 };
-use crate::protocol::{Reply, time};
+use ftp_proto::{Reply, time};
 
 use super::recent::{PEEK, Recent, Whole};
 use super::resume::{Seen, Underway, ending};

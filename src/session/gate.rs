@@ -1,6 +1,6 @@
 //! One table of state × command: what may run now, what waits, what is refused.
 
-use crate::protocol::{Command, Reply};
+use ftp_proto::{Command, Reply};
 
 /// Where a session stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +100,7 @@ pub(super) fn keeps_recent(command: &Command) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::command::{HostName, Password, TransferType};
+    use ftp_proto::command::{HostName, Password, TransferType};
 
     #[test]
     fn before_login_nothing_but_the_login_runs() {

@@ -8,8 +8,8 @@
 use std::sync::Arc;
 
 use crate::config::{HostConfig, host_key};
-use crate::protocol::Reply;
-use crate::protocol::command::HostName;
+use ftp_proto::Reply;
+use ftp_proto::command::HostName;
 
 use super::{Handled, Session};
 

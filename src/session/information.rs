@@ -1,8 +1,8 @@
 //! FEAT, HELP, STAT without a path, OPTS UTF8, SITE HELP: what the server tells of itself (RFC 2389, 959).
 
 use crate::namespace::{Permission, Permissions};
-use crate::protocol::command::TransferType;
-use crate::protocol::{Command, Reply};
+use ftp_proto::command::TransferType;
+use ftp_proto::{Command, Reply};
 
 use super::Session;
 use super::protection::VERBS;

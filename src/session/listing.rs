@@ -18,10 +18,10 @@ use crate::data::linger::Lingering;
 use crate::memory::{Admission, Budget};
 use crate::namespace::{Permission, Place, VirtualPath};
 use crate::object::{Listing, ObjectInfo, TransferId, directory_exists};
-use crate::protocol::Reply;
-use crate::protocol::command::ListArgument;
-use crate::protocol::facts::{FactType, Facts, fact_line};
-use crate::protocol::glob::Glob;
+use ftp_proto::Reply;
+use ftp_proto::command::ListArgument;
+use ftp_proto::facts::{FactType, Facts, fact_line};
+use ftp_proto::glob::Glob;
 
 use self::lister::{Format, Lister};
 use self::tree::TreeLister;

@@ -8,9 +8,9 @@ use secrecy::SecretString;
 use crate::auth::{AuthError, Refused};
 use crate::config::UserConfig;
 use crate::namespace::{Mount, Namespace};
-use crate::protocol::Reply;
-use crate::protocol::command::{HashName, Password, TransferType};
-use crate::protocol::facts::FactSet;
+use ftp_proto::Reply;
+use ftp_proto::command::{HashName, Password, TransferType};
+use ftp_proto::facts::FactSet;
 
 use super::control::ControlError;
 use super::data_setup::DataSetup;

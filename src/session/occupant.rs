@@ -2,7 +2,7 @@
 
 use crate::namespace::{Place, VirtualPath};
 use crate::object::{Location, ObjectError, ObjectInfo, directory_exists, head};
-use crate::protocol::Reply;
+use ftp_proto::Reply;
 
 use super::replies;
 

@@ -15,10 +15,10 @@ use tokio::time::Instant;
 
 use crate::config::{Protection, UserConfig};
 use crate::data::secure::DataTls;
-use crate::protocol::Reply;
-use crate::protocol::command::{AuthMechanism, ProtectionLevel};
 use crate::tls::identity::Identity;
 use crate::tls::{SessionTls, Tls};
+use ftp_proto::Reply;
+use ftp_proto::command::{AuthMechanism, ProtectionLevel};
 
 use super::control::ControlError;
 use super::data_setup::DataSetup;

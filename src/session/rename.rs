@@ -13,7 +13,7 @@ use crate::object::{
     ObjectError, ObjectInfo, TransferId, copy, delete_keeping_directory, directory_exists,
     keep_if_empty, rename_directory,
 };
-use crate::protocol::Reply;
+use ftp_proto::Reply;
 
 use super::files::{describe_with_crc, parent_in_mount};
 use super::occupant::refuse_directory;

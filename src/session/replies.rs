@@ -5,7 +5,7 @@
 use crate::data::DataError;
 use crate::namespace::{PathError, Permission, VirtualPath};
 use crate::object::ObjectError;
-use crate::protocol::{CommandError, Reply};
+use ftp_proto::{CommandError, Reply};
 
 /// A line that is no command, or not one we take.
 pub(super) fn command_error(error: &CommandError) -> Reply {

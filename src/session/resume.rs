@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::auth::network_of;
 use crate::namespace::{Mount, Permission, Permissions, Place, VirtualPath};
 use crate::object::{Found, Keep, Kept, Live, Location, ObjectError, ObjectInfo, Older, head};
-use crate::protocol::Reply;
+use ftp_proto::Reply;
 
 use super::reported::Length;
 use super::{Session, replies};

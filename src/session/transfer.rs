@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 use crate::data::DataError;
 use crate::namespace::VirtualPath;
 use crate::object::{Location, ObjectError, TransferId};
-use crate::protocol::{Command, CommandError, Reply};
+use ftp_proto::{Command, CommandError, Reply};
 
 use super::control::ControlError;
 use super::data_setup::DataSetup;

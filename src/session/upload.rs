@@ -19,8 +19,8 @@ use crate::object::{
     AppendTo, Condition, GivesBack, Keep, Kept, Location, ObjectError, ObjectInfo, TransferId,
     Upload, UploadOptions,
 };
-use crate::protocol::Reply;
-use crate::protocol::command::TransferType;
+use ftp_proto::Reply;
+use ftp_proto::command::TransferType;
 
 use super::control::ControlError;
 use super::data_setup::DataSetup;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use s3ftpd::demo::{Interceptor, Next, ResetConnection};
+use s3_embedded::{Interceptor, Next, ResetConnection};
 use s3s::{Body, HttpRequest, HttpResponse};
 
 use crate::content::Random;

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, join_all};
+use s3_embedded::{Behaviour, EmbeddedStore, Interceptor, Next, ResetConnection, StoreOptions};
 use s3ftpd::config;
-use s3ftpd::demo::{Behaviour, EmbeddedStore, Interceptor, Next, ResetConnection, StoreOptions};
 use s3ftpd::server::Server;
 use s3s::{HttpRequest, HttpResponse};
 

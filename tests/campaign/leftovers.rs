@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use s3ftpd::demo::EmbeddedStore;
+use s3_embedded::EmbeddedStore;
 
 use crate::BUCKET;
 use crate::figures::Figures;

@@ -42,7 +42,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use s3ftpd::demo::{Behaviour, EmbeddedStore, StoreOptions};
+use s3_embedded::{Behaviour, EmbeddedStore, StoreOptions};
 
 use chaos::Chaos;
 use content::Random;

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
-use s3ftpd::demo::EmbeddedStore;
+use s3_embedded::EmbeddedStore;
 
 use crate::client::Client;
 use crate::content::Content;

@@ -1,6 +1,7 @@
 //! `s3ftpd demo`, without its process.
 
-use s3ftpd::demo::{self, Backend, DemoError, Options};
+use s3_embedded::Backend;
+use s3ftpd::cli::demo::{self, DemoError, Options};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::within;

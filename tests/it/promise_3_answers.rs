@@ -6,7 +6,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, Once};
 
 use futures::{StreamExt, stream};
-use s3ftpd::demo::Behaviour;
+use s3_embedded::Behaviour;
 use tokio::io::AsyncWriteExt;
 use tracing_subscriber::fmt::writer::OptionalWriter;
 

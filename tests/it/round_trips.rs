@@ -2,7 +2,7 @@
 //! data connection, in front of stores that differ as real ones do.
 
 use futures::future::join_all;
-use s3ftpd::demo::Behaviour;
+use s3_embedded::Behaviour;
 use tokio::io::AsyncReadExt;
 
 use crate::support::faults::Fault;

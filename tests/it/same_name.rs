@@ -13,7 +13,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use s3ftpd::demo::Behaviour;
+use s3_embedded::Behaviour;
 
 use crate::support::faults::{Fault, Rule};
 use crate::support::ftp::{Ftp, Mode, Reply};

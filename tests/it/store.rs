@@ -8,7 +8,7 @@ use aws_sdk_s3::types::{
     EncodingType, MetadataDirective, ObjectIdentifier,
 };
 use base64::Engine as _;
-use s3ftpd::demo::{Behaviour, EmbeddedStore, StoreOptions};
+use s3_embedded::{Behaviour, EmbeddedStore, StoreOptions};
 
 use crate::support::store::{Store, client_of};
 use crate::support::{MIB, pattern};

@@ -1,7 +1,7 @@
 //! A file and a directory of one name, on stores where one of them would vanish, that keep objects as files, or that let
 //! both be; and stores that do not say whether a key is missing.
 
-use s3ftpd::demo::Behaviour;
+use s3_embedded::Behaviour;
 use tokio::io::AsyncWriteExt;
 
 use crate::support::faults::Fault;

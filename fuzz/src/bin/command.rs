@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use s3ftpd::fuzzing::Reply as Read;
-use s3ftpd::protocol::{Command, CommandError, Reply};
+use ftp_proto::{Command, CommandError, Reply};
 
 fuzz_target!(|line: &[u8]| {
     let parsed = Command::parse(line);

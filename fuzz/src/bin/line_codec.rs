@@ -5,7 +5,7 @@
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
 use s3ftpd::fuzzing::segments;
-use s3ftpd::protocol::codec::{LineCodec, LineTooLong, MAX_LINE};
+use ftp_proto::codec::{LineCodec, LineTooLong, MAX_LINE};
 
 const IAC: u8 = 0xff;
 

@@ -4,8 +4,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use s3ftpd::protocol::Command;
-use s3ftpd::protocol::glob::Glob;
+use ftp_proto::Command;
+use ftp_proto::glob::Glob;
 
 fuzz_target!(|input: &[u8]| {
     let Ok(text) = std::str::from_utf8(input) else {

@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use s3ftpd::fuzzing::Reply as Read;
-use s3ftpd::protocol::Reply;
+use ftp_proto::Reply;
 
 const CODES: [u16; 8] = [150, 200, 211, 226, 230, 331, 550, 599];
 

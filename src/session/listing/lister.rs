@@ -13,9 +13,9 @@ use tokio::time::Instant;
 use crate::memory::Admission;
 use crate::namespace::{Mount, Permission, Place, VirtualPath};
 use crate::object::{Entry, HELD, Listing, Location, ObjectError, Page, head};
-use crate::protocol::facts::{FactSet, FactType, Facts, fact_line};
-use crate::protocol::glob::Glob;
-use crate::protocol::listing::{ListedEntry, list_line, name_line};
+use ftp_proto::facts::{FactSet, FactType, Facts, fact_line};
+use ftp_proto::glob::Glob;
+use ftp_proto::listing::{ListedEntry, list_line, name_line};
 
 use super::tree::TreeLister;
 

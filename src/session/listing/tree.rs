@@ -16,8 +16,8 @@ use tokio::time::Instant;
 use crate::memory::{Budget, Grant};
 use crate::namespace::{Mount, Namespace, Permission, Place, VirtualPath};
 use crate::object::{Entry, HELD, Listing, Location, ObjectError, Page};
-use crate::protocol::glob::Glob;
-use crate::protocol::listing::{ListedEntry, list_line, name_line};
+use ftp_proto::glob::Glob;
+use ftp_proto::listing::{ListedEntry, list_line, name_line};
 
 use super::lister::{Format, HEADS, kept_time};
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use s3ftpd::demo::Behaviour;
+use s3_embedded::Behaviour;
 
 use super::{Begins, begin_tls, secured, upload, with_tls};
 use crate::same_name::{race, waiting};

@@ -1,6 +1,6 @@
 //! Appends and restarts inside existing objects that are broken off, and stores that differ from AWS.
 
-use s3ftpd::demo::Behaviour;
+use s3_embedded::Behaviour;
 
 use super::{By, go_on, only_objects, size, under_way};
 use crate::support::faults::Fault;

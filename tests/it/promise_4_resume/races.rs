@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use s3ftpd::demo::Behaviour;
+use s3_embedded::Behaviour;
 use tokio::io::AsyncWriteExt;
 
 use super::{By, go_on, only_objects, size, under_way};

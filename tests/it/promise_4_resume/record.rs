@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use s3ftpd::demo::Behaviour;
+use s3_embedded::Behaviour;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 

@@ -1,7 +1,7 @@
 //! One bucket under two names: a bucket's alias (Garage), an access point (AWS), an endpoint's other address. A rename
 //! from one to the other copies an object onto itself, and must not delete "the old one".
 
-use s3ftpd::demo::Behaviour;
+use s3_embedded::Behaviour;
 
 use crate::support::gateway::{BUCKET, Builder, Gateway};
 use crate::support::{MIB, pattern};

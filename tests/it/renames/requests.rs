@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use s3ftpd::demo::Behaviour;
+use s3_embedded::Behaviour;
 
 use crate::support::gateway::{BUCKET, Gateway};
 use crate::support::store::Store;

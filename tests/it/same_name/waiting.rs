@@ -1,6 +1,6 @@
 //! A session that waits for a name: it answers meanwhile, can be aborted, and gives up in time.
 
-use s3ftpd::demo::Behaviour;
+use s3_embedded::Behaviour;
 use tokio::io::AsyncWriteExt;
 
 use super::{ended, gateway, pattern, publication, put, waiting};

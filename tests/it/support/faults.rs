@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
-use s3ftpd::demo::{Interceptor, Next, ResetConnection};
+use s3_embedded::{Interceptor, Next, ResetConnection};
 use s3s::{Body, HttpRequest, HttpResponse, StdError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;

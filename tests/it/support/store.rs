@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use s3ftpd::demo::{Backend, Behaviour, EmbeddedStore, OpenUpload, StoreOptions};
+use s3_embedded::{Backend, Behaviour, EmbeddedStore, OpenUpload, StoreOptions};
 
 use super::faults::{Faults, RuleBuilder};
 use super::operation::Request;

@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
-use super::backend::Event;
 use super::{BUCKET, PASSWORD, USER};
+use s3_embedded::Event;
 
 /// Objects below it are the gateway's own records of interrupted uploads.
 const STATE_PREFIX: &str = ".s3ftpd/";

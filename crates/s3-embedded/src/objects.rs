@@ -38,7 +38,7 @@ pub(crate) struct Ingested {
 /// The attributes that PutObject, CopyObject and CreateMultipartUpload take, from their input.
 macro_rules! attributes_of {
     ($input:expr) => {
-        $crate::demo::index::Attributes {
+        $crate::index::Attributes {
             cache_control: $input.cache_control.clone(),
             content_disposition: $input.content_disposition.clone(),
             content_encoding: $input.content_encoding.clone(),

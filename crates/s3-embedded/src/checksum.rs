@@ -188,7 +188,7 @@ pub(crate) fn parse_md5(header: &str) -> S3Result<[u8; 16]> {
 /// The one checksum that a request (or a part in the body of Complete) gives: its five optional fields → one pair.
 macro_rules! given_checksum {
     ($from:expr) => {{
-        use $crate::demo::checksum::Algorithm;
+        use $crate::checksum::Algorithm;
         [
             (Algorithm::Crc32, &$from.checksum_crc32),
             (Algorithm::Crc32c, &$from.checksum_crc32c),
@@ -205,7 +205,7 @@ pub(crate) use given_checksum;
 /// Writes a checksum into the one of an answer's five fields that is its own.
 macro_rules! set_checksum {
     ($into:expr, $checksum:expr) => {{
-        use $crate::demo::checksum::Algorithm;
+        use $crate::checksum::Algorithm;
         if let Some((algorithm, value)) = $checksum {
             let field = match algorithm {
                 Algorithm::Crc32 => &mut $into.checksum_crc32,

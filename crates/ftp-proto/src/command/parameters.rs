@@ -8,7 +8,7 @@ use super::{
     AuthMechanism, Command, CommandError, EpsvArgument, HashName, PieceOfFile, ProtectionLevel,
     TransferType,
 };
-use crate::protocol::time;
+use crate::time;
 
 impl Argument<'_> {
     pub(super) fn transfer_type(&self) -> Result<TransferType, CommandError> {

@@ -1,35 +1,8 @@
-//! `s3ftpd demo`: the gateway with a store of its own, to try it with nothing else installed; and that store, which
-//! the tests use too.
+//! `s3ftpd demo`: a gateway with an embedded store, to try it with nothing else installed.
 //!
-//! [`EmbeddedStore`] is a small S3 server: s3s reads requests and checks signatures, [`Backend`] does the work.
-//! s3s-fs, the file-system backend beside s3s, was looked at and is not used: it maps keys onto paths, so `x` and `x/y`
-//! can't both exist, `a//b` and `..` become other keys, markers (`dir/`) are missing from listings, an element over 255
-//! bytes fails; it walks the whole bucket for each page of a listing and gives no ETags there; and parts are neither
-//! compared with the ETags, sizes and checksums that Complete names, nor listed by ListMultipartUploads. A store that
-//! tests a gateway has to be as strict and as free as S3 is. [`Behaviour`] has a switch for each known difference
-//! between real stores.
-//!
-//! ```text
-//! store      listener, connections, interception      service    s3s's trait → the operations below
-//! backend    the index, publishing under conditions   objects    Put, Get, Head, Delete, tags
-//! blob       bytes, in memory or in files             copy       CopyObject, UploadPartCopy
-//! disk       the data directory, its records          multipart  uploads          listing   pages
-//! ```
+//! The store is [`s3_embedded`]; it prints what lands there ([`console`]).
 
-mod backend;
-mod behaviour;
-mod blob;
-mod checksum;
 mod console;
-mod copy;
-mod disk;
-mod index;
-mod listing;
-mod multipart;
-mod objects;
-mod record;
-mod service;
-mod store;
 
 use std::io;
 use std::net::SocketAddr;
@@ -38,9 +11,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-pub use backend::{Backend, Event, OpenUpload};
-pub use behaviour::Behaviour;
-pub use store::{EmbeddedStore, Interceptor, Next, ResetConnection, StoreOptions};
+use s3_embedded::{EmbeddedStore, StoreOptions};
 
 use crate::config::{
     self, CertificateFiles, ClientCertificates, Config, ConfigErrors, Pem, Protection, TlsConfig,

@@ -4,8 +4,9 @@
     cargo build --release
     benches/memory.py target/release/s3ftpd --budget 64 [--only downloads,listings,uploads,logins,slow] [--rest 60]
 
-Each load has a fresh process in front of a store of this script that keeps nothing but the gateway's own objects: any
-object has 64 MiB, the directory `d` has 3,200 files with names of 900 bytes. Prints Markdown: MiB resident at the start, at the peak (VmHWM), and after the load.
+Each load has a new process, with a store of this script that keeps only the gateway's own objects: any
+object has 64 MiB, and the directory `d` has 3,200 files with names of 900 bytes. Prints Markdown: MiB
+resident at the start, at the peak (VmHWM), and after the load.
 """
 
 import argparse
@@ -27,7 +28,7 @@ DATE = "Mon, 30 Nov 2026 00:00:00 GMT"
 
 
 class Store:
-    """As much of S3 as the loads need."""
+    """The part of S3 that the loads need."""
 
     def __init__(self):
         self.own = {}
@@ -207,7 +208,7 @@ class Client:
 
     async def data(self, buffer=None):
         while (code := await self.command("EPSV")) == 425:
-            # Ports of connections that are being opened are taken.
+            # The port may belong to a connection that is being opened.
             await asyncio.sleep(0.05)
         assert code == 229, self.text
         port = int(re.search(r"\|\|\|(\d+)\|", self.text)[1])
@@ -280,7 +281,7 @@ async def logins(gateway, count):
     async def many(first):
         for number in range(first, count, 20):
             client = await Client().connect(gateway.port)
-            user, password = [("u", "right"), ("u", "wrong"), ("nobody", "wrong")][number % 3]
+            user, password = [("u", "right"), ("u", "wrong"), ("unknown", "wrong")][number % 3]
             codes.append(await client.login(user, password))
             client.close()
 
@@ -333,6 +334,6 @@ async def main():
         print(f"| {label} | {start:.0f} | {peak:.0f} | {after:.0f} | {cpu:.1f} | {replies} |", flush=True)
 
 
-# sha512-crypt of `right` in few rounds: cheap to check, so that the loads begin soon.
+# sha512-crypt of `right` with few rounds, so that logins are fast and the loads start soon.
 CHEAP = "$6$rounds=1000$saltsalt$dfMP2LY3oP.RCle.MrovYod7J5ZWd7wa2WJOtw1cdMugHgIZ8H3PUFaxN7fS6Rbcl4YomrlE/fCkobwA8g/as/"
 asyncio.run(main())

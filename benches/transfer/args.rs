@@ -12,7 +12,7 @@ use crate::client::Client;
 /// What the gateway costs, measured against the AWS SDK alone and a bare relay.
 #[derive(Parser, Debug)]
 pub struct Args {
-    /// Where the objects are: null, null-slow or an S3 endpoint's URL [default: null, then null-slow]
+    /// The store: null, null-slow or the URL of an S3 endpoint [default: null, then null-slow]
     #[arg(long)]
     pub store: Option<StoreChoice>,
     /// Bucket; must exist at a real endpoint
@@ -30,22 +30,22 @@ pub struct Args {
     /// Size of the large object: bytes, or with KiB, MiB, GiB
     #[arg(long, default_value = "512MiB", value_parser = parse_size)]
     pub size: u64,
-    /// Rounds; medians are taken over them
+    /// Number of rounds; the results are their medians
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub rounds: u32,
     /// Only these measurements [default: all]
     #[arg(long, value_enum, value_delimiter = ',')]
     pub only: Vec<Work>,
-    /// Transfers and sessions in the clear, under TLS, or both
+    /// Transfers and sessions in plaintext, under TLS, or both
     #[arg(long, value_enum, default_value = "both")]
     pub tls: TlsChoice,
-    /// The FTP client: one of our own, or curl
+    /// The FTP client: the benchmark's own, or curl
     #[arg(long, value_enum, default_value = "own")]
     pub client: Client,
-    /// Uploads at once of `slow`
+    /// Number of parallel uploads of `slow`
     #[arg(long, default_value_t = 300)]
     pub slow_clients: usize,
-    /// Bytes a second of each; the goals are about 20000, which takes 17 minutes
+    /// Bytes a second of each; the goals are for 20000, which takes 17 minutes
     #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub slow_rate: u64,
     /// Size of each
@@ -58,16 +58,16 @@ pub struct Args {
     /// Passed by `cargo bench`.
     #[arg(long, hide = true)]
     pub bench: bool,
-    /// What this process is, when the benchmark has started it.
+    /// The role of this process, if the benchmark has started it.
     #[arg(long, value_enum, hide = true)]
     pub role: Option<Role>,
     /// Key of the object of `--role sdk-up` and `sdk-down`.
     #[arg(long, hide = true, default_value = "")]
     pub key: String,
-    /// Where `--role relay` passes the bytes on to.
+    /// The address to which `--role relay` passes the bytes.
     #[arg(long, hide = true)]
     pub to: Option<SocketAddr>,
-    /// Directory of the certificate of `--role relay-tls-up` and `relay-tls-down`.
+    /// Directory of the certificate for `--role relay-tls-up` and `relay-tls-down`.
     #[arg(long, hide = true)]
     pub identity: Option<PathBuf>,
 }
@@ -79,42 +79,42 @@ pub enum Work {
     Up,
     /// One large download.
     Down,
-    /// Small files one after another in one session, up and down.
+    /// Small files in sequence in one session, up and down.
     Small,
     /// A directory of a million keys.
     List,
     /// A thousand idle sessions.
     Idle,
-    /// Small files next to many slow uploads; only if it is named.
+    /// Small files alongside many slow uploads; only if it is named.
     Slow,
 }
 
 /// Value of `--tls`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum TlsChoice {
-    /// In the clear only.
+    /// Plaintext only.
     Off,
     /// Under TLS only.
     On,
-    /// One beside the other.
+    /// Both, alternately.
     Both,
 }
 
-/// What the bytes between a client and the gateway are.
+/// How a client and the gateway are connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Wire {
-    /// In the clear.
+    /// Plaintext.
     Plain,
     /// Under TLS.
     Tls,
 }
 
-/// What a child process of the benchmark is.
+/// The role of a child process of the benchmark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Role {
     /// The store that keeps no bytes.
     Null,
-    /// The same at the pace of a distant store.
+    /// The same with the delays of a distant store.
     NullSlow,
     /// The SDK alone, uploading.
     SdkUp,
@@ -146,11 +146,11 @@ impl Role {
 /// Value of `--store`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreChoice {
-    /// Our own, as fast as the machine.
+    /// The benchmark's own, as fast as the machine.
     Null,
-    /// Our own, slowed down.
+    /// The benchmark's own, slowed down.
     NullSlow,
-    /// Somebody's S3 endpoint.
+    /// An S3 endpoint.
     Url(String),
 }
 
@@ -169,7 +169,7 @@ impl FromStr for StoreChoice {
     }
 }
 
-/// An S3 endpoint, as both the gateway and the SDK alone are told it.
+/// An S3 endpoint, for the gateway and for the SDK alone.
 #[derive(Clone)]
 pub struct Endpoint {
     /// Its URL.
@@ -182,7 +182,7 @@ pub struct Endpoint {
     pub access_key: String,
     /// Secret access key.
     pub secret_key: String,
-    /// Whether it is one of our own, whose abilities need no probe.
+    /// Whether it is one of the benchmark's own, which needs no probe.
     pub own: bool,
 }
 
@@ -192,12 +192,12 @@ pub const ACCESS_KEY: &str = "AWS_ACCESS_KEY_ID";
 pub const SECRET_KEY: &str = "AWS_SECRET_ACCESS_KEY";
 
 impl Args {
-    /// Whether this measurement was asked for.
+    /// Whether this measurement is to run.
     pub fn wants(&self, work: Work) -> bool {
         self.only.is_empty() || self.only.contains(&work)
     }
 
-    /// What is measured over.
+    /// The connections to measure.
     pub fn wires(&self) -> Vec<Wire> {
         match self.tls {
             TlsChoice::Off => vec![Wire::Plain],
@@ -206,7 +206,7 @@ impl Args {
         }
     }
 
-    /// One of our own stores: any key is good.
+    /// One of the benchmark's own stores, which accepts any access key.
     pub fn own_endpoint(&self, url: String) -> Endpoint {
         Endpoint {
             url,
@@ -218,7 +218,7 @@ impl Args {
         }
     }
 
-    /// The endpoint at this URL; fails where its keys were given neither here nor in the environment.
+    /// The endpoint at this URL. Fails without access keys, as options or in the environment.
     pub fn endpoint(&self, url: String) -> Result<Endpoint> {
         let key = |given: &Option<String>, variable: &str| match given {
             Some(key) => Ok(key.clone()),

@@ -1,7 +1,7 @@
-//! What the benchmark is built of, checked: `cargo test --bench transfer`.
+//! Checks of the benchmark itself: `cargo test --bench transfer`.
 //!
-//! A benchmark target has no test harness, so this is a list of functions that fail by an error. None of them needs
-//! the gateway, and none judges a time from above.
+//! A benchmark target has no test harness, so this is a list of functions that return an error.
+//! They do not need the gateway, and none sets an upper limit on a time.
 
 mod tls;
 
@@ -120,7 +120,7 @@ fn requests() -> Result<()> {
     same(percent_decode("a%2Fb%c3%a4%").as_str(), "a/bä%")
 }
 
-/// A sleeper who is always a millisecond late still keeps the rate; one who paused does not catch up.
+/// A thread that always wakes a millisecond late keeps the rate; one that paused does not catch up.
 fn pacer() -> Result<()> {
     let (start, piece) = (Instant::now(), 100_000);
     let (mut pacer, mut now) = (Pacer::new(Some(80e6), start), start);
@@ -182,13 +182,13 @@ fn report() -> Result<()> {
     );
     ensure!(!text.contains("plain |"), "nothing to compare:\n{text}");
 
-    // The goals say nothing about another size.
+    // The goals are for one size only.
     let mut results = Results::new(1 << 20);
     results.large("null", Direction::Down, round);
     same(results.goals(), Vec::new())
 }
 
-/// What there is under TLS is compared with the clear round by round, and no goal is for it.
+/// Figures under TLS are compared with plaintext in each round, and have no goal.
 fn comparison() -> Result<()> {
     let mut results = Results::new(512 << 20);
     for slow in [1.0, 2.0] {
@@ -218,7 +218,7 @@ fn comparison() -> Result<()> {
             line.split('|').skip(4).map(str::trim).collect()
         })
     };
-    // Wall, MiB/s, CPU, peak; to SDK, relay, plain wall and CPU; behind the last bar is nothing.
+    // Wall, MiB/s, CPU, peak; to SDK, relay, plain wall and CPU; nothing after the last bar.
     same(
         cells("| 512 MiB up   | null  | s3ftpd, TLS "),
         vec![
@@ -246,7 +246,7 @@ fn comparison() -> Result<()> {
 const GATEWAY: Contestant = Contestant::Gateway(Wire::Plain);
 const RELAY: Contestant = Contestant::Relay(Wire::Plain);
 
-/// A sample of so many seconds on the clock and of CPU, and so many MiB.
+/// A sample: seconds of wall time and of CPU, and MiB.
 fn sample(wall: f64, cpu: f64, mib: u64) -> Sample {
     Sample {
         wall,
@@ -328,7 +328,8 @@ fn sdk_and_store() -> Result<()> {
     })
 }
 
-/// One part takes 20 ms and its length at 80 MB/s, in either direction; never less, however fast the machine.
+/// One part takes 20 ms and its length at 80 MB/s, in either direction; never less, however fast
+/// the machine.
 fn slow_store() -> Result<()> {
     let store = Store::start(Role::NullSlow)?;
     let endpoint = args(&[])?.own_endpoint(store.url.clone());

@@ -1,8 +1,9 @@
-//! The FTP client: one of our own, or curl (`--client curl`); in the clear, or under TLS.
+//! The FTP client: the benchmark's own, or curl (`--client curl`); in plaintext, or under TLS.
 //!
-//! Ours sends the commands that curl sends, in its order, and never sleeps. curl does: where the reply to EPSV is
-//! there before it first looks for it, which a busy machine makes likely, curl 7.88 waits for a timer of up to a
-//! second before it opens the data connection. Over 300 small files that says more of curl than of the gateway.
+//! Ours sends the commands that curl sends, in the same order, and never sleeps. curl 7.88 does: if
+//! the reply to EPSV has arrived before curl first looks for it, which is likely on a busy machine,
+//! it waits for a timer of up to a second before it opens the data connection. With 300 small files
+//! that would measure curl and not the gateway.
 
 mod curl;
 mod session;
@@ -20,10 +21,10 @@ pub use stream::Stream;
 
 use crate::tls::Identity;
 
-/// Who plays the client.
+/// The FTP client to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Client {
-    /// A session of our own.
+    /// The benchmark's own.
     Own,
     /// curl.
     Curl,
@@ -34,7 +35,7 @@ pub enum Client {
 pub struct Door<'a> {
     /// Port of its control listener on the loopback address.
     pub port: u16,
-    /// What the gateway shows under TLS, which the client then asks for; `None`: all is in the clear.
+    /// The gateway's certificate, with which the client uses TLS; `None`: plaintext.
     pub identity: Option<&'a Identity>,
 }
 
@@ -43,7 +44,7 @@ pub fn small_name(number: usize) -> String {
     format!("small-{number}.bin")
 }
 
-/// Each returns the seconds from connect to the last 226.
+/// Each function returns the seconds from connect to the last 226.
 impl Client {
     /// Uploads a file of `size` bytes as `name`.
     pub fn upload(self, door: Door<'_>, file: &Path, name: &str, size: u64) -> Result<f64> {
@@ -53,7 +54,7 @@ impl Client {
         }
     }
 
-    /// Downloads `name`, an object of `size` bytes, to nowhere.
+    /// Downloads `name`, an object of `size` bytes, and drops it.
     pub fn download(self, door: Door<'_>, name: &str, size: u64) -> Result<f64> {
         match self {
             Client::Own => timed(|| Session::open(door)?.retrieve(name, size)),
@@ -89,7 +90,7 @@ impl Client {
         }
     }
 
-    /// Lists a directory of `expected` files; `at_line` is called once, when `line` lines have come.
+    /// Lists a directory of `expected` files; calls `at_line` once, after `line` lines.
     pub fn list(
         self,
         door: Door<'_>,
@@ -116,7 +117,7 @@ impl Client {
     }
 }
 
-/// Seconds that `work` takes.
+/// The seconds that `work` takes.
 fn timed(work: impl FnOnce() -> Result<()>) -> Result<f64> {
     let start = Instant::now();
     work()?;

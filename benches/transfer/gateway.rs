@@ -1,4 +1,4 @@
-//! The gateway under measurement: the release binary with a configuration of its own, in a child process.
+//! The gateway under measurement: the release binary with its configuration, in a child process.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
@@ -17,25 +17,25 @@ use crate::{PARALLEL, PART_SIZE};
 
 /// The user's name and password.
 pub const USER: &str = "bench";
-/// Where in the bucket his files are; ends in `/`.
+/// The prefix of the user's files in the bucket; ends in `/`.
 pub const PREFIX: &str = "s3ftpd-bench/";
-/// How long it may take to start.
+/// Time limit for its start.
 const START: Duration = Duration::from_secs(20);
-/// The variable by which it gets its secret key.
+/// The environment variable of its secret key.
 const SECRET: &str = "S3FTPD_BENCH_SECRET";
 
-/// A gateway that serves.
+/// A running gateway.
 #[derive(Debug)]
 pub struct Gateway<'a> {
-    /// Where it listens, and whether under TLS.
+    /// Its address, and whether it uses TLS.
     pub door: Door<'a>,
     process: Process,
     log: PathBuf,
 }
 
 impl<'a> Gateway<'a> {
-    /// Starts one in front of an endpoint, its files in `directory`, and waits until it answers. With an identity it
-    /// takes nobody without TLS.
+    /// Starts a gateway for an endpoint, with its files in `directory`, and waits until it answers.
+    /// With an identity it requires TLS.
     pub fn start(
         endpoint: &Endpoint,
         directory: &Path,
@@ -44,7 +44,7 @@ impl<'a> Gateway<'a> {
         Gateway::start_with(endpoint, directory, identity, "")
     }
 
-    /// The same with more configuration.
+    /// The same with further configuration.
     pub fn start_with(
         endpoint: &Endpoint,
         directory: &Path,
@@ -85,7 +85,7 @@ impl<'a> Gateway<'a> {
         }
     }
 
-    /// Runs `work`, which returns its own seconds on the clock, and measures the gateway meanwhile.
+    /// Runs `work`, which returns its wall time in seconds, and measures the gateway meanwhile.
     pub fn measure(&self, work: impl FnOnce() -> Result<f64>) -> Result<Sample> {
         let before = process::cpu_seconds(self.process.id())?;
         let wall = work().with_context(|| self.last_words())?;
@@ -117,10 +117,10 @@ fn free_port() -> Result<u16> {
         .port())
 }
 
-/// The defaults, but for what must be told.
+/// The defaults, except for what must be set.
 pub fn configuration(endpoint: &Endpoint, door: Door<'_>) -> Result<String> {
     let password = bcrypt::hash(USER, 4)?;
-    // Our own stores take both; a real one is left to the gateway's probe.
+    // The benchmark's stores can do both; the gateway probes a real one.
     let abilities = if endpoint.own {
         "checksums = \"crc32\"\nconditional_writes = true\nconditional_deletes = true\nfiles_hide_directories = false\n"
     } else {

@@ -1,19 +1,21 @@
 //! What the gateway costs: `cargo bench --bench transfer`.
 //!
-//! One run measures, round by round and interleaved so that a noisy machine is unfair to all alike:
+//! One run measures in rounds, interleaved so that a noisy machine affects all contestants alike:
 //!
-//! - the release binary of s3ftpd as a child process, driven by an FTP client, in the clear and under TLS;
+//! - the release binary of s3ftpd as a child process, driven by an FTP client, in plaintext and
+//!   under TLS;
 //! - the AWS SDK alone with the same parts, ranges, parallelism and checksums ([`sdk`]);
-//! - a relay that only passes the same bytes from one socket to another, in the clear and under TLS ([`relay`]);
+//! - a relay that only passes the same bytes from socket to socket, in plaintext and under TLS
+//!   ([`relay`]);
 //!
-//! against a store that keeps no bytes ([`store`]) or any S3 endpoint, and compares the medians with the goals
-//! ([`report`]). `benches/README.md` says how to run it and how to read it.
+//! with a store that keeps no bytes ([`store`]) or any S3 endpoint, and compares the medians with
+//! the goals ([`report`]). `benches/README.md` describes how to run it and how to read the results.
 //!
-//! Each contestant is a process of its own, so that its CPU time and its peak memory are the kernel's figures
-//! for it alone ([`process`]). All but s3ftpd and curl are this same binary under another `--role`.
+//! Each contestant is a process, so that the kernel counts its CPU time and its peak memory
+//! separately ([`process`]). All except s3ftpd and curl are this binary with another `--role`.
 //!
-//! Without `--bench`, which `cargo bench` passes and `cargo test --benches` does not, the program checks itself
-//! instead ([`check`]).
+//! Without `--bench`, which `cargo bench` passes and `cargo test --benches` does not, the program
+//! only checks itself ([`check`]).
 
 mod args;
 mod check;
@@ -36,7 +38,7 @@ use args::{Args, Role};
 
 /// Size of one part, and of one ranged read, in the gateway and in the SDK alone, bytes.
 const PART_SIZE: u64 = 8 << 20;
-/// Parts or ranges in flight at once, in the gateway and in the SDK alone.
+/// Parallel parts or ranges, in the gateway and in the SDK alone.
 const PARALLEL: usize = 8;
 
 fn main() -> Result<()> {

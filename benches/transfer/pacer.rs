@@ -1,15 +1,16 @@
-//! Holds one stream of bytes to a rate.
+//! Limits one stream of bytes to a rate.
 //!
-//! Sleeps end late, by a timer's grain and by whatever else runs on the machine. So the pacer computes from
-//! deadlines, not from durations: bytes are due at the time that the rate gives them, and what a late wake-up lost
-//! is made good by the bytes that follow. Only a little is: a peer that paused can't come back faster than the line.
+//! Sleeps end late, because of the timer's resolution and of other work on the machine. So the
+//! pacer computes with deadlines, not with durations: the rate gives each byte its time, and the
+//! bytes that follow make up for a late wake-up. They make up for little only: a peer that paused
+//! can't return faster than the line.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How much lost time is made good at most.
+/// Upper limit of the lost time that is made up for.
 const CREDIT: Duration = Duration::from_millis(10);
-/// Shorter waits are put off and add up, so that a wake-up pays.
+/// Shorter waits are postponed and add up, so that a wake-up is worth its cost.
 const GRAIN: Duration = Duration::from_micros(500);
 
 /// The pace of one body in one direction.
@@ -17,12 +18,12 @@ const GRAIN: Duration = Duration::from_micros(500);
 pub struct Pacer {
     /// Nanoseconds that one byte takes; `None`: no limit.
     byte_nanos: Option<f64>,
-    /// When all bytes so far are through.
+    /// The time at which all bytes so far have passed.
     due: Instant,
 }
 
 impl Pacer {
-    /// Begins at `now`, at so many bytes a second; `None`: without a limit.
+    /// Starts at `now` with a rate in bytes a second; `None`: no limit.
     pub fn new(rate: Option<f64>, now: Instant) -> Self {
         Pacer {
             byte_nanos: rate.map(|rate| 1e9 / rate),
@@ -30,7 +31,7 @@ impl Pacer {
         }
     }
 
-    /// These bytes have gone through: waits as long as that puts the stream ahead of its rate.
+    /// Counts bytes that have passed, and waits while they put the stream ahead of its rate.
     pub fn pass(&mut self, bytes: usize) {
         if self.byte_nanos.is_some() {
             let wait = self.advance(bytes, Instant::now());
@@ -40,14 +41,14 @@ impl Pacer {
         }
     }
 
-    /// The last byte has gone through: waits until it is due.
+    /// Waits until the last byte is due.
     pub fn finish(&self) {
         if self.byte_nanos.is_some() {
             thread::sleep(self.due.saturating_duration_since(Instant::now()));
         }
     }
 
-    /// Accounts for the bytes at `now` and tells how far ahead of the rate the stream is.
+    /// Counts the bytes at `now`, and returns how far the stream is ahead of its rate.
     pub fn advance(&mut self, bytes: usize, now: Instant) -> Duration {
         let Some(byte_nanos) = self.byte_nanos else {
             return Duration::ZERO;

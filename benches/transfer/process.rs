@@ -1,4 +1,4 @@
-//! Child processes, and what the kernel says that a process has used.
+//! Child processes, and the kernel's figures of what a process has used.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -9,7 +9,8 @@ use anyhow::{Context, Result};
 
 use crate::args::Role;
 
-/// Ticks a second in `/proc/PID/stat`: USER_HZ, 100 on every architecture that Rust's standard library runs on.
+/// Ticks a second in `/proc/PID/stat`: USER_HZ, 100 on every architecture that Rust's standard
+/// library runs on.
 const TICKS: f64 = 100.0;
 
 /// A child process that does not outlive its owner.
@@ -42,7 +43,7 @@ impl Process {
         Ok(BufReader::new(stdout))
     }
 
-    /// Waits for its end; fails where that is no success.
+    /// Waits for its end. Fails unless it succeeded.
     pub fn finish(&mut self) -> Result<()> {
         let status = self.child.wait()?;
         anyhow::ensure!(status.success(), "the child process ended with {status}");
@@ -57,13 +58,14 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Neither can fail in a way that matters: the child has ended, or ends now.
+        // No failure matters here: the child has ended, or ends now.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// This binary under another role, its standard output piped. Add the role's own switches before starting it.
+/// This binary with another role, its standard output piped. Add the role's options before starting
+/// it.
 pub fn role(role: Role) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command
@@ -73,7 +75,7 @@ pub fn role(role: Role) -> Result<Command> {
     Ok(command)
 }
 
-/// The next line that a child prints, without its end.
+/// The next line of a child's output, without the line end.
 pub fn read_line(output: &mut impl BufRead) -> Result<String> {
     let mut line = String::new();
     output.read_line(&mut line)?;
@@ -81,12 +83,12 @@ pub fn read_line(output: &mut impl BufRead) -> Result<String> {
     Ok(line.trim_end().to_owned())
 }
 
-/// What one contestant needed for one piece of work.
+/// What one contestant used for one piece of work.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sample {
-    /// Seconds on the clock.
+    /// Wall time, seconds.
     pub wall: f64,
-    /// Seconds of CPU, user and system.
+    /// CPU time, user and system, seconds.
     pub cpu: f64,
     /// Peak of the process's resident memory, KiB.
     pub peak: u64,
@@ -106,7 +108,7 @@ impl Sample {
         Ok((sample, result))
     }
 
-    /// The line by which a child process tells its parent.
+    /// The line with which a child process reports to its parent.
     pub fn to_line(self) -> String {
         format!("{} {} {}", self.wall, self.cpu, self.peak)
     }
@@ -122,7 +124,7 @@ impl Sample {
     }
 }
 
-/// Runs a role to its end and returns what it measured of itself.
+/// Runs a role to its end, and returns its own measurement.
 pub fn contend(command: &mut Command) -> Result<Sample> {
     let mut process = Process::start(command)?;
     let line = read_line(&mut process.stdout()?)?;
@@ -136,7 +138,8 @@ pub fn cpu_seconds(id: u32) -> Result<f64> {
     Ok(ticks as f64 / TICKS)
 }
 
-/// utime + stime, the 14th and 15th field; the second is a name in brackets that may hold blanks and brackets.
+/// utime + stime, the 14th and 15th field; the second is a name in brackets that may hold blanks
+/// and brackets.
 pub fn parse_stat(stat: &str) -> Option<u64> {
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
     let user: u64 = fields.nth(11)?.parse().ok()?;
@@ -147,7 +150,7 @@ pub fn parse_stat(stat: &str) -> Option<u64> {
 /// Resident memory of a process, KiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory {
-    /// The most it ever was (VmHWM).
+    /// Its peak (VmHWM).
     pub peak: u64,
     /// Now (VmRSS).
     pub resident: u64,

@@ -1,10 +1,10 @@
-//! The yardstick for CPU: a process that passes bytes from one socket to another and does nothing else.
+//! The reference for CPU: a process that only passes bytes from one socket to another.
 //!
-//! No gateway can need less than its kernel does for this. Source and sink are threads of the benchmark's own
-//! process, so their cost is not counted.
+//! A gateway can't need less than the kernel needs for this. Source and sink are threads of the
+//! benchmark, so their cost is not counted.
 //!
-//! Under TLS the relay is what the gateway is to its client, a server: it decrypts what goes up and encrypts what
-//! comes down, with the gateway's library and the same cipher suite. What the gateway needs more than that is not
+//! Under TLS the relay is a server as the gateway is: it decrypts uploads and encrypts downloads,
+//! with the gateway's library and the same cipher suite. What the gateway needs in addition is not
 //! due to TLS itself. The handshake, a full one, is counted.
 
 use std::io::{Read, Write};
@@ -22,19 +22,19 @@ use crate::process::{self, Process, Sample};
 use crate::sdk::Direction;
 use crate::tls::{self, Identity, Tls};
 
-/// Bytes that one read may take.
+/// Bytes of one read at most.
 const BUFFER: usize = 256 << 10;
 
-/// Which of the relay's connections is under TLS, as whose identity.
+/// The connection of the relay that is under TLS, with its certificate.
 #[derive(Debug, Clone, Copy)]
 pub struct Secure<'a> {
     /// Up: that from the source; down: that to the sink.
     pub direction: Direction,
-    /// What the relay shows.
+    /// The relay's certificate.
     pub identity: &'a Identity,
 }
 
-/// The child's side: accepts one connection, passes it on to `--to`, prints what that cost.
+/// The child's side: accepts one connection, passes it to `--to`, and prints the cost.
 pub fn contend(args: &Args, role: Role) -> Result<()> {
     let to = args.to.context("this role needs --to")?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -66,7 +66,7 @@ fn pass(mut from: Stream, mut to: Stream) -> Result<()> {
     }
 }
 
-/// The benchmark's side: sends `size` bytes through a relay and returns what the relay needed.
+/// The benchmark's side: sends `size` bytes through a relay, and returns what the relay used.
 pub fn measure(size: u64, secure: Option<Secure<'_>>) -> Result<Sample> {
     let sink = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let role = match secure.map(|secure| secure.direction) {
@@ -82,7 +82,7 @@ pub fn measure(size: u64, secure: Option<Secure<'_>>) -> Result<Sample> {
     let mut relay = Process::start(&mut command)?;
     let mut output = relay.stdout()?;
     let source = TcpStream::connect(process::read_line(&mut output)?)?;
-    // The client's side of TLS, on the connection that is to have it.
+    // The client's side of TLS, on the connection that has it.
     let client = |at: Direction| {
         let secure = secure.filter(|secure| secure.direction == at)?;
         Some(secure.identity.client())

@@ -19,22 +19,22 @@ use table::Table;
 
 /// The object's size that the goals are for, bytes.
 const GOAL_SIZE: u64 = 512 << 20;
-/// A listing's memory is flat if its peak grows by no more than this over its last nine tenths, MiB.
+/// A listing's memory is flat if its peak grows by at most this over its last nine tenths, MiB.
 const FLAT: f64 = 4.0;
 
 /// One listing of a million keys.
 #[derive(Debug, Clone, Copy)]
 pub struct Listing {
-    /// What the gateway needed.
+    /// What the gateway used.
     pub sample: Sample,
-    /// By how much its peak grew after the first tenth, KiB.
+    /// Growth of its peak after the first tenth, KiB.
     pub growth: u64,
 }
 
-/// One look at idle sessions.
+/// One measurement of idle sessions.
 #[derive(Debug, Clone, Copy)]
 pub struct Idle {
-    /// Resident memory that each session added, KiB.
+    /// Resident memory that each session adds, KiB.
     pub kib_each: f64,
 }
 
@@ -50,7 +50,7 @@ pub struct Results {
 }
 
 impl Results {
-    /// None yet, of objects of `size` bytes.
+    /// No samples yet; large objects have `size` bytes.
     pub fn new(size: u64) -> Self {
         Results {
             size,
@@ -79,12 +79,12 @@ impl Results {
         self.list.push(listing);
     }
 
-    /// Adds a look at idle sessions.
+    /// Adds a measurement of idle sessions.
     pub fn idle(&mut self, wire: Wire, idle: Idle) {
         self.idle.entry(wire).or_default().push(idle);
     }
 
-    /// Adds a run next to slow uploads.
+    /// Adds a run alongside slow uploads.
     pub fn slow(&mut self, slow: Slow) {
         self.slow.push(slow);
     }
@@ -192,7 +192,7 @@ impl Results {
         table
     }
 
-    /// The goals that something was measured for; there are none for TLS.
+    /// The goals that have a measurement; TLS has none.
     pub fn goals(&self) -> Vec<Goal> {
         let mut goals = Vec::new();
         let mut goal = |work: String, limit: f64, unit: &'static str, measured: Option<f64>| {
@@ -208,7 +208,8 @@ impl Results {
         for ((store, direction), rounds) in judged.clone() {
             let work = format!("512 MiB {direction}, {store}");
             let is_up = *direction == Direction::Up;
-            // On the null store both wait for the CPU that they share, which tells nothing of a real one.
+            // On the null store both wait for the shared CPU, which has no meaning for a real
+            // store.
             if is_up && store != Role::Null.name() {
                 goal(
                     format!("{work}: wall"),
@@ -293,26 +294,26 @@ impl Results {
     }
 }
 
-/// The contestant that the goals are about.
+/// The contestant of the goals.
 const GATEWAY: Contestant = Contestant::Gateway(Wire::Plain);
 
 /// The figures of one direction.
 type Figures = fn(&Delays) -> &Vec<f64>;
 
-/// What is measured next to slow uploads.
+/// What is measured alongside slow uploads.
 const SLOW: [(&str, Figures); 2] = [
     ("stored", |delays| &delays.store),
     ("fetched", |delays| &delays.fetch),
 ];
 
-/// One goal, and how far it was reached.
+/// One goal and its result.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Goal {
-    /// What for.
+    /// The subject.
     pub work: String,
-    /// The most that it may be.
+    /// The upper limit.
     pub limit: f64,
-    /// Of what.
+    /// The unit.
     pub unit: &'static str,
     /// The median.
     pub measured: f64,
@@ -322,7 +323,7 @@ fn mib(kib: u64) -> f64 {
     kib as f64 / 1024.0
 }
 
-/// What it ran on.
+/// The machine.
 fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The rounds: who does what, in which order.
+//! The rounds: contestants and their order.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -22,15 +22,16 @@ use crate::tls::Identity;
 /// Small files of one session, and bytes of each.
 const SMALL_FILES: usize = 300;
 const SMALL_SIZE: u64 = 4096;
-/// Idle sessions, and how many come before the first look, so that what is allocated once is not counted.
+/// Idle sessions, and those before the first measurement, so that one-time allocations are not
+/// counted.
 const IDLE_SESSIONS: usize = 1000;
 const WARM_SESSIONS: usize = 20;
-/// Keys of the listing after which memory must not grow any more.
+/// Keys of the listing after which memory must stay flat.
 const SETTLED: u64 = MILLION / 10;
 /// Keys of uploads, below [`PREFIX`]: the gateway's and the SDK's.
 const UPLOADS: [&str; 2] = ["up-gateway.bin", "up-sdk.bin"];
 
-/// Measures what was asked for and prints the report.
+/// Measures what the options ask for, and prints the report.
 pub fn run(args: &Args) -> Result<()> {
     let bench = Bench::new(args)?;
     let mut results = Results::new(args.size);
@@ -44,21 +45,21 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// An endpoint under its name in the report.
+/// An endpoint with its name in the report.
 struct Target {
     name: String,
     endpoint: Endpoint,
-    /// The store's process, where it is our own.
+    /// The process of the benchmark's own store.
     _store: Option<Store>,
 }
 
-/// All that the rounds share.
+/// State that the rounds share.
 struct Bench<'a> {
     args: &'a Args,
     targets: Vec<Target>,
-    /// Configuration, log, certificate, and what curl uploads: in memory where there is a file system for it.
+    /// Directory for configuration, log, certificate and curl's files; in memory if possible.
     directory: TempDir,
-    /// What gateway and relay show under TLS.
+    /// The certificate of gateway and relay.
     identity: Identity,
     runtime: Runtime,
 }
@@ -100,7 +101,7 @@ impl<'a> Bench<'a> {
         })
     }
 
-    /// Files to upload; at a real endpoint, the object to download.
+    /// Makes the files to upload and, with a real endpoint, the object to download.
     fn prepare(&self) -> Result<()> {
         // A hole reads as zeros and takes no memory.
         File::create(self.large_file())?.set_len(self.args.size)?;
@@ -146,7 +147,7 @@ impl<'a> Bench<'a> {
             results.slow(slow::measure(self.args, &endpoint, self.directory.path())?);
         }
         if self.args.wants(Work::List) || self.args.wants(Work::Idle) {
-            // Only our own store has a million keys, and idle sessions need no store at all.
+            // Only the benchmark's store has a million keys, and idle sessions need no store.
             let store = Store::start(Role::Null)?;
             let endpoint = self.args.own_endpoint(store.url.clone());
             if self.args.wants(Work::List) && self.args.wires().contains(&Wire::Plain) {
@@ -161,7 +162,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// The large object by all; each round begins with another of them.
+    /// The large object with each contestant; each round starts with another one.
     fn large(&self, target: &Target, direction: Direction, round: usize) -> Result<Round> {
         let mut samples = Round::new();
         for by in turned(Contestant::all(&self.args.wires()), round) {
@@ -240,7 +241,8 @@ impl<'a> Bench<'a> {
         let settled = settled.context("the listing had no end")??;
         Ok(Listing {
             sample,
-            // The kernel adds up a process's memory by and by, so a later figure can be a little less.
+            // The kernel sums a process's memory with a delay, so a later figure can be slightly
+            // smaller.
             growth: sample.peak.saturating_sub(settled.peak),
         })
     }
@@ -266,7 +268,7 @@ impl<'a> Bench<'a> {
         Gateway::start(endpoint, self.directory.path(), self.identity(wire))
     }
 
-    /// What is shown over this wire.
+    /// The certificate for this kind of connection.
     fn identity(&self, wire: Wire) -> Option<&Identity> {
         (wire == Wire::Tls).then_some(&self.identity)
     }
@@ -275,7 +277,7 @@ impl<'a> Bench<'a> {
         self.directory.path().join("large.bin")
     }
 
-    /// What was said to be uploaded must be there.
+    /// Fails unless the uploaded objects are in the store.
     fn check_size(&self, target: &Target, name: &str, expected: u64) -> Result<()> {
         let key = format!("{PREFIX}{name}");
         let size = self
@@ -288,7 +290,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// Removes from a real endpoint what was put there.
+    /// Deletes the benchmark's objects from a real endpoint.
     fn clean_up(&self) -> Result<()> {
         let mut names: BTreeSet<String> = (1..=SMALL_FILES).map(small_name).collect();
         names.extend(UPLOADS.map(str::to_owned));
@@ -306,7 +308,7 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// The same in another order in each round, so that none always follows the same one.
+/// The contestants in another order in each round, so that none always follows the same one.
 fn turned<T>(mut all: Vec<T>, round: usize) -> Vec<T> {
     let first = round % all.len().max(1);
     all.rotate_left(first);

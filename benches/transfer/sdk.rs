@@ -1,8 +1,8 @@
-//! The AWS SDK alone: what an upload and a download need when there is no gateway.
+//! The AWS SDK alone: what an upload and a download need without a gateway.
 //!
-//! It is given every advantage: the bytes to upload are already in memory, those downloaded are dropped where they
-//! arrive, and it knows the object's size beforehand. All else is as in the gateway: parts and ranges of the same
-//! size, as many of them at once, CRC-32 over each part and the whole, payloads unsigned.
+//! It has every advantage: the bytes to upload are in memory, downloaded bytes are dropped on
+//! arrival, and the object's size is known. Everything else is as in the gateway: size and
+//! parallelism of parts and ranges, CRC-32 over each part and the whole, unsigned payloads.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -25,7 +25,7 @@ use crate::args::{ACCESS_KEY, Args, Endpoint, Role, SECRET_KEY, StoreChoice};
 use crate::process::{self, Sample};
 use crate::{PARALLEL, PART_SIZE};
 
-/// Which way the bytes go.
+/// The direction of the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Direction {
     /// To the store.
@@ -43,7 +43,7 @@ impl fmt::Display for Direction {
     }
 }
 
-/// The child's side: moves one object and prints what that cost.
+/// The child's side: moves one object, and prints the cost.
 pub fn contend(args: &Args, direction: Direction) -> Result<()> {
     let Some(StoreChoice::Url(url)) = &args.store else {
         anyhow::bail!("this role needs --store URL");
@@ -62,7 +62,7 @@ pub fn contend(args: &Args, direction: Direction) -> Result<()> {
     Ok(())
 }
 
-/// The benchmark's side: moves an object in a process of its own and returns what that needed.
+/// The benchmark's side: has a child process move an object, and returns what that used.
 pub fn measure(endpoint: &Endpoint, direction: Direction, key: &str, size: u64) -> Result<Sample> {
     let mut command = process::role(match direction {
         Direction::Up => Role::SdkUp,
@@ -100,7 +100,7 @@ impl Objects {
             .region(Region::new(endpoint.region.clone()))
             .force_path_style(true)
             .credentials_provider(credentials)
-            // Each checksum is given by hand, where the gateway gives it too.
+            // The code below gives each checksum that the gateway gives, so the SDK must not.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
@@ -111,7 +111,7 @@ impl Objects {
         }
     }
 
-    /// Uploads `size` zeros: PutObject up to one part, a multipart upload beyond.
+    /// Uploads `size` zeros: PutObject up to one part, else a multipart upload.
     pub async fn upload(&self, key: &str, size: u64) -> Result<()> {
         let zeros = Bytes::from(vec![0; size.min(PART_SIZE) as usize]);
         if size <= PART_SIZE {
@@ -203,7 +203,7 @@ impl Objects {
         Ok(read)
     }
 
-    /// Size of an object; `None` where there is none.
+    /// Size of an object; `None` if there is none.
     pub async fn size(&self, key: &str) -> Result<Option<u64>> {
         let answer = self
             .client
@@ -236,7 +236,7 @@ impl Objects {
         Ok(())
     }
 
-    /// One page of a listing: how many keys, and the next page's token.
+    /// One page of a listing: number of keys, and token of the next page.
     pub async fn page(
         &self,
         prefix: &str,

@@ -1,8 +1,10 @@
-//! Slow clients: what a session that does small work notices of many uploads that need more memory than there is.
+//! Slow clients: how many uploads that need more memory than there is affect a session with small
+//! files.
 //!
-//! The gateway has a budget of 256 MiB. One session stores and fetches 20 kB each 100 ms, alone at first, then next to
-//! the slow uploads, until all of these have their 226, and alone once more: what else the machine does changes. At another rate than 20 kB/s the time for which the gateway
-//! holds half-filled parts changes with it, so that a quicker run has the same shape.
+//! The gateway has a budget of 256 MiB. One session stores and fetches 20 kB each 100 ms: alone,
+//! then alongside the slow uploads until all have their 226, and alone once more, since other work
+//! on the machine varies. At a rate other than 20 kB/s the time for which the gateway holds
+//! half-filled parts scales with it, so that a faster run has the same shape.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,18 +19,18 @@ use crate::gateway::Gateway;
 
 /// Budget of the gateway, MiB.
 pub const BUDGET: u64 = 256;
-/// The rate that the goals are about, bytes a second.
+/// The rate of the goals, bytes a second.
 const RATE: f64 = 20e3;
 /// How long a half-filled part is held at that rate, seconds.
 const HOLD: f64 = 30.0;
 /// Bytes of a file of the session that is measured.
 const SMALL: u64 = 20_000;
-/// It begins a file this often.
+/// The interval at which it starts a file.
 const EVERY: Duration = Duration::from_millis(100);
-/// Files that it stores and fetches alone, each time.
+/// Files that it stores and fetches while it is alone, each time.
 const ALONE: usize = 300;
 
-/// Milliseconds that 20 kB took, to be stored and to be fetched.
+/// Milliseconds to store and to fetch 20 kB.
 #[derive(Debug, Clone, Default)]
 pub struct Delays {
     /// STOR.
@@ -40,15 +42,15 @@ pub struct Delays {
 /// One run.
 #[derive(Debug, Clone)]
 pub struct Slow {
-    /// Uploads at once.
+    /// Number of parallel uploads.
     pub clients: usize,
     /// Bytes a second of each.
     pub rate: u64,
-    /// Without them.
+    /// Without the slow uploads.
     pub alone: Delays,
-    /// With them.
+    /// With the slow uploads.
     pub next_to: Delays,
-    /// Seconds until the last of them had its 226.
+    /// Seconds until the last slow upload has its 226.
     pub wall: f64,
     /// Peak of the gateway's resident memory, KiB.
     pub peak: u64,

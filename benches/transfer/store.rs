@@ -1,12 +1,14 @@
 //! An S3 endpoint that keeps no bytes: `--role null` and `--role null-slow`.
 //!
-//! It shares the machine's cores with those it is measured with, so it does as little as HTTP lets it: uploaded
-//! bytes are dropped in the kernel without being copied out, downloaded ones are zeros from one buffer, and only
-//! sizes are remembered ([`objects`]). Each connection has a thread: there are few of them, and a thread's sleep is
-//! exact to some 50 µs where a timer wheel's grain is a millisecond, which counts when an answer is due in 20 ms.
+//! It shares the machine's cores with the contestants, so it does as little as HTTP allows:
+//! uploaded bytes are dropped in the kernel, downloaded ones are zeros from one buffer, and only
+//! sizes are stored ([`objects`]). Each connection has a thread. There are few connections, and a
+//! thread sleeps with a precision of some 50 µs, a timer wheel with a millisecond, which matters
+//! for an answer after 20 ms.
 //!
-//! The slow store is what a store some network away looks like: a fixed time from the end of a request to the first
-//! byte of its answer, and a fixed rate for each connection and direction ([`crate::pacer`]).
+//! The slow store behaves like one that is a network away: a fixed time from the end of a request
+//! to the first byte of its answer, and a fixed rate for each direction of a connection
+//! ([`crate::pacer`]).
 
 mod listing;
 mod objects;
@@ -33,14 +35,14 @@ pub use listing::MILLION;
 pub use objects::sized_key;
 pub use request::{parse_range, percent_decode};
 
-/// Bytes moved by one system call without a pace.
+/// Bytes of one system call without a limit of the rate.
 const BUFFER: usize = 512 << 10;
-/// The same under a pace: 1.6 ms at 80 MB/s.
+/// The same with a limit: 1.6 ms at 80 MB/s.
 const PACED_BUFFER: usize = 128 << 10;
-/// What downloads are made of.
+/// The bytes of downloads.
 static ZEROS: [u8; BUFFER] = [0; BUFFER];
 
-/// How fast a store is.
+/// The speed of a store.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     /// From the end of a request to the first byte of its answer.
@@ -80,7 +82,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Starts one: [`Role::Null`] or [`Role::NullSlow`].
+    /// Starts a store: [`Role::Null`] or [`Role::NullSlow`].
     pub fn start(role: Role) -> Result<Store> {
         let mut process = Process::start(&mut process::role(role)?)?;
         let address = process::read_line(&mut process.stdout()?)?;
@@ -99,7 +101,7 @@ pub fn serve(pace: Pace) -> Result<()> {
     for stream in listener.incoming() {
         let (stream, objects) = (stream?, Arc::clone(&objects));
         thread::spawn(move || {
-            // A client that goes away in the middle is its own affair; anything else is worth a line.
+            // A client may disconnect at any point; other errors are printed.
             if let Err(error) = converse(stream, &objects, pace)
                 && !matches!(
                     error.kind(),
@@ -134,7 +136,7 @@ fn converse(stream: TcpStream, objects: &Objects, pace: Pace) -> io::Result<()> 
     Ok(())
 }
 
-/// Drops the next `length` bytes: what is buffered, then, uncopied, what the kernel holds.
+/// Drops the next `length` bytes: first the buffered ones, then those in the kernel, uncopied.
 fn discard(
     reader: &mut BufReader<TcpStream>,
     length: u64,
@@ -159,7 +161,8 @@ fn discard(
     Ok(())
 }
 
-/// Drops up to `scratch.len()` bytes of the stream; 0 at its end. Linux drops them in place (tcp(7), `MSG_TRUNC`).
+/// Drops up to `scratch.len()` bytes of the stream; 0 at its end. Linux drops them in place
+/// (tcp(7), `MSG_TRUNC`).
 fn drop_bytes(stream: &mut TcpStream, scratch: &mut [u8]) -> io::Result<usize> {
     if cfg!(target_os = "linux") {
         Ok(recv(stream.as_raw_fd(), scratch, MsgFlags::MSG_TRUNC)?)
@@ -168,7 +171,7 @@ fn drop_bytes(stream: &mut TcpStream, scratch: &mut [u8]) -> io::Result<usize> {
     }
 }
 
-/// Writes an answer at the store's pace; that of a HEAD without its body.
+/// Writes an answer at the store's rate; without the body if it answers a HEAD.
 fn send(writer: &mut TcpStream, request: &Request, answer: &Answer, pace: Pace) -> io::Result<()> {
     let mut head = answer.head().into_bytes();
     match &answer.body {
@@ -184,7 +187,7 @@ fn send(writer: &mut TcpStream, request: &Request, answer: &Answer, pace: Pace) 
             while left > 0 {
                 let piece = left.min(pace.buffer() as u64) as usize;
                 left -= piece as u64;
-                // A piece is there when its last byte is.
+                // A piece has arrived with its last byte.
                 pacer.pass(piece);
                 if left == 0 {
                     pacer.finish();

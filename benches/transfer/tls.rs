@@ -1,8 +1,9 @@
-//! TLS for the client and for the relay under TLS: TLS 1.3 with one cipher suite, over a blocking socket.
+//! TLS for the client and for the relay under TLS: TLS 1.3 with one cipher suite, over a blocking
+//! socket.
 //!
-//! All records that one read of the socket brought are decrypted in one go, and a write encrypts all that it is given
-//! before it writes once. So the relay under TLS needs few system calls, and its CPU is little more than that of the
-//! kernel and of the cipher.
+//! A read of the socket decrypts all records that it got, and a write encrypts all its bytes before
+//! it writes once. So the relay under TLS needs few system calls, and its CPU time is little more
+//! than that of the kernel and the cipher.
 
 mod identity;
 mod resumption;
@@ -21,7 +22,7 @@ use rustls::{
 pub use identity::{Identity, server_config};
 pub use resumption::Resumption;
 
-/// The suite of all connections, as curl's and OpenSSL's names for it are.
+/// The suite of all connections, with the name that curl and OpenSSL use.
 pub const SUITE: &str = "TLS_AES_256_GCM_SHA384";
 /// Length of a record's header: its type, a version, the length of the rest.
 const HEADER: usize = 5;
@@ -48,7 +49,7 @@ impl Tls {
     }
 
     fn handshake(mut connection: Connection, tcp: TcpStream, buffer: usize) -> io::Result<Tls> {
-        // A write's records are all made before the first is sent.
+        // A write makes all its records before it sends the first.
         connection.set_buffer_limit(None);
         let mut socket = Socket(BufReader::with_capacity(buffer, tcp));
         while connection.is_handshaking() {
@@ -64,13 +65,13 @@ impl Tls {
         self.connection.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
-    /// Sends close_notify: no more bytes come from this side.
+    /// Sends close_notify: this side sends no more bytes.
     pub fn end(&mut self) -> io::Result<()> {
         self.connection.send_close_notify();
         self.flush()
     }
 
-    /// Takes the next record off the socket as it is, undecrypted.
+    /// Reads the next record from the socket, undecrypted.
     fn read_record(&mut self) -> io::Result<Vec<u8>> {
         let mut record = vec![0; HEADER];
         self.socket.0.read_exact(&mut record)?;
@@ -80,7 +81,7 @@ impl Tls {
         Ok(record)
     }
 
-    /// Handles bytes as if the socket had brought them.
+    /// Handles bytes as if they came from the socket.
     fn feed(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             self.connection.read_tls(&mut bytes)?;
@@ -92,7 +93,7 @@ impl Tls {
     }
 }
 
-/// 0 is the other side's close_notify; a FIN without it is an error.
+/// 0: the other side's close_notify; a FIN without it is an error.
 impl Read for Tls {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
@@ -138,7 +139,7 @@ impl Write for Tls {
     }
 }
 
-/// A socket whose reads take much at once.
+/// A socket with large reads.
 #[derive(Debug)]
 struct Socket(BufReader<TcpStream>);
 

@@ -1,4 +1,4 @@
-//! TLS of the client and of the relay, checked against a server that deals with tickets as the gateway does.
+//! TLS of the client and of the relay, with a server that handles tickets as the gateway does.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -35,8 +35,8 @@ pub fn relayed() -> Result<()> {
     Ok(())
 }
 
-/// All data connections resume the control connection's session, which works on between them; both ends are seen,
-/// and a FIN is none.
+/// All data connections resume the session of the control connection, which works between them.
+/// Both ends are noticed, and a FIN alone is not an end.
 pub fn resumed() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let identity = Identity::create(directory.path())?;
@@ -72,7 +72,7 @@ pub fn resumed() -> Result<()> {
     server.join().ok().context("the server panicked")?
 }
 
-/// A control connection, data connections whose bytes it sends back when they have ended, and one that it cuts.
+/// A control connection, data connections that it echoes after their end, and one that it cuts.
 fn serve(listener: &TcpListener, mut config: rustls::ServerConfig) -> Result<()> {
     config.send_tls13_tickets = 4;
     let (with_tickets, tcp) = (Arc::new(config.clone()), listener.accept()?.0);

@@ -1,4 +1,4 @@
-//! curl as the client: what many a user has, and so the proof that the figures are not those of a client made to fit.
+//! curl as the client. It shows that the figures do not depend on the benchmark's own client.
 
 use std::io::Read;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::gateway::USER;
 use crate::process::Process;
 use crate::tls::SUITE;
 
-/// No transfer may take longer, seconds.
+/// Time limit of a transfer, seconds.
 const DEADLINE: u64 = 600;
 
 /// Uploads `file` as `name`; returns curl's seconds from connect to 226.
@@ -72,7 +72,7 @@ pub fn download_small(door: Door<'_>, count: usize, size: u64) -> Result<f64> {
     })
 }
 
-/// Lists a directory, piece by piece as the lines come.
+/// Lists a directory, in pieces as the lines arrive.
 pub fn list(door: Door<'_>, directory: &str, mut piece: impl FnMut(&[u8])) -> Result<f64> {
     timed(|| {
         let mut curl = Process::start(base(door).arg(url(door, directory)).stdout(Stdio::piped()))?;
@@ -87,14 +87,14 @@ pub fn list(door: Door<'_>, directory: &str, mut piece: impl FnMut(&[u8])) -> Re
     })
 }
 
-/// What curl tells of the transfers of one run.
+/// What curl reports of the transfers of one run.
 #[derive(Debug, Default, PartialEq)]
 pub struct Transfers {
-    /// How many there were.
+    /// Number of transfers.
     pub count: usize,
-    /// Bytes that came.
+    /// Bytes received.
     pub bytes: u64,
-    /// How long they took together.
+    /// Their time in total.
     pub seconds: f64,
 }
 
@@ -112,7 +112,7 @@ fn curl(door: Door<'_>, arguments: impl FnOnce(&mut Command)) -> Result<Transfer
     parse_transfers(&String::from_utf8_lossy(&output.stdout))
 }
 
-/// A line for each transfer: its seconds, and the bytes that came.
+/// A line for each transfer: its seconds, and the bytes received.
 pub fn parse_transfers(text: &str) -> Result<Transfers> {
     let mut transfers = Transfers::default();
     for line in text.lines() {
@@ -126,7 +126,7 @@ pub fn parse_transfers(text: &str) -> Result<Transfers> {
     Ok(transfers)
 }
 
-/// curl without its user's own settings, quiet but for errors; under TLS as our own client is.
+/// curl without the user's settings, quiet except for errors; with the same TLS as our own client.
 fn base(door: Door<'_>) -> Command {
     let mut command = Command::new("curl");
     command

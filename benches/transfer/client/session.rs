@@ -1,4 +1,5 @@
-//! An FTP session over blocking sockets, as simple as RFC 959, RFC 2428 and, under TLS, RFC 4217 allow.
+//! An FTP session over blocking sockets, as simple as RFC 959, RFC 2428 and, under TLS, RFC 4217
+//! allow.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -13,21 +14,21 @@ use crate::tls::{Identity, Resumption};
 
 /// Bytes of one read or write of a data connection.
 const BUFFER: usize = 256 << 10;
-/// For the next byte of a reply or of data to come or to go.
+/// Time limit for the next byte of a reply or of data.
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A session that is logged in.
 #[derive(Debug)]
 pub struct Session {
     control: BufReader<Stream>,
-    /// The control connection's TLS session; `None`: all is in the clear.
+    /// The control connection's TLS session; `None`: plaintext.
     resumption: Option<Resumption>,
-    /// Made by the first transfer: an idle session needs none.
+    /// Allocated by the first transfer, since an idle session needs none.
     buffer: Vec<u8>,
 }
 
 impl Session {
-    /// Connects and logs in; under TLS in curl's order.
+    /// Connects and logs in; under TLS in the order that curl uses.
     pub fn open(door: Door<'_>) -> Result<Session> {
         let mut session = Session {
             control: lines(Stream::Plain(connect(door.port)?)),
@@ -47,7 +48,7 @@ impl Session {
         Ok(session)
     }
 
-    /// Puts the control connection under TLS.
+    /// Starts TLS on the control connection.
     fn secure(mut self, identity: &Identity) -> Result<Session> {
         self.command("AUTH TLS", "234")?;
         let Stream::Plain(tcp) = self.control.into_inner() else {
@@ -77,7 +78,7 @@ impl Session {
         self.reply("226").map(drop)
     }
 
-    /// Uploads `size` bytes at so many a second, in pieces of a tenth of a second.
+    /// Uploads `size` bytes at a rate in bytes a second, in pieces of a tenth of a second.
     pub fn store_slowly(&mut self, name: &str, size: u64, rate: f64) -> Result<()> {
         let data = self.data()?;
         self.command(&format!("STOR {name}"), "150")?;
@@ -97,13 +98,13 @@ impl Session {
         self.reply("226").map(drop)
     }
 
-    /// Downloads `size` bytes and drops them; asks for the size first, as curl does.
+    /// Downloads `size` bytes and drops them, after SIZE as curl does.
     pub fn retrieve(&mut self, name: &str, size: u64) -> Result<()> {
         let data = self.data()?;
-        let told = self.command(&format!("SIZE {name}"), "213")?;
+        let reply = self.command(&format!("SIZE {name}"), "213")?;
         ensure!(
-            told == format!("213 {size}"),
-            "{name} has {size} bytes: {told}"
+            reply == format!("213 {size}"),
+            "{name} has {size} bytes: {reply}"
         );
         self.command(&format!("RETR {name}"), "150")?;
         let data = self.protect(data)?;
@@ -113,7 +114,7 @@ impl Session {
         Ok(())
     }
 
-    /// Lists a directory, piece by piece as the lines come.
+    /// Lists a directory, in pieces as the lines arrive.
     pub fn list(&mut self, directory: &str, piece: impl FnMut(&[u8])) -> Result<()> {
         self.command(&format!("CWD {directory}"), "250")?;
         let data = self.data()?;
@@ -122,7 +123,7 @@ impl Session {
         self.drain(data, piece)
     }
 
-    /// A passive data connection; the first one in binary mode, so all.
+    /// A passive data connection. Before the first one it selects binary mode.
     fn data(&mut self) -> Result<TcpStream> {
         if self.buffer.is_empty() {
             self.buffer = vec![0; BUFFER];
@@ -132,7 +133,7 @@ impl Session {
         connect(parse_port(&reply).with_context(|| format!("no port in {reply:?}"))?)
     }
 
-    /// The handshake of a data connection, which the 150 has come for; none where all is in the clear.
+    /// The handshake of a data connection, after the 150; none in plaintext.
     fn protect(&mut self, tcp: TcpStream) -> Result<Stream> {
         match (&self.resumption, self.control.get_mut()) {
             (Some(resumption), Stream::Tls(control)) => {
@@ -143,7 +144,7 @@ impl Session {
         }
     }
 
-    /// Reads data to its end, answers that, then reads the final reply.
+    /// Reads data to its end, ends this side too, then reads the final reply.
     fn drain(&mut self, mut data: Stream, mut piece: impl FnMut(&[u8])) -> Result<()> {
         loop {
             match data.read(&mut self.buffer)? {

@@ -1,4 +1,4 @@
-//! A connection of the client's, in the clear or under TLS.
+//! A connection of the client, in plaintext or under TLS.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -8,14 +8,14 @@ use crate::tls::Tls;
 /// A connection; under TLS its handshake is done.
 #[derive(Debug)]
 pub enum Stream {
-    /// In the clear.
+    /// Plaintext.
     Plain(TcpStream),
     /// Under TLS.
     Tls(Box<Tls>),
 }
 
 impl Stream {
-    /// Says that no more bytes come from this side: by close_notify under TLS. The FIN follows when it is dropped.
+    /// Ends this side: under TLS with close_notify. Dropping the connection sends the FIN.
     pub fn end(&mut self) -> io::Result<()> {
         match self {
             Stream::Plain(_) => Ok(()),
@@ -24,7 +24,7 @@ impl Stream {
     }
 }
 
-/// 0 is the other side's FIN, under TLS its close_notify; there a FIN alone is an error.
+/// 0: the other side's FIN, or under TLS its close_notify; there a FIN alone is an error.
 impl Read for Stream {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         match self {

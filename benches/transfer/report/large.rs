@@ -1,4 +1,4 @@
-//! The large object: who moved it, and how they compare within a round.
+//! The large object: the contestants that move it, and how they compare within a round.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use super::{Results, mib, table::Series, table::Table};
 use crate::args::Wire;
 use crate::process::Sample;
 
-/// Who moves the large object; in the order of the report.
+/// The contestants, in the order of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Contestant {
     /// s3ftpd with an FTP client.
@@ -21,7 +21,7 @@ pub enum Contestant {
 pub type Round = BTreeMap<Contestant, Sample>;
 
 impl Contestant {
-    /// All that move it where the client's bytes are these.
+    /// The contestants of this kind of connection.
     pub fn all(wires: &[Wire]) -> Vec<Contestant> {
         let gateways = wires.iter().copied().map(Contestant::Gateway);
         let relays = wires.iter().copied().map(Contestant::Relay);
@@ -38,7 +38,7 @@ impl Contestant {
         }
     }
 
-    /// The same without TLS, where it is with.
+    /// The same in plaintext, for a contestant under TLS.
     fn in_the_clear(self) -> Option<Contestant> {
         match self {
             Contestant::Gateway(Wire::Tls) => Some(Contestant::Gateway(Wire::Plain)),
@@ -54,13 +54,14 @@ pub fn wall_ratio(rounds: &[Round], wire: Wire) -> Option<f64> {
     ratio(rounds, gateway, sdk, |sample| sample.wall)
 }
 
-/// Median over the rounds of the gateway's CPU time to that of the relay over the same wire in the same round.
+/// Median over the rounds of the gateway's CPU time to that of the relay over the same wire in the
+/// same round.
 pub fn cpu_ratio(rounds: &[Round], wire: Wire) -> Option<f64> {
     let (gateway, relay) = (Contestant::Gateway(wire), Contestant::Relay(wire));
     ratio(rounds, gateway, relay, |sample| sample.cpu)
 }
 
-/// Median over the rounds of one's figure to another's in the same round.
+/// Median over the rounds of the ratio of two figures in the same round.
 pub fn ratio(
     rounds: &[Round],
     of: Contestant,
@@ -78,7 +79,7 @@ pub fn series(rounds: &[Round], of: Contestant, figure: fn(&Sample) -> f64) -> S
     Series::of(rounds.iter().filter_map(|round| round.get(&of)).map(figure))
 }
 
-/// All rounds at all stores. What is compared with the clear has columns of its own, where there was TLS.
+/// All rounds with all stores. If TLS was measured, its ratios to plaintext have columns.
 pub fn table(results: &Results) -> Table {
     let all = Contestant::all(&[Wire::Plain, Wire::Tls]);
     let moved = |by: Contestant| {

@@ -23,13 +23,13 @@ impl Series {
         Some((low + high) / 2.0)
     }
 
-    /// The least that this part of the figures does not exceed.
+    /// The smallest figure that this share of the figures does not exceed.
     pub fn quantile(&self, part: f64) -> Option<f64> {
         let place = (part * self.0.len() as f64).ceil() as usize;
         self.0.get(place.saturating_sub(1)).copied()
     }
 
-    /// Median, and the minimum in brackets where they differ.
+    /// Median, and the minimum in brackets if they differ.
     pub fn show(&self, decimals: usize) -> String {
         let (Some(median), Some(min)) = (self.median(), self.0.first()) else {
             return String::new();
@@ -46,12 +46,12 @@ impl Series {
 /// A table of text.
 pub struct Table {
     header: Vec<String>,
-    /// Lines below the header, each with as many cells.
+    /// Lines below the header, each with the header's number of cells.
     pub rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    /// One without lines.
+    /// A table without lines.
     pub fn new(header: &[&str]) -> Table {
         Table {
             header: header.iter().map(|name| (*name).to_owned()).collect(),
@@ -59,7 +59,7 @@ impl Table {
         }
     }
 
-    /// Columns of even width, for a terminal or as Markdown.
+    /// Aligned columns, for a terminal or as Markdown.
     pub fn render(&self, markdown: bool) -> String {
         let lines = || std::iter::once(&self.header).chain(&self.rows);
         let widths: Vec<usize> = (0..self.header.len())

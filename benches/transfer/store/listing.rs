@@ -1,13 +1,13 @@
-//! ListObjectsV2: pages of the remembered keys, and of a million that are made up.
+//! ListObjectsV2: pages of the stored keys, and of a million generated ones.
 
 use std::fmt::Write;
 
 use super::objects::{MODIFIED, Sizes, XML, escape};
 use super::request::Request;
 
-/// How many keys are under a prefix that ends in `million/`.
+/// Number of keys under a prefix that ends in `million/`.
 pub const MILLION: u64 = 1_000_000;
-/// The most entries that a page holds.
+/// Upper limit of the entries of a page.
 const PAGE: u64 = 1000;
 
 /// ListObjectsV2, with or without the delimiter `/`: the body of its answer.
@@ -37,17 +37,17 @@ pub fn list(sizes: &Sizes, request: &Request) -> String {
 #[derive(Debug, Default)]
 struct Page {
     entries: String,
-    /// Entries so far, and how many more fit.
+    /// Entries so far, and the number that still fits.
     count: u64,
     left: u64,
-    /// The token of the next page, where there is one: the last name on this one.
+    /// The token of the next page, if there is one: the last name of this page.
     next: Option<String>,
     /// Whether keys are percent-encoded (`encoding-type=url`).
     encode: bool,
 }
 
 impl Page {
-    /// Adds the remembered objects under `prefix` that come after `token`.
+    /// Adds the stored objects under `prefix` that come after `token`.
     fn collect(&mut self, sizes: &Sizes, request: &Request, prefix: &str, token: Option<&str>) {
         let folded = request.query("delimiter").is_some();
         let mut last = token.unwrap_or_default().to_owned();

@@ -1,7 +1,7 @@
-//! The S3 operations of a store that remembers sizes only.
+//! The S3 operations of a store that keeps only sizes.
 //!
-//! Besides the objects that were put there are some that nobody had to put: a key whose last element is
-//! `size-N.bin` is an object of N bytes, and a prefix that ends in `million/` holds a million keys.
+//! Some objects always exist: a key whose last element is `size-N.bin` is an object of N bytes, and
+//! a prefix that ends in `million/` has a million keys.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
@@ -12,10 +12,10 @@ use super::request::{Request, parse_range};
 
 /// LastModified of everything, as in headers and as in listings.
 pub const MODIFIED: (&str, &str) = ("Thu, 01 Jan 2026 00:00:00 GMT", "2026-01-01T00:00:00.000Z");
-/// How XML begins.
+/// The start of an XML document.
 pub const XML: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
 
-/// An object's key that tells its size.
+/// The prefix of the last element of a key that has its size.
 pub fn sized_key(size: u64) -> String {
     format!("size-{size}.bin")
 }
@@ -23,7 +23,7 @@ pub fn sized_key(size: u64) -> String {
 /// Size by bucket and key.
 pub type Sizes = BTreeMap<(String, String), u64>;
 
-/// All that the store remembers.
+/// The state of the store.
 #[derive(Debug, Default)]
 pub struct Objects {
     state: Mutex<State>,
@@ -34,16 +34,16 @@ struct State {
     sizes: Sizes,
     /// Open multipart uploads: part sizes by number.
     uploads: HashMap<String, BTreeMap<u32, u64>>,
-    /// Names the uploads.
+    /// Number of the next upload.
     created: u64,
 }
 
-/// An answer, but for its sending.
+/// An answer that is to be sent.
 #[derive(Debug)]
 pub struct Answer {
     status: &'static str,
     headers: String,
-    /// What follows the head.
+    /// The body.
     pub body: Body,
 }
 
@@ -52,12 +52,12 @@ pub struct Answer {
 pub enum Body {
     /// XML, or nothing.
     Text(String),
-    /// So many zeros.
+    /// This number of zeros.
     Zeros(u64),
 }
 
 impl Objects {
-    /// Does what a request, whose body has been dropped, asks for.
+    /// Carries out a request whose body has been dropped.
     pub fn answer(&self, request: &Request) -> Answer {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let upload = request.query("uploadId");
@@ -167,7 +167,7 @@ fn put_part(state: &mut State, request: &Request, id: &str) -> Answer {
     )
 }
 
-/// CompleteMultipartUpload, of all parts that have come: the list in the body is not looked at.
+/// CompleteMultipartUpload of all parts that were uploaded; it ignores the list in the body.
 fn complete(state: &mut State, request: &Request, id: &str) -> Answer {
     let Some(parts) = state.uploads.get(id) else {
         return Answer::error("404 Not Found", "NoSuchUpload");
@@ -244,7 +244,7 @@ fn name(request: &Request) -> (String, String) {
     (request.bucket.clone(), request.key.clone())
 }
 
-/// 412 for a write under a condition that does not hold.
+/// 412 for a write whose condition does not hold.
 fn refusal(state: &State, request: &Request) -> Option<Answer> {
     let there = state.sizes.get(&name(request));
     let absent_wanted = request.header("if-none-match") == Some("*") && there.is_some();
@@ -255,7 +255,7 @@ fn refusal(state: &State, request: &Request) -> Option<Answer> {
         .then(|| Answer::error("412 Precondition Failed", "PreconditionFailed"))
 }
 
-/// Tells the checksum that came with the bytes, as a store that had verified it would.
+/// Returns the request's checksum, as a store that had verified it would.
 fn with_checksum(answer: Answer, request: &Request) -> Answer {
     match request.header("x-amz-checksum-crc32") {
         Some(crc) => answer.header("x-amz-checksum-crc32", crc),
@@ -263,7 +263,7 @@ fn with_checksum(answer: Answer, request: &Request) -> Answer {
     }
 }
 
-/// Of an object only its size is known, so that is what its ETag stands for.
+/// The ETag of an object depends only on its size, since nothing else is known.
 fn etag(size: u64) -> String {
     format!("\"{size:032x}\"")
 }
@@ -277,7 +277,7 @@ fn size_in(key: &str) -> Option<u64> {
         .ok()
 }
 
-/// Text as XML has it.
+/// Text, escaped for XML.
 pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")

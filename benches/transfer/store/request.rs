@@ -1,4 +1,4 @@
-//! HTTP/1.1 requests, as far as S3 clients use it: a head, and a body of a known length.
+//! HTTP/1.1 requests as S3 clients send them: a head, and a body of a known length.
 
 use std::io::{self, BufRead};
 
@@ -16,7 +16,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// Reads the next head; `None` where the client has closed the connection instead.
+    /// Reads the next head; `None` if the client has closed the connection.
     pub fn read(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 {
@@ -37,7 +37,7 @@ impl Request {
         }
     }
 
-    /// Reads a request line; `None` where it is none.
+    /// Reads a request line; `None` if it is malformed.
     pub fn from_line(line: &str) -> Option<Request> {
         let mut words = line.split_ascii_whitespace();
         let (method, target) = (words.next()?, words.next()?);
@@ -96,8 +96,9 @@ fn malformed(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("not HTTP: {text:?}"))
 }
 
-/// First byte and length of what a `Range` header selects of an object of `size` bytes; `Err` where that is nothing
-/// (416). A header in another form than `bytes=a-b`, `bytes=a-` and `bytes=-n` selects all (RFC 9110, 14.2).
+/// First byte and length of what a `Range` header selects of an object of `size` bytes; `Err` if it
+/// selects nothing (416). A header in another form than `bytes=a-b`, `bytes=a-` and `bytes=-n`
+/// selects all (RFC 9110, 14.2).
 pub fn parse_range(header: &str, size: u64) -> Result<(u64, u64), ()> {
     let Some((first, last)) = header
         .strip_prefix("bytes=")
@@ -118,7 +119,7 @@ pub fn parse_range(header: &str, size: u64) -> Result<(u64, u64), ()> {
     }
 }
 
-/// Undoes percent encoding; what is no encoding stays as it is, what is not UTF-8 is replaced.
+/// Undoes percent encoding. Malformed encodings stay as they are; invalid UTF-8 is replaced.
 pub fn percent_decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());

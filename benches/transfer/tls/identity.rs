@@ -1,4 +1,5 @@
-//! The certificate that the gateway and the relay show, made anew by each run, and what client and relay know of it.
+//! The certificate of the gateway and the relay, which each run makes, and the client's trust in
+//! it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,9 +13,9 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use super::rewind;
 
-/// Its file in the directory of the identity, PEM.
+/// Its PEM file in the directory of the identity.
 const CERTIFICATE: &str = "tls.crt";
-/// The file of its key.
+/// The PEM file of its key.
 const KEY: &str = "tls.key";
 
 /// A self-signed certificate for the loopback address, in files, and clients' trust in it.
@@ -25,7 +26,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Makes one and writes it to a directory.
+    /// Makes a certificate, and writes it to a directory.
     pub fn create(directory: &Path) -> Result<Identity> {
         let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
         fs::write(directory.join(CERTIFICATE), made.cert.pem())?;
@@ -42,7 +43,7 @@ impl Identity {
         })
     }
 
-    /// Where its files are.
+    /// The directory of its files.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
@@ -57,7 +58,7 @@ impl Identity {
         self.directory.join(KEY)
     }
 
-    /// A client that resumes nothing.
+    /// A client that resumes no session.
     pub fn client(&self) -> Arc<ClientConfig> {
         let mut config = self.client.clone();
         config.resumption = rustls::client::Resumption::disabled();

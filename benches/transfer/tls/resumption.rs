@@ -1,10 +1,11 @@
 //! How the data connections of an FTP session resume the TLS session of its control connection.
 //!
-//! FileZilla, curl and all that use OpenSSL or GnuTLS offer one ticket of the control connection again and again, and
-//! servers of FTP count on that: the gateway sends four tickets on the control connection, none elsewhere. rustls uses each
-//! ticket of TLS 1.3 once and does not copy one, so from the fifth file on it would begin anew. Therefore the record
-//! that brought the tickets is kept, and given to the control connection again ([`super::rewind`]) when a ticket is
-//! wanted: each time it makes a ticket equal to the first.
+//! FileZilla, curl and all clients with OpenSSL or GnuTLS offer one ticket of the control
+//! connection repeatedly, and FTP servers expect that: the gateway sends four tickets on the
+//! control connection and none elsewhere. rustls uses each TLS 1.3 ticket once and can't copy one,
+//! so it would start a new session from the fifth file on. Therefore the client stores the record
+//! with the tickets, and repeats it to the control connection ([`super::rewind`]) for each ticket:
+//! the result equals the first one.
 
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +20,7 @@ use super::{Identity, Tls};
 /// Bytes of one read of a control connection: more than any reply.
 const CONTROL_BUFFER: usize = 4 << 10;
 
-/// The TLS session that a control connection has begun.
+/// The TLS session of a control connection.
 #[derive(Debug)]
 pub struct Resumption {
     config: Arc<ClientConfig>,
@@ -50,8 +51,8 @@ impl Resumption {
         Ok((control, resumption))
     }
 
-    /// The handshake of a data connection, whose socket is read `buffer` bytes at once. Fails where the server does
-    /// not let it resume.
+    /// The handshake of a data connection, with reads of `buffer` bytes. Fails if the server does
+    /// not resume the session.
     pub fn resume(&self, control: &mut Tls, tcp: TcpStream, buffer: usize) -> Result<Tls> {
         if self.ticket.slot().is_none() {
             control.feed(&self.record)?;

@@ -1,8 +1,8 @@
-//! A cipher suite that decrypts the first record of a connection as often as it comes.
+//! A cipher suite that can decrypt the first record of a connection repeatedly.
 //!
-//! rustls counts records, and each one's number is part of its nonce: to see the first one again its cipher must be
-//! told the first one's number, and the numbers of later ones must not count the repetitions. Only the client has
-//! this suite; it changes nothing that is sent.
+//! rustls counts records, and the number is part of a record's nonce. To decrypt the first record
+//! once more, its cipher must use the first number, and later numbers must not count the
+//! repetitions. Only the client has this suite. It changes nothing that is sent.
 
 use std::sync::LazyLock;
 
@@ -15,7 +15,7 @@ use rustls::{
     CipherSuiteCommon, ConnectionTrafficSecrets, Error, SupportedCipherSuite, Tls13CipherSuite,
 };
 
-/// Bytes at the end of an encrypted record that no other record has: the cipher's tag.
+/// Bytes at the end of an encrypted record that identify it: the cipher's tag.
 const TAG: usize = 16;
 
 /// The default provider with this suite and no other.
@@ -40,7 +40,7 @@ static SUITE: LazyLock<Tls13CipherSuite> = LazyLock::new(|| {
     }
 });
 
-/// The suite that does the work: [`super::SUITE`].
+/// The suite that it wraps: [`super::SUITE`].
 fn original() -> &'static Tls13CipherSuite {
     match aws_lc_rs::cipher_suite::TLS13_AES_256_GCM_SHA384 {
         SupportedCipherSuite::Tls13(suite) => suite,
@@ -80,7 +80,7 @@ struct Decrypter {
     original: Box<dyn MessageDecrypter>,
     /// The first record's tag.
     first: [u8; TAG],
-    /// How often that record has come again.
+    /// Number of repetitions of that record.
     repetitions: u64,
 }
 

@@ -3,11 +3,41 @@
 # 65532, without capabilities, in a read-only root that has only the binary, glibc, CA certificates
 # and the configuration.
 #
+# It also checks that the Dockerfile copies each file that cargo needs.
+#
 #   container.sh BINARY        needs root, for the mount namespace and the other uid
 set -euo pipefail
 
 binary=$(realpath "$1")
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+# Repeats the builder's steps of the Dockerfile, with a cargo that only reads the manifests.
+context() {
+  local at word step host
+  at=$(mktemp -d)
+  host=$(rustc -vV | awk '$1 == "host:" { print $2 }')
+  while read -r word step; do
+    case "$word" in
+      COPY) (cd "$here/.." && eval "cp -r --parents ${step% *} '$at'") ;;
+      RUN)
+        (
+          cd "$at"
+          # shellcheck disable=SC2317
+          cargo() { command cargo metadata --locked --format-version 1 --filter-platform "$host"; }
+          eval "$step"
+        ) >/dev/null
+        ;;
+    esac || {
+      rm -rf "$at"
+      echo "FAIL container: the Dockerfile fails at: $word $step" >&2
+      exit 1
+    }
+  done < <(sed -n '/^FROM .* AS builder/,/^FROM /p' "$here/../Dockerfile" | sed -e :a -e '/\\$/N; s/\\\n//; ta')
+  rm -rf "$at"
+  echo "ok   container: the Dockerfile copies what cargo needs"
+}
+context
+
 if [ "$(id -u)" -ne 0 ]; then
   echo "--   container: left out, since it needs root"
   exit 0

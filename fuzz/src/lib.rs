@@ -1,4 +1,4 @@
-//! What the targets of whole sessions share.
+//! Shared by the targets of whole sessions.
 
 use std::cell::RefCell;
 
@@ -9,10 +9,10 @@ thread_local! {
     static STAGE: RefCell<Option<(Runtime, Gateway)>> = const { RefCell::new(None) };
 }
 
-/// One conversation with a gateway whose store is as new.
+/// Runs one conversation with a gateway whose store has only its initial objects.
 ///
 /// # Panics
-/// Where an answer is not what it must be.
+/// If a reply is not as it must be.
 pub fn converse(before: &[u8], input: &[u8]) {
     STAGE.with_borrow_mut(|stage| {
         let (runtime, gateway) = stage.get_or_insert_with(|| {

@@ -1,4 +1,4 @@
-//! The command parser: any line is a command that is offered, or gets one well-formed refusal that repeats nothing.
+//! The command parser: any line is a command, or gets one well-formed refusal that repeats nothing.
 
 #![no_main]
 
@@ -48,7 +48,7 @@ fuzz_target!(|line: &[u8]| {
     }
 });
 
-/// The argument of commands that take a path and nothing else.
+/// The argument of commands that take only a path.
 fn path_of(command: &Command) -> Option<&str> {
     use Command as C;
     match command {
@@ -69,7 +69,7 @@ fn path_of(command: &Command) -> Option<&str> {
     }
 }
 
-/// Whether a refusal's text follows from the verb alone: what stands behind it may be a secret.
+/// Whether a refusal's text depends on the verb alone: the argument may be a secret.
 fn is_known(error: &CommandError, verb: &[u8]) -> bool {
     let syntax = std::str::from_utf8(verb)
         .ok()

@@ -1,4 +1,4 @@
-//! The line codec: however the network cuts the bytes, the same lines come out, each within the limit.
+//! The line codec: the same bytes give the same lines however they are cut, each within the limit.
 
 #![no_main]
 
@@ -33,7 +33,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// What comes out when the bytes arrive in these pieces.
+/// The lines from bytes that arrive in these pieces.
 fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Lines {
     let mut codec = LineCodec::default();
     let mut buffer = BytesMut::new();
@@ -48,7 +48,7 @@ fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Lines {
     lines
 }
 
-/// The lines of text that holds neither CR nor Telnet.
+/// The lines of text that has neither CR nor Telnet sequences.
 fn plain(bytes: &[u8]) -> Lines {
     let mut lines = Vec::new();
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {

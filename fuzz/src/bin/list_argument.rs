@@ -1,5 +1,5 @@
-//! The arguments of LIST and their globs: bounded time for any pattern, and matches that keep to their literal prefix.
-//! The input is an argument and a name, separated by NUL.
+//! The arguments of LIST and their globs: bounded time for any pattern, and matches that have the
+//! literal prefix. The input is an argument and a name, separated by NUL.
 
 #![no_main]
 
@@ -30,13 +30,13 @@ fuzz_target!(|input: &[u8]| {
     assert!(!matches || name.starts_with(glob.literal_prefix()));
     assert_eq!(matches, glob.matches(name), "a match changes nothing");
 
-    // With `*` before it, it matches whatever ends in what it matches.
+    // With `*` before it, a pattern matches each name that ends in a match.
     let anywhere = Glob::new(&format!("*{path}")).expect("a glob");
     if matches {
         assert!(anywhere.matches(&format!("any{name}")));
         assert!(anywhere.matches(name));
     }
-    // A name that is escaped whole matches itself alone.
+    // A completely escaped name matches only itself.
     let escaped: String = name
         .chars()
         .flat_map(|character| ['\\', character])

@@ -1,5 +1,5 @@
-//! Reply → bytes: whatever its lines hold, a client reads exactly one reply. The input's first byte chooses the code;
-//! the lines are separated by NUL, so that they can hold line ends.
+//! Reply → bytes: a client reads exactly one reply, whatever its lines are. The first byte of the
+//! input selects the code. The lines are separated by NUL, so that they can have line ends.
 
 #![no_main]
 
@@ -24,7 +24,7 @@ fuzz_target!(|input: &[u8]| {
     for (read, line) in read.lines.iter().zip(&lines) {
         assert_eq!(*read, line.replace(char::is_control, "?"));
     }
-    // Behind it the next one is read as what it is.
+    // The client reads the next reply correctly.
     let next = Reply::new(200, "OK").to_bytes();
     let both = [&bytes[..], &next].concat();
     let (_, left) = Read::parse(&both).expect("a reply").expect("a whole one");

@@ -1,5 +1,5 @@
-//! A whole session that nobody has logged in to, over a pipe: whatever is sent, each line gets exactly one final reply,
-//! in order, until one of them ends the session.
+//! A whole session before login, over a pipe: each line gets exactly one final reply, in order,
+//! until one of them ends the session.
 
 #![no_main]
 

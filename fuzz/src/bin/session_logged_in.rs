@@ -1,5 +1,5 @@
-//! A whole session of a user, over a pipe, in front of a store in memory: each line gets exactly one final reply, in
-//! order, nothing beside his directories is seen or changed, and nothing is left open.
+//! A whole session of a user, over a pipe, with a store in memory: each line gets exactly one final
+//! reply, in order, only the user's directories are shown or changed, and nothing stays open.
 
 #![no_main]
 

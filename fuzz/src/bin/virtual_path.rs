@@ -1,5 +1,5 @@
-//! Virtual paths: no argument leaves the root, and none reaches a key outside the mount's prefix or the server's own
-//! state. The input is a working directory and an argument, separated by NUL.
+//! Virtual paths: no argument leaves the root, and none reaches a key outside the mount's prefix or
+//! the server's state. The input is a working directory and an argument, separated by NUL.
 
 #![no_main]
 
@@ -9,7 +9,8 @@ use libfuzzer_sys::fuzz_target;
 use s3ftpd::fuzzing::Gateway;
 use s3ftpd::namespace::{MAX_KEY, Namespace, VirtualPath};
 
-/// `/` is a bucket's `alice/`, beside which `alice-archive/` must stay out of reach; `/in` a whole bucket.
+/// `/` is `alice/` of a bucket, where `alice-archive/` must stay out of reach; `/in` is a whole
+/// bucket.
 static NAMESPACE: LazyLock<Namespace> = LazyLock::new(Gateway::namespace);
 
 fuzz_target!(|input: &[u8]| {

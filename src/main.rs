@@ -63,7 +63,7 @@ fn main() -> ExitCode {
 
 /// Has this thread allocate from the arena that all others allocate from. jemalloc gives each thread one of its own as long
 /// as there are no more than four a core, and an arena keeps what was freed for ten seconds: with several, the memory of a
-/// fast download is held once by each thread that it has moved to (docs/performance.md).
+/// fast download is held once by each thread that it has moved to (benches/RESULTS.md).
 fn share_one_arena() {
     if let Err(error) = THREAD_ARENA.name().write(0_u32) {
         tracing::warn!(%error, "threads do not share an arena of the allocator: more memory is held");

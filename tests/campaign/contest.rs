@@ -3,7 +3,7 @@
 //!
 //! After each round the bucket must be what some order of the acknowledged operations makes of what it was before:
 //! whatever had a success reply took place, what was refused did not, and nothing else happened. A rename is three steps
-//! here, because others may act between them (docs/semantics.md): the source is read, the target is written, and what
+//! here, because others may act between them (docs/reference/commands.md): the source is read, the target is written, and what
 //! was read is removed. Only the target's lock is held during the copy, so two renames that cross can swap two files.
 
 use std::collections::{BTreeMap, BTreeSet};

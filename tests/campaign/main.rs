@@ -13,7 +13,7 @@
 //!
 //! `cargo test --test campaign` is the short run; `CAMPAIGN_TRANSFERS=10000 cargo test --release --test campaign --
 //! --nocapture` the long one. `CAMPAIGN_SEED` repeats the decisions of a run, as far as timing allows. See
-//! docs/reliability.md.
+//! tests/campaign/README.md.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::large_futures)]
 

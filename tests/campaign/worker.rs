@@ -28,7 +28,7 @@ pub struct Worker {
     pub figures: Arc<Figures>,
     tags: u64,
     /// Names of which an upload was given up that may still be kept. A process that is killed in a fast upload leaves no
-    /// trace of that, so the next length told may be the earlier one's (docs/resume.md): a careful client begins anew.
+    /// trace of that, so the next length told may be the earlier one's (docs/design/resume-protocol.md): a careful client begins anew.
     left: BTreeSet<String>,
 }
 

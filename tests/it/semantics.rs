@@ -1,4 +1,4 @@
-//! Runs the examples of docs/semantics.md: what the page says is what happens, request for request.
+//! Runs the examples of docs/reference/commands.md: what the page says is what happens, request for request.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::support::gateway::{BUCKET, Gateway};
 use crate::support::pattern;
 use crate::support::transfers::{moved, settled};
 
-const PAGE: &str = include_str!("../../docs/semantics.md");
+const PAGE: &str = include_str!("../../docs/reference/commands.md");
 
 /// One command of an example and all that must come of it.
 #[derive(Debug, Default)]

@@ -417,7 +417,7 @@ fn the_sample_is_right_and_names_every_key() {
     let hash = crate::auth::PasswordHash::parse(user.password.as_ref().unwrap()).unwrap();
     assert!(hash.verify(&"changeme".into()), "the sample says so");
     let documentation = std::fs::read_to_string(
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md"),
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/configuration.md"),
     )
     .unwrap();
     // What the schema allows is what an unknown key is told.
@@ -435,7 +435,7 @@ fn the_sample_is_right_and_names_every_key() {
             assert!(
                 documentation.contains(&format!("`{key}`"))
                     || documentation.contains(&format!("`[{key}")),
-                "{table}{key} is not in docs/configuration.md"
+                "{table}{key} is not in docs/reference/configuration.md"
             );
         }
     }

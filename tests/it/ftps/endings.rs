@@ -258,7 +258,7 @@ async fn a_control_connection_lost_right_behind_the_datas_end_is_no_whole_upload
                 // The upload is kept for him.
                 let mut ftp = secured(&gateway, &client).await;
                 let kept: usize = ftp.expect("SIZE x", 213).await.text().parse().unwrap();
-                // Of what may be the whole, the last byte is asked for again (docs/resume.md).
+                // Of what may be the whole, the last byte is asked for again (docs/design/resume-protocol.md).
                 assert_eq!(kept + 1, size);
                 gateway.stop().await;
             }

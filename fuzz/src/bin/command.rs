@@ -2,9 +2,9 @@
 
 #![no_main]
 
+use ftp_proto::{Command, CommandError, Reply};
 use libfuzzer_sys::fuzz_target;
 use s3ftpd::fuzzing::Reply as Read;
-use ftp_proto::{Command, CommandError, Reply};
 
 fuzz_target!(|line: &[u8]| {
     let parsed = Command::parse(line);

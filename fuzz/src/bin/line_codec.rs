@@ -3,9 +3,9 @@
 #![no_main]
 
 use bytes::BytesMut;
+use ftp_proto::codec::{LineCodec, LineTooLong, MAX_LINE};
 use libfuzzer_sys::fuzz_target;
 use s3ftpd::fuzzing::segments;
-use ftp_proto::codec::{LineCodec, LineTooLong, MAX_LINE};
 
 const IAC: u8 = 0xff;
 

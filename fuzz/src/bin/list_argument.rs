@@ -3,9 +3,9 @@
 
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use ftp_proto::Command;
 use ftp_proto::glob::Glob;
+use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
     let Ok(text) = std::str::from_utf8(input) else {

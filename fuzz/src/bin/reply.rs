@@ -3,9 +3,9 @@
 
 #![no_main]
 
+use ftp_proto::Reply;
 use libfuzzer_sys::fuzz_target;
 use s3ftpd::fuzzing::Reply as Read;
-use ftp_proto::Reply;
 
 const CODES: [u16; 8] = [150, 200, 211, 226, 230, 331, 550, 599];
 

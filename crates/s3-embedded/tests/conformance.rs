@@ -1,9 +1,9 @@
 //! Where stores differ, asked of a store itself: the embedded store must behave as its [`Behaviour`] says, and a real
 //! store as the behaviour that stands in for it in the other tests.
 //!
-//! `cargo test --test conformance` asks the embedded store, in each of its behaviours. `.ci/run conformance` (versitygw)
+//! `cargo test --workspace --test conformance` asks the embedded store, in each of its behaviours. `.ci/run conformance` (versitygw)
 //! and `.ci/run stores` (MinIO, Garage) start a real one and name its settings in `S3FTPD_CONFORMANCE`: a file of
-//! `NAME=value` lines with STORE, ENDPOINT, REGION, ACCESS_KEY, SECRET_KEY and BUCKET, as `.ci/stores.sh` writes it.
+//! `NAME=value` lines with STORE, ENDPOINT, REGION, ACCESS_KEY, SECRET_KEY and BUCKET, as `ci/stores.sh` writes it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::large_futures)]
 

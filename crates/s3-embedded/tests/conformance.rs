@@ -1,9 +1,10 @@
-//! Where stores differ, asked of a store itself: the embedded store must behave as its [`Behaviour`] says, and a real
-//! store as the behaviour that stands in for it in the other tests.
+//! The differences between stores, tested with requests: the embedded store must do what its
+//! [`Behaviour`] says, and a real store what the behaviour says that replaces it in other tests.
 //!
-//! `cargo test --workspace --test conformance` asks the embedded store, in each of its behaviours. `.ci/run conformance` (versitygw)
-//! and `.ci/run stores` (MinIO, Garage) start a real one and name its settings in `S3FTPD_CONFORMANCE`: a file of
-//! `NAME=value` lines with STORE, ENDPOINT, REGION, ACCESS_KEY, SECRET_KEY and BUCKET, as `ci/stores.sh` writes it.
+//! `cargo test --workspace --test conformance` tests the embedded store with each of its
+//! behaviours. `.ci/run conformance` (versitygw) and `.ci/run stores` (MinIO, Garage) start a real
+//! store. The variable `S3FTPD_CONFORMANCE` then names a file of `NAME=value` lines with STORE,
+//! ENDPOINT, REGION, ACCESS_KEY, SECRET_KEY and BUCKET, such as `ci/stores.sh` writes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::large_futures)]
 
@@ -19,9 +20,9 @@ use base64::Engine as _;
 use s3_embedded::{Behaviour, EmbeddedStore, StoreOptions};
 
 const MIB: usize = 1024 * 1024;
-/// S3's smallest part but the last.
+/// S3's smallest size of a part, except for the last one.
 const PART: usize = 5 * MIB;
-/// CRC-32 of nothing that is sent here.
+/// A CRC-32 that no body of these tests has.
 const WRONG_CRC32: &str = "AAAAAA==";
 
 /// A bucket of a store.
@@ -30,9 +31,9 @@ struct Store {
     bucket: String,
 }
 
-/// What a store was seen to do: the switches of a [`Behaviour`] that can be asked for.
+/// What a store does: those switches of a [`Behaviour`] that requests can show.
 #[derive(Debug, PartialEq, Eq)]
-struct Seen {
+struct Observed {
     refuses_small_parts: bool,
     conditional_writes: bool,
     conditional_complete: bool,
@@ -48,10 +49,10 @@ struct Seen {
     files_hide_directories: bool,
 }
 
-impl Seen {
-    /// What is to be seen of a store that behaves so.
-    fn of(behaviour: &Behaviour) -> Seen {
-        Seen {
+impl Observed {
+    /// What a store with this behaviour does.
+    fn of(behaviour: &Behaviour) -> Observed {
+        Observed {
             refuses_small_parts: behaviour.min_part_size > 1024,
             conditional_writes: behaviour.conditional_writes,
             conditional_complete: behaviour.conditional_writes && behaviour.conditional_complete,
@@ -84,7 +85,7 @@ async fn the_embedded_store_behaves_as_it_says() {
             },
         ),
         (
-            "a store of 2023",
+            "an older store",
             Behaviour {
                 checksums: false,
                 conditional_complete: false,
@@ -101,16 +102,16 @@ async fn the_embedded_store_behaves_as_it_says() {
             client: client(&embedded.endpoint(), "us-east-1", key, secret),
             bucket: "conformance".to_owned(),
         };
-        assert_eq!(store.look().await, Seen::of(&behaviour), "{name}");
-        store.what_all_do().await;
+        assert_eq!(store.observe().await, Observed::of(&behaviour), "{name}");
+        store.has_what_the_gateway_needs().await;
         embedded.stop().await;
     }
 }
 
 #[tokio::test]
-async fn a_real_store_behaves_as_what_stands_in_for_it() {
+async fn a_real_store_behaves_as_its_replacement() {
     let Some(path) = std::env::var_os("S3FTPD_CONFORMANCE") else {
-        println!("S3FTPD_CONFORMANCE names no store: only the embedded one is asked");
+        println!("S3FTPD_CONFORMANCE names no store: only the embedded one is tested");
         return;
     };
     let text = std::fs::read_to_string(path).unwrap();
@@ -119,17 +120,17 @@ async fn a_real_store_behaves_as_what_stands_in_for_it() {
         "versitygw" => Behaviour::default(),
         "minio" => Behaviour::minio(),
         "garage" => Behaviour::garage(),
-        other => panic!("nothing stands in for {other}"),
+        other => panic!("no behaviour replaces {other}"),
     };
     let (key, secret) = (settings["ACCESS_KEY"], settings["SECRET_KEY"]);
     let store = Store {
         client: client(settings["ENDPOINT"], settings["REGION"], key, secret),
         bucket: settings["BUCKET"].to_owned(),
     };
-    let seen = store.look().await;
+    let seen = store.observe().await;
     println!("{}: {seen:#?}", settings["STORE"]);
-    assert_eq!(seen, Seen::of(&behaviour), "{}", settings["STORE"]);
-    store.what_all_do().await;
+    assert_eq!(seen, Observed::of(&behaviour), "{}", settings["STORE"]);
+    store.has_what_the_gateway_needs().await;
 }
 
 fn client(endpoint: &str, region: &str, key: &str, secret: &str) -> Client {
@@ -151,7 +152,7 @@ fn crc32(size: usize) -> String {
     base64::engine::general_purpose::STANDARD.encode(sum.to_be_bytes())
 }
 
-/// The HTTP status of a refusal; `None`: it succeeded.
+/// The HTTP status of a refusal; `None` after a success.
 fn refused<T, E>(result: &Result<T, SdkError<E>>) -> Option<u16>
 where
     SdkError<E>: ProvideErrorMetadata,
@@ -161,7 +162,7 @@ where
     Some(status.unwrap_or_else(|| panic!("no answer: {:?}", error.message())))
 }
 
-/// A multipart upload under way.
+/// An open multipart upload.
 struct Upload<'a> {
     store: &'a Store,
     key: &'a str,
@@ -192,7 +193,7 @@ impl Upload<'_> {
     async fn abort(&self) {
         let abort = self.store.client.abort_multipart_upload();
         let abort = abort.bucket(&self.store.bucket).key(self.key);
-        // What was completed, or dropped, is not there any more.
+        // The upload may have been completed or dropped.
         let _ = abort.upload_id(&self.id).send().await;
     }
 }
@@ -225,15 +226,15 @@ impl Store {
         }
     }
 
-    /// An upload of one part, to be completed.
+    /// An upload with one part, not completed.
     async fn small_upload<'a>(&'a self, key: &'a str) -> Upload<'a> {
         let mut upload = self.upload(key, false).await;
         upload.part(1000).await;
         upload
     }
 
-    async fn look(&self) -> Seen {
-        Seen {
+    async fn observe(&self) -> Observed {
+        Observed {
             refuses_small_parts: {
                 let mut upload = self.upload("small-parts", false).await;
                 upload.part(1024).await;
@@ -311,7 +312,7 @@ impl Store {
             files_hide_directories: {
                 self.put("hides/below", 1).await;
                 let put = self.client.put_object().bucket(&self.bucket).key("hides");
-                // A store may refuse it: then nothing is hidden.
+                // A store may refuse it, and then hides nothing.
                 let _ = put.body(bytes(1)).send().await;
                 let list = self.client.list_objects_v2().bucket(&self.bucket);
                 let listed = list.prefix("hides/").send().await.unwrap();
@@ -320,7 +321,7 @@ impl Store {
         }
     }
 
-    /// A wrong CRC-32 of the whole object is refused, and the right one is not.
+    /// Whether the store refuses a wrong CRC-32 of the whole object, and accepts the right one.
     async fn verifies_full_objects(&self) -> bool {
         let mut answers = Vec::new();
         for sum in [WRONG_CRC32.to_owned(), crc32(PART + 1)] {
@@ -334,7 +335,8 @@ impl Store {
         answers[0].is_some() && answers[1].is_none()
     }
 
-    /// Create, PutObject of one byte, Complete: the object's size then, `None` if the upload was gone.
+    /// Create, PutObject of one byte, Complete. Returns the object's size, `None` if the upload was
+    /// gone.
     async fn put_during_an_upload(&self, key: &str) -> Option<i64> {
         let upload = self.small_upload(key).await;
         self.put(key, 1).await;
@@ -347,8 +349,8 @@ impl Store {
         }
     }
 
-    /// What the gateway builds on everywhere.
-    async fn what_all_do(&self) {
+    /// What the gateway needs of each store.
+    async fn has_what_the_gateway_needs(&self) {
         let etag = self.put("source", 10).await;
         let copy = |etag: &str| {
             let copy = self.client.copy_object().bucket(&self.bucket).key("copy");

@@ -311,6 +311,18 @@ impl Command {
     /// # Errors
     ///
     /// See [`CommandError`]; an unknown verb is told before anything that is wrong with its parameter.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ftp_proto::{Command, CommandError};
+    ///
+    /// let command = Command::parse(b"stor in/two words.txt").unwrap();
+    /// assert_eq!(command, Command::Stor("in/two words.txt".to_owned()));
+    ///
+    /// let error = Command::parse(b"GET / HTTP/1.1").unwrap_err();
+    /// assert_eq!((error.code(), error), (500, CommandError::Http));
+    /// ```
     pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
         parse::parse(line)
     }

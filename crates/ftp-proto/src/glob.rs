@@ -35,6 +35,20 @@ impl Glob {
     ///
     /// A `\` alone makes no glob, as names may hold it, unless it stands before `*`, `?` or `[`: the pattern `a\*` is
     /// a glob that matches the name `a*` and no other.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ftp_proto::glob::Glob;
+    ///
+    /// let glob = Glob::new("report-*.[ct]sv").unwrap();
+    /// assert!(glob.matches("report-2024.csv"));
+    /// assert!(!glob.matches("report-2024.csv.old"));
+    /// // A listing asks the store only for keys with this prefix.
+    /// assert_eq!(glob.literal_prefix(), "report-");
+    ///
+    /// assert!(Glob::new("report-2024.csv").is_none());
+    /// ```
     pub fn new(pattern: &str) -> Option<Glob> {
         let characters: Vec<char> = pattern.chars().collect();
         let mut tokens = Vec::new();

@@ -28,6 +28,20 @@ impl Reply {
     /// Its bytes on the wire, CRLF after each line. Middle lines begin with a space, so that none looks like the last
     /// (which also is the shape that RFC 2389 and RFC 3659 give the replies to FEAT and MLST). Control characters
     /// become `?`: whatever the text, the client reads one reply.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use ftp_proto::Reply;
+    ///
+    /// let features = ["Features:", "UTF8", "End"].map(str::to_owned);
+    /// let reply = Reply::lines(211, features.to_vec());
+    /// assert_eq!(reply.to_bytes(), b"211-Features:\r\n UTF8\r\n211 End\r\n");
+    ///
+    /// // The name of a file can't add a reply.
+    /// let reply = Reply::new(550, "/a\r\n226 done: no such file");
+    /// assert_eq!(reply.to_bytes(), b"550 /a??226 done: no such file\r\n");
+    /// ```
     pub fn to_bytes(&self) -> Vec<u8> {
         debug_assert!(
             (100..600).contains(&self.code),

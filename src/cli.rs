@@ -21,9 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::{HashError, hash_password};
 use crate::config;
-use crate::descriptors;
-use crate::early;
 use crate::server::Server;
+use crate::server::capacity::descriptors;
+use crate::server::capacity::{machine, memory};
 
 /// Failed while running.
 const FAILURE: u8 = 1;
@@ -169,15 +169,15 @@ fn hold(config: &mut config::Config) -> Result<Vec<String>, String> {
     if let Some(shortage) = descriptors.as_ref().filter(|shortage| shortage.is_fatal()) {
         return Err(shortage.to_string());
     }
-    let memory = early::hold(config, early::memory());
+    let shortage = memory::hold(config, memory::memory());
     let warnings = [
         descriptors.map(|shortage| shortage.to_string()),
-        memory.map(|shortage| shortage.to_string()),
+        shortage.map(|shortage| shortage.to_string()),
     ];
     let mut warnings: Vec<String> = warnings.into_iter().flatten().collect();
     warnings.extend(warnings::warnings(
         config,
-        config::memory(),
+        machine::memory(),
         jiff::Timestamp::now(),
     ));
     Ok(warnings)

@@ -17,14 +17,13 @@ mod decode;
 mod edge;
 mod environment;
 mod error;
-mod machine;
 mod secret;
 mod section;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod tree;
-mod values;
+pub(crate) mod values;
 mod yaml_keys;
 
 use std::collections::BTreeMap;
@@ -42,7 +41,6 @@ use crate::tls::identity::Wanted;
 
 pub use edge::{BanUsers, HostConfig, Hosts, LoginFailures, ProxyConfig, host_key};
 pub use error::{ConfigError, ConfigErrors};
-pub(crate) use machine::memory;
 pub(crate) use values::about_bytes;
 pub(crate) use values::bytes as human_bytes;
 pub(crate) use values::time as duration;

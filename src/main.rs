@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use clap::error::ErrorKind;
 use s3ftpd::cli::{self, Cli, LogFormat};
-use s3ftpd::descriptors;
+use s3ftpd::server::capacity::descriptors;
 use tikv_jemalloc_ctl::{Access, AsName};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;

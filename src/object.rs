@@ -5,6 +5,7 @@
 //! [`Download`] (ranges → chunks); the rest are single requests or short sequences of them. Errors of the SDK become
 //! [`ObjectError`]s in one place.
 
+mod active_uploads;
 mod answer;
 mod capabilities;
 mod client;
@@ -18,19 +19,23 @@ mod echo;
 mod error;
 mod head;
 mod identity;
-mod kept;
 mod keys;
 mod list;
 mod multipart;
 mod name_lock;
 mod page_memory;
+mod part_sizes;
+mod parts;
 mod progress;
+mod resume;
 mod retry;
-mod settle;
 #[cfg(test)]
 mod tests;
+mod transfer_id;
 mod upload;
+mod verify;
 
+pub use active_uploads::{Live, Older, Running};
 pub use answer::NotS3;
 pub use client::{Location, Store, StoreContext};
 pub use copy::{CopyOptions, DirectoryError, Written, copy, rename_directory, set_metadata};
@@ -43,13 +48,13 @@ pub use download::{Download, HELD};
 pub use error::ObjectError;
 pub use head::{Attributes, ObjectInfo, Peek, head, head_with_crc, peek};
 pub use identity::ObjectIdentity;
-pub use kept::{
-    Busy, Found, Keep, Kept, Live, Older, Recorded, Replica, Running, Stored, SweepOptions, Swept,
-    SweptKind, Unrecorded, learn, sweep, sweep_probes, sweep_uploads,
-};
 pub use list::{Entry, Listing, Page, directory_exists};
 pub use name_lock::{NameLock, NameLocks, NameWatch, Participation};
+pub use resume::{
+    Busy, Found, Keep, Kept, Recorded, Replica, Stored, SweepOptions, Swept, SweptKind, Unrecorded,
+    learn, sweep, sweep_probes, sweep_uploads,
+};
+pub use transfer_id::TransferId;
 pub use upload::{
-    AppendTo, Condition, FailureWatch, GivesBack, Published, Relief, TransferId, Upload,
-    UploadOptions,
+    AppendTo, Condition, FailureWatch, GivesBack, Published, Relief, Upload, UploadOptions,
 };

@@ -7,6 +7,9 @@
 //! Passive ports accept until the last session has ended.
 
 mod admission;
+pub mod capacity;
+pub mod health;
+pub mod sweeper;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -21,17 +24,17 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{Admin, Gauges};
 use crate::auth::{Authenticator, Failures, SessionPlaces, UserPlaces};
 use crate::config::Config;
 use crate::data::advertise::Advertise;
 use crate::data::linger::{LAST_LIMIT, Lingering};
 use crate::data::passive::{Behind, PassivePool};
 use crate::memory::Budget;
+use crate::net::proxy::Proxies;
 use crate::object::{NameLocks, Replica, Store, StoreContext};
-use crate::proxy::Proxies;
+use crate::server::health::{Admin, Gauges};
+use crate::server::sweeper::Targets;
 use crate::session::{self, Gateway, Listener};
-use crate::sweeper::Targets;
 use crate::tls::{MaterialError, Tls};
 
 use admission::{Admission, admit, refuse};

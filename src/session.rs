@@ -12,28 +12,17 @@
 //! until it has ended. All errors become replies in `replies`.
 
 mod broken;
+mod commands;
 mod control;
-mod control_commands;
-mod data_setup;
-mod digest;
-mod directories;
-mod download;
-mod files;
 mod gate;
-mod host;
-mod information;
-mod listing;
-mod login;
+mod last_file;
 mod occupant;
-mod protection;
-mod recent;
-mod rename;
 mod replies;
 mod reported;
+mod resolve;
 mod resume;
 mod transfer;
 mod transport;
-mod upload;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -52,20 +41,20 @@ use crate::data::linger::Lingering;
 use crate::data::passive::PassivePool;
 use crate::memory::Budget;
 use crate::namespace::{Namespace, Permission, Place, VirtualPath};
+use crate::net::proxy::Ends;
 use crate::object::{Replica, Store};
-use crate::proxy::Ends;
 use crate::tls::Tls;
 use ftp_proto::command::{HashName, TransferType};
 use ftp_proto::facts::FactSet;
 use ftp_proto::{Command, CommandError, Reply};
 
 pub use broken::BrokenTransfers;
+use commands::data_setup::DataSetup;
+use commands::protection::Secured;
+use commands::rename::RenameSource;
 use control::{Control, ControlError};
-use data_setup::DataSetup;
 use gate::{Phase, Verdict};
-use protection::Secured;
-use recent::Recent;
-use rename::RenameSource;
+use last_file::Recent;
 use reported::Reported;
 pub use reported::ReportedUploads;
 
@@ -276,7 +265,7 @@ impl Session {
             () = self.converse() => Ok(()),
         };
         if let Err(refused) = ended {
-            self.control.end(&login::try_later(refused)).await;
+            self.control.end(&commands::login::try_later(refused)).await;
         }
         tracing::debug!(%peer, "session closed");
         ended
@@ -449,8 +438,8 @@ impl Session {
             C::Stor(path) => return self.store(path).await,
             C::Stou(path) => return self.store_unique(path.as_deref()).await,
             C::Appe(path) => return self.append(path).await,
-            C::List(argument) => return self.list(argument, listing::Style::Long).await,
-            C::Nlst(argument) => return self.list(argument, listing::Style::Names).await,
+            C::List(argument) => return self.list(argument, commands::listing::Style::Long).await,
+            C::Nlst(argument) => return self.list(argument, commands::listing::Style::Names).await,
             C::Mlsd(path) => return self.machine_list(path.as_deref()).await,
             C::Stat(Some(argument)) => return self.stat_path(argument).await,
             C::Hash(path) => return self.hash(path).await,
@@ -512,7 +501,7 @@ impl Session {
             C::Rnto(path) => until(&cut, self.rnto(rename_from, path)).await,
             C::Abor => self.abor_nothing(),
             C::Feat => Ok(self.feat()),
-            C::OptsUtf8(on) => Ok(information::opts_utf8(*on)),
+            C::OptsUtf8(on) => Ok(commands::information::opts_utf8(*on)),
             C::OptsMlst(facts) => self.opts_mlst(facts),
             C::Help(topic) => Ok(self.help(topic.as_deref())),
             C::Syst => Ok(Reply::new(215, "UNIX Type: L8")),

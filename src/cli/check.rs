@@ -11,10 +11,10 @@ use crate::config::{
     self, CertificateFiles, Config, ControlLoss, ListenConfig, MountConfig, PassivePorts, Pem,
     Protection, ResumeConfig, StoreConfig, about_bytes, human_bytes,
 };
-use crate::descriptors;
 use crate::memory::Budget;
 use crate::namespace::Permission;
 use crate::object::{NameLocks, Store, StoreContext};
+use crate::server::capacity::descriptors;
 use crate::tls;
 
 /// The summary, or every error, one a line.

@@ -17,7 +17,7 @@ use crate::config::{
     self, CertificateFiles, ClientCertificates, Config, ConfigErrors, Pem, Protection, TlsConfig,
     TlsVersion,
 };
-use crate::descriptors;
+use crate::server::capacity::descriptors;
 use crate::server::{Server, ServerError};
 
 const BUCKET: &str = "demo";

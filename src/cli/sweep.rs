@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use crate::config;
 use crate::memory::Budget;
 use crate::object::{NameLocks, Store, StoreContext, SweepOptions, Unrecorded};
-use crate::sweeper::Targets;
+use crate::server::sweeper::Targets;
 
 /// What `sweep` can be told.
 #[derive(Debug, Args)]

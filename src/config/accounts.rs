@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::decode::{LARGEST_PART, MOST_SESSIONS, SMALLEST_PART};
-use super::secret;
-use super::section::{Field, Section, nearest};
-use super::tls;
-use super::tree::Value;
-use super::values;
-use super::{
+use crate::auth::PasswordHash;
+use crate::config::decode::{LARGEST_PART, MOST_SESSIONS, SMALLEST_PART};
+use crate::config::secret;
+use crate::config::section::{Field, Section, nearest};
+use crate::config::tls;
+use crate::config::tree::Value;
+use crate::config::values;
+use crate::config::{
     Capability, ControlLoss, ListenConfig, MountConfig, StaticCredentials, StoreConfig, TlsConfig,
     UserConfig,
 };
-use crate::auth::PasswordHash;
 use crate::namespace::{Permission, Permissions, VirtualPath};
 
 type Stores = BTreeMap<String, Arc<StoreConfig>>;

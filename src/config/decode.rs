@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use super::accounts;
-use super::edge;
-use super::error::ConfigErrors;
-use super::machine;
-use super::section::{Report, Section};
-use super::tls;
-use super::tree::Node;
-use super::values::{self, GIB, KIB, MIB};
-use super::{
+use crate::config::accounts;
+use crate::config::edge;
+use crate::config::error::ConfigErrors;
+use crate::config::section::{Report, Section};
+use crate::config::tls;
+use crate::config::tree::Node;
+use crate::config::values::{self, GIB, KIB, MIB};
+use crate::config::{
     ActiveConfig, AdminConfig, Config, Limits, ListenConfig, MemoryConfig, PassiveConfig,
     PassiveNetwork, PassivePorts, ResumeConfig, Timeouts, TransferConfig,
 };
+use crate::server::capacity::machine;
 
 const MOVED: &str = "unknown key: it is login_failures.delay now";
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::section::{Field, Section, nearest};
-use super::{TlsConfig, tls, values};
+use crate::config::section::{Field, Section, nearest};
+use crate::config::{TlsConfig, tls, values};
 
 /// Load balancers that tell their clients' addresses by the PROXY protocol.
 #[derive(Debug, Clone)]

@@ -12,8 +12,8 @@
 
 use std::ffi::OsString;
 
-use super::section::Report;
-use super::tree::{self, Format, Node, Source, Table, Value};
+use crate::config::section::Report;
+use crate::config::tree::{self, Format, Node, Source, Table, Value};
 
 const PREFIX: &str = "S3FTPD__";
 const SEPARATOR: &str = "__";

@@ -2,9 +2,9 @@
 
 use secrecy::SecretString;
 
-use super::section::Field;
-use super::tree::Value;
-use super::values::{self, KIB};
+use crate::config::section::Field;
+use crate::config::tree::Value;
+use crate::config::values::{self, KIB};
 
 /// A secret's file holds no more.
 const FILE_LIMIT: u64 = 64 * KIB;

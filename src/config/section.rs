@@ -2,8 +2,8 @@
 
 use std::cell::RefCell;
 
-use super::error::{ConfigError, ConfigErrors};
-use super::tree::{Node, Source, Table, Value};
+use crate::config::error::{ConfigError, ConfigErrors};
+use crate::config::tree::{Node, Source, Table, Value};
 
 /// The errors found so far.
 #[derive(Default)]

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::section::{Field, Section};
-use super::tree::Value;
-use super::values;
-use super::{
+use crate::config::section::{Field, Section};
+use crate::config::tree::Value;
+use crate::config::values;
+use crate::config::{
     CertificateFiles, CertificateLogin, ClientCertificates, ListenConfig, Pem, Protection,
     TlsConfig, TlsVersion, UserTls,
 };

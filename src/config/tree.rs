@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use ::config::{ConfigError, File, FileFormat, Source as _, Value as Parsed, ValueKind};
 
-use super::section::Report;
-use super::yaml_keys;
+use crate::config::section::Report;
+use crate::config::yaml_keys;
 
 /// The keys of a table.
 pub(super) type Table = BTreeMap<String, Node>;

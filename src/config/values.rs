@@ -4,17 +4,17 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::PassivePorts;
-use super::section::Field;
-use super::tree::Value;
+use crate::config::PassivePorts;
+use crate::config::section::Field;
+use crate::config::tree::Value;
 use ipnet::IpNet;
 
 /// 1,024 bytes.
-pub(super) const KIB: u64 = 1024;
+pub(crate) const KIB: u64 = 1024;
 /// 1,024 KiB.
-pub(super) const MIB: u64 = 1024 * KIB;
+pub(crate) const MIB: u64 = 1024 * KIB;
 /// 1,024 MiB.
-pub(super) const GIB: u64 = 1024 * MIB;
+pub(crate) const GIB: u64 = 1024 * MIB;
 
 /// No deadline is longer.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);

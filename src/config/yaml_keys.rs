@@ -10,8 +10,8 @@ use yaml_rust2::Yaml;
 use yaml_rust2::parser::{Event, MarkedEventReceiver, Parser};
 use yaml_rust2::scanner::{Marker, TScalarStyle};
 
-use super::section::Report;
-use super::tree::Source;
+use crate::config::section::Report;
+use crate::config::tree::Source;
 
 /// Reports each key that is not read as it is written, and each that is there twice. A syntax error ends the search;
 /// the parser reports it.

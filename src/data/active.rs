@@ -12,7 +12,7 @@ use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use super::DataError;
+use crate::data::DataError;
 
 /// The lowest port PORT and EPRT may name: below it are services that a server must not be
 /// made to talk to (RFC 2577 section 3).

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::tcp::TcpState;
+use crate::data::tcp::TcpState;
 
 /// How long a client that has all of it may keep a finished data connection open.
 pub const LIMIT: Duration = Duration::from_secs(10);

@@ -31,11 +31,11 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-pub use self::door::Behind;
-use self::door::{Door, accept_all};
-use self::pairs::{Claim, Pairs};
-use super::DataError;
 use crate::config::PassivePorts;
+use crate::data::DataError;
+pub use crate::data::passive::door::Behind;
+use crate::data::passive::door::{Door, accept_all};
+use crate::data::passive::pairs::{Claim, Pairs};
 
 /// How long a pair rests after its reservation ended without a connection: a client that gives
 /// up connects late, if at all, by less than this.
@@ -304,7 +304,7 @@ mod tests {
     use super::door::{Accept, FIRST_PAUSE};
     use super::*;
     use crate::config::ProxyConfig;
-    use crate::proxy::Proxies;
+    use crate::net::proxy::Proxies;
 
     const DEADLINE: Duration = Duration::from_secs(20);
     const HOUR: Duration = Duration::from_secs(3600);

@@ -21,8 +21,8 @@ use tokio_rustls::server::TlsStream;
 
 use crate::tls::socket::{Handshakes, TlsSocket};
 
-use super::DataError;
-use super::stream::DataStream;
+use crate::data::DataError;
+use crate::data::stream::DataStream;
 
 /// How the data connections of a session are secured.
 #[derive(Debug)]

@@ -32,8 +32,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
-use super::linger::{self, Lingering};
-use super::tcp::TcpState;
+use crate::data::linger::{self, Lingering};
+use crate::data::tcp::TcpState;
 use crate::tls::socket::TlsSocket;
 
 /// For the answer to a client's close_notify: a few bytes, for which there always is room.

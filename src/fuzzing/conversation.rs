@@ -8,7 +8,7 @@
 
 use bytes::BytesMut;
 
-use super::Reply;
+use crate::fuzzing::Reply;
 use crate::session::MAX_EARLY;
 use ftp_proto::codec::LineCodec;
 use ftp_proto::{Command, CommandError};

@@ -14,16 +14,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use super::{conversation, segments, store};
 use crate::auth::{Authenticator, Failures, SessionPlaces, UserPlaces};
 use crate::config::{self, ControlLoss, Protection};
 use crate::data::advertise::Advertise;
 use crate::data::linger::Lingering;
 use crate::data::passive::{Behind, PassivePool};
+use crate::fuzzing::{conversation, segments, store};
 use crate::memory::Budget;
 use crate::namespace::{Mount, Namespace};
+use crate::net::proxy::{Ends, Proxies};
 use crate::object::{Replica, Store, StoreContext};
-use crate::proxy::{Ends, Proxies};
 use crate::session;
 use s3_embedded::Backend;
 

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use tokio::runtime::Runtime;
 
-use super::conversation::{self, check};
-use super::{CUT, Gateway, LOGIN, Reply};
+use crate::fuzzing::conversation::{self, check};
+use crate::fuzzing::{CUT, Gateway, LOGIN, Reply};
 use ftp_proto::Command;
 
 /// A runtime, and a gateway on it.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{VirtualPath, keys};
+use crate::namespace::{VirtualPath, keys};
 
 /// What has to be known of a mount.
 #[derive(Debug, Clone, Copy)]

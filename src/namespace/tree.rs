@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use super::lookup::{self, Found, Point};
-use super::{Permission, Permissions, VirtualPath, keys};
 use crate::config::ControlLoss;
+use crate::namespace::lookup::{self, Found, Point};
+use crate::namespace::{Permission, Permissions, VirtualPath, keys};
 use crate::object::{Location, Store};
 
 /// A mount, its store at hand.

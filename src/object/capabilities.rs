@@ -15,11 +15,11 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::Store;
-use super::error::Failure;
 use crate::config::{Capability, StoreConfig};
+use crate::object::Store;
+use crate::object::error::Failure;
 
-pub(super) use self::probe::PREFIX as PROBE_PREFIX;
+pub(super) use crate::object::capabilities::probe::PREFIX as PROBE_PREFIX;
 
 /// After a probe that told nothing (no permission, store down) the next one waits for this long.
 const RETRY_AFTER: Duration = Duration::from_secs(60);

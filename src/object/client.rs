@@ -14,19 +14,19 @@ use aws_sdk_s3::config::{
 use secrecy::ExposeSecret;
 use tokio_util::task::TaskTracker;
 
-use super::ObjectError;
-use super::answer::JudgeAnswers;
-use super::capabilities::{Capabilities, Integrity};
-use super::clock::{ReadClock, StoreClock};
-use super::connector::http_client;
-use super::echo::Echoes;
-use super::kept::Replica;
-use super::name_lock::NameLocks;
-use super::progress::watching;
-use super::retry::Damaged;
-use super::upload::{Schedule, TakesPieces};
 use crate::config::{StaticCredentials, StoreConfig, TransferConfig};
 use crate::memory::Budget;
+use crate::object::ObjectError;
+use crate::object::answer::JudgeAnswers;
+use crate::object::capabilities::{Capabilities, Integrity};
+use crate::object::clock::{ReadClock, StoreClock};
+use crate::object::connector::http_client;
+use crate::object::echo::Echoes;
+use crate::object::name_lock::NameLocks;
+use crate::object::progress::watching;
+use crate::object::resume::Replica;
+use crate::object::retry::Damaged;
+use crate::object::upload::{Schedule, TakesPieces};
 
 /// The slowest that an attempt may send its body, bytes a second, however steadily it moves: one of 8 MiB ends after some
 /// nine minutes.

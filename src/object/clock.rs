@@ -8,7 +8,7 @@ use aws_sdk_s3::error::BoxError;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::error::http_date;
+use crate::object::error::http_date;
 
 /// A store whose answers are so much behind what was expected has had its clock set back, milliseconds.
 const SET_BACK: i64 = 2000;

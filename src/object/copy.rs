@@ -16,18 +16,20 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
-use self::whole::copy_whole;
-use super::error::failure;
-use super::multipart::{
+use crate::object::copy::whole::copy_whole;
+use crate::object::error::failure;
+use crate::object::multipart::{
     CompleteError, Created, Target, copy_ranges, equal_copy_ranges, whole_etag,
 };
-use super::name_lock::Patience;
-use super::settle::{Pin, Sight, look_until};
-use super::upload::{Condition, Upload, UploadOptions};
-use super::{Attributes, Download, Location, ObjectError, ObjectInfo, TransferId, head, keys};
+use crate::object::name_lock::Patience;
+use crate::object::upload::{Condition, Upload, UploadOptions};
+use crate::object::verify::{Pin, Sight, look_until};
+use crate::object::{
+    Attributes, Download, Location, ObjectError, ObjectInfo, TransferId, head, keys,
+};
 
-pub use self::directory::{DirectoryError, rename_directory};
-pub use self::whole::Written;
+pub use crate::object::copy::directory::{DirectoryError, rename_directory};
+pub use crate::object::copy::whole::Written;
 
 /// Ranges of one object that are copied at once.
 const PARALLEL: usize = 8;

@@ -6,14 +6,14 @@
 use aws_sdk_s3::primitives::ByteStream;
 use tracing::warn;
 
-use super::copy::Written;
-use super::error::failure;
-use super::head::with_attributes;
-use super::list::{Key, RawPage};
-use super::multipart::Target;
-use super::name_lock::{NameLock, NameWatch, Participation, Patience};
-use super::settle::{Conditions, Pin, Sight, is_by, look};
-use super::{Attributes, Location, ObjectError, ObjectIdentity, TransferId, head};
+use crate::object::copy::Written;
+use crate::object::error::failure;
+use crate::object::head::with_attributes;
+use crate::object::list::{Key, RawPage};
+use crate::object::multipart::Target;
+use crate::object::name_lock::{NameLock, NameWatch, Participation, Patience};
+use crate::object::verify::{Conditions, Pin, Sight, is_by, look};
+use crate::object::{Attributes, Location, ObjectError, ObjectIdentity, TransferId, head};
 
 /// DeleteObject, where given pinned to an ETag (`If-Match`): [`ObjectError::Conflict`] where the object is another now.
 /// Deleting what is not there is no error. Stores that can't do it pinned say [`ObjectError::Unsupported`] or ignore

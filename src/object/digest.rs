@@ -11,9 +11,9 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use sha2::Digest as _;
 
-use super::error::failure;
-use super::head::total_size;
-use super::{Download, Location, ObjectError};
+use crate::object::error::failure;
+use crate::object::head::total_size;
+use crate::object::{Download, Location, ObjectError};
 
 /// The others get their turn after so many bytes.
 const TURN: usize = 256 * 1024;

@@ -21,14 +21,16 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use self::range::{RangeReader, Source};
-use self::whole::WholeCheck;
-use super::answer::NotS3;
-use super::connector::READ;
-use super::error::{Failure, failure};
-use super::head::{OTHER_RANGE, attributes_of, starts_at, timestamp, total_size, whole_crc};
-use super::{Attributes, Location, ObjectError, ObjectInfo, head};
 use crate::memory::{Admission, Grant};
+use crate::object::answer::NotS3;
+use crate::object::connector::READ;
+use crate::object::download::range::{RangeReader, Source};
+use crate::object::download::whole::WholeCheck;
+use crate::object::error::{Failure, failure};
+use crate::object::head::{
+    OTHER_RANGE, attributes_of, starts_at, timestamp, total_size, whole_crc,
+};
+use crate::object::{Attributes, Location, ObjectError, ObjectInfo, head};
 
 /// The window doubles after the reader has taken so many bytes that it had to wait for.
 const RAMP: u64 = 128 * 1024;

@@ -5,8 +5,8 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use jiff::fmt::rfc2822::DateTimeParser;
 use jiff::{SignedDuration, Timestamp};
 
-use super::answer::NotS3;
-use super::retry::{damaged, passing};
+use crate::object::answer::NotS3;
+use crate::object::retry::{damaged, passing};
 
 /// Why an S3 operation failed.
 #[derive(Debug, Clone, thiserror::Error)]

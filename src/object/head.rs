@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use super::answer::{NotS3, content_range};
-use super::error::failure;
-use super::{Location, ObjectError};
+use crate::object::answer::{NotS3, content_range};
+use crate::object::error::failure;
+use crate::object::{Location, ObjectError};
 
 /// What a HEAD (or the head of a GET) tells.
 #[derive(Debug, Clone)]

@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::ObjectInfo;
-use super::list::Key;
-use super::settle::TRANSFER_KEY;
+use crate::object::ObjectInfo;
+use crate::object::list::Key;
+use crate::object::verify::TRANSFER_KEY;
 
 /// A version of an object, as a HEAD showed it.
 ///

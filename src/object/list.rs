@@ -12,12 +12,12 @@ use aws_sdk_s3::types::EncodingType;
 use jiff::Timestamp;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::answer::NotS3;
-use super::error::failure;
-use super::head::timestamp;
-use super::page_memory::{IfTaken, PageMemory};
-use super::{Location, ObjectError, keys};
 use crate::memory::Grant;
+use crate::object::answer::NotS3;
+use crate::object::error::failure;
+use crate::object::head::timestamp;
+use crate::object::page_memory::{IfTaken, PageMemory};
+use crate::object::{Location, ObjectError, keys};
 
 /// Keys of a page.
 const PAGE: i32 = 1000;

@@ -1,5 +1,6 @@
 //! Multipart uploads as requests: create, copy a range, complete, abort. Shared by uploads, appends and large copies.
 
+pub(in crate::object) mod list_parts;
 mod ranges;
 
 use std::sync::Arc;
@@ -12,17 +13,17 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
-use super::answer::NotS3;
-use super::capabilities::Integrity;
-use super::echo::{Echo, Echoed};
-use super::error::{Failure, failure};
-use super::head::with_attributes;
-use super::retry::{Attempts, LookFirst};
-use super::settle::{Pin, Sight, TRANSFER_KEY, look, look_until};
-use super::upload::TransferId;
-use super::{Attributes, Location, ObjectError, keys};
+use crate::object::answer::NotS3;
+use crate::object::capabilities::Integrity;
+use crate::object::echo::{Echo, Echoed};
+use crate::object::error::{Failure, failure};
+use crate::object::head::with_attributes;
+use crate::object::retry::{Attempts, LookFirst};
+use crate::object::upload::TransferId;
+use crate::object::verify::{Pin, Sight, TRANSFER_KEY, look, look_until};
+use crate::object::{Attributes, Location, ObjectError, keys};
 
-pub(super) use self::ranges::{
+pub(super) use crate::object::multipart::ranges::{
     CopyRange, SMALLEST_PART, copy_ranges, equal_copy_ranges, equal_ranges,
 };
 

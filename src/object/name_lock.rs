@@ -35,7 +35,7 @@ use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
 
-use super::{Location, ObjectError};
+use crate::object::{Location, ObjectError};
 
 /// The longest that a command other than an upload waits: clients wait 20 s or more for a reply.
 const COMMAND: Duration = Duration::from_secs(20);

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use self::server::Server;
 use super::*;
 use crate::memory::Admission;
+use crate::object::tests::server::Server;
 
 const MIB: usize = 1024 * 1024;
 const PART: usize = 5 * MIB;

@@ -13,14 +13,9 @@
 //! aborted, by a task that outlives the upload. Where a Complete may have been carried out it looks before that.
 
 mod begin;
-mod cleanup;
-mod part;
-mod pieces;
 mod pressure;
 mod publish;
-mod resume;
-mod schedule;
-mod transfer_id;
+mod restore;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,21 +27,21 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::part::upload_part;
-use self::pressure::Pace;
-use super::kept::{Ask, Broken, Journal, Keep};
-use super::multipart::{DonePart, Target};
-use super::settle::Pin;
-use super::{ObjectError, ObjectInfo};
 use crate::memory::{Admission, CHUNK};
+use crate::object::multipart::{DonePart, Target};
+use crate::object::parts::part::upload_part;
+use crate::object::resume::{Ask, Broken, Journal, Keep};
+use crate::object::upload::pressure::Pace;
+use crate::object::verify::Pin;
+use crate::object::{ObjectError, ObjectInfo};
 
-pub(super) use self::begin::Opening;
-pub(super) use self::cleanup::Leftovers;
-pub(super) use self::part::{InHand, Part, put_part};
-pub(super) use self::pieces::{Pieces, TakesPieces};
-pub use self::pressure::{GivesBack, Relief};
-pub(super) use self::schedule::{MAX_PARTS, Schedule};
-pub use self::transfer_id::TransferId;
+pub(super) use crate::object::part_sizes::{MAX_PARTS, Schedule};
+pub(super) use crate::object::parts::cleanup::Leftovers;
+pub(super) use crate::object::parts::part::{InHand, Part, put_part};
+pub(super) use crate::object::parts::pending_create::Opening;
+pub(super) use crate::object::parts::pieces::{Pieces, TakesPieces};
+pub use crate::object::transfer_id::TransferId;
+pub use crate::object::upload::pressure::{GivesBack, Relief};
 
 /// The first chunk of a part, bytes: enough for most of what devices send.
 const FIRST_CHUNK: u64 = 32 * 1024;

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::auth::{Refused, SessionPlace};
-use crate::proxy::{Ends, Proxies};
+use crate::net::proxy::{Ends, Proxies};
 use crate::session::{Gateway, Listener};
 
 /// How long a refused client may take to read why.

@@ -26,7 +26,7 @@ use crate::auth::network_of;
 use crate::object::{Location, ObjectInfo};
 use ftp_proto::Reply;
 
-use super::Session;
+use crate::session::Session;
 
 /// The largest number of downloads in memory, and of uploads.
 const MOST: usize = 10_000;

@@ -16,12 +16,12 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::proxy::Ends;
+use crate::net::proxy::Ends;
 use crate::tls::socket::Handshakes;
 use ftp_proto::Reply;
 use ftp_proto::codec::{LineCodec, LineTooLong};
 
-use super::transport::{Pending, Transport};
+use crate::session::transport::{Pending, Transport};
 
 /// Once the grace period of a server that stops is over, a client has this long for taking what it is told.
 const LAST_WORDS: Duration = Duration::from_secs(1);

@@ -4,7 +4,7 @@ use crate::namespace::{Place, VirtualPath};
 use crate::object::{Location, ObjectError, ObjectInfo, directory_exists, head};
 use ftp_proto::Reply;
 
-use super::replies;
+use crate::session::replies;
 
 /// The file that is there (HEAD). `None` also if the store does not say whether there is one (403: without the right to
 /// list a bucket S3 calls each missing key forbidden) but refuses to replace it: the write that follows has to be

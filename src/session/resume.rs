@@ -10,11 +10,12 @@ use tokio::time::timeout;
 
 use crate::auth::network_of;
 use crate::namespace::{Mount, Permission, Permissions, Place, VirtualPath};
-use crate::object::{Found, Keep, Kept, Live, Location, ObjectError, ObjectInfo, Older, head};
+use crate::object::{Found, Keep, Kept, Live, Location, ObjectError, ObjectInfo, Older};
 use ftp_proto::Reply;
 
-use super::reported::Length;
-use super::{Session, replies};
+use crate::session::reported::Length;
+use crate::session::resolve::existing_object;
+use crate::session::{Session, replies};
 
 /// How long a session waits for an upload of this process that has broken off, or that it stops, to be kept. Its parts
 /// in flight may take longer over a slow line; then the client is told to try again.
@@ -184,7 +185,7 @@ impl Session {
         keep: &Keep,
         location: &Location,
     ) -> Result<Option<u64>, Reply> {
-        let object = existing(location);
+        let object = existing_object(location);
         let length = match self.look(path, keep, location, object).await?.0 {
             Underway::Running(upload) if !upload.appends() => upload.size - 1,
             Underway::Interrupted(kept) if !kept.appends() => kept.told(),
@@ -262,7 +263,7 @@ impl Session {
                 };
             }
             _ => {
-                let object = existing(location);
+                let object = existing_object(location);
                 self.look(path, keep, location, object).await?
             }
         };
@@ -336,7 +337,7 @@ impl Session {
         let older = keep.older(location);
         older.stop();
         gone(path, &older).await?;
-        let (stored, info) = tokio::join!(keep.stored(location), existing(location));
+        let (stored, info) = tokio::join!(keep.stored(location), existing_object(location));
         let info = info.map_err(fail)?;
         let Some(stored) = stored.map_err(fail)? else {
             return Ok((None, info));
@@ -395,7 +396,7 @@ async fn judge(
 ) -> Result<Found, ObjectError> {
     match info {
         Some(info) if info.etag.is_empty() || info.modified == jiff::Timestamp::UNIX_EPOCH => {
-            let info = existing(location).await?;
+            let info = existing_object(location).await?;
             stored.judge(location, keep, info.as_ref()).await
         }
         info => stored.judge(location, keep, info).await,
@@ -449,13 +450,4 @@ fn later(path: &VirtualPath, format: u64) -> Reply {
              retry when all servers have that version, or begin anew with STOR without REST"
         ),
     )
-}
-
-/// HEAD, where "not there" is an answer.
-pub(super) async fn existing(location: &Location) -> Result<Option<ObjectInfo>, ObjectError> {
-    match head(location).await {
-        Ok(info) => Ok(Some(info)),
-        Err(ObjectError::NotFound) => Ok(None),
-        Err(error) => Err(error),
-    }
 }

@@ -23,6 +23,12 @@
 //! **Ends.** A job ends in exactly one [`End`]. What the session does to a job (ABOR, a lost control connection, the
 //! end of the grace period) is remembered as the [`Cut`], so a job that was aborted gets the reply of its reason.
 
+pub(in crate::session) mod download;
+pub(in crate::session) mod lister;
+pub(in crate::session) mod sink;
+pub(in crate::session) mod tree_lister;
+pub(in crate::session) mod upload;
+
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -39,11 +45,11 @@ use crate::namespace::VirtualPath;
 use crate::object::{Location, ObjectError, TransferId};
 use ftp_proto::{Command, CommandError, Reply};
 
-use super::control::ControlError;
-use super::data_setup::DataSetup;
-use super::gate::{Phase, Verdict, verdict};
-use super::transport::Pending;
-use super::{Flow, Session, replies};
+use crate::session::commands::data_setup::DataSetup;
+use crate::session::control::ControlError;
+use crate::session::gate::{Phase, Verdict, verdict};
+use crate::session::transport::Pending;
+use crate::session::{Flow, Session, replies};
 
 /// The settle window of an upload of more than one part, at the least: it waits for its last part anyway. Once, on a very
 /// busy machine, 63 MB of 200 of a client killed with -9 were published behind a window of 1 ms; the likely reason is that
@@ -61,7 +67,7 @@ const MAX_HELD_BYTES: usize = 32 * 1024;
 
 /// What a job tells its session.
 #[derive(Debug)]
-pub(super) enum Signal {
+pub(in crate::session) enum Signal {
     /// The data connection is there: the 150.
     Preliminary(Reply),
     /// The transfer was refused before the data connection was used.
@@ -76,7 +82,7 @@ pub(super) enum Signal {
 
 /// The one end of a transfer.
 #[derive(Debug)]
-pub(super) enum End {
+pub(in crate::session) enum End {
     /// All is done; the text of the 226.
     Finished(String),
     /// All is done, without a data connection: the reply.
@@ -89,7 +95,7 @@ pub(super) enum End {
 
 /// Why a transfer failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(in crate::session) enum Failure {
     /// The store.
     #[error(transparent)]
     Object(#[from] ObjectError),
@@ -109,7 +115,7 @@ pub(super) enum Failure {
 
 /// What the end of its control connection means to a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ControlEnd {
+pub(in crate::session) enum ControlEnd {
     /// An upload: broken off, unless a QUIT after the data's end came before.
     BreaksOff,
     /// An upload to a mount with `on_control_loss = "publish"`: only the data connection counts.
@@ -120,12 +126,12 @@ pub(super) enum ControlEnd {
 
 /// What a transfer is, for replies and logs.
 #[derive(Debug, Clone)]
-pub(super) struct Label {
-    pub(super) id: TransferId,
-    pub(super) verb: &'static str,
-    pub(super) path: VirtualPath,
-    pub(super) location: Option<Location>,
-    pub(super) control_end: ControlEnd,
+pub(in crate::session) struct Label {
+    pub(in crate::session) id: TransferId,
+    pub(in crate::session) verb: &'static str,
+    pub(in crate::session) path: VirtualPath,
+    pub(in crate::session) location: Option<Location>,
+    pub(in crate::session) control_end: ControlEnd,
 }
 
 impl Label {
@@ -142,20 +148,20 @@ impl Label {
 
 /// A job's side of the link to its session.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(in crate::session) struct Link {
     /// Cancelled when the session gives the transfer up.
-    pub(super) abort: CancellationToken,
+    pub(in crate::session) abort: CancellationToken,
     /// To the session.
-    pub(super) signals: mpsc::UnboundedSender<Signal>,
+    pub(in crate::session) signals: mpsc::UnboundedSender<Signal>,
     /// Comes when an upload may be published.
-    pub(super) permit: oneshot::Receiver<()>,
+    pub(in crate::session) permit: oneshot::Receiver<()>,
     /// Bytes moved so far.
-    pub(super) progress: Progress,
+    pub(in crate::session) progress: Progress,
 }
 
 /// What has moved on the data connection: written by the job, read by STAT and by the settling of an upload.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Progress(Arc<Moved>);
+pub(in crate::session) struct Progress(Arc<Moved>);
 
 #[derive(Debug, Default)]
 struct Moved {
@@ -164,16 +170,16 @@ struct Moved {
 }
 
 impl Progress {
-    pub(super) fn add(&self, bytes: usize) {
+    pub(in crate::session) fn add(&self, bytes: usize) {
         self.0.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    pub(super) fn bytes(&self) -> u64 {
+    pub(in crate::session) fn bytes(&self) -> u64 {
         self.0.bytes.load(Ordering::Relaxed)
     }
 
     /// The client's end has arrived, although bytes before it may still be unread.
-    pub(super) fn note_input_arrived(&self) {
+    pub(in crate::session) fn note_input_arrived(&self) {
         self.0.input_arrived.store(true, Ordering::Relaxed);
     }
 
@@ -183,7 +189,7 @@ impl Progress {
 }
 
 impl Link {
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(in crate::session) fn signal(&self, signal: Signal) {
         // The session outlives its job: the receiver is there.
         let _ = self.signals.send(signal);
     }
@@ -281,7 +287,7 @@ impl Running {
 
 impl Session {
     /// Runs a job to its end and gives its replies. Fails only where the control connection is of no use any more.
-    pub(super) async fn run_transfer<F, J>(
+    pub(in crate::session) async fn run_transfer<F, J>(
         &mut self,
         label: Label,
         job: J,

@@ -12,8 +12,8 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::config::{CertificateFiles, Pem};
 
-use super::material::{About, Contents, MaterialError, contents};
-use super::provider;
+use crate::tls::material::{About, Contents, MaterialError, contents};
+use crate::tls::provider;
 
 /// What a certificate says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use s3ftpd::proxy::parse;
+use s3ftpd::net::proxy::parse;
 
 /// No accepted header is longer.
 const LONGEST: usize = 2048;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
-use super::{BUCKET, PASSWORD, USER};
+use crate::cli::demo::{BUCKET, PASSWORD, USER};
 use s3_embedded::Event;
 
 /// Objects below it are the gateway's own records of interrupted uploads.

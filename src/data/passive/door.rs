@@ -10,8 +10,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::pairs::Pairs;
-use crate::proxy::Proxies;
+use crate::data::passive::pairs::Pairs;
+use crate::net::proxy::Proxies;
 
 /// Pause after a first failed accept; doubled with each further one in a row.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(5);

@@ -6,10 +6,10 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use tracing::debug;
 
-use super::super::Store;
-use super::super::error::{Failure, failure};
-use super::super::multipart::crc_header;
-use super::super::upload::TransferId;
+use crate::object::Store;
+use crate::object::error::{Failure, failure};
+use crate::object::multipart::crc_header;
+use crate::object::upload::TransferId;
 
 /// What the keys of all probes begin with.
 pub(in crate::object) const PREFIX: &str = ".s3ftpd/probe-";

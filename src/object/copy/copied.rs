@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use crate::memory::{Budget, Grant};
-use crate::object::settle::TRANSFER_KEY;
+use crate::object::verify::TRANSFER_KEY;
 use crate::object::{ObjectError, ObjectInfo};
 
 /// Keys of the first block: 32 KiB.

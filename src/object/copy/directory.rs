@@ -13,13 +13,13 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::copied::Copied;
-use super::{CopyOptions, copy};
+use crate::object::copy::copied::Copied;
+use crate::object::copy::{CopyOptions, copy};
 use crate::object::delete::{put_marker_with, put_own_marker};
 use crate::object::list::{Key, RawPage};
 use crate::object::multipart::Target;
 use crate::object::name_lock::{Participation, Patience};
-use crate::object::settle::{Conditions, Sight, TRANSFER_KEY, is_by, look};
+use crate::object::verify::{Conditions, Sight, TRANSFER_KEY, is_by, look};
 use crate::object::{
     Attributes, Location, ObjectError, ObjectInfo, TransferId, delete, directory_exists, head,
     head_with_crc,

@@ -16,7 +16,7 @@ use crate::object::error::{Failure, failure};
 use crate::object::head::{timestamp, with_attributes};
 use crate::object::multipart::{Target, whole_etag};
 use crate::object::retry::LookFirst;
-use crate::object::settle::{Pin, Sight, look, look_until, look_within};
+use crate::object::verify::{Pin, Sight, look, look_until, look_within};
 use crate::object::{Location, ObjectError, ObjectInfo, keys};
 
 /// A copy that is there.

@@ -9,10 +9,10 @@ use futures::future::BoxFuture;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::debug;
 
-use super::super::answer::NotS3;
-use super::super::error::failure;
-use super::super::head::{OTHER_RANGE, starts_at, total_size};
-use super::super::{Location, ObjectError};
+use crate::object::answer::NotS3;
+use crate::object::error::failure;
+use crate::object::head::{OTHER_RANGE, starts_at, total_size};
+use crate::object::{Location, ObjectError};
 
 /// The one version of an object that all its ranges are of.
 #[derive(Debug)]

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::server::store_at;
 use super::*;
+use crate::object::tests::server::store_at;
 
 /// Reads one request and gives its line and headers, lower case; its body is thrown away.
 async fn request(stream: &mut BufReader<TcpStream>) -> Option<(String, Vec<String>)> {

@@ -1,7 +1,7 @@
 //! Answers of stores that are legal, rare, and easily taken for another.
 
-use super::broken::{answering, at, methods, not_found, ok};
 use super::*;
+use crate::object::tests::broken::{answering, at, methods, not_found, ok};
 
 fn listing(keys: &[&str], next: bool) -> String {
     let keys: String = keys

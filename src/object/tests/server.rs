@@ -15,7 +15,7 @@ use crate::config::{Capability, StaticCredentials, StoreConfig, TransferConfig};
 use crate::memory::Budget;
 use crate::object::{Location, NameLocks, Store, StoreContext};
 
-use super::PART;
+use crate::object::tests::PART;
 
 pub(super) const BUCKET: &str = "bucket";
 

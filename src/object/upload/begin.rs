@@ -6,52 +6,16 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::super::kept::{Ask, Base, Journal};
-use super::super::multipart::{CopyRange, Created, Target};
-use super::super::settle::{Pin, TRANSFER_KEY};
-use super::super::{Attributes, Download, Location, ObjectError};
-use super::part::Part;
-use super::pressure::{Pace, Relief};
-use super::schedule::Schedule;
-use super::{AppendTo, Condition, Upload, UploadOptions};
 use crate::memory::Admission;
-
-/// CreateMultipartUpload under way or done, by a task that always ends: a Create that is cut off in the middle would
-/// leave an upload that nobody knows.
-#[derive(Debug, Clone)]
-pub(in crate::object) struct Opening {
-    result: watch::Receiver<Option<Result<Created, ObjectError>>>,
-}
-
-impl Opening {
-    pub(super) fn start(target: &Arc<Target>, copies: bool) -> Self {
-        let (sender, result) = watch::channel(None);
-        let target = Arc::clone(target);
-        let cleanups = target.location.store.context().cleanups.clone();
-        cleanups.spawn(async move {
-            let created = target.create(None, copies).await;
-            sender.send_replace(Some(created));
-        });
-        Opening { result }
-    }
-
-    /// One that is there already.
-    pub(super) fn known(created: Created) -> Self {
-        let (_, result) = watch::channel(Some(Ok(created)));
-        Opening { result }
-    }
-
-    /// The multipart upload, when it is there.
-    pub(in crate::object) async fn created(&self) -> Result<Created, ObjectError> {
-        let mut result = self.result.clone();
-        let ended = || ObjectError::Other("CreateMultipartUpload was cut off".to_owned());
-        let created = result
-            .wait_for(Option::is_some)
-            .await
-            .map_err(|_| ended())?;
-        created.clone().ok_or_else(ended)?
-    }
-}
+use crate::object::multipart::{CopyRange, Target};
+use crate::object::part_sizes::Schedule;
+use crate::object::parts::part::Part;
+use crate::object::parts::pending_create::Opening;
+use crate::object::resume::{Ask, Base, Journal};
+use crate::object::upload::pressure::{Pace, Relief};
+use crate::object::upload::{AppendTo, Condition, Upload, UploadOptions};
+use crate::object::verify::{Pin, TRANSFER_KEY};
+use crate::object::{Attributes, Download, Location, ObjectError};
 
 impl Upload {
     /// Begins; makes no request unless it appends.

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::ObjectError;
-use super::super::kept::{Keep, tail_at};
-use super::pieces::{Pieces, Takes};
-use super::{FIRST_CHUNKS, PART_WAIT, Upload};
 use crate::memory::{Budget, CHUNK, Grant};
+use crate::object::ObjectError;
+use crate::object::parts::pieces::{Pieces, Takes};
+use crate::object::resume::{Keep, tail_at};
+use crate::object::upload::{FIRST_CHUNKS, PART_WAIT, Upload};
 
 /// How fast the client sends.
 #[derive(Debug, Default)]

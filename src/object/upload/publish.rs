@@ -6,16 +6,16 @@ use bytes::BytesMut;
 use tokio::time::sleep;
 use tracing::warn;
 
-use super::super::ObjectError;
-use super::super::echo::{Echo, Echoed};
-use super::super::error::{Failure, failure};
-use super::super::head::with_attributes;
-use super::super::multipart::crc_header;
-use super::super::name_lock::{NameLock, Patience};
-use super::super::settle::{Conditions, Sight, is_by, look, look_until};
-use super::begin::Opening;
-use super::part::{InHand, Part, Payload};
-use super::{Published, Upload};
+use crate::object::ObjectError;
+use crate::object::echo::{Echo, Echoed};
+use crate::object::error::{Failure, failure};
+use crate::object::head::with_attributes;
+use crate::object::multipart::crc_header;
+use crate::object::name_lock::{NameLock, Patience};
+use crate::object::parts::part::{InHand, Part, Payload};
+use crate::object::parts::pending_create::Opening;
+use crate::object::upload::{Published, Upload};
+use crate::object::verify::{Conditions, Sight, is_by, look, look_until};
 
 /// How often a PutObject that met another write of the same key is sent again.
 const CONFLICT_ROUNDS: u32 = 4;

@@ -9,7 +9,7 @@ use crate::support::process::Process;
 use crate::support::tls::{Client, Pki, VERSIONS};
 
 const SESSIONS: u64 = 10_000;
-/// So many files are enough for them: see `s3ftpd::descriptors`.
+/// So many files are enough for them: see `s3ftpd::server::capacity::descriptors`.
 const ENOUGH: u64 = 17_000;
 /// Files that this process has open besides.
 const OTHERS: u64 = 500;

@@ -22,7 +22,7 @@ impl Store {
     /// Starts one with these buckets.
     pub async fn start(buckets: &[&str]) -> Store {
         // Hundreds of sessions, and the store that they are on, are in this one process.
-        s3ftpd::descriptors::raise();
+        s3ftpd::server::capacity::descriptors::raise();
         let faults = Arc::new(Faults::default());
         let options = StoreOptions {
             interceptor: Some(Arc::clone(&faults) as _),

@@ -1,0 +1,3 @@
+//! Connections before a session has them: the PROXY protocol.
+
+pub mod proxy;

@@ -1,0 +1,46 @@
+//! What a failed or abandoned upload leaves, and its removal.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::object::ObjectError;
+use crate::object::multipart::{DonePart, Target};
+use crate::object::parts::pending_create::Opening;
+use crate::object::parts::pieces::Pieces;
+
+/// Parts in flight are given this long to end by themselves: most of them only wait for an answer then, and a part
+/// that the store is still storing while the upload is aborted may stay behind.
+const ENDING: Duration = Duration::from_millis(500);
+
+/// What lies in the store of an upload that is given up: an open multipart upload, pieces, or both.
+#[derive(Debug)]
+pub(in crate::object) struct Leftovers {
+    pub(in crate::object) target: Arc<Target>,
+    pub(in crate::object) opening: Option<Opening>,
+    pub(in crate::object) pieces: Option<Arc<Pieces>>,
+    pub(in crate::object) inflight: JoinSet<Result<DonePart, ObjectError>>,
+    /// Whether the upload may have been completed.
+    pub(in crate::object) look_first: bool,
+}
+
+impl Leftovers {
+    /// Ends the requests in flight, then aborts the upload and deletes the pieces.
+    pub(in crate::object) async fn remove(mut self) {
+        let ended = async { while self.inflight.join_next().await.is_some() {} };
+        if timeout(ENDING, ended).await.is_err() {
+            self.inflight.shutdown().await;
+        }
+        // A Create that is still under way is waited for: its upload would stay open else.
+        if let Some(opening) = &self.opening
+            && let Ok(created) = opening.created().await
+        {
+            self.target.abort(&created.upload_id, self.look_first).await;
+        }
+        if let Some(pieces) = &self.pieces {
+            pieces.remove(pieces.live_but(&[])).await;
+        }
+    }
+}

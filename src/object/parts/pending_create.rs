@@ -1,0 +1,45 @@
+//! CreateMultipartUpload in progress or done.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::object::ObjectError;
+use crate::object::multipart::{Created, Target};
+
+/// CreateMultipartUpload under way or done, by a task that always ends: a Create that is cut off in the middle would
+/// leave an upload that nobody knows.
+#[derive(Debug, Clone)]
+pub(in crate::object) struct Opening {
+    result: watch::Receiver<Option<Result<Created, ObjectError>>>,
+}
+
+impl Opening {
+    pub(in crate::object) fn start(target: &Arc<Target>, copies: bool) -> Self {
+        let (sender, result) = watch::channel(None);
+        let target = Arc::clone(target);
+        let cleanups = target.location.store.context().cleanups.clone();
+        cleanups.spawn(async move {
+            let created = target.create(None, copies).await;
+            sender.send_replace(Some(created));
+        });
+        Opening { result }
+    }
+
+    /// One that is there already.
+    pub(in crate::object) fn known(created: Created) -> Self {
+        let (_, result) = watch::channel(Some(Ok(created)));
+        Opening { result }
+    }
+
+    /// The multipart upload, when it is there.
+    pub(in crate::object) async fn created(&self) -> Result<Created, ObjectError> {
+        let mut result = self.result.clone();
+        let ended = || ObjectError::Other("CreateMultipartUpload was cut off".to_owned());
+        let created = result
+            .wait_for(Option::is_some)
+            .await
+            .map_err(|_| ended())?;
+        created.clone().ok_or_else(ended)?
+    }
+}

@@ -1,0 +1,345 @@
+//! [`Journal`]: the record of one upload, from its first part until the object is published or what is kept is stored.
+//!
+//! One task an upload does all that is written beside it, one request after the other, so that a record is never
+//! overtaken by an older one of itself. It outlives the upload: it ends with an [`Ending`].
+//!
+//! The task and its requests are in `writer`, the order of two uploads of one user in `claim`, and what becomes of an
+//! interrupted upload in `keeping`.
+
+mod claim;
+mod interrupted;
+mod task;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use crate::memory::Admission;
+use crate::object::ObjectError;
+use crate::object::active_uploads::{EntryHandle, Running, name_of};
+use crate::object::multipart::{DonePart, Target};
+use crate::object::resume::Replica;
+use crate::object::resume::discard::{discard, set_aside};
+use crate::object::resume::order::Began;
+use crate::object::resume::record::{
+    Base, FORMAT, Keep, Record, ScheduleNote, State, TailNote, WriterNote, new_writer,
+};
+use crate::object::resume::records::{self, SaveError, There};
+use crate::object::upload::{InHand, Leftovers, Opening, Part, Pieces};
+use task::{Standing, Writer};
+
+/// An upload's record in the making. Dropped without an ending, nothing more is done.
+#[derive(Debug)]
+pub(in crate::object) struct Journal {
+    /// What the task will work with, until it begins.
+    idle: Option<Box<Writer>>,
+    /// To the task, once it has begun: how the upload began and ends, and each piece of a slow client.
+    tell: Option<mpsc::UnboundedSender<News>>,
+    entry: EntryHandle,
+}
+
+/// What the task is told.
+#[derive(Debug)]
+enum News {
+    /// The upload has become multipart; so many parts hold old bytes.
+    Opened(Opening, u32),
+    /// Bytes of it are in these pieces.
+    Stored(TailNote),
+    /// Those of this tail are elsewhere now.
+    Unstored(String),
+    /// The upload has ended.
+    Ended(Ending),
+}
+
+/// How an upload has ended.
+#[derive(Debug)]
+enum Ending {
+    Published,
+    Broken(Box<Broken>),
+    Restored(Option<Box<Leftovers>>),
+}
+
+/// When an upload asks for an earlier one of its user and name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::object) enum Ask {
+    /// Before its first byte, if this process knows of one.
+    First,
+    /// While its first part is still being filled.
+    Slow,
+}
+
+/// An upload that was broken off.
+#[derive(Debug)]
+pub(in crate::object) struct Broken {
+    /// The multipart upload, if there is one.
+    pub(in crate::object) opening: Option<Opening>,
+    /// Parts on their way.
+    pub(in crate::object) inflight: JoinSet<Result<DonePart, ObjectError>>,
+    /// Parts whose bytes are at hand: those on their way or failed, and the last.
+    pub(in crate::object) sent: BTreeMap<u32, InHand>,
+    /// Parts that are there.
+    pub(in crate::object) done: Vec<DonePart>,
+    /// Its first parts that hold old bytes of the object.
+    pub(in crate::object) copied: u32,
+    /// The number of the last part, if it is known to be that: it is shorter than others, so nothing can follow it.
+    pub(in crate::object) last: Option<u32>,
+    /// The part that was being filled, and its number.
+    pub(in crate::object) rest: (u32, Part),
+    /// Whether the data connection had ended by itself: the object may have been written since it began.
+    pub(in crate::object) ended: bool,
+    /// Whether it may have been published all the same.
+    pub(in crate::object) look_first: bool,
+    /// Whether it is to be kept; else removed.
+    pub(in crate::object) keep: bool,
+    /// Where pieces of it lie, if there are any.
+    pub(in crate::object) pieces: Option<Arc<Pieces>>,
+    /// The memory of the first chunks of the rest.
+    pub(in crate::object) _admission: Option<Admission>,
+}
+
+/// A writer that begins in this process.
+fn writer_of(replica: &Replica) -> WriterNote {
+    WriterNote {
+        id: new_writer(),
+        writes: 0,
+        replica: replica.name.clone(),
+        process: replica.process.clone(),
+        refresh_ms: u64::try_from(replica.refresh.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+impl Journal {
+    /// The journal of an upload that begins anew.
+    pub(in crate::object) fn new(
+        target: &Arc<Target>,
+        keep: Keep,
+        sizes: (u64, u64),
+        base: Base,
+        old_bytes: u64,
+        failed: watch::Sender<Option<ObjectError>>,
+    ) -> Journal {
+        let replica = &target.location.store.context().replica;
+        let record = Record {
+            format: FORMAT,
+            bucket: target.location.bucket.to_string(),
+            key: target.location.key.clone(),
+            user: keep.user.to_string(),
+            peer: keep.peer,
+            transfer: target.id.as_str().to_owned(),
+            state: State::Running,
+            // The rest of it is known when it has been entered.
+            began: Began {
+                process: replica.process.clone(),
+                serial: 0,
+                at_ms: 0,
+            },
+            moved_ms: 0,
+            writer: writer_of(replica),
+            upload: None,
+            schedule: ScheduleNote {
+                first: sizes.0,
+                largest: sizes.1,
+            },
+            tail: None,
+            base,
+            old_bytes,
+            attributes: target.attributes.clone(),
+        };
+        let mut journal = Journal::of(target, keep, record, failed);
+        if let Some(writer) = &mut journal.idle {
+            writer.record.began.serial = writer.ticket.serial();
+            writer.began = Some(Instant::now());
+        }
+        journal
+    }
+
+    /// Takes an interrupted upload's record over. [`ObjectError::Conflict`] if another process was quicker.
+    pub(in crate::object) async fn take_over(
+        target: &Arc<Target>,
+        keep: Keep,
+        kept: &super::Kept,
+        failed: watch::Sender<Option<ObjectError>>,
+    ) -> Result<Journal, ObjectError> {
+        let record = Record {
+            peer: keep.peer,
+            state: State::Running,
+            writer: writer_of(&target.location.store.context().replica),
+            ..kept.record.clone()
+        };
+        // Entered before it is waited for, so that of two sessions here the later finds the earlier.
+        let mut journal = Journal::of(target, keep, record, failed);
+        journal.entry.received(kept.size(), false);
+        if let Some(writer) = &mut journal.idle {
+            writer.date();
+            let at = writer.at();
+            match Box::pin(records::save(&at, &writer.record, Some(&kept.record_etag))).await {
+                Ok(etag) => writer.saved = Some(etag),
+                Err(SaveError::Displaced(_)) => return Err(ObjectError::Conflict),
+                Err(SaveError::Object(error)) => return Err(error),
+            }
+            writer.recorded = true;
+            journal.entry.displace_older();
+        }
+        Ok(journal)
+    }
+
+    fn of(
+        target: &Arc<Target>,
+        keep: Keep,
+        record: Record,
+        failed: watch::Sender<Option<ObjectError>>,
+    ) -> Journal {
+        let location = &target.location;
+        let replica = &location.store.context().replica;
+        let ticket = Running::enter(replica, name_of(location), &keep, &record);
+        Journal {
+            entry: ticket.entry(),
+            tell: None,
+            idle: Some(Box::new(Writer {
+                target: Arc::clone(target),
+                keep,
+                ticket,
+                record,
+                began: None,
+                saved: None,
+                recorded: false,
+                set_aside: Vec::new(),
+                standing: Standing::Ours,
+                failed,
+            })),
+        }
+    }
+
+    /// Gives up an interrupted upload of the name by the same user, if this process knows of it or if bytes come slowly
+    /// and leave the time to ask (`when`). What is sent from here on does not continue that upload, and must not be taken
+    /// for it if this process is killed.
+    pub(in crate::object) async fn give_up_earlier(&mut self, when: Ask) {
+        let Some(writer) = &mut self.idle else {
+            return;
+        };
+        if writer.saved.is_some() || !(when == Ask::Slow || writer.ticket.hinted()) {
+            return;
+        }
+        let at = writer.at();
+        let read = records::read(&at).await;
+        writer.date();
+        let object = &writer.target.location;
+        match read {
+            Ok(There::Record(found)) => {
+                // Before the first byte has come, one that has broken off is the earlier one, whatever any clock says.
+                let earlier = match when {
+                    Ask::First => writer.ends(&found),
+                    Ask::Slow => writer.is_earlier(&found),
+                };
+                if earlier {
+                    writer.ticket.take_hint();
+                    discard(object, &found).await;
+                    if when == Ask::Slow {
+                        writer.doubt(&found);
+                    }
+                }
+            }
+            Ok(There::Later(later)) => set_aside(&at, *later).await,
+            Ok(There::Nothing | There::Empty(_)) => {
+                writer.ticket.take_hint();
+            }
+            Ok(There::Garbage(_)) => {}
+            Err(error) => debug!(%error, "the record of an earlier upload could not be looked for"),
+        }
+    }
+
+    /// Whether it has not become multipart.
+    pub(in crate::object) fn is_idle(&self) -> bool {
+        self.idle.is_some()
+    }
+
+    /// The upload has become multipart: the record is written as soon as its id is known, and refreshed from then on.
+    pub(in crate::object) fn opened(&mut self, opening: &Opening, copied: u32) {
+        self.running();
+        self.tell(News::Opened(opening.clone(), copied));
+    }
+
+    /// Bytes of the upload are in these pieces, and all before them in parts: the record names them.
+    pub(in crate::object) fn stored(&mut self, tail: TailNote) {
+        self.running();
+        self.tell(News::Stored(tail));
+    }
+
+    /// The pieces of a tail are removed: their bytes are elsewhere.
+    pub(in crate::object) fn unstored(&mut self, key: &str) {
+        self.tell(News::Unstored(key.to_owned()));
+    }
+
+    fn tell(&self, news: News) {
+        if let Some(tell) = &self.tell {
+            // The task ends with its ending, and not before.
+            let _ = tell.send(news);
+        }
+    }
+
+    /// The record is refreshed from now on.
+    pub(in crate::object) fn running(&mut self) {
+        let Some(writer) = self.idle.take() else {
+            return;
+        };
+        let (tell, news) = mpsc::unbounded_channel();
+        self.tell = Some(tell);
+        let cleanups = writer.target.location.store.context().cleanups.clone();
+        cleanups.spawn(writer.run(news));
+    }
+
+    /// Tells how much of the object has arrived.
+    pub(in crate::object) fn received(&self, size: u64, sent: bool) {
+        self.entry.received(size, sent);
+    }
+
+    /// Cancelled when another session goes on with this upload.
+    pub(in crate::object) fn stopped(&self) -> CancellationToken {
+        self.entry.stopped()
+    }
+
+    /// The object is there: the record goes, and whatever else was kept under its name.
+    pub(in crate::object) fn published(mut self) {
+        self.entry.published();
+        let known = self
+            .idle
+            .as_ref()
+            .is_some_and(|writer| writer.knows_records());
+        if known || self.tell.is_some() {
+            self.end(Ending::Published);
+        } else if let Some(writer) = &self.idle {
+            writer.ticket.wrote();
+        }
+    }
+
+    /// The upload was broken off.
+    pub(in crate::object) fn broken(mut self, broken: Broken) {
+        self.entry.ending();
+        self.end(Ending::Broken(Box::new(broken)));
+    }
+
+    /// A resumed upload ended before what was kept of it had been read again: everything stays as it was, but for an
+    /// upload that was opened meanwhile.
+    pub(in crate::object) fn restore(mut self, opened: Option<Leftovers>) {
+        self.entry.ending();
+        self.end(Ending::Restored(opened.map(Box::new)));
+    }
+
+    fn end(&mut self, ending: Ending) {
+        if let Some(tell) = self.tell.take() {
+            // The task ends with this, and not before.
+            let _ = tell.send(News::Ended(ending));
+        } else if let Some(writer) = self.idle.take()
+            // Without a runtime there is nobody left to do it: the process is ending.
+            && tokio::runtime::Handle::try_current().is_ok()
+        {
+            let cleanups = writer.target.location.store.context().cleanups.clone();
+            cleanups.spawn(writer.finish(ending));
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The order of uploads of one user and name: a writer puts its record in the place of another's, or gives way to it.
+//!
+//! The newest upload has the record. An older one that broke off is discarded; one that may still run is set aside
+//! under a name of its own, so that the sweep finds it if its process dies. If it cannot be decided which of two is
+//! the newer one, neither is kept: a resume would add the end of one to the beginning of the other.
+
+use tokio::time::sleep;
+use tracing::info;
+
+use crate::object::ObjectError;
+use crate::object::active_uploads::name_of;
+use crate::object::resume::discard::{discard, remove_object};
+use crate::object::resume::lookup::now;
+use crate::object::resume::order::Order;
+use crate::object::resume::record::{self, Read, State, new_writer};
+use crate::object::resume::record_task::interrupted::PAUSE;
+use crate::object::resume::record_task::task::{Standing, Writer};
+use crate::object::resume::records::{self, Later, SaveError, There};
+
+/// How often a writer tries to put its record in the place of one that changes at the same time.
+const ROUNDS: u32 = 6;
+
+/// What a writer does after it has met another record.
+enum Met {
+    /// It replaces what has this ETag, or nothing.
+    Replaces(Option<String>),
+    /// It gives way.
+    GivesWay(Standing),
+}
+
+impl Writer {
+    /// Puts our record in the place of what is there, unless that goes before ours.
+    pub(in crate::object) async fn claim(&mut self) -> Result<(), ObjectError> {
+        // The record that was set aside in the last round, as long as ours is not in its place.
+        let mut aside = None;
+        let at = self.at();
+        for round in 0..ROUNDS {
+            // To store an interrupted upload takes time: a newer one may have come meanwhile, and even have been published.
+            if !self.record.state.runs() && self.ticket.displaced() {
+                self.standing = Standing::Displaced;
+                break;
+            }
+            self.recorded = true;
+            self.record.writer.writes += 1;
+            let found = match records::save(&at, &self.record, self.saved.as_deref()).await {
+                Ok(etag) => {
+                    if self.saved.replace(etag).is_none() {
+                        self.ticket.entry().displace_older();
+                    }
+                    return Ok(());
+                }
+                Err(SaveError::Object(error)) => return Err(error),
+                Err(SaveError::Displaced(found)) => found,
+            };
+            // It is not in the store any more that this names: its writer has ended it, or has written it again.
+            if let Some(key) = aside.take() {
+                remove_object(&at, key).await;
+            }
+            let had = self.saved.take().is_some();
+            match self.meets(found, had, &mut aside).await? {
+                Met::Replaces(etag) => self.saved = etag,
+                Met::GivesWay(standing) => {
+                    self.standing = standing;
+                    return Ok(());
+                }
+            }
+            if round > 0 {
+                sleep(PAUSE / 10).await;
+            }
+        }
+        match self.standing {
+            Standing::Ours => Err(ObjectError::Conflict),
+            Standing::Displaced | Standing::TakenOver => Ok(()),
+        }
+    }
+
+    /// `had`: ours was there before.
+    async fn meets(
+        &mut self,
+        found: There,
+        had: bool,
+        aside: &mut Option<String>,
+    ) -> Result<Met, ObjectError> {
+        let runs = self.record.state.runs();
+        let found = match found {
+            There::Nothing | There::Empty(_) if had && !runs => {
+                // Another session has published an object of the name or deleted it, or a lifecycle rule was at work.
+                return Ok(Met::GivesWay(Standing::Displaced));
+            }
+            There::Nothing | There::Empty(_) => {
+                if had {
+                    // The same; but as long as it runs a record has to name it.
+                    self.record.state = State::Doubtful;
+                }
+                return Ok(Met::Replaces(match found {
+                    There::Empty(etag) => Some(etag),
+                    _ => None,
+                }));
+            }
+            There::Garbage(etag) => return Ok(Met::Replaces(Some(etag))),
+            There::Later(later) => return self.meets_later(*later, had, aside).await,
+            There::Record(found) => found,
+        };
+        if found.record.is_same(&self.record) {
+            return Ok(Met::Replaces(Some(found.etag)));
+        }
+        let removing = found.record.state == State::Removing;
+        if found.record.transfer == self.record.transfer && !removing {
+            self.failed.send_replace(Some(ObjectError::Superseded));
+            return Ok(Met::GivesWay(Standing::TakenOver));
+        }
+        // Another writer has replaced ours, and knew both.
+        if had {
+            return Ok(Met::GivesWay(Standing::Displaced));
+        }
+        let object = self.target.location.clone();
+        if removing {
+            discard(&object, &found).await;
+            return Ok(Met::Replaces(None));
+        }
+        if self.record.began.order(&found.record.began) == Order::Before {
+            return Ok(Met::GivesWay(Standing::Displaced));
+        }
+        self.doubt(&found);
+        if self.lives(&found) {
+            self.set_aside(&found.record.writer.id, serde_body(&found)?, aside)
+                .await?;
+            self.set_aside.extend(aside.clone());
+            return self.replaces(found.etag, runs).await;
+        }
+        info!(
+            key = object.key,
+            transfer = found.record.transfer,
+            "an interrupted upload is given up for a new one"
+        );
+        discard(&object, &found).await;
+        Ok(match self.record.state {
+            State::Doubtful if !runs => Met::GivesWay(Standing::Displaced),
+            _ => Met::Replaces(None),
+        })
+    }
+
+    /// A record of a later format: what it names stays until the sweep removes it.
+    async fn meets_later(
+        &mut self,
+        later: Later,
+        had: bool,
+        aside: &mut Option<String>,
+    ) -> Result<Met, ObjectError> {
+        let ours = self.record.upload.as_ref().map(|upload| &upload.id);
+        let theirs = later.names.upload.as_ref().map(|upload| &upload.id);
+        if had && ours.is_some() && ours == theirs {
+            self.failed.send_replace(Some(ObjectError::Superseded));
+            return Ok(Met::GivesWay(Standing::TakenOver));
+        }
+        if had {
+            return Ok(Met::GivesWay(Standing::Displaced));
+        }
+        self.set_aside(&new_writer(), later.body, aside).await?;
+        Ok(Met::Replaces(Some(later.etag)))
+    }
+
+    /// Takes the place of a record that was set aside. An upload in doubt that has ended leaves an empty one there: the
+    /// other one learns by it that it is in doubt, too.
+    async fn replaces(&mut self, etag: String, runs: bool) -> Result<Met, ObjectError> {
+        if self.record.state == State::Doubtful && !runs {
+            self.end(&etag).await;
+            return Ok(Met::GivesWay(Standing::Displaced));
+        }
+        Ok(Met::Replaces(Some(etag)))
+    }
+
+    /// Writes the record of another upload under a name of its own.
+    async fn set_aside(
+        &self,
+        by: &str,
+        body: bytes::Bytes,
+        aside: &mut Option<String>,
+    ) -> Result<(), ObjectError> {
+        let at = record::aside(&self.at(), by);
+        records::copy_to(&at, body).await?;
+        *aside = Some(at.key);
+        Ok(())
+    }
+
+    /// Ours is not kept if it cannot be decided whether it is newer than another.
+    pub(in crate::object) fn doubt(&mut self, found: &Read) {
+        if self.record.began.order(&found.record.began) == Order::Unclear {
+            info!(
+                key = self.target.location.key,
+                transfer = %self.target.id,
+                "two uploads began in the same second in two processes: neither is kept"
+            );
+            self.record.state = State::Doubtful;
+        }
+    }
+
+    /// See [`Read::lives`].
+    pub(in crate::object) fn lives(&self, found: &Read) -> bool {
+        let object = &self.target.location;
+        found.lives(&name_of(object), self.replica(), now(object))
+    }
+
+    /// Whether a record is of an interrupted upload of the same user and object.
+    pub(in crate::object) fn ends(&self, found: &Read) -> bool {
+        found.record.is_of(&self.target.location)
+            && *found.record.user == *self.keep.user
+            && found.record.state != State::Removing
+            && !self.lives(found)
+    }
+
+    /// Whether a record is of an interrupted upload of the same user that ends with ours, since it is the earlier one or
+    /// that cannot be ruled out.
+    pub(in crate::object) fn is_earlier(&self, found: &Read) -> bool {
+        self.ends(found)
+            && !self.is_displaced()
+            && self.record.began.order(&found.record.began) != Order::Before
+    }
+}
+
+/// The bytes of a record.
+fn serde_body(found: &Read) -> Result<bytes::Bytes, ObjectError> {
+    serde_json::to_vec(&found.record)
+        .map(bytes::Bytes::from)
+        .map_err(|error| ObjectError::Other(error.to_string()))
+}

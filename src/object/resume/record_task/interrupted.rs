@@ -1,0 +1,423 @@
+//! What becomes of an upload that was broken off: its tail and record are written, or nothing of it stays.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{debug, info, warn};
+
+use crate::object::capabilities::Integrity;
+use crate::object::multipart::Created;
+use crate::object::resume::discard::remove_tail;
+use crate::object::resume::lookup::superseded;
+use crate::object::resume::record::{self, Base, PieceNote, State, TailNote};
+use crate::object::resume::record_task::Broken;
+use crate::object::resume::record_task::task::{Earlier, Standing, Writer, note};
+use crate::object::resume::records::{self, There};
+use crate::object::upload::{Part, Pieces, put_part};
+use crate::object::verify::{Sight, look};
+use crate::object::{Location, ObjectError, ObjectInfo, head};
+
+/// Parts in flight are given so long to end, where nothing of the upload will be kept or the process ends. Else they
+/// have all the time that they need, which their own deadlines bound.
+const ENDING: Duration = Duration::from_secs(30);
+
+/// And so long has a tail that is on its way when the process ends: the record has to be written behind it.
+const LAST_TAIL: Duration = Duration::from_secs(10);
+
+/// How often it is looked which of both it is.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How often a tail and a record are tried to be written then, beyond the SDK's own attempts.
+const ROUNDS: u32 = 4;
+
+/// Between two of these; the second time twice as long, and so on.
+pub(in crate::object) const PAUSE: Duration = Duration::from_millis(500);
+
+impl Writer {
+    pub(in crate::object) async fn broken(&mut self, mut broken: Broken) {
+        self.parts_end(&mut broken).await;
+        // A Create that is still under way is waited for: its upload would stay open else.
+        let created = match &broken.opening {
+            Some(opening) => opening.created().await.ok(),
+            None => None,
+        };
+        if broken.look_first
+            && matches!(
+                look(&self.target.location, &self.target.id, None).await,
+                Sight::Ours(_)
+            )
+        {
+            warn!(key = self.target.location.key, transfer = %self.target.id,
+                "the upload was completed after it had been given up");
+            return self.published().await;
+        }
+        if self.standing == Standing::TakenOver {
+            return;
+        }
+        if broken.keep && self.is_keepable() && self.keep(&mut broken, created.as_ref()).await {
+            return;
+        }
+        if self.is_resumed_elsewhere().await {
+            return;
+        }
+        if let Some(created) = created {
+            self.target
+                .abort(&created.upload_id, broken.look_first)
+                .await;
+        }
+        if let Some(pieces) = &broken.pieces {
+            self.unstored(pieces.key());
+            pieces.remove(pieces.live_but(&[])).await;
+        }
+        // An earlier interrupted upload of the name is not the beginning of this one: a client that resumed it with what
+        // it has sent here would mix the two.
+        self.sign_off(Earlier::Ends).await;
+    }
+
+    /// Whether it may be kept, as far as is known without asking.
+    fn is_keepable(&self) -> bool {
+        !self.is_displaced() && self.record.state != State::Doubtful
+    }
+
+    /// Whether another process resumes this upload, of which this one may not have heard.
+    async fn is_resumed_elsewhere(&self) -> bool {
+        if self.saved.is_none() {
+            return false;
+        }
+        match records::read(&self.at()).await {
+            Ok(There::Record(found)) => {
+                found.record.transfer == self.record.transfer
+                    && !found.record.is_same(&self.record)
+                    && found.record.state != State::Removing
+            }
+            Ok(There::Later(later)) => {
+                let ours = self.record.upload.as_ref().map(|upload| &upload.id);
+                ours.is_some() && ours == later.names.upload.as_ref().map(|upload| &upload.id)
+            }
+            _ => false,
+        }
+    }
+
+    /// Waits until the parts in flight have ended; the record is refreshed meanwhile, so that nobody takes this process
+    /// for dead.
+    async fn parts_end(&mut self, broken: &mut Broken) {
+        let begun = Instant::now();
+        let mut written = begun;
+        loop {
+            match timeout(LOOK, broken.inflight.join_next()).await {
+                Ok(None) => return,
+                Ok(Some(Ok(Ok(part)))) => broken.done.push(part),
+                Ok(Some(_)) | Err(_) => {}
+            }
+            let kept = broken.keep && self.is_keepable();
+            if begun.elapsed() >= ENDING && (!kept || self.process_ends())
+                || self.standing == Standing::TakenOver
+            {
+                broken.inflight.abort_all();
+                // Some may have ended, and have given their bytes back.
+                while let Some(ended) = broken.inflight.join_next().await {
+                    broken.done.extend(ended.ok().and_then(Result::ok));
+                }
+                return;
+            }
+            if kept && written.elapsed() >= self.replica().refresh {
+                written = Instant::now();
+                self.write().await;
+            }
+        }
+    }
+
+    /// Whether what is still to be done is waited for by a process that is about to end.
+    fn process_ends(&self) -> bool {
+        self.target.location.store.context().cleanups.is_closed()
+    }
+
+    /// Stores the tail and the record. Whether the multipart upload is to stay.
+    async fn keep(&mut self, broken: &mut Broken, created: Option<&Created>) -> bool {
+        let object = self.target.location.clone();
+        let (run, parts) = gather(broken);
+        let pieces = broken.pieces.clone();
+        let is_ours = |tail: &TailNote| {
+            pieces
+                .as_ref()
+                .is_some_and(|pieces| pieces.key() == tail.key)
+        };
+        // The tail before stays good if no more has come than it holds: the store has refused a part, say.
+        let end = run + parts.iter().map(Part::size).sum::<u64>();
+        let standing = self.record.tail.clone().filter(|old| {
+            !is_ours(old)
+                && (old.offset..old.end()).contains(&run)
+                && (parts.is_empty() || old.end() >= end)
+        });
+        let size = standing.as_ref().map_or(end, TailNote::end);
+        if size <= self.record.old_bytes || !self.is_newest(broken.ended).await {
+            return false;
+        }
+        self.date();
+        // The record names the old tail until there is another: the record may be written meanwhile.
+        let old_tail = self.record.tail.clone();
+        if standing.is_some() || parts.is_empty() {
+            self.record.tail = standing;
+        } else {
+            let at = || record::tail_at(&object, &self.keep.state_bucket, &self.keep.user);
+            let pieces = pieces.clone().unwrap_or_else(|| Pieces::new(at()));
+            let stored = self.put_pieces(&pieces, parts).await;
+            let tail = TailNote::new(pieces.key().to_owned(), run, stored);
+            if tail.pieces.is_empty() {
+                // One of an earlier upload may still be of use.
+                self.unstored(&tail.key);
+            } else {
+                self.record.tail = Some(tail);
+            }
+        }
+        self.record.upload = created.map(|created| note(created, broken.copied));
+        if self.record.state == State::Running {
+            self.record.state = State::Interrupted;
+        }
+        self.keep_recorded(old_tail, size, pieces.as_deref()).await
+    }
+
+    /// Whether the object has not been written since the upload began, as far as that can be seen. It is looked if
+    /// nothing is known of the object yet, or if the upload was refused when all its bytes had come: another session may
+    /// have written it since, and then nothing would ever resume this one.
+    async fn is_newest(&mut self, ended: bool) -> bool {
+        let unknown = self.record.base == Base::Unknown;
+        if !unknown && !ended {
+            return true;
+        }
+        let object = self.target.location.clone();
+        let info = head(&object).await;
+        self.date();
+        match info {
+            Ok(info) if superseded(&self.record, Some(&info)) && !self.is_older(&info) => {
+                info!(key = object.key, transfer = %self.target.id, "the object may have been written since the upload began: nothing of it is kept");
+                return false;
+            }
+            Ok(info) if unknown => self.record.base = Base::Object(info.identity().into()),
+            Err(ObjectError::NotFound) if unknown => self.record.base = Base::Absent,
+            Ok(_) | Err(ObjectError::NotFound) => {}
+            Err(error) => debug!(%error, "the object could not be looked at"),
+        }
+        true
+    }
+
+    /// Whether an object was published in this process before the upload began, which its time may not show.
+    fn is_older(&self, info: &ObjectInfo) -> bool {
+        let version = info.identity();
+        let (began, replica) = (&self.record.began, self.replica());
+        self.record.base == Base::Unknown
+            && began.process == replica.process
+            && version
+                .transfer()
+                .is_some_and(|transfer| replica.running.published_before(transfer, began.serial))
+    }
+
+    /// Writes the last record of an interrupted upload, and removes the tail that it does not name any more: the old one,
+    /// or the new one if the record could not be written.
+    async fn keep_recorded(
+        &mut self,
+        old_tail: Option<TailNote>,
+        size: u64,
+        pieces: Option<&Pieces>,
+    ) -> bool {
+        let object = self.target.location.clone();
+        let at = self.at();
+        let key = |tail: &Option<TailNote>| tail.as_ref().map(|tail| tail.key.clone());
+        let replaced = key(&old_tail) != key(&self.record.tail);
+        let mut pause = PAUSE;
+        for round in 1..=ROUNDS {
+            let had = self.saved.is_some();
+            let claimed = match self.claim().await {
+                Ok(()) if self.standing == Standing::Ours => self.verify().await,
+                claimed => claimed,
+            };
+            match claimed {
+                // The old tail is of use to the process that resumes the upload.
+                Ok(()) if self.standing == Standing::TakenOver => {
+                    if let Some(tail) = self.record.tail.take().filter(|_| replaced) {
+                        remove_tail(&at, &tail).await;
+                    }
+                    return true;
+                }
+                Ok(()) if !self.is_keepable() => {
+                    // A newer one has come meanwhile: the upload goes, and the tails with it.
+                    if let Some(tail) = old_tail.filter(|_| replaced) {
+                        remove_tail(&at, &tail).await;
+                    }
+                    return false;
+                }
+                Ok(()) => {
+                    if let Some(tail) = old_tail.filter(|_| replaced) {
+                        remove_tail(&at, &tail).await;
+                    }
+                    if let Some(pieces) = pieces {
+                        let named = self.record.tail.iter().flat_map(|tail| &tail.pieces);
+                        let named: Vec<u32> = named.map(|piece| piece.number).collect();
+                        pieces.remove(pieces.live_but(&named)).await;
+                    }
+                    self.ticket.hint();
+                    info!(key = object.key, transfer = %self.target.id, bytes = size, "kept an interrupted upload");
+                    return true;
+                }
+                Err(error) => {
+                    warn!(key = object.key, transfer = %self.target.id, %error, round, "the record of a broken upload could not be written");
+                    // The one before still names the parts.
+                    if round == ROUNDS {
+                        if let Some(tail) = self.record.tail.take().filter(|_| replaced) {
+                            remove_tail(&at, &tail).await;
+                        }
+                        return had;
+                    }
+                }
+            }
+            sleep(pause).await;
+            pause *= 2;
+        }
+        false
+    }
+
+    /// Looks whether the record is still ours, on a store without conditions: another process may have looked before we
+    /// wrote it, and have written after that.
+    async fn verify(&mut self) -> Result<(), ObjectError> {
+        let at = self.at();
+        if at.store.conditional_writes(&at.bucket).await {
+            return Ok(());
+        }
+        match records::read(&at).await? {
+            There::Record(found) if found.record.is_same(&self.record) => {}
+            There::Record(found)
+                if found.record.transfer == self.record.transfer
+                    && found.record.state != State::Removing =>
+            {
+                self.standing = Standing::TakenOver;
+            }
+            _ => self.standing = Standing::Displaced,
+        }
+        Ok(())
+    }
+
+    /// Stores what is in memory of some parts next to the pieces that there are of them; gives all of them in order, up to
+    /// the first that could not be stored.
+    async fn put_pieces(&mut self, pieces: &Pieces, parts: Vec<Part>) -> Vec<PieceNote> {
+        let mut stored = Vec::new();
+        let mut in_memory = Vec::new();
+        for mut part in parts {
+            let in_store = part.take_pieces();
+            if !in_store.is_empty() && !self.put_piece(pieces, &mut in_memory, &mut stored).await {
+                return stored;
+            }
+            stored.extend(in_store);
+            in_memory.push(part);
+        }
+        self.put_piece(pieces, &mut in_memory, &mut stored).await;
+        stored
+    }
+
+    /// Stores some parts as one piece; whether nothing is left of them.
+    async fn put_piece(
+        &mut self,
+        pieces: &Pieces,
+        parts: &mut Vec<Part>,
+        stored: &mut Vec<PieceNote>,
+    ) -> bool {
+        let Some(part) = Part::joined(std::mem::take(parts)) else {
+            return true;
+        };
+        let (number, size, crc32) = (pieces.number(), part.size(), part.crc32());
+        match self.put_tail(&pieces.location(number), part).await {
+            Ok(etag) => {
+                stored.push(PieceNote {
+                    number,
+                    size,
+                    etag,
+                    crc32,
+                });
+                true
+            }
+            Err(error) => {
+                warn!(key = pieces.key(), transfer = %self.target.id, %error, "the tail of a broken upload could not be stored");
+                false
+            }
+        }
+    }
+
+    /// Stores a tail, also if the store is gone for some seconds: its bytes are nowhere else, and its length may have been
+    /// reported. It gives up if a newer upload has come.
+    async fn put_tail(&mut self, at: &Location, mut tail: Part) -> Result<String, ObjectError> {
+        if at.store.integrity(&at.bucket).await == Integrity::Signed {
+            tail.join();
+        }
+        let mut pause = PAUSE;
+        let mut round = 1;
+        loop {
+            let error = match self.put_tail_once(at, tail.clone()).await {
+                Err(error) if error.transient() && round < ROUNDS && !self.ticket.displaced() => {
+                    error
+                }
+                result => return result,
+            };
+            debug!(key = at.key, %error, round, "the tail of a broken upload is tried again");
+            sleep(pause).await;
+            pause *= 2;
+            round += 1;
+        }
+    }
+
+    /// The record is refreshed meanwhile, so that nobody takes this process for dead.
+    async fn put_tail_once(&mut self, at: &Location, tail: Part) -> Result<String, ObjectError> {
+        let mut written = Instant::now();
+        let mut ends = None;
+        let mut put = pin!(put_part(at, tail));
+        loop {
+            if let Ok(result) = timeout(LOOK, &mut put).await {
+                return result;
+            }
+            if self.process_ends() {
+                let since: &mut Instant = ends.get_or_insert_with(Instant::now);
+                if since.elapsed() >= LAST_TAIL {
+                    return Err(ObjectError::Other("the process ends".to_owned()));
+                }
+            }
+            if written.elapsed() >= self.replica().refresh {
+                written = Instant::now();
+                self.write().await;
+                if self.standing != Standing::Ours {
+                    return Err(ObjectError::Superseded);
+                }
+            }
+        }
+    }
+}
+
+/// Bytes in the unbroken run of parts from the first, and what is at hand behind that run without a gap. A part that the
+/// store has behind one that failed is not at hand any more, and lost with what follows it.
+fn gather(broken: &mut Broken) -> (u64, Vec<Part>) {
+    let (last, mut next) = (broken.last, 1);
+    broken.done.retain(|part| Some(part.number) != last);
+    broken.done.sort_unstable_by_key(|part| part.number);
+    let mut run = 0;
+    for part in &broken.done {
+        if part.number != next {
+            break;
+        }
+        run += part.size;
+        next += 1;
+    }
+    let mut tail = Vec::new();
+    let mut cut = false;
+    while !cut
+        && let Some(part) = broken.sent.remove(&next).map(|part| part.take())
+        && part.size() > 0
+    {
+        cut = part.is_cut();
+        tail.push(part);
+        next += 1;
+    }
+    let (number, rest) = std::mem::take(&mut broken.rest);
+    if number == next && rest.size() > 0 && !cut {
+        tail.push(rest);
+    }
+    broken.sent.clear();
+    (run, tail)
+}

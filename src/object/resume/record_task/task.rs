@@ -1,0 +1,305 @@
+//! [`Writer`]: the task that writes an upload's record, refreshes it, and does what its ending asks for.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep};
+use tracing::warn;
+
+use crate::object::active_uploads::Ticket;
+use crate::object::capabilities::Integrity;
+use crate::object::multipart::{Created, Target, abort_upload};
+use crate::object::resume::Replica;
+use crate::object::resume::discard::{discard, end, remove_object, remove_tail, set_aside};
+use crate::object::resume::record::{self, Keep, Record, State, TailNote, UploadNote};
+use crate::object::resume::record_task::{Ending, News};
+use crate::object::resume::records::{self, Ended, Leave, There};
+use crate::object::upload::Opening;
+use crate::object::{Location, ObjectError, head};
+
+/// What the task works with.
+#[derive(Debug)]
+pub(in crate::object) struct Writer {
+    pub(in crate::object) target: Arc<Target>,
+    pub(in crate::object) keep: Keep,
+    pub(in crate::object) ticket: Ticket,
+    pub(in crate::object) record: Record,
+    /// When the upload began, until its time by the store's clock is known.
+    pub(in crate::object) began: Option<Instant>,
+    /// The ETag of our record as it is in the store.
+    pub(in crate::object) saved: Option<String>,
+    /// Whether a record of ours may be in the store, or may have been.
+    pub(in crate::object) recorded: bool,
+    /// The keys of records that were set aside for ours: their uploads may still run.
+    pub(in crate::object) set_aside: Vec<String>,
+    pub(in crate::object) standing: Standing,
+    /// Where the upload hears that it is not ours any more.
+    pub(in crate::object) failed: watch::Sender<Option<ObjectError>>,
+}
+
+/// Whose the record and the upload are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::object) enum Standing {
+    /// Both are ours.
+    Ours,
+    /// A newer upload of the same user has the record, or nothing of ours may be kept for another reason.
+    Displaced,
+    /// Another process resumes this upload: nothing of it is ours any more.
+    TakenOver,
+}
+
+impl Writer {
+    pub(in crate::object) async fn run(
+        mut self: Box<Self>,
+        mut news: mpsc::UnboundedReceiver<News>,
+    ) {
+        let refresh = self.replica().refresh;
+        loop {
+            tokio::select! {
+                biased;
+                news = news.recv() => match news {
+                    Some(News::Opened(opening, copied)) => self.opened(&opening, copied).await,
+                    Some(News::Stored(tail)) => self.stored(tail).await,
+                    Some(News::Unstored(key)) => self.unstored(&key),
+                    Some(News::Ended(ending)) => return self.finish(ending).await,
+                    None => return,
+                },
+                () = sleep(refresh), if self.standing == Standing::Ours => self.write().await,
+            }
+        }
+    }
+
+    pub(in crate::object) async fn opened(&mut self, opening: &Opening, copied: u32) {
+        if let Ok(created) = opening.created().await {
+            let upload = Some(note(&created, copied));
+            // A resumed upload has just written it.
+            if self.saved.is_none() || self.record.upload != upload {
+                self.record.upload = upload;
+                self.write().await;
+            }
+        }
+    }
+
+    /// The record names pieces at once: should this process be killed, the upload resumes after them.
+    async fn stored(&mut self, tail: TailNote) {
+        self.date();
+        let key = tail.key.clone();
+        let old = self.record.tail.replace(tail);
+        match self.claim().await {
+            Ok(()) if self.standing == Standing::Ours => {
+                // The tail that this upload was resumed from: its bytes are in parts or in pieces.
+                if let Some(old) = old.filter(|old| old.key != key) {
+                    remove_tail(&self.at(), &old).await;
+                }
+            }
+            Ok(()) => {}
+            Err(error) => warn!(key = self.target.location.key, transfer = %self.target.id, %error,
+                "the record of a running upload could not be written; it is tried again"),
+        }
+    }
+
+    /// The record names no pieces of this tail any more.
+    pub(in crate::object) fn unstored(&mut self, key: &str) {
+        self.record.tail.take_if(|tail| tail.key == key);
+    }
+
+    pub(in crate::object) async fn finish(mut self: Box<Self>, ending: Ending) {
+        match ending {
+            Ending::Published => self.published().await,
+            Ending::Broken(broken) => self.broken(*broken).await,
+            Ending::Restored(opened) => {
+                if let Some(leftovers) = opened {
+                    leftovers.remove().await;
+                }
+                self.record.state = State::Interrupted;
+                self.write().await;
+                // There is nothing to restore if a newer one has come.
+                if self.standing == Standing::Displaced {
+                    if let Some(upload) = &self.record.upload {
+                        abort_upload(&self.target.location, &upload.id).await;
+                    }
+                    self.sign_off(Earlier::Stays).await;
+                }
+            }
+        }
+    }
+
+    /// Writes the record, the first time or again.
+    pub(in crate::object) async fn write(&mut self) {
+        self.date();
+        if let Err(error) = self.claim().await {
+            warn!(key = self.target.location.key, transfer = %self.target.id, %error,
+                "the record of a running upload could not be written; it is tried again");
+        }
+    }
+
+    /// The object is there: removes the record and the tail it names, and the interrupted uploads that it ends.
+    pub(in crate::object) async fn published(&mut self) {
+        if self.standing == Standing::TakenOver {
+            return;
+        }
+        if self.is_displaced() {
+            return self.sign_off(Earlier::Stays).await;
+        }
+        let object = self.target.location.clone();
+        let (hinted, others) = (self.ticket.take_hint(), self.ticket.hinted_others());
+        match self.saved.take() {
+            Some(etag) => {
+                let at = self.at();
+                if let Some(tail) = &self.record.tail {
+                    remove_tail(&at, tail).await;
+                }
+                if self.end(&etag).await == Some(Ended::Displaced) {
+                    self.standing = Standing::Displaced;
+                    self.sign_off(Earlier::Stays).await;
+                }
+            }
+            None if self.recorded => self.sign_off(Earlier::Ends).await,
+            None if hinted => self.end_earlier().await,
+            None => {}
+        }
+        if others {
+            let ended = self.keep.ended_by(&object, &self.target.id).await;
+            if let Err(error) = ended {
+                warn!(key = object.key, %error, "a record may stay behind");
+            }
+        } else {
+            self.ticket.wrote();
+        }
+    }
+
+    /// The object is there without a record of ours: an interrupted upload of the same user ends.
+    async fn end_earlier(&mut self) {
+        let (object, at) = (self.target.location.clone(), self.at());
+        match records::read(&at).await {
+            Ok(There::Record(found)) if self.ends(&found) => discard(&object, &found).await,
+            Ok(There::Later(later)) => set_aside(&at, *later).await,
+            Ok(_) => {}
+            Err(error) => warn!(key = object.key, %error, "a record may stay behind"),
+        }
+    }
+
+    /// An upload of which nothing is kept removes its own record and tail, if they are still there, and the record that
+    /// was set aside for it.
+    pub(in crate::object) async fn sign_off(&mut self, earlier: Earlier) {
+        let at = self.at();
+        let read = records::read(&at).await;
+        self.date();
+        let object = &self.target.location;
+        if let Some(tail) = &self.record.tail {
+            let named = match &read {
+                Ok(There::Record(found)) => found.record.tail.as_ref(),
+                _ => None,
+            };
+            let is_named = named.is_some_and(|named| named.key == tail.key);
+            let is_ours =
+                matches!(&read, Ok(There::Record(found)) if found.record.is_same(&self.record));
+            if !is_named || is_ours {
+                remove_tail(&at, tail).await;
+            }
+        }
+        match read {
+            Ok(There::Record(found)) if found.record.is_same(&self.record) => {
+                if let Some(tail) = &found.record.tail {
+                    remove_tail(&at, tail).await;
+                }
+                self.end(&found.etag).await;
+                return;
+            }
+            Ok(There::Record(found)) if earlier == Earlier::Ends && self.is_earlier(&found) => {
+                discard(object, &found).await;
+            }
+            Ok(_) => {}
+            Err(error) => warn!(key = object.key, %error, "a record may stay behind"),
+        }
+        if self.recorded {
+            // A newer upload may have set ours aside. See `end` for the order of these.
+            let aside = record::aside(&at, &self.record.writer.id);
+            remove_object(&aside, aside.key.clone()).await;
+            if at.store.conditional_deletes(&at.bucket).await
+                && let Ok(There::Empty(etag)) = records::read(&at).await
+            {
+                end(&at, &etag, Leave::Nothing).await;
+            }
+        }
+    }
+
+    /// Ends our record. If another was set aside for it, an empty one stays, by which the upload of that learns that it
+    /// was displaced. It removes the other one and then looks for the empty one; here the empty one is written before it
+    /// is looked whether the other one is still there. So one of the two removes the empty one.
+    pub(in crate::object) async fn end(&self, etag: &str) -> Option<Ended> {
+        let at = self.at();
+        if self.set_aside.is_empty() {
+            return end(&at, etag, Leave::Nothing).await;
+        }
+        let ended = end(&at, etag, Leave::Empty).await;
+        if ended != Some(Ended::Gone) || !at.store.conditional_deletes(&at.bucket).await {
+            return ended;
+        }
+        for key in &self.set_aside {
+            let aside = Location {
+                key: key.clone(),
+                ..at.clone()
+            };
+            if !matches!(head(&aside).await, Err(ObjectError::NotFound)) {
+                return ended;
+            }
+        }
+        if let Ok(There::Empty(etag)) = records::read(&at).await {
+            end(&at, &etag, Leave::Nothing).await;
+        }
+        ended
+    }
+
+    /// Notes when bytes last arrived, and when the upload began as soon as the store has reported its time.
+    pub(in crate::object) fn date(&mut self) {
+        let Some(now) = self.target.location.store.now() else {
+            return;
+        };
+        let ago = |passed: std::time::Duration| {
+            let passed = i64::try_from(passed.as_millis()).unwrap_or(i64::MAX);
+            now.as_millisecond().saturating_sub(passed)
+        };
+        self.record.moved_ms = ago(self.ticket.still());
+        if let Some(began) = self.began.take() {
+            self.record.began.at_ms = ago(began.elapsed());
+        }
+    }
+
+    /// Whether records of the object are known that end with its publication.
+    pub(in crate::object) fn knows_records(&self) -> bool {
+        self.saved.is_some() || self.ticket.hinted() || self.ticket.hinted_others()
+    }
+
+    /// Whether nothing of the upload may be kept.
+    pub(in crate::object) fn is_displaced(&self) -> bool {
+        self.standing == Standing::Displaced || self.ticket.displaced()
+    }
+
+    pub(in crate::object) fn at(&self) -> Location {
+        let object = &self.target.location;
+        record::record_at(object, &self.keep.state_bucket, &self.keep.user)
+    }
+
+    pub(in crate::object) fn replica(&self) -> &Replica {
+        &self.target.location.store.context().replica
+    }
+}
+
+/// What becomes of an earlier upload of the same user and name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::object) enum Earlier {
+    /// It stays.
+    Stays,
+    /// It is discarded.
+    Ends,
+}
+
+/// What a record says of a multipart upload.
+pub(in crate::object) fn note(created: &Created, copied: u32) -> UploadNote {
+    UploadNote {
+        id: created.upload_id.to_string(),
+        crc32: created.integrity == Integrity::Crc32,
+        copied,
+    }
+}

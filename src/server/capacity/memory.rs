@@ -1,0 +1,164 @@
+//! The memory of sessions before login: how many fit beside the budget.
+//!
+//! Whoever connects takes some, without a name or a password, and it is not the budget's. Many do in a small container
+//! what no transfer can: they push the process over its limit. So as many are [held](hold) to as fit into a quarter of
+//! what there is beside the budget; the rest is for those who have logged in, the process itself and what the allocator
+//! keeps.
+
+use std::fmt;
+
+use crate::config::{Config, human_bytes};
+use crate::server::capacity::machine;
+
+/// What a session may take before its login, bytes: 16 KiB of TLS, 64 KiB of a handshake message that does not end, and
+/// its own.
+const UNDER_TLS: u64 = 104 * 1024;
+/// The same where there is no TLS: its own, a line that does not end among it.
+const IN_THE_CLEAR: u64 = 24 * 1024;
+/// As many fit in any case: where there is no memory beside the budget, that is what is wrong.
+const LEAST: u64 = 64;
+
+/// Fewer sessions before login than the configuration allows: the memory does not suffice. Its text says what can be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shortage {
+    /// What the configuration says.
+    configured: usize,
+    /// What these may need, bytes.
+    needed: u64,
+    /// What the process may have, bytes.
+    memory: u64,
+    /// What of it is the budget's.
+    budget: u64,
+    /// What fits.
+    held: usize,
+}
+
+/// What the process may have in all, bytes: the limit of its cgroup or the machine's memory.
+pub fn memory() -> u64 {
+    machine::memory().unwrap_or(u64::MAX)
+}
+
+/// Has no more sessions before login than fit into `memory`, which is what the process may have in all, bytes; says so
+/// where these are fewer than configured.
+pub fn hold(config: &mut Config, memory: u64) -> Option<Shortage> {
+    let each = match &config.tls {
+        Some(_) => UNDER_TLS,
+        None => IN_THE_CLEAR,
+    };
+    let budget = config.memory.budget;
+    let fit = (memory.saturating_sub(budget) / 4 / each).max(LEAST);
+    let fit = usize::try_from(fit).unwrap_or(usize::MAX);
+    let configured = config.limits.before_login;
+    if configured <= fit {
+        return None;
+    }
+    config.limits = config.limits.before_login_held_to(fit);
+    Some(Shortage {
+        configured,
+        needed: u64::try_from(configured)
+            .unwrap_or(u64::MAX)
+            .saturating_mul(each),
+        memory,
+        budget,
+        held: fit,
+    })
+}
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "limits.sessions_before_login = {} may need {} of memory, and there are {}, of which {} are the budget's: \
+             sessions before login are held to {}; raise the limit of memory, or lower memory.budget or \
+             limits.sessions_before_login",
+            self.configured,
+            human_bytes(self.needed),
+            human_bytes(self.memory),
+            human_bytes(self.budget),
+            self.held
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config;
+    use crate::config::{ClientCertificates, Protection, TlsConfig, TlsVersion};
+
+    const MIB: u64 = 1024 * 1024;
+
+    fn config(more: &str) -> Config {
+        let text = format!(
+            "{more}\nmemory.budget = \"256MiB\"\n\
+             [stores.main]\nendpoint = \"http://127.0.0.1:1\"\naccess_key_id = \"x\"\nsecret_access_key = \"x\"\n\
+             [mounts.main]\nstore = \"main\"\nbucket = \"files\"\n\
+             [users.u]\npassword = \"$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\"\nmounts = {{ \"/\" = \"main\" }}\n"
+        );
+        config::from_str(&text, "test").unwrap()
+    }
+
+    /// Its values don't matter.
+    fn tls() -> TlsConfig {
+        TlsConfig {
+            certificates: Vec::new(),
+            control: Protection::Optional,
+            data: Protection::Optional,
+            min_version: TlsVersion::V12,
+            require_session_reuse: false,
+            client_ca: None,
+            client_certificates: ClientCertificates::Off,
+            reload: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn sessions_before_login_are_held_to_what_fits() {
+        for (tls, each) in [(None, 24), (Some(tls()), 104)] {
+            let configured = || Config {
+                tls: tls.clone(),
+                ..config("")
+            };
+            let mut held = configured();
+            assert_eq!(held.limits.before_login, 2_500);
+            let shortage = hold(&mut held, 400 * MIB).unwrap();
+            let fit = 36 * 1024 / each;
+            assert_eq!(held.limits.before_login, fit);
+            assert_eq!(held.limits.before_login_per_address, 250.min(fit / 2));
+            assert_eq!(held.limits.sessions, 10_000);
+            let text = shortage.to_string();
+            let beginning = format!(
+                "limits.sessions_before_login = 2500 may need {} of memory, and there are 400 MiB, of which 256 MiB are the budget's: \
+                 sessions before login are held to {fit}; ",
+                human_bytes(2_500 * u64::try_from(each).unwrap() * 1024)
+            );
+            assert!(text.starts_with(&beginning), "{text}");
+            // What was held fits.
+            assert_eq!(hold(&mut held, 400 * MIB), None);
+            let mut all = configured();
+            assert_eq!(hold(&mut all, 2048 * MIB), None);
+            assert_eq!(all.limits, configured().limits);
+        }
+    }
+
+    #[test]
+    fn what_is_configured_lower_stays_and_some_are_always_let_in() {
+        let few = "limits.sessions_before_login = 20\nlimits.sessions_before_login_per_address = 3";
+        let mut held = config(few);
+        assert_eq!(hold(&mut held, 100 * MIB), None);
+        assert_eq!(
+            (
+                held.limits.before_login,
+                held.limits.before_login_per_address
+            ),
+            (20, 3)
+        );
+        let mut held = config("");
+        hold(&mut held, 100 * MIB).unwrap();
+        assert_eq!(held.limits.before_login, 64);
+    }
+}

@@ -1,0 +1,148 @@
+//! HASH, OPTS HASH, RANG (draft-ietf-ftpext2-hash) and XCRC, XMD5, XSHA1, XSHA256, XSHA512, which others offer.
+//!
+//! A digest that is read from the object takes its time, so it runs like a transfer, without a data connection: NOOP and
+//! STAT are answered meanwhile, ABOR stops it.
+
+use crate::namespace::{Permission, VirtualPath};
+use crate::object::{Algorithm, Location, ObjectError, TransferId, digest};
+use ftp_proto::Reply;
+use ftp_proto::command::{HashName, PieceOfFile};
+
+use crate::session::control::ControlError;
+use crate::session::resolve::file_at;
+use crate::session::transfer::{ControlEnd, End, Failure, Label};
+use crate::session::{Flow, Handled, Session, replies, require};
+
+impl Session {
+    /// Bytes that the next RETR or HASH is of, the last included.
+    pub(in crate::session) fn rang(&mut self, range: Option<(u64, u64)>) -> Handled {
+        self.range = range;
+        self.restart = 0;
+        Ok(Reply::new(
+            350,
+            match range {
+                Some((first, last)) => {
+                    format!("The next RETR or HASH is of bytes {first} to {last}")
+                }
+                None => "The next RETR or HASH is of the whole file".to_owned(),
+            },
+        ))
+    }
+
+    pub(in crate::session) fn opts_hash(&mut self, name: Option<HashName>) -> Handled {
+        self.hash = name.unwrap_or(self.hash);
+        Ok(Reply::new(200, self.hash.name()))
+    }
+
+    /// The names as FEAT lists them; the chosen one has a star.
+    pub(in crate::session) fn hash_names(&self) -> String {
+        let names = HashName::ALL.map(|name| match name == self.hash {
+            true => format!("{}*", name.name()),
+            false => name.name().to_owned(),
+        });
+        names.join(";")
+    }
+
+    /// The reply: `213 SHA-256 0-49 <digest> <path>`. Of no bytes the range is told as `0-0`.
+    pub(in crate::session) async fn hash(&mut self, argument: &str) -> Result<Flow, ControlError> {
+        let (first, stop) = match self.range {
+            Some((first, last)) => (first, Some(last.saturating_add(1))),
+            None => (0, None),
+        };
+        let name = self.hash;
+        let shown = argument.to_owned();
+        self.compute("HASH", argument, name, (first, stop), move |text, end| {
+            let last = end.saturating_sub(1).max(first);
+            Reply::new(
+                213,
+                format!("{} {first}-{last} {text} {shown}", name.name()),
+            )
+        })
+        .await
+    }
+
+    /// The reply: `250 <digest>`, in capitals as other servers write it.
+    pub(in crate::session) async fn digest(
+        &mut self,
+        name: HashName,
+        piece: &PieceOfFile,
+    ) -> Result<Flow, ControlError> {
+        let range = (piece.first, piece.stop);
+        let answer = |text: String, _| Reply::new(250, text.to_uppercase());
+        self.compute("digest", &piece.path, name, range, answer)
+            .await
+    }
+
+    async fn compute(
+        &mut self,
+        verb: &'static str,
+        argument: &str,
+        name: HashName,
+        (first, stop): (u64, Option<u64>),
+        answer: impl FnOnce(String, u64) -> Reply,
+    ) -> Result<Flow, ControlError> {
+        let found = self.file_to_read(argument);
+        let found = found.and_then(|(path, location)| {
+            replies::check_offset(&path, first)?;
+            Ok((path, location))
+        });
+        let (path, location) = match found {
+            Ok(found) => found,
+            Err(reply) => {
+                self.control.reply(&reply).await?;
+                return Ok(Flow::Continue);
+            }
+        };
+        let label = Label {
+            id: TransferId::generate(),
+            verb,
+            path: path.clone(),
+            location: Some(location.clone()),
+            control_end: ControlEnd::NeedsQuit,
+        };
+        let wait = self.gateway.config.timeouts.data_connect;
+        self.run_transfer(label, |link| async move {
+            let progress = |bytes| link.progress.add(bytes);
+            let computed = tokio::select! {
+                biased;
+                () = link.abort.cancelled() => return End::Aborted,
+                computed = digest(&location, algorithm(name), first, stop, wait, progress) => computed,
+            };
+            match computed {
+                Ok((digest, end)) => {
+                    let text = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+                    End::Answered(answer(text, end))
+                }
+                Err(ObjectError::Changed) => End::Failed(Failure::Refused(Reply::new(
+                    450,
+                    format!("{path}: somebody writes it, try again"),
+                ))),
+                Err(error) => End::Failed(Failure::Refused(replies::object_error(&path, &error))),
+            }
+        })
+        .await
+    }
+
+    fn file_to_read(&self, argument: &str) -> Result<(VirtualPath, Location), Reply> {
+        let (path, place) = self.place(argument)?;
+        require(&path, &place, Permission::Read)?;
+        let (mount, location) = file_at(&path, &place)?;
+        if self.converts(&mount) {
+            return Err(Reply::new(
+                504,
+                format!("{path}: digests are of the bytes as they are stored, use TYPE I"),
+            ));
+        }
+        Ok((path, location))
+    }
+}
+
+fn algorithm(name: HashName) -> Algorithm {
+    match name {
+        HashName::Sha256 => Algorithm::Sha256,
+        HashName::Sha1 => Algorithm::Sha1,
+        HashName::Sha512 => Algorithm::Sha512,
+        HashName::Md5 => Algorithm::Md5,
+        HashName::Crc32 => Algorithm::Crc32,
+    }
+}

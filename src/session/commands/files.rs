@@ -1,0 +1,354 @@
+//! SIZE, MDTM, MFMT, DELE (RFC 3659, 3 and 4; draft-somers-ftp-mfxx; RFC 959).
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use crate::memory::Budget;
+use crate::namespace::{Permission, Place, VirtualPath};
+use crate::object::{
+    Location, ObjectError, ObjectInfo, TransferId, delete_keeping_directory, directory_exists,
+    head, head_with_crc, peek, set_metadata,
+};
+use ftp_proto::{Reply, time};
+
+use crate::session::last_file::{PEEK, Recent, Whole};
+use crate::session::resolve::{file_at, parent_in_mount};
+use crate::session::resume::{Seen, Underway, ending};
+use crate::session::{Handled, Session, replies, require};
+
+impl Session {
+    pub(in crate::session) async fn size(&mut self, argument: &str) -> Handled {
+        let (path, place) = self.place(argument)?;
+        if let Err(refused) = require_any(&path, &place) {
+            // Their own upload is all that may be reported to such a user.
+            return match self.keep_at(&place).zip(place.object()) {
+                Some((keep, location)) if keep.is_known(&location) => {
+                    let length = Box::pin(self.own_upload(&path, &keep, &location)).await?;
+                    Ok(Reply::new(213, length.ok_or(refused)?.to_string()))
+                }
+                _ => Err(refused),
+            };
+        }
+        let (mount, location) = file_at(&path, &place)?;
+        if self.converts(&mount) {
+            return Err(Reply::new(
+                550,
+                format!("{path}: SIZE is not known in TYPE A here, use TYPE I"),
+            ));
+        }
+        let keep = self.keep_at(&place);
+        // Taken out, so that the object can be asked for beside what is kept.
+        let mut recent = std::mem::take(&mut self.recent);
+        let budget = self.gateway.budget.clone();
+        let asked = info(&mut recent, &budget, &path, &place, Wanted::Size);
+        let seen = match &keep {
+            Some(keep) => Box::pin(self.see(&path, &place, keep, &location, found(asked))).await,
+            None => asked
+                .await
+                .map(|info| Seen::Object(Some(Box::new(info))))
+                .map_err(|error| replies::object_error(&path, &error)),
+        };
+        let size = match seen? {
+            Seen::Object(info) => {
+                // What a RETR that follows is compared with, and sent from.
+                self.recent = recent;
+                info.ok_or_else(|| replies::not_found(&path))?.size
+            }
+            Seen::Upload(size, _) => size,
+        };
+        Ok(Reply::new(213, size.to_string()))
+    }
+
+    pub(in crate::session) async fn mdtm(&mut self, argument: &str) -> Handled {
+        let (path, place) = self.readable(argument)?;
+        let info = self.time_of(&path, &place).await?;
+        Ok(Reply::new(213, time::format(modified(&info, &place))))
+    }
+
+    /// `MDTM time path`, an old way to say MFMT; but where a file has that whole text as its name, MDTM asks for it.
+    pub(in crate::session) async fn mdtm_set(
+        &mut self,
+        when: Timestamp,
+        argument: &str,
+        whole: &str,
+    ) -> Handled {
+        let (path, place) = self.readable(whole)?;
+        match self.time_of(&path, &place).await {
+            Ok(info) => Ok(Reply::new(213, time::format(modified(&info, &place)))),
+            Err(_) => self.mfmt(when, argument, "modify").await,
+        }
+    }
+
+    /// MFMT, and MFF with its only fact: the client's time goes into the metadata.
+    pub(in crate::session) async fn mfmt(
+        &mut self,
+        when: Timestamp,
+        argument: &str,
+        fact: &str,
+    ) -> Handled {
+        let (path, place) = self.place(argument)?;
+        require(&path, &place, Permission::Write)?;
+        let (mount, location) = file_at(&path, &place)?;
+        if !mount.times_metadata {
+            return Err(Reply::new(
+                550,
+                format!("{path}: the store's own times are shown here and can't be set"),
+            ));
+        }
+        self.recent.forget();
+        // As rclone writes it: seconds since 1970, with a fraction.
+        let mtime = format!("{}.{:09}", when.as_second(), when.subsec_nanosecond());
+        let change = |metadata: &mut BTreeMap<String, String>| {
+            metadata.insert("mtime".to_owned(), mtime);
+        };
+        Box::pin(set_metadata(&location, change, &TransferId::generate()))
+            .await
+            .map_err(|error| replies::object_error(&path, &error))?;
+        Ok(Reply::new(
+            213,
+            format!("{fact}={}; {path}", time::format(when)),
+        ))
+    }
+
+    /// SITE UTIME. Where no mount of the user keeps times it is not offered: lftp then does not send it for each file.
+    pub(in crate::session) async fn site_utime(
+        &mut self,
+        when: Timestamp,
+        argument: &str,
+    ) -> Handled {
+        let namespace = &self.user()?.namespace;
+        if !namespace.mounts().iter().any(|mount| mount.times_metadata) {
+            return Err(Reply::new(502, "SITE UTIME is not offered"));
+        }
+        let set = self.mfmt(when, argument, "modify").await?;
+        Ok(Reply { code: 200, ..set })
+    }
+
+    pub(in crate::session) async fn dele(&mut self, argument: &str) -> Handled {
+        let (path, place) = self.place(argument)?;
+        require(&path, &place, Permission::Delete)?;
+        if self.user()?.namespace.holds_mount(&path) {
+            return Err(Reply::new(550, format!("{path}: is a directory")));
+        }
+        let (_, location) = file_at(&path, &place)?;
+        let parent = parent_in_mount(&place);
+        let keep = self.keep_of_any_type(&place);
+        // What is kept of uploads of its name goes with it, where this process knows that there may be something.
+        let ends = match &keep {
+            Some(keep) => {
+                ending(&path, &keep.older(&location)).await?;
+                match Box::pin(keep.ends_with(&location)).await {
+                    Ok(ends) => ends,
+                    Err(error) => {
+                        tracing::warn!(path = %path.to_string().escape_debug(), %error, "what is kept of an upload of it may be left");
+                        Vec::new()
+                    }
+                }
+            }
+            None => Vec::new(),
+        };
+        match delete_keeping_directory(&location, parent.as_ref(), None).await {
+            Ok(_) => {
+                tracing::info!(user = %self.user_label(), path = %path.to_string().escape_debug(), bucket = &*location.bucket, key = %location.key.escape_debug(), "deleted");
+                self.reported.forget(&path);
+                self.transfers_of(&location)?.begins_anew();
+                for stored in ends {
+                    stored.discard(&location).await;
+                }
+                Ok(Reply::new(250, format!("{path}: deleted")))
+            }
+            // What is kept of his upload is all there is of the file.
+            Err(ObjectError::NotFound) if self.give_up(&path, &place, &location).await? => {
+                self.transfers_of(&location)?.begins_anew();
+                Ok(Reply::new(
+                    250,
+                    format!("{path}: deleted what was kept of an upload"),
+                ))
+            }
+            Err(error) => Err(replies::object_error(&path, &error)),
+        }
+    }
+
+    /// Removes what is kept of the user's upload of a file; whether there was anything.
+    async fn give_up(
+        &mut self,
+        path: &VirtualPath,
+        place: &Place,
+        location: &Location,
+    ) -> Result<bool, Reply> {
+        let Some(keep) = self.keep_of_any_type(place) else {
+            return Ok(false);
+        };
+        self.reported.forget(path);
+        let absent = async { Ok(None) };
+        match Box::pin(self.look(path, &keep, location, absent)).await?.0 {
+            Underway::Interrupted(_) => keep
+                .give_up(location)
+                .await
+                .map_err(|error| replies::object_error(path, &error)),
+            _ => Ok(false),
+        }
+    }
+
+    /// A path whose size and time may be told.
+    fn readable(&self, argument: &str) -> Result<(VirtualPath, Place), Reply> {
+        let (path, place) = self.place(argument)?;
+        require_any(&path, &place)?;
+        Ok((path, place))
+    }
+
+    async fn time_of(&mut self, path: &VirtualPath, place: &Place) -> Result<ObjectInfo, Reply> {
+        file_at(path, place)?;
+        let budget = self.gateway.budget.clone();
+        info(&mut self.recent, &budget, path, place, Wanted::Time)
+            .await
+            .map_err(|error| replies::object_error(path, &error))
+    }
+}
+
+/// Refuses where the user may neither list nor read.
+fn require_any(path: &VirtualPath, place: &Place) -> Result<(), Reply> {
+    match place.allows(Permission::Read) {
+        true => Ok(()),
+        false => require(path, place, Permission::List),
+    }
+}
+
+/// A file's HEAD, or what was just learnt of it.
+async fn info(
+    recent: &mut Recent,
+    budget: &Budget,
+    path: &VirtualPath,
+    place: &Place,
+    wanted: Wanted,
+) -> Result<ObjectInfo, ObjectError> {
+    let known = recent.info(path);
+    let tells = |info: &&ObjectInfo| wanted == Wanted::Size || has_time(info);
+    if let Some(info) = known.filter(tells) {
+        return Ok(info.clone());
+    }
+    let again = known.is_some();
+    let location = place.object().ok_or(ObjectError::NotFound)?;
+    let peeks = recent.peek_pays() && !again && place.allows(Permission::Read);
+    // What is kept for a RETR is paid for out of the budget; where that is short, SIZE is a HEAD.
+    let grant = peeks.then(|| budget.try_grant(PEEK)).flatten();
+    let peeked = if grant.is_some() {
+        let peeked = peek(&location, PEEK).await?;
+        Some(peeked).filter(|peeked| wanted == Wanted::Size || has_time(&peeked.info))
+    } else {
+        None
+    };
+    let verifies = matches!(place, Place::Mounted { mount, .. } if mount.verify_downloads);
+    let mut crc = None;
+    let (info, first) = match peeked {
+        Some(peeked) => (peeked.info, peeked.first),
+        None if verifies && wanted == Wanted::Size && place.allows(Permission::Read) => {
+            let (info, whole_crc) = head_with_crc(&location).await?;
+            crc = whole_crc;
+            (info, Bytes::new())
+        }
+        None => (head(&location).await?, Bytes::new()),
+    };
+    let whole = (info.size == first.len() as u64).then_some(Whole {
+        bytes: first,
+        grant,
+    });
+    recent.remember(path.clone(), info.clone(), whole);
+    recent.remember_crc(crc);
+    Ok(info)
+}
+
+/// "Not there" as an answer.
+async fn found(
+    asked: impl Future<Output = Result<ObjectInfo, ObjectError>>,
+) -> Result<Option<ObjectInfo>, ObjectError> {
+    match asked.await {
+        Ok(info) => Ok(Some(info)),
+        Err(ObjectError::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What is asked of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Size,
+    Time,
+}
+
+/// Whether the time is known: [`peek`] can't tell that of an empty object.
+fn has_time(info: &ObjectInfo) -> bool {
+    info.modified != Timestamp::UNIX_EPOCH
+}
+
+/// The time a client is told, the same in every command.
+pub(in crate::session) fn modified(info: &ObjectInfo, place: &Place) -> Timestamp {
+    match place {
+        Place::Mounted { mount, .. } if mount.times_metadata => {
+            info.client_modified().unwrap_or(info.modified)
+        }
+        _ => info.modified,
+    }
+}
+
+/// What a path is: a file's HEAD, `None` for a directory, an error where it is neither.
+pub(in crate::session) async fn describe(
+    path: &VirtualPath,
+    place: &Place,
+) -> Result<Option<ObjectInfo>, Reply> {
+    let described = describe_asking(path, place, Checksum::Unasked).await?;
+    Ok(described.map(|(info, _)| info))
+}
+
+/// The same, with the CRC-32 of the file's bytes if the user may read it and the store holds it.
+pub(in crate::session) async fn describe_with_crc(
+    path: &VirtualPath,
+    place: &Place,
+) -> Result<Option<(ObjectInfo, Option<u32>)>, Reply> {
+    let checksum = match place.allows(Permission::Read) {
+        true => Checksum::Asked,
+        false => Checksum::Unasked,
+    };
+    describe_asking(path, place, checksum).await
+}
+
+/// Whether a HEAD asks for the checksum.
+#[derive(Debug, Clone, Copy)]
+enum Checksum {
+    Asked,
+    Unasked,
+}
+
+async fn describe_asking(
+    path: &VirtualPath,
+    place: &Place,
+    checksum: Checksum,
+) -> Result<Option<(ObjectInfo, Option<u32>)>, Reply> {
+    let location = match (place, place.object()) {
+        (Place::Nowhere(_), _) => return Err(replies::not_found(path)),
+        (_, None) => return Ok(None),
+        (_, Some(location)) => location,
+    };
+    let found = match checksum {
+        Checksum::Asked => head_with_crc(&location).await,
+        Checksum::Unasked => head(&location).await.map(|info| (info, None)),
+    };
+    match found {
+        Ok(found) => return Ok(Some(found)),
+        Err(ObjectError::NotFound) => {}
+        Err(error) => return Err(replies::object_error(path, &error)),
+    }
+    let exists = match place.directory() {
+        Some(directory) => directory_exists(&directory)
+            .await
+            .map_err(|error| replies::object_error(path, &error))?,
+        None => false,
+    };
+    if exists {
+        Ok(None)
+    } else {
+        Err(replies::not_found(path))
+    }
+}

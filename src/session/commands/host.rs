@@ -1,0 +1,67 @@
+//! HOST (RFC 7151): which virtual host a session is on.
+//!
+//! A TLS handshake that names one of them (SNI) has chosen it. HOST with another name than the handshake's is refused,
+//! whether that is one of them or not: the certificate that the client has checked is one for that name, and need not
+//! be one for any other. A handshake that names nobody leaves the choice to HOST; to one before it, the certificate's
+//! ([`crate::tls::Tls::session`]).
+
+use std::sync::Arc;
+
+use crate::config::{HostConfig, host_key};
+use ftp_proto::Reply;
+use ftp_proto::command::HostName;
+
+use crate::session::{Handled, Session};
+
+impl Session {
+    /// Chooses a virtual host; answered by its greeting. REIN takes it back, a new USER does not (RFC 7151, 3.2.1).
+    pub(in crate::session) fn choose_host(&mut self, wanted: &HostName) -> Handled {
+        if !self.has_hosts() {
+            return Err(Reply::new(502, "HOST is not offered"));
+        }
+        let named = self.host_of_handshake();
+        let chosen = match wanted {
+            // The address that the client has reached anyway: as if HOST had not been sent.
+            HostName::Address(address) if *address == self.control.local.ip() => named,
+            HostName::Address(_) => return Err(unknown()),
+            HostName::Name(name) => {
+                let asked_for = self.control.server_name();
+                if asked_for.is_some_and(|asked_for| host_key(asked_for) != host_key(name)) {
+                    return Err(Reply::new(504, "The TLS handshake named another host"));
+                }
+                Some(self.host_named(name).ok_or_else(unknown)?)
+            }
+        };
+        self.host = chosen;
+        Ok(Reply::new(220, self.greeting()))
+    }
+
+    /// The one that the client has named in its TLS handshake.
+    pub(in crate::session) fn host_of_handshake(&self) -> Option<Arc<HostConfig>> {
+        self.host_named(self.control.server_name()?)
+    }
+
+    fn host_named(&self, name: &str) -> Option<Arc<HostConfig>> {
+        self.gateway.config.hosts.get(&host_key(name)).cloned()
+    }
+
+    /// Whether HOST works.
+    pub(in crate::session) fn has_hosts(&self) -> bool {
+        !self.gateway.config.hosts.is_empty()
+    }
+
+    /// Of the virtual host, where it has one.
+    pub(in crate::session) fn greeting(&self) -> String {
+        let own = self.host.as_ref().and_then(|host| host.greeting.as_ref());
+        own.unwrap_or(&self.gateway.config.greeting).clone()
+    }
+
+    /// Whether a user may log in where the session is.
+    pub(in crate::session) fn host_admits(&self, user: &str) -> bool {
+        self.host.as_ref().is_none_or(|host| host.admits(user))
+    }
+}
+
+fn unknown() -> Reply {
+    Reply::new(504, "There is no such host here")
+}

@@ -1,0 +1,477 @@
+//! LIST, NLST, MLSD, MLST, STAT with a path (RFC 959, 4.1.3; 1123, 4.1.2.7; 3659, 7).
+//!
+//! A [`Lister`] turns pages of ListObjectsV2 into lines, a page at a time: LIST, NLST and MLSD send them over the data
+//! connection, STAT over the control connection. Nothing is sorted or collected: keys come in order, and mount points
+//! come first.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::config::Timeouts;
+use crate::data::linger::Lingering;
+use crate::memory::{Admission, Budget};
+use crate::namespace::{Permission, Place, VirtualPath};
+use crate::object::{Listing, ObjectInfo, TransferId, directory_exists};
+use ftp_proto::Reply;
+use ftp_proto::command::ListArgument;
+use ftp_proto::facts::{FactType, Facts, fact_line};
+use ftp_proto::glob::Glob;
+
+use crate::session::commands::data_setup::DataSetup;
+use crate::session::commands::files::describe;
+use crate::session::control::ControlError;
+use crate::session::resolve::existing_object;
+use crate::session::resume::Seen;
+use crate::session::transfer::lister::{Format, Lister};
+use crate::session::transfer::sink::Sink;
+use crate::session::transfer::tree_lister::TreeLister;
+use crate::session::transfer::{ControlEnd, End, Failure, Label, Link};
+use crate::session::{Flow, Handled, Session, replies, require};
+
+/// How lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::session) enum Style {
+    /// LIST, STAT.
+    Long,
+    /// NLST.
+    Names,
+}
+
+impl Session {
+    pub(in crate::session) async fn list(
+        &mut self,
+        argument: &ListArgument,
+        style: Style,
+    ) -> Result<Flow, ControlError> {
+        let verb = match style {
+            Style::Long => "LIST",
+            Style::Names => "NLST",
+        };
+        let prepared = self.prepare_list(argument, style).await;
+        self.send_listing(prepared, verb).await
+    }
+
+    /// MLSD (RFC 3659, 7.2): directories only.
+    pub(in crate::session) async fn machine_list(
+        &mut self,
+        path: Option<&str>,
+    ) -> Result<Flow, ControlError> {
+        let prepared = self.prepare_machine_list(path).await;
+        self.send_listing(prepared, "MLSD").await
+    }
+
+    /// STAT path: as LIST, over the control connection, page by page.
+    pub(in crate::session) async fn stat_path(
+        &mut self,
+        argument: &ListArgument,
+    ) -> Result<Flow, ControlError> {
+        let (path, mut lister) = match self.prepare_list(argument, Style::Long).await {
+            Ok(prepared) => prepared,
+            Err(reply) => {
+                self.control.reply(&reply).await?;
+                return Ok(Flow::Continue);
+            }
+        };
+        let code = if lister.single { 213 } else { 212 };
+        self.control
+            .send(format!("{code}-Status of {path}:\r\n").as_bytes())
+            .await?;
+        let last = loop {
+            if self.gateway.cut.is_cancelled() {
+                break "Broken off: the server is shutting down, the list is not complete"
+                    .to_owned();
+            }
+            match lister.next_lines().await {
+                Ok(Some(lines)) => {
+                    let mut shown = Vec::with_capacity(lines.len() + lines.len() / 64);
+                    for line in lines.split_inclusive(|byte| *byte == b'\n') {
+                        // So that no name that begins with digits looks like the reply's last line.
+                        shown.push(b' ');
+                        shown.extend_from_slice(line);
+                    }
+                    self.control.send(&shown).await?;
+                    lister.relieve(Instant::now());
+                }
+                Ok(None) => break "End".to_owned(),
+                Err(error) => {
+                    tracing::warn!(%path, %error, "listing broken off");
+                    break "Broken off: the store failed, the list is not complete".to_owned();
+                }
+            }
+        };
+        self.control.reply(&Reply::new(code, last)).await?;
+        Ok(Flow::Continue)
+    }
+
+    /// MLST (RFC 3659, 7.2): one entry, over the control connection.
+    pub(in crate::session) async fn mlst(&mut self, argument: Option<&str>) -> Handled {
+        let (path, place) = self.place(argument.unwrap_or(""))?;
+        require(&path, &place, Permission::List)?;
+        let known = self.known(&path, &place).await?;
+        let facts = Facts {
+            name: &path.to_string(),
+            kind: if known.is_some() {
+                FactType::File
+            } else {
+                FactType::Directory
+            },
+            size: known.as_ref().map(|known| known.0),
+            modified: known.as_ref().and_then(|known| known.1),
+            perm: place.perm(known.is_none()),
+            unique: place.unique(known.is_none()),
+        };
+        let mut line = Vec::new();
+        fact_line(&mut line, &facts, &self.facts);
+        let line = String::from_utf8_lossy(&line).into_owned();
+        Ok(Reply::lines(
+            250,
+            vec![format!("Listing {path}"), line, "End".to_owned()],
+        ))
+    }
+
+    /// Size and time of a file, his own upload that is not published among them; `None` for a directory.
+    async fn known(
+        &mut self,
+        path: &VirtualPath,
+        place: &Place,
+    ) -> Result<Option<(u64, Option<Timestamp>)>, Reply> {
+        let of = |info: &ObjectInfo| (info.size, Some(super::files::modified(info, place)));
+        let (Some(keep), Some(location)) = (self.keep_at(place), place.object()) else {
+            return Ok(describe(path, place).await?.as_ref().map(of));
+        };
+        match Box::pin(self.see(path, place, &keep, &location, existing_object(&location))).await? {
+            Seen::Upload(size, time) => Ok(Some((size, time))),
+            Seen::Object(Some(info)) => Ok(Some(of(&info))),
+            // No file of the name: a directory, or nothing.
+            Seen::Object(None) => match is_directory(path, place, self).await? {
+                true => Ok(None),
+                false => Err(replies::not_found(path)),
+            },
+        }
+    }
+
+    async fn send_listing(
+        &mut self,
+        prepared: Result<(VirtualPath, Lister), Reply>,
+        verb: &'static str,
+    ) -> Result<Flow, ControlError> {
+        let prepared = prepared.and_then(|(path, lister)| Ok((path, lister, self.take_data()?)));
+        let (path, lister, data) = match prepared {
+            Ok(prepared) => prepared,
+            Err(reply) => return self.refuse_transfer(&reply).await,
+        };
+        let label = Label {
+            id: TransferId::generate(),
+            verb,
+            path: path.clone(),
+            location: lister.location.clone(),
+            control_end: ControlEnd::NeedsQuit,
+        };
+        let job = Job {
+            path,
+            lister,
+            data,
+            budget: self.gateway.budget.clone(),
+            timeouts: self.gateway.config.timeouts.clone(),
+            lingering: self.gateway.lingering.clone(),
+        };
+        self.run_transfer(label, |link| job.run(link)).await
+    }
+
+    /// LIST, NLST and STAT: a directory, a glob in the last element, or a file.
+    async fn prepare_list(
+        &mut self,
+        argument: &ListArgument,
+        style: Style,
+    ) -> Result<(VirtualPath, Lister), Reply> {
+        let admission = self.admit_listing().await?;
+        let text = argument.path.as_deref().unwrap_or("");
+        let (parent_text, last) = match text.rsplit_once('/') {
+            Some((parent, last)) => (&text[..parent.len() + 1], last),
+            None => ("", text),
+        };
+        let glob = Glob::new(last);
+        let long = style == Style::Long || argument.long;
+        let now = Timestamp::now();
+        let format = |prefix: String| style_format(long, now, prefix);
+
+        // Brackets are as often part of a name as of a glob: the name goes first.
+        let named = last.contains('[') && {
+            let (path, place) = self.place(text)?;
+            require(&path, &place, Permission::List)?;
+            describe(&path, &place).await.is_ok()
+        };
+        if let Some(glob) = glob.filter(|_| !named) {
+            let (path, place) = self.place(parent_text)?;
+            require(&path, &place, Permission::List)?;
+            let format = format(parent_text.to_owned());
+            let mut lister = self.lister(&place, Some(glob.clone()), format.clone(), admission)?;
+            if argument.recursive {
+                lister.tree = Some(self.tree(&place, parent_text, Some(glob), format)?);
+            }
+            return Ok((path, lister));
+        }
+        let (path, place) = self.place(text)?;
+        require(&path, &place, Permission::List)?;
+        // The longest keys can only be those of files: a directory's has a slash more.
+        let longest = place.object().is_some() && place.directory().is_none();
+        if argument.directory || longest {
+            let info = describe(&path, &place).await?;
+            return Ok((
+                path.clone(),
+                Lister::single(
+                    text_or_dot(text),
+                    info.as_ref().map(|info| (info, &place)),
+                    &place,
+                    format(String::new()),
+                    admission,
+                ),
+            ));
+        }
+        let prefix = match text {
+            "" => String::new(),
+            _ if text.ends_with('/') => text.to_owned(),
+            _ => format!("{text}/"),
+        };
+        let format = format(prefix);
+        let mut lister = self.lister(&place, None, format.clone(), admission)?;
+        if argument.recursive {
+            lister.tree = Some(self.tree(&place, text, None, format)?);
+        }
+        // The first page before the 150: what is not there must be told as 550, not as an empty list.
+        lister
+            .fetch_first()
+            .await
+            .map_err(|error| replies::object_error(&path, &error))?;
+        if lister.proves_directory() || path == self.cwd {
+            return Ok((path, lister));
+        }
+        let info = describe(&path, &place).await?;
+        match info {
+            Some(info) => {
+                let format = style_format(long, now, String::new());
+                let file = Some((&info, &place));
+                let admission = lister.into_admission();
+                let single = Lister::single(text, file, &place, format, admission);
+                Ok((path, single))
+            }
+            None => Ok((path, lister)),
+        }
+    }
+
+    async fn prepare_machine_list(
+        &mut self,
+        argument: Option<&str>,
+    ) -> Result<(VirtualPath, Lister), Reply> {
+        let admission = self.admit_listing().await?;
+        let (path, place) = self.place(argument.unwrap_or(""))?;
+        require(&path, &place, Permission::List)?;
+        let format = Format::Facts {
+            set: self.facts.clone(),
+        };
+        let mut lister = self.lister(&place, None, format, admission)?;
+        lister
+            .fetch_first()
+            .await
+            .map_err(|error| replies::object_error(&path, &error))?;
+        if !lister.proves_directory()
+            && path != self.cwd
+            && describe(&path, &place).await?.is_some()
+        {
+            return Err(Reply::new(
+                501,
+                format!("{path}: is a file, MLSD lists directories (MLST tells of a file)"),
+            ));
+        }
+        Ok((path, lister))
+    }
+
+    /// A listing of all that is below the directory a place is, which the client has named so.
+    fn tree(
+        &self,
+        place: &Place,
+        text: &str,
+        glob: Option<Glob>,
+        format: Format,
+    ) -> Result<Box<TreeLister>, Reply> {
+        let heading = match text.trim_end_matches('/') {
+            "" if text.is_empty() => ".",
+            "" => "/",
+            heading => heading,
+        };
+        let namespace = &self.user()?.namespace;
+        let budget = &self.gateway.budget;
+        let tree = TreeLister::new(namespace, place, heading, glob, format, budget);
+        Ok(Box::new(tree))
+    }
+
+    /// Leave to run a listing, as a transfer's.
+    async fn admit_listing(&self) -> Result<Admission, Reply> {
+        let wait = self.gateway.config.timeouts.data_connect;
+        let admitted = self.gateway.budget.admit(wait).await;
+        admitted.map_err(|_| {
+            let text = "no memory free for the listing, try again later";
+            Reply::new(450, text)
+        })
+    }
+
+    /// A listing of the directory a place is.
+    fn lister(
+        &self,
+        place: &Place,
+        glob: Option<Glob>,
+        format: Format,
+        admission: Admission,
+    ) -> Result<Lister, Reply> {
+        let (path, mount) = match place {
+            Place::Mounted { path, mount, .. } => (path, Some(mount.clone())),
+            Place::Virtual(path) => (path, None),
+            Place::Nowhere(path) => return Err(replies::not_found(path)),
+        };
+        let namespace = &self.user()?.namespace;
+        let mount_names: BTreeMap<String, Place> = namespace
+            .mount_names(path)
+            .into_iter()
+            .filter(|name| glob.as_ref().is_none_or(|glob| glob.matches(name)))
+            .filter_map(|name| {
+                path.child(&name)
+                    .ok()
+                    .map(|below| (name, namespace.resolve(&below)))
+            })
+            .collect();
+        let location = match place {
+            Place::Mounted { .. } => {
+                Some(place.directory().ok_or_else(|| replies::not_found(path))?)
+            }
+            _ => None,
+        };
+        let prefix = glob.as_ref().map_or("", |glob| glob.literal_prefix());
+        Ok(Lister {
+            listing: location
+                .as_ref()
+                .map(|location| Listing::new(location, prefix)),
+            always_there: place_is_mount_root(place)
+                || !mount_names.is_empty()
+                || location.is_none(),
+            place: place.clone(),
+            mount,
+            location,
+            mount_names,
+            mounts_sent: false,
+            showing: None,
+            seen: false,
+            unnameable: 0,
+            single: false,
+            ready: None,
+            tree: None,
+            glob,
+            format,
+            admission,
+        })
+    }
+}
+
+fn place_is_mount_root(place: &Place) -> bool {
+    matches!(place, Place::Mounted { rest, .. } if rest.is_empty())
+}
+
+fn style_format(long: bool, now: Timestamp, prefix: String) -> Format {
+    if long {
+        Format::Long { now }
+    } else {
+        Format::Names { prefix }
+    }
+}
+
+fn text_or_dot(text: &str) -> &str {
+    if text.is_empty() { "." } else { text }
+}
+
+/// A listing, ready to be sent.
+struct Job {
+    path: VirtualPath,
+    lister: Lister,
+    data: DataSetup,
+    budget: Budget,
+    timeouts: Timeouts,
+    lingering: Lingering,
+}
+
+impl Job {
+    async fn run(self, link: Link) -> End {
+        match self.transfer(&link).await {
+            Ok(()) => End::Finished("Listing complete".to_owned()),
+            Err(None) => End::Aborted,
+            Err(Some(failure)) => End::Failed(failure),
+        }
+    }
+
+    /// `Err(None)`: aborted.
+    async fn transfer(self, link: &Link) -> Result<(), Option<Failure>> {
+        let Job {
+            path,
+            mut lister,
+            mut data,
+            budget,
+            timeouts,
+            lingering,
+        } = self;
+        let arrival = tokio::select! {
+            biased;
+            () = link.abort.cancelled() => return Err(None),
+            opened = data.open_with(timeouts.data_connect, link, async { Ok(()) }, |()| format!("Listing of {path}")) => {
+                opened.map_err(Some)?.1
+            }
+        };
+        let stream = tokio::select! {
+            biased;
+            () = link.abort.cancelled() => return Err(None),
+            secured = arrival.stream() => secured.map_err(|error| Some(error.into()))?,
+        };
+        let mut sink = Sink {
+            stream,
+            budget: &budget,
+            stall: timeouts.data_stall,
+            link,
+        };
+        let sending = async {
+            while let Some(lines) = lister.next_lines().await? {
+                sink.send_beside(Bytes::from(lines), || lister.relieve(Instant::now()))
+                    .await?;
+            }
+            Ok::<_, Failure>(())
+        };
+        let sent = tokio::select! {
+            biased;
+            () = link.abort.cancelled() => Err(None),
+            sent = sending => sent.map_err(Some),
+        };
+        sink.close(&lingering, sent).await
+    }
+}
+
+/// Whether a directory is there: mount roots and ways to mounts without a request.
+pub(in crate::session) async fn is_directory(
+    path: &VirtualPath,
+    place: &Place,
+    session: &Session,
+) -> Result<bool, Reply> {
+    match place {
+        Place::Virtual(_) => Ok(true),
+        Place::Nowhere(_) => Ok(false),
+        Place::Mounted { .. }
+            if place_is_mount_root(place) || session.user()?.namespace.holds_mount(path) =>
+        {
+            Ok(true)
+        }
+        Place::Mounted { .. } => match place.directory() {
+            Some(location) => directory_exists(&location)
+                .await
+                .map_err(|error| replies::object_error(path, &error)),
+            None => Ok(false),
+        },
+    }
+}

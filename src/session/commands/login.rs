@@ -1,0 +1,313 @@
+//! USER, PASS, REIN (RFC 959, 4.1.1).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use crate::auth::{AuthError, Refused};
+use crate::config::UserConfig;
+use crate::namespace::{Mount, Namespace};
+use ftp_proto::Reply;
+use ftp_proto::command::{HashName, Password, TransferType};
+use ftp_proto::facts::FactSet;
+
+use crate::session::commands::data_setup::DataSetup;
+use crate::session::control::ControlError;
+use crate::session::{Flow, Session, User};
+
+/// Of what CLNT says, so many characters are kept in the log.
+const LONGEST_CLIENT: usize = 200;
+
+impl Session {
+    pub(in crate::session) async fn user_name(&mut self, name: &str) -> Result<Flow, ControlError> {
+        // RFC 959: a new USER begins a new login, whoever is logged in.
+        if let Err(full) = self.leave() {
+            return self.close_with(full).await;
+        }
+        self.reset();
+        let reply = match (self.require_tls(), self.by_certificate(name)) {
+            (Err(refused), _) => refused,
+            (Ok(()), Some(user)) => return self.user_by_certificate(user).await,
+            (Ok(()), None) => {
+                self.name = Some(name.to_owned());
+                Reply::new(331, "Send the password")
+            }
+        };
+        self.control.reply(&reply).await?;
+        Ok(Flow::Continue)
+    }
+
+    /// A login without a password: what a right one does not get past, a client certificate does not either.
+    async fn user_by_certificate(&mut self, user: Arc<UserConfig>) -> Result<Flow, ControlError> {
+        let address = self.control.peer.ip();
+        if self.gateway.failures.bans_address(address) {
+            return self.close_with(banned()).await;
+        }
+        if !self.host_admits(&user.name) || self.gateway.failures.bans(address, &user.name) {
+            return self.refuse_login(&user.name, true).await;
+        }
+        // RFC 2228: authorised by the security data exchange.
+        let welcome = Reply::new(232, "Logged in by the client certificate");
+        self.log_in(user, &welcome).await
+    }
+
+    pub(in crate::session) async fn pass(
+        &mut self,
+        password: &Password,
+    ) -> Result<Flow, ControlError> {
+        let Some(name) = self.name.clone() else {
+            self.control
+                .reply(&Reply::new(503, "Send USER first"))
+                .await?;
+            return Ok(Flow::Continue);
+        };
+        let address = self.control.peer.ip();
+        if self.gateway.failures.bans_address(address) {
+            // It was not yet when this connection came.
+            return self.close_with(banned()).await;
+        }
+        if self.gateway.authenticator.is_probe(&name) {
+            return self.refuse_probe(&name).await;
+        }
+        let password = SecretString::from(password.0.clone());
+        let heard = || !self.gateway.failures.bans_address(address);
+        let verifying = self
+            .gateway
+            .authenticator
+            .verify(&name, &password, address, heard);
+        let verified = tokio::select! {
+            verified = verifying => verified,
+            () = self.gateway.drain.cancelled() => {
+                return self.close_with(shutting_down()).await;
+            }
+        };
+        match verified {
+            Err(AuthError::Unheard) => self.close_with(banned()).await,
+            Err(AuthError::Busy) => {
+                let busy = Reply::new(421, "Too many logins at once, try again later");
+                self.close_with(busy).await
+            }
+            Err(AuthError::Memory) => {
+                let reason = "No memory is free to check the password, try again later";
+                self.close_with(Reply::new(421, reason)).await
+            }
+            // Whether he is banned is asked now and not before: of many guesses sent at once, those that were being
+            // checked when the ban came must not succeed.
+            Ok(config)
+                if self.host_admits(&name) && !self.gateway.failures.bans(address, &name) =>
+            {
+                self.log_in(config, &Reply::new(230, "Logged in")).await
+            }
+            Ok(_) => self.refuse_login(&name, true).await,
+            Err(AuthError::Refused) => self.refuse_login(&name, false).await,
+        }
+    }
+
+    /// The answer to `anonymous`, if there is no such user: nothing is counted, and the answer comes in its turn.
+    async fn refuse_probe(&mut self, name: &str) -> Result<Flow, ControlError> {
+        self.name = None;
+        let peer = self.control.peer;
+        let Some(turn) = self.gateway.authenticator.probe_turn(peer.ip()) else {
+            let busy = Reply::new(421, "Too many logins at once, try again later");
+            return self.close_with(busy).await;
+        };
+        let delay = turn.max(self.gateway.config.login_failures.delay);
+        tracing::info!(%peer, user = %name.escape_debug(), delay_ms = delay.as_millis(), "login refused: there is no such user");
+        self.answer_refused(delay).await
+    }
+
+    /// The one answer to a wrong name, a wrong password, a banned user, and one of another host. `proven`: he is who he
+    /// says.
+    async fn refuse_login(&mut self, name: &str, proven: bool) -> Result<Flow, ControlError> {
+        self.name = None;
+        self.failed_logins += 1;
+        let peer = self.control.peer;
+        let failures = &self.gateway.failures;
+        let delay = match proven {
+            true => failures.refused(peer.ip(), name),
+            false => failures.failed(peer.ip(), name),
+        };
+        tracing::warn!(%peer, user = %name.escape_debug(), delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX), "login refused");
+        self.answer_refused(delay).await
+    }
+
+    /// Holds up only this session: guessing becomes slow, others don't notice.
+    async fn answer_refused(&mut self, delay: Duration) -> Result<Flow, ControlError> {
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = self.gateway.drain.cancelled() => {
+                return self.close_with(shutting_down()).await;
+            }
+        }
+        if self.failed_logins >= self.gateway.config.limits.login_attempts {
+            let enough = Reply::new(421, "Too many failed logins, closing the connection");
+            return self.close_with(enough).await;
+        }
+        self.control
+            .reply(&Reply::new(530, "Login incorrect"))
+            .await?;
+        Ok(Flow::Continue)
+    }
+
+    /// Who he is has been proven: logs him in, unless he may not come in so.
+    async fn log_in(
+        &mut self,
+        config: Arc<UserConfig>,
+        welcome: &Reply,
+    ) -> Result<Flow, ControlError> {
+        if let Err(refused) = self.admit(&config) {
+            // Neither a failure that leads to a ban, as nothing was guessed, nor a login. But each costs a hash, so there
+            // are as few as of those.
+            self.name = None;
+            self.failed_logins += 1;
+            if self.failed_logins >= self.gateway.config.limits.login_attempts {
+                let why = format!("{}, closing the connection", refused.lines.join(" "));
+                return self.close_with(Reply::new(421, why)).await;
+            }
+            self.control.reply(&refused).await?;
+            return Ok(Flow::Continue);
+        }
+        let address = self.control.peer.ip();
+        self.gateway.failures.succeeded(address, &config.name);
+        match self.enter(config) {
+            Ok(()) => {
+                self.control.reply(welcome).await?;
+                Ok(Flow::Continue)
+            }
+            Err(reply) => self.close_with(reply).await,
+        }
+    }
+
+    /// Makes him the session's user; else why not.
+    fn enter(&mut self, config: Arc<UserConfig>) -> Result<(), Reply> {
+        let peer = self.control.peer;
+        let Some(place) = self.gateway.user_places.enter(&config) else {
+            tracing::warn!(%peer, user = %config.name, "login refused: too many sessions of this user");
+            return Err(Reply::new(
+                421,
+                "Too many sessions of this user, try again later",
+            ));
+        };
+        let namespace = self.namespace_of(&config)?;
+        self.place.logged_in().map_err(try_later)?;
+        tracing::info!(%peer, user = %config.name, "logged in");
+        self.name = Some(config.name.clone());
+        self.user = Some(User {
+            config,
+            namespace,
+            _place: place,
+        });
+        self.failed_logins = 0;
+        Ok(())
+    }
+
+    pub(in crate::session) async fn close_with(
+        &mut self,
+        reply: Reply,
+    ) -> Result<Flow, ControlError> {
+        self.control.reply(&reply).await?;
+        Ok(Flow::Close)
+    }
+
+    /// CLNT and CSID: in the log, once a session, or anybody could fill it before he has logged in.
+    pub(in crate::session) fn note_client(&mut self, name: &str) {
+        if !std::mem::replace(&mut self.client_noted, true) {
+            let name: String = name.chars().take(LONGEST_CLIENT).collect();
+            tracing::info!(peer = %self.control.peer, client = %name.escape_debug(), "client software");
+        }
+    }
+
+    pub(in crate::session) async fn reinitialise(&mut self) -> Result<Flow, ControlError> {
+        let reply = match self.refuse_rein() {
+            Err(refused) => refused,
+            Ok(()) => {
+                if let Err(full) = self.leave() {
+                    return self.close_with(full).await;
+                }
+                self.reset();
+                // RFC 7151, 3.2: all is as it was right after the connection.
+                self.host = self.host_of_handshake();
+                Reply::new(220, "Ready for a new user")
+            }
+        };
+        self.control.reply(&reply).await?;
+        Ok(Flow::Continue)
+    }
+
+    /// Before [`reset`](Self::reset): who leaves takes a place among those who have not logged in. Where there is none
+    /// the connection ends: else whoever has an account could hold any number of them.
+    pub(in crate::session) fn leave(&mut self) -> Result<(), Reply> {
+        self.place.log_out().map_err(try_later)
+    }
+
+    /// As after the greeting.
+    pub(in crate::session) fn reset(&mut self) {
+        // Only one who was in gets time to log in anew, so nobody stays for ever without.
+        if self.user.take().is_some() {
+            self.login_deadline = tokio::time::Instant::now() + self.gateway.config.timeouts.login;
+            self.early = 0;
+        }
+        self.name = None;
+        self.cwd = crate::namespace::VirtualPath::root();
+        self.transfer_type = TransferType::Ascii;
+        self.data = DataSetup::None;
+        self.epsv_all = false;
+        self.restart = 0;
+        self.range = None;
+        self.hash = HashName::Sha256;
+        self.rename_from = None;
+        self.facts = FactSet::all();
+        self.recent.forget();
+        self.reported = crate::session::reported::Reported::default();
+    }
+
+    fn namespace_of(&self, config: &UserConfig) -> Result<Namespace, Reply> {
+        let mut mounts = Vec::with_capacity(config.mounts.len());
+        for (path, mount) in &config.mounts {
+            let Some(store) = self.gateway.stores.get(&mount.store) else {
+                tracing::error!(user = %config.name, store = %mount.store, "a mount names a store that is not there");
+                return Err(Reply::new(
+                    421,
+                    "Your account is not set up, tell the operator",
+                ));
+            };
+            mounts.push(Mount {
+                path: path.clone(),
+                store: store.clone(),
+                bucket: mount.bucket.as_str().into(),
+                prefix: mount.prefix.clone(),
+                permissions: mount.permissions,
+                ascii_convert: mount.ascii_convert,
+                times_metadata: mount.times_metadata,
+                verify_downloads: mount.verify_downloads,
+                state_bucket: mount
+                    .state_bucket
+                    .as_deref()
+                    .unwrap_or(&mount.bucket)
+                    .into(),
+                keep_interrupted: mount.keep_interrupted,
+                on_control_loss: mount.on_control_loss,
+            });
+        }
+        Ok(Namespace::new(mounts))
+    }
+}
+
+/// For who has no place.
+pub(in crate::session) fn try_later(refused: Refused) -> Reply {
+    Reply::new(421, format!("{refused}, try again later"))
+}
+
+/// For who logs in while the server stops.
+fn shutting_down() -> Reply {
+    Reply::new(421, "The server is shutting down, connect again")
+}
+
+/// For who has failed too often.
+fn banned() -> Reply {
+    Reply::new(
+        421,
+        "Too many failed logins from your address, try again later",
+    )
+}

@@ -1,0 +1,336 @@
+//! AUTH, PBSZ, PROT, CCC (RFC 2228, 4217) and implicit TLS: what is under TLS, and who must have it.
+//!
+//! Whether TLS is off, optional or required is said by the listener, for control and data connections; a user's own
+//! say takes its place once he is known. He is known only when his password was right: before, nobody learns from a
+//! refusal that there is such a user. Where the listener requires TLS, USER is refused before it, so no client sends
+//! a password in the clear.
+//!
+//! AUTH begins anew: the login and what lies in the buffers are forgotten, so nothing that somebody on the way has
+//! put before the handshake has an effect after it. There is no way back to plaintext: CCC and REIN are refused under
+//! TLS.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::config::{Protection, UserConfig};
+use crate::data::secure::DataTls;
+use crate::tls::identity::Identity;
+use crate::tls::{SessionTls, Tls};
+use ftp_proto::Reply;
+use ftp_proto::command::{AuthMechanism, ProtectionLevel};
+
+use crate::session::commands::data_setup::DataSetup;
+use crate::session::control::ControlError;
+use crate::session::{Flow, Handled, Session};
+
+/// The TLS of a session, once its control connection is under it.
+pub(in crate::session) struct Secured {
+    tls: SessionTls,
+    /// Whether PBSZ was said.
+    buffer_size: bool,
+    /// What PROT has said of data connections: whether they are private.
+    said: Option<bool>,
+    /// Whether they are where it has said nothing.
+    implied: bool,
+    /// Who the client certificate says the client is.
+    identity: Option<Identity>,
+}
+
+impl Secured {
+    /// Whether data connections are private, where they should be as `policy` says.
+    fn private(&self, policy: Protection) -> bool {
+        self.said
+            .unwrap_or(self.implied && policy != Protection::Off)
+    }
+}
+
+impl Session {
+    /// Implicit TLS: the handshake, before the greeting.
+    pub(in crate::session) async fn begin_implicit(&mut self) -> Result<(), ControlError> {
+        let Some(tls) = self.gateway.tls.clone() else {
+            return Err(ControlError::Lost);
+        };
+        // Data connections are private by default here: there is no AUTH after which clients would say so.
+        self.handshake(&tls, None, true).await
+    }
+
+    /// AUTH.
+    pub(in crate::session) async fn auth(
+        &mut self,
+        mechanism: AuthMechanism,
+    ) -> Result<Flow, ControlError> {
+        let tls = match self.offered_tls() {
+            Some(_) if self.control.is_secure() => {
+                Err(Reply::new(503, "The connection is under TLS already"))
+            }
+            Some(tls) => Ok(tls),
+            None => Err(not_offered("AUTH")),
+        };
+        let tls = match tls {
+            Ok(tls) => tls,
+            Err(reply) => {
+                self.control.reply(&reply).await?;
+                return Ok(Flow::Continue);
+            }
+        };
+        self.control
+            .reply(&Reply::new(234, "Begin the TLS handshake"))
+            .await?;
+        self.held.clear();
+        // Of what HOST has said, only the certificate is chosen.
+        let host = self.host.take();
+        self.reset();
+        let host = host.as_ref().map(|host| host.name.as_str());
+        self.handshake(&tls, host, mechanism.implies_private())
+            .await?;
+        Ok(Flow::Continue)
+    }
+
+    async fn handshake(
+        &mut self,
+        tls: &Tls,
+        host: Option<&str>,
+        private: bool,
+    ) -> Result<(), ControlError> {
+        let session = tls.session(host);
+        let login = self
+            .login_deadline
+            .saturating_duration_since(Instant::now());
+        let deadline = self.gateway.config.timeouts.tls_handshake.min(login);
+        // Boxed: a handshake holds much more than an idle session should.
+        let done = Box::pin(self.control.secure(&session.control, deadline)).await;
+        if let Err(error) = done {
+            tracing::info!(peer = %self.control.peer, %error, "TLS handshake failed");
+            return Err(ControlError::Lost);
+        }
+        session.established(self.control.server_name());
+        // What HOST said in the clear is forgotten with the rest.
+        self.host = self.host_of_handshake();
+        let identity = self.control.client_certificate().map(Identity::of);
+        tracing::debug!(
+            peer = %self.control.peer,
+            version = self.control.tls_version(),
+            server_name = self.control.server_name(),
+            client_certificate = ?identity,
+            "TLS begins"
+        );
+        self.secured = Some(Box::new(Secured {
+            tls: session,
+            buffer_size: private,
+            said: None,
+            implied: private,
+            identity,
+        }));
+        Ok(())
+    }
+
+    /// PBSZ (RFC 4217, 9): TLS has no blocks, so the size is 0.
+    pub(in crate::session) fn pbsz(&mut self) -> Handled {
+        if self.offered_tls().is_none() {
+            return Err(not_offered("PBSZ"));
+        }
+        let secured = self.secured.as_mut().ok_or_else(auth_first)?;
+        secured.buffer_size = true;
+        Ok(Reply::new(200, "PBSZ=0"))
+    }
+
+    /// PROT (RFC 4217, 9). A data connection that is there already is closed: it was begun in the other way.
+    pub(in crate::session) fn prot(&mut self, level: ProtectionLevel) -> Handled {
+        if self.offered_tls().is_none() {
+            return Err(not_offered("PROT"));
+        }
+        let policy = self.data_policy();
+        let secured = self.secured.as_mut().ok_or_else(auth_first)?;
+        if !secured.buffer_size {
+            return Err(Reply::new(503, "Send PBSZ 0 first"));
+        }
+        let private = match level {
+            ProtectionLevel::Clear if policy == Protection::Required => {
+                return Err(Reply::new(
+                    534,
+                    "Data connections must be under TLS, PROT C is refused",
+                ));
+            }
+            ProtectionLevel::Private if policy == Protection::Off => {
+                return Err(Reply::new(
+                    534,
+                    "Data connections can't be under TLS here, PROT P is refused",
+                ));
+            }
+            ProtectionLevel::Clear => false,
+            ProtectionLevel::Private => true,
+            ProtectionLevel::Safe | ProtectionLevel::Confidential => {
+                return Err(Reply::new(536, "TLS has the levels C and P only"));
+            }
+        };
+        let before = secured.private(policy);
+        secured.said = Some(private);
+        if before != private {
+            self.protect_data_anew();
+        }
+        Ok(Reply::new(
+            200,
+            if private {
+                "Data connections are private"
+            } else {
+                "Data connections are clear"
+            },
+        ))
+    }
+
+    /// CCC (RFC 4217, 12.3): after it, anybody on the way could send commands.
+    pub(in crate::session) fn ccc(&self) -> Handled {
+        if self.offered_tls().is_none() {
+            return Err(not_offered("CCC"));
+        }
+        Err(match self.secured {
+            Some(_) => Reply::new(534, "The control connection stays under TLS"),
+            None => Reply::new(533, "The control connection is not under TLS"),
+        })
+    }
+
+    /// REIN would end TLS by RFC 4217, and as CCC open the door; clients differ in what they expect of it.
+    pub(in crate::session) fn refuse_rein(&self) -> Result<(), Reply> {
+        match self.secured {
+            Some(_) => Err(Reply::new(
+                502,
+                "REIN is not offered under TLS, connect again or send USER",
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// USER before TLS, where the listener requires that.
+    pub(in crate::session) fn require_tls(&self) -> Result<(), Reply> {
+        if self.listener.control == Protection::Required && self.secured.is_none() {
+            Err(Reply::new(530, "TLS is required, send AUTH TLS first"))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The user of that name, where the client's certificate is enough.
+    pub(in crate::session) fn by_certificate(&self, name: &str) -> Option<Arc<UserConfig>> {
+        let identity = self.secured.as_ref()?.identity.as_ref()?;
+        self.gateway.authenticator.by_certificate(name, identity)
+    }
+
+    /// What a user demands beyond his password, which was right.
+    pub(in crate::session) fn admit(&self, user: &UserConfig) -> Result<(), Reply> {
+        let refused = match (user.tls.control, &self.secured) {
+            (Some(Protection::Required), None) => "This account needs TLS, send AUTH TLS first",
+            (Some(Protection::Off), Some(_)) => "This account can't be used under TLS",
+            (_, secured) => {
+                let identity = secured.as_ref().and_then(|s| s.identity.as_ref());
+                match &user.certificate {
+                    Some(wanted) if !identity.is_some_and(|own| own.is(&wanted.name)) => {
+                        "This account needs its client certificate"
+                    }
+                    _ => return Ok(()),
+                }
+            }
+        };
+        tracing::warn!(peer = %self.control.peer, user = %user.name, reason = refused, "login refused");
+        Err(Reply::new(530, refused))
+    }
+
+    /// How the next data connection is secured; `None`: it is not.
+    pub(in crate::session) fn data_tls(&self) -> Option<Arc<DataTls>> {
+        let policy = self.data_policy();
+        let secured = self.secured.as_ref().filter(|s| s.private(policy))?;
+        let tls = self.gateway.tls.as_ref()?;
+        Some(Arc::new(DataTls {
+            handshakes: secured.tls.data.clone(),
+            require_reuse: tls.requires_session_reuse(),
+            client: self.control.client_certificate().cloned(),
+            lenient_close: self
+                .user
+                .as_ref()
+                .is_some_and(|user| user.config.lenient_close),
+            deadline: self.gateway.config.timeouts.tls_handshake,
+        }))
+    }
+
+    /// Refuses a transfer whose data connection would not be as it must (522 as vsftpd and ProFTPD say it).
+    pub(in crate::session) fn check_data_protection(&self) -> Result<(), Reply> {
+        let policy = self.data_policy();
+        let private = self.secured.as_ref().is_some_and(|s| s.private(policy));
+        match policy {
+            Protection::Required if !private => Err(Reply::new(
+                522,
+                if self.secured.is_some() {
+                    "Data connections must be under TLS, send PBSZ 0 and PROT P first"
+                } else {
+                    "Data connections must be under TLS, send AUTH TLS first"
+                },
+            )),
+            Protection::Off if private => Err(Reply::new(
+                522,
+                "Data connections can't be under TLS here, send PROT C first",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// What FEAT lists of it.
+    pub(in crate::session) fn tls_features(
+        &self,
+    ) -> (Option<&'static str>, &'static [&'static str]) {
+        match self.offered_tls() {
+            None => (None, &[]),
+            Some(_) if self.listener.implicit => (None, &["PBSZ", "PROT"]),
+            Some(_) => (Some("AUTH TLS"), &["PBSZ", "PROT"]),
+        }
+    }
+
+    /// The lines of STAT.
+    pub(in crate::session) fn tls_status(&self) -> String {
+        match &self.secured {
+            None => "The control connection is not under TLS".to_owned(),
+            Some(secured) => format!(
+                "The control connection is under {}, data connections are {}",
+                self.control.tls_version().unwrap_or("TLS"),
+                if secured.private(self.data_policy()) {
+                    "private"
+                } else {
+                    "clear"
+                },
+            ),
+        }
+    }
+
+    /// TLS, where it is to be had on this listener.
+    pub(in crate::session) fn offered_tls(&self) -> Option<Arc<Tls>> {
+        match self.listener.control {
+            Protection::Off => None,
+            _ => self.gateway.tls.clone(),
+        }
+    }
+
+    fn data_policy(&self) -> Protection {
+        let own = self.user.as_ref().and_then(|user| user.config.tls.data);
+        own.unwrap_or(self.listener.data)
+    }
+
+    /// After PROT: a connection that is there goes, a port that nobody has connected to stays.
+    fn protect_data_anew(&mut self) {
+        self.drop_connected_data();
+        let now = self.data_tls();
+        match &mut self.data {
+            DataSetup::Passive { tls, .. } | DataSetup::Active { tls, .. } => *tls = now,
+            DataSetup::None => {}
+        }
+    }
+}
+
+fn not_offered(verb: &str) -> Reply {
+    Reply::new(502, format!("{verb} is not offered"))
+}
+
+fn auth_first() -> Reply {
+    Reply::new(503, "Send AUTH TLS first")
+}
+
+/// Verbs that are offered where TLS is.
+pub(in crate::session) const VERBS: [&str; 4] = ["AUTH", "PBSZ", "PROT", "CCC"];

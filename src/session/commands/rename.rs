@@ -1,0 +1,330 @@
+//! RNFR, RNTO (RFC 959, 4.1.3): a copy and a delete; of a directory, key by key.
+//!
+//! Inside one mount that is a permission of its own, `rename`. From one mount to another it is what it is made of: to
+//! read and to delete at the source, and to write at the target. Else a mount from which nothing may be read could be
+//! emptied into one from which it may.
+//!
+//! Workers take jobs out of a directory by renaming them: of two sessions that rename one file, only
+//! one gets a 250.
+
+use crate::namespace::{Mount, Permission, Place, VirtualPath};
+use crate::object::{
+    CopyOf, CopyOptions, Deleted, DirectoryError, Expected, Location, NameLock, NameWatch,
+    ObjectError, ObjectInfo, TransferId, copy, delete_keeping_directory, directory_exists,
+    keep_if_empty, rename_directory,
+};
+use ftp_proto::Reply;
+
+use crate::session::commands::files::describe_with_crc;
+use crate::session::occupant::refuse_directory;
+use crate::session::resolve::parent_in_mount;
+use crate::session::{Handled, Session, replies, require};
+
+/// What RNFR has named.
+#[derive(Debug)]
+pub(in crate::session) struct RenameSource {
+    path: VirtualPath,
+    place: Place,
+    /// `None`: RNTO looks, since RNFR may not say what is there.
+    found: Option<Found>,
+}
+
+/// What is at the old name.
+#[derive(Debug)]
+enum Found {
+    /// A file's HEAD, the CRC-32 of its bytes if it is known, and the watch that began before.
+    File(Box<(ObjectInfo, Option<u32>, NameWatch)>),
+    Directory,
+}
+
+impl Session {
+    pub(in crate::session) async fn rnfr(&mut self, argument: &str) -> Handled {
+        let (path, place) = self.place(argument)?;
+        if !self.may_take_elsewhere(&place) {
+            require(&path, &place, Permission::Rename)?;
+        }
+        if place.object().is_none() || self.user()?.namespace.holds_mount(&path) {
+            return Err(Reply::new(
+                550,
+                format!("{path}: holds a mount and can't be renamed"),
+            ));
+        }
+        // If names may not be seen here, each gets the same reply.
+        let visible = place.allows(Permission::List) || place.allows(Permission::Read);
+        let found = match visible {
+            true => Some(find(&path, &place).await?),
+            false => None,
+        };
+        self.rename_from = Some(RenameSource { path, place, found });
+        Ok(Reply::new(350, "Send RNTO with the new name"))
+    }
+
+    pub(in crate::session) async fn rnto(
+        &mut self,
+        source: Option<RenameSource>,
+        argument: &str,
+    ) -> Handled {
+        let source = source.ok_or_else(|| Reply::new(503, "Send RNFR first"))?;
+        let (path, place) = self.place(argument)?;
+        may_rename(&source.path, &source.place, &path, &place)?;
+        if place.object().is_none() || self.user()?.namespace.holds_mount(&path) {
+            return Err(Reply::new(550, format!("{path}: is a directory")));
+        }
+        let found = match source.found {
+            Some(found) => found,
+            None => find(&source.path, &source.place).await?,
+        };
+        let source = (source.path, source.place);
+        let done = Reply::new(250, format!("{} is now {path}", source.0));
+        if path == source.0 {
+            return Ok(done);
+        }
+        let id = TransferId::generate();
+        let renamed = match &found {
+            Found::File(file) => {
+                self.rename_file(&source, file, (&path, &place), id.clone())
+                    .await
+            }
+            Found::Directory => self.rename_tree(&source, (&path, &place), &id).await,
+        };
+        // Another object is there now; an interrupted upload of the old name stays where it is.
+        self.reported.forget(&path);
+        match &renamed {
+            Ok(()) => tracing::info!(
+                transfer = %id, user = %self.user_label(),
+                from = %source.0.to_string().escape_debug(), to = %path.to_string().escape_debug(), "renamed"
+            ),
+            Err(reply) => tracing::warn!(
+                transfer = %id, user = %self.user_label(),
+                from = %source.0.to_string().escape_debug(), to = %path.to_string().escape_debug(),
+                reply = %reply.lines.join(" "), "rename failed"
+            ),
+        }
+        renamed.map(|()| done)
+    }
+
+    /// Whether what is there may be renamed into another mount of the user.
+    fn may_take_elsewhere(&self, place: &Place) -> bool {
+        let Place::Mounted { mount, .. } = place else {
+            return false;
+        };
+        place.allows(Permission::Read)
+            && place.allows(Permission::Delete)
+            && self.user.as_ref().is_some_and(|user| {
+                let mounts = user.namespace.mounts().iter();
+                let mut others = mounts.filter(|other| !is_one_mount(other, mount));
+                others.any(|other| other.permissions.allows(Permission::Write))
+            })
+    }
+
+    async fn rename_file(
+        &self,
+        (old, from_place): &(VirtualPath, Place),
+        (info, crc, watch): &(ObjectInfo, Option<u32>, NameWatch),
+        (path, place): (&VirtualPath, &Place),
+        id: TransferId,
+    ) -> Result<(), Reply> {
+        let (Some(from), Some(to)) = (from_place.object(), place.object()) else {
+            return Err(replies::not_found(path));
+        };
+        // Two mounts can show one object: to copy it and delete "the old one" would be the end of it.
+        if from.same_object(&to) {
+            return Ok(());
+        }
+        let _source = lock_source(old, &from).await?;
+        refuse_directory(path, place, &to).await?;
+        let options = CopyOptions {
+            id,
+            if_absent: !place.allows(Permission::Overwrite),
+            source_crc: *crc,
+        };
+        let written = copy(&from, info, &to, &options)
+            .await
+            .map_err(|error| match error {
+                ObjectError::Conflict if options.if_absent => {
+                    replies::forbidden(path, Permission::Overwrite)
+                }
+                ObjectError::Conflict | ObjectError::Changed => Reply::new(
+                    451,
+                    format!("{old}: another session has written it meanwhile, try again"),
+                ),
+                ObjectError::NotFound => replies::not_found(old),
+                error => replies::object_error(path, &error),
+            })?;
+        if let Some(keep) = self.keep_in(place) {
+            keep.wrote(&to);
+        }
+        self.transfers_of(&to)?.begins_anew();
+        let deleted = delete_keeping_directory(
+            &from,
+            parent_in_mount(from_place).as_ref(),
+            Some(Expected {
+                version: &info.identity(),
+                watch,
+                copy: Some(CopyOf {
+                    at: &to,
+                    id: &options.id,
+                    written: &written,
+                }),
+            }),
+        )
+        .await;
+        if matches!(deleted, Ok(Deleted::Gone))
+            && let Some(keep) = self.keep_in(from_place)
+            && let Err(error) = Box::pin(keep.removed(&from, info)).await
+        {
+            tracing::warn!(path = %old.to_string().escape_debug(), %error, "what is kept of an upload of it may be left");
+        }
+        match deleted {
+            // One object by two names: it is at the new one, and as before at the old one.
+            Ok(Deleted::IsTheCopy) => Ok(()),
+            Ok(Deleted::Gone) => Ok(()),
+            // Another process may have given it to another client. What is at the new name stays: it may be all there is.
+            Err(ObjectError::NotFound) => Err(Reply::new(
+                550,
+                format!(
+                    "{path} is there, but another session has moved or deleted {old} meanwhile"
+                ),
+            )),
+            Err(ObjectError::Conflict) => Err(Reply::new(
+                451,
+                format!("{path} is there, but {old} was written meanwhile and stays"),
+            )),
+            Err(error) => {
+                tracing::error!(%error, from = %old, to = %path, "copied, but the old name could not be deleted");
+                Err(Reply::new(
+                    451,
+                    format!("{path} is there, but {old} could not be deleted and stays"),
+                ))
+            }
+        }
+    }
+
+    async fn rename_tree(
+        &self,
+        (old, from_place): &(VirtualPath, Place),
+        (path, place): (&VirtualPath, &Place),
+        id: &TransferId,
+    ) -> Result<(), Reply> {
+        if path.strip_prefix(old).is_some() {
+            return Err(Reply::new(
+                553,
+                format!("{path}: a directory can't be moved into itself"),
+            ));
+        }
+        let (Some(from), Some(to), Some(file)) =
+            (from_place.directory(), place.directory(), place.object())
+        else {
+            return Err(replies::path_too_long());
+        };
+        if from.same_bucket(&to) && (to.key.starts_with(&from.key) || from.key.starts_with(&to.key))
+        {
+            return Err(Reply::new(
+                553,
+                format!("{path}: a directory can't be moved into itself or onto one it is in"),
+            ));
+        }
+        let _source = lock_source(old, &from).await?;
+        let fail = |error: ObjectError| replies::object_error(path, &error);
+        let file_there = crate::session::resolve::existing(path, &file)
+            .await?
+            .is_some();
+        if file_there || directory_exists(&to).await.map_err(fail)? {
+            return Err(Reply::new(
+                553,
+                format!("{path}: exists already, a directory is not moved onto it"),
+            ));
+        }
+        // Sessions that delete other entries of the parent meanwhile know that this one goes, too.
+        let parent = parent_in_mount(from_place);
+        let _removal = parent.as_ref().map(Location::take_part);
+        rename_directory(&from, &to, id).await.map_err(|error| {
+            tracing::error!(%error, from = %old, to = %path, "directory not renamed");
+            not_renamed(old, path, &error)
+        })?;
+        // The parent that has become empty stays.
+        if let Some(parent) = parent {
+            keep_if_empty(&parent).await;
+        }
+        Ok(())
+    }
+}
+
+/// Waits for a session that renames the same away.
+async fn lock_source(path: &VirtualPath, source: &Location) -> Result<NameLock, Reply> {
+    source.lock_as_source().await.map_err(|error| match error {
+        ObjectError::Busy => Reply::new(
+            450,
+            format!("{path}: another session is renaming it, retry later"),
+        ),
+        error => replies::object_error(path, &error),
+    })
+}
+
+/// What is at a name that is to be renamed; 550 if nothing is.
+async fn find(path: &VirtualPath, place: &Place) -> Result<Found, Reply> {
+    let watch = place.object().map(|location| location.watch());
+    Ok(match describe_with_crc(path, place).await?.zip(watch) {
+        Some(((info, crc), watch)) => Found::File(Box::new((info, crc, watch))),
+        None => Found::Directory,
+    })
+}
+
+/// Whether a rename is permitted, but for `overwrite`, which only matters if there is something.
+fn may_rename(old: &VirtualPath, from: &Place, new: &VirtualPath, to: &Place) -> Result<(), Reply> {
+    match (from, to) {
+        (Place::Mounted { mount: one, .. }, Place::Mounted { mount: other, .. })
+            if !is_one_mount(one, other) =>
+        {
+            require(old, from, Permission::Read)?;
+            require(old, from, Permission::Delete)?;
+            require(new, to, Permission::Write)
+        }
+        _ => {
+            require(old, from, Permission::Rename)?;
+            require(new, to, Permission::Rename)
+        }
+    }
+}
+
+/// Whether two mounts are one, which a user may have at several paths.
+fn is_one_mount(one: &Mount, other: &Mount) -> bool {
+    one.store.name() == other.store.name()
+        && one.bucket == other.bucket
+        && one.prefix == other.prefix
+        && one.permissions == other.permissions
+}
+
+/// What has become of a directory that was not renamed.
+fn not_renamed(from: &VirtualPath, to: &VirtualPath, error: &DirectoryError) -> Reply {
+    let reply = |error: &ObjectError| match error {
+        ObjectError::Conflict | ObjectError::Changed => Reply::new(
+            451,
+            format!("{to}: another session has written there, or in {from}, meanwhile"),
+        ),
+        ObjectError::NotFound => replies::not_found(from),
+        error => replies::object_error(to, error),
+    };
+    let (mut reply, left) = match error {
+        DirectoryError::IntoItself => {
+            return Reply::new(
+                553,
+                format!("{to}: a directory can't be moved into itself or onto one it is in"),
+            );
+        }
+        DirectoryError::Unmoved(error) => (reply(error), "nothing was moved".to_owned()),
+        DirectoryError::CopiesLeft(error) => (
+            reply(error),
+            format!("nothing was moved, but copies are left in {to}"),
+        ),
+        DirectoryError::SourceLeft(error) => (
+            reply(error),
+            format!("{to} is there, and a part of {from} is not deleted and stays"),
+        ),
+    };
+    if let Some(line) = reply.lines.last_mut() {
+        line.push_str("; ");
+        line.push_str(&left);
+    }
+    reply
+}

@@ -1,0 +1,391 @@
+//! [`Lister`]: pages of ListObjectsV2 → lines, a block at a time.
+//!
+//! The block on its way to the client is covered by the listing's admission, the page by memory of its own. A slow client
+//! keeps the block only if others wait for memory: then the page is given back, and listed again for the rest of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt};
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::memory::Admission;
+use crate::namespace::{Mount, Permission, Place, VirtualPath};
+use crate::object::{Entry, HELD, Listing, Location, ObjectError, Page, head};
+use ftp_proto::facts::{FactSet, FactType, Facts, fact_line};
+use ftp_proto::glob::Glob;
+use ftp_proto::listing::{ListedEntry, list_line, name_line};
+
+use crate::session::transfer::tree_lister::TreeLister;
+
+/// HEADs at once where a mount keeps times in the metadata.
+pub(in crate::session) const HEADS: usize = 8;
+
+/// A block of lines is full when it is this long, bytes.
+const BLOCK: usize = 32 * 1024;
+
+/// Entries that are turned into lines at once: their lines have 100 KiB at most.
+const STEP: usize = 64;
+
+/// Turns pages into lines.
+pub(in crate::session) struct Lister {
+    pub(in crate::session) listing: Option<Listing>,
+    pub(in crate::session) location: Option<Location>,
+    pub(in crate::session) place: Place,
+    pub(in crate::session) mount: Option<Arc<Mount>>,
+    /// Directories that are mount points or lead to one: shown first, and in place of keys of the same name.
+    pub(in crate::session) mount_names: BTreeMap<String, Place>,
+    pub(in crate::session) mounts_sent: bool,
+    pub(in crate::session) glob: Option<Glob>,
+    pub(in crate::session) format: Format,
+    /// The page whose entries are being sent.
+    pub(in crate::session) showing: Option<Showing>,
+    /// Whether the first page showed anything, a marker included.
+    pub(in crate::session) seen: bool,
+    pub(in crate::session) always_there: bool,
+    /// Keys FTP can't name.
+    pub(in crate::session) unnameable: u64,
+    /// A listing of one thing that is no directory's content.
+    pub(in crate::session) single: bool,
+    pub(in crate::session) ready: Option<Vec<u8>>,
+    /// Covers a block.
+    pub(in crate::session) admission: Admission,
+    /// Takes the place of all else for LIST -R.
+    pub(in crate::session) tree: Option<Box<TreeLister>>,
+}
+
+/// A page, and how far it has been turned into lines.
+pub(in crate::session) struct Showing {
+    page: Page,
+    /// The next entry.
+    next: usize,
+    since: Instant,
+}
+
+impl From<Page> for Showing {
+    fn from(page: Page) -> Self {
+        Showing {
+            page,
+            next: 0,
+            since: Instant::now(),
+        }
+    }
+}
+
+impl Lister {
+    /// A listing of one line.
+    pub(in crate::session) fn single(
+        name: &str,
+        file: Option<(&crate::object::ObjectInfo, &Place)>,
+        place: &Place,
+        format: Format,
+        admission: Admission,
+    ) -> Self {
+        let mut lister = Lister {
+            listing: None,
+            location: None,
+            place: place.clone(),
+            mount: None,
+            mount_names: BTreeMap::new(),
+            mounts_sent: true,
+            glob: None,
+            format,
+            showing: None,
+            seen: true,
+            always_there: true,
+            unnameable: 0,
+            single: true,
+            ready: None,
+            tree: None,
+            admission,
+        };
+        let item = Item {
+            name,
+            size: file.map(|(info, _)| info.size),
+            modified: file
+                .map(|(info, place)| crate::session::commands::files::modified(info, place)),
+        };
+        let mut out = Vec::new();
+        lister.line(&mut out, &item);
+        lister.ready = Some(out);
+        lister
+    }
+
+    /// What is left if it is a listing of another kind after all.
+    pub(in crate::session) fn into_admission(self) -> Admission {
+        self.admission
+    }
+
+    pub(in crate::session) async fn fetch_first(&mut self) -> Result<(), ObjectError> {
+        if let Some(tree) = &mut self.tree {
+            self.seen = tree.fetch_first().await?;
+        } else if let Some(listing) = &mut self.listing {
+            let first = listing.next_page().await?;
+            self.seen = first
+                .as_ref()
+                .is_some_and(|page| page.marker || !page.entries.is_empty());
+            self.showing = first.map(Showing::from);
+        }
+        Ok(())
+    }
+
+    pub(in crate::session) fn proves_directory(&self) -> bool {
+        self.always_there || self.seen
+    }
+
+    /// The next lines, `None` after the last.
+    pub(in crate::session) async fn next_lines(&mut self) -> Result<Option<Vec<u8>>, ObjectError> {
+        if let Some(ready) = self.ready.take() {
+            return Ok(Some(ready));
+        }
+        if let Some(tree) = &mut self.tree {
+            return tree.next_blocks().await;
+        }
+        if !self.mounts_sent {
+            self.mounts_sent = true;
+            let mut out = Vec::new();
+            for name in self.mount_names.keys() {
+                self.line(
+                    &mut out,
+                    &Item {
+                        name,
+                        size: None,
+                        modified: None,
+                    },
+                );
+            }
+            if !out.is_empty() {
+                return Ok(Some(out));
+            }
+        }
+        loop {
+            if self.showing.is_none()
+                && let Some(listing) = &mut self.listing
+            {
+                self.showing = listing.next_page().await?.map(Showing::from);
+            }
+            // Taken out so that it can't be borrowed with the rest; it is put back unless it is done.
+            let Some(mut showing) = self.showing.take() else {
+                break;
+            };
+            let out = self.block(&mut showing).await?;
+            if showing.next < showing.page.entries.len() {
+                self.showing = Some(showing);
+            }
+            if !out.is_empty() {
+                return Ok(Some(out));
+            }
+        }
+        if self.unnameable > 0 {
+            tracing::warn!(keys = self.unnameable, location = ?self.location.as_ref().map(|l| &l.key), "keys that FTP can't name were left out of a listing");
+        }
+        Ok(None)
+    }
+
+    /// The lines of the next entries of a page; none if no more of them are shown.
+    async fn block(&mut self, showing: &mut Showing) -> Result<Vec<u8>, ObjectError> {
+        let mut out = Vec::with_capacity(BLOCK);
+        while out.len() < BLOCK && showing.next < showing.page.entries.len() {
+            let rest = &showing.page.entries[showing.next..];
+            let entries = &rest[..rest.len().min(STEP)];
+            showing.next += entries.len();
+            self.lines(&mut out, entries).await?;
+        }
+        Ok(out)
+    }
+
+    async fn lines(&mut self, out: &mut Vec<u8>, entries: &[Entry]) -> Result<(), ObjectError> {
+        let times = self.client_times(entries).await?;
+        for (index, entry) in entries.iter().enumerate() {
+            let item = match entry {
+                Entry::File {
+                    name,
+                    size,
+                    modified,
+                    ..
+                } => Item {
+                    name,
+                    size: Some(*size),
+                    modified: Some(times.get(index).copied().flatten().unwrap_or(*modified)),
+                },
+                Entry::Directory { name } => Item {
+                    name,
+                    size: None,
+                    modified: None,
+                },
+            };
+            if !VirtualPath::nameable(item.name) {
+                self.unnameable += 1;
+                continue;
+            }
+            if self.shows(&item) {
+                self.line(out, &item);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the memory of the page back if its client is slow and others wait for memory.
+    pub(in crate::session) fn relieve(&mut self, now: Instant) {
+        if let Some(tree) = &mut self.tree {
+            return tree.relieve(now);
+        }
+        let Some(listing) = &mut self.listing else {
+            return;
+        };
+        if let Some(showing) = self.showing.take_if(|showing| {
+            listing.contended() && now.saturating_duration_since(showing.since) >= HELD
+        }) {
+            // An entry is counted once, however often its page is listed.
+            listing.give_back(showing.page, showing.next);
+        }
+    }
+
+    pub(in crate::session) fn shows(&self, item: &Item<'_>) -> bool {
+        if self.mount_names.contains_key(item.name)
+            || self
+                .glob
+                .as_ref()
+                .is_some_and(|glob| !glob.matches(item.name))
+        {
+            return false;
+        }
+        match (&self.mount, &self.location) {
+            (Some(mount), Some(location)) => {
+                !mount.hidden(&format!("{}{}", location.key, item.name))
+            }
+            _ => true,
+        }
+    }
+
+    /// Where a mount keeps times in the metadata: a HEAD an entry, several at once, in order.
+    pub(in crate::session) async fn client_times(
+        &self,
+        entries: &[Entry],
+    ) -> Result<Vec<Option<Timestamp>>, ObjectError> {
+        let (Some(mount), Some(location)) = (&self.mount, &self.location) else {
+            return Ok(Vec::new());
+        };
+        if !mount.times_metadata || matches!(self.format, Format::Names { .. }) {
+            return Ok(Vec::new());
+        }
+        let asked: Vec<_> = entries
+            .iter()
+            .map(|entry| self.client_time(location, entry))
+            .collect();
+        stream::iter(asked)
+            .buffered(HEADS)
+            .collect::<Vec<_>>()
+            .await
+            .into_iter()
+            .collect()
+    }
+
+    pub(in crate::session) async fn client_time(
+        &self,
+        location: &Location,
+        entry: &Entry,
+    ) -> Result<Option<Timestamp>, ObjectError> {
+        let Entry::File { name, .. } = entry else {
+            return Ok(None);
+        };
+        if !VirtualPath::nameable(name)
+            || self.glob.as_ref().is_some_and(|glob| !glob.matches(name))
+        {
+            return Ok(None);
+        }
+        kept_time(location, name).await
+    }
+
+    pub(in crate::session) fn line(&self, out: &mut Vec<u8>, item: &Item<'_>) {
+        let directory = item.size.is_none();
+        match &self.format {
+            Format::Long { now } => list_line(
+                out,
+                &ListedEntry {
+                    name: item.name,
+                    directory,
+                    size: item.size.unwrap_or(0),
+                    modified: item.modified,
+                    writable: self.place.allows(if directory {
+                        Permission::Write
+                    } else {
+                        Permission::Overwrite
+                    }),
+                },
+                *now,
+            ),
+            Format::Names { prefix } => {
+                out.extend_from_slice(prefix.as_bytes());
+                name_line(out, item.name);
+            }
+            Format::Facts { set } => {
+                let facts = Facts {
+                    name: item.name,
+                    kind: if directory {
+                        FactType::Directory
+                    } else {
+                        FactType::File
+                    },
+                    size: item.size,
+                    modified: item.modified,
+                    perm: match (self.mount_names.get(item.name), &self.mount) {
+                        (Some(mounted), _) => mounted.perm(directory),
+                        (None, Some(mount)) => mount.permissions.perm(directory),
+                        (None, None) => self.place.perm(directory),
+                    },
+                    unique: self.location.as_ref().zip(self.mount.as_ref()).map(
+                        |(location, mount)| {
+                            let slash = if directory { "/" } else { "" };
+                            mount.unique(&format!("{}{}{slash}", location.key, item.name))
+                        },
+                    ),
+                };
+                fact_line(out, &facts, set);
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+    }
+}
+
+/// The time that a client has set of the file of that name below a directory.
+pub(in crate::session) async fn kept_time(
+    directory: &Location,
+    name: &str,
+) -> Result<Option<Timestamp>, ObjectError> {
+    let key = format!("{}{name}", directory.key);
+    match head(&Location {
+        key,
+        ..directory.clone()
+    })
+    .await
+    {
+        Ok(info) => Ok(info.client_modified()),
+        // Deleted since the page was made.
+        Err(ObjectError::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// How one entry becomes a line.
+#[derive(Debug, Clone)]
+pub(in crate::session) enum Format {
+    Long {
+        now: Timestamp,
+    },
+    /// What stands before each name: NLST of a directory gives names that work as they are (RFC 1123, 4.1.2.7).
+    Names {
+        prefix: String,
+    },
+    Facts {
+        set: FactSet,
+    },
+}
+
+/// One line's entry.
+pub(in crate::session) struct Item<'a> {
+    pub(in crate::session) name: &'a str,
+    pub(in crate::session) size: Option<u64>,
+    pub(in crate::session) modified: Option<Timestamp>,
+}

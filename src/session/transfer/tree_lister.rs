@@ -1,0 +1,511 @@
+//! LIST -R and NLST -R: all keys below a directory → blocks, as `ls -R` prints them.
+//!
+//! One ListObjectsV2 without a delimiter gives the keys in their order, in which the files of a directory alternate with
+//! what lies in its subdirectories. `ls -R` prints a directory whole before the first of its subdirectories. So a block a
+//! directory is collected, up to a limit of bytes, and then all blocks are printed, parents first. A directory that has more than fits comes
+//! in several blocks, each under its heading: parsers of `ls -lR` go by the headings. Mounts below the directory follow,
+//! each with keys of its own.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt};
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::memory::{Budget, Grant};
+use crate::namespace::{Mount, Namespace, Permission, Place, VirtualPath};
+use crate::object::{Entry, HELD, Listing, Location, ObjectError, Page};
+use ftp_proto::glob::Glob;
+use ftp_proto::listing::{ListedEntry, list_line, name_line};
+
+use crate::session::transfer::lister::{Format, HEADS, kept_time};
+
+/// Bytes of blocks that are collected, if the budget has them.
+const COLLECTED: usize = 256 * 1024;
+
+/// The same if it has not: such blocks are covered by what each listing is admitted with.
+const COLLECTED_LEAST: usize = 16 * 1024;
+
+/// Entries that are turned into lines at once.
+const STEP: usize = 64;
+
+/// Turns all keys below a directory into blocks.
+pub(in crate::session) struct TreeLister {
+    format: Format,
+    /// For the names directly below the first root.
+    glob: Option<Glob>,
+    /// What is still to be walked: the directory, then the mounts below it.
+    roots: VecDeque<Root>,
+    walk: Option<Walk>,
+    blocks: Blocks,
+    unnameable: u64,
+    limit: usize,
+    _memory: Option<Grant>,
+}
+
+/// A directory whose keys are one listing.
+struct Root {
+    heading: String,
+    /// `None` above all mounts.
+    mount: Option<(Arc<Mount>, Location)>,
+    /// Mount points below it, by their elements: what lies there in the keys of this one is not shown.
+    below: Vec<Vec<String>>,
+}
+
+/// A root that is being walked.
+struct Walk {
+    root: Root,
+    glob: Option<Glob>,
+    listing: Option<Listing>,
+    /// A page, and its next entry.
+    page: Option<(Page, usize)>,
+    /// When the page came.
+    since: Instant,
+    /// Directories on the way to a mount point that have had their block.
+    ways: BTreeSet<Vec<String>>,
+}
+
+impl TreeLister {
+    /// Of the directory `place`, headed by `heading`; of what is directly below it only what matches `glob`.
+    pub(in crate::session) fn new(
+        namespace: &Namespace,
+        place: &Place,
+        heading: &str,
+        glob: Option<Glob>,
+        format: Format,
+        budget: &Budget,
+    ) -> TreeLister {
+        let top = place.path();
+        let mut roots = vec![(Vec::new(), place.clone())];
+        let mut points: Vec<Vec<String>> = Vec::new();
+        for mount in namespace.mounts() {
+            let Some(below) = mount.path.strip_prefix(top) else {
+                continue;
+            };
+            let Some(first) = below.first() else {
+                continue;
+            };
+            points.push(below.to_vec());
+            let shown = glob.as_ref().is_none_or(|glob| glob.matches(first));
+            if shown && mount.permissions.allows(Permission::List) {
+                roots.push((below.to_vec(), namespace.resolve(&mount.path)));
+            }
+        }
+        roots.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let roots = roots.into_iter().map(|(elements, place)| Root {
+            heading: elements
+                .iter()
+                .fold(heading.to_owned(), |heading, name| below(&heading, name)),
+            mount: match &place {
+                Place::Mounted { mount, .. } => {
+                    place.directory().map(|location| (mount.clone(), location))
+                }
+                _ => None,
+            },
+            below: points
+                .iter()
+                .filter_map(|point| point.strip_prefix(elements.as_slice()))
+                .filter(|point| !point.is_empty())
+                .map(<[String]>::to_vec)
+                .collect(),
+        });
+        let memory = budget.try_grant(COLLECTED as u64);
+        TreeLister {
+            format,
+            glob,
+            roots: roots.collect(),
+            walk: None,
+            blocks: Blocks::default(),
+            unnameable: 0,
+            limit: match memory {
+                Some(_) => COLLECTED,
+                None => COLLECTED_LEAST,
+            },
+            _memory: memory,
+        }
+    }
+
+    /// Asks for the first page; whether there is anything.
+    pub(in crate::session) async fn fetch_first(&mut self) -> Result<bool, ObjectError> {
+        self.begin_next();
+        let Some(walk) = &mut self.walk else {
+            return Ok(false);
+        };
+        walk.turn_page().await?;
+        let page = walk.page.as_ref().map(|(page, _)| page);
+        Ok(page.is_some_and(|page| page.marker || !page.entries.is_empty()))
+    }
+
+    /// The next blocks, `None` after the last.
+    pub(in crate::session) async fn next_blocks(&mut self) -> Result<Option<Vec<u8>>, ObjectError> {
+        loop {
+            let Some(walk) = &mut self.walk else {
+                if self.begin_next() {
+                    continue;
+                }
+                if self.unnameable > 0 {
+                    tracing::warn!(
+                        keys = std::mem::take(&mut self.unnameable),
+                        "keys that FTP can't name were left out of a listing"
+                    );
+                }
+                let last = self.blocks.print();
+                return Ok(Some(last).filter(|last| !last.is_empty()));
+            };
+            if walk.page.is_none() && !walk.turn_page().await? {
+                walk.finish(&mut self.blocks, &self.format);
+                self.walk = None;
+                continue;
+            }
+            self.unnameable += walk.step(&mut self.blocks, &self.format).await?;
+            if self.blocks.bytes >= self.limit {
+                return Ok(Some(self.blocks.print()));
+            }
+        }
+    }
+
+    /// Gives the memory of the page back if its client is slow and others wait for memory.
+    pub(in crate::session) fn relieve(&mut self, now: Instant) {
+        if let Some(walk) = &mut self.walk
+            && let Some(listing) = &mut walk.listing
+            && listing.contended()
+            && now.saturating_duration_since(walk.since) >= HELD
+            && let Some((page, next)) = walk.page.take()
+        {
+            listing.give_back(page, next);
+        }
+    }
+
+    fn begin_next(&mut self) -> bool {
+        let Some(root) = self.roots.pop_front() else {
+            return false;
+        };
+        // The glob is for the first root only.
+        let glob = self.glob.take();
+        let prefix = glob.as_ref().map_or("", |glob| glob.literal_prefix());
+        let listing = root
+            .mount
+            .as_ref()
+            .map(|(_, location)| Listing::all_below(location, prefix));
+        self.blocks.begin(root.heading.clone());
+        let mut walk = Walk {
+            root,
+            glob,
+            listing,
+            page: None,
+            since: Instant::now(),
+            ways: BTreeSet::new(),
+        };
+        walk.ways_of(&[], &mut self.blocks, &self.format);
+        self.walk = Some(walk);
+        true
+    }
+}
+
+impl Walk {
+    /// Whether there is another page.
+    async fn turn_page(&mut self) -> Result<bool, ObjectError> {
+        self.page = match &mut self.listing {
+            Some(listing) => listing.next_page().await?.map(|page| (page, 0)),
+            None => None,
+        };
+        self.since = Instant::now();
+        Ok(self.page.is_some())
+    }
+
+    /// Some entries of the page; how many of them FTP can't name.
+    async fn step(&mut self, blocks: &mut Blocks, format: &Format) -> Result<u64, ObjectError> {
+        let (Some((page, next)), Some((mount, location))) = (self.page.take(), &self.root.mount)
+        else {
+            return Ok(0);
+        };
+        let (mount, location) = (Arc::clone(mount), location.clone());
+        let entries = &page.entries[next..page.entries.len().min(next + STEP)];
+        let asks = mount.times_metadata && matches!(format, Format::Long { .. });
+        let asked: Vec<_> = entries
+            .iter()
+            .map(|entry| {
+                let wanted = match entry {
+                    Entry::File { name, .. } => {
+                        asks && !name.ends_with('/') && self.shows(name, &mount, &location)
+                    }
+                    Entry::Directory { .. } => false,
+                };
+                time_of(&location, entry, wanted)
+            })
+            .collect();
+        let times: Vec<Result<Option<Timestamp>, ObjectError>> =
+            stream::iter(asked).buffered(HEADS).collect().await;
+        let mut unnameable = 0;
+        for (entry, time) in entries.iter().zip(times) {
+            let Entry::File {
+                name,
+                size,
+                modified,
+                ..
+            } = entry
+            else {
+                continue;
+            };
+            let (directory, file) = name.rsplit_once('/').unwrap_or(("", name.as_str()));
+            let elements = directory.split('/').filter(|_| !directory.is_empty());
+            let names = elements.clone().chain(Some(file).filter(|f| !f.is_empty()));
+            if !names.clone().all(VirtualPath::nameable) {
+                unnameable += 1;
+                continue;
+            }
+            if !self.shows(name, &mount, &location) {
+                continue;
+            }
+            let elements: Vec<&str> = elements.collect();
+            self.enter(&elements, blocks, format);
+            if !file.is_empty() {
+                let modified = time?.unwrap_or(*modified);
+                let writable = mount.permissions.allows(Permission::Overwrite);
+                blocks.line(|out| match format {
+                    Format::Long { now } => list_line(
+                        out,
+                        &ListedEntry {
+                            name: file,
+                            directory: false,
+                            size: *size,
+                            modified: Some(modified),
+                            writable,
+                        },
+                        *now,
+                    ),
+                    _ => name_line(out, file),
+                });
+            }
+        }
+        let done = next + entries.len();
+        if done < page.entries.len() {
+            self.page = Some((page, done));
+        }
+        Ok(unnameable)
+    }
+
+    /// Whether a key below the root is shown: not the server's own, not hidden by a mount point, and as the glob says.
+    fn shows(&self, name: &str, mount: &Mount, location: &Location) -> bool {
+        let first = name.split('/').next().unwrap_or(name);
+        if self.glob.as_ref().is_some_and(|glob| !glob.matches(first)) {
+            return false;
+        }
+        let hides = |point: &Vec<String>| {
+            let mut elements = name.split('/');
+            let mut common = 0;
+            for wanted in point {
+                match elements.next() {
+                    Some(element) if element == wanted => common += 1,
+                    Some(_) => return false,
+                    None => break,
+                }
+            }
+            // In the mount, or a file in the place of the way to it.
+            common == point.len() || !name.ends_with('/')
+        };
+        !self.root.below.iter().any(hides) && !mount.hidden(&format!("{}{name}", location.key))
+    }
+
+    /// Makes the directory the one that lines go to; each new one on the way has its line in its parent's block.
+    fn enter(&mut self, elements: &[&str], blocks: &mut Blocks, format: &Format) {
+        for depth in blocks.leave_to(elements)..elements.len() {
+            let name = elements[depth];
+            let way = elements[..=depth].iter().copied();
+            if !self.is_way(way) {
+                self.directory_line(name, blocks, format);
+            }
+            blocks.open(name);
+            self.ways_of(&elements[..=depth], blocks, format);
+        }
+    }
+
+    /// The lines of mount points, and of ways to them, in the directory that was just opened.
+    fn ways_of(&mut self, directory: &[&str], blocks: &mut Blocks, format: &Format) {
+        let names: BTreeSet<String> = self
+            .root
+            .below
+            .iter()
+            .filter(|point| {
+                point.len() > directory.len() && point.iter().zip(directory).all(|(a, b)| a == b)
+            })
+            .map(|point| point[directory.len()].clone())
+            .collect();
+        if names.is_empty() {
+            return;
+        }
+        self.ways
+            .insert(directory.iter().map(ToString::to_string).collect());
+        for name in names {
+            let shown =
+                !directory.is_empty() || self.glob.as_ref().is_none_or(|glob| glob.matches(&name));
+            if shown {
+                self.directory_line(&name, blocks, format);
+            }
+        }
+    }
+
+    /// Whether these elements lead to a mount point, or are one.
+    fn is_way<'a>(&self, elements: impl Iterator<Item = &'a str> + Clone) -> bool {
+        self.root.below.iter().any(|point| {
+            let mut wanted = point.iter();
+            elements
+                .clone()
+                .all(|element| wanted.next().is_some_and(|wanted| wanted == element))
+        })
+    }
+
+    fn directory_line(&self, name: &str, blocks: &mut Blocks, format: &Format) {
+        let writable = self
+            .root
+            .mount
+            .as_ref()
+            .is_some_and(|(mount, _)| mount.permissions.allows(Permission::Write));
+        blocks.line(|out| match format {
+            Format::Long { now } => list_line(
+                out,
+                &ListedEntry {
+                    name,
+                    directory: true,
+                    size: 0,
+                    modified: None,
+                    writable,
+                },
+                *now,
+            ),
+            _ => name_line(out, name),
+        });
+    }
+
+    /// After the last key: directories that are there only as ways to mount points have their blocks, too.
+    fn finish(&mut self, blocks: &mut Blocks, format: &Format) {
+        for point in self.root.below.clone() {
+            for depth in 1..point.len() {
+                let way = &point[..depth];
+                let in_other_mount = self.root.below.iter().any(|other| way.starts_with(other));
+                let matched = self.glob.as_ref().is_none_or(|glob| glob.matches(&way[0]));
+                if in_other_mount || !matched {
+                    break;
+                }
+                if !self.ways.contains(way) {
+                    let way: Vec<&str> = way.iter().map(String::as_str).collect();
+                    self.enter(&way, blocks, format);
+                }
+            }
+        }
+    }
+}
+
+async fn time_of(
+    location: &Location,
+    entry: &Entry,
+    wanted: bool,
+) -> Result<Option<Timestamp>, ObjectError> {
+    match entry {
+        Entry::File { name, .. } if wanted => kept_time(location, name).await,
+        _ => Ok(None),
+    }
+}
+
+/// The name of what is in a directory that is headed so.
+fn below(heading: &str, name: &str) -> String {
+    format!("{}/{name}", heading.strip_suffix('/').unwrap_or(heading))
+}
+
+/// Blocks that are collected, in the order in which they are printed.
+#[derive(Debug, Default)]
+struct Blocks {
+    blocks: Vec<Block>,
+    /// The directories that are open: their names, and which blocks are theirs. The first is the root.
+    open: Vec<(String, usize)>,
+    bytes: usize,
+    /// The last heading that was printed.
+    printed: Option<String>,
+}
+
+#[derive(Debug)]
+struct Block {
+    heading: String,
+    lines: Vec<u8>,
+    /// Its heading was printed, so that it is printed again only for more lines.
+    begun: bool,
+}
+
+impl Blocks {
+    /// Begins a root.
+    fn begin(&mut self, heading: String) {
+        self.open.clear();
+        self.push(String::new(), heading);
+    }
+
+    /// Opens a directory in the one that is open.
+    fn open(&mut self, name: &str) {
+        let parent = self.open.last().and_then(|(_, at)| self.blocks.get(*at));
+        let heading = parent.map_or_else(|| name.to_owned(), |parent| below(&parent.heading, name));
+        self.push(name.to_owned(), heading);
+    }
+
+    fn push(&mut self, name: String, heading: String) {
+        self.bytes += heading.len() + name.len() + size_of::<Block>();
+        self.open.push((name, self.blocks.len()));
+        self.blocks.push(Block {
+            heading,
+            lines: Vec::new(),
+            begun: false,
+        });
+    }
+
+    /// Leaves what is not on the way to this directory; how many of its elements are open then.
+    fn leave_to(&mut self, elements: &[&str]) -> usize {
+        let open = self.open.iter().skip(1);
+        let common = open
+            .zip(elements)
+            .take_while(|((name, _), element)| name == *element)
+            .count();
+        self.open.truncate(1 + common);
+        common
+    }
+
+    /// A line of the directory that is open.
+    fn line(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let block = self
+            .open
+            .last()
+            .and_then(|(_, at)| self.blocks.get_mut(*at));
+        if let Some(block) = block {
+            let before = block.lines.len();
+            write(&mut block.lines);
+            self.bytes += block.lines.len() - before;
+        }
+    }
+
+    /// All that was collected; what is open stays open.
+    fn print(&mut self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.bytes);
+        for block in &mut self.blocks {
+            if block.begun && block.lines.is_empty() {
+                continue;
+            }
+            if self.printed.as_ref() != Some(&block.heading) {
+                if self.printed.is_some() {
+                    out.extend_from_slice(b"\r\n");
+                }
+                name_line(&mut out, &format!("{}:", block.heading));
+                self.printed = Some(block.heading.clone());
+            }
+            out.append(&mut block.lines);
+            block.begun = true;
+        }
+        let mut kept = Vec::with_capacity(self.open.len());
+        for (at, block) in std::mem::take(&mut self.blocks).into_iter().enumerate() {
+            if let Some((_, open)) = self.open.iter_mut().find(|(_, open)| *open == at) {
+                *open = kept.len();
+                kept.push(block);
+            }
+        }
+        self.blocks = kept;
+        self.bytes = 0;
+        out
+    }
+}

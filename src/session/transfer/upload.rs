@@ -1,0 +1,773 @@
+//! STOR, STOU, APPE (RFC 959, 4.1.3; 1123, 4.1.2.9): data connection → [`Upload`].
+//!
+//! An upload begins anew, behind bytes of the object that is there, or where an earlier one of the same user was broken
+//! off ([`Begin`]). Whatever ends it before it is published, it is dropped, and so kept or removed.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
+use tokio::time::timeout;
+
+use crate::config::ControlLoss;
+use crate::data::ascii::FromWire;
+use crate::data::secure::Arrival;
+use crate::data::stream::DataStream;
+use crate::memory::Budget;
+use crate::namespace::{Mount, Permission, Place, VirtualPath};
+use crate::object::{
+    AppendTo, Condition, GivesBack, Keep, Kept, Location, ObjectError, ObjectInfo, TransferId,
+    Upload, UploadOptions,
+};
+use ftp_proto::Reply;
+use ftp_proto::command::TransferType;
+
+use crate::session::commands::data_setup::DataSetup;
+use crate::session::control::ControlError;
+use crate::session::occupant::{file_or_undisclosed, refuse_directory};
+use crate::session::reported::Length;
+use crate::session::resolve::{existing, file_at, names_directory};
+use crate::session::resume::{From, Underway, beyond, other_length, refuse_later, shows_files};
+use crate::session::transfer::{ControlEnd, End, Failure, Label, Link, Signal};
+use crate::session::{Flow, Session, replies, require};
+
+/// The reply to an upload that broke off is held back so long at most, for what has come to be in the store.
+const KEEPING: Duration = Duration::from_secs(5);
+
+/// What is still on its way when an upload is cut is taken so long as it comes without a pause of this length.
+const DRAIN_PAUSE: Duration = Duration::from_millis(10);
+
+/// And so long at most.
+const DRAIN: Duration = Duration::from_millis(250);
+
+/// How much is read at once where bytes are converted on their way.
+const CONVERT_CHUNK: usize = 64 * 1024;
+
+/// What the client wants done with what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// STOR.
+    Replace,
+    /// REST n, STOR.
+    From(u64),
+    /// APPE.
+    Append,
+}
+
+/// An upload, ready to run.
+struct Job {
+    path: VirtualPath,
+    location: Location,
+    id: TransferId,
+    begin: Begin,
+    data: DataSetup,
+    /// Where pieces of it may be stored while others wait for memory.
+    state: Option<Keep>,
+    budget: Budget,
+    timeouts: crate::config::Timeouts,
+    /// See [`crate::config::TransferConfig::part_size`].
+    part_size: u64,
+    convert: bool,
+    control_end: ControlEnd,
+    /// Whether replies may say at which byte of the object the upload begins.
+    shows_length: bool,
+    opening: String,
+}
+
+/// How an upload begins.
+enum Begin {
+    New(Box<UploadOptions>),
+    /// From what is kept.
+    Kept {
+        keep: Keep,
+        kept: Box<Kept>,
+        /// Bytes that are there and that the client sends again.
+        again: u64,
+    },
+}
+
+impl Session {
+    pub(in crate::session) async fn store(&mut self, argument: &str) -> Result<Flow, ControlError> {
+        let mode = if self.restart > 0 {
+            Mode::From(self.restart)
+        } else {
+            Mode::Replace
+        };
+        self.upload(argument, mode, "STOR").await
+    }
+
+    pub(in crate::session) async fn append(
+        &mut self,
+        argument: &str,
+    ) -> Result<Flow, ControlError> {
+        self.upload(argument, Mode::Append, "APPE").await
+    }
+
+    async fn upload(
+        &mut self,
+        argument: &str,
+        mode: Mode,
+        verb: &'static str,
+    ) -> Result<Flow, ControlError> {
+        let prepared = self.prepare_upload(argument, mode).await;
+        self.run_upload(prepared, verb).await
+    }
+
+    /// STOU (RFC 1123, 4.1.2.9): a name nobody has, told in the 150.
+    pub(in crate::session) async fn store_unique(
+        &mut self,
+        argument: Option<&str>,
+    ) -> Result<Flow, ControlError> {
+        let prepared = self.prepare_unique(argument);
+        self.run_upload(prepared, "STOU").await
+    }
+
+    async fn run_upload(
+        &mut self,
+        prepared: Result<Job, Reply>,
+        verb: &'static str,
+    ) -> Result<Flow, ControlError> {
+        let job = match prepared {
+            Ok(job) => job,
+            Err(reply) => return self.refuse_transfer(&reply).await,
+        };
+        let path = job.path.clone();
+        let label = Label {
+            id: job.id.clone(),
+            verb,
+            path: job.path.clone(),
+            location: Some(job.location.clone()),
+            control_end: job.control_end,
+        };
+        let replaces = verb == "STOR" && job.replaces();
+        let transfers = match self.transfers_of(&job.location) {
+            Ok(transfers) => transfers,
+            Err(reply) => return self.refuse_transfer(&reply).await,
+        };
+        let mut published = false;
+        let seen = &mut published;
+        let run = async move |link: Link| {
+            let progress = link.progress.clone();
+            let end = Box::pin(job.run(link)).await;
+            match end {
+                End::Finished(_) => {
+                    transfers.begins_anew();
+                    *seen = true;
+                }
+                _ if replaces && progress.bytes() > 0 => transfers.upload_broke(),
+                _ => {}
+            }
+            end
+        };
+        let flow = self.run_transfer(label, run).await;
+        if published {
+            self.reported.forget(&path);
+        }
+        flow
+    }
+
+    /// All that can be refused before the data connection is opened. Nothing is written.
+    async fn prepare_upload(&mut self, argument: &str, mode: Mode) -> Result<Job, Reply> {
+        if self.range.is_some() {
+            return Err(Reply::new(504, "RANG is for RETR and HASH, use REST"));
+        }
+        let (path, place) = self.place(argument)?;
+        require(&path, &place, Permission::Write)?;
+        let (mount, location) = file_at(&path, &place)?;
+        if let Mode::From(offset) = mode {
+            replies::check_offset(&path, offset)?;
+        }
+        // A file of that name would lie beside the directory that is meant, or be hidden by the way to a mount.
+        if names_directory(argument) || self.user()?.namespace.holds_mount(&path) {
+            return Err(Reply::new(550, format!("{path}: is a directory")));
+        }
+        let convert = self.converts(&mount);
+        let resumes = match mode {
+            Mode::Replace => false,
+            Mode::From(_) => true,
+            // After SIZE has reported the length of an interrupted upload.
+            Mode::Append => self.knows_upload(&path),
+        };
+        if convert && resumes {
+            return Err(Reply::new(
+                504,
+                "REST is not possible in TYPE A here, use TYPE I",
+            ));
+        }
+        let mut condition = Condition::None;
+        let mut append = None;
+        let overwrite = place.allows(Permission::Overwrite);
+        let keep = if convert { None } else { self.keep(&mount) };
+        let shows = shows_files(mount.permissions);
+        match mode {
+            Mode::Replace if overwrite => {}
+            Mode::Replace => {
+                // Asked before, so that nobody sends a gigabyte for a refusal; and made a condition, so that of two at
+                // once only one wins.
+                condition = Condition::IfAbsent;
+                if file_or_undisclosed(&path, &location).await?.is_some() {
+                    return Err(replies::forbidden(&path, Permission::Overwrite));
+                }
+            }
+            Mode::From(offset) => {
+                if !shows && !place.allows(Permission::Append) {
+                    // Nothing but their own upload can be resumed: the answer must not depend on the object.
+                    let own = match &keep {
+                        Some(keep) => Box::pin(self.own_upload(&path, keep, &location)).await?,
+                        None => None,
+                    };
+                    own.ok_or_else(|| beyond(&path))?;
+                }
+                let found = match &keep {
+                    Some(keep) => {
+                        let from = From::Byte(offset);
+                        Box::pin(self.check_resume(&path, &place, keep, &location, from)).await?;
+                        match self.kept(&path, keep, &location).await? {
+                            (Some(kept), found) => {
+                                if found.is_none() {
+                                    refuse_directory(&path, &place, &location).await?;
+                                }
+                                let begin =
+                                    self.resume(&path, &place, keep, kept, found, offset)?;
+                                return self.job(path, &mount, location, begin, false);
+                            }
+                            // The offset is that of an upload, not of the object that may be there.
+                            (None, _) if self.knows_upload(&path) => {
+                                return Err(other_length(&path));
+                            }
+                            (None, found) => found,
+                        }
+                    }
+                    None => existing(&path, &location).await?,
+                };
+                match found {
+                    Some(info) if offset <= info.size => {
+                        require(&path, &place, Permission::Append)?;
+                        self.refuse_rest_of_lost(&path, &location)?;
+                        if offset < info.size {
+                            require(&path, &place, Permission::Overwrite)?;
+                        }
+                        append = Some(AppendTo { info, keep: offset });
+                    }
+                    _ if !shows => return Err(beyond(&path)),
+                    found => {
+                        let end = found.map_or(0, |info| info.size);
+                        return Err(Reply::new(
+                            554,
+                            format!("{path}: the offset is beyond the end, use REST {end} or less"),
+                        ));
+                    }
+                }
+            }
+            Mode::Append => {
+                if let Some(keep) = &keep {
+                    Box::pin(self.check_resume(&path, &place, keep, &location, From::End)).await?;
+                    if let Some(Length::Upload(length)) = self.reported.of(&path) {
+                        self.begins_at(&path, length)?;
+                        let (Some(kept), found) = self.kept(&path, keep, &location).await? else {
+                            return Err(other_length(&path));
+                        };
+                        if !kept.resumes_at(length) {
+                            return Err(other_length(&path));
+                        }
+                        if found.is_none() {
+                            refuse_directory(&path, &place, &location).await?;
+                        }
+                        let begin = self.resume(&path, &place, keep, kept, found, length)?;
+                        return self.job(path, &mount, location, begin, false);
+                    }
+                    refuse_later(&path, keep, &location).await?;
+                }
+                match file_or_undisclosed(&path, &location).await? {
+                    Some(info) => {
+                        require(&path, &place, Permission::Append)?;
+                        self.refuse_rest_of_lost(&path, &location)?;
+                        let keep = info.size;
+                        append = Some(AppendTo { info, keep });
+                    }
+                    None => condition = Condition::IfAbsent,
+                }
+                self.begins_at(&path, append.as_ref().map_or(0, |append| append.keep))?;
+            }
+        }
+        if append.is_none() {
+            refuse_directory(&path, &place, &location).await?;
+        }
+        let begin = Begin::New(Box::new(UploadOptions {
+            id: TransferId::generate(),
+            condition,
+            append,
+            metadata: Vec::new(),
+            keep,
+        }));
+        self.job(path, &mount, location, begin, convert)
+    }
+
+    /// Refuses to extend an object if a STOR over it broke off and there is no interrupted upload:
+    /// the client may be sending the rest of that STOR.
+    fn refuse_rest_of_lost(&self, path: &VirtualPath, location: &Location) -> Result<(), Reply> {
+        match self.transfers_of(location)?.upload_broke_off() {
+            true => Err(Reply::new(
+                554,
+                format!("{path}: your upload broke off and was discarded, use STOR without REST"),
+            )),
+            false => Ok(()),
+        }
+    }
+
+    /// Refuses an APPE after the REST of another offset: what the client sends belongs after that byte.
+    fn begins_at(&self, path: &VirtualPath, end: u64) -> Result<(), Reply> {
+        match self.restart {
+            0 => Ok(()),
+            offset if offset == end => Ok(()),
+            _ => Err(Reply::new(
+                554,
+                format!("{path}: the offset of REST is not the end of the file, where APPE begins"),
+            )),
+        }
+    }
+
+    /// The name holds the transfer's own id, so nobody has it; the condition makes sure.
+    fn prepare_unique(&mut self, argument: Option<&str>) -> Result<Job, Reply> {
+        if self.range.is_some() || self.restart > 0 {
+            return Err(Reply::new(
+                504,
+                "STOU begins at byte 0, use STOR after REST",
+            ));
+        }
+        let id = TransferId::generate();
+        let (path, place) = self.place(&format!("{}.{id}", argument.unwrap_or("stou")))?;
+        require(&path, &place, Permission::Write)?;
+        let (mount, location) = file_at(&path, &place)?;
+        let convert = self.converts(&mount);
+        let begin = Begin::New(Box::new(UploadOptions {
+            id,
+            condition: Condition::IfAbsent,
+            append: None,
+            metadata: Vec::new(),
+            keep: if convert { None } else { self.keep(&mount) },
+        }));
+        let mut job = self.job(path, &mount, location, begin, convert)?;
+        job.opening = format!("FILE: {}", job.path.name().unwrap_or_default());
+        Ok(job)
+    }
+
+    fn job(
+        &mut self,
+        path: VirtualPath,
+        mount: &Mount,
+        location: Location,
+        begin: Begin,
+        convert: bool,
+    ) -> Result<Job, Reply> {
+        let data = self.take_data()?;
+        let state = self.state_of(mount);
+        let (id, from) = match &begin {
+            Begin::New(options) => {
+                let keep = options.append.as_ref().map(|append| append.keep);
+                (options.id.clone(), keep)
+            }
+            Begin::Kept { kept, .. } => (kept.transfer(), Some(kept.told())),
+        };
+        // Where an upload begins tells how long the object is that it is appended to.
+        let from = from.filter(|_| shows_files(mount.permissions));
+        let opening = match from {
+            Some(from) => format!("Ready for {path} from byte {from}"),
+            None => format!("Ready for {path}"),
+        };
+        Ok(Job {
+            path,
+            location,
+            id,
+            begin,
+            data,
+            budget: self.gateway.budget.clone(),
+            timeouts: self.gateway.config.timeouts.clone(),
+            part_size: self.gateway.config.transfer.part_size,
+            convert,
+            control_end: match mount.on_control_loss {
+                ControlLoss::Keep => ControlEnd::BreaksOff,
+                ControlLoss::Publish => ControlEnd::Ignored,
+            },
+            shows_length: shows_files(mount.permissions),
+            opening,
+            state,
+        })
+    }
+
+    /// Resumes an interrupted upload if the client begins at its end.
+    fn resume(
+        &mut self,
+        path: &VirtualPath,
+        place: &Place,
+        keep: &Keep,
+        kept: Box<Kept>,
+        found: Option<ObjectInfo>,
+        offset: u64,
+    ) -> Result<Begin, Reply> {
+        if found.is_some() && !place.allows(Permission::Overwrite) && !kept.appends() {
+            return Err(replies::forbidden(path, Permission::Overwrite));
+        }
+        if !kept.resumes_at(offset) {
+            return Err(self.refuse_resume(path, place, &Underway::Interrupted(kept)));
+        }
+        if !kept.fits_into(&self.gateway.budget) {
+            return Err(Reply::new(
+                554,
+                format!(
+                    "{path}: this server has too little memory for the parts of the interrupted upload, use STOR without REST to start over"
+                ),
+            ));
+        }
+        Ok(Begin::Kept {
+            keep: keep.clone(),
+            again: kept.told() + kept.again() - offset,
+            kept,
+        })
+    }
+
+    /// Whether line ends are converted in a mount, as TYPE now is.
+    pub(in crate::session) fn converts(&self, mount: &Mount) -> bool {
+        mount.ascii_convert && self.transfer_type == TransferType::Ascii
+    }
+}
+
+/// Why an upload was broken off from outside.
+enum Cut {
+    /// By its session.
+    Aborted,
+    /// Another session goes on with it.
+    Resumed,
+}
+
+impl Job {
+    /// Whether it is a file from its beginning.
+    fn replaces(&self) -> bool {
+        matches!(&self.begin, Begin::New(options) if options.append.is_none())
+    }
+
+    async fn run(self, link: Link) -> End {
+        let path = self.path.clone();
+        let resumed = matches!(self.begin, Begin::Kept { .. });
+        let location = self.location.clone();
+        let keep = match &self.begin {
+            Begin::New(options) => options.keep.clone(),
+            Begin::Kept { keep, .. } => Some(keep.clone()),
+        };
+        let kept = keep.is_some();
+        let state = self.state.clone();
+        let transferred = self.transfer(link).await;
+        match (matches!(transferred, Ok(End::Finished(_))), keep, state) {
+            // The client may ask another replica as soon as he has the reply, which must not find what was there before.
+            (false, Some(keep), _) => {
+                let _ = timeout(KEEPING, keep.older(&location).kept()).await;
+            }
+            // An interrupted upload of the name may be older than this file, which nothing shows once the file is deleted.
+            (true, None, Some(state)) => state.wrote(&location),
+            _ => {}
+        }
+        match transferred {
+            Ok(end) => end,
+            Err(Failure::Object(ObjectError::Conflict)) if resumed => {
+                End::Failed(Failure::Refused(Reply::new(
+                    450,
+                    format!(
+                        "{path}: somebody else has written it or goes on with it, ask SIZE again"
+                    ),
+                )))
+            }
+            Err(Failure::Object(ObjectError::Conflict)) => {
+                End::Failed(Failure::Refused(Reply::new(
+                    550,
+                    format!("{path}: somebody else has written it meanwhile, it was left as it is"),
+                )))
+            }
+            Err(Failure::Object(ObjectError::Busy)) if kept => {
+                End::Failed(Failure::Refused(Reply::new(
+                    450,
+                    format!(
+                        "{path}: another session is writing this file; the upload is kept, ask SIZE and resume it later"
+                    ),
+                )))
+            }
+            Err(failure) => End::Failed(failure),
+        }
+    }
+
+    async fn transfer(mut self, mut link: Link) -> Result<End, Failure> {
+        let abort = link.abort.clone();
+        let opened = tokio::select! {
+            biased;
+            opened = self.open(&link) => opened?,
+            () = abort.cancelled() => return Ok(End::Aborted),
+        };
+        let (mut upload, arrival, begins_at) = opened;
+        let mut stream = tokio::select! {
+            biased;
+            secured = arrival.stream() => secured?,
+            () = abort.cancelled() => return Ok(End::Aborted),
+        };
+        let stopped = upload.stopped();
+        let cut = async {
+            tokio::select! {
+                () = abort.cancelled() => Cut::Aborted,
+                () = stopped.cancelled() => Cut::Resumed,
+            }
+        };
+        tokio::pin!(cut);
+        // Bytes that are there and come again are no part of what is to be taken.
+        let mut passed = false;
+        let moved = tokio::select! {
+            biased;
+            moved = self.receive(&mut stream, &mut upload, &link, &mut passed) => Ok(moved?),
+            why = &mut cut => Err(why),
+        };
+        if let Err(why) = moved {
+            if passed && !self.convert {
+                // A client that goes on sending would never come to an end.
+                let _ = timeout(DRAIN, drain(&mut stream, &mut upload)).await;
+            }
+            return Ok(self.cut(why));
+        }
+        link.signal(Signal::InputEnded {
+            large: begins_at + upload.received() > self.part_size,
+        });
+        stream.answer_end().await;
+        // From the lock on there is no way back: what publishes is never cut.
+        let permitted = tokio::select! {
+            biased;
+            permitted = permitted(&mut upload, &mut link.permit) => permitted?,
+            why = &mut cut => return Ok(self.cut(why)),
+        };
+        let received = permitted;
+        let lock = match upload.try_turn() {
+            Some(lock) => lock,
+            None => {
+                link.signal(Signal::SameName);
+                let turn = tokio::select! {
+                    biased;
+                    why = &mut cut => return Ok(self.cut(why)),
+                    turn = upload.turn() => turn?,
+                };
+                link.signal(Signal::Publishing);
+                turn
+            }
+        };
+        upload.publish(lock).await?;
+        Ok(End::Finished(if begins_at > 0 && self.shows_length {
+            format!("Transfer complete, {received} bytes stored behind {begins_at}")
+        } else {
+            format!("Transfer complete, {received} bytes stored")
+        }))
+    }
+
+    fn cut(&self, why: Cut) -> End {
+        match why {
+            Cut::Aborted => End::Aborted,
+            Cut::Resumed => End::Failed(Failure::Refused(Reply::new(
+                426,
+                format!(
+                    "{}: another session of yours goes on with this upload",
+                    self.path
+                ),
+            ))),
+        }
+    }
+
+    /// The upload, the data connection, and the byte of the object that the client begins at. The 150 has gone out then.
+    async fn open(&mut self, link: &Link) -> Result<(Upload, Arrival, u64), Failure> {
+        let connect = self.timeouts.data_connect;
+        let admission = self
+            .budget
+            .admit(connect)
+            .await
+            .map_err(|_| ObjectError::Memory)?;
+        let location = self.location.clone();
+        let upload = async {
+            Ok::<_, Failure>(match &self.begin {
+                Begin::New(options) => {
+                    Upload::begin(location, admission, (**options).clone()).await?
+                }
+                Begin::Kept { keep, kept, .. } => {
+                    Upload::resume(location, admission, keep.clone(), (**kept).clone()).await?
+                }
+            })
+        };
+        let opening = std::mem::take(&mut self.opening);
+        let (mut upload, arrival) = self
+            .data
+            .open_with(connect, link, upload, |_| opening)
+            .await?;
+        if let Some(state) = &self.state {
+            upload.may_store_pieces(state);
+        }
+        let begins_at = match &self.begin {
+            Begin::New(options) => options.append.as_ref().map_or(0, |append| append.keep),
+            Begin::Kept { kept, again, .. } => kept.told() + kept.again() - again,
+        };
+        Ok((upload, arrival, begins_at))
+    }
+
+    /// Takes all that the client sends.
+    async fn receive(
+        &self,
+        stream: &mut DataStream,
+        upload: &mut Upload,
+        link: &Link,
+        passed: &mut bool,
+    ) -> Result<(), Failure> {
+        let pump = Pump {
+            budget: &self.budget,
+            stall: self.timeouts.data_stall,
+            gives_back: upload.gives_back(),
+            link,
+        };
+        if let Begin::Kept { again, .. } = &self.begin {
+            pump.pass_over(stream, *again, &self.path).await?;
+        }
+        *passed = true;
+        if self.convert {
+            pump.convert(stream, upload).await?;
+        } else {
+            pump.copy(stream, upload).await?;
+        }
+        upload.input_ended();
+        Ok(())
+    }
+}
+
+/// Seals the upload and waits for the permit to publish it; gives the bytes that were received.
+async fn permitted(
+    upload: &mut Upload,
+    permit: &mut tokio::sync::oneshot::Receiver<()>,
+) -> Result<u64, Failure> {
+    upload.seal().await?;
+    let received = upload.received();
+    // A session that drops the permit has gone, and the transfer with it.
+    permit
+        .await
+        .map_err(|_| std::io::Error::from(std::io::ErrorKind::ConnectionAborted))?;
+    Ok(received)
+}
+
+/// Takes what has arrived of an upload that was cut, as far as there is room without waiting: it need not be sent again.
+async fn drain(stream: &mut DataStream, upload: &mut Upload) {
+    while let Some(Ok(space)) = upload.space().now_or_never() {
+        match timeout(DRAIN_PAUSE, stream.read_into(space)).await {
+            Ok(Ok(0)) => return upload.input_ended(),
+            Ok(Ok(_)) => {}
+            _ => return,
+        }
+    }
+}
+
+/// Moves the client's bytes into an upload.
+struct Pump<'a> {
+    budget: &'a Budget,
+    stall: std::time::Duration,
+    gives_back: GivesBack,
+    link: &'a Link,
+}
+
+impl Pump<'_> {
+    /// Takes bytes that are there already.
+    async fn pass_over(
+        &self,
+        stream: &mut DataStream,
+        bytes: u64,
+        path: &VirtualPath,
+    ) -> Result<(), Failure> {
+        let mut rest = usize::try_from(bytes).unwrap_or(usize::MAX);
+        while rest > 0 {
+            let mut again = BytesMut::with_capacity(rest);
+            let read = self.read(stream, &mut again).await?;
+            if read == 0 {
+                return Err(Failure::Refused(Reply::new(
+                    554,
+                    format!(
+                        "{path}: the file ends before what is there of it, begin anew with STOR without REST"
+                    ),
+                )));
+            }
+            self.link.progress.add(read);
+            // More than asked for can't be: there was no room for it, and it would be lost here.
+            let left = rest.checked_sub(read);
+            rest =
+                left.ok_or_else(|| std::io::Error::other("more was read than there was room for"))?;
+        }
+        Ok(())
+    }
+
+    async fn copy(&self, stream: &mut DataStream, upload: &mut Upload) -> Result<(), Failure> {
+        let mut failure = upload.failure();
+        loop {
+            let (space, relief) = self.beside(stream, upload.space_and_relief()).await?;
+            let read = tokio::select! {
+                biased;
+                read = self.read(stream, space) => Some(read?),
+                error = failure.wait() => return Err(error.into()),
+                () = relief.wanted() => None,
+            };
+            let Some(read) = read else {
+                self.beside(stream, upload.relieve()).await?;
+                continue;
+            };
+            if read == 0 {
+                return Ok(());
+            }
+            self.link.progress.add(read);
+        }
+    }
+
+    async fn convert(&self, stream: &mut DataStream, upload: &mut Upload) -> Result<(), Failure> {
+        let mut failure = upload.failure();
+        let mut filter = FromWire::default();
+        loop {
+            let mut buffer = BytesMut::with_capacity(CONVERT_CHUNK);
+            let read = tokio::select! {
+                biased;
+                read = self.read(stream, &mut buffer) => Some(read?),
+                error = failure.wait() => return Err(error.into()),
+                () = upload.relief().wanted() => None,
+            };
+            let Some(read) = read else {
+                self.beside(stream, upload.relieve()).await?;
+                continue;
+            };
+            let converted: Bytes = if read == 0 {
+                filter.finish()
+            } else {
+                filter.convert(buffer.freeze())
+            };
+            self.beside(stream, upload.write(converted)).await?;
+            if read == 0 {
+                return Ok(());
+            }
+            self.link.progress.add(read);
+        }
+    }
+
+    /// Waits for the store. Meanwhile the client's end may arrive, which counts from then on: a QUIT after it is one
+    /// after the data.
+    async fn beside<T>(&self, stream: &DataStream, waiting: impl Future<Output = T>) -> T {
+        let mut waiting = std::pin::pin!(waiting);
+        std::future::poll_fn(|context| {
+            let polled = waiting.as_mut().poll(context);
+            if polled.is_pending() && stream.end_has_arrived() {
+                self.link.progress.note_input_arrived();
+            }
+            polled
+        })
+        .await
+    }
+
+    /// Reads, unless nothing comes for the stall time; for less if others wait for the memory that the upload holds.
+    async fn read(&self, stream: &mut DataStream, space: &mut BytesMut) -> Result<usize, Failure> {
+        let wanted = || match self.gives_back.now() {
+            true => self.budget.crowded(),
+            false => self.budget.contended(),
+        };
+        crate::session::transfer::sink::with_stall(wanted, self.stall, stream.read_into(space))
+            .await
+    }
+}

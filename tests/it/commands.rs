@@ -1,8 +1,8 @@
 //! The front end, reply by reply: each command gets exactly its replies, with the codes of the RFCs.
 
 mod data;
-mod forms;
 mod information;
+mod legacy_forms;
 mod login;
 mod parameters;
 mod restart;

@@ -1,6 +1,8 @@
 //! Listings: pages that are sent as they come, each entry once and in order, directories as S3 has them, globs, mount
 //! points, facts, and what happens when the store fails in the middle.
 
+mod recursive;
+
 use tokio::io::AsyncReadExt;
 
 use crate::support::faults::Fault;

@@ -3,15 +3,15 @@
 //! `ci/container.sh`.)
 
 mod anonymous;
+mod confinement;
 mod connections;
 mod descriptors;
-mod foothold;
 mod handshakes;
-mod idle;
+mod idle_sessions;
 mod limits;
 mod logins;
+mod malformed_input;
 mod names;
-mod rubbish;
 mod secrets;
 
 use std::net::{IpAddr, SocketAddr};

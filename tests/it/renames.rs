@@ -1,11 +1,12 @@
 //! RNFR and RNTO, DELE, MKD, RMD: files and directories move, stay and go as they should, and nothing is lost.
 
 mod aliases;
-mod identity;
+mod ambiguous_copies;
+mod concurrent_writes;
 mod parallel;
 mod permissions;
 mod requests;
-mod unclear;
+mod source_version;
 
 use std::sync::Arc;
 

@@ -4,9 +4,9 @@
 //! Each race is made by holding one request of the first session at the store, until the second session has been
 //! answered or waits for the name.
 
+mod command_pairs;
 mod directories;
-mod neighbours;
-mod sources;
+mod rename_sources;
 mod waiting;
 
 use std::pin::pin;

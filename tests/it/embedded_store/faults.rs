@@ -3,7 +3,7 @@
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 
-use crate::store::{B, body, crc32, refusal, started};
+use crate::embedded_store::{B, body, crc32, refusal, started};
 use crate::support::faults::Fault;
 use crate::support::{pattern, within};
 

@@ -7,7 +7,7 @@ use s3_embedded::Behaviour;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::leftovers::sweep;
+use super::sweep::sweep;
 use super::{By, go_on, only_objects, size, under_way};
 use crate::support::ftp::{Ftp, Mode, reset_stream};
 use crate::support::gateway::{BUCKET, Builder, Gateway};

@@ -1,6 +1,8 @@
 //! Promise 5: one budget of memory for the whole process. What runs never goes beyond it, waits for its share or is
 //! refused before the 150, and gives everything back, however it ends.
 
+mod process;
+
 use std::time::Duration;
 
 use futures::future::join_all;

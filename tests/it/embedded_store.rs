@@ -1,5 +1,7 @@
 //! The store that the other tests stand on refuses what S3 refuses, and takes what S3 takes.
 
+mod faults;
+
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;

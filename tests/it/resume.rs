@@ -2,19 +2,19 @@
 //! another, after a restart too, and nothing is visible until it is whole.
 
 mod again;
+mod changed_settings;
 mod crashes;
 mod damage;
-mod displaced;
-mod existing;
-mod faults;
+mod existing_objects;
 mod in_flight;
-mod leftovers;
-mod other_settings;
 mod ownership;
 mod races;
 mod record;
 mod reviewed;
-mod state;
+mod state_prefix;
+mod store_failures;
+mod superseded;
+mod sweep;
 
 use std::sync::Arc;
 

@@ -1,13 +1,11 @@
 //! APPE, and REST + STOR on an existing object: old bytes and new ones become one object, at once or not at all.
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 
 use crate::support::faults::Fault;
 use crate::support::ftp::{Ftp, Mode, reset_stream};
 use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers;
-use crate::support::{MIB, pattern};
+use crate::support::{MIB, pattern, transfers};
 
 /// S3's smallest part, and the part size of these tests.
 const PART: usize = 5 * MIB;
@@ -119,7 +117,7 @@ async fn an_append_to_what_is_not_there_is_a_new_file() {
     assert_eq!(reply.code, 226);
     assert_eq!(object(&gateway), b"first");
     // Unless somebody else makes it meanwhile.
-    let mut data = begin(&mut ftp, "APPE y").await;
+    let mut data = transfers::begin(&mut ftp, "APPE y", Mode::Passive).await;
     gateway.store.put(BUCKET, "y", "theirs");
     data.write_all(b"ours").await.unwrap();
     drop(data);
@@ -127,12 +125,6 @@ async fn an_append_to_what_is_not_there_is_a_new_file() {
     assert_eq!(gateway.store.object(BUCKET, "y").unwrap(), b"theirs");
     ftp.close().await;
     gateway.stop().await;
-}
-
-async fn begin(ftp: &mut Ftp, command: &str) -> TcpStream {
-    let data = ftp.data_passive().await;
-    ftp.expect(command, 150).await;
-    data
 }
 
 /// What keeps its attributes is still the same file.
@@ -166,12 +158,12 @@ async fn a_broken_append_leaves_the_old_object() {
         let old = pattern(size, 1);
         gateway.store.put(BUCKET, "x", &old);
         // The data connection breaks.
-        let mut data = begin(&mut ftp, "APPE x").await;
+        let mut data = transfers::begin(&mut ftp, "APPE x", Mode::Passive).await;
         data.write_all(b"half").await.unwrap();
         reset_stream(data);
         ftp.expect_reply(426).await;
         // ABOR.
-        let mut data = begin(&mut ftp, "APPE x").await;
+        let mut data = transfers::begin(&mut ftp, "APPE x", Mode::Passive).await;
         data.write_all(b"half").await.unwrap();
         ftp.send("ABOR").await;
         ftp.expect_reply(426).await;
@@ -190,7 +182,7 @@ async fn a_broken_append_leaves_the_old_object() {
         denied.remove();
         // The client dies.
         let mut dying = gateway.ftp().await;
-        let mut data = begin(&mut dying, "APPE x").await;
+        let mut data = transfers::begin(&mut dying, "APPE x", Mode::Passive).await;
         data.write_all(b"half").await.unwrap();
         dying.reset();
         drop(data);
@@ -211,7 +203,7 @@ async fn an_overwrite_meanwhile_fails_the_append_and_stays() {
             if command == "STOR x" {
                 ftp.expect(&format!("REST {size}"), 350).await;
             }
-            let mut data = begin(&mut ftp, command).await;
+            let mut data = transfers::begin(&mut ftp, command, Mode::Passive).await;
             data.write_all(b"new").await.unwrap();
             gateway.store.put(BUCKET, "x", "theirs");
             drop(data);
@@ -223,7 +215,7 @@ async fn an_overwrite_meanwhile_fails_the_append_and_stays() {
     }
     // The same where it is gone.
     gateway.store.put(BUCKET, "x", pattern(PART, 1));
-    let mut data = begin(&mut ftp, "APPE x").await;
+    let mut data = transfers::begin(&mut ftp, "APPE x", Mode::Passive).await;
     data.write_all(b"new").await.unwrap();
     gateway.store.backend().remove(BUCKET, "x");
     drop(data);
@@ -259,7 +251,7 @@ async fn where_the_store_can_not_copy_the_old_bytes_are_streamed() {
     assert!(rule.hits() > 0);
     // It is pinned there too.
     gateway.store.put(BUCKET, "x", pattern(PART, 7));
-    let mut data = begin(&mut ftp, "APPE x").await;
+    let mut data = transfers::begin(&mut ftp, "APPE x", Mode::Passive).await;
     data.write_all(b"new").await.unwrap();
     gateway.store.put(BUCKET, "x", "theirs");
     drop(data);

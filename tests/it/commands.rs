@@ -8,8 +8,6 @@ mod parameters;
 mod restart;
 mod transfers;
 
-use tokio::net::TcpStream;
-
 use crate::support::ftp::Ftp;
 
 /// Sends each line and expects its one reply; no other comes.
@@ -18,11 +16,4 @@ async fn answers(ftp: &mut Ftp, table: &[(&str, u16)]) {
         ftp.expect(line, *code).await;
         ftp.in_step().await;
     }
-}
-
-/// Begins a transfer over EPSV and stops behind the 150.
-async fn begin(ftp: &mut Ftp, command: &str) -> TcpStream {
-    let data = ftp.data_passive().await;
-    ftp.expect(command, 150).await;
-    data
 }

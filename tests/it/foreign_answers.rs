@@ -6,7 +6,7 @@ mod every_operation;
 use crate::support::faults::{Answer, Fault};
 use crate::support::ftp::Ftp;
 use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers::settled;
+use crate::support::transfers::{settled, size};
 use crate::support::{MIB, pattern};
 
 /// Refusals as proxies write them.
@@ -36,12 +36,6 @@ async fn gateway() -> Gateway {
     ftp.expect("MDTM known", 213).await;
     ftp.close().await;
     gateway
-}
-
-/// The length that SIZE reports.
-async fn size(ftp: &mut Ftp, path: &str) -> usize {
-    let reply = ftp.expect(&format!("SIZE {path}"), 213).await;
-    reply.text().parse().unwrap()
 }
 
 /// Sends the rest of an interrupted upload.

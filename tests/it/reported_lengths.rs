@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use crate::support::ftp::{Ftp, Mode, reset_stream};
 use crate::support::gateway::{BUCKET, Builder, Gateway, PASSWORD, USER};
 use crate::support::pattern;
-use crate::support::transfers::{begin, moved, nothing_left, settled};
+use crate::support::transfers::{begin, interrupt, moved, nothing_left, settled};
 
 /// Bytes of the object that is there.
 const STORED: usize = 300_000;
@@ -61,15 +61,6 @@ async fn sent(ftp: &mut Ftp, mut data: TcpStream) -> TcpStream {
     data.write_all(&next()[..SENT]).await.unwrap();
     moved(ftp, SENT).await;
     data
-}
-
-/// One that has broken off.
-async fn broken(gateway: &Gateway) {
-    let (mut ftp, data) = running(gateway).await;
-    reset_stream(data);
-    ftp.expect_reply(426).await;
-    ftp.close().await;
-    settled(gateway).await;
 }
 
 /// A client of the same user at another address.
@@ -139,7 +130,7 @@ async fn a_download_is_refused_once_and_then_gets_the_whole_object() {
         let _producer = match runs {
             true => Some(running(&gateway).await),
             false => {
-                broken(&gateway).await;
+                interrupt(&gateway, "STOR x", &next()[..SENT]).await;
                 None
             }
         };
@@ -164,7 +155,7 @@ async fn a_download_is_refused_once_and_then_gets_the_whole_object() {
 #[tokio::test]
 async fn a_download_that_asks_nothing_more_after_the_refusal_gets_the_whole_object() {
     let gateway = gateway(STALLED).await;
-    broken(&gateway).await;
+    interrupt(&gateway, "STOR x", &next()[..SENT]).await;
     let mut consumer = gateway.ftp().await;
     consumer.expect("MLST x", 250).await;
     refused(&mut consumer, &["RETR x"], 450).await;
@@ -281,7 +272,7 @@ async fn pieces_over_several_sessions_are_refused_for_good_in_those_that_have_no
 async fn another_address_gets_the_object_and_resumes_by_what_the_refusal_names() {
     for command in ["STOR x", "APPE x"] {
         let gateway = gateway(STALLED).await;
-        broken(&gateway).await;
+        interrupt(&gateway, "STOR x", &next()[..SENT]).await;
         let mut other = elsewhere(&gateway).await;
         assert_eq!(length(&mut other, "x").await, STORED);
         assert!(fetch(&mut other, "x").await.unwrap() == stored());
@@ -310,11 +301,11 @@ async fn another_address_gets_the_object_and_resumes_by_what_the_refusal_names()
 #[tokio::test]
 async fn the_length_of_the_object_never_resumes_an_upload_of_the_same_length() {
     let gateway = gateway(STALLED).await;
-    broken(&gateway).await;
+    interrupt(&gateway, "STOR x", &next()[..SENT]).await;
     let mut ftp = gateway.ftp().await;
     let told = length(&mut ftp, "x").await;
     gateway.store.put_before(BUCKET, "x", &stored()[..told]);
-    broken(&gateway).await;
+    interrupt(&gateway, "STOR x", &next()[..SENT]).await;
     let mut other = elsewhere(&gateway).await;
     assert_eq!(length(&mut other, "x").await, told);
     let rest = format!("REST {told}");
@@ -375,7 +366,7 @@ async fn the_length_of_an_object_is_no_offset_of_the_one_that_has_replaced_it() 
 #[tokio::test]
 async fn after_a_download_appe_does_not_resume_the_upload() {
     let gateway = gateway(STALLED).await;
-    broken(&gateway).await;
+    interrupt(&gateway, "STOR x", &next()[..SENT]).await;
     let mut ftp = gateway.ftp().await;
     assert!(is_of_upload(length(&mut ftp, "x").await));
     refused(&mut ftp, &["RETR x"], 450).await;
@@ -389,7 +380,7 @@ async fn after_a_download_appe_does_not_resume_the_upload() {
 #[tokio::test]
 async fn a_forgotten_length_is_not_one_of_the_object() {
     let gateway = gateway(STALLED).await;
-    broken(&gateway).await;
+    interrupt(&gateway, "STOR x", &next()[..SENT]).await;
     let mut ftp = gateway.ftp().await;
     let told = length(&mut ftp, "x").await;
     let mut others = Vec::new();

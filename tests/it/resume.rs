@@ -21,10 +21,11 @@ use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
+use crate::support::faults::Fault;
 use crate::support::ftp::{Ftp, Mode, reset_stream};
 use crate::support::gateway::{BUCKET, Builder, Gateway};
 use crate::support::store::Store;
-use crate::support::transfers::{begin, moved, nothing_left, settled};
+use crate::support::transfers::{begin, moved, nothing_left, settled, size, upload_in_progress};
 use crate::support::{DEADLINE, MIB, pattern, within};
 
 /// Less than a part; a part and a little; three parts and a little.
@@ -39,20 +40,6 @@ enum By {
     Appe,
     /// The same over another replica.
     OtherReplica,
-}
-
-/// An upload of `path` of which `bytes` have been taken.
-async fn under_way(ftp: &mut Ftp, command: &str, bytes: &[u8]) -> TcpStream {
-    let mut data = begin(ftp, command, Mode::Passive).await;
-    data.write_all(bytes).await.unwrap();
-    moved(ftp, bytes.len()).await;
-    data
-}
-
-/// What SIZE tells.
-async fn size(ftp: &mut Ftp, path: &str) -> usize {
-    let reply = ftp.expect(&format!("SIZE {path}"), 213).await;
-    reply.text().parse().unwrap()
 }
 
 /// Resumes an upload of which `there` bytes are in the store, in a session of its own: one byte less is reported, since
@@ -99,7 +86,7 @@ async fn goes_on_after(
             }
             let whole = pattern(size + 3 * MIB, 7);
             let mut ftp = gateway.ftp().await;
-            let data = under_way(&mut ftp, "STOR x", &whole[..size]).await;
+            let data = upload_in_progress(&mut ftp, "STOR x", &whole[..size]).await;
             cut(ftp, data, &gateway).await;
             settled(&gateway).await;
             // Nothing of it is visible.
@@ -186,7 +173,7 @@ async fn after_a_server_that_was_shut_down() {
         let other = Gateway::builder().on(&gateway.store).start().await;
         let whole = pattern(size + 3 * MIB, 7);
         let mut ftp = gateway.ftp().await;
-        let data = under_way(&mut ftp, "STOR x", &whole[..size]).await;
+        let data = upload_in_progress(&mut ftp, "STOR x", &whole[..size]).await;
         gateway.stop().await;
         drop((ftp, data));
         go_on(&other, By::OtherReplica, "x", &whole, size).await;
@@ -240,7 +227,7 @@ async fn a_file_that_came_whole_is_never_told_whole_before_it_is_published() {
             let gateway = Gateway::start().await;
             let whole = pattern(size_of_file, 9);
             let mut ftp = gateway.ftp().await;
-            let mut data = under_way(&mut ftp, "STOR x", &whole).await;
+            let mut data = upload_in_progress(&mut ftp, "STOR x", &whole).await;
             data.shutdown().await.unwrap();
             ftp.reset();
             drop(data);
@@ -295,7 +282,6 @@ async fn only_objects_of(store: &Store, keys: &[&str]) {
 /// A store that fails at the end of an upload: what has come stays, and the client that tries again sends one byte.
 #[tokio::test]
 async fn after_a_store_that_failed_to_publish() {
-    use crate::support::faults::Fault;
     for (size_of_file, operation) in [(70_000, "PutObject"), (12 * MIB, "CompleteMultipartUpload")]
     {
         let gateway = Gateway::builder()

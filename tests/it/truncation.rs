@@ -56,7 +56,7 @@ async fn nothing_is_published(
             store.put(BUCKET, "x", old);
         }
         let mut ftp = gateway.ftp().await;
-        let data = under_way(&gateway, &mut ftp, mode, size).await;
+        let data = send_x(&gateway, &mut ftp, mode, size).await;
         if let Some(mut ftp) = cut(ftp, data).await {
             ftp.in_step().await;
             nothing_left(&gateway, 1).await;
@@ -76,7 +76,7 @@ async fn nothing_is_published(
 }
 
 /// An upload of `x` whose bytes so far have been taken; the first part is in the store.
-async fn under_way(gateway: &Gateway, ftp: &mut Ftp, mode: Mode, size: usize) -> TcpStream {
+async fn send_x(gateway: &Gateway, ftp: &mut Ftp, mode: Mode, size: usize) -> TcpStream {
     let mut data = begin(ftp, "STOR x", mode).await;
     data.write_all(&pattern(size, 1)).await.unwrap();
     moved(ftp, size).await;
@@ -298,7 +298,7 @@ async fn the_end_of_the_servers_grace_period() {
             gateway.store.put(BUCKET, "x", old);
         }
         let mut ftp = gateway.ftp().await;
-        let _data = under_way(&gateway, &mut ftp, mode, size).await;
+        let _data = send_x(&gateway, &mut ftp, mode, size).await;
         let budget = gateway.server.budget().clone();
         let client = async {
             let reply = ftp.expect_reply(426).await;
@@ -325,7 +325,7 @@ async fn published_in_spite_of(late: impl AsyncFn(Ftp, &dyn Fn())) {
         gateway.store.put(BUCKET, "x", "old");
         let rule = gateway.store.fail(last).with(Fault::Stall);
         let mut ftp = gateway.ftp().await;
-        let mut data = under_way(&gateway, &mut ftp, Mode::Passive, size).await;
+        let mut data = send_x(&gateway, &mut ftp, Mode::Passive, size).await;
         data.shutdown().await.unwrap();
         rule.hit().await;
         late(ftp, &|| rule.release()).await;
@@ -383,7 +383,7 @@ async fn the_end_of_the_grace_period_waits_for_what_is_being_published() {
     let gateway = gateway.start().await;
     let rule = gateway.store.fail("PutObject").with(Fault::Stall);
     let mut ftp = gateway.ftp().await;
-    let mut data = under_way(&gateway, &mut ftp, Mode::Passive, SMALL).await;
+    let mut data = send_x(&gateway, &mut ftp, Mode::Passive, SMALL).await;
     data.shutdown().await.unwrap();
     rule.hit().await;
     let client = async {
@@ -409,7 +409,7 @@ async fn a_quit_behind_the_stor_is_no_loss() {
         for (half_closed, quit_first) in [(false, false), (false, true), (true, false)] {
             let gateway = Gateway::start().await;
             let mut ftp = gateway.ftp().await;
-            let mut data = under_way(&gateway, &mut ftp, Mode::Passive, size).await;
+            let mut data = send_x(&gateway, &mut ftp, Mode::Passive, size).await;
             if !quit_first {
                 data.shutdown().await.unwrap();
             }
@@ -435,7 +435,7 @@ async fn a_quit_and_a_hasty_end_behind_the_data_are_no_loss() {
     for resets in [false, true] {
         let gateway = Gateway::start().await;
         let mut ftp = gateway.ftp().await;
-        let mut data = under_way(&gateway, &mut ftp, Mode::Passive, SMALL).await;
+        let mut data = send_x(&gateway, &mut ftp, Mode::Passive, SMALL).await;
         data.shutdown().await.unwrap();
         ftp.send("QUIT").await;
         if resets {

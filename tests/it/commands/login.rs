@@ -1,9 +1,11 @@
 //! USER, PASS, ACCT, REIN, QUIT, and what happens to those who do not log in (RFC 959, 4.1.1).
 
-use super::{answers, begin};
-use crate::support::ftp::Ftp;
-use crate::support::gateway::{BUCKET, Gateway, PASSWORD, USER};
 use tokio::io::AsyncWriteExt;
+
+use super::answers;
+use crate::support::ftp::{Ftp, Mode};
+use crate::support::gateway::{BUCKET, Gateway, PASSWORD, USER};
+use crate::support::transfers::begin;
 
 #[tokio::test]
 async fn user_and_pass_in_this_order() {
@@ -73,7 +75,7 @@ async fn a_session_without_commands_ends_and_one_with_a_transfer_does_not() {
         .await;
     let mut idle = gateway.ftp().await;
     let mut busy = gateway.ftp().await;
-    let mut data = begin(&mut busy, "STOR x").await;
+    let mut data = begin(&mut busy, "STOR x", Mode::Passive).await;
     idle.expect_reply(421).await;
     idle.expect_end().await;
     data.write_all(b"late").await.unwrap();

@@ -21,7 +21,7 @@ const FORGOTTEN_BY: [&str; 12] = [
     "DELE",
 ];
 
-async fn begin(ftp: &mut Ftp, first: &str, between: &str) {
+async fn give_in_turn(ftp: &mut Ftp, first: &str, between: &str) {
     ftp.expect(first, 350).await;
     let reply = ftp.command(between).await;
     assert!(reply.code < 600, "{between:?}: {reply:?}");
@@ -34,18 +34,18 @@ async fn what_is_not_understood_makes_the_server_forget_it() {
     ftp.expect("TYPE I", 200).await;
     for between in FORGOTTEN_BY {
         gateway.store.put(BUCKET, "x", OLD);
-        begin(&mut ftp, "REST 5", between).await;
+        give_in_turn(&mut ftp, "REST 5", between).await;
         assert_eq!(ftp.retrieve("x").await.0, OLD, "REST, {between:?}, RETR");
-        begin(&mut ftp, "RANG 2 4", between).await;
+        give_in_turn(&mut ftp, "RANG 2 4", between).await;
         assert_eq!(ftp.retrieve("x").await.0, OLD, "RANG, {between:?}, RETR");
-        begin(&mut ftp, "REST 5", between).await;
+        give_in_turn(&mut ftp, "REST 5", between).await;
         assert_eq!(ftp.store("x", b"new").await.code, 226);
         assert_eq!(
             gateway.store.object(BUCKET, "x").unwrap(),
             b"new",
             "REST, {between:?}, STOR"
         );
-        begin(&mut ftp, "RNFR x", between).await;
+        give_in_turn(&mut ftp, "RNFR x", between).await;
         ftp.expect("RNTO y", 503).await;
     }
     ftp.close().await;
@@ -68,7 +68,7 @@ async fn a_set_up_that_is_refused_is_no_reason_to_forget() {
         "TYPE I",
         "NOOP",
     ] {
-        begin(&mut ftp, "REST 5", between).await;
+        give_in_turn(&mut ftp, "REST 5", between).await;
         assert_eq!(ftp.retrieve("x").await.0, &OLD[5..], "{between}");
     }
     ftp.close().await;

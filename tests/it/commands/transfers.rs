@@ -3,17 +3,17 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::begin;
 use crate::support::faults::Fault;
-use crate::support::ftp::{Ftp, read_to_end_deadline};
+use crate::support::ftp::{Ftp, Mode, read_to_end_deadline};
 use crate::support::gateway::{BUCKET, Gateway, PASSWORD, USER};
+use crate::support::transfers::begin;
 use crate::support::{MIB, pattern, within};
 
 #[tokio::test]
 async fn noop_and_stat_are_answered_at_once() {
     let gateway = Gateway::start().await;
     let mut ftp = gateway.ftp().await;
-    let mut data = begin(&mut ftp, "STOR x").await;
+    let mut data = begin(&mut ftp, "STOR x", Mode::Passive).await;
     ftp.expect("NOOP", 200).await;
     data.write_all(b"12345").await.unwrap();
     within("the progress", async {
@@ -40,7 +40,7 @@ async fn noop_and_stat_are_answered_at_once() {
 async fn what_is_sent_meanwhile_is_answered_behind_it_in_order() {
     let gateway = Gateway::start().await;
     let mut ftp = gateway.ftp().await;
-    let data = begin(&mut ftp, "STOR x").await;
+    let data = begin(&mut ftp, "STOR x", Mode::Passive).await;
     ftp.send_raw(
         b"PWD\r\nSYST\r\nXYZZY\r\nTYPE I\r\nSIZE x\r\nNOOP\r\nSTAT x\r\nRNFR x\r\nRNTO y\r\n",
     )
@@ -61,7 +61,7 @@ async fn what_is_sent_meanwhile_is_answered_behind_it_in_order() {
 async fn many_pipelined_commands_lose_none_and_keep_their_order() {
     let gateway = Gateway::start().await;
     let mut ftp = gateway.ftp().await;
-    let data = begin(&mut ftp, "STOR x").await;
+    let data = begin(&mut ftp, "STOR x", Mode::Passive).await;
     let mut lines = String::new();
     for _ in 0..150 {
         lines.push_str("PWD\r\nSYST\r\n");
@@ -82,7 +82,7 @@ async fn many_pipelined_commands_lose_none_and_keep_their_order() {
 async fn quit_waits_for_the_transfer() {
     let gateway = Gateway::start().await;
     let mut ftp = gateway.ftp().await;
-    let mut data = begin(&mut ftp, "STOR x").await;
+    let mut data = begin(&mut ftp, "STOR x", Mode::Passive).await;
     ftp.send("QUIT").await;
     data.write_all(b"all of it").await.unwrap();
     drop(data);
@@ -97,7 +97,7 @@ async fn quit_waits_for_the_transfer() {
 async fn rein_waits_for_the_transfer() {
     let gateway = Gateway::start().await;
     let mut ftp = gateway.ftp().await;
-    let mut data = begin(&mut ftp, "STOR x").await;
+    let mut data = begin(&mut ftp, "STOR x", Mode::Passive).await;
     ftp.send("REIN").await;
     ftp.send("PWD").await;
     data.write_all(b"all of it").await.unwrap();
@@ -123,7 +123,7 @@ async fn abor_stops_an_upload_and_leaves_the_old_object() {
     for length in [0, 10, 11 * MIB] {
         for synch in [false, true] {
             gateway.store.reset_counts();
-            let mut data = begin(&mut ftp, "STOR x").await;
+            let mut data = begin(&mut ftp, "STOR x", Mode::Passive).await;
             data.write_all(&pattern(length, 1)).await.unwrap();
             if length > 10 * MIB {
                 gateway.store.wait_for("UploadPart", 1).await;
@@ -149,7 +149,7 @@ async fn abor_stops_a_download_and_a_listing() {
     }
     let mut ftp = gateway.ftp().await;
     for synch in [false, true] {
-        let mut data = begin(&mut ftp, "RETR big").await;
+        let mut data = begin(&mut ftp, "RETR big", Mode::Passive).await;
         data.read_exact(&mut [0; 1000]).await.unwrap();
         abort(&mut ftp, synch).await;
         ftp.expect_reply(426).await;
@@ -161,7 +161,7 @@ async fn abor_stops_a_download_and_a_listing() {
         // Of a listing of two pages the second one does not come.
         let second = gateway.store.fail("ListObjectsV2").nth(2);
         let stalled = second.with(Fault::Stall);
-        let data = begin(&mut ftp, "MLSD many").await;
+        let data = begin(&mut ftp, "MLSD many", Mode::Passive).await;
         stalled.hit().await;
         abort(&mut ftp, synch).await;
         ftp.expect_reply(426).await;
@@ -222,7 +222,7 @@ async fn an_abor_that_comes_too_late_is_told_so_by_two_226() {
     let gateway = Gateway::start().await;
     let mut ftp = gateway.ftp().await;
     let publishing = gateway.store.fail("PutObject").with(Fault::Stall);
-    let mut data = begin(&mut ftp, "STOR x").await;
+    let mut data = begin(&mut ftp, "STOR x", Mode::Passive).await;
     data.write_all(b"whole").await.unwrap();
     drop(data);
     publishing.hit().await;

@@ -22,7 +22,11 @@ fn removed(pki: &Pki, more: &str) -> Builder {
 }
 
 /// An upload of `x` whose bytes have been taken.
-async fn under_way(ftp: &mut Ftp, client: &Client, bytes: &[u8]) -> TlsStream<TcpStream> {
+async fn tls_upload_in_progress(
+    ftp: &mut Ftp,
+    client: &Client,
+    bytes: &[u8],
+) -> TlsStream<TcpStream> {
     let mut tls = begin_tls(ftp, client, "STOR x", Mode::Passive, Begins::Late).await;
     tls.write_all(bytes).await.unwrap();
     tls.flush().await.unwrap();
@@ -47,7 +51,7 @@ async fn protection_04_an_upload_without_close_notify_is_not_published_and_can_g
             let client = pki.client().version(version).build();
             let mut ftp = secured(&gateway, &client).await;
             let bytes = pattern(size + 1000, 5);
-            let tls = under_way(&mut ftp, &client, &bytes[..size]).await;
+            let tls = tls_upload_in_progress(&mut ftp, &client, &bytes[..size]).await;
             let _tcp = fin_only(tls).await;
             let reply = ftp.expect_reply(426).await;
             assert!(reply.text().contains("close_notify"), "{reply:?}");
@@ -94,12 +98,12 @@ async fn lenient_close_is_for_devices_that_never_send_it() {
         let mut ftp = secured(&gateway, &client).await;
         for size in SIZES {
             let bytes = pattern(size, 6);
-            let tls = under_way(&mut ftp, &client, &bytes).await;
+            let tls = tls_upload_in_progress(&mut ftp, &client, &bytes).await;
             let _tcp = fin_only(tls).await;
             ftp.expect_reply(226).await;
             assert!(gateway.store.object(BUCKET, "x").unwrap() == bytes);
             // A reset is none.
-            let tls = under_way(&mut ftp, &client, &bytes[1..]).await;
+            let tls = tls_upload_in_progress(&mut ftp, &client, &bytes[1..]).await;
             reset_stream(tls.into_inner().0);
             ftp.expect_reply(426).await;
             assert!(gateway.store.object(BUCKET, "x").unwrap() == bytes);
@@ -134,7 +138,7 @@ async fn protection_04_an_upload_cut_within_a_record_is_not_published() {
             ("half its head", &head[..3]),
             ("a byte", &head[..1]),
         ] {
-            let tls = under_way(&mut ftp, &client, &pattern(SIZES[0], 1)).await;
+            let tls = tls_upload_in_progress(&mut ftp, &client, &pattern(SIZES[0], 1)).await;
             let mut tcp = tls.into_inner().0;
             tcp.write_all(cut).await.unwrap();
             tcp.shutdown().await.unwrap();
@@ -184,13 +188,13 @@ async fn an_abor_in_the_middle_or_right_behind_the_end() {
             let gateway = removed(&pki, "").start().await;
             let client = pki.client().version(version).build();
             let mut ftp = secured(&gateway, &client).await;
-            let tls = under_way(&mut ftp, &client, &pattern(size, 1)).await;
+            let tls = tls_upload_in_progress(&mut ftp, &client, &pattern(size, 1)).await;
             ftp.send("ABOR").await;
             ftp.expect_reply(426).await;
             ftp.expect_reply(226).await;
             drop(tls);
             // Both reach the gateway at once: client and gateway are on one thread.
-            let mut tls = under_way(&mut ftp, &client, &pattern(size, 1)).await;
+            let mut tls = tls_upload_in_progress(&mut ftp, &client, &pattern(size, 1)).await;
             tls.shutdown().await.unwrap();
             ftp.send("ABOR").await;
             ftp.expect_reply(426).await;
@@ -209,7 +213,7 @@ async fn an_abor_with_telnet_before_it() {
     let gateway = removed(&pki, "").start().await;
     let client = pki.client().build();
     let mut ftp = secured(&gateway, &client).await;
-    let _tls = under_way(&mut ftp, &client, &pattern(SIZES[0], 1)).await;
+    let _tls = tls_upload_in_progress(&mut ftp, &client, &pattern(SIZES[0], 1)).await;
     ftp.send_raw(b"\xff\xf4\xff\xf2ABOR\r\n").await;
     ftp.expect_reply(426).await;
     ftp.expect_reply(226).await;
@@ -241,7 +245,7 @@ async fn a_control_connection_lost_right_behind_the_datas_end_is_no_whole_upload
                 gateway.store.put_before(BUCKET, "x", "old");
                 let client = pki.client().version(version).build();
                 let mut ftp = secured(&gateway, &client).await;
-                let mut tls = under_way(&mut ftp, &client, &pattern(size, 1)).await;
+                let mut tls = tls_upload_in_progress(&mut ftp, &client, &pattern(size, 1)).await;
                 tls.shutdown().await.unwrap();
                 match leaves {
                     Leaves::CloseNotify => ftp.close_notify().await,
@@ -289,7 +293,7 @@ async fn a_quit_behind_the_data_is_no_loss() {
             let client = pki.client().version(version).build();
             let mut ftp = secured(&gateway, &client).await;
             let bytes = pattern(size, 1);
-            let mut tls = under_way(&mut ftp, &client, &bytes).await;
+            let mut tls = tls_upload_in_progress(&mut ftp, &client, &bytes).await;
             tls.shutdown().await.unwrap();
             ftp.send("QUIT").await;
             ftp.end_sending().await;
@@ -309,7 +313,7 @@ async fn a_key_update_is_no_command() {
     let mut ftp = secured(&gateway, &client).await;
     for size in SIZES {
         let bytes = pattern(size, 1);
-        let mut tls = under_way(&mut ftp, &client, &bytes).await;
+        let mut tls = tls_upload_in_progress(&mut ftp, &client, &bytes).await;
         tls.shutdown().await.unwrap();
         ftp.update_keys().await;
         ftp.expect_reply(226).await;

@@ -1,10 +1,9 @@
 //! What replies may show to a user who may write and neither list nor read.
 
+use super::{SENT, STORED, next, refused, sending, stored};
 use crate::support::ftp::{Ftp, Mode, reset_stream};
 use crate::support::gateway::{BUCKET, Gateway};
 use crate::support::transfers::settled;
-
-use super::{SENT, STORED, next, refused, sending, stored};
 
 /// Users of one tree, who may write and a little more.
 async fn gateway(permissions: &str) -> Gateway {

@@ -3,21 +3,13 @@
 
 use tokio::io::AsyncWriteExt;
 
-use super::{By, go_on, only_objects, size, under_way};
-use crate::support::ftp::{Mode, reset_stream};
+use super::{By, go_on, only_objects};
+use crate::support::ftp::Mode;
 use crate::support::gateway::{BUCKET, Builder, Gateway};
-use crate::support::transfers::settled_but;
+use crate::support::transfers::{break_off, settled_but, size, upload_in_progress};
 use crate::support::{MIB, pattern};
 
 const SENT: usize = 6 * MIB;
-
-async fn broken(gateway: &Gateway, path: &str, bytes: &[u8]) {
-    let mut ftp = gateway.ftp().await;
-    let data = under_way(&mut ftp, &format!("STOR {path}"), bytes).await;
-    reset_stream(data);
-    ftp.expect_reply(426).await;
-    ftp.close().await;
-}
 
 /// Two users on one tree.
 fn shared() -> Builder {
@@ -32,7 +24,7 @@ async fn an_append_that_was_refused_goes_on_with_its_upload_when_it_is_given_aga
             gateway.store.put_before(BUCKET, "x", old.clone());
         }
         let whole = pattern(9 * MIB, 1);
-        broken(&gateway, "x", &whole[..SENT]).await;
+        break_off(&gateway, "STOR x", &whole[..SENT]).await;
         let mut ftp = gateway.ftp().await;
         assert_eq!(size(&mut ftp, "x").await, SENT - 1);
         // Without a data connection it is nothing.
@@ -56,7 +48,7 @@ async fn files_that_are_asked_for_in_turn_are_gone_on_with_in_turn() {
     let files = [pattern(9 * MIB, 1), pattern(8 * MIB, 2)];
     for (path, whole) in ["a", "b"].iter().zip(&files) {
         gateway.store.put_before(BUCKET, path, "an old one");
-        broken(&gateway, path, &whole[..SENT]).await;
+        break_off(&gateway, &format!("STOR {path}"), &whole[..SENT]).await;
     }
     let mut ftp = gateway.ftp().await;
     assert_eq!(size(&mut ftp, "a").await, SENT - 1);
@@ -76,7 +68,7 @@ async fn an_offset_of_an_upload_stays_none_of_another_object_however_often_it_is
     for command in ["STOR x", "APPE x"] {
         let gateway = Gateway::start().await;
         let whole = pattern(9 * MIB, 1);
-        broken(&gateway, "x", &whole[..SENT]).await;
+        break_off(&gateway, "STOR x", &whole[..SENT]).await;
         let mut ftp = gateway.ftp().await;
         assert_eq!(size(&mut ftp, "x").await, SENT - 1);
         let others = pattern(8 * MIB, 2);
@@ -113,7 +105,7 @@ async fn dele_of_an_object_leaves_an_upload_of_its_name_that_runs() {
         let mut producer = gateway.ftp().await;
         assert_eq!(producer.store("x", b"the last one").await.code, 226);
         gateway.store.a_while();
-        let mut data = under_way(&mut producer, "STOR x", &whole[..SENT]).await;
+        let mut data = upload_in_progress(&mut producer, "STOR x", &whole[..SENT]).await;
         let recorded = |store: &crate::support::store::Store| store.keys(BUCKET).len() == 2;
         gateway.store.until("the record", recorded).await;
         let mut consumer = match same_user {
@@ -140,7 +132,7 @@ async fn dele_of_an_object_leaves_what_is_kept_of_another_user() {
     let whole = pattern(9 * MIB, 1);
     assert_eq!(consumer.store("x", b"the last one").await.code, 226);
     gateway.store.a_while();
-    broken(&gateway, "x", &whole[..SENT]).await;
+    break_off(&gateway, "STOR x", &whole[..SENT]).await;
     consumer.expect("DELE x", 250).await;
     consumer.expect("SIZE x", 550).await;
     consumer.expect("DELE x", 550).await;
@@ -155,7 +147,7 @@ async fn dele_of_an_object_leaves_what_is_kept_of_another_user() {
 async fn dele_of_an_object_takes_what_it_has_superseded_of_another_user() {
     let gateway = shared().start().await;
     let whole = pattern(9 * MIB, 1);
-    broken(&gateway, "x", &whole[..SENT]).await;
+    break_off(&gateway, "STOR x", &whole[..SENT]).await;
     let mut consumer = gateway.ftp_as("v", "p").await;
     assert_eq!(consumer.store("x", b"a newer one").await.code, 226);
     consumer.expect("DELE x", 250).await;

@@ -5,25 +5,20 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::{By, go_on, only_objects, size, under_way};
-use crate::support::ftp::{Mode, reset_stream};
+use super::{By, go_on, only_objects};
+use crate::support::ftp::Mode;
 use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers::settled;
+use crate::support::transfers::{interrupt, size};
 use crate::support::{MIB, pattern};
 
 /// The least budget there can be.
 const SMALL: &str = "[memory]\nbudget = \"20MiB\"\n[transfer]\nrange_size = \"1MiB\"";
 
 /// An upload of parts of 32 MiB that has broken off after this many bytes, and a server with little memory.
-async fn broken(bytes: &[u8]) -> (Gateway, Gateway) {
+async fn interrupted_with_large_parts(bytes: &[u8]) -> (Gateway, Gateway) {
     let large = Gateway::builder().with("[transfer]\npart_size = \"32MiB\"");
     let large = large.start().await;
-    let mut ftp = large.ftp().await;
-    let data = under_way(&mut ftp, "STOR x", bytes).await;
-    reset_stream(data);
-    ftp.expect_reply(426).await;
-    ftp.close().await;
-    settled(&large).await;
+    interrupt(&large, "STOR x", bytes).await;
     let small = Gateway::builder().with(SMALL).on(&large.store);
     (large, small.start().await)
 }
@@ -33,7 +28,7 @@ async fn broken(bytes: &[u8]) -> (Gateway, Gateway) {
 async fn an_upload_without_parts_is_resumed_where_its_parts_would_not_fit_into_memory() {
     let whole = pattern(9 * MIB, 1);
     for sent in [70_000, 700_000] {
-        let (large, small) = broken(&whole[..sent]).await;
+        let (large, small) = interrupted_with_large_parts(&whole[..sent]).await;
         let resumed = go_on(&small, By::Rest, "x", &whole, sent);
         timeout(Duration::from_secs(30), resumed).await.unwrap();
         assert!(small.store.object(BUCKET, "x").unwrap() == whole);
@@ -46,7 +41,7 @@ async fn an_upload_without_parts_is_resumed_where_its_parts_would_not_fit_into_m
 async fn an_upload_whose_next_part_does_not_fit_into_memory_is_refused_and_stays() {
     let whole = pattern(34 * MIB, 1);
     let sent = 33 * MIB;
-    let (large, small) = broken(&whole[..sent]).await;
+    let (large, small) = interrupted_with_large_parts(&whole[..sent]).await;
     let store = Arc::clone(&small.store);
     let mut ftp = small.ftp().await;
     for command in ["STOR x", "APPE x"] {

@@ -8,10 +8,11 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use super::{By, go_on, only_objects, size, under_way};
+use super::{By, go_on, only_objects};
 use crate::support::ftp::Ftp;
 use crate::support::gateway::{BUCKET, Gateway};
 use crate::support::store::Store;
+use crate::support::transfers::{size, upload_in_progress};
 use crate::support::{MIB, pattern, within};
 
 /// A gateway that can be killed.
@@ -82,7 +83,7 @@ impl Process {
 async fn killed(store: &Arc<Store>, whole: &[u8], sent: usize, parts: usize) -> Gateway {
     let process = Process::start(store, "pod-0").await;
     let mut ftp = process.ftp().await;
-    let data = under_way(&mut ftp, "STOR x", &whole[..sent]).await;
+    let data = upload_in_progress(&mut ftp, "STOR x", &whole[..sent]).await;
     store.wait_for("UploadPart", parts).await;
     store
         .until("the record", |store| {

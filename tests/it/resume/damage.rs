@@ -1,23 +1,14 @@
 //! What is kept, damaged from outside: a tail of other bytes, a tail or parts that are gone, a record that is none.
 
-use super::{By, go_on, only_objects, size, under_way};
+use super::{By, go_on, only_objects};
 use crate::support::faults::Fault;
-use crate::support::ftp::{Mode, reset_stream};
+use crate::support::ftp::Mode;
 use crate::support::gateway::{BUCKET, Gateway};
 use crate::support::store::Store;
-use crate::support::transfers::settled;
+use crate::support::transfers::{interrupt, settled, size, upload_in_progress};
 use crate::support::{MIB, pattern};
 
 const PART: usize = 5 * MIB;
-
-async fn broken(gateway: &Gateway, bytes: &[u8]) {
-    let mut ftp = gateway.ftp().await;
-    let data = under_way(&mut ftp, "STOR x", bytes).await;
-    reset_stream(data);
-    ftp.expect_reply(426).await;
-    ftp.close().await;
-    settled(gateway).await;
-}
 
 /// The key of the state that begins so.
 fn state(store: &Store, prefix: &str) -> String {
@@ -39,7 +30,7 @@ async fn a_tail_that_is_gone_or_has_other_bytes_is_sent_again() {
                     store.put_before(BUCKET, "x", old);
                 }
                 let whole = pattern(12 * MIB, 1);
-                broken(&gateway, &whole[..sent]).await;
+                interrupt(&gateway, "STOR x", &whole[..sent]).await;
                 let tail = state(store, ".s3ftpd/tails/");
                 match damage {
                     "gone" => assert!(store.backend().remove(BUCKET, &tail)),
@@ -76,7 +67,7 @@ async fn a_tail_that_is_read_wrong_is_not_gone_on_with() {
     let gateway = Gateway::start().await;
     let whole = pattern(9 * MIB, 1);
     let sent = PART + 1000;
-    broken(&gateway, &whole[..sent]).await;
+    interrupt(&gateway, "STOR x", &whole[..sent]).await;
     let rule = gateway
         .store
         .fail("GetObject")
@@ -106,7 +97,7 @@ async fn parts_that_are_gone_are_sent_again() {
         let gateway = Gateway::start().await;
         let store = &gateway.store;
         let whole = pattern(12 * MIB, 1);
-        broken(&gateway, &whole[..sent]).await;
+        interrupt(&gateway, "STOR x", &whole[..sent]).await;
         let upload = &store.open_uploads()[0];
         let abort = store.client().abort_multipart_upload();
         let abort = abort.bucket(BUCKET).key("x").upload_id(&upload.upload_id);
@@ -129,11 +120,11 @@ async fn parts_that_go_while_it_goes_on_end_it_clearly() {
     let store = &gateway.store;
     let whole = pattern(12 * MIB, 1);
     let sent = 2 * PART + 1000;
-    broken(&gateway, &whole[..sent]).await;
+    interrupt(&gateway, "STOR x", &whole[..sent]).await;
     let mut ftp = gateway.ftp().await;
     assert_eq!(size(&mut ftp, "x").await, sent - 1);
     ftp.expect(&format!("REST {sent}"), 350).await;
-    let data = under_way(&mut ftp, "STOR x", &whole[sent..]).await;
+    let data = upload_in_progress(&mut ftp, "STOR x", &whole[sent..]).await;
     let upload = &store.open_uploads()[0];
     let abort = store.client().abort_multipart_upload();
     let abort = abort.bucket(BUCKET).key("x").upload_id(&upload.upload_id);
@@ -162,7 +153,7 @@ async fn a_record_that_is_none_does_no_harm() {
             let gateway = Gateway::start().await;
             let store = &gateway.store;
             let whole = pattern(9 * MIB, 1);
-            broken(&gateway, &whole[..PART + 1000]).await;
+            interrupt(&gateway, "STOR x", &whole[..PART + 1000]).await;
             let record = state(store, ".s3ftpd/uploads/");
             store.put(BUCKET, &record, garbage);
             let mut ftp = gateway.ftp().await;
@@ -191,9 +182,9 @@ async fn a_record_that_is_none_gives_way_to_one() {
     let gateway = Gateway::start().await;
     let store = &gateway.store;
     let whole = pattern(9 * MIB, 1);
-    broken(&gateway, &whole[..PART + 1000]).await;
+    interrupt(&gateway, "STOR x", &whole[..PART + 1000]).await;
     store.put(BUCKET, &state(store, ".s3ftpd/uploads/"), "no JSON");
-    broken(&gateway, &whole[..PART + 2000]).await;
+    interrupt(&gateway, "STOR x", &whole[..PART + 2000]).await;
     go_on(&gateway, By::Rest, "x", &whole, PART + 2000).await;
     assert!(store.object(BUCKET, "x").unwrap() == whole);
 }

@@ -2,12 +2,12 @@
 
 use s3_embedded::Behaviour;
 
-use super::{By, go_on, only_objects, size, under_way};
+use super::{By, go_on, only_objects};
 use crate::support::faults::Fault;
 use crate::support::ftp::{Mode, reset_stream};
 use crate::support::gateway::{BUCKET, Gateway};
 use crate::support::operation::Request;
-use crate::support::transfers::settled;
+use crate::support::transfers::{settled, size, upload_in_progress};
 use crate::support::{MIB, pattern};
 
 async fn break_off(gateway: &Gateway, commands: &[&str], bytes: &[u8]) {
@@ -16,7 +16,7 @@ async fn break_off(gateway: &Gateway, commands: &[&str], bytes: &[u8]) {
     for command in before {
         ftp.expect(command, 350).await;
     }
-    let data = under_way(&mut ftp, last, bytes).await;
+    let data = upload_in_progress(&mut ftp, last, bytes).await;
     reset_stream(data);
     ftp.expect_reply(426).await;
     ftp.close().await;
@@ -209,7 +209,7 @@ async fn what_came_meanwhile_stays_where_only_put_object_compares() {
             }
             _ => "STOR x",
         };
-        let data = under_way(&mut ftp, command, &whole[6 * MIB - 1..]).await;
+        let data = upload_in_progress(&mut ftp, command, &whole[6 * MIB - 1..]).await;
         store.put(BUCKET, "x", "newer");
         drop(data);
         let reply = ftp.reply().await;

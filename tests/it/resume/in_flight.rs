@@ -5,11 +5,11 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use super::{By, go_on, only_objects, under_way};
+use super::{By, go_on, only_objects};
 use crate::support::faults::{Fault, Rule};
 use crate::support::ftp::{Ftp, reset_stream};
 use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers::{moved, settled};
+use crate::support::transfers::{moved, settled, upload_in_progress};
 use crate::support::{MIB, pattern, within};
 
 const PART: usize = 5 * MIB;
@@ -24,7 +24,7 @@ async fn second_part_stalls(
     attempts: usize,
 ) -> (Ftp, TcpStream, Rule) {
     let mut ftp = gateway.ftp().await;
-    let mut data = under_way(&mut ftp, "STOR x", &whole[..PART + 1000]).await;
+    let mut data = upload_in_progress(&mut ftp, "STOR x", &whole[..PART + 1000]).await;
     gateway.store.wait_for("UploadPart", 1).await;
     let rule = gateway.store.fail("UploadPart").times(attempts);
     let rule = rule.with(Fault::Stall);
@@ -95,7 +95,7 @@ async fn a_cut_in_the_create_loses_no_byte() {
     let create = gateway.store.fail("CreateMultipartUpload");
     let create = create.with(Fault::Stall);
     let mut ftp = gateway.ftp().await;
-    let mut data = under_way(&mut ftp, "STOR x", &whole).await;
+    let mut data = upload_in_progress(&mut ftp, "STOR x", &whole).await;
     create.hit().await;
     data.shutdown().await.unwrap();
     // What is asked behind the end is answered behind it.

@@ -2,23 +2,13 @@
 
 use std::time::Duration;
 
-use super::{By, go_on, only_objects, size, under_way};
+use super::{By, go_on, only_objects};
 use crate::support::ftp::{Ftp, reset_stream};
 use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers::settled;
+use crate::support::transfers::{interrupt, settled, size, upload_in_progress};
 use crate::support::{MIB, pattern};
 
 const SENT: usize = 6 * MIB;
-
-/// A gateway where `u` has sent the first bytes of `x`.
-async fn broken(gateway: &Gateway, whole: &[u8]) {
-    let mut ftp = gateway.ftp().await;
-    let data = under_way(&mut ftp, "STOR x", &whole[..SENT]).await;
-    reset_stream(data);
-    ftp.expect_reply(426).await;
-    ftp.close().await;
-    settled(gateway).await;
-}
 
 #[tokio::test]
 async fn it_belongs_to_the_user_who_sent_it() {
@@ -28,7 +18,7 @@ async fn it_belongs_to_the_user_who_sent_it() {
         .await;
     gateway.store.put_before(BUCKET, "x", "old");
     let whole = pattern(8 * MIB, 1);
-    broken(&gateway, &whole).await;
+    interrupt(&gateway, "STOR x", &whole[..SENT]).await;
     let mut other = gateway.ftp_as("other", "p").await;
     assert_eq!(size(&mut other, "x").await, 3);
     other.expect(&format!("REST {SENT}"), 350).await;
@@ -60,7 +50,7 @@ async fn it_ends_when_somebody_else_has_written_the_object() {
             gateway.store.put_before(BUCKET, "x", old);
         }
         let whole = pattern(8 * MIB, 1);
-        broken(&gateway, &whole).await;
+        interrupt(&gateway, "STOR x", &whole[..SENT]).await;
         gateway.store.put(BUCKET, "x", "somebody else's");
         let mut ftp = gateway.ftp().await;
         assert_eq!(size(&mut ftp, "x").await, 15);
@@ -90,11 +80,11 @@ async fn an_object_written_while_the_upload_goes_on_stays() {
             .store
             .behave(|store| store.conditional_writes = behaviour == "aws");
         let whole = pattern(8 * MIB, 1);
-        broken(&gateway, &whole).await;
+        interrupt(&gateway, "STOR x", &whole[..SENT]).await;
         let mut ftp = gateway.ftp().await;
         assert_eq!(size(&mut ftp, "x").await, SENT - 1);
         ftp.expect(&format!("REST {SENT}"), 350).await;
-        let data = under_way(&mut ftp, "STOR x", &whole[SENT..]).await;
+        let data = upload_in_progress(&mut ftp, "STOR x", &whole[SENT..]).await;
         gateway.store.put(BUCKET, "x", "somebody else's");
         drop(data);
         let reply = ftp.expect_reply(450).await;
@@ -112,7 +102,7 @@ async fn an_object_written_while_the_upload_goes_on_stays() {
 async fn a_wrong_offset_is_told_the_right_one() {
     let gateway = Gateway::start().await;
     let whole = pattern(8 * MIB, 1);
-    broken(&gateway, &whole).await;
+    interrupt(&gateway, "STOR x", &whole[..SENT]).await;
     let mut ftp = gateway.ftp().await;
     for offset in [1, SENT - 2, SENT + 1] {
         ftp.expect(&format!("REST {offset}"), 350).await;
@@ -134,7 +124,7 @@ async fn stor_without_rest_begins_anew_and_gives_up_what_was_kept() {
             let gateway = Gateway::start().await;
             let other = Gateway::builder().on(&gateway.store).start().await;
             let whole = pattern(8 * MIB, 1);
-            broken(&gateway, &whole).await;
+            interrupt(&gateway, "STOR x", &whole[..SENT]).await;
             let on = [&gateway, &other][replica];
             let mut ftp = on.ftp().await;
             let bytes = pattern(new, 2);
@@ -152,7 +142,7 @@ async fn stor_without_rest_begins_anew_and_gives_up_what_was_kept() {
 async fn dele_removes_what_is_kept() {
     let gateway = Gateway::start().await;
     let whole = pattern(8 * MIB, 1);
-    broken(&gateway, &whole).await;
+    interrupt(&gateway, "STOR x", &whole[..SENT]).await;
     let mut ftp = gateway.ftp().await;
     ftp.expect("DELE x", 250).await;
     ftp.expect("SIZE x", 550).await;
@@ -169,7 +159,7 @@ async fn a_mount_can_keep_its_state_in_another_bucket() {
         .start()
         .await;
     let whole = pattern(8 * MIB, 1);
-    broken(&gateway, &whole).await;
+    interrupt(&gateway, "STOR x", &whole[..SENT]).await;
     assert!(gateway.store.keys(BUCKET).is_empty());
     assert_eq!(gateway.store.keys("state").len(), 2);
     go_on(&gateway, By::Rest, "x", &whole, SENT).await;
@@ -183,7 +173,7 @@ async fn a_mount_can_remove_what_was_interrupted() {
         .mount("interrupted = \"abort\"")
         .start()
         .await;
-    broken(&gateway, &pattern(8 * MIB, 1)).await;
+    interrupt(&gateway, "STOR x", &pattern(SENT, 1)).await;
     let mut ftp = gateway.ftp().await;
     ftp.expect("SIZE x", 550).await;
     ftp.close().await;
@@ -199,7 +189,7 @@ async fn a_device_that_never_says_quit_can_be_known_to_be_one() {
             .await;
         let whole = pattern(bytes, 4);
         let mut ftp = gateway.ftp().await;
-        let data = under_way(&mut ftp, "STOR x", &whole).await;
+        let data = upload_in_progress(&mut ftp, "STOR x", &whole).await;
         ftp.close().await;
         drop(data);
         gateway
@@ -210,7 +200,7 @@ async fn a_device_that_never_says_quit_can_be_known_to_be_one() {
         only_objects(&[&gateway], &["x"]).await;
         // What breaks in the middle is not published all the same.
         let mut ftp = gateway.ftp().await;
-        let data = under_way(&mut ftp, "STOR y", &whole).await;
+        let data = upload_in_progress(&mut ftp, "STOR y", &whole).await;
         ftp.close().await;
         reset_stream(data);
         settled(&gateway).await;
@@ -225,7 +215,7 @@ async fn a_session_that_goes_on_stops_the_older_one() {
         let gateway = Gateway::start().await;
         let whole = pattern(9 * MIB, 1);
         let mut hanging = gateway.ftp().await;
-        let _data = under_way(&mut hanging, "STOR x", &whole[..SENT]).await;
+        let _data = upload_in_progress(&mut hanging, "STOR x", &whole[..SENT]).await;
         go_on(&gateway, by, "x", &whole, SENT).await;
         let reply = hanging.expect_reply(426).await;
         assert!(
@@ -244,7 +234,7 @@ async fn another_replica_that_is_at_it_is_waited_for() {
     let other = Gateway::builder().on(&gateway.store).start().await;
     let whole = pattern(9 * MIB, 1);
     let mut running = gateway.ftp().await;
-    let data = under_way(&mut running, "STOR x", &whole[..SENT]).await;
+    let data = upload_in_progress(&mut running, "STOR x", &whole[..SENT]).await;
     gateway
         .store
         .until("the record", |store| !store.keys(BUCKET).is_empty())
@@ -284,7 +274,7 @@ async fn an_upload_of_which_nothing_came_ends_what_was_kept_before_it() {
     for replica in [0, 1] {
         let gateway = Gateway::start().await;
         let other = Gateway::builder().on(&gateway.store).start().await;
-        broken(&gateway, &pattern(8 * MIB, 1)).await;
+        interrupt(&gateway, "STOR x", &pattern(SENT, 1)).await;
         let on = [&gateway, &other][replica];
         let mut ftp = on.ftp().await;
         let data = crate::support::transfers::begin(
@@ -308,7 +298,7 @@ async fn an_upload_that_takes_its_time_ends_what_was_kept_before_it() {
     for replica in [0, 1] {
         let gateway = Gateway::start().await;
         let other = Gateway::builder().on(&gateway.store).start().await;
-        broken(&gateway, &pattern(8 * MIB, 1)).await;
+        interrupt(&gateway, "STOR x", &pattern(SENT, 1)).await;
         let on = [&gateway, &other][replica];
         let mut ftp = on.ftp().await;
         let mut data = crate::support::transfers::begin(

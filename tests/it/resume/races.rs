@@ -5,12 +5,12 @@ use std::sync::Arc;
 use s3_embedded::Behaviour;
 use tokio::io::AsyncWriteExt;
 
-use super::{By, go_on, only_objects, size, under_way};
+use super::{By, go_on, only_objects};
 use crate::support::faults::Fault;
 use crate::support::ftp::{Ftp, Reply, reset_stream};
 use crate::support::gateway::{BUCKET, Gateway};
 use crate::support::store::Store;
-use crate::support::transfers::settled;
+use crate::support::transfers::{settled, size, upload_in_progress};
 use crate::support::{MIB, pattern, within};
 
 const KEY: &str = "both.bin";
@@ -62,8 +62,8 @@ async fn finish_at_once(
     };
     let [first, second] = sessions;
     let files = [pattern(bytes, 1), pattern(bytes, 2)];
-    let one = under_way(first, &format!("STOR {KEY}"), &files[0]).await;
-    let two = under_way(second, &format!("STOR {KEY}"), &files[1]).await;
+    let one = upload_in_progress(first, &format!("STOR {KEY}"), &files[0]).await;
+    let two = upload_in_progress(second, &format!("STOR {KEY}"), &files[1]).await;
     let rule = store.fail(operation).key(KEY).times(processes);
     let rule = rule.with(Fault::Stall);
     drop((one, two));
@@ -139,13 +139,13 @@ async fn two_sessions_that_finish_one_after_the_other_leave_nothing() {
             let gateway = Gateway::builder().mount(mount).start().await;
             let files = [pattern(8 * MIB, 1), pattern(8 * MIB, 2)];
             let mut older = gateway.ftp().await;
-            let one = under_way(&mut older, &format!("STOR {KEY}"), &files[0]).await;
+            let one = upload_in_progress(&mut older, &format!("STOR {KEY}"), &files[0]).await;
             gateway
                 .store
                 .until("its record", |store| !store.keys(BUCKET).is_empty())
                 .await;
             let mut newer = gateway.ftp().await;
-            let two = under_way(&mut newer, &format!("STOR {KEY}"), &files[1]).await;
+            let two = upload_in_progress(&mut newer, &format!("STOR {KEY}"), &files[1]).await;
             // That the newer one has taken the record over.
             gateway.store.wait_for("PutObject", 3).await;
             let (first, second) = if newer_first {
@@ -179,7 +179,7 @@ async fn one_kept_upload_is_gone_on_with_once() {
         let whole = pattern(9 * MIB, 3);
         let sent = 6 * MIB;
         let mut ftp = gateways[0].ftp().await;
-        let data = under_way(&mut ftp, &format!("STOR {KEY}"), &whole[..sent]).await;
+        let data = upload_in_progress(&mut ftp, &format!("STOR {KEY}"), &whole[..sent]).await;
         reset_stream(data);
         ftp.expect_reply(426).await;
         ftp.close().await;
@@ -221,11 +221,11 @@ async fn the_one_whose_upload_was_taken_over_adds_nothing_to_it() {
     let whole = pattern(9 * MIB, 1);
     let sent = 6 * MIB;
     let mut hanging = gateway.ftp().await;
-    let mut data = under_way(&mut hanging, &format!("STOR {KEY}"), &whole[..sent]).await;
+    let mut data = upload_in_progress(&mut hanging, &format!("STOR {KEY}"), &whole[..sent]).await;
     let mut ftp = gateway.ftp().await;
     assert_eq!(size(&mut ftp, KEY).await, sent - 1);
     ftp.expect(&format!("REST {sent}"), 350).await;
-    let on = under_way(&mut ftp, &format!("STOR {KEY}"), &whole[sent..8 * MIB]).await;
+    let on = upload_in_progress(&mut ftp, &format!("STOR {KEY}"), &whole[sent..8 * MIB]).await;
     // It may be cut already.
     let _ = data.write_all(&pattern(MIB, 9)).await;
     hanging.expect_reply(426).await;

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::sweep::sweep;
-use super::{By, go_on, only_objects, size, under_way};
+use super::{By, go_on, only_objects};
 use crate::support::ftp::{Ftp, Mode, reset_stream};
 use crate::support::gateway::{BUCKET, Builder, Gateway};
 use crate::support::store::Store;
-use crate::support::transfers::settled;
+use crate::support::transfers::{interrupt_as, settled, size, upload_in_progress};
 use crate::support::{MIB, pattern};
 
 const PART: usize = 5 * MIB;
@@ -44,15 +44,6 @@ fn change(store: &Store, user: &str, change: impl FnOnce(&mut Value)) {
     store.put(BUCKET, &record_key(user), value.to_string());
 }
 
-async fn broken_by(gateway: &Gateway, user: &str, bytes: &[u8]) {
-    let mut ftp = gateway.ftp_as(user, "p").await;
-    let data = under_way(&mut ftp, "STOR x", bytes).await;
-    reset_stream(data);
-    ftp.expect_reply(426).await;
-    ftp.close().await;
-    settled(gateway).await;
-}
-
 fn shared() -> Builder {
     Gateway::builder().user("v", "p", "{ \"/\" = \"main\" }")
 }
@@ -68,7 +59,7 @@ fn on(builder: Builder, behaviour: &Behaviour) -> Builder {
 #[tokio::test]
 async fn the_record_has_the_fields_and_the_name_that_never_change() {
     let gateway = Gateway::start().await;
-    broken_by(&gateway, "u", &pattern(PART + 1000, 1)).await;
+    interrupt_as(&gateway, "u", "STOR x", &pattern(PART + 1000, 1)).await;
     let store = &gateway.store;
     let record = record(store, "u");
     assert_eq!(record["format"], 1);
@@ -103,7 +94,7 @@ async fn each_user_has_their_own_interrupted_upload() {
         let other = shared().on(&gateway.store).start().await;
         let files = [("u", pattern(9 * MIB, 1)), ("v", pattern(10 * MIB, 2))];
         for (user, whole) in &files {
-            broken_by(&gateway, user, &whole[..PART + 1000]).await;
+            interrupt_as(&gateway, user, "STOR x", &whole[..PART + 1000]).await;
         }
         for on in [&gateway, &other] {
             for (user, _) in &files {
@@ -143,7 +134,7 @@ async fn in_doubt_which_of_two_began_first_neither_is_kept() {
             let other = Gateway::builder().on(&fast.store).start().await;
             let store = Arc::clone(&fast.store);
             let whole = pattern(9 * MIB, 2);
-            broken_by(&fast, "u", &pattern(first, 1)).await;
+            interrupt_as(&fast, "u", "STOR x", &pattern(first, 1)).await;
             let now = std::time::SystemTime::now();
             let now = now
                 .duration_since(std::time::UNIX_EPOCH)
@@ -154,7 +145,7 @@ async fn in_doubt_which_of_two_began_first_neither_is_kept() {
                 // However slow this machine is, the other one begins within two seconds of this.
                 record["began"]["at_ms"] = json!(now as u64 + 1000);
             });
-            broken_by(&other, "u", &whole[..second]).await;
+            interrupt_as(&other, "u", "STOR x", &whole[..second]).await;
             let mut ftp = other.ftp().await;
             ftp.expect("SIZE x", 550).await;
             for rest in [first, first - 1, second, second - 1] {
@@ -185,12 +176,12 @@ async fn the_later_of_two_is_kept_whatever_the_ids_say() {
         let fast = Gateway::start().await;
         let other = Gateway::builder().on(&fast.store).start().await;
         let whole = pattern(9 * MIB, 2);
-        broken_by(&fast, "u", &pattern(first, 1)).await;
+        interrupt_as(&fast, "u", "STOR x", &pattern(first, 1)).await;
         change(&fast.store, "u", |record| {
             record["transfer"] = json!("vvvvvvvvvvvvvvvvvvvv");
         });
         fast.store.a_while();
-        broken_by(&other, "u", &whole[..second]).await;
+        interrupt_as(&other, "u", "STOR x", &whole[..second]).await;
         go_on(&fast, By::OtherReplica, "x", &whole, second).await;
         assert!(fast.store.object(BUCKET, "x").unwrap() == whole);
         only_objects(&[&fast, &other], &["x"]).await;
@@ -205,7 +196,7 @@ async fn of_two_that_run_at_once_in_doubt_neither_is_kept() {
         let other = Gateway::builder().on(&gateways[0].store).start().await;
         let store = Arc::clone(&other.store);
         let mut one = gateways[0].ftp().await;
-        let data = under_way(&mut one, "STOR x", &pattern(6 * MIB, 1)).await;
+        let data = upload_in_progress(&mut one, "STOR x", &pattern(6 * MIB, 1)).await;
         store
             .until("its record", |store| {
                 store.keys(BUCKET).contains(&record_key("u"))
@@ -217,7 +208,7 @@ async fn of_two_that_run_at_once_in_doubt_neither_is_kept() {
             record["began"]["at_ms"] = json!(now.as_millis() as u64 + 1000);
         });
         let mut two = other.ftp().await;
-        let second = under_way(&mut two, "STOR x", &pattern(7 * MIB, 2)).await;
+        let second = upload_in_progress(&mut two, "STOR x", &pattern(7 * MIB, 2)).await;
         store
             .until("both are named", |store| {
                 let keys = store.keys(BUCKET);
@@ -307,7 +298,7 @@ async fn a_later_format_is_not_resumed_and_gives_way_to_a_new_upload() {
             other.close().await;
             // It begins anew, breaks off, and is resumed: this version's record takes the place of the other.
             let whole = pattern(new + MIB, 3);
-            let data = under_way(&mut ftp, "STOR x", &whole[..new]).await;
+            let data = upload_in_progress(&mut ftp, "STOR x", &whole[..new]).await;
             reset_stream(data);
             ftp.expect_reply(426).await;
             ftp.close().await;
@@ -387,7 +378,7 @@ async fn what_can_not_be_read_protects_the_uploads_and_tails_of_its_object() {
 async fn a_record_in_the_wrong_place_removes_nothing() {
     let gateway = Gateway::start().await;
     let store = &gateway.store;
-    broken_by(&gateway, "u", &pattern(6 * MIB, 1)).await;
+    interrupt_as(&gateway, "u", "STOR x", &pattern(6 * MIB, 1)).await;
     let bytes = store.object(BUCKET, &record_key("u")).unwrap();
     let wrong = format!(".s3ftpd/uploads/{}/{}", hash(&[BUCKET, "y"]), hash(&["u"]));
     store.put(BUCKET, &wrong, &bytes);
@@ -435,7 +426,7 @@ async fn a_record_ends_empty_where_a_delete_would_be_blind() {
             ftp.expect("DELE x", 250).await;
             ftp.expect("SIZE x", 550).await;
             let part = &whole[..6 * MIB];
-            let data = under_way(&mut ftp, "STOR x", part).await;
+            let data = upload_in_progress(&mut ftp, "STOR x", part).await;
             reset_stream(data);
             ftp.expect_reply(426).await;
             settled(on).await;
@@ -492,7 +483,7 @@ async fn an_interrupted_upload_over_an_object_is_kept_for_less_long() {
             if let Some(old) = old {
                 store.put_before(BUCKET, "x", old);
             }
-            broken_by(&gateway, "u", &pattern(6 * MIB, 1)).await;
+            interrupt_as(&gateway, "u", "STOR x", &pattern(6 * MIB, 1)).await;
             store.backend().advance_clock(Duration::from_secs(50));
             let mut ftp = gateway.ftp().await;
             assert_eq!(size(&mut ftp, "x").await, 6 * MIB - 1);
@@ -534,7 +525,7 @@ async fn a_tail_of_several_pieces_is_read_to_its_first_gap() {
             let gateway = Gateway::start().await;
             let store = &gateway.store;
             let whole = pattern(parts + tail + MIB, 1);
-            broken_by(&gateway, "u", &whole[..parts + tail]).await;
+            interrupt_as(&gateway, "u", "STOR x", &whole[..parts + tail]).await;
             let key = record(store, "u")["tail"]["key"]
                 .as_str()
                 .unwrap()
@@ -639,7 +630,7 @@ async fn client(gateways: &[Gateway; 2], user: &str, number: u64) {
         let whole = pattern(11 * MIB, number + 10 * round as u64);
         let sent = [70_000, 6 * MIB, PART + 1, 10 * MIB][(round + number as usize) % 4];
         let mut ftp = gateways[round % 2].ftp_as(user, "p").await;
-        let data = under_way(&mut ftp, &format!("STOR {name}"), &whole[..sent]).await;
+        let data = upload_in_progress(&mut ftp, &format!("STOR {name}"), &whole[..sent]).await;
         let mut other = gateways[(round + 1) % 2].ftp_as(user, "p").await;
         if round % 2 == 0 {
             reset_stream(data);

@@ -3,22 +3,14 @@
 
 use tokio::io::AsyncWriteExt;
 
-use super::{By, go_on, only_objects, size, under_way};
+use super::{By, go_on, only_objects};
 use crate::support::faults::Fault;
 use crate::support::ftp::{Ftp, Mode, reset_stream};
 use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers::{begin, settled};
+use crate::support::transfers::{begin, break_off, settled, size, upload_in_progress};
 use crate::support::{MIB, pattern};
 
 const SENT: usize = 6 * MIB;
-
-async fn broken(gateway: &Gateway, command: &str, bytes: &[u8]) {
-    let mut ftp = gateway.ftp().await;
-    let data = under_way(&mut ftp, command, bytes).await;
-    reset_stream(data);
-    ftp.expect_reply(426).await;
-    ftp.close().await;
-}
 
 /// All bytes have come, and the session was lost: the client may not be told that all is there, however often he breaks
 /// off again before he sends the last byte.
@@ -63,7 +55,7 @@ async fn an_upload_that_comes_to_nothing_ends_nothing_that_runs() {
             .await;
         let whole = pattern(9 * MIB, 1);
         let mut running = gateway.ftp().await;
-        let data = under_way(&mut running, "STOR x", &whole[..SENT]).await;
+        let data = upload_in_progress(&mut running, "STOR x", &whole[..SENT]).await;
         let mut second: Ftp = gateway.ftp_as(user, "p").await;
         let nothing = begin(&mut second, "STOR x", Mode::Passive).await;
         assert!([226, 426].contains(&second.command("ABOR").await.code));
@@ -88,7 +80,7 @@ async fn an_older_upload_that_hangs_is_no_beginning_of_a_newer_one() {
         let other = Gateway::builder().on(&gateway.store).start().await;
         let files = [pattern(9 * MIB, 1), pattern(9 * MIB, 2)];
         let mut hanging = gateway.ftp().await;
-        let data = under_way(&mut hanging, "STOR x", &files[0][..SENT]).await;
+        let data = upload_in_progress(&mut hanging, "STOR x", &files[0][..SENT]).await;
         let record = |store: &crate::support::store::Store| !store.keys(BUCKET).is_empty();
         gateway.store.until("its record", record).await;
         gateway
@@ -96,7 +88,7 @@ async fn an_older_upload_that_hangs_is_no_beginning_of_a_newer_one() {
             .backend()
             .advance_clock(std::time::Duration::from_secs(3));
         let on = [&gateway, &other][replica];
-        broken(on, "STOR x", &files[1][..70_000]).await;
+        break_off(on, "STOR x", &files[1][..70_000]).await;
         reset_stream(data);
         hanging.expect_reply(426).await;
         hanging.close().await;
@@ -113,7 +105,7 @@ async fn of_two_that_go_on_at_once_one_does() {
     for bytes in [70_000, SENT] {
         let gateway = Gateway::start().await;
         let whole = pattern(9 * MIB, 1);
-        broken(&gateway, "STOR x", &whole[..bytes]).await;
+        break_off(&gateway, "STOR x", &whole[..bytes]).await;
         let mut sessions = [gateway.ftp().await, gateway.ftp().await];
         for ftp in &mut sessions {
             assert_eq!(size(ftp, "x").await, bytes - 1);
@@ -165,10 +157,10 @@ async fn buckets_of_one_name_in_two_stores_are_two() {
         .await;
     let whole = pattern(9 * MIB, 1);
     let mut one = gateway.ftp().await;
-    let first = under_way(&mut one, "STOR x", &whole[..SENT]).await;
+    let first = upload_in_progress(&mut one, "STOR x", &whole[..SENT]).await;
     let mut two = gateway.ftp().await;
     two.expect("SIZE /second/x", 550).await;
-    let data = under_way(&mut two, "STOR /second/x", &whole[..SENT]).await;
+    let data = upload_in_progress(&mut two, "STOR /second/x", &whole[..SENT]).await;
     reset_stream(data);
     two.expect_reply(426).await;
     reset_stream(first);
@@ -192,7 +184,7 @@ async fn a_part_that_fails_leaves_what_was_kept() {
             .start()
             .await;
         let whole = pattern(20 * MIB, 1);
-        broken(&gateway, "STOR x", &whole[..bytes]).await;
+        break_off(&gateway, "STOR x", &whole[..bytes]).await;
         settled(&gateway).await;
         for _ in 0..2 {
             let mut ftp = gateway.ftp().await;
@@ -224,7 +216,7 @@ async fn dele_of_an_object_ends_what_is_kept_of_its_name() {
     let gateway = Gateway::start().await;
     gateway.store.put_before(BUCKET, "x", "old");
     let whole = pattern(9 * MIB, 1);
-    broken(&gateway, "STOR x", &whole[..SENT]).await;
+    break_off(&gateway, "STOR x", &whole[..SENT]).await;
     let mut ftp = gateway.ftp().await;
     ftp.expect("DELE x", 250).await;
     ftp.expect("SIZE x", 550).await;
@@ -238,7 +230,7 @@ async fn dele_of_an_object_ends_what_is_kept_of_its_name() {
 async fn a_new_server_knows_what_is_kept() {
     let gateway = Gateway::start().await;
     let whole = pattern(9 * MIB, 1);
-    broken(&gateway, "STOR x", &whole[..SENT]).await;
+    break_off(&gateway, "STOR x", &whole[..SENT]).await;
     let other = Gateway::builder()
         .with("[resume]\nlook_every = \"1h\"")
         .on(&gateway.store)
@@ -246,7 +238,7 @@ async fn a_new_server_knows_what_is_kept() {
         .await;
     gateway.store.wait_for("ListObjectsV2", 1).await;
     let mut ftp = other.ftp().await;
-    let data = under_way(&mut ftp, "STOR x", b"another").await;
+    let data = upload_in_progress(&mut ftp, "STOR x", b"another").await;
     // What was kept has gone before this one has come to anything.
     assert!(gateway.store.keys(BUCKET).is_empty());
     drop(data);
@@ -267,7 +259,7 @@ async fn what_is_kept_ends_with_an_object_that_was_written_since() {
                 if old {
                     gateway.store.put_before(BUCKET, "x", "old");
                 }
-                broken(&gateway, "STOR x", &pattern(70_000, 1)).await;
+                break_off(&gateway, "STOR x", &pattern(70_000, 1)).await;
                 let mut ftp = other.ftp().await;
                 assert_eq!(ftp.store("x", b"newer").await.code, 226);
                 ftp.close().await;

@@ -1,9 +1,9 @@
 //! The state prefix can't be listed, entered, read, written, moved or deleted by FTP.
 
-use super::{By, go_on, under_way};
+use super::{By, go_on};
 use crate::support::ftp::{Ftp, Mode, reset_stream};
 use crate::support::gateway::{BUCKET, Builder, Gateway};
-use crate::support::transfers::settled;
+use crate::support::transfers::{settled, upload_in_progress};
 use crate::support::{MIB, pattern};
 
 const SENT: usize = 6 * MIB;
@@ -12,7 +12,7 @@ const SENT: usize = 6 * MIB;
 async fn keeps(builder: Builder, bucket: &str) -> (Gateway, Vec<String>) {
     let gateway = builder.start().await;
     let mut ftp = gateway.ftp().await;
-    let data = under_way(&mut ftp, "STOR x", &pattern(8 * MIB, 1)[..SENT]).await;
+    let data = upload_in_progress(&mut ftp, "STOR x", &pattern(8 * MIB, 1)[..SENT]).await;
     reset_stream(data);
     ftp.expect_reply(426).await;
     ftp.close().await;

@@ -3,11 +3,11 @@
 
 use tokio::io::AsyncWriteExt;
 
-use super::{By, go_on, only_objects, size, under_way};
+use super::{By, go_on, only_objects};
 use crate::support::faults::Fault;
-use crate::support::ftp::{Ftp, Mode, Reply, reset_stream};
+use crate::support::ftp::{Ftp, Mode, Reply};
 use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers::{begin, settled};
+use crate::support::transfers::{begin, interrupt, settled, size, upload_in_progress};
 use crate::support::{DEADLINE, MIB, pattern};
 
 const PART: usize = 5 * MIB;
@@ -24,15 +24,6 @@ const REQUESTS: [(&str, &str); 7] = [
     ("UploadPart", "x"),
 ];
 
-async fn broken(gateway: &Gateway, bytes: &[u8]) {
-    let mut ftp = gateway.ftp().await;
-    let data = under_way(&mut ftp, "STOR x", bytes).await;
-    reset_stream(data);
-    ftp.expect_reply(426).await;
-    ftp.close().await;
-    settled(gateway).await;
-}
-
 #[tokio::test]
 async fn what_fails_once_while_an_upload_goes_on_is_tried_again() {
     let whole = pattern(12 * MIB, 1);
@@ -43,7 +34,7 @@ async fn what_fails_once_while_an_upload_goes_on_is_tried_again() {
             Fault::LoseAnswer,
         ] {
             let gateway = Gateway::start().await;
-            broken(&gateway, &whole[..SENT]).await;
+            interrupt(&gateway, "STOR x", &whole[..SENT]).await;
             let rule = gateway.store.fail(operation).key(key).times(2);
             let rule = rule.with(fault);
             go_on(&gateway, By::Rest, "x", &whole, SENT).await;
@@ -59,7 +50,7 @@ async fn a_body_breaks(key: &str) {
     let whole = pattern(12 * MIB, 1);
     for fault in [Fault::CutBody(500), Fault::ResetBody(500)] {
         let gateway = Gateway::start().await;
-        broken(&gateway, &whole[..2 * PART - 1]).await;
+        interrupt(&gateway, "STOR x", &whole[..2 * PART - 1]).await;
         let rule = gateway.store.fail("GetObject").key(key);
         let rule = rule.with(fault.clone());
         go_on(&gateway, By::Rest, "x", &whole, 2 * PART - 1).await;
@@ -87,7 +78,7 @@ async fn where_a_request_fails_for_good_all_stays_kept() {
             .with("[stores.main]\nattempts = 2")
             .start()
             .await;
-        broken(&gateway, &whole[..SENT]).await;
+        interrupt(&gateway, "STOR x", &whole[..SENT]).await;
         let rule = gateway.store.fail(operation).key(key).always();
         let rule = rule.with(Fault::Status(503, "SlowDown"));
         let mut ftp = gateway.ftp().await;
@@ -134,7 +125,7 @@ async fn what_fails_once_while_an_upload_is_being_kept_is_tried_again() {
                 let gateway = Gateway::start().await;
                 let rule = gateway.store.fail("PutObject").key(key).times(2);
                 let rule = rule.with(fault);
-                broken(&gateway, &whole[..sent]).await;
+                interrupt(&gateway, "STOR x", &whole[..sent]).await;
                 rule.hit().await;
                 go_on(&gateway, By::Rest, "x", &whole, sent).await;
                 assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
@@ -157,7 +148,7 @@ async fn where_it_can_not_be_kept_nothing_wrong_is_told() {
         gateway.store.put_before(BUCKET, "x", "old");
         let rule = gateway.store.fail("PutObject").key(key).always();
         let rule = rule.with(Fault::Status(503, "SlowDown"));
-        broken(&gateway, &whole[..SENT]).await;
+        interrupt(&gateway, "STOR x", &whole[..SENT]).await;
         rule.hit().await;
         rule.remove();
         let mut ftp = gateway.ftp().await;
@@ -185,7 +176,7 @@ async fn the_record_is_never_waited_for_before_the_226() {
     let rule = gateway.store.fail("PutObject").key(".s3ftpd/uploads/");
     let rule = rule.always().with(Fault::Stall);
     let mut ftp = gateway.ftp().await;
-    let data = under_way(&mut ftp, "STOR x", &whole).await;
+    let data = upload_in_progress(&mut ftp, "STOR x", &whole).await;
     rule.hit().await;
     drop(data);
     ftp.expect_reply(226).await;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
-use super::{only_objects, size, under_way};
+use super::only_objects;
 use crate::support::faults::{Fault, Rule};
 use crate::support::ftp::{DataSide, Mode, reset_stream};
 use crate::support::gateway::{BUCKET, Builder, Gateway};
 use crate::support::store::Store;
-use crate::support::transfers::settled;
+use crate::support::transfers::{settled, size, upload_in_progress};
 use crate::support::{MIB, pattern};
 
 const KEY: &str = "x";
@@ -61,7 +61,7 @@ async fn what_a_resumed_upload_was_kept_in_goes_when_a_newer_one_has_its_record(
             let (whole, newer) = (pattern(8 * MIB, 1), pattern(8 * MIB, 2));
             let sent = 6 * MIB;
             let mut ftp = gateway.ftp().await;
-            let data = under_way(&mut ftp, &format!("STOR {KEY}"), &whole[..sent]).await;
+            let data = upload_in_progress(&mut ftp, &format!("STOR {KEY}"), &whole[..sent]).await;
             reset_stream(data);
             ftp.expect_reply(426).await;
             settled(&gateway).await;
@@ -80,11 +80,11 @@ async fn what_a_resumed_upload_was_kept_in_goes_when_a_newer_one_has_its_record(
                 tail.hit().await;
                 Older::Begins(side, tail)
             } else {
-                Older::Runs(under_way(&mut ftp, &command, &whole[sent..]).await)
+                Older::Runs(upload_in_progress(&mut ftp, &command, &whole[sent..]).await)
             };
             let by = if elsewhere { &other } else { &gateway };
             let mut second = by.ftp().await;
-            let data = under_way(&mut second, &command, &newer).await;
+            let data = upload_in_progress(&mut second, &command, &newer).await;
             another_than(&store, &transfer).await;
 
             match older {
@@ -127,7 +127,7 @@ async fn what_is_kept_in_the_moment_that_another_user_publishes_goes_too() {
         let newer = pattern(bytes, 2);
         let command = format!("STOR {KEY}");
         let mut ftp = gateway.ftp().await;
-        let data = under_way(&mut ftp, &command, &pattern(6 * MIB, 1)).await;
+        let data = upload_in_progress(&mut ftp, &command, &pattern(6 * MIB, 1)).await;
         store
             .until("its record", |store| recorded(store).is_some())
             .await;
@@ -164,13 +164,13 @@ async fn what_could_not_be_published_is_not_kept_where_the_object_is_another_now
     let sent = 6 * MIB;
     let command = format!("STOR {KEY}");
     let mut ftp = gateway.ftp().await;
-    let data = under_way(&mut ftp, &command, &whole[..sent]).await;
+    let data = upload_in_progress(&mut ftp, &command, &whole[..sent]).await;
     reset_stream(data);
     ftp.expect_reply(426).await;
     settled(&gateway).await;
     assert_eq!(size(&mut ftp, KEY).await, sent - 1);
     ftp.expect(&format!("REST {sent}"), 350).await;
-    let data = under_way(&mut ftp, &command, &whole[sent..]).await;
+    let data = upload_in_progress(&mut ftp, &command, &whole[sent..]).await;
     store.put(BUCKET, KEY, "quicker");
     // As if that came last: it is looked right before each of three tries, and behind it.
     let unseen = store.fail("HeadObject").key(KEY).times(6);

@@ -6,21 +6,12 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use super::{By, go_on, only_objects, under_way};
+use super::{By, go_on, only_objects};
 use crate::support::faults::Fault;
 use crate::support::ftp::{Mode, reset_stream};
 use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers::{begin, moved, settled};
+use crate::support::transfers::{begin, interrupt, moved, settled, size, upload_in_progress};
 use crate::support::{MIB, pattern, within};
-
-async fn broken(gateway: &Gateway, path: &str, bytes: &[u8]) {
-    let mut ftp = gateway.ftp().await;
-    let data = under_way(&mut ftp, &format!("STOR {path}"), bytes).await;
-    reset_stream(data);
-    ftp.expect_reply(426).await;
-    ftp.close().await;
-    settled(gateway).await;
-}
 
 /// `s3ftpd sweep` with these arguments.
 pub(super) async fn sweep(gateway: &Gateway, arguments: &[&str]) -> (bool, String) {
@@ -76,8 +67,8 @@ async fn what_is_old_is_swept_by_hand_and_what_runs_is_not() {
     let gateway = Gateway::start().await;
     let store = &gateway.store;
     let whole = pattern(13 * MIB, 1);
-    broken(&gateway, "large", &whole[..6 * MIB]).await;
-    broken(&gateway, "small", &whole[..1000]).await;
+    interrupt(&gateway, "STOR large", &whole[..6 * MIB]).await;
+    interrupt(&gateway, "STOR small", &whole[..1000]).await;
     store.put(BUCKET, ".s3ftpd/probe-left", "x");
     store.put(
         BUCKET,
@@ -158,8 +149,8 @@ async fn what_is_recorded_in_another_state_bucket_is_not_foreign() {
         .await;
     let store = &gateway.store;
     let bytes = pattern(6 * MIB, 1);
-    broken(&gateway, "/first", &bytes).await;
-    broken(&gateway, "/second/x", &bytes).await;
+    interrupt(&gateway, "STOR /first", &bytes).await;
+    interrupt(&gateway, "STOR /second/x", &bytes).await;
     assert!(
         store
             .keys("state")
@@ -222,13 +213,13 @@ async fn what_is_recorded_in_another_state_bucket_is_not_foreign() {
 #[tokio::test]
 async fn a_server_sweeps_what_is_old() {
     let gateway = Gateway::start().await;
-    broken(&gateway, "large", &pattern(6 * MIB, 1)).await;
-    broken(&gateway, "small", &pattern(1000, 1)).await;
+    interrupt(&gateway, "STOR large", &pattern(6 * MIB, 1)).await;
+    interrupt(&gateway, "STOR small", &pattern(1000, 1)).await;
     gateway
         .store
         .backend()
         .advance_clock(Duration::from_secs(62));
-    broken(&gateway, "young", &pattern(1000, 1)).await;
+    interrupt(&gateway, "STOR young", &pattern(1000, 1)).await;
     let _sweeping = Gateway::builder()
         .with("[resume]\nkeep_for = \"1m\"\nsweep_every = \"100ms\"")
         .on(&gateway.store)
@@ -274,7 +265,7 @@ async fn a_server_sweeps_probes_where_they_were_made() {
 #[tokio::test]
 async fn a_server_sweeps_what_has_ended() {
     let gateway = Gateway::start().await;
-    broken(&gateway, "x", &pattern(6 * MIB, 1)).await;
+    interrupt(&gateway, "STOR x", &pattern(6 * MIB, 1)).await;
     let other = Gateway::builder()
         .with("[resume]\nsweep_every = \"100ms\"")
         .on(&gateway.store)
@@ -311,13 +302,13 @@ async fn two_writers_of_one_name_leave_nothing_of_each_other() {
             let on = [&gateway, if replicas == 1 { &gateway } else { &other }];
             let files = [pattern(8 * MIB, 1), pattern(8 * MIB, 2)];
             let mut first = on[0].ftp().await;
-            let one = under_way(&mut first, "STOR x", &files[0][..6 * MIB]).await;
+            let one = upload_in_progress(&mut first, "STOR x", &files[0][..6 * MIB]).await;
             gateway
                 .store
                 .until("a record", |store| !store.keys(BUCKET).is_empty())
                 .await;
             let mut second = on[1].ftp().await;
-            let two = under_way(&mut second, "STOR x", &files[1][..6 * MIB]).await;
+            let two = upload_in_progress(&mut second, "STOR x", &files[1][..6 * MIB]).await;
             gateway.store.wait_for("PutObject", 3).await;
             let (winner, loser) = if second_first {
                 ((&mut second, two, 1), (&mut first, one))
@@ -340,7 +331,7 @@ async fn two_writers_of_one_name_leave_nothing_of_each_other() {
             // What may be left is a record of one that has ended; whoever asks, or the sweep, removes it.
             let mut ftp = gateway.ftp().await;
             assert_eq!(
-                super::size(&mut ftp, "x").await,
+                size(&mut ftp, "x").await,
                 8 * MIB,
                 "{replicas} {second_first}"
             );

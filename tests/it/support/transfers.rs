@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::ftp::{Ftp, Mode};
-use super::gateway::Gateway;
+use super::ftp::{Ftp, Mode, reset_stream};
+use super::gateway::{Gateway, PASSWORD, USER};
 use super::within;
 
 /// Begins a transfer: the 150 has come and the data connection is there.
@@ -13,6 +14,38 @@ pub async fn begin(ftp: &mut Ftp, command: &str, mode: Mode) -> TcpStream {
     let data = ftp.data(mode).await;
     ftp.expect(command, 150).await;
     data.stream().await
+}
+
+/// Begins an upload by `command` and sends `bytes`; the gateway has taken all of them when this returns.
+pub async fn upload_in_progress(ftp: &mut Ftp, command: &str, bytes: &[u8]) -> TcpStream {
+    let mut data = begin(ftp, command, Mode::Passive).await;
+    data.write_all(bytes).await.unwrap();
+    moved(ftp, bytes.len()).await;
+    data
+}
+
+/// An upload that breaks off after `bytes`, in a session of its own: its data connection is reset.
+pub async fn break_off(gateway: &Gateway, command: &str, bytes: &[u8]) {
+    break_off_as(gateway, USER, command, bytes).await;
+}
+
+async fn break_off_as(gateway: &Gateway, user: &str, command: &str, bytes: &[u8]) {
+    let mut ftp = gateway.ftp_as(user, PASSWORD).await;
+    let data = upload_in_progress(&mut ftp, command, bytes).await;
+    reset_stream(data);
+    ftp.expect_reply(426).await;
+    ftp.close().await;
+}
+
+/// As [`break_off`], and waits until the gateway has stored what is needed to resume the upload.
+pub async fn interrupt(gateway: &Gateway, command: &str, bytes: &[u8]) {
+    interrupt_as(gateway, USER, command, bytes).await;
+}
+
+/// As [`interrupt`], by another user, whose password is that of [`USER`].
+pub async fn interrupt_as(gateway: &Gateway, user: &str, command: &str, bytes: &[u8]) {
+    break_off_as(gateway, user, command, bytes).await;
+    settled(gateway).await;
 }
 
 /// Asks STAT until the gateway has taken (or sent) so many bytes of the running transfer.
@@ -31,6 +64,12 @@ pub async fn moved(ftp: &mut Ftp, bytes: usize) {
         }
     };
     within(&format!("{bytes} bytes moved"), asking).await;
+}
+
+/// The length that SIZE reports.
+pub async fn size(ftp: &mut Ftp, path: &str) -> usize {
+    let reply = ftp.expect(&format!("SIZE {path}"), 213).await;
+    reply.text().parse().unwrap()
 }
 
 /// Waits until nothing of any transfer is left: no open multipart upload in the store, no memory of the budget. With

@@ -424,3 +424,25 @@ async fn each_transfer_has_one_log_line_with_the_id_of_its_one_reply() {
     assert!(lines.last().unwrap().contains("control connection lost"));
     assert_eq!(gateway.store.object(BUCKET, "x").unwrap(), b"bytes");
 }
+
+#[tokio::test]
+async fn an_upload_that_a_newer_one_has_dropped_is_told_so() {
+    // As Garage: a PutObject of the key drops its open uploads.
+    let gateway = Gateway::start().await;
+    let store = &gateway.store;
+    store.behave(|behaviour| behaviour.put_drops_uploads = true);
+    let (mut one, mut two) = (gateway.ftp().await, gateway.ftp().await);
+    let part = store.fail("UploadPart").nth(2).with(Fault::Stall);
+    let bytes = vec![1; 6 << 20];
+    let (first, ()) = tokio::join!(one.store("f", &bytes), async {
+        part.hit().await;
+        assert_eq!(two.store("f", b"newer").await.code, 226);
+        part.release();
+    });
+    assert_eq!(first.code, 451, "{first:?}");
+    assert!(first.text().contains("replaced"), "{first:?}");
+    assert_eq!(store.object(BUCKET, "f").as_deref(), Some(&b"newer"[..]));
+    one.close().await;
+    two.close().await;
+    gateway.stop().await;
+}

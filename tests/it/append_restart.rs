@@ -352,3 +352,32 @@ async fn an_object_over_which_a_lost_upload_broke_off_is_not_extended() {
         }
     }
 }
+
+#[tokio::test]
+async fn an_append_whose_answers_are_lost_is_not_called_a_conflict() {
+    // This store has no conditions: we look ourselves, and must not take our own object for somebody else's.
+    let gateway = Gateway::builder()
+        .with("[stores.main]\nconditional_writes = false\nattempts = 1")
+        .mount("interrupted = \"abort\"")
+        .start()
+        .await;
+    let store = &gateway.store;
+    store.put(BUCKET, "f", vec![1; 6 << 20]);
+    let mut ftp = gateway.ftp().await;
+    // The Complete is carried out while the answer to the look before it is under way.
+    store
+        .fail("CompleteMultipartUpload")
+        .with(Fault::LoseAnswer);
+    store
+        .fail("HeadObject")
+        .nth(3)
+        .with(Fault::Status(404, "NoSuchKey"));
+    let reply = ftp.upload_with("APPE f", b"more", Mode::Passive).await;
+    assert_eq!(reply.code, 226, "{reply:?}");
+    assert_eq!(
+        store.object(BUCKET, "f").map(|f| f.len()),
+        Some((6 << 20) + 4)
+    );
+    ftp.close().await;
+    gateway.stop().await;
+}

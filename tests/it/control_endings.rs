@@ -2,15 +2,16 @@
 //!
 //! Client and gateway run on one thread here: what a test does without waiting reaches the gateway all at once.
 
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::ftp::{Ftp, Mode, read_to_end_deadline, reset_stream};
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers::{begin, moved, nothing_left, settled};
-use crate::support::{MIB, pattern};
+use crate::support::ftp::{Ftp, Mode, port_command, read_to_end_deadline, reset_stream};
+use crate::support::gateway::{BUCKET, Gateway, PASSWORD, USER};
+use crate::support::transfers::{begin, moved, nothing_left, settled, upload_in_progress};
+use crate::support::{MIB, pattern, within};
 
 /// One PutObject, and a first part that is in the store already.
 const SIZES: [usize; 2] = [70_000, 6 * MIB];
@@ -414,4 +415,52 @@ async fn the_log_names_the_key_for_clients_that_leave_without_quit() {
     ftp.close().await;
     let log = process.stop().await;
     assert_eq!(log.matches("on_control_loss").count(), 1, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_closes_his_side_behind_a_quit_gets_the_replies_all_the_same() {
+    let gateway = Gateway::start().await;
+    let control = std::net::TcpStream::connect(gateway.address).unwrap();
+    control.set_nonblocking(true).unwrap();
+    let twin = control.try_clone().unwrap();
+    let mut ftp = Ftp::over(TcpStream::from_std(control).unwrap());
+    ftp.expect_reply(220).await;
+    ftp.login(USER, PASSWORD).await;
+    let mut data = upload_in_progress(&mut ftp, "STOR a", b"bytes").await;
+    data.shutdown().await.unwrap();
+    ftp.send_raw(b"PWD\r\nQUIT\r\n").await;
+    twin.shutdown(Shutdown::Write).unwrap();
+    ftp.expect_reply(226).await;
+    ftp.expect_reply(257).await;
+    ftp.expect_reply(221).await;
+    ftp.expect_end().await;
+    assert_eq!(gateway.store.object(BUCKET, "a").unwrap(), b"bytes");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quit_held_since_the_transfer_before_is_no_goodbye_to_this_one() {
+    let gateway = Gateway::start().await;
+    let mut ftp = gateway.ftp().await;
+    let mut first = upload_in_progress(&mut ftp, "STOR first", b"bytes").await;
+    let listener = tokio::net::TcpListener::bind((ftp.local_addr().ip(), 0))
+        .await
+        .unwrap();
+    let port = port_command(listener.local_addr().unwrap());
+    ftp.send_raw(format!("{port}\r\nSTOR second\r\nQUIT\r\n").as_bytes())
+        .await;
+    first.shutdown().await.unwrap();
+    let (mut second, _) = within("the second data connection", listener.accept())
+        .await
+        .unwrap();
+    ftp.expect_reply(226).await;
+    ftp.expect_reply(200).await;
+    ftp.expect_reply(150).await;
+    second.write_all(b"bytes").await.unwrap();
+    ftp.close().await;
+    let _ = second.shutdown().await;
+    settled(&gateway).await;
+    assert!(gateway.store.object(BUCKET, "first").is_some());
+    assert_eq!(gateway.store.object(BUCKET, "second"), None);
+    gateway.stop().await;
 }

@@ -31,8 +31,6 @@ mod renames;
 mod reported_lengths;
 mod request_budget;
 mod resume;
-mod review_object;
-mod review_session;
 mod round_trips;
 mod same_name;
 mod semantics;

@@ -273,3 +273,37 @@ async fn a_key_that_may_be_missing_is_left_alone_if_the_store_would_replace_it()
         assert_eq!(gateway.store.object(BUCKET, "kept.txt").unwrap(), b"old");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_to_the_name_of_a_directory_is_refused() {
+    let gateway = Gateway::builder()
+        .with(&format!(
+            "[mounts.deep]\nstore = \"main\"\nbucket = \"{BUCKET}\"\nprefix = \"deep/\"\n\
+             [users.u]\nmounts = {{ \"/\" = \"main\", \"/way/deep\" = \"deep\" }}"
+        ))
+        .start()
+        .await;
+    gateway.store.put(BUCKET, "in/a", "1");
+    let mut ftp = gateway.ftp().await;
+    ftp.expect("CWD in", 250).await;
+    for path in [
+        "/in/",
+        ".",
+        "..",
+        "new/.",
+        "/way",
+        "/way/",
+        "/way/deep",
+        "/",
+    ] {
+        for verb in ["STOR", "APPE"] {
+            let data = ftp.data_passive().await;
+            let reply = ftp.expect(&format!("{verb} {path}"), 550).await;
+            assert!(reply.text().ends_with("is a directory"), "{reply:?}");
+            drop(data);
+        }
+    }
+    assert_eq!(gateway.store.keys(BUCKET), ["in/a"]);
+    ftp.close().await;
+    gateway.stop().await;
+}

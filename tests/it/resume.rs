@@ -1,16 +1,16 @@
 //! Promise 4: an interrupted upload can go on where it stopped, to the byte, whatever its size, on this replica or
 //! another, after a restart too, and nothing is visible until it is whole.
 
-mod again;
 mod changed_settings;
 mod crashes;
 mod damage;
+mod deletes;
 mod existing_objects;
 mod in_flight;
+mod offsets;
 mod ownership;
 mod races;
 mod record;
-mod reviewed;
 mod state_prefix;
 mod store_failures;
 mod superseded;
@@ -68,6 +68,11 @@ async fn only_objects(gateways: &[&Gateway], keys: &[&str]) {
         nothing_left(gateway, 0).await;
     }
     only_objects_of(&gateways[0].store, keys).await;
+}
+
+/// Two users on one tree.
+fn shared() -> Builder {
+    Gateway::builder().user("v", "p", "{ \"/\" = \"main\" }")
 }
 
 /// Breaks an upload off in each size, over an old object and over none, and goes on in each way.

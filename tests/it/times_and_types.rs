@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tokio::io::AsyncWriteExt;
 
+use crate::support::faults::Fault;
 use crate::support::ftp::{Ftp, Mode, reset_stream};
 use crate::support::gateway::{BUCKET, Gateway};
 use crate::support::transfers::{begin, moved, settled};
@@ -387,6 +388,29 @@ async fn by_default_bytes_stay_as_they_are_in_either_type() {
         assert_eq!(ftp.retrieve("x").await.0, bytes[4..], "{line}");
         gateway.store.backend().remove(BUCKET, "x");
     }
+    ftp.close().await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_time_does_not_bring_old_bytes_back() {
+    let gateway = Gateway::builder()
+        .mount("times = \"metadata\"")
+        .with("[stores.main]\ncopy_limit = \"5MiB\"")
+        .start()
+        .await;
+    let store = &gateway.store;
+    store.put(BUCKET, "f", vec![1; 6 << 20]);
+    let mut ftp = gateway.ftp().await;
+    let complete = store.fail("CompleteMultipartUpload").with(Fault::Stall);
+    ftp.send("MFMT 20200102030405 f").await;
+    complete.hit().await;
+    store.put(BUCKET, "f", "new, and acknowledged");
+    complete.release();
+    assert!(ftp.reply().await.code >= 400);
+    let there = store.object(BUCKET, "f");
+    assert_eq!(there.as_deref(), Some(&b"new, and acknowledged"[..]));
+    store.no_uploads_left().await;
     ftp.close().await;
     gateway.stop().await;
 }

@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
 
+use crate::support::faults::Fault;
 use crate::support::gateway::{BUCKET, Gateway};
 use crate::support::process::Process;
 use crate::support::{MIB, pattern, within};
@@ -114,4 +115,24 @@ async fn a_second_sigint_ends_the_process_and_the_same_one_twice_does_not() {
     assert_eq!(code, Some(1), "{log}");
     assert!(log.contains("second SIGINT"), "{log}");
     drop(data);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rename_that_goes_on_does_not_hold_up_the_end_beyond_the_grace_period() {
+    let gateway = Gateway::builder()
+        .with("[timeouts]\nshutdown_grace = \"100ms\"")
+        .start()
+        .await;
+    gateway.store.put(BUCKET, "a", "bytes");
+    let stalled = gateway.store.fail("CopyObject").always().with(Fault::Stall);
+    let mut ftp = gateway.ftp().await;
+    ftp.expect("RNFR a", 350).await;
+    ftp.send("RNTO b").await;
+    stalled.hit().await;
+    let store = within("the end of the server", gateway.stop()).await;
+    ftp.expect_reply(451).await;
+    ftp.expect_reply(421).await;
+    ftp.expect_end().await;
+    assert_eq!(store.object(BUCKET, "a").unwrap(), b"bytes");
+    stalled.release();
 }

@@ -97,3 +97,52 @@ async fn who_may_list_or_read_is_told() {
         ftp.close().await;
     }
 }
+
+/// What a device may do that only drops files: store new ones, wherever it may go, and see nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drop_box_takes_files_and_shows_none() {
+    let gateway = Gateway::builder()
+        .mount("permissions = [\"write\"]")
+        .start()
+        .await;
+    gateway.store.put(BUCKET, "in/old", "old");
+    let mut ftp = gateway.ftp().await;
+    ftp.expect("CWD in", 250).await;
+    assert_eq!(ftp.store("new", b"bytes").await.code, 226);
+    assert_eq!(ftp.store("old", b"bytes").await.code, 550);
+    gateway.store.reset_counts();
+    for command in [
+        "LIST",
+        "LIST -la *",
+        "LIST o[l]d",
+        "NLST old",
+        "MLSD",
+        "RETR old",
+        "SIZE old",
+        "SIZE none",
+        "MDTM old",
+        "MDTM 20200102030405 old",
+        "MLST old",
+        "STAT old",
+        "DELE old",
+        "RNFR old",
+        "MKD x",
+        "RMD /in",
+    ] {
+        let data = ftp.data_passive().await;
+        let reply = ftp.expect(command, 550).await;
+        assert!(
+            reply.text().contains("no permission to "),
+            "{command}: {reply:?}"
+        );
+        drop(data);
+    }
+    assert!(
+        gateway.store.requests().is_empty(),
+        "refusals ask the store nothing"
+    );
+    assert_eq!(gateway.store.keys(BUCKET), ["in/new", "in/old"]);
+    assert_eq!(gateway.store.object(BUCKET, "in/old").unwrap(), b"old");
+    ftp.close().await;
+    gateway.stop().await;
+}

@@ -2,7 +2,7 @@
 
 use super::answers;
 use crate::support::ftp::{Mode, port_command, read_to_end_deadline};
-use crate::support::gateway::{BUCKET, Gateway};
+use crate::support::gateway::{BUCKET, Gateway, PASSWORD, USER};
 
 #[tokio::test]
 async fn each_way_to_a_data_connection_works_over_ipv4() {
@@ -115,6 +115,47 @@ async fn a_refused_transfer_uses_up_its_data_connection() {
     assert!(bytes.is_empty());
     ftp.expect("LIST", 425).await;
     ftp.in_step().await;
+    ftp.close().await;
+    gateway.stop().await;
+}
+
+/// A port that was set up for one user is of no use to the next, and a refused STOR closes what was opened for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_connection_belongs_to_its_command_and_login() {
+    let gateway = Gateway::builder()
+        .mount("permissions = [\"list\", \"read\"]")
+        .start()
+        .await;
+    let mut ftp = gateway.ftp().await;
+    for ending in ["STOR a", "USER u", "REIN", "ABOR"] {
+        let mut data = ftp.data_passive().await;
+        ftp.command(ending).await;
+        let (bytes, _) = read_to_end_deadline(&mut data).await;
+        assert!(bytes.is_empty());
+        match ending {
+            "USER u" => drop(ftp.expect(&format!("PASS {PASSWORD}"), 230).await),
+            "REIN" => ftp.login(USER, PASSWORD).await,
+            _ => {}
+        }
+        ftp.expect("LIST", 425).await;
+    }
+    ftp.close().await;
+    gateway.stop().await;
+}
+
+/// A client that probes for files it never gets must not use up the ports of its address.
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_transfers_use_up_no_ports() {
+    let gateway = Gateway::builder()
+        .with("[passive]\nports = \"auto:2\"")
+        .start()
+        .await;
+    let mut ftp = gateway.ftp().await;
+    let first = ftp.epsv().await;
+    for _ in 0..50 {
+        ftp.expect("RETR none", 550).await;
+        assert_eq!(ftp.epsv().await, first);
+    }
     ftp.close().await;
     gateway.stop().await;
 }

@@ -6,6 +6,7 @@ use super::answers;
 use crate::support::ftp::{Ftp, Mode};
 use crate::support::gateway::{BUCKET, Gateway, PASSWORD, USER};
 use crate::support::transfers::begin;
+use crate::support::within;
 
 #[tokio::test]
 async fn user_and_pass_in_this_order() {
@@ -113,6 +114,26 @@ async fn rein_begins_anew_and_quit_ends() {
     let (bytes, _) = ftp.retrieve("dir/x").await;
     assert_eq!(bytes, b"0123456789");
     ftp.expect("QUIT", 221).await;
+    ftp.expect_end().await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rein_gives_no_more_time_to_log_in() {
+    let gateway = Gateway::builder()
+        .with("[timeouts]\nlogin = \"300ms\"")
+        .start()
+        .await;
+    let mut ftp = Ftp::connect(gateway.address).await;
+    let knocking = async {
+        loop {
+            match ftp.command("REIN").await.code {
+                220 => {}
+                code => break code,
+            }
+        }
+    };
+    assert_eq!(within("the deadline of the login", knocking).await, 421);
     ftp.expect_end().await;
     gateway.stop().await;
 }

@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use crate::support::faults::Fault;
 use crate::support::ftp::{Ftp, Mode, read_to_end_deadline};
 use crate::support::gateway::{BUCKET, Gateway, PASSWORD, USER};
-use crate::support::transfers::begin;
+use crate::support::transfers::{begin, upload_in_progress};
 use crate::support::{MIB, pattern, within};
 
 #[tokio::test]
@@ -233,6 +233,36 @@ async fn an_abor_that_comes_too_late_is_told_so_by_two_226() {
     ftp.expect_reply(226).await;
     ftp.in_step().await;
     assert_eq!(gateway.store.object(BUCKET, "x").unwrap(), b"whole");
+    ftp.close().await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_too_long_during_an_upload_gets_the_final_reply_and_500() {
+    let gateway = Gateway::start().await;
+    let mut ftp = gateway.ftp().await;
+    let data = upload_in_progress(&mut ftp, "STOR a", b"bytes").await;
+    ftp.send_raw(&[b'x'; 5000]).await;
+    ftp.expect_reply(426).await;
+    ftp.expect_reply(500).await;
+    ftp.expect_end().await;
+    drop(data);
+    assert_eq!(gateway.store.object(BUCKET, "a"), None);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replies_come_in_the_order_of_their_commands_during_a_transfer() {
+    let gateway = Gateway::start().await;
+    let mut ftp = gateway.ftp().await;
+    let mut data = upload_in_progress(&mut ftp, "STOR a", b"bytes").await;
+    ftp.expect("NOOP", 200).await;
+    ftp.send_raw(b"PWD\r\nNOOP\r\nSTAT\r\n").await;
+    data.shutdown().await.unwrap();
+    for code in [226, 257, 200, 211] {
+        ftp.expect_reply(code).await;
+    }
+    ftp.in_step().await;
     ftp.close().await;
     gateway.stop().await;
 }

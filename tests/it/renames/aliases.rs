@@ -1,9 +1,12 @@
 //! One bucket under two names: a bucket's alias (Garage), an access point (AWS), an endpoint's other address. A rename
 //! from one to the other copies an object onto itself, and must not delete "the old one".
 
+use std::sync::Arc;
+
 use s3_embedded::Behaviour;
 
 use crate::support::gateway::{BUCKET, Builder, Gateway};
+use crate::support::store::Store;
 use crate::support::{MIB, pattern};
 
 /// How the bucket gets its second name.
@@ -184,4 +187,60 @@ async fn a_directory_is_not_lost_in_itself() {
             gateway.stop().await;
         }
     }
+}
+
+/// A copy of an object onto itself is allowed where its metadata is replaced; the delete behind it would take both.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rename_onto_another_name_of_the_same_object_deletes_nothing() {
+    let gateway = Gateway::builder()
+        .with(&format!(
+            "[mounts.alias]\nstore = \"main\"\nbucket = \"{BUCKET}\"\nprefix = \"dir/\"\n\
+             [users.u]\nmounts = {{ \"/\" = \"main\", \"/alias\" = \"alias\" }}"
+        ))
+        .start()
+        .await;
+    gateway.store.put(BUCKET, "dir/a", "bytes");
+    let mut ftp = gateway.ftp().await;
+    ftp.expect("RNFR /dir/a", 350).await;
+    ftp.expect("RNTO /alias/a", 250).await;
+    assert_eq!(gateway.store.object(BUCKET, "dir/a").unwrap(), b"bytes");
+    ftp.close().await;
+    gateway.stop().await;
+}
+
+/// A user who reaches the same keys by two paths, by one store and by two that are one endpoint.
+async fn two_ways() -> Gateway {
+    let store = Arc::new(Store::start(&[]).await);
+    let (endpoint, (key, secret)) = (store.endpoint(), store.credentials());
+    let more = format!(
+        "[stores.second]\nendpoint = \"{endpoint}/\"\nregion = \"us-east-1\"\npath_style = true\n\
+         access_key_id = \"{key}\"\nsecret_access_key = \"{secret}\"\n\
+         [mounts.below]\nstore = \"main\"\nbucket = \"{BUCKET}\"\nprefix = \"me/\"\n\
+         [mounts.other]\nstore = \"second\"\nbucket = \"{BUCKET}\"\nprefix = \"me/\""
+    );
+    let mounts = r#"{ "/" = "main", "/below" = "below", "/other" = "other" }"#;
+    let gateway = Gateway::builder().on(&store).with(&more);
+    gateway.user("u", "p", mounts).start().await
+}
+
+#[tokio::test]
+async fn a_rename_onto_itself_by_another_path_keeps_the_file() {
+    let gateway = two_ways().await;
+    gateway.store.put(BUCKET, "me/f", "precious");
+    gateway.store.put(BUCKET, "me/d/f", "precious");
+    let mut ftp = gateway.ftp().await;
+    for (from, to) in [("/below/f", "/me/f"), ("/other/f", "/me/f")] {
+        ftp.expect(&format!("RNFR {from}"), 350).await;
+        ftp.expect(&format!("RNTO {to}"), 250).await;
+        let there = gateway.store.object(BUCKET, "me/f");
+        assert_eq!(there.as_deref(), Some(&b"precious"[..]), "{from} to {to}");
+    }
+    // A directory into itself would never come to an end.
+    for from in ["/below/d", "/other/d"] {
+        ftp.expect(&format!("RNFR {from}"), 350).await;
+        ftp.expect("RNTO /me/d/sub", 553).await;
+        assert_eq!(gateway.store.keys(BUCKET), ["me/d/f", "me/f"]);
+    }
+    ftp.close().await;
+    gateway.stop().await;
 }

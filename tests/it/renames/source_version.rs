@@ -109,3 +109,35 @@ async fn an_upload_that_runs_at_either_name_is_published_whole() {
         gateway.stop().await;
     }
 }
+
+#[tokio::test]
+async fn a_rename_never_deletes_what_was_written_meanwhile() {
+    // Neither store honours If-Match on DeleteObject: the file is the only one, one of the first two, or one further on.
+    for name in ["only/f", "two/f", "many/z"] {
+        let gateway = Gateway::start().await;
+        let store = &gateway.store;
+        store.behave(|behaviour| behaviour.conditional_deletes = false);
+        store.put(BUCKET, "two/g", "1");
+        store.put(BUCKET, "many/a", "1");
+        store.put(BUCKET, "many/b", "1");
+        store.put(BUCKET, name, "old");
+        let mut ftp = gateway.ftp().await;
+        ftp.expect(&format!("RNFR {name}"), 350).await;
+        let copied = store.fail("CopyObject").with(Fault::StallAnswer);
+        let mut events = store.backend().events();
+        ftp.send("RNTO to").await;
+        within("the copy", events.recv()).await.unwrap();
+        store.put(BUCKET, name, "new, and acknowledged");
+        copied.release();
+        ftp.expect_reply(451).await;
+        let there = store.object(BUCKET, name);
+        assert_eq!(
+            there.as_deref(),
+            Some(&b"new, and acknowledged"[..]),
+            "{name}"
+        );
+        assert!(store.requests().len() <= 5, "{:?}", store.operations());
+        ftp.close().await;
+        gateway.stop().await;
+    }
+}

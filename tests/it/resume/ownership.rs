@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::{By, go_on, only_objects};
 use crate::support::ftp::{Ftp, reset_stream};
 use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers::{interrupt, settled, size, upload_in_progress};
+use crate::support::store::Store;
+use crate::support::transfers::{break_off, interrupt, settled, size, upload_in_progress};
 use crate::support::{MIB, pattern};
 
 const SENT: usize = 6 * MIB;
@@ -99,25 +100,6 @@ async fn an_object_written_while_the_upload_goes_on_stays() {
 }
 
 #[tokio::test]
-async fn a_wrong_offset_is_told_the_right_one() {
-    let gateway = Gateway::start().await;
-    let whole = pattern(8 * MIB, 1);
-    interrupt(&gateway, "STOR x", &whole[..SENT]).await;
-    let mut ftp = gateway.ftp().await;
-    for offset in [1, SENT - 2, SENT + 1] {
-        ftp.expect(&format!("REST {offset}"), 350).await;
-        ftp.expect("EPSV", 229).await;
-        let reply = ftp.expect("STOR x", 554).await;
-        assert!(
-            reply.text().contains(&format!("use REST {} ", SENT - 1)),
-            "{reply:?}"
-        );
-    }
-    ftp.close().await;
-    go_on(&gateway, By::Rest, "x", &whole, SENT).await;
-}
-
-#[tokio::test]
 async fn stor_without_rest_begins_anew_and_gives_up_what_was_kept() {
     for new in [1000, 7 * MIB] {
         for replica in [0, 1] {
@@ -136,19 +118,6 @@ async fn stor_without_rest_begins_anew_and_gives_up_what_was_kept() {
             only_objects(&[&gateway, &other], &["x"]).await;
         }
     }
-}
-
-#[tokio::test]
-async fn dele_removes_what_is_kept() {
-    let gateway = Gateway::start().await;
-    let whole = pattern(8 * MIB, 1);
-    interrupt(&gateway, "STOR x", &whole[..SENT]).await;
-    let mut ftp = gateway.ftp().await;
-    ftp.expect("DELE x", 250).await;
-    ftp.expect("SIZE x", 550).await;
-    ftp.expect("DELE x", 550).await;
-    ftp.close().await;
-    only_objects(&[&gateway], &[]).await;
 }
 
 #[tokio::test]
@@ -320,4 +289,62 @@ async fn an_upload_that_takes_its_time_ends_what_was_kept_before_it() {
         ftp.close().await;
         only_objects(&[&gateway, &other], &["x"]).await;
     }
+}
+
+/// One name in buckets of one name, in two stores: two uploads that know nothing of each other.
+#[tokio::test]
+async fn buckets_of_one_name_in_two_stores_are_two() {
+    let second = Store::start(&[BUCKET]).await;
+    let (key, secret) = second.credentials();
+    let gateway = Gateway::builder()
+        .with(&format!(
+            "[stores.second]\nendpoint = \"{}\"\nregion = \"us-east-1\"\npath_style = true\n\
+             access_key_id = \"{key}\"\nsecret_access_key = \"{secret}\"\nchecksums = \"crc32\"\n\
+             conditional_writes = true\nconditional_deletes = true\nfiles_hide_directories = false\n[mounts.second]\nstore = \"second\"\nbucket = \"{BUCKET}\"",
+            second.endpoint()
+        ))
+        .user("u", "p", "{ \"/\" = \"main\", \"/second\" = \"second\" }")
+        .start()
+        .await;
+    let whole = pattern(9 * MIB, 1);
+    let mut one = gateway.ftp().await;
+    let first = upload_in_progress(&mut one, "STOR x", &whole[..SENT]).await;
+    let mut two = gateway.ftp().await;
+    two.expect("SIZE /second/x", 550).await;
+    let data = upload_in_progress(&mut two, "STOR /second/x", &whole[..SENT]).await;
+    reset_stream(data);
+    two.expect_reply(426).await;
+    reset_stream(first);
+    one.expect_reply(426).await;
+    one.close().await;
+    two.close().await;
+    settled(&gateway).await;
+    go_on(&gateway, By::Rest, "x", &whole, SENT).await;
+    go_on(&gateway, By::Rest, "/second/x", &whole, SENT).await;
+    assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
+    assert!(second.object(BUCKET, "x").unwrap() == whole);
+    second.stop().await;
+}
+
+/// A server that is new knows what others have kept: a small STOR over it ends that, though its own process asked for
+/// nothing before.
+#[tokio::test]
+async fn a_new_server_knows_what_is_kept() {
+    let gateway = Gateway::start().await;
+    let whole = pattern(9 * MIB, 1);
+    break_off(&gateway, "STOR x", &whole[..SENT]).await;
+    let other = Gateway::builder()
+        .with("[resume]\nlook_every = \"1h\"")
+        .on(&gateway.store)
+        .start()
+        .await;
+    gateway.store.wait_for("ListObjectsV2", 1).await;
+    let mut ftp = other.ftp().await;
+    let data = upload_in_progress(&mut ftp, "STOR x", b"another").await;
+    // What was kept has gone before this one has come to anything.
+    assert!(gateway.store.keys(BUCKET).is_empty());
+    drop(data);
+    ftp.expect_reply(226).await;
+    ftp.close().await;
+    only_objects(&[&gateway, &other], &["x"]).await;
 }

@@ -1,19 +1,23 @@
 //! Several writers of one name: they end as one of the whole files, each is told what became of his, and nothing is left.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use s3_embedded::Behaviour;
 use tokio::io::AsyncWriteExt;
 
 use super::{By, go_on, only_objects};
 use crate::support::faults::Fault;
-use crate::support::ftp::{Ftp, Reply, reset_stream};
+use crate::support::ftp::{Ftp, Mode, Reply, reset_stream};
 use crate::support::gateway::{BUCKET, Gateway};
 use crate::support::store::Store;
-use crate::support::transfers::{settled, size, upload_in_progress};
+use crate::support::transfers::{begin, break_off, settled, size, upload_in_progress};
 use crate::support::{MIB, pattern, within};
 
 const KEY: &str = "both.bin";
+
+/// More than a part.
+const SENT: usize = 6 * MIB;
 
 /// Two gateways on one store, which stand for two processes.
 async fn two(behaviour: &Behaviour, mount: &str) -> [Gateway; 2] {
@@ -237,4 +241,99 @@ async fn the_one_whose_upload_was_taken_over_adds_nothing_to_it() {
     go_on(&gateway, By::Rest, KEY, &whole, 8 * MIB).await;
     assert!(gateway.store.object(BUCKET, KEY).unwrap() == whole);
     only_objects(&[&gateway], &[KEY]).await;
+}
+
+/// A second upload of the name that comes to nothing, or one of somebody else, ends nothing of the first.
+#[tokio::test]
+async fn an_upload_that_comes_to_nothing_ends_nothing_that_runs() {
+    for user in ["u", "other"] {
+        let gateway = Gateway::builder()
+            .user("other", "p", "{ \"/\" = \"main\" }")
+            .start()
+            .await;
+        let whole = pattern(9 * MIB, 1);
+        let mut running = gateway.ftp().await;
+        let data = upload_in_progress(&mut running, "STOR x", &whole[..SENT]).await;
+        let mut second: Ftp = gateway.ftp_as(user, "p").await;
+        let nothing = begin(&mut second, "STOR x", Mode::Passive).await;
+        assert!([226, 426].contains(&second.command("ABOR").await.code));
+        second.expect_reply(226).await;
+        drop(nothing);
+        second.close().await;
+        reset_stream(data);
+        running.expect_reply(426).await;
+        running.close().await;
+        settled(&gateway).await;
+        go_on(&gateway, By::Rest, "x", &whole, SENT).await;
+        assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
+        only_objects(&[&gateway], &["x"]).await;
+    }
+}
+
+/// What is sent anew ends what still hangs, also where it breaks off itself: nobody goes on behind the old content.
+#[tokio::test]
+async fn an_older_upload_that_hangs_is_no_beginning_of_a_newer_one() {
+    for replica in [0, 1] {
+        let gateway = Gateway::start().await;
+        let other = Gateway::builder().on(&gateway.store).start().await;
+        let files = [pattern(9 * MIB, 1), pattern(9 * MIB, 2)];
+        let mut hanging = gateway.ftp().await;
+        let data = upload_in_progress(&mut hanging, "STOR x", &files[0][..SENT]).await;
+        let record = |store: &Store| !store.keys(BUCKET).is_empty();
+        gateway.store.until("its record", record).await;
+        gateway
+            .store
+            .backend()
+            .advance_clock(Duration::from_secs(3));
+        let on = [&gateway, &other][replica];
+        break_off(on, "STOR x", &files[1][..70_000]).await;
+        reset_stream(data);
+        hanging.expect_reply(426).await;
+        hanging.close().await;
+        settled(&gateway).await;
+        go_on(on, By::Rest, "x", &files[1], 70_000).await;
+        assert!(gateway.store.object(BUCKET, "x").unwrap() == files[1]);
+        only_objects(&[&gateway, &other], &["x"]).await;
+    }
+}
+
+/// Two sessions go on with one kept upload at the same time, each before it can see the other: one of them does.
+#[tokio::test]
+async fn of_two_that_go_on_at_once_one_does() {
+    for bytes in [70_000, SENT] {
+        let gateway = Gateway::start().await;
+        let whole = pattern(9 * MIB, 1);
+        break_off(&gateway, "STOR x", &whole[..bytes]).await;
+        let mut sessions = [gateway.ftp().await, gateway.ftp().await];
+        for ftp in &mut sessions {
+            assert_eq!(size(ftp, "x").await, bytes - 1);
+            ftp.expect(&format!("REST {bytes}"), 350).await;
+        }
+        // Both read the record, and then both go on.
+        let rule = gateway.store.fail("GetObject").key(".s3ftpd/uploads/");
+        let rule = rule.times(2).with(Fault::StallAnswer);
+        let mut streams = Vec::new();
+        for ftp in &mut sessions {
+            let data = ftp.data(Mode::Passive).await;
+            ftp.send("STOR x").await;
+            streams.push(data.stream().await);
+        }
+        rule.hit_times(2).await;
+        rule.release();
+        let mut codes = Vec::new();
+        for (mut ftp, mut data) in sessions.into_iter().zip(streams) {
+            // The loser's connection may be closed.
+            let _ = data.write_all(&whole[bytes..]).await;
+            let _ = data.shutdown().await;
+            let mut reply = ftp.reply().await;
+            if reply.code == 150 {
+                reply = ftp.reply().await;
+            }
+            codes.push(reply.code);
+        }
+        codes.sort_unstable();
+        assert_eq!(codes, [226, 450]);
+        assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
+        only_objects(&[&gateway], &["x"]).await;
+    }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::sweep::sweep;
-use super::{By, go_on, only_objects};
+use super::{By, go_on, only_objects, shared};
 use crate::support::ftp::{Ftp, Mode, reset_stream};
 use crate::support::gateway::{BUCKET, Builder, Gateway};
 use crate::support::store::Store;
@@ -42,10 +42,6 @@ fn change(store: &Store, user: &str, change: impl FnOnce(&mut Value)) {
     let mut value = record(store, user);
     change(&mut value);
     store.put(BUCKET, &record_key(user), value.to_string());
-}
-
-fn shared() -> Builder {
-    Gateway::builder().user("v", "p", "{ \"/\" = \"main\" }")
 }
 
 /// As a store says that it behaves.

@@ -7,7 +7,7 @@ use super::{By, go_on, only_objects};
 use crate::support::faults::Fault;
 use crate::support::ftp::{Ftp, Mode, Reply};
 use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers::{begin, interrupt, settled, size, upload_in_progress};
+use crate::support::transfers::{begin, break_off, interrupt, settled, size, upload_in_progress};
 use crate::support::{DEADLINE, MIB, pattern};
 
 const PART: usize = 5 * MIB;
@@ -274,4 +274,39 @@ async fn a_part_that_was_cut_on_its_way_is_sent_again() {
     assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
     ftp.close().await;
     only_objects(&[&gateway], &["x"]).await;
+}
+
+/// A part that the store refuses takes nothing away of what was kept before.
+#[tokio::test]
+async fn a_part_that_fails_leaves_what_was_kept() {
+    for bytes in [70_000, 5 * MIB + 70_000] {
+        let gateway = Gateway::builder()
+            .with("[stores.main]\nattempts = 1")
+            .start()
+            .await;
+        let whole = pattern(20 * MIB, 1);
+        break_off(&gateway, "STOR x", &whole[..bytes]).await;
+        settled(&gateway).await;
+        for _ in 0..2 {
+            let mut ftp = gateway.ftp().await;
+            assert_eq!(size(&mut ftp, "x").await, bytes - 1);
+            let rule = gateway.store.fail("UploadPart").always();
+            let rule = rule.with(Fault::Status(507, "InsufficientStorage"));
+            ftp.expect(&format!("REST {bytes}"), 350).await;
+            let data = ftp.data(Mode::Passive).await;
+            ftp.expect("STOR x", 150).await;
+            let mut data = data.stream().await;
+            // Until the gateway has had enough of it.
+            let _ = data.write_all(&whole[bytes..]).await;
+            let reply = ftp.reply().await;
+            assert!([452, 451].contains(&reply.code), "{reply:?}");
+            drop(data);
+            rule.remove();
+            ftp.close().await;
+            settled(&gateway).await;
+        }
+        go_on(&gateway, By::Rest, "x", &whole, bytes).await;
+        assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
+        only_objects(&[&gateway], &["x"]).await;
+    }
 }

@@ -1,7 +1,9 @@
 //! A directory is renamed while another session of the process writes a file in it, at the old place or the new one.
 
-use super::{BUCKET, behaviours, ended, gateway, pattern, put, race, rename_to};
+use super::{behaviours, ended, gateway, put, race, rename_to};
 use crate::support::faults::Fault;
+use crate::support::gateway::{BUCKET, Gateway};
+use crate::support::pattern;
 use crate::support::store::Store;
 
 /// Nothing, and a byte, so that equal versions have equal ETags; and bytes that differ.
@@ -137,4 +139,24 @@ async fn a_new_directory_stays_whose_only_file_is_deleted_at_once() {
         assert!(keys.contains(&"e/".to_owned()), "{name}: {keys:?}");
         ended(gateway, [renames, deletes]).await;
     }
+}
+
+#[tokio::test]
+async fn a_directory_stays_whose_last_two_files_are_deleted_at_once() {
+    let gateway = Gateway::start().await;
+    let store = &gateway.store;
+    store.put(BUCKET, "d/a", "1");
+    store.put(BUCKET, "d/b", "2");
+    let (mut one, mut two) = (gateway.ftp().await, gateway.ftp().await);
+    let deletes = store.fail("DeleteObject").times(2).with(Fault::Stall);
+    one.send("DELE d/a").await;
+    two.send("DELE d/b").await;
+    deletes.hit_times(2).await;
+    deletes.release();
+    one.expect_reply(250).await;
+    two.expect_reply(250).await;
+    assert_eq!(store.keys(BUCKET), ["d/"]);
+    one.close().await;
+    two.close().await;
+    gateway.stop().await;
 }

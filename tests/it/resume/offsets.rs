@@ -1,20 +1,13 @@
-//! Commands that are given again after a refusal, files that are asked for in turn, and what others do to a name in
-//! between: the end of an upload never gets behind another object, and a DELE takes only what is its own.
-
-use tokio::io::AsyncWriteExt;
+//! The offset at which an upload is resumed: how a client learns it, and which others are refused.
 
 use super::{By, go_on, only_objects};
-use crate::support::ftp::Mode;
-use crate::support::gateway::{BUCKET, Builder, Gateway};
-use crate::support::transfers::{break_off, settled_but, size, upload_in_progress};
+use crate::support::faults::Fault;
+use crate::support::ftp::{Mode, reset_stream};
+use crate::support::gateway::{BUCKET, Gateway};
+use crate::support::transfers::{begin, break_off, interrupt, settled, size};
 use crate::support::{MIB, pattern};
 
 const SENT: usize = 6 * MIB;
-
-/// Two users on one tree.
-fn shared() -> Builder {
-    Gateway::builder().user("v", "p", "{ \"/\" = \"main\" }")
-}
 
 #[tokio::test]
 async fn an_append_that_was_refused_goes_on_with_its_upload_when_it_is_given_again() {
@@ -96,64 +89,54 @@ async fn an_offset_of_an_upload_stays_none_of_another_object_however_often_it_is
     }
 }
 
-/// A consumer fetches and deletes the last file while the producer sends the next one of the same name.
+/// All bytes have come, and the session was lost: the client may not be told that all is there, however often he breaks
+/// off again before he sends the last byte.
 #[tokio::test]
-async fn dele_of_an_object_leaves_an_upload_of_its_name_that_runs() {
-    for same_user in [true, false] {
-        let gateway = shared().start().await;
-        let whole = pattern(12 * MIB, 1);
-        let mut producer = gateway.ftp().await;
-        assert_eq!(producer.store("x", b"the last one").await.code, 226);
-        gateway.store.a_while();
-        let mut data = upload_in_progress(&mut producer, "STOR x", &whole[..SENT]).await;
-        let recorded = |store: &crate::support::store::Store| store.keys(BUCKET).len() == 2;
-        gateway.store.until("the record", recorded).await;
-        let mut consumer = match same_user {
-            true => gateway.ftp().await,
-            false => gateway.ftp_as("v", "p").await,
-        };
-        assert_eq!(consumer.retrieve("x").await.0, b"the last one");
-        consumer.expect("DELE x", 250).await;
-        settled_but(&gateway, 1).await;
-        data.write_all(&whole[SENT..]).await.unwrap();
-        drop(data);
-        producer.expect_reply(226).await;
+async fn what_may_be_all_stays_so_where_nothing_more_comes() {
+    for bytes in [70_000, SENT] {
+        let gateway = Gateway::start().await;
+        let whole = pattern(bytes, 1);
+        let mut ftp = gateway.ftp().await;
+        let rule = gateway.store.fail("PutObject").key("x");
+        let rule = rule.times(1).with(Fault::Status(403, "AccessDenied"));
+        let complete = gateway.store.fail("CompleteMultipartUpload").times(1);
+        let complete = complete.with(Fault::Status(403, "AccessDenied"));
+        assert_eq!(ftp.store("x", &whole).await.code, 550);
+        rule.remove();
+        complete.remove();
+        settled(&gateway).await;
+        assert_eq!(size(&mut ftp, "x").await, bytes - 1);
+        for _ in 0..2 {
+            // Nobody connects, or nothing is sent.
+            ftp.expect(&format!("REST {}", bytes - 1), 350).await;
+            let data = begin(&mut ftp, "STOR x", Mode::Passive).await;
+            reset_stream(data);
+            ftp.expect_reply(426).await;
+            settled(&gateway).await;
+            assert_eq!(size(&mut ftp, "x").await, bytes - 1);
+        }
+        ftp.close().await;
+        go_on(&gateway, By::Rest, "x", &whole, bytes).await;
         assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
-        producer.close().await;
-        consumer.close().await;
         only_objects(&[&gateway], &["x"]).await;
     }
 }
 
 #[tokio::test]
-async fn dele_of_an_object_leaves_what_is_kept_of_another_user() {
-    let gateway = shared().start().await;
-    let mut consumer = gateway.ftp_as("v", "p").await;
-    let whole = pattern(9 * MIB, 1);
-    assert_eq!(consumer.store("x", b"the last one").await.code, 226);
-    gateway.store.a_while();
-    break_off(&gateway, "STOR x", &whole[..SENT]).await;
-    consumer.expect("DELE x", 250).await;
-    consumer.expect("SIZE x", 550).await;
-    consumer.expect("DELE x", 550).await;
-    go_on(&gateway, By::Rest, "x", &whole, SENT).await;
-    assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
-    consumer.close().await;
-    only_objects(&[&gateway], &["x"]).await;
-}
-
-/// Else it would seem newer than what is there, which is nothing.
-#[tokio::test]
-async fn dele_of_an_object_takes_what_it_has_superseded_of_another_user() {
-    let gateway = shared().start().await;
-    let whole = pattern(9 * MIB, 1);
-    break_off(&gateway, "STOR x", &whole[..SENT]).await;
-    let mut consumer = gateway.ftp_as("v", "p").await;
-    assert_eq!(consumer.store("x", b"a newer one").await.code, 226);
-    consumer.expect("DELE x", 250).await;
+async fn a_wrong_offset_is_told_the_right_one() {
+    let gateway = Gateway::start().await;
+    let whole = pattern(8 * MIB, 1);
+    interrupt(&gateway, "STOR x", &whole[..SENT]).await;
     let mut ftp = gateway.ftp().await;
-    ftp.expect("SIZE x", 550).await;
+    for offset in [1, SENT - 2, SENT + 1] {
+        ftp.expect(&format!("REST {offset}"), 350).await;
+        ftp.expect("EPSV", 229).await;
+        let reply = ftp.expect("STOR x", 554).await;
+        assert!(
+            reply.text().contains(&format!("use REST {} ", SENT - 1)),
+            "{reply:?}"
+        );
+    }
     ftp.close().await;
-    consumer.close().await;
-    only_objects(&[&gateway], &[]).await;
+    go_on(&gateway, By::Rest, "x", &whole, SENT).await;
 }

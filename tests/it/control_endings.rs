@@ -10,7 +10,9 @@ use tokio::net::TcpStream;
 
 use crate::support::ftp::{Ftp, Mode, port_command, read_to_end_deadline, reset_stream};
 use crate::support::gateway::{BUCKET, Gateway, PASSWORD, USER};
-use crate::support::transfers::{begin, moved, nothing_left, settled, upload_in_progress};
+use crate::support::transfers::{
+    begin, moved, nothing_left, sessions_ended, settled, upload_in_progress,
+};
 use crate::support::{MIB, pattern, within};
 
 /// One PutObject, and a first part that is in the store already.
@@ -257,17 +259,8 @@ async fn commands_that_wait_are_answered_after_a_half_close() {
         ftp.expect_reply(code).await;
     }
     ftp.expect_end().await;
-    nothing_left_open(&gateway).await;
+    sessions_ended(&gateway).await;
     assert_eq!(gateway.store.object(BUCKET, "x"), None);
-}
-
-async fn nothing_left_open(gateway: &Gateway) {
-    crate::support::within("the session's end", async {
-        while gateway.server.sessions() != 0 {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    })
-    .await;
 }
 
 /// A download or a listing publishes nothing: behind a QUIT it is served to its end, whenever the client closes its side.

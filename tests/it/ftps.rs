@@ -5,6 +5,7 @@ mod commands;
 mod control_endings;
 mod edge;
 mod endings;
+mod handshakes;
 mod policy;
 mod same_name;
 mod sessions;

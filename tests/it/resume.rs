@@ -25,8 +25,10 @@ use crate::support::faults::Fault;
 use crate::support::ftp::{Ftp, Mode, reset_stream};
 use crate::support::gateway::{BUCKET, Builder, Gateway};
 use crate::support::store::Store;
-use crate::support::transfers::{begin, moved, nothing_left, settled, size, upload_in_progress};
-use crate::support::{DEADLINE, MIB, pattern, within};
+use crate::support::transfers::{
+    begin, moved, nothing_left, sessions_ended, settled, size, upload_in_progress,
+};
+use crate::support::{DEADLINE, MIB, pattern};
 
 /// Less than a part; a part and a little; three parts and a little.
 const SIZES: [usize; 3] = [70_000, 6 * MIB, 16 * MIB];
@@ -143,12 +145,7 @@ async fn after_a_lost_control_connection() {
         async |ftp, data, gateway| {
             ftp.reset();
             // The data connection is held open: its end would be another test.
-            let gone = async {
-                while gateway.server.sessions() != 0 {
-                    tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-                }
-            };
-            within("the session has ended", gone).await;
+            sessions_ended(gateway).await;
             drop(data);
         },
     )
@@ -236,12 +233,7 @@ async fn a_file_that_came_whole_is_never_told_whole_before_it_is_published() {
             data.shutdown().await.unwrap();
             ftp.reset();
             drop(data);
-            let gone = async {
-                while gateway.server.sessions() != 0 {
-                    tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-                }
-            };
-            within("the session has ended", gone).await;
+            sessions_ended(&gateway).await;
             settled(&gateway).await;
             if gateway.store.object(BUCKET, "x").is_some() {
                 panic!("published without a control connection");

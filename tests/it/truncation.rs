@@ -3,13 +3,16 @@
 //!
 //! Client and gateway run on one thread here: what a test does without waiting reaches the gateway all at once.
 
+mod abor;
 mod downloads;
+mod quit;
+mod settle_window;
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use crate::support::faults::Fault;
-use crate::support::ftp::{Ftp, Mode, port_command, read_to_end_deadline, reset_stream};
+use crate::support::ftp::{Ftp, Mode, read_to_end_deadline, reset_stream};
 use crate::support::gateway::{BUCKET, Gateway};
 use crate::support::transfers::{begin, moved, nothing_left};
 use crate::support::{MIB, pattern, within};
@@ -219,49 +222,6 @@ impl Abor {
 }
 
 #[tokio::test]
-async fn an_abor_in_the_middle() {
-    for abor in ABORS {
-        nothing_is_published(abor.cases(), "", async |mut ftp, data| {
-            abor.send(&mut ftp).await;
-            let reply = ftp.expect_reply(426).await;
-            assert!(reply.text().contains("aborted by the client"), "{reply:?}");
-            ftp.expect_reply(226).await;
-            drop(data);
-            Some(ftp)
-        })
-        .await;
-    }
-}
-
-#[tokio::test]
-async fn an_abor_right_behind_the_datas_end() {
-    for abor in ABORS {
-        nothing_is_published(abor.cases(), "", async |mut ftp, mut data| {
-            data.shutdown().await.unwrap();
-            abor.send(&mut ftp).await;
-            ftp.expect_reply(426).await;
-            ftp.expect_reply(226).await;
-            Some(ftp)
-        })
-        .await;
-    }
-}
-
-#[tokio::test]
-async fn an_abor_right_before_the_datas_end_and_behind_held_commands() {
-    nothing_is_published_by("", async |mut ftp, mut data| {
-        ftp.send_raw(b"PWD\r\nABOR\r\n").await;
-        data.shutdown().await.unwrap();
-        ftp.expect_reply(426).await;
-        ftp.expect_reply(226).await;
-        // What was held comes behind.
-        ftp.expect_reply(257).await;
-        Some(ftp)
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn a_client_that_stalls() {
     nothing_is_published_by(
         "[timeouts]\ndata_stall = \"1500ms\"",
@@ -316,161 +276,6 @@ async fn the_end_of_the_servers_grace_period() {
         let found = store.object(BUCKET, "x");
         assert_eq!(found.as_deref(), old.map(str::as_bytes), "{size} {mode:?}");
     }
-}
-
-/// Where an upload can't be stopped any more: its last request has reached the store.
-async fn published_in_spite_of(late: impl AsyncFn(Ftp, &dyn Fn())) {
-    for (size, last) in [(SMALL, "PutObject"), (LARGE, "CompleteMultipartUpload")] {
-        let gateway = Gateway::start().await;
-        gateway.store.put(BUCKET, "x", "old");
-        let rule = gateway.store.fail(last).with(Fault::Stall);
-        let mut ftp = gateway.ftp().await;
-        let mut data = send_x(&gateway, &mut ftp, Mode::Passive, size).await;
-        data.shutdown().await.unwrap();
-        rule.hit().await;
-        late(ftp, &|| rule.release()).await;
-        nothing_left(&gateway, 0).await;
-        assert!(gateway.store.object(BUCKET, "x").unwrap() == pattern(size, 1));
-    }
-}
-
-#[tokio::test]
-async fn an_abor_behind_the_settle_window_is_too_late() {
-    for abor in ABORS {
-        published_in_spite_of(async |mut ftp, release| {
-            abor.send(&mut ftp).await;
-            ftp.expect("STAT", 211).await;
-            release();
-            ftp.expect_reply(226).await;
-            let reply = ftp.expect_reply(226).await;
-            assert!(reply.text().contains("ABOR"), "{reply:?}");
-            ftp.in_step().await;
-            ftp.close().await;
-        })
-        .await;
-    }
-}
-
-#[tokio::test]
-async fn a_control_connection_lost_behind_the_settle_window_is_too_late() {
-    published_in_spite_of(async |ftp, release| {
-        ftp.close().await;
-        release();
-    })
-    .await;
-    published_in_spite_of(async |ftp, release| {
-        ftp.reset();
-        release();
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_line_too_long_behind_the_settle_window_is_too_late() {
-    published_in_spite_of(async |mut ftp, release| {
-        ftp.send_raw(&[b'a'; 10_000]).await;
-        release();
-        ftp.expect_reply(226).await;
-        ftp.expect_reply(500).await;
-        ftp.expect_end().await;
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn the_end_of_the_grace_period_waits_for_what_is_being_published() {
-    let gateway = Gateway::builder().with("[timeouts]\nshutdown_grace = \"50ms\"");
-    let gateway = gateway.start().await;
-    let rule = gateway.store.fail("PutObject").with(Fault::Stall);
-    let mut ftp = gateway.ftp().await;
-    let mut data = send_x(&gateway, &mut ftp, Mode::Passive, SMALL).await;
-    data.shutdown().await.unwrap();
-    rule.hit().await;
-    let client = async {
-        // The listener goes when draining begins.
-        while TcpStream::connect(ftp.server_addr()).await.is_ok() {
-            tokio::task::yield_now().await;
-        }
-        rule.release();
-        ftp.expect_reply(226).await;
-        ftp.expect_reply(421).await;
-        ftp.close().await;
-    };
-    let (store, ()) = within("the server's end", async {
-        tokio::join!(gateway.stop(), client)
-    })
-    .await;
-    assert!(store.object(BUCKET, "x").unwrap() == pattern(SMALL, 1));
-}
-
-#[tokio::test]
-async fn a_quit_behind_the_stor_is_no_loss() {
-    for size in [SMALL, LARGE] {
-        for (half_closed, quit_first) in [(false, false), (false, true), (true, false)] {
-            let gateway = Gateway::start().await;
-            let mut ftp = gateway.ftp().await;
-            let mut data = send_x(&gateway, &mut ftp, Mode::Passive, size).await;
-            if !quit_first {
-                data.shutdown().await.unwrap();
-            }
-            ftp.send("QUIT").await;
-            if half_closed {
-                ftp.end_sending().await;
-            }
-            if quit_first {
-                data.shutdown().await.unwrap();
-            }
-            ftp.expect_reply(226).await;
-            ftp.expect_reply(221).await;
-            ftp.expect_end().await;
-            ftp.close().await;
-            nothing_left(&gateway, 0).await;
-            assert!(gateway.store.object(BUCKET, "x").unwrap() == pattern(size, 1));
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_quit_and_a_hasty_end_behind_the_data_are_no_loss() {
-    for resets in [false, true] {
-        let gateway = Gateway::start().await;
-        let mut ftp = gateway.ftp().await;
-        let mut data = send_x(&gateway, &mut ftp, Mode::Passive, SMALL).await;
-        data.shutdown().await.unwrap();
-        ftp.send("QUIT").await;
-        if resets {
-            gateway.store.wait_for("PutObject", 1).await;
-            ftp.reset();
-        } else {
-            ftp.close().await;
-        }
-        nothing_left(&gateway, 0).await;
-        assert!(gateway.store.object(BUCKET, "x").unwrap() == pattern(SMALL, 1));
-    }
-}
-
-/// The control connection ends before the data of either upload: each is told so, and neither is published.
-#[tokio::test]
-async fn a_quit_behind_several_commands_and_a_half_close_publish_none_of_them() {
-    let gateway = Gateway::start().await;
-    let mut ftp = gateway.ftp().await;
-    let mut first = begin(&mut ftp, "STOR x", Mode::Active).await;
-    let second = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = port_command(second.local_addr().unwrap());
-    ftp.send_raw(format!("{port}\r\nSTOR y\r\nQUIT\r\n").as_bytes())
-        .await;
-    ftp.end_sending().await;
-    ftp.expect_reply(426).await;
-    let _ = first.write_all(b"first").await;
-    let _ = first.shutdown().await;
-    ftp.expect_reply(200).await;
-    ftp.expect_reply(426).await;
-    ftp.expect_reply(221).await;
-    ftp.expect_end().await;
-    ftp.close().await;
-    nothing_left(&gateway, 0).await;
-    assert_eq!(gateway.store.object(BUCKET, "x"), None);
-    assert_eq!(gateway.store.object(BUCKET, "y"), None);
 }
 
 #[tokio::test]

@@ -1,7 +1,6 @@
 //! Promise 5, seen from outside: the memory and the open files of a process of its own.
 
-use futures::StreamExt;
-use futures::stream;
+use futures::{StreamExt, stream};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 

@@ -7,8 +7,8 @@ use tokio::net::TcpStream;
 use crate::support::faults::Fault;
 use crate::support::ftp::{Ftp, Mode, reset_stream};
 use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers::{begin, moved, settled};
-use crate::support::{MIB, pattern, within};
+use crate::support::transfers::{begin, moved, sessions_ended, settled};
+use crate::support::{MIB, pattern};
 
 /// Within a part, and beyond one.
 const SIZES: [usize; 3] = [2, 100_000, 6 * MIB];
@@ -40,15 +40,6 @@ impl Ending {
     ];
 }
 
-async fn sessions_end(gateway: &Gateway) {
-    let gone = async {
-        while gateway.server.sessions() != 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-        }
-    };
-    within("the session has ended", gone).await;
-}
-
 /// Ends an upload of which all bytes have come.
 async fn end(ending: Ending, size: usize, mut ftp: Ftp, mut data: TcpStream, gateway: &Gateway) {
     match ending {
@@ -64,12 +55,12 @@ async fn end(ending: Ending, size: usize, mut ftp: Ftp, mut data: TcpStream, gat
         Ending::Died => {
             ftp.reset();
             reset_stream(data);
-            sessions_end(gateway).await;
+            sessions_ended(gateway).await;
         }
         Ending::ControlLost => {
             data.shutdown().await.unwrap();
             ftp.reset();
-            sessions_end(gateway).await;
+            sessions_ended(gateway).await;
         }
         Ending::Stalled => {
             ftp.expect_reply(426).await;
@@ -156,7 +147,7 @@ async fn a_reset_after_a_control_connection_that_may_be_lost_leaves_a_byte_too()
         moved(&mut ftp, size).await;
         ftp.close().await;
         reset_stream(data);
-        sessions_end(&gateway).await;
+        sessions_ended(&gateway).await;
         settled(&gateway).await;
         resumes(&gateway, &whole, &size.to_string()).await;
     }

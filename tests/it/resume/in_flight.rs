@@ -1,7 +1,5 @@
 //! What was on its way to the store when an upload broke off is not lost: it is waited for, or kept by the tail.
 
-use std::time::Duration;
-
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -9,7 +7,7 @@ use super::{By, go_on, only_objects};
 use crate::support::faults::{Fault, Rule};
 use crate::support::ftp::{Ftp, reset_stream};
 use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers::{moved, settled, upload_in_progress};
+use crate::support::transfers::{moved, sessions_ended, settled, upload_in_progress};
 use crate::support::{MIB, pattern, within};
 
 const PART: usize = 5 * MIB;
@@ -101,12 +99,7 @@ async fn a_cut_in_the_create_loses_no_byte() {
     // What is asked behind the end is answered behind it.
     moved(&mut ftp, whole.len()).await;
     ftp.reset();
-    let gone = async {
-        while gateway.server.sessions() != 0 {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    within("the session has ended", gone).await;
+    sessions_ended(&gateway).await;
     create.release();
     settled(&gateway).await;
     go_on(&gateway, By::Rest, "x", &whole, whole.len()).await;

@@ -72,6 +72,16 @@ pub async fn size(ftp: &mut Ftp, path: &str) -> usize {
     reply.text().parse().unwrap()
 }
 
+/// Waits until no session is open.
+pub async fn sessions_ended(gateway: &Gateway) {
+    let ended = async {
+        while gateway.server.sessions() != 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    within("the end of all sessions", ended).await;
+}
+
 /// Waits until nothing of any transfer is left: no open multipart upload in the store, no memory of the budget. With
 /// `sessions` of them still open.
 pub async fn nothing_left(gateway: &Gateway, sessions: usize) {

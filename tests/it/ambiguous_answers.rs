@@ -148,7 +148,7 @@ async fn a_write_that_never_arrived_is_a_failure() {
 }
 
 #[tokio::test]
-async fn a_200_with_an_error_in_it_is_no_success() {
+async fn a_200_with_an_error_in_its_body_is_a_failure() {
     for (times, code) in [(1, 226), (usize::MAX, 451)] {
         let gateway = hasty("").await;
         gateway.store.put(BUCKET, "x", "old");
@@ -280,7 +280,7 @@ async fn a_delete_whose_answer_was_lost_is_done() {
 }
 
 #[tokio::test]
-async fn whoever_was_replaced_by_another_is_told() {
+async fn a_replaced_upload_gets_a_reply_that_says_so() {
     // The other's PutObject drops our upload there.
     let gateway = hasty("").await;
     gateway
@@ -311,7 +311,7 @@ async fn whoever_was_replaced_by_another_is_told() {
 }
 
 #[tokio::test]
-async fn of_two_at_once_where_nothing_may_be_replaced_one_wins_and_the_other_is_told() {
+async fn without_overwrite_one_of_two_uploads_wins_and_the_other_gets_550() {
     for size in [SMALL, LARGE] {
         let gateway = hasty(NO_OVERWRITE).await;
         let (mut one, mut other) = (gateway.ftp().await, gateway.ftp().await);
@@ -426,7 +426,7 @@ async fn each_transfer_has_one_log_line_with_the_id_of_its_one_reply() {
 }
 
 #[tokio::test]
-async fn an_upload_that_a_newer_one_has_dropped_is_told_so() {
+async fn an_upload_that_a_newer_one_removed_gets_a_reply_that_says_so() {
     // As Garage: a PutObject of the key drops its open uploads.
     let gateway = Gateway::start().await;
     let store = &gateway.store;

@@ -29,7 +29,7 @@ fn same(found: &[u8], expected: &[u8], what: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_append_goes_behind_what_is_there_byte_for_byte() {
+async fn an_append_adds_to_the_object_byte_for_byte() {
     let (gateway, mut ftp) = start().await;
     for (old, new) in [
         (0, 0),
@@ -94,7 +94,7 @@ async fn a_restart_keeps_exactly_the_bytes_before_it() {
 }
 
 #[tokio::test]
-async fn a_restart_beyond_the_end_is_554_and_tells_the_end() {
+async fn a_restart_beyond_the_end_is_554_and_names_the_end() {
     let (gateway, mut ftp) = start().await;
     gateway.store.put(BUCKET, "x", "12345");
     for (path, end) in [("x", "REST 5 "), ("none", "REST 0 ")] {
@@ -111,7 +111,7 @@ async fn a_restart_beyond_the_end_is_554_and_tells_the_end() {
 }
 
 #[tokio::test]
-async fn an_append_to_what_is_not_there_is_a_new_file() {
+async fn an_append_to_a_missing_file_creates_it() {
     let (gateway, mut ftp) = start().await;
     let reply = ftp.upload_with("APPE x", b"first", Mode::Active).await;
     assert_eq!(reply.code, 226);
@@ -227,7 +227,7 @@ async fn an_overwrite_meanwhile_fails_the_append_and_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_the_store_can_not_copy_the_old_bytes_are_streamed() {
+async fn old_bytes_are_streamed_if_the_store_cannot_copy() {
     let (gateway, mut ftp) = start().await;
     let fault = Fault::Status(501, "NotImplemented");
     let rule = gateway.store.fail("UploadPartCopy").always().with(fault);
@@ -354,7 +354,7 @@ async fn an_object_over_which_a_lost_upload_broke_off_is_not_extended() {
 }
 
 #[tokio::test]
-async fn an_append_whose_answers_are_lost_is_not_called_a_conflict() {
+async fn an_append_whose_answers_are_lost_is_not_reported_as_a_conflict() {
     // This store has no conditions: we look ourselves, and must not take our own object for somebody else's.
     let gateway = Gateway::builder()
         .with("[stores.main]\nconditional_writes = false\nattempts = 1")

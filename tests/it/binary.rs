@@ -47,7 +47,7 @@ fn write(directory: &Path, text: &str) -> PathBuf {
 }
 
 #[tokio::test]
-async fn check_sums_up_the_sample_file() {
+async fn check_summarises_the_sample_file() {
     let (code, out, err) = run(s3ftpd(&["check", "--config", SAMPLE]), "").await;
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     for told in [
@@ -73,7 +73,7 @@ async fn check_sums_up_the_sample_file() {
 }
 
 #[tokio::test]
-async fn check_tells_everything_that_is_wrong_at_once() {
+async fn check_reports_all_errors_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let file = write(
         directory.path(),
@@ -286,7 +286,7 @@ async fn a_stop_ends_idle_sessions_and_waits_for_running_transfers() {
 }
 
 #[tokio::test]
-async fn check_warns_where_file_descriptors_are_few() {
+async fn check_warns_of_few_file_descriptors() {
     let store = Store::start(&[BUCKET]).await;
     let directory = tempfile::tempdir().unwrap();
     let file = write(directory.path(), &config(&store, "1s"));
@@ -308,7 +308,7 @@ async fn check_warns_where_file_descriptors_are_few() {
 }
 
 #[tokio::test]
-async fn check_warns_where_memory_is_scarce() {
+async fn check_warns_of_little_memory() {
     let store = Store::start(&[BUCKET]).await;
     let directory = tempfile::tempdir().unwrap();
     // More than any machine has: nothing is left beside it.
@@ -323,7 +323,7 @@ async fn check_warns_where_memory_is_scarce() {
 }
 
 #[tokio::test]
-async fn check_tells_of_certificates_and_sighup_reads_them_anew() {
+async fn check_shows_certificates_and_sighup_reloads_them() {
     let pki = Pki::new();
     let store = Store::start(&[BUCKET]).await;
     let text = config(&store, "1s") + &pki.section("reload = 0");
@@ -363,7 +363,7 @@ async fn check_tells_of_certificates_and_sighup_reads_them_anew() {
 }
 
 #[tokio::test]
-async fn the_status_tells_what_runs_and_returns_to_zero() {
+async fn the_status_counts_transfers_and_returns_to_zero() {
     let store = Store::start(&[BUCKET]).await;
     let server = Serving::start(&store, "20s").await;
     assert_eq!(server.gauge("memory_budget").await, 64 * MIB as u64);
@@ -387,7 +387,7 @@ async fn the_status_tells_what_runs_and_returns_to_zero() {
 }
 
 #[tokio::test]
-async fn what_is_not_done_after_the_grace_period_is_cut_and_not_published() {
+async fn uploads_that_run_after_the_grace_period_are_cut_and_not_published() {
     let store = Store::start(&[BUCKET]).await;
     store.put(BUCKET, "x", "old");
     let server = Serving::start(&store, "300ms").await;
@@ -408,7 +408,7 @@ async fn what_is_not_done_after_the_grace_period_is_cut_and_not_published() {
 }
 
 #[tokio::test]
-async fn a_busy_port_and_a_wrong_file_end_the_server_with_a_word() {
+async fn a_busy_port_and_a_wrong_file_end_the_server_with_a_message() {
     let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = busy.local_addr().unwrap().to_string();
     let store = Store::start(&[BUCKET]).await;
@@ -479,7 +479,7 @@ async fn the_addresses_of_the_configuration_are_bound_before_passive_ports() {
 }
 
 #[tokio::test]
-async fn a_log_that_nobody_reads_any_more_stops_nothing() {
+async fn a_closed_log_pipe_stops_nothing() {
     let mut process = Process::start("").await;
     process.close_log().await;
     let mut ftp = process.ftp().await;

@@ -94,7 +94,7 @@ async fn a_day(gateway: &Gateway, mode: Mode) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_puts_gets_lists_and_tidies_up() {
+async fn suppaftp_stores_retrieves_lists_and_deletes() {
     let gateway = Gateway::builder()
         .mount("interrupted = \"abort\"")
         .start()

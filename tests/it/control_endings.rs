@@ -132,7 +132,7 @@ async fn farewell((mut ftp, data): (Ftp, Option<TcpStream>), code: u16, quit: Qu
 }
 
 #[tokio::test]
-async fn only_a_quit_and_a_clean_end_after_the_datas_end_are_no_loss() {
+async fn only_a_quit_and_a_clean_end_after_the_data_publish_an_upload() {
     for size in SIZES {
         for quit in [
             Quit::Never,
@@ -174,7 +174,7 @@ async fn only_a_quit_and_a_clean_end_after_the_datas_end_are_no_loss() {
 }
 
 #[tokio::test]
-async fn an_append_or_a_restart_is_no_exception() {
+async fn appends_and_restarts_follow_the_same_rules() {
     for (command, old) in [
         ("APPE x", 10),
         ("APPE x", 6 * MIB),
@@ -205,7 +205,7 @@ async fn an_append_or_a_restart_is_no_exception() {
 
 /// The upload that a half-closed client was not done with is kept for its user.
 #[tokio::test]
-async fn what_a_half_closed_client_had_sent_is_kept() {
+async fn bytes_of_a_half_closed_client_can_be_resumed() {
     for size in SIZES {
         let gateway = Gateway::start().await;
         let bytes = pattern(size, 1);
@@ -312,7 +312,7 @@ async fn a_download_of_a_half_closed_client_has_one_final_reply() {
 }
 
 #[tokio::test]
-async fn a_reset_behind_a_quit_ends_a_download() {
+async fn a_reset_after_a_quit_ends_a_download() {
     let gateway = Gateway::start().await;
     gateway.store.put(BUCKET, "x", pattern(16 * MIB, 1));
     let mut ftp = gateway.ftp().await;
@@ -340,7 +340,7 @@ async fn settles_after(ftp: &mut Ftp, command: &str) -> Duration {
 /// A busy machine closes the sockets of a dying client one after the other: an upload of several parts waits for 50 ms,
 /// however few of its bytes came in this session.
 #[tokio::test]
-async fn old_and_kept_bytes_make_an_upload_a_large_one() {
+async fn old_and_resumed_bytes_count_for_the_settle_window() {
     let least = Duration::from_millis(50);
     let gateway = Gateway::start().await;
     gateway.store.put(BUCKET, "appended", pattern(6 * MIB, 1));
@@ -390,7 +390,7 @@ async fn the_least_settle_window_can_be_configured() {
 
 /// ffmpeg closes its control connection first, and nothing arrives: the operator sees why.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_log_names_the_key_for_clients_that_leave_without_quit() {
+async fn the_log_names_the_option_for_clients_that_leave_without_quit() {
     let mut process = crate::support::process::Process::start("").await;
     let mut ftp = process.ftp().await;
     let mut data = begin(&mut ftp, "STOR out.ts", Mode::Passive).await;
@@ -411,7 +411,7 @@ async fn the_log_names_the_key_for_clients_that_leave_without_quit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_closes_his_side_behind_a_quit_gets_the_replies_all_the_same() {
+async fn a_client_that_half_closes_after_a_quit_gets_its_replies() {
     let gateway = Gateway::start().await;
     let control = std::net::TcpStream::connect(gateway.address).unwrap();
     control.set_nonblocking(true).unwrap();
@@ -432,7 +432,7 @@ async fn who_closes_his_side_behind_a_quit_gets_the_replies_all_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_quit_held_since_the_transfer_before_is_no_goodbye_to_this_one() {
+async fn a_quit_queued_before_a_transfer_does_not_publish_it() {
     let gateway = Gateway::start().await;
     let mut ftp = gateway.ftp().await;
     let mut first = upload_in_progress(&mut ftp, "STOR first", b"bytes").await;

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::within;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_ends_when_told_and_leaves_its_data_to_the_next() {
+async fn the_demo_ends_on_request_and_keeps_its_data() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
     let shutdown = CancellationToken::new();
@@ -26,7 +26,7 @@ async fn it_ends_when_told_and_leaves_its_data_to_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_busy_port_is_an_error_that_names_it() {
+async fn a_busy_port_is_an_error_that_names_the_port() {
     let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let options = Options {
         listen: busy.local_addr().unwrap(),
@@ -42,7 +42,7 @@ async fn a_busy_port_is_an_error_that_names_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_busy_port_of_the_store_is_an_error_that_names_it() {
+async fn a_busy_store_port_is_an_error_that_names_the_port() {
     let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let options = Options {
         listen: "127.0.0.1:0".parse().unwrap(),

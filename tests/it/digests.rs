@@ -50,7 +50,7 @@ async fn digests_of_whole_files() {
 }
 
 #[tokio::test]
-async fn the_stores_checksum_is_asked_for_where_it_covers_the_whole_object() {
+async fn the_stores_checksum_is_used_if_it_covers_the_whole_object() {
     let gateway = Gateway::start().await;
     let store = &gateway.store;
     let mut ftp = gateway.ftp().await;
@@ -158,7 +158,7 @@ async fn pieces_of_files() {
 }
 
 #[tokio::test]
-async fn what_is_told_of_them() {
+async fn digests_in_feat_and_their_permissions() {
     let gateway = Gateway::builder()
         .mount("permissions = [\"list\", \"write\"]")
         .start()
@@ -214,7 +214,7 @@ async fn what_is_told_of_them() {
 }
 
 #[tokio::test]
-async fn a_long_one_is_a_transfer_that_abor_stops() {
+async fn a_long_digest_is_a_transfer_that_abor_stops() {
     let gateway = Gateway::start().await;
     gateway.store.put(BUCKET, "f", pattern(20 * MIB, 2));
     let mut ftp = gateway.ftp().await;
@@ -331,7 +331,7 @@ async fn ftp_turns(gateway: &Gateway) {
 /// A composite checksum covers the checksums of the parts, not the bytes: nobody who compares it with his file's would
 /// find it right.
 #[tokio::test]
-async fn a_composite_checksum_is_not_told_for_the_whole() {
+async fn a_composite_checksum_is_not_reported_for_the_whole_object() {
     use base64::prelude::{BASE64_STANDARD, Engine as _};
 
     use aws_sdk_s3::types::{

@@ -133,7 +133,7 @@ async fn each_refusal_of_the_store_is_a_reply_of_its_own_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_client_that_still_sends_is_told_at_once() {
+async fn a_client_that_still_sends_gets_the_refusal_at_once() {
     for operation in ["CreateMultipartUpload", "UploadPart"] {
         let gateway = Gateway::start().await;
         let rule = gateway.store.fail(operation).always();
@@ -152,7 +152,7 @@ async fn a_client_that_still_sends_is_told_at_once() {
 }
 
 #[tokio::test]
-async fn bytes_that_arrive_damaged_are_sent_again_from_the_part_itself() {
+async fn bytes_that_arrive_damaged_are_sent_again_from_memory() {
     for checksums in ["crc32", "none"] {
         for (operation, nth, size, requests) in [
             ("PutObject", 1, SMALL, 2),
@@ -179,7 +179,7 @@ async fn bytes_that_arrive_damaged_are_sent_again_from_the_part_itself() {
 }
 
 #[tokio::test]
-async fn bytes_that_always_arrive_damaged_are_given_up() {
+async fn bytes_that_always_arrive_damaged_fail_the_upload() {
     let gateway = Gateway::builder()
         .with("[stores.main]\nattempts = 3")
         .start()

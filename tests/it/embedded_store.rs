@@ -79,7 +79,7 @@ async fn a_wrong_key_is_refused() {
 }
 
 #[tokio::test]
-async fn checksums_behind_a_streamed_body_are_verified() {
+async fn trailing_checksums_of_a_streamed_body_are_verified() {
     let (store, client) = started().await;
     let config = client.config().to_builder();
     let config = config.request_checksum_calculation(
@@ -111,7 +111,7 @@ async fn checksums_behind_a_streamed_body_are_verified() {
 }
 
 #[tokio::test]
-async fn a_store_in_files_goes_on_where_it_was() {
+async fn a_store_on_disk_keeps_its_state_over_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let options = StoreOptions {
         data: Some(directory.path().join("made/on/demand")),

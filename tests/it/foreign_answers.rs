@@ -48,7 +48,7 @@ async fn resume(ftp: &mut Ftp, path: &str, whole: &[u8]) {
 }
 
 #[tokio::test]
-async fn one_page_in_place_of_an_answer_to_an_upload_is_passed_over() {
+async fn one_foreign_page_instead_of_an_answer_to_an_upload_is_retried() {
     let gateway = Gateway::builder()
         .with("[stores.main]\nattempts = 2")
         .start()
@@ -75,7 +75,7 @@ async fn one_page_in_place_of_an_answer_to_an_upload_is_passed_over() {
 }
 
 #[tokio::test]
-async fn an_upload_whose_requests_a_proxy_answers_is_kept() {
+async fn an_upload_whose_requests_a_proxy_answers_can_be_resumed() {
     for answer in [REFUSALS[0], REFUSALS[1], REFUSALS[5]] {
         for operation in ["UploadPart", "CompleteMultipartUpload"] {
             let gateway = gateway().await;
@@ -97,7 +97,7 @@ async fn an_upload_whose_requests_a_proxy_answers_is_kept() {
 }
 
 #[tokio::test]
-async fn a_page_in_place_of_a_look_at_an_interrupted_upload_discards_nothing() {
+async fn a_foreign_page_instead_of_a_record_discards_nothing() {
     let whole = pattern(10 * MIB, 1);
     let sent = 9 * MIB;
     for answer in [REFUSALS[0], REFUSALS[4], REFUSALS[5]] {
@@ -154,7 +154,7 @@ async fn a_page_in_place_of_a_look_at_an_interrupted_upload_discards_nothing() {
 }
 
 #[tokio::test]
-async fn a_write_that_something_else_acknowledges_is_looked_for() {
+async fn a_write_that_a_proxy_acknowledges_is_looked_up() {
     let acknowledgements = [
         Answer::page(200),
         Answer::empty(200),
@@ -200,7 +200,7 @@ async fn a_write_that_something_else_acknowledges_is_looked_for() {
 }
 
 #[tokio::test]
-async fn a_listing_that_is_not_whole_is_an_error() {
+async fn an_incomplete_listing_is_an_error() {
     let gateway = gateway().await;
     let store = &gateway.store;
     for number in 0..1200 {
@@ -397,7 +397,7 @@ async fn a_damaged_download_is_never_whole() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_too_long_for_the_store_is_reported_as_that() {
+async fn a_name_too_long_for_the_store_is_reported_as_too_long() {
     let gateway = gateway().await;
     let store = &gateway.store;
     store.put(BUCKET, "x", "content");

@@ -44,7 +44,7 @@ async fn a_host_is_chosen_before_the_login_and_greets() {
 }
 
 #[tokio::test]
-async fn who_is_no_user_of_the_host_is_refused_as_for_a_wrong_password() {
+async fn users_of_other_hosts_are_refused_as_for_a_wrong_password() {
     let gateway = two_hosts().start().await;
     let mut ftp = Ftp::connect(gateway.address).await;
     ftp.expect("HOST a.example.com", 220).await;
@@ -71,7 +71,7 @@ async fn who_is_no_user_of_the_host_is_refused_as_for_a_wrong_password() {
 }
 
 #[tokio::test]
-async fn host_is_offered_where_there_are_hosts_only() {
+async fn host_is_offered_only_with_virtual_hosts() {
     let with = two_hosts().start().await;
     let without = Gateway::start().await;
     for (gateway, offered) in [(&with, true), (&without, false)] {

@@ -19,7 +19,7 @@ fn free_ports(count: u16) -> (u16, u16) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_addresses_can_be_listened_on_beside_one_of_them() {
+async fn a_wildcard_and_one_of_its_addresses_can_both_be_bound() {
     let (first, last) = free_ports(3);
     for listen in [
         "[\"0.0.0.0:0\", \"127.0.0.2:0\"]",

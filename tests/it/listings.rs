@@ -160,7 +160,7 @@ async fn a_file_is_listed_as_one_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mount_points_are_directories_and_hide_what_lies_below_them() {
+async fn mount_points_are_directories_and_hide_the_keys_below_them() {
     let builder = Gateway::builder()
         .add_mount("inner", "inner", "")
         .add_mount("deep", "deep", "p/")
@@ -243,7 +243,7 @@ async fn stat_lists_over_the_control_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn facts_are_told_and_can_be_chosen() {
+async fn facts_are_sent_and_can_be_chosen() {
     let gateway = Gateway::builder()
         .add_mount("closed", "closed", "")
         .with("[mounts.closed]\npermissions = [\"list\", \"read\"]")
@@ -313,7 +313,7 @@ async fn facts_are_told_and_can_be_chosen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_fails_in_the_middle_is_told_and_the_list_is_cut() {
+async fn a_store_that_fails_in_the_middle_cuts_the_listing_with_a_reply() {
     let gateway = Gateway::builder()
         .with("[stores.main]\nattempts = 1")
         .start()

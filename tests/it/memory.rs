@@ -98,7 +98,7 @@ async fn two_hundred_uploads_at_once_share_64_mib_and_all_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn uploads_and_downloads_share_it() {
+async fn uploads_and_downloads_share_the_budget() {
     let gateway = smallest().start().await;
     let large = pattern(7 * MIB + 1, 1);
     gateway.store.put(BUCKET, "large", &large);
@@ -119,7 +119,7 @@ async fn uploads_and_downloads_share_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn downloads_nobody_reads_hold_their_window_and_no_more() {
+async fn unread_downloads_hold_at_most_their_window() {
     let gateway = smallest().start().await;
     gateway.store.put(BUCKET, "large", pattern(30 * MIB, 1));
     let mut readers = Vec::new();

@@ -84,7 +84,7 @@ async fn several_buckets_and_stores_are_one_tree() {
 }
 
 #[tokio::test]
-async fn a_walk_through_the_tree_stays_in_it() {
+async fn paths_with_dots_stay_in_the_tree() {
     let (gateway, _far) = tree().await;
     gateway.store.put("other", "beside", "not in the mount");
     let mut ftp = gateway.ftp().await;
@@ -122,7 +122,7 @@ async fn a_walk_through_the_tree_stays_in_it() {
 }
 
 #[tokio::test]
-async fn where_nothing_is_mounted_there_are_only_the_ways_to_mounts() {
+async fn directories_above_mounts_show_only_the_way_to_mounts() {
     let gateway = Gateway::builder()
         .user("u", "p", "{ \"/a/b/c\" = \"main\" }")
         .start()
@@ -175,7 +175,7 @@ async fn where_nothing_is_mounted_there_are_only_the_ways_to_mounts() {
 }
 
 #[tokio::test]
-async fn mount_points_and_the_ways_to_them_stay() {
+async fn mount_points_and_directories_above_them_stay() {
     let (gateway, _far) = tree().await;
     gateway.store.put(BUCKET, "x", "1");
     gateway.store.put(BUCKET, "dir/y", "1");
@@ -260,7 +260,7 @@ const NEEDS: &[(&str, &[&str], &[&str])] = &[
 ];
 
 #[tokio::test]
-async fn what_a_permission_is_missing_for_is_told_and_not_done() {
+async fn a_missing_permission_is_named_and_nothing_is_done() {
     for (missing, plain, with_data) in NEEDS {
         let builder = Gateway::builder().mount("times = \"metadata\"");
         let gateway = without(builder, missing).start().await;
@@ -353,7 +353,7 @@ async fn a_rename_over_a_file_needs_overwrite() {
 
 /// Of two at once one wins and the other is told: the write itself is conditional.
 #[tokio::test]
-async fn two_who_may_not_overwrite_do_not() {
+async fn two_users_without_overwrite_do_not_replace_files() {
     let gateway = without(Gateway::builder(), "overwrite").start().await;
     for size in [10, 11 << 20] {
         let mut one = gateway.ftp().await;
@@ -386,7 +386,7 @@ async fn two_who_may_not_overwrite_do_not() {
 }
 
 #[tokio::test]
-async fn each_user_has_his_own_tree() {
+async fn each_user_has_their_own_tree() {
     let gateway = Gateway::builder()
         .mount("prefix = \"home/{user}/\"")
         .user("alice", "a", "{ \"/\" = \"main\" }")

@@ -27,7 +27,7 @@ fn with_a_directory(gateway: &Gateway) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_is_not_written_over_a_directory_that_it_would_hide() {
+async fn a_file_is_not_written_over_a_directory_it_would_hide() {
     let gateway = probing(Behaviour::minio()).await;
     with_a_directory(&gateway);
     let before = gateway.store.keys(BUCKET);
@@ -107,7 +107,7 @@ async fn an_interrupted_upload_is_not_resumed_over_a_directory_that_it_would_hid
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stores_are_asked_once_and_only_where_it_does_harm_each_time() {
+async fn the_probe_for_hidden_directories_is_made_once_and_lookups_only_if_needed() {
     for (behaviour, requests) in [
         (Behaviour::minio(), vec!["ListObjectsV2", "PutObject"]),
         (Behaviour::garage(), vec!["PutObject"]),
@@ -125,7 +125,7 @@ async fn stores_are_asked_once_and_only_where_it_does_harm_each_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_directory_is_not_made_where_a_file_is() {
+async fn a_directory_is_not_made_over_a_file() {
     for behaviour in [
         Behaviour::default(),
         Behaviour::minio(),
@@ -149,7 +149,7 @@ async fn a_directory_is_not_made_where_a_file_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_directory_is_found_behind_more_names_than_a_page_has() {
+async fn a_directory_is_found_after_a_full_page_of_names() {
     let gateway = Gateway::start().await;
     // All of them lie between "n" and "n/".
     for number in 0..1100 {
@@ -161,7 +161,7 @@ async fn a_directory_is_found_behind_more_names_than_a_page_has() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_the_store_refuses_is_no_passing_failure() {
+async fn a_name_that_the_store_refuses_is_a_permanent_failure() {
     for (code, text) in [
         ("ExistingObjectIsDirectory", "is a directory"),
         ("ObjectParentIsFile", "a part of the path is a file"),
@@ -211,7 +211,7 @@ fn undisclosed(gateway: &Gateway, key: &str) -> [crate::support::faults::Rule; 2
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_may_be_missing_is_written_if_the_store_refuses_to_replace() {
+async fn a_key_of_unknown_state_is_written_if_the_store_refuses_to_replace() {
     let gateway = Gateway::builder()
         .mount("permissions = [\"list\", \"read\", \"write\", \"append\", \"mkdir\"]")
         .start()
@@ -248,7 +248,7 @@ async fn a_key_that_may_be_missing_is_written_if_the_store_refuses_to_replace() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_may_be_missing_is_left_alone_if_the_store_would_replace_it() {
+async fn a_key_of_unknown_state_is_left_alone_if_the_store_would_replace_it() {
     for behaviour in [
         Behaviour::garage(),
         Behaviour {

@@ -93,7 +93,7 @@ fn exact(name: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn odd_names_go_through_every_command_of_a_file() {
+async fn odd_names_work_in_every_command_of_a_file() {
     let gateway = Gateway::start().await;
     let mut ftp = gateway.ftp().await;
     ftp.expect("MKD dir", 257).await;
@@ -270,7 +270,7 @@ async fn options_quotes_and_slashes_are_understood() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_path_is_as_long_as_a_key_and_not_a_byte_longer() {
+async fn a_path_may_be_as_long_as_a_key_and_no_longer() {
     let builder = Gateway::builder()
         .add_mount("deep", "deep", "a/prefix/")
         .user("u", "p", r#"{ "/" = "main", "/deep" = "deep" }"#);
@@ -353,7 +353,7 @@ async fn unreachable(ftp: &mut Ftp, path: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_gateways_own_state_is_hidden() {
+async fn the_servers_own_state_is_hidden() {
     let gateway = Gateway::start().await;
     for key in [
         ".s3ftpd/records/x",

@@ -128,7 +128,7 @@ async fn the_client_of_the_header_is_the_peer() {
 }
 
 #[tokio::test]
-async fn a_client_of_ipv6_is_one_also_where_the_load_balancer_is_not() {
+async fn an_ipv6_client_behind_an_ipv4_load_balancer_stays_one() {
     let gateway = behind_a_load_balancer().start().await;
     gateway.store.put(BUCKET, "x", "bytes");
     for header in [v1("::1"), v2("::1")] {
@@ -158,7 +158,7 @@ async fn a_client_of_ipv6_is_one_also_where_the_load_balancer_is_not() {
 }
 
 #[tokio::test]
-async fn a_health_check_and_those_who_come_directly_are_themselves() {
+async fn health_checks_and_direct_clients_keep_their_own_address() {
     let gateway = behind_a_load_balancer().start().await;
     let local = [b"\r\n\r\n\0\r\nQUIT\n", &[0x20, 0, 0, 0][..]].concat();
     for header in [&b"PROXY UNKNOWN\r\n"[..], &local] {
@@ -183,7 +183,7 @@ async fn a_health_check_and_those_who_come_directly_are_themselves() {
 /// trip to the load balancer. That time is what is tested, so it is slept here. Client and gateway run on one thread, whose
 /// timers fire in order, so a machine that stalls changes nothing.
 #[tokio::test]
-async fn an_upload_whose_far_client_dies_is_kept_and_not_published() {
+async fn an_upload_whose_proxied_client_dies_is_not_published() {
     let gateway = behind_a_load_balancer().start().await;
     for header in [v1(CLIENT), v2(CLIENT)] {
         let mut ftp = connect(&gateway, &header).await;
@@ -239,7 +239,7 @@ async fn limits_and_bans_go_by_the_clients_address() {
 }
 
 #[tokio::test]
-async fn who_sends_no_header_holds_up_nobody_and_counts() {
+async fn connections_without_a_header_delay_no_other_and_are_counted() {
     let gateway = behind_a_load_balancer()
         .with("[limits]\nsessions = 3\n[proxy_protocol]\nheader_timeout = \"4s\"")
         .start()

@@ -119,7 +119,7 @@ async fn a_file_moves_within_and_between_mounts_buckets_and_stores() {
 
 /// The bytes pass through the server, and the original is deleted: what arrives damaged is no copy.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_damaged_between_two_stores_is_not_moved() {
+async fn a_file_damaged_between_two_stores_is_not_moved() {
     let (gateway, far) = tree().await;
     let store = &gateway.store;
     let mut ftp = gateway.ftp().await;
@@ -182,7 +182,7 @@ async fn a_file_is_never_lost_by_a_rename_onto_itself() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_and_directories_in_the_way_are_told() {
+async fn missing_sources_and_directories_in_the_way_are_reported() {
     let gateway = Gateway::start().await;
     gateway.store.put(BUCKET, "file", "1");
     gateway.store.put(BUCKET, "dir/x", "1");
@@ -216,7 +216,7 @@ async fn what_is_not_there_and_directories_in_the_way_are_told() {
 
 /// What RNFR has seen is what is moved, and only that is deleted.
 #[tokio::test]
-async fn a_source_that_changes_meanwhile_is_not_lost() {
+async fn a_source_that_changes_during_the_copy_is_not_lost() {
     let gateway = Gateway::start().await;
     let mut ftp = gateway.ftp().await;
     // Between RNFR and RNTO.
@@ -251,7 +251,7 @@ async fn a_source_that_changes_meanwhile_is_not_lost() {
 }
 
 #[tokio::test]
-async fn a_copy_that_fails_leaves_the_source_and_no_upload() {
+async fn a_failed_copy_leaves_the_source_and_no_open_upload() {
     let (gateway, far) = tree().await;
     let mut ftp = gateway.ftp().await;
     for (size, to, operation, nth) in [

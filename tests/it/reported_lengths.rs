@@ -164,7 +164,7 @@ async fn a_download_that_asks_nothing_more_after_the_refusal_gets_the_whole_obje
 }
 
 #[tokio::test]
-async fn a_download_of_a_new_name_is_refused_until_it_is_there() {
+async fn a_download_of_a_new_name_is_refused_until_it_is_published() {
     let gateway = empty(MOVING).await;
     let (mut producer, mut data) = running(&gateway).await;
     let mut consumer = gateway.ftp().await;
@@ -185,7 +185,7 @@ async fn a_download_of_a_new_name_is_refused_until_it_is_there() {
 
 /// SIZE has reported the upload's length, and the RETR finds it published: longer than the client reads.
 #[tokio::test]
-async fn a_download_that_was_told_the_length_of_an_upload_is_refused_once_when_it_is_published() {
+async fn a_download_after_size_of_an_upload_is_refused_once_when_it_is_published() {
     for new in [true, false] {
         let gateway = match new {
             true => empty(STALLED).await,
@@ -203,7 +203,7 @@ async fn a_download_that_was_told_the_length_of_an_upload_is_refused_once_when_i
 }
 
 #[tokio::test]
-async fn a_download_of_an_object_that_was_replaced_since_size_is_refused_once() {
+async fn a_download_of_an_object_replaced_since_size_is_refused_once() {
     for late in [false, true] {
         let gateway = gateway("[timeouts]\nidle = \"1h\"").await;
         let mut consumer = gateway.ftp().await;
@@ -237,7 +237,7 @@ async fn a_download_of_an_object_that_was_replaced_since_size_is_refused_once() 
 
 /// lftp's pget asks SIZE in its first session only. After 550 it fetches the file in one piece.
 #[tokio::test]
-async fn pieces_over_several_sessions_are_refused_for_good_in_those_that_have_not_asked() {
+async fn ranges_over_several_sessions_are_refused_in_those_that_sent_no_size() {
     for replaced in [false, true] {
         let gateway = gateway(STALLED).await;
         let (mut producer, mut data) = running(&gateway).await;
@@ -341,7 +341,7 @@ async fn an_upload_that_moves_is_not_stopped_by_a_session_that_can_not_resume_it
 
 /// Between SIZE and what follows it the upload is published: its length is another one's offset.
 #[tokio::test]
-async fn the_length_of_an_object_is_no_offset_of_the_one_that_has_replaced_it() {
+async fn the_length_of_an_object_is_not_an_offset_of_its_replacement() {
     for commands in [&["REST 300000", "STOR x"][..], &["APPE x"]] {
         let gateway = gateway(MOVING).await;
         let (mut producer, mut data) = running(&gateway).await;
@@ -364,7 +364,7 @@ async fn the_length_of_an_object_is_no_offset_of_the_one_that_has_replaced_it() 
 
 /// A client that has fetched the object appends to it, and not to the upload.
 #[tokio::test]
-async fn after_a_download_appe_does_not_resume_the_upload() {
+async fn appe_after_a_download_does_not_resume_the_upload() {
     let gateway = gateway(STALLED).await;
     interrupt(&gateway, "STOR x", &next()[..SENT]).await;
     let mut ftp = gateway.ftp().await;
@@ -378,7 +378,7 @@ async fn after_a_download_appe_does_not_resume_the_upload() {
 
 /// A session that was told the lengths of more files than it remembers.
 #[tokio::test]
-async fn a_forgotten_length_is_not_one_of_the_object() {
+async fn a_forgotten_length_of_an_upload_is_not_taken_for_the_objects() {
     let gateway = gateway(STALLED).await;
     interrupt(&gateway, "STOR x", &next()[..SENT]).await;
     let mut ftp = gateway.ftp().await;

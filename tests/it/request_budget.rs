@@ -121,7 +121,7 @@ impl Session {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_needs_no_store_asks_none() {
+async fn commands_that_need_no_store_make_no_request() {
     let builder = Gateway::builder()
         .add_mount("second", "second", "")
         .add_mount("closed", "closed", "")
@@ -259,7 +259,7 @@ async fn an_upload_of_up_to_a_part_is_one_put_and_of_n_parts_n_and_two() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_download_is_one_get_a_range_and_no_head() {
+async fn a_download_is_one_get_per_range_and_no_head() {
     let mut session = Session::start().await;
     for (size, gets) in [
         (0, 1),
@@ -303,7 +303,7 @@ async fn a_restarted_download_costs_the_ranges_that_are_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listing_is_one_request_a_thousand_entries() {
+async fn a_listing_is_one_request_per_thousand_entries() {
     let mut session = Session::start().await;
     session
         .costs(

@@ -125,7 +125,7 @@ async fn after_a_reset_of_the_data_connection() {
 }
 
 #[tokio::test]
-async fn after_abor() {
+async fn after_an_abor() {
     goes_on_after(
         |builder| builder,
         async |mut ftp, _data, _| {
@@ -223,7 +223,7 @@ async fn after_six_breaks_in_a_row_with_nothing_sent_twice() {
 /// All bytes have come, and the client has died before the 226: were SIZE to tell all of them, a client would take the
 /// file for stored. It is asked for one byte more.
 #[tokio::test]
-async fn a_file_that_came_whole_is_never_told_whole_before_it_is_published() {
+async fn a_whole_file_is_never_reported_whole_before_it_is_published() {
     for size_of_file in [1, 2, 70_000, 5 * MIB, 10 * MIB, 12 * MIB] {
         for by in [By::Rest, By::Appe] {
             let gateway = Gateway::start().await;

@@ -93,7 +93,7 @@ async fn finish(ftp: &mut Ftp, mut data: TcpStream) {
 
 /// C1 and C2 of a busy hour, with small numbers: sixteen devices whose parts need four times the memory there is.
 #[tokio::test(flavor = "multi_thread")]
-async fn more_slow_uploads_than_fit_into_memory_all_end_and_small_transfers_pass_them() {
+async fn more_slow_uploads_than_fit_into_memory_all_end_and_small_transfers_overtake_them() {
     let gateway = pressed().start().await;
     let bytes: Vec<_> = (0..16)
         .map(|n| pattern(PART + 700_000 + n, n as u64))
@@ -205,7 +205,7 @@ async fn pieces_cost_three_requests_each_and_the_record() {
 
 /// Without others that wait a slow upload stores no piece, however long it holds its memory.
 #[tokio::test(flavor = "multi_thread")]
-async fn while_no_other_waits_nothing_is_stored_in_pieces() {
+async fn without_waiting_transfers_nothing_is_stored_in_pieces() {
     let gateway = pressed().start().await;
     let mut ftp = gateway.ftp().await;
     let bytes = pattern(1_000_000, 1);
@@ -225,7 +225,7 @@ async fn while_no_other_waits_nothing_is_stored_in_pieces() {
 
 /// A client that stands still gives its memory back, and is not cut for that.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_stands_still_gives_its_memory_back_and_is_not_cut() {
+async fn a_stalled_client_gives_its_memory_back_and_is_not_cut() {
     let gateway = pressed().start().await;
     let mut ftp = gateway.ftp().await;
     let bytes = pattern(PART, 1);
@@ -251,7 +251,7 @@ async fn a_client_that_stands_still_gives_its_memory_back_and_is_not_cut() {
 
 /// A first part that is full waits for the byte after it; others get its memory meanwhile.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_part_that_may_be_all_is_sent_while_others_wait() {
+async fn a_full_last_part_is_sent_while_others_wait() {
     for more in [0, 1, PART] {
         let gateway = pressed().start().await;
         let mut ftp = gateway.ftp().await;
@@ -318,7 +318,7 @@ async fn uploads_of_every_kind_end_under_pressure() {
 
 /// The store is away for a while: what it has not taken stays in memory, and is stored later.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_can_not_be_stored_stays_in_memory_and_is_tried_again() {
+async fn pieces_that_cannot_be_stored_stay_in_memory_and_are_retried() {
     let gateway = pressed().with("[stores.main]\nattempts = 1").start().await;
     let taken = take_all(&gateway).await;
     let rule = gateway
@@ -371,7 +371,7 @@ async fn a_bucket_that_takes_no_pieces_makes_uploads_wait() {
 
 /// However the upload ends before its end: what lies in pieces is kept, or nothing of it stays.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_interrupted_upload_keeps_its_pieces_and_resumes_behind_them() {
+async fn an_interrupted_upload_keeps_its_pieces_and_resumes_after_them() {
     for (whole, sent) in [(false, 3 * PIECE + 1000), (true, PART + 3 * PIECE + 1000)] {
         for how in ["reset", "ABOR"] {
             let gateway = pressed().start().await;
@@ -399,7 +399,7 @@ async fn an_interrupted_upload_keeps_its_pieces_and_resumes_behind_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pieces_of_an_upload_that_is_not_kept_are_removed() {
+async fn pieces_of_a_discarded_upload_are_removed() {
     let gateway = pressed().mount("interrupted = \"abort\"").start().await;
     let taken = take_all(&gateway).await;
     for sent in [3 * PIECE, PART + 3 * PIECE] {

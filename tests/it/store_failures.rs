@@ -10,7 +10,7 @@ use crate::support::{MIB, pattern};
 
 /// What the operator has to mend is no fault of the client's file: it is tried again, and else told as passing.
 #[tokio::test]
-async fn expired_credentials_and_a_wrong_clock_are_tried_again_and_told_as_passing() {
+async fn expired_credentials_and_a_wrong_clock_are_retried_and_reported_as_transient() {
     for (status, code) in [
         (400, "ExpiredToken"),
         (403, "RequestTimeTooSkewed"),
@@ -91,7 +91,7 @@ async fn expired_credentials_and_a_wrong_clock_are_tried_again_and_told_as_passi
 
 /// The answer to a Complete is lost, and somebody deletes the object before we look: nobody can tell what became of it.
 #[tokio::test]
-async fn an_upload_that_the_store_no_longer_knows_is_told_as_not_known() {
+async fn an_upload_that_the_store_no_longer_knows_is_reported_as_unknown() {
     let gateway = Gateway::builder()
         .with("[stores.main]\nattempts = 1")
         .start()
@@ -114,7 +114,7 @@ async fn an_upload_that_the_store_no_longer_knows_is_told_as_not_known() {
 
 /// A client that leaves while a large object is being renamed: the Create that was under way is taken back.
 #[tokio::test]
-async fn a_copy_whose_session_ends_in_its_create_leaves_nothing_open() {
+async fn a_copy_whose_session_ends_during_its_create_leaves_nothing_open() {
     let gateway = Gateway::builder()
         .with("[stores.main]\ncopy_limit = \"5MiB\"\n[timeouts]\nshutdown_grace = \"100ms\"")
         .start()
@@ -139,7 +139,7 @@ async fn a_copy_whose_session_ends_in_its_create_leaves_nothing_open() {
 
 /// A store that is gone for each command: a clear 4yz, and the session goes on when it is back.
 #[tokio::test]
-async fn a_store_that_is_down_is_told_by_each_command_and_outlived() {
+async fn each_command_reports_a_store_that_is_down_and_works_afterwards() {
     let gateway = Gateway::builder()
         .with("[stores.main]\nattempts = 2\nconnect_timeout = \"1s\"\nrequest_timeout = \"2s\"")
         .start()
@@ -175,7 +175,7 @@ async fn a_store_that_is_down_is_told_by_each_command_and_outlived() {
 
 /// A slow line that moves all the same: parts that share it take longer than each had, were they counted by time.
 #[tokio::test]
-async fn a_slow_way_to_the_store_cuts_no_part_that_moves() {
+async fn a_slow_line_to_the_store_cuts_no_moving_part() {
     let store = Arc::new(Store::start(&[]).await);
     let address = store.endpoint().replace("http://", "").parse().unwrap();
     // 8 MiB beside each other take 14 s.
@@ -199,7 +199,7 @@ async fn a_slow_way_to_the_store_cuts_no_part_that_moves() {
 
 /// The store takes no byte more: the attempt ends long before the slowest line would have been through, and is made again.
 #[tokio::test]
-async fn a_store_that_takes_no_byte_more_is_tried_again() {
+async fn a_store_that_takes_no_more_bytes_is_retried() {
     for (operation, size, requests) in [("PutObject", 4, 2), ("UploadPart", 8, 3)] {
         let gateway = Gateway::builder()
             .with("[stores.main]\nrequest_timeout = \"1s\"")

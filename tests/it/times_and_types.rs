@@ -25,7 +25,7 @@ async fn modified(ftp: &mut Ftp, path: &str) -> BTreeMap<String, String> {
 }
 
 #[tokio::test]
-async fn times_that_clients_set_are_kept_and_told_everywhere() {
+async fn times_that_clients_set_are_stored_and_reported_everywhere() {
     let gateway = Gateway::builder()
         .mount("times = \"metadata\"")
         .start()
@@ -137,7 +137,7 @@ async fn site_utime_sets_the_time_in_both_forms() {
 
 /// lftp asks FEAT before it logs in, and never again.
 #[tokio::test]
-async fn before_the_login_feat_tells_of_mfmt_if_any_user_may_use_it() {
+async fn before_the_login_feat_lists_mfmt_if_any_user_may_use_it() {
     for (settings, told) in [
         ("times = \"metadata\"", true),
         (
@@ -168,7 +168,7 @@ async fn before_the_login_feat_tells_of_mfmt_if_any_user_may_use_it() {
 }
 
 #[tokio::test]
-async fn a_new_upload_has_its_own_time_and_a_rename_keeps_the_old_one() {
+async fn a_new_upload_gets_a_new_time_and_a_rename_keeps_the_old_one() {
     let gateway = Gateway::builder()
         .mount("times = \"metadata\"")
         .start()
@@ -291,7 +291,7 @@ async fn text_of_many_chunks_goes_both_ways() {
 }
 
 #[tokio::test]
-async fn offsets_and_sizes_have_no_meaning_where_line_ends_are_converted() {
+async fn offsets_and_sizes_are_refused_if_line_ends_are_converted() {
     let gateway = Gateway::builder()
         .mount("ascii = \"convert\"")
         .start()
@@ -321,7 +321,7 @@ async fn offsets_and_sizes_have_no_meaning_where_line_ends_are_converted() {
 
 /// SIZE has reported the length of an interrupted upload, and the client changes to TYPE A before it resumes.
 #[tokio::test]
-async fn what_resumes_an_upload_is_not_appended_to_the_object_where_line_ends_are_converted() {
+async fn a_resume_is_not_appended_to_the_object_if_line_ends_are_converted() {
     let gateway = Gateway::builder()
         .mount("ascii = \"convert\"")
         .start()
@@ -351,7 +351,7 @@ async fn what_resumes_an_upload_is_not_appended_to_the_object_where_line_ends_ar
 
 /// An upload that is converted is not kept when it breaks off, and ends what another server has kept all the same.
 #[tokio::test]
-async fn a_converted_file_that_is_deleted_takes_an_older_interrupted_upload_with_it() {
+async fn deleting_a_converted_file_removes_an_older_interrupted_upload() {
     let converting = || Gateway::builder().mount("ascii = \"convert\"");
     let gateway = converting().start().await;
     let other = converting().on(&gateway.store).start().await;
@@ -372,7 +372,7 @@ async fn a_converted_file_that_is_deleted_takes_an_older_interrupted_upload_with
 }
 
 #[tokio::test]
-async fn by_default_bytes_stay_as_they_are_in_either_type() {
+async fn by_default_neither_type_changes_bytes() {
     let gateway = Gateway::start().await;
     let mut ftp = gateway.ftp().await;
     let mut bytes = b"one\r\ntwo\nthree\r\r\n\0\xff".to_vec();
@@ -393,7 +393,7 @@ async fn by_default_bytes_stay_as_they_are_in_either_type() {
 }
 
 #[tokio::test]
-async fn a_new_time_does_not_bring_old_bytes_back() {
+async fn setting_a_time_does_not_restore_old_bytes() {
     let gateway = Gateway::builder()
         .mount("times = \"metadata\"")
         .with("[stores.main]\ncopy_limit = \"5MiB\"")

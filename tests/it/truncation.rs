@@ -112,7 +112,7 @@ async fn a_control_connection_closed_in_the_middle() {
 }
 
 #[tokio::test]
-async fn a_control_connection_closed_right_before_the_datas_end() {
+async fn a_control_connection_closed_right_before_the_data_ends() {
     nothing_is_published_by("", async |ftp, mut data| {
         ftp.close().await;
         data.shutdown().await.unwrap();
@@ -122,7 +122,7 @@ async fn a_control_connection_closed_right_before_the_datas_end() {
 }
 
 #[tokio::test]
-async fn a_control_connection_closed_right_behind_the_datas_end() {
+async fn a_control_connection_closed_right_after_the_data_ends() {
     nothing_is_published_by("", async |ftp, mut data| {
         data.shutdown().await.unwrap();
         ftp.close().await;
@@ -132,7 +132,7 @@ async fn a_control_connection_closed_right_behind_the_datas_end() {
 }
 
 #[tokio::test]
-async fn a_control_connection_closed_behind_unread_commands() {
+async fn a_control_connection_closed_after_unread_commands() {
     for (unread, cases) in [
         ("NOOP\r\n", &CASES[..]),
         ("PWD\r\nSTAT\r\n", FEW),
@@ -160,7 +160,7 @@ async fn a_control_connection_reset_in_the_middle() {
 }
 
 #[tokio::test]
-async fn a_control_connection_reset_right_before_or_behind_the_datas_end() {
+async fn a_control_connection_reset_right_before_or_after_the_data_ends() {
     nothing_is_published_by("", async |ftp, mut data| {
         ftp.reset();
         data.shutdown().await.unwrap();

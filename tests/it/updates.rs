@@ -14,7 +14,7 @@ use crate::support::process::Process;
 use crate::support::{MIB, pattern, within};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_waits_until_a_finished_download_is_with_its_client() {
+async fn a_stop_waits_until_the_client_has_received_its_download() {
     // What a client's kernel takes before the client reads.
     const AHEAD: usize = 64 * 1024;
     let gateway = Gateway::builder()
@@ -118,7 +118,7 @@ async fn a_second_sigint_ends_the_process_and_the_same_one_twice_does_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rename_that_goes_on_does_not_hold_up_the_end_beyond_the_grace_period() {
+async fn a_running_rename_does_not_delay_the_end_beyond_the_grace_period() {
     let gateway = Gateway::builder()
         .with("[timeouts]\nshutdown_grace = \"100ms\"")
         .start()

@@ -22,7 +22,7 @@ async fn answer(ftp: &mut Ftp, verb: &str, name: &str) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn cwd_says_the_same_of_what_is_there_and_what_is_not() {
+async fn cwd_gives_one_answer_for_existing_and_missing_names() {
     let gateway = write_only("").await;
     let mut ftp = gateway.ftp().await;
     let mut answers = Vec::new();
@@ -59,7 +59,7 @@ async fn cwd_says_the_same_of_what_is_there_and_what_is_not() {
 }
 
 #[tokio::test]
-async fn mkd_and_rmd_say_the_same_of_what_is_there_and_what_is_not() {
+async fn mkd_and_rmd_give_one_answer_for_existing_and_missing_names() {
     let gateway = write_only(", \"mkdir\", \"rmdir\"").await;
     let mut ftp = gateway.ftp().await;
     let mut made = Vec::new();
@@ -83,7 +83,7 @@ async fn mkd_and_rmd_say_the_same_of_what_is_there_and_what_is_not() {
 
 /// Who may list or read is told as ever.
 #[tokio::test]
-async fn who_may_list_or_read_is_told() {
+async fn users_who_may_list_or_read_get_the_real_answer() {
     for permissions in ["list", "read"] {
         let gateway = write_only(&format!(", \"{permissions}\", \"mkdir\", \"rmdir\"")).await;
         let mut ftp = gateway.ftp().await;
@@ -100,7 +100,7 @@ async fn who_may_list_or_read_is_told() {
 
 /// What a device may do that only drops files: store new ones, wherever it may go, and see nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drop_box_takes_files_and_shows_none() {
+async fn a_drop_box_accepts_files_and_shows_none() {
     let gateway = Gateway::builder()
         .mount("permissions = [\"write\"]")
         .start()

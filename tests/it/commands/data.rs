@@ -76,7 +76,7 @@ async fn after_epsv_all_only_epsv_is_left() {
 }
 
 #[tokio::test]
-async fn without_a_data_connection_each_transfer_is_425_and_the_session_goes_on() {
+async fn without_a_data_connection_each_transfer_is_425_and_the_session_continues() {
     let gateway = Gateway::builder()
         .with("[timeouts]\ndata_connect = \"200ms\"")
         .start()

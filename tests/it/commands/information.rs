@@ -19,7 +19,7 @@ async fn features(ftp: &mut Ftp) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_feat_tells_works_and_times_are_told_where_they_can_be_set() {
+async fn everything_in_feat_works_and_mfmt_is_listed_only_if_it_works() {
     for times in [false, true] {
         let gateway = Gateway::builder()
             .mount(if times {
@@ -109,7 +109,7 @@ async fn try_feature(ftp: &mut Ftp, feature: &str) {
 }
 
 #[tokio::test]
-async fn opts_mlst_chooses_the_facts_and_feat_tells_them() {
+async fn opts_mlst_chooses_the_facts_and_feat_lists_them() {
     let gateway = Gateway::start().await;
     gateway.store.put(BUCKET, "x", "12345");
     let mut ftp = gateway.ftp().await;
@@ -139,7 +139,7 @@ async fn opts_mlst_chooses_the_facts_and_feat_tells_them() {
 }
 
 #[tokio::test]
-async fn each_verb_that_help_lists_is_there() {
+async fn each_verb_that_help_lists_exists() {
     let gateway = Gateway::start().await;
     let mut ftp = gateway.ftp().await;
     let reply = ftp.expect("HELP", 214).await;
@@ -204,7 +204,7 @@ async fn site_syst_clnt_allo_and_noop() {
 }
 
 #[tokio::test]
-async fn stat_tells_the_session_and_lists_paths() {
+async fn stat_shows_the_session_and_lists_paths() {
     let gateway = Gateway::start().await;
     gateway.store.put(BUCKET, "dir/a.csv", "12345");
     gateway.store.put(BUCKET, "dir/211 b", "1");

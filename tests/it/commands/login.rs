@@ -92,7 +92,7 @@ async fn a_session_without_commands_ends_and_one_with_a_transfer_does_not() {
 }
 
 #[tokio::test]
-async fn rein_begins_anew_and_quit_ends() {
+async fn rein_resets_the_session_and_quit_ends_it() {
     let gateway = Gateway::start().await;
     gateway.store.put(BUCKET, "dir/x", "0123456789");
     let mut ftp = gateway.ftp().await;
@@ -119,7 +119,7 @@ async fn rein_begins_anew_and_quit_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rein_gives_no_more_time_to_log_in() {
+async fn rein_does_not_extend_the_login_deadline() {
     let gateway = Gateway::builder()
         .with("[timeouts]\nlogin = \"300ms\"")
         .start()

@@ -43,7 +43,7 @@ async fn types_modes_and_structures() {
 }
 
 #[tokio::test]
-async fn unknown_not_offered_and_wrong_parameters() {
+async fn unknown_commands_and_wrong_parameters() {
     let gateway = Gateway::start().await;
     let mut ftp = gateway.ftp().await;
     answers(
@@ -137,7 +137,7 @@ async fn the_x_forms_do_the_same_and_case_does_not_matter() {
 
 /// RFC 959, 4.1.3 and RFC 3659, 5: RNTO and the transfer come right behind their first half.
 #[tokio::test]
-async fn what_rest_and_rnfr_said_does_not_outlive_other_commands() {
+async fn rest_and_rnfr_do_not_outlive_other_commands() {
     let gateway = Gateway::start().await;
     gateway.store.put(BUCKET, "x", "0123456789");
     let mut ftp = gateway.ftp().await;

@@ -28,7 +28,7 @@ async fn give_in_turn(ftp: &mut Ftp, first: &str, between: &str) {
 }
 
 #[tokio::test]
-async fn what_is_not_understood_makes_the_server_forget_it() {
+async fn an_unknown_command_drops_rest_and_rnfr() {
     let gateway = Gateway::start().await;
     let mut ftp = gateway.ftp().await;
     ftp.expect("TYPE I", 200).await;
@@ -54,7 +54,7 @@ async fn what_is_not_understood_makes_the_server_forget_it() {
 
 /// Clients set up the data connection behind REST, and try another way when one is refused.
 #[tokio::test]
-async fn a_set_up_that_is_refused_is_no_reason_to_forget() {
+async fn a_refused_data_set_up_keeps_rest_and_rnfr() {
     let gateway = Gateway::start().await;
     gateway.store.put(BUCKET, "x", OLD);
     let mut ftp = gateway.ftp().await;

@@ -37,7 +37,7 @@ async fn noop_and_stat_are_answered_at_once() {
 }
 
 #[tokio::test]
-async fn what_is_sent_meanwhile_is_answered_behind_it_in_order() {
+async fn commands_sent_during_a_transfer_are_answered_after_it_in_order() {
     let gateway = Gateway::start().await;
     let mut ftp = gateway.ftp().await;
     let data = begin(&mut ftp, "STOR x", Mode::Passive).await;
@@ -201,7 +201,7 @@ async fn abor_ends_the_wait_for_a_data_connection() {
 }
 
 #[tokio::test]
-async fn abor_without_a_transfer_is_226_and_drops_what_was_set_up() {
+async fn abor_without_a_transfer_is_226_and_drops_the_data_set_up() {
     let gateway = Gateway::start().await;
     let mut ftp = gateway.ftp().await;
     ftp.expect("ABOR", 226).await;
@@ -218,7 +218,7 @@ async fn abor_without_a_transfer_is_226_and_drops_what_was_set_up() {
 
 /// DESIGN, promise 2: after the permit to publish there is no way back.
 #[tokio::test]
-async fn an_abor_that_comes_too_late_is_told_so_by_two_226() {
+async fn an_abor_that_comes_too_late_gets_two_226() {
     let gateway = Gateway::start().await;
     let mut ftp = gateway.ftp().await;
     let publishing = gateway.store.fail("PutObject").with(Fault::Stall);

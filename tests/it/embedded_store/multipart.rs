@@ -9,7 +9,7 @@ use super::{B, Upload, body, code, crc32, md5, refusal, started};
 use crate::support::{MIB, pattern};
 
 #[tokio::test]
-async fn parts_are_what_complete_says_they_are() {
+async fn complete_verifies_numbers_order_and_sizes_of_parts() {
     let (store, client) = started().await;
     let (big, small) = (pattern(5 * MIB, 1), pattern(100, 2));
     let mut upload = Upload::create(&client, "x").await;
@@ -87,7 +87,7 @@ async fn parts_are_what_complete_says_they_are() {
 }
 
 #[tokio::test]
-async fn small_parts_are_refused_unless_told_otherwise() {
+async fn small_parts_are_refused_unless_allowed() {
     let (store, client) = started().await;
     let mut upload = Upload::create(&client, "x").await;
     upload.part(1, b"small").await.part(2, b"last").await;

@@ -188,7 +188,7 @@ async fn ranges_and_conditions_of_reads() {
 }
 
 #[tokio::test]
-async fn checksums_are_verified_kept_and_told() {
+async fn checksums_are_verified_stored_and_returned() {
     let (store, client) = started().await;
     let put = |crc: String| {
         client

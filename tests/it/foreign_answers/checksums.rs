@@ -61,7 +61,7 @@ async fn knowing() -> Gateway {
 }
 
 #[tokio::test]
-async fn a_write_that_was_not_made_is_made() {
+async fn a_write_that_did_not_happen_is_repeated() {
     for (operation, bytes, answer) in WRITES {
         let gateway = knowing().await;
         let store = &gateway.store;
@@ -77,7 +77,7 @@ async fn a_write_that_was_not_made_is_made() {
 }
 
 #[tokio::test]
-async fn a_write_that_is_never_made_is_kept() {
+async fn an_upload_whose_write_never_happens_can_be_resumed() {
     for (operation, bytes, answer) in WRITES {
         let gateway = knowing().await;
         let store = &gateway.store;
@@ -98,7 +98,7 @@ async fn a_write_that_is_never_made_is_kept() {
 
 /// A store that stops to echo them is looked at once.
 #[tokio::test]
-async fn a_write_that_was_made_is_found_and_the_next_is_believed() {
+async fn a_write_that_happened_is_found_and_the_next_is_trusted() {
     for (operation, bytes, _) in WRITES {
         let gateway = knowing().await;
         let store = &gateway.store;
@@ -128,7 +128,7 @@ async fn a_write_that_was_made_is_found_and_the_next_is_believed() {
 
 /// Credentials that may only write.
 #[tokio::test]
-async fn a_write_that_may_not_be_looked_at_is_believed() {
+async fn a_write_that_may_not_be_read_is_trusted() {
     for (operation, bytes, _) in WRITES {
         let gateway = knowing().await;
         let store = &gateway.store;
@@ -149,7 +149,7 @@ async fn a_write_that_may_not_be_looked_at_is_believed() {
 /// versitygw that was killed while it put the parts together: from then on it answers 200 to the same request, and no
 /// object is there.
 #[tokio::test]
-async fn a_repeated_complete_is_looked_for() {
+async fn a_repeated_complete_is_looked_up() {
     for lost in [Fault::ResetBeforeHandling, Fault::Status(503, "SlowDown")] {
         let gateway = Gateway::builder()
             .with("[stores.main]\nattempts = 2\nchecksums = \"none\"")

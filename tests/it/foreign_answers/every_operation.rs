@@ -332,7 +332,7 @@ async fn listings() {
 }
 
 #[tokio::test]
-async fn looks_at_what_is_there() {
+async fn size_mdtm_and_mlst() {
     for verb in ["SIZE", "MDTM", "MLST", "XCRC"] {
         each(
             NOTHING,

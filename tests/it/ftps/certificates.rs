@@ -20,7 +20,7 @@ async fn shown(gateway: &Gateway, client: &Client) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_certificate_by_the_name_that_is_asked_for() {
+async fn the_certificate_follows_the_requested_name() {
     let pki = Pki::new();
     pki.server("a", &["a.test", "b.test"]);
     pki.server("wild", &["*.wild.test"]);
@@ -77,7 +77,7 @@ async fn changed(gateway: &Gateway, client: &Client, old: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn changed_files_are_read_anew_and_wrong_ones_are_not_taken() {
+async fn changed_files_are_reloaded_and_wrong_ones_refused() {
     let pki = Pki::new();
     let gateway = with_tls(&pki, "reload = \"10ms\"").start().await;
     let client = pki.client().build();
@@ -135,7 +135,7 @@ async fn a_wrong_certificate_does_not_stop_the_renewal_of_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_a_certificate_is_in_the_log() {
+async fn errors_of_certificates_are_logged() {
     let pki = Pki::new();
     let process = Process::start(&pki.section("reload = \"10ms\"")).await;
     let key = pki.path("tls.key");
@@ -179,7 +179,7 @@ async fn a_swapped_link_is_seen() {
 }
 
 #[tokio::test]
-async fn they_are_looked_at_when_asked() {
+async fn a_reload_reads_certificates_at_once() {
     let pki = Pki::new();
     let gateway = with_tls(&pki, "reload = 0").start().await;
     let client = pki.client().build();
@@ -244,7 +244,7 @@ async fn a_certificate_instead_of_a_password() {
 
 /// Without one nobody gets as far as his password, on no listener.
 #[tokio::test]
-async fn a_required_certificate_is_required_of_everybody() {
+async fn a_required_certificate_is_required_of_every_client() {
     let pki = Pki::new();
     let gateway = with_clients(&pki, "required").start().await;
     let mut ftp = Ftp::connect(gateway.address).await;
@@ -261,7 +261,7 @@ async fn a_required_certificate_is_required_of_everybody() {
 
 /// A server where somebody could do without is not begun.
 #[tokio::test]
-async fn a_certificate_is_not_required_where_tls_is_not() {
+async fn a_certificate_is_not_required_without_tls() {
     let pki = Pki::new();
     let required = format!(
         "client_ca = {:?}\nclient_certificates = \"required\"",
@@ -331,7 +331,7 @@ async fn a_certificate_and_a_password() {
 }
 
 #[tokio::test]
-async fn certificates_of_nobody_known_and_none_at_all() {
+async fn certificates_of_unknown_users_and_no_certificate() {
     let pki = Pki::new();
     let strangers = Pki::new();
     for kind in ["optional", "required"] {

@@ -83,7 +83,7 @@ async fn the_old_mechanisms_make_data_connections_private() {
 }
 
 #[tokio::test]
-async fn what_is_offered_is_listed_and_nothing_else() {
+async fn feat_lists_exactly_the_tls_commands_that_work() {
     let listed = |reply: crate::support::ftp::Reply| -> Vec<String> {
         let lines = reply.lines.iter().map(|line| line.trim().to_owned());
         lines
@@ -118,7 +118,7 @@ async fn what_is_offered_is_listed_and_nothing_else() {
 
 /// CVE-2011-0411 and its like: what somebody on the way has put behind AUTH never runs.
 #[tokio::test]
-async fn protection_05_what_lies_behind_auth_in_the_clear_is_thrown_away() {
+async fn plaintext_after_auth_is_discarded() {
     let pki = Pki::new();
     let gateway = with_tls(&pki, "").start().await;
     for version in VERSIONS {
@@ -144,7 +144,7 @@ async fn protection_05_what_lies_behind_auth_in_the_clear_is_thrown_away() {
 }
 
 #[tokio::test]
-async fn protection_05_what_was_said_before_auth_is_forgotten() {
+async fn commands_before_auth_have_no_effect_after_it() {
     let pki = Pki::new();
     let gateway = with_tls(&pki, "").start().await;
     gateway.store.put(BUCKET, "dir/x", "1");
@@ -163,7 +163,7 @@ async fn protection_05_what_was_said_before_auth_is_forgotten() {
 }
 
 #[tokio::test]
-async fn protection_06_another_protocol_is_refused() {
+async fn a_handshake_with_another_protocol_is_refused() {
     let pki = Pki::new();
     let gateway = with_tls(&pki, "").start().await;
     for version in VERSIONS {
@@ -199,7 +199,7 @@ async fn protection_06_another_protocol_is_refused() {
 }
 
 #[tokio::test]
-async fn protection_06_rubbish_instead_of_a_handshake_ends_the_connection_and_is_not_echoed() {
+async fn garbage_instead_of_a_handshake_ends_the_connection_without_an_echo() {
     let pki = Pki::new();
     let gateway = with_tls(&pki, "").start().await;
     let ends = async |mut stream: TcpStream| {

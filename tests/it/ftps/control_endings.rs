@@ -11,7 +11,7 @@ use crate::support::transfers::{moved, settled};
 
 /// Under TLS the clean end is close_notify: anybody on the way can send a FIN.
 #[tokio::test]
-async fn under_tls_a_fin_without_close_notify_is_no_clean_end() {
+async fn under_tls_a_fin_without_close_notify_is_not_a_clean_end() {
     let pki = Pki::new();
     for version in VERSIONS {
         for (quit, notified, lenient, whole) in [

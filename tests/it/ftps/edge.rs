@@ -33,7 +33,7 @@ async fn secured_from(from: &str, gateway: &Gateway, client: &Client) -> Ftp {
 }
 
 #[tokio::test]
-async fn a_client_certificate_gets_past_no_ban() {
+async fn a_client_certificate_does_not_get_past_a_ban() {
     let pki = Pki::new();
     let gateway = with_clients(&pki)
         .with(
@@ -88,7 +88,7 @@ async fn a_client_certificate_is_for_the_users_of_the_host() {
 }
 
 #[tokio::test]
-async fn a_client_certificate_takes_one_of_the_users_places() {
+async fn a_client_certificate_counts_for_the_users_session_limit() {
     let pki = Pki::new();
     let gateway = with_clients(&pki)
         .with("[users.alone]\nsessions = 1")
@@ -169,7 +169,7 @@ async fn a_proxy_header_comes_before_tls_on_control_and_data_connections() {
 
 /// In the clear it would be no TLS.
 #[tokio::test]
-async fn who_is_refused_by_an_implicit_listener_is_told_nothing() {
+async fn an_implicit_listener_refuses_without_a_plaintext_reply() {
     for (settings, refused) in [
         ("[limits]\nsessions = 1", "Too many sessions"),
         (
@@ -277,7 +277,7 @@ async fn host_at_odds_with_the_handshake_is_refused() {
 }
 
 #[tokio::test]
-async fn host_chooses_the_certificate_where_the_handshake_names_nobody() {
+async fn host_chooses_the_certificate_without_sni() {
     let pki = Pki::new();
     let gateway = two_hosts(&pki, "").start().await;
     let certificate = |tls: &rustls::ClientConnection| tls.peer_certificates().unwrap()[0].to_vec();

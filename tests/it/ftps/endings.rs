@@ -40,7 +40,7 @@ async fn fin_only(tls: TlsStream<TcpStream>) -> TcpStream {
 }
 
 #[tokio::test]
-async fn protection_04_an_upload_without_close_notify_is_not_published_and_can_go_on() {
+async fn an_upload_without_close_notify_is_not_published_and_can_be_resumed() {
     let pki = Pki::new();
     for version in VERSIONS {
         for size in SIZES {
@@ -72,7 +72,7 @@ async fn protection_04_an_upload_without_close_notify_is_not_published_and_can_g
 }
 
 #[tokio::test]
-async fn protection_04_an_upload_of_no_byte_without_close_notify_is_not_published() {
+async fn an_empty_upload_without_close_notify_is_not_published() {
     let pki = Pki::new();
     let gateway = with_tls(&pki, "").start().await;
     let client = pki.client().build();
@@ -85,7 +85,7 @@ async fn protection_04_an_upload_of_no_byte_without_close_notify_is_not_publishe
 }
 
 #[tokio::test]
-async fn lenient_close_is_for_devices_that_never_send_it() {
+async fn lenient_close_accepts_uploads_without_close_notify() {
     let pki = Pki::new();
     let gateway = with_tls(&pki, "")
         .with("[users.u]\nlenient_close = true")
@@ -113,7 +113,7 @@ async fn lenient_close_is_for_devices_that_never_send_it() {
 
 /// Not even for a device that never sends close_notify.
 #[tokio::test]
-async fn protection_04_an_upload_cut_within_a_record_is_not_published() {
+async fn an_upload_cut_within_a_tls_record_is_not_published() {
     let pki = Pki::new();
     let gateway = removed(&pki, "")
         .with("[users.u]\nlenient_close = true")
@@ -179,7 +179,7 @@ async fn a_download_ends_by_close_notify_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn an_abor_in_the_middle_or_right_behind_the_end() {
+async fn an_abor_in_the_middle_or_right_after_the_data() {
     let pki = Pki::new();
     for version in VERSIONS {
         for size in SIZES {
@@ -206,7 +206,7 @@ async fn an_abor_in_the_middle_or_right_behind_the_end() {
 }
 
 #[tokio::test]
-async fn an_abor_with_telnet_before_it() {
+async fn an_abor_with_telnet_signals() {
     let pki = Pki::new();
     let gateway = removed(&pki, "").start().await;
     let client = pki.client().build();
@@ -229,7 +229,7 @@ enum Leaves {
 }
 
 #[tokio::test]
-async fn a_control_connection_lost_right_behind_the_datas_end_is_no_whole_upload() {
+async fn a_control_connection_lost_right_after_the_data_publishes_nothing() {
     let pki = Pki::new();
     for version in VERSIONS {
         for leaves in [
@@ -274,7 +274,7 @@ async fn settled_sessions(gateway: &Gateway) {
 }
 
 #[tokio::test]
-async fn a_quit_behind_the_data_is_no_loss() {
+async fn a_quit_after_the_data_publishes_the_upload() {
     let pki = Pki::new();
     for version in VERSIONS {
         for size in SIZES {
@@ -295,7 +295,7 @@ async fn a_quit_behind_the_data_is_no_loss() {
 }
 
 #[tokio::test]
-async fn a_key_update_is_no_command() {
+async fn a_key_update_is_not_a_command() {
     let pki = Pki::new();
     let gateway = with_tls(&pki, "").start().await;
     let client = pki.client().version(&rustls::version::TLS13).build();

@@ -34,7 +34,7 @@ async fn half_a_handshake_then_silence_on_the_control_connection() {
 }
 
 #[tokio::test]
-async fn a_handshake_without_end_is_cut_before_it_takes_memory() {
+async fn an_endless_handshake_is_cut_before_it_takes_memory() {
     let pki = Pki::new();
     let gateway = with_tls(&pki, "")
         .with("[timeouts]\ntls_handshake = \"1h\"\nlogin = \"1h\"")

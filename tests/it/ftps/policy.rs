@@ -82,7 +82,7 @@ async fn off_is_off() {
 }
 
 #[tokio::test]
-async fn a_listener_has_its_own_say() {
+async fn a_listener_has_its_own_policy() {
     let pki = Pki::new();
     let gateway = Gateway::builder()
         .with(
@@ -108,7 +108,7 @@ async fn a_listener_has_its_own_say() {
 }
 
 #[tokio::test]
-async fn a_user_has_his_own_say_and_nobody_learns_that_he_is_there() {
+async fn a_user_has_their_own_policy_and_is_not_revealed_by_it() {
     let pki = Pki::new();
     let gateway = with_tls(&pki, "")
         .user("strict", "s", "{ \"/\" = \"main\" }")
@@ -159,7 +159,7 @@ async fn a_user_has_his_own_say_and_nobody_learns_that_he_is_there() {
 
 /// The password was right, so nobody is banned for it; but it has cost a hash.
 #[tokio::test]
-async fn a_user_who_is_refused_for_want_of_tls_has_few_attempts() {
+async fn logins_refused_without_tls_count_as_attempts_and_not_as_failures() {
     let pki = Pki::new();
     let gateway = with_tls(&pki, "")
         .user("strict", "s", "{ \"/\" = \"main\" }")

@@ -42,7 +42,7 @@ async fn of_two_uploads_of_one_new_name_without_overwrite_one_is_refused() {
 }
 
 #[tokio::test]
-async fn an_upload_that_waits_is_kept_at_abor() {
+async fn abor_of_a_waiting_upload_leaves_it_resumable() {
     let pki = Pki::new();
     let gateway = with_tls(&pki, "").start().await;
     let client = pki.client().build();

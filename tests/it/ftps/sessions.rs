@@ -9,7 +9,7 @@ use crate::support::gateway::{BUCKET, PASSWORD, USER};
 use crate::support::tls::{Habit, Pki, VERSIONS, read_all, send_and_end};
 
 #[tokio::test]
-async fn the_control_connections_session_is_resumed_again_and_again() {
+async fn the_control_connections_session_is_resumed_many_times() {
     let pki = Pki::new();
     let gateway = with_tls(&pki, "require_session_reuse = true").start().await;
     for version in VERSIONS {
@@ -59,7 +59,7 @@ async fn tickets_come_on_the_control_connection_only() {
 }
 
 #[tokio::test]
-async fn protection_03_a_data_connection_of_another_session_is_refused() {
+async fn a_data_connection_of_another_session_is_refused() {
     let pki = Pki::new();
     let gateway = with_tls(&pki, "require_session_reuse = true").start().await;
     gateway.store.put(BUCKET, "y", "secret");
@@ -122,7 +122,7 @@ async fn protection_03_a_data_connection_of_another_session_is_refused() {
 }
 
 #[tokio::test]
-async fn it_is_off_by_default() {
+async fn session_reuse_is_not_required_by_default() {
     let pki = Pki::new();
     let gateway = with_tls(&pki, "").start().await;
     for version in VERSIONS {

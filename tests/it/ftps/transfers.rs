@@ -59,7 +59,7 @@ async fn every_size_every_version_explicit_and_implicit_with_and_without_resumpt
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_handshake_may_come_before_the_command_or_behind_the_150_in_each_mode() {
+async fn the_handshake_may_come_before_the_command_or_after_the_150_in_each_mode() {
     let pki = Pki::new();
     let gateway = with_tls(&pki, "").start().await;
     let client = pki.client().build();

@@ -24,7 +24,7 @@ async fn a_name_with_brackets_is_listed_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn globs_select_and_their_beginning_narrows_the_request() {
+async fn globs_select_and_their_literal_prefix_narrows_the_request() {
     let gateway = Gateway::start().await;
     for key in [
         "a.csv", "b.csv", "c.txt", "d.csv", "ab", "abc", "dir/x1", "dir/x2", "dir/y1", "e[1]",

@@ -122,7 +122,7 @@ async fn nothing_hidden_is_printed_and_times_are_the_clients() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mounts_below_are_printed_with_what_is_in_them() {
+async fn mounts_below_are_printed_with_their_contents() {
     let gateway = Gateway::builder()
         .add_mount("in", "scans", "today/")
         .add_mount("deep", "deeps", "")

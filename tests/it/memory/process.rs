@@ -11,7 +11,7 @@ use crate::support::transfers::{begin, moved, narrow_data};
 use crate::support::{MIB, pattern};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_touches_no_disk() {
+async fn an_upload_writes_no_file() {
     let process = Process::start("[transfer]\npart_size = \"5MiB\"").await;
     let mut ftp = process.ftp().await;
     let bytes = pattern(21 * MIB, 1);
@@ -41,7 +41,7 @@ fn directory(process: &Process) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_uploads_hold_is_the_budget_and_not_what_is_sent() {
+async fn uploads_hold_at_most_the_budget() {
     let settings = "[transfer]\npart_size = \"5MiB\"\n[memory]\nbudget = \"20MiB\"";
     let process = Process::start(settings).await;
     let mut ftp = process.ftp().await;
@@ -112,7 +112,7 @@ async fn log_in(process: &Process, at_once: usize, logins: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn checks_of_passwords_give_their_memory_back() {
+async fn password_checks_give_their_memory_back() {
     let hash = s3ftpd::auth::hash_password(&"right".into()).unwrap();
     let settings = format!(
         "[login_failures]\nexempt = [\"127.0.0.0/8\"]\n\
@@ -147,7 +147,7 @@ async fn unread_listing(process: &Process, command: &str) -> (Ftp, TcpStream, u1
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn listings_that_are_not_read_hold_memory_of_the_budget_only() {
+async fn unread_listings_hold_memory_of_the_budget_only() {
     let limit = (40 + 64) * MIB;
     let settings = "[transfer]\npart_size = \"5MiB\"\n[memory]\nbudget = \"40MiB\"";
     let process = Process::start(settings).await;
@@ -181,7 +181,7 @@ async fn listings_that_are_not_read_hold_memory_of_the_budget_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn downloads_that_are_not_read_hold_memory_of_the_budget_only() {
+async fn unread_downloads_hold_memory_of_the_budget_only() {
     let process = Process::start(SMALL_BUDGET).await;
     process.ftp().await.close().await;
     let before = process.resident();
@@ -207,7 +207,7 @@ async fn downloads_that_are_not_read_hold_memory_of_the_budget_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn uploads_at_once_hold_memory_of_the_budget_only_and_give_it_back() {
+async fn parallel_uploads_hold_memory_of_the_budget_only_and_give_it_back() {
     let process = Process::start(SMALL_BUDGET).await;
     process.ftp().await.close().await;
     let before = process.resident();

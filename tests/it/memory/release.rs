@@ -24,7 +24,7 @@ async fn an_upload_does_not_wait_for_the_memory_of_its_own_failed_parts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_way_to_fail_gives_back_what_was_held() {
+async fn every_way_to_fail_gives_the_memory_back() {
     let gateway = smallest()
         .with("[timeouts]\ndata_connect = \"1s\"\ndata_stall = \"3s\"\n[stores.main]\nattempts = 1")
         .mount("interrupted = \"abort\"")
@@ -117,7 +117,7 @@ async fn every_way_to_fail_gives_back_what_was_held() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_size_keeps_for_a_download_is_counted_and_not_kept_for_long() {
+async fn bytes_that_size_fetched_are_counted_and_dropped_soon() {
     let gateway = smallest().start().await;
     gateway.store.put(BUCKET, "f", "12345");
     let mut ftp = gateway.ftp().await;

@@ -12,7 +12,7 @@ use crate::support::gateway::{BUCKET, Gateway};
 use crate::support::{MIB, pattern, within};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_gets_no_share_is_refused_before_the_150_and_gets_it_later() {
+async fn a_transfer_without_memory_is_refused_before_the_150() {
     let gateway = smallest()
         .with("[timeouts]\ndata_connect = \"3s\"")
         .start()
@@ -60,7 +60,7 @@ async fn who_gets_no_share_is_refused_before_the_150_and_gets_it_later() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_waits_for_its_share_gets_it_as_soon_as_there_is_one() {
+async fn a_waiting_client_gets_memory_as_soon_as_it_is_free() {
     let gateway = smallest().start().await;
     // Of 20 MiB a part's 5 are reserved, and 2.5 are left for admissions.
     let mut holders = join_all((0..2).map(async |number: usize| {
@@ -119,7 +119,7 @@ async fn a_client_that_stalls_on_a_part_others_wait_for_is_cut() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn small_transfers_and_listings_wait_for_no_upload_however_slow() {
+async fn small_transfers_and_listings_do_not_wait_for_slow_uploads() {
     let gateway = smallest()
         .with("[timeouts]\ndata_connect = \"3s\"")
         .start()
@@ -165,7 +165,7 @@ async fn with_argon2id(budget: &str) -> Gateway {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_login_waits_for_no_upload_however_slow() {
+async fn a_login_does_not_wait_for_slow_uploads() {
     let gateway = with_argon2id("64MiB").await;
     // Of 5 MiB each, and 45 MiB are there: the last one waits for its part.
     let mut begun = Vec::new();
@@ -205,7 +205,7 @@ async fn a_login_waits_for_no_upload_however_slow() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn uploads_go_where_a_password_needs_most_of_the_budget() {
+async fn uploads_work_if_a_password_check_needs_most_of_the_budget() {
     // Of which it can't be set aside, and of which little else is left.
     for budget in ["20MiB", "38MiB"] {
         let gateway = with_argon2id(budget).await;

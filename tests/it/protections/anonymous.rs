@@ -8,7 +8,7 @@ use crate::support::gateway::{Gateway, PASSWORD, USER};
 const HERE: &str = "127.0.0.1";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn protection_10_probes_by_anonymous_ban_nobody() {
+async fn probes_as_anonymous_ban_no_address() {
     let gateway = Gateway::start().await;
     let mut clients = Vec::new();
     for at in 0..26 {
@@ -28,7 +28,7 @@ async fn protection_10_probes_by_anonymous_ban_nobody() {
 
 /// The answers come one a second and address, however many ask; others are not held up.
 #[tokio::test(flavor = "multi_thread")]
-async fn protection_10_an_address_is_answered_once_a_second() {
+async fn an_address_gets_one_answer_a_second() {
     let gateway = Gateway::start().await;
     let mut ftp = let_in(HERE, gateway.address).await;
     let begun = Instant::now();
@@ -55,7 +55,7 @@ async fn protection_10_an_address_is_answered_once_a_second() {
 
 /// A user of that name is a user like any other.
 #[tokio::test(flavor = "multi_thread")]
-async fn protection_10_where_anonymous_is_a_user_its_failures_count() {
+async fn failures_of_a_configured_anonymous_user_count() {
     let gateway = Gateway::builder()
         .with("[limits]\nlogin_attempts = 1000\n[login_failures]\ndelay = 0\nmax_delay = 0\nban_after = 4")
         .user("anonymous", "guest", "{ \"/\" = \"main\" }")

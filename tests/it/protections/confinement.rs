@@ -8,7 +8,7 @@ use crate::support::process::Process;
 use crate::support::{MIB, pattern};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn protection_18_no_file_is_written_and_nothing_is_run() {
+async fn no_file_is_written_and_no_program_is_run() {
     // With this limit the first byte written to a file, of whatever name and wherever, ends the process (SIGXFSZ).
     let settings = "[transfer]\npart_size = \"5MiB\"";
     let mut process = Process::start_under("ulimit -f 0", "info", settings).await;

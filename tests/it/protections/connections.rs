@@ -10,7 +10,7 @@ use crate::support::gateway::{BUCKET, Gateway};
 use crate::support::within;
 
 #[tokio::test]
-async fn protection_01_a_strangers_data_connection_is_dropped_and_the_rightful_one_served() {
+async fn a_data_connection_of_another_address_is_dropped_and_the_clients_served() {
     let gateway = Gateway::start().await;
     gateway.store.put(BUCKET, "secret", "for u only");
     let mut ftp = gateway.ftp().await;
@@ -44,7 +44,7 @@ async fn protection_01_a_strangers_data_connection_is_dropped_and_the_rightful_o
 }
 
 #[tokio::test]
-async fn protection_02_active_mode_reaches_nobody_else_and_no_service() {
+async fn active_mode_connects_only_to_the_client_and_no_privileged_port() {
     let gateway = Gateway::start().await;
     let mut ftp = gateway.ftp().await;
     let victim = std::net::TcpListener::bind("127.0.0.2:0").unwrap();
@@ -70,7 +70,7 @@ async fn protection_02_active_mode_reaches_nobody_else_and_no_service() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn protection_12_ten_thousand_pasv_without_a_connect_give_their_ports_back() {
+async fn ten_thousand_pasv_without_a_connection_give_their_ports_back() {
     let gateway = Gateway::builder()
         .with("[passive]\nports = \"auto:2\"\n[timeouts]\ndata_connect = \"500ms\"")
         .start()

@@ -54,7 +54,7 @@ async fn a_flood_harms_nobody(process: &Process) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn protection_11_the_soft_limit_of_descriptors_is_raised() {
+async fn the_soft_limit_of_descriptors_is_raised() {
     let settings = "[transfer]\npart_size = \"5MiB\"";
     let mut process = Process::start_under("ulimit -Sn 1024", "info", settings).await;
     let (soft, hard) = process.descriptors();
@@ -65,7 +65,7 @@ async fn protection_11_the_soft_limit_of_descriptors_is_raised() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn protection_11_where_descriptors_are_few_there_are_as_many_sessions_as_fit() {
+async fn few_descriptors_limit_the_number_of_sessions() {
     let settings = "[transfer]\npart_size = \"5MiB\"";
     let mut process = Process::start_under("ulimit -n 512", "info", settings).await;
     assert_eq!(process.descriptors(), (512, 512));

@@ -72,7 +72,7 @@ async fn line(stream: &mut TcpStream) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn protection_11_handshakes_that_never_end_take_bounded_memory() {
+async fn handshakes_that_never_end_take_bounded_memory() {
     let pki = Pki::new();
     let settings = "[timeouts]\nlogin = \"10m\"\ntls_handshake = \"10m\"\n";
     let mut process = Process::start(&format!("{settings}{}", pki.section(""))).await;

@@ -18,7 +18,7 @@ const DISPLACED: &str =
     "Too many sessions before login, this one made room for another, try again later";
 
 #[tokio::test]
-async fn protection_11_sessions_are_limited_in_all_and_the_place_is_free_again() {
+async fn all_sessions_together_are_limited_and_an_ended_one_makes_room() {
     let gateway = Gateway::builder()
         .with("[limits]\nsessions = 2")
         .start()
@@ -41,7 +41,7 @@ async fn protection_11_sessions_are_limited_in_all_and_the_place_is_free_again()
 }
 
 #[tokio::test]
-async fn protection_11_sessions_are_limited_per_address() {
+async fn sessions_are_limited_per_address() {
     let gateway = Gateway::builder()
         .with("[limits]\nsessions_per_address = 1")
         .start()
@@ -83,7 +83,7 @@ async fn as_soon_as_free(gateway: &Gateway, user: &str) -> Ftp {
 }
 
 #[tokio::test]
-async fn protection_11_sessions_are_limited_per_user_and_rein_gives_the_place_back() {
+async fn sessions_are_limited_per_user_and_rein_makes_room() {
     let gateway = Gateway::builder()
         .user("v", "p", "{ \"/\" = \"main\" }")
         .with("[users.v]\nsessions = 2\n[limits]\nsessions_per_user = 1")
@@ -117,7 +117,7 @@ async fn protection_11_sessions_are_limited_per_user_and_rein_gives_the_place_ba
 
 /// Ten addresses that say nothing lock nobody out who is in, nor anybody from elsewhere.
 #[tokio::test(flavor = "multi_thread")]
-async fn protection_11_silent_connections_take_no_place_from_who_logs_in() {
+async fn silent_connections_do_not_keep_users_from_logging_in() {
     let gateway = Gateway::builder()
         .with("[limits]\nsessions = 400\nsessions_per_address = 40")
         .start()
@@ -148,7 +148,7 @@ async fn protection_11_silent_connections_take_no_place_from_who_logs_in() {
 /// While several addresses open one silent connection after the other and hold as many as they get, each of those who
 /// mean it gets in at the first attempt.
 #[tokio::test(flavor = "multi_thread")]
-async fn protection_11_a_flood_from_several_addresses_keeps_nobody_from_logging_in() {
+async fn a_flood_from_several_addresses_does_not_keep_users_from_logging_in() {
     let gateway = Gateway::builder()
         .with("[limits]\nsessions = 200")
         .start()
@@ -182,7 +182,7 @@ async fn protection_11_a_flood_from_several_addresses_keeps_nobody_from_logging_
 
 /// A session that is in its handshake, behind a load balancer too, makes room at once and without words.
 #[tokio::test]
-async fn protection_11_half_a_handshake_makes_room() {
+async fn a_half_finished_handshake_makes_room() {
     let pki = Pki::new();
     let gateway = Gateway::builder()
         .with("[limits]\nsessions_before_login = 2\n[timeouts]\nlogin = \"10m\"\ntls_handshake = \"10m\"")
@@ -209,7 +209,7 @@ async fn protection_11_half_a_handshake_makes_room() {
 }
 
 #[tokio::test]
-async fn protection_11_sessions_before_login_are_limited_in_all_and_per_address() {
+async fn sessions_before_login_are_limited_in_total_and_per_address() {
     let pki = Pki::new();
     let gateway = Gateway::builder()
         .with("[limits]\nsessions_before_login = 3\nsessions_before_login_per_address = 2")

@@ -30,7 +30,7 @@ async fn fail(ftp: &mut Ftp, user: &str, password: &str) -> String {
 }
 
 #[tokio::test]
-async fn protection_10_wrong_user_and_wrong_password_are_answered_alike() {
+async fn a_wrong_user_and_a_wrong_password_get_the_same_answer() {
     let gateway = Gateway::start().await;
     let mut refusals = Vec::new();
     for (user, password) in [
@@ -57,7 +57,7 @@ async fn protection_10_wrong_user_and_wrong_password_are_answered_alike() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn protection_10_the_answer_to_a_failure_comes_later_and_later_and_holds_up_nobody() {
+async fn answers_to_failures_are_delayed_more_each_time_and_delay_no_other_client() {
     let gateway =
         with_failures("delay = \"100ms\"\nmax_delay = \"5s\"\nban_after = 0\nban_user_after = 0")
             .start()
@@ -89,7 +89,7 @@ async fn protection_10_the_answer_to_a_failure_comes_later_and_later_and_holds_u
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn protection_10_an_address_is_banned_and_no_other() {
+async fn one_address_is_banned_and_no_other() {
     let gateway = with_failures("delay = 0\nban_after = 4\nban_for = \"1h\"")
         .start()
         .await;
@@ -111,7 +111,7 @@ async fn protection_10_an_address_is_banned_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn protection_10_a_banned_user_cannot_tell_and_is_not_locked_out_elsewhere() {
+async fn a_ban_is_not_revealed_and_does_not_lock_the_user_out_elsewhere() {
     let gateway = with_failures(
         "delay = 0\nmax_delay = 0\nban_after = 0\nban_user_after = 3\nban_for = \"1h\"",
     )
@@ -135,7 +135,7 @@ async fn protection_10_a_banned_user_cannot_tell_and_is_not_locked_out_elsewhere
 
 /// How long exactly is a matter of the clock, and tested with one (`auth::failures`).
 #[tokio::test(flavor = "multi_thread")]
-async fn protection_10_a_ban_passes() {
+async fn a_ban_ends() {
     for kind in [
         "ban_user_after = 0\nban_after = 2",
         "ban_user_after = 2\nban_after = 0",
@@ -176,7 +176,7 @@ async fn protection_10_a_ban_passes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn protection_10_a_user_is_banned_everywhere_where_that_is_configured() {
+async fn a_user_is_banned_everywhere_if_configured() {
     let gateway = with_failures("delay = 0\nmax_delay = 0\nban_user_after = 3\nban_users = \"everywhere\"\nexempt = [\"127.0.0.9/32\"]")
         .start()
         .await;
@@ -201,7 +201,7 @@ async fn protection_10_a_user_is_banned_everywhere_where_that_is_configured() {
 /// Somebody elsewhere has a user banned. The user's own devices go on with the right password, and their network, where
 /// others are too, must not be banned for it.
 #[tokio::test(flavor = "multi_thread")]
-async fn protection_10_the_ban_of_a_user_does_not_become_one_of_his_network() {
+async fn the_ban_of_a_user_does_not_become_one_of_their_network() {
     let gateway = with_failures(
         "delay = 0\nmax_delay = 0\nban_after = 5\nban_user_after = 3\nban_users = \"everywhere\"",
     )
@@ -222,7 +222,7 @@ async fn protection_10_the_ban_of_a_user_does_not_become_one_of_his_network() {
 
 /// Guesses sent all at once are counted before they are answered, and those behind a ban take no core from others.
 #[tokio::test(flavor = "multi_thread")]
-async fn protection_10_many_guesses_at_once_gain_nothing() {
+async fn many_guesses_at_once_gain_nothing() {
     let slow = bcrypt::hash(PASSWORD, 8).unwrap();
     let gateway = with_failures("delay = 0\nmax_delay = 0\nban_after = 5")
         .with(&format!("[users.u]\npassword = '{slow}'"))
@@ -249,7 +249,7 @@ async fn protection_10_many_guesses_at_once_gain_nothing() {
 }
 
 #[tokio::test]
-async fn protection_10_a_stop_does_not_wait_for_the_answer_to_a_failure() {
+async fn a_stop_does_not_wait_for_delayed_answers() {
     let gateway = with_failures("delay = \"1m\"\nmax_delay = \"1m\"")
         .start()
         .await;
@@ -274,7 +274,7 @@ async fn least_time(ftp: &mut Ftp, user: &str, password: &str) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn protection_10_every_refusal_takes_the_time_of_a_wrong_password() {
+async fn every_refusal_takes_the_time_of_a_wrong_password() {
     let slow = bcrypt::hash(PASSWORD, 9).unwrap();
     let gateway = with_failures("delay = 0\nmax_delay = 0\nban_after = 0\nban_user_after = 3")
         .user("v", "p", "{ \"/\" = \"main\" }")
@@ -303,7 +303,7 @@ async fn protection_10_every_refusal_takes_the_time_of_a_wrong_password() {
 
 /// Each command that needs a user.
 #[tokio::test]
-async fn protection_19_before_the_login_no_command_has_an_effect() {
+async fn before_the_login_no_command_has_an_effect() {
     let gateway = Gateway::start().await;
     gateway.store.put(BUCKET, "x", "1");
     gateway.store.reset_counts();
@@ -377,7 +377,7 @@ async fn protection_19_before_the_login_no_command_has_an_effect() {
 
 /// What REST and RNFR have said is of no use to another user, nor to another command.
 #[tokio::test]
-async fn protection_19_a_stale_rest_or_rnfr_has_no_effect() {
+async fn a_stale_rest_or_rnfr_has_no_effect() {
     let gateway = Gateway::builder()
         .user("v", "p", "{ \"/\" = \"main\" }")
         .start()
@@ -409,7 +409,7 @@ async fn protection_19_a_stale_rest_or_rnfr_has_no_effect() {
 
 /// A right password leads to no delay and to no ban, so nothing else slows down who sends it again and again.
 #[tokio::test(flavor = "multi_thread")]
-async fn protection_10_one_account_on_many_connections_holds_up_its_own_address_only() {
+async fn one_account_on_many_connections_delays_its_own_address_only() {
     let hash = bcrypt::hash(PASSWORD, 11).unwrap();
     let gateway = Gateway::builder()
         .with(&format!(

@@ -15,7 +15,7 @@ use crate::support::{MIB, within};
 
 /// The protection of each server that browsers can be made to talk to.
 #[tokio::test]
-async fn protection_06_http_verbs_end_the_connection_and_nothing_is_echoed() {
+async fn http_verbs_end_the_connection_and_nothing_is_echoed() {
     let gateway = Gateway::start().await;
     for verb in ["GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "CONNECT"] {
         let mut ftp = gateway.ftp().await;
@@ -57,7 +57,7 @@ async fn push(mut stream: TcpStream, piece: Vec<u8>, total: usize) -> usize {
 const LOGIN: &[u8] = b"USER u\r\nPASS p\r\n";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn protection_07_a_gigabyte_without_a_lines_end_moves_memory_by_nothing() {
+async fn a_gigabyte_without_a_line_end_takes_no_memory() {
     let process = Process::start("").await;
     let mut ftp = process.ftp().await;
     let before = process.peak();
@@ -74,7 +74,7 @@ async fn protection_07_a_gigabyte_without_a_lines_end_moves_memory_by_nothing() 
 
 /// The longest line there may be, and one byte more.
 #[tokio::test]
-async fn protection_07_lines_are_bounded_at_4_kib() {
+async fn lines_are_limited_to_4_kib() {
     let gateway = Gateway::start().await;
     for logged_in in [false, true] {
         let mut ftp = Ftp::connect(gateway.address).await;
@@ -91,7 +91,7 @@ async fn protection_07_lines_are_bounded_at_4_kib() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn protection_08_two_million_commands_of_a_client_that_never_reads_take_no_memory() {
+async fn two_million_commands_of_a_client_that_never_reads_take_no_memory() {
     let process = Process::start("[timeouts]\ncontrol_write = \"2s\"").await;
     let mut ftp = process.ftp().await;
     let before = process.peak();
@@ -118,7 +118,7 @@ async fn protection_08_two_million_commands_of_a_client_that_never_reads_take_no
 }
 
 #[tokio::test]
-async fn protection_09_half_a_command_and_then_silence_gets_421_at_the_deadline() {
+async fn half_a_command_and_then_silence_gets_421_at_the_deadline() {
     let gateway = Gateway::builder()
         .with("[timeouts]\nlogin = \"300ms\"")
         .start()
@@ -139,7 +139,7 @@ async fn protection_09_half_a_command_and_then_silence_gets_421_at_the_deadline(
 
 /// Commands without a pause are no login either: neither many, nor for a long time.
 #[tokio::test]
-async fn protection_09_a_thousand_commands_without_a_login_are_enough() {
+async fn a_thousand_commands_without_a_login_end_the_connection() {
     let gateway = Gateway::start().await;
     for rubbish in [
         &b"NOOP\r\n"[..],
@@ -183,7 +183,7 @@ async fn line(stream: &mut TcpStream) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn protection_09_who_never_reads_does_not_hold_up_a_stop() {
+async fn a_client_that_never_reads_does_not_delay_a_stop() {
     let pki = Pki::new();
     let settings = "[timeouts]\ncontrol_write = \"1h\"\nidle = \"1h\"\nshutdown_grace = \"500ms\"";
     let mut process = Process::start(&format!("{settings}\n{}", pki.section(""))).await;

@@ -9,7 +9,7 @@ use crate::support::process::Process;
 use crate::support::{MIB, within};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn protection_13_nobody_leaves_his_mounts() {
+async fn no_user_leaves_their_mounts() {
     let builder = Gateway::builder()
         .add_mount("homes", "homes", "home/{user}/")
         .user("alice", "p", r#"{ "/" = "homes" }"#)
@@ -108,7 +108,7 @@ async fn protection_13_nobody_leaves_his_mounts() {
 
 /// NUL, and UTF-8 that says a slash or a dot in too many bytes, are no names at all.
 #[tokio::test]
-async fn protection_13_what_is_no_text_names_nothing() {
+async fn bytes_that_are_not_utf_8_name_nothing() {
     let gateway = Gateway::start().await;
     gateway.store.put(BUCKET, "x", "1");
     let mut ftp = gateway.ftp().await;
@@ -140,7 +140,7 @@ fn mlsd_names(text: &str) -> Vec<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn protection_14_keys_that_ftp_cannot_name_forge_nothing() {
+async fn keys_that_ftp_cannot_name_forge_nothing() {
     let gateway = Gateway::start().await;
     let forged = [
         "a\r\n226 x",
@@ -252,7 +252,7 @@ const VERBS: &[&str] = &[
 ];
 
 #[tokio::test]
-async fn protection_15_bytes_that_are_no_text_are_answered_in_every_argument() {
+async fn bytes_that_are_not_utf_8_get_a_reply_in_every_argument() {
     let gateway = Gateway::start().await;
     let mut ftp = gateway.ftp().await;
     for verb in VERBS {
@@ -290,7 +290,7 @@ async fn protection_15_bytes_that_are_no_text_are_answered_in_every_argument() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn protection_16_wild_globs_take_neither_time_nor_requests() {
+async fn wild_globs_take_neither_time_nor_requests() {
     let gateway = Gateway::start().await;
     for number in 0..200 {
         let key = format!("{}{number}", "a".repeat(200));
@@ -328,7 +328,7 @@ async fn protection_16_wild_globs_take_neither_time_nor_requests() {
 /// However many keys there are: what is listed is never there at once. The bytes of these lines alone are ten times the
 /// memory that is allowed.
 #[tokio::test(flavor = "multi_thread")]
-async fn protection_16_memory_does_not_grow_with_the_keys_listed() {
+async fn memory_does_not_grow_with_the_number_of_keys_listed() {
     const KEYS: u64 = 1_000_000;
     // A page or two for each thread's arena of the allocator: which threads read pages is chance on a busy machine. All
     // keys would need several times as much. The benchmark has the exact figure.

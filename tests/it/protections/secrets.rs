@@ -4,7 +4,7 @@ use crate::support::gateway::Gateway;
 use crate::support::process::Process;
 
 #[tokio::test]
-async fn protection_17_site_is_an_allow_list() {
+async fn site_is_an_allow_list() {
     let gateway = Gateway::start().await;
     let mut ftp = gateway.ftp().await;
     for line in [
@@ -34,7 +34,7 @@ async fn protection_17_site_is_an_allow_list() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn protection_17_no_secret_is_in_a_log_or_a_reply() {
+async fn no_secret_is_in_a_log_or_a_reply() {
     let hash = bcrypt::hash("right-secret", 4).unwrap();
     let settings = format!(
         "[login_failures]\ndelay = 0\n[users.s]\npassword = '{hash}'\nmounts = {{ \"/\" = \"main\" }}"

@@ -174,7 +174,7 @@ fn cases() -> impl Iterator<Item = (Case, Answer)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_deleted_whose_copy_was_never_made() {
+async fn nothing_is_deleted_without_a_copy() {
     each(cases(), async |case, answer| {
         assert!(!renamed(case, Fault::Foreign(answer), usize::MAX).await);
     })
@@ -191,7 +191,7 @@ async fn a_copy_that_was_made_is_found_whatever_the_answers_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_unclear_answer_is_made_good() {
+async fn one_ambiguous_answer_is_settled() {
     let copies = CASES
         .into_iter()
         .filter(|case| case.operation.contains("Copy"));
@@ -252,7 +252,7 @@ async fn a_slow_copy_is_started_once() {
 
 /// The copy is there, and its answer does not come.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_that_is_there_is_not_waited_for() {
+async fn a_finished_copy_is_not_waited_for() {
     let gateway = quick("times = \"metadata\"").await;
     let store = &gateway.store;
     let silent = store.fail("CopyObject").always().with(Fault::StallAnswer);

@@ -67,7 +67,7 @@ async fn a_file_that_is_written_while_the_old_directory_is_deleted_stays() {
 
 /// Nothing is moved onto what is there, also where it has come since the rename has looked.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_is_written_into_the_new_directory_meanwhile_stays() {
+async fn a_file_that_is_written_into_the_new_directory_during_the_rename_stays() {
     for conditional_writes in [true, false] {
         let gateway = Gateway::builder()
             .with(&format!(

@@ -6,7 +6,7 @@ use crate::support::gateway::{BUCKET, Gateway};
 use crate::support::within;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_directory_moves_with_all_that_is_in_it() {
+async fn a_directory_moves_with_its_contents() {
     let (gateway, far) = tree().await;
     let inner = [
         ("a", "1"),
@@ -45,7 +45,7 @@ async fn a_directory_moves_with_all_that_is_in_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_directory_moves_and_what_appears_meanwhile_stays() {
+async fn a_large_directory_moves_and_new_files_in_it_stay() {
     let gateway = Gateway::start().await;
     let keys: Vec<String> = (0..1100)
         .map(|number| format!("tree/{number:04}"))
@@ -203,7 +203,7 @@ async fn directories_are_made_entered_and_removed() {
 
 /// A directory's last key is only taken when the marker is there: whoever looks in between sees the directory.
 #[tokio::test]
-async fn a_marker_comes_before_the_last_file_goes() {
+async fn a_marker_is_written_before_the_last_file_is_deleted() {
     let gateway = Gateway::start().await;
     gateway.store.put(BUCKET, "dir/last", "1");
     let mut ftp = gateway.ftp().await;

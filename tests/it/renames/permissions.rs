@@ -157,7 +157,7 @@ async fn a_mount_without_read_is_not_emptied_into_another() {
 
 /// Where names can't be seen, RNFR is answered the same for each; where nothing may be renamed, too.
 #[tokio::test]
-async fn rnfr_shows_no_names_that_may_not_be_seen() {
+async fn rnfr_does_not_reveal_names_without_permission() {
     for (permissions, code) in [
         ("\"write\"", 550),
         ("\"write\", \"overwrite\", \"delete\"", 550),

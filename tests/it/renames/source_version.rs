@@ -8,7 +8,7 @@ use crate::support::{MIB, pattern, within};
 
 /// A file that is written again while it is renamed is another file, though it has the same bytes: it stays.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_is_written_again_meanwhile_stays() {
+async fn a_file_that_is_rewritten_during_a_rename_stays() {
     for (file, renamed) in [("e", "e"), ("d/e", "d/e"), ("d/e", "d")] {
         for (from_outside, bytes) in [(false, &b""[..]), (true, b""), (false, b"1"), (true, b"1")] {
             let what = format!("{file} {renamed} {from_outside} {bytes:?}");
@@ -111,7 +111,7 @@ async fn an_upload_that_runs_at_either_name_is_published_whole() {
 }
 
 #[tokio::test]
-async fn a_rename_never_deletes_what_was_written_meanwhile() {
+async fn a_rename_never_deletes_a_version_written_during_it() {
     // Neither store honours If-Match on DeleteObject: the file is the only one, one of the first two, or one further on.
     for name in ["only/f", "two/f", "many/z"] {
         let gateway = Gateway::start().await;

@@ -97,7 +97,7 @@ async fn resumes(gateway: &Gateway, whole: &[u8], what: &str) {
 }
 
 #[tokio::test]
-async fn an_upload_that_came_whole_is_reported_a_byte_shorter_whatever_ended_it() {
+async fn an_upload_that_may_be_whole_is_reported_a_byte_shorter_however_it_ended() {
     for ending in Ending::ALL {
         for size in SIZES {
             for old in [None, Some("an older object")] {

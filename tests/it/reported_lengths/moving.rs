@@ -42,7 +42,7 @@ async fn an_upload_that_has_moved_on_since_size_is_not_stopped() {
 
 /// The same of one that stands still again: it is resumed at the length that the refusal names.
 #[tokio::test]
-async fn an_upload_that_stands_still_again_is_resumed_where_it_is() {
+async fn an_upload_that_stalls_after_moving_is_resumed_at_its_new_length() {
     let gateway = gateway(STALLED).await;
     let (mut producer, mut data) = running(&gateway).await;
     let mut other = gateway.ftp().await;
@@ -58,7 +58,7 @@ async fn an_upload_that_stands_still_again_is_resumed_where_it_is() {
 
 /// Old bytes of the object are not bytes that have come.
 #[tokio::test]
-async fn an_append_of_which_nothing_has_come_is_not_reported() {
+async fn an_append_without_a_byte_is_not_reported() {
     for commands in [&["APPE x"][..], &["REST 100000", "STOR x"]] {
         let gateway = gateway(STALLED).await;
         let mut producer = gateway.ftp().await;

@@ -25,7 +25,7 @@ async fn reply(ftp: &mut Ftp, command: &str, name: &str) -> String {
 /// The reply to each command is the same for a file that is there and for one that is not, unless the user's permissions
 /// make the difference known by what the command does.
 #[tokio::test]
-async fn no_reply_shows_a_file_that_may_be_neither_listed_nor_read() {
+async fn no_reply_reveals_a_file_without_list_or_read() {
     for permissions in [
         "\"write\"",
         "\"write\", \"overwrite\"",
@@ -80,7 +80,7 @@ async fn no_reply_shows_a_file_that_may_be_neither_listed_nor_read() {
 }
 
 #[tokio::test]
-async fn an_append_says_nothing_of_the_length_of_what_is_there() {
+async fn an_append_does_not_reveal_the_length_of_the_object() {
     let gateway = gateway("\"write\", \"append\"").await;
     let mut ftp = gateway.ftp().await;
     for name in ["a.bin", "b.bin"] {

@@ -13,7 +13,7 @@ fn reader() -> Builder {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_may_write_asks_for_the_record_too() {
+async fn size_with_write_permission_reads_the_record_too() {
     let mut session = Session::start().await;
     session.given("a", 1000);
     session.given("b", 1000);
@@ -47,7 +47,7 @@ async fn who_may_write_asks_for_the_record_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn size_time_and_content_of_one_file_are_asked_for_once() {
+async fn size_mdtm_and_retr_of_one_file_share_requests() {
     let mut session = Session::of(reader()).await;
     for name in ["a", "b", "c", "d", "e", "f"] {
         session.given(name, 1000);
@@ -102,7 +102,7 @@ async fn size_time_and_content_of_one_file_are_asked_for_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_bytes_serve_files_of_up_to_64_kib() {
+async fn the_bytes_that_size_fetched_serve_files_of_up_to_64_kib() {
     let mut session = Session::of(reader()).await;
     for (name, size) in [
         ("first", 10),
@@ -166,7 +166,7 @@ async fn the_first_bytes_serve_files_of_up_to_64_kib() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_learnt_is_forgotten_by_a_write() {
+async fn a_write_drops_the_cached_answers() {
     let mut session = Session::start().await;
     session.given("f", 10);
     session.given("g", 10);

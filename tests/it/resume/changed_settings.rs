@@ -25,7 +25,7 @@ async fn interrupted_with_large_parts(bytes: &[u8]) -> (Gateway, Gateway) {
 
 /// No part is in the store yet, so the parts can have sizes for which there is memory.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn an_upload_without_parts_is_resumed_where_its_parts_would_not_fit_into_memory() {
+async fn an_upload_without_parts_is_resumed_even_if_its_part_size_does_not_fit_into_memory() {
     let whole = pattern(9 * MIB, 1);
     for sent in [70_000, 700_000] {
         let (large, small) = interrupted_with_large_parts(&whole[..sent]).await;

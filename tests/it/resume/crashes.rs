@@ -120,7 +120,7 @@ async fn after_kill_9_and_a_restart() {
 }
 
 #[tokio::test]
-async fn a_later_upload_cleans_up_behind_a_killed_process() {
+async fn a_later_upload_cleans_up_after_a_killed_process() {
     let store = Arc::new(Store::start(&[BUCKET]).await);
     let whole = pattern(18 * MIB, 8);
     let gateway = killed(&store, &whole, 12 * MIB, 2).await;
@@ -132,7 +132,7 @@ async fn a_later_upload_cleans_up_behind_a_killed_process() {
 }
 
 #[tokio::test]
-async fn another_replica_goes_on_when_the_record_is_not_refreshed_any_more() {
+async fn another_replica_resumes_after_the_record_goes_stale() {
     let store = Arc::new(Store::start(&[BUCKET]).await);
     let whole = pattern(18 * MIB, 8);
     let gateway = killed(&store, &whole, 12 * MIB, 2).await;
@@ -167,7 +167,7 @@ async fn record_and_time(store: &Store) -> (String, serde_json::Value, i64) {
 
 /// A process that was killed has not looked what was there: the times decide, which the store tells in seconds.
 #[tokio::test]
-async fn an_object_written_after_the_process_was_killed_ends_what_was_kept() {
+async fn an_object_written_after_the_kill_ends_the_interrupted_upload() {
     let store = Arc::new(Store::start(&[BUCKET]).await);
     let whole = pattern(18 * MIB, 8);
     let gateway = killed(&store, &whole, 12 * MIB, 2).await;
@@ -186,7 +186,7 @@ async fn an_object_written_after_the_process_was_killed_ends_what_was_kept() {
 /// Times are reported to the second: only an object of an earlier second is surely older than the upload, and replaced.
 /// One of the second of its begin may be the newer one, and ends it.
 #[tokio::test]
-async fn in_the_second_of_the_begin_an_object_ends_what_was_kept() {
+async fn an_object_written_in_the_second_of_the_start_ends_the_interrupted_upload() {
     for (begins, kept) in [(1000, true), (999, false), (0, false), (-1000, false)] {
         let store = Arc::new(Store::start(&[BUCKET]).await);
         let whole = pattern(18 * MIB, 8);

@@ -20,7 +20,7 @@ fn state(store: &Store, prefix: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_tail_that_is_gone_or_has_other_bytes_is_sent_again() {
+async fn a_missing_or_changed_tail_is_sent_again() {
     for (sent, left) in [(1000, 0), (PART + 1000, PART), (2 * PART + 1000, 2 * PART)] {
         for damage in ["gone", "other bytes", "shorter", "longer"] {
             for old in [None, Some("old")] {
@@ -63,7 +63,7 @@ async fn a_tail_that_is_gone_or_has_other_bytes_is_sent_again() {
 
 /// Between SIZE and the transfer, or on the way: what is read is not what the record says.
 #[tokio::test]
-async fn a_tail_that_is_read_wrong_is_not_gone_on_with() {
+async fn a_tail_that_is_read_wrong_is_not_resumed() {
     let gateway = Gateway::start().await;
     let whole = pattern(9 * MIB, 1);
     let sent = PART + 1000;
@@ -92,7 +92,7 @@ async fn a_tail_that_is_read_wrong_is_not_gone_on_with() {
 
 /// A lifecycle rule, or a tool that cleans up, has ended the multipart upload.
 #[tokio::test]
-async fn parts_that_are_gone_are_sent_again() {
+async fn missing_parts_are_sent_again() {
     for sent in [PART + 1000, 2 * PART] {
         let gateway = Gateway::start().await;
         let store = &gateway.store;
@@ -115,7 +115,7 @@ async fn parts_that_are_gone_are_sent_again() {
 
 /// Between the SIZE that told it and the transfer that goes on.
 #[tokio::test]
-async fn parts_that_go_while_it_goes_on_end_it_clearly() {
+async fn parts_that_vanish_during_a_resume_fail_it_with_a_reason() {
     let gateway = Gateway::start().await;
     let store = &gateway.store;
     let whole = pattern(12 * MIB, 1);
@@ -141,7 +141,7 @@ async fn parts_that_go_while_it_goes_on_end_it_clearly() {
 }
 
 #[tokio::test]
-async fn a_record_that_is_none_does_no_harm() {
+async fn an_unreadable_record_does_no_harm() {
     for garbage in [
         "",
         "no JSON",
@@ -178,7 +178,7 @@ async fn a_record_that_is_none_does_no_harm() {
 
 /// What lies in a record's place must not take resume away from a name for ever.
 #[tokio::test]
-async fn a_record_that_is_none_gives_way_to_one() {
+async fn an_unreadable_record_is_replaced_by_a_new_one() {
     let gateway = Gateway::start().await;
     let store = &gateway.store;
     let whole = pattern(9 * MIB, 1);

@@ -12,7 +12,7 @@ const SENT: usize = 6 * MIB;
 
 /// A consumer fetches and deletes the last file while the producer sends the next one of the same name.
 #[tokio::test]
-async fn dele_of_an_object_leaves_an_upload_of_its_name_that_runs() {
+async fn dele_of_an_object_leaves_a_running_upload_of_its_name() {
     for same_user in [true, false] {
         let gateway = shared().start().await;
         let whole = pattern(12 * MIB, 1);
@@ -40,7 +40,7 @@ async fn dele_of_an_object_leaves_an_upload_of_its_name_that_runs() {
 }
 
 #[tokio::test]
-async fn dele_of_an_object_leaves_what_is_kept_of_another_user() {
+async fn dele_of_an_object_leaves_the_interrupted_upload_of_another_user() {
     let gateway = shared().start().await;
     let mut consumer = gateway.ftp_as("v", "p").await;
     let whole = pattern(9 * MIB, 1);
@@ -58,7 +58,7 @@ async fn dele_of_an_object_leaves_what_is_kept_of_another_user() {
 
 /// Else it would seem newer than what is there, which is nothing.
 #[tokio::test]
-async fn dele_of_an_object_takes_what_it_has_superseded_of_another_user() {
+async fn dele_of_an_object_removes_an_interrupted_upload_it_had_superseded() {
     let gateway = shared().start().await;
     let whole = pattern(9 * MIB, 1);
     break_off(&gateway, "STOR x", &whole[..SENT]).await;
@@ -74,7 +74,7 @@ async fn dele_of_an_object_takes_what_it_has_superseded_of_another_user() {
 
 /// DELE of an object takes what is kept of an upload of its name with it, where the server knows of it.
 #[tokio::test]
-async fn dele_of_an_object_ends_what_is_kept_of_its_name() {
+async fn dele_of_an_object_removes_the_interrupted_upload_of_its_name() {
     let gateway = Gateway::start().await;
     gateway.store.put_before(BUCKET, "x", "old");
     let whole = pattern(9 * MIB, 1);
@@ -89,7 +89,7 @@ async fn dele_of_an_object_ends_what_is_kept_of_its_name() {
 /// What is kept is older than an object that was written over another server. When that is renamed away, or deleted,
 /// nothing would tell so any more: it goes with it.
 #[tokio::test]
-async fn what_is_kept_ends_with_an_object_that_was_written_since() {
+async fn an_interrupted_upload_ends_with_a_newer_object() {
     for remove in ["RNFR x", "DELE x"] {
         for old in [false, true] {
             for by in [0, 1] {
@@ -119,7 +119,7 @@ async fn what_is_kept_ends_with_an_object_that_was_written_since() {
 }
 
 #[tokio::test]
-async fn dele_removes_what_is_kept() {
+async fn dele_removes_an_interrupted_upload() {
     let gateway = Gateway::start().await;
     let whole = pattern(8 * MIB, 1);
     interrupt(&gateway, "STOR x", &whole[..SENT]).await;

@@ -24,7 +24,7 @@ async fn break_off(gateway: &Gateway, commands: &[&str], bytes: &[u8]) {
 }
 
 #[tokio::test]
-async fn an_append_that_was_broken_off_goes_on() {
+async fn an_interrupted_append_is_resumed() {
     for (old, sent) in [
         (1000, 5000),
         (1000, 7 * MIB),
@@ -48,7 +48,7 @@ async fn an_append_that_was_broken_off_goes_on() {
 }
 
 #[tokio::test]
-async fn an_appe_of_a_session_that_was_told_nothing_appends_to_the_object() {
+async fn appe_without_size_appends_to_the_object() {
     let gateway = Gateway::start().await;
     gateway.store.put_before(BUCKET, "x", "old");
     break_off(&gateway, &["APPE x"], b"lost").await;
@@ -61,7 +61,7 @@ async fn an_appe_of_a_session_that_was_told_nothing_appends_to_the_object() {
 }
 
 #[tokio::test]
-async fn an_append_that_was_broken_off_ends_with_its_object() {
+async fn an_interrupted_append_ends_with_its_object() {
     let gateway = Gateway::start().await;
     gateway.store.put_before(BUCKET, "x", "old");
     break_off(&gateway, &["APPE x"], b"lost").await;
@@ -74,7 +74,7 @@ async fn an_append_that_was_broken_off_ends_with_its_object() {
 }
 
 #[tokio::test]
-async fn a_restart_inside_an_object_that_was_broken_off_goes_on() {
+async fn an_interrupted_restart_inside_an_object_is_resumed() {
     let gateway = Gateway::start().await;
     let old = pattern(12 * MIB, 6);
     gateway.store.put_before(BUCKET, "x", &old);
@@ -89,7 +89,7 @@ async fn a_restart_inside_an_object_that_was_broken_off_goes_on() {
 }
 
 #[tokio::test]
-async fn on_stores_that_differ() {
+async fn stores_that_differ_from_aws_can_be_resumed() {
     let stores = [
         ("versitygw", Behaviour::default()),
         ("minio", Behaviour::minio()),
@@ -158,7 +158,7 @@ async fn on_stores_that_differ() {
 
 /// On a store that can't copy parts the old bytes are streamed through; what had come of the new ones is kept all the same.
 #[tokio::test]
-async fn an_append_that_was_broken_off_goes_on_where_the_store_can_not_copy() {
+async fn an_interrupted_append_is_resumed_if_the_store_cannot_copy() {
     for (old, sent) in [(1000, 7 * MIB), (6 * MIB, 1000), (12 * MIB, 9 * MIB)] {
         for by in [By::Rest, By::Appe] {
             let gateway = Gateway::start().await;
@@ -182,7 +182,7 @@ async fn an_append_that_was_broken_off_goes_on_where_the_store_can_not_copy() {
 /// A store that compares at PutObject and not yet at CompleteMultipartUpload, as MinIO was for fifteen months: whoever
 /// writes the name while an upload runs that is pinned to what was there keeps his file.
 #[tokio::test]
-async fn what_came_meanwhile_stays_where_only_put_object_compares() {
+async fn a_concurrent_write_stays_if_only_put_object_compares() {
     let whole = pattern(14 * MIB, 5);
     for way in ["append", "resume", "no overwrite"] {
         let mut builder = Gateway::builder();
@@ -231,7 +231,7 @@ async fn with_equal_parts() -> Gateway {
 }
 
 #[tokio::test]
-async fn old_bytes_and_new_ones_are_in_equal_parts_where_the_store_wants_them() {
+async fn old_and_new_bytes_are_in_equal_parts_if_the_store_requires_it() {
     let gateway = with_equal_parts().await;
     let store = &gateway.store;
     let mut ftp = gateway.ftp().await;
@@ -275,7 +275,7 @@ async fn old_bytes_and_new_ones_are_in_equal_parts_where_the_store_wants_them() 
 }
 
 #[tokio::test]
-async fn an_append_that_was_broken_off_goes_on_in_equal_parts() {
+async fn an_interrupted_append_is_resumed_in_equal_parts() {
     for (old, sent) in [(6 * MIB, 1000), (12 * MIB, 9 * MIB)] {
         for by in [By::Rest, By::Appe] {
             let gateway = with_equal_parts().await;

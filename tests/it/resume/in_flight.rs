@@ -46,7 +46,7 @@ async fn all_is_there(gateway: &Gateway, by: By, whole: &[u8]) {
 
 /// The part's own deadline passes, and with it the last attempt.
 #[tokio::test]
-async fn a_part_that_fails_after_the_break_is_kept_by_the_tail() {
+async fn a_part_that_fails_after_the_break_is_saved_in_the_tail() {
     let gateway = gateway("attempts = 1\nrequest_timeout = \"3s\"").await;
     let whole = pattern(12 * MIB, 1);
     let (ftp, data, _rule) = second_part_stalls(&gateway, &whole, 1).await;
@@ -58,7 +58,7 @@ async fn a_part_that_fails_after_the_break_is_kept_by_the_tail() {
 
 /// However long that takes: its next attempt may find the store again.
 #[tokio::test]
-async fn a_part_that_is_on_its_way_for_long_after_the_break_is_waited_for() {
+async fn a_slow_part_in_flight_is_waited_for_after_the_break() {
     let gateway = gateway("attempts = 3\nrequest_timeout = \"17s\"").await;
     let whole = pattern(12 * MIB, 1);
     // Two attempts take at least 34 s, and 22 s each at most.
@@ -74,7 +74,7 @@ async fn a_part_that_is_on_its_way_for_long_after_the_break_is_waited_for() {
 
 /// A process that ends does not wait for the store so long; what it has at hand goes into the tail.
 #[tokio::test]
-async fn a_part_that_is_on_its_way_when_the_process_ends_is_kept_by_the_tail() {
+async fn a_part_in_flight_when_the_process_ends_is_saved_in_the_tail() {
     let gateway = gateway("request_timeout = \"1m\"").await;
     let other = Gateway::builder().on(&gateway.store).start().await;
     let whole = pattern(12 * MIB, 1);
@@ -87,7 +87,7 @@ async fn a_part_that_is_on_its_way_when_the_process_ends_is_kept_by_the_tail() {
 
 /// The last part waits for the CreateMultipartUpload to be answered, and the control connection goes meanwhile.
 #[tokio::test]
-async fn a_cut_in_the_create_loses_no_byte() {
+async fn a_break_during_the_create_loses_no_byte() {
     let gateway = Gateway::start().await;
     let whole = pattern(6 * MIB, 1);
     let create = gateway.store.fail("CreateMultipartUpload");

@@ -10,7 +10,7 @@ use crate::support::{MIB, pattern};
 const SENT: usize = 6 * MIB;
 
 #[tokio::test]
-async fn an_append_that_was_refused_goes_on_with_its_upload_when_it_is_given_again() {
+async fn a_refused_append_resumes_its_upload_when_repeated() {
     for old in [None, Some(pattern(5 * MIB + 1, 3))] {
         let gateway = Gateway::start().await;
         if let Some(old) = &old {
@@ -36,7 +36,7 @@ async fn an_append_that_was_refused_goes_on_with_its_upload_when_it_is_given_aga
 }
 
 #[tokio::test]
-async fn files_that_are_asked_for_in_turn_are_gone_on_with_in_turn() {
+async fn several_files_asked_for_first_are_each_resumed() {
     let gateway = Gateway::start().await;
     let files = [pattern(9 * MIB, 1), pattern(8 * MIB, 2)];
     for (path, whole) in ["a", "b"].iter().zip(&files) {
@@ -57,7 +57,7 @@ async fn files_that_are_asked_for_in_turn_are_gone_on_with_in_turn() {
 }
 
 #[tokio::test]
-async fn an_offset_of_an_upload_stays_none_of_another_object_however_often_it_is_tried() {
+async fn an_offset_of_an_upload_is_never_accepted_for_a_newer_object() {
     for command in ["STOR x", "APPE x"] {
         let gateway = Gateway::start().await;
         let whole = pattern(9 * MIB, 1);
@@ -92,7 +92,7 @@ async fn an_offset_of_an_upload_stays_none_of_another_object_however_often_it_is
 /// All bytes have come, and the session was lost: the client may not be told that all is there, however often he breaks
 /// off again before he sends the last byte.
 #[tokio::test]
-async fn what_may_be_all_stays_so_where_nothing_more_comes() {
+async fn an_upload_that_may_be_whole_is_never_reported_whole() {
     for bytes in [70_000, SENT] {
         let gateway = Gateway::start().await;
         let whole = pattern(bytes, 1);
@@ -123,7 +123,7 @@ async fn what_may_be_all_stays_so_where_nothing_more_comes() {
 }
 
 #[tokio::test]
-async fn a_wrong_offset_is_told_the_right_one() {
+async fn a_wrong_offset_gets_the_right_one_in_the_reply() {
     let gateway = Gateway::start().await;
     let whole = pattern(8 * MIB, 1);
     interrupt(&gateway, "STOR x", &whole[..SENT]).await;

@@ -12,7 +12,7 @@ use crate::support::{MIB, pattern};
 const SENT: usize = 6 * MIB;
 
 #[tokio::test]
-async fn it_belongs_to_the_user_who_sent_it() {
+async fn an_interrupted_upload_belongs_to_the_user_who_sent_it() {
     let gateway = Gateway::builder()
         .user("other", "p", "{ \"/\" = \"main\" }")
         .start()
@@ -44,7 +44,7 @@ async fn it_belongs_to_the_user_who_sent_it() {
 }
 
 #[tokio::test]
-async fn it_ends_when_somebody_else_has_written_the_object() {
+async fn an_interrupted_upload_ends_when_another_write_replaces_the_object() {
     for old in [None, Some("old")] {
         let gateway = Gateway::start().await;
         if let Some(old) = old {
@@ -68,7 +68,7 @@ async fn it_ends_when_somebody_else_has_written_the_object() {
 }
 
 #[tokio::test]
-async fn an_object_written_while_the_upload_goes_on_stays() {
+async fn an_object_written_during_a_resume_stays() {
     for behaviour in ["aws", "garage"] {
         let gateway = Gateway::builder()
             .with(&format!(
@@ -100,7 +100,7 @@ async fn an_object_written_while_the_upload_goes_on_stays() {
 }
 
 #[tokio::test]
-async fn stor_without_rest_begins_anew_and_gives_up_what_was_kept() {
+async fn stor_without_rest_starts_over_and_discards_the_interrupted_upload() {
     for new in [1000, 7 * MIB] {
         for replica in [0, 1] {
             let gateway = Gateway::start().await;
@@ -137,7 +137,7 @@ async fn a_mount_can_keep_its_state_in_another_bucket() {
 }
 
 #[tokio::test]
-async fn a_mount_can_remove_what_was_interrupted() {
+async fn a_mount_can_discard_interrupted_uploads() {
     let gateway = Gateway::builder()
         .mount("interrupted = \"abort\"")
         .start()
@@ -150,7 +150,7 @@ async fn a_mount_can_remove_what_was_interrupted() {
 }
 
 #[tokio::test]
-async fn a_device_that_never_says_quit_can_be_known_to_be_one() {
+async fn on_control_loss_publish_serves_devices_that_never_quit() {
     for bytes in [70_000, 6 * MIB] {
         let gateway = Gateway::builder()
             .mount("on_control_loss = \"publish\"")
@@ -179,7 +179,7 @@ async fn a_device_that_never_says_quit_can_be_known_to_be_one() {
 
 /// The older session hangs in the air: the one that goes on ends it.
 #[tokio::test]
-async fn a_session_that_goes_on_stops_the_older_one() {
+async fn a_resume_stops_the_older_session() {
     for by in [By::Rest, By::Appe] {
         let gateway = Gateway::start().await;
         let whole = pattern(9 * MIB, 1);
@@ -198,7 +198,7 @@ async fn a_session_that_goes_on_stops_the_older_one() {
 }
 
 #[tokio::test]
-async fn another_replica_that_is_at_it_is_waited_for() {
+async fn a_resume_waits_for_another_replicas_upload() {
     let gateway = Gateway::start().await;
     let other = Gateway::builder().on(&gateway.store).start().await;
     let whole = pattern(9 * MIB, 1);
@@ -239,7 +239,7 @@ async fn another_replica_that_is_at_it_is_waited_for() {
 
 /// Of the second nothing has come: what is kept of the first must not be taken for its beginning.
 #[tokio::test]
-async fn an_upload_of_which_nothing_came_ends_what_was_kept_before_it() {
+async fn an_empty_upload_ends_the_interrupted_upload_before_it() {
     for replica in [0, 1] {
         let gateway = Gateway::start().await;
         let other = Gateway::builder().on(&gateway.store).start().await;
@@ -263,7 +263,7 @@ async fn an_upload_of_which_nothing_came_ends_what_was_kept_before_it() {
 
 /// A process that is killed in an upload of which it has written nothing yet: it has ended what was kept before.
 #[tokio::test]
-async fn an_upload_that_takes_its_time_ends_what_was_kept_before_it() {
+async fn a_slow_upload_ends_the_interrupted_upload_before_it() {
     for replica in [0, 1] {
         let gateway = Gateway::start().await;
         let other = Gateway::builder().on(&gateway.store).start().await;
@@ -293,7 +293,7 @@ async fn an_upload_that_takes_its_time_ends_what_was_kept_before_it() {
 
 /// One name in buckets of one name, in two stores: two uploads that know nothing of each other.
 #[tokio::test]
-async fn buckets_of_one_name_in_two_stores_are_two() {
+async fn buckets_of_one_name_in_two_stores_are_separate() {
     let second = Store::start(&[BUCKET]).await;
     let (key, secret) = second.credentials();
     let gateway = Gateway::builder()
@@ -329,7 +329,7 @@ async fn buckets_of_one_name_in_two_stores_are_two() {
 /// A server that is new knows what others have kept: a small STOR over it ends that, though its own process asked for
 /// nothing before.
 #[tokio::test]
-async fn a_new_server_knows_what_is_kept() {
+async fn a_new_server_knows_interrupted_uploads() {
     let gateway = Gateway::start().await;
     let whole = pattern(9 * MIB, 1);
     break_off(&gateway, "STOR x", &whole[..SENT]).await;

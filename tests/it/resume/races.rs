@@ -109,7 +109,7 @@ async fn two_processes_that_finish_at_once_end_as_one_of_the_files() {
 }
 
 #[tokio::test]
-async fn of_two_that_may_not_overwrite_one_is_told_226() {
+async fn without_overwrite_one_of_two_gets_226() {
     for bytes in [70_000, 8 * MIB] {
         let mount = "permissions = [\"list\", \"read\", \"write\"]";
         let gateways = two(&Behaviour::default(), mount).await;
@@ -176,7 +176,7 @@ async fn two_sessions_that_finish_one_after_the_other_leave_nothing() {
 
 /// Two processes go on with one kept upload in the same moment: one gets it, and the other is told so.
 #[tokio::test]
-async fn one_kept_upload_is_gone_on_with_once() {
+async fn an_interrupted_upload_is_resumed_once() {
     for (name, behaviour) in stores() {
         let gateways = two(&behaviour, "").await;
         let store = Arc::clone(&gateways[0].store);
@@ -220,7 +220,7 @@ async fn one_kept_upload_is_gone_on_with_once() {
 
 /// A client that sends on while another session of his has the rest already: what he sends is not mixed into it.
 #[tokio::test]
-async fn the_one_whose_upload_was_taken_over_adds_nothing_to_it() {
+async fn a_session_whose_upload_was_taken_over_adds_nothing_to_it() {
     let gateway = Gateway::start().await;
     let whole = pattern(9 * MIB, 1);
     let sent = 6 * MIB;
@@ -245,7 +245,7 @@ async fn the_one_whose_upload_was_taken_over_adds_nothing_to_it() {
 
 /// A second upload of the name that comes to nothing, or one of somebody else, ends nothing of the first.
 #[tokio::test]
-async fn an_upload_that_comes_to_nothing_ends_nothing_that_runs() {
+async fn an_upload_without_a_byte_ends_no_running_upload() {
     for user in ["u", "other"] {
         let gateway = Gateway::builder()
             .user("other", "p", "{ \"/\" = \"main\" }")
@@ -272,7 +272,7 @@ async fn an_upload_that_comes_to_nothing_ends_nothing_that_runs() {
 
 /// What is sent anew ends what still hangs, also where it breaks off itself: nobody goes on behind the old content.
 #[tokio::test]
-async fn an_older_upload_that_hangs_is_no_beginning_of_a_newer_one() {
+async fn an_older_hanging_upload_is_never_the_start_of_a_newer_one() {
     for replica in [0, 1] {
         let gateway = Gateway::start().await;
         let other = Gateway::builder().on(&gateway.store).start().await;
@@ -299,7 +299,7 @@ async fn an_older_upload_that_hangs_is_no_beginning_of_a_newer_one() {
 
 /// Two sessions go on with one kept upload at the same time, each before it can see the other: one of them does.
 #[tokio::test]
-async fn of_two_that_go_on_at_once_one_does() {
+async fn one_of_two_simultaneous_resumes_wins() {
     for bytes in [70_000, SENT] {
         let gateway = Gateway::start().await;
         let whole = pattern(9 * MIB, 1);

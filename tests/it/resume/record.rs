@@ -46,7 +46,7 @@ fn change(store: &Store, user: &str, change: impl FnOnce(&mut Value)) {
 }
 
 #[tokio::test]
-async fn the_record_has_the_fields_and_the_name_that_never_change() {
+async fn the_record_has_the_name_and_fields_that_never_change() {
     let gateway = Gateway::start().await;
     interrupt_as(&gateway, "u", "STOR x", &pattern(PART + 1000, 1)).await;
     let store = &gateway.store;
@@ -110,7 +110,7 @@ async fn each_user_has_their_own_interrupted_upload() {
 
 /// Over an object, an interrupted upload is kept for an hour (here: a minute), else for days.
 #[tokio::test]
-async fn an_interrupted_upload_over_an_object_is_kept_for_less_long() {
+async fn an_interrupted_upload_over_an_object_is_kept_for_a_shorter_time() {
     for swept in [false, true] {
         for old in [None, Some("old")] {
             let settings = "[resume]\nkeep_over_object = \"1m\"";
@@ -152,7 +152,7 @@ async fn an_interrupted_upload_over_an_object_is_kept_for_less_long() {
 
 /// A tail of several objects, with gaps in their numbers: it ends at the first that is gone or another.
 #[tokio::test]
-async fn a_tail_of_several_pieces_is_read_to_its_first_gap() {
+async fn a_tail_of_several_pieces_is_used_up_to_its_first_gap() {
     let sizes = [3000, 1, 70_000, 5000];
     let numbers = [2, 3, 7, 8];
     let tail: usize = sizes.iter().sum();

@@ -96,7 +96,7 @@ async fn listings(ftp: &mut Ftp, root: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_state_can_not_be_reached_by_ftp() {
+async fn the_state_prefix_cannot_be_reached_by_ftp() {
     let (gateway, state) = keeps(Gateway::builder().mount("times = \"metadata\""), BUCKET).await;
     gateway.store.put(BUCKET, "file", "1");
     gateway.store.put(BUCKET, "d/inner", "2");
@@ -129,7 +129,7 @@ async fn the_state_can_not_be_reached_by_ftp() {
 
 /// The bucket that holds the state of another may be mounted as well, and deeper down.
 #[tokio::test]
-async fn nor_where_it_lies_in_a_bucket_of_its_own() {
+async fn the_state_bucket_cannot_be_reached_by_ftp() {
     let builder = Gateway::builder()
         .add_mount("states", "state", "")
         .mount("state_bucket = \"state\"")

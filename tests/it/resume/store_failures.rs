@@ -25,7 +25,7 @@ const REQUESTS: [(&str, &str); 7] = [
 ];
 
 #[tokio::test]
-async fn what_fails_once_while_an_upload_goes_on_is_tried_again() {
+async fn a_single_failure_during_a_resume_is_retried() {
     let whole = pattern(12 * MIB, 1);
     for (operation, key) in REQUESTS {
         for fault in [
@@ -61,17 +61,17 @@ async fn a_body_breaks(key: &str) {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_while_the_tail_is_read_is_asked_for_again() {
+async fn a_body_that_breaks_while_the_tail_is_read_is_requested_again() {
     a_body_breaks(".s3ftpd/tails/").await;
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_while_the_record_is_read_is_asked_for_again() {
+async fn a_body_that_breaks_while_the_record_is_read_is_requested_again() {
     a_body_breaks(".s3ftpd/uploads/").await;
 }
 
 #[tokio::test]
-async fn where_a_request_fails_for_good_all_stays_kept() {
+async fn if_a_request_keeps_failing_everything_stays_resumable() {
     let whole = pattern(12 * MIB, 1);
     for (operation, key) in REQUESTS {
         let gateway = Gateway::builder()
@@ -113,7 +113,7 @@ async fn where_a_request_fails_for_good_all_stays_kept() {
 
 /// Breaking off, too, makes requests.
 #[tokio::test]
-async fn what_fails_once_while_an_upload_is_being_kept_is_tried_again() {
+async fn a_single_failure_while_an_upload_is_saved_is_retried() {
     let whole = pattern(12 * MIB, 1);
     for sent in [1000, SENT] {
         for key in [".s3ftpd/tails/", ".s3ftpd/uploads/"] {
@@ -138,7 +138,7 @@ async fn what_fails_once_while_an_upload_is_being_kept_is_tried_again() {
 /// Where the tail can't be stored the parts are kept; where no record can, nothing is, and nothing stays behind but what
 /// the sweep finds.
 #[tokio::test]
-async fn where_it_can_not_be_kept_nothing_wrong_is_told() {
+async fn if_an_upload_cannot_be_saved_size_reports_nothing_wrong() {
     let whole = pattern(12 * MIB, 1);
     for (key, left) in [(".s3ftpd/tails/", PART), (".s3ftpd/uploads/", 0)] {
         let gateway = Gateway::builder()
@@ -170,7 +170,7 @@ async fn where_it_can_not_be_kept_nothing_wrong_is_told() {
 
 /// The record is written beside the parts: an upload ends as soon as its object is there.
 #[tokio::test]
-async fn the_record_is_never_waited_for_before_the_226() {
+async fn the_226_never_waits_for_the_record() {
     let gateway = Gateway::start().await;
     let whole = pattern(12 * MIB, 1);
     let rule = gateway.store.fail("PutObject").key(".s3ftpd/uploads/");
@@ -238,12 +238,12 @@ async fn patient(ftp: &mut Ftp) -> Reply {
 }
 
 #[tokio::test]
-async fn a_put_that_stalls_is_made_again() {
+async fn a_put_that_stalls_is_repeated() {
     stalled_once("PutObject", 70_000).await;
 }
 
 #[tokio::test]
-async fn a_create_that_stalls_is_made_again() {
+async fn a_create_that_stalls_is_repeated() {
     stalled_once("CreateMultipartUpload", 8 * MIB).await;
 }
 
@@ -253,13 +253,13 @@ async fn a_part_that_stalls_is_sent_again() {
 }
 
 #[tokio::test]
-async fn a_complete_that_stalls_is_made_again() {
+async fn a_complete_that_stalls_is_repeated() {
     stalled_once("CompleteMultipartUpload", 8 * MIB).await;
 }
 
 /// The connection takes no more of a part's bytes in its middle: it is cut, and the part sent again.
 #[tokio::test]
-async fn a_part_that_was_cut_on_its_way_is_sent_again() {
+async fn a_part_that_was_cut_in_flight_is_sent_again() {
     let gateway = Gateway::start().await;
     let whole = pattern(12 * MIB, 1);
     let rule = gateway.store.fail("UploadPart").times(2);
@@ -278,7 +278,7 @@ async fn a_part_that_was_cut_on_its_way_is_sent_again() {
 
 /// A part that the store refuses takes nothing away of what was kept before.
 #[tokio::test]
-async fn a_part_that_fails_leaves_what_was_kept() {
+async fn a_part_that_fails_leaves_the_interrupted_upload() {
     for bytes in [70_000, 5 * MIB + 70_000] {
         let gateway = Gateway::builder()
             .with("[stores.main]\nattempts = 1")

@@ -51,7 +51,7 @@ enum Older {
 }
 
 #[tokio::test]
-async fn what_a_resumed_upload_was_kept_in_goes_when_a_newer_one_has_its_record() {
+async fn parts_and_tail_of_a_resumed_upload_are_removed_once_superseded() {
     for ends in [Ends::Broken, Ends::Published, Ends::Restored] {
         for elsewhere in [false, true] {
             let what = format!("{ends:?}, elsewhere: {elsewhere}");
@@ -119,7 +119,7 @@ async fn what_a_resumed_upload_was_kept_in_goes_when_a_newer_one_has_its_record(
 
 /// Another user publishes the object while the last record of an upload is on its way: its writer has not heard of that.
 #[tokio::test]
-async fn what_is_kept_in_the_moment_that_another_user_publishes_goes_too() {
+async fn an_upload_saved_while_another_user_publishes_is_removed() {
     for bytes in [70_000, 8 * MIB] {
         let other = |builder: Builder| builder.user("other", "p", "{ \"/\" = \"main\" }");
         let gateway = other(Gateway::builder()).start().await;
@@ -154,7 +154,7 @@ async fn what_is_kept_in_the_moment_that_another_user_publishes_goes_too() {
 
 /// Somebody has written the object while it went on, and the store refuses to publish it for another reason.
 #[tokio::test]
-async fn what_could_not_be_published_is_not_kept_where_the_object_is_another_now() {
+async fn an_unpublished_upload_is_not_saved_if_the_object_changed() {
     let gateway = Gateway::builder()
         .with("[stores.main]\nattempts = 1")
         .start()

@@ -63,7 +63,7 @@ async fn sweep_mounts(
 }
 
 #[tokio::test]
-async fn what_is_old_is_swept_by_hand_and_what_runs_is_not() {
+async fn a_manual_sweep_removes_old_uploads_and_leaves_running_ones() {
     let gateway = Gateway::start().await;
     let store = &gateway.store;
     let whole = pattern(13 * MIB, 1);
@@ -138,7 +138,7 @@ async fn what_is_old_is_swept_by_hand_and_what_runs_is_not() {
 /// The state of one bucket's uploads can be in several, and one store can have two names: what any of them records is no
 /// foreign upload. One of which that is not known is left alone.
 #[tokio::test]
-async fn what_is_recorded_in_another_state_bucket_is_not_foreign() {
+async fn uploads_recorded_in_another_state_bucket_are_not_foreign() {
     let gateway = Gateway::builder()
         .bucket("state")
         .with(&format!(
@@ -211,7 +211,7 @@ async fn what_is_recorded_in_another_state_bucket_is_not_foreign() {
 
 /// A minute stands for three days: requests that seem to come from another day are refused.
 #[tokio::test]
-async fn a_server_sweeps_what_is_old() {
+async fn a_server_sweeps_old_uploads() {
     let gateway = Gateway::start().await;
     interrupt(&gateway, "STOR large", &pattern(6 * MIB, 1)).await;
     interrupt(&gateway, "STOR small", &pattern(1000, 1)).await;
@@ -237,7 +237,7 @@ async fn a_server_sweeps_what_is_old() {
 
 /// What a killed process has left of a probe lies where the objects are, not where their state is.
 #[tokio::test]
-async fn a_server_sweeps_probes_where_they_were_made() {
+async fn a_server_sweeps_probes_in_their_bucket() {
     let gateway = Gateway::builder().bucket("state").start().await;
     let store = &gateway.store;
     store.put(BUCKET, ".s3ftpd/probe-left", "x");
@@ -263,7 +263,7 @@ async fn a_server_sweeps_probes_where_they_were_made() {
 /// What was kept of a name ends when a small upload over another replica has written it: that one asks nothing, so the
 /// sweep finds it.
 #[tokio::test]
-async fn a_server_sweeps_what_has_ended() {
+async fn a_server_sweeps_ended_records() {
     let gateway = Gateway::start().await;
     interrupt(&gateway, "STOR x", &pattern(6 * MIB, 1)).await;
     let other = Gateway::builder()
@@ -279,7 +279,7 @@ async fn a_server_sweeps_what_has_ended() {
 }
 
 #[tokio::test]
-async fn a_sweep_of_a_store_that_is_down_fails_and_says_so() {
+async fn a_sweep_of_a_store_that_is_down_fails_with_a_message() {
     let gateway = Gateway::start().await;
     let rule = gateway.store.fail("ListObjectsV2").always();
     let _rule = rule.with(Fault::Status(503, "SlowDown"));

@@ -227,7 +227,7 @@ async fn an_append_and_a_rename_away() {
 }
 
 #[tokio::test]
-async fn a_rename_away_and_whatever_else() {
+async fn a_rename_away_and_each_other_command() {
     for act in [RenameFrom, RenameTo, Delete, SetTime] {
         in_some_order(RenameFrom, act, &[0, 70_000]).await;
     }
@@ -237,7 +237,7 @@ async fn a_rename_away_and_whatever_else() {
 }
 
 #[tokio::test]
-async fn a_resumed_upload_and_whatever_else() {
+async fn a_resumed_upload_and_each_other_command() {
     for act in [Append, Delete, RenameTo, RenameFrom] {
         in_some_order(Resume, act, &[70_000, 6 * MIB]).await;
         in_some_order(act, Resume, &[70_000, 6 * MIB]).await;
@@ -360,7 +360,7 @@ async fn an_upload_and_a_rename_to_one_new_name_without_overwrite() {
 
 /// Names that STOU gives are taken by nobody else: it waits for no other, and no other for it.
 #[tokio::test]
-async fn uploads_under_unique_names_wait_for_no_other() {
+async fn uploads_under_unique_names_do_not_wait_for_others() {
     let gateway = Gateway::start().await;
     let store = &gateway.store;
     let (mut one, mut two) = (gateway.ftp().await, gateway.ftp().await);

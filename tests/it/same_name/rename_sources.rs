@@ -65,7 +65,7 @@ async fn of_two_renames_of_one_directory_one_moves_it() {
 
 /// Another process has moved the file when this one looks, after its copy: its client is not told that it has the file.
 #[tokio::test]
-async fn a_file_that_another_process_moves_meanwhile_is_not_renamed() {
+async fn a_file_that_another_process_moves_is_not_renamed() {
     for (name, behaviour) in behaviours() {
         for bytes in [0, 70_000] {
             let what = format!("{name}, {bytes} bytes");
@@ -104,7 +104,7 @@ async fn a_file_that_another_process_moves_meanwhile_is_not_renamed() {
 
 /// Clients use a directory as a lock: of two that make it at once, one has made it.
 #[tokio::test]
-async fn of_two_that_make_one_directory_one_has_made_it() {
+async fn of_two_sessions_that_make_one_directory_one_succeeds() {
     for (name, behaviour) in behaviours() {
         let conditional = behaviour.conditional_writes;
         for other_process in [false, true] {
@@ -142,7 +142,7 @@ async fn of_two_that_make_one_directory_one_has_made_it() {
 
 /// Not as one whose target exists, and may not be replaced.
 #[tokio::test]
-async fn a_rename_whose_source_was_replaced_is_to_be_tried_again() {
+async fn a_rename_whose_source_was_replaced_gets_a_transient_error() {
     for (name, behaviour) in behaviours() {
         for bytes in [70_000, 6 * MIB] {
             let what = format!("{name}, {bytes} bytes");

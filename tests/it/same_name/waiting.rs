@@ -14,7 +14,7 @@ use crate::support::transfers::{begin, settled_but};
 const SIZES: [usize; 2] = [70_000, 6 * MIB];
 
 #[tokio::test]
-async fn an_upload_that_waits_answers_and_is_kept_at_abor() {
+async fn a_waiting_upload_answers_and_stays_resumable_after_abor() {
     for bytes in SIZES {
         let gateway = gateway(&Behaviour::default(), "").await;
         let store = &gateway.store;
@@ -56,7 +56,7 @@ async fn an_upload_that_waits_answers_and_is_kept_at_abor() {
 }
 
 #[tokio::test]
-async fn what_waits_too_long_is_refused_and_an_upload_kept() {
+async fn a_command_that_waits_too_long_is_refused_and_an_upload_stays_resumable() {
     for bytes in SIZES {
         let gateway = Gateway::builder()
             .with("[timeouts]\nsame_name = \"300ms\"")

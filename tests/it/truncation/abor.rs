@@ -20,7 +20,7 @@ async fn an_abor_in_the_middle() {
 }
 
 #[tokio::test]
-async fn an_abor_right_behind_the_datas_end() {
+async fn an_abor_right_after_the_data_ends() {
     for abor in ABORS {
         nothing_is_published(abor.cases(), "", async |mut ftp, mut data| {
             data.shutdown().await.unwrap();
@@ -34,7 +34,7 @@ async fn an_abor_right_behind_the_datas_end() {
 }
 
 #[tokio::test]
-async fn an_abor_right_before_the_datas_end_and_behind_held_commands() {
+async fn an_abor_right_before_the_data_ends_and_after_queued_commands() {
     nothing_is_published_by("", async |mut ftp, mut data| {
         ftp.send_raw(b"PWD\r\nABOR\r\n").await;
         data.shutdown().await.unwrap();

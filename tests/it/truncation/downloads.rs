@@ -24,7 +24,7 @@ async fn gateway(config: &str) -> Gateway {
 }
 
 #[tokio::test]
-async fn a_client_that_breaks_the_data_connection_is_told() {
+async fn a_client_that_breaks_the_data_connection_gets_426() {
     let gateway = gateway("").await;
     let mut ftp = gateway.ftp().await;
     for mode in Mode::ALL {
@@ -54,7 +54,7 @@ async fn an_abor_ends_the_data_connection_by_a_reset() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_or_takes_nothing_leaves_nothing() {
+async fn a_client_that_leaves_or_stalls_leaves_nothing_open() {
     let gateway = gateway("[timeouts]\ndata_stall = \"300ms\"").await;
     let mut ftp = gateway.ftp().await;
     let mut data = begin(&mut ftp, "RETR x", Mode::Passive).await;
@@ -130,7 +130,7 @@ async fn a_body_that_breaks_is_resumed_at_its_offset() {
 }
 
 #[tokio::test]
-async fn a_store_that_fails_for_good_ends_it_by_a_reset() {
+async fn a_store_that_keeps_failing_ends_the_download_by_a_reset() {
     for (fault, code) in [
         (Fault::Status(503, "SlowDown"), 451),
         (Fault::Status(403, "AccessDenied"), 550),

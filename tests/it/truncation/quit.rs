@@ -10,7 +10,7 @@ use crate::support::pattern;
 use crate::support::transfers::{begin, nothing_left};
 
 #[tokio::test]
-async fn a_quit_behind_the_stor_is_no_loss() {
+async fn a_quit_after_the_stor_publishes_the_upload() {
     for size in [SMALL, LARGE] {
         for (half_closed, quit_first) in [(false, false), (false, true), (true, false)] {
             let gateway = Gateway::start().await;
@@ -37,7 +37,7 @@ async fn a_quit_behind_the_stor_is_no_loss() {
 }
 
 #[tokio::test]
-async fn a_quit_and_a_hasty_end_behind_the_data_are_no_loss() {
+async fn a_quit_and_a_quick_close_after_the_data_publish_the_upload() {
     for resets in [false, true] {
         let gateway = Gateway::start().await;
         let mut ftp = gateway.ftp().await;
@@ -57,7 +57,7 @@ async fn a_quit_and_a_hasty_end_behind_the_data_are_no_loss() {
 
 /// The control connection ends before the data of either upload: each is told so, and neither is published.
 #[tokio::test]
-async fn a_quit_behind_several_commands_and_a_half_close_publish_none_of_them() {
+async fn a_quit_after_several_commands_and_a_half_close_publish_none_of_them() {
     let gateway = Gateway::start().await;
     let mut ftp = gateway.ftp().await;
     let mut first = begin(&mut ftp, "STOR x", Mode::Active).await;

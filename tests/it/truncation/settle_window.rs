@@ -27,7 +27,7 @@ async fn published_in_spite_of(late: impl AsyncFn(Ftp, &dyn Fn())) {
 }
 
 #[tokio::test]
-async fn an_abor_behind_the_settle_window_is_too_late() {
+async fn an_abor_after_the_settle_window_is_too_late() {
     for abor in ABORS {
         published_in_spite_of(async |mut ftp, release| {
             abor.send(&mut ftp).await;
@@ -44,7 +44,7 @@ async fn an_abor_behind_the_settle_window_is_too_late() {
 }
 
 #[tokio::test]
-async fn a_control_connection_lost_behind_the_settle_window_is_too_late() {
+async fn a_control_connection_lost_after_the_settle_window_is_too_late() {
     published_in_spite_of(async |ftp, release| {
         ftp.close().await;
         release();
@@ -58,7 +58,7 @@ async fn a_control_connection_lost_behind_the_settle_window_is_too_late() {
 }
 
 #[tokio::test]
-async fn a_line_too_long_behind_the_settle_window_is_too_late() {
+async fn a_line_too_long_after_the_settle_window_is_too_late() {
     published_in_spite_of(async |mut ftp, release| {
         ftp.send_raw(&[b'a'; 10_000]).await;
         release();
@@ -70,7 +70,7 @@ async fn a_line_too_long_behind_the_settle_window_is_too_late() {
 }
 
 #[tokio::test]
-async fn the_end_of_the_grace_period_waits_for_what_is_being_published() {
+async fn the_end_of_the_grace_period_waits_for_a_publication() {
     let gateway = Gateway::builder().with("[timeouts]\nshutdown_grace = \"50ms\"");
     let gateway = gateway.start().await;
     let rule = gateway.store.fail("PutObject").with(Fault::Stall);

@@ -40,7 +40,7 @@ fn tails(store: &Store) -> usize {
 }
 
 #[tokio::test]
-async fn a_later_format_is_not_resumed_and_gives_way_to_a_new_upload() {
+async fn a_later_format_is_not_resumed_and_a_new_upload_replaces_it() {
     for old in [None, Some("old")] {
         for new in [1000, 6 * MIB] {
             let gateway = shared().start().await;
@@ -120,7 +120,7 @@ async fn an_old_record_of_a_later_format_is_swept_by_the_fields_that_never_chang
 
 /// Whatever it may name stays.
 #[tokio::test]
-async fn what_can_not_be_read_protects_the_uploads_and_tails_of_its_object() {
+async fn an_unreadable_record_protects_the_uploads_and_tails_of_its_object() {
     let garbage = [
         "no JSON",
         "{}",

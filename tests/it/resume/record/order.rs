@@ -13,7 +13,7 @@ use crate::support::{MIB, pattern};
 /// Two replicas whose clocks differ: the ids of the transfers sort the wrong way. Version 1 breaks off on the one,
 /// version 2 on the other, in the same second: its end must never get to version 1's beginning.
 #[tokio::test]
-async fn in_doubt_which_of_two_began_first_neither_is_kept() {
+async fn of_two_uploads_begun_in_one_second_neither_is_kept() {
     for (first, second) in [
         (70_000, 1000),
         (70_000, 6 * MIB),
@@ -62,7 +62,7 @@ async fn only_objects_but(gateways: &[&Gateway; 2], sessions: usize) {
 
 /// If the store's clock can tell, the newer one is kept, whatever ids say.
 #[tokio::test]
-async fn the_later_of_two_is_kept_whatever_the_ids_say() {
+async fn the_later_of_two_uploads_is_kept_whatever_their_ids() {
     for (first, second) in [(70_000, 1000), (6 * MIB, 1000), (1000, 6 * MIB)] {
         let fast = Gateway::start().await;
         let other = Gateway::builder().on(&fast.store).start().await;
@@ -81,7 +81,7 @@ async fn the_later_of_two_is_kept_whatever_the_ids_say() {
 
 /// Both run at once, begun in the same second on two replicas, and break off one after the other.
 #[tokio::test]
-async fn of_two_that_run_at_once_in_doubt_neither_is_kept() {
+async fn of_two_running_uploads_begun_in_one_second_neither_is_kept() {
     for first_breaks in [true, false] {
         let gateways = [Gateway::start().await];
         let other = Gateway::builder().on(&gateways[0].store).start().await;

@@ -22,7 +22,7 @@ fn on(builder: Builder, behaviour: &Behaviour) -> Builder {
 
 /// On stores that ignore If-Match at DELETE.
 #[tokio::test]
-async fn a_record_ends_empty_where_a_delete_would_be_blind() {
+async fn a_record_is_emptied_if_deletes_ignore_conditions() {
     for behaviour in [Behaviour::minio(), Behaviour::garage()] {
         let gateway = on(Gateway::builder(), &behaviour).start().await;
         let store = &gateway.store;
@@ -82,7 +82,7 @@ async fn a_record_ends_empty_where_a_delete_would_be_blind() {
 
 /// What it can do is found out.
 #[tokio::test]
-async fn whether_a_delete_is_blind_is_found_out_once() {
+async fn whether_deletes_ignore_conditions_is_probed_once() {
     for behaviour in [Behaviour::default(), Behaviour::minio()] {
         let auto = "[stores.main]\nconditional_deletes = \"auto\"";
         let gateway = Gateway::builder().with(auto).start().await;
@@ -108,7 +108,7 @@ async fn whether_a_delete_is_blind_is_found_out_once() {
 /// Users cut, resume and write on two replicas at once, on stores without conditions: each open upload has a record, and
 /// the sweep removes all that is left.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_upload_is_left_without_a_record_where_conditions_mean_nothing() {
+async fn without_conditions_no_upload_is_left_without_a_record() {
     for behaviour in [
         Behaviour::minio(),
         Behaviour::garage(),

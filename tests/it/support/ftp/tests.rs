@@ -76,7 +76,7 @@ fn replies_are_parsed_wherever_they_are_cut() {
 }
 
 #[test]
-fn what_is_no_reply_is_refused() {
+fn malformed_replies_are_refused() {
     for wrong in [
         &b"220 hello\n"[..],
         b"220 a\rb\r\n",
@@ -233,7 +233,7 @@ async fn downloads_end_cleanly_or_not() {
 }
 
 #[tokio::test]
-async fn a_reply_too_many_is_found() {
+async fn an_extra_reply_is_found() {
     let (address, _serving) = serve(async |mut server: Server| {
         server.say(b"220 hello\r\n226 once too often\r\n").await;
         server.play("NOOP", "200 yes").await;
@@ -248,7 +248,7 @@ async fn a_reply_too_many_is_found() {
 }
 
 #[tokio::test]
-async fn an_end_within_a_reply_is_no_end() {
+async fn an_end_within_a_reply_is_not_a_clean_end() {
     let (address, serving) = serve(async |mut server: Server| {
         server.say(b"220 hello\r\n421 go").await;
     })
@@ -301,7 +301,7 @@ async fn closing_and_resetting_differ() {
 }
 
 #[tokio::test]
-async fn another_source_address_can_be_had() {
+async fn the_source_address_can_be_chosen() {
     let (address, serving) = serve(async |mut server: Server| {
         server.say(b"220 hello\r\n").await;
         server.0.peer_addr().unwrap().ip()

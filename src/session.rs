@@ -589,7 +589,7 @@ fn require(path: &VirtualPath, place: &Place, permission: Permission) -> Result<
 mod tests {
     use super::*;
 
-    /// An idle session may take 24 KiB in all (DESIGN 8), the handlers' futures not among them.
+    /// An idle session may take 24 KiB in all (docs/operations/sizing.md), the handlers' futures not among them.
     #[test]
     fn a_session_is_small() {
         fn size<A, B, C, D, E, F>(_: impl Fn(A, B, C, D, E) -> F) -> usize {

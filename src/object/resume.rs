@@ -1,4 +1,5 @@
-//! Uploads that broke off, stored so that they can be resumed (DESIGN 5). All of it is in the store.
+//! Interrupted uploads, stored so that they can be resumed. All state is in the store.
+//! docs/design/resume-protocol.md is the overview.
 //!
 //! ```text
 //!   .s3ftpd/uploads/<hash of bucket and key>/<hash of user>          the record: which multipart upload, which tail

@@ -1,4 +1,5 @@
-//! What SIZE and MDTM have just learnt of a file, so that MDTM and RETR behind them need not ask again (DESIGN 8).
+//! What SIZE and MDTM have just learnt of a file, so that the MDTM and RETR that follow need not
+//! ask again (docs/design/promises.md, 7).
 //!
 //! Clients such as curl ask SIZE before each RETR. From the second small file of a session on, SIZE is asked as a GET
 //! of the first bytes: these are then what RETR sends, and the file has cost one request.

@@ -1,4 +1,5 @@
-//! What SIZE and MLST have reported of files with an upload that is not published (DESIGN 5, "Who gets that length").
+//! What SIZE and MLST have reported of files with an upload that is not published. The table is in
+//! docs/reference/commands.md, "What SIZE reports to whom".
 //!
 //! One user can be producer and consumer. A client that resumes asks SIZE and begins at that byte; a client that
 //! downloads asks SIZE and stops at that byte. Only the next command shows which of both a client is, so each session

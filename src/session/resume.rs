@@ -1,4 +1,5 @@
-//! Going on with a broken upload: what SIZE, MLST, REST + STOR and APPE know of what is kept (DESIGN 5).
+//! Resuming an interrupted upload: what SIZE, MLST, REST + STOR and APPE know of it
+//! (docs/design/resume-protocol.md).
 //!
 //! What is kept of a user's upload is to him what a half-written file is on other servers: SIZE tells its length, and
 //! he goes on from there. Nobody else sees it.

@@ -56,7 +56,7 @@ use crate::session::{Flow, Session, replies};
 /// the kernel closes one socket of a dying process after the other, and was interrupted in between.
 const SETTLE_LARGE: Duration = Duration::from_millis(50);
 
-/// Bounds of the settle window (DESIGN, promise 2).
+/// Bounds of the settle window (docs/reference/commands.md has it as a table).
 const SETTLE_MIN: Duration = Duration::from_millis(1);
 const SETTLE_MAX: Duration = Duration::from_millis(100);
 

@@ -38,7 +38,7 @@ PLACE = (
     r"moments?|threads?|clusters?|environments?|file system|step|"
     r"is|are|was|know(?:s|n|ing)?|say(?:s|ing)?|said|show(?:s|ing|n)?|sees?|seen?|looks?|finds?|found|"
     r"from|to|out|of|on|for|about|begins?|starts?|ends?|ended|stopped|stops?|stands?|lies?|remembers?|chooses?|"
-    r"stays?|exactly|just|right|i\.e\.)"
+    r"stays?|resumes?|resumed|continues?|limits?|exactly|just|right|i\.e\.)"
 )
 BALANCER = (
     r"behind (?:(?:a|an|the|one|its|their|any|that|this|same|single|shared|common|L4|TCP) )*"
@@ -49,7 +49,7 @@ BACKEND = r"(?:stores?|buckets?|servers?|hosts?|operations?|endpoints?|reasons?|
 
 # Each pattern is searched in a text without line breaks and comment signs, in any case.
 HABITS = {
-    "told, tells": r"\b(?:told|tells?|telling)\b(?! (?:\S+ ){0,4}?apart\b)(?! (?:\S+ ){0,3}?from\b)",
+    "told, tells": r"\b(?:told|tells?|telling)\b(?! (?:\S+ ){0,4}?apart\b)(?! (?:\S+ ){0,5}?from\b)",
     "where for if": (
         rf"\b(?:only|also|but|even|except|unless|not|or|and|fails?|empty|true|false|none|nothing|error|refused|"
         rf"`\w+`|[,;:.]) where (?!(?:to|and|it (?:is|was|lies|stopped|ended|began)\b))"

@@ -1,5 +1,5 @@
-//! Promise 7: as few S3 requests as the work needs. The table of DESIGN.md, section 9, row by row: what is counted is
-//! every request that reaches the store, retries included. What pieces of slow uploads cost, under pressure only, is in
+//! Promise 7: as few S3 requests as the work needs. The table of
+//! docs/design/promises.md, row by row: what is counted is every request that reaches the store, retries included. What pieces of slow uploads cost, under pressure only, is in
 //! slow_clients.rs.
 
 mod changes;

@@ -216,7 +216,7 @@ async fn abor_without_a_transfer_is_226_and_drops_the_data_set_up() {
     gateway.stop().await;
 }
 
-/// DESIGN, promise 2: after the permit to publish there is no way back.
+/// Promise 2: after the permit to publish there is no way back.
 #[tokio::test]
 async fn an_abor_that_comes_too_late_gets_two_226() {
     let gateway = Gateway::start().await;

@@ -15,7 +15,7 @@ use crate::support::{MIB, within};
 const TRIED: usize = 300;
 const ADDRESSES: usize = 5;
 const ADMITTED: usize = 250 * ADDRESSES;
-/// What a handshake may have at most, what an idle session may take (DESIGN 8), and the rest of its TLS.
+/// What a handshake may have at most, what an idle session may take, and the rest of its TLS.
 const MOST_EACH: usize = (16 + 24 + 16) * 1024;
 
 /// The most of a ClientHello that never ends, less some: its header says 65,520 bytes, in records of 4 KiB.

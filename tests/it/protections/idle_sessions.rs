@@ -1,4 +1,4 @@
-//! Ten thousand idle sessions (DESIGN 8: 24 KiB each), and a thousand under TLS.
+//! Ten thousand idle sessions (24 KiB each, docs/operations/sizing.md), and a thousand under TLS.
 
 use futures::StreamExt;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -16,7 +16,7 @@ const OTHERS: u64 = 500;
 
 /// Under TLS.
 const SECURED: u64 = 1_000;
-/// What a session under TLS may take: no more than one in plaintext (DESIGN 8), as idle connections hold no buffers under
+/// What a session under TLS may take: no more than one in plaintext, as idle connections hold no buffers under
 /// TLS either. Measured: 15 KiB, of a debug build.
 const MOST_SECURED: usize = 24 * 1024;
 

@@ -1,5 +1,5 @@
 //! What a rename of a file costs: at most 6 requests, 7 on stores without conditions and between two stores or endpoints
-//! (DESIGN 9), whatever is in its directory, and whoever has written it.
+//! (docs/design/promises.md), whatever is in its directory, and whichever process has written it.
 
 use std::sync::Arc;
 

@@ -3,7 +3,8 @@
 //! - Each relative link and `#heading` of a Markdown page exists (GitHub's rules for anchors).
 //! - Each page that a source file or another page names exists.
 //! - Each block `toml` of a page is a whole configuration; `toml,fragment` is a piece that is read
-//!   over [`BASE`]. `s3ftpd check` must find nothing wrong with either.
+//!   over [`BASE`]. A block `yaml` with `config:` has values of the chart. `s3ftpd check` must find
+//!   nothing wrong with any of them.
 //! - Each line of a block `sh` that calls `s3ftpd` has a subcommand and options that exist.
 //! - Lines of the pages have at most 100 columns.
 
@@ -342,20 +343,31 @@ impl Files {
     fn here(&self, text: &str) -> String {
         let mut here = String::new();
         let mut rest = text.replace("$argon2id$v=19$…", HASH);
-        while let Some(start) = rest.find("\"/etc/s3ftpd/").or(rest.find("\"/run/secrets/")) {
-            let end = start + 1 + rest[start + 1..].find('"').unwrap();
-            let file = match &rest[start + 1..end] {
-                path if path.ends_with(".crt") => "certificate",
-                path if path.ends_with(".key") => "key",
-                path if path.contains("s3") => "secret",
+        while let Some(start) = rest.find("/etc/s3ftpd/").or(rest.find("/run/secrets/")) {
+            let is_of_path = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+            let path = &rest[start..];
+            let path = &path[..path.find(|c| !is_of_path(c)).unwrap_or(path.len())];
+            let name = path.rsplit('/').next().unwrap();
+            let file = match name {
+                name if name.ends_with(".crt") => "certificate",
+                name if name.ends_with(".key") => "key",
+                name if name.contains("s3") || name.contains("secret") => "secret",
                 _ => "hash",
             };
-            here.push_str(&rest[..=start]);
+            here.push_str(&rest[..start]);
             here.push_str(&self.path(file));
-            rest.replace_range(..end, "");
+            rest.replace_range(..start + path.len(), "");
         }
         here + &rest
     }
+}
+
+/// The server's configuration in values of the chart.
+fn chart_config(values: &str) -> Option<String> {
+    let mut lines = values.lines().skip_while(|line| *line != "config:");
+    lines.next()?;
+    let config: Vec<&str> = lines.map_while(|line| line.strip_prefix("  ")).collect();
+    Some(config.join("\n"))
 }
 
 fn s3ftpd(arguments: &[&str]) -> Output {
@@ -387,6 +399,12 @@ fn configurations_are_right() {
         for (number, text) in page.blocks("toml") {
             let whole = files.write("whole.toml", &files.here(&text));
             check(&page, number, &[&whole]);
+        }
+        for (number, values) in page.blocks("yaml") {
+            if let Some(text) = chart_config(&values) {
+                let whole = files.write("whole.yaml", &files.here(&text));
+                check(&page, number, &[&whole]);
+            }
         }
         for (number, text) in page.blocks("toml,fragment") {
             let fragment = files.write("fragment.toml", &files.here(&text));

@@ -27,6 +27,7 @@ mod name_conflicts;
 mod names;
 mod protections;
 mod proxy_protocol;
+mod readme;
 mod renames;
 mod reported_lengths;
 mod request_budget;

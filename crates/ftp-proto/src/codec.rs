@@ -1,18 +1,20 @@
-//! The line codec of the control connection: bytes → command lines; Telnet sequences are taken out.
+//! The line codec of the control connection: bytes → command lines, without Telnet sequences.
 //!
-//! Two state machines stand one behind the other. The first removes the Telnet protocol (RFC 854, RFC 959, 3.1),
-//! the second looks for the end of the line. Both keep their state between calls, and each byte is consumed as it is
-//! looked at, so that a line costs the same however the network cuts it, and a line without an end costs no memory.
+//! Bytes pass two state machines. The first removes the Telnet protocol (RFC 854, RFC 959, 3.1),
+//! the second looks for the end of the line. Both keep their state between calls and read each byte
+//! once. So a line costs the same however the network cuts it, and a line without an end costs no
+//! memory.
 //!
-//! An ABOR is commonly announced by `IAC IP IAC DM`, whose last byte travels as TCP urgent data (the "Synch"). Which
-//! byte that is differs from client to client, and it never shows up where urgent data is not read in line. So after
-//! IAC IP, and until the next byte of text, a DM without its IAC and an IAC without its command are dropped as well.
+//! Clients commonly announce an ABOR with `IAC IP IAC DM` and send one byte of it as TCP urgent
+//! data (the "Synch"). That byte differs between clients, and it is missing if urgent data is not
+//! read in line. So after IAC IP, until the next byte of text, the codec also drops a DM without
+//! its IAC and an IAC without its command.
 
 use std::fmt;
 
 use bytes::{Buf, BytesMut};
 
-/// The longest command line, in bytes on the wire: its end and its Telnet sequences included.
+/// The longest command line, in bytes on the wire, with its end and its Telnet sequences.
 pub const MAX_LINE: usize = 4096;
 
 const CR: u8 = b'\r';
@@ -27,19 +29,19 @@ const IP: u8 = 0xf4;
 const DM: u8 = 0xf2;
 const SE: u8 = 0xf0;
 
-/// Takes lines out of a buffer.
+/// Removes lines from a buffer.
 #[derive(Default)]
 pub struct LineCodec {
-    /// What the line holds so far, Telnet sequences removed.
+    /// The line so far, without Telnet sequences.
     line: Vec<u8>,
     /// Bytes on the wire since the last line end.
     raw: usize,
     telnet: Telnet,
-    /// A CR that waits for the byte that tells what it is.
+    /// A CR whose meaning depends on the next byte.
     carriage_return: bool,
-    /// IAC IP was the last thing seen: the rest of a torn Synch may follow.
+    /// IAC IP came last: the rest of a torn Synch may follow.
     interrupted: bool,
-    /// The rest of a line that was too long is dropped.
+    /// The codec drops the rest of a line that is too long.
     skipping: bool,
 }
 
@@ -48,10 +50,10 @@ pub struct LineCodec {
 #[error("command line too long")]
 pub struct LineTooLong;
 
-/// Where in a Telnet sequence the next byte stands.
+/// Position of the next byte in a Telnet sequence.
 #[derive(Debug, Clone, Copy, Default)]
 enum Telnet {
-    /// In none.
+    /// Outside a sequence.
     #[default]
     Text,
     /// After IAC.
@@ -65,13 +67,13 @@ enum Telnet {
 }
 
 impl LineCodec {
-    /// The next whole line without its end (CRLF, or LF alone), Telnet commands removed (IAC IAC → 0xFF);
-    /// `None` until there is one. Looks at each byte once, however the line is cut, and takes what it looked at out
-    /// of `buffer`: what is left there belongs to later lines.
+    /// The next whole line without its end (CRLF, or LF alone) and without Telnet commands (IAC IAC
+    /// → 0xFF); `None` until there is one. Reads each byte once, however the line is cut, and
+    /// removes it from `buffer`: what stays there belongs to later lines.
     ///
     /// # Errors
     ///
-    /// [`LineTooLong`], once for each such line; the rest of it is dropped by the calls that follow.
+    /// [`LineTooLong`], once for each such line. The following calls drop the rest of it.
     pub fn next_line(&mut self, buffer: &mut BytesMut) -> Result<Option<Vec<u8>>, LineTooLong> {
         let mut used = 0;
         let mut outcome = Ok(None);
@@ -103,7 +105,7 @@ impl LineCodec {
         Ok(None)
     }
 
-    /// One byte from the wire; whether it ends the line.
+    /// Handles one byte from the wire. Returns whether it ends the line.
     fn telnet_byte(&mut self, byte: u8) -> bool {
         match (self.telnet, byte) {
             (Telnet::Text, IAC) => self.telnet = Telnet::Command,
@@ -120,7 +122,8 @@ impl LineCodec {
                 self.telnet = Telnet::Text;
                 self.interrupted |= byte == IP;
             }
-            // No Telnet command: 0xFF is a letter of a name in a legacy charset, but for a torn Synch.
+            // Not a Telnet command: unless it is a torn Synch, 0xFF is a letter in a legacy
+            // charset.
             (Telnet::Command, _) => {
                 self.telnet = Telnet::Text;
                 if !self.interrupted {
@@ -140,8 +143,8 @@ impl LineCodec {
         false
     }
 
-    /// One byte of text; whether it ends the line. CR NUL stands for a CR within the line (RFC 854), and a CR
-    /// before anything else stays too.
+    /// Handles one byte of text. Returns whether it ends the line. CR NUL is a CR within the line
+    /// (RFC 854), and a CR before any other byte stays too.
     fn text_byte(&mut self, byte: u8) -> bool {
         self.interrupted = false;
         if std::mem::take(&mut self.carriage_return) && byte != LF {
@@ -165,7 +168,7 @@ impl LineCodec {
     }
 }
 
-/// Without the line, which may hold a password.
+/// Without the line, which may have a password.
 impl fmt::Debug for LineCodec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LineCodec")
@@ -183,7 +186,7 @@ mod tests {
 
     use super::*;
 
-    /// What comes out when the bytes arrive in these pieces.
+    /// The lines from bytes that arrive in these pieces.
     fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Result<Vec<u8>, LineTooLong>> {
         let mut codec = LineCodec::default();
         let mut buffer = BytesMut::new();
@@ -256,7 +259,7 @@ mod tests {
                 "{synch:?}"
             );
         }
-        // Once text has come, these bytes are text again.
+        // After text these bytes are text.
         assert_eq!(
             lines(b"\xff\xf4\xf2ABOR\r\nCWD \xf2\xffx\r\n"),
             [&b"ABOR"[..], b"CWD \xf2\xffx"]
@@ -268,7 +271,7 @@ mod tests {
         let longest = [vec![b'a'; MAX_LINE - 2], b"\r\n".to_vec()].concat();
         assert_eq!(decode([&longest[..]]), [Ok(vec![b'a'; MAX_LINE - 2])]);
         let longer = [vec![b'a'; MAX_LINE - 1], b"\r\nDELE x\nNOOP\r\n".to_vec()].concat();
-        // The rest of a line that was too long is never taken for a command.
+        // The rest of a line that is too long is never a command.
         assert_eq!(
             decode([&longer[..]]),
             [

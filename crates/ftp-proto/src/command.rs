@@ -1,8 +1,9 @@
 //! Command lines → [`Command`].
 //!
-//! A line is a verb, one space, and a parameter. The verb is looked up in the table in `verbs`, which also has each
-//! command's syntax for HELP and for the 501; `parse` and `parameters` read the parameter. What it can't read is a [`CommandError`],
-//! which tells what is wanted and never repeats what was sent: that may be a secret.
+//! A line is a verb, one space, and a parameter. The table in `verbs` has the verbs and their
+//! syntax, for HELP and for the 501; `parse` and `parameters` read the parameter. A line that can't
+//! be parsed is a [`CommandError`]. Its text has the expected syntax and repeats nothing of the
+//! line, which may have a secret.
 
 mod address;
 mod host;
@@ -17,7 +18,7 @@ use jiff::Timestamp;
 
 pub use host::HostName;
 
-/// One command, its parameters parsed.
+/// One command with its parsed parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// USER name
@@ -32,7 +33,7 @@ pub enum Command {
     Rein,
     /// AUTH mechanism (RFC 4217)
     Auth(AuthMechanism),
-    /// PBSZ size; whatever it is, TLS needs none
+    /// PBSZ size; TLS ignores the size
     Pbsz,
     /// PROT level
     Prot(ProtectionLevel),
@@ -52,9 +53,9 @@ pub enum Command {
     Rmd(String),
     /// TYPE
     Type(TransferType),
-    /// MODE S, the only one there is
+    /// MODE S, the only supported mode
     Mode,
-    /// STRU F, the only one there is
+    /// STRU F, the only supported structure
     Stru,
     /// PASV
     Pasv,
@@ -92,8 +93,8 @@ pub enum Command {
     Mdtm(String),
     /// MFMT time path
     Mfmt(Timestamp, String),
-    /// `MDTM time path`, the old form of MFMT: time, path, and the whole text, which is a path too where an object of
-    /// that name exists
+    /// `MDTM time path`, the old form of MFMT: time, path, and the whole text, which is the path if
+    /// an object of that name exists
     MdtmSet(Timestamp, String, String),
     /// MFF modify=time; path
     Mff(Timestamp, String),
@@ -109,13 +110,13 @@ pub enum Command {
     Feat,
     /// OPTS UTF8 [ON|OFF] (OFF: false)
     OptsUtf8(bool),
-    /// OPTS MLST fact;fact; as they were written, for [`super::facts::FactSet::select`]
+    /// OPTS MLST fact;fact; as the client wrote them, for [`super::facts::FactSet::select`]
     OptsMlst(Vec<String>),
-    /// OPTS HASH [name]; `None` asks which is chosen
+    /// OPTS HASH [name]; `None` asks for the current one
     OptsHash(Option<HashName>),
     /// HASH path (draft-ietf-ftpext2-hash)
     Hash(String),
-    /// RANG first last: bytes, the last included; `None` for the whole file (RANG 1 0)
+    /// RANG first last: bytes, with the last one; `None`: the whole file (RANG 1 0)
     Rang(Option<(u64, u64)>),
     /// XCRC, XMD5, XSHA…: the digest of a file, or of a piece of it
     Digest(HashName, PieceOfFile),
@@ -127,14 +128,15 @@ pub enum Command {
     Noop,
     /// SITE HELP
     SiteHelp,
-    /// SITE UTIME time path, or SITE UTIME path atime mtime ctime UTC: the time of modification, and the path
+    /// SITE UTIME time path, or SITE UTIME path atime mtime ctime UTC: the time of modification,
+    /// and the path
     SiteUtime(Timestamp, String),
-    /// SITE CHMOD mode path: the path; the mode was checked and has no effect
+    /// SITE CHMOD mode path: the path; the mode is valid and has no effect
     SiteChmod(String),
     /// CLNT name
     Clnt(String),
-    /// CSID facts (draft-peterson-streamlined-ftp-command-extensions): the client's name, or the whole parameter
-    /// where none is given
+    /// CSID facts (draft-peterson-streamlined-ftp-command-extensions): the client's name, or the
+    /// whole parameter if it has no name
     Csid(String),
 }
 
@@ -151,7 +153,7 @@ impl std::fmt::Debug for Password {
 /// AUTH's mechanism: all of them are TLS (RFC 4217, 17).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthMechanism {
-    /// TLS, TLS-C: data connections are clear until PROT P.
+    /// TLS, TLS-C: data connections are plaintext until PROT P.
     Tls,
     /// SSL, TLS-P, of older drafts: data connections are private from the start.
     TlsPrivate,
@@ -169,9 +171,9 @@ impl AuthMechanism {
 pub enum ProtectionLevel {
     /// C
     Clear,
-    /// S, which TLS has not
+    /// S, which TLS does not have
     Safe,
-    /// E, which TLS has not
+    /// E, which TLS does not have
     Confidential,
     /// P
     Private,
@@ -186,7 +188,7 @@ pub enum TransferType {
     Image,
 }
 
-/// A digest, by its name in the IANA's registry of hash functions.
+/// A digest, with its name in IANA's registry of hash functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HashName {
     /// SHA-256, the default of HASH.
@@ -202,7 +204,7 @@ pub enum HashName {
 }
 
 impl HashName {
-    /// All of them, in the order of FEAT.
+    /// All digests, in the order of FEAT.
     pub const ALL: [HashName; 5] = [
         HashName::Sha256,
         HashName::Sha1,
@@ -223,7 +225,7 @@ impl HashName {
     }
 }
 
-/// What XCRC and the like are asked of.
+/// The part of a file of XCRC and similar commands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PieceOfFile {
     /// The file.
@@ -237,7 +239,7 @@ pub struct PieceOfFile {
 /// EPSV's parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EpsvArgument {
-    /// None: the control connection's own protocol.
+    /// None: the protocol of the control connection.
     Default,
     /// 1
     V4,
@@ -247,10 +249,10 @@ pub enum EpsvArgument {
     All,
 }
 
-/// The argument of LIST, NLST and STAT, its `ls` options taken off.
+/// The argument of LIST, NLST and STAT, with its `ls` options parsed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ListArgument {
-    /// `-a`, `-A`: names beginning with a dot too (they are always shown; kept for completeness).
+    /// `-a`, `-A`: names with a leading dot too. Listings always show them.
     pub all: bool,
     /// `-R`: recursive.
     pub recursive: bool,
@@ -262,26 +264,27 @@ pub struct ListArgument {
     pub path: Option<String>,
 }
 
-/// Why a line is no command. The text is that of the reply.
+/// Why a line is not a command. The text is that of the reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     /// 500: no such command.
     #[error("unknown command")]
     Unknown,
-    /// 500: a request of HTTP, from a browser that was made to speak to an FTP server. Nothing behind it may be taken for
-    /// commands: the connection is closed.
+    /// 500: an HTTP request, from a browser that was sent to an FTP server. What follows it must
+    /// not become commands: the session closes the connection.
     #[error("this is FTP, not HTTP; closing the connection")]
     Http,
-    /// 502: known, not offered.
+    /// 502: a known command that is not supported.
     #[error("{0} is not offered")]
     NotOffered(&'static str),
-    /// 501: a parameter missing, left over, or that can't be read: what is wanted.
+    /// 501: a missing, superfluous or malformed parameter: the expected syntax.
     #[error("{0}")]
     Syntax(String),
-    /// 504: a parameter that is understood and not offered.
+    /// 504: a valid parameter that is not supported.
     #[error("{0}")]
     Parameter(String),
-    /// 522: EPSV or EPRT with a network protocol that is neither 1 (IPv4) nor 2 (IPv6) (RFC 2428, 2).
+    /// 522: EPSV or EPRT with a network protocol that is neither 1 (IPv4) nor 2 (IPv6) (RFC 2428,
+    /// 2).
     #[error("network protocol not supported, use (1,2)")]
     Protocol,
     /// 501: not UTF-8.
@@ -303,14 +306,16 @@ impl CommandError {
 }
 
 impl Command {
-    /// Parses a line without its end. Verbs in any case, and in their old X forms (RFC 1123, 4.1.3.1).
+    /// Parses a line without its end. Verbs can have any case, and the old X forms (RFC 1123,
+    /// 4.1.3.1).
     ///
-    /// Exactly one space stands between verb and path: further ones belong to the name, as names may begin and end
-    /// with spaces. Other parameters may have spaces around them. A parameter where none belongs is ignored.
+    /// Exactly one space is between verb and path. Further ones belong to the name, since names can
+    /// begin and end with spaces. Other parameters can have spaces around them. A command without
+    /// parameters ignores one.
     ///
     /// # Errors
     ///
-    /// See [`CommandError`]; an unknown verb is told before anything that is wrong with its parameter.
+    /// See [`CommandError`]. An unknown verb takes precedence over a wrong parameter.
     ///
     /// # Examples
     ///
@@ -327,7 +332,7 @@ impl Command {
         parse::parse(line)
     }
 
-    /// The verb, as FEAT and HELP write it.
+    /// The verb, as in FEAT and HELP.
     pub fn verb(&self) -> &'static str {
         match self {
             Command::User(_) => "USER",
@@ -389,13 +394,13 @@ impl Command {
         }
     }
 
-    /// Every verb that is offered, in the order of the documentation: the reply to HELP.
+    /// Each supported verb, in the order of the documentation: the reply to HELP.
     pub fn verbs() -> impl Iterator<Item = &'static str> {
         verbs::OFFERED.iter().map(|offered| offered.verb)
     }
 
-    /// A command's syntax, e.g. `CWD path`, its verb in any case: the reply to HELP with a parameter.
-    /// `None` where the command is not offered.
+    /// The syntax of a command, such as `CWD path`, for a verb in any case: the reply to HELP with
+    /// a parameter. `None` if the command is not supported.
     pub fn syntax(verb: &str) -> Option<&'static str> {
         verbs::offered(verb.as_bytes()).map(|offered| offered.syntax)
     }

@@ -6,11 +6,11 @@ use jiff::Timestamp;
 
 use super::{printable, time};
 
-/// Which facts a session wants (OPTS MLST): a bit each, in the canonical order of their names.
+/// The facts that a session has chosen (OPTS MLST): a bit each, in the canonical order of names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FactSet(u8);
 
-/// The facts' names, in canonical order.
+/// Names of the facts, in canonical order.
 const NAMES: [&str; 6] = ["type", "size", "modify", "perm", "unique", "UNIX.mode"];
 
 const TYPE: u8 = 1;
@@ -20,7 +20,7 @@ const PERM: u8 = 1 << 3;
 const UNIQUE: u8 = 1 << 4;
 const UNIX_MODE: u8 = 1 << 5;
 
-/// What an entry is.
+/// The type of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FactType {
     /// file
@@ -42,7 +42,7 @@ pub struct Facts<'a> {
     pub kind: FactType,
     /// size, files only
     pub size: Option<u64>,
-    /// modify, where known
+    /// modify, if known
     pub modified: Option<Timestamp>,
     /// perm letters, in the order of RFC 3659, e.g. `adfrw`, `elcmp`
     pub perm: String,
@@ -56,7 +56,7 @@ impl FactSet {
         FactSet(0x3f)
     }
 
-    /// The known ones among `names`, in any case; unknown ones are ignored (RFC 3659, 7.9).
+    /// The facts in `names`, in any case. Ignores unknown names (RFC 3659, 7.9).
     pub fn select(names: &[String]) -> Self {
         let wanted = |fact: &str| names.iter().any(|name| name.eq_ignore_ascii_case(fact));
         FactSet(
@@ -66,7 +66,7 @@ impl FactSet {
         )
     }
 
-    /// `type;size;…` in canonical order: the reply to OPTS MLST. Empty where no fact is chosen.
+    /// `type;size;…` in canonical order: the reply to OPTS MLST. Empty if no fact is chosen.
     pub fn chosen(&self) -> String {
         bits()
             .filter(|(bit, _)| self.has(*bit))
@@ -74,7 +74,7 @@ impl FactSet {
             .collect()
     }
 
-    /// `type*;size*;modify;…`: the FEAT line, chosen ones starred.
+    /// `type*;size*;modify;…`: the line of FEAT, with a star after each chosen fact.
     pub fn feat(&self) -> String {
         bits()
             .map(|(bit, fact)| format!("{fact}{};", if self.has(bit) { "*" } else { "" }))
@@ -96,13 +96,13 @@ fn bits() -> impl Iterator<Item = (u8, &'static str)> {
 
 /// Appends `facts name` without a line end. UNIX.mode follows from `perm`: 0644/0444, 0755/0555.
 ///
-/// With no fact to tell, the line is a space and the name. Control characters are written as `?`.
+/// Without facts the line is a space and the name. Control characters become `?`.
 pub fn fact_line(out: &mut Vec<u8>, facts: &Facts<'_>, set: &FactSet) {
     if set.has(TYPE) {
         push_fact(out, "type", facts.kind.name());
     }
     if let Some(size) = facts.size.filter(|_| set.has(SIZE)) {
-        // A Vec takes every write: it has no error to tell of.
+        // Writing to a Vec does not fail.
         let _ = write!(out, "size={size};");
     }
     if let Some(modified) = facts.modified.filter(|_| set.has(MODIFY)) {
@@ -144,7 +144,8 @@ impl FactType {
 }
 
 impl Facts<'_> {
-    /// A file that can be written or appended to, a directory that takes files or directories, counts as writable.
+    /// A file is writable if it can be stored or appended to, a directory if entries can be made in
+    /// it.
     fn unix_mode(&self) -> &'static str {
         match self.kind {
             FactType::File if self.perm.contains(['a', 'w']) => "0644",
@@ -282,10 +283,10 @@ mod tests {
             let modified = second.map(|second| Timestamp::from_second(second).unwrap());
             let facts = Facts { name: &name, kind: FactType::File, size, modified, perm: perm.clone(), unique: unique.clone() };
             let line = line(&facts, &set(&wanted));
-            let (told, read_name) = line.split_once(' ').unwrap();
+            let (facts_text, read_name) = line.split_once(' ').unwrap();
             prop_assert_eq!(read_name, name.replace(char::is_control, "?"));
             let mut read = std::collections::BTreeMap::new();
-            for fact in told.split_terminator(';') {
+            for fact in facts_text.split_terminator(';') {
                 let (fact, value) = fact.split_once('=').unwrap();
                 prop_assert!(wanted.contains(&fact));
                 prop_assert_eq!(read.insert(fact, value.to_owned()), None);

@@ -1,14 +1,16 @@
-//! Globs in the last element of LIST and NLST: `*`, `?`, `[a-z]`, `[!a]`; `\` takes the next character literally.
+//! Globs in the last element of LIST and NLST: `*`, `?`, `[a-z]`, `[!a]`; `\` makes the next
+//! character literal.
 //!
-//! A pattern comes from a client and meets up to millions of names, so the time of a match must be bounded for every
-//! pattern. A `*` that is followed by another never has to be tried again: whatever a longer first match could reach,
-//! the second reaches too. So one place to go back to is enough, and a match takes at most length × length steps.
-//! (The crate globset compiles to regular expressions, which is bounded too, but it has braces and `**`, refuses an
-//! unclosed `[`, and tells no literal prefix, by which a listing asks the store for less.)
+//! A pattern comes from a client and is matched with up to millions of names, so each pattern must
+//! match in bounded time. If one `*` follows another, the first never needs a second attempt: the
+//! second `*` reaches each position that a longer match of the first could reach. So the matcher
+//! stores one position to return to, and takes at most length × length steps. The crate globset is
+//! bounded too, but it has braces and `**`, refuses an unclosed `[`, and gives no literal prefix,
+//! with which a listing asks the store for fewer keys.
 //!
-//! A name's leading dot is an ordinary character: FTP listings always show such names.
+//! A leading dot of a name is an ordinary character, since FTP listings always show such names.
 
-/// A glob, ready to match; bounded time for any pattern.
+/// A compiled glob. It matches in bounded time.
 #[derive(Debug, Clone)]
 pub struct Glob {
     tokens: Vec<Token>,
@@ -21,7 +23,7 @@ enum Token {
     Any,
     /// `?`
     One,
-    /// A character that stands for itself.
+    /// A literal character.
     Literal(char),
     /// `[…]`, `[!…]`, `[^…]`
     Class {
@@ -31,10 +33,11 @@ enum Token {
 }
 
 impl Glob {
-    /// `None` where `pattern` holds no special character. A `[` without its end is literal, and so is a `\` at the end.
+    /// Compiles a pattern; `None` if it has no special character. A `[` without an end is literal,
+    /// and so is a `\` at the end.
     ///
-    /// A `\` alone makes no glob, as names may hold it, unless it stands before `*`, `?` or `[`: the pattern `a\*` is
-    /// a glob that matches the name `a*` and no other.
+    /// A `\` alone does not make a glob, since names can have it, unless `*`, `?` or `[` follows:
+    /// the pattern `a\*` is a glob that matches only the name `a*`.
     ///
     /// # Examples
     ///
@@ -71,7 +74,8 @@ impl Glob {
                         token
                     }
                     None => {
-                        // Where one class has no end, no later one has: looked for once, so time stays linear.
+                        // If one class has no end, no later one has. One search keeps the time
+                        // linear.
                         classes_end = false;
                         Token::Literal('[')
                     }
@@ -87,16 +91,16 @@ impl Glob {
         special.then_some(Glob { tokens, prefix })
     }
 
-    /// The literal text every match begins with: the listing's prefix.
+    /// The literal text at the start of each match: the prefix for a listing.
     pub fn literal_prefix(&self) -> &str {
         &self.prefix
     }
 
-    /// Whether it matches the whole name.
+    /// Whether the glob matches the whole name.
     pub fn matches(&self, name: &str) -> bool {
         let mut rest = name.chars();
         let mut at = 0;
-        // The last `*` seen: the token after it, and the name from where it was tried last.
+        // The last `*`: the token after it, and the rest of the name at its last attempt.
         let mut star = None;
         loop {
             let before = rest.clone();
@@ -110,7 +114,7 @@ impl Glob {
                 (None, None) => return true,
                 (Some(token), Some(character)) if token.matches(character) => at += 1,
                 _ => {
-                    // The last `*` takes one character more; where there is none, there is no match.
+                    // The last `*` takes one more character. Without a `*` there is no match.
                     let Some((after_star, tried)) = &mut star else {
                         return false;
                     };
@@ -133,7 +137,7 @@ impl Token {
         }
     }
 
-    /// Whether it takes this one character; a [`Token::Any`] is the caller's.
+    /// Whether the token matches this character. The caller handles [`Token::Any`].
     fn matches(&self, character: char) -> bool {
         match self {
             Token::Any => false,
@@ -149,8 +153,9 @@ impl Token {
     }
 }
 
-/// A class whose `[` has been taken, and what follows it; `None` where it has no end. A `]` that comes first, and a
-/// `-` that comes first or last, stand for themselves; a range whose ends are the wrong way round holds nothing.
+/// Parses a class after its `[`, and returns the rest of the text; `None` if it has no end. A `]`
+/// at the start, and a `-` at the start or the end, are literal. A range with its ends swapped is
+/// empty.
 fn class(text: &[char]) -> Option<(Token, &[char])> {
     let (negated, mut rest) = match text {
         ['!' | '^', after @ ..] => (true, after),
@@ -175,7 +180,7 @@ fn class(text: &[char]) -> Option<(Token, &[char])> {
     }
 }
 
-/// The next character of a class, its `\` taken off.
+/// The next character of a class, without its `\`.
 fn member(text: &[char]) -> Option<(char, &[char])> {
     match text {
         ['\\', character, after @ ..] | [character, after @ ..] => Some((*character, after)),
@@ -278,7 +283,7 @@ mod tests {
         ] {
             assert!(!Glob::new(&pattern).unwrap().matches(&name));
         }
-        // Some 10 ms where time is bounded; years where it is not.
+        // Some 10 ms if time is bounded; years if it is not.
         assert!(
             begin.elapsed() < Duration::from_secs(20),
             "{:?}",
@@ -286,7 +291,7 @@ mod tests {
         );
     }
 
-    /// The definition of a match, word for word, and exponential.
+    /// The literal definition of a match; it takes exponential time.
     fn naive(tokens: &[Token], name: &[char]) -> bool {
         match (tokens, name) {
             ([], _) => name.is_empty(),

@@ -1,10 +1,11 @@
-//! Pure FTP, no I/O: command lines → [`Command`], [`Reply`] → bytes, listing and fact lines, times, the line codec.
+//! FTP without I/O: command lines → [`Command`], [`Reply`] → bytes, listing lines, times, the line
+//! codec.
 //!
-//! Inwards, [`codec`] cuts the control connection's bytes into lines and takes the Telnet sequences out, and
-//! [`command`] turns a line into a [`Command`] whose parameters are parsed, or says why it is none. Outwards,
-//! [`reply`] writes replies, [`listing`] and [`facts`] the lines of the data connection. [`glob`] and [`time`] serve
-//! both ways. Whatever comes from a client or a key is made printable where it is written, so nothing in it can
-//! forge a line.
+//! From the client: [`codec`] cuts the bytes of the control connection into lines and removes
+//! Telnet sequences, and [`command`] parses a line into a [`Command`] or a [`CommandError`]. To the
+//! client: [`reply`] writes replies, [`listing`] and [`facts`] the lines of the data connection.
+//! [`glob`] and [`time`] serve both directions. Text from clients and keys is made printable when
+//! it is written, so that it can't forge a line.
 
 pub mod codec;
 pub mod command;

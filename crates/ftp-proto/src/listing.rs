@@ -1,6 +1,7 @@
 //! Lines of LIST and NLST.
 //!
-//! RFC 959 leaves the form of LIST open; what every client's parser knows is the output of `ls -l`, so that is it.
+//! RFC 959 leaves the form of LIST open. Each client can parse the output of `ls -l`, so LIST has
+//! that.
 
 use std::io::Write as _;
 
@@ -12,27 +13,27 @@ use super::printable;
 /// One line of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedEntry<'a> {
-    /// The name; has no control character (should it have one, it is written as `?`).
+    /// The name, without control characters (one would become `?`).
     pub name: &'a str,
     /// Whether it is a directory.
     pub directory: bool,
     /// Bytes.
     pub size: u64,
-    /// `None` (directories): 1 January 1970, so that it is the same each time.
+    /// `None` (directories): 1 January 1970, so that it never changes.
     pub modified: Option<Timestamp>,
     /// Whether the user may write there (mode bits).
     pub writable: bool,
 }
 
-/// Times older than this are written with their year, as `ls` does.
+/// Times older than this have their year, as in `ls`.
 const RECENT: SignedDuration = SignedDuration::from_hours(180 * 24);
 
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
 
-/// Appends `-rw-r--r-- 1 ftp ftp SIZE Mon dd hh:mm NAME\r\n` (UTC; the year in place of the time where `modified`
-/// is more than 180 days before `now`, or after it), as every client's parser knows it.
+/// Appends `-rw-r--r-- 1 ftp ftp SIZE Mon dd hh:mm NAME\r\n` in UTC, with the year instead of the
+/// time if `modified` is more than 180 days before `now`, or after it.
 pub fn list_line(out: &mut Vec<u8>, entry: &ListedEntry<'_>, now: Timestamp) {
     let mode = match (entry.directory, entry.writable) {
         (true, true) => "drwxr-xr-x",
@@ -40,7 +41,7 @@ pub fn list_line(out: &mut Vec<u8>, entry: &ListedEntry<'_>, now: Timestamp) {
         (false, true) => "-rw-r--r--",
         (false, false) => "-r--r--r--",
     };
-    // A Vec takes every write: it has no error to tell of.
+    // Writing to a Vec does not fail.
     let _ = write!(out, "{mode} 1 ftp ftp {} ", entry.size);
     push_time(out, entry.modified.unwrap_or(Timestamp::UNIX_EPOCH), now);
     out.push(b' ');
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_year_is_told_of_what_is_old_or_not_yet() {
+    fn old_and_future_times_have_their_year() {
         let modified = "2026-01-15T10:20:30Z";
         for (now, expected) in [
             ("2026-01-15T10:20:30Z", "Jan 15 10:20"),
@@ -177,7 +178,7 @@ mod tests {
             list_line(&mut out, &entry, Timestamp::from_second(now).unwrap());
             let line = String::from_utf8(out).unwrap();
             let mut rest = line.strip_suffix("\r\n").unwrap();
-            // Eight words, then one space, then the name with whatever spaces it has.
+            // Eight words, one space, then the name with its spaces.
             let mut words = Vec::new();
             for _ in 0..8 {
                 rest = rest.trim_start_matches(' ');

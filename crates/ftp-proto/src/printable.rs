@@ -1,4 +1,4 @@
-//! Text of foreign origin → bytes that stay on one line.
+//! Text from clients and keys → bytes that stay on one line.
 
 /// Appends `text` in UTF-8, each control character (C0, DEL, C1) replaced by `?`.
 pub(super) fn push(out: &mut Vec<u8>, text: &str) {

@@ -2,17 +2,17 @@
 
 use super::printable;
 
-/// One reply, of one line or many.
+/// One reply, with one line or several.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     /// Three digits.
     pub code: u16,
-    /// Its lines, without code; control characters are replaced when written.
+    /// The lines, without the code; [`Reply::to_bytes`] replaces control characters.
     pub lines: Vec<String>,
 }
 
 impl Reply {
-    /// Of one line.
+    /// A reply with one line.
     pub fn new(code: u16, text: impl Into<String>) -> Self {
         Reply {
             code,
@@ -20,14 +20,14 @@ impl Reply {
         }
     }
 
-    /// Of many lines: `code-first`, ` middle` …, `code last`.
+    /// A reply with several lines: `code-first`, ` middle` …, `code last`.
     pub fn lines(code: u16, lines: Vec<String>) -> Self {
         Reply { code, lines }
     }
 
-    /// Its bytes on the wire, CRLF after each line. Middle lines begin with a space, so that none looks like the last
-    /// (which also is the shape that RFC 2389 and RFC 3659 give the replies to FEAT and MLST). Control characters
-    /// become `?`: whatever the text, the client reads one reply.
+    /// The bytes on the wire, with CRLF after each line. Middle lines begin with a space, so that
+    /// none looks like the last one; RFC 2389 and RFC 3659 require that form for FEAT and MLST.
+    /// Control characters become `?`, so that the client reads exactly one reply.
     ///
     /// # Examples
     ///
@@ -45,7 +45,7 @@ impl Reply {
     pub fn to_bytes(&self) -> Vec<u8> {
         debug_assert!(
             (100..600).contains(&self.code),
-            "{} is no reply code",
+            "{} is not a reply code",
             self.code
         );
         let text: usize = self
@@ -135,7 +135,7 @@ mod tests {
         }
     }
 
-    /// Reads one reply as RFC 959 tells a client to; what is left after it.
+    /// Reads one reply as a client does by RFC 959. Returns code, lines and the rest.
     fn read_reply(wire: &str) -> Option<(u16, Vec<&str>, &str)> {
         let (first, mut rest) = wire.split_once("\r\n")?;
         let code = first.get(..3)?.parse().ok()?;
@@ -177,7 +177,7 @@ mod tests {
         fn a_quoted_path_can_be_read_back(path in "[a\" /é]{0,20}", text in "[a ]{0,5}") {
             let quoted = Reply::quote_path(&path);
             let reply = format!("{quoted} {text}");
-            // A client takes the text up to the first quote that is not doubled.
+            // A client reads up to the first quote that is not doubled.
             let mut read = String::new();
             let mut characters = reply.chars().skip(1).peekable();
             while let Some(character) = characters.next() {

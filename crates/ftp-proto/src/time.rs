@@ -7,10 +7,10 @@ use jiff::tz::Offset;
 /// Digits of a time-val before its fraction.
 const DIGITS: usize = 14;
 
-/// Parses a time-val; `None` where it is none.
+/// Parses a time-val; `None` if the text is not one.
 ///
-/// Years 1970 to 9999, whose last day is beyond what a [`Timestamp`] holds. The second 60 of a leap second, which RFC 3659 allows, is taken for 59. Digits of a fraction
-/// beyond nanoseconds are cut.
+/// Years are 1970 to 9999, except the last day, which a [`Timestamp`] can't represent. RFC 3659
+/// allows the second 60 of a leap second; it becomes 59. A fraction is cut after nanoseconds.
 pub fn parse(text: &str) -> Option<Timestamp> {
     let (digits, fraction) = match text.split_once('.') {
         Some((digits, fraction)) => (digits, Some(fraction)),
@@ -42,8 +42,8 @@ pub fn parse(text: &str) -> Option<Timestamp> {
     Offset::UTC.to_timestamp(time).ok()
 }
 
-/// `YYYYMMDDHHMMSS`, in UTC, fractions cut. A time before year 0, which a time-val can't say, becomes the first
-/// second of year 0.
+/// `YYYYMMDDHHMMSS` in UTC, without a fraction. A time before year 0, which a time-val can't
+/// represent, becomes the first second of year 0.
 pub fn format(time: Timestamp) -> String {
     let time = Offset::UTC
         .to_datetime(time)
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_val() {
+    fn texts_that_are_not_a_time_val() {
         for text in [
             "",
             "2020010203040",

@@ -1,20 +1,21 @@
-//! Where an active data connection goes: the parameters of PORT (RFC 959, 4.1.2) and EPRT (RFC 2428, 2).
+//! The address of an active data connection: the parameters of PORT (RFC 959, 4.1.2) and EPRT
+//! (RFC 2428, 2).
 //!
-//! Only the form is checked here, and that the port is not 0; whether the server connects there is the session's to
-//! decide.
+//! This module checks only the form, and that the port is not 0. The session decides whether the
+//! server connects there.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Why a parameter is no address.
+/// Why a parameter is not an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AddressError {
-    /// It can't be read.
+    /// It is malformed.
     Syntax,
     /// EPRT's protocol is neither 1 nor 2.
     Protocol,
 }
 
-/// `h1,h2,h3,h4,p1,p2`: six decimal numbers of 0 to 255.
+/// `h1,h2,h3,h4,p1,p2`: six decimal numbers from 0 to 255.
 pub(super) fn port(text: &str) -> Option<SocketAddr> {
     let numbers: Vec<u8> = text.split(',').map(number).collect::<Option<_>>()?;
     let [a, b, c, d, high, low] = numbers[..] else {
@@ -24,7 +25,7 @@ pub(super) fn port(text: &str) -> Option<SocketAddr> {
     (port != 0).then(|| SocketAddr::new(Ipv4Addr::new(a, b, c, d).into(), port))
 }
 
-/// `|protocol|address|port|`, where any of the characters 33 to 126 may take the bar's place.
+/// `|protocol|address|port|`; any character from 33 to 126 can replace the bar.
 pub(super) fn eprt(text: &str) -> Result<SocketAddr, AddressError> {
     let syntax = AddressError::Syntax;
     let delimiter = text
@@ -47,7 +48,7 @@ pub(super) fn eprt(text: &str) -> Result<SocketAddr, AddressError> {
 
 /// A decimal number without a sign.
 pub(super) fn number<N: std::str::FromStr>(text: &str) -> Option<N> {
-    // `parse` alone would take `+1`.
+    // `parse` alone would accept `+1`.
     text.bytes()
         .all(|byte| byte.is_ascii_digit())
         .then(|| text.parse().ok())

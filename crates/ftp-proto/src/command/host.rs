@@ -2,18 +2,18 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Which server a client means.
+/// The server that a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostName {
-    /// A domain name, as it was written.
+    /// A domain name, as the client wrote it.
     Name(String),
     /// An address: `192.0.2.1`, `[2001:db8::1]`.
     Address(IpAddr),
 }
 
 impl HostName {
-    /// Letters, digits and hyphens between dots, or an address; no port. `None` for anything else: names beyond ASCII
-    /// are sent as A-labels (`xn--…`).
+    /// Letters, digits and hyphens between dots, or an address, without a port; `None` for anything
+    /// else. Clients send names beyond ASCII as A-labels (`xn--…`).
     pub(super) fn parse(text: &str) -> Option<HostName> {
         if let Some(inner) = text.strip_prefix('[') {
             let address: Ipv6Addr = inner.strip_suffix(']')?.parse().ok()?;

@@ -1,14 +1,15 @@
-//! The argument of LIST, NLST and STAT. RFC 959 knows a path only; clients send the options of `ls` as well.
+//! The argument of LIST, NLST and STAT. RFC 959 has only a path; clients also send options of `ls`.
 
 use super::ListArgument;
 
 impl ListArgument {
-    /// Takes the options off the beginning of `argument`; what is left is the path, its spaces and all.
+    /// Parses the options at the start of `argument`. The rest is the path, with its spaces.
     ///
-    /// A word is options where it is a `-` and letters or digits, of which unknown ones are ignored; `--` ends them.
-    /// So a name such as `-report.csv` needs nothing, `-report` is listed by `./-report` or `-- -report`. One space
-    /// separates options and path, more belong to the name. Double quotes around the whole path are taken off
-    /// (doubled ones within stand for one), as some clients quote names with spaces.
+    /// A word of options is a `-` with letters or digits; unknown ones are ignored, and `--` ends
+    /// the options. So `-report.csv` is a name, and `./-report` or `-- -report` lists `-report`.
+    /// One space separates options and path; further ones belong to the name. Double quotes around
+    /// the whole path are removed (doubled ones within become one), since some clients quote names
+    /// with spaces.
     pub(super) fn parse(argument: &str) -> ListArgument {
         let mut parsed = ListArgument::default();
         let mut rest = argument;
@@ -48,7 +49,7 @@ fn option_letters(word: &str) -> Option<&str> {
     })
 }
 
-/// `"a ""b"""` → `a "b"`; `None` where it is not quoted as a whole.
+/// `"a ""b"""` → `a "b"`; `None` if the text is not quoted as a whole.
 fn unquote(text: &str) -> Option<String> {
     let inner = text.strip_prefix('"')?.strip_suffix('"')?;
     let well_formed = !inner.replace("\"\"", "").contains('"');

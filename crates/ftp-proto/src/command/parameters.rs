@@ -1,4 +1,4 @@
-//! The grammars of the parameters that are more than a path or a number.
+//! Grammars of the parameters that are not just a path or a number.
 
 use jiff::Timestamp;
 
@@ -16,7 +16,7 @@ impl Argument<'_> {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         match words[..] {
             ["A"] | ["A", "N"] => Ok(TransferType::Ascii),
-            // Some clients leave the space out.
+            // Some clients omit the space.
             ["I"] | ["L", "8"] | ["L8"] => Ok(TransferType::Image),
             ["A", "T" | "C"] | ["E"] | ["E", "N" | "T" | "C"] => Err(self.not_offered()),
             ["L", size] if number::<u64>(size).is_some() => Err(self.not_offered()),
@@ -53,7 +53,7 @@ impl Argument<'_> {
         }
     }
 
-    /// MODE and STRU: one letter is offered, some others are understood.
+    /// MODE and STRU: one letter is supported, some others are valid.
     pub(super) fn code_letter(
         &self,
         command: Command,
@@ -84,7 +84,7 @@ impl Argument<'_> {
         }
     }
 
-    /// `n`, or `n R m`, where m is a record's size (RFC 959, 5.3.2).
+    /// `n`, or `n R m` with a record size m (RFC 959, 5.3.2).
     pub(super) fn allo(&self) -> Result<u64, CommandError> {
         let words = self.words();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -154,7 +154,7 @@ impl Argument<'_> {
         }
     }
 
-    /// `first last`, both bytes of the file; `1 0` is the whole of it.
+    /// `first last`, both bytes of the file; `1 0` is the whole file.
     pub(super) fn range(&self) -> Result<Option<(u64, u64)>, CommandError> {
         let words = self.words();
         let [first, last] = &words[..] else {
@@ -167,8 +167,8 @@ impl Argument<'_> {
         }
     }
 
-    /// `path`, or `"path" [start [end]]`, or `path start end`. One number behind a path without quotes is a part of
-    /// the name, as in `report 2024`; so are two that are no range.
+    /// `path`, or `"path" [start [end]]`, or `path start end`. Without quotes one number after a
+    /// path is a part of the name, as in `report 2024`; so are two that are not a range.
     pub(super) fn piece(&self) -> Result<PieceOfFile, CommandError> {
         let whole = |path: &str| PieceOfFile {
             path: path.to_owned(),
@@ -238,7 +238,7 @@ impl Argument<'_> {
     }
 }
 
-/// The first word, and what follows the one space behind it.
+/// The first word, and the text after the space that follows it.
 fn word_and_rest(text: &str) -> (&str, &str) {
     let text = text.trim_start_matches(' ');
     text.split_once(' ').unwrap_or((text, ""))
@@ -251,7 +251,8 @@ pub(super) fn time_and_path(text: &str) -> Option<(Timestamp, String)> {
     (!path.is_empty()).then(|| (time, path.to_owned()))
 }
 
-/// `YYYYMMDDhhmm[ss] path`, or `path atime mtime ctime UTC`: two forms of SITE UTIME, which clients try one after the other.
+/// `YYYYMMDDhhmm[ss] path`, or `path atime mtime ctime UTC`: two forms of SITE UTIME, which clients
+/// try in sequence.
 fn utime(text: &str) -> Option<(Timestamp, String)> {
     let mut words = text.rsplitn(5, ' ');
     if let (Some(zone), Some(change), Some(modified), Some(access), Some(path)) = (
@@ -272,7 +273,7 @@ fn utime(text: &str) -> Option<(Timestamp, String)> {
     (!path.is_empty()).then(|| (time, path.to_owned()))
 }
 
-/// A time whose seconds may be missing.
+/// A time with optional seconds.
 fn site_time(text: &str) -> Option<Timestamp> {
     match text.len() {
         12 => time::parse(&format!("{text}00")),
@@ -286,7 +287,7 @@ fn octal_mode(mode: &str) -> bool {
     (1..=4).contains(&mode.len()) && mode.bytes().all(|digit| (b'0'..=b'7').contains(&digit))
 }
 
-/// The value of `Name=` among facts that each end in `;`, else the whole text.
+/// The value of `Name=` in facts that each end with `;`, else the whole text.
 pub(super) fn csid_name(text: &str) -> &str {
     let facts = text
         .split(';')

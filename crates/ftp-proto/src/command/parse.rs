@@ -1,4 +1,5 @@
-//! A line → [`Command`]: one arm a verb. The grammars of the parameters are in [`super::parameters`].
+//! A line → [`Command`]: one match arm for each verb. [`super::parameters`] has the grammars of the
+//! parameters.
 
 use super::address::{self, AddressError, number};
 use super::verbs::{self, Offered};
@@ -30,7 +31,7 @@ pub(super) fn parse(line: &[u8]) -> Result<Command, CommandError> {
 pub(super) struct Argument<'a> {
     pub offered: &'static Offered,
     pub text: &'a str,
-    /// Whether a space follows the verb: then the text may be empty on purpose.
+    /// Whether a space follows the verb: then an empty text is intended.
     pub given: bool,
 }
 
@@ -38,7 +39,7 @@ impl Argument<'_> {
     fn command(&self) -> Result<Command, CommandError> {
         Ok(match self.offered.verb {
             "USER" => Command::User(self.required()?),
-            // A password may be empty, and spaces are part of it.
+            // A password can be empty, and spaces are part of it.
             "PASS" => Command::Pass(Password(self.text.to_owned())),
             "HOST" => Command::Host(HostName::parse(self.trimmed()).ok_or_else(|| self.wanted())?),
             "ACCT" => Command::Acct,
@@ -112,17 +113,17 @@ impl Argument<'_> {
             "SITE" => self.site()?,
             "CLNT" => Command::Clnt(self.client_name()?.to_owned()),
             "CSID" => Command::Csid(parameters::csid_name(self.client_name()?).to_owned()),
-            // A verb of the table without an arm here; a test sees that there is none.
+            // A verb of the table without an arm; a test ensures that there is none.
             _ => return Err(CommandError::Unknown),
         })
     }
 
-    /// What is wanted in place of this argument.
+    /// The error with the expected syntax.
     pub(super) fn wanted(&self) -> CommandError {
         CommandError::Syntax(format!("syntax: {}", self.offered.syntax))
     }
 
-    /// An argument that is understood and not offered.
+    /// The error for a valid argument that is not supported.
     pub(super) fn not_offered(&self) -> CommandError {
         CommandError::Parameter(format!("not offered; syntax: {}", self.offered.syntax))
     }
@@ -136,7 +137,7 @@ impl Argument<'_> {
         Some(self.text.to_owned()).filter(|text| !text.is_empty())
     }
 
-    /// For parameters that are no path: the spaces around them mean nothing.
+    /// For parameters other than paths: ignores spaces around them.
     pub(super) fn trimmed(&self) -> &str {
         self.text.trim_matches(' ')
     }
@@ -255,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn passwords_are_taken_verbatim_and_shown_to_nobody() {
+    fn passwords_are_taken_verbatim_and_never_shown() {
         for (line, password) in [
             ("PASS", ""),
             ("PASS ", ""),
@@ -375,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn verbs_that_are_not_offered_and_unknown_ones() {
+    fn unsupported_and_unknown_verbs() {
         for line in ["ADAT x", "mic", "LPRT \0"] {
             assert_eq!(code(line), 502, "{line:?}");
         }
@@ -398,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_are_no_text() {
+    fn lines_that_are_not_text() {
         for (line, expected) in [
             (&b"RETR \xff"[..], CommandError::NotUtf8),
             (b"RETR \xc0\xae\xc0\xae/x", CommandError::NotUtf8),

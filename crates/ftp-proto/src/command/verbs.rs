@@ -2,7 +2,7 @@
 
 use super::CommandError;
 
-/// A command that is offered.
+/// A supported command.
 #[derive(Debug)]
 pub(super) struct Offered {
     /// In capitals.
@@ -11,7 +11,7 @@ pub(super) struct Offered {
     pub syntax: &'static str,
 }
 
-/// The commands that are offered.
+/// The supported commands.
 pub(super) const OFFERED: &[Offered] = &[
     offers("USER", "USER name"),
     offers("PASS", "PASS password"),
@@ -83,8 +83,8 @@ pub(super) const OFFERED: &[Offered] = &[
     offers("CSID", "CSID Name=client;"),
 ];
 
-/// Commands of the standards, of drafts and of other servers that are not offered: a client that tries one of them
-/// is told so, while a verb that nobody knows is a 500.
+/// Commands of standards, drafts and other servers that are not supported. A client that sends one
+/// gets a 502; an unknown verb gets a 500.
 const NOT_OFFERED: &[&str] = &[
     "ADAT", "AVBL", "COMB", "CONF", "DSIZ", "ENC", "ESTA", "ESTP", "LANG", "LPRT", "LPSV", "MACB",
     "MFCT", "MIC", "SMNT", "THMB",
@@ -95,19 +95,19 @@ const HTTP: &[&[u8]] = &[
     b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH",
 ];
 
-/// An entry of the table, on one line.
+/// An entry of the table.
 const fn offers(verb: &'static str, syntax: &'static str) -> Offered {
     Offered { verb, syntax }
 }
 
-/// The command of that verb, in any case; `None` where it is not offered.
+/// The command of a verb in any case; `None` if it is not supported.
 pub(super) fn offered(verb: &[u8]) -> Option<&'static Offered> {
     OFFERED
         .iter()
         .find(|offered| offered.verb.as_bytes().eq_ignore_ascii_case(verb))
 }
 
-/// Why there is no such command.
+/// The error for a verb that is not supported.
 pub(super) fn refusal(verb: &[u8]) -> CommandError {
     if HTTP.contains(&verb) {
         return CommandError::Http;

@@ -63,7 +63,7 @@ impl JudgeAnswers {
         }
     }
 
-    fn judge(&self, operation: &str, answer: &Answer<'_>) -> Result<(), NotS3> {
+    fn judge(&self, operation: &str, answer: &HttpAnswer<'_>) -> Result<(), NotS3> {
         let (request_ids, sent, evidence) = match answer.status {
             200..=299 => {
                 let evidence = answer.result_of(operation);
@@ -120,7 +120,7 @@ impl Intercept for JudgeAnswers {
         else {
             return Ok(());
         };
-        let answer = Answer {
+        let answer = HttpAnswer {
             status: response.status().as_u16(),
             headers: response.headers(),
             body: response.body().bytes(),
@@ -147,7 +147,7 @@ enum Evidence {
 
 /// An answer, as far as the SDK has read it.
 #[derive(Debug, Clone, Copy)]
-struct Answer<'a> {
+struct HttpAnswer<'a> {
     status: u16,
     headers: &'a Headers,
     /// `None` while it is streamed.
@@ -156,7 +156,7 @@ struct Answer<'a> {
     parsed: bool,
 }
 
-impl Answer<'_> {
+impl HttpAnswer<'_> {
     /// Whether a success is that of an operation.
     fn result_of(&self, operation: &str) -> Result<Evidence, &'static str> {
         match Success::of(operation) {
@@ -419,7 +419,7 @@ mod tests {
         body: &str,
     ) -> bool {
         let headers = headers(list);
-        let answer = Answer {
+        let answer = HttpAnswer {
             status,
             headers: &headers,
             body: Some(body.as_bytes()),

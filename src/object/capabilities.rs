@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use crate::config::{Capability, StoreConfig};
 use crate::object::Store;
-use crate::object::error::Failure;
+use crate::object::error::RequestFailure;
 
 pub(super) use crate::object::capabilities::probe::PREFIX as PROBE_PREFIX;
 
@@ -158,7 +158,7 @@ impl Probed {
 
     async fn get<F>(&self, name: &str, store: &Store, probe: impl FnOnce() -> F) -> bool
     where
-        F: Future<Output = Result<bool, Failure>>,
+        F: Future<Output = Result<bool, RequestFailure>>,
     {
         if let Some(known) = self.known() {
             return known;

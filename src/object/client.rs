@@ -26,7 +26,7 @@ use crate::object::name_lock::NameLocks;
 use crate::object::progress::watching;
 use crate::object::resume::Replica;
 use crate::object::retry::Damaged;
-use crate::object::upload::{Schedule, TakesPieces};
+use crate::object::upload::{PartSizes, PieceSupportCache};
 
 /// The slowest that an attempt may send its body, bytes a second, however steadily it moves: one of 8 MiB ends after some
 /// nine minutes.
@@ -60,9 +60,9 @@ pub struct Store {
     client: Client,
     capabilities: Capabilities,
     echoes: Echoes,
-    schedule: Schedule,
+    part_sizes: PartSizes,
     clock: Arc<StoreClock>,
-    takes_pieces: TakesPieces,
+    piece_support: PieceSupportCache,
 }
 
 /// A bucket and key in a store (a directory's key ends in `/`, or is empty).
@@ -114,18 +114,18 @@ impl Store {
             .interceptor(JudgeAnswers::new(config.endpoint.is_none()))
             .build();
         let sizes = (context.transfer.part_size, context.budget.largest_part());
-        let schedule = match config.equal_parts {
-            true => Schedule::equal(sizes.0, sizes.1),
-            false => Schedule::new(sizes.0, sizes.1),
+        let part_sizes = match config.equal_parts {
+            true => PartSizes::equal(sizes.0, sizes.1),
+            false => PartSizes::new(sizes.0, sizes.1),
         };
         Ok(Arc::new(Store {
             config: config.clone(),
             capabilities: Capabilities::new(config),
             echoes: Echoes::default(),
             client: Client::from_conf(sdk),
-            schedule,
+            part_sizes,
             clock,
-            takes_pieces: TakesPieces::default(),
+            piece_support: PieceSupportCache::default(),
             context,
         }))
     }
@@ -143,7 +143,7 @@ impl Store {
 
     /// The largest object an upload here can become, bytes.
     pub fn largest_object(&self) -> u64 {
-        self.schedule.largest_object()
+        self.part_sizes.largest_object()
     }
 
     /// The store's own time, as its answers tell it: at least that, by less than a second. `None` before the first.
@@ -170,12 +170,12 @@ impl Store {
     }
 
     /// Which of its buckets take pieces of uploads.
-    pub(super) fn takes_pieces(&self) -> &TakesPieces {
-        &self.takes_pieces
+    pub(super) fn piece_support(&self) -> &PieceSupportCache {
+        &self.piece_support
     }
 
-    pub(super) fn schedule(&self) -> &Schedule {
-        &self.schedule
+    pub(super) fn part_sizes(&self) -> &PartSizes {
+        &self.part_sizes
     }
 
     /// How the bytes of an upload to `bucket` are protected on their way.

@@ -23,11 +23,11 @@ const RENEWED: i64 = 600_000;
 pub(super) struct StoreClock {
     /// What times of ours are counted from.
     origin: Instant,
-    seen: Mutex<Seen>,
+    seen: Mutex<LastDate>,
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct LastDate {
     /// The last header, so that it is parsed once a second.
     last: String,
     /// The store's time at our origin, milliseconds since 1970.

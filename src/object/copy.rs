@@ -23,7 +23,7 @@ use crate::object::multipart::{
 };
 use crate::object::name_lock::Patience;
 use crate::object::upload::{Condition, Upload, UploadOptions};
-use crate::object::verify::{Pin, Sight, look_until};
+use crate::object::verify::{Precondition, WriteCheck, look_until};
 use crate::object::{
     Attributes, Download, Location, ObjectError, ObjectInfo, TransferId, head, keys,
 };
@@ -57,10 +57,10 @@ pub async fn copy(
     destination: &Location,
     options: &CopyOptions,
 ) -> Result<Written, ObjectError> {
-    let pin = if options.if_absent {
-        Pin::Absent
+    let precondition = if options.if_absent {
+        Precondition::Absent
     } else {
-        Pin::None
+        Precondition::None
     };
     let written = if Arc::ptr_eq(&source.store, &destination.store) {
         let target = Target::new(
@@ -68,11 +68,11 @@ pub async fn copy(
             options.id.clone(),
             source_info.attributes.clone(),
         );
-        inside(source, source_info, &target, &pin).await?
+        inside(source, source_info, &target, &precondition).await?
     } else {
         stream(source, source_info, destination, options).await?
     };
-    Ok(written.under(&pin))
+    Ok(written.under(&precondition))
 }
 
 /// Changes the user metadata of an object by a copy onto itself that keeps everything else, under the lock of its name.
@@ -88,14 +88,16 @@ pub async fn set_metadata(
     change(&mut attributes.metadata);
     let target = Target::new(location.clone(), id.clone(), attributes);
     if info.size <= location.store.config().copy_limit {
-        return copy_whole(location, &info, &target, &Pin::None)
+        return copy_whole(location, &info, &target, &Precondition::None)
             .await
             .map(drop);
     }
     // A copy by parts takes its time: others may write meanwhile, and it must not bring old bytes back over theirs.
     drop(lock);
-    let pin = Pin::Version(info.identity());
-    copy_parts(location, &info, &target, &pin).await.map(drop)
+    let precondition = Precondition::Version(info.identity());
+    copy_parts(location, &info, &target, &precondition)
+        .await
+        .map(drop)
 }
 
 /// A copy within one store. The target's name is locked around look and copy.
@@ -103,13 +105,13 @@ async fn inside(
     source: &Location,
     info: &ObjectInfo,
     target: &Target,
-    pin: &Pin,
+    precondition: &Precondition,
 ) -> Result<Written, ObjectError> {
     if info.size > target.location.store.config().copy_limit {
-        return copy_parts(source, info, target, pin).await;
+        return copy_parts(source, info, target, precondition).await;
     }
     let _lock = target.location.lock(Patience::Command).await?;
-    copy_whole(source, info, target, pin).await
+    copy_whole(source, info, target, precondition).await
 }
 
 /// A copy larger than one CopyObject may be.
@@ -117,7 +119,7 @@ async fn copy_parts(
     source: &Location,
     info: &ObjectInfo,
     target: &Target,
-    pin: &Pin,
+    precondition: &Precondition,
 ) -> Result<Written, ObjectError> {
     let tagging = tags(source).await?;
     let created = create(target, tagging).await?;
@@ -142,7 +144,7 @@ async fn copy_parts(
         Err(error) => Err(error),
     };
     let undecided = match locked {
-        Ok((parts, _lock)) => match target.complete(&created, parts, pin).await {
+        Ok((parts, _lock)) => match target.complete(&created, parts, precondition).await {
             Ok(completed) => {
                 let written = believed(completed.etag, target, info.size).await;
                 if written.is_ok() {
@@ -176,8 +178,8 @@ async fn believed(
         return Ok(Written::default());
     }
     match look_until(&target.location, &target.id, Some(size), true).await {
-        Sight::Ours(info) => Ok(Written::seen(&info)),
-        sight => Err(sight.unless_unseen(ObjectError::Lost)),
+        WriteCheck::Ours(info) => Ok(Written::seen(&info)),
+        check => Err(check.unless_unseen(ObjectError::Lost)),
     }
 }
 

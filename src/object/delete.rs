@@ -12,7 +12,7 @@ use crate::object::head::with_attributes;
 use crate::object::list::{Key, RawPage};
 use crate::object::multipart::Target;
 use crate::object::name_lock::{NameLock, NameWatch, Participation, Patience};
-use crate::object::verify::{Conditions, Pin, Sight, is_by, look};
+use crate::object::verify::{Precondition, PreconditionHeaders, WriteCheck, is_by, look};
 use crate::object::{Attributes, Location, ObjectError, ObjectIdentity, TransferId, head};
 
 /// DeleteObject, where given pinned to an ETag (`If-Match`): [`ObjectError::Conflict`] where the object is another now.
@@ -302,7 +302,7 @@ async fn put_marker(directory: &Location) -> Result<(), ObjectError> {
     Box::pin(put_marker_with(
         directory,
         &attributes,
-        Conditions::default(),
+        PreconditionHeaders::default(),
     ))
     .await
 }
@@ -312,7 +312,7 @@ async fn put_marker(directory: &Location) -> Result<(), ObjectError> {
 pub(super) async fn put_marker_with(
     directory: &Location,
     attributes: &Attributes,
-    conditions: Conditions,
+    conditions: PreconditionHeaders,
 ) -> Result<(), ObjectError> {
     let request = with_attributes!(directory.store.client().put_object(), attributes)
         .bucket(&*directory.bucket)
@@ -338,12 +338,12 @@ pub(super) async fn put_own_marker(
     id: &TransferId,
 ) -> Result<(), ObjectError> {
     let target = Target::new(at.clone(), id.clone(), attributes.clone());
-    let conditions = Pin::Absent.conditions(at).await?;
+    let conditions = Precondition::Absent.conditions(at).await?;
     match put_marker_with(at, &target.attributes, conditions).await {
         // One whose answer was lost and that was sent again finds itself.
         Err(ObjectError::Conflict) => match look(at, id, None).await {
-            Sight::Ours(_) => Ok(()),
-            sight => Err(sight.unless_unseen(ObjectError::Conflict)),
+            WriteCheck::Ours(_) => Ok(()),
+            check => Err(check.unless_unseen(ObjectError::Conflict)),
         },
         result => result,
     }

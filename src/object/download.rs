@@ -24,9 +24,9 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::memory::{Admission, Grant};
 use crate::object::answer::NotS3;
 use crate::object::connector::READ;
-use crate::object::download::range::{RangeReader, Source};
+use crate::object::download::range::{PinnedObject, RangeReader};
 use crate::object::download::whole::WholeCheck;
-use crate::object::error::{Failure, failure};
+use crate::object::error::{RequestFailure, failure};
 use crate::object::head::{
     OTHER_RANGE, attributes_of, starts_at, timestamp, total_size, whole_crc,
 };
@@ -41,7 +41,7 @@ pub const HELD: Duration = Duration::from_secs(10);
 /// A download under way. Dropping it ends its requests.
 #[derive(Debug)]
 pub struct Download {
-    source: Arc<Source>,
+    source: Arc<PinnedObject>,
     info: ObjectInfo,
     /// The next byte for the reader.
     position: u64,
@@ -50,7 +50,7 @@ pub struct Download {
     /// First byte of the next range to ask for.
     next_range: u64,
     /// What the reader reads from.
-    current: Option<Current>,
+    current: Option<CurrentRange>,
     /// Ranges after that, in order.
     ahead: VecDeque<Ahead>,
     /// How many ranges may be ahead.
@@ -70,7 +70,7 @@ pub struct Download {
 }
 
 #[derive(Debug)]
-enum Current {
+enum CurrentRange {
     /// Straight from the store.
     Direct(RangeReader),
     /// From memory.
@@ -188,7 +188,7 @@ impl Download {
             Some(_) => 1,
             None => location.store.context().transfer.download_parallel,
         };
-        let source = Arc::new(Source {
+        let source = Arc::new(PinnedObject {
             location,
             etag: info.etag.clone(),
             size,
@@ -200,7 +200,7 @@ impl Download {
             position: offset,
             stop,
             next_range: end,
-            current: (offset < stop).then_some(Current::Direct(reader)),
+            current: (offset < stop).then_some(CurrentRange::Direct(reader)),
             ahead: VecDeque::new(),
             window: 1,
             waited: 0,
@@ -217,7 +217,7 @@ impl Download {
         location: Location,
         admission: Option<Admission>,
         offset: u64,
-        failure: Failure,
+        failure: RequestFailure,
     ) -> Result<Download, ObjectError> {
         // Only an empty object has no first byte.
         let size = failure.unsatisfiable_size().or((offset == 0).then_some(0));
@@ -238,7 +238,7 @@ impl Download {
                 size: Some(info.size),
             });
         }
-        let source = Arc::new(Source {
+        let source = Arc::new(PinnedObject {
             location,
             etag: info.etag.clone(),
             size: info.size,
@@ -307,12 +307,12 @@ impl Download {
                 Some(current) => current,
                 None => {
                     let next = match self.ahead.pop_front() {
-                        Some(ahead) => Current::Fetched(ahead),
+                        Some(ahead) => CurrentRange::Fetched(ahead),
                         None => {
                             let end = self.range_end();
                             let first = std::mem::replace(&mut self.next_range, end);
                             let source = Arc::clone(&self.source);
-                            Current::Direct(RangeReader::new(source, first, end))
+                            CurrentRange::Direct(RangeReader::new(source, first, end))
                         }
                     };
                     self.current.insert(next)
@@ -355,14 +355,14 @@ impl Download {
             return;
         }
         let current = match &self.current {
-            Some(Current::Fetched(current)) => Some(current),
+            Some(CurrentRange::Fetched(current)) => Some(current),
             _ => None,
         };
         let oldest = current.or(self.ahead.front());
         if oldest.is_none_or(|ahead| now.saturating_duration_since(ahead.since) < HELD) {
             return;
         }
-        if let Some(Current::Fetched(_)) = self.current {
+        if let Some(CurrentRange::Fetched(_)) = self.current {
             self.current = None;
             self.next_range = self.position;
         } else {
@@ -420,11 +420,11 @@ async fn is_all(location: &Location, info: &ObjectInfo) -> Result<bool, ObjectEr
     Ok(found.size == info.size && found.etag == info.etag)
 }
 
-impl Current {
+impl CurrentRange {
     async fn next(&mut self) -> Result<Option<Bytes>, ObjectError> {
         match self {
-            Current::Direct(reader) => reader.next().await,
-            Current::Fetched(ahead) => ahead.next().await,
+            CurrentRange::Direct(reader) => reader.next().await,
+            CurrentRange::Fetched(ahead) => ahead.next().await,
         }
     }
 }
@@ -439,7 +439,7 @@ fn compact(chunk: Bytes) -> Bytes {
 }
 
 impl Ahead {
-    fn start(source: &Arc<Source>, first: u64, end: u64, grant: Grant) -> Self {
+    fn start(source: &Arc<PinnedObject>, first: u64, end: u64, grant: Grant) -> Self {
         // Bounded by the grant: no more than the range comes.
         let (sender, chunks) = mpsc::unbounded_channel();
         let mut reader = RangeReader::new(Arc::clone(source), first, end);

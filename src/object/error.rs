@@ -139,7 +139,7 @@ impl ObjectError {
 
 /// A failed request: the error, and what is needed to find out what has become of the request.
 #[derive(Debug, Clone)]
-pub(super) struct Failure {
+pub(super) struct RequestFailure {
     /// The error as the caller is told it.
     pub error: ObjectError,
     /// HTTP status of the last answer; `None` without one, and if it was not S3's.
@@ -163,7 +163,7 @@ pub(super) struct Headers {
     pub last_modified: Option<Timestamp>,
 }
 
-impl Failure {
+impl RequestFailure {
     /// Whether the request may have been carried out, or may still be: no answer, or a server error.
     pub fn ambiguous(&self) -> bool {
         match self.status {
@@ -217,18 +217,18 @@ impl Failure {
     }
 }
 
-impl From<Failure> for ObjectError {
-    fn from(failure: Failure) -> Self {
+impl From<RequestFailure> for ObjectError {
+    fn from(failure: RequestFailure) -> Self {
         failure.error
     }
 }
 
 /// Sorts an error of the SDK.
-pub(super) fn failure<E>(error: SdkError<E>) -> Failure
+pub(super) fn failure<E>(error: SdkError<E>) -> RequestFailure
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    let mut out = Failure {
+    let mut out = RequestFailure {
         error: ObjectError::Timeout,
         status: None,
         code: String::new(),
@@ -298,7 +298,7 @@ fn not_s3<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a NotS3>
 
 /// A HEAD is refused without a body that says why. S3 answers 403 to a clock that is wrong, which the answer's own date
 /// gives away; what 400 means, [`head`](super::head()) asks.
-fn without_words(failure: &Failure) -> bool {
+fn without_words(failure: &RequestFailure) -> bool {
     /// What S3 tolerates.
     const SKEW: SignedDuration = SignedDuration::from_mins(15);
     match failure.status {

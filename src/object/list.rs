@@ -48,7 +48,7 @@ pub enum Entry {
 
 impl Entry {
     /// Its place in the order of keys.
-    fn order(&self) -> Order<'_> {
+    fn order(&self) -> KeyOrder<'_> {
         match self {
             Entry::File { name, .. } => (name, ""),
             Entry::Directory { name } => (name, "/"),
@@ -66,10 +66,10 @@ impl Entry {
 }
 
 /// A name, and what follows it in the key.
-type Order<'a> = (&'a str, &'static str);
+type KeyOrder<'a> = (&'a str, &'static str);
 
 /// Whether the one comes before the other in the order of keys.
-fn precedes((name, end): Order<'_>, (other, other_end): Order<'_>) -> bool {
+fn precedes((name, end): KeyOrder<'_>, (other, other_end): KeyOrder<'_>) -> bool {
     let bytes = name.bytes().chain(end.bytes());
     bytes.lt(other.bytes().chain(other_end.bytes()))
 }
@@ -95,7 +95,7 @@ pub struct Listing {
     prefix: String,
     delimiter: Option<&'static str>,
     /// The next page to ask for.
-    next: Next,
+    next: NextPage,
     /// That page, if it is being fetched already.
     ahead: Option<AbortOnDropHandle<Result<Fetched, ObjectError>>>,
     /// The last entry that was sent of the page that was given back.
@@ -106,7 +106,7 @@ pub struct Listing {
 }
 
 #[derive(Debug, Clone)]
-enum Next {
+enum NextPage {
     Page(Option<String>),
     End,
 }
@@ -115,7 +115,7 @@ enum Next {
 #[derive(Debug)]
 struct Fetched {
     page: Page,
-    next: Next,
+    next: NextPage,
 }
 
 impl Listing {
@@ -126,7 +126,7 @@ impl Listing {
             directory: directory.clone(),
             prefix: format!("{}{name_prefix}", directory.key),
             delimiter: Some("/"),
-            next: Next::Page(None),
+            next: NextPage::Page(None),
             ahead: None,
             sent: None,
             given_back: false,
@@ -148,7 +148,7 @@ impl Listing {
     /// # Errors
     /// [`ObjectError::Memory`] if the budget has no memory for the page within the time; what the store answers.
     pub async fn next_page(&mut self) -> Result<Option<Page>, ObjectError> {
-        let Next::Page(token) = &self.next else {
+        let NextPage::Page(token) = &self.next else {
             return Ok(None);
         };
         let fetched = match &mut self.ahead {
@@ -166,7 +166,7 @@ impl Listing {
         };
         let again = std::mem::take(&mut self.given_back);
         let checked = fetched.and_then(|fetched| {
-            if let (Next::Page(token), false) = (&fetched.next, again) {
+            if let (NextPage::Page(token), false) = (&fetched.next, again) {
                 self.tokens.check(token.as_ref())?;
             }
             Ok(fetched)
@@ -174,7 +174,7 @@ impl Listing {
         let Fetched { mut page, next } = match checked {
             Ok(fetched) => fetched,
             Err(error) => {
-                self.next = Next::End;
+                self.next = NextPage::End;
                 return Err(error);
             }
         };
@@ -189,7 +189,7 @@ impl Listing {
     }
 
     fn look_ahead(&mut self) {
-        if let Next::Page(token) = &self.next
+        if let NextPage::Page(token) = &self.next
             && !self.contended()
         {
             let (directory, prefix) = (self.directory.clone(), self.prefix.clone());
@@ -210,7 +210,7 @@ impl Listing {
     pub fn give_back(&mut self, mut page: Page, sent: usize) {
         self.ahead = None;
         self.given_back = true;
-        self.next = Next::Page(page.token.take());
+        self.next = NextPage::Page(page.token.take());
         self.sent = match sent.checked_sub(1).filter(|at| *at < page.entries.len()) {
             Some(last) => Some(page.entries.swap_remove(last)),
             None => page.sent,
@@ -228,8 +228,8 @@ async fn fetch(
     let mut raw =
         RawPage::fetch_or(if_taken, directory, prefix, delimiter, PAGE, token.clone()).await?;
     let next = match raw.next.take() {
-        Some(token) => Next::Page(Some(token)),
-        None => Next::End,
+        Some(token) => NextPage::Page(Some(token)),
+        None => NextPage::End,
     };
     let page = raw.relative_to(&directory.key, token.clone());
     Ok(Fetched { page, next })

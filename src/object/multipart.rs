@@ -16,11 +16,11 @@ use tracing::warn;
 use crate::object::answer::NotS3;
 use crate::object::capabilities::Integrity;
 use crate::object::echo::{Echo, Echoed};
-use crate::object::error::{Failure, failure};
+use crate::object::error::{RequestFailure, failure};
 use crate::object::head::with_attributes;
 use crate::object::retry::{Attempts, LookFirst};
 use crate::object::upload::TransferId;
-use crate::object::verify::{Pin, Sight, TRANSFER_KEY, look, look_until};
+use crate::object::verify::{Precondition, TRANSFER_KEY, WriteCheck, look, look_until};
 use crate::object::{Attributes, Location, ObjectError, keys};
 
 pub(super) use crate::object::multipart::ranges::{
@@ -178,7 +178,7 @@ impl Target {
         source: &Location,
         etag: &str,
         range: CopyRange,
-    ) -> Result<DonePart, Failure> {
+    ) -> Result<DonePart, RequestFailure> {
         let store = &self.location.store;
         let request = store
             .client()
@@ -206,7 +206,9 @@ impl Target {
         Ok(DonePart {
             number,
             etag: whole_etag(etag)
-                .ok_or_else(|| Failure::unclear("UploadPartCopy was answered without an ETag"))?
+                .ok_or_else(|| {
+                    RequestFailure::unclear("UploadPartCopy was answered without an ETag")
+                })?
                 .to_owned(),
             crc: result
                 .and_then(|part| part.checksum_crc32())
@@ -217,9 +219,13 @@ impl Target {
 
     /// Why a part could not be stored. Some stores drop open uploads of a key when it is written: then the newer object
     /// tells more than that the upload is unknown.
-    pub(super) async fn part_failed(&self, created: &Created, failure: Failure) -> ObjectError {
+    pub(super) async fn part_failed(
+        &self,
+        created: &Created,
+        failure: RequestFailure,
+    ) -> ObjectError {
         if failure.no_such_upload()
-            && let Sight::Other(info) = look(&self.location, &self.id, None).await
+            && let WriteCheck::Other(info) = look(&self.location, &self.id, None).await
             && newer(info.modified, created, &failure)
         {
             return ObjectError::Superseded;
@@ -236,7 +242,7 @@ impl Target {
         &self,
         created: &Created,
         mut parts: Vec<DonePart>,
-        pin: &Pin,
+        precondition: &Precondition,
     ) -> Result<Completed, CompleteError> {
         parts.sort_unstable_by_key(|part| part.number);
         let size = Some(parts.iter().map(|part| part.size).sum());
@@ -245,28 +251,28 @@ impl Target {
             if round > 0 {
                 sleep(Duration::from_millis(300 << round)).await;
             }
-            let failure = match self.complete_once(created, &parts, pin).await {
+            let failure = match self.complete_once(created, &parts, precondition).await {
                 Ok(answer) if answer.echoed == Echoed::AsEver && round == 0 && !answer.repeated => {
                     return Ok(answer.completed);
                 }
                 // A store that was killed while it put the parts together may say 200 from then on, with no object
                 // there (versitygw).
                 Ok(answer) => match look_until(&self.location, &self.id, size, false).await {
-                    Sight::Ours(_) => {
+                    WriteCheck::Ours(_) => {
                         if answer.echoed == Echoed::Missing {
                             self.location.store.echoes().complete.missed();
                         }
                         return Ok(answer.completed);
                     }
                     // Nothing else speaks against the answer.
-                    Sight::Unknown(ObjectError::Denied(_)) => return Ok(answer.completed),
-                    Sight::Unknown(error) => {
+                    WriteCheck::Unknown(ObjectError::Denied(_)) => return Ok(answer.completed),
+                    WriteCheck::Unknown(error) => {
                         return Err(CompleteError {
                             error,
                             undecided: true,
                         });
                     }
-                    Sight::Other(_) | Sight::Absent => {
+                    WriteCheck::Other(_) | WriteCheck::Absent => {
                         last = match answer.echoed {
                             Echoed::Missing => Echo::missing(),
                             Echoed::AsEver => not_there(),
@@ -278,13 +284,13 @@ impl Target {
             };
             // A 404 of the key is how S3 says that If-Match has nothing to match.
             let condition = failure.condition_failed()
-                || (pin.wants_object() && matches!(failure.error, ObjectError::NotFound));
+                || (precondition.wants_object() && matches!(failure.error, ObjectError::NotFound));
             let lost = failure.no_such_upload();
             if !(condition || lost || failure.ambiguous() || failure.concurrent_write()) {
                 // A refusal of the last attempt tells nothing of those before it.
                 if self.location.store.config().attempts > 1
                     && !failure.stored_wrong()
-                    && let Sight::Ours(info) = look(&self.location, &self.id, size).await
+                    && let WriteCheck::Ours(info) = look(&self.location, &self.id, size).await
                 {
                     return Ok(Completed {
                         etag: Some(info.etag),
@@ -303,27 +309,29 @@ impl Target {
                 })
             };
             match look_until(&self.location, &self.id, size, false).await {
-                Sight::Ours(info) => {
+                WriteCheck::Ours(info) => {
                     return Ok(Completed {
                         etag: Some(info.etag),
                     });
                 }
-                Sight::Other(_) | Sight::Absent if condition => {
+                WriteCheck::Other(_) | WriteCheck::Absent if condition => {
                     return decided(ObjectError::Conflict);
                 }
-                Sight::Other(info) if lost && newer(info.modified, created, &failure) => {
+                WriteCheck::Other(info) if lost && newer(info.modified, created, &failure) => {
                     return decided(ObjectError::Superseded);
                 }
-                Sight::Other(_) | Sight::Absent if lost => return decided(ObjectError::Lost),
-                Sight::Other(_) | Sight::Absent => last = failure.error,
+                WriteCheck::Other(_) | WriteCheck::Absent if lost => {
+                    return decided(ObjectError::Lost);
+                }
+                WriteCheck::Other(_) | WriteCheck::Absent => last = failure.error,
                 // To be told that the store can't be reached is more than to be told of a condition.
-                sight @ Sight::Unknown(_) if condition || lost => {
+                check @ WriteCheck::Unknown(_) if condition || lost => {
                     return Err(CompleteError {
-                        error: sight.unless_unseen(failure.error),
+                        error: check.unless_unseen(failure.error),
                         undecided: true,
                     });
                 }
-                Sight::Unknown(error) => {
+                WriteCheck::Unknown(error) => {
                     warn!(key = self.location.key, transfer = %self.id, %error,
                         "CompleteMultipartUpload has no clear answer and the store does not tell");
                     return Err(CompleteError {
@@ -343,14 +351,14 @@ impl Target {
         &self,
         created: &Created,
         parts: &[DonePart],
-        pin: &Pin,
-    ) -> Result<CompleteAnswer, Failure> {
+        precondition: &Precondition,
+    ) -> Result<CompleteAnswer, RequestFailure> {
         let store = &self.location.store;
         let attempts = Attempts::default();
-        let conditions = pin
+        let conditions = precondition
             .conditions_of_parts(&self.location)
             .await
-            .map_err(Failure::from_error)?;
+            .map_err(RequestFailure::from_error)?;
         let crc = (created.integrity == Integrity::Crc32)
             .then(|| combined_crc(parts))
             .flatten();
@@ -392,7 +400,7 @@ impl Target {
         let echo = &store.echoes().complete;
         let echoed = echo
             .check(crc, output.checksum_crc32())
-            .map_err(Failure::of)?;
+            .map_err(RequestFailure::of)?;
         Ok(CompleteAnswer {
             completed: Completed {
                 etag: output.e_tag().map(str::to_owned),
@@ -440,12 +448,12 @@ impl Target {
         for round in 1..=ABORT_ROUNDS {
             if look_first {
                 match look(&self.location, &self.id, None).await {
-                    Sight::Ours(_) => {
+                    WriteCheck::Ours(_) => {
                         warn!(key = self.location.key, transfer = %self.id,
                             "the upload was completed after it had been given up");
                         return;
                     }
-                    Sight::Unknown(_) if round < ABORT_ROUNDS => {
+                    WriteCheck::Unknown(_) if round < ABORT_ROUNDS => {
                         sleep(pause).await;
                         pause *= 4;
                         continue;
@@ -503,10 +511,10 @@ async fn abort_once(object: &Location, upload_id: &str) -> bool {
     }
 }
 
-impl Failure {
+impl RequestFailure {
     /// An answer that is a success, but not for us.
     pub(super) fn of(error: ObjectError) -> Self {
-        Failure {
+        RequestFailure {
             status: Some(200),
             code: String::new(),
             headers: Box::default(),
@@ -516,7 +524,7 @@ impl Failure {
 
     /// A success that does not say what was done: the request may have been carried out, or not.
     pub(super) fn unclear(what: &str) -> Self {
-        Failure {
+        RequestFailure {
             status: None,
             code: String::new(),
             headers: Box::default(),
@@ -531,7 +539,7 @@ impl Failure {
 
     /// A failure before the request itself.
     fn from_error(error: ObjectError) -> Self {
-        Failure {
+        RequestFailure {
             // Neither ambiguous nor a condition: the error is final. A condition that we have looked at ourselves may
             // have met what an earlier round has written.
             status: match error {
@@ -547,7 +555,7 @@ impl Failure {
 
 /// Whether an object was written after our upload began, by the store's clock alone: its time when it answered, less
 /// what has passed here since.
-fn newer(modified: Timestamp, created: &Created, failure: &Failure) -> bool {
+fn newer(modified: Timestamp, created: &Created, failure: &RequestFailure) -> bool {
     let Some(now) = failure.headers.date else {
         return false;
     };

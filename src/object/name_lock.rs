@@ -52,14 +52,14 @@ pub(in crate::object) enum Patience {
 /// The locks of a process. Clones share them.
 #[derive(Debug, Clone)]
 pub struct NameLocks {
-    table: Arc<Table>,
+    table: Arc<NameTable>,
     upload_patience: Duration,
 }
 
 /// An entry exists as long as a holder, a waiter or a watch of its name does.
 #[derive(Debug, Default)]
-struct Table {
-    names: Mutex<HashMap<Arc<Name>, Entry>>,
+struct NameTable {
+    names: Mutex<HashMap<Arc<Name>, NameEntry>>,
     waiting: AtomicUsize,
 }
 
@@ -82,7 +82,7 @@ enum Purpose {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct NameEntry {
     /// tokio's mutex is fair.
     lock: Arc<tokio::sync::Mutex<()>>,
     /// Holders, waiters and watches.
@@ -93,8 +93,8 @@ struct Entry {
 
 /// A place in the table, which keeps the entry there.
 #[derive(Debug)]
-struct Place {
-    table: Arc<Table>,
+struct EntryRef {
+    table: Arc<NameTable>,
     name: Arc<Name>,
 }
 
@@ -104,7 +104,7 @@ struct Place {
 pub struct NameLock {
     // Released before the place is given up: fields are dropped in their order.
     _held: OwnedMutexGuard<()>,
-    place: Place,
+    place: EntryRef,
     /// Which turn of the entry this is, from 1.
     turn: u64,
 }
@@ -112,7 +112,7 @@ pub struct NameLock {
 /// Notices whether a name was locked by another holder since the watch began. Holds no lock.
 #[derive(Debug)]
 pub struct NameWatch {
-    place: Place,
+    place: EntryRef,
     turns: u64,
 }
 
@@ -120,7 +120,7 @@ pub struct NameWatch {
 /// which must know of each other.
 #[derive(Debug)]
 pub struct Participation {
-    place: Place,
+    place: EntryRef,
     turn: u64,
     /// Whether others were there when this one came.
     met: bool,
@@ -157,7 +157,7 @@ impl NameLocks {
         let held = match Arc::clone(&lock).try_lock_owned() {
             Ok(held) => held,
             Err(_) => {
-                let _waiting = Waiting::begin(&self.table);
+                let _waiting = WaitCount::begin(&self.table);
                 timeout(self.patience(patience), lock.lock_owned())
                     .await
                     .map_err(|_| ObjectError::Busy)?
@@ -238,7 +238,7 @@ impl Location {
 }
 
 impl NameLock {
-    fn new(held: OwnedMutexGuard<()>, place: Place) -> Self {
+    fn new(held: OwnedMutexGuard<()>, place: EntryRef) -> Self {
         let turn = place.turns(1);
         NameLock {
             _held: held,
@@ -272,15 +272,15 @@ impl Name {
     }
 }
 
-impl Table {
-    fn locked(&self) -> MutexGuard<'_, HashMap<Arc<Name>, Entry>> {
+impl NameTable {
+    fn locked(&self) -> MutexGuard<'_, HashMap<Arc<Name>, NameEntry>> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enter(self: &Arc<Self>, name: Name) -> (Place, Arc<tokio::sync::Mutex<()>>) {
+    fn enter(self: &Arc<Self>, name: Name) -> (EntryRef, Arc<tokio::sync::Mutex<()>>) {
         let name = Arc::new(name);
         let mut names = self.locked();
-        let entry = names.entry(Arc::clone(&name)).or_insert_with(|| Entry {
+        let entry = names.entry(Arc::clone(&name)).or_insert_with(|| NameEntry {
             lock: Arc::default(),
             users: 0,
             turns: 0,
@@ -288,7 +288,7 @@ impl Table {
         entry.users += 1;
         let lock = Arc::clone(&entry.lock);
         drop(names);
-        let place = Place {
+        let place = EntryRef {
             table: Arc::clone(self),
             name,
         };
@@ -297,22 +297,22 @@ impl Table {
 }
 
 /// Counts a waiter as long as it lives.
-struct Waiting<'a>(&'a Table);
+struct WaitCount<'a>(&'a NameTable);
 
-impl<'a> Waiting<'a> {
-    fn begin(table: &'a Table) -> Self {
+impl<'a> WaitCount<'a> {
+    fn begin(table: &'a NameTable) -> Self {
         table.waiting.fetch_add(1, Ordering::Relaxed);
-        Waiting(table)
+        WaitCount(table)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitCount<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl Place {
+impl EntryRef {
     /// Adds to the turns of the entry, and returns them.
     fn turns(&self, more: u64) -> u64 {
         let mut names = self.table.locked();
@@ -329,7 +329,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for EntryRef {
     fn drop(&mut self) {
         let mut names = self.table.locked();
         if let Some(entry) = names.get_mut(&self.name) {

@@ -53,11 +53,11 @@ pub(super) struct PageMemory {
     /// Bytes, if the store does not say how long the body is.
     most: u64,
     /// The lock is held for an assignment only.
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<Reserve>>,
 }
 
 #[derive(Debug)]
-enum State {
+enum Reserve {
     /// Nothing is held: there are no headers yet, or it is a small page.
     Nothing,
     Held(Grant),
@@ -73,27 +73,27 @@ impl PageMemory {
             budget: budget.clone(),
             if_taken,
             most: keys * LONGEST_ENTRY,
-            state: Arc::new(Mutex::new(State::Nothing)),
+            state: Arc::new(Mutex::new(Reserve::Nothing)),
         }
     }
 
     /// Whether the page was not read for want of memory.
     pub(super) fn refused(&self) -> bool {
-        matches!(*self.state(), State::Refused)
+        matches!(*self.state(), Reserve::Refused)
     }
 
     /// What the parsed page of so many bytes keeps; the rest is given back.
     pub(super) fn keep(self, bytes: u64) -> Option<Grant> {
-        match std::mem::replace(&mut *self.state(), State::Nothing) {
-            State::Held(mut grant) => {
+        match std::mem::replace(&mut *self.state(), Reserve::Nothing) {
+            Reserve::Held(mut grant) => {
                 grant.shrink_to(bytes);
                 Some(grant)
             }
-            State::Nothing | State::Refused => None,
+            Reserve::Nothing | Reserve::Refused => None,
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Reserve> {
         // An assignment leaves it whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -108,18 +108,18 @@ impl PageMemory {
 
     async fn take(self, bytes: u64) -> Result<(), Exhausted> {
         // Of an attempt before this one.
-        *self.state() = State::Nothing;
+        *self.state() = Reserve::Nothing;
         let taken = match self.if_taken {
             IfTaken::Wait => self.budget.grant(bytes, WAIT).await.ok(),
             IfTaken::Refuse => self.budget.try_grant(bytes),
         };
         match taken {
             Some(grant) => {
-                *self.state() = State::Held(grant);
+                *self.state() = Reserve::Held(grant);
                 Ok(())
             }
             None => {
-                *self.state() = State::Refused;
+                *self.state() = Reserve::Refused;
                 Err(Exhausted)
             }
         }

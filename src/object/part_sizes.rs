@@ -18,19 +18,19 @@ const STEP: u32 = 1000;
 /// S3 allow. Small uploads need little memory, and 10,000 parts still make a large object. A store that wants equal parts
 /// has one size for all.
 #[derive(Debug, Clone)]
-pub(crate) struct Schedule {
+pub(crate) struct PartSizes {
     first: u64,
     largest: u64,
     equal: bool,
 }
 
-impl Schedule {
+impl PartSizes {
     /// From the configured part size and the largest part the budget allows, bytes.
     pub(crate) fn new(part_size: u64, largest: u64) -> Self {
         // A budget too small for S3's smallest part is refused by the configuration; the least that works all the
         // same is a budget of our own.
         let largest = largest.clamp(1, LARGEST_PART);
-        Schedule {
+        PartSizes {
             first: part_size.clamp(1, largest),
             largest,
             equal: false,
@@ -39,8 +39,8 @@ impl Schedule {
 
     /// For a store that wants equal parts.
     pub(crate) fn equal(part_size: u64, largest: u64) -> Self {
-        let first = Schedule::new(part_size, largest).first;
-        Schedule {
+        let first = PartSizes::new(part_size, largest).first;
+        PartSizes {
             first,
             largest: first,
             equal: true,
@@ -90,46 +90,43 @@ mod tests {
 
     #[test]
     fn doubles_each_thousand_parts_up_to_the_largest() {
-        let schedule = Schedule::new(8 * MIB, 64 * MIB);
-        assert_eq!(schedule.size(1), 8 * MIB);
-        assert_eq!(schedule.size(1000), 8 * MIB);
-        assert_eq!(schedule.size(1001), 16 * MIB);
-        assert_eq!(schedule.size(3001), 64 * MIB);
-        assert_eq!(schedule.size(10_000), 64 * MIB);
-        assert_eq!(
-            schedule.largest_object(),
-            (8 + 16 + 32 + 7 * 64) * 1000 * MIB
-        );
+        let sizes = PartSizes::new(8 * MIB, 64 * MIB);
+        assert_eq!(sizes.size(1), 8 * MIB);
+        assert_eq!(sizes.size(1000), 8 * MIB);
+        assert_eq!(sizes.size(1001), 16 * MIB);
+        assert_eq!(sizes.size(3001), 64 * MIB);
+        assert_eq!(sizes.size(10_000), 64 * MIB);
+        assert_eq!(sizes.largest_object(), (8 + 16 + 32 + 7 * 64) * 1000 * MIB);
     }
 
     #[test]
     fn equal_parts_have_one_size() {
-        let schedule = Schedule::equal(8 * MIB, 64 * MIB);
+        let sizes = PartSizes::equal(8 * MIB, 64 * MIB);
         for number in [1, 1000, 1001, 10_000] {
-            assert_eq!(schedule.size(number), 8 * MIB);
+            assert_eq!(sizes.size(number), 8 * MIB);
         }
-        assert_eq!(schedule.largest_object(), 10_000 * 8 * MIB);
+        assert_eq!(sizes.largest_object(), 10_000 * 8 * MIB);
         // What was begun goes on by what its record tells.
-        let (first, largest) = schedule.sizes();
-        assert_eq!(Schedule::new(first, largest).size(10_000), 8 * MIB);
+        let (first, largest) = sizes.sizes();
+        assert_eq!(PartSizes::new(first, largest).size(10_000), 8 * MIB);
         for (keep, parts) in [(0, 0), (8 * MIB - 1, 0), (8 * MIB, 1), (41 * MIB, 5)] {
-            let copied = schedule.copied(keep);
+            let copied = sizes.copied(keep);
             assert_eq!(copied.len(), parts, "{keep}");
             for (number, range) in (0..).zip(copied) {
                 assert_eq!((range.first, range.size), (number * 8 * MIB, 8 * MIB));
             }
         }
         assert_eq!(
-            Schedule::equal(8 * MIB, 2 * MIB).sizes(),
+            PartSizes::equal(8 * MIB, 2 * MIB).sizes(),
             (2 * MIB, 2 * MIB)
         );
     }
 
     #[test]
     fn keeps_within_s3s_limits() {
-        let schedule = Schedule::new(1024 * MIB, u64::MAX);
-        assert_eq!(schedule.size(10_000), 5 << 30);
-        assert_eq!(schedule.largest_object(), 5 << 40);
-        assert_eq!(Schedule::new(8 * MIB, 2 * MIB).size(1), 2 * MIB);
+        let sizes = PartSizes::new(1024 * MIB, u64::MAX);
+        assert_eq!(sizes.size(10_000), 5 << 30);
+        assert_eq!(sizes.largest_object(), 5 << 40);
+        assert_eq!(PartSizes::new(8 * MIB, 2 * MIB).size(1), 2 * MIB);
     }
 }

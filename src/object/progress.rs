@@ -95,7 +95,7 @@ struct Watched {
 impl HttpConnector for Watched {
     fn call(&self, mut request: HttpRequest) -> HttpConnectorFuture {
         let size = request.body().content_length().unwrap_or_default();
-        let progress = Arc::new(Progress {
+        let progress = Arc::new(BodyProgress {
             begun: Instant::now(),
             last: AtomicU64::new(0),
             all: AtomicBool::new(size == 0),
@@ -129,7 +129,7 @@ impl HttpConnector for Watched {
 
 /// How far the body of an attempt has come.
 #[derive(Debug)]
-struct Progress {
+struct BodyProgress {
     begun: Instant,
     /// When the connection took the last slice, milliseconds after that.
     last: AtomicU64,
@@ -141,7 +141,7 @@ struct Progress {
     least: Duration,
 }
 
-impl Progress {
+impl BodyProgress {
     fn taken(&self, all: bool) {
         let passed = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last.store(passed, Ordering::Relaxed);
@@ -165,7 +165,7 @@ impl Progress {
 struct Sliced {
     body: SdkBody,
     rest: Bytes,
-    progress: Arc<Progress>,
+    progress: Arc<BodyProgress>,
 }
 
 impl Body for Sliced {
@@ -264,8 +264,8 @@ mod tests {
 
     use super::*;
 
-    fn progress(all: bool) -> Progress {
-        Progress {
+    fn progress(all: bool) -> BodyProgress {
+        BodyProgress {
             begun: Instant::now(),
             last: AtomicU64::new(0),
             all: AtomicBool::new(all),
@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn what_moves_has_longer() {
         let moves = progress(false);
-        let deadline = |progress: &Progress| progress.deadline() - progress.begun;
+        let deadline = |progress: &BodyProgress| progress.deadline() - progress.begun;
         assert_eq!(deadline(&moves), Duration::from_secs(10));
         moves.last.store(60_000, Ordering::Relaxed);
         assert_eq!(deadline(&moves), Duration::from_secs(70));
@@ -289,9 +289,9 @@ mod tests {
 
     /// Takes so many slices, and no more.
     #[derive(Debug)]
-    struct Takes(usize);
+    struct TakesSlices(usize);
 
-    impl HttpConnector for Takes {
+    impl HttpConnector for TakesSlices {
         fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
             let slices = self.0;
             HttpConnectorFuture::new(async move {
@@ -313,7 +313,7 @@ mod tests {
     async fn a_request_that_does_not_move_ends_by_a_timeout() {
         for slices in [0, 2, 3] {
             let watched = Watched {
-                connector: SharedHttpConnector::new(Takes(slices)),
+                connector: SharedHttpConnector::new(TakesSlices(slices)),
                 stall: Duration::from_millis(50),
             };
             let body = SdkBody::from(vec![7; 3 * SLICE]);
@@ -351,15 +351,15 @@ mod tests {
             sleep(pause).await;
             Ok::<_, BoxError>(Frame::data(Bytes::from_static(b" ")))
         });
-        SdkBody::from_body_1_x(Pieces(Mutex::new(pieces.boxed())))
+        SdkBody::from_body_1_x(StreamBody(Mutex::new(pieces.boxed())))
     }
 
     type Frames = BoxStream<'static, Result<Frame<Bytes>, BoxError>>;
 
     /// A stream as a body; the lock makes it `Sync`.
-    struct Pieces(Mutex<Frames>);
+    struct StreamBody(Mutex<Frames>);
 
-    impl Body for Pieces {
+    impl Body for StreamBody {
         type Data = Bytes;
         type Error = BoxError;
 

@@ -38,7 +38,7 @@ pub(in crate::object) mod sweep;
 
 pub use crate::object::resume::lookup::{Busy, Found, Kept, Stored};
 pub(in crate::object) use crate::object::resume::record::{
-    Base, PieceNote, ScheduleNote, TailNote, tail_at,
+    BaseObject, PieceNote, ScheduleNote, TailNote, tail_at,
 };
 pub use crate::object::resume::record::{Keep, Replica};
 pub(in crate::object) use crate::object::resume::record_task::{Ask, Broken, Journal};

@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::memory::Admission;
-use crate::object::tests::server::Server;
+use crate::object::tests::server::TestStore;
 
 const MIB: usize = 1024 * 1024;
 const PART: usize = 5 * MIB;
@@ -95,7 +95,7 @@ async fn idle(store: &Arc<Store>) {
 
 #[tokio::test]
 async fn listings_go_over_pages() {
-    let server = Server::start().await;
+    let server = TestStore::start().await;
     let store = server.store().await;
     server.fill("d/file", 2100);
     server.fill("d/sub/x", 1);
@@ -132,7 +132,7 @@ async fn listings_go_over_pages() {
 
 #[tokio::test]
 async fn a_page_that_was_given_back_continues_after_what_was_sent() {
-    let server = Server::start().await;
+    let server = TestStore::start().await;
     let store = server.store().await;
     server.fill("d/file", 1100);
     // In the order of keys it comes after the file of its name, and before a longer one.
@@ -169,7 +169,7 @@ async fn a_page_that_was_given_back_continues_after_what_was_sent() {
 
 #[tokio::test]
 async fn directories_outlive_their_last_file() {
-    let server = Server::start().await;
+    let server = TestStore::start().await;
     let store = server.store().await;
     let at = |key: &str| server.location(&store, key);
     let directory = at("a/");
@@ -226,7 +226,7 @@ async fn directories_outlive_their_last_file() {
 
 #[tokio::test]
 async fn heads_and_peeks() {
-    let server = Server::start().await;
+    let server = TestStore::start().await;
     let store = server.store().await;
     let at = |key: &str| server.location(&store, key);
     let data = pattern(100_000);

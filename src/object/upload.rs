@@ -32,14 +32,14 @@ use crate::object::multipart::{DonePart, Target};
 use crate::object::parts::part::upload_part;
 use crate::object::resume::{Ask, Broken, Journal, Keep};
 use crate::object::upload::pressure::Pace;
-use crate::object::verify::Pin;
+use crate::object::verify::Precondition;
 use crate::object::{ObjectError, ObjectInfo};
 
-pub(super) use crate::object::part_sizes::{MAX_PARTS, Schedule};
-pub(super) use crate::object::parts::cleanup::Leftovers;
-pub(super) use crate::object::parts::part::{InHand, Part, put_part};
-pub(super) use crate::object::parts::pending_create::Opening;
-pub(super) use crate::object::parts::pieces::{Pieces, TakesPieces};
+pub(super) use crate::object::part_sizes::{MAX_PARTS, PartSizes};
+pub(super) use crate::object::parts::cleanup::AbortCleanup;
+pub(super) use crate::object::parts::part::{Part, RetainedPart, put_part};
+pub(super) use crate::object::parts::pending_create::PendingCreate;
+pub(super) use crate::object::parts::pieces::{PieceSupportCache, Pieces};
 pub use crate::object::transfer_id::TransferId;
 pub use crate::object::upload::pressure::{GivesBack, Relief};
 
@@ -107,9 +107,9 @@ pub struct Published {
 #[derive(Debug)]
 pub struct Upload {
     target: Arc<Target>,
-    pin: Pin,
+    precondition: Precondition,
     /// The sizes of its parts.
-    schedule: Schedule,
+    sizes: PartSizes,
     /// Where it is written down, if it is to be kept.
     journal: Option<Journal>,
     /// Covers the first chunk of the part being filled, for as long as the upload lives.
@@ -132,10 +132,10 @@ pub struct Upload {
     /// How fast the client sends.
     pace: Pace,
     /// The multipart upload, once there is one.
-    opening: Option<Opening>,
+    create: Option<PendingCreate>,
     inflight: JoinSet<Result<DonePart, ObjectError>>,
     /// What has been put in flight, by its number, while its bytes are at hand.
-    sent: BTreeMap<u32, InHand>,
+    sent: BTreeMap<u32, RetainedPart>,
     done: Vec<DonePart>,
     failure: Option<ObjectError>,
     /// Where parts in flight tell that they have failed.
@@ -257,9 +257,9 @@ impl Upload {
             self.send_held().await?;
         }
         self.end_chunk().await?;
-        if self.opening.is_some() {
+        if self.create.is_some() {
             if self.part.size() > 0 {
-                self.place().await?;
+                self.slot().await?;
                 // From here to where it is in flight nothing is waited for: a part in a local is lost to one who is cut.
                 let part = self.next_part();
                 self.last = self.journal.is_some().then_some(part.0);
@@ -287,9 +287,9 @@ impl Upload {
             return;
         }
         let cleanups = self.target.location.store.context().cleanups.clone();
-        if let Some(leftovers) = self.leftovers() {
+        if let Some(cleanup) = self.cleanup() {
             // Spawned, so that it goes on where the caller is dropped meanwhile.
-            let _ = cleanups.spawn(leftovers.remove()).await;
+            let _ = cleanups.spawn(cleanup.remove()).await;
         }
     }
 
@@ -304,7 +304,7 @@ impl Upload {
     }
 
     fn part_size(&self) -> u64 {
-        self.schedule.size(self.number - self.copied)
+        self.sizes.size(self.number - self.copied)
     }
 
     fn check_size(&mut self) -> Result<(), ObjectError> {
@@ -346,8 +346,8 @@ impl Upload {
     async fn end_chunk(&mut self) -> Result<(), ObjectError> {
         self.push_buffer();
         if self.part.size() >= self.part_size() {
-            if self.opening.is_some() {
-                self.place().await?;
+            if self.create.is_some() {
+                self.slot().await?;
                 let part = self.next_part();
                 self.send(part);
             } else if self.held.is_none() {
@@ -396,7 +396,7 @@ impl Upload {
     }
 
     /// Waits until fewer parts than allowed are in flight; those that the store copies don't count.
-    async fn place(&mut self) -> Result<(), ObjectError> {
+    async fn slot(&mut self) -> Result<(), ObjectError> {
         let parallel = self
             .target
             .location
@@ -422,14 +422,14 @@ impl Upload {
 
     /// More has come than fits in one part: it becomes a multipart upload, and the first part is sent.
     async fn send_held(&mut self) -> Result<(), ObjectError> {
-        if self.opening.is_none() {
-            let opening = Opening::start(&self.target, false);
+        if self.create.is_none() {
+            let create = PendingCreate::start(&self.target, false);
             if let Some(journal) = self.journal.as_mut().filter(|_| !self.restoring) {
-                journal.opened(&opening, 0);
+                journal.opened(&create, 0);
             }
-            self.opening = Some(opening);
+            self.create = Some(create);
         }
-        self.place().await?;
+        self.slot().await?;
         if let Some(part) = self.held.take() {
             self.send(part);
         }
@@ -438,11 +438,11 @@ impl Upload {
 
     /// Sends a part by a task of its own.
     fn send(&mut self, (number, part): (u32, Part)) {
-        let Some(opening) = self.opening.clone() else {
+        let Some(create) = self.create.clone() else {
             return;
         };
         let target = Arc::clone(&self.target);
-        let part = InHand::new(part);
+        let part = RetainedPart::new(part);
         let keeps = self.journal.is_some();
         if keeps {
             self.sent.insert(number, part.clone());
@@ -452,7 +452,7 @@ impl Upload {
         self.relief.end();
         self.spawn(async move {
             let done = async {
-                let created = opening.created().await?;
+                let created = create.created().await?;
                 let sent = match &pieces {
                     Some(pieces) => Box::pin(pieces.read_back(&part)).await?,
                     None => part.to_send(created.integrity),
@@ -491,12 +491,12 @@ impl Upload {
     }
 
     /// What has to be removed from the store, if there is anything.
-    fn leftovers(&mut self) -> Option<Leftovers> {
-        let opening = self.opening.take();
+    fn cleanup(&mut self) -> Option<AbortCleanup> {
+        let create = self.create.take();
         let pieces = self.pieces.clone().filter(|pieces| pieces.any());
-        (opening.is_some() || pieces.is_some()).then(|| Leftovers {
+        (create.is_some() || pieces.is_some()).then(|| AbortCleanup {
             target: Arc::clone(&self.target),
-            opening,
+            create,
             pieces,
             inflight: std::mem::take(&mut self.inflight),
             look_first: self.undecided,
@@ -507,10 +507,10 @@ impl Upload {
     fn broken(&mut self) -> Broken {
         self.push_buffer();
         if let Some((number, part)) = self.held.take() {
-            self.sent.insert(number, InHand::new(part));
+            self.sent.insert(number, RetainedPart::new(part));
         }
         Broken {
-            opening: self.opening.take(),
+            create: self.create.take(),
             inflight: std::mem::take(&mut self.inflight),
             sent: std::mem::take(&mut self.sent),
             done: std::mem::take(&mut self.done),
@@ -537,19 +537,19 @@ impl Drop for Upload {
             if self.restoring {
                 // The kept upload's own parts stay; what was opened for more of the tail than a part goes.
                 if self.reopened {
-                    self.opening = None;
+                    self.create = None;
                 }
-                journal.restore(self.leftovers());
+                journal.restore(self.cleanup());
             } else {
                 journal.broken(self.broken());
             }
             return;
         }
-        if let Some(leftovers) = self.leftovers() {
+        if let Some(cleanup) = self.cleanup() {
             let cleanups = self.target.location.store.context().cleanups.clone();
             // Without a runtime there is nobody left to do it: the process is ending.
             if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                cleanups.spawn_on(leftovers.remove(), &runtime);
+                cleanups.spawn_on(cleanup.remove(), &runtime);
             }
         }
     }

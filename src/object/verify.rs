@@ -21,7 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// What a HEAD shows of a write.
 #[derive(Debug)]
-pub(in crate::object) enum Sight {
+pub(in crate::object) enum WriteCheck {
     /// Our object.
     Ours(ObjectInfo),
     /// Another one.
@@ -32,12 +32,12 @@ pub(in crate::object) enum Sight {
     Unknown(ObjectError),
 }
 
-impl Sight {
+impl WriteCheck {
     /// The error of a write that has failed with `error` and is not ours as far as was seen: that the store does not
     /// tell is more than a condition, after which nobody would try again.
     pub(in crate::object) fn unless_unseen(self, error: ObjectError) -> ObjectError {
         match self {
-            Sight::Unknown(unseen) if !matches!(unseen, ObjectError::Denied(_)) => unseen,
+            WriteCheck::Unknown(unseen) if !matches!(unseen, ObjectError::Denied(_)) => unseen,
             _ => error,
         }
     }
@@ -48,14 +48,14 @@ pub(in crate::object) async fn look(
     location: &Location,
     id: &TransferId,
     size: Option<u64>,
-) -> Sight {
+) -> WriteCheck {
     match head(location).await {
         Ok(info) if is_by(&info, id) && size.is_none_or(|size| size == info.size) => {
-            Sight::Ours(info)
+            WriteCheck::Ours(info)
         }
-        Ok(info) => Sight::Other(info),
-        Err(ObjectError::NotFound) => Sight::Absent,
-        Err(error) => Sight::Unknown(error),
+        Ok(info) => WriteCheck::Other(info),
+        Err(ObjectError::NotFound) => WriteCheck::Absent,
+        Err(error) => WriteCheck::Unknown(error),
     }
 }
 
@@ -75,7 +75,7 @@ pub(in crate::object) async fn look_until(
     id: &TransferId,
     size: Option<u64>,
     patient: bool,
-) -> Sight {
+) -> WriteCheck {
     let time = LOOKING.min(location.store.config().request_timeout);
     look_within(location, id, size, patient, time).await
 }
@@ -87,17 +87,17 @@ pub(in crate::object) async fn look_within(
     size: Option<u64>,
     patient: bool,
     time: Duration,
-) -> Sight {
+) -> WriteCheck {
     let deadline = Instant::now() + time;
     let mut pause = Duration::from_millis(200);
-    let mut last = Sight::Unknown(ObjectError::Timeout);
+    let mut last = WriteCheck::Unknown(ObjectError::Timeout);
     loop {
         match timeout_at(deadline, look(location, id, size)).await {
-            Ok(sight @ Sight::Ours(_)) => return sight,
-            Ok(sight @ (Sight::Other(_) | Sight::Absent)) if !patient => return sight,
+            Ok(check @ WriteCheck::Ours(_)) => return check,
+            Ok(check @ (WriteCheck::Other(_) | WriteCheck::Absent)) if !patient => return check,
             // Without permission to look there is nothing to wait for.
-            Ok(sight @ Sight::Unknown(ObjectError::Denied(_))) => return sight,
-            Ok(sight) => last = sight,
+            Ok(check @ WriteCheck::Unknown(ObjectError::Denied(_))) => return check,
+            Ok(check) => last = check,
             Err(_) => return last,
         }
         debug!(
@@ -115,7 +115,7 @@ pub(in crate::object) async fn look_within(
 
 /// What must hold of the object that is replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::object) enum Pin {
+pub(in crate::object) enum Precondition {
     /// Nothing.
     None,
     /// There is none.
@@ -126,48 +126,48 @@ pub(in crate::object) enum Pin {
     Version(ObjectIdentity),
 }
 
-/// The headers that make the store check a [`Pin`].
+/// The headers that make the store check a [`Precondition`].
 #[derive(Debug, Clone, Default)]
-pub(in crate::object) struct Conditions {
+pub(in crate::object) struct PreconditionHeaders {
     /// If-None-Match
     pub if_none_match: Option<String>,
     /// If-Match
     pub if_match: Option<String>,
 }
 
-impl Pin {
+impl Precondition {
     /// Whether there must be an object.
     pub(in crate::object) fn wants_object(&self) -> bool {
-        matches!(self, Pin::Etag(_) | Pin::Version(_))
+        matches!(self, Precondition::Etag(_) | Precondition::Version(_))
     }
 
     /// The headers where the store honours them; else looks now, right before the write.
     pub(in crate::object) async fn conditions(
         &self,
         location: &Location,
-    ) -> Result<Conditions, ObjectError> {
-        if *self == Pin::None {
-            return Ok(Conditions::default());
+    ) -> Result<PreconditionHeaders, ObjectError> {
+        if *self == Precondition::None {
+            return Ok(PreconditionHeaders::default());
         }
         if location.store.conditional_writes(&location.bucket).await {
             return Ok(match self {
-                Pin::None => Conditions::default(),
-                Pin::Absent => Conditions {
+                Precondition::None => PreconditionHeaders::default(),
+                Precondition::Absent => PreconditionHeaders {
                     if_none_match: Some("*".to_owned()),
                     if_match: None,
                 },
-                Pin::Etag(etag) => Conditions {
+                Precondition::Etag(etag) => PreconditionHeaders {
                     if_none_match: None,
                     if_match: Some(etag.clone()),
                 },
-                Pin::Version(version) => Conditions {
+                Precondition::Version(version) => PreconditionHeaders {
                     if_none_match: None,
                     if_match: Some(version.etag().to_owned()),
                 },
             });
         }
         self.check(location).await?;
-        Ok(Conditions::default())
+        Ok(PreconditionHeaders::default())
     }
 
     /// The same for a CompleteMultipartUpload. It is PutObject that is probed, and stores have learnt conditions of the
@@ -175,7 +175,7 @@ impl Pin {
     pub(in crate::object) async fn conditions_of_parts(
         &self,
         location: &Location,
-    ) -> Result<Conditions, ObjectError> {
+    ) -> Result<PreconditionHeaders, ObjectError> {
         let conditions = self.conditions(location).await?;
         let sent = conditions.if_match.is_some() || conditions.if_none_match.is_some();
         if sent && location.store.config().endpoint.is_some() {
@@ -190,7 +190,7 @@ impl Pin {
 
     /// Looks whether it holds: 1 HEAD, none where nothing is asked.
     pub(in crate::object) async fn check(&self, location: &Location) -> Result<(), ObjectError> {
-        if *self == Pin::None {
+        if *self == Precondition::None {
             return Ok(());
         }
         let found = match head(location).await {
@@ -199,9 +199,9 @@ impl Pin {
             Err(error) => return Err(error),
         };
         match (self, found) {
-            (Pin::None, _) | (Pin::Absent, None) => Ok(()),
-            (Pin::Etag(expected), Some(info)) if *expected == info.etag => Ok(()),
-            (Pin::Version(expected), Some(info)) if *expected == info.identity() => Ok(()),
+            (Precondition::None, _) | (Precondition::Absent, None) => Ok(()),
+            (Precondition::Etag(expected), Some(info)) if *expected == info.etag => Ok(()),
+            (Precondition::Version(expected), Some(info)) if *expected == info.identity() => Ok(()),
             _ => Err(ObjectError::Conflict),
         }
     }

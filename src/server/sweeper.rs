@@ -19,16 +19,16 @@ const FIRST: Duration = Duration::from_secs(300);
 
 /// The state buckets of a configuration: in each store, with the buckets whose state is there.
 #[derive(Debug, Clone)]
-pub struct Targets(Vec<Target>);
+pub struct Targets(Vec<SweepTarget>);
 
 #[derive(Debug, Clone)]
-struct Target {
+struct SweepTarget {
     store: Arc<Store>,
     state_bucket: Arc<str>,
     buckets: Vec<Arc<str>>,
 }
 
-impl Target {
+impl SweepTarget {
     /// What a bucket is called in the configuration.
     fn place(&self, bucket: &str) -> String {
         format!("{}:{bucket}", self.store.name())
@@ -50,7 +50,7 @@ impl Targets {
             buckets.insert(&mount.bucket);
         }
         let targets = found.into_iter().filter_map(|((store, state), buckets)| {
-            Some(Target {
+            Some(SweepTarget {
                 store: Arc::clone(stores.get(store)?),
                 state_bucket: state.into(),
                 buckets: buckets.into_iter().map(Arc::from).collect(),

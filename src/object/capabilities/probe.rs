@@ -7,7 +7,7 @@ use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUploa
 use tracing::debug;
 
 use crate::object::Store;
-use crate::object::error::{Failure, failure};
+use crate::object::error::{RequestFailure, failure};
 use crate::object::multipart::crc_header;
 use crate::object::upload::TransferId;
 
@@ -23,7 +23,7 @@ const WRONG_ETAG: &str = "\"00000000000000000000000000000000\"";
 const WRONG_CRC32: &str = "AAAAAA==";
 
 /// Whether a wrong CRC-32 is refused because it is wrong.
-pub(super) async fn checksums(store: &Store, bucket: &str) -> Result<bool, Failure> {
+pub(super) async fn checksums(store: &Store, bucket: &str) -> Result<bool, RequestFailure> {
     let key = probe_key();
     let answer = put(store, bucket, &key, Some(WRONG_CRC32), false).await;
     // Some stores keep what they have refused.
@@ -38,7 +38,7 @@ pub(super) async fn checksums(store: &Store, bucket: &str) -> Result<bool, Failu
 }
 
 /// Whether a second PutObject under `If-None-Match: *` is refused.
-pub(super) async fn conditions(store: &Store, bucket: &str) -> Result<bool, Failure> {
+pub(super) async fn conditions(store: &Store, bucket: &str) -> Result<bool, RequestFailure> {
     let key = probe_key();
     put(store, bucket, &key, None, false).await?;
     let answer = match put(store, bucket, &key, None, true).await {
@@ -52,7 +52,10 @@ pub(super) async fn conditions(store: &Store, bucket: &str) -> Result<bool, Fail
 }
 
 /// Whether a DeleteObject under an `If-Match` that does not hold is refused.
-pub(super) async fn conditional_deletes(store: &Store, bucket: &str) -> Result<bool, Failure> {
+pub(super) async fn conditional_deletes(
+    store: &Store,
+    bucket: &str,
+) -> Result<bool, RequestFailure> {
     let key = probe_key();
     put(store, bucket, &key, None, false).await?;
     let request = store
@@ -74,7 +77,10 @@ pub(super) async fn conditional_deletes(store: &Store, bucket: &str) -> Result<b
 }
 
 /// Whether a CompleteMultipartUpload under `If-None-Match: *` is refused if the object exists.
-pub(super) async fn conditional_complete(store: &Store, bucket: &str) -> Result<bool, Failure> {
+pub(super) async fn conditional_complete(
+    store: &Store,
+    bucket: &str,
+) -> Result<bool, RequestFailure> {
     let key = probe_key();
     put(store, bucket, &key, None, false).await?;
     let answer = complete_if_absent(store, bucket, &key).await;
@@ -82,7 +88,11 @@ pub(super) async fn conditional_complete(store: &Store, bucket: &str) -> Result<
     answer
 }
 
-async fn complete_if_absent(store: &Store, bucket: &str, key: &str) -> Result<bool, Failure> {
+async fn complete_if_absent(
+    store: &Store,
+    bucket: &str,
+    key: &str,
+) -> Result<bool, RequestFailure> {
     let create = store.client().create_multipart_upload();
     let create = create.bucket(bucket).key(key).send();
     let created = Box::pin(create).await.map_err(failure)?;
@@ -114,7 +124,10 @@ async fn complete_if_absent(store: &Store, bucket: &str, key: &str) -> Result<bo
 
 /// Whether the key `a/b` is in no listing any more once there is an object `a`. A store that refuses that object hides
 /// nothing.
-pub(super) async fn files_hide_directories(store: &Store, bucket: &str) -> Result<bool, Failure> {
+pub(super) async fn files_hide_directories(
+    store: &Store,
+    bucket: &str,
+) -> Result<bool, RequestFailure> {
     let file = probe_key();
     let below = format!("{file}/below");
     put(store, bucket, &below, None, false).await?;
@@ -136,7 +149,7 @@ pub(super) async fn files_hide_directories(store: &Store, bucket: &str) -> Resul
 /// Whether a multipart upload is verified by the CRC-32 of the whole object: a Complete that names a wrong one is refused,
 /// and the very same with the right one is not. Some stores know no more than a checksum of the parts' checksums
 /// (Cloudflare R2, MinIO before 2025): they refuse the type, or compare the whole's checksum with that.
-pub(super) async fn full_object(store: &Store, bucket: &str) -> Result<bool, Failure> {
+pub(super) async fn full_object(store: &Store, bucket: &str) -> Result<bool, RequestFailure> {
     let key = probe_key();
     let request = store
         .client()
@@ -166,7 +179,7 @@ async fn part_and_complete(
     bucket: &str,
     key: &str,
     upload_id: &str,
-) -> Result<bool, Failure> {
+) -> Result<bool, RequestFailure> {
     let crc = crc_header(crc32fast::hash(BODY));
     let request = store
         .client()
@@ -219,16 +232,16 @@ async fn part_and_complete(
     }
 }
 
-fn names_checksum(failure: &Failure) -> bool {
+fn names_checksum(failure: &RequestFailure) -> bool {
     failure.code.contains("Digest") || failure.code.contains("Checksum")
 }
 
 /// An answer that what was asked is wrong, or not known here.
-fn refused(failure: &Failure) -> bool {
+fn refused(failure: &RequestFailure) -> bool {
     names_checksum(failure) || refuses_feature(failure)
 }
 
-fn refuses_feature(failure: &Failure) -> bool {
+fn refuses_feature(failure: &RequestFailure) -> bool {
     matches!(failure.status, Some(400 | 501))
 }
 
@@ -242,7 +255,7 @@ async fn put(
     key: &str,
     crc32: Option<&str>,
     if_absent: bool,
-) -> Result<(), Failure> {
+) -> Result<(), RequestFailure> {
     let request = store
         .client()
         .put_object()

@@ -19,7 +19,7 @@ use crate::object::delete::{put_marker_with, put_own_marker};
 use crate::object::list::{Key, RawPage};
 use crate::object::multipart::Target;
 use crate::object::name_lock::{Participation, Patience};
-use crate::object::verify::{Conditions, Sight, TRANSFER_KEY, is_by, look};
+use crate::object::verify::{PreconditionHeaders, TRANSFER_KEY, WriteCheck, is_by, look};
 use crate::object::{
     Attributes, Location, ObjectError, ObjectInfo, TransferId, delete, directory_exists, head,
     head_with_crc,
@@ -62,7 +62,7 @@ pub async fn rename_directory(
         return Err(DirectoryError::IntoItself);
     }
     let mut copied = Copied::new(&source.store.context().budget);
-    let inner = Inner::of(source, destination).await?;
+    let inner = NestedDirectory::of(source, destination).await?;
     let claimed = destination.take_part();
     if let Err(error) = claim(destination, id).await {
         return Err(undone(error, take_back_one(destination, id).await));
@@ -98,9 +98,9 @@ pub async fn rename_directory(
 }
 
 /// Where the new directory would be in the old one, if the buckets of both are one by two names.
-struct Inner(Option<Location>);
+struct NestedDirectory(Option<Location>);
 
-impl Inner {
+impl NestedDirectory {
     /// Before anything is written.
     async fn of(source: &Location, destination: &Location) -> Result<Self, DirectoryError> {
         let at = Location {
@@ -110,7 +110,7 @@ impl Inner {
         let nested = destination.key.starts_with(&source.key);
         // A marker that is there already is not the one that will be written.
         let free = nested && !has_marker(&at).await.map_err(DirectoryError::Unmoved)?;
-        Ok(Inner(free.then_some(at)))
+        Ok(NestedDirectory(free.then_some(at)))
     }
 
     /// Whether the marker of the new directory has come to be there.
@@ -141,7 +141,7 @@ async fn claim(destination: &Location, id: &TransferId) -> Result<(), ObjectErro
         .store
         .conditional_writes(&destination.bucket)
         .await
-        && let Sight::Other(info) = look(destination, id, None).await
+        && let WriteCheck::Other(info) = look(destination, id, None).await
         && info.attributes.metadata.contains_key(TRANSFER_KEY)
     {
         return Err(ObjectError::Conflict);
@@ -153,7 +153,7 @@ async fn claim(destination: &Location, id: &TransferId) -> Result<(), ObjectErro
 async fn remove_claim(destination: &Location, claimed: &Participation) -> Result<(), ObjectError> {
     delete(destination, None).await?;
     if claimed.overlapped() && !directory_exists(destination).await? {
-        let (attributes, conditions) = (Attributes::default(), Conditions::default());
+        let (attributes, conditions) = (Attributes::default(), PreconditionHeaders::default());
         return put_marker_with(destination, &attributes, conditions).await;
     }
     Ok(())
@@ -263,7 +263,7 @@ async fn copy_marker(
     // The directory's own takes the place of our claim.
     if to.key == destination.key {
         let target = Target::new(to.clone(), id.clone(), attributes.clone());
-        return put_marker_with(to, &target.attributes, Conditions::default()).await;
+        return put_marker_with(to, &target.attributes, PreconditionHeaders::default()).await;
     }
     match put_own_marker(to, attributes, id).await {
         // Somebody has made the directory meanwhile: there it is.
@@ -309,9 +309,9 @@ async fn take_back(destination: &Location, id: &TransferId) -> Result<(), Object
 async fn take_back_one(at: &Location, id: &TransferId) -> Result<(), ObjectError> {
     let _lock = at.lock(Patience::Command).await?;
     match look(at, id, None).await {
-        Sight::Ours(info) => delete_seen(at, &info.etag).await,
-        Sight::Other(_) | Sight::Absent => Ok(()),
-        Sight::Unknown(error) => Err(error),
+        WriteCheck::Ours(info) => delete_seen(at, &info.etag).await,
+        WriteCheck::Other(_) | WriteCheck::Absent => Ok(()),
+        WriteCheck::Unknown(error) => Err(error),
     }
 }
 
@@ -374,9 +374,9 @@ async fn delete_one(
     // A marker may be somebody else's, and is as good.
     if look_at_copies && !location.key.ends_with('/') {
         match look(&moved(&location, source, destination), id, None).await {
-            Sight::Ours(_) => {}
-            Sight::Unknown(error) => return Err(error),
-            Sight::Other(_) | Sight::Absent => return Ok(true),
+            WriteCheck::Ours(_) => {}
+            WriteCheck::Unknown(error) => return Err(error),
+            WriteCheck::Other(_) | WriteCheck::Absent => return Ok(true),
         }
     }
     delete_seen(&location, &info.etag).await.map(|()| false)

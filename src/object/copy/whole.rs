@@ -12,11 +12,11 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-use crate::object::error::{Failure, failure};
+use crate::object::error::{RequestFailure, failure};
 use crate::object::head::{timestamp, with_attributes};
 use crate::object::multipart::{Target, whole_etag};
 use crate::object::retry::LookFirst;
-use crate::object::verify::{Pin, Sight, look, look_until, look_within};
+use crate::object::verify::{Precondition, WriteCheck, look, look_until, look_within};
 use crate::object::{Location, ObjectError, ObjectInfo, keys};
 
 /// A copy that is there.
@@ -38,9 +38,9 @@ impl Written {
     }
 
     /// Under a pin that has held.
-    pub(super) fn under(self, pin: &Pin) -> Self {
+    pub(super) fn under(self, precondition: &Precondition) -> Self {
         Written {
-            replaced_nothing: *pin == Pin::Absent,
+            replaced_nothing: *precondition == Precondition::Absent,
             ..self
         }
     }
@@ -51,13 +51,13 @@ pub(super) async fn copy_whole(
     source: &Location,
     info: &ObjectInfo,
     target: &Target,
-    pin: &Pin,
+    precondition: &Precondition,
 ) -> Result<Written, ObjectError> {
     let store = &target.location.store;
     // Of all stores only AWS is known to honour a condition on the target of a copy; the others may ignore it.
-    let absent = *pin == Pin::Absent && store.config().endpoint.is_none();
+    let absent = *precondition == Precondition::Absent && store.config().endpoint.is_none();
     if !absent {
-        pin.check(&target.location).await?;
+        precondition.check(&target.location).await?;
     }
     let size = Some(info.size);
     let rounds = store.config().attempts.max(1);
@@ -80,7 +80,7 @@ pub(super) async fn copy_whole(
         let took = begun.elapsed();
         let late = took >= store.config().request_timeout.min(SLOW);
         let last = refused || !unclear || late || round + 1 == rounds;
-        let sight = if late && !failure.answered() {
+        let check = if late && !failure.answered() {
             let patience = (3 * took).min(store.copy_silence(info.size));
             look_within(&target.location, &target.id, size, true, patience).await
         } else {
@@ -88,15 +88,18 @@ pub(super) async fn copy_whole(
             look_until(&target.location, &target.id, size, patient).await
         };
         // But for a condition on the target it is the source that is another now.
-        let error = match &sight {
-            Sight::Other(_) if absent => failure.error,
+        let error = match &check {
+            WriteCheck::Other(_) if absent => failure.error,
             _ if refused => ObjectError::Changed,
             _ => failure.error,
         };
-        match sight {
-            Sight::Ours(info) => return Ok(Written::seen(&info)),
-            Sight::Unknown(ObjectError::Denied(_)) | Sight::Other(_) | Sight::Absent if !last => {}
-            sight => return Err(sight.unless_unseen(error)),
+        match check {
+            WriteCheck::Ours(info) => return Ok(Written::seen(&info)),
+            WriteCheck::Unknown(ObjectError::Denied(_))
+            | WriteCheck::Other(_)
+            | WriteCheck::Absent
+                if !last => {}
+            check => return Err(check.unless_unseen(error)),
         }
         sleep(Duration::from_millis(300 << round)).await;
         round += 1;
@@ -112,7 +115,7 @@ async fn copy_once(
     info: &ObjectInfo,
     target: &Target,
     absent: bool,
-) -> Result<Written, Failure> {
+) -> Result<Written, RequestFailure> {
     let store = &target.location.store;
     let request = with_attributes!(store.client().copy_object(), &target.attributes)
         .bucket(&*target.location.bucket)
@@ -135,7 +138,7 @@ async fn copy_once(
             answer = &mut answer => break answer.map_err(failure)?,
             () = sleep(store.config().request_timeout) => {}
         }
-        if let Sight::Ours(info) = look(&target.location, &target.id, Some(info.size)).await {
+        if let WriteCheck::Ours(info) = look(&target.location, &target.id, Some(info.size)).await {
             return Ok(Written::seen(&info));
         }
     };
@@ -145,6 +148,8 @@ async fn copy_once(
             modified: timestamp(result.and_then(|result| result.last_modified())),
             replaced_nothing: false,
         }),
-        None => Err(Failure::unclear("CopyObject was answered without an ETag")),
+        None => Err(RequestFailure::unclear(
+            "CopyObject was answered without an ETag",
+        )),
     }
 }

@@ -16,7 +16,7 @@ use crate::object::{Location, ObjectError};
 
 /// The one version of an object that all its ranges are of.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(super) struct PinnedObject {
     /// The object.
     pub(super) location: Location,
     /// Its ETag, with quotes; empty where the store gives none.
@@ -27,19 +27,19 @@ pub(super) struct Source {
 
 /// Reads a range. Cancel safe: what is under way is kept in it.
 pub(super) struct RangeReader {
-    source: Arc<Source>,
+    source: Arc<PinnedObject>,
     /// The next byte.
     position: u64,
     /// The range's end, exclusive.
     end: u64,
-    state: State,
+    state: ReadState,
     /// Breaks since the last byte.
     breaks: u32,
     /// When the body is late.
     late: Option<Instant>,
 }
 
-enum State {
+enum ReadState {
     /// No request is under way; the next waits for so long.
     Idle(Duration),
     Opening(BoxFuture<'static, Result<Body, ObjectError>>),
@@ -64,12 +64,12 @@ impl std::fmt::Debug for RangeReader {
 
 impl RangeReader {
     /// A range that is yet to be asked for.
-    pub(super) fn new(source: Arc<Source>, first: u64, end: u64) -> Self {
+    pub(super) fn new(source: Arc<PinnedObject>, first: u64, end: u64) -> Self {
         RangeReader {
             source,
             position: first,
             end,
-            state: State::Idle(Duration::ZERO),
+            state: ReadState::Idle(Duration::ZERO),
             breaks: 0,
             late: None,
         }
@@ -77,14 +77,14 @@ impl RangeReader {
 
     /// A range whose body is there; `skip` bytes of it come before the range.
     pub(super) fn streaming(
-        source: Arc<Source>,
+        source: Arc<PinnedObject>,
         first: u64,
         end: u64,
         stream: ByteStream,
         skip: u64,
     ) -> Self {
         let mut reader = RangeReader::new(source, first, end);
-        reader.state = State::Streaming(Body { stream, skip });
+        reader.state = ReadState::Streaming(Body { stream, skip });
         reader
     }
 
@@ -95,23 +95,23 @@ impl RangeReader {
                 return Ok(None);
             }
             match &mut self.state {
-                State::Idle(pause) => {
+                ReadState::Idle(pause) => {
                     let (source, pause) = (Arc::clone(&self.source), *pause);
                     let (first, end) = (self.position, self.end);
-                    self.state = State::Opening(Box::pin(async move {
+                    self.state = ReadState::Opening(Box::pin(async move {
                         sleep(pause).await;
                         open(&source, first, end).await
                     }));
                 }
-                State::Opening(opening) => match opening.await {
-                    Ok(body) => self.state = State::Streaming(body),
+                ReadState::Opening(opening) => match opening.await {
+                    Ok(body) => self.state = ReadState::Streaming(body),
                     Err(error) => {
                         // Not to be polled again once it has ended.
-                        self.state = State::Idle(Duration::ZERO);
+                        self.state = ReadState::Idle(Duration::ZERO);
                         return Err(error);
                     }
                 },
-                State::Streaming(body) => {
+                ReadState::Streaming(body) => {
                     let timeout = self.source.location.store.config().request_timeout;
                     let late = *self.late.get_or_insert_with(|| Instant::now() + timeout);
                     let read = timeout_at(late, body.stream.next()).await;
@@ -138,7 +138,7 @@ impl RangeReader {
 
     /// What of a chunk belongs to the range.
     fn take(&mut self, mut chunk: Bytes) -> Option<Bytes> {
-        if let State::Streaming(body) = &mut self.state
+        if let ReadState::Streaming(body) = &mut self.state
             && body.skip > 0
         {
             let skipped = body.skip.min(chunk.len() as u64);
@@ -163,13 +163,13 @@ impl RangeReader {
         if self.breaks >= location.store.config().attempts.max(2) {
             return Err(error);
         }
-        self.state = State::Idle(Duration::from_millis(100 << (self.breaks - 1).min(6)));
+        self.state = ReadState::Idle(Duration::from_millis(100 << (self.breaks - 1).min(6)));
         Ok(())
     }
 }
 
 /// GetObject of `first..end`, of the version we know.
-async fn open(source: &Source, first: u64, end: u64) -> Result<Body, ObjectError> {
+async fn open(source: &PinnedObject, first: u64, end: u64) -> Result<Body, ObjectError> {
     let location = &source.location;
     let request = location
         .store

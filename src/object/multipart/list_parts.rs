@@ -5,7 +5,7 @@ use crate::object::error::failure;
 use crate::object::head::timestamp;
 use crate::object::multipart::{DonePart, crc_from_header};
 use crate::object::resume::record::ScheduleNote;
-use crate::object::upload::Schedule;
+use crate::object::upload::PartSizes;
 use crate::object::{Location, ObjectError};
 
 /// The unbroken run from the first part. A part that does not have the size of its number was the last of an upload
@@ -15,9 +15,10 @@ pub(in crate::object) fn run(
     sizes: ScheduleNote,
     parts: Vec<DonePart>,
 ) -> Vec<DonePart> {
-    let schedule = Schedule::new(sizes.first, sizes.largest);
-    let whole =
-        |part: &DonePart| part.number <= copied || part.size == schedule.size(part.number - copied);
+    let part_sizes = PartSizes::new(sizes.first, sizes.largest);
+    let whole = |part: &DonePart| {
+        part.number <= copied || part.size == part_sizes.size(part.number - copied)
+    };
     (1..)
         .zip(parts)
         .take_while(|(number, part)| part.number == *number && whole(part))

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::object::ObjectError;
 use crate::object::multipart::{DonePart, Target};
-use crate::object::parts::pending_create::Opening;
+use crate::object::parts::pending_create::PendingCreate;
 use crate::object::parts::pieces::Pieces;
 
 /// Parts in flight are given this long to end by themselves: most of them only wait for an answer then, and a part
@@ -17,16 +17,16 @@ const ENDING: Duration = Duration::from_millis(500);
 
 /// What lies in the store of an upload that is given up: an open multipart upload, pieces, or both.
 #[derive(Debug)]
-pub(in crate::object) struct Leftovers {
+pub(in crate::object) struct AbortCleanup {
     pub(in crate::object) target: Arc<Target>,
-    pub(in crate::object) opening: Option<Opening>,
+    pub(in crate::object) create: Option<PendingCreate>,
     pub(in crate::object) pieces: Option<Arc<Pieces>>,
     pub(in crate::object) inflight: JoinSet<Result<DonePart, ObjectError>>,
     /// Whether the upload may have been completed.
     pub(in crate::object) look_first: bool,
 }
 
-impl Leftovers {
+impl AbortCleanup {
     /// Ends the requests in flight, then aborts the upload and deletes the pieces.
     pub(in crate::object) async fn remove(mut self) {
         let ended = async { while self.inflight.join_next().await.is_some() {} };
@@ -34,8 +34,8 @@ impl Leftovers {
             self.inflight.shutdown().await;
         }
         // A Create that is still under way is waited for: its upload would stay open else.
-        if let Some(opening) = &self.opening
-            && let Ok(created) = opening.created().await
+        if let Some(create) = &self.create
+            && let Ok(created) = create.created().await
         {
             self.target.abort(&created.upload_id, self.look_first).await;
         }

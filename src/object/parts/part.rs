@@ -197,11 +197,11 @@ impl Part {
 
 /// A part on its way, whose bytes stay at hand until the store has them: should the upload break off, they can be kept.
 #[derive(Debug, Clone)]
-pub(in crate::object) struct InHand(Arc<Mutex<Part>>);
+pub(in crate::object) struct RetainedPart(Arc<Mutex<Part>>);
 
-impl InHand {
+impl RetainedPart {
     pub(in crate::object) fn new(part: Part) -> Self {
-        InHand(Arc::new(Mutex::new(part)))
+        RetainedPart(Arc::new(Mutex::new(part)))
     }
 
     /// The part as it is sent; its bytes are held once.

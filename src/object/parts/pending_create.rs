@@ -10,11 +10,11 @@ use crate::object::multipart::{Created, Target};
 /// CreateMultipartUpload under way or done, by a task that always ends: a Create that is cut off in the middle would
 /// leave an upload that nobody knows.
 #[derive(Debug, Clone)]
-pub(in crate::object) struct Opening {
+pub(in crate::object) struct PendingCreate {
     result: watch::Receiver<Option<Result<Created, ObjectError>>>,
 }
 
-impl Opening {
+impl PendingCreate {
     pub(in crate::object) fn start(target: &Arc<Target>, copies: bool) -> Self {
         let (sender, result) = watch::channel(None);
         let target = Arc::clone(target);
@@ -23,13 +23,13 @@ impl Opening {
             let created = target.create(None, copies).await;
             sender.send_replace(Some(created));
         });
-        Opening { result }
+        PendingCreate { result }
     }
 
     /// One that is there already.
     pub(in crate::object) fn known(created: Created) -> Self {
         let (_, result) = watch::channel(Some(Ok(created)));
-        Opening { result }
+        PendingCreate { result }
     }
 
     /// The multipart upload, when it is there.

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::memory::{Budget, CHUNK, Grant};
-use crate::object::parts::part::{InHand, Part, put_part};
+use crate::object::parts::part::{Part, RetainedPart, put_part};
 use crate::object::resume::{PieceNote, TailNote};
 use crate::object::{Attributes, Download, Location, ObjectError, ObjectInfo, delete};
 
@@ -51,7 +51,7 @@ struct Numbers {
 
 /// Whether a bucket takes pieces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::object) enum Takes {
+pub(in crate::object) enum PieceSupport {
     /// No piece was put there yet.
     Unknown,
     /// The first one is on its way.
@@ -64,30 +64,30 @@ pub(in crate::object) enum Takes {
 
 /// What is known of the buckets of a store.
 #[derive(Debug, Default)]
-pub(in crate::object) struct TakesPieces(Mutex<HashMap<Arc<str>, Known>>);
+pub(in crate::object) struct PieceSupportCache(Mutex<HashMap<Arc<str>, PieceAnswer>>);
 
 #[derive(Debug)]
-enum Known {
+enum PieceAnswer {
     Asked(Instant),
     Taken,
     Refused(Instant),
 }
 
-impl TakesPieces {
-    fn of(&self, bucket: &str) -> Takes {
+impl PieceSupportCache {
+    fn of(&self, bucket: &str) -> PieceSupport {
         match self.locked().get(bucket) {
-            Some(Known::Taken) => Takes::Yes,
-            Some(Known::Asked(at)) if at.elapsed() < ASKED => Takes::Asked,
-            Some(Known::Refused(at)) if at.elapsed() < REFUSED => Takes::No,
-            _ => Takes::Unknown,
+            Some(PieceAnswer::Taken) => PieceSupport::Yes,
+            Some(PieceAnswer::Asked(at)) if at.elapsed() < ASKED => PieceSupport::Asked,
+            Some(PieceAnswer::Refused(at)) if at.elapsed() < REFUSED => PieceSupport::No,
+            _ => PieceSupport::Unknown,
         }
     }
 
-    fn learn(&self, bucket: &Arc<str>, known: Known) {
+    fn learn(&self, bucket: &Arc<str>, known: PieceAnswer) {
         self.locked().insert(Arc::clone(bucket), known);
     }
 
-    fn locked(&self) -> MutexGuard<'_, HashMap<Arc<str>, Known>> {
+    fn locked(&self) -> MutexGuard<'_, HashMap<Arc<str>, PieceAnswer>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -126,16 +126,16 @@ impl Pieces {
     }
 
     /// Whether the store takes them.
-    pub(in crate::object) fn taken(&self) -> Takes {
-        self.at.store.takes_pieces().of(&self.at.bucket)
+    pub(in crate::object) fn support(&self) -> PieceSupport {
+        self.at.store.piece_support().of(&self.at.bucket)
     }
 
     /// Whether this is the first to find out: many uploads may begin to wait at once.
     pub(in crate::object) fn ask(&self) -> bool {
-        let first = self.taken() == Takes::Unknown;
+        let first = self.support() == PieceSupport::Unknown;
         if first {
-            let known = self.at.store.takes_pieces();
-            known.learn(&self.at.bucket, Known::Asked(Instant::now()));
+            let known = self.at.store.piece_support();
+            known.learn(&self.at.bucket, PieceAnswer::Asked(Instant::now()));
         }
         first
     }
@@ -144,10 +144,10 @@ impl Pieces {
     pub(in crate::object) async fn store(&self, part: Part) -> Result<PieceNote, ObjectError> {
         let number = self.number();
         let (size, crc32) = (part.size(), part.crc32());
-        let known = self.at.store.takes_pieces();
+        let known = self.at.store.piece_support();
         match put_part(&self.location(number), part).await {
             Ok(etag) => {
-                known.learn(&self.at.bucket, Known::Taken);
+                known.learn(&self.at.bucket, PieceAnswer::Taken);
                 Ok(PieceNote {
                     number,
                     size,
@@ -158,7 +158,7 @@ impl Pieces {
             Err(error) => {
                 warn!(key = self.at.key, %error, "what a slow client has sent could not be stored: it stays in memory");
                 if !error.transient() {
-                    known.learn(&self.at.bucket, Known::Refused(Instant::now()));
+                    known.learn(&self.at.bucket, PieceAnswer::Refused(Instant::now()));
                 }
                 Err(error)
             }
@@ -166,7 +166,10 @@ impl Pieces {
     }
 
     /// Reads the pieces of a part that is to be sent, which is in memory then as a whole. Waits for its turn and memory.
-    pub(in crate::object) async fn read_back(&self, part: &InHand) -> Result<Part, ObjectError> {
+    pub(in crate::object) async fn read_back(
+        &self,
+        part: &RetainedPart,
+    ) -> Result<Part, ObjectError> {
         let budget = &self.at.store.context().budget;
         let size = part.part().size();
         let memory = match budget.try_recall(size) {
@@ -190,7 +193,7 @@ impl Pieces {
         }
     }
 
-    async fn store_rest(&self, part: &InHand) {
+    async fn store_rest(&self, part: &RetainedPart) {
         if part.part().in_memory() == 0 {
             return;
         }

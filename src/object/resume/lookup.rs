@@ -13,10 +13,10 @@ use crate::object::multipart::DonePart;
 use crate::object::multipart::list_parts::{list_parts, run};
 use crate::object::resume::discard::discard;
 use crate::object::resume::record::{
-    self, Base, Keep, Names, PieceNote, Read, Record, State, TailNote,
+    self, BaseObject, Keep, Names, PieceNote, Read, Record, State, TailNote,
 };
 use crate::object::resume::records::{self, There};
-use crate::object::verify::{Pin, TRANSFER_KEY};
+use crate::object::verify::{Precondition, TRANSFER_KEY};
 use crate::object::{Location, ObjectError, ObjectInfo, TransferId, head};
 
 /// The pieces of a tail that are asked for at once.
@@ -61,7 +61,7 @@ pub struct Kept {
     /// The number of bytes of the tail that are in parts already: a resume that broke off had read them back.
     pub(in crate::object) skip: u64,
     /// The object that must still be there when it is published.
-    pub(in crate::object) pin: Pin,
+    pub(in crate::object) precondition: Precondition,
     /// When the record was written, by the store's clock.
     pub(in crate::object) written: Timestamp,
 }
@@ -211,8 +211,8 @@ impl Keep {
                 Inner::Later(_) => continue,
             };
             let since = match &read.record.base {
-                Base::Object(base) => base.transfer.as_deref() == Some(transfer.as_str()),
-                Base::Unknown | Base::Absent => false,
+                BaseObject::Object(base) => base.transfer.as_deref() == Some(transfer.as_str()),
+                BaseObject::Unknown | BaseObject::Absent => false,
             };
             if !since && !read.lives(&name_of(object), replica, now(object)) {
                 discard(object, &read).await;
@@ -311,9 +311,9 @@ impl Stored {
             parts,
             skip: tail.as_ref().map_or(0, |tail| end - tail.offset),
             tail,
-            pin: match info {
-                Some(info) => Pin::Version(info.identity()),
-                None => Pin::Absent,
+            precondition: match info {
+                Some(info) => Precondition::Version(info.identity()),
+                None => Precondition::Absent,
             },
             written: read.written,
             record: record.clone(),
@@ -435,13 +435,13 @@ pub(in crate::object) fn superseded(record: &Record, info: Option<&ObjectInfo>) 
         return true;
     }
     match (&record.base, info) {
-        (Base::Absent | Base::Unknown, None) => false,
-        (Base::Absent, Some(_)) => true,
-        (Base::Object(base), Some(info)) => !base.is(info),
+        (BaseObject::Absent | BaseObject::Unknown, None) => false,
+        (BaseObject::Absent, Some(_)) => true,
+        (BaseObject::Object(base), Some(info)) => !base.is(info),
         // Removed, not written; but the old bytes of an append were its.
-        (Base::Object(_), None) => record.old_bytes > 0,
+        (BaseObject::Object(_), None) => record.old_bytes > 0,
         // Both times are cut to seconds. An object of the same second may be the newer one.
-        (Base::Unknown, Some(info)) => {
+        (BaseObject::Unknown, Some(info)) => {
             record.began.at_ms < info.modified.as_millisecond().saturating_add(1000)
         }
     }
@@ -516,18 +516,18 @@ mod tests {
     fn an_object_of_the_same_bytes_and_of_another_write_is_another() {
         let mut record = record::tests::read_record(State::Interrupted, "p", None).record;
         let ended = |record: &Record, info| superseded(record, Some(&info));
-        record.base = Base::Object(info(5000, "e", Some("a")).identity().into());
+        record.base = BaseObject::Object(info(5000, "e", Some("a")).identity().into());
         assert!(!ended(&record, info(5000, "e", Some("a"))));
         assert!(ended(&record, info(5000, "e", Some("c"))));
         assert!(ended(&record, info(5000, "e", None)));
         assert!(ended(&record, info(5000, "f", Some("a"))));
-        record.base = Base::Object(info(5000, "e", None).identity().into());
+        record.base = BaseObject::Object(info(5000, "e", None).identity().into());
         assert!(!ended(&record, info(5000, "e", None)));
         assert!(ended(&record, info(6000, "e", None)));
         assert!(!superseded(&record, None));
         record.old_bytes = 1;
         assert!(superseded(&record, None));
-        record.base = Base::Absent;
+        record.base = BaseObject::Absent;
         assert!(ended(&record, info(0, "e", None)));
     }
 }

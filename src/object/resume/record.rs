@@ -106,7 +106,7 @@ pub(in crate::object) struct Record {
     /// The bytes after the last whole part.
     pub tail: Option<TailNote>,
     /// The object that was there.
-    pub base: Base,
+    pub base: BaseObject,
     /// How many of its first bytes are those of the object it is appended to.
     pub old_bytes: u64,
     /// The attributes that the object is to have.
@@ -231,7 +231,7 @@ impl TailNote {
 /// The object that was there when an upload began.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(in crate::object) enum Base {
+pub(in crate::object) enum BaseObject {
     /// Not known: it was not asked for.
     Unknown,
     /// None.

@@ -27,10 +27,10 @@ use crate::object::resume::Replica;
 use crate::object::resume::discard::{discard, set_aside};
 use crate::object::resume::order::Began;
 use crate::object::resume::record::{
-    Base, FORMAT, Keep, Record, ScheduleNote, State, TailNote, WriterNote, new_writer,
+    BaseObject, FORMAT, Keep, Record, ScheduleNote, State, TailNote, WriterNote, new_writer,
 };
 use crate::object::resume::records::{self, SaveError, There};
-use crate::object::upload::{InHand, Leftovers, Opening, Part, Pieces};
+use crate::object::upload::{AbortCleanup, Part, PendingCreate, Pieces, RetainedPart};
 use task::{Standing, Writer};
 
 /// An upload's record in the making. Dropped without an ending, nothing more is done.
@@ -47,7 +47,7 @@ pub(in crate::object) struct Journal {
 #[derive(Debug)]
 enum News {
     /// The upload has become multipart; so many parts hold old bytes.
-    Opened(Opening, u32),
+    Opened(PendingCreate, u32),
     /// Bytes of it are in these pieces.
     Stored(TailNote),
     /// Those of this tail are elsewhere now.
@@ -61,7 +61,7 @@ enum News {
 enum Ending {
     Published,
     Broken(Box<Broken>),
-    Restored(Option<Box<Leftovers>>),
+    Restored(Option<Box<AbortCleanup>>),
 }
 
 /// When an upload asks for an earlier one of its user and name.
@@ -77,11 +77,11 @@ pub(in crate::object) enum Ask {
 #[derive(Debug)]
 pub(in crate::object) struct Broken {
     /// The multipart upload, if there is one.
-    pub(in crate::object) opening: Option<Opening>,
+    pub(in crate::object) create: Option<PendingCreate>,
     /// Parts on their way.
     pub(in crate::object) inflight: JoinSet<Result<DonePart, ObjectError>>,
     /// Parts whose bytes are at hand: those on their way or failed, and the last.
-    pub(in crate::object) sent: BTreeMap<u32, InHand>,
+    pub(in crate::object) sent: BTreeMap<u32, RetainedPart>,
     /// Parts that are there.
     pub(in crate::object) done: Vec<DonePart>,
     /// Its first parts that hold old bytes of the object.
@@ -119,7 +119,7 @@ impl Journal {
         target: &Arc<Target>,
         keep: Keep,
         sizes: (u64, u64),
-        base: Base,
+        base: BaseObject,
         old_bytes: u64,
         failed: watch::Sender<Option<ObjectError>>,
     ) -> Journal {
@@ -259,7 +259,7 @@ impl Journal {
     }
 
     /// The upload has become multipart: the record is written as soon as its id is known, and refreshed from then on.
-    pub(in crate::object) fn opened(&mut self, opening: &Opening, copied: u32) {
+    pub(in crate::object) fn opened(&mut self, opening: &PendingCreate, copied: u32) {
         self.running();
         self.tell(News::Opened(opening.clone(), copied));
     }
@@ -325,7 +325,7 @@ impl Journal {
 
     /// A resumed upload ended before what was kept of it had been read again: everything stays as it was, but for an
     /// upload that was opened meanwhile.
-    pub(in crate::object) fn restore(mut self, opened: Option<Leftovers>) {
+    pub(in crate::object) fn restore(mut self, opened: Option<AbortCleanup>) {
         self.entry.ending();
         self.end(Ending::Restored(opened.map(Box::new)));
     }

@@ -16,7 +16,7 @@ use crate::object::active_uploads::{Running, name_at};
 use crate::object::error::failure;
 use crate::object::head::timestamp;
 use crate::object::resume::record::{Content, Names, Read, Record, parse};
-use crate::object::verify::{Conditions, Pin};
+use crate::object::verify::{Precondition, PreconditionHeaders};
 use crate::object::{Location, ObjectError, delete};
 
 /// How often the body of a record is asked for: the SDK does not retry a GET whose body broke off.
@@ -170,7 +170,7 @@ pub(in crate::object) async fn save(
 
 /// PutObject of a record of another writer under a name that only this call writes.
 pub(in crate::object) async fn copy_to(at: &Location, body: Bytes) -> Result<(), ObjectError> {
-    send(at, body, Conditions::default())
+    send(at, body, PreconditionHeaders::default())
         .await
         .map(drop)
         .map_err(|failure| failure.error)
@@ -227,11 +227,11 @@ enum Put {
 }
 
 async fn put(at: &Location, body: Bytes, replaces: Option<&str>) -> Result<Put, SaveError> {
-    let pin = match replaces {
-        Some(etag) => Pin::Etag(etag.to_owned()),
-        None => Pin::Absent,
+    let precondition = match replaces {
+        Some(etag) => Precondition::Etag(etag.to_owned()),
+        None => Precondition::Absent,
     };
-    let conditions = match pin.conditions(at).await {
+    let conditions = match precondition.conditions(at).await {
         Ok(conditions) => conditions,
         Err(ObjectError::Conflict) => {
             return read(at)
@@ -260,8 +260,8 @@ async fn put(at: &Location, body: Bytes, replaces: Option<&str>) -> Result<Put, 
 async fn send(
     at: &Location,
     body: Bytes,
-    conditions: Conditions,
-) -> Result<String, super::super::error::Failure> {
+    conditions: PreconditionHeaders,
+) -> Result<String, super::super::error::RequestFailure> {
     let request = at
         .store
         .client()

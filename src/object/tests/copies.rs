@@ -26,7 +26,7 @@ fn copy_options(if_absent: bool) -> CopyOptions {
 
 #[tokio::test]
 async fn copies_keep_the_metadata() {
-    let server = Server::start().await;
+    let server = TestStore::start().await;
     // The second one copies by parts.
     for limit in [5 << 30, PART as u64] {
         let store = server.store_with(|config| config.copy_limit = limit).await;
@@ -66,7 +66,7 @@ async fn copies_keep_the_metadata() {
 
 #[tokio::test]
 async fn a_source_that_changed_is_not_copied() {
-    let server = Server::start().await;
+    let server = TestStore::start().await;
     let store = server.store().await;
     let (from, to) = (server.location(&store, "a"), server.location(&store, "b"));
     put(&from, &pattern(10)).await;
@@ -79,7 +79,7 @@ async fn a_source_that_changed_is_not_copied() {
 
 #[tokio::test]
 async fn copies_between_stores_are_streamed() {
-    let (one, two) = (Server::start().await, Server::start().await);
+    let (one, two) = (TestStore::start().await, TestStore::start().await);
     let (store, other) = (one.store().await, two.store().await);
     let (from, to) = (one.location(&store, "a"), two.location(&other, "b"));
     for size in [0, 10, 3 * PART + 1] {
@@ -97,7 +97,7 @@ async fn copies_between_stores_are_streamed() {
 
 #[tokio::test]
 async fn directories_are_renamed() {
-    let server = Server::start().await;
+    let server = TestStore::start().await;
     let store = server.store().await;
     server.fill("old/file", 1010);
     server.fill("old/sub/deep/file", 2);

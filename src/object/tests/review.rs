@@ -103,7 +103,7 @@ async fn an_outage_does_not_use_up_the_retries_of_others() {
     let (store, log) = super::broken::answering_with(
         |config| config.attempts = 2,
         |line, count| match line.starts_with("HEAD") && (count <= 160 || count % 2 == 1) {
-            true => ok("", "").replace("200 OK", "500 Internal Server Error"),
+            true => ok("", "").replace("200 OK", "500 Internal TestStore Error"),
             false => ok("ETag: \"v1\"\r\n", ""),
         },
     )
@@ -117,7 +117,7 @@ async fn an_outage_does_not_use_up_the_retries_of_others() {
 
 #[tokio::test]
 async fn a_slow_reader_gives_back_what_was_fetched_ahead() {
-    let server = Server::start().await;
+    let server = TestStore::start().await;
     let budget = 64 << 20;
     let store = server.store_of(budget).await;
     let location = server.location(&store, "f");
@@ -152,7 +152,7 @@ async fn a_slow_reader_gives_back_what_was_fetched_ahead() {
 
 #[tokio::test]
 async fn what_flows_into_an_upload_holds_no_memory_ahead() {
-    let server = Server::start().await;
+    let server = TestStore::start().await;
     let store = server.store().await;
     let location = server.location(&store, "f");
     put(&location, &pattern(4 * PART)).await;

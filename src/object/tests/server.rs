@@ -19,7 +19,7 @@ use crate::object::tests::PART;
 
 pub(super) const BUCKET: &str = "bucket";
 
-pub(super) struct Server {
+pub(super) struct TestStore {
     directory: tempfile::TempDir,
     address: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
@@ -40,7 +40,7 @@ impl s3s::access::S3Access for Log {
     }
 }
 
-impl Server {
+impl TestStore {
     pub(super) async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join(BUCKET)).unwrap();
@@ -71,7 +71,7 @@ impl Server {
                 });
             }
         });
-        Server {
+        TestStore {
             directory,
             address,
             log,

@@ -5,7 +5,7 @@ use crate::config::Capability;
 
 #[tokio::test]
 async fn round_trips_around_the_part_size() {
-    let server = Server::start().await;
+    let server = TestStore::start().await;
     let store = server.store().await;
     let sizes = [
         (0, 0),
@@ -49,7 +49,7 @@ async fn round_trips_around_the_part_size() {
 
 #[tokio::test]
 async fn signed_payloads() {
-    let server = Server::start().await;
+    let server = TestStore::start().await;
     let store = server.store_with(|config| config.sign_payload = true).await;
     for size in [0, 1000, PART, 2 * PART + 7] {
         let location = server.location(&store, "signed");
@@ -62,7 +62,7 @@ async fn signed_payloads() {
 
 #[tokio::test]
 async fn capabilities_are_probed_once_and_leave_nothing() {
-    let server = Server::start().await;
+    let server = TestStore::start().await;
     let store = server
         .store_with(|config| {
             config.checksums = Capability::Auto;
@@ -99,7 +99,7 @@ async fn capabilities_are_probed_once_and_leave_nothing() {
 
 #[tokio::test]
 async fn if_absent_holds_with_and_without_the_stores_help() {
-    let server = Server::start().await;
+    let server = TestStore::start().await;
     for honoured in [Capability::Yes, Capability::No] {
         let store = server
             .store_with(|config| config.conditional_writes = honoured)
@@ -121,7 +121,7 @@ async fn if_absent_holds_with_and_without_the_stores_help() {
 
 #[tokio::test]
 async fn the_same_transfer_finds_its_own_object() {
-    let server = Server::start().await;
+    let server = TestStore::start().await;
     let store = server.store().await;
     let location = server.location(&store, "f");
     let mut twice = options();
@@ -134,7 +134,7 @@ async fn the_same_transfer_finds_its_own_object() {
 
 #[tokio::test]
 async fn abandoned_uploads_leave_nothing() {
-    let server = Server::start().await;
+    let server = TestStore::start().await;
     let store = server.store().await;
     let location = server.location(&store, "f");
     let data = pattern(3 * PART);
@@ -164,7 +164,7 @@ async fn abandoned_uploads_leave_nothing() {
 
 #[tokio::test]
 async fn appends() {
-    let server = Server::start().await;
+    let server = TestStore::start().await;
     let store = server.store().await;
     let location = server.location(&store, "f");
     let old = pattern(13 * MIB);
@@ -211,7 +211,7 @@ async fn appends() {
 
 #[tokio::test]
 async fn downloads_begin_anywhere() {
-    let server = Server::start().await;
+    let server = TestStore::start().await;
     let store = server.store().await;
     let location = server.location(&store, "f");
     let data = pattern(3 * PART + 17);
@@ -243,7 +243,7 @@ async fn downloads_begin_anywhere() {
 
 #[tokio::test]
 async fn an_object_that_changes_ends_its_download() {
-    let server = Server::start().await;
+    let server = TestStore::start().await;
     let store = server.store().await;
     let location = server.location(&store, "f");
     put(&location, &pattern(8 * PART)).await;
@@ -265,7 +265,7 @@ async fn an_object_that_changes_ends_its_download() {
 
 #[tokio::test]
 async fn next_can_be_cancelled() {
-    let server = Server::start().await;
+    let server = TestStore::start().await;
     let store = server.store().await;
     let location = server.location(&store, "f");
     let data = pattern(3 * PART);
@@ -291,7 +291,7 @@ async fn next_can_be_cancelled() {
 
 #[tokio::test]
 async fn many_uploads_share_a_small_budget() {
-    let server = Server::start().await;
+    let server = TestStore::start().await;
     let store = server.store_of(4 * PART as u64).await;
     let data = pattern(2 * PART + 1);
     let uploads = (0..12).map(|index| {

@@ -8,13 +8,13 @@ use tokio::task::JoinSet;
 
 use crate::memory::Admission;
 use crate::object::multipart::{CopyRange, Target};
-use crate::object::part_sizes::Schedule;
+use crate::object::part_sizes::PartSizes;
 use crate::object::parts::part::Part;
-use crate::object::parts::pending_create::Opening;
-use crate::object::resume::{Ask, Base, Journal};
+use crate::object::parts::pending_create::PendingCreate;
+use crate::object::resume::{Ask, BaseObject, Journal};
 use crate::object::upload::pressure::{Pace, Relief};
 use crate::object::upload::{AppendTo, Condition, Upload, UploadOptions};
-use crate::object::verify::{Pin, TRANSFER_KEY};
+use crate::object::verify::{Precondition, TRANSFER_KEY};
 use crate::object::{Attributes, Download, Location, ObjectError};
 
 impl Upload {
@@ -45,29 +45,29 @@ impl Upload {
         }
         attributes.metadata.extend(options.metadata);
         attributes.metadata.remove(TRANSFER_KEY);
-        let pin = match (&options.append, &options.condition) {
-            (Some(append), _) => Pin::Version(append.info.identity()),
-            (None, Condition::IfAbsent) => Pin::Absent,
-            (None, Condition::None) => Pin::None,
+        let precondition = match (&options.append, &options.condition) {
+            (Some(append), _) => Precondition::Version(append.info.identity()),
+            (None, Condition::IfAbsent) => Precondition::Absent,
+            (None, Condition::None) => Precondition::None,
         };
         let base = match (&options.append, &options.condition) {
-            (Some(append), _) => Base::Object(append.info.identity().into()),
-            (None, Condition::IfAbsent) => Base::Absent,
-            (None, Condition::None) => Base::Unknown,
+            (Some(append), _) => BaseObject::Object(append.info.identity().into()),
+            (None, Condition::IfAbsent) => BaseObject::Absent,
+            (None, Condition::None) => BaseObject::Unknown,
         };
-        let schedule = location.store.schedule().clone();
+        let sizes = location.store.part_sizes().clone();
         let mut upload = Upload::blank(
             Target::new(location, options.id, attributes),
-            pin,
+            precondition,
             admission,
-            schedule,
+            sizes,
         );
         if let Some(keep) = options.keep {
             upload.may_store_pieces(&keep);
             upload.journal = Some(Journal::new(
                 &upload.target,
                 keep,
-                upload.schedule.sizes(),
+                upload.sizes.sizes(),
                 base,
                 options.append.as_ref().map_or(0, |append| append.keep),
                 upload.failed.clone(),
@@ -85,15 +85,15 @@ impl Upload {
     /// An upload that has nothing yet.
     pub(super) fn blank(
         target: Target,
-        pin: Pin,
+        precondition: Precondition,
         admission: Option<Admission>,
-        schedule: Schedule,
+        sizes: PartSizes,
     ) -> Upload {
         let crc = target.location.store.may_need_crc();
         Upload {
             target: Arc::new(target),
-            pin,
-            schedule,
+            precondition,
+            sizes,
             journal: None,
             last: None,
             keepable: true,
@@ -112,7 +112,7 @@ impl Upload {
             pace: Pace::default(),
             copied: 0,
             copying: 0,
-            opening: None,
+            create: None,
             inflight: JoinSet::new(),
             sent: BTreeMap::new(),
             done: Vec::new(),
@@ -139,7 +139,7 @@ impl Upload {
         if keep > limit {
             return Err(ObjectError::TooLarge { limit });
         }
-        let ranges = store.schedule().copied(keep);
+        let ranges = store.part_sizes().copied(keep);
         let Some(copied) = ranges.last().map(|last| last.first + last.size) else {
             return self.read_old(&append, 0).await;
         };
@@ -150,8 +150,8 @@ impl Upload {
                     reason,
                     "no UploadPartCopy: the old bytes are streamed through"
                 );
-                if let Some(leftovers) = self.leftovers() {
-                    leftovers.remove().await;
+                if let Some(cleanup) = self.cleanup() {
+                    cleanup.remove().await;
                 }
                 self.done.clear();
                 self.read_old(&append, 0).await
@@ -169,8 +169,8 @@ impl Upload {
         append: &AppendTo,
         ranges: Vec<CopyRange>,
     ) -> Result<(), ObjectError> {
-        let opening = Opening::start(&self.target, true);
-        self.opening = Some(opening.clone());
+        let create = PendingCreate::start(&self.target, true);
+        self.create = Some(create.clone());
         let etag: Arc<str> = append.info.etag.as_str().into();
         // Copies cost the store, not our memory: only so many at once all the same.
         let parallel = self
@@ -184,7 +184,7 @@ impl Upload {
         let places = Arc::new(tokio::sync::Semaphore::new(parallel));
         let mut numbered = (1..).zip(ranges.iter().copied());
         if let Some((number, range)) = numbered.next() {
-            let created = opening.created().await?;
+            let created = create.created().await?;
             let source = &self.target.location;
             let first = self
                 .target
@@ -195,16 +195,16 @@ impl Upload {
         self.copied = u32::try_from(ranges.len()).unwrap_or(u32::MAX);
         self.number = self.copied + 1;
         if let Some(journal) = &mut self.journal {
-            journal.opened(&opening, self.copied);
+            journal.opened(&create, self.copied);
         }
         for (number, range) in numbered {
             self.copying += 1;
-            let (target, opening) = (Arc::clone(&self.target), opening.clone());
+            let (target, create) = (Arc::clone(&self.target), create.clone());
             let (places, etag) = (Arc::clone(&places), Arc::clone(&etag));
             self.spawn(async move {
                 // Never closed.
                 let _place = places.acquire().await;
-                let created = opening.created().await?;
+                let created = create.created().await?;
                 let source = &target.location;
                 target
                     .copy_part(&created, number, source, &etag, range)

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::memory::{Budget, CHUNK, Grant};
 use crate::object::ObjectError;
-use crate::object::parts::pieces::{Pieces, Takes};
+use crate::object::parts::pieces::{PieceSupport, Pieces};
 use crate::object::resume::{Keep, tail_at};
 use crate::object::upload::{FIRST_CHUNKS, PART_WAIT, Upload};
 
@@ -65,8 +65,8 @@ pub struct GivesBack(Option<Arc<Pieces>>);
 impl GivesBack {
     /// As far as is known now.
     pub fn now(&self) -> bool {
-        let taken = self.0.as_ref().map(|pieces| pieces.taken());
-        taken == Some(Takes::Yes)
+        let taken = self.0.as_ref().map(|pieces| pieces.support());
+        taken == Some(PieceSupport::Yes)
     }
 }
 
@@ -123,7 +123,7 @@ impl Upload {
         if self.held.is_some() {
             // It may be all of the file: then it is a multipart upload of one part.
             self.send_held().await?;
-        } else if self.takes_pieces() != Takes::No && self.store_piece().await.is_err() {
+        } else if self.piece_support() != PieceSupport::No && self.store_piece().await.is_err() {
             let budget = self.target.location.store.context().budget.clone();
             self.relief.hold(&budget);
         }
@@ -137,11 +137,11 @@ impl Upload {
         GivesBack(self.pieces.clone().filter(|_| recallable > 0))
     }
 
-    fn takes_pieces(&self) -> Takes {
+    fn piece_support(&self) -> PieceSupport {
         let recallable = self.target.location.store.context().budget.recallable();
         match &self.pieces {
-            Some(pieces) if self.part_size() <= recallable => pieces.taken(),
-            _ => Takes::No,
+            Some(pieces) if self.part_size() <= recallable => pieces.support(),
+            _ => PieceSupport::No,
         }
     }
 
@@ -188,7 +188,7 @@ impl Upload {
         let budget = self.target.location.store.context().budget.clone();
         let mut failed = None;
         loop {
-            let takes = self.takes_pieces();
+            let takes = self.piece_support();
             let holds = self.part.granted() > 0;
             let bytes = self.wanted(takes, &budget);
             if !budget.can_hold(bytes) {
@@ -201,21 +201,23 @@ impl Upload {
             }
             // Memory in hand is not to be held while waiting; and whether the store takes pieces is to be known soon.
             let at_once = match takes {
-                Takes::Unknown => self.pieces.as_ref().is_some_and(|pieces| pieces.ask()),
-                Takes::Yes => holds,
-                Takes::Asked | Takes::No => false,
+                PieceSupport::Unknown => self.pieces.as_ref().is_some_and(|pieces| pieces.ask()),
+                PieceSupport::Yes => holds,
+                PieceSupport::Asked | PieceSupport::No => false,
             };
             if failed.is_some() || !at_once {
                 let patience = match takes {
-                    Takes::No => PART_WAIT,
-                    Takes::Unknown | Takes::Asked | Takes::Yes => budget.hold(),
+                    PieceSupport::No => PART_WAIT,
+                    PieceSupport::Unknown | PieceSupport::Asked | PieceSupport::Yes => {
+                        budget.hold()
+                    }
                 };
                 if let Some(grant) = self.memory(bytes, patience).await? {
                     self.granted(grant, &budget);
                     return Ok(());
                 }
             }
-            if takes != Takes::No {
+            if takes != PieceSupport::No {
                 match self.store_piece().await {
                     Ok(()) => return Ok(()),
                     Err(error) => failed = Some(error),
@@ -228,10 +230,10 @@ impl Upload {
     }
 
     /// How much memory to ask for.
-    fn wanted(&self, takes: Takes, budget: &Budget) -> u64 {
+    fn wanted(&self, takes: PieceSupport, budget: &Budget) -> u64 {
         let rest = self.part_size().saturating_sub(self.part.size());
         let more = match takes {
-            Takes::Yes => {
+            PieceSupport::Yes => {
                 // Half of it: what rounding adds is not to be held for longer.
                 let soon = self.pace.within(budget.hold() / 2, self.size());
                 soon.max(1)
@@ -239,7 +241,7 @@ impl Upload {
                     .unwrap_or(u64::MAX)
                     .min(rest)
             }
-            Takes::Unknown | Takes::Asked | Takes::No => rest,
+            PieceSupport::Unknown | PieceSupport::Asked | PieceSupport::No => rest,
         };
         match self.part.granted() {
             // What the admission's memory holds is given back to it.

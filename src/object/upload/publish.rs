@@ -8,14 +8,14 @@ use tracing::warn;
 
 use crate::object::ObjectError;
 use crate::object::echo::{Echo, Echoed};
-use crate::object::error::{Failure, failure};
+use crate::object::error::{RequestFailure, failure};
 use crate::object::head::with_attributes;
 use crate::object::multipart::crc_header;
 use crate::object::name_lock::{NameLock, Patience};
-use crate::object::parts::part::{InHand, Part, Payload};
-use crate::object::parts::pending_create::Opening;
+use crate::object::parts::part::{Part, Payload, RetainedPart};
+use crate::object::parts::pending_create::PendingCreate;
 use crate::object::upload::{Published, Upload};
-use crate::object::verify::{Conditions, Sight, is_by, look, look_until};
+use crate::object::verify::{PreconditionHeaders, WriteCheck, is_by, look, look_until};
 
 /// How often a PutObject that met another write of the same key is sent again.
 const CONFLICT_ROUNDS: u32 = 4;
@@ -46,8 +46,8 @@ impl Upload {
             ));
         }
         self.seal().await?;
-        let published = match self.opening.clone() {
-            Some(opening) => Box::pin(self.publish_parts(opening)).await,
+        let published = match self.create.clone() {
+            Some(create) => Box::pin(self.publish_parts(create)).await,
             None => Box::pin(self.publish_whole()).await,
         };
         drop(lock);
@@ -57,9 +57,9 @@ impl Upload {
     /// CompleteMultipartUpload.
     pub(super) async fn publish_parts(
         mut self,
-        opening: Opening,
+        create: PendingCreate,
     ) -> Result<Published, ObjectError> {
-        let created = opening.created().await?;
+        let created = create.created().await?;
         let parts = self.done.clone();
         let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
         let sent: u64 = parts.iter().map(|part| part.size).sum();
@@ -72,9 +72,13 @@ impl Upload {
         }
         // Should this be dropped in the middle, the clean-up looks before it aborts.
         self.undecided = true;
-        match self.target.complete(&created, parts, &self.pin).await {
+        match self
+            .target
+            .complete(&created, parts, &self.precondition)
+            .await
+        {
             Ok(completed) => {
-                self.opening = None;
+                self.create = None;
                 self.seen(sent).await?;
                 self.published();
                 Ok(Published {
@@ -101,7 +105,7 @@ impl Upload {
         let store = &self.target.location.store;
         let integrity = store.integrity(&self.target.location.bucket).await;
         // What lies in pieces stays as it is until it is published.
-        let part = InHand::new(part);
+        let part = RetainedPart::new(part);
         let in_pieces = self.pieces.clone().filter(|_| part.has_pieces());
         let (whole, part) = match in_pieces {
             Some(pieces) => (Box::pin(pieces.read_back(&part)).await, Some(part)),
@@ -138,16 +142,16 @@ impl Upload {
         }
         let location = &self.target.location;
         match look_until(location, &self.target.id, Some(size), false).await {
-            Sight::Ours(_) => Ok(()),
+            WriteCheck::Ours(_) => Ok(()),
             // What was there has been compared, by the store or, where that ignores it at a Complete, right before: this
             // one has come after ours, or while it was completed.
-            Sight::Other(info)
+            WriteCheck::Other(info)
                 if !is_by(&info, &self.target.id)
                     && location.store.conditional_writes(&location.bucket).await =>
             {
                 Ok(())
             }
-            sight => Err(sight.unless_unseen(ObjectError::Superseded)),
+            check => Err(check.unless_unseen(ObjectError::Superseded)),
         }
     }
 
@@ -174,14 +178,14 @@ impl Upload {
         let size = Some(payload.size);
         let mut round = 0;
         loop {
-            let conditions = match self.pin.conditions(&self.target.location).await {
+            let conditions = match self.precondition.conditions(&self.target.location).await {
                 // What is there may be what the round before has written.
                 Err(ObjectError::Conflict) if round > 0 => {
                     return match look_until(&self.target.location, &self.target.id, size, false)
                         .await
                     {
-                        Sight::Ours(info) => Ok(published(Some(info.etag))),
-                        sight => Err(sight.unless_unseen(ObjectError::Conflict)),
+                        WriteCheck::Ours(info) => Ok(published(Some(info.etag))),
+                        check => Err(check.unless_unseen(ObjectError::Conflict)),
                     };
                 }
                 conditions => conditions?,
@@ -190,17 +194,17 @@ impl Upload {
                 Ok((etag, Echoed::AsEver)) => return Ok(published(etag)),
                 Ok((etag, Echoed::Missing)) => {
                     match look_until(&self.target.location, &self.target.id, size, false).await {
-                        Sight::Ours(_) => {
+                        WriteCheck::Ours(_) => {
                             store.echoes().put.missed();
                             return Ok(published(etag));
                         }
                         // Nothing speaks against the answer but this.
-                        Sight::Unknown(ObjectError::Denied(_)) => return Ok(published(etag)),
-                        Sight::Unknown(error) => return Err(error),
-                        Sight::Other(_) | Sight::Absent if round == CONFLICT_ROUNDS => {
+                        WriteCheck::Unknown(ObjectError::Denied(_)) => return Ok(published(etag)),
+                        WriteCheck::Unknown(error) => return Err(error),
+                        WriteCheck::Other(_) | WriteCheck::Absent if round == CONFLICT_ROUNDS => {
                             return Err(Echo::missing());
                         }
-                        Sight::Other(_) | Sight::Absent => {
+                        WriteCheck::Other(_) | WriteCheck::Absent => {
                             sleep(Duration::from_millis(100 << round)).await;
                             round += 1;
                             continue;
@@ -210,12 +214,13 @@ impl Upload {
                 Err(failure) => failure,
             };
             let condition = failure.condition_failed()
-                || (self.pin.wants_object() && matches!(failure.error, ObjectError::NotFound));
+                || (self.precondition.wants_object()
+                    && matches!(failure.error, ObjectError::NotFound));
             if condition || failure.concurrent_write() {
                 match look_until(&self.target.location, &self.target.id, size, false).await {
                     // An earlier attempt of ours was carried out, and its answer lost.
-                    Sight::Ours(info) => return Ok(published(Some(info.etag))),
-                    sight if condition => return Err(sight.unless_unseen(ObjectError::Conflict)),
+                    WriteCheck::Ours(info) => return Ok(published(Some(info.etag))),
+                    check if condition => return Err(check.unless_unseen(ObjectError::Conflict)),
                     _ if round == CONFLICT_ROUNDS => return Err(failure.error),
                     _ => {
                         sleep(Duration::from_millis(100 << round)).await;
@@ -228,7 +233,7 @@ impl Upload {
                 // A refusal of the last attempt tells nothing of those before it.
                 if store.config().attempts > 1
                     && !failure.stored_wrong()
-                    && let Sight::Ours(info) =
+                    && let WriteCheck::Ours(info) =
                         look(&self.target.location, &self.target.id, size).await
                 {
                     return Ok(published(Some(info.etag)));
@@ -240,7 +245,7 @@ impl Upload {
             // A server error is an answer; a request without one may still take effect.
             let patient = !failure.answered();
             return match look_until(&self.target.location, &self.target.id, size, patient).await {
-                Sight::Ours(info) => Ok(published(Some(info.etag))),
+                WriteCheck::Ours(info) => Ok(published(Some(info.etag))),
                 _ => Err(failure.error),
             };
         }
@@ -249,8 +254,8 @@ impl Upload {
     async fn put(
         &self,
         payload: &Payload,
-        conditions: Conditions,
-    ) -> Result<(Option<String>, Echoed), Failure> {
+        conditions: PreconditionHeaders,
+    ) -> Result<(Option<String>, Echoed), RequestFailure> {
         let target = &self.target;
         let store = &target.location.store;
         let request = with_attributes!(store.client().put_object(), &target.attributes)
@@ -274,7 +279,7 @@ impl Upload {
         let echo = &store.echoes().put;
         let echoed = echo
             .check(payload.crc, output.checksum_crc32())
-            .map_err(Failure::of)?;
+            .map_err(RequestFailure::of)?;
         Ok((output.e_tag().map(str::to_owned), echoed))
     }
 

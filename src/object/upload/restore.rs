@@ -5,9 +5,9 @@ use bytes::Buf;
 use crate::memory::{Admission, Budget};
 use crate::object::capabilities::Integrity;
 use crate::object::multipart::{Created, Target};
-use crate::object::parts::pending_create::Opening;
+use crate::object::parts::pending_create::PendingCreate;
 use crate::object::resume::{Journal, Keep, Kept, ScheduleNote, TailNote};
-use crate::object::upload::{Schedule, Upload};
+use crate::object::upload::{PartSizes, Upload};
 use crate::object::{Download, Location, ObjectError, ObjectInfo};
 
 impl Kept {
@@ -16,8 +16,8 @@ impl Kept {
         let next = u32::try_from(self.parts.len()).unwrap_or(u32::MAX);
         let copied = self.record.upload.as_ref().map_or(0, |open| open.copied);
         let sizes = self.record.schedule;
-        let schedule = Schedule::new(sizes.first, sizes.largest);
-        let part = schedule.size(next.saturating_add(1).saturating_sub(copied));
+        let part_sizes = PartSizes::new(sizes.first, sizes.largest);
+        let part = part_sizes.size(next.saturating_add(1).saturating_sub(copied));
         self.parts.is_empty() || budget.can_hold(part)
     }
 }
@@ -36,13 +36,18 @@ impl Upload {
         let budget = &location.store.context().budget;
         if kept.parts.is_empty() && !budget.can_hold(kept.record.schedule.first) {
             // No part is there that the schedule is of.
-            let (first, largest) = location.store.schedule().sizes();
+            let (first, largest) = location.store.part_sizes().sizes();
             kept.record.schedule = ScheduleNote { first, largest };
         }
         let target = Target::new(location, kept.transfer(), kept.record.attributes.clone());
         let sizes = kept.record.schedule;
-        let schedule = Schedule::new(sizes.first, sizes.largest);
-        let mut upload = Upload::blank(target, kept.pin.clone(), Some(admission), schedule);
+        let part_sizes = PartSizes::new(sizes.first, sizes.largest);
+        let mut upload = Upload::blank(
+            target,
+            kept.precondition.clone(),
+            Some(admission),
+            part_sizes,
+        );
         upload.resumed = true;
         upload.restoring = true;
         upload.may_store_pieces(&keep);
@@ -60,7 +65,7 @@ impl Upload {
             upload.taken = kept.parts.iter().map(|part| part.size).sum();
             upload.reopened = true;
             upload.done.clone_from(&kept.parts);
-            upload.opening = Some(Opening::known(Created {
+            upload.create = Some(PendingCreate::known(Created {
                 upload_id: open.id.as_str().into(),
                 integrity: match open.crc32 {
                     true => Integrity::Crc32,
@@ -79,8 +84,8 @@ impl Upload {
         }
         upload.restoring = false;
         if let Some(journal) = &mut upload.journal {
-            match &upload.opening {
-                Some(opening) => journal.opened(opening, upload.copied),
+            match &upload.create {
+                Some(create) => journal.opened(create, upload.copied),
                 // Its record is refreshed all the same, so that other replicas know that somebody is at it.
                 None => journal.running(),
             }

@@ -40,7 +40,7 @@ fn record(state: State, process: &str, name: Option<&str>) -> Record {
             largest: 2,
         },
         tail: None,
-        base: Base::Unknown,
+        base: BaseObject::Unknown,
         old_bytes: 0,
         attributes: Attributes::default(),
     }
@@ -86,7 +86,7 @@ fn names_differ_by_bucket_and_key() {
 fn records_can_be_read_again() {
     let record = Record {
         peer: Some([192, 0, 2, 1].into()),
-        base: Base::Object(VersionNote {
+        base: BaseObject::Object(VersionNote {
             etag: "\"x\"".to_owned(),
             transfer: None,
             modified_ms: 5,
@@ -140,7 +140,7 @@ fn format_1_is_read() {
         [tail.key.clone(), format!("{}.1", tail.key)]
     );
     assert!(tail.key.starts_with(&directory), "{directory}");
-    let Base::Object(base) = &read.base else {
+    let BaseObject::Object(base) = &read.base else {
         panic!("{:?}", read.base);
     };
     assert_eq!(base.modified_ms, 1_767_225_599_000);

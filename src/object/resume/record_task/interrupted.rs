@@ -10,12 +10,12 @@ use crate::object::capabilities::Integrity;
 use crate::object::multipart::Created;
 use crate::object::resume::discard::remove_tail;
 use crate::object::resume::lookup::superseded;
-use crate::object::resume::record::{self, Base, PieceNote, State, TailNote};
+use crate::object::resume::record::{self, BaseObject, PieceNote, State, TailNote};
 use crate::object::resume::record_task::Broken;
 use crate::object::resume::record_task::task::{Earlier, Standing, Writer, note};
 use crate::object::resume::records::{self, There};
 use crate::object::upload::{Part, Pieces, put_part};
-use crate::object::verify::{Sight, look};
+use crate::object::verify::{WriteCheck, look};
 use crate::object::{Location, ObjectError, ObjectInfo, head};
 
 /// Parts in flight are given so long to end, where nothing of the upload will be kept or the process ends. Else they
@@ -38,14 +38,14 @@ impl Writer {
     pub(in crate::object) async fn broken(&mut self, mut broken: Broken) {
         self.parts_end(&mut broken).await;
         // A Create that is still under way is waited for: its upload would stay open else.
-        let created = match &broken.opening {
+        let created = match &broken.create {
             Some(opening) => opening.created().await.ok(),
             None => None,
         };
         if broken.look_first
             && matches!(
                 look(&self.target.location, &self.target.id, None).await,
-                Sight::Ours(_)
+                WriteCheck::Ours(_)
             )
         {
             warn!(key = self.target.location.key, transfer = %self.target.id,
@@ -182,7 +182,7 @@ impl Writer {
     /// nothing is known of the object yet, or if the upload was refused when all its bytes had come: another session may
     /// have written it since, and then nothing would ever resume this one.
     async fn is_newest(&mut self, ended: bool) -> bool {
-        let unknown = self.record.base == Base::Unknown;
+        let unknown = self.record.base == BaseObject::Unknown;
         if !unknown && !ended {
             return true;
         }
@@ -194,8 +194,8 @@ impl Writer {
                 info!(key = object.key, transfer = %self.target.id, "the object may have been written since the upload began: nothing of it is kept");
                 return false;
             }
-            Ok(info) if unknown => self.record.base = Base::Object(info.identity().into()),
-            Err(ObjectError::NotFound) if unknown => self.record.base = Base::Absent,
+            Ok(info) if unknown => self.record.base = BaseObject::Object(info.identity().into()),
+            Err(ObjectError::NotFound) if unknown => self.record.base = BaseObject::Absent,
             Ok(_) | Err(ObjectError::NotFound) => {}
             Err(error) => debug!(%error, "the object could not be looked at"),
         }
@@ -206,7 +206,7 @@ impl Writer {
     fn is_older(&self, info: &ObjectInfo) -> bool {
         let version = info.identity();
         let (began, replica) = (&self.record.began, self.replica());
-        self.record.base == Base::Unknown
+        self.record.base == BaseObject::Unknown
             && began.process == replica.process
             && version
                 .transfer()

@@ -14,7 +14,7 @@ use crate::object::resume::discard::{discard, end, remove_object, remove_tail, s
 use crate::object::resume::record::{self, Keep, Record, State, TailNote, UploadNote};
 use crate::object::resume::record_task::{Ending, News};
 use crate::object::resume::records::{self, Ended, Leave, There};
-use crate::object::upload::Opening;
+use crate::object::upload::PendingCreate;
 use crate::object::{Location, ObjectError, head};
 
 /// What the task works with.
@@ -69,7 +69,7 @@ impl Writer {
         }
     }
 
-    pub(in crate::object) async fn opened(&mut self, opening: &Opening, copied: u32) {
+    pub(in crate::object) async fn opened(&mut self, opening: &PendingCreate, copied: u32) {
         if let Ok(created) = opening.created().await {
             let upload = Some(note(&created, copied));
             // A resumed upload has just written it.

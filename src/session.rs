@@ -13,7 +13,9 @@
 
 mod broken;
 mod commands;
+mod context;
 mod control;
+mod data_setup;
 mod gate;
 mod last_file;
 mod occupant;
@@ -21,10 +23,11 @@ mod replies;
 mod reported;
 mod resolve;
 mod resume;
+mod secured;
+mod state;
 mod transfer;
 mod transport;
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,31 +35,17 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::{
-    Authenticator, Failures, Refused, SessionPlace, SessionPlaces, UserPlace, UserPlaces,
-};
-use crate::config::{Config, HostConfig, Protection, UserConfig};
-use crate::data::advertise::Advertise;
-use crate::data::linger::Lingering;
-use crate::data::passive::PassivePool;
-use crate::memory::Budget;
-use crate::namespace::{Namespace, Permission, Place, VirtualPath};
+use crate::auth::{Refused, SessionPlace};
 use crate::net::proxy::Ends;
-use crate::object::{Replica, Store};
-use crate::tls::Tls;
-use ftp_proto::command::{HashName, TransferType};
-use ftp_proto::facts::FactSet;
 use ftp_proto::{Command, CommandError, Reply};
 
 pub use broken::BrokenTransfers;
-use commands::data_setup::DataSetup;
-use commands::protection::Secured;
-use commands::rename::RenameSource;
+pub use context::{Gateway, Listener};
 use control::{Control, ControlError};
-use gate::{Phase, Verdict};
-use last_file::Recent;
-use reported::Reported;
+use data_setup::DataSetup;
+use gate::Verdict;
 pub use reported::ReportedUploads;
+use state::{Flow, Handled, RenameSource, Session};
 
 /// A draining server lets a session that was busy a moment ago go on: a client between two files of an `mput` is
 /// not idle.
@@ -65,54 +54,6 @@ const DRAIN_QUIET: Duration = Duration::from_secs(2);
 /// Commands without a login, the login's own among them; no client needs a tenth of them. Whoever sends them without a
 /// pause would else keep a core busy until the deadline of the login.
 pub(crate) const MAX_EARLY: u32 = 1000;
-
-/// What all sessions of a server share.
-#[derive(Debug)]
-pub struct Gateway {
-    /// The configuration.
-    pub config: Arc<Config>,
-    /// TLS, where it is configured.
-    pub tls: Option<Arc<Tls>>,
-    /// Who may log in.
-    pub authenticator: Authenticator,
-    /// Logins that failed.
-    pub failures: Failures,
-    /// How many sessions there are.
-    pub places: Arc<SessionPlaces>,
-    /// How many sessions each user has.
-    pub user_places: Arc<UserPlaces>,
-    /// Stores by name.
-    pub stores: BTreeMap<String, Arc<Store>>,
-    /// The memory of all transfers.
-    pub budget: Budget,
-    /// This process among the replicas, and its uploads.
-    pub replica: Arc<Replica>,
-    /// Names of which users were told the length of an upload.
-    pub reported: ReportedUploads,
-    /// Transfers that broke off.
-    pub broken: Arc<BrokenTransfers>,
-    /// What PASV tells.
-    pub advertise: Advertise,
-    /// Finished data connections that clients have not closed yet.
-    pub lingering: Lingering,
-    /// Cancelled when the server begins to drain: idle sessions end.
-    pub drain: CancellationToken,
-    /// Cancelled when the grace period is over: running transfers end.
-    pub cut: CancellationToken,
-}
-
-/// What the sessions of one control listener share.
-#[derive(Debug)]
-pub struct Listener {
-    /// Where their passive data connections come in.
-    pub passive: Arc<PassivePool>,
-    /// Whether TLS begins with the first byte.
-    pub implicit: bool,
-    /// Whether control connections are to be under TLS.
-    pub control: Protection,
-    /// Whether data connections are.
-    pub data: Protection,
-}
 
 /// Serves one control connection, whose client is at the one of its ends, until it ends.
 ///
@@ -153,63 +94,6 @@ pub(crate) async fn serve_in_memory(
     }
 }
 
-/// The state of one session.
-struct Session {
-    gateway: Arc<Gateway>,
-    control: Control,
-    listener: Arc<Listener>,
-    /// Among all sessions.
-    place: SessionPlace,
-    /// TLS on the control connection.
-    secured: Option<Box<Secured>>,
-    /// The virtual host that HOST has chosen.
-    host: Option<Arc<HostConfig>>,
-    /// Who is logged in.
-    user: Option<User>,
-    /// The name given by USER.
-    name: Option<String>,
-    /// What CLNT said is in the log.
-    client_noted: bool,
-    failed_logins: u32,
-    /// Commands since the connection, or since the last user has left.
-    early: u32,
-    login_deadline: Instant,
-    cwd: VirtualPath,
-    transfer_type: TransferType,
-    data: DataSetup,
-    epsv_all: bool,
-    /// REST's offset; 0: none.
-    restart: u64,
-    /// RANG's first and last byte.
-    range: Option<(u64, u64)>,
-    /// What HASH computes.
-    hash: HashName,
-    rename_from: Option<RenameSource>,
-    facts: FactSet,
-    recent: Recent,
-    reported: Reported,
-    /// Lines that came while a transfer ran.
-    held: VecDeque<Vec<u8>>,
-}
-
-/// Who is logged in, and his tree.
-struct User {
-    config: Arc<UserConfig>,
-    namespace: Namespace,
-    /// Among his sessions.
-    _place: UserPlace,
-}
-
-/// Whether a session goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Flow {
-    Continue,
-    Close,
-}
-
-/// What a handler answers: both are replies, `Err` for what did not work.
-type Handled = Result<Reply, Reply>;
-
 /// Why a session ends that nobody has ended by QUIT.
 enum Waited {
     Line(Vec<u8>),
@@ -220,40 +104,6 @@ enum Waited {
 }
 
 impl Session {
-    fn new(
-        gateway: Arc<Gateway>,
-        listener: Arc<Listener>,
-        control: Control,
-        place: SessionPlace,
-    ) -> Session {
-        Session {
-            control,
-            listener,
-            place,
-            secured: None,
-            host: None,
-            user: None,
-            name: None,
-            client_noted: false,
-            failed_logins: 0,
-            early: 0,
-            login_deadline: Instant::now() + gateway.config.timeouts.login,
-            cwd: VirtualPath::root(),
-            transfer_type: TransferType::Ascii,
-            data: DataSetup::None,
-            epsv_all: false,
-            restart: 0,
-            range: None,
-            hash: HashName::Sha256,
-            rename_from: None,
-            facts: FactSet::all(),
-            recent: Recent::default(),
-            reported: Reported::default(),
-            held: VecDeque::new(),
-            gateway,
-        }
-    }
-
     async fn run(mut self) -> Result<(), Refused> {
         let peer = self.control.peer;
         tracing::debug!(%peer, "session opened");
@@ -520,42 +370,6 @@ impl Session {
         self.control.reply(&reply).await?;
         Ok(Flow::Continue)
     }
-
-    fn phase(&self) -> Phase {
-        match (&self.user, &self.name) {
-            (Some(_), _) => Phase::LoggedIn,
-            (None, Some(_)) => Phase::PasswordWanted,
-            (None, None) => Phase::Anonymous,
-        }
-    }
-
-    /// Who is logged in. The table lets no command that needs a user run without one; should it ever, the command is
-    /// refused.
-    fn user(&self) -> Result<&User, Reply> {
-        self.user
-            .as_ref()
-            .ok_or_else(|| Reply::new(530, "Log in with USER and PASS first"))
-    }
-
-    /// The user's name, for logs.
-    fn user_label(&self) -> &str {
-        self.user
-            .as_ref()
-            .map_or("-", |user| user.config.name.as_str())
-    }
-
-    /// What an argument names, seen from the working directory.
-    fn place(&self, argument: &str) -> Result<(VirtualPath, Place), Reply> {
-        let path = self
-            .cwd
-            .join(argument)
-            .map_err(|error| replies::path_error(&error))?;
-        let place = self.user()?.namespace.resolve(&path);
-        if place.key_too_long() && place.object().is_none() {
-            return Err(replies::path_too_long());
-        }
-        Ok((path, place))
-    }
 }
 
 /// What a handler answers, unless the grace period ends before: nothing it does can be waited for then.
@@ -570,18 +384,6 @@ async fn until(cut: &CancellationToken, handler: impl Future<Output = Handled>) 
                 "The server is shutting down, the command was cut, whether it was done is not known",
             ))
         }
-    }
-}
-
-/// Refuses with 550 and the permission's name where it is missing.
-fn require(path: &VirtualPath, place: &Place, permission: Permission) -> Result<(), Reply> {
-    if matches!(place, Place::Nowhere(_)) {
-        return Err(replies::not_found(path));
-    }
-    if place.allows(permission) {
-        Ok(())
-    } else {
-        Err(replies::forbidden(path, permission))
     }
 }
 

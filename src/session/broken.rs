@@ -24,9 +24,6 @@ use tokio::time::Instant;
 
 use crate::auth::network_of;
 use crate::object::{Location, ObjectInfo};
-use ftp_proto::Reply;
-
-use crate::session::Session;
 
 /// The largest number of downloads in memory, and of uploads.
 const MOST: usize = 10_000;
@@ -65,18 +62,9 @@ pub(super) struct Transfers {
     name: u64,
 }
 
-impl Session {
-    /// The transfers of an object by this session's user from its address.
-    pub(super) fn transfers_of(&self, object: &Location) -> Result<Transfers, Reply> {
-        let user = &self.user()?.config.name;
-        let peer = self.control.peer.ip();
-        Ok(self.gateway.broken.of(user, peer, object))
-    }
-}
-
 impl BrokenTransfers {
     /// The transfers of an object by a user from an address (IPv6: from a /64).
-    fn of(self: &Arc<Self>, user: &str, from: IpAddr, object: &Location) -> Transfers {
+    pub(super) fn of(self: &Arc<Self>, user: &str, from: IpAddr, object: &Location) -> Transfers {
         let endpoint = object.store.endpoint();
         let name = (
             user,

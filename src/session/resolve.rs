@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::namespace::{Mount, Place, VirtualPath};
-use crate::object::{Location, ObjectError, ObjectInfo, head};
+use jiff::Timestamp;
+
+use crate::namespace::{Mount, Namespace, Permission, Place, VirtualPath};
+use crate::object::{Location, ObjectError, ObjectInfo, directory_exists, head, head_with_crc};
 use crate::session::replies;
 use ftp_proto::Reply;
 
 /// The mount and object a path names; refused where it can be no file.
-pub(in crate::session) fn file_at(
-    path: &VirtualPath,
-    place: &Place,
-) -> Result<(Arc<Mount>, Location), Reply> {
+pub(super) fn file_at(path: &VirtualPath, place: &Place) -> Result<(Arc<Mount>, Location), Reply> {
     match (place, place.object()) {
         (Place::Mounted { mount, .. }, Some(location)) => Ok((mount.clone(), location)),
         (Place::Nowhere(_), _) => Err(replies::not_found(path)),
@@ -20,12 +19,12 @@ pub(in crate::session) fn file_at(
 }
 
 /// Whether an argument can only mean a directory: `in/`, `.`, `in/..`.
-pub(in crate::session) fn names_directory(argument: &str) -> bool {
+pub(super) fn names_directory(argument: &str) -> bool {
     matches!(argument.rsplit('/').next(), Some("" | "." | ".."))
 }
 
 /// HEAD, where "not there" is an answer.
-pub(in crate::session) async fn existing(
+pub(super) async fn existing(
     path: &VirtualPath,
     location: &Location,
 ) -> Result<Option<ObjectInfo>, Reply> {
@@ -35,7 +34,7 @@ pub(in crate::session) async fn existing(
 }
 
 /// HEAD, where "not there" is an answer.
-pub(in crate::session) async fn existing_object(
+pub(super) async fn existing_object(
     location: &Location,
 ) -> Result<Option<ObjectInfo>, ObjectError> {
     match head(location).await {
@@ -46,7 +45,7 @@ pub(in crate::session) async fn existing_object(
 }
 
 /// The directory an entry lies in, where that can vanish with it: not at a mount's root.
-pub(in crate::session) fn parent_in_mount(place: &Place) -> Option<Location> {
+pub(super) fn parent_in_mount(place: &Place) -> Option<Location> {
     let Place::Mounted { mount, rest, .. } = place else {
         return None;
     };
@@ -56,4 +55,114 @@ pub(in crate::session) fn parent_in_mount(place: &Place) -> Option<Location> {
         bucket: mount.bucket.clone(),
         key: format!("{}{parent}/", mount.prefix),
     })
+}
+
+/// The time a client is told, the same in every command.
+pub(super) fn modified(info: &ObjectInfo, place: &Place) -> Timestamp {
+    match place {
+        Place::Mounted { mount, .. } if mount.times_metadata => {
+            info.client_modified().unwrap_or(info.modified)
+        }
+        _ => info.modified,
+    }
+}
+
+/// What a path is: a file's HEAD, `None` for a directory, an error where it is neither.
+pub(super) async fn describe(
+    path: &VirtualPath,
+    place: &Place,
+) -> Result<Option<ObjectInfo>, Reply> {
+    let described = describe_asking(path, place, Checksum::Unasked).await?;
+    Ok(described.map(|(info, _)| info))
+}
+
+/// The same, with the CRC-32 of the file's bytes if the user may read it and the store holds it.
+pub(super) async fn describe_with_crc(
+    path: &VirtualPath,
+    place: &Place,
+) -> Result<Option<(ObjectInfo, Option<u32>)>, Reply> {
+    let checksum = match place.allows(Permission::Read) {
+        true => Checksum::Asked,
+        false => Checksum::Unasked,
+    };
+    describe_asking(path, place, checksum).await
+}
+
+/// Whether a HEAD asks for the checksum.
+#[derive(Debug, Clone, Copy)]
+enum Checksum {
+    Asked,
+    Unasked,
+}
+
+async fn describe_asking(
+    path: &VirtualPath,
+    place: &Place,
+    checksum: Checksum,
+) -> Result<Option<(ObjectInfo, Option<u32>)>, Reply> {
+    let location = match (place, place.object()) {
+        (Place::Nowhere(_), _) => return Err(replies::not_found(path)),
+        (_, None) => return Ok(None),
+        (_, Some(location)) => location,
+    };
+    let found = match checksum {
+        Checksum::Asked => head_with_crc(&location).await,
+        Checksum::Unasked => head(&location).await.map(|info| (info, None)),
+    };
+    match found {
+        Ok(found) => return Ok(Some(found)),
+        Err(ObjectError::NotFound) => {}
+        Err(error) => return Err(replies::object_error(path, &error)),
+    }
+    let exists = match place.directory() {
+        Some(directory) => directory_exists(&directory)
+            .await
+            .map_err(|error| replies::object_error(path, &error))?,
+        None => false,
+    };
+    if exists {
+        Ok(None)
+    } else {
+        Err(replies::not_found(path))
+    }
+}
+
+/// Whether a directory is there: mount roots and ways to mounts without a request.
+pub(super) async fn is_directory(
+    path: &VirtualPath,
+    place: &Place,
+    namespace: &Namespace,
+) -> Result<bool, Reply> {
+    match place {
+        Place::Virtual(_) => Ok(true),
+        Place::Nowhere(_) => Ok(false),
+        Place::Mounted { .. } if is_mount_root(place) || namespace.holds_mount(path) => Ok(true),
+        Place::Mounted { .. } => match place.directory() {
+            Some(location) => directory_exists(&location)
+                .await
+                .map_err(|error| replies::object_error(path, &error)),
+            None => Ok(false),
+        },
+    }
+}
+
+/// Whether a place is the directory that a mount shows.
+pub(super) fn is_mount_root(place: &Place) -> bool {
+    matches!(place, Place::Mounted { rest, .. } if rest.is_empty())
+}
+
+/// Refuses with 550 and the permission's name where it is missing.
+pub(super) fn require(
+    path: &VirtualPath,
+    place: &Place,
+    permission: Permission,
+) -> Result<(), Reply> {
+    if matches!(place, Place::Nowhere(_)) {
+        return Err(replies::not_found(path));
+    }
+    if place.allows(permission) {
+        Ok(())
+    } else {
+        Err(replies::forbidden(path, permission))
+    }
 }

@@ -14,9 +14,10 @@ use crate::namespace::{Mount, Permission, Permissions, Place, VirtualPath};
 use crate::object::{Found, Keep, Kept, Live, Location, ObjectError, ObjectInfo, Older};
 use ftp_proto::Reply;
 
+use crate::session::replies;
 use crate::session::reported::Length;
 use crate::session::resolve::existing_object;
-use crate::session::{Session, replies};
+use crate::session::state::Session;
 
 /// How long a session waits for an upload of this process that has broken off, or that it stops, to be kept. Its parts
 /// in flight may take longer over a slow line; then the client is told to try again.

@@ -23,16 +23,19 @@
 //! **Ends.** A job ends in exactly one [`End`]. What the session does to a job (ABOR, a lost control connection, the
 //! end of the grace period) is remembered as the [`Cut`], so a job that was aborted gets the reply of its reason.
 
+mod conclude;
 pub(in crate::session) mod download;
+pub(in crate::session) mod job;
+pub(in crate::session) mod list_format;
 pub(in crate::session) mod lister;
+pub(in crate::session) mod pump;
+mod running;
 pub(in crate::session) mod sink;
 pub(in crate::session) mod tree_lister;
 pub(in crate::session) mod upload;
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -40,16 +43,15 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::data::DataError;
-use crate::namespace::VirtualPath;
-use crate::object::{Location, ObjectError, TransferId};
 use ftp_proto::{Command, CommandError, Reply};
 
-use crate::session::commands::data_setup::DataSetup;
 use crate::session::control::ControlError;
 use crate::session::gate::{Phase, Verdict, verdict};
+use crate::session::state::{Flow, Session};
 use crate::session::transport::Pending;
-use crate::session::{Flow, Session, replies};
+use conclude::progress_report;
+use job::{End, Label, Link, Progress, Signal};
+use running::{ControlSide, Cut, Quit, Running};
 
 /// The settle window of an upload of more than one part, at the least: it waits for its last part anyway. Once, on a very
 /// busy machine, 63 MB of 200 of a client killed with -9 were published behind a window of 1 ms; the likely reason is that
@@ -64,226 +66,6 @@ const SETTLE_MAX: Duration = Duration::from_millis(100);
 const MAX_HELD: usize = 64;
 /// And bytes of them, so that long lines don't cost more than the transfer itself.
 const MAX_HELD_BYTES: usize = 32 * 1024;
-
-/// What a job tells its session.
-#[derive(Debug)]
-pub(in crate::session) enum Signal {
-    /// The data connection is there: the 150.
-    Preliminary(Reply),
-    /// The transfer was refused before the data connection was used.
-    Unused(DataSetup),
-    /// The upload is whole and may be published, and waits for another session that is writing the same name.
-    SameName,
-    /// It waits no more.
-    Publishing,
-    /// The client's bytes have ended; `large`: with those that were there before they are more than one part.
-    InputEnded { large: bool },
-}
-
-/// The one end of a transfer.
-#[derive(Debug)]
-pub(in crate::session) enum End {
-    /// All is done; the text of the 226.
-    Finished(String),
-    /// All is done, without a data connection: the reply.
-    Answered(Reply),
-    /// The session has cut it; nothing was published.
-    Aborted,
-    /// It failed; nothing was published.
-    Failed(Failure),
-}
-
-/// Why a transfer failed.
-#[derive(Debug, thiserror::Error)]
-pub(in crate::session) enum Failure {
-    /// The store.
-    #[error(transparent)]
-    Object(#[from] ObjectError),
-    /// No data connection.
-    #[error(transparent)]
-    Data(#[from] DataError),
-    /// The data connection broke.
-    #[error("data connection broken: {0}")]
-    Broken(#[from] std::io::Error),
-    /// No byte moved on it.
-    #[error("no data moved for {} s", .0.as_secs())]
-    Stalled(Duration),
-    /// Refused, in words found while preparing.
-    #[error("{}", .0.lines.join(" "))]
-    Refused(Reply),
-}
-
-/// What the end of its control connection means to a transfer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::session) enum ControlEnd {
-    /// An upload: broken off, unless a QUIT after the data's end came before.
-    BreaksOff,
-    /// An upload to a mount with `on_control_loss = "publish"`: only the data connection counts.
-    Ignored,
-    /// Nothing is published: served to the end if a QUIT announced it.
-    NeedsQuit,
-}
-
-/// What a transfer is, for replies and logs.
-#[derive(Debug, Clone)]
-pub(in crate::session) struct Label {
-    pub(in crate::session) id: TransferId,
-    pub(in crate::session) verb: &'static str,
-    pub(in crate::session) path: VirtualPath,
-    pub(in crate::session) location: Option<Location>,
-    pub(in crate::session) control_end: ControlEnd,
-}
-
-impl Label {
-    /// For the operator: which key lets an upload of this kind through.
-    fn remedy(&self, cut: Cut) -> &'static str {
-        match (self.control_end, cut) {
-            (ControlEnd::BreaksOff, Cut::ControlEnded | Cut::ControlLost) => {
-                "; on_control_loss = \"publish\" of the mount publishes uploads of clients that end so"
-            }
-            _ => "",
-        }
-    }
-}
-
-/// A job's side of the link to its session.
-#[derive(Debug)]
-pub(in crate::session) struct Link {
-    /// Cancelled when the session gives the transfer up.
-    pub(in crate::session) abort: CancellationToken,
-    /// To the session.
-    pub(in crate::session) signals: mpsc::UnboundedSender<Signal>,
-    /// Comes when an upload may be published.
-    pub(in crate::session) permit: oneshot::Receiver<()>,
-    /// Bytes moved so far.
-    pub(in crate::session) progress: Progress,
-}
-
-/// What has moved on the data connection: written by the job, read by STAT and by the settling of an upload.
-#[derive(Debug, Clone, Default)]
-pub(in crate::session) struct Progress(Arc<Moved>);
-
-#[derive(Debug, Default)]
-struct Moved {
-    bytes: AtomicU64,
-    input_arrived: AtomicBool,
-}
-
-impl Progress {
-    pub(in crate::session) fn add(&self, bytes: usize) {
-        self.0.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    pub(in crate::session) fn bytes(&self) -> u64 {
-        self.0.bytes.load(Ordering::Relaxed)
-    }
-
-    /// The client's end has arrived, although bytes before it may still be unread.
-    pub(in crate::session) fn note_input_arrived(&self) {
-        self.0.input_arrived.store(true, Ordering::Relaxed);
-    }
-
-    fn input_arrived(&self) -> bool {
-        self.0.input_arrived.load(Ordering::Relaxed)
-    }
-}
-
-impl Link {
-    pub(in crate::session) fn signal(&self, signal: Signal) {
-        // The session outlives its job: the receiver is there.
-        let _ = self.signals.send(signal);
-    }
-}
-
-/// Why the session has cut a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cut {
-    Abor,
-    /// The client closed its side.
-    ControlEnded,
-    /// It was reset, or the client does not take its replies.
-    ControlLost,
-    Shutdown,
-    Rubbish,
-}
-
-/// Whether QUIT is among the held lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Quit {
-    No,
-    /// It was sent in advance, and says nothing of the data.
-    BeforeInputEnd,
-    AfterInputEnd,
-}
-
-/// The control connection, as a running job has seen it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ControlSide {
-    /// Lines are read.
-    Open,
-    /// Nothing more is read. The client may still take replies.
-    Ended,
-    /// No reply reaches the client.
-    Lost,
-}
-
-/// What the session knows of its running job.
-struct Running {
-    label: Label,
-    started: Instant,
-    progress: Progress,
-    abort: CancellationToken,
-    permit: Option<oneshot::Sender<()>>,
-    cut: Option<Cut>,
-    /// ABORs to be answered behind the final reply.
-    abors: u32,
-    settle: Option<Instant>,
-    quit: Quit,
-    control: ControlSide,
-    /// A line was too long: the connection ends behind the final reply.
-    rubbish: bool,
-    /// Whether the client was told that it begins.
-    begun: bool,
-    /// Whether an upload that may be published waits for another session of its name.
-    waits_for_name: bool,
-}
-
-impl Running {
-    fn cut(&mut self, reason: Cut) {
-        self.cut.get_or_insert(reason);
-        self.abort.cancel();
-    }
-
-    /// The control connection is of no use any more.
-    fn lose(&mut self) {
-        self.control = ControlSide::Lost;
-        self.cut_by_control(Cut::ControlLost);
-    }
-
-    /// The client has closed its side, in the clean way or not.
-    fn end_control(&mut self, clean: bool) {
-        self.control = ControlSide::Ended;
-        let is_goodbye = match self.label.control_end {
-            ControlEnd::BreaksOff => clean && self.quit == Quit::AfterInputEnd,
-            ControlEnd::NeedsQuit => self.quit != Quit::No,
-            ControlEnd::Ignored => true,
-        };
-        if !is_goodbye {
-            self.cut_by_control(Cut::ControlEnded);
-        }
-    }
-
-    fn cut_by_control(&mut self, reason: Cut) {
-        if !self.committed() && self.label.control_end != ControlEnd::Ignored {
-            self.cut(reason);
-        }
-    }
-
-    /// Whether the permit was given: no way back.
-    fn committed(&self) -> bool {
-        self.permit.is_none()
-    }
-}
 
 impl Session {
     /// Runs a job to its end and gives its replies. Fails only where the control connection is of no use any more.
@@ -492,141 +274,6 @@ impl Session {
             let _ = permit.send(());
         }
     }
-
-    /// The one final reply, the replies to the ABORs behind it, and the log line.
-    async fn conclude(&mut self, running: Running, end: End) -> Result<Flow, ControlError> {
-        let id = &running.label.id;
-        let path = &running.label.path;
-        let (reply, result) = match (&end, running.cut) {
-            (End::Finished(text), _) => (
-                Reply::new(226, format!("{text}, transfer {id}")),
-                "finished".to_owned(),
-            ),
-            (End::Answered(reply), _) => (reply.clone(), "finished".to_owned()),
-            (End::Aborted, cut) => {
-                let (code, why) = match cut {
-                    Some(Cut::Abor) | None => (426, "aborted by the client"),
-                    Some(Cut::ControlEnded) => (
-                        426,
-                        "broken off: the control connection was closed before its end",
-                    ),
-                    Some(Cut::ControlLost) => (426, "control connection lost"),
-                    Some(Cut::Shutdown) => (426, "cut: the server is shutting down"),
-                    Some(Cut::Rubbish) => (426, "cut: the command line is too long"),
-                };
-                (
-                    Reply::new(code, format!("{path}: transfer {id} {why}")),
-                    why.to_owned(),
-                )
-            }
-            (End::Failed(failure), _) => (failure_reply(&running, failure), failure.to_string()),
-        };
-        let result = match (&end, running.cut) {
-            (End::Aborted, Some(cut)) => result + running.label.remedy(cut),
-            _ => result,
-        };
-        self.log(&running, &end, &result);
-        if running.control == ControlSide::Lost {
-            return Err(ControlError::Lost);
-        }
-        self.control.reply(&reply).await?;
-        for _ in 0..running.abors {
-            self.control.reply(&Reply::new(226, "ABOR done")).await?;
-        }
-        if !running.rubbish {
-            return Ok(Flow::Continue);
-        }
-        self.control
-            .reply(&Reply::new(
-                500,
-                "Command line too long, closing the connection",
-            ))
-            .await?;
-        Ok(Flow::Close)
-    }
-
-    fn log(&self, running: &Running, end: &End, result: &str) {
-        let label = &running.label;
-        let seconds = running.started.elapsed().as_secs_f64();
-        let bytes = running.progress.bytes();
-        let (store, bucket, key) = match &label.location {
-            Some(location) => (
-                location.store.name(),
-                &*location.bucket,
-                location.key.as_str(),
-            ),
-            None => ("", "", ""),
-        };
-        macro_rules! line {
-            ($level:ident) => {
-                tracing::$level!(
-                    transfer = %label.id,
-                    verb = label.verb,
-                    user = %self.user_label(),
-                    peer = %self.control.peer,
-                    path = %label.path.to_string().escape_debug(),
-                    store,
-                    bucket,
-                    key = %key.escape_debug(),
-                    bytes,
-                    seconds,
-                    result,
-                    "transfer"
-                )
-            };
-        }
-        if matches!(end, End::Finished(_) | End::Answered(_)) {
-            line!(info)
-        } else {
-            line!(warn)
-        }
-    }
-}
-
-fn failure_reply(running: &Running, failure: &Failure) -> Reply {
-    let path = &running.label.path;
-    let mut reply = match failure {
-        Failure::Object(error) => replies::object_error(path, error),
-        Failure::Data(error) => replies::data_error(error),
-        Failure::Broken(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Reply::new(
-            426,
-            format!("{path}: data connection broken: {error}, so it was not taken for whole"),
-        ),
-        Failure::Broken(_) => Reply::new(
-            426,
-            format!("{path}: data connection broken, nothing was stored or all was not sent"),
-        ),
-        Failure::Stalled(after) => Reply::new(
-            426,
-            format!("{path}: no data moved for {} s", after.as_secs()),
-        ),
-        Failure::Refused(reply) => reply.clone(),
-    };
-    if running.begun
-        && let Some(last) = reply.lines.last_mut()
-    {
-        // What the client was told has begun is found in the log by this.
-        last.push_str(&format!(", transfer {}", running.label.id));
-    }
-    reply
-}
-
-fn progress_report(running: &Running) -> Reply {
-    let seconds = running.started.elapsed().as_secs();
-    let mut lines = vec![
-        "Status of the transfer:".to_owned(),
-        format!("{} {}", running.label.verb, running.label.path),
-        format!(
-            "{} bytes in {seconds} s, transfer {}",
-            running.progress.bytes(),
-            running.label.id
-        ),
-    ];
-    if running.waits_for_name {
-        lines.push("All bytes have come; another session is writing this file".to_owned());
-    }
-    lines.push("End".to_owned());
-    Reply::lines(211, lines)
 }
 
 /// How long an upload's end is held back to see whether the control connection dies with it: at least `configured`.

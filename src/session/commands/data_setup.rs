@@ -1,169 +1,20 @@
 //! PASV, EPSV, PORT, EPRT (RFC 959, 2428): what the next transfer's data connection will be.
 
-use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use crate::data::DataError;
-use crate::data::active::{self, check_port_target};
-use crate::data::passive::Reservation;
-use crate::data::secure::{Arrival, DataTls};
+use crate::data::active::check_port_target;
 use ftp_proto::Reply;
 use ftp_proto::command::EpsvArgument;
 
 use crate::session::control::ControlError;
-use crate::session::transfer::{Failure, Link, Signal};
-use crate::session::{Flow, Handled, Session};
+use crate::session::data_setup::DataSetup;
+use crate::session::state::{Flow, Handled, Session};
 
 /// How long a PASV waits for a port where all are taken for this client.
 const PORT_WAIT: Duration = Duration::from_secs(5);
-
-/// How long the 150 waits for a passive data connection when all else is ready.
-const BEFORE_150: Duration = Duration::from_secs(1);
-
-/// What the client has asked for.
-#[derive(Debug)]
-pub(in crate::session) enum DataSetup {
-    /// Nothing yet.
-    None,
-    /// The client will connect.
-    Passive {
-        /// Its port.
-        reservation: Reservation,
-        /// When it was told.
-        since: Instant,
-        /// How it is secured, under PROT P.
-        tls: Option<Arc<DataTls>>,
-        /// The connection, where it was taken before the transfer command so that its handshake can go on.
-        arrived: Option<Result<Arrival, DataError>>,
-    },
-    /// We will connect.
-    Active {
-        /// To this address of the client.
-        target: SocketAddr,
-        /// From this one of ours.
-        local: IpAddr,
-        /// And this port, where it can be bound.
-        source_port: u16,
-        /// How it is secured, under PROT P.
-        tls: Option<Arc<DataTls>>,
-    },
-}
-
-impl DataSetup {
-    /// The data connection, within the deadline. Its handshake may still be on its way: many clients begin it when
-    /// they have the 150.
-    pub(in crate::session) async fn open(
-        &mut self,
-        deadline: Duration,
-    ) -> Result<Arrival, DataError> {
-        match self {
-            DataSetup::None => Err(DataError::Timeout),
-            DataSetup::Passive {
-                reservation,
-                tls,
-                arrived,
-                ..
-            } => {
-                let arrival = match arrived.take() {
-                    Some(arrived) => arrived?,
-                    None => Arrival::new(reservation.connection(deadline).await?, tls.as_ref()),
-                };
-                arrival.checked()
-            }
-            DataSetup::Active {
-                target,
-                local,
-                source_port,
-                tls,
-            } => {
-                let tcp = active::connect(*local, *target, *source_port, deadline).await?;
-                Ok(Arrival::new(tcp, tls.as_ref()))
-            }
-        }
-    }
-
-    /// The data connection and `others`, all else that a transfer needs, in parallel. Then the 150 goes out, worded by
-    /// what was found. A passive client may wait for the 150 before it connects: once all else is ready it is waited for
-    /// [`BEFORE_150`] at most, then the 150 goes first. A refusal always comes without a 150.
-    pub(in crate::session) async fn open_with<T>(
-        &mut self,
-        deadline: Duration,
-        link: &Link,
-        others: impl Future<Output = Result<T, Failure>>,
-        opening: impl FnOnce(&T) -> String,
-    ) -> Result<(T, Arrival), Failure> {
-        let early = Instant::now() + BEFORE_150;
-        let connects_later = matches!(self, DataSetup::Passive { .. }) && deadline > BEFORE_150;
-        let begin = |found: &T| link.signal(Signal::Preliminary(Reply::new(150, opening(found))));
-        let mut connecting = pin!(self.open(deadline));
-        let mut others = pin!(others);
-        let mut arrived = None;
-        let found = loop {
-            tokio::select! {
-                biased;
-                found = &mut others => break found?,
-                arrival = &mut connecting, if arrived.is_none() => arrived = Some(arrival?),
-            }
-        };
-        let arrival = match arrived {
-            Some(arrival) => arrival,
-            None if connects_later => match timeout_at(early, &mut connecting).await {
-                Ok(arrival) => arrival?,
-                Err(_) => {
-                    begin(&found);
-                    return Ok((found, connecting.await?));
-                }
-            },
-            None => connecting.await?,
-        };
-        begin(&found);
-        Ok((found, arrival))
-    }
-
-    /// Whether [`progress`](Self::progress) has something to do.
-    pub(in crate::session) fn is_in_progress(&self) -> bool {
-        match self {
-            DataSetup::Passive {
-                tls: Some(_),
-                arrived,
-                ..
-            } => match arrived {
-                None => true,
-                Some(Ok(arrival)) => arrival.is_pending(),
-                Some(Err(_)) => false,
-            },
-            _ => false,
-        }
-    }
-
-    /// Goes on with the handshake of a passive connection, from the moment it is there: some clients finish it before
-    /// they send the transfer command. Returns when there is nothing more to do. Cancel safe; the caller owns the
-    /// deadline.
-    pub(in crate::session) async fn progress(&mut self) {
-        if let DataSetup::Passive {
-            reservation,
-            tls: Some(tls),
-            arrived,
-            ..
-        } = self
-        {
-            let arrival = match arrived {
-                Some(arrival) => arrival,
-                None => {
-                    let arrival = reservation.arrival().await;
-                    arrived.insert(arrival.map(|tcp| Arrival::new(tcp, Some(tls))))
-                }
-            };
-            if let Ok(arrival) = arrival {
-                arrival.progress().await;
-            }
-        }
-    }
-}
 
 impl Session {
     pub(in crate::session) async fn pasv(&mut self) -> Handled {
@@ -263,25 +114,6 @@ impl Session {
         self.drop_connected_data();
         self.control.reply(reply).await?;
         Ok(Flow::Continue)
-    }
-
-    /// Keeps only a passive port that nobody has connected to.
-    pub(in crate::session) fn drop_connected_data(&mut self) {
-        if self.data_expires().is_none() {
-            self.data = DataSetup::None;
-        }
-    }
-
-    /// When a passive port that nobody has connected to is given back; `None` where there is none.
-    pub(in crate::session) fn data_expires(&self) -> Option<Instant> {
-        match &self.data {
-            DataSetup::Passive {
-                reservation, since, ..
-            } if !reservation.connected() => {
-                Some(*since + self.gateway.config.timeouts.data_connect)
-            }
-            _ => None,
-        }
     }
 
     /// The port of the next passive connection. A PASV after a PASV nobody connected to gets the same one again.

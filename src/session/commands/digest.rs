@@ -9,9 +9,10 @@ use ftp_proto::Reply;
 use ftp_proto::command::{HashName, PieceOfFile};
 
 use crate::session::control::ControlError;
-use crate::session::resolve::file_at;
-use crate::session::transfer::{ControlEnd, End, Failure, Label};
-use crate::session::{Flow, Handled, Session, replies, require};
+use crate::session::replies;
+use crate::session::resolve::{file_at, require};
+use crate::session::state::{Flow, Handled, Session};
+use crate::session::transfer::job::{ControlEnd, End, Failure, Label};
 
 impl Session {
     /// Bytes that the next RETR or HASH is of, the last included.

@@ -4,9 +4,9 @@ use crate::namespace::{Permission, Place};
 use crate::object::{ObjectError, make_directory, remove_directory};
 use ftp_proto::Reply;
 
-use crate::session::commands::listing::is_directory;
-use crate::session::resolve::parent_in_mount;
-use crate::session::{Handled, Session, replies, require};
+use crate::session::replies;
+use crate::session::resolve::{is_directory, parent_in_mount, require};
+use crate::session::state::{Handled, Session};
 
 /// Whether the user may learn what is there: by listing or by reading it. The tree of mounts is theirs to see.
 fn sees_names(place: &Place) -> bool {
@@ -33,13 +33,13 @@ impl Session {
         if let Some(from_start) = from_start(argument) {
             // A directory of that name goes first, for those who may see it.
             let named = !argument.is_empty() && sees_names(&place);
-            if !named || !is_directory(&path, &place, self).await? {
+            if !named || !is_directory(&path, &place, &self.user()?.namespace).await? {
                 (path, place) = self.place(from_start)?;
             }
         }
         // Any directory can be stored into, whether it is there or not: a user who sees no names may go anywhere, and a
         // reply that looked would be an oracle for names.
-        if sees_names(&place) && !is_directory(&path, &place, self).await? {
+        if sees_names(&place) && !is_directory(&path, &place, &self.user()?.namespace).await? {
             return Err(Reply::new(550, format!("{path}: no such directory")));
         }
         self.cwd = path;

@@ -8,15 +8,16 @@ use jiff::Timestamp;
 use crate::memory::Budget;
 use crate::namespace::{Permission, Place, VirtualPath};
 use crate::object::{
-    Location, ObjectError, ObjectInfo, TransferId, delete_keeping_directory, directory_exists,
-    head, head_with_crc, peek, set_metadata,
+    Location, ObjectError, ObjectInfo, TransferId, delete_keeping_directory, head, head_with_crc,
+    peek, set_metadata,
 };
 use ftp_proto::{Reply, time};
 
 use crate::session::last_file::{PEEK, Recent, Whole};
-use crate::session::resolve::{file_at, parent_in_mount};
+use crate::session::replies;
+use crate::session::resolve::{file_at, modified, parent_in_mount, require};
 use crate::session::resume::{Seen, Underway, ending};
-use crate::session::{Handled, Session, replies, require};
+use crate::session::state::{Handled, Session};
 
 impl Session {
     pub(in crate::session) async fn size(&mut self, argument: &str) -> Handled {
@@ -281,74 +282,4 @@ enum Wanted {
 /// Whether the time is known: [`peek`] can't tell that of an empty object.
 fn has_time(info: &ObjectInfo) -> bool {
     info.modified != Timestamp::UNIX_EPOCH
-}
-
-/// The time a client is told, the same in every command.
-pub(in crate::session) fn modified(info: &ObjectInfo, place: &Place) -> Timestamp {
-    match place {
-        Place::Mounted { mount, .. } if mount.times_metadata => {
-            info.client_modified().unwrap_or(info.modified)
-        }
-        _ => info.modified,
-    }
-}
-
-/// What a path is: a file's HEAD, `None` for a directory, an error where it is neither.
-pub(in crate::session) async fn describe(
-    path: &VirtualPath,
-    place: &Place,
-) -> Result<Option<ObjectInfo>, Reply> {
-    let described = describe_asking(path, place, Checksum::Unasked).await?;
-    Ok(described.map(|(info, _)| info))
-}
-
-/// The same, with the CRC-32 of the file's bytes if the user may read it and the store holds it.
-pub(in crate::session) async fn describe_with_crc(
-    path: &VirtualPath,
-    place: &Place,
-) -> Result<Option<(ObjectInfo, Option<u32>)>, Reply> {
-    let checksum = match place.allows(Permission::Read) {
-        true => Checksum::Asked,
-        false => Checksum::Unasked,
-    };
-    describe_asking(path, place, checksum).await
-}
-
-/// Whether a HEAD asks for the checksum.
-#[derive(Debug, Clone, Copy)]
-enum Checksum {
-    Asked,
-    Unasked,
-}
-
-async fn describe_asking(
-    path: &VirtualPath,
-    place: &Place,
-    checksum: Checksum,
-) -> Result<Option<(ObjectInfo, Option<u32>)>, Reply> {
-    let location = match (place, place.object()) {
-        (Place::Nowhere(_), _) => return Err(replies::not_found(path)),
-        (_, None) => return Ok(None),
-        (_, Some(location)) => location,
-    };
-    let found = match checksum {
-        Checksum::Asked => head_with_crc(&location).await,
-        Checksum::Unasked => head(&location).await.map(|info| (info, None)),
-    };
-    match found {
-        Ok(found) => return Ok(Some(found)),
-        Err(ObjectError::NotFound) => {}
-        Err(error) => return Err(replies::object_error(path, &error)),
-    }
-    let exists = match place.directory() {
-        Some(directory) => directory_exists(&directory)
-            .await
-            .map_err(|error| replies::object_error(path, &error))?,
-        None => false,
-    };
-    if exists {
-        Ok(None)
-    } else {
-        Err(replies::not_found(path))
-    }
 }

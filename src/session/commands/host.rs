@@ -11,7 +11,7 @@ use crate::config::{HostConfig, host_key};
 use ftp_proto::Reply;
 use ftp_proto::command::HostName;
 
-use crate::session::{Handled, Session};
+use crate::session::state::{Handled, Session};
 
 impl Session {
     /// Chooses a virtual host; answered by its greeting. REIN takes it back, a new USER does not (RFC 7151, 3.2.1).

@@ -4,8 +4,8 @@ use crate::namespace::{Permission, Permissions};
 use ftp_proto::command::TransferType;
 use ftp_proto::{Command, Reply};
 
-use crate::session::Session;
 use crate::session::commands::protection::VERBS;
+use crate::session::state::Session;
 
 impl Session {
     /// RFC 2389, 3: exactly what works, for this user.

@@ -14,22 +14,25 @@ use crate::config::Timeouts;
 use crate::data::linger::Lingering;
 use crate::memory::{Admission, Budget};
 use crate::namespace::{Permission, Place, VirtualPath};
-use crate::object::{Listing, ObjectInfo, TransferId, directory_exists};
+use crate::object::{Listing, ObjectInfo, TransferId};
 use ftp_proto::Reply;
 use ftp_proto::command::ListArgument;
 use ftp_proto::facts::{FactType, Facts, fact_line};
 use ftp_proto::glob::Glob;
 
-use crate::session::commands::data_setup::DataSetup;
-use crate::session::commands::files::describe;
 use crate::session::control::ControlError;
-use crate::session::resolve::existing_object;
+use crate::session::data_setup::DataSetup;
+use crate::session::replies;
+use crate::session::resolve::{
+    describe, existing_object, is_directory, is_mount_root, modified, require,
+};
 use crate::session::resume::Seen;
-use crate::session::transfer::lister::{Format, Lister};
+use crate::session::state::{Flow, Handled, Session};
+use crate::session::transfer::job::{ControlEnd, End, Failure, Label, Link};
+use crate::session::transfer::list_format::Format;
+use crate::session::transfer::lister::Lister;
 use crate::session::transfer::sink::Sink;
 use crate::session::transfer::tree_lister::TreeLister;
-use crate::session::transfer::{ControlEnd, End, Failure, Label, Link};
-use crate::session::{Flow, Handled, Session, replies, require};
 
 /// How lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,7 +141,7 @@ impl Session {
         path: &VirtualPath,
         place: &Place,
     ) -> Result<Option<(u64, Option<Timestamp>)>, Reply> {
-        let of = |info: &ObjectInfo| (info.size, Some(super::files::modified(info, place)));
+        let of = |info: &ObjectInfo| (info.size, Some(modified(info, place)));
         let (Some(keep), Some(location)) = (self.keep_at(place), place.object()) else {
             return Ok(describe(path, place).await?.as_ref().map(of));
         };
@@ -146,7 +149,7 @@ impl Session {
             Seen::Upload(size, time) => Ok(Some((size, time))),
             Seen::Object(Some(info)) => Ok(Some(of(&info))),
             // No file of the name: a directory, or nothing.
-            Seen::Object(None) => match is_directory(path, place, self).await? {
+            Seen::Object(None) => match is_directory(path, place, &self.user()?.namespace).await? {
                 true => Ok(None),
                 false => Err(replies::not_found(path)),
             },
@@ -353,9 +356,7 @@ impl Session {
             listing: location
                 .as_ref()
                 .map(|location| Listing::new(location, prefix)),
-            always_there: place_is_mount_root(place)
-                || !mount_names.is_empty()
-                || location.is_none(),
+            always_there: is_mount_root(place) || !mount_names.is_empty() || location.is_none(),
             place: place.clone(),
             mount,
             location,
@@ -372,10 +373,6 @@ impl Session {
             admission,
         })
     }
-}
-
-fn place_is_mount_root(place: &Place) -> bool {
-    matches!(place, Place::Mounted { rest, .. } if rest.is_empty())
 }
 
 fn style_format(long: bool, now: Timestamp, prefix: String) -> Format {
@@ -422,7 +419,7 @@ impl Job {
         let arrival = tokio::select! {
             biased;
             () = link.abort.cancelled() => return Err(None),
-            opened = data.open_with(timeouts.data_connect, link, async { Ok(()) }, |()| format!("Listing of {path}")) => {
+            opened = link.open(&mut data, timeouts.data_connect, async { Ok(()) }, |()| format!("Listing of {path}")) => {
                 opened.map_err(Some)?.1
             }
         };
@@ -450,28 +447,5 @@ impl Job {
             sent = sending => sent.map_err(Some),
         };
         sink.close(&lingering, sent).await
-    }
-}
-
-/// Whether a directory is there: mount roots and ways to mounts without a request.
-pub(in crate::session) async fn is_directory(
-    path: &VirtualPath,
-    place: &Place,
-    session: &Session,
-) -> Result<bool, Reply> {
-    match place {
-        Place::Virtual(_) => Ok(true),
-        Place::Nowhere(_) => Ok(false),
-        Place::Mounted { .. }
-            if place_is_mount_root(place) || session.user()?.namespace.holds_mount(path) =>
-        {
-            Ok(true)
-        }
-        Place::Mounted { .. } => match place.directory() {
-            Some(location) => directory_exists(&location)
-                .await
-                .map_err(|error| replies::object_error(path, &error)),
-            None => Ok(false),
-        },
     }
 }

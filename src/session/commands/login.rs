@@ -12,9 +12,9 @@ use ftp_proto::Reply;
 use ftp_proto::command::{HashName, Password, TransferType};
 use ftp_proto::facts::FactSet;
 
-use crate::session::commands::data_setup::DataSetup;
 use crate::session::control::ControlError;
-use crate::session::{Flow, Session, User};
+use crate::session::data_setup::DataSetup;
+use crate::session::state::{Flow, Session, User};
 
 /// Of what CLNT says, so many characters are kept in the log.
 const LONGEST_CLIENT: usize = 200;

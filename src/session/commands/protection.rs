@@ -15,35 +15,15 @@ use tokio::time::Instant;
 
 use crate::config::{Protection, UserConfig};
 use crate::data::secure::DataTls;
+use crate::tls::Tls;
 use crate::tls::identity::Identity;
-use crate::tls::{SessionTls, Tls};
 use ftp_proto::Reply;
 use ftp_proto::command::{AuthMechanism, ProtectionLevel};
 
-use crate::session::commands::data_setup::DataSetup;
 use crate::session::control::ControlError;
-use crate::session::{Flow, Handled, Session};
-
-/// The TLS of a session, once its control connection is under it.
-pub(in crate::session) struct Secured {
-    tls: SessionTls,
-    /// Whether PBSZ was said.
-    buffer_size: bool,
-    /// What PROT has said of data connections: whether they are private.
-    said: Option<bool>,
-    /// Whether they are where it has said nothing.
-    implied: bool,
-    /// Who the client certificate says the client is.
-    identity: Option<Identity>,
-}
-
-impl Secured {
-    /// Whether data connections are private, where they should be as `policy` says.
-    fn private(&self, policy: Protection) -> bool {
-        self.said
-            .unwrap_or(self.implied && policy != Protection::Off)
-    }
-}
+use crate::session::data_setup::DataSetup;
+use crate::session::secured::Secured;
+use crate::session::state::{Flow, Handled, Session};
 
 impl Session {
     /// Implicit TLS: the handshake, before the greeting.

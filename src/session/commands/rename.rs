@@ -15,27 +15,10 @@ use crate::object::{
 };
 use ftp_proto::Reply;
 
-use crate::session::commands::files::describe_with_crc;
 use crate::session::occupant::refuse_directory;
-use crate::session::resolve::parent_in_mount;
-use crate::session::{Handled, Session, replies, require};
-
-/// What RNFR has named.
-#[derive(Debug)]
-pub(in crate::session) struct RenameSource {
-    path: VirtualPath,
-    place: Place,
-    /// `None`: RNTO looks, since RNFR may not say what is there.
-    found: Option<Found>,
-}
-
-/// What is at the old name.
-#[derive(Debug)]
-enum Found {
-    /// A file's HEAD, the CRC-32 of its bytes if it is known, and the watch that began before.
-    File(Box<(ObjectInfo, Option<u32>, NameWatch)>),
-    Directory,
-}
+use crate::session::replies;
+use crate::session::resolve::{describe_with_crc, existing, parent_in_mount, require};
+use crate::session::state::{Found, Handled, RenameSource, Session};
 
 impl Session {
     pub(in crate::session) async fn rnfr(&mut self, argument: &str) -> Handled {
@@ -226,9 +209,7 @@ impl Session {
         }
         let _source = lock_source(old, &from).await?;
         let fail = |error: ObjectError| replies::object_error(path, &error);
-        let file_there = crate::session::resolve::existing(path, &file)
-            .await?
-            .is_some();
+        let file_there = existing(path, &file).await?.is_some();
         if file_there || directory_exists(&to).await.map_err(fail)? {
             return Err(Reply::new(
                 553,

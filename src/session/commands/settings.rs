@@ -5,8 +5,9 @@ use ftp_proto::Reply;
 use ftp_proto::command::TransferType;
 use ftp_proto::facts::FactSet;
 
-use crate::session::commands::data_setup::DataSetup;
-use crate::session::{Handled, Session, require};
+use crate::session::data_setup::DataSetup;
+use crate::session::resolve::require;
+use crate::session::state::{Handled, Session};
 
 impl Session {
     pub(in crate::session) fn set_type(&mut self, transfer_type: TransferType) -> Handled {

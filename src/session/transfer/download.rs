@@ -12,14 +12,14 @@ use crate::object::{Download, Location, ObjectError, ObjectInfo, TransferId};
 use ftp_proto::Reply;
 
 use crate::session::broken::Transfers;
-use crate::session::commands::data_setup::DataSetup;
 use crate::session::control::ControlError;
+use crate::session::data_setup::DataSetup;
 use crate::session::last_file::Whole;
 use crate::session::replies::check_offset;
-use crate::session::resolve::file_at;
+use crate::session::resolve::{file_at, require};
+use crate::session::state::{Flow, Session};
+use crate::session::transfer::job::{ControlEnd, End, Failure, Label, Link, Signal};
 use crate::session::transfer::sink::Sink;
-use crate::session::transfer::{ControlEnd, End, Failure, Label, Link, Signal};
-use crate::session::{Flow, Session, require};
 
 /// Where the bytes come from.
 enum Source {
@@ -195,7 +195,7 @@ impl Job {
         };
         // The store and the client at the same time; a missing file is told without waiting for a data connection.
         let opening = |source: &Opened| format!("Sending {path} ({} bytes)", source.size());
-        let opened = data.open_with(timeouts.data_connect, link, open, opening);
+        let opened = link.open(&mut data, timeouts.data_connect, open, opening);
         let (mut source, arrival) = tokio::select! {
             biased;
             () = link.abort.cancelled() => return Err(None),

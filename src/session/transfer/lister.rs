@@ -12,15 +12,14 @@ use tokio::time::Instant;
 
 use crate::memory::Admission;
 use crate::namespace::{Mount, Permission, Place, VirtualPath};
-use crate::object::{Entry, HELD, Listing, Location, ObjectError, Page, head};
-use ftp_proto::facts::{FactSet, FactType, Facts, fact_line};
+use crate::object::{Entry, HELD, Listing, Location, ObjectError, Page};
+use ftp_proto::facts::{FactType, Facts, fact_line};
 use ftp_proto::glob::Glob;
 use ftp_proto::listing::{ListedEntry, list_line, name_line};
 
+use crate::session::resolve::modified;
+use crate::session::transfer::list_format::{Format, HEADS, Item, kept_time};
 use crate::session::transfer::tree_lister::TreeLister;
-
-/// HEADs at once where a mount keeps times in the metadata.
-pub(in crate::session) const HEADS: usize = 8;
 
 /// A block of lines is full when it is this long, bytes.
 const BLOCK: usize = 32 * 1024;
@@ -103,8 +102,7 @@ impl Lister {
         let item = Item {
             name,
             size: file.map(|(info, _)| info.size),
-            modified: file
-                .map(|(info, place)| crate::session::commands::files::modified(info, place)),
+            modified: file.map(|(info, place)| modified(info, place)),
         };
         let mut out = Vec::new();
         lister.line(&mut out, &item);
@@ -347,45 +345,4 @@ impl Lister {
             }
         }
     }
-}
-
-/// The time that a client has set of the file of that name below a directory.
-pub(in crate::session) async fn kept_time(
-    directory: &Location,
-    name: &str,
-) -> Result<Option<Timestamp>, ObjectError> {
-    let key = format!("{}{name}", directory.key);
-    match head(&Location {
-        key,
-        ..directory.clone()
-    })
-    .await
-    {
-        Ok(info) => Ok(info.client_modified()),
-        // Deleted since the page was made.
-        Err(ObjectError::NotFound) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// How one entry becomes a line.
-#[derive(Debug, Clone)]
-pub(in crate::session) enum Format {
-    Long {
-        now: Timestamp,
-    },
-    /// What stands before each name: NLST of a directory gives names that work as they are (RFC 1123, 4.1.2.7).
-    Names {
-        prefix: String,
-    },
-    Facts {
-        set: FactSet,
-    },
-}
-
-/// One line's entry.
-pub(in crate::session) struct Item<'a> {
-    pub(in crate::session) name: &'a str,
-    pub(in crate::session) size: Option<u64>,
-    pub(in crate::session) modified: Option<Timestamp>,
 }

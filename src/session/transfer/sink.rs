@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::data::linger::Lingering;
 use crate::data::stream::DataStream;
 use crate::memory::Budget;
-use crate::session::transfer::{Failure, Link};
+use crate::session::transfer::job::{Failure, Link};
 
 /// A client that moves nothing while others wait for the memory it holds is cut after this long.
 const STALL_CONTENDED: Duration = Duration::from_secs(10);

@@ -19,7 +19,7 @@ use crate::object::{Entry, HELD, Listing, Location, ObjectError, Page};
 use ftp_proto::glob::Glob;
 use ftp_proto::listing::{ListedEntry, list_line, name_line};
 
-use crate::session::transfer::lister::{Format, HEADS, kept_time};
+use crate::session::transfer::list_format::{Format, HEADS, kept_time};
 
 /// Bytes of blocks that are collected, if the budget has them.
 const COLLECTED: usize = 256 * 1024;

@@ -5,43 +5,35 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use futures::FutureExt;
 use tokio::time::timeout;
 
 use crate::config::ControlLoss;
-use crate::data::ascii::FromWire;
 use crate::data::secure::Arrival;
 use crate::data::stream::DataStream;
 use crate::memory::Budget;
 use crate::namespace::{Mount, Permission, Place, VirtualPath};
 use crate::object::{
-    AppendTo, Condition, GivesBack, Keep, Kept, Location, ObjectError, ObjectInfo, TransferId,
-    Upload, UploadOptions,
+    AppendTo, Condition, Keep, Kept, Location, ObjectError, ObjectInfo, TransferId, Upload,
+    UploadOptions,
 };
 use ftp_proto::Reply;
-use ftp_proto::command::TransferType;
 
-use crate::session::commands::data_setup::DataSetup;
 use crate::session::control::ControlError;
+use crate::session::data_setup::DataSetup;
 use crate::session::occupant::{file_or_undisclosed, refuse_directory};
+use crate::session::replies;
 use crate::session::reported::Length;
-use crate::session::resolve::{existing, file_at, names_directory};
+use crate::session::resolve::{existing, file_at, names_directory, require};
 use crate::session::resume::{From, Underway, beyond, other_length, refuse_later, shows_files};
-use crate::session::transfer::{ControlEnd, End, Failure, Label, Link, Signal};
-use crate::session::{Flow, Session, replies, require};
+use crate::session::state::{Flow, Session};
+use crate::session::transfer::job::{ControlEnd, End, Failure, Label, Link, Signal};
+use crate::session::transfer::pump::{Pump, drain, permitted};
 
 /// The reply to an upload that broke off is held back so long at most, for what has come to be in the store.
 const KEEPING: Duration = Duration::from_secs(5);
 
-/// What is still on its way when an upload is cut is taken so long as it comes without a pause of this length.
-const DRAIN_PAUSE: Duration = Duration::from_millis(10);
-
 /// And so long at most.
 const DRAIN: Duration = Duration::from_millis(250);
-
-/// How much is read at once where bytes are converted on their way.
-const CONVERT_CHUNK: usize = 64 * 1024;
 
 /// What the client wants done with what is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -425,11 +417,6 @@ impl Session {
             kept,
         })
     }
-
-    /// Whether line ends are converted in a mount, as TYPE now is.
-    pub(in crate::session) fn converts(&self, mount: &Mount) -> bool {
-        mount.ascii_convert && self.transfer_type == TransferType::Ascii
-    }
 }
 
 /// Why an upload was broken off from outside.
@@ -594,9 +581,8 @@ impl Job {
             })
         };
         let opening = std::mem::take(&mut self.opening);
-        let (mut upload, arrival) = self
-            .data
-            .open_with(connect, link, upload, |_| opening)
+        let (mut upload, arrival) = link
+            .open(&mut self.data, connect, upload, |_| opening)
             .await?;
         if let Some(state) = &self.state {
             upload.may_store_pieces(state);
@@ -633,141 +619,5 @@ impl Job {
         }
         upload.input_ended();
         Ok(())
-    }
-}
-
-/// Seals the upload and waits for the permit to publish it; gives the bytes that were received.
-async fn permitted(
-    upload: &mut Upload,
-    permit: &mut tokio::sync::oneshot::Receiver<()>,
-) -> Result<u64, Failure> {
-    upload.seal().await?;
-    let received = upload.received();
-    // A session that drops the permit has gone, and the transfer with it.
-    permit
-        .await
-        .map_err(|_| std::io::Error::from(std::io::ErrorKind::ConnectionAborted))?;
-    Ok(received)
-}
-
-/// Takes what has arrived of an upload that was cut, as far as there is room without waiting: it need not be sent again.
-async fn drain(stream: &mut DataStream, upload: &mut Upload) {
-    while let Some(Ok(space)) = upload.space().now_or_never() {
-        match timeout(DRAIN_PAUSE, stream.read_into(space)).await {
-            Ok(Ok(0)) => return upload.input_ended(),
-            Ok(Ok(_)) => {}
-            _ => return,
-        }
-    }
-}
-
-/// Moves the client's bytes into an upload.
-struct Pump<'a> {
-    budget: &'a Budget,
-    stall: std::time::Duration,
-    gives_back: GivesBack,
-    link: &'a Link,
-}
-
-impl Pump<'_> {
-    /// Takes bytes that are there already.
-    async fn pass_over(
-        &self,
-        stream: &mut DataStream,
-        bytes: u64,
-        path: &VirtualPath,
-    ) -> Result<(), Failure> {
-        let mut rest = usize::try_from(bytes).unwrap_or(usize::MAX);
-        while rest > 0 {
-            let mut again = BytesMut::with_capacity(rest);
-            let read = self.read(stream, &mut again).await?;
-            if read == 0 {
-                return Err(Failure::Refused(Reply::new(
-                    554,
-                    format!(
-                        "{path}: the file ends before what is there of it, begin anew with STOR without REST"
-                    ),
-                )));
-            }
-            self.link.progress.add(read);
-            // More than asked for can't be: there was no room for it, and it would be lost here.
-            let left = rest.checked_sub(read);
-            rest =
-                left.ok_or_else(|| std::io::Error::other("more was read than there was room for"))?;
-        }
-        Ok(())
-    }
-
-    async fn copy(&self, stream: &mut DataStream, upload: &mut Upload) -> Result<(), Failure> {
-        let mut failure = upload.failure();
-        loop {
-            let (space, relief) = self.beside(stream, upload.space_and_relief()).await?;
-            let read = tokio::select! {
-                biased;
-                read = self.read(stream, space) => Some(read?),
-                error = failure.wait() => return Err(error.into()),
-                () = relief.wanted() => None,
-            };
-            let Some(read) = read else {
-                self.beside(stream, upload.relieve()).await?;
-                continue;
-            };
-            if read == 0 {
-                return Ok(());
-            }
-            self.link.progress.add(read);
-        }
-    }
-
-    async fn convert(&self, stream: &mut DataStream, upload: &mut Upload) -> Result<(), Failure> {
-        let mut failure = upload.failure();
-        let mut filter = FromWire::default();
-        loop {
-            let mut buffer = BytesMut::with_capacity(CONVERT_CHUNK);
-            let read = tokio::select! {
-                biased;
-                read = self.read(stream, &mut buffer) => Some(read?),
-                error = failure.wait() => return Err(error.into()),
-                () = upload.relief().wanted() => None,
-            };
-            let Some(read) = read else {
-                self.beside(stream, upload.relieve()).await?;
-                continue;
-            };
-            let converted: Bytes = if read == 0 {
-                filter.finish()
-            } else {
-                filter.convert(buffer.freeze())
-            };
-            self.beside(stream, upload.write(converted)).await?;
-            if read == 0 {
-                return Ok(());
-            }
-            self.link.progress.add(read);
-        }
-    }
-
-    /// Waits for the store. Meanwhile the client's end may arrive, which counts from then on: a QUIT after it is one
-    /// after the data.
-    async fn beside<T>(&self, stream: &DataStream, waiting: impl Future<Output = T>) -> T {
-        let mut waiting = std::pin::pin!(waiting);
-        std::future::poll_fn(|context| {
-            let polled = waiting.as_mut().poll(context);
-            if polled.is_pending() && stream.end_has_arrived() {
-                self.link.progress.note_input_arrived();
-            }
-            polled
-        })
-        .await
-    }
-
-    /// Reads, unless nothing comes for the stall time; for less if others wait for the memory that the upload holds.
-    async fn read(&self, stream: &mut DataStream, space: &mut BytesMut) -> Result<usize, Failure> {
-        let wanted = || match self.gives_back.now() {
-            true => self.budget.crowded(),
-            false => self.budget.contended(),
-        };
-        crate::session::transfer::sink::with_stall(wanted, self.stall, stream.read_into(space))
-            .await
     }
 }

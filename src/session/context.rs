@@ -1,0 +1,66 @@
+//! What sessions share: of the whole server, and of one control listener.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::{Authenticator, Failures, SessionPlaces, UserPlaces};
+use crate::config::{Config, Protection};
+use crate::data::advertise::Advertise;
+use crate::data::linger::Lingering;
+use crate::data::passive::PassivePool;
+use crate::memory::Budget;
+use crate::object::{Replica, Store};
+use crate::tls::Tls;
+
+use crate::session::broken::BrokenTransfers;
+use crate::session::reported::ReportedUploads;
+
+/// What all sessions of a server share.
+#[derive(Debug)]
+pub struct Gateway {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// TLS, where it is configured.
+    pub tls: Option<Arc<Tls>>,
+    /// Who may log in.
+    pub authenticator: Authenticator,
+    /// Logins that failed.
+    pub failures: Failures,
+    /// How many sessions there are.
+    pub places: Arc<SessionPlaces>,
+    /// How many sessions each user has.
+    pub user_places: Arc<UserPlaces>,
+    /// Stores by name.
+    pub stores: BTreeMap<String, Arc<Store>>,
+    /// The memory of all transfers.
+    pub budget: Budget,
+    /// This process among the replicas, and its uploads.
+    pub replica: Arc<Replica>,
+    /// Names of which users were told the length of an upload.
+    pub reported: ReportedUploads,
+    /// Transfers that broke off.
+    pub broken: Arc<BrokenTransfers>,
+    /// What PASV tells.
+    pub advertise: Advertise,
+    /// Finished data connections that clients have not closed yet.
+    pub lingering: Lingering,
+    /// Cancelled when the server begins to drain: idle sessions end.
+    pub drain: CancellationToken,
+    /// Cancelled when the grace period is over: running transfers end.
+    pub cut: CancellationToken,
+}
+
+/// What the sessions of one control listener share.
+#[derive(Debug)]
+pub struct Listener {
+    /// Where their passive data connections come in.
+    pub passive: Arc<PassivePool>,
+    /// Whether TLS begins with the first byte.
+    pub implicit: bool,
+    /// Whether control connections are to be under TLS.
+    pub control: Protection,
+    /// Whether data connections are.
+    pub data: Protection,
+}

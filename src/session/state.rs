@@ -1,0 +1,201 @@
+//! The state of one session, and what every handler asks of it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::auth::{SessionPlace, UserPlace};
+use crate::config::{HostConfig, UserConfig};
+use crate::namespace::{Mount, Namespace, Place, VirtualPath};
+use crate::object::{Location, NameWatch, ObjectInfo};
+use ftp_proto::Reply;
+use ftp_proto::command::{HashName, TransferType};
+use ftp_proto::facts::FactSet;
+
+use crate::session::broken::Transfers;
+use crate::session::context::{Gateway, Listener};
+use crate::session::control::Control;
+use crate::session::data_setup::DataSetup;
+use crate::session::gate::Phase;
+use crate::session::last_file::Recent;
+use crate::session::replies;
+use crate::session::reported::Reported;
+use crate::session::secured::Secured;
+
+/// The state of one session.
+pub(super) struct Session {
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) control: Control,
+    pub(super) listener: Arc<Listener>,
+    /// Among all sessions.
+    pub(super) place: SessionPlace,
+    /// TLS on the control connection.
+    pub(super) secured: Option<Box<Secured>>,
+    /// The virtual host that HOST has chosen.
+    pub(super) host: Option<Arc<HostConfig>>,
+    /// Who is logged in.
+    pub(super) user: Option<User>,
+    /// The name given by USER.
+    pub(super) name: Option<String>,
+    /// What CLNT said is in the log.
+    pub(super) client_noted: bool,
+    pub(super) failed_logins: u32,
+    /// Commands since the connection, or since the last user has left.
+    pub(super) early: u32,
+    pub(super) login_deadline: Instant,
+    pub(super) cwd: VirtualPath,
+    pub(super) transfer_type: TransferType,
+    pub(super) data: DataSetup,
+    pub(super) epsv_all: bool,
+    /// REST's offset; 0: none.
+    pub(super) restart: u64,
+    /// RANG's first and last byte.
+    pub(super) range: Option<(u64, u64)>,
+    /// What HASH computes.
+    pub(super) hash: HashName,
+    pub(super) rename_from: Option<RenameSource>,
+    pub(super) facts: FactSet,
+    pub(super) recent: Recent,
+    pub(super) reported: Reported,
+    /// Lines that came while a transfer ran.
+    pub(super) held: VecDeque<Vec<u8>>,
+}
+
+/// Who is logged in, and his tree.
+pub(super) struct User {
+    pub(super) config: Arc<UserConfig>,
+    pub(super) namespace: Namespace,
+    /// Among his sessions.
+    pub(super) _place: UserPlace,
+}
+
+/// Whether a session goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    Continue,
+    Close,
+}
+
+/// What a handler answers: both are replies, `Err` for what did not work.
+pub(super) type Handled = Result<Reply, Reply>;
+
+/// What RNFR has named.
+#[derive(Debug)]
+pub(super) struct RenameSource {
+    pub(super) path: VirtualPath,
+    pub(super) place: Place,
+    /// `None`: RNTO looks, since RNFR may not say what is there.
+    pub(super) found: Option<Found>,
+}
+
+/// What is at the old name.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// A file's HEAD, the CRC-32 of its bytes if it is known, and the watch that began before.
+    File(Box<(ObjectInfo, Option<u32>, NameWatch)>),
+    Directory,
+}
+
+impl Session {
+    pub(super) fn new(
+        gateway: Arc<Gateway>,
+        listener: Arc<Listener>,
+        control: Control,
+        place: SessionPlace,
+    ) -> Session {
+        Session {
+            control,
+            listener,
+            place,
+            secured: None,
+            host: None,
+            user: None,
+            name: None,
+            client_noted: false,
+            failed_logins: 0,
+            early: 0,
+            login_deadline: Instant::now() + gateway.config.timeouts.login,
+            cwd: VirtualPath::root(),
+            transfer_type: TransferType::Ascii,
+            data: DataSetup::None,
+            epsv_all: false,
+            restart: 0,
+            range: None,
+            hash: HashName::Sha256,
+            rename_from: None,
+            facts: FactSet::all(),
+            recent: Recent::default(),
+            reported: Reported::default(),
+            held: VecDeque::new(),
+            gateway,
+        }
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        match (&self.user, &self.name) {
+            (Some(_), _) => Phase::LoggedIn,
+            (None, Some(_)) => Phase::PasswordWanted,
+            (None, None) => Phase::Anonymous,
+        }
+    }
+
+    /// Who is logged in. The table lets no command that needs a user run without one; should it ever, the command is
+    /// refused.
+    pub(super) fn user(&self) -> Result<&User, Reply> {
+        self.user
+            .as_ref()
+            .ok_or_else(|| Reply::new(530, "Log in with USER and PASS first"))
+    }
+
+    /// The user's name, for logs.
+    pub(super) fn user_label(&self) -> &str {
+        self.user
+            .as_ref()
+            .map_or("-", |user| user.config.name.as_str())
+    }
+
+    /// What an argument names, seen from the working directory.
+    pub(super) fn place(&self, argument: &str) -> Result<(VirtualPath, Place), Reply> {
+        let path = self
+            .cwd
+            .join(argument)
+            .map_err(|error| replies::path_error(&error))?;
+        let place = self.user()?.namespace.resolve(&path);
+        if place.key_too_long() && place.object().is_none() {
+            return Err(replies::path_too_long());
+        }
+        Ok((path, place))
+    }
+
+    /// The transfers of an object by this session's user from its address.
+    pub(super) fn transfers_of(&self, object: &Location) -> Result<Transfers, Reply> {
+        let user = &self.user()?.config.name;
+        let peer = self.control.peer.ip();
+        Ok(self.gateway.broken.of(user, peer, object))
+    }
+
+    /// Whether line ends are converted in a mount, as TYPE now is.
+    pub(super) fn converts(&self, mount: &Mount) -> bool {
+        mount.ascii_convert && self.transfer_type == TransferType::Ascii
+    }
+
+    /// Keeps only a passive port that nobody has connected to.
+    pub(super) fn drop_connected_data(&mut self) {
+        if self.data_expires().is_none() {
+            self.data = DataSetup::None;
+        }
+    }
+
+    /// When a passive port that nobody has connected to is given back; `None` where there is none.
+    pub(super) fn data_expires(&self) -> Option<Instant> {
+        match &self.data {
+            DataSetup::Passive {
+                reservation, since, ..
+            } if !reservation.connected() => {
+                Some(*since + self.gateway.config.timeouts.data_connect)
+            }
+            _ => None,
+        }
+    }
+}

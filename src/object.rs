@@ -35,7 +35,7 @@ mod transfer_id;
 mod upload;
 mod verify;
 
-pub use active_uploads::{Live, Older, Running};
+pub use active_uploads::{ActiveUploads, EarlierUploads, UploadSnapshot};
 pub use answer::NotS3;
 pub use client::{Location, Store, StoreContext};
 pub use copy::{CopyOptions, DirectoryError, Written, copy, rename_directory, set_metadata};
@@ -51,8 +51,8 @@ pub use identity::ObjectIdentity;
 pub use list::{Entry, Listing, Page, directory_exists};
 pub use name_lock::{NameLock, NameLocks, NameWatch, Participation};
 pub use resume::{
-    Busy, Found, Keep, Kept, Recorded, Replica, Stored, SweepOptions, Swept, SweptKind, Unrecorded,
-    learn, sweep, sweep_probes, sweep_uploads,
+    Lookup, Recorded, Replica, ResumableUpload, ResumeScope, Stored, SweepOptions, Swept,
+    SweptKind, Unrecorded, refresh_record_cache, sweep, sweep_probes, sweep_uploads,
 };
 pub use transfer_id::TransferId;
 pub use upload::{

@@ -54,7 +54,7 @@ pub struct Advertise {
 
 /// Looks up a host name.
 type Resolve = dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync;
-type Lookup = Shared<BoxFuture<'static, Result<Ipv4Addr, AdvertiseError>>>;
+type AddressLookup = Shared<BoxFuture<'static, Result<Ipv4Addr, AdvertiseError>>>;
 
 /// One configured address.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ enum Told {
 struct Cache {
     answer: Option<Answer>,
     /// The look-up under way.
-    running: Option<Lookup>,
+    running: Option<AddressLookup>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -140,7 +140,7 @@ impl Advertise {
         result.or_else(|error| cache.answer.map(|old| old.address).ok_or(error))
     }
 
-    fn start_lookup(&self, name: &str) -> Lookup {
+    fn start_lookup(&self, name: &str) -> AddressLookup {
         let answer = timeout(LOOKUP_DEADLINE, (self.resolve)(name.to_owned()));
         let name = name.to_owned();
         async move {

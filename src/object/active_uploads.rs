@@ -1,4 +1,4 @@
-//! [`Running`]: the uploads of this process that can be resumed.
+//! [`ActiveUploads`]: the uploads of this process that can be resumed.
 //!
 //! They are found by their object: the hash of its bucket and key after the store's endpoint ([`name_in`]), since two
 //! stores can have buckets of one name.
@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::object::resume::record::{Keep, Record, user_hash};
+use crate::object::resume::record::{Record, ResumeScope, user_hash};
 use crate::object::{Location, Store};
 
 /// So many names are remembered at most.
@@ -20,40 +20,40 @@ const MOST_NAMES: usize = 10_000;
 
 /// The uploads of this process, by their objects.
 #[derive(Debug, Default)]
-pub struct Running {
-    entries: Mutex<HashMap<String, Vec<Arc<Entry>>>>,
+pub struct ActiveUploads {
+    entries: Mutex<HashMap<String, Vec<Arc<UploadStatus>>>>,
     /// The uploads that have been entered.
     serial: AtomicU64,
     /// The objects of which records are known to be there, with the hashes of their users: a small upload of such a name
     /// removes them, and asks the store nothing about other names.
-    hints: Mutex<Names<HashSet<String>>>,
+    hints: Mutex<BoundedNames<HashSet<String>>>,
     /// The objects that were written here without asking for a record. If such an object is removed, nothing shows any
     /// more that an upload which another process has kept is older.
-    written: Mutex<Names<()>>,
+    written: Mutex<BoundedNames<()>>,
     /// The transfers that were published here, with the number of uploads that had been entered before.
-    published: Mutex<Names<u64>>,
+    published: Mutex<BoundedNames<u64>>,
     /// The records that were overwritten as empty, with the ETags they have since.
-    emptied: Mutex<Names<String>>,
+    emptied: Mutex<BoundedNames<String>>,
 }
 
 /// The newest of some names, with what is known of each.
 #[derive(Debug)]
-struct Names<T> {
+struct BoundedNames<T> {
     names: HashMap<String, T>,
     /// The oldest first.
     order: VecDeque<String>,
 }
 
-impl<T> Default for Names<T> {
+impl<T> Default for BoundedNames<T> {
     fn default() -> Self {
-        Names {
+        BoundedNames {
             names: HashMap::new(),
             order: VecDeque::new(),
         }
     }
 }
 
-impl<T: Default> Names<T> {
+impl<T: Default> BoundedNames<T> {
     /// What is known of a name, to be added to.
     fn of(&mut self, name: &str) -> &mut T {
         if !self.names.contains_key(name) {
@@ -78,14 +78,14 @@ impl<T: Default> Names<T> {
 
 /// One upload.
 #[derive(Debug)]
-struct Entry {
+struct UploadStatus {
     user: Arc<str>,
     /// The client's address.
     peer: Option<IpAddr>,
     /// How many of its first bytes are those of the object that is there.
-    old: u64,
-    /// [`WriterNote::id`](super::record::WriterNote::id) of its record.
-    writer: String,
+    old_bytes: u64,
+    /// [`AttemptNote::id`](super::record::AttemptNote::id) of its record.
+    attempt: String,
     /// The transfer id, which the object will have in its metadata.
     transfer: String,
     /// Its number among all uploads of this process.
@@ -101,7 +101,7 @@ struct Entry {
     /// Cancelled to make it stop, so that another session can go on with it.
     stop: CancellationToken,
     /// Whether a newer upload of the same key has the record, or whatever else ends what could be kept of this one.
-    displaced: AtomicBool,
+    superseded: AtomicBool,
     /// Whether its object is there; what was written beside it is being removed.
     published: AtomicBool,
     /// Whether it has been given up and is being kept.
@@ -110,47 +110,47 @@ struct Entry {
     gone: CancellationToken,
 }
 
-/// An upload's place in [`Running`], from its begin until what was kept of it is in the store.
+/// An upload's place in [`ActiveUploads`], from its begin until what was kept of it is in the store.
 #[derive(Debug)]
-pub(in crate::object) struct Ticket {
+pub(in crate::object) struct RegistryGuard {
     replica: Arc<super::Replica>,
     name: String,
-    entry: Arc<Entry>,
+    entry: Arc<UploadStatus>,
 }
 
 /// The view of an upload's entry that the upload itself has.
 #[derive(Debug, Clone)]
-pub(in crate::object) struct EntryHandle {
-    entry: Arc<Entry>,
+pub(in crate::object) struct StatusHandle {
+    entry: Arc<UploadStatus>,
     replica: Arc<super::Replica>,
     name: String,
 }
 
 /// The uploads of one user and object that are there before the user's next one.
 #[derive(Debug)]
-pub struct Older(Vec<Arc<Entry>>);
+pub struct EarlierUploads(Vec<Arc<UploadStatus>>);
 
 /// An upload of this process, as another session of its user sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Live {
+pub struct UploadSnapshot {
     /// Bytes of the object that have arrived.
     pub size: u64,
     /// The address of the client that sends it.
     pub peer: Option<IpAddr>,
     /// How many of its first bytes are those of the object that is there.
-    pub old: u64,
+    pub old_bytes: u64,
     /// The time since the last byte arrived, or since it began.
-    pub still: Duration,
+    pub idle_for: Duration,
     /// Whether it has broken off and is being stored, so that its size is not an offset to resume at.
     pub ending: bool,
 }
 
-/// The name in [`Running`] of an object whose bucket and key have this hash.
+/// The name in [`ActiveUploads`] of an object whose bucket and key have this hash.
 pub(in crate::object) fn name_in(store: &Store, hash: &str) -> String {
     format!("{} {hash}", store.endpoint())
 }
 
-/// The name of an object in [`Running`].
+/// The name of an object in [`ActiveUploads`].
 pub(in crate::object) fn name_of(object: &Location) -> String {
     name_in(
         &object.store,
@@ -158,7 +158,7 @@ pub(in crate::object) fn name_of(object: &Location) -> String {
     )
 }
 
-/// The name of a record in [`Running`].
+/// The name of a record in [`ActiveUploads`].
 pub(in crate::object) fn name_at(record: &Location) -> String {
     format!(
         "{} {}/{}",
@@ -168,19 +168,19 @@ pub(in crate::object) fn name_at(record: &Location) -> String {
     )
 }
 
-impl Running {
+impl ActiveUploads {
     /// Enters an upload; nothing changes for those of the same key before it.
     pub(in crate::object) fn enter(
         replica: &Arc<super::Replica>,
         name: String,
-        keep: &Keep,
+        keep: &ResumeScope,
         record: &Record,
-    ) -> Ticket {
-        let entry = Arc::new(Entry {
+    ) -> RegistryGuard {
+        let entry = Arc::new(UploadStatus {
             user: Arc::clone(&keep.user),
             peer: keep.peer,
-            old: record.old_bytes,
-            writer: record.writer.id.clone(),
+            old_bytes: record.old_bytes,
+            attempt: record.attempt.id.clone(),
             transfer: record.transfer.clone(),
             serial: replica.running.serial.fetch_add(1, Ordering::Relaxed),
             entered: Instant::now(),
@@ -188,7 +188,7 @@ impl Running {
             moved: AtomicU64::new(0),
             sent: AtomicBool::new(false),
             stop: CancellationToken::new(),
-            displaced: AtomicBool::new(false),
+            superseded: AtomicBool::new(false),
             published: AtomicBool::new(false),
             ending: AtomicBool::new(false),
             gone: CancellationToken::new(),
@@ -197,7 +197,7 @@ impl Running {
         let here = entries.entry(name.clone()).or_default();
         here.push(Arc::clone(&entry));
         drop(entries);
-        Ticket {
+        RegistryGuard {
             replica: Arc::clone(replica),
             name,
             entry,
@@ -205,35 +205,35 @@ impl Running {
     }
 
     /// The uploads of a user under this name that are not published, the oldest first.
-    pub(in crate::object) fn older(&self, name: &str, user: &str) -> Older {
+    pub(in crate::object) fn earlier(&self, name: &str, user: &str) -> EarlierUploads {
         let entries = self.locked();
         let here = entries.get(name).into_iter().flatten();
-        let open = |entry: &&Arc<Entry>| !entry.published.load(Ordering::Relaxed);
+        let open = |entry: &&Arc<UploadStatus>| !entry.published.load(Ordering::Relaxed);
         let his = here.filter(|entry| *entry.user == *user).filter(open);
-        Older(his.cloned().collect())
+        EarlierUploads(his.cloned().collect())
     }
 
-    fn locked(&self) -> MutexGuard<'_, HashMap<String, Vec<Arc<Entry>>>> {
+    fn locked(&self) -> MutexGuard<'_, HashMap<String, Vec<Arc<UploadStatus>>>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether any upload of this object is in this process.
-    pub(in crate::object) fn holds(&self, name: &str) -> bool {
+    pub(in crate::object) fn has_uploads_of(&self, name: &str) -> bool {
         self.locked().contains_key(name)
     }
 
     /// Whether an upload of this object by this user is in this process.
-    pub(in crate::object) fn holds_of(&self, name: &str, user: &str) -> bool {
+    pub(in crate::object) fn has_upload_by(&self, name: &str, user: &str) -> bool {
         let entries = self.locked();
         let mut here = entries.get(name).into_iter().flatten();
         here.any(|entry| *entry.user == *user)
     }
 
-    /// Whether the upload of this object with this writer is in this process.
-    pub(in crate::object) fn holds_writer(&self, name: &str, writer: &str) -> bool {
+    /// Whether the upload of this object with this attempt is in this process.
+    pub(in crate::object) fn has_attempt(&self, name: &str, attempt: &str) -> bool {
         let entries = self.locked();
         let mut here = entries.get(name).into_iter().flatten();
-        here.any(|entry| entry.writer == writer)
+        here.any(|entry| entry.attempt == attempt)
     }
 
     /// Uploads in this process that have not ended: a gauge.
@@ -246,7 +246,7 @@ impl Running {
         locked(&self.hints).of(name).insert(user.to_owned());
     }
 
-    /// Whether a record of this object is known to be there, of a user for whom this holds.
+    /// Whether a record of this object is known to be there, of a user for whom this has_uploads_of.
     pub(in crate::object) fn hinted(&self, name: &str, of: impl Fn(&str) -> bool) -> bool {
         let hints = locked(&self.hints);
         let users = hints.names.get(name);
@@ -294,32 +294,32 @@ impl Running {
     }
 }
 
-fn locked<T>(names: &Mutex<Names<T>>) -> MutexGuard<'_, Names<T>> {
+fn locked<T>(names: &Mutex<BoundedNames<T>>) -> MutexGuard<'_, BoundedNames<T>> {
     names.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Older {
+impl EarlierUploads {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// The newest of them that has received anything, or else the newest.
-    pub fn newest(&self) -> Option<Live> {
-        let size = |entry: &Arc<Entry>| entry.size.load(Ordering::Relaxed);
+    pub fn newest(&self) -> Option<UploadSnapshot> {
+        let size = |entry: &Arc<UploadStatus>| entry.size.load(Ordering::Relaxed);
         let newest = self.0.iter().rev().find(|entry| size(entry) > 0);
         let entry = newest.or(self.0.last())?;
-        Some(Live {
+        Some(UploadSnapshot {
             size: size(entry),
             peer: entry.peer,
-            old: entry.old,
-            still: entry.still(),
+            old_bytes: entry.old_bytes,
+            idle_for: entry.idle_for(),
             ending: entry.ending.load(Ordering::Relaxed),
         })
     }
 
     /// The [newest](Self::newest) if it is not being stored right now.
-    pub fn running(&self) -> Option<Live> {
+    pub fn running(&self) -> Option<UploadSnapshot> {
         self.newest().filter(|newest| !newest.ending)
     }
 
@@ -331,7 +331,7 @@ impl Older {
     }
 
     /// Waits until those that were given up are kept or removed. Cancel safe.
-    pub async fn kept(&self) {
+    pub async fn wait_until_stored(&self) {
         for entry in &self.0 {
             if entry.ending.load(Ordering::Relaxed) {
                 entry.gone.cancelled().await;
@@ -340,39 +340,39 @@ impl Older {
     }
 
     /// Waits until all of them have ended and what is kept of them is in the store. Cancel safe.
-    pub async fn gone(&self) {
+    pub async fn wait_until_gone(&self) {
         for entry in &self.0 {
             entry.gone.cancelled().await;
         }
     }
 }
 
-impl Live {
+impl UploadSnapshot {
     /// Whether it begins with bytes of the object that is there.
     pub fn appends(&self) -> bool {
-        self.old > 0
+        self.old_bytes > 0
     }
 
     /// Whether there is anything to resume: a byte that is reported, and one that the client has sent.
     pub fn has_begun(&self) -> bool {
-        self.size > self.old.max(1)
+        self.size > self.old_bytes.max(1)
     }
 }
 
-impl Entry {
+impl UploadStatus {
     /// The time since the last byte arrived.
-    fn still(&self) -> Duration {
-        self.still_after(self.entered.elapsed())
+    fn idle_for(&self) -> Duration {
+        self.idle_after(self.entered.elapsed())
     }
 
     /// The same, this time after it was entered.
-    fn still_after(&self, passed: Duration) -> Duration {
+    fn idle_after(&self, passed: Duration) -> Duration {
         let moved = Duration::from_millis(self.moved.load(Ordering::Relaxed));
         passed.saturating_sub(moved)
     }
 }
 
-impl EntryHandle {
+impl StatusHandle {
     /// Notes how much of the object has arrived; it only grows. `sent`: whether the client has sent any of it. A user who
     /// sends a file anew does not mean an earlier upload of it that may still hang: that one is not kept any more.
     pub(in crate::object) fn received(&self, size: u64, sent: bool) {
@@ -382,17 +382,17 @@ impl EntryHandle {
             self.entry.moved.store(moved, Ordering::Relaxed);
         }
         if sent && !self.entry.sent.swap(true, Ordering::Relaxed) {
-            self.displace_older();
+            self.supersede_earlier();
         }
     }
 
     /// Earlier uploads of the same user are not kept any more.
-    pub(in crate::object) fn displace_older(&self) {
+    pub(in crate::object) fn supersede_earlier(&self) {
         let entries = self.replica.running.locked();
         let here = entries.get(&self.name).into_iter().flatten();
         let older = here.take_while(|entry| !Arc::ptr_eq(entry, &self.entry));
         for older in older.filter(|entry| entry.user == self.entry.user) {
-            older.displaced.store(true, Ordering::Relaxed);
+            older.superseded.store(true, Ordering::Relaxed);
         }
     }
 
@@ -407,15 +407,15 @@ impl EntryHandle {
         let running = &self.replica.running;
         let entered = running.serial.load(Ordering::Relaxed);
         *locked(&running.published).of(&self.entry.transfer) = entered;
-        self.displace_others();
+        self.supersede_others();
     }
 
     /// The object is written: no other upload of it that runs, of any user, is kept when it breaks off.
-    fn displace_others(&self) {
+    fn supersede_others(&self) {
         let entries = self.replica.running.locked();
         for other in entries.get(&self.name).into_iter().flatten() {
             if !Arc::ptr_eq(other, &self.entry) {
-                other.displaced.store(true, Ordering::Relaxed);
+                other.superseded.store(true, Ordering::Relaxed);
             }
         }
     }
@@ -426,19 +426,19 @@ impl EntryHandle {
     }
 }
 
-impl Ticket {
+impl RegistryGuard {
     /// What the upload needs of it.
-    pub(in crate::object) fn entry(&self) -> EntryHandle {
-        EntryHandle {
+    pub(in crate::object) fn status(&self) -> StatusHandle {
+        StatusHandle {
             entry: Arc::clone(&self.entry),
             replica: Arc::clone(&self.replica),
             name: self.name.clone(),
         }
     }
 
-    /// See [`Entry::displaced`].
-    pub(in crate::object) fn displaced(&self) -> bool {
-        self.entry.displaced.load(Ordering::Relaxed)
+    /// See [`UploadStatus::superseded`].
+    pub(in crate::object) fn superseded(&self) -> bool {
+        self.entry.superseded.load(Ordering::Relaxed)
     }
 
     /// Its number among all uploads of this process.
@@ -447,11 +447,11 @@ impl Ticket {
     }
 
     /// The time since its last byte arrived.
-    pub(in crate::object) fn still(&self) -> Duration {
-        self.entry.still()
+    pub(in crate::object) fn idle_for(&self) -> Duration {
+        self.entry.idle_for()
     }
 
-    /// See [`Running::wrote`].
+    /// See [`ActiveUploads::wrote`].
     pub(in crate::object) fn wrote(&self) {
         self.replica.running.wrote(&self.name);
     }
@@ -483,7 +483,7 @@ impl Ticket {
     }
 }
 
-impl Drop for Ticket {
+impl Drop for RegistryGuard {
     fn drop(&mut self) {
         let mut entries = self.replica.running.locked();
         if let Some(here) = entries.get_mut(&self.name) {
@@ -502,22 +502,23 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::object::Replica;
-    use crate::object::resume::record::State;
+    use crate::object::resume::record::RecordState;
 
-    fn enter(replica: &Arc<Replica>, user: &str, writer: &str) -> Ticket {
-        let keep = Keep {
+    fn enter(replica: &Arc<Replica>, user: &str, attempt: &str) -> RegistryGuard {
+        let keep = ResumeScope {
             user: user.into(),
             peer: Some([192, 0, 2, 1].into()),
             state_bucket: "b".into(),
             over_object: Duration::from_secs(3600),
         };
         let mut record =
-            crate::object::resume::record::tests::read_record(State::Running, "p", None).record;
-        writer.clone_into(&mut record.writer.id);
-        Running::enter(replica, "n".to_owned(), &keep, &record)
+            crate::object::resume::record::tests::read_record(RecordState::Running, "p", None)
+                .record;
+        attempt.clone_into(&mut record.attempt.id);
+        ActiveUploads::enter(replica, "n".to_owned(), &keep, &record)
     }
 
-    fn size(older: &Older) -> Option<u64> {
+    fn size(older: &EarlierUploads) -> Option<u64> {
         older.running().map(|live| live.size)
     }
 
@@ -525,57 +526,59 @@ mod tests {
     async fn the_newest_upload_of_a_key_that_received_anything_is_the_one_that_is_kept() {
         let replica = Arc::new(Replica::default());
         let first = enter(&replica, "u", "1");
-        first.entry().received(5, true);
-        let older = replica.running.older("n", "u");
+        first.status().received(5, true);
+        let older = replica.running.earlier("n", "u");
         assert_eq!(size(&older), Some(5));
-        assert!(replica.running.older("n", "other").is_empty());
+        assert!(replica.running.earlier("n", "other").is_empty());
         // One that comes to nothing, and one of another user, end nothing.
         let second = enter(&replica, "u", "2");
-        enter(&replica, "other", "3").entry().received(9, true);
-        assert!(!first.displaced());
+        enter(&replica, "other", "3").status().received(9, true);
+        assert!(!first.superseded());
         assert!(first.serial() < second.serial());
-        assert!(replica.running.holds_writer("n", "1") && !replica.running.holds_writer("n", "4"));
-        assert!(replica.running.holds_of("n", "u") && !replica.running.holds_of("n", "other"));
-        assert_eq!(size(&replica.running.older("n", "u")), Some(5));
-        second.entry().received(1, false);
-        assert!(!first.displaced());
-        second.entry().received(0, true);
-        assert!(first.displaced() && !second.displaced());
-        assert_eq!(size(&replica.running.older("n", "u")), Some(1));
+        assert!(replica.running.has_attempt("n", "1") && !replica.running.has_attempt("n", "4"));
+        assert!(
+            replica.running.has_upload_by("n", "u") && !replica.running.has_upload_by("n", "other")
+        );
+        assert_eq!(size(&replica.running.earlier("n", "u")), Some(5));
+        second.status().received(1, false);
+        assert!(!first.superseded());
+        second.status().received(0, true);
+        assert!(first.superseded() && !second.superseded());
+        assert_eq!(size(&replica.running.earlier("n", "u")), Some(1));
         older.stop();
-        assert!(first.entry().stopped().is_cancelled());
-        assert!(!second.entry().stopped().is_cancelled());
-        first.entry().ending();
+        assert!(first.status().stopped().is_cancelled());
+        assert!(!second.status().stopped().is_cancelled());
+        first.status().ending();
         assert_eq!(size(&older), None);
         assert!(older.newest().is_some_and(|live| live.ending));
-        first.entry().displace_older();
-        assert!(!second.displaced());
-        first.entry().published();
-        assert!(second.displaced());
+        first.status().supersede_earlier();
+        assert!(!second.superseded());
+        first.status().published();
+        assert!(second.superseded());
         let third = enter(&replica, "u", "3");
-        let before = |ticket: &Ticket| replica.running.published_before("t", ticket.serial());
+        let before = |guard: &RegistryGuard| replica.running.published_before("t", guard.serial());
         assert!(before(&third) && !before(&second) && !before(&first));
         drop(third);
         drop(first);
-        older.gone().await;
+        older.wait_until_gone().await;
         assert_eq!(replica.running.count(), 1);
         drop(second);
-        assert!(!replica.running.holds("n"));
+        assert!(!replica.running.has_uploads_of("n"));
         assert!(replica.running.entries.lock().unwrap().is_empty());
     }
 
     #[test]
     fn an_upload_stands_still_from_its_last_byte_on() {
         let replica = Arc::new(Replica::default());
-        let ticket = enter(&replica, "u", "1");
-        let older = replica.running.older("n", "u");
+        let guard = enter(&replica, "u", "1");
+        let older = replica.running.earlier("n", "u");
         let hour = Duration::from_secs(3600);
-        assert_eq!(ticket.entry.still_after(hour), hour);
-        ticket.entry().received(9, true);
-        ticket.entry.moved.store(7000, Ordering::Relaxed);
+        assert_eq!(guard.entry.idle_after(hour), hour);
+        guard.status().received(9, true);
+        guard.entry.moved.store(7000, Ordering::Relaxed);
         // The same again is no byte.
-        ticket.entry().received(9, true);
-        let still = ticket.entry.still_after(hour);
+        guard.status().received(9, true);
+        let still = guard.entry.idle_after(hour);
         assert_eq!(still, hour - Duration::from_secs(7));
         let live = older.newest().unwrap();
         assert_eq!((live.size, live.ending), (9, false));
@@ -584,7 +587,7 @@ mod tests {
 
     #[test]
     fn hints_are_bounded() {
-        let running = Running::default();
+        let running = ActiveUploads::default();
         for number in 0..MOST_NAMES + 5 {
             running.hint(&number.to_string(), "u");
         }

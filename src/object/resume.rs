@@ -21,7 +21,7 @@
 //! process dies. Which one is newer is decided by the process's own count, and between processes by the store's clock
 //! alone (order); if that cannot tell, neither is kept. Other users' records are not touched until the object is written.
 //!
-//! **Which process.** A running upload of this process is found in [`Running`], of another by its record: while that is
+//! **Which process.** A running upload of this process is found in [`ActiveUploads`], of another by its record: while that is
 //! refreshed its process lives. A record by our own replica's name and of another process belongs to a dead one.
 //!
 //! **The last byte.** A client that is told all of its bytes takes the file for stored, and sends nothing more (curl -C -,
@@ -36,12 +36,15 @@ pub(in crate::object) mod record_task;
 pub(in crate::object) mod records;
 pub(in crate::object) mod sweep;
 
-pub use crate::object::resume::lookup::{Busy, Found, Kept, Stored};
+pub use crate::object::resume::lookup::{Lookup, ResumableUpload, Stored};
 pub(in crate::object) use crate::object::resume::record::{
     BaseObject, PieceNote, ScheduleNote, TailNote, tail_at,
 };
-pub use crate::object::resume::record::{Keep, Replica};
-pub(in crate::object) use crate::object::resume::record_task::{Ask, Broken, Journal};
+pub use crate::object::resume::record::{Replica, ResumeScope};
+pub(in crate::object) use crate::object::resume::record_task::{
+    EarlierCheck, InterruptedUpload, RecordHandle,
+};
 pub use crate::object::resume::sweep::{
-    Recorded, SweepOptions, Swept, SweptKind, Unrecorded, learn, sweep, sweep_probes, sweep_uploads,
+    Recorded, SweepOptions, Swept, SweptKind, Unrecorded, refresh_record_cache, sweep,
+    sweep_probes, sweep_uploads,
 };

@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use crate::memory::{Admission, CHUNK};
 use crate::object::multipart::{DonePart, Target};
 use crate::object::parts::part::upload_part;
-use crate::object::resume::{Ask, Broken, Journal, Keep};
+use crate::object::resume::{EarlierCheck, InterruptedUpload, RecordHandle, ResumeScope};
 use crate::object::upload::pressure::Pace;
 use crate::object::verify::Precondition;
 use crate::object::{ObjectError, ObjectInfo};
@@ -88,7 +88,7 @@ pub struct UploadOptions {
     /// User metadata beside the transfer id.
     pub metadata: Vec<(String, String)>,
     /// Keep what has arrived when it breaks off; else it is removed.
-    pub keep: Option<Keep>,
+    pub keep: Option<ResumeScope>,
 }
 
 /// A published object.
@@ -111,7 +111,7 @@ pub struct Upload {
     /// The sizes of its parts.
     sizes: PartSizes,
     /// Where it is written down, if it is to be kept.
-    journal: Option<Journal>,
+    journal: Option<RecordHandle>,
     /// Covers the first chunk of the part being filled, for as long as the upload lives.
     _admission: Option<Admission>,
     /// The chunk being filled.
@@ -199,7 +199,7 @@ impl Upload {
         if let Some(journal) = &mut self.journal {
             journal.received(self.taken + self.buffer.len() as u64, sent);
             if !self.asked && journal.is_idle() && self.begun.elapsed() > SLOW {
-                Box::pin(journal.give_up_earlier(Ask::Slow)).await;
+                Box::pin(journal.discard_earlier(EarlierCheck::Slow)).await;
                 self.asked = true;
             }
         }
@@ -236,7 +236,7 @@ impl Upload {
     pub fn stopped(&self) -> CancellationToken {
         self.journal
             .as_ref()
-            .map_or_else(CancellationToken::new, Journal::stopped)
+            .map_or_else(CancellationToken::new, RecordHandle::stopped)
     }
 
     /// The client's bytes have ended.
@@ -504,12 +504,12 @@ impl Upload {
     }
 
     /// What there is of it, to be kept or removed.
-    fn broken(&mut self) -> Broken {
+    fn broken(&mut self) -> InterruptedUpload {
         self.push_buffer();
         if let Some((number, part)) = self.held.take() {
             self.sent.insert(number, RetainedPart::new(part));
         }
-        Broken {
+        InterruptedUpload {
             create: self.create.take(),
             inflight: std::mem::take(&mut self.inflight),
             sent: std::mem::take(&mut self.sent),
@@ -539,9 +539,9 @@ impl Drop for Upload {
                 if self.reopened {
                     self.create = None;
                 }
-                journal.restore(self.cleanup());
+                journal.restored(self.cleanup());
             } else {
-                journal.broken(self.broken());
+                journal.interrupted(self.broken());
             }
             return;
         }

@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, ResumeConfig};
 use crate::object::{
-    ObjectError, Recorded, Store, SweepOptions, Swept, Unrecorded, learn, sweep, sweep_probes,
-    sweep_uploads,
+    ObjectError, Recorded, Store, SweepOptions, Swept, Unrecorded, refresh_record_cache, sweep,
+    sweep_probes, sweep_uploads,
 };
 
 /// A server that has started sweeps after this long for the first time: what a crash has left is old enough then.
@@ -116,7 +116,8 @@ impl Targets {
     async fn look(&self, config: &ResumeConfig) {
         while !config.look_every.is_zero() {
             for target in &self.0 {
-                if let Err(error) = learn(&target.store, &target.state_bucket).await {
+                if let Err(error) = refresh_record_cache(&target.store, &target.state_bucket).await
+                {
                     tracing::debug!(store = target.store.name(), bucket = &*target.state_bucket, %error, "what is kept could not be listed");
                 }
             }

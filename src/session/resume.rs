@@ -11,7 +11,10 @@ use tokio::time::timeout;
 
 use crate::auth::network_of;
 use crate::namespace::{Mount, Permission, Permissions, Place, VirtualPath};
-use crate::object::{Found, Keep, Kept, Live, Location, ObjectError, ObjectInfo, Older};
+use crate::object::{
+    EarlierUploads, Location, Lookup, ObjectError, ObjectInfo, ResumableUpload, ResumeScope,
+    UploadSnapshot,
+};
 use ftp_proto::Reply;
 
 use crate::session::replies;
@@ -29,11 +32,11 @@ pub(super) enum Underway {
     /// There is none of which a byte would be reported.
     Nothing,
     /// In this process.
-    Running(Live),
+    Running(UploadSnapshot),
     /// In another process, as far as its record shows for this number of seconds.
     Busy(u64),
     /// It has broken off.
-    Interrupted(Box<Kept>),
+    Interrupted(Box<ResumableUpload>),
 }
 
 /// What SIZE and MLST report of a file to a user who may write to it.
@@ -47,14 +50,14 @@ pub(super) enum Seen {
 
 impl Session {
     /// How uploads of the user to a mount are kept; `None` where they are not.
-    pub(super) fn keep(&self, mount: &Mount) -> Option<Keep> {
+    pub(super) fn keep(&self, mount: &Mount) -> Option<ResumeScope> {
         self.state_of(mount).filter(|_| mount.keep_interrupted)
     }
 
     /// The state of the user's uploads to a mount, also if they are not kept when they break off.
-    pub(super) fn state_of(&self, mount: &Mount) -> Option<Keep> {
+    pub(super) fn state_of(&self, mount: &Mount) -> Option<ResumeScope> {
         let user = self.user.as_ref()?;
-        Some(Keep {
+        Some(ResumeScope {
             user: user.config.name.as_str().into(),
             peer: Some(self.control.peer.ip()),
             state_bucket: mount.state_bucket.clone(),
@@ -63,7 +66,7 @@ impl Session {
     }
 
     /// The same for where a place is.
-    pub(super) fn keep_in(&self, place: &Place) -> Option<Keep> {
+    pub(super) fn keep_in(&self, place: &Place) -> Option<ResumeScope> {
         match place {
             Place::Mounted { mount, .. } => self.keep(mount),
             _ => None,
@@ -71,7 +74,7 @@ impl Session {
     }
 
     /// The same, where the user may write to the place: who may not can have nothing kept there.
-    pub(super) fn keep_at(&self, place: &Place) -> Option<Keep> {
+    pub(super) fn keep_at(&self, place: &Place) -> Option<ResumeScope> {
         let Place::Mounted { mount, .. } = place else {
             return None;
         };
@@ -82,7 +85,7 @@ impl Session {
     }
 
     /// The same for commands to which TYPE means nothing.
-    pub(super) fn keep_of_any_type(&self, place: &Place) -> Option<Keep> {
+    pub(super) fn keep_of_any_type(&self, place: &Place) -> Option<ResumeScope> {
         let wanted = place.allows(Permission::Write);
         wanted.then(|| self.keep_in(place)).flatten()
     }
@@ -97,7 +100,7 @@ impl Session {
         &mut self,
         path: &VirtualPath,
         place: &Place,
-        keep: &Keep,
+        keep: &ResumeScope,
         location: &Location,
         object: impl Future<Output = Result<Option<ObjectInfo>, ObjectError>>,
     ) -> Result<Seen, Reply> {
@@ -111,7 +114,7 @@ impl Session {
         let seen = match underway {
             Underway::Running(upload) if resumes => Seen::Upload(upload.size - 1, None),
             Underway::Interrupted(kept) if resumes => {
-                Seen::Upload(kept.told(), Some(kept.written()))
+                Seen::Upload(kept.reported_len(), Some(kept.written()))
             }
             Underway::Busy(seconds) if resumes => return Err(busy(path, seconds)),
             Underway::Nothing if !self.gateway.reported.was_reported(&keep.user, location) => {
@@ -138,7 +141,7 @@ impl Session {
         let is_here = |peer: Option<IpAddr>| peer.is_some_and(|peer| network_of(peer) == here);
         let stalled = self.gateway.config.resume.stalled_after;
         match underway {
-            Underway::Running(upload) => upload.still >= stalled && is_here(upload.peer),
+            Underway::Running(upload) => upload.idle_for >= stalled && is_here(upload.peer),
             Underway::Interrupted(kept) => is_here(kept.peer()),
             // Its record shows that it was running, and not when its last byte came.
             Underway::Busy(_) | Underway::Nothing => false,
@@ -149,12 +152,12 @@ impl Session {
     pub(super) async fn look(
         &self,
         path: &VirtualPath,
-        keep: &Keep,
+        keep: &ResumeScope,
         location: &Location,
         object: impl Future<Output = Result<Option<ObjectInfo>, ObjectError>>,
     ) -> Result<(Underway, Option<ObjectInfo>), Reply> {
         let fail = |error: ObjectError| replies::object_error(path, &error);
-        let older = keep.older(location);
+        let older = keep.earlier_uploads(location);
         if let Some(upload) = older.running() {
             let info = object.await.map_err(fail)?;
             return Ok(match upload.has_begun() {
@@ -169,10 +172,10 @@ impl Session {
             return Ok((Underway::Nothing, info));
         };
         let underway = match Box::pin(judge(stored, location, keep, info.as_ref())).await {
-            Ok(Found::Nothing) => Underway::Nothing,
-            Ok(Found::Busy(at)) => Underway::Busy(at.seconds),
-            Ok(Found::Later(format)) => return Err(later(path, format)),
-            Ok(Found::Kept(kept)) => Underway::Interrupted(kept),
+            Ok(Lookup::None) => Underway::Nothing,
+            Ok(Lookup::InUse { retry_after }) => Underway::Busy(retry_after.as_secs()),
+            Ok(Lookup::LaterFormat(format)) => return Err(later(path, format)),
+            Ok(Lookup::Resumable(kept)) => Underway::Interrupted(kept),
             Err(error) => return Err(fail(error)),
         };
         Ok((underway, info))
@@ -184,13 +187,13 @@ impl Session {
     pub(super) async fn own_upload(
         &mut self,
         path: &VirtualPath,
-        keep: &Keep,
+        keep: &ResumeScope,
         location: &Location,
     ) -> Result<Option<u64>, Reply> {
         let object = existing_object(location);
         let length = match self.look(path, keep, location, object).await?.0 {
             Underway::Running(upload) if !upload.appends() => upload.size - 1,
-            Underway::Interrupted(kept) if !kept.appends() => kept.told(),
+            Underway::Interrupted(kept) if !kept.appends() => kept.reported_len(),
             Underway::Busy(seconds) => return Err(busy(path, seconds)),
             _ => return Ok(None),
         };
@@ -244,7 +247,7 @@ impl Session {
         &mut self,
         path: &VirtualPath,
         place: &Place,
-        keep: &Keep,
+        keep: &ResumeScope,
         location: &Location,
         from: From,
     ) -> Result<(), Reply> {
@@ -257,7 +260,7 @@ impl Session {
                 None | Some(Length::Upload(_) | Length::Refused | Length::Forgotten),
                 From::Byte(offset),
             ) => {
-                return match keep.older(location).running() {
+                return match keep.earlier_uploads(location).running() {
                     Some(upload) if upload.has_begun() && !resumes_at(upload.size, offset) => {
                         Err(self.refuse_resume(path, place, &Underway::Running(upload)))
                     }
@@ -298,7 +301,7 @@ impl Session {
     ) -> Reply {
         let (length, appends) = match underway {
             Underway::Running(upload) => (upload.size - 1, upload.appends()),
-            Underway::Interrupted(kept) => (kept.told(), kept.appends()),
+            Underway::Interrupted(kept) => (kept.reported_len(), kept.appends()),
             Underway::Busy(seconds) => return busy(path, *seconds),
             Underway::Nothing => return other_length(path),
         };
@@ -309,7 +312,7 @@ impl Session {
         self.reported.note(path, Length::Refused);
         match underway {
             Underway::Running(upload)
-                if upload.still < self.gateway.config.resume.stalled_after =>
+                if upload.idle_for < self.gateway.config.resume.stalled_after =>
             {
                 Reply::new(
                     450,
@@ -332,11 +335,11 @@ impl Session {
     pub(super) async fn kept(
         &self,
         path: &VirtualPath,
-        keep: &Keep,
+        keep: &ResumeScope,
         location: &Location,
-    ) -> Result<(Option<Box<Kept>>, Option<ObjectInfo>), Reply> {
+    ) -> Result<(Option<Box<ResumableUpload>>, Option<ObjectInfo>), Reply> {
         let fail = |error: ObjectError| replies::object_error(path, &error);
-        let older = keep.older(location);
+        let older = keep.earlier_uploads(location);
         older.stop();
         gone(path, &older).await?;
         let (stored, info) = tokio::join!(keep.stored(location), existing_object(location));
@@ -345,10 +348,10 @@ impl Session {
             return Ok((None, info));
         };
         match Box::pin(judge(stored, location, keep, info.as_ref())).await {
-            Ok(Found::Nothing) => Ok((None, info)),
-            Ok(Found::Busy(at)) => Err(busy(path, at.seconds)),
-            Ok(Found::Later(format)) => Err(later(path, format)),
-            Ok(Found::Kept(kept)) => Ok((Some(kept), info)),
+            Ok(Lookup::None) => Ok((None, info)),
+            Ok(Lookup::InUse { retry_after }) => Err(busy(path, retry_after.as_secs())),
+            Ok(Lookup::LaterFormat(format)) => Err(later(path, format)),
+            Ok(Lookup::Resumable(kept)) => Ok((Some(kept), info)),
             Err(error) => Err(fail(error)),
         }
     }
@@ -393,9 +396,9 @@ pub(super) fn other_length(path: &VirtualPath) -> Reply {
 async fn judge(
     stored: crate::object::Stored,
     location: &Location,
-    keep: &Keep,
+    keep: &ResumeScope,
     info: Option<&ObjectInfo>,
-) -> Result<Found, ObjectError> {
+) -> Result<Lookup, ObjectError> {
     match info {
         Some(info) if info.etag.is_empty() || info.modified == jiff::Timestamp::UNIX_EPOCH => {
             let info = existing_object(location).await?;
@@ -406,14 +409,14 @@ async fn judge(
 }
 
 /// Waits until the user's uploads of this process have ended.
-async fn gone(path: &VirtualPath, older: &Older) -> Result<(), Reply> {
-    let ended = timeout(GONE, older.gone()).await;
+async fn gone(path: &VirtualPath, older: &EarlierUploads) -> Result<(), Reply> {
+    let ended = timeout(GONE, older.wait_until_gone()).await;
     ended.map_err(|_| being_kept(path))
 }
 
 /// Waits until those that have broken off are kept.
-pub(super) async fn ending(path: &VirtualPath, older: &Older) -> Result<(), Reply> {
-    let ended = timeout(GONE, older.kept()).await;
+pub(super) async fn ending(path: &VirtualPath, older: &EarlierUploads) -> Result<(), Reply> {
+    let ended = timeout(GONE, older.wait_until_stored()).await;
     ended.map_err(|_| being_kept(path))
 }
 
@@ -434,7 +437,7 @@ fn busy(path: &VirtualPath, seconds: u64) -> Reply {
 /// Refuses an append to a file of which a later version of this server is known to have recorded an upload.
 pub(super) async fn refuse_later(
     path: &VirtualPath,
-    keep: &Keep,
+    keep: &ResumeScope,
     location: &Location,
 ) -> Result<(), Reply> {
     match keep.later_format(location).await {

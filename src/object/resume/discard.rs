@@ -3,18 +3,18 @@
 use tracing::warn;
 
 use crate::object::multipart::abort_upload;
-use crate::object::resume::record::{Read, Record, TailNote, aside, new_writer};
-use crate::object::resume::records::{self, Ended, Later, Leave, SaveError};
+use crate::object::resume::record::{Record, StoredRecord, TailNote, aside, new_attempt};
+use crate::object::resume::records::{self, Ended, LaterRecord, Leave, SaveError};
 use crate::object::{Location, delete};
 
 /// Removes the multipart upload, the tail and the record, in this order. Before that the record says that it is being
 /// removed: of a client that resumes the upload in the same moment and this, one finds out before anything is lost.
 /// What fails is left to the sweep, which the record still leads to.
-pub(in crate::object) async fn discard(object: &Location, read: &Read) {
+pub(in crate::object) async fn discard(object: &Location, read: &StoredRecord) {
     let (at, record) = (read.at(object), read.record.removing());
     let etag = match records::save(&at, &record, Some(&read.etag)).await {
         Ok(etag) => etag,
-        Err(SaveError::Displaced(_)) => return,
+        Err(SaveError::Conflict(_)) => return,
         Err(SaveError::Object(error)) => {
             warn!(key = object.key, %error, "what is left of an upload could not be removed");
             return;
@@ -43,8 +43,8 @@ pub(in crate::object) async fn remove_named(
 
 /// Takes a record of a later format out of the way of its user, who begins anew: it gets a name of its own, under which
 /// the sweep finds what it names.
-pub(in crate::object) async fn set_aside(at: &Location, later: Later) {
-    let aside = aside(at, &new_writer());
+pub(in crate::object) async fn set_aside(at: &Location, later: LaterRecord) {
+    let aside = aside(at, &new_attempt());
     match records::copy_to(&aside, later.body).await {
         Ok(()) if end(at, &later.etag, Leave::Nothing).await == Some(Ended::Gone) => {}
         // It is where it was, or another one is there.

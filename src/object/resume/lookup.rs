@@ -7,15 +7,16 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use tokio_util::task::TaskTracker;
 
-use crate::object::active_uploads::{Older, name_of};
+use crate::object::active_uploads::{EarlierUploads, name_of};
 use crate::object::list::{Key, RawPage};
 use crate::object::multipart::DonePart;
 use crate::object::multipart::list_parts::{list_parts, run};
 use crate::object::resume::discard::discard;
 use crate::object::resume::record::{
-    self, BaseObject, Keep, Names, PieceNote, Read, Record, State, TailNote,
+    self, BaseObject, PieceNote, Record, RecordState, ResumeScope, StableFields, StoredRecord,
+    TailNote,
 };
-use crate::object::resume::records::{self, There};
+use crate::object::resume::records::{self, SlotContent};
 use crate::object::verify::{Precondition, TRANSFER_KEY};
 use crate::object::{Location, ObjectError, ObjectInfo, TransferId, head};
 
@@ -24,32 +25,24 @@ const PIECES: usize = 8;
 
 /// What there is to resume.
 #[derive(Debug)]
-pub enum Found {
+pub enum Lookup {
     /// Nothing.
-    Nothing,
-    /// An upload that runs in another process.
-    Busy(Busy),
+    None,
+    /// An upload that another process is still receiving, as far as its record shows.
+    InUse {
+        /// The time after which it may be free, in whole seconds.
+        retry_after: Duration,
+    },
     /// A record of a later format: it is not known what it names.
-    Later(u64),
+    LaterFormat(u64),
     /// This.
-    Kept(Box<Kept>),
-}
-
-/// An upload that runs in another process, as far as its record says.
-#[derive(Debug, Clone, Copy)]
-pub struct Busy {
-    /// Seconds after which it is to be asked for again.
-    pub seconds: u64,
-    /// The address of the client that sends it.
-    pub peer: Option<IpAddr>,
-    /// When bytes last arrived, by the store's clock; the record is refreshed once a minute.
-    pub moved: Timestamp,
+    Resumable(Box<ResumableUpload>),
 }
 
 /// An interrupted upload that can be resumed. It is a picture of one moment: a resume takes the record over, which
 /// fails if another was quicker.
 #[derive(Debug, Clone)]
-pub struct Kept {
+pub struct ResumableUpload {
     pub(in crate::object) record: Record,
     pub(in crate::object) record_etag: String,
     /// The unbroken run of parts from the first.
@@ -72,15 +65,15 @@ pub struct Stored(Inner);
 
 #[derive(Debug)]
 enum Inner {
-    Record(Box<Read>),
-    Later(Names),
+    Record(Box<StoredRecord>),
+    Later(StableFields),
 }
 
-impl Keep {
+impl ResumeScope {
     /// The uploads of this object by the same user in this process.
-    pub fn older(&self, object: &Location) -> Older {
+    pub fn earlier_uploads(&self, object: &Location) -> EarlierUploads {
         let running = &object.store.context().replica.running;
-        running.older(&name_of(object), &self.user)
+        running.earlier(&name_of(object), &self.user)
     }
 
     /// GetObject of the record, which is small. `None` if there is none, or none that can be read.
@@ -141,15 +134,15 @@ impl Keep {
     }
 
     /// Whether this process knows that the user may have an upload of this object. Asks the store nothing.
-    pub fn is_known(&self, object: &Location) -> bool {
+    pub fn may_have_upload(&self, object: &Location) -> bool {
         let running = &object.store.context().replica.running;
         let name = name_of(object);
         let ours = record::user_hash(&self.user);
-        running.hinted(&name, |user| user == ours) || running.holds_of(&name, &self.user)
+        running.hinted(&name, |user| user == ours) || running.has_upload_by(&name, &self.user)
     }
 
     /// The object has been written in another way than by an upload.
-    pub fn wrote(&self, object: &Location) {
+    pub fn object_written(&self, object: &Location) {
         let running = &object.store.context().replica.running;
         running.wrote(&name_of(object));
     }
@@ -157,12 +150,16 @@ impl Keep {
     /// The object has been removed, whose content was `info`. Nothing shows any more that an interrupted upload of its
     /// name is older than that, so those that are end. 1 ListObjectsV2 and a GetObject for each record, if this process
     /// knows that there may be any.
-    pub async fn removed(&self, object: &Location, info: &ObjectInfo) -> Result<(), ObjectError> {
+    pub async fn object_removed(
+        &self,
+        object: &Location,
+        info: &ObjectInfo,
+    ) -> Result<(), ObjectError> {
         if !self.may_be_there(object) {
             return Ok(());
         }
         for stored in self.all_stored(object).await? {
-            if stored.is_idle(object) && stored.is_superseded(Some(info)) {
+            if stored.is_idle(object) && stored.is_written_since(Some(info)) {
                 stored.discard(object).await;
             }
         }
@@ -173,7 +170,7 @@ impl Keep {
     /// the user's own, and those of other users that the object has superseded, which nothing would show afterwards. Not
     /// those that run. 1 ListObjectsV2 and a GetObject for each record, if this process knows that there may be any, and
     /// 1 HEAD if one is another user's.
-    pub async fn ends_with(&self, object: &Location) -> Result<Vec<Stored>, ObjectError> {
+    pub async fn ended_by_delete(&self, object: &Location) -> Result<Vec<Stored>, ObjectError> {
         if !self.may_be_there(object) {
             return Ok(Vec::new());
         }
@@ -188,7 +185,7 @@ impl Keep {
                     Some(info) => info,
                     None => info.insert(Box::pin(head(object)).await?),
                 };
-                if !stored.is_superseded(Some(info)) {
+                if !stored.is_written_since(Some(info)) {
                     continue;
                 }
             }
@@ -199,7 +196,7 @@ impl Keep {
 
     /// The object has been published by a transfer: the interrupted uploads of all users that began before end. 1
     /// ListObjectsV2 and a GetObject for each record.
-    pub(in crate::object) async fn ended_by(
+    pub(in crate::object) async fn object_published(
         &self,
         object: &Location,
         transfer: &TransferId,
@@ -222,7 +219,7 @@ impl Keep {
     }
 
     /// Gives up the user's interrupted upload of an object, if it does not run; whether there was one.
-    pub async fn give_up(&self, object: &Location) -> Result<bool, ObjectError> {
+    pub async fn discard(&self, object: &Location) -> Result<bool, ObjectError> {
         let Some(stored) = self.stored(object).await? else {
             return Ok(false);
         };
@@ -235,11 +232,11 @@ impl Keep {
 }
 
 impl Stored {
-    fn of(there: There) -> Option<Stored> {
+    fn of(there: SlotContent) -> Option<Stored> {
         match there {
-            There::Record(read) => Some(Stored(Inner::Record(read))),
-            There::Later(later) => Some(Stored(Inner::Later(later.names))),
-            There::Nothing | There::Empty(_) | There::Garbage(_) => None,
+            SlotContent::Record(read) => Some(Stored(Inner::Record(read))),
+            SlotContent::Later(later) => Some(Stored(Inner::Later(later.names))),
+            SlotContent::Nothing | SlotContent::Empty(_) | SlotContent::Garbage(_) => None,
         }
     }
 
@@ -249,40 +246,37 @@ impl Stored {
     pub async fn judge(
         self,
         object: &Location,
-        keep: &Keep,
+        keep: &ResumeScope,
         info: Option<&ObjectInfo>,
-    ) -> Result<Found, ObjectError> {
+    ) -> Result<Lookup, ObjectError> {
         let read = match self.0 {
             Inner::Record(read) => read,
             Inner::Later(names) => {
                 // A new upload of the name has to set it aside.
                 let running = &object.store.context().replica.running;
                 running.hint(&name_of(object), &record::user_hash(&keep.user));
-                return Ok(Found::Later(names.format));
+                return Ok(Lookup::LaterFormat(names.format));
             }
         };
         let record = &read.record;
-        if *record.user != *keep.user || record.state == State::Removing {
-            return Ok(Found::Nothing);
+        if *record.user != *keep.user || record.state == RecordState::Removing {
+            return Ok(Lookup::None);
         }
         let by = info.and_then(|info| info.attributes.metadata.get(TRANSFER_KEY));
         if by == Some(&record.transfer) && record.state.runs() {
             // It is published, and its process is about to remove the record.
-            return Ok(Found::Nothing);
+            return Ok(Lookup::None);
         }
         let replica = &object.store.context().replica;
         let now = now(object);
         if let Some(left) = read.alive_for(replica, now) {
-            return Ok(Found::Busy(Busy {
-                seconds: left.as_secs() + 1,
-                peer: record.peer,
-                moved: record.moved(),
-            }));
+            let retry_after = Duration::from_secs(left.as_secs() + 1);
+            return Ok(Lookup::InUse { retry_after });
         }
         let expired = info.is_some() && age(now, read.written) >= keep.over_object;
-        if record.state == State::Doubtful || expired || superseded(record, info) {
+        if record.state == RecordState::Doubtful || expired || written_since(record, info) {
             discard_in_background(&read, object);
-            return Ok(Found::Nothing);
+            return Ok(Lookup::None);
         }
         let parts = async {
             match &record.upload {
@@ -305,7 +299,7 @@ impl Stored {
         let copied = record.upload.as_ref().map(|upload| upload.copied);
         let end: u64 = parts.iter().map(|part| part.size).sum();
         let tail = tail.filter(|tail| (tail.offset..tail.end()).contains(&end));
-        let kept = Kept {
+        let kept = ResumableUpload {
             record_etag: read.etag.clone(),
             open: known && copied.is_some_and(|copied| copied == 0 || !parts.is_empty()),
             parts,
@@ -318,14 +312,14 @@ impl Stored {
             written: read.written,
             record: record.clone(),
         };
-        if kept.size() <= record.old_bytes || kept.told() == 0 {
+        if kept.size() <= record.old_bytes || kept.reported_len() == 0 {
             discard_in_background(&read, object);
-            return Ok(Found::Nothing);
+            return Ok(Lookup::None);
         }
         // If the user begins anew, this process knows that there is something to remove.
         let user = record::user_hash(&keep.user);
         replica.running.hint(&name_of(object), &user);
-        Ok(Found::Kept(Box::new(kept)))
+        Ok(Lookup::Resumable(Box::new(kept)))
     }
 
     fn is_of(&self, object: &Location) -> bool {
@@ -346,16 +340,16 @@ impl Stored {
             return false;
         };
         let replica = &object.store.context().replica;
-        read.record.state != State::Removing
+        read.record.state != RecordState::Removing
             && !replica
                 .running
-                .holds_of(&name_of(object), &read.record.user)
+                .has_upload_by(&name_of(object), &read.record.user)
             && read.alive_for(replica, now(object)).is_none()
     }
 
-    /// See [`superseded`].
-    fn is_superseded(&self, info: Option<&ObjectInfo>) -> bool {
-        matches!(&self.0, Inner::Record(read) if superseded(&read.record, info))
+    /// See [`written_since`].
+    fn is_written_since(&self, info: Option<&ObjectInfo>) -> bool {
+        matches!(&self.0, Inner::Record(read) if written_since(&read.record, info))
     }
 
     /// Removes the multipart upload, the tail and the record, in this order.
@@ -366,7 +360,7 @@ impl Stored {
     }
 }
 
-impl Kept {
+impl ResumableUpload {
     /// Bytes of the object that are there.
     pub(in crate::object) fn size(&self) -> u64 {
         let parts: u64 = self.parts.iter().map(|part| part.size).sum();
@@ -375,13 +369,13 @@ impl Kept {
 
     /// The length that is reported, and the offset to resume at: one less than what is there. All bytes of the file may
     /// have come, whatever ended the upload, and a client that sees its whole length takes the file for stored.
-    pub fn told(&self) -> u64 {
+    pub fn reported_len(&self) -> u64 {
         self.size().saturating_sub(1)
     }
 
     /// Bytes from [`told`](Self::told) on that are there, and come again.
-    pub fn again(&self) -> u64 {
-        self.size() - self.told()
+    pub fn overlap(&self) -> u64 {
+        self.size() - self.reported_len()
     }
 
     /// Whether a client that begins at this byte resumes it: at the end of all that is there, or at the byte before, which
@@ -412,13 +406,6 @@ impl Kept {
     }
 }
 
-impl Record {
-    /// When bytes last arrived, by the store's clock.
-    fn moved(&self) -> Timestamp {
-        Timestamp::from_millisecond(self.moved_ms).unwrap_or(Timestamp::UNIX_EPOCH)
-    }
-}
-
 /// The store's time; it has answered before anything is judged.
 pub(in crate::object) fn now(object: &Location) -> Timestamp {
     object.store.now().unwrap_or(Timestamp::UNIX_EPOCH)
@@ -429,7 +416,7 @@ pub(in crate::object) fn age(now: Timestamp, then: Timestamp) -> Duration {
 }
 
 /// Whether the object has been written since the upload began, as far as that can be ruled out.
-pub(in crate::object) fn superseded(record: &Record, info: Option<&ObjectInfo>) -> bool {
+pub(in crate::object) fn written_since(record: &Record, info: Option<&ObjectInfo>) -> bool {
     let by = info.and_then(|info| info.attributes.metadata.get(TRANSFER_KEY));
     if by == Some(&record.transfer) {
         return true;
@@ -468,9 +455,9 @@ async fn still_there(record: &Location, tail: &TailNote) -> Result<Option<TailNo
     Ok(tail.truncated(there.iter().take_while(|there| **there).count()))
 }
 
-fn discard_in_background(read: &Read, object: &Location) {
+fn discard_in_background(read: &StoredRecord, object: &Location) {
     let running = &object.store.context().replica.running;
-    if running.holds_of(&name_of(object), &read.record.user) {
+    if running.has_upload_by(&name_of(object), &read.record.user) {
         return;
     }
     let (read, object) = (read.clone(), object.clone());
@@ -499,23 +486,23 @@ mod tests {
     /// Whatever the ids: they begin with the time of a replica, which may be wrong.
     #[test]
     fn in_doubt_an_object_of_the_second_of_the_begin_is_newer() {
-        let mut record = record::tests::read_record(State::Interrupted, "p", None).record;
+        let mut record = record::tests::read_record(RecordState::Interrupted, "p", None).record;
         record.began.at_ms = 10_400;
         record.transfer = "b".to_owned();
         for by in [None, Some("a"), Some("c")] {
             for (modified, ended) in [(9000, false), (10_000, true), (12_000, true)] {
-                let found = superseded(&record, Some(&info(modified, "e", by)));
+                let found = written_since(&record, Some(&info(modified, "e", by)));
                 assert_eq!(found, ended, "{by:?} {modified}");
             }
         }
-        assert!(superseded(&record, Some(&info(0, "e", Some("b")))));
-        assert!(!superseded(&record, None));
+        assert!(written_since(&record, Some(&info(0, "e", Some("b")))));
+        assert!(!written_since(&record, None));
     }
 
     #[test]
     fn an_object_of_the_same_bytes_and_of_another_write_is_another() {
-        let mut record = record::tests::read_record(State::Interrupted, "p", None).record;
-        let ended = |record: &Record, info| superseded(record, Some(&info));
+        let mut record = record::tests::read_record(RecordState::Interrupted, "p", None).record;
+        let ended = |record: &Record, info| written_since(record, Some(&info));
         record.base = BaseObject::Object(info(5000, "e", Some("a")).identity().into());
         assert!(!ended(&record, info(5000, "e", Some("a"))));
         assert!(ended(&record, info(5000, "e", Some("c"))));
@@ -524,9 +511,9 @@ mod tests {
         record.base = BaseObject::Object(info(5000, "e", None).identity().into());
         assert!(!ended(&record, info(5000, "e", None)));
         assert!(ended(&record, info(6000, "e", None)));
-        assert!(!superseded(&record, None));
+        assert!(!written_since(&record, None));
         record.old_bytes = 1;
-        assert!(superseded(&record, None));
+        assert!(written_since(&record, None));
         record.base = BaseObject::Absent;
         assert!(ended(&record, info(0, "e", None)));
     }

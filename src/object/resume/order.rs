@@ -23,7 +23,7 @@ pub(in crate::object) struct Began {
 
 /// How an upload stands to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::object) enum Order {
+pub(in crate::object) enum BeganOrder {
     /// It began before the other.
     Before,
     /// It began after the other.
@@ -34,17 +34,17 @@ pub(in crate::object) enum Order {
 
 impl Began {
     /// How this upload stands to the other.
-    pub(in crate::object) fn order(&self, other: &Began) -> Order {
+    pub(in crate::object) fn order(&self, other: &Began) -> BeganOrder {
         let before = if self.process == other.process {
             self.serial < other.serial
         } else if self.at_ms.abs_diff(other.at_ms) < UNCLEAR {
-            return Order::Unclear;
+            return BeganOrder::Unclear;
         } else {
             self.at_ms < other.at_ms
         };
         match before {
-            true => Order::Before,
-            false => Order::After,
+            true => BeganOrder::Before,
+            false => BeganOrder::After,
         }
     }
 }
@@ -61,13 +61,25 @@ mod tests {
             at_ms,
         };
         for (one, other, order) in [
-            (began("p", 1, 9000), began("p", 2, 1000), Order::Before),
-            (began("p", 2, 1000), began("p", 1, 1000), Order::After),
-            (began("p", 9, 1000), began("q", 1, 1000), Order::Unclear),
-            (began("p", 9, 1000), began("q", 1, 2999), Order::Unclear),
-            (began("p", 9, 2999), began("q", 1, 1000), Order::Unclear),
-            (began("p", 9, 1000), began("q", 1, 3000), Order::Before),
-            (began("p", 1, 3000), began("q", 9, 1000), Order::After),
+            (began("p", 1, 9000), began("p", 2, 1000), BeganOrder::Before),
+            (began("p", 2, 1000), began("p", 1, 1000), BeganOrder::After),
+            (
+                began("p", 9, 1000),
+                began("q", 1, 1000),
+                BeganOrder::Unclear,
+            ),
+            (
+                began("p", 9, 1000),
+                began("q", 1, 2999),
+                BeganOrder::Unclear,
+            ),
+            (
+                began("p", 9, 2999),
+                began("q", 1, 1000),
+                BeganOrder::Unclear,
+            ),
+            (began("p", 9, 1000), began("q", 1, 3000), BeganOrder::Before),
+            (began("p", 1, 3000), began("q", 9, 1000), BeganOrder::After),
         ] {
             assert_eq!(one.order(&other), order, "{one:?} {other:?}");
         }

@@ -1,7 +1,7 @@
 //! The record of an upload: its format, and the names under which records and tails lie.
 //!
 //! A record is JSON. Five fields never change their name or meaning: `format`, `bucket`, `key`, `upload.id` and
-//! `tail.key` ([`Names`]). By them a process removes what a record of a later format names, which it cannot read.
+//! `tail.key` ([`StableFields`]). By them a process removes what a record of a later format names, which it cannot read.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::object::active_uploads::Running;
+use crate::object::active_uploads::ActiveUploads;
 use crate::object::identity::ObjectIdentity;
 use crate::object::resume::order::Began;
 use crate::object::upload::TransferId;
@@ -28,7 +28,7 @@ const STALE_AFTER: u32 = 5;
 
 /// For whom, and how long, an interrupted upload is kept.
 #[derive(Debug, Clone)]
-pub struct Keep {
+pub struct ResumeScope {
     /// The user it belongs to.
     pub user: Arc<str>,
     /// The client's address.
@@ -50,7 +50,7 @@ pub struct Replica {
     /// The interval at which records of running uploads are refreshed.
     pub refresh: Duration,
     /// The uploads of this process.
-    pub running: Running,
+    pub running: ActiveUploads,
 }
 
 impl Replica {
@@ -60,7 +60,7 @@ impl Replica {
             name,
             process: TransferId::generate().as_str().to_owned(),
             refresh,
-            running: Running::default(),
+            running: ActiveUploads::default(),
         })
     }
 }
@@ -71,7 +71,7 @@ impl Default for Replica {
             name: None,
             process: TransferId::generate().as_str().to_owned(),
             refresh: Duration::from_secs(60),
-            running: Running::default(),
+            running: ActiveUploads::default(),
         }
     }
 }
@@ -92,13 +92,14 @@ pub(in crate::object) struct Record {
     /// The transfer id, which the object will have in its metadata.
     pub transfer: String,
     /// What becomes of it.
-    pub state: State,
+    pub state: RecordState,
     /// When it began.
     pub began: Began,
     /// When bytes last arrived, by the store's clock: milliseconds since 1970.
     pub moved_ms: i64,
-    /// Who wrote this record last.
-    pub writer: WriterNote,
+    /// The attempt that wrote this record last.
+    #[serde(rename = "writer")]
+    pub attempt: AttemptNote,
     /// The open multipart upload, once there is one.
     pub upload: Option<UploadNote>,
     /// The sizes of its parts.
@@ -116,7 +117,7 @@ pub(in crate::object) struct Record {
 /// What becomes of an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(in crate::object) enum State {
+pub(in crate::object) enum RecordState {
     /// It runs; if it breaks off, it can be resumed.
     Running,
     /// It runs; if it breaks off, nothing of it is kept, since another upload of the user and name may be the newer one.
@@ -129,12 +130,13 @@ pub(in crate::object) enum State {
 
 /// The last writer of a record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::object) struct WriterNote {
+pub(in crate::object) struct AttemptNote {
     /// Another one each time an upload begins or is resumed. No two writers write the same record, so a writer that
     /// finds its own after an answer was lost knows that it is its own.
     pub id: String,
     /// How often it has written the record: each write has other bytes, and so another ETag.
-    pub writes: u64,
+    #[serde(rename = "writes")]
+    pub generation: u64,
     /// [`Replica::name`].
     pub replica: Option<String>,
     /// [`Replica::process`].
@@ -274,7 +276,7 @@ impl VersionNote {
 
 /// The fields of a record that every format has.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(in crate::object) struct Names {
+pub(in crate::object) struct StableFields {
     /// The format of the others.
     pub format: u64,
     /// The object's bucket.
@@ -283,61 +285,61 @@ pub(in crate::object) struct Names {
     pub key: String,
     /// The open multipart upload.
     #[serde(default)]
-    pub upload: Option<UploadName>,
+    pub upload: Option<StableUpload>,
     /// The tail.
     #[serde(default)]
-    pub tail: Option<TailName>,
+    pub tail: Option<StableTail>,
 }
 
 /// `upload.id` of a record.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(in crate::object) struct UploadName {
+pub(in crate::object) struct StableUpload {
     /// S3's UploadId.
     pub id: String,
 }
 
 /// `tail.key` of a record.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(in crate::object) struct TailName {
+pub(in crate::object) struct StableTail {
     /// The prefix of all objects of the tail, in the state bucket.
     pub key: String,
 }
 
 /// The content of a record's object.
 #[derive(Debug)]
-pub(in crate::object) enum Content {
+pub(in crate::object) enum RecordContent {
     /// Overwritten by a writer whose upload has ended: as if there were none.
     Empty,
     /// A record of this version's format.
     Record(Box<Record>),
     /// One of a later format.
-    Later(Names),
+    Later(StableFields),
     /// Not a record.
     Garbage(String),
 }
 
 /// Reads a record.
-pub(in crate::object) fn parse(body: &[u8]) -> Content {
+pub(in crate::object) fn parse(body: &[u8]) -> RecordContent {
     if body.is_empty() {
-        return Content::Empty;
+        return RecordContent::Empty;
     }
-    let names: Names = match serde_json::from_slice(body) {
+    let names: StableFields = match serde_json::from_slice(body) {
         Ok(names) => names,
-        Err(error) => return Content::Garbage(error.to_string()),
+        Err(error) => return RecordContent::Garbage(error.to_string()),
     };
     match names.format {
         FORMAT => match serde_json::from_slice(body) {
-            Ok(record) => Content::Record(Box::new(record)),
-            Err(error) => Content::Garbage(error.to_string()),
+            Ok(record) => RecordContent::Record(Box::new(record)),
+            Err(error) => RecordContent::Garbage(error.to_string()),
         },
-        0 => Content::Garbage("format 0".to_owned()),
-        _ => Content::Later(names),
+        0 => RecordContent::Garbage("format 0".to_owned()),
+        _ => RecordContent::Later(names),
     }
 }
 
 /// A record as it was read.
 #[derive(Debug, Clone)]
-pub(in crate::object) struct Read {
+pub(in crate::object) struct StoredRecord {
     /// The bucket it lies in.
     pub(in crate::object) bucket: Arc<str>,
     /// Its key there.
@@ -398,7 +400,7 @@ pub(in crate::object) fn record_at(
 }
 
 /// Where the record of an upload is set aside for a newer one of the same user: it may still run, and no upload is to
-/// be open that no record names. `by` is its [`WriterNote::id`], or another name that no other record has.
+/// be open that no record names. `by` is its [`AttemptNote::id`], or another name that no other record has.
 pub(in crate::object) fn aside(at: &Location, by: &str) -> Location {
     Location {
         key: format!("{}.{by}", at.key),
@@ -436,15 +438,15 @@ pub(in crate::object) fn tail_at(
     }
 }
 
-/// A [`WriterNote::id`].
-pub(in crate::object) fn new_writer() -> String {
+/// A [`AttemptNote::id`].
+pub(in crate::object) fn new_attempt() -> String {
     TransferId::generate().as_str().to_owned()
 }
 
-impl State {
+impl RecordState {
     /// Whether its process is uploading.
     pub(in crate::object) fn runs(self) -> bool {
-        matches!(self, State::Running | State::Doubtful)
+        matches!(self, RecordState::Running | RecordState::Doubtful)
     }
 }
 
@@ -456,24 +458,24 @@ impl Record {
 
     /// Whether it is of the same writer.
     pub(in crate::object) fn is_same(&self, other: &Record) -> bool {
-        self.writer.id == other.writer.id
+        self.attempt.id == other.attempt.id
     }
 
     /// The same, while what it names is being removed.
     pub(in crate::object) fn removing(&self) -> Record {
         Record {
-            state: State::Removing,
-            writer: WriterNote {
-                id: new_writer(),
-                writes: 0,
-                ..self.writer.clone()
+            state: RecordState::Removing,
+            attempt: AttemptNote {
+                id: new_attempt(),
+                generation: 0,
+                ..self.attempt.clone()
             },
             ..self.clone()
         }
     }
 }
 
-impl Names {
+impl StableFields {
     /// Whether they are of this object.
     pub(in crate::object) fn are_of(&self, object: &Location) -> bool {
         *self.bucket == *object.bucket && self.key == object.key
@@ -488,7 +490,7 @@ impl Names {
     }
 }
 
-impl Read {
+impl StoredRecord {
     /// Where it lies, in the store of its object.
     pub(in crate::object) fn at(&self, object: &Location) -> Location {
         Location {
@@ -505,14 +507,14 @@ impl Read {
         replica: &Replica,
         now: Timestamp,
     ) -> Option<Duration> {
-        let writer = &self.record.writer;
-        let same_name = replica.name.is_some() && writer.replica == replica.name;
-        if !self.record.state.runs() || writer.process == replica.process || same_name {
+        let attempt = &self.record.attempt;
+        let same_name = replica.name.is_some() && attempt.replica == replica.name;
+        if !self.record.state.runs() || attempt.process == replica.process || same_name {
             return None;
         }
         // The store reports times in seconds, so it may be a second older than it seems.
         let lives =
-            Duration::from_millis(writer.refresh_ms) * STALE_AFTER / 2 + Duration::from_secs(1);
+            Duration::from_millis(attempt.refresh_ms) * STALE_AFTER / 2 + Duration::from_secs(1);
         let age = Duration::try_from(now.duration_since(self.written)).unwrap_or_default();
         lives.checked_sub(age).filter(|left| !left.is_zero())
     }
@@ -520,7 +522,7 @@ impl Read {
     /// Whether the upload runs, in this process or in another. An upload whose record says that it does not has written
     /// all that there is of it.
     pub(in crate::object) fn lives(&self, object: &str, replica: &Replica, now: Timestamp) -> bool {
-        let here = || replica.running.holds_writer(object, &self.record.writer.id);
+        let here = || replica.running.has_attempt(object, &self.record.attempt.id);
         self.record.state.runs() && (here() || self.alive_for(replica, now).is_some())
     }
 }

@@ -1,7 +1,7 @@
-//! [`Journal`]: the record of one upload, from its first part until the object is published or what is kept is stored.
+//! [`RecordHandle`]: the record of one upload, from its first part until the object is published or what is kept is stored.
 //!
 //! One task an upload does all that is written beside it, one request after the other, so that a record is never
-//! overtaken by an older one of itself. It outlives the upload: it ends with an [`Ending`].
+//! overtaken by an older one of itself. It outlives the upload: it ends with an [`Outcome`].
 //!
 //! The task and its requests are in `writer`, the order of two uploads of one user in `claim`, and what becomes of an
 //! interrupted upload in `keeping`.
@@ -21,31 +21,32 @@ use tracing::debug;
 
 use crate::memory::Admission;
 use crate::object::ObjectError;
-use crate::object::active_uploads::{EntryHandle, Running, name_of};
+use crate::object::active_uploads::{ActiveUploads, StatusHandle, name_of};
 use crate::object::multipart::{DonePart, Target};
 use crate::object::resume::Replica;
 use crate::object::resume::discard::{discard, set_aside};
 use crate::object::resume::order::Began;
 use crate::object::resume::record::{
-    BaseObject, FORMAT, Keep, Record, ScheduleNote, State, TailNote, WriterNote, new_writer,
+    AttemptNote, BaseObject, FORMAT, Record, RecordState, ResumeScope, ScheduleNote, TailNote,
+    new_attempt,
 };
-use crate::object::resume::records::{self, SaveError, There};
+use crate::object::resume::records::{self, SaveError, SlotContent};
 use crate::object::upload::{AbortCleanup, Part, PendingCreate, Pieces, RetainedPart};
-use task::{Standing, Writer};
+use task::{RecordTask, Standing};
 
 /// An upload's record in the making. Dropped without an ending, nothing more is done.
 #[derive(Debug)]
-pub(in crate::object) struct Journal {
+pub(in crate::object) struct RecordHandle {
     /// What the task will work with, until it begins.
-    idle: Option<Box<Writer>>,
+    idle: Option<Box<RecordTask>>,
     /// To the task, once it has begun: how the upload began and ends, and each piece of a slow client.
-    tell: Option<mpsc::UnboundedSender<News>>,
-    entry: EntryHandle,
+    tell: Option<mpsc::UnboundedSender<RecordEvent>>,
+    status: StatusHandle,
 }
 
 /// What the task is told.
 #[derive(Debug)]
-enum News {
+enum RecordEvent {
     /// The upload has become multipart; so many parts hold old bytes.
     Opened(PendingCreate, u32),
     /// Bytes of it are in these pieces.
@@ -53,20 +54,20 @@ enum News {
     /// Those of this tail are elsewhere now.
     Unstored(String),
     /// The upload has ended.
-    Ended(Ending),
+    Ended(Outcome),
 }
 
 /// How an upload has ended.
 #[derive(Debug)]
-enum Ending {
+enum Outcome {
     Published,
-    Broken(Box<Broken>),
+    Interrupted(Box<InterruptedUpload>),
     Restored(Option<Box<AbortCleanup>>),
 }
 
 /// When an upload asks for an earlier one of its user and name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::object) enum Ask {
+pub(in crate::object) enum EarlierCheck {
     /// Before its first byte, if this process knows of one.
     First,
     /// While its first part is still being filled.
@@ -75,7 +76,7 @@ pub(in crate::object) enum Ask {
 
 /// An upload that was broken off.
 #[derive(Debug)]
-pub(in crate::object) struct Broken {
+pub(in crate::object) struct InterruptedUpload {
     /// The multipart upload, if there is one.
     pub(in crate::object) create: Option<PendingCreate>,
     /// Parts on their way.
@@ -103,26 +104,26 @@ pub(in crate::object) struct Broken {
 }
 
 /// A writer that begins in this process.
-fn writer_of(replica: &Replica) -> WriterNote {
-    WriterNote {
-        id: new_writer(),
-        writes: 0,
+fn attempt_of(replica: &Replica) -> AttemptNote {
+    AttemptNote {
+        id: new_attempt(),
+        generation: 0,
         replica: replica.name.clone(),
         process: replica.process.clone(),
         refresh_ms: u64::try_from(replica.refresh.as_millis()).unwrap_or(u64::MAX),
     }
 }
 
-impl Journal {
+impl RecordHandle {
     /// The journal of an upload that begins anew.
     pub(in crate::object) fn new(
         target: &Arc<Target>,
-        keep: Keep,
+        keep: ResumeScope,
         sizes: (u64, u64),
         base: BaseObject,
         old_bytes: u64,
         failed: watch::Sender<Option<ObjectError>>,
-    ) -> Journal {
+    ) -> RecordHandle {
         let replica = &target.location.store.context().replica;
         let record = Record {
             format: FORMAT,
@@ -131,7 +132,7 @@ impl Journal {
             user: keep.user.to_string(),
             peer: keep.peer,
             transfer: target.id.as_str().to_owned(),
-            state: State::Running,
+            state: RecordState::Running,
             // The rest of it is known when it has been entered.
             began: Began {
                 process: replica.process.clone(),
@@ -139,7 +140,7 @@ impl Journal {
                 at_ms: 0,
             },
             moved_ms: 0,
-            writer: writer_of(replica),
+            attempt: attempt_of(replica),
             upload: None,
             schedule: ScheduleNote {
                 first: sizes.0,
@@ -150,10 +151,10 @@ impl Journal {
             old_bytes,
             attributes: target.attributes.clone(),
         };
-        let mut journal = Journal::of(target, keep, record, failed);
-        if let Some(writer) = &mut journal.idle {
-            writer.record.began.serial = writer.ticket.serial();
-            writer.began = Some(Instant::now());
+        let mut journal = RecordHandle::of(target, keep, record, failed);
+        if let Some(task) = &mut journal.idle {
+            task.record.began.serial = task.guard.serial();
+            task.began = Some(Instant::now());
         }
         journal
     }
@@ -161,49 +162,49 @@ impl Journal {
     /// Takes an interrupted upload's record over. [`ObjectError::Conflict`] if another process was quicker.
     pub(in crate::object) async fn take_over(
         target: &Arc<Target>,
-        keep: Keep,
-        kept: &super::Kept,
+        keep: ResumeScope,
+        kept: &super::ResumableUpload,
         failed: watch::Sender<Option<ObjectError>>,
-    ) -> Result<Journal, ObjectError> {
+    ) -> Result<RecordHandle, ObjectError> {
         let record = Record {
             peer: keep.peer,
-            state: State::Running,
-            writer: writer_of(&target.location.store.context().replica),
+            state: RecordState::Running,
+            attempt: attempt_of(&target.location.store.context().replica),
             ..kept.record.clone()
         };
         // Entered before it is waited for, so that of two sessions here the later finds the earlier.
-        let mut journal = Journal::of(target, keep, record, failed);
-        journal.entry.received(kept.size(), false);
-        if let Some(writer) = &mut journal.idle {
-            writer.date();
-            let at = writer.at();
-            match Box::pin(records::save(&at, &writer.record, Some(&kept.record_etag))).await {
-                Ok(etag) => writer.saved = Some(etag),
-                Err(SaveError::Displaced(_)) => return Err(ObjectError::Conflict),
+        let mut journal = RecordHandle::of(target, keep, record, failed);
+        journal.status.received(kept.size(), false);
+        if let Some(task) = &mut journal.idle {
+            task.date();
+            let at = task.at();
+            match Box::pin(records::save(&at, &task.record, Some(&kept.record_etag))).await {
+                Ok(etag) => task.saved = Some(etag),
+                Err(SaveError::Conflict(_)) => return Err(ObjectError::Conflict),
                 Err(SaveError::Object(error)) => return Err(error),
             }
-            writer.recorded = true;
-            journal.entry.displace_older();
+            task.recorded = true;
+            journal.status.supersede_earlier();
         }
         Ok(journal)
     }
 
     fn of(
         target: &Arc<Target>,
-        keep: Keep,
+        keep: ResumeScope,
         record: Record,
         failed: watch::Sender<Option<ObjectError>>,
-    ) -> Journal {
+    ) -> RecordHandle {
         let location = &target.location;
         let replica = &location.store.context().replica;
-        let ticket = Running::enter(replica, name_of(location), &keep, &record);
-        Journal {
-            entry: ticket.entry(),
+        let guard = ActiveUploads::enter(replica, name_of(location), &keep, &record);
+        RecordHandle {
+            status: guard.status(),
             tell: None,
-            idle: Some(Box::new(Writer {
+            idle: Some(Box::new(RecordTask {
                 target: Arc::clone(target),
                 keep,
-                ticket,
+                guard,
                 record,
                 began: None,
                 saved: None,
@@ -218,37 +219,37 @@ impl Journal {
     /// Gives up an interrupted upload of the name by the same user, if this process knows of it or if bytes come slowly
     /// and leave the time to ask (`when`). What is sent from here on does not continue that upload, and must not be taken
     /// for it if this process is killed.
-    pub(in crate::object) async fn give_up_earlier(&mut self, when: Ask) {
-        let Some(writer) = &mut self.idle else {
+    pub(in crate::object) async fn discard_earlier(&mut self, when: EarlierCheck) {
+        let Some(task) = &mut self.idle else {
             return;
         };
-        if writer.saved.is_some() || !(when == Ask::Slow || writer.ticket.hinted()) {
+        if task.saved.is_some() || !(when == EarlierCheck::Slow || task.guard.hinted()) {
             return;
         }
-        let at = writer.at();
+        let at = task.at();
         let read = records::read(&at).await;
-        writer.date();
-        let object = &writer.target.location;
+        task.date();
+        let object = &task.target.location;
         match read {
-            Ok(There::Record(found)) => {
+            Ok(SlotContent::Record(found)) => {
                 // Before the first byte has come, one that has broken off is the earlier one, whatever any clock says.
                 let earlier = match when {
-                    Ask::First => writer.ends(&found),
-                    Ask::Slow => writer.is_earlier(&found),
+                    EarlierCheck::First => task.ends(&found),
+                    EarlierCheck::Slow => task.is_earlier(&found),
                 };
                 if earlier {
-                    writer.ticket.take_hint();
+                    task.guard.take_hint();
                     discard(object, &found).await;
-                    if when == Ask::Slow {
-                        writer.doubt(&found);
+                    if when == EarlierCheck::Slow {
+                        task.doubt(&found);
                     }
                 }
             }
-            Ok(There::Later(later)) => set_aside(&at, *later).await,
-            Ok(There::Nothing | There::Empty(_)) => {
-                writer.ticket.take_hint();
+            Ok(SlotContent::Later(later)) => set_aside(&at, *later).await,
+            Ok(SlotContent::Nothing | SlotContent::Empty(_)) => {
+                task.guard.take_hint();
             }
-            Ok(There::Garbage(_)) => {}
+            Ok(SlotContent::Garbage(_)) => {}
             Err(error) => debug!(%error, "the record of an earlier upload could not be looked for"),
         }
     }
@@ -260,22 +261,22 @@ impl Journal {
 
     /// The upload has become multipart: the record is written as soon as its id is known, and refreshed from then on.
     pub(in crate::object) fn opened(&mut self, opening: &PendingCreate, copied: u32) {
-        self.running();
-        self.tell(News::Opened(opening.clone(), copied));
+        self.start_task();
+        self.tell(RecordEvent::Opened(opening.clone(), copied));
     }
 
     /// Bytes of the upload are in these pieces, and all before them in parts: the record names them.
     pub(in crate::object) fn stored(&mut self, tail: TailNote) {
-        self.running();
-        self.tell(News::Stored(tail));
+        self.start_task();
+        self.tell(RecordEvent::Stored(tail));
     }
 
     /// The pieces of a tail are removed: their bytes are elsewhere.
     pub(in crate::object) fn unstored(&mut self, key: &str) {
-        self.tell(News::Unstored(key.to_owned()));
+        self.tell(RecordEvent::Unstored(key.to_owned()));
     }
 
-    fn tell(&self, news: News) {
+    fn tell(&self, news: RecordEvent) {
         if let Some(tell) = &self.tell {
             // The task ends with its ending, and not before.
             let _ = tell.send(news);
@@ -283,63 +284,60 @@ impl Journal {
     }
 
     /// The record is refreshed from now on.
-    pub(in crate::object) fn running(&mut self) {
-        let Some(writer) = self.idle.take() else {
+    pub(in crate::object) fn start_task(&mut self) {
+        let Some(task) = self.idle.take() else {
             return;
         };
         let (tell, news) = mpsc::unbounded_channel();
         self.tell = Some(tell);
-        let cleanups = writer.target.location.store.context().cleanups.clone();
-        cleanups.spawn(writer.run(news));
+        let cleanups = task.target.location.store.context().cleanups.clone();
+        cleanups.spawn(task.run(news));
     }
 
     /// Tells how much of the object has arrived.
     pub(in crate::object) fn received(&self, size: u64, sent: bool) {
-        self.entry.received(size, sent);
+        self.status.received(size, sent);
     }
 
     /// Cancelled when another session goes on with this upload.
     pub(in crate::object) fn stopped(&self) -> CancellationToken {
-        self.entry.stopped()
+        self.status.stopped()
     }
 
     /// The object is there: the record goes, and whatever else was kept under its name.
     pub(in crate::object) fn published(mut self) {
-        self.entry.published();
-        let known = self
-            .idle
-            .as_ref()
-            .is_some_and(|writer| writer.knows_records());
+        self.status.published();
+        let known = self.idle.as_ref().is_some_and(|task| task.knows_records());
         if known || self.tell.is_some() {
-            self.end(Ending::Published);
-        } else if let Some(writer) = &self.idle {
-            writer.ticket.wrote();
+            self.end(Outcome::Published);
+        } else if let Some(task) = &self.idle {
+            task.guard.wrote();
         }
     }
 
     /// The upload was broken off.
-    pub(in crate::object) fn broken(mut self, broken: Broken) {
-        self.entry.ending();
-        self.end(Ending::Broken(Box::new(broken)));
+    pub(in crate::object) fn interrupted(mut self, upload: InterruptedUpload) {
+        self.status.ending();
+        self.end(Outcome::Interrupted(Box::new(upload)));
     }
 
     /// A resumed upload ended before what was kept of it had been read again: everything stays as it was, but for an
     /// upload that was opened meanwhile.
-    pub(in crate::object) fn restore(mut self, opened: Option<AbortCleanup>) {
-        self.entry.ending();
-        self.end(Ending::Restored(opened.map(Box::new)));
+    pub(in crate::object) fn restored(mut self, opened: Option<AbortCleanup>) {
+        self.status.ending();
+        self.end(Outcome::Restored(opened.map(Box::new)));
     }
 
-    fn end(&mut self, ending: Ending) {
+    fn end(&mut self, ending: Outcome) {
         if let Some(tell) = self.tell.take() {
             // The task ends with this, and not before.
-            let _ = tell.send(News::Ended(ending));
-        } else if let Some(writer) = self.idle.take()
+            let _ = tell.send(RecordEvent::Ended(ending));
+        } else if let Some(task) = self.idle.take()
             // Without a runtime there is nobody left to do it: the process is ending.
             && tokio::runtime::Handle::try_current().is_ok()
         {
-            let cleanups = writer.target.location.store.context().cleanups.clone();
-            cleanups.spawn(writer.finish(ending));
+            let cleanups = task.target.location.store.context().cleanups.clone();
+            cleanups.spawn(task.finish(ending));
         }
     }
 }

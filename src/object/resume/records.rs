@@ -12,10 +12,10 @@ use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
 use tokio::time::timeout;
 
-use crate::object::active_uploads::{Running, name_at};
+use crate::object::active_uploads::{ActiveUploads, name_at};
 use crate::object::error::failure;
 use crate::object::head::timestamp;
-use crate::object::resume::record::{Content, Names, Read, Record, parse};
+use crate::object::resume::record::{Record, RecordContent, StableFields, StoredRecord, parse};
 use crate::object::verify::{Precondition, PreconditionHeaders};
 use crate::object::{Location, ObjectError, delete};
 
@@ -27,24 +27,24 @@ const LARGEST_RECORD: usize = 256 * 1024;
 
 /// What lies where a record belongs.
 #[derive(Debug, Clone)]
-pub(in crate::object) enum There {
+pub(in crate::object) enum SlotContent {
     /// Nothing.
     Nothing,
     /// An empty record, with this ETag.
     Empty(String),
     /// A record.
-    Record(Box<Read>),
+    Record(Box<StoredRecord>),
     /// A record of a later format.
-    Later(Box<Later>),
+    Later(Box<LaterRecord>),
     /// Something that is not a record, with this ETag.
     Garbage(String),
 }
 
 /// A record of a later format.
 #[derive(Debug, Clone)]
-pub(in crate::object) struct Later {
+pub(in crate::object) struct LaterRecord {
     /// What it names.
-    pub names: Names,
+    pub names: StableFields,
     /// Its bytes.
     pub body: Bytes,
     /// Its ETag.
@@ -57,13 +57,13 @@ pub(in crate::object) struct Later {
 #[derive(Debug)]
 pub(in crate::object) enum SaveError {
     /// This is there instead of what was to be replaced.
-    Displaced(There),
+    Conflict(SlotContent),
     /// The store.
     Object(ObjectError),
 }
 
 /// GetObject of a record.
-pub(in crate::object) async fn read(at: &Location) -> Result<There, ObjectError> {
+pub(in crate::object) async fn read(at: &Location) -> Result<SlotContent, ObjectError> {
     let mut attempt = 1;
     loop {
         match get(at).await {
@@ -76,13 +76,13 @@ pub(in crate::object) async fn read(at: &Location) -> Result<There, ObjectError>
                 attempt += 1;
             }
             // An answer may have been cut on its way: a record is not called unreadable after one look.
-            Ok(There::Garbage(_)) if attempt < BODIES => attempt += 1,
+            Ok(SlotContent::Garbage(_)) if attempt < BODIES => attempt += 1,
             result => return result,
         }
     }
 }
 
-async fn get(at: &Location) -> Result<There, ObjectError> {
+async fn get(at: &Location) -> Result<SlotContent, ObjectError> {
     let request = at
         .store
         .client()
@@ -94,7 +94,7 @@ async fn get(at: &Location) -> Result<There, ObjectError> {
         Err(failure) => {
             return match failure.error {
                 // Without the right to list a bucket S3 calls each key that is not there forbidden.
-                ObjectError::NotFound | ObjectError::Denied(_) => Ok(There::Nothing),
+                ObjectError::NotFound | ObjectError::Denied(_) => Ok(SlotContent::Nothing),
                 error => Err(error),
             };
         }
@@ -116,34 +116,34 @@ async fn get(at: &Location) -> Result<There, ObjectError> {
                     key = at.key,
                     "this is too large for the record of an upload and is passed over"
                 );
-                return Ok(There::Garbage(etag));
+                return Ok(SlotContent::Garbage(etag));
             }
             Some(Err(error)) => return Err(ObjectError::Unavailable(error.to_string())),
             None => break,
         }
     }
     Ok(match parse(&body) {
-        Content::Empty => There::Empty(etag),
-        Content::Record(record) => There::Record(Box::new(Read {
+        RecordContent::Empty => SlotContent::Empty(etag),
+        RecordContent::Record(record) => SlotContent::Record(Box::new(StoredRecord {
             bucket: at.bucket.clone(),
             key: at.key.clone(),
             record: *record,
             etag,
             written,
         })),
-        Content::Later(names) => There::Later(Box::new(Later {
+        RecordContent::Later(names) => SlotContent::Later(Box::new(LaterRecord {
             names,
             body: body.freeze(),
             etag,
             written,
         })),
-        Content::Garbage(error) => {
+        RecordContent::Garbage(error) => {
             tracing::warn!(
                 key = at.key,
                 error,
                 "this is not the record of an upload and is passed over"
             );
-            There::Garbage(etag)
+            SlotContent::Garbage(etag)
         }
     })
 }
@@ -163,8 +163,8 @@ pub(in crate::object) async fn save(
     match put(at, body.into(), replaces.or(emptied.as_deref())).await? {
         Put::Done(etag) => Ok(etag),
         // It may be what we have just written, with an answer that was lost.
-        Put::Displaced(There::Record(found)) if found.record == *record => Ok(found.etag),
-        Put::Displaced(there) => Err(SaveError::Displaced(there)),
+        Put::Conflict(SlotContent::Record(found)) if found.record == *record => Ok(found.etag),
+        Put::Conflict(there) => Err(SaveError::Conflict(there)),
     }
 }
 
@@ -179,10 +179,10 @@ pub(in crate::object) async fn copy_to(at: &Location, body: Bytes) -> Result<(),
 /// How a record has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::object) enum Ended {
-    /// There is none any more, or an empty one.
+    /// SlotContent is none any more, or an empty one.
     Gone,
     /// Another one was there in its place, which may be empty.
-    Displaced,
+    Conflict,
 }
 
 /// What is left of a record that has ended.
@@ -203,7 +203,7 @@ pub(in crate::object) async fn end(
     if leave == Leave::Nothing && at.store.conditional_deletes(&at.bucket).await {
         match delete(at, Some(etag)).await {
             Ok(()) => return Ok(Ended::Gone),
-            Err(ObjectError::Conflict) => return Ok(Ended::Displaced),
+            Err(ObjectError::Conflict) => return Ok(Ended::Conflict),
             Err(ObjectError::Unsupported(_)) => {}
             Err(error) => return Err(error),
         }
@@ -213,9 +213,9 @@ pub(in crate::object) async fn end(
             running(at).emptied(&name_at(at), etag);
             Ok(Ended::Gone)
         }
-        Ok(Put::Displaced(There::Nothing)) => Ok(Ended::Gone),
-        Ok(Put::Displaced(_)) => Ok(Ended::Displaced),
-        Err(SaveError::Displaced(_)) => Ok(Ended::Displaced),
+        Ok(Put::Conflict(SlotContent::Nothing)) => Ok(Ended::Gone),
+        Ok(Put::Conflict(_)) => Ok(Ended::Conflict),
+        Err(SaveError::Conflict(_)) => Ok(Ended::Conflict),
         Err(SaveError::Object(error)) => Err(error),
     }
 }
@@ -223,7 +223,7 @@ pub(in crate::object) async fn end(
 enum Put {
     /// Written, with this ETag.
     Done(String),
-    Displaced(There),
+    Conflict(SlotContent),
 }
 
 async fn put(at: &Location, body: Bytes, replaces: Option<&str>) -> Result<Put, SaveError> {
@@ -234,10 +234,7 @@ async fn put(at: &Location, body: Bytes, replaces: Option<&str>) -> Result<Put, 
     let conditions = match precondition.conditions(at).await {
         Ok(conditions) => conditions,
         Err(ObjectError::Conflict) => {
-            return read(at)
-                .await
-                .map(Put::Displaced)
-                .map_err(SaveError::Object);
+            return read(at).await.map(Put::Conflict).map_err(SaveError::Object);
         }
         Err(error) => return Err(SaveError::Object(error)),
     };
@@ -248,10 +245,7 @@ async fn put(at: &Location, body: Bytes, replaces: Option<&str>) -> Result<Put, 
                 || failure.concurrent_write()
                 || matches!(failure.error, ObjectError::NotFound) =>
         {
-            read(at)
-                .await
-                .map(Put::Displaced)
-                .map_err(SaveError::Object)
+            read(at).await.map(Put::Conflict).map_err(SaveError::Object)
         }
         Err(failure) => Err(SaveError::Object(failure.error)),
     }
@@ -276,6 +270,6 @@ async fn send(
     Ok(output.e_tag().unwrap_or_default().to_owned())
 }
 
-fn running(at: &Location) -> &Running {
+fn running(at: &Location) -> &ActiveUploads {
     &at.store.context().replica.running
 }

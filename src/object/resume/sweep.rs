@@ -20,9 +20,9 @@ use crate::object::list::RawPage;
 use crate::object::multipart::abort_upload;
 use crate::object::multipart::list_parts::last_part;
 use crate::object::resume::discard::{discard, end};
-use crate::object::resume::lookup::{age, now, superseded};
-use crate::object::resume::record::{self, Read, STATE_PREFIX, State};
-use crate::object::resume::records::{self, Later, Leave, There};
+use crate::object::resume::lookup::{age, now, written_since};
+use crate::object::resume::record::{self, RecordState, STATE_PREFIX, StoredRecord};
+use crate::object::resume::records::{self, LaterRecord, Leave, SlotContent};
 use crate::object::{Location, ObjectError, Store, delete, head};
 
 /// An empty record of this age is deleted: no writer replaces it at the same moment, as far as that can be ruled out on a
@@ -220,7 +220,10 @@ pub async fn sweep_uploads(
 
 /// Lists the names of the records of a state bucket, so that this process knows of them: a small upload, or a DELE, asks
 /// for a record only where there is one. 1 ListObjectsV2 for each 1,000.
-pub async fn learn(store: &Arc<Store>, state_bucket: &Arc<str>) -> Result<(), ObjectError> {
+pub async fn refresh_record_cache(
+    store: &Arc<Store>,
+    state_bucket: &Arc<str>,
+) -> Result<(), ObjectError> {
     let state = Location {
         store: Arc::clone(store),
         bucket: Arc::clone(state_bucket),
@@ -300,22 +303,29 @@ impl Sweep<'_> {
             ..self.state.clone()
         };
         match records::read(&at).await? {
-            There::Record(read) if is_named_rightly(&read.record.bucket, &read.record.key, key) => {
+            SlotContent::Record(read)
+                if is_named_rightly(&read.record.bucket, &read.record.key, key) =>
+            {
                 self.known(&read).await
             }
-            There::Later(later) if is_named_rightly(&later.names.bucket, &later.names.key, key) => {
+            SlotContent::Later(later)
+                if is_named_rightly(&later.names.bucket, &later.names.key, key) =>
+            {
                 self.later(&at, *later).await
             }
-            There::Empty(etag) => self.empty(&at, &etag).await,
+            SlotContent::Empty(etag) => self.empty(&at, &etag).await,
             // It was listed, so it is there and cannot be read.
-            There::Nothing | There::Garbage(_) | There::Record(_) | There::Later(_) => {
+            SlotContent::Nothing
+            | SlotContent::Garbage(_)
+            | SlotContent::Record(_)
+            | SlotContent::Later(_) => {
                 self.protect(key);
                 Ok(())
             }
         }
     }
 
-    async fn known(&mut self, read: &Read) -> Result<(), ObjectError> {
+    async fn known(&mut self, read: &StoredRecord) -> Result<(), ObjectError> {
         let record = &read.record;
         let object = self.object(&record.bucket, &record.key);
         if let Some(upload) = &record.upload {
@@ -327,9 +337,9 @@ impl Sweep<'_> {
         let aside = record::is_aside(&read.key);
         let alive = read.alive_for(replica, now).is_some()
             || if aside {
-                replica.running.holds_writer(&here, &record.writer.id)
+                replica.running.has_attempt(&here, &record.attempt.id)
             } else {
-                replica.running.holds_of(&here, &record.user)
+                replica.running.has_upload_by(&here, &record.user)
             };
         // An upload whose record was set aside may run without refreshing it.
         let moved = match &record.upload {
@@ -363,11 +373,14 @@ impl Sweep<'_> {
     /// object has been written since, or it has lain over an existing object for too long.
     async fn has_ended(
         &self,
-        read: &Read,
+        read: &StoredRecord,
         object: &Location,
         age: Duration,
     ) -> Result<bool, ObjectError> {
-        if matches!(read.record.state, State::Removing | State::Doubtful) {
+        if matches!(
+            read.record.state,
+            RecordState::Removing | RecordState::Doubtful
+        ) {
             return Ok(true);
         }
         let info = match head(object).await {
@@ -376,12 +389,12 @@ impl Sweep<'_> {
             Err(error) => return Err(error),
         };
         let expired = info.is_some() && age >= self.options.over_object;
-        Ok(expired || superseded(&read.record, info.as_ref()))
+        Ok(expired || written_since(&read.record, info.as_ref()))
     }
 
     /// A record of a later format: what it names is removed by the fields that never change, once it is old. Until then it
     /// protects whatever it may name.
-    async fn later(&mut self, at: &Location, later: Later) -> Result<(), ObjectError> {
+    async fn later(&mut self, at: &Location, later: LaterRecord) -> Result<(), ObjectError> {
         let names = &later.names;
         let object = self.object(&names.bucket, &names.key);
         let moved = match &names.upload {
@@ -450,7 +463,7 @@ impl Sweep<'_> {
             let hash = object_hash(key);
             self.tails.contains(key)
                 || self.recorded.unread.contains(hash)
-                || running.holds(&name_in(&self.state.store, hash))
+                || running.has_uploads_of(&name_in(&self.state.store, hash))
         };
         let found = objects(
             &self.state,

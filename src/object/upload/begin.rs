@@ -11,7 +11,7 @@ use crate::object::multipart::{CopyRange, Target};
 use crate::object::part_sizes::PartSizes;
 use crate::object::parts::part::Part;
 use crate::object::parts::pending_create::PendingCreate;
-use crate::object::resume::{Ask, BaseObject, Journal};
+use crate::object::resume::{BaseObject, EarlierCheck, RecordHandle};
 use crate::object::upload::pressure::{Pace, Relief};
 use crate::object::upload::{AppendTo, Condition, Upload, UploadOptions};
 use crate::object::verify::{Precondition, TRANSFER_KEY};
@@ -64,7 +64,7 @@ impl Upload {
         );
         if let Some(keep) = options.keep {
             upload.may_store_pieces(&keep);
-            upload.journal = Some(Journal::new(
+            upload.journal = Some(RecordHandle::new(
                 &upload.target,
                 keep,
                 upload.sizes.sizes(),
@@ -73,7 +73,7 @@ impl Upload {
                 upload.failed.clone(),
             ));
             if let Some(journal) = &mut upload.journal {
-                Box::pin(journal.give_up_earlier(Ask::First)).await;
+                Box::pin(journal.discard_earlier(EarlierCheck::First)).await;
             }
         }
         if let Some(append) = options.append {

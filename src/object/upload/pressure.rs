@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::memory::{Budget, CHUNK, Grant};
 use crate::object::ObjectError;
 use crate::object::parts::pieces::{PieceSupport, Pieces};
-use crate::object::resume::{Keep, tail_at};
+use crate::object::resume::{ResumeScope, tail_at};
 use crate::object::upload::{FIRST_CHUNKS, PART_WAIT, Upload};
 
 /// How fast the client sends.
@@ -105,7 +105,7 @@ impl Relief {
 
 impl Upload {
     /// Where pieces may be stored while others wait for memory, also if nothing is kept of the upload.
-    pub fn may_store_pieces(&mut self, state: &Keep) {
+    pub fn may_store_pieces(&mut self, state: &ResumeScope) {
         let object = &self.target.location;
         let at = || tail_at(object, &state.state_bucket, &state.user);
         self.pieces.get_or_insert_with(|| Pieces::new(at()));

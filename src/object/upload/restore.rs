@@ -6,11 +6,11 @@ use crate::memory::{Admission, Budget};
 use crate::object::capabilities::Integrity;
 use crate::object::multipart::{Created, Target};
 use crate::object::parts::pending_create::PendingCreate;
-use crate::object::resume::{Journal, Keep, Kept, ScheduleNote, TailNote};
+use crate::object::resume::{RecordHandle, ResumableUpload, ResumeScope, ScheduleNote, TailNote};
 use crate::object::upload::{PartSizes, Upload};
 use crate::object::{Download, Location, ObjectError, ObjectInfo};
 
-impl Kept {
+impl ResumableUpload {
     /// Whether there is the memory for its next part: a process that has more may have begun it.
     pub fn fits_into(&self, budget: &Budget) -> bool {
         let next = u32::try_from(self.parts.len()).unwrap_or(u32::MAX);
@@ -24,14 +24,14 @@ impl Kept {
 
 impl Upload {
     /// Goes on: takes the record over, so that nobody else does ([`ObjectError::Conflict`] where somebody was quicker),
-    /// and reads the tail back into the part it belongs to. The upload then stands at [`Kept::again`] bytes beyond
-    /// [`Kept::told`], and is published under the condition that the object is still the one that was there.
+    /// and reads the tail back into the part it belongs to. The upload then stands at [`ResumableUpload::overlap`] bytes beyond
+    /// [`ResumableUpload::reported_len`], and is published under the condition that the object is still the one that was there.
     /// Where this fails, everything stays kept.
     pub async fn resume(
         location: Location,
         admission: Admission,
-        keep: Keep,
-        mut kept: Kept,
+        keep: ResumeScope,
+        mut kept: ResumableUpload,
     ) -> Result<Upload, ObjectError> {
         let budget = &location.store.context().budget;
         if kept.parts.is_empty() && !budget.can_hold(kept.record.schedule.first) {
@@ -53,7 +53,7 @@ impl Upload {
         upload.may_store_pieces(&keep);
         let tail_bucket = keep.state_bucket.clone();
         let journal =
-            Journal::take_over(&upload.target, keep, &kept, upload.failed.clone()).await?;
+            RecordHandle::take_over(&upload.target, keep, &kept, upload.failed.clone()).await?;
         upload.journal = Some(journal);
         if let Some(open) = &kept.record.upload
             && kept.open
@@ -87,7 +87,7 @@ impl Upload {
             match &upload.create {
                 Some(create) => journal.opened(create, upload.copied),
                 // Its record is refreshed all the same, so that other replicas know that somebody is at it.
-                None => journal.running(),
+                None => journal.start_task(),
             }
         }
         Ok(upload)

@@ -25,7 +25,7 @@ impl Session {
         if let Err(refused) = require_any(&path, &place) {
             // Their own upload is all that may be reported to such a user.
             return match self.keep_at(&place).zip(place.object()) {
-                Some((keep, location)) if keep.is_known(&location) => {
+                Some((keep, location)) if keep.may_have_upload(&location) => {
                     let length = Box::pin(self.own_upload(&path, &keep, &location)).await?;
                     Ok(Reply::new(213, length.ok_or(refused)?.to_string()))
                 }
@@ -139,8 +139,8 @@ impl Session {
         // What is kept of uploads of its name goes with it, where this process knows that there may be something.
         let ends = match &keep {
             Some(keep) => {
-                ending(&path, &keep.older(&location)).await?;
-                match Box::pin(keep.ends_with(&location)).await {
+                ending(&path, &keep.earlier_uploads(&location)).await?;
+                match Box::pin(keep.ended_by_delete(&location)).await {
                     Ok(ends) => ends,
                     Err(error) => {
                         tracing::warn!(path = %path.to_string().escape_debug(), %error, "what is kept of an upload of it may be left");
@@ -186,7 +186,7 @@ impl Session {
         let absent = async { Ok(None) };
         match Box::pin(self.look(path, &keep, location, absent)).await?.0 {
             Underway::Interrupted(_) => keep
-                .give_up(location)
+                .discard(location)
                 .await
                 .map_err(|error| replies::object_error(path, &error)),
             _ => Ok(false),

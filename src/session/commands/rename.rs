@@ -135,7 +135,7 @@ impl Session {
                 error => replies::object_error(path, &error),
             })?;
         if let Some(keep) = self.keep_in(place) {
-            keep.wrote(&to);
+            keep.object_written(&to);
         }
         self.transfers_of(&to)?.begins_anew();
         let deleted = delete_keeping_directory(
@@ -154,7 +154,7 @@ impl Session {
         .await;
         if matches!(deleted, Ok(Deleted::Gone))
             && let Some(keep) = self.keep_in(from_place)
-            && let Err(error) = Box::pin(keep.removed(&from, info)).await
+            && let Err(error) = Box::pin(keep.object_removed(&from, info)).await
         {
             tracing::warn!(path = %old.to_string().escape_debug(), %error, "what is kept of an upload of it may be left");
         }

@@ -13,8 +13,8 @@ use crate::data::stream::DataStream;
 use crate::memory::Budget;
 use crate::namespace::{Mount, Permission, Place, VirtualPath};
 use crate::object::{
-    AppendTo, Condition, Keep, Kept, Location, ObjectError, ObjectInfo, TransferId, Upload,
-    UploadOptions,
+    AppendTo, Condition, Location, ObjectError, ObjectInfo, ResumableUpload, ResumeScope,
+    TransferId, Upload, UploadOptions,
 };
 use ftp_proto::Reply;
 
@@ -54,7 +54,7 @@ struct Job {
     begin: Begin,
     data: DataSetup,
     /// Where pieces of it may be stored while others wait for memory.
-    state: Option<Keep>,
+    state: Option<ResumeScope>,
     budget: Budget,
     timeouts: crate::config::Timeouts,
     /// See [`crate::config::TransferConfig::part_size`].
@@ -71,8 +71,8 @@ enum Begin {
     New(Box<UploadOptions>),
     /// From what is kept.
     Kept {
-        keep: Keep,
-        kept: Box<Kept>,
+        keep: ResumeScope,
+        kept: Box<ResumableUpload>,
         /// Bytes that are there and that the client sends again.
         again: u64,
     },
@@ -359,7 +359,7 @@ impl Session {
                 let keep = options.append.as_ref().map(|append| append.keep);
                 (options.id.clone(), keep)
             }
-            Begin::Kept { kept, .. } => (kept.transfer(), Some(kept.told())),
+            Begin::Kept { kept, .. } => (kept.transfer(), Some(kept.reported_len())),
         };
         // Where an upload begins tells how long the object is that it is appended to.
         let from = from.filter(|_| shows_files(mount.permissions));
@@ -392,8 +392,8 @@ impl Session {
         &mut self,
         path: &VirtualPath,
         place: &Place,
-        keep: &Keep,
-        kept: Box<Kept>,
+        keep: &ResumeScope,
+        kept: Box<ResumableUpload>,
         found: Option<ObjectInfo>,
         offset: u64,
     ) -> Result<Begin, Reply> {
@@ -413,7 +413,7 @@ impl Session {
         }
         Ok(Begin::Kept {
             keep: keep.clone(),
-            again: kept.told() + kept.again() - offset,
+            again: kept.reported_len() + kept.overlap() - offset,
             kept,
         })
     }
@@ -447,10 +447,10 @@ impl Job {
         match (matches!(transferred, Ok(End::Finished(_))), keep, state) {
             // The client may ask another replica as soon as he has the reply, which must not find what was there before.
             (false, Some(keep), _) => {
-                let _ = timeout(KEEPING, keep.older(&location).kept()).await;
+                let _ = timeout(KEEPING, keep.earlier_uploads(&location).wait_until_stored()).await;
             }
             // An interrupted upload of the name may be older than this file, which nothing shows once the file is deleted.
-            (true, None, Some(state)) => state.wrote(&location),
+            (true, None, Some(state)) => state.object_written(&location),
             _ => {}
         }
         match transferred {
@@ -589,7 +589,7 @@ impl Job {
         }
         let begins_at = match &self.begin {
             Begin::New(options) => options.append.as_ref().map_or(0, |append| append.keep),
-            Begin::Kept { kept, again, .. } => kept.told() + kept.again() - again,
+            Begin::Kept { kept, again, .. } => kept.reported_len() + kept.overlap() - again,
         };
         Ok((upload, arrival, begins_at))
     }

@@ -2,8 +2,8 @@
 
 use super::*;
 
-pub fn read_record(state: State, process: &str, name: Option<&str>) -> Read {
-    Read {
+pub fn read_record(state: RecordState, process: &str, name: Option<&str>) -> StoredRecord {
+    StoredRecord {
         bucket: "b".into(),
         key: "r".to_owned(),
         record: record(state, process, name),
@@ -12,7 +12,7 @@ pub fn read_record(state: State, process: &str, name: Option<&str>) -> Read {
     }
 }
 
-fn record(state: State, process: &str, name: Option<&str>) -> Record {
+fn record(state: RecordState, process: &str, name: Option<&str>) -> Record {
     Record {
         format: FORMAT,
         bucket: "b".to_owned(),
@@ -27,9 +27,9 @@ fn record(state: State, process: &str, name: Option<&str>) -> Record {
             at_ms: 0,
         },
         moved_ms: 0,
-        writer: WriterNote {
+        attempt: AttemptNote {
             id: "w".to_owned(),
-            writes: 1,
+            generation: 1,
             replica: name.map(str::to_owned),
             process: process.to_owned(),
             refresh_ms: 60_000,
@@ -55,7 +55,7 @@ fn a_record_is_alive_while_it_is_refreshed() {
     };
     let at = |second| Timestamp::from_second(second).unwrap();
     let seconds = |left: Option<Duration>| left.map(|left| left.as_secs());
-    for state in [State::Running, State::Doubtful] {
+    for state in [RecordState::Running, RecordState::Doubtful] {
         let other = read_record(state, "other", None);
         let left = |second| seconds(other.alive_for(&replica(None), at(second)));
         assert_eq!(left(1000), Some(151));
@@ -64,13 +64,13 @@ fn a_record_is_alive_while_it_is_refreshed() {
         // A clock that goes back does no harm.
         assert_eq!(left(900), Some(151));
     }
-    for state in [State::Interrupted, State::Removing] {
+    for state in [RecordState::Interrupted, RecordState::Removing] {
         let ended = read_record(state, "other", None);
         assert_eq!(ended.alive_for(&replica(None), at(1000)), None);
     }
-    let ours = read_record(State::Running, "me", None);
+    let ours = read_record(RecordState::Running, "me", None);
     assert_eq!(ours.alive_for(&replica(None), at(1000)), None);
-    let before = read_record(State::Running, "other", Some("pod-0"));
+    let before = read_record(RecordState::Running, "other", Some("pod-0"));
     assert_eq!(before.alive_for(&replica(Some("pod-0")), at(1000)), None);
     let left = before.alive_for(&replica(Some("pod-1")), at(1000));
     assert!(left.is_some());
@@ -106,10 +106,10 @@ fn records_can_be_read_again() {
                 crc32: 9,
             }],
         )),
-        ..read_record(State::Running, "p", Some("n")).record
+        ..read_record(RecordState::Running, "p", Some("n")).record
     };
     let text = serde_json::to_vec(&record).unwrap();
-    let Content::Record(read) = parse(&text) else {
+    let RecordContent::Record(read) = parse(&text) else {
         panic!("not read");
     };
     assert_eq!(*read, record);
@@ -119,7 +119,7 @@ fn records_can_be_read_again() {
 #[test]
 fn format_1_is_read() {
     let text = include_bytes!("../../../../tests/fixtures/record-1.json");
-    let Content::Record(read) = parse(text) else {
+    let RecordContent::Record(read) = parse(text) else {
         panic!("not read");
     };
     assert_eq!(
@@ -127,7 +127,7 @@ fn format_1_is_read() {
         ("files", "in/ä b.csv", "scanner")
     );
     assert_eq!(read.peer, Some("2001:db8::7".parse().unwrap()));
-    assert_eq!(read.state, State::Interrupted);
+    assert_eq!(read.state, RecordState::Interrupted);
     assert_eq!(read.upload.as_ref().unwrap().id, "upload-1");
     let tail = read.tail.as_ref().unwrap();
     assert_eq!(
@@ -164,7 +164,7 @@ fn assert_within(part: &serde_json::Value, whole: &serde_json::Value) {
 #[test]
 fn of_a_later_format_the_names_are_read() {
     let text = include_bytes!("../../../../tests/fixtures/record-2.json");
-    let Content::Later(names) = parse(text) else {
+    let RecordContent::Later(names) = parse(text) else {
         panic!("not read");
     };
     assert_eq!((names.format, &*names.bucket), (2, "files"));
@@ -176,12 +176,12 @@ fn of_a_later_format_the_names_are_read() {
 /// A prefix of more than one tail would remove what others have sent.
 #[test]
 fn only_a_tail_of_the_object_is_removed_for_a_record() {
-    let names = |key: &str| Names {
+    let names = |key: &str| StableFields {
         format: 2,
         bucket: "b".to_owned(),
         key: "k".to_owned(),
         upload: None,
-        tail: Some(TailName {
+        tail: Some(StableTail {
             key: key.to_owned(),
         }),
     };
@@ -213,8 +213,8 @@ fn what_is_not_a_record_is_garbage() {
         ("<html>default backend</html>", false),
     ] {
         let found = parse(text.as_bytes());
-        assert_eq!(matches!(found, Content::Empty), empty, "{text}");
-        assert_eq!(matches!(found, Content::Garbage(_)), !empty, "{text}");
+        assert_eq!(matches!(found, RecordContent::Empty), empty, "{text}");
+        assert_eq!(matches!(found, RecordContent::Garbage(_)), !empty, "{text}");
     }
 }
 

@@ -11,11 +11,11 @@ use crate::object::ObjectError;
 use crate::object::active_uploads::name_of;
 use crate::object::resume::discard::{discard, remove_object};
 use crate::object::resume::lookup::now;
-use crate::object::resume::order::Order;
-use crate::object::resume::record::{self, Read, State, new_writer};
+use crate::object::resume::order::BeganOrder;
+use crate::object::resume::record::{self, RecordState, StoredRecord, new_attempt};
 use crate::object::resume::record_task::interrupted::PAUSE;
-use crate::object::resume::record_task::task::{Standing, Writer};
-use crate::object::resume::records::{self, Later, SaveError, There};
+use crate::object::resume::record_task::task::{RecordTask, Standing};
+use crate::object::resume::records::{self, LaterRecord, SaveError, SlotContent};
 
 /// How often a writer tries to put its record in the place of one that changes at the same time.
 const ROUNDS: u32 = 6;
@@ -28,7 +28,7 @@ enum Met {
     GivesWay(Standing),
 }
 
-impl Writer {
+impl RecordTask {
     /// Puts our record in the place of what is there, unless that goes before ours.
     pub(in crate::object) async fn claim(&mut self) -> Result<(), ObjectError> {
         // The record that was set aside in the last round, as long as ours is not in its place.
@@ -36,21 +36,21 @@ impl Writer {
         let at = self.at();
         for round in 0..ROUNDS {
             // To store an interrupted upload takes time: a newer one may have come meanwhile, and even have been published.
-            if !self.record.state.runs() && self.ticket.displaced() {
-                self.standing = Standing::Displaced;
+            if !self.record.state.runs() && self.guard.superseded() {
+                self.standing = Standing::Superseded;
                 break;
             }
             self.recorded = true;
-            self.record.writer.writes += 1;
+            self.record.attempt.generation += 1;
             let found = match records::save(&at, &self.record, self.saved.as_deref()).await {
                 Ok(etag) => {
                     if self.saved.replace(etag).is_none() {
-                        self.ticket.entry().displace_older();
+                        self.guard.status().supersede_earlier();
                     }
                     return Ok(());
                 }
                 Err(SaveError::Object(error)) => return Err(error),
-                Err(SaveError::Displaced(found)) => found,
+                Err(SaveError::Conflict(found)) => found,
             };
             // It is not in the store any more that this names: its writer has ended it, or has written it again.
             if let Some(key) = aside.take() {
@@ -70,60 +70,60 @@ impl Writer {
         }
         match self.standing {
             Standing::Ours => Err(ObjectError::Conflict),
-            Standing::Displaced | Standing::TakenOver => Ok(()),
+            Standing::Superseded | Standing::TakenOver => Ok(()),
         }
     }
 
     /// `had`: ours was there before.
     async fn meets(
         &mut self,
-        found: There,
+        found: SlotContent,
         had: bool,
         aside: &mut Option<String>,
     ) -> Result<Met, ObjectError> {
         let runs = self.record.state.runs();
         let found = match found {
-            There::Nothing | There::Empty(_) if had && !runs => {
+            SlotContent::Nothing | SlotContent::Empty(_) if had && !runs => {
                 // Another session has published an object of the name or deleted it, or a lifecycle rule was at work.
-                return Ok(Met::GivesWay(Standing::Displaced));
+                return Ok(Met::GivesWay(Standing::Superseded));
             }
-            There::Nothing | There::Empty(_) => {
+            SlotContent::Nothing | SlotContent::Empty(_) => {
                 if had {
                     // The same; but as long as it runs a record has to name it.
-                    self.record.state = State::Doubtful;
+                    self.record.state = RecordState::Doubtful;
                 }
                 return Ok(Met::Replaces(match found {
-                    There::Empty(etag) => Some(etag),
+                    SlotContent::Empty(etag) => Some(etag),
                     _ => None,
                 }));
             }
-            There::Garbage(etag) => return Ok(Met::Replaces(Some(etag))),
-            There::Later(later) => return self.meets_later(*later, had, aside).await,
-            There::Record(found) => found,
+            SlotContent::Garbage(etag) => return Ok(Met::Replaces(Some(etag))),
+            SlotContent::Later(later) => return self.meets_later(*later, had, aside).await,
+            SlotContent::Record(found) => found,
         };
         if found.record.is_same(&self.record) {
             return Ok(Met::Replaces(Some(found.etag)));
         }
-        let removing = found.record.state == State::Removing;
+        let removing = found.record.state == RecordState::Removing;
         if found.record.transfer == self.record.transfer && !removing {
             self.failed.send_replace(Some(ObjectError::Superseded));
             return Ok(Met::GivesWay(Standing::TakenOver));
         }
         // Another writer has replaced ours, and knew both.
         if had {
-            return Ok(Met::GivesWay(Standing::Displaced));
+            return Ok(Met::GivesWay(Standing::Superseded));
         }
         let object = self.target.location.clone();
         if removing {
             discard(&object, &found).await;
             return Ok(Met::Replaces(None));
         }
-        if self.record.began.order(&found.record.began) == Order::Before {
-            return Ok(Met::GivesWay(Standing::Displaced));
+        if self.record.began.order(&found.record.began) == BeganOrder::Before {
+            return Ok(Met::GivesWay(Standing::Superseded));
         }
         self.doubt(&found);
         if self.lives(&found) {
-            self.set_aside(&found.record.writer.id, serde_body(&found)?, aside)
+            self.set_aside(&found.record.attempt.id, serde_body(&found)?, aside)
                 .await?;
             self.set_aside.extend(aside.clone());
             return self.replaces(found.etag, runs).await;
@@ -135,7 +135,7 @@ impl Writer {
         );
         discard(&object, &found).await;
         Ok(match self.record.state {
-            State::Doubtful if !runs => Met::GivesWay(Standing::Displaced),
+            RecordState::Doubtful if !runs => Met::GivesWay(Standing::Superseded),
             _ => Met::Replaces(None),
         })
     }
@@ -143,7 +143,7 @@ impl Writer {
     /// A record of a later format: what it names stays until the sweep removes it.
     async fn meets_later(
         &mut self,
-        later: Later,
+        later: LaterRecord,
         had: bool,
         aside: &mut Option<String>,
     ) -> Result<Met, ObjectError> {
@@ -154,18 +154,18 @@ impl Writer {
             return Ok(Met::GivesWay(Standing::TakenOver));
         }
         if had {
-            return Ok(Met::GivesWay(Standing::Displaced));
+            return Ok(Met::GivesWay(Standing::Superseded));
         }
-        self.set_aside(&new_writer(), later.body, aside).await?;
+        self.set_aside(&new_attempt(), later.body, aside).await?;
         Ok(Met::Replaces(Some(later.etag)))
     }
 
     /// Takes the place of a record that was set aside. An upload in doubt that has ended leaves an empty one there: the
     /// other one learns by it that it is in doubt, too.
     async fn replaces(&mut self, etag: String, runs: bool) -> Result<Met, ObjectError> {
-        if self.record.state == State::Doubtful && !runs {
+        if self.record.state == RecordState::Doubtful && !runs {
             self.end(&etag).await;
-            return Ok(Met::GivesWay(Standing::Displaced));
+            return Ok(Met::GivesWay(Standing::Superseded));
         }
         Ok(Met::Replaces(Some(etag)))
     }
@@ -184,42 +184,42 @@ impl Writer {
     }
 
     /// Ours is not kept if it cannot be decided whether it is newer than another.
-    pub(in crate::object) fn doubt(&mut self, found: &Read) {
-        if self.record.began.order(&found.record.began) == Order::Unclear {
+    pub(in crate::object) fn doubt(&mut self, found: &StoredRecord) {
+        if self.record.began.order(&found.record.began) == BeganOrder::Unclear {
             info!(
                 key = self.target.location.key,
                 transfer = %self.target.id,
                 "two uploads began in the same second in two processes: neither is kept"
             );
-            self.record.state = State::Doubtful;
+            self.record.state = RecordState::Doubtful;
         }
     }
 
-    /// See [`Read::lives`].
-    pub(in crate::object) fn lives(&self, found: &Read) -> bool {
+    /// See [`StoredRecord::lives`].
+    pub(in crate::object) fn lives(&self, found: &StoredRecord) -> bool {
         let object = &self.target.location;
         found.lives(&name_of(object), self.replica(), now(object))
     }
 
     /// Whether a record is of an interrupted upload of the same user and object.
-    pub(in crate::object) fn ends(&self, found: &Read) -> bool {
+    pub(in crate::object) fn ends(&self, found: &StoredRecord) -> bool {
         found.record.is_of(&self.target.location)
             && *found.record.user == *self.keep.user
-            && found.record.state != State::Removing
+            && found.record.state != RecordState::Removing
             && !self.lives(found)
     }
 
     /// Whether a record is of an interrupted upload of the same user that ends with ours, since it is the earlier one or
     /// that cannot be ruled out.
-    pub(in crate::object) fn is_earlier(&self, found: &Read) -> bool {
+    pub(in crate::object) fn is_earlier(&self, found: &StoredRecord) -> bool {
         self.ends(found)
-            && !self.is_displaced()
-            && self.record.began.order(&found.record.began) != Order::Before
+            && !self.is_superseded()
+            && self.record.began.order(&found.record.began) != BeganOrder::Before
     }
 }
 
 /// The bytes of a record.
-fn serde_body(found: &Read) -> Result<bytes::Bytes, ObjectError> {
+fn serde_body(found: &StoredRecord) -> Result<bytes::Bytes, ObjectError> {
     serde_json::to_vec(&found.record)
         .map(bytes::Bytes::from)
         .map_err(|error| ObjectError::Other(error.to_string()))

@@ -9,11 +9,11 @@ use tracing::{debug, info, warn};
 use crate::object::capabilities::Integrity;
 use crate::object::multipart::Created;
 use crate::object::resume::discard::remove_tail;
-use crate::object::resume::lookup::superseded;
-use crate::object::resume::record::{self, BaseObject, PieceNote, State, TailNote};
-use crate::object::resume::record_task::Broken;
-use crate::object::resume::record_task::task::{Earlier, Standing, Writer, note};
-use crate::object::resume::records::{self, There};
+use crate::object::resume::lookup::written_since;
+use crate::object::resume::record::{self, BaseObject, PieceNote, RecordState, TailNote};
+use crate::object::resume::record_task::InterruptedUpload;
+use crate::object::resume::record_task::task::{Earlier, RecordTask, Standing, note};
+use crate::object::resume::records::{self, SlotContent};
 use crate::object::upload::{Part, Pieces, put_part};
 use crate::object::verify::{WriteCheck, look};
 use crate::object::{Location, ObjectError, ObjectInfo, head};
@@ -34,15 +34,15 @@ const ROUNDS: u32 = 4;
 /// Between two of these; the second time twice as long, and so on.
 pub(in crate::object) const PAUSE: Duration = Duration::from_millis(500);
 
-impl Writer {
-    pub(in crate::object) async fn broken(&mut self, mut broken: Broken) {
-        self.parts_end(&mut broken).await;
+impl RecordTask {
+    pub(in crate::object) async fn interrupted(&mut self, mut upload: InterruptedUpload) {
+        self.parts_end(&mut upload).await;
         // A Create that is still under way is waited for: its upload would stay open else.
-        let created = match &broken.create {
+        let created = match &upload.create {
             Some(opening) => opening.created().await.ok(),
             None => None,
         };
-        if broken.look_first
+        if upload.look_first
             && matches!(
                 look(&self.target.location, &self.target.id, None).await,
                 WriteCheck::Ours(_)
@@ -55,7 +55,7 @@ impl Writer {
         if self.standing == Standing::TakenOver {
             return;
         }
-        if broken.keep && self.is_keepable() && self.keep(&mut broken, created.as_ref()).await {
+        if upload.keep && self.is_keepable() && self.keep(&mut upload, created.as_ref()).await {
             return;
         }
         if self.is_resumed_elsewhere().await {
@@ -63,10 +63,10 @@ impl Writer {
         }
         if let Some(created) = created {
             self.target
-                .abort(&created.upload_id, broken.look_first)
+                .abort(&created.upload_id, upload.look_first)
                 .await;
         }
-        if let Some(pieces) = &broken.pieces {
+        if let Some(pieces) = &upload.pieces {
             self.unstored(pieces.key());
             pieces.remove(pieces.live_but(&[])).await;
         }
@@ -77,7 +77,7 @@ impl Writer {
 
     /// Whether it may be kept, as far as is known without asking.
     fn is_keepable(&self) -> bool {
-        !self.is_displaced() && self.record.state != State::Doubtful
+        !self.is_superseded() && self.record.state != RecordState::Doubtful
     }
 
     /// Whether another process resumes this upload, of which this one may not have heard.
@@ -86,12 +86,12 @@ impl Writer {
             return false;
         }
         match records::read(&self.at()).await {
-            Ok(There::Record(found)) => {
+            Ok(SlotContent::Record(found)) => {
                 found.record.transfer == self.record.transfer
                     && !found.record.is_same(&self.record)
-                    && found.record.state != State::Removing
+                    && found.record.state != RecordState::Removing
             }
-            Ok(There::Later(later)) => {
+            Ok(SlotContent::Later(later)) => {
                 let ours = self.record.upload.as_ref().map(|upload| &upload.id);
                 ours.is_some() && ours == later.names.upload.as_ref().map(|upload| &upload.id)
             }
@@ -101,23 +101,23 @@ impl Writer {
 
     /// Waits until the parts in flight have ended; the record is refreshed meanwhile, so that nobody takes this process
     /// for dead.
-    async fn parts_end(&mut self, broken: &mut Broken) {
+    async fn parts_end(&mut self, upload: &mut InterruptedUpload) {
         let begun = Instant::now();
         let mut written = begun;
         loop {
-            match timeout(LOOK, broken.inflight.join_next()).await {
+            match timeout(LOOK, upload.inflight.join_next()).await {
                 Ok(None) => return,
-                Ok(Some(Ok(Ok(part)))) => broken.done.push(part),
+                Ok(Some(Ok(Ok(part)))) => upload.done.push(part),
                 Ok(Some(_)) | Err(_) => {}
             }
-            let kept = broken.keep && self.is_keepable();
+            let kept = upload.keep && self.is_keepable();
             if begun.elapsed() >= ENDING && (!kept || self.process_ends())
                 || self.standing == Standing::TakenOver
             {
-                broken.inflight.abort_all();
+                upload.inflight.abort_all();
                 // Some may have ended, and have given their bytes back.
-                while let Some(ended) = broken.inflight.join_next().await {
-                    broken.done.extend(ended.ok().and_then(Result::ok));
+                while let Some(ended) = upload.inflight.join_next().await {
+                    upload.done.extend(ended.ok().and_then(Result::ok));
                 }
                 return;
             }
@@ -134,16 +134,16 @@ impl Writer {
     }
 
     /// Stores the tail and the record. Whether the multipart upload is to stay.
-    async fn keep(&mut self, broken: &mut Broken, created: Option<&Created>) -> bool {
+    async fn keep(&mut self, upload: &mut InterruptedUpload, created: Option<&Created>) -> bool {
         let object = self.target.location.clone();
-        let (run, parts) = gather(broken);
-        let pieces = broken.pieces.clone();
+        let (run, parts) = gather(upload);
+        let pieces = upload.pieces.clone();
         let is_ours = |tail: &TailNote| {
             pieces
                 .as_ref()
                 .is_some_and(|pieces| pieces.key() == tail.key)
         };
-        // The tail before stays good if no more has come than it holds: the store has refused a part, say.
+        // The tail before stays good if no more has come than it has_uploads_of: the store has refused a part, say.
         let end = run + parts.iter().map(Part::size).sum::<u64>();
         let standing = self.record.tail.clone().filter(|old| {
             !is_ours(old)
@@ -151,7 +151,7 @@ impl Writer {
                 && (parts.is_empty() || old.end() >= end)
         });
         let size = standing.as_ref().map_or(end, TailNote::end);
-        if size <= self.record.old_bytes || !self.is_newest(broken.ended).await {
+        if size <= self.record.old_bytes || !self.is_newest(upload.ended).await {
             return false;
         }
         self.date();
@@ -171,9 +171,9 @@ impl Writer {
                 self.record.tail = Some(tail);
             }
         }
-        self.record.upload = created.map(|created| note(created, broken.copied));
-        if self.record.state == State::Running {
-            self.record.state = State::Interrupted;
+        self.record.upload = created.map(|created| note(created, upload.copied));
+        if self.record.state == RecordState::Running {
+            self.record.state = RecordState::Interrupted;
         }
         self.keep_recorded(old_tail, size, pieces.as_deref()).await
     }
@@ -190,7 +190,7 @@ impl Writer {
         let info = head(&object).await;
         self.date();
         match info {
-            Ok(info) if superseded(&self.record, Some(&info)) && !self.is_older(&info) => {
+            Ok(info) if written_since(&self.record, Some(&info)) && !self.is_older(&info) => {
                 info!(key = object.key, transfer = %self.target.id, "the object may have been written since the upload began: nothing of it is kept");
                 return false;
             }
@@ -256,7 +256,7 @@ impl Writer {
                         let named: Vec<u32> = named.map(|piece| piece.number).collect();
                         pieces.remove(pieces.live_but(&named)).await;
                     }
-                    self.ticket.hint();
+                    self.guard.hint();
                     info!(key = object.key, transfer = %self.target.id, bytes = size, "kept an interrupted upload");
                     return true;
                 }
@@ -285,14 +285,14 @@ impl Writer {
             return Ok(());
         }
         match records::read(&at).await? {
-            There::Record(found) if found.record.is_same(&self.record) => {}
-            There::Record(found)
+            SlotContent::Record(found) if found.record.is_same(&self.record) => {}
+            SlotContent::Record(found)
                 if found.record.transfer == self.record.transfer
-                    && found.record.state != State::Removing =>
+                    && found.record.state != RecordState::Removing =>
             {
                 self.standing = Standing::TakenOver;
             }
-            _ => self.standing = Standing::Displaced,
+            _ => self.standing = Standing::Superseded,
         }
         Ok(())
     }
@@ -352,7 +352,7 @@ impl Writer {
         let mut round = 1;
         loop {
             let error = match self.put_tail_once(at, tail.clone()).await {
-                Err(error) if error.transient() && round < ROUNDS && !self.ticket.displaced() => {
+                Err(error) if error.transient() && round < ROUNDS && !self.guard.superseded() => {
                     error
                 }
                 result => return result,
@@ -392,12 +392,12 @@ impl Writer {
 
 /// Bytes in the unbroken run of parts from the first, and what is at hand behind that run without a gap. A part that the
 /// store has behind one that failed is not at hand any more, and lost with what follows it.
-fn gather(broken: &mut Broken) -> (u64, Vec<Part>) {
-    let (last, mut next) = (broken.last, 1);
-    broken.done.retain(|part| Some(part.number) != last);
-    broken.done.sort_unstable_by_key(|part| part.number);
+fn gather(upload: &mut InterruptedUpload) -> (u64, Vec<Part>) {
+    let (last, mut next) = (upload.last, 1);
+    upload.done.retain(|part| Some(part.number) != last);
+    upload.done.sort_unstable_by_key(|part| part.number);
     let mut run = 0;
-    for part in &broken.done {
+    for part in &upload.done {
         if part.number != next {
             break;
         }
@@ -407,17 +407,17 @@ fn gather(broken: &mut Broken) -> (u64, Vec<Part>) {
     let mut tail = Vec::new();
     let mut cut = false;
     while !cut
-        && let Some(part) = broken.sent.remove(&next).map(|part| part.take())
+        && let Some(part) = upload.sent.remove(&next).map(|part| part.take())
         && part.size() > 0
     {
         cut = part.is_cut();
         tail.push(part);
         next += 1;
     }
-    let (number, rest) = std::mem::take(&mut broken.rest);
+    let (number, rest) = std::mem::take(&mut upload.rest);
     if number == next && rest.size() > 0 && !cut {
         tail.push(rest);
     }
-    broken.sent.clear();
+    upload.sent.clear();
     (run, tail)
 }

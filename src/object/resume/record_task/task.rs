@@ -1,4 +1,4 @@
-//! [`Writer`]: the task that writes an upload's record, refreshes it, and does what its ending asks for.
+//! [`RecordTask`]: the task that writes an upload's record, refreshes it, and does what its ending asks for.
 
 use std::sync::Arc;
 
@@ -6,23 +6,23 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
-use crate::object::active_uploads::Ticket;
+use crate::object::active_uploads::RegistryGuard;
 use crate::object::capabilities::Integrity;
 use crate::object::multipart::{Created, Target, abort_upload};
 use crate::object::resume::Replica;
 use crate::object::resume::discard::{discard, end, remove_object, remove_tail, set_aside};
-use crate::object::resume::record::{self, Keep, Record, State, TailNote, UploadNote};
-use crate::object::resume::record_task::{Ending, News};
-use crate::object::resume::records::{self, Ended, Leave, There};
+use crate::object::resume::record::{self, Record, RecordState, ResumeScope, TailNote, UploadNote};
+use crate::object::resume::record_task::{Outcome, RecordEvent};
+use crate::object::resume::records::{self, Ended, Leave, SlotContent};
 use crate::object::upload::PendingCreate;
 use crate::object::{Location, ObjectError, head};
 
 /// What the task works with.
 #[derive(Debug)]
-pub(in crate::object) struct Writer {
+pub(in crate::object) struct RecordTask {
     pub(in crate::object) target: Arc<Target>,
-    pub(in crate::object) keep: Keep,
-    pub(in crate::object) ticket: Ticket,
+    pub(in crate::object) keep: ResumeScope,
+    pub(in crate::object) guard: RegistryGuard,
     pub(in crate::object) record: Record,
     /// When the upload began, until its time by the store's clock is known.
     pub(in crate::object) began: Option<Instant>,
@@ -43,25 +43,25 @@ pub(in crate::object) enum Standing {
     /// Both are ours.
     Ours,
     /// A newer upload of the same user has the record, or nothing of ours may be kept for another reason.
-    Displaced,
+    Superseded,
     /// Another process resumes this upload: nothing of it is ours any more.
     TakenOver,
 }
 
-impl Writer {
+impl RecordTask {
     pub(in crate::object) async fn run(
         mut self: Box<Self>,
-        mut news: mpsc::UnboundedReceiver<News>,
+        mut news: mpsc::UnboundedReceiver<RecordEvent>,
     ) {
         let refresh = self.replica().refresh;
         loop {
             tokio::select! {
                 biased;
                 news = news.recv() => match news {
-                    Some(News::Opened(opening, copied)) => self.opened(&opening, copied).await,
-                    Some(News::Stored(tail)) => self.stored(tail).await,
-                    Some(News::Unstored(key)) => self.unstored(&key),
-                    Some(News::Ended(ending)) => return self.finish(ending).await,
+                    Some(RecordEvent::Opened(opening, copied)) => self.opened(&opening, copied).await,
+                    Some(RecordEvent::Stored(tail)) => self.stored(tail).await,
+                    Some(RecordEvent::Unstored(key)) => self.unstored(&key),
+                    Some(RecordEvent::Ended(ending)) => return self.finish(ending).await,
                     None => return,
                 },
                 () = sleep(refresh), if self.standing == Standing::Ours => self.write().await,
@@ -103,18 +103,18 @@ impl Writer {
         self.record.tail.take_if(|tail| tail.key == key);
     }
 
-    pub(in crate::object) async fn finish(mut self: Box<Self>, ending: Ending) {
+    pub(in crate::object) async fn finish(mut self: Box<Self>, ending: Outcome) {
         match ending {
-            Ending::Published => self.published().await,
-            Ending::Broken(broken) => self.broken(*broken).await,
-            Ending::Restored(opened) => {
+            Outcome::Published => self.published().await,
+            Outcome::Interrupted(upload) => self.interrupted(*upload).await,
+            Outcome::Restored(opened) => {
                 if let Some(leftovers) = opened {
                     leftovers.remove().await;
                 }
-                self.record.state = State::Interrupted;
+                self.record.state = RecordState::Interrupted;
                 self.write().await;
-                // There is nothing to restore if a newer one has come.
-                if self.standing == Standing::Displaced {
+                // SlotContent is nothing to restore if a newer one has come.
+                if self.standing == Standing::Superseded {
                     if let Some(upload) = &self.record.upload {
                         abort_upload(&self.target.location, &upload.id).await;
                     }
@@ -138,19 +138,19 @@ impl Writer {
         if self.standing == Standing::TakenOver {
             return;
         }
-        if self.is_displaced() {
+        if self.is_superseded() {
             return self.sign_off(Earlier::Stays).await;
         }
         let object = self.target.location.clone();
-        let (hinted, others) = (self.ticket.take_hint(), self.ticket.hinted_others());
+        let (hinted, others) = (self.guard.take_hint(), self.guard.hinted_others());
         match self.saved.take() {
             Some(etag) => {
                 let at = self.at();
                 if let Some(tail) = &self.record.tail {
                     remove_tail(&at, tail).await;
                 }
-                if self.end(&etag).await == Some(Ended::Displaced) {
-                    self.standing = Standing::Displaced;
+                if self.end(&etag).await == Some(Ended::Conflict) {
+                    self.standing = Standing::Superseded;
                     self.sign_off(Earlier::Stays).await;
                 }
             }
@@ -159,12 +159,12 @@ impl Writer {
             None => {}
         }
         if others {
-            let ended = self.keep.ended_by(&object, &self.target.id).await;
+            let ended = self.keep.object_published(&object, &self.target.id).await;
             if let Err(error) = ended {
                 warn!(key = object.key, %error, "a record may stay behind");
             }
         } else {
-            self.ticket.wrote();
+            self.guard.wrote();
         }
     }
 
@@ -172,8 +172,8 @@ impl Writer {
     async fn end_earlier(&mut self) {
         let (object, at) = (self.target.location.clone(), self.at());
         match records::read(&at).await {
-            Ok(There::Record(found)) if self.ends(&found) => discard(&object, &found).await,
-            Ok(There::Later(later)) => set_aside(&at, *later).await,
+            Ok(SlotContent::Record(found)) if self.ends(&found) => discard(&object, &found).await,
+            Ok(SlotContent::Later(later)) => set_aside(&at, *later).await,
             Ok(_) => {}
             Err(error) => warn!(key = object.key, %error, "a record may stay behind"),
         }
@@ -188,25 +188,26 @@ impl Writer {
         let object = &self.target.location;
         if let Some(tail) = &self.record.tail {
             let named = match &read {
-                Ok(There::Record(found)) => found.record.tail.as_ref(),
+                Ok(SlotContent::Record(found)) => found.record.tail.as_ref(),
                 _ => None,
             };
             let is_named = named.is_some_and(|named| named.key == tail.key);
-            let is_ours =
-                matches!(&read, Ok(There::Record(found)) if found.record.is_same(&self.record));
+            let is_ours = matches!(&read, Ok(SlotContent::Record(found)) if found.record.is_same(&self.record));
             if !is_named || is_ours {
                 remove_tail(&at, tail).await;
             }
         }
         match read {
-            Ok(There::Record(found)) if found.record.is_same(&self.record) => {
+            Ok(SlotContent::Record(found)) if found.record.is_same(&self.record) => {
                 if let Some(tail) = &found.record.tail {
                     remove_tail(&at, tail).await;
                 }
                 self.end(&found.etag).await;
                 return;
             }
-            Ok(There::Record(found)) if earlier == Earlier::Ends && self.is_earlier(&found) => {
+            Ok(SlotContent::Record(found))
+                if earlier == Earlier::Ends && self.is_earlier(&found) =>
+            {
                 discard(object, &found).await;
             }
             Ok(_) => {}
@@ -214,10 +215,10 @@ impl Writer {
         }
         if self.recorded {
             // A newer upload may have set ours aside. See `end` for the order of these.
-            let aside = record::aside(&at, &self.record.writer.id);
+            let aside = record::aside(&at, &self.record.attempt.id);
             remove_object(&aside, aside.key.clone()).await;
             if at.store.conditional_deletes(&at.bucket).await
-                && let Ok(There::Empty(etag)) = records::read(&at).await
+                && let Ok(SlotContent::Empty(etag)) = records::read(&at).await
             {
                 end(&at, &etag, Leave::Nothing).await;
             }
@@ -225,7 +226,7 @@ impl Writer {
     }
 
     /// Ends our record. If another was set aside for it, an empty one stays, by which the upload of that learns that it
-    /// was displaced. It removes the other one and then looks for the empty one; here the empty one is written before it
+    /// was superseded. It removes the other one and then looks for the empty one; here the empty one is written before it
     /// is looked whether the other one is still there. So one of the two removes the empty one.
     pub(in crate::object) async fn end(&self, etag: &str) -> Option<Ended> {
         let at = self.at();
@@ -245,7 +246,7 @@ impl Writer {
                 return ended;
             }
         }
-        if let Ok(There::Empty(etag)) = records::read(&at).await {
+        if let Ok(SlotContent::Empty(etag)) = records::read(&at).await {
             end(&at, &etag, Leave::Nothing).await;
         }
         ended
@@ -260,7 +261,7 @@ impl Writer {
             let passed = i64::try_from(passed.as_millis()).unwrap_or(i64::MAX);
             now.as_millisecond().saturating_sub(passed)
         };
-        self.record.moved_ms = ago(self.ticket.still());
+        self.record.moved_ms = ago(self.guard.idle_for());
         if let Some(began) = self.began.take() {
             self.record.began.at_ms = ago(began.elapsed());
         }
@@ -268,12 +269,12 @@ impl Writer {
 
     /// Whether records of the object are known that end with its publication.
     pub(in crate::object) fn knows_records(&self) -> bool {
-        self.saved.is_some() || self.ticket.hinted() || self.ticket.hinted_others()
+        self.saved.is_some() || self.guard.hinted() || self.guard.hinted_others()
     }
 
     /// Whether nothing of the upload may be kept.
-    pub(in crate::object) fn is_displaced(&self) -> bool {
-        self.standing == Standing::Displaced || self.ticket.displaced()
+    pub(in crate::object) fn is_superseded(&self) -> bool {
+        self.standing == Standing::Superseded || self.guard.superseded()
     }
 
     pub(in crate::object) fn at(&self) -> Location {

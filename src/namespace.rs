@@ -1,7 +1,7 @@
 //! Virtual paths, mounts and permissions: what a client names → a bucket and a key.
 //!
 //! A client's argument becomes a [`VirtualPath`], which can't leave its root. The user's [`Namespace`] finds the mount
-//! that the path lies in, and gives a [`Place`], which knows its key in the bucket and what the user may do there.
+//! that the path lies in, and gives a [`Resolved`], which knows its key in the bucket and what the user may do there.
 
 mod keys;
 mod lookup;
@@ -11,4 +11,4 @@ mod tree;
 pub use keys::MAX_KEY;
 pub use path::{PathError, VirtualPath};
 pub use permissions::{Permission, Permissions};
-pub use tree::{Mount, Namespace, Place};
+pub use tree::{Mount, Namespace, Resolved};

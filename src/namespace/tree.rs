@@ -39,7 +39,7 @@ pub struct Mount {
 
 /// What a path names.
 #[derive(Debug, Clone)]
-pub enum Place {
+pub enum Resolved {
     /// Above a mount and in none: a directory that holds only the ways to mounts.
     Virtual(VirtualPath),
     /// In a mount.
@@ -84,19 +84,19 @@ impl Namespace {
     }
 
     /// What `path` names.
-    pub fn resolve(&self, path: &VirtualPath) -> Place {
+    pub fn resolve(&self, path: &VirtualPath) -> Resolved {
         let points = self.mounts.iter().map(|mount| Point {
             path: &mount.path,
             prefix: &mount.prefix,
         });
         match lookup::find(points, path) {
-            Found::In(number, rest) => Place::Mounted {
+            Found::In(number, rest) => Resolved::Mounted {
                 path: path.clone(),
                 mount: Arc::clone(&self.mounts[number]),
                 rest,
             },
-            Found::Above => Place::Virtual(path.clone()),
-            Found::Nowhere => Place::Nowhere(path.clone()),
+            Found::Above => Resolved::Virtual(path.clone()),
+            Found::Nowhere => Resolved::Nowhere(path.clone()),
         }
     }
 
@@ -120,18 +120,20 @@ impl Namespace {
     }
 }
 
-impl Place {
+impl Resolved {
     /// The path asked for.
     pub fn path(&self) -> &VirtualPath {
         match self {
-            Place::Virtual(path) | Place::Mounted { path, .. } | Place::Nowhere(path) => path,
+            Resolved::Virtual(path) | Resolved::Mounted { path, .. } | Resolved::Nowhere(path) => {
+                path
+            }
         }
     }
 
     /// The object a path names; `None` for a virtual directory, a mount's root, nowhere, and where the key
     /// [would be too long](Self::key_too_long).
     pub fn object(&self) -> Option<Location> {
-        let Place::Mounted { mount, rest, .. } = self else {
+        let Resolved::Mounted { mount, rest, .. } = self else {
             return None;
         };
         keys::object(&mount.prefix, rest).map(|key| mount.location(key))
@@ -140,7 +142,7 @@ impl Place {
     /// The location whose key is the directory's prefix: ends in `/`, or is empty at the root of a bucket. `None` for
     /// a virtual directory, nowhere, and where the key [would be too long](Self::key_too_long).
     pub fn directory(&self) -> Option<Location> {
-        let Place::Mounted { mount, rest, .. } = self else {
+        let Resolved::Mounted { mount, rest, .. } = self else {
             return None;
         };
         keys::directory(&mount.prefix, rest).map(|key| mount.location(key))
@@ -150,7 +152,7 @@ impl Place {
     /// be longer than S3 takes ([`MAX_KEY`](super::MAX_KEY)). [`object`](Self::object) is `None` then but for a key of
     /// just that length. Nothing of that name can exist: a 553 to a command that would make it, a 550 to others.
     pub fn key_too_long(&self) -> bool {
-        matches!(self, Place::Mounted { .. }) && self.directory().is_none()
+        matches!(self, Resolved::Mounted { .. }) && self.directory().is_none()
     }
 
     /// Whether the user may do it here (never in a virtual directory but `List`).
@@ -162,8 +164,8 @@ impl Place {
     /// A mount's root can't be removed or renamed, nor can a virtual directory; nowhere there is nothing to permit.
     pub fn perm(&self, directory: bool) -> String {
         match self {
-            Place::Nowhere(_) => String::new(),
-            Place::Mounted { rest, .. } if rest.is_empty() => self
+            Resolved::Nowhere(_) => String::new(),
+            Resolved::Mounted { rest, .. } if rest.is_empty() => self
                 .permissions()
                 .without(Permission::Rmdir)
                 .without(Permission::Rename)
@@ -174,7 +176,7 @@ impl Place {
 
     /// The fact `unique` of the file or directory here, see [`Mount::unique`]. `None` in no mount.
     pub fn unique(&self, directory: bool) -> Option<String> {
-        let Place::Mounted { mount, .. } = self else {
+        let Resolved::Mounted { mount, .. } = self else {
             return None;
         };
         let location = if directory {
@@ -188,9 +190,9 @@ impl Place {
     /// What the user may do here.
     pub fn permissions(&self) -> Permissions {
         match self {
-            Place::Mounted { mount, .. } => mount.permissions,
-            Place::Virtual(_) => Permissions::none().with(Permission::List),
-            Place::Nowhere(_) => Permissions::none(),
+            Resolved::Mounted { mount, .. } => mount.permissions,
+            Resolved::Virtual(_) => Permissions::none().with(Permission::List),
+            Resolved::Nowhere(_) => Permissions::none(),
         }
     }
 }
@@ -216,9 +218,9 @@ mod tests {
     fn a_tree_without_mounts_is_one_virtual_directory() {
         let tree = Namespace::new(Vec::new());
         let root = tree.resolve(&VirtualPath::root());
-        assert!(matches!(&root, Place::Virtual(path) if path.is_root()));
+        assert!(matches!(&root, Resolved::Virtual(path) if path.is_root()));
         let nowhere = tree.resolve(&VirtualPath::root().join("a").unwrap());
-        assert!(matches!(&nowhere, Place::Nowhere(path) if path.to_string() == "/a"));
+        assert!(matches!(&nowhere, Resolved::Nowhere(path) if path.to_string() == "/a"));
         for permission in Permission::ALL {
             assert_eq!(root.allows(permission), permission == Permission::List);
             assert!(!nowhere.allows(permission));
@@ -227,14 +229,16 @@ mod tests {
             (root.perm(true).as_str(), nowhere.perm(true).as_str()),
             ("el", "")
         );
-        for place in [root, nowhere] {
+        for resolved in [root, nowhere] {
             assert!(
-                place.object().is_none()
-                    && place.directory().is_none()
-                    && place.unique(true).is_none()
+                resolved.object().is_none()
+                    && resolved.directory().is_none()
+                    && resolved.unique(true).is_none()
             );
-            assert!(!place.key_too_long());
-            assert!(!tree.holds_mount(place.path()) && tree.mount_names(place.path()).is_empty());
+            assert!(!resolved.key_too_long());
+            assert!(
+                !tree.holds_mount(resolved.path()) && tree.mount_names(resolved.path()).is_empty()
+            );
         }
     }
 }

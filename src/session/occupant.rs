@@ -1,6 +1,6 @@
 //! What is at a name before it is written: a file, a directory, or what the store does not say.
 
-use crate::namespace::{Place, VirtualPath};
+use crate::namespace::{Resolved, VirtualPath};
 use crate::object::{Location, ObjectError, ObjectInfo, directory_exists, head};
 use ftp_proto::Reply;
 
@@ -37,10 +37,10 @@ pub(super) async fn file_or_undisclosed(
 /// costs one ListObjectsV2; elsewhere nothing is asked.
 pub(super) async fn refuse_directory(
     path: &VirtualPath,
-    place: &Place,
+    resolved: &Resolved,
     location: &Location,
 ) -> Result<(), Reply> {
-    let Some(directory) = place.directory() else {
+    let Some(directory) = resolved.directory() else {
         return Ok(());
     };
     if !location

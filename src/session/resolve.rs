@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::namespace::{Mount, Namespace, Permission, Place, VirtualPath};
+use crate::namespace::{Mount, Namespace, Permission, Resolved, VirtualPath};
 use crate::object::{Location, ObjectError, ObjectInfo, directory_exists, head, head_with_crc};
 use crate::session::replies;
 use ftp_proto::Reply;
 
 /// The mount and object a path names; refused where it can be no file.
-pub(super) fn file_at(path: &VirtualPath, place: &Place) -> Result<(Arc<Mount>, Location), Reply> {
-    match (place, place.object()) {
-        (Place::Mounted { mount, .. }, Some(location)) => Ok((mount.clone(), location)),
-        (Place::Nowhere(_), _) => Err(replies::not_found(path)),
+pub(super) fn file_at(
+    path: &VirtualPath,
+    resolved: &Resolved,
+) -> Result<(Arc<Mount>, Location), Reply> {
+    match (resolved, resolved.object()) {
+        (Resolved::Mounted { mount, .. }, Some(location)) => Ok((mount.clone(), location)),
+        (Resolved::Nowhere(_), _) => Err(replies::not_found(path)),
         _ => Err(Reply::new(550, format!("{path}: is a directory"))),
     }
 }
@@ -45,8 +48,8 @@ pub(super) async fn existing_object(
 }
 
 /// The directory an entry lies in, where that can vanish with it: not at a mount's root.
-pub(super) fn parent_in_mount(place: &Place) -> Option<Location> {
-    let Place::Mounted { mount, rest, .. } = place else {
+pub(super) fn parent_in_mount(resolved: &Resolved) -> Option<Location> {
+    let Resolved::Mounted { mount, rest, .. } = resolved else {
         return None;
     };
     let (parent, _) = rest.rsplit_once('/')?;
@@ -58,9 +61,9 @@ pub(super) fn parent_in_mount(place: &Place) -> Option<Location> {
 }
 
 /// The time a client is told, the same in every command.
-pub(super) fn modified(info: &ObjectInfo, place: &Place) -> Timestamp {
-    match place {
-        Place::Mounted { mount, .. } if mount.times_metadata => {
+pub(super) fn modified(info: &ObjectInfo, resolved: &Resolved) -> Timestamp {
+    match resolved {
+        Resolved::Mounted { mount, .. } if mount.times_metadata => {
             info.client_modified().unwrap_or(info.modified)
         }
         _ => info.modified,
@@ -70,22 +73,22 @@ pub(super) fn modified(info: &ObjectInfo, place: &Place) -> Timestamp {
 /// What a path is: a file's HEAD, `None` for a directory, an error where it is neither.
 pub(super) async fn describe(
     path: &VirtualPath,
-    place: &Place,
+    resolved: &Resolved,
 ) -> Result<Option<ObjectInfo>, Reply> {
-    let described = describe_asking(path, place, Checksum::Unasked).await?;
+    let described = describe_asking(path, resolved, Checksum::Unasked).await?;
     Ok(described.map(|(info, _)| info))
 }
 
 /// The same, with the CRC-32 of the file's bytes if the user may read it and the store holds it.
 pub(super) async fn describe_with_crc(
     path: &VirtualPath,
-    place: &Place,
+    resolved: &Resolved,
 ) -> Result<Option<(ObjectInfo, Option<u32>)>, Reply> {
-    let checksum = match place.allows(Permission::Read) {
+    let checksum = match resolved.allows(Permission::Read) {
         true => Checksum::Asked,
         false => Checksum::Unasked,
     };
-    describe_asking(path, place, checksum).await
+    describe_asking(path, resolved, checksum).await
 }
 
 /// Whether a HEAD asks for the checksum.
@@ -97,11 +100,11 @@ enum Checksum {
 
 async fn describe_asking(
     path: &VirtualPath,
-    place: &Place,
+    resolved: &Resolved,
     checksum: Checksum,
 ) -> Result<Option<(ObjectInfo, Option<u32>)>, Reply> {
-    let location = match (place, place.object()) {
-        (Place::Nowhere(_), _) => return Err(replies::not_found(path)),
+    let location = match (resolved, resolved.object()) {
+        (Resolved::Nowhere(_), _) => return Err(replies::not_found(path)),
         (_, None) => return Ok(None),
         (_, Some(location)) => location,
     };
@@ -114,7 +117,7 @@ async fn describe_asking(
         Err(ObjectError::NotFound) => {}
         Err(error) => return Err(replies::object_error(path, &error)),
     }
-    let exists = match place.directory() {
+    let exists = match resolved.directory() {
         Some(directory) => directory_exists(&directory)
             .await
             .map_err(|error| replies::object_error(path, &error))?,
@@ -130,14 +133,16 @@ async fn describe_asking(
 /// Whether a directory is there: mount roots and ways to mounts without a request.
 pub(super) async fn is_directory(
     path: &VirtualPath,
-    place: &Place,
+    resolved: &Resolved,
     namespace: &Namespace,
 ) -> Result<bool, Reply> {
-    match place {
-        Place::Virtual(_) => Ok(true),
-        Place::Nowhere(_) => Ok(false),
-        Place::Mounted { .. } if is_mount_root(place) || namespace.holds_mount(path) => Ok(true),
-        Place::Mounted { .. } => match place.directory() {
+    match resolved {
+        Resolved::Virtual(_) => Ok(true),
+        Resolved::Nowhere(_) => Ok(false),
+        Resolved::Mounted { .. } if is_mount_root(resolved) || namespace.holds_mount(path) => {
+            Ok(true)
+        }
+        Resolved::Mounted { .. } => match resolved.directory() {
             Some(location) => directory_exists(&location)
                 .await
                 .map_err(|error| replies::object_error(path, &error)),
@@ -147,20 +152,20 @@ pub(super) async fn is_directory(
 }
 
 /// Whether a place is the directory that a mount shows.
-pub(super) fn is_mount_root(place: &Place) -> bool {
-    matches!(place, Place::Mounted { rest, .. } if rest.is_empty())
+pub(super) fn is_mount_root(resolved: &Resolved) -> bool {
+    matches!(resolved, Resolved::Mounted { rest, .. } if rest.is_empty())
 }
 
 /// Refuses with 550 and the permission's name where it is missing.
 pub(super) fn require(
     path: &VirtualPath,
-    place: &Place,
+    resolved: &Resolved,
     permission: Permission,
 ) -> Result<(), Reply> {
-    if matches!(place, Place::Nowhere(_)) {
+    if matches!(resolved, Resolved::Nowhere(_)) {
         return Err(replies::not_found(path));
     }
-    if place.allows(permission) {
+    if resolved.allows(permission) {
         Ok(())
     } else {
         Err(replies::forbidden(path, permission))

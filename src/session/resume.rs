@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::auth::network_of;
-use crate::namespace::{Mount, Permission, Permissions, Place, VirtualPath};
+use crate::namespace::{Mount, Permission, Permissions, Resolved, VirtualPath};
 use crate::object::{
     EarlierUploads, Location, Lookup, ObjectError, ObjectInfo, ResumableUpload, ResumeScope,
     UploadSnapshot,
@@ -66,28 +66,28 @@ impl Session {
     }
 
     /// The same for where a place is.
-    pub(super) fn keep_in(&self, place: &Place) -> Option<ResumeScope> {
-        match place {
-            Place::Mounted { mount, .. } => self.keep(mount),
+    pub(super) fn keep_in(&self, resolved: &Resolved) -> Option<ResumeScope> {
+        match resolved {
+            Resolved::Mounted { mount, .. } => self.keep(mount),
             _ => None,
         }
     }
 
     /// The same, where the user may write to the place: who may not can have nothing kept there.
-    pub(super) fn keep_at(&self, place: &Place) -> Option<ResumeScope> {
-        let Place::Mounted { mount, .. } = place else {
+    pub(super) fn keep_at(&self, resolved: &Resolved) -> Option<ResumeScope> {
+        let Resolved::Mounted { mount, .. } = resolved else {
             return None;
         };
         match self.converts(mount) {
             true => None,
-            false => self.keep_of_any_type(place),
+            false => self.keep_of_any_type(resolved),
         }
     }
 
     /// The same for commands to which TYPE means nothing.
-    pub(super) fn keep_of_any_type(&self, place: &Place) -> Option<ResumeScope> {
-        let wanted = place.allows(Permission::Write);
-        wanted.then(|| self.keep_in(place)).flatten()
+    pub(super) fn keep_of_any_type(&self, resolved: &Resolved) -> Option<ResumeScope> {
+        let wanted = resolved.allows(Permission::Write);
+        wanted.then(|| self.keep_in(resolved)).flatten()
     }
 
     /// What is reported of a file's length, and with it what this session and this process remember of that. `object`
@@ -99,14 +99,14 @@ impl Session {
     pub(super) async fn see(
         &mut self,
         path: &VirtualPath,
-        place: &Place,
+        resolved: &Resolved,
         keep: &ResumeScope,
         location: &Location,
         object: impl Future<Output = Result<Option<ObjectInfo>, ObjectError>>,
     ) -> Result<Seen, Reply> {
         let (underway, info) = self.look(path, keep, location, object).await?;
         let resumes = match info {
-            _ if !place.allows(Permission::Read) => true,
+            _ if !resolved.allows(Permission::Read) => true,
             _ if self.gateway.reported.downloads(&keep.user, location) => false,
             None => true,
             Some(_) => self.is_interrupted_here(&underway),
@@ -246,7 +246,7 @@ impl Session {
     pub(super) async fn check_resume(
         &mut self,
         path: &VirtualPath,
-        place: &Place,
+        resolved: &Resolved,
         keep: &ResumeScope,
         location: &Location,
         from: From,
@@ -262,7 +262,7 @@ impl Session {
             ) => {
                 return match keep.earlier_uploads(location).running() {
                     Some(upload) if upload.has_begun() && !resumes_at(upload.size, offset) => {
-                        Err(self.refuse_resume(path, place, &Underway::Running(upload)))
+                        Err(self.refuse_resume(path, resolved, &Underway::Running(upload)))
                     }
                     _ => Ok(()),
                 };
@@ -273,7 +273,7 @@ impl Session {
             }
         };
         if !matches!(underway, Underway::Nothing) {
-            return Err(self.refuse_resume(path, place, &underway));
+            return Err(self.refuse_resume(path, resolved, &underway));
         }
         match known {
             Some(Length::Object(version))
@@ -296,7 +296,7 @@ impl Session {
     pub(super) fn refuse_resume(
         &mut self,
         path: &VirtualPath,
-        place: &Place,
+        resolved: &Resolved,
         underway: &Underway,
     ) -> Reply {
         let (length, appends) = match underway {
@@ -305,7 +305,7 @@ impl Session {
             Underway::Busy(seconds) => return busy(path, *seconds),
             Underway::Nothing => return other_length(path),
         };
-        if appends && !shows_files(place.permissions()) {
+        if appends && !shows_files(resolved.permissions()) {
             // It is as long as the object and what was sent together.
             return beyond(path);
         }

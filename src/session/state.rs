@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::auth::{SessionPlace, UserPlace};
 use crate::config::{HostConfig, UserConfig};
-use crate::namespace::{Mount, Namespace, Place, VirtualPath};
+use crate::namespace::{Mount, Namespace, Resolved, VirtualPath};
 use crate::object::{Location, NameWatch, ObjectInfo};
 use ftp_proto::Reply;
 use ftp_proto::command::{HashName, TransferType};
@@ -84,7 +84,7 @@ pub(super) type Handled = Result<Reply, Reply>;
 #[derive(Debug)]
 pub(super) struct RenameSource {
     pub(super) path: VirtualPath,
-    pub(super) place: Place,
+    pub(super) resolved: Resolved,
     /// `None`: RNTO looks, since RNFR may not say what is there.
     pub(super) found: Option<Found>,
 }
@@ -156,16 +156,16 @@ impl Session {
     }
 
     /// What an argument names, seen from the working directory.
-    pub(super) fn place(&self, argument: &str) -> Result<(VirtualPath, Place), Reply> {
+    pub(super) fn resolve(&self, argument: &str) -> Result<(VirtualPath, Resolved), Reply> {
         let path = self
             .cwd
             .join(argument)
             .map_err(|error| replies::path_error(&error))?;
-        let place = self.user()?.namespace.resolve(&path);
-        if place.key_too_long() && place.object().is_none() {
+        let resolved = self.user()?.namespace.resolve(&path);
+        if resolved.key_too_long() && resolved.object().is_none() {
             return Err(replies::path_too_long());
         }
-        Ok((path, place))
+        Ok((path, resolved))
     }
 
     /// The transfers of an object by this session's user from its address.

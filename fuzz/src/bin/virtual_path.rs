@@ -52,12 +52,12 @@ fuzz_target!(|input: &[u8]| {
         assert_eq!(parent.strip_prefix(&path), None);
     }
 
-    let place = NAMESPACE.resolve(&path);
+    let resolved = NAMESPACE.resolve(&path);
     let prefix = match path.elements().first().map(String::as_str) {
         Some("in") => "",
         _ => "alice/",
     };
-    for location in [place.object(), place.directory()].into_iter().flatten() {
+    for location in [resolved.object(), resolved.directory()].into_iter().flatten() {
         assert!(location.key.starts_with(prefix) && location.key.len() <= MAX_KEY);
         assert_eq!(
             &*location.bucket,

@@ -125,9 +125,9 @@ impl Session {
     }
 
     fn file_to_read(&self, argument: &str) -> Result<(VirtualPath, Location), Reply> {
-        let (path, place) = self.place(argument)?;
-        require(&path, &place, Permission::Read)?;
-        let (mount, location) = file_at(&path, &place)?;
+        let (path, resolved) = self.resolve(argument)?;
+        require(&path, &resolved, Permission::Read)?;
+        let (mount, location) = file_at(&path, &resolved)?;
         if self.converts(&mount) {
             return Err(Reply::new(
                 504,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::memory::Budget;
-use crate::namespace::{Permission, Place, VirtualPath};
+use crate::namespace::{Permission, Resolved, VirtualPath};
 use crate::object::{
     Location, ObjectError, ObjectInfo, TransferId, delete_keeping_directory, head, head_with_crc,
     peek, set_metadata,
@@ -21,10 +21,10 @@ use crate::session::state::{Handled, Session};
 
 impl Session {
     pub(in crate::session) async fn size(&mut self, argument: &str) -> Handled {
-        let (path, place) = self.place(argument)?;
-        if let Err(refused) = require_any(&path, &place) {
+        let (path, resolved) = self.resolve(argument)?;
+        if let Err(refused) = require_any(&path, &resolved) {
             // Their own upload is all that may be reported to such a user.
-            return match self.keep_at(&place).zip(place.object()) {
+            return match self.keep_at(&resolved).zip(resolved.object()) {
                 Some((keep, location)) if keep.may_have_upload(&location) => {
                     let length = Box::pin(self.own_upload(&path, &keep, &location)).await?;
                     Ok(Reply::new(213, length.ok_or(refused)?.to_string()))
@@ -32,20 +32,20 @@ impl Session {
                 _ => Err(refused),
             };
         }
-        let (mount, location) = file_at(&path, &place)?;
+        let (mount, location) = file_at(&path, &resolved)?;
         if self.converts(&mount) {
             return Err(Reply::new(
                 550,
                 format!("{path}: SIZE is not known in TYPE A here, use TYPE I"),
             ));
         }
-        let keep = self.keep_at(&place);
+        let keep = self.keep_at(&resolved);
         // Taken out, so that the object can be asked for beside what is kept.
         let mut recent = std::mem::take(&mut self.recent);
         let budget = self.gateway.budget.clone();
-        let asked = info(&mut recent, &budget, &path, &place, Wanted::Size);
+        let asked = info(&mut recent, &budget, &path, &resolved, Wanted::Size);
         let seen = match &keep {
-            Some(keep) => Box::pin(self.see(&path, &place, keep, &location, found(asked))).await,
+            Some(keep) => Box::pin(self.see(&path, &resolved, keep, &location, found(asked))).await,
             None => asked
                 .await
                 .map(|info| Seen::Object(Some(Box::new(info))))
@@ -63,9 +63,9 @@ impl Session {
     }
 
     pub(in crate::session) async fn mdtm(&mut self, argument: &str) -> Handled {
-        let (path, place) = self.readable(argument)?;
-        let info = self.time_of(&path, &place).await?;
-        Ok(Reply::new(213, time::format(modified(&info, &place))))
+        let (path, resolved) = self.readable(argument)?;
+        let info = self.time_of(&path, &resolved).await?;
+        Ok(Reply::new(213, time::format(modified(&info, &resolved))))
     }
 
     /// `MDTM time path`, an old way to say MFMT; but where a file has that whole text as its name, MDTM asks for it.
@@ -75,9 +75,9 @@ impl Session {
         argument: &str,
         whole: &str,
     ) -> Handled {
-        let (path, place) = self.readable(whole)?;
-        match self.time_of(&path, &place).await {
-            Ok(info) => Ok(Reply::new(213, time::format(modified(&info, &place)))),
+        let (path, resolved) = self.readable(whole)?;
+        match self.time_of(&path, &resolved).await {
+            Ok(info) => Ok(Reply::new(213, time::format(modified(&info, &resolved)))),
             Err(_) => self.mfmt(when, argument, "modify").await,
         }
     }
@@ -89,9 +89,9 @@ impl Session {
         argument: &str,
         fact: &str,
     ) -> Handled {
-        let (path, place) = self.place(argument)?;
-        require(&path, &place, Permission::Write)?;
-        let (mount, location) = file_at(&path, &place)?;
+        let (path, resolved) = self.resolve(argument)?;
+        require(&path, &resolved, Permission::Write)?;
+        let (mount, location) = file_at(&path, &resolved)?;
         if !mount.times_metadata {
             return Err(Reply::new(
                 550,
@@ -128,14 +128,14 @@ impl Session {
     }
 
     pub(in crate::session) async fn dele(&mut self, argument: &str) -> Handled {
-        let (path, place) = self.place(argument)?;
-        require(&path, &place, Permission::Delete)?;
+        let (path, resolved) = self.resolve(argument)?;
+        require(&path, &resolved, Permission::Delete)?;
         if self.user()?.namespace.holds_mount(&path) {
             return Err(Reply::new(550, format!("{path}: is a directory")));
         }
-        let (_, location) = file_at(&path, &place)?;
-        let parent = parent_in_mount(&place);
-        let keep = self.keep_of_any_type(&place);
+        let (_, location) = file_at(&path, &resolved)?;
+        let parent = parent_in_mount(&resolved);
+        let keep = self.keep_of_any_type(&resolved);
         // What is kept of uploads of its name goes with it, where this process knows that there may be something.
         let ends = match &keep {
             Some(keep) => {
@@ -161,7 +161,7 @@ impl Session {
                 Ok(Reply::new(250, format!("{path}: deleted")))
             }
             // What is kept of his upload is all there is of the file.
-            Err(ObjectError::NotFound) if self.give_up(&path, &place, &location).await? => {
+            Err(ObjectError::NotFound) if self.give_up(&path, &resolved, &location).await? => {
                 self.transfers_of(&location)?.begins_anew();
                 Ok(Reply::new(
                     250,
@@ -176,10 +176,10 @@ impl Session {
     async fn give_up(
         &mut self,
         path: &VirtualPath,
-        place: &Place,
+        resolved: &Resolved,
         location: &Location,
     ) -> Result<bool, Reply> {
-        let Some(keep) = self.keep_of_any_type(place) else {
+        let Some(keep) = self.keep_of_any_type(resolved) else {
             return Ok(false);
         };
         self.reported.forget(path);
@@ -194,26 +194,30 @@ impl Session {
     }
 
     /// A path whose size and time may be told.
-    fn readable(&self, argument: &str) -> Result<(VirtualPath, Place), Reply> {
-        let (path, place) = self.place(argument)?;
-        require_any(&path, &place)?;
-        Ok((path, place))
+    fn readable(&self, argument: &str) -> Result<(VirtualPath, Resolved), Reply> {
+        let (path, resolved) = self.resolve(argument)?;
+        require_any(&path, &resolved)?;
+        Ok((path, resolved))
     }
 
-    async fn time_of(&mut self, path: &VirtualPath, place: &Place) -> Result<ObjectInfo, Reply> {
-        file_at(path, place)?;
+    async fn time_of(
+        &mut self,
+        path: &VirtualPath,
+        resolved: &Resolved,
+    ) -> Result<ObjectInfo, Reply> {
+        file_at(path, resolved)?;
         let budget = self.gateway.budget.clone();
-        info(&mut self.recent, &budget, path, place, Wanted::Time)
+        info(&mut self.recent, &budget, path, resolved, Wanted::Time)
             .await
             .map_err(|error| replies::object_error(path, &error))
     }
 }
 
 /// Refuses where the user may neither list nor read.
-fn require_any(path: &VirtualPath, place: &Place) -> Result<(), Reply> {
-    match place.allows(Permission::Read) {
+fn require_any(path: &VirtualPath, resolved: &Resolved) -> Result<(), Reply> {
+    match resolved.allows(Permission::Read) {
         true => Ok(()),
-        false => require(path, place, Permission::List),
+        false => require(path, resolved, Permission::List),
     }
 }
 
@@ -222,7 +226,7 @@ async fn info(
     recent: &mut Recent,
     budget: &Budget,
     path: &VirtualPath,
-    place: &Place,
+    resolved: &Resolved,
     wanted: Wanted,
 ) -> Result<ObjectInfo, ObjectError> {
     let known = recent.info(path);
@@ -231,8 +235,8 @@ async fn info(
         return Ok(info.clone());
     }
     let again = known.is_some();
-    let location = place.object().ok_or(ObjectError::NotFound)?;
-    let peeks = recent.peek_pays() && !again && place.allows(Permission::Read);
+    let location = resolved.object().ok_or(ObjectError::NotFound)?;
+    let peeks = recent.peek_pays() && !again && resolved.allows(Permission::Read);
     // What is kept for a RETR is paid for out of the budget; where that is short, SIZE is a HEAD.
     let grant = peeks.then(|| budget.try_grant(PEEK)).flatten();
     let peeked = if grant.is_some() {
@@ -241,11 +245,11 @@ async fn info(
     } else {
         None
     };
-    let verifies = matches!(place, Place::Mounted { mount, .. } if mount.verify_downloads);
+    let verifies = matches!(resolved, Resolved::Mounted { mount, .. } if mount.verify_downloads);
     let mut crc = None;
     let (info, first) = match peeked {
         Some(peeked) => (peeked.info, peeked.first),
-        None if verifies && wanted == Wanted::Size && place.allows(Permission::Read) => {
+        None if verifies && wanted == Wanted::Size && resolved.allows(Permission::Read) => {
             let (info, whole_crc) = head_with_crc(&location).await?;
             crc = whole_crc;
             (info, Bytes::new())

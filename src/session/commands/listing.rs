@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::config::Timeouts;
 use crate::data::linger::Lingering;
 use crate::memory::{Admission, Budget};
-use crate::namespace::{Permission, Place, VirtualPath};
+use crate::namespace::{Permission, Resolved, VirtualPath};
 use crate::object::{Listing, ObjectInfo, TransferId};
 use ftp_proto::Reply;
 use ftp_proto::command::ListArgument;
@@ -111,9 +111,9 @@ impl Session {
 
     /// MLST (RFC 3659, 7.2): one entry, over the control connection.
     pub(in crate::session) async fn mlst(&mut self, argument: Option<&str>) -> Handled {
-        let (path, place) = self.place(argument.unwrap_or(""))?;
-        require(&path, &place, Permission::List)?;
-        let known = self.known(&path, &place).await?;
+        let (path, resolved) = self.resolve(argument.unwrap_or(""))?;
+        require(&path, &resolved, Permission::List)?;
+        let known = self.known(&path, &resolved).await?;
         let facts = Facts {
             name: &path.to_string(),
             kind: if known.is_some() {
@@ -123,8 +123,8 @@ impl Session {
             },
             size: known.as_ref().map(|known| known.0),
             modified: known.as_ref().and_then(|known| known.1),
-            perm: place.perm(known.is_none()),
-            unique: place.unique(known.is_none()),
+            perm: resolved.perm(known.is_none()),
+            unique: resolved.unique(known.is_none()),
         };
         let mut line = Vec::new();
         fact_line(&mut line, &facts, &self.facts);
@@ -139,20 +139,24 @@ impl Session {
     async fn known(
         &mut self,
         path: &VirtualPath,
-        place: &Place,
+        resolved: &Resolved,
     ) -> Result<Option<(u64, Option<Timestamp>)>, Reply> {
-        let of = |info: &ObjectInfo| (info.size, Some(modified(info, place)));
-        let (Some(keep), Some(location)) = (self.keep_at(place), place.object()) else {
-            return Ok(describe(path, place).await?.as_ref().map(of));
+        let of = |info: &ObjectInfo| (info.size, Some(modified(info, resolved)));
+        let (Some(keep), Some(location)) = (self.keep_at(resolved), resolved.object()) else {
+            return Ok(describe(path, resolved).await?.as_ref().map(of));
         };
-        match Box::pin(self.see(path, place, &keep, &location, existing_object(&location))).await? {
+        match Box::pin(self.see(path, resolved, &keep, &location, existing_object(&location)))
+            .await?
+        {
             Seen::Upload(size, time) => Ok(Some((size, time))),
             Seen::Object(Some(info)) => Ok(Some(of(&info))),
             // No file of the name: a directory, or nothing.
-            Seen::Object(None) => match is_directory(path, place, &self.user()?.namespace).await? {
-                true => Ok(None),
-                false => Err(replies::not_found(path)),
-            },
+            Seen::Object(None) => {
+                match is_directory(path, resolved, &self.user()?.namespace).await? {
+                    true => Ok(None),
+                    false => Err(replies::not_found(path)),
+                }
+            }
         }
     }
 
@@ -203,32 +207,33 @@ impl Session {
 
         // Brackets are as often part of a name as of a glob: the name goes first.
         let named = last.contains('[') && {
-            let (path, place) = self.place(text)?;
-            require(&path, &place, Permission::List)?;
-            describe(&path, &place).await.is_ok()
+            let (path, resolved) = self.resolve(text)?;
+            require(&path, &resolved, Permission::List)?;
+            describe(&path, &resolved).await.is_ok()
         };
         if let Some(glob) = glob.filter(|_| !named) {
-            let (path, place) = self.place(parent_text)?;
-            require(&path, &place, Permission::List)?;
+            let (path, resolved) = self.resolve(parent_text)?;
+            require(&path, &resolved, Permission::List)?;
             let format = format(parent_text.to_owned());
-            let mut lister = self.lister(&place, Some(glob.clone()), format.clone(), admission)?;
+            let mut lister =
+                self.lister(&resolved, Some(glob.clone()), format.clone(), admission)?;
             if argument.recursive {
-                lister.tree = Some(self.tree(&place, parent_text, Some(glob), format)?);
+                lister.tree = Some(self.tree(&resolved, parent_text, Some(glob), format)?);
             }
             return Ok((path, lister));
         }
-        let (path, place) = self.place(text)?;
-        require(&path, &place, Permission::List)?;
+        let (path, resolved) = self.resolve(text)?;
+        require(&path, &resolved, Permission::List)?;
         // The longest keys can only be those of files: a directory's has a slash more.
-        let longest = place.object().is_some() && place.directory().is_none();
+        let longest = resolved.object().is_some() && resolved.directory().is_none();
         if argument.directory || longest {
-            let info = describe(&path, &place).await?;
+            let info = describe(&path, &resolved).await?;
             return Ok((
                 path.clone(),
                 Lister::single(
                     text_or_dot(text),
-                    info.as_ref().map(|info| (info, &place)),
-                    &place,
+                    info.as_ref().map(|info| (info, &resolved)),
+                    &resolved,
                     format(String::new()),
                     admission,
                 ),
@@ -240,9 +245,9 @@ impl Session {
             _ => format!("{text}/"),
         };
         let format = format(prefix);
-        let mut lister = self.lister(&place, None, format.clone(), admission)?;
+        let mut lister = self.lister(&resolved, None, format.clone(), admission)?;
         if argument.recursive {
-            lister.tree = Some(self.tree(&place, text, None, format)?);
+            lister.tree = Some(self.tree(&resolved, text, None, format)?);
         }
         // The first page before the 150: what is not there must be told as 550, not as an empty list.
         lister
@@ -252,13 +257,13 @@ impl Session {
         if lister.proves_directory() || path == self.cwd {
             return Ok((path, lister));
         }
-        let info = describe(&path, &place).await?;
+        let info = describe(&path, &resolved).await?;
         match info {
             Some(info) => {
                 let format = style_format(long, now, String::new());
-                let file = Some((&info, &place));
+                let file = Some((&info, &resolved));
                 let admission = lister.into_admission();
-                let single = Lister::single(text, file, &place, format, admission);
+                let single = Lister::single(text, file, &resolved, format, admission);
                 Ok((path, single))
             }
             None => Ok((path, lister)),
@@ -270,19 +275,19 @@ impl Session {
         argument: Option<&str>,
     ) -> Result<(VirtualPath, Lister), Reply> {
         let admission = self.admit_listing().await?;
-        let (path, place) = self.place(argument.unwrap_or(""))?;
-        require(&path, &place, Permission::List)?;
+        let (path, resolved) = self.resolve(argument.unwrap_or(""))?;
+        require(&path, &resolved, Permission::List)?;
         let format = Format::Facts {
             set: self.facts.clone(),
         };
-        let mut lister = self.lister(&place, None, format, admission)?;
+        let mut lister = self.lister(&resolved, None, format, admission)?;
         lister
             .fetch_first()
             .await
             .map_err(|error| replies::object_error(&path, &error))?;
         if !lister.proves_directory()
             && path != self.cwd
-            && describe(&path, &place).await?.is_some()
+            && describe(&path, &resolved).await?.is_some()
         {
             return Err(Reply::new(
                 501,
@@ -295,7 +300,7 @@ impl Session {
     /// A listing of all that is below the directory a place is, which the client has named so.
     fn tree(
         &self,
-        place: &Place,
+        resolved: &Resolved,
         text: &str,
         glob: Option<Glob>,
         format: Format,
@@ -307,7 +312,7 @@ impl Session {
         };
         let namespace = &self.user()?.namespace;
         let budget = &self.gateway.budget;
-        let tree = TreeLister::new(namespace, place, heading, glob, format, budget);
+        let tree = TreeLister::new(namespace, resolved, heading, glob, format, budget);
         Ok(Box::new(tree))
     }
 
@@ -324,18 +329,18 @@ impl Session {
     /// A listing of the directory a place is.
     fn lister(
         &self,
-        place: &Place,
+        resolved: &Resolved,
         glob: Option<Glob>,
         format: Format,
         admission: Admission,
     ) -> Result<Lister, Reply> {
-        let (path, mount) = match place {
-            Place::Mounted { path, mount, .. } => (path, Some(mount.clone())),
-            Place::Virtual(path) => (path, None),
-            Place::Nowhere(path) => return Err(replies::not_found(path)),
+        let (path, mount) = match resolved {
+            Resolved::Mounted { path, mount, .. } => (path, Some(mount.clone())),
+            Resolved::Virtual(path) => (path, None),
+            Resolved::Nowhere(path) => return Err(replies::not_found(path)),
         };
         let namespace = &self.user()?.namespace;
-        let mount_names: BTreeMap<String, Place> = namespace
+        let mount_names: BTreeMap<String, Resolved> = namespace
             .mount_names(path)
             .into_iter()
             .filter(|name| glob.as_ref().is_none_or(|glob| glob.matches(name)))
@@ -345,10 +350,12 @@ impl Session {
                     .map(|below| (name, namespace.resolve(&below)))
             })
             .collect();
-        let location = match place {
-            Place::Mounted { .. } => {
-                Some(place.directory().ok_or_else(|| replies::not_found(path))?)
-            }
+        let location = match resolved {
+            Resolved::Mounted { .. } => Some(
+                resolved
+                    .directory()
+                    .ok_or_else(|| replies::not_found(path))?,
+            ),
             _ => None,
         };
         let prefix = glob.as_ref().map_or("", |glob| glob.literal_prefix());
@@ -356,8 +363,8 @@ impl Session {
             listing: location
                 .as_ref()
                 .map(|location| Listing::new(location, prefix)),
-            always_there: is_mount_root(place) || !mount_names.is_empty() || location.is_none(),
-            place: place.clone(),
+            always_there: is_mount_root(resolved) || !mount_names.is_empty() || location.is_none(),
+            resolved: resolved.clone(),
             mount,
             location,
             mount_names,

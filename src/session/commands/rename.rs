@@ -7,7 +7,7 @@
 //! Workers take jobs out of a directory by renaming them: of two sessions that rename one file, only
 //! one gets a 250.
 
-use crate::namespace::{Mount, Permission, Place, VirtualPath};
+use crate::namespace::{Mount, Permission, Resolved, VirtualPath};
 use crate::object::{
     CopyOf, CopyOptions, Deleted, DirectoryError, Expected, Location, NameLock, NameWatch,
     ObjectError, ObjectInfo, TransferId, copy, delete_keeping_directory, directory_exists,
@@ -22,23 +22,27 @@ use crate::session::state::{Found, Handled, RenameSource, Session};
 
 impl Session {
     pub(in crate::session) async fn rnfr(&mut self, argument: &str) -> Handled {
-        let (path, place) = self.place(argument)?;
-        if !self.may_take_elsewhere(&place) {
-            require(&path, &place, Permission::Rename)?;
+        let (path, resolved) = self.resolve(argument)?;
+        if !self.may_take_elsewhere(&resolved) {
+            require(&path, &resolved, Permission::Rename)?;
         }
-        if place.object().is_none() || self.user()?.namespace.holds_mount(&path) {
+        if resolved.object().is_none() || self.user()?.namespace.holds_mount(&path) {
             return Err(Reply::new(
                 550,
                 format!("{path}: holds a mount and can't be renamed"),
             ));
         }
         // If names may not be seen here, each gets the same reply.
-        let visible = place.allows(Permission::List) || place.allows(Permission::Read);
+        let visible = resolved.allows(Permission::List) || resolved.allows(Permission::Read);
         let found = match visible {
-            true => Some(find(&path, &place).await?),
+            true => Some(find(&path, &resolved).await?),
             false => None,
         };
-        self.rename_from = Some(RenameSource { path, place, found });
+        self.rename_from = Some(RenameSource {
+            path,
+            resolved,
+            found,
+        });
         Ok(Reply::new(350, "Send RNTO with the new name"))
     }
 
@@ -48,16 +52,16 @@ impl Session {
         argument: &str,
     ) -> Handled {
         let source = source.ok_or_else(|| Reply::new(503, "Send RNFR first"))?;
-        let (path, place) = self.place(argument)?;
-        may_rename(&source.path, &source.place, &path, &place)?;
-        if place.object().is_none() || self.user()?.namespace.holds_mount(&path) {
+        let (path, resolved) = self.resolve(argument)?;
+        may_rename(&source.path, &source.resolved, &path, &resolved)?;
+        if resolved.object().is_none() || self.user()?.namespace.holds_mount(&path) {
             return Err(Reply::new(550, format!("{path}: is a directory")));
         }
         let found = match source.found {
             Some(found) => found,
-            None => find(&source.path, &source.place).await?,
+            None => find(&source.path, &source.resolved).await?,
         };
-        let source = (source.path, source.place);
+        let source = (source.path, source.resolved);
         let done = Reply::new(250, format!("{} is now {path}", source.0));
         if path == source.0 {
             return Ok(done);
@@ -65,10 +69,10 @@ impl Session {
         let id = TransferId::generate();
         let renamed = match &found {
             Found::File(file) => {
-                self.rename_file(&source, file, (&path, &place), id.clone())
+                self.rename_file(&source, file, (&path, &resolved), id.clone())
                     .await
             }
-            Found::Directory => self.rename_tree(&source, (&path, &place), &id).await,
+            Found::Directory => self.rename_tree(&source, (&path, &resolved), &id).await,
         };
         // Another object is there now; an interrupted upload of the old name stays where it is.
         self.reported.forget(&path);
@@ -87,12 +91,12 @@ impl Session {
     }
 
     /// Whether what is there may be renamed into another mount of the user.
-    fn may_take_elsewhere(&self, place: &Place) -> bool {
-        let Place::Mounted { mount, .. } = place else {
+    fn may_take_elsewhere(&self, resolved: &Resolved) -> bool {
+        let Resolved::Mounted { mount, .. } = resolved else {
             return false;
         };
-        place.allows(Permission::Read)
-            && place.allows(Permission::Delete)
+        resolved.allows(Permission::Read)
+            && resolved.allows(Permission::Delete)
             && self.user.as_ref().is_some_and(|user| {
                 let mounts = user.namespace.mounts().iter();
                 let mut others = mounts.filter(|other| !is_one_mount(other, mount));
@@ -102,12 +106,12 @@ impl Session {
 
     async fn rename_file(
         &self,
-        (old, from_place): &(VirtualPath, Place),
+        (old, from_resolved): &(VirtualPath, Resolved),
         (info, crc, watch): &(ObjectInfo, Option<u32>, NameWatch),
-        (path, place): (&VirtualPath, &Place),
+        (path, resolved): (&VirtualPath, &Resolved),
         id: TransferId,
     ) -> Result<(), Reply> {
-        let (Some(from), Some(to)) = (from_place.object(), place.object()) else {
+        let (Some(from), Some(to)) = (from_resolved.object(), resolved.object()) else {
             return Err(replies::not_found(path));
         };
         // Two mounts can show one object: to copy it and delete "the old one" would be the end of it.
@@ -115,10 +119,10 @@ impl Session {
             return Ok(());
         }
         let _source = lock_source(old, &from).await?;
-        refuse_directory(path, place, &to).await?;
+        refuse_directory(path, resolved, &to).await?;
         let options = CopyOptions {
             id,
-            if_absent: !place.allows(Permission::Overwrite),
+            if_absent: !resolved.allows(Permission::Overwrite),
             source_crc: *crc,
         };
         let written = copy(&from, info, &to, &options)
@@ -134,13 +138,13 @@ impl Session {
                 ObjectError::NotFound => replies::not_found(old),
                 error => replies::object_error(path, &error),
             })?;
-        if let Some(keep) = self.keep_in(place) {
+        if let Some(keep) = self.keep_in(resolved) {
             keep.object_written(&to);
         }
         self.transfers_of(&to)?.begins_anew();
         let deleted = delete_keeping_directory(
             &from,
-            parent_in_mount(from_place).as_ref(),
+            parent_in_mount(from_resolved).as_ref(),
             Some(Expected {
                 version: &info.identity(),
                 watch,
@@ -153,7 +157,7 @@ impl Session {
         )
         .await;
         if matches!(deleted, Ok(Deleted::Gone))
-            && let Some(keep) = self.keep_in(from_place)
+            && let Some(keep) = self.keep_in(from_resolved)
             && let Err(error) = Box::pin(keep.object_removed(&from, info)).await
         {
             tracing::warn!(path = %old.to_string().escape_debug(), %error, "what is kept of an upload of it may be left");
@@ -185,8 +189,8 @@ impl Session {
 
     async fn rename_tree(
         &self,
-        (old, from_place): &(VirtualPath, Place),
-        (path, place): (&VirtualPath, &Place),
+        (old, from_resolved): &(VirtualPath, Resolved),
+        (path, resolved): (&VirtualPath, &Resolved),
         id: &TransferId,
     ) -> Result<(), Reply> {
         if path.strip_prefix(old).is_some() {
@@ -195,9 +199,11 @@ impl Session {
                 format!("{path}: a directory can't be moved into itself"),
             ));
         }
-        let (Some(from), Some(to), Some(file)) =
-            (from_place.directory(), place.directory(), place.object())
-        else {
+        let (Some(from), Some(to), Some(file)) = (
+            from_resolved.directory(),
+            resolved.directory(),
+            resolved.object(),
+        ) else {
             return Err(replies::path_too_long());
         };
         if from.same_bucket(&to) && (to.key.starts_with(&from.key) || from.key.starts_with(&to.key))
@@ -217,7 +223,7 @@ impl Session {
             ));
         }
         // Sessions that delete other entries of the parent meanwhile know that this one goes, too.
-        let parent = parent_in_mount(from_place);
+        let parent = parent_in_mount(from_resolved);
         let _removal = parent.as_ref().map(Location::take_part);
         rename_directory(&from, &to, id).await.map_err(|error| {
             tracing::error!(%error, from = %old, to = %path, "directory not renamed");
@@ -243,18 +249,23 @@ async fn lock_source(path: &VirtualPath, source: &Location) -> Result<NameLock, 
 }
 
 /// What is at a name that is to be renamed; 550 if nothing is.
-async fn find(path: &VirtualPath, place: &Place) -> Result<Found, Reply> {
-    let watch = place.object().map(|location| location.watch());
-    Ok(match describe_with_crc(path, place).await?.zip(watch) {
+async fn find(path: &VirtualPath, resolved: &Resolved) -> Result<Found, Reply> {
+    let watch = resolved.object().map(|location| location.watch());
+    Ok(match describe_with_crc(path, resolved).await?.zip(watch) {
         Some(((info, crc), watch)) => Found::File(Box::new((info, crc, watch))),
         None => Found::Directory,
     })
 }
 
 /// Whether a rename is permitted, but for `overwrite`, which only matters if there is something.
-fn may_rename(old: &VirtualPath, from: &Place, new: &VirtualPath, to: &Place) -> Result<(), Reply> {
+fn may_rename(
+    old: &VirtualPath,
+    from: &Resolved,
+    new: &VirtualPath,
+    to: &Resolved,
+) -> Result<(), Reply> {
     match (from, to) {
-        (Place::Mounted { mount: one, .. }, Place::Mounted { mount: other, .. })
+        (Resolved::Mounted { mount: one, .. }, Resolved::Mounted { mount: other, .. })
             if !is_one_mount(one, other) =>
         {
             require(old, from, Permission::Read)?;

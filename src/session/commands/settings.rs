@@ -33,9 +33,9 @@ impl Session {
 
     /// RFC 959: storage is not set aside; but what can't fit is said before it is sent.
     pub(in crate::session) fn allo(&mut self, bytes: u64) -> Handled {
-        let (path, place) = self.place("")?;
-        let limit = match &place {
-            crate::namespace::Place::Mounted { mount, .. } => mount.store.largest_object(),
+        let (path, resolved) = self.resolve("")?;
+        let limit = match &resolved {
+            crate::namespace::Resolved::Mounted { mount, .. } => mount.store.largest_object(),
             _ => self
                 .gateway
                 .stores
@@ -75,8 +75,8 @@ impl Session {
 
     /// Objects have no mode bits; clients that set them must not fail for it.
     pub(in crate::session) fn site_chmod(&mut self, argument: &str) -> Handled {
-        let (path, place) = self.place(argument)?;
-        require(&path, &place, Permission::Write)?;
+        let (path, resolved) = self.resolve(argument)?;
+        require(&path, &resolved, Permission::Write)?;
         Ok(Reply::new(
             200,
             format!("{path}: accepted, it has no effect here"),

@@ -73,9 +73,9 @@ impl Session {
     }
 
     fn prepare_retrieve(&mut self, argument: &str) -> Result<(Job, Location), Reply> {
-        let (path, place) = self.place(argument)?;
-        require(&path, &place, Permission::Read)?;
-        let (mount, location) = file_at(&path, &place)?;
+        let (path, resolved) = self.resolve(argument)?;
+        require(&path, &resolved, Permission::Read)?;
+        let (mount, location) = file_at(&path, &resolved)?;
         let convert = self.converts(&mount);
         let (offset, stop) = match self.range {
             Some((first, last)) => (first, last.saturating_add(1)),

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::memory::Admission;
-use crate::namespace::{Mount, Permission, Place, VirtualPath};
+use crate::namespace::{Mount, Permission, Resolved, VirtualPath};
 use crate::object::{Entry, HELD, Listing, Location, ObjectError, Page};
 use ftp_proto::facts::{FactType, Facts, fact_line};
 use ftp_proto::glob::Glob;
@@ -31,10 +31,10 @@ const STEP: usize = 64;
 pub(in crate::session) struct Lister {
     pub(in crate::session) listing: Option<Listing>,
     pub(in crate::session) location: Option<Location>,
-    pub(in crate::session) place: Place,
+    pub(in crate::session) resolved: Resolved,
     pub(in crate::session) mount: Option<Arc<Mount>>,
     /// Directories that are mount points or lead to one: shown first, and in place of keys of the same name.
-    pub(in crate::session) mount_names: BTreeMap<String, Place>,
+    pub(in crate::session) mount_names: BTreeMap<String, Resolved>,
     pub(in crate::session) mounts_sent: bool,
     pub(in crate::session) glob: Option<Glob>,
     pub(in crate::session) format: Format,
@@ -76,15 +76,15 @@ impl Lister {
     /// A listing of one line.
     pub(in crate::session) fn single(
         name: &str,
-        file: Option<(&crate::object::ObjectInfo, &Place)>,
-        place: &Place,
+        file: Option<(&crate::object::ObjectInfo, &Resolved)>,
+        resolved: &Resolved,
         format: Format,
         admission: Admission,
     ) -> Self {
         let mut lister = Lister {
             listing: None,
             location: None,
-            place: place.clone(),
+            resolved: resolved.clone(),
             mount: None,
             mount_names: BTreeMap::new(),
             mounts_sent: true,
@@ -102,7 +102,7 @@ impl Lister {
         let item = Item {
             name,
             size: file.map(|(info, _)| info.size),
-            modified: file.map(|(info, place)| modified(info, place)),
+            modified: file.map(|(info, resolved)| modified(info, resolved)),
         };
         let mut out = Vec::new();
         lister.line(&mut out, &item);
@@ -306,7 +306,7 @@ impl Lister {
                     directory,
                     size: item.size.unwrap_or(0),
                     modified: item.modified,
-                    writable: self.place.allows(if directory {
+                    writable: self.resolved.allows(if directory {
                         Permission::Write
                     } else {
                         Permission::Overwrite
@@ -331,7 +331,7 @@ impl Lister {
                     perm: match (self.mount_names.get(item.name), &self.mount) {
                         (Some(mounted), _) => mounted.perm(directory),
                         (None, Some(mount)) => mount.permissions.perm(directory),
-                        (None, None) => self.place.perm(directory),
+                        (None, None) => self.resolved.perm(directory),
                     },
                     unique: self.location.as_ref().zip(self.mount.as_ref()).map(
                         |(location, mount)| {

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::memory::{Budget, Grant};
-use crate::namespace::{Mount, Namespace, Permission, Place, VirtualPath};
+use crate::namespace::{Mount, Namespace, Permission, Resolved, VirtualPath};
 use crate::object::{Entry, HELD, Listing, Location, ObjectError, Page};
 use ftp_proto::glob::Glob;
 use ftp_proto::listing::{ListedEntry, list_line, name_line};
@@ -67,17 +67,17 @@ struct Walk {
 }
 
 impl TreeLister {
-    /// Of the directory `place`, headed by `heading`; of what is directly below it only what matches `glob`.
+    /// Of the directory `resolved`, headed by `heading`; of what is directly below it only what matches `glob`.
     pub(in crate::session) fn new(
         namespace: &Namespace,
-        place: &Place,
+        resolved: &Resolved,
         heading: &str,
         glob: Option<Glob>,
         format: Format,
         budget: &Budget,
     ) -> TreeLister {
-        let top = place.path();
-        let mut roots = vec![(Vec::new(), place.clone())];
+        let top = resolved.path();
+        let mut roots = vec![(Vec::new(), resolved.clone())];
         let mut points: Vec<Vec<String>> = Vec::new();
         for mount in namespace.mounts() {
             let Some(below) = mount.path.strip_prefix(top) else {
@@ -93,14 +93,14 @@ impl TreeLister {
             }
         }
         roots.sort_by(|(one, _), (other, _)| one.cmp(other));
-        let roots = roots.into_iter().map(|(elements, place)| Root {
+        let roots = roots.into_iter().map(|(elements, resolved)| Root {
             heading: elements
                 .iter()
                 .fold(heading.to_owned(), |heading, name| below(&heading, name)),
-            mount: match &place {
-                Place::Mounted { mount, .. } => {
-                    place.directory().map(|location| (mount.clone(), location))
-                }
+            mount: match &resolved {
+                Resolved::Mounted { mount, .. } => resolved
+                    .directory()
+                    .map(|location| (mount.clone(), location)),
                 _ => None,
             },
             below: points

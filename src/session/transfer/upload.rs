@@ -11,7 +11,7 @@ use crate::config::ControlLoss;
 use crate::data::secure::Arrival;
 use crate::data::stream::DataStream;
 use crate::memory::Budget;
-use crate::namespace::{Mount, Permission, Place, VirtualPath};
+use crate::namespace::{Mount, Permission, Resolved, VirtualPath};
 use crate::object::{
     AppendTo, Condition, Location, ObjectError, ObjectInfo, ResumableUpload, ResumeScope,
     TransferId, Upload, UploadOptions,
@@ -163,9 +163,9 @@ impl Session {
         if self.range.is_some() {
             return Err(Reply::new(504, "RANG is for RETR and HASH, use REST"));
         }
-        let (path, place) = self.place(argument)?;
-        require(&path, &place, Permission::Write)?;
-        let (mount, location) = file_at(&path, &place)?;
+        let (path, resolved) = self.resolve(argument)?;
+        require(&path, &resolved, Permission::Write)?;
+        let (mount, location) = file_at(&path, &resolved)?;
         if let Mode::From(offset) = mode {
             replies::check_offset(&path, offset)?;
         }
@@ -188,7 +188,7 @@ impl Session {
         }
         let mut condition = Condition::None;
         let mut append = None;
-        let overwrite = place.allows(Permission::Overwrite);
+        let overwrite = resolved.allows(Permission::Overwrite);
         let keep = if convert { None } else { self.keep(&mount) };
         let shows = shows_files(mount.permissions);
         match mode {
@@ -202,7 +202,7 @@ impl Session {
                 }
             }
             Mode::From(offset) => {
-                if !shows && !place.allows(Permission::Append) {
+                if !shows && !resolved.allows(Permission::Append) {
                     // Nothing but their own upload can be resumed: the answer must not depend on the object.
                     let own = match &keep {
                         Some(keep) => Box::pin(self.own_upload(&path, keep, &location)).await?,
@@ -213,14 +213,15 @@ impl Session {
                 let found = match &keep {
                     Some(keep) => {
                         let from = From::Byte(offset);
-                        Box::pin(self.check_resume(&path, &place, keep, &location, from)).await?;
+                        Box::pin(self.check_resume(&path, &resolved, keep, &location, from))
+                            .await?;
                         match self.kept(&path, keep, &location).await? {
                             (Some(kept), found) => {
                                 if found.is_none() {
-                                    refuse_directory(&path, &place, &location).await?;
+                                    refuse_directory(&path, &resolved, &location).await?;
                                 }
                                 let begin =
-                                    self.resume(&path, &place, keep, kept, found, offset)?;
+                                    self.resume(&path, &resolved, keep, kept, found, offset)?;
                                 return self.job(path, &mount, location, begin, false);
                             }
                             // The offset is that of an upload, not of the object that may be there.
@@ -234,10 +235,10 @@ impl Session {
                 };
                 match found {
                     Some(info) if offset <= info.size => {
-                        require(&path, &place, Permission::Append)?;
+                        require(&path, &resolved, Permission::Append)?;
                         self.refuse_rest_of_lost(&path, &location)?;
                         if offset < info.size {
-                            require(&path, &place, Permission::Overwrite)?;
+                            require(&path, &resolved, Permission::Overwrite)?;
                         }
                         append = Some(AppendTo { info, keep: offset });
                     }
@@ -253,7 +254,8 @@ impl Session {
             }
             Mode::Append => {
                 if let Some(keep) = &keep {
-                    Box::pin(self.check_resume(&path, &place, keep, &location, From::End)).await?;
+                    Box::pin(self.check_resume(&path, &resolved, keep, &location, From::End))
+                        .await?;
                     if let Some(Length::Upload(length)) = self.reported.of(&path) {
                         self.begins_at(&path, length)?;
                         let (Some(kept), found) = self.kept(&path, keep, &location).await? else {
@@ -263,16 +265,16 @@ impl Session {
                             return Err(other_length(&path));
                         }
                         if found.is_none() {
-                            refuse_directory(&path, &place, &location).await?;
+                            refuse_directory(&path, &resolved, &location).await?;
                         }
-                        let begin = self.resume(&path, &place, keep, kept, found, length)?;
+                        let begin = self.resume(&path, &resolved, keep, kept, found, length)?;
                         return self.job(path, &mount, location, begin, false);
                     }
                     refuse_later(&path, keep, &location).await?;
                 }
                 match file_or_undisclosed(&path, &location).await? {
                     Some(info) => {
-                        require(&path, &place, Permission::Append)?;
+                        require(&path, &resolved, Permission::Append)?;
                         self.refuse_rest_of_lost(&path, &location)?;
                         let keep = info.size;
                         append = Some(AppendTo { info, keep });
@@ -283,7 +285,7 @@ impl Session {
             }
         }
         if append.is_none() {
-            refuse_directory(&path, &place, &location).await?;
+            refuse_directory(&path, &resolved, &location).await?;
         }
         let begin = Begin::New(Box::new(UploadOptions {
             id: TransferId::generate(),
@@ -328,9 +330,9 @@ impl Session {
             ));
         }
         let id = TransferId::generate();
-        let (path, place) = self.place(&format!("{}.{id}", argument.unwrap_or("stou")))?;
-        require(&path, &place, Permission::Write)?;
-        let (mount, location) = file_at(&path, &place)?;
+        let (path, resolved) = self.resolve(&format!("{}.{id}", argument.unwrap_or("stou")))?;
+        require(&path, &resolved, Permission::Write)?;
+        let (mount, location) = file_at(&path, &resolved)?;
         let convert = self.converts(&mount);
         let begin = Begin::New(Box::new(UploadOptions {
             id,
@@ -391,17 +393,17 @@ impl Session {
     fn resume(
         &mut self,
         path: &VirtualPath,
-        place: &Place,
+        resolved: &Resolved,
         keep: &ResumeScope,
         kept: Box<ResumableUpload>,
         found: Option<ObjectInfo>,
         offset: u64,
     ) -> Result<Begin, Reply> {
-        if found.is_some() && !place.allows(Permission::Overwrite) && !kept.appends() {
+        if found.is_some() && !resolved.allows(Permission::Overwrite) && !kept.appends() {
             return Err(replies::forbidden(path, Permission::Overwrite));
         }
         if !kept.resumes_at(offset) {
-            return Err(self.refuse_resume(path, place, &Underway::Interrupted(kept)));
+            return Err(self.refuse_resume(path, resolved, &Underway::Interrupted(kept)));
         }
         if !kept.fits_into(&self.gateway.budget) {
             return Err(Reply::new(

@@ -10,15 +10,15 @@
 //! checked as well, against the hash of a configured user that a keyed hash of the name chooses. So the
 //! same name always takes the same time, and unknown names cost what the known ones cost.
 //!
-//! What failed logins lead to is kept by [`Failures`], how many sessions a user has by [`UserPlaces`], how many there are
-//! by [`SessionPlaces`].
+//! What failed logins lead to is kept by [`Failures`], how many sessions a user has by [`UserLimiter`], how many there are
+//! by [`SessionLimiter`].
 
 mod failures;
 mod hash;
-mod places;
 mod probes;
 mod queue;
 mod sessions;
+mod user_sessions;
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
@@ -37,10 +37,10 @@ use crate::tls::identity::Identity;
 
 pub use failures::{Failures, network_of};
 pub use hash::{HashError, PasswordHash, hash_password};
-pub use places::{UserPlace, UserPlaces};
 use probes::Probes;
 use queue::Queues;
-pub use sessions::{Refused, SessionPlace, SessionPlaces};
+pub use sessions::{Refused, SessionLimiter, SessionPermit};
+pub use user_sessions::{UserLimiter, UserPermit};
 
 /// How long a login waits for a core and for memory, in all.
 const PATIENCE: Duration = Duration::from_secs(10);

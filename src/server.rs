@@ -24,7 +24,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::{Authenticator, Failures, SessionPlaces, UserPlaces};
+use crate::auth::{Authenticator, Failures, SessionLimiter, UserLimiter};
 use crate::config::Config;
 use crate::data::advertise::Advertise;
 use crate::data::linger::{LAST_LIMIT, Lingering};
@@ -222,8 +222,8 @@ impl Server {
             tls: tls.clone(),
             authenticator: Authenticator::new(&config.users, budget.clone()),
             failures: Failures::new(config.login_failures.clone()),
-            places: Arc::new(SessionPlaces::new(config.limits.clone())),
-            user_places: Arc::new(UserPlaces::new(config.limits.sessions_per_user)),
+            sessions: Arc::new(SessionLimiter::new(config.limits.clone())),
+            user_sessions: Arc::new(UserLimiter::new(config.limits.sessions_per_user)),
             advertise: Advertise::new(&config.passive),
             stores,
             budget,
@@ -415,15 +415,15 @@ async fn accept(
             }
         };
         match admission.enter(&gateway, peer) {
-            Ok(mut place) => {
+            Ok(mut permit) => {
                 let (gateway, shared) = (gateway.clone(), shared.clone());
                 let admission = admission.clone();
                 sessions.spawn(async move {
                     let admitted =
-                        admit(&mut place, &admission, &gateway, &shared, stream, peer).await;
+                        admit(&mut permit, &admission, &gateway, &shared, stream, peer).await;
                     if let Some((stream, ends)) = admitted {
                         // Made here: a future that is handed in takes its memory twice.
-                        let served = session::serve(gateway, shared, stream, ends, place).await;
+                        let served = session::serve(gateway, shared, stream, ends, permit).await;
                         if let Err(refused) = served {
                             admission.refused(ends.peer, refused);
                         }

@@ -35,7 +35,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::{Refused, SessionPlace};
+use crate::auth::{Refused, SessionPermit};
 use crate::net::proxy::Ends;
 use ftp_proto::{Command, CommandError, Reply};
 
@@ -64,7 +64,7 @@ pub async fn serve(
     listener: Arc<Listener>,
     stream: TcpStream,
     ends: Ends,
-    place: SessionPlace,
+    permit: SessionPermit,
 ) -> Result<(), Refused> {
     let (deadline, cut) = (gateway.config.timeouts.control_write, gateway.cut.clone());
     let control = match Control::new(stream, ends, deadline, cut) {
@@ -74,7 +74,7 @@ pub async fn serve(
             return Ok(());
         }
     };
-    Session::new(gateway, listener, control, place).run().await
+    Session::new(gateway, listener, control, permit).run().await
 }
 
 /// As [`serve`], over a pipe: for tests and fuzz targets.
@@ -88,8 +88,8 @@ pub(crate) async fn serve_in_memory(
     let deadline = gateway.config.timeouts.control_write;
     let control = Control::in_memory(stream, ends, deadline, gateway.cut.clone());
     // There is one for each of the few that a test begins.
-    if let Ok(place) = gateway.places.enter(Some(ends.peer.ip())) {
-        let served = Session::new(gateway, listener, control, place).run().await;
+    if let Ok(permit) = gateway.sessions.enter(Some(ends.peer.ip())) {
+        let served = Session::new(gateway, listener, control, permit).run().await;
         debug_assert!(served.is_ok(), "it is never among many");
     }
 }
@@ -107,7 +107,7 @@ impl Session {
     async fn run(mut self) -> Result<(), Refused> {
         let peer = self.control.peer;
         tracing::debug!(%peer, "session opened");
-        let ended = self.place.ended().clone();
+        let ended = self.permit.ended().clone();
         // Whatever it waits for: a handshake, a password, a client that does not read.
         let ended = tokio::select! {
             biased;

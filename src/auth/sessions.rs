@@ -6,7 +6,7 @@
 //! Who has not logged in can be anybody, and costs him nothing. Such sessions have fewer places, which they give back
 //! with the login: whoever fills them, with silent connections from however many addresses, takes nothing from those
 //! who are in. Nor from those who come: where these places are full, one of the network that has the most of them is
-//! ended ([`early`]). Its place is free at once; its task sees it by [`SessionPlace::ended`], and waits for nobody then.
+//! ended ([`early`]). Its place is free at once; its task sees it by [`SessionPermit::ended`], and waits for nobody then.
 
 mod early;
 
@@ -46,7 +46,7 @@ pub enum Refused {
 
 /// Counts sessions. Share it in an `Arc`.
 #[derive(Debug)]
-pub struct SessionPlaces {
+pub struct SessionLimiter {
     limits: Limits,
     /// The lock is held for a look-up only.
     held: Mutex<Held>,
@@ -69,8 +69,8 @@ struct Count {
 
 /// One session's place; free again on drop. It is one without a login at first.
 #[derive(Debug)]
-pub struct SessionPlace {
-    places: Arc<SessionPlaces>,
+pub struct SessionPermit {
+    limiter: Arc<SessionLimiter>,
     address: Option<IpAddr>,
     /// Its number among those without a login.
     early: Option<u64>,
@@ -78,20 +78,20 @@ pub struct SessionPlace {
     ended: CancellationToken,
 }
 
-impl SessionPlaces {
+impl SessionLimiter {
     /// At most so many.
     pub fn new(limits: Limits) -> Self {
-        SessionPlaces {
+        SessionLimiter {
             limits,
             held: Mutex::default(),
         }
     }
 
-    /// A place for a connection from there; `None`: its header has not come yet, see [`SessionPlace::take_for`].
+    /// A place for a connection from there; `None`: its header has not come yet, see [`SessionPermit::take_for`].
     ///
     /// # Errors
     /// What of [`Refused`] is a matter of places.
-    pub fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Result<SessionPlace, Refused> {
+    pub fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Result<SessionPermit, Refused> {
         let address = address.map(network_of);
         let limits = &self.limits;
         let mut held = self.held();
@@ -111,8 +111,8 @@ impl SessionPlaces {
         }
         drop(held);
         end(displaced);
-        Ok(SessionPlace {
-            places: Arc::clone(self),
+        Ok(SessionPermit {
+            limiter: Arc::clone(self),
             address,
             early: Some(early),
             ended,
@@ -186,7 +186,7 @@ impl Held {
     }
 }
 
-impl SessionPlace {
+impl SessionPermit {
     /// Counts it for the address of its client, which was not known.
     ///
     /// # Errors
@@ -196,8 +196,8 @@ impl SessionPlace {
             return Ok(());
         };
         let address = network_of(address);
-        let mut held = self.places.held();
-        held.admits(&self.places.limits, address)?;
+        let mut held = self.limiter.held();
+        held.admits(&self.limiter.limits, address)?;
         if !held.early.is_of(address, number) {
             return Err(Refused::Displaced);
         }
@@ -220,7 +220,7 @@ impl SessionPlace {
         let Some(number) = self.early else {
             return Ok(());
         };
-        let mut held = self.places.held();
+        let mut held = self.limiter.held();
         if held.early.remove(self.address, number).is_none() {
             return Err(Refused::Displaced);
         }
@@ -239,8 +239,8 @@ impl SessionPlace {
         if self.early.is_some() {
             return Ok(());
         }
-        let limits = &self.places.limits;
-        let mut held = self.places.held();
+        let limits = &self.limiter.limits;
+        let mut held = self.limiter.held();
         let here = self.address.and_then(|a| held.per_address.get(&a));
         if here.is_some_and(|here| here.early >= limits.before_login_per_address) {
             return Err(Refused::EarlyAddressFull);
@@ -256,9 +256,9 @@ impl SessionPlace {
     }
 }
 
-impl Drop for SessionPlace {
+impl Drop for SessionPermit {
     fn drop(&mut self) {
-        let mut held = self.places.held();
+        let mut held = self.limiter.held();
         if let Some(number) = self.early
             && held.early.remove(self.address, number).is_none()
         {

@@ -89,8 +89,8 @@ pub(super) async fn sweep(arguments: &SweepArguments) -> Result<String, (bool, S
     if failed.is_empty() {
         return Ok(text);
     }
-    for (place, error) in failed {
-        text.push_str(&format!("{place} could not be swept: {error}\n"));
+    for (label, error) in failed {
+        text.push_str(&format!("{label} could not be swept: {error}\n"));
     }
     Err((false, text))
 }

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::auth::{Authenticator, Failures, SessionPlaces, UserPlaces};
+use crate::auth::{Authenticator, Failures, SessionLimiter, UserLimiter};
 use crate::config::{self, ControlLoss, Protection};
 use crate::data::advertise::Advertise;
 use crate::data::linger::Lingering;
@@ -135,8 +135,8 @@ impl Gateway {
             tls: None,
             authenticator: Authenticator::new(&config.users, budget.clone()),
             failures: Failures::new(config.login_failures.clone()),
-            places: Arc::new(SessionPlaces::new(config.limits.clone())),
-            user_places: Arc::new(UserPlaces::new(config.limits.sessions_per_user)),
+            sessions: Arc::new(SessionLimiter::new(config.limits.clone())),
+            user_sessions: Arc::new(UserLimiter::new(config.limits.sessions_per_user)),
             advertise: Advertise::new(&config.passive),
             stores: BTreeMap::from([("main".to_owned(), store)]),
             budget,

@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::auth::{Refused, SessionPlace};
+use crate::auth::{Refused, SessionPermit};
 use crate::net::proxy::{Ends, Proxies};
 use crate::session::{Gateway, Listener};
 
@@ -46,15 +46,15 @@ impl Admission {
         &self,
         gateway: &Gateway,
         peer: SocketAddr,
-    ) -> Result<SessionPlace, Refused> {
+    ) -> Result<SessionPermit, Refused> {
         let address = peer.ip();
         if self.proxies.include(address) {
-            return gateway.places.enter(None);
+            return gateway.sessions.enter(None);
         }
         if gateway.failures.bans_address(address) {
             return Err(Refused::Banned);
         }
-        gateway.places.enter(Some(address))
+        gateway.sessions.enter(Some(address))
     }
 
     /// A refusal, for the log.
@@ -84,7 +84,7 @@ impl Told {
 /// Finds out whose connection it is where a header tells it, and whether he may come in; who may not is told so, and `None`
 /// returned.
 pub(super) async fn admit(
-    place: &mut SessionPlace,
+    permit: &mut SessionPermit,
     admission: &Admission,
     gateway: &Gateway,
     listener: &Listener,
@@ -93,7 +93,7 @@ pub(super) async fn admit(
 ) -> Option<(TcpStream, Ends)> {
     let ends = tokio::select! {
         ends = admission.proxies.ends(&mut stream, peer) => Some(ends),
-        () = place.ended().cancelled() => None,
+        () = permit.ended().cancelled() => None,
         () = gateway.drain.cancelled() => return None,
     };
     let (peer, admitted) = match ends {
@@ -105,7 +105,7 @@ pub(super) async fn admit(
         Some(Ok(ends)) if gateway.failures.bans_address(ends.peer.ip()) => {
             (ends.peer, Err(Refused::Banned))
         }
-        Some(Ok(ends)) => (ends.peer, place.take_for(ends.peer.ip()).map(|()| ends)),
+        Some(Ok(ends)) => (ends.peer, permit.take_for(ends.peer.ip()).map(|()| ends)),
     };
     match admitted {
         Ok(ends) => Some((stream, ends)),

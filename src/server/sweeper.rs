@@ -30,7 +30,7 @@ struct SweepTarget {
 
 impl SweepTarget {
     /// What a bucket is called in the configuration.
-    fn place(&self, bucket: &str) -> String {
+    fn label(&self, bucket: &str) -> String {
         format!("{}:{bucket}", self.store.name())
     }
 
@@ -72,7 +72,7 @@ impl Targets {
             match Box::pin(sweep(&target.store, bucket, options, &mut recorded)).await {
                 Ok(swept) => found.extend(swept),
                 Err(error) => {
-                    failed.push((target.place(bucket), error));
+                    failed.push((target.label(bucket), error));
                     listed.extend(target.buckets.iter().map(|bucket| target.real(bucket)));
                 }
             }
@@ -84,7 +84,7 @@ impl Targets {
                 }
                 match Box::pin(sweep_probes(&target.store, bucket, options)).await {
                     Ok(swept) => found.extend(swept),
-                    Err(error) => failed.push((target.place(bucket), error)),
+                    Err(error) => failed.push((target.label(bucket), error)),
                 }
             }
             for bucket in &target.buckets {
@@ -96,9 +96,9 @@ impl Targets {
                     Ok(swept) => found.extend(swept),
                     // Who only stores and fetches may not be allowed to.
                     Err(error) if options.unrecorded == Unrecorded::Ignore => {
-                        tracing::debug!(place = target.place(bucket), %error, "open uploads of probes could not be listed");
+                        tracing::debug!(place = target.label(bucket), %error, "open uploads of probes could not be listed");
                     }
-                    Err(error) => failed.push((target.place(bucket), error)),
+                    Err(error) => failed.push((target.label(bucket), error)),
                 }
             }
         }
@@ -146,8 +146,8 @@ impl Targets {
                     user = %swept.user.escape_debug(), age_s = swept.age.as_secs(), "swept"
                 );
             }
-            for (place, error) in failed {
-                tracing::warn!(place, %error, "could not be swept");
+            for (label, error) in failed {
+                tracing::warn!(place = label, %error, "could not be swept");
             }
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::{Authenticator, Failures, SessionPlaces, UserPlaces};
+use crate::auth::{Authenticator, Failures, SessionLimiter, UserLimiter};
 use crate::config::{Config, Protection};
 use crate::data::advertise::Advertise;
 use crate::data::linger::Lingering;
@@ -29,9 +29,9 @@ pub struct Gateway {
     /// Logins that failed.
     pub failures: Failures,
     /// How many sessions there are.
-    pub places: Arc<SessionPlaces>,
+    pub sessions: Arc<SessionLimiter>,
     /// How many sessions each user has.
-    pub user_places: Arc<UserPlaces>,
+    pub user_sessions: Arc<UserLimiter>,
     /// Stores by name.
     pub stores: BTreeMap<String, Arc<Store>>,
     /// The memory of all transfers.

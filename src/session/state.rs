@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::auth::{SessionPlace, UserPlace};
+use crate::auth::{SessionPermit, UserPermit};
 use crate::config::{HostConfig, UserConfig};
 use crate::namespace::{Mount, Namespace, Resolved, VirtualPath};
 use crate::object::{Location, NameWatch, ObjectInfo};
@@ -29,7 +29,7 @@ pub(super) struct Session {
     pub(super) control: Control,
     pub(super) listener: Arc<Listener>,
     /// Among all sessions.
-    pub(super) place: SessionPlace,
+    pub(super) permit: SessionPermit,
     /// TLS on the control connection.
     pub(super) secured: Option<Box<Secured>>,
     /// The virtual host that HOST has chosen.
@@ -67,7 +67,7 @@ pub(super) struct User {
     pub(super) config: Arc<UserConfig>,
     pub(super) namespace: Namespace,
     /// Among his sessions.
-    pub(super) _place: UserPlace,
+    pub(super) _permit: UserPermit,
 }
 
 /// Whether a session goes on.
@@ -102,12 +102,12 @@ impl Session {
         gateway: Arc<Gateway>,
         listener: Arc<Listener>,
         control: Control,
-        place: SessionPlace,
+        permit: SessionPermit,
     ) -> Session {
         Session {
             control,
             listener,
-            place,
+            permit,
             secured: None,
             host: None,
             user: None,

@@ -182,7 +182,7 @@ impl Session {
     /// Makes him the session's user; else why not.
     fn enter(&mut self, config: Arc<UserConfig>) -> Result<(), Reply> {
         let peer = self.control.peer;
-        let Some(place) = self.gateway.user_places.enter(&config) else {
+        let Some(permit) = self.gateway.user_sessions.enter(&config) else {
             tracing::warn!(%peer, user = %config.name, "login refused: too many sessions of this user");
             return Err(Reply::new(
                 421,
@@ -190,13 +190,13 @@ impl Session {
             ));
         };
         let namespace = self.namespace_of(&config)?;
-        self.place.logged_in().map_err(try_later)?;
+        self.permit.logged_in().map_err(try_later)?;
         tracing::info!(%peer, user = %config.name, "logged in");
         self.name = Some(config.name.clone());
         self.user = Some(User {
             config,
             namespace,
-            _place: place,
+            _permit: permit,
         });
         self.failed_logins = 0;
         Ok(())
@@ -238,7 +238,7 @@ impl Session {
     /// Before [`reset`](Self::reset): who leaves takes a place among those who have not logged in. Where there is none
     /// the connection ends: else whoever has an account could hold any number of them.
     pub(in crate::session) fn leave(&mut self) -> Result<(), Reply> {
-        self.place.log_out().map_err(try_later)
+        self.permit.log_out().map_err(try_later)
     }
 
     /// As after the greeting.

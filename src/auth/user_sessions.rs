@@ -7,7 +7,7 @@ use crate::config::UserConfig;
 
 /// Counts the sessions of each user. Share it in an `Arc`.
 #[derive(Debug)]
-pub struct UserPlaces {
+pub struct UserLimiter {
     /// For users without a limit of their own.
     limit: Option<usize>,
     /// Users without sessions are not in it. The lock is held for a look-up only.
@@ -16,22 +16,22 @@ pub struct UserPlaces {
 
 /// One session's place among its user's; free again on drop.
 #[derive(Debug)]
-pub struct UserPlace {
-    places: Arc<UserPlaces>,
+pub struct UserPermit {
+    limiter: Arc<UserLimiter>,
     user: String,
 }
 
-impl UserPlaces {
+impl UserLimiter {
     /// At most so many a user, where he has no limit of his own; `None`: any number.
     pub fn new(limit: Option<usize>) -> Self {
-        UserPlaces {
+        UserLimiter {
             limit,
             held: Mutex::default(),
         }
     }
 
     /// A place for one more session; `None` where he has as many as he may.
-    pub fn enter(self: &Arc<Self>, user: &UserConfig) -> Option<UserPlace> {
+    pub fn enter(self: &Arc<Self>, user: &UserConfig) -> Option<UserPermit> {
         let limit = user.sessions.or(self.limit).unwrap_or(usize::MAX);
         let mut held = self.held();
         let sessions = held.get(&user.name).copied().unwrap_or(0);
@@ -40,8 +40,8 @@ impl UserPlaces {
         }
         held.insert(user.name.clone(), sessions + 1);
         drop(held);
-        Some(UserPlace {
-            places: Arc::clone(self),
+        Some(UserPermit {
+            limiter: Arc::clone(self),
             user: user.name.clone(),
         })
     }
@@ -52,9 +52,9 @@ impl UserPlaces {
     }
 }
 
-impl Drop for UserPlace {
+impl Drop for UserPermit {
     fn drop(&mut self) {
-        let mut held = self.places.held();
+        let mut held = self.limiter.held();
         if let Some(sessions) = held.get_mut(&self.user) {
             *sessions -= 1;
             if *sessions == 0 {
@@ -87,17 +87,17 @@ mod tests {
 
     #[test]
     fn each_user_has_his_own_places_and_gets_them_back() {
-        let places = Arc::new(UserPlaces::new(Some(1)));
+        let limiter = Arc::new(UserLimiter::new(Some(1)));
         let (anna, bert) = (user("anna", None), user("bert", Some(2)));
-        let first = places.enter(&anna).unwrap();
-        assert!(places.enter(&anna).is_none());
-        let berts = [places.enter(&bert).unwrap(), places.enter(&bert).unwrap()];
-        assert!(places.enter(&bert).is_none());
+        let first = limiter.enter(&anna).unwrap();
+        assert!(limiter.enter(&anna).is_none());
+        let berts = [limiter.enter(&bert).unwrap(), limiter.enter(&bert).unwrap()];
+        assert!(limiter.enter(&bert).is_none());
         drop(first);
-        let _again = places.enter(&anna).unwrap();
+        let _again = limiter.enter(&anna).unwrap();
         drop(berts);
         assert_eq!(
-            places.held().len(),
+            limiter.held().len(),
             1,
             "users without sessions are forgotten"
         );
@@ -105,9 +105,9 @@ mod tests {
 
     #[test]
     fn without_a_limit_there_is_none() {
-        let places = Arc::new(UserPlaces::new(None));
+        let limiter = Arc::new(UserLimiter::new(None));
         let held: Vec<_> = (0..1000)
-            .map(|_| places.enter(&user("anna", None)))
+            .map(|_| limiter.enter(&user("anna", None)))
             .collect();
         assert!(held.iter().all(Option::is_some));
     }

@@ -421,11 +421,11 @@ async fn accept(
                 sessions.spawn(async move {
                     let admitted =
                         admit(&mut permit, &admission, &gateway, &shared, stream, peer).await;
-                    if let Some((stream, ends)) = admitted {
+                    if let Some((stream, addrs)) = admitted {
                         // Made here: a future that is handed in takes its memory twice.
-                        let served = session::serve(gateway, shared, stream, ends, permit).await;
+                        let served = session::serve(gateway, shared, stream, addrs, permit).await;
                         if let Err(refused) = served {
-                            admission.refused(ends.peer, refused);
+                            admission.refused(addrs.peer, refused);
                         }
                     }
                 });

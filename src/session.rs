@@ -36,7 +36,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Refused, SessionPermit};
-use crate::net::proxy::Ends;
+use crate::net::proxy::ConnectionAddrs;
 use ftp_proto::{Command, CommandError, Reply};
 
 pub use broken::BrokenTransfers;
@@ -63,14 +63,14 @@ pub async fn serve(
     gateway: Arc<Gateway>,
     listener: Arc<Listener>,
     stream: TcpStream,
-    ends: Ends,
+    addrs: ConnectionAddrs,
     permit: SessionPermit,
 ) -> Result<(), Refused> {
     let (deadline, cut) = (gateway.config.timeouts.control_write, gateway.cut.clone());
-    let control = match Control::new(stream, ends, deadline, cut) {
+    let control = match Control::new(stream, addrs, deadline, cut) {
         Ok(control) => control,
         Err(error) => {
-            tracing::debug!(peer = %ends.peer, %error, "connection lost before the greeting");
+            tracing::debug!(peer = %addrs.peer, %error, "connection lost before the greeting");
             return Ok(());
         }
     };
@@ -83,12 +83,12 @@ pub(crate) async fn serve_in_memory(
     gateway: Arc<Gateway>,
     listener: Arc<Listener>,
     stream: tokio::io::DuplexStream,
-    ends: Ends,
+    addrs: ConnectionAddrs,
 ) {
     let deadline = gateway.config.timeouts.control_write;
-    let control = Control::in_memory(stream, ends, deadline, gateway.cut.clone());
+    let control = Control::in_memory(stream, addrs, deadline, gateway.cut.clone());
     // There is one for each of the few that a test begins.
-    if let Ok(permit) = gateway.sessions.enter(Some(ends.peer.ip())) {
+    if let Ok(permit) = gateway.sessions.enter(Some(addrs.peer.ip())) {
         let served = Session::new(gateway, listener, control, permit).run().await;
         debug_assert!(served.is_ok(), "it is never among many");
     }

@@ -22,7 +22,7 @@ use crate::data::passive::{Behind, PassivePool};
 use crate::fuzzing::{conversation, segments, store};
 use crate::memory::Budget;
 use crate::namespace::{Mount, Namespace};
-use crate::net::proxy::{Ends, Proxies};
+use crate::net::proxy::{ConnectionAddrs, Proxies};
 use crate::object::{Replica, Store, StoreContext};
 use crate::session;
 use s3_embedded::Backend;
@@ -194,7 +194,12 @@ impl Gateway {
         // 10.0.0.0/8, over and over.
         let number = self.clients.fetch_add(1, Ordering::Relaxed) & 0x00ff_ffff;
         let peer = SocketAddr::new(Ipv4Addr::from(0x0a00_0000 | number).into(), 40_000);
-        let session = session::serve_in_memory(gateway, listener, far, Ends { peer, local: LOCAL });
+        let session = session::serve_in_memory(
+            gateway,
+            listener,
+            far,
+            ConnectionAddrs { peer, local: LOCAL },
+        );
         let client = client(near, input);
         let both = async { tokio::join!(client, session).0 };
         tokio::time::timeout(PATIENCE, both)

@@ -33,7 +33,7 @@ pub struct Proxies {
 
 /// The ends of a connection, as its client sees them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ends {
+pub struct ConnectionAddrs {
     /// Where the client is.
     pub peer: SocketAddr,
     /// Which address it has reached: ours, or the load balancer's.
@@ -77,8 +77,12 @@ impl Proxies {
     ///
     /// # Errors
     /// [`ProxyError`]: the connection can't be served.
-    pub async fn ends(&self, stream: &mut TcpStream, peer: SocketAddr) -> Result<Ends, ProxyError> {
-        let own = Ends {
+    pub async fn addrs(
+        &self,
+        stream: &mut TcpStream,
+        peer: SocketAddr,
+    ) -> Result<ConnectionAddrs, ProxyError> {
+        let own = ConnectionAddrs {
             peer,
             local: stream.local_addr()?,
         };
@@ -89,10 +93,10 @@ impl Proxies {
             .await
             .map_err(|_| ProxyError::Deadline(self.deadline))??;
         Ok(match told {
-            Told::Ends {
+            Told::Addresses {
                 source,
                 destination,
-            } => Ends {
+            } => ConnectionAddrs {
                 peer: source,
                 local: destination,
             },
@@ -183,12 +187,12 @@ mod tests {
                     client.shutdown().await.unwrap();
                 };
                 let proxies = proxies(Duration::from_secs(20));
-                let (ends, ()) = tokio::join!(proxies.ends(&mut server, peer), sending);
-                let expected = Ends {
+                let (addrs, ()) = tokio::join!(proxies.addrs(&mut server, peer), sending);
+                let expected = ConnectionAddrs {
                     peer: "192.0.2.7:40000".parse().unwrap(),
                     local: "198.51.100.1:21".parse().unwrap(),
                 };
-                assert_eq!(ends.unwrap(), expected);
+                assert_eq!(addrs.unwrap(), expected);
                 let mut rest = Vec::new();
                 server.read_to_end(&mut rest).await.unwrap();
                 assert_eq!(rest, b"USER u\r\n");
@@ -201,12 +205,12 @@ mod tests {
         for header in [&b"PROXY UNKNOWN\r\n"[..], &v2(&[0x20, 0, 0, 0])] {
             let (mut client, mut server, peer) = connection().await;
             client.write_all(header).await.unwrap();
-            let ends = proxies(Duration::from_secs(20))
-                .ends(&mut server, peer)
+            let addrs = proxies(Duration::from_secs(20))
+                .addrs(&mut server, peer)
                 .await
                 .unwrap();
             let local = server.local_addr().unwrap();
-            assert_eq!(ends, Ends { peer, local });
+            assert_eq!(addrs, ConnectionAddrs { peer, local });
         }
     }
 
@@ -215,8 +219,8 @@ mod tests {
         let (mut client, mut server, _) = connection().await;
         client.write_all(V1).await.unwrap();
         let elsewhere = "192.0.2.1:5000".parse().unwrap();
-        let ends = proxies(Duration::ZERO).ends(&mut server, elsewhere).await;
-        assert_eq!(ends.unwrap().peer, elsewhere);
+        let addrs = proxies(Duration::ZERO).addrs(&mut server, elsewhere).await;
+        assert_eq!(addrs.unwrap().peer, elsewhere);
         let mut first = [0; 5];
         server.read_exact(&mut first).await.unwrap();
         assert_eq!(&first, b"PROXY");
@@ -226,7 +230,7 @@ mod tests {
     async fn silence_rubbish_and_an_early_end_are_errors() {
         let (_client, mut server, peer) = connection().await;
         let impatient = proxies(Duration::from_millis(10));
-        let silent = impatient.ends(&mut server, peer).await;
+        let silent = impatient.addrs(&mut server, peer).await;
         assert!(matches!(silent, Err(ProxyError::Deadline(_))));
         for (said, ends) in [
             (&b"USER u\r\n"[..], false),
@@ -237,7 +241,7 @@ mod tests {
             client.write_all(said).await.unwrap();
             client.shutdown().await.unwrap();
             let error = proxies(Duration::from_secs(20))
-                .ends(&mut server, peer)
+                .addrs(&mut server, peer)
                 .await
                 .unwrap_err();
             assert_eq!(matches!(error, ProxyError::Ended), ends, "{error}");

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::auth::{Refused, SessionPermit};
-use crate::net::proxy::{Ends, Proxies};
+use crate::net::proxy::{ConnectionAddrs, Proxies};
 use crate::session::{Gateway, Listener};
 
 /// How long a refused client may take to read why.
@@ -90,25 +90,25 @@ pub(super) async fn admit(
     listener: &Listener,
     mut stream: TcpStream,
     peer: SocketAddr,
-) -> Option<(TcpStream, Ends)> {
-    let ends = tokio::select! {
-        ends = admission.proxies.ends(&mut stream, peer) => Some(ends),
+) -> Option<(TcpStream, ConnectionAddrs)> {
+    let addrs = tokio::select! {
+        addrs = admission.proxies.addrs(&mut stream, peer) => Some(addrs),
         () = permit.ended().cancelled() => None,
         () = gateway.drain.cancelled() => return None,
     };
-    let (peer, admitted) = match ends {
+    let (peer, admitted) = match addrs {
         None => (peer, Err(Refused::Displaced)),
         Some(Err(error)) => {
             tracing::warn!(%peer, %error, "connection closed");
             return None;
         }
-        Some(Ok(ends)) if gateway.failures.bans_address(ends.peer.ip()) => {
-            (ends.peer, Err(Refused::Banned))
+        Some(Ok(addrs)) if gateway.failures.bans_address(addrs.peer.ip()) => {
+            (addrs.peer, Err(Refused::Banned))
         }
-        Some(Ok(ends)) => (ends.peer, permit.take_for(ends.peer.ip()).map(|()| ends)),
+        Some(Ok(addrs)) => (addrs.peer, permit.take_for(addrs.peer.ip()).map(|()| addrs)),
     };
     match admitted {
-        Ok(ends) => Some((stream, ends)),
+        Ok(addrs) => Some((stream, addrs)),
         Err(refused) => {
             admission.refused(peer, refused);
             refuse(stream, listener.implicit, refused).await;

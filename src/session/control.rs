@@ -16,7 +16,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::net::proxy::Ends;
+use crate::net::proxy::ConnectionAddrs;
 use crate::tls::socket::Handshakes;
 use ftp_proto::Reply;
 use ftp_proto::codec::{LineCodec, LineTooLong};
@@ -71,12 +71,12 @@ impl Control {
     /// Takes over an accepted connection: urgent data inline (ABOR comes behind a Telnet Synch), keepalive on.
     pub(super) fn new(
         stream: TcpStream,
-        ends: Ends,
+        addrs: ConnectionAddrs,
         write_deadline: Duration,
         cut: CancellationToken,
     ) -> io::Result<Self> {
         let own = stream.local_addr()?.ip().to_canonical();
-        let direct = stream.peer_addr().is_ok_and(|peer| peer == ends.peer);
+        let direct = stream.peer_addr().is_ok_and(|peer| peer == addrs.peer);
         let socket = SockRef::from(&stream);
         socket.set_out_of_band_inline(true)?;
         socket.set_tcp_keepalive(
@@ -93,8 +93,8 @@ impl Control {
             write_deadline,
             cut,
             stuck: false,
-            peer: canonical(ends.peer),
-            local: canonical(ends.local),
+            peer: canonical(addrs.peer),
+            local: canonical(addrs.local),
             own,
             direct,
         })
@@ -114,7 +114,7 @@ impl Control {
     #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn in_memory(
         pipe: tokio::io::DuplexStream,
-        ends: Ends,
+        addrs: ConnectionAddrs,
         write_deadline: Duration,
         cut: CancellationToken,
     ) -> Self {
@@ -125,9 +125,9 @@ impl Control {
             write_deadline,
             cut,
             stuck: false,
-            peer: ends.peer,
-            local: ends.local,
-            own: ends.local.ip(),
+            peer: addrs.peer,
+            local: addrs.local,
+            own: addrs.local.ip(),
             direct: true,
         }
     }

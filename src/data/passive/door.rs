@@ -66,9 +66,9 @@ impl Door {
         };
         let door = Arc::clone(self);
         self.tasks.spawn(async move {
-            let reading = door.proxies.ends(&mut stream, from);
+            let reading = door.proxies.addrs(&mut stream, from);
             match door.stop.run_until_cancelled(reading).await {
-                Some(Ok(ends)) => door.deliver(port, ends.peer, stream),
+                Some(Ok(addrs)) => door.deliver(port, addrs.peer, stream),
                 Some(Err(error)) => tracing::warn!(port, %from, %error, "data connection closed"),
                 None => {}
             }

@@ -28,7 +28,7 @@ const CRC32C: u8 = 0x03;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Told {
     /// Where the client is, and which address it has reached.
-    Ends {
+    Addresses {
         /// The client.
         source: SocketAddr,
         /// What it has connected to.
@@ -196,11 +196,11 @@ fn whole(seen: &[u8]) -> Result<Step, HeaderError> {
 
 fn of_v1(addresses: v1::Addresses) -> Told {
     match addresses {
-        v1::Addresses::Tcp4(told) => ends(
+        v1::Addresses::Tcp4(told) => addrs(
             (told.source_address, told.source_port),
             (told.destination_address, told.destination_port),
         ),
-        v1::Addresses::Tcp6(told) => ends(
+        v1::Addresses::Tcp6(told) => addrs(
             (told.source_address, told.source_port),
             (told.destination_address, told.destination_port),
         ),
@@ -210,11 +210,11 @@ fn of_v1(addresses: v1::Addresses) -> Told {
 
 fn of_v2(addresses: v2::Addresses) -> Told {
     match addresses {
-        v2::Addresses::IPv4(told) => ends(
+        v2::Addresses::IPv4(told) => addrs(
             (told.source_address, told.source_port),
             (told.destination_address, told.destination_port),
         ),
-        v2::Addresses::IPv6(told) => ends(
+        v2::Addresses::IPv6(told) => addrs(
             (told.source_address, told.source_port),
             (told.destination_address, told.destination_port),
         ),
@@ -222,8 +222,8 @@ fn of_v2(addresses: v2::Addresses) -> Told {
     }
 }
 
-fn ends(source: impl Into<SocketAddr>, destination: impl Into<SocketAddr>) -> Told {
-    Told::Ends {
+fn addrs(source: impl Into<SocketAddr>, destination: impl Into<SocketAddr>) -> Told {
+    Told::Addresses {
         source: source.into(),
         destination: destination.into(),
     }
@@ -238,7 +238,7 @@ mod tests {
     use super::*;
 
     fn told(source: &str, destination: &str) -> Told {
-        Told::Ends {
+        Told::Addresses {
             source: source.parse().unwrap(),
             destination: destination.parse().unwrap(),
         }

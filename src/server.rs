@@ -34,7 +34,7 @@ use crate::net::proxy::Proxies;
 use crate::object::{NameLocks, Replica, Store, StoreContext};
 use crate::server::health::{Admin, Gauges};
 use crate::server::sweeper::Targets;
-use crate::session::{self, Gateway, Listener};
+use crate::session::{self, Listener, ServerContext};
 use crate::tls::{MaterialError, Tls};
 
 use admission::{Admission, admit, refuse};
@@ -54,7 +54,7 @@ const CLEANUP_LEAST: Duration = Duration::from_secs(10);
 /// A running gateway.
 #[derive(Debug)]
 pub struct Server {
-    gateway: Arc<Gateway>,
+    context: Arc<ServerContext>,
     names: NameLocks,
     control_addresses: Vec<SocketAddr>,
     admin: Option<Admin>,
@@ -119,7 +119,7 @@ impl Server {
 
         let replica = Replica::new(config.replica.clone(), config.resume.refresh);
         let names = NameLocks::new(config.timeouts.same_name);
-        let context = StoreContext {
+        let store_context = StoreContext {
             budget: budget.clone(),
             cleanups: cleanups.clone(),
             transfer: config.transfer.clone(),
@@ -128,13 +128,12 @@ impl Server {
         };
         let mut stores = BTreeMap::new();
         for (name, store) in &config.stores {
-            let store =
-                Store::new(store, context.clone())
-                    .await
-                    .map_err(|error| ServerError::Store {
-                        name: name.clone(),
-                        reason: error.to_string(),
-                    })?;
+            let store = Store::new(store, store_context.clone())
+                .await
+                .map_err(|error| ServerError::Store {
+                    name: name.clone(),
+                    reason: error.to_string(),
+                })?;
             stores.insert(name.clone(), store);
         }
 
@@ -218,7 +217,7 @@ impl Server {
             None => None,
         };
 
-        let gateway = Arc::new(Gateway {
+        let context = Arc::new(ServerContext {
             tls: tls.clone(),
             authenticator: Authenticator::new(&config.users, budget.clone()),
             failures: Failures::new(config.login_failures.clone()),
@@ -235,11 +234,11 @@ impl Server {
             cut: CancellationToken::new(),
             config,
         });
-        let targets = Targets::of(&gateway.config, &gateway.stores);
+        let targets = Targets::of(&context.config, &context.stores);
         let sweeps = TaskTracker::new();
-        sweeps.spawn(targets.run(gateway.config.resume.clone(), gateway.drain.clone()));
+        sweeps.spawn(targets.run(context.config.resume.clone(), context.drain.clone()));
         if let Some(tls) = tls {
-            sweeps.spawn(tls.follow(gateway.drain.clone()));
+            sweeps.spawn(tls.follow(context.drain.clone()));
         }
         sweeps.close();
         let accepts = TaskTracker::new();
@@ -250,14 +249,14 @@ impl Server {
             accepts.spawn(accept(
                 listener,
                 shared,
-                gateway.clone(),
+                context.clone(),
                 sessions.clone(),
                 admission.clone(),
             ));
         }
         guard.disarm();
         Ok(Server {
-            gateway,
+            context,
             names,
             control_addresses,
             admin,
@@ -283,7 +282,7 @@ impl Server {
 
     /// The memory budget: for tests and metrics.
     pub fn budget(&self) -> &Budget {
-        &self.gateway.budget
+        &self.context.budget
     }
 
     /// The object names that are being written: for tests and metrics.
@@ -298,23 +297,23 @@ impl Server {
 
     /// Has the certificates' files looked at now (SIGHUP).
     pub fn reload(&self) {
-        if let Some(tls) = &self.gateway.tls {
+        if let Some(tls) = &self.context.tls {
             tls.look();
         }
     }
 
     /// Uploads that have begun and of which something is left to do in the store: for tests and metrics.
     pub fn uploads(&self) -> usize {
-        self.gateway.replica.running.count()
+        self.context.replica.running.count()
     }
 
     /// Stops: no new session, idle ones get 421, running transfers end within the grace period and are then cut;
     /// returns when everything has ended, clean-up in the store included.
     pub async fn stop(self) {
         tracing::info!(sessions = self.sessions.len(), "draining");
-        let grace = Instant::now() + self.gateway.config.timeouts.shutdown_grace;
+        let grace = Instant::now() + self.context.config.timeouts.shutdown_grace;
         let _ = self.ready.send(false);
-        self.gateway.drain.cancel();
+        self.context.drain.cancel();
         self.accepts.close();
         self.accepts.wait().await;
         self.sessions.close();
@@ -325,7 +324,7 @@ impl Server {
                 sessions = self.sessions.len(),
                 "the grace period is over: transfers are cut"
             );
-            self.gateway.cut.cancel();
+            self.context.cut.cancel();
             if timeout_at(end - CLEANUP_LEAST, self.sessions.wait())
                 .await
                 .is_err()
@@ -339,7 +338,7 @@ impl Server {
         self.sweeps.wait().await;
         // Who has his 226 may not have the file yet: what is left of the grace period is his, too.
         let left = grace.saturating_duration_since(Instant::now());
-        let lingering = &self.gateway.lingering;
+        let lingering = &self.context.lingering;
         lingering.drained(left.max(LAST_LIMIT)).await;
         self.cleanups.close();
         if timeout_at(end, self.cleanups.wait()).await.is_err() {
@@ -394,11 +393,11 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 async fn accept(
     listener: TcpListener,
     shared: Arc<Listener>,
-    gateway: Arc<Gateway>,
+    context: Arc<ServerContext>,
     sessions: TaskTracker,
     admission: Arc<Admission>,
 ) {
-    let drain = gateway.drain.clone();
+    let drain = context.drain.clone();
     loop {
         let accepted = tokio::select! {
             () = drain.cancelled() => return,
@@ -414,16 +413,16 @@ async fn accept(
                 }
             }
         };
-        match admission.enter(&gateway, peer) {
+        match admission.enter(&context, peer) {
             Ok(mut permit) => {
-                let (gateway, shared) = (gateway.clone(), shared.clone());
+                let (context, shared) = (context.clone(), shared.clone());
                 let admission = admission.clone();
                 sessions.spawn(async move {
                     let admitted =
-                        admit(&mut permit, &admission, &gateway, &shared, stream, peer).await;
+                        admit(&mut permit, &admission, &context, &shared, stream, peer).await;
                     if let Some((stream, addrs)) = admitted {
                         // Made here: a future that is handed in takes its memory twice.
-                        let served = session::serve(gateway, shared, stream, addrs, permit).await;
+                        let served = session::serve(context, shared, stream, addrs, permit).await;
                         if let Err(refused) = served {
                             admission.refused(addrs.peer, refused);
                         }

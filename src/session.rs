@@ -40,7 +40,7 @@ use crate::net::proxy::ConnectionAddrs;
 use ftp_proto::{Command, CommandError, Reply};
 
 pub use broken::BrokenTransfers;
-pub use context::{Gateway, Listener};
+pub use context::{Listener, ServerContext};
 use control::{Control, ControlError};
 use data_setup::DataSetup;
 use gate::Verdict;
@@ -60,13 +60,13 @@ pub(crate) const MAX_EARLY: u32 = 1000;
 /// # Errors
 /// [`Refused::Displaced`]: before a login it had to make room for another.
 pub async fn serve(
-    gateway: Arc<Gateway>,
+    context: Arc<ServerContext>,
     listener: Arc<Listener>,
     stream: TcpStream,
     addrs: ConnectionAddrs,
     permit: SessionPermit,
 ) -> Result<(), Refused> {
-    let (deadline, cut) = (gateway.config.timeouts.control_write, gateway.cut.clone());
+    let (deadline, cut) = (context.config.timeouts.control_write, context.cut.clone());
     let control = match Control::new(stream, addrs, deadline, cut) {
         Ok(control) => control,
         Err(error) => {
@@ -74,22 +74,22 @@ pub async fn serve(
             return Ok(());
         }
     };
-    Session::new(gateway, listener, control, permit).run().await
+    Session::new(context, listener, control, permit).run().await
 }
 
 /// As [`serve`], over a pipe: for tests and fuzz targets.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) async fn serve_in_memory(
-    gateway: Arc<Gateway>,
+    context: Arc<ServerContext>,
     listener: Arc<Listener>,
     stream: tokio::io::DuplexStream,
     addrs: ConnectionAddrs,
 ) {
-    let deadline = gateway.config.timeouts.control_write;
-    let control = Control::in_memory(stream, addrs, deadline, gateway.cut.clone());
+    let deadline = context.config.timeouts.control_write;
+    let control = Control::in_memory(stream, addrs, deadline, context.cut.clone());
     // There is one for each of the few that a test begins.
-    if let Ok(permit) = gateway.sessions.enter(Some(addrs.peer.ip())) {
-        let served = Session::new(gateway, listener, control, permit).run().await;
+    if let Ok(permit) = context.sessions.enter(Some(addrs.peer.ip())) {
+        let served = Session::new(context, listener, control, permit).run().await;
         debug_assert!(served.is_ok(), "it is never among many");
     }
 }
@@ -137,7 +137,7 @@ impl Session {
     async fn step(&mut self) -> Flow {
         let waited = match self.held.pop_front() {
             // Whoever sends one command after the other has no end of his own.
-            _ if self.gateway.cut.is_cancelled() => Waited::Draining,
+            _ if self.context.cut.is_cancelled() => Waited::Draining,
             Some(line) => Waited::Line(line),
             None => self.wait().await,
         };
@@ -176,12 +176,12 @@ impl Session {
             return Waited::LoginDeadline;
         }
         let deadline = if logged_in {
-            now + self.gateway.config.timeouts.idle
+            now + self.context.config.timeouts.idle
         } else {
             self.login_deadline
         };
-        let drain = self.gateway.drain.clone();
-        let cut = self.gateway.cut.clone();
+        let drain = self.context.drain.clone();
+        let cut = self.context.cut.clone();
         let drained = async {
             drain.cancelled().await;
             tokio::select! {
@@ -281,7 +281,7 @@ impl Session {
         rename_from: Option<RenameSource>,
     ) -> Result<Flow, ControlError> {
         use Command as C;
-        let cut = self.gateway.cut.clone();
+        let cut = self.context.cut.clone();
         let handled: Handled = match command {
             // Transfers answer for themselves: a preliminary reply, then the final one.
             C::Retr(path) => return self.retrieve(path).await,

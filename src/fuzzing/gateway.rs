@@ -93,7 +93,7 @@ users = ["alice"]
 
 /// A gateway for conversations, one after the other.
 pub struct Gateway {
-    gateway: Arc<session::Gateway>,
+    context: Arc<session::ServerContext>,
     listener: Arc<session::Listener>,
     backend: Backend,
     /// Counts the clients: each comes from an address of its own, so that no port it was told is held back from others.
@@ -111,7 +111,7 @@ impl Gateway {
         let budget = Budget::new(config.memory.budget);
         let replica = Replica::new(config.replica.clone(), config.resume.refresh);
         let backend = Backend::in_memory();
-        let context = StoreContext {
+        let stores = StoreContext {
             budget: budget.clone(),
             cleanups: TaskTracker::new(),
             transfer: config.transfer.clone(),
@@ -119,7 +119,7 @@ impl Gateway {
             names: crate::object::NameLocks::new(config.timeouts.same_name),
         };
         let http = store::client(backend.clone());
-        let store = Store::over(http, &config.stores["main"], context)
+        let store = Store::over(http, &config.stores["main"], stores)
             .await
             .expect("a store");
         let stop = CancellationToken::new();
@@ -131,7 +131,7 @@ impl Gateway {
         let passive = PassivePool::bind(loopback, config.passive.ports, behind, stop.clone())
             .await
             .expect("passive ports");
-        let gateway = session::Gateway {
+        let context = session::ServerContext {
             tls: None,
             authenticator: Authenticator::new(&config.users, budget.clone()),
             failures: Failures::new(config.login_failures.clone()),
@@ -149,7 +149,7 @@ impl Gateway {
             config,
         };
         let gateway = Gateway {
-            gateway: Arc::new(gateway),
+            context: Arc::new(context),
             listener: Arc::new(session::Listener {
                 passive,
                 implicit: false,
@@ -190,12 +190,12 @@ impl Gateway {
     /// Telnet sequence it left open, and QUIT; returns what was sent and what came back.
     pub async fn converse(&self, input: &[u8]) -> (Vec<u8>, Vec<u8>) {
         let (near, far) = tokio::io::duplex(PIPE);
-        let (gateway, listener) = (Arc::clone(&self.gateway), Arc::clone(&self.listener));
+        let (context, listener) = (Arc::clone(&self.context), Arc::clone(&self.listener));
         // 10.0.0.0/8, over and over.
         let number = self.clients.fetch_add(1, Ordering::Relaxed) & 0x00ff_ffff;
         let peer = SocketAddr::new(Ipv4Addr::from(0x0a00_0000 | number).into(), 40_000);
         let session = session::serve_in_memory(
-            gateway,
+            context,
             listener,
             far,
             ConnectionAddrs { peer, local: LOCAL },
@@ -238,7 +238,7 @@ impl Gateway {
     /// Waits until the memory of the last conversation is given back: by tasks that end a little later than it.
     async fn idle(&self) {
         let idle = async {
-            while self.gateway.budget.in_use() > 0 {
+            while self.context.budget.in_use() > 0 {
                 tokio::task::yield_now().await;
             }
         };
@@ -252,10 +252,10 @@ impl Gateway {
             .enable_all()
             .build();
         let gateway = runtime.expect("a runtime").block_on(Gateway::start());
-        let user = &gateway.gateway.config.users["alice"];
+        let user = &gateway.context.config.users["alice"];
         let mounts = user.mounts.iter().map(|(path, mount)| Mount {
             path: path.clone(),
-            store: Arc::clone(&gateway.gateway.stores[&mount.store]),
+            store: Arc::clone(&gateway.context.stores[&mount.store]),
             bucket: mount.bucket.as_str().into(),
             prefix: mount.prefix.clone(),
             permissions: mount.permissions,

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::auth::{Refused, SessionPermit};
 use crate::net::proxy::{ConnectionAddrs, Proxies};
-use crate::session::{Gateway, Listener};
+use crate::session::{Listener, ServerContext};
 
 /// How long a refused client may take to read why.
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(1);
@@ -44,17 +44,17 @@ impl Admission {
     /// A place for a connection from there, where it may come in as far as is known now.
     pub(super) fn enter(
         &self,
-        gateway: &Gateway,
+        context: &ServerContext,
         peer: SocketAddr,
     ) -> Result<SessionPermit, Refused> {
         let address = peer.ip();
         if self.proxies.include(address) {
-            return gateway.sessions.enter(None);
+            return context.sessions.enter(None);
         }
-        if gateway.failures.bans_address(address) {
+        if context.failures.bans_address(address) {
             return Err(Refused::Banned);
         }
-        gateway.sessions.enter(Some(address))
+        context.sessions.enter(Some(address))
     }
 
     /// A refusal, for the log.
@@ -86,7 +86,7 @@ impl Told {
 pub(super) async fn admit(
     permit: &mut SessionPermit,
     admission: &Admission,
-    gateway: &Gateway,
+    context: &ServerContext,
     listener: &Listener,
     mut stream: TcpStream,
     peer: SocketAddr,
@@ -94,7 +94,7 @@ pub(super) async fn admit(
     let addrs = tokio::select! {
         addrs = admission.proxies.addrs(&mut stream, peer) => Some(addrs),
         () = permit.ended().cancelled() => None,
-        () = gateway.drain.cancelled() => return None,
+        () = context.drain.cancelled() => return None,
     };
     let (peer, admitted) = match addrs {
         None => (peer, Err(Refused::Displaced)),
@@ -102,7 +102,7 @@ pub(super) async fn admit(
             tracing::warn!(%peer, %error, "connection closed");
             return None;
         }
-        Some(Ok(addrs)) if gateway.failures.bans_address(addrs.peer.ip()) => {
+        Some(Ok(addrs)) if context.failures.bans_address(addrs.peer.ip()) => {
             (addrs.peer, Err(Refused::Banned))
         }
         Some(Ok(addrs)) => (addrs.peer, permit.take_for(addrs.peer.ip()).map(|()| addrs)),

@@ -19,7 +19,7 @@ use crate::session::reported::ReportedUploads;
 
 /// What all sessions of a server share.
 #[derive(Debug)]
-pub struct Gateway {
+pub struct ServerContext {
     /// The configuration.
     pub config: Arc<Config>,
     /// TLS, where it is configured.

@@ -61,7 +61,7 @@ impl Session {
             user: user.config.name.as_str().into(),
             peer: Some(self.control.peer.ip()),
             state_bucket: mount.state_bucket.clone(),
-            over_object: self.gateway.config.resume.keep_over_object,
+            over_object: self.context.config.resume.keep_over_object,
         })
     }
 
@@ -107,7 +107,7 @@ impl Session {
         let (underway, info) = self.look(path, keep, location, object).await?;
         let resumes = match info {
             _ if !resolved.allows(Permission::Read) => true,
-            _ if self.gateway.reported.downloads(&keep.user, location) => false,
+            _ if self.context.reported.downloads(&keep.user, location) => false,
             None => true,
             Some(_) => self.is_interrupted_here(&underway),
         };
@@ -117,7 +117,7 @@ impl Session {
                 Seen::Upload(kept.reported_len(), Some(kept.written()))
             }
             Underway::Busy(seconds) if resumes => return Err(busy(path, seconds)),
-            Underway::Nothing if !self.gateway.reported.was_reported(&keep.user, location) => {
+            Underway::Nothing if !self.context.reported.was_reported(&keep.user, location) => {
                 self.reported.forget(path);
                 return Ok(Seen::Object(info.map(Box::new)));
             }
@@ -130,7 +130,7 @@ impl Session {
         if let Seen::Upload(length, _) = seen {
             self.recent.forget();
             self.reported.note(path, Length::Upload(length));
-            self.gateway.reported.reported(&keep.user, location);
+            self.context.reported.reported(&keep.user, location);
         }
         Ok(seen)
     }
@@ -139,7 +139,7 @@ impl Session {
     fn is_interrupted_here(&self, underway: &Underway) -> bool {
         let here = network_of(self.control.peer.ip());
         let is_here = |peer: Option<IpAddr>| peer.is_some_and(|peer| network_of(peer) == here);
-        let stalled = self.gateway.config.resume.stalled_after;
+        let stalled = self.context.config.resume.stalled_after;
         match underway {
             Underway::Running(upload) => upload.idle_for >= stalled && is_here(upload.peer),
             Underway::Interrupted(kept) => is_here(kept.peer()),
@@ -214,7 +214,7 @@ impl Session {
         offset: u64,
     ) -> Result<(), Reply> {
         let user = &self.user()?.config.name;
-        let reported = &self.gateway.reported;
+        let reported = &self.context.reported;
         match self.reported.of(path) {
             Some(Length::Upload(_)) => {
                 reported.refused(user, location);
@@ -312,7 +312,7 @@ impl Session {
         self.reported.note(path, Length::Refused);
         match underway {
             Underway::Running(upload)
-                if upload.idle_for < self.gateway.config.resume.stalled_after =>
+                if upload.idle_for < self.context.config.resume.stalled_after =>
             {
                 Reply::new(
                     450,

@@ -14,7 +14,7 @@ use ftp_proto::command::{HashName, TransferType};
 use ftp_proto::facts::FactSet;
 
 use crate::session::broken::Transfers;
-use crate::session::context::{Gateway, Listener};
+use crate::session::context::{Listener, ServerContext};
 use crate::session::control::Control;
 use crate::session::data_setup::DataSetup;
 use crate::session::gate::Phase;
@@ -25,7 +25,7 @@ use crate::session::secured::Secured;
 
 /// The state of one session.
 pub(super) struct Session {
-    pub(super) gateway: Arc<Gateway>,
+    pub(super) context: Arc<ServerContext>,
     pub(super) control: Control,
     pub(super) listener: Arc<Listener>,
     /// Among all sessions.
@@ -99,7 +99,7 @@ pub(super) enum Found {
 
 impl Session {
     pub(super) fn new(
-        gateway: Arc<Gateway>,
+        context: Arc<ServerContext>,
         listener: Arc<Listener>,
         control: Control,
         permit: SessionPermit,
@@ -115,7 +115,7 @@ impl Session {
             client_noted: false,
             failed_logins: 0,
             early: 0,
-            login_deadline: Instant::now() + gateway.config.timeouts.login,
+            login_deadline: Instant::now() + context.config.timeouts.login,
             cwd: VirtualPath::root(),
             transfer_type: TransferType::Ascii,
             data: DataSetup::None,
@@ -128,7 +128,7 @@ impl Session {
             recent: Recent::default(),
             reported: Reported::default(),
             held: VecDeque::new(),
-            gateway,
+            context,
         }
     }
 
@@ -172,7 +172,7 @@ impl Session {
     pub(super) fn transfers_of(&self, object: &Location) -> Result<Transfers, Reply> {
         let user = &self.user()?.config.name;
         let peer = self.control.peer.ip();
-        Ok(self.gateway.broken.of(user, peer, object))
+        Ok(self.context.broken.of(user, peer, object))
     }
 
     /// Whether line ends are converted in a mount, as TYPE now is.
@@ -193,7 +193,7 @@ impl Session {
             DataSetup::Passive {
                 reservation, since, ..
             } if !reservation.connected() => {
-                Some(*since + self.gateway.config.timeouts.data_connect)
+                Some(*since + self.context.config.timeouts.data_connect)
             }
             _ => None,
         }

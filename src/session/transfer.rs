@@ -107,7 +107,7 @@ impl Session {
             permit: permitted,
             progress
         }));
-        let shutdown = self.gateway.cut.clone();
+        let shutdown = self.context.cut.clone();
         // A client that floods its control connection must not keep its own job from being polled, nor its deadlines:
         // after each line it is the others' turn.
         let mut had_line = false;
@@ -170,7 +170,7 @@ impl Session {
             Signal::Publishing => running.waits_for_name = false,
             Signal::InputEnded { large } => {
                 running.progress.note_input_arrived();
-                let least = self.gateway.config.timeouts.settle_min;
+                let least = self.context.config.timeouts.settle_min;
                 let window = settle_window(self.control.round_trip(), large, least);
                 running.settle = Some(Instant::now() + window);
             }

@@ -24,7 +24,7 @@ impl Session {
             return Err(Reply::new(425, "PASV is for IPv4 only, use EPSV"));
         }
         let address = self
-            .gateway
+            .context
             .advertise
             .ipv4(self.control.peer.ip(), local)
             .await
@@ -90,7 +90,7 @@ impl Session {
         self.data = DataSetup::Active {
             target: in_scope_of(self.control.peer, target),
             local: self.control.source_for(target.ip()),
-            source_port: self.gateway.config.active.source_port,
+            source_port: self.context.config.active.source_port,
             tls: self.data_tls(),
         };
         Ok(Reply::new(200, "Will connect to you"))

@@ -42,7 +42,7 @@ impl Session {
         let keep = self.keep_at(&resolved);
         // Taken out, so that the object can be asked for beside what is kept.
         let mut recent = std::mem::take(&mut self.recent);
-        let budget = self.gateway.budget.clone();
+        let budget = self.context.budget.clone();
         let asked = info(&mut recent, &budget, &path, &resolved, Wanted::Size);
         let seen = match &keep {
             Some(keep) => Box::pin(self.see(&path, &resolved, keep, &location, found(asked))).await,
@@ -206,7 +206,7 @@ impl Session {
         resolved: &Resolved,
     ) -> Result<ObjectInfo, Reply> {
         file_at(path, resolved)?;
-        let budget = self.gateway.budget.clone();
+        let budget = self.context.budget.clone();
         info(&mut self.recent, &budget, path, resolved, Wanted::Time)
             .await
             .map_err(|error| replies::object_error(path, &error))

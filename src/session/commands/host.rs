@@ -42,18 +42,18 @@ impl Session {
     }
 
     fn host_named(&self, name: &str) -> Option<Arc<HostConfig>> {
-        self.gateway.config.hosts.get(&host_key(name)).cloned()
+        self.context.config.hosts.get(&host_key(name)).cloned()
     }
 
     /// Whether HOST works.
     pub(in crate::session) fn has_hosts(&self) -> bool {
-        !self.gateway.config.hosts.is_empty()
+        !self.context.config.hosts.is_empty()
     }
 
     /// Of the virtual host, where it has one.
     pub(in crate::session) fn greeting(&self) -> String {
         let own = self.host.as_ref().and_then(|host| host.greeting.as_ref());
-        own.unwrap_or(&self.gateway.config.greeting).clone()
+        own.unwrap_or(&self.context.config.greeting).clone()
     }
 
     /// Whether a user may log in where the session is.

@@ -83,7 +83,7 @@ impl Session {
             .send(format!("{code}-Status of {path}:\r\n").as_bytes())
             .await?;
         let last = loop {
-            if self.gateway.cut.is_cancelled() {
+            if self.context.cut.is_cancelled() {
                 break "Broken off: the server is shutting down, the list is not complete"
                     .to_owned();
             }
@@ -181,9 +181,9 @@ impl Session {
             path,
             lister,
             data,
-            budget: self.gateway.budget.clone(),
-            timeouts: self.gateway.config.timeouts.clone(),
-            lingering: self.gateway.lingering.clone(),
+            budget: self.context.budget.clone(),
+            timeouts: self.context.config.timeouts.clone(),
+            lingering: self.context.lingering.clone(),
         };
         self.run_transfer(label, |link| job.run(link)).await
     }
@@ -311,15 +311,15 @@ impl Session {
             heading => heading,
         };
         let namespace = &self.user()?.namespace;
-        let budget = &self.gateway.budget;
+        let budget = &self.context.budget;
         let tree = TreeLister::new(namespace, resolved, heading, glob, format, budget);
         Ok(Box::new(tree))
     }
 
     /// Leave to run a listing, as a transfer's.
     async fn admit_listing(&self) -> Result<Admission, Reply> {
-        let wait = self.gateway.config.timeouts.data_connect;
-        let admitted = self.gateway.budget.admit(wait).await;
+        let wait = self.context.config.timeouts.data_connect;
+        let admitted = self.context.budget.admit(wait).await;
         admitted.map_err(|_| {
             let text = "no memory free for the listing, try again later";
             Reply::new(450, text)

@@ -41,10 +41,10 @@ impl Session {
     /// A login without a password: what a right one does not get past, a client certificate does not either.
     async fn user_by_certificate(&mut self, user: Arc<UserConfig>) -> Result<Flow, ControlError> {
         let address = self.control.peer.ip();
-        if self.gateway.failures.bans_address(address) {
+        if self.context.failures.bans_address(address) {
             return self.close_with(banned()).await;
         }
-        if !self.host_admits(&user.name) || self.gateway.failures.bans(address, &user.name) {
+        if !self.host_admits(&user.name) || self.context.failures.bans(address, &user.name) {
             return self.refuse_login(&user.name, true).await;
         }
         // RFC 2228: authorised by the security data exchange.
@@ -63,22 +63,22 @@ impl Session {
             return Ok(Flow::Continue);
         };
         let address = self.control.peer.ip();
-        if self.gateway.failures.bans_address(address) {
+        if self.context.failures.bans_address(address) {
             // It was not yet when this connection came.
             return self.close_with(banned()).await;
         }
-        if self.gateway.authenticator.is_probe(&name) {
+        if self.context.authenticator.is_probe(&name) {
             return self.refuse_probe(&name).await;
         }
         let password = SecretString::from(password.0.clone());
-        let heard = || !self.gateway.failures.bans_address(address);
+        let heard = || !self.context.failures.bans_address(address);
         let verifying = self
-            .gateway
+            .context
             .authenticator
             .verify(&name, &password, address, heard);
         let verified = tokio::select! {
             verified = verifying => verified,
-            () = self.gateway.drain.cancelled() => {
+            () = self.context.drain.cancelled() => {
                 return self.close_with(shutting_down()).await;
             }
         };
@@ -95,7 +95,7 @@ impl Session {
             // Whether he is banned is asked now and not before: of many guesses sent at once, those that were being
             // checked when the ban came must not succeed.
             Ok(config)
-                if self.host_admits(&name) && !self.gateway.failures.bans(address, &name) =>
+                if self.host_admits(&name) && !self.context.failures.bans(address, &name) =>
             {
                 self.log_in(config, &Reply::new(230, "Logged in")).await
             }
@@ -108,11 +108,11 @@ impl Session {
     async fn refuse_probe(&mut self, name: &str) -> Result<Flow, ControlError> {
         self.name = None;
         let peer = self.control.peer;
-        let Some(turn) = self.gateway.authenticator.probe_turn(peer.ip()) else {
+        let Some(turn) = self.context.authenticator.probe_turn(peer.ip()) else {
             let busy = Reply::new(421, "Too many logins at once, try again later");
             return self.close_with(busy).await;
         };
-        let delay = turn.max(self.gateway.config.login_failures.delay);
+        let delay = turn.max(self.context.config.login_failures.delay);
         tracing::info!(%peer, user = %name.escape_debug(), delay_ms = delay.as_millis(), "login refused: there is no such user");
         self.answer_refused(delay).await
     }
@@ -123,7 +123,7 @@ impl Session {
         self.name = None;
         self.failed_logins += 1;
         let peer = self.control.peer;
-        let failures = &self.gateway.failures;
+        let failures = &self.context.failures;
         let delay = match proven {
             true => failures.refused(peer.ip(), name),
             false => failures.failed(peer.ip(), name),
@@ -136,11 +136,11 @@ impl Session {
     async fn answer_refused(&mut self, delay: Duration) -> Result<Flow, ControlError> {
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
-            () = self.gateway.drain.cancelled() => {
+            () = self.context.drain.cancelled() => {
                 return self.close_with(shutting_down()).await;
             }
         }
-        if self.failed_logins >= self.gateway.config.limits.login_attempts {
+        if self.failed_logins >= self.context.config.limits.login_attempts {
             let enough = Reply::new(421, "Too many failed logins, closing the connection");
             return self.close_with(enough).await;
         }
@@ -161,7 +161,7 @@ impl Session {
             // are as few as of those.
             self.name = None;
             self.failed_logins += 1;
-            if self.failed_logins >= self.gateway.config.limits.login_attempts {
+            if self.failed_logins >= self.context.config.limits.login_attempts {
                 let why = format!("{}, closing the connection", refused.lines.join(" "));
                 return self.close_with(Reply::new(421, why)).await;
             }
@@ -169,7 +169,7 @@ impl Session {
             return Ok(Flow::Continue);
         }
         let address = self.control.peer.ip();
-        self.gateway.failures.succeeded(address, &config.name);
+        self.context.failures.succeeded(address, &config.name);
         match self.enter(config) {
             Ok(()) => {
                 self.control.reply(welcome).await?;
@@ -182,7 +182,7 @@ impl Session {
     /// Makes him the session's user; else why not.
     fn enter(&mut self, config: Arc<UserConfig>) -> Result<(), Reply> {
         let peer = self.control.peer;
-        let Some(permit) = self.gateway.user_sessions.enter(&config) else {
+        let Some(permit) = self.context.user_sessions.enter(&config) else {
             tracing::warn!(%peer, user = %config.name, "login refused: too many sessions of this user");
             return Err(Reply::new(
                 421,
@@ -245,7 +245,7 @@ impl Session {
     pub(in crate::session) fn reset(&mut self) {
         // Only one who was in gets time to log in anew, so nobody stays for ever without.
         if self.user.take().is_some() {
-            self.login_deadline = tokio::time::Instant::now() + self.gateway.config.timeouts.login;
+            self.login_deadline = tokio::time::Instant::now() + self.context.config.timeouts.login;
             self.early = 0;
         }
         self.name = None;
@@ -265,7 +265,7 @@ impl Session {
     fn namespace_of(&self, config: &UserConfig) -> Result<Namespace, Reply> {
         let mut mounts = Vec::with_capacity(config.mounts.len());
         for (path, mount) in &config.mounts {
-            let Some(store) = self.gateway.stores.get(&mount.store) else {
+            let Some(store) = self.context.stores.get(&mount.store) else {
                 tracing::error!(user = %config.name, store = %mount.store, "a mount names a store that is not there");
                 return Err(Reply::new(
                     421,

@@ -28,7 +28,7 @@ use crate::session::state::{Flow, Handled, Session};
 impl Session {
     /// Implicit TLS: the handshake, before the greeting.
     pub(in crate::session) async fn begin_implicit(&mut self) -> Result<(), ControlError> {
-        let Some(tls) = self.gateway.tls.clone() else {
+        let Some(tls) = self.context.tls.clone() else {
             return Err(ControlError::Lost);
         };
         // Data connections are private by default here: there is no AUTH after which clients would say so.
@@ -77,7 +77,7 @@ impl Session {
         let login = self
             .login_deadline
             .saturating_duration_since(Instant::now());
-        let deadline = self.gateway.config.timeouts.tls_handshake.min(login);
+        let deadline = self.context.config.timeouts.tls_handshake.min(login);
         // Boxed: a handshake holds much more than an idle session should.
         let done = Box::pin(self.control.secure(&session.control, deadline)).await;
         if let Err(error) = done {
@@ -193,7 +193,7 @@ impl Session {
     /// The user of that name, where the client's certificate is enough.
     pub(in crate::session) fn by_certificate(&self, name: &str) -> Option<Arc<UserConfig>> {
         let identity = self.secured.as_ref()?.identity.as_ref()?;
-        self.gateway.authenticator.by_certificate(name, identity)
+        self.context.authenticator.by_certificate(name, identity)
     }
 
     /// What a user demands beyond his password, which was right.
@@ -219,7 +219,7 @@ impl Session {
     pub(in crate::session) fn data_tls(&self) -> Option<Arc<DataTls>> {
         let policy = self.data_policy();
         let secured = self.secured.as_ref().filter(|s| s.private(policy))?;
-        let tls = self.gateway.tls.as_ref()?;
+        let tls = self.context.tls.as_ref()?;
         Some(Arc::new(DataTls {
             handshakes: secured.tls.data.clone(),
             require_reuse: tls.requires_session_reuse(),
@@ -228,7 +228,7 @@ impl Session {
                 .user
                 .as_ref()
                 .is_some_and(|user| user.config.lenient_close),
-            deadline: self.gateway.config.timeouts.tls_handshake,
+            deadline: self.context.config.timeouts.tls_handshake,
         }))
     }
 
@@ -284,7 +284,7 @@ impl Session {
     pub(in crate::session) fn offered_tls(&self) -> Option<Arc<Tls>> {
         match self.listener.control {
             Protection::Off => None,
-            _ => self.gateway.tls.clone(),
+            _ => self.context.tls.clone(),
         }
     }
 

@@ -37,7 +37,7 @@ impl Session {
         let limit = match &resolved {
             crate::namespace::Resolved::Mounted { mount, .. } => mount.store.largest_object(),
             _ => self
-                .gateway
+                .context
                 .stores
                 .values()
                 .map(|store| store.largest_object())

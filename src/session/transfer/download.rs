@@ -110,7 +110,7 @@ impl Session {
         };
         let transfers = self.transfers_of(&location)?;
         let data = self.take_data()?;
-        let gateway = &self.gateway;
+        let context = &self.context;
         let job = Job {
             path,
             source,
@@ -118,9 +118,9 @@ impl Session {
             rest: offset > 0,
             transfers,
             data,
-            budget: gateway.budget.clone(),
-            timeouts: gateway.config.timeouts.clone(),
-            lingering: gateway.lingering.clone(),
+            budget: context.budget.clone(),
+            timeouts: context.config.timeouts.clone(),
+            lingering: context.lingering.clone(),
             convert,
         };
         Ok((job, location))

@@ -375,9 +375,9 @@ impl Session {
             id,
             begin,
             data,
-            budget: self.gateway.budget.clone(),
-            timeouts: self.gateway.config.timeouts.clone(),
-            part_size: self.gateway.config.transfer.part_size,
+            budget: self.context.budget.clone(),
+            timeouts: self.context.config.timeouts.clone(),
+            part_size: self.context.config.transfer.part_size,
             convert,
             control_end: match mount.on_control_loss {
                 ControlLoss::Keep => ControlEnd::BreaksOff,
@@ -405,7 +405,7 @@ impl Session {
         if !kept.resumes_at(offset) {
             return Err(self.refuse_resume(path, resolved, &Underway::Interrupted(kept)));
         }
-        if !kept.fits_into(&self.gateway.budget) {
+        if !kept.fits_into(&self.context.budget) {
             return Err(Reply::new(
                 554,
                 format!(

@@ -164,12 +164,12 @@ pub async fn run(command: Command, shutdown: CancellationToken, reload: Arc<Noti
 
 /// Has no more sessions than what the system allows suffices for; the warnings about that, and about what is probably not
 /// meant in the configuration. An error if there is room for one session only.
-fn hold(config: &mut config::Config) -> Result<Vec<String>, String> {
-    let descriptors = descriptors::hold(config, descriptors::limit());
+fn cap(config: &mut config::Config) -> Result<Vec<String>, String> {
+    let descriptors = descriptors::cap(config, descriptors::limit());
     if let Some(shortage) = descriptors.as_ref().filter(|shortage| shortage.is_fatal()) {
         return Err(shortage.to_string());
     }
-    let shortage = memory::hold(config, memory::memory());
+    let shortage = memory::cap(config, memory::memory());
     let warnings = [
         descriptors.map(|shortage| shortage.to_string()),
         shortage.map(|shortage| shortage.to_string()),
@@ -188,7 +188,7 @@ async fn serve(files: &[PathBuf], shutdown: CancellationToken, reload: &Notify) 
         Ok(config) => config,
         Err(errors) => return failed(USAGE, &errors.to_string()),
     };
-    match hold(&mut config) {
+    match cap(&mut config) {
         Ok(warnings) => warnings
             .iter()
             .for_each(|warning| tracing::warn!("{warning}")),

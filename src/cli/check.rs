@@ -20,7 +20,7 @@ use crate::tls;
 /// The summary, or every error, one a line.
 pub(super) async fn check(files: &[PathBuf]) -> Result<String, String> {
     let mut config = config::load(files).map_err(|errors| errors.to_string())?;
-    let warnings = super::hold(&mut config)?;
+    let warnings = super::cap(&mut config)?;
     let context = StoreContext {
         budget: Budget::new(config.memory.budget),
         cleanups: TaskTracker::new(),

@@ -146,7 +146,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), De
     let text = configuration(&options, &store)?;
     let mut config = config::from_str(&text, "demo")?;
     offer_tls(&mut config)?;
-    if let Some(shortage) = descriptors::hold(&mut config, descriptors::limit() / 2) {
+    if let Some(shortage) = descriptors::cap(&mut config, descriptors::limit() / 2) {
         // The other half is for the store.
         tracing::warn!("{shortage}");
     }

@@ -3,7 +3,7 @@
 //! Each connection takes one. Where there are none left, nobody can connect any more, and what runs breaks, as no
 //! connection to the store can be made: whoever opens connections and says nothing would do that to all others. So the
 //! soft limit, which is 1,024 on most systems, is [raised](raise) to the hard one, and where that does not suffice the
-//! number of sessions is [held](hold) to what fits.
+//! number of sessions is [capped](cap) to what fits.
 //!
 //! What may be needed:
 //!
@@ -40,13 +40,13 @@ pub struct Shortage {
     /// What there are.
     limit: u64,
     /// What fits.
-    held: Limits,
+    capped: Limits,
 }
 
 /// Raises the soft limit to the hard one; what it is then.
 pub fn raise() -> u64 {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
-        // It can't be asked for, so it can't be told either; nothing is held.
+        // It can't be asked for, so it can't be told either; nothing is capped.
         return u64::MAX;
     };
     match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
@@ -69,7 +69,7 @@ pub fn needed(config: &Config) -> u64 {
 }
 
 /// Has no more sessions than fit into `limit` descriptors; says so where these are fewer than configured.
-pub fn hold(config: &mut Config, limit: u64) -> Option<Shortage> {
+pub fn cap(config: &mut Config, limit: u64) -> Option<Shortage> {
     let needed = needed(config);
     if needed <= limit {
         return None;
@@ -90,7 +90,7 @@ pub fn hold(config: &mut Config, limit: u64) -> Option<Shortage> {
         configured,
         needed,
         limit,
-        held: config.limits.clone(),
+        capped: config.limits.clone(),
     })
 }
 
@@ -119,7 +119,7 @@ fn number(count: usize) -> u64 {
 impl Shortage {
     /// Whether what is left is no server any more: a single session, though more were configured.
     pub fn is_fatal(&self) -> bool {
-        self.held.sessions <= 1
+        self.capped.sessions <= 1
     }
 }
 
@@ -130,7 +130,11 @@ impl fmt::Display for Shortage {
             "limits.sessions = {} may need {} file descriptors, and the limit is {}: sessions are held to {}, before \
              login to {}; raise the hard limit (ulimit -n, systemd's LimitNOFILE, nofile of a container), or lower \
              limits.sessions",
-            self.configured, self.needed, self.limit, self.held.sessions, self.held.before_login
+            self.configured,
+            self.needed,
+            self.limit,
+            self.capped.sessions,
+            self.capped.before_login
         )
     }
 }
@@ -162,11 +166,11 @@ mod tests {
     #[test]
     fn sessions_are_held_to_what_fits() {
         for limit in [256, 300, 1_000, 1_024, 4_096, 16_238] {
-            let mut held = config("");
-            let shortage = hold(&mut held, limit).unwrap();
-            assert!(needed(&held) <= limit, "{limit}");
-            let limits = held.limits.clone();
-            let mut more = held;
+            let mut capped = config("");
+            let shortage = cap(&mut capped, limit).unwrap();
+            assert!(needed(&capped) <= limit, "{limit}");
+            let limits = capped.limits.clone();
+            let mut more = capped;
             more.limits = config("").limits.held_to(limits.sessions + 1);
             assert!(needed(&more) > limit, "{limit}: more would fit");
             assert!(limits.before_login <= (limits.sessions / 4).max(4));
@@ -179,13 +183,13 @@ mod tests {
             assert!(text.starts_with(&told), "{text}");
         }
         let mut all = config("");
-        assert_eq!(hold(&mut all, 16_239), None);
+        assert_eq!(cap(&mut all, 16_239), None);
         assert_eq!(all.limits.sessions, 10_000);
         // Where not even two fit, the server must not start as if all were well.
         let mut one = config("");
-        assert!(hold(&mut one, 10).unwrap().is_fatal());
+        assert!(cap(&mut one, 10).unwrap().is_fatal());
         assert_eq!(one.limits.sessions, 1);
-        assert!(!hold(&mut config(""), 256).unwrap().is_fatal());
+        assert!(!cap(&mut config(""), 256).unwrap().is_fatal());
     }
 
     #[test]
@@ -203,16 +207,16 @@ mod tests {
             assert_eq!(fixed(&config), 64 + 3 + 20 + kept, "{stores} stores");
         }
         let mut config = config(&more(500));
-        assert_eq!(hold(&mut config, 20_000), None);
+        assert_eq!(cap(&mut config, 20_000), None);
     }
 
     #[test]
     fn what_is_configured_lower_stays() {
-        let mut held = config(
+        let mut capped = config(
             "[limits]\nsessions_before_login = 20\nsessions_before_login_per_address = 3\nsessions_per_address = 40",
         );
-        hold(&mut held, 1_024).unwrap();
-        let limits = held.limits;
+        cap(&mut capped, 1_024).unwrap();
+        let limits = capped.limits;
         assert_eq!(
             (
                 limits.before_login,

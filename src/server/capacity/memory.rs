@@ -1,7 +1,7 @@
 //! The memory of sessions before login: how many fit beside the budget.
 //!
 //! Whoever connects takes some, without a name or a password, and it is not the budget's. Many do in a small container
-//! what no transfer can: they push the process over its limit. So as many are [held](hold) to as fit into a quarter of
+//! what no transfer can: they push the process over its limit. So as many are [capped](cap) to as fit into a quarter of
 //! what there is beside the budget; the rest is for those who have logged in, the process itself and what the allocator
 //! keeps.
 
@@ -30,7 +30,7 @@ pub struct Shortage {
     /// What of it is the budget's.
     budget: u64,
     /// What fits.
-    held: usize,
+    capped: usize,
 }
 
 /// What the process may have in all, bytes: the limit of its cgroup or the machine's memory.
@@ -40,7 +40,7 @@ pub fn memory() -> u64 {
 
 /// Has no more sessions before login than fit into `memory`, which is what the process may have in all, bytes; says so
 /// where these are fewer than configured.
-pub fn hold(config: &mut Config, memory: u64) -> Option<Shortage> {
+pub fn cap(config: &mut Config, memory: u64) -> Option<Shortage> {
     let each = match &config.tls {
         Some(_) => UNDER_TLS,
         None => IN_THE_CLEAR,
@@ -60,7 +60,7 @@ pub fn hold(config: &mut Config, memory: u64) -> Option<Shortage> {
             .saturating_mul(each),
         memory,
         budget,
-        held: fit,
+        capped: fit,
     })
 }
 
@@ -75,7 +75,7 @@ impl fmt::Display for Shortage {
             human_bytes(self.needed),
             human_bytes(self.memory),
             human_bytes(self.budget),
-            self.held
+            self.capped
         )
     }
 }
@@ -123,13 +123,13 @@ mod tests {
                 tls: tls.clone(),
                 ..config("")
             };
-            let mut held = configured();
-            assert_eq!(held.limits.before_login, 2_500);
-            let shortage = hold(&mut held, 400 * MIB).unwrap();
+            let mut capped = configured();
+            assert_eq!(capped.limits.before_login, 2_500);
+            let shortage = cap(&mut capped, 400 * MIB).unwrap();
             let fit = 36 * 1024 / each;
-            assert_eq!(held.limits.before_login, fit);
-            assert_eq!(held.limits.before_login_per_address, 250.min(fit / 2));
-            assert_eq!(held.limits.sessions, 10_000);
+            assert_eq!(capped.limits.before_login, fit);
+            assert_eq!(capped.limits.before_login_per_address, 250.min(fit / 2));
+            assert_eq!(capped.limits.sessions, 10_000);
             let text = shortage.to_string();
             let beginning = format!(
                 "limits.sessions_before_login = 2500 may need {} of memory, and there are 400 MiB, of which 256 MiB are the budget's: \
@@ -137,10 +137,10 @@ mod tests {
                 human_bytes(2_500 * u64::try_from(each).unwrap() * 1024)
             );
             assert!(text.starts_with(&beginning), "{text}");
-            // What was held fits.
-            assert_eq!(hold(&mut held, 400 * MIB), None);
+            // What was capped fits.
+            assert_eq!(cap(&mut capped, 400 * MIB), None);
             let mut all = configured();
-            assert_eq!(hold(&mut all, 2048 * MIB), None);
+            assert_eq!(cap(&mut all, 2048 * MIB), None);
             assert_eq!(all.limits, configured().limits);
         }
     }
@@ -148,17 +148,17 @@ mod tests {
     #[test]
     fn what_is_configured_lower_stays_and_some_are_always_let_in() {
         let few = "limits.sessions_before_login = 20\nlimits.sessions_before_login_per_address = 3";
-        let mut held = config(few);
-        assert_eq!(hold(&mut held, 100 * MIB), None);
+        let mut capped = config(few);
+        assert_eq!(cap(&mut capped, 100 * MIB), None);
         assert_eq!(
             (
-                held.limits.before_login,
-                held.limits.before_login_per_address
+                capped.limits.before_login,
+                capped.limits.before_login_per_address
             ),
             (20, 3)
         );
-        let mut held = config("");
-        hold(&mut held, 100 * MIB).unwrap();
-        assert_eq!(held.limits.before_login, 64);
+        let mut capped = config("");
+        cap(&mut capped, 100 * MIB).unwrap();
+        assert_eq!(capped.limits.before_login, 64);
     }
 }

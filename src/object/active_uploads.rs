@@ -12,8 +12,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::object::client::{Location, Store};
 use crate::object::resume::record::{Record, ResumeScope, user_hash};
-use crate::object::{Location, Store};
 
 /// So many names are remembered at most.
 const MOST_NAMES: usize = 10_000;
@@ -501,8 +501,7 @@ impl Drop for RegistryGuard {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::object::Replica;
-    use crate::object::resume::record::RecordState;
+    use crate::object::resume::record::{RecordState, Replica};
 
     fn enter(replica: &Arc<Replica>, user: &str, attempt: &str) -> RegistryGuard {
         let keep = ResumeScope {

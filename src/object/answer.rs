@@ -26,7 +26,7 @@ use aws_sdk_s3::error::BoxError;
 use aws_smithy_runtime_api::client::orchestrator::{Metadata, OrchestratorError};
 use aws_smithy_runtime_api::http::Headers;
 
-use crate::object::ObjectError;
+use crate::object::error::ObjectError;
 
 /// An answer that S3 did not write.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::config::{Capability, StoreConfig};
-use crate::object::Store;
+use crate::object::client::Store;
 use crate::object::error::RequestFailure;
 
 pub(super) use crate::object::capabilities::probe::PREFIX as PROBE_PREFIX;

@@ -16,17 +16,18 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{StaticCredentials, StoreConfig, TransferConfig};
 use crate::memory::Budget;
-use crate::object::ObjectError;
 use crate::object::answer::JudgeAnswers;
 use crate::object::capabilities::{Capabilities, Integrity};
 use crate::object::clock::{ReadClock, StoreClock};
 use crate::object::connector::http_client;
 use crate::object::echo::Echoes;
+use crate::object::error::ObjectError;
 use crate::object::name_lock::NameLocks;
+use crate::object::part_sizes::PartSizes;
+use crate::object::parts::pieces::PieceSupportCache;
 use crate::object::progress::watching;
-use crate::object::resume::Replica;
+use crate::object::resume::record::Replica;
 use crate::object::retry::Damaged;
-use crate::object::upload::{PartSizes, PieceSupportCache};
 
 /// The slowest that an attempt may send its body, bytes a second, however steadily it moves: one of 8 MiB ends after some
 /// nine minutes.

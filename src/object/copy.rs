@@ -6,7 +6,7 @@
 
 mod copied;
 mod directory;
-mod whole;
+pub(in crate::object) mod whole;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,17 +16,18 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
+use crate::object::client::Location;
 use crate::object::copy::whole::copy_whole;
-use crate::object::error::failure;
-use crate::object::multipart::{
-    CompleteError, Created, Target, copy_ranges, equal_copy_ranges, whole_etag,
-};
+use crate::object::download::Download;
+use crate::object::error::{ObjectError, failure};
+use crate::object::head::{Attributes, ObjectInfo, head};
+use crate::object::keys;
+use crate::object::multipart::{CompleteError, Created, Target, whole_etag};
 use crate::object::name_lock::Patience;
+use crate::object::part_sizes::{copy_ranges, equal_copy_ranges};
+use crate::object::transfer_id::TransferId;
 use crate::object::upload::{Condition, Upload, UploadOptions};
 use crate::object::verify::{Precondition, WriteCheck, look_until};
-use crate::object::{
-    Attributes, Download, Location, ObjectError, ObjectInfo, TransferId, head, keys,
-};
 
 pub use crate::object::copy::directory::{DirectoryError, rename_directory};
 pub use crate::object::copy::whole::Written;

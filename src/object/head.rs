@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use crate::object::answer::{NotS3, content_range};
-use crate::object::error::failure;
-use crate::object::{Location, ObjectError};
+use crate::object::client::Location;
+use crate::object::error::{ObjectError, failure};
 
 /// What a HEAD (or the head of a GET) tells.
 #[derive(Debug, Clone)]
@@ -60,7 +60,7 @@ pub struct Attributes {
 macro_rules! attributes_of {
     ($output:expr) => {{
         let output = &$output;
-        $crate::object::Attributes {
+        $crate::object::head::Attributes {
             metadata: output
                 .metadata()
                 .map(|map| map.iter().map(|(k, v)| (k.clone(), v.clone())).collect())
@@ -102,7 +102,7 @@ macro_rules! whole_crc {
 /// Sets attributes on a PutObject, CreateMultipartUpload or CopyObject request.
 macro_rules! with_attributes {
     ($request:expr, $attributes:expr) => {{
-        let attributes: &$crate::object::Attributes = $attributes;
+        let attributes: &$crate::object::head::Attributes = $attributes;
         $request
             .set_metadata(Some($crate::object::head::metadata_map(attributes)))
             .set_content_type(attributes.content_type.clone())

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::object::ObjectInfo;
+use crate::object::head::ObjectInfo;
 use crate::object::list::Key;
 use crate::object::verify::TRANSFER_KEY;
 

@@ -14,10 +14,11 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::memory::Grant;
 use crate::object::answer::NotS3;
-use crate::object::error::failure;
+use crate::object::client::Location;
+use crate::object::error::{ObjectError, failure};
 use crate::object::head::timestamp;
+use crate::object::keys;
 use crate::object::page_memory::{IfTaken, PageMemory};
-use crate::object::{Location, ObjectError, keys};
 
 /// Keys of a page.
 const PAGE: i32 = 1000;

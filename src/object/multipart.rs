@@ -1,7 +1,6 @@
 //! Multipart uploads as requests: create, copy a range, complete, abort. Shared by uploads, appends and large copies.
 
 pub(in crate::object) mod list_parts;
-mod ranges;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,17 +14,15 @@ use tracing::warn;
 
 use crate::object::answer::NotS3;
 use crate::object::capabilities::Integrity;
+use crate::object::client::Location;
 use crate::object::echo::{Echo, Echoed};
-use crate::object::error::{RequestFailure, failure};
-use crate::object::head::with_attributes;
+use crate::object::error::{ObjectError, RequestFailure, failure};
+use crate::object::head::{Attributes, with_attributes};
+use crate::object::keys;
+use crate::object::part_sizes::CopyRange;
 use crate::object::retry::{Attempts, LookFirst};
-use crate::object::upload::TransferId;
+use crate::object::transfer_id::TransferId;
 use crate::object::verify::{Precondition, TRANSFER_KEY, WriteCheck, look, look_until};
-use crate::object::{Attributes, Location, ObjectError, keys};
-
-pub(super) use crate::object::multipart::ranges::{
-    CopyRange, SMALLEST_PART, copy_ranges, equal_copy_ranges, equal_ranges,
-};
 
 /// How often a CompleteMultipartUpload without a clear end is sent again, beyond the SDK's own attempts.
 const COMPLETE_ROUNDS: u32 = 3;

@@ -35,7 +35,8 @@ use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
 
-use crate::object::{Location, ObjectError};
+use crate::object::client::Location;
+use crate::object::error::ObjectError;
 
 /// The longest that a command other than an upload waits: clients wait 20 s or more for a reply.
 const COMMAND: Duration = Duration::from_secs(20);

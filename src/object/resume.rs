@@ -37,13 +37,7 @@ pub(in crate::object) mod records;
 pub(in crate::object) mod sweep;
 
 pub use crate::object::resume::lookup::{Lookup, ResumableUpload, Stored};
-pub(in crate::object) use crate::object::resume::record::{
-    BaseObject, PieceNote, ScheduleNote, TailNote, tail_at,
-};
 pub use crate::object::resume::record::{Replica, ResumeScope};
-pub(in crate::object) use crate::object::resume::record_task::{
-    EarlierCheck, InterruptedUpload, RecordHandle,
-};
 pub use crate::object::resume::sweep::{
     Recorded, SweepOptions, Swept, SweptKind, Unrecorded, refresh_record_cache, sweep,
     sweep_probes, sweep_uploads,

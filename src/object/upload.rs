@@ -28,19 +28,20 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::memory::{Admission, CHUNK};
+use crate::object::error::ObjectError;
+use crate::object::head::ObjectInfo;
 use crate::object::multipart::{DonePart, Target};
-use crate::object::parts::part::upload_part;
-use crate::object::resume::{EarlierCheck, InterruptedUpload, RecordHandle, ResumeScope};
+use crate::object::part_sizes::{MAX_PARTS, PartSizes};
+use crate::object::parts::cleanup::AbortCleanup;
+use crate::object::parts::part::{Part, RetainedPart, upload_part};
+use crate::object::parts::pending_create::PendingCreate;
+use crate::object::parts::pieces::Pieces;
+use crate::object::resume::record::ResumeScope;
+use crate::object::resume::record_task::{EarlierCheck, InterruptedUpload, RecordHandle};
+use crate::object::transfer_id::TransferId;
 use crate::object::upload::pressure::Pace;
 use crate::object::verify::Precondition;
-use crate::object::{ObjectError, ObjectInfo};
 
-pub(super) use crate::object::part_sizes::{MAX_PARTS, PartSizes};
-pub(super) use crate::object::parts::cleanup::AbortCleanup;
-pub(super) use crate::object::parts::part::{Part, RetainedPart, put_part};
-pub(super) use crate::object::parts::pending_create::PendingCreate;
-pub(super) use crate::object::parts::pieces::{PieceSupportCache, Pieces};
-pub use crate::object::transfer_id::TransferId;
 pub use crate::object::upload::pressure::{GivesBack, Relief};
 
 /// The first chunk of a part, bytes: enough for most of what devices send.

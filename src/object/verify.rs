@@ -7,8 +7,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::debug;
 
-use crate::object::upload::TransferId;
-use crate::object::{Location, ObjectError, ObjectIdentity, ObjectInfo, head};
+use crate::object::client::Location;
+use crate::object::error::ObjectError;
+use crate::object::head::{ObjectInfo, head};
+use crate::object::identity::ObjectIdentity;
+use crate::object::transfer_id::TransferId;
 
 /// Name of the user metadata that holds the transfer id.
 pub(in crate::object) const TRANSFER_KEY: &str = "s3ftpd-transfer";

@@ -6,10 +6,10 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use tracing::debug;
 
-use crate::object::Store;
+use crate::object::client::Store;
 use crate::object::error::{RequestFailure, failure};
 use crate::object::multipart::crc_header;
-use crate::object::upload::TransferId;
+use crate::object::transfer_id::TransferId;
 
 /// What the keys of all probes begin with.
 pub(in crate::object) const PREFIX: &str = ".s3ftpd/probe-";

@@ -8,8 +8,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use crate::memory::{Budget, Grant};
+use crate::object::error::ObjectError;
+use crate::object::head::ObjectInfo;
 use crate::object::verify::TRANSFER_KEY;
-use crate::object::{ObjectError, ObjectInfo};
 
 /// Keys of the first block: 32 KiB.
 const FIRST_BLOCK: usize = 4096;
@@ -101,7 +102,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::object::Attributes;
+    use crate::object::head::Attributes;
 
     fn info(etag: &str, size: u64, second: i64, transfer: Option<&str>) -> ObjectInfo {
         let mut attributes = Attributes::default();

@@ -12,12 +12,13 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-use crate::object::error::{RequestFailure, failure};
-use crate::object::head::{timestamp, with_attributes};
+use crate::object::client::Location;
+use crate::object::error::{ObjectError, RequestFailure, failure};
+use crate::object::head::{ObjectInfo, timestamp, with_attributes};
+use crate::object::keys;
 use crate::object::multipart::{Target, whole_etag};
 use crate::object::retry::LookFirst;
 use crate::object::verify::{Precondition, WriteCheck, look, look_until, look_within};
-use crate::object::{Location, ObjectError, ObjectInfo, keys};
 
 /// A copy that is there.
 #[derive(Debug, Clone, Default)]

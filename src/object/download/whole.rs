@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::object::ObjectError;
+use crate::object::error::ObjectError;
 
 /// What is held back, bytes; less of a smaller object.
 const HELD_BACK: u64 = 64 * 1024;

@@ -1,12 +1,12 @@
 //! The parts of an open multipart upload, as the store lists them.
 
 use crate::object::answer::NotS3;
-use crate::object::error::failure;
+use crate::object::client::Location;
+use crate::object::error::{ObjectError, failure};
 use crate::object::head::timestamp;
 use crate::object::multipart::{DonePart, crc_from_header};
+use crate::object::part_sizes::PartSizes;
 use crate::object::resume::record::ScheduleNote;
-use crate::object::upload::PartSizes;
-use crate::object::{Location, ObjectError};
 
 /// The unbroken run from the first part. A part that does not have the size of its number was the last of an upload
 /// that came to its end: nothing can follow it.

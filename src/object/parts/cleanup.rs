@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::object::ObjectError;
+use crate::object::error::ObjectError;
 use crate::object::multipart::{DonePart, Target};
 use crate::object::parts::pending_create::PendingCreate;
 use crate::object::parts::pieces::Pieces;

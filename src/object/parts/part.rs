@@ -12,11 +12,11 @@ use http_body::{Frame, SizeHint};
 
 use crate::memory::Grant;
 use crate::object::capabilities::Integrity;
+use crate::object::client::Location;
 use crate::object::echo::{Echo, Echoed};
-use crate::object::error::failure;
+use crate::object::error::{ObjectError, failure};
 use crate::object::multipart::{Created, DonePart, Target, crc_header, part_number};
-use crate::object::resume::PieceNote;
-use crate::object::{Location, ObjectError};
+use crate::object::resume::record::PieceNote;
 
 /// A part that is being filled, or is full.
 #[derive(Debug, Clone, Default)]

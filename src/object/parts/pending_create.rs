@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::object::ObjectError;
+use crate::object::error::ObjectError;
 use crate::object::multipart::{Created, Target};
 
 /// CreateMultipartUpload under way or done, by a task that always ends: a Create that is cut off in the middle would

@@ -21,9 +21,13 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::memory::{Budget, CHUNK, Grant};
+use crate::object::client::Location;
+use crate::object::delete::delete;
+use crate::object::download::Download;
+use crate::object::error::ObjectError;
+use crate::object::head::{Attributes, ObjectInfo};
 use crate::object::parts::part::{Part, RetainedPart, put_part};
-use crate::object::resume::{PieceNote, TailNote};
-use crate::object::{Attributes, Download, Location, ObjectError, ObjectInfo, delete};
+use crate::object::resume::record::{PieceNote, TailNote};
 
 /// Pieces of one part that are read at once.
 const READ_AT_ONCE: usize = 4;

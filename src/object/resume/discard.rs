@@ -2,10 +2,11 @@
 
 use tracing::warn;
 
+use crate::object::client::Location;
+use crate::object::delete::delete;
 use crate::object::multipart::abort_upload;
 use crate::object::resume::record::{Record, StoredRecord, TailNote, aside, new_attempt};
 use crate::object::resume::records::{self, Ended, LaterRecord, Leave, SaveError};
-use crate::object::{Location, delete};
 
 /// Removes the multipart upload, the tail and the record, in this order. Before that the record says that it is being
 /// removed: of a client that resumes the upload in the same moment and this, one finds out before anything is lost.

@@ -8,6 +8,9 @@ use jiff::Timestamp;
 use tokio_util::task::TaskTracker;
 
 use crate::object::active_uploads::{EarlierUploads, name_of};
+use crate::object::client::Location;
+use crate::object::error::ObjectError;
+use crate::object::head::{ObjectInfo, head};
 use crate::object::list::{Key, RawPage};
 use crate::object::multipart::DonePart;
 use crate::object::multipart::list_parts::{list_parts, run};
@@ -17,8 +20,8 @@ use crate::object::resume::record::{
     TailNote,
 };
 use crate::object::resume::records::{self, SlotContent};
+use crate::object::transfer_id::TransferId;
 use crate::object::verify::{Precondition, TRANSFER_KEY};
-use crate::object::{Location, ObjectError, ObjectInfo, TransferId, head};
 
 /// The pieces of a tail that are asked for at once.
 const PIECES: usize = 8;
@@ -476,7 +479,7 @@ mod tests {
             size: 1,
             etag: etag.to_owned(),
             modified: Timestamp::from_millisecond(modified_ms).unwrap(),
-            attributes: crate::object::Attributes {
+            attributes: crate::object::head::Attributes {
                 metadata: metadata.into_iter().collect(),
                 ..Default::default()
             },

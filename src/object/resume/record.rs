@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::object::active_uploads::ActiveUploads;
+use crate::object::client::Location;
+use crate::object::head::{Attributes, ObjectInfo};
 use crate::object::identity::ObjectIdentity;
 use crate::object::resume::order::Began;
-use crate::object::upload::TransferId;
-use crate::object::{Attributes, Location, ObjectInfo};
+use crate::object::transfer_id::TransferId;
 
 /// Where the server keeps its own state, in the bucket of the objects or in one of its own.
 pub(in crate::object) const STATE_PREFIX: &str = ".s3ftpd/";

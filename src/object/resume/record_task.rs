@@ -20,18 +20,20 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::memory::Admission;
-use crate::object::ObjectError;
 use crate::object::active_uploads::{ActiveUploads, StatusHandle, name_of};
+use crate::object::error::ObjectError;
 use crate::object::multipart::{DonePart, Target};
-use crate::object::resume::Replica;
+use crate::object::parts::cleanup::AbortCleanup;
+use crate::object::parts::part::{Part, RetainedPart};
+use crate::object::parts::pending_create::PendingCreate;
+use crate::object::parts::pieces::Pieces;
 use crate::object::resume::discard::{discard, set_aside};
 use crate::object::resume::order::Began;
 use crate::object::resume::record::{
-    AttemptNote, BaseObject, FORMAT, Record, RecordState, ResumeScope, ScheduleNote, TailNote,
-    new_attempt,
+    AttemptNote, BaseObject, FORMAT, Record, RecordState, Replica, ResumeScope, ScheduleNote,
+    TailNote, new_attempt,
 };
 use crate::object::resume::records::{self, SaveError, SlotContent};
-use crate::object::upload::{AbortCleanup, Part, PendingCreate, Pieces, RetainedPart};
 use task::{RecordTask, Standing};
 
 /// An upload's record in the making. Dropped without an ending, nothing more is done.

@@ -14,8 +14,10 @@ use jiff::Timestamp;
 use crate::object::active_uploads::{name_at, name_in};
 use crate::object::answer::NotS3;
 use crate::object::capabilities::PROBE_PREFIX;
-use crate::object::error::failure;
-use crate::object::head::timestamp;
+use crate::object::client::{Location, Store};
+use crate::object::delete::delete;
+use crate::object::error::{ObjectError, failure};
+use crate::object::head::{head, timestamp};
 use crate::object::list::RawPage;
 use crate::object::multipart::abort_upload;
 use crate::object::multipart::list_parts::last_part;
@@ -23,7 +25,6 @@ use crate::object::resume::discard::{discard, end};
 use crate::object::resume::lookup::{age, now, written_since};
 use crate::object::resume::record::{self, RecordState, STATE_PREFIX, StoredRecord};
 use crate::object::resume::records::{self, LaterRecord, Leave, SlotContent};
-use crate::object::{Location, ObjectError, Store, delete, head};
 
 /// An empty record of this age is deleted: no writer replaces it at the same moment, as far as that can be ruled out on a
 /// store that ignores conditions.

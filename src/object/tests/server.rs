@@ -13,7 +13,8 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::config::{Capability, StaticCredentials, StoreConfig, TransferConfig};
 use crate::memory::Budget;
-use crate::object::{Location, NameLocks, Store, StoreContext};
+use crate::object::client::{Location, Store, StoreContext};
+use crate::object::name_lock::NameLocks;
 
 use crate::object::tests::PART;
 

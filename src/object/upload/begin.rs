@@ -7,15 +7,19 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::memory::Admission;
-use crate::object::multipart::{CopyRange, Target};
-use crate::object::part_sizes::PartSizes;
+use crate::object::client::Location;
+use crate::object::download::Download;
+use crate::object::error::ObjectError;
+use crate::object::head::Attributes;
+use crate::object::multipart::Target;
+use crate::object::part_sizes::{CopyRange, PartSizes};
 use crate::object::parts::part::Part;
 use crate::object::parts::pending_create::PendingCreate;
-use crate::object::resume::{BaseObject, EarlierCheck, RecordHandle};
+use crate::object::resume::record::BaseObject;
+use crate::object::resume::record_task::{EarlierCheck, RecordHandle};
 use crate::object::upload::pressure::{Pace, Relief};
 use crate::object::upload::{AppendTo, Condition, Upload, UploadOptions};
 use crate::object::verify::{Precondition, TRANSFER_KEY};
-use crate::object::{Attributes, Download, Location, ObjectError};
 
 impl Upload {
     /// Begins; makes no request unless it appends.

@@ -12,9 +12,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::memory::{Budget, CHUNK, Grant};
-use crate::object::ObjectError;
+use crate::object::error::ObjectError;
 use crate::object::parts::pieces::{PieceSupport, Pieces};
-use crate::object::resume::{ResumeScope, tail_at};
+use crate::object::resume::record::{ResumeScope, tail_at};
 use crate::object::upload::{FIRST_CHUNKS, PART_WAIT, Upload};
 
 /// How fast the client sends.

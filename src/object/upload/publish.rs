@@ -6,9 +6,8 @@ use bytes::BytesMut;
 use tokio::time::sleep;
 use tracing::warn;
 
-use crate::object::ObjectError;
 use crate::object::echo::{Echo, Echoed};
-use crate::object::error::{RequestFailure, failure};
+use crate::object::error::{ObjectError, RequestFailure, failure};
 use crate::object::head::with_attributes;
 use crate::object::multipart::crc_header;
 use crate::object::name_lock::{NameLock, Patience};

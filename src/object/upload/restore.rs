@@ -4,11 +4,17 @@ use bytes::Buf;
 
 use crate::memory::{Admission, Budget};
 use crate::object::capabilities::Integrity;
+use crate::object::client::Location;
+use crate::object::download::Download;
+use crate::object::error::ObjectError;
+use crate::object::head::ObjectInfo;
 use crate::object::multipart::{Created, Target};
+use crate::object::part_sizes::PartSizes;
 use crate::object::parts::pending_create::PendingCreate;
-use crate::object::resume::{RecordHandle, ResumableUpload, ResumeScope, ScheduleNote, TailNote};
-use crate::object::upload::{PartSizes, Upload};
-use crate::object::{Download, Location, ObjectError, ObjectInfo};
+use crate::object::resume::lookup::ResumableUpload;
+use crate::object::resume::record::{ResumeScope, ScheduleNote, TailNote};
+use crate::object::resume::record_task::RecordHandle;
+use crate::object::upload::Upload;
 
 impl ResumableUpload {
     /// Whether there is the memory for its next part: a process that has more may have begun it.

@@ -7,8 +7,8 @@
 use tokio::time::sleep;
 use tracing::info;
 
-use crate::object::ObjectError;
 use crate::object::active_uploads::name_of;
+use crate::object::error::ObjectError;
 use crate::object::resume::discard::{discard, remove_object};
 use crate::object::resume::lookup::now;
 use crate::object::resume::order::BeganOrder;

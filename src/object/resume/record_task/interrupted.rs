@@ -7,16 +7,19 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use crate::object::capabilities::Integrity;
+use crate::object::client::Location;
+use crate::object::error::ObjectError;
+use crate::object::head::{ObjectInfo, head};
 use crate::object::multipart::Created;
+use crate::object::parts::part::{Part, put_part};
+use crate::object::parts::pieces::Pieces;
 use crate::object::resume::discard::remove_tail;
 use crate::object::resume::lookup::written_since;
 use crate::object::resume::record::{self, BaseObject, PieceNote, RecordState, TailNote};
 use crate::object::resume::record_task::InterruptedUpload;
 use crate::object::resume::record_task::task::{Earlier, RecordTask, Standing, note};
 use crate::object::resume::records::{self, SlotContent};
-use crate::object::upload::{Part, Pieces, put_part};
 use crate::object::verify::{WriteCheck, look};
-use crate::object::{Location, ObjectError, ObjectInfo, head};
 
 /// Parts in flight are given so long to end, where nothing of the upload will be kept or the process ends. Else they
 /// have all the time that they need, which their own deadlines bound.

@@ -8,14 +8,17 @@ use tracing::warn;
 
 use crate::object::active_uploads::RegistryGuard;
 use crate::object::capabilities::Integrity;
+use crate::object::client::Location;
+use crate::object::error::ObjectError;
+use crate::object::head::head;
 use crate::object::multipart::{Created, Target, abort_upload};
-use crate::object::resume::Replica;
+use crate::object::parts::pending_create::PendingCreate;
 use crate::object::resume::discard::{discard, end, remove_object, remove_tail, set_aside};
-use crate::object::resume::record::{self, Record, RecordState, ResumeScope, TailNote, UploadNote};
+use crate::object::resume::record::{
+    self, Record, RecordState, Replica, ResumeScope, TailNote, UploadNote,
+};
 use crate::object::resume::record_task::{Outcome, RecordEvent};
 use crate::object::resume::records::{self, Ended, Leave, SlotContent};
-use crate::object::upload::PendingCreate;
-use crate::object::{Location, ObjectError, head};
 
 /// What the task works with.
 #[derive(Debug)]

@@ -17,9 +17,10 @@ ENV CARGO_TERM_COLOR=never
 # The dependencies and the crates of the workspace. This layer is built again only if they change.
 COPY Cargo.toml Cargo.lock ./
 COPY crates crates
-RUN mkdir -p src benches \
+COPY test-support/Cargo.toml test-support/
+RUN mkdir -p src benches test-support/src \
     && echo 'fn main() {}' | tee src/main.rs benches/transfer.rs \
-    && touch src/lib.rs \
+    && touch src/lib.rs test-support/src/lib.rs \
     && cargo build --release --locked --package s3ftpd \
     && rm -r src
 

@@ -11,11 +11,11 @@ use s3_embedded::{Interceptor, Next, ResetConnection};
 use s3s::{Body, HttpRequest, HttpResponse};
 
 use crate::content::Random;
-use crate::faults::{Fault, perform};
 use crate::figures::Figures;
 use crate::leftovers::Causes;
 use crate::model::Model;
-use crate::operation::Request;
+use s3_embedded::faults::Request;
+use s3_embedded::faults::{Fault, perform};
 
 /// Requests in a thousand that go wrong.
 const PER_MILLE: u64 = 40;

@@ -29,14 +29,6 @@ mod leftovers;
 mod model;
 mod worker;
 
-/// The support of the black-box tests, as far as it is needed here.
-#[path = "../it/support/faults.rs"]
-#[allow(dead_code)]
-mod faults;
-#[path = "../it/support/operation.rs"]
-#[allow(dead_code)]
-mod operation;
-
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

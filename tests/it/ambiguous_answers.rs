@@ -10,11 +10,11 @@ use s3_embedded::Behaviour;
 use tokio::io::AsyncWriteExt;
 use tracing_subscriber::fmt::writer::OptionalWriter;
 
-use crate::support::faults::Fault;
-use crate::support::ftp::{Ftp, Mode, Reply, reset_stream};
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers::{begin, nothing_left};
-use crate::support::{MIB, pattern};
+use test_support::faults::Fault;
+use test_support::ftp::{Ftp, Mode, Reply, reset_stream};
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::transfers::{begin, nothing_left};
+use test_support::{MIB, pattern};
 
 const SMALL: usize = 70_000;
 const LARGE: usize = 6 * MIB;

@@ -2,10 +2,10 @@
 
 use tokio::io::AsyncWriteExt;
 
-use crate::support::faults::Fault;
-use crate::support::ftp::{Ftp, Mode, reset_stream};
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::{MIB, pattern, transfers};
+use test_support::faults::Fault;
+use test_support::ftp::{Ftp, Mode, reset_stream};
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::{MIB, pattern, transfers};
 
 /// S3's smallest part, and the part size of these tests.
 const PART: usize = 5 * MIB;

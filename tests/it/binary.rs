@@ -8,12 +8,13 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStderr, Command};
 
-use crate::support::ftp::Ftp;
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::process::Process;
-use crate::support::store::Store;
-use crate::support::tls::{HOST, Pki};
-use crate::support::{MIB, pattern, within};
+use test_support::ftp::Ftp;
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::process::Process;
+use test_support::settings::Settings;
+use test_support::store::Store;
+use test_support::tls::{HOST, Pki};
+use test_support::{MIB, pattern, within};
 
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/s3ftpd.example.toml");
 
@@ -139,16 +140,16 @@ struct Serving {
 }
 
 fn config(store: &Store, grace: &str) -> String {
-    let (key, secret) = store.credentials();
-    let hash = bcrypt::hash("p", 4).unwrap();
-    format!(
-        "listen = [\"127.0.0.1:0\"]\n[passive]\nports = \"auto\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
-         [transfer]\npart_size = \"5MiB\"\n[memory]\nbudget = \"64MiB\"\n[timeouts]\nshutdown_grace = \"{grace}\"\n\
-         [stores.main]\nendpoint = \"{}\"\nregion = \"us-east-1\"\naccess_key_id = \"{key}\"\n\
-         secret_access_key = \"{secret}\"\nchecksums = \"crc32\"\nconditional_writes = true\nconditional_deletes = true\nfiles_hide_directories = false\n[mounts.main]\nstore = \"main\"\nbucket = \"{BUCKET}\"\ninterrupted = \"abort\"\n\
-         [users.u]\npassword = '{hash}'\nmounts = {{ \"/\" = \"main\", \"/kept\" = {{ store = \"main\", bucket = \"{BUCKET}\" }} }}\n",
-        store.endpoint()
-    )
+    Settings::least(store)
+        .with("[admin]\nlisten = \"127.0.0.1:0\"")
+        .with("[transfer]\npart_size = \"5MiB\"\n[memory]\nbudget = \"64MiB\"")
+        .with(&format!("[timeouts]\nshutdown_grace = \"{grace}\""))
+        .with("[mounts.main]\ninterrupted = \"abort\"")
+        .with(&format!(
+            "[users.u]\nmounts = {{ \"/\" = \"main\", \
+             \"/kept\" = {{ store = \"main\", bucket = \"{BUCKET}\" }} }}"
+        ))
+        .text()
 }
 
 impl Serving {

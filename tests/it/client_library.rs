@@ -6,8 +6,8 @@ use suppaftp::tokio::AsyncFtpStream;
 use suppaftp::types::{FileType, FormatControl, Mode};
 use tokio::io::AsyncReadExt;
 
-use crate::support::gateway::{BUCKET, Gateway, PASSWORD, USER};
-use crate::support::{MIB, pattern, within};
+use test_support::gateway::{BUCKET, Gateway, PASSWORD, USER};
+use test_support::{MIB, pattern, within};
 
 async fn get(client: &mut AsyncFtpStream, name: &str) -> Vec<u8> {
     let mut stream = client.retr_as_stream(name).await.unwrap();

@@ -8,7 +8,7 @@ mod parameters;
 mod restart;
 mod transfers;
 
-use crate::support::ftp::Ftp;
+use test_support::ftp::Ftp;
 
 /// Sends each line and expects its one reply; no other comes.
 async fn answers(ftp: &mut Ftp, table: &[(&str, u16)]) {

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::ftp::{Ftp, Mode, port_command, read_to_end_deadline, reset_stream};
-use crate::support::gateway::{BUCKET, Gateway, PASSWORD, USER};
-use crate::support::transfers::{
+use test_support::ftp::{Ftp, Mode, port_command, read_to_end_deadline, reset_stream};
+use test_support::gateway::{BUCKET, Gateway, PASSWORD, USER};
+use test_support::transfers::{
     begin, moved, nothing_left, sessions_ended, settled, upload_in_progress,
 };
-use crate::support::{MIB, pattern, within};
+use test_support::{MIB, pattern, within};
 
 /// One PutObject, and a first part that is in the store already.
 const SIZES: [usize; 2] = [70_000, 6 * MIB];
@@ -391,7 +391,7 @@ async fn the_least_settle_window_can_be_configured() {
 /// ffmpeg closes its control connection first, and nothing arrives: the operator sees why.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_names_the_option_for_clients_that_leave_without_quit() {
-    let mut process = crate::support::process::Process::start("").await;
+    let mut process = test_support::process::Process::start("").await;
     let mut ftp = process.ftp().await;
     let mut data = begin(&mut ftp, "STOR out.ts", Mode::Passive).await;
     data.write_all(b"bytes").await.unwrap();

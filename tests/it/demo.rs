@@ -4,7 +4,7 @@ use s3_embedded::Backend;
 use s3ftpd::cli::demo::{self, DemoError, Options};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::within;
+use test_support::within;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_ends_on_request_and_keeps_its_data() {

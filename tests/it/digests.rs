@@ -2,11 +2,11 @@
 
 use md5::Digest as _;
 
-use crate::support::faults::Fault;
-use crate::support::ftp::{Ftp, Mode};
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers::nothing_left;
-use crate::support::{MIB, pattern};
+use test_support::faults::Fault;
+use test_support::ftp::{Ftp, Mode};
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::transfers::nothing_left;
+use test_support::{MIB, pattern};
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -57,7 +57,7 @@ async fn the_stores_checksum_is_used_if_it_covers_the_whole_object() {
     for size in [1000, 12 * MIB] {
         ftp.store("f", &pattern(size, 1)).await;
         ftp.in_step().await;
-        crate::support::transfers::settled(&gateway).await;
+        test_support::transfers::settled(&gateway).await;
         for (command, operations) in [
             ("XCRC f", &["HeadObject"][..]),
             ("XSHA256 f", &["HeadObject", "GetObject"]),

@@ -5,11 +5,11 @@ use futures::StreamExt;
 use futures::stream;
 use tokio::io::AsyncWriteExt;
 
-use crate::support::faults::Fault;
-use crate::support::ftp::Mode;
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers::{begin, nothing_left};
-use crate::support::{MIB, pattern};
+use test_support::faults::Fault;
+use test_support::ftp::Mode;
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::transfers::{begin, nothing_left};
+use test_support::{MIB, pattern};
 
 const SMALL: usize = 70_000;
 /// Two parts of 5 MiB at most.

@@ -11,8 +11,8 @@ use aws_sdk_s3::types::{ChecksumMode, CompletedMultipartUpload, CompletedPart};
 use base64::Engine as _;
 use s3_embedded::{EmbeddedStore, StoreOptions};
 
-use crate::support::store::{Store, client_of};
-use crate::support::{MIB, pattern};
+use test_support::store::{Store, client_of};
+use test_support::{MIB, pattern};
 
 pub const B: &str = "bucket";
 

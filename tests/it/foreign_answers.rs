@@ -3,11 +3,11 @@
 mod checksums;
 mod every_operation;
 
-use crate::support::faults::{Answer, Fault};
-use crate::support::ftp::Ftp;
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers::{settled, size};
-use crate::support::{MIB, pattern};
+use test_support::faults::{Answer, Fault};
+use test_support::ftp::Ftp;
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::transfers::{settled, size};
+use test_support::{MIB, pattern};
 
 /// Refusals as proxies write them.
 const REFUSALS: [Answer; 6] = [
@@ -111,17 +111,17 @@ async fn a_foreign_page_instead_of_a_record_discards_nothing() {
             let store = &gateway.store;
             let mut ftp = gateway.ftp().await;
             let mut other = gateway.ftp().await;
-            let mut data = crate::support::transfers::begin(
+            let mut data = test_support::transfers::begin(
                 &mut other,
                 "STOR x",
-                crate::support::ftp::Mode::Passive,
+                test_support::ftp::Mode::Passive,
             )
             .await;
             tokio::io::AsyncWriteExt::write_all(&mut data, &whole[..sent])
                 .await
                 .unwrap();
-            crate::support::transfers::moved(&mut other, sent).await;
-            crate::support::ftp::reset_stream(data);
+            test_support::transfers::moved(&mut other, sent).await;
+            test_support::ftp::reset_stream(data);
             other.expect_reply(426).await;
             other.close().await;
             settled(&gateway).await;

@@ -16,9 +16,9 @@ use std::net::SocketAddr;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use crate::support::ftp::{Ftp, Mode, Reply};
-use crate::support::gateway::{Builder, Gateway, PASSWORD, USER};
-use crate::support::tls::{Client, Pki, read_all, send_and_end};
+use test_support::ftp::{Ftp, Mode, Reply};
+use test_support::gateway::{Builder, Gateway, PASSWORD, USER};
+use test_support::tls::{Client, Pki, read_all, send_and_end};
 
 /// A gateway with an explicit and an implicit listener.
 fn with_tls(pki: &Pki, more: &str) -> Builder {

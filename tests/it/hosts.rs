@@ -1,7 +1,7 @@
 //! HOST (RFC 7151): virtual hosts, their greetings and users.
 
-use crate::support::ftp::Ftp;
-use crate::support::gateway::{Builder, Gateway, PASSWORD, USER};
+use test_support::ftp::Ftp;
+use test_support::gateway::{Builder, Gateway, PASSWORD, USER};
 
 /// Users u and v; `a` greets in its own words and takes v only, `b` takes both.
 fn two_hosts() -> Builder {

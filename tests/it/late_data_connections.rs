@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
 
-use crate::support::ftp::{Ftp, connect_from, read_to_end_deadline};
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers::nothing_left;
+use test_support::ftp::{Ftp, connect_from, read_to_end_deadline};
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::transfers::nothing_left;
 
 /// PASV and the command; no connection before the 150.
 async fn late(ftp: &mut Ftp, command: &str) -> tokio::net::TcpStream {

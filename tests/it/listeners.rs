@@ -2,9 +2,9 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-use crate::support::ftp::{Ftp, Mode};
-use crate::support::gateway::{BUCKET, Gateway, PASSWORD, USER};
-use crate::support::pattern;
+use test_support::ftp::{Ftp, Mode};
+use test_support::gateway::{BUCKET, Gateway, PASSWORD, USER};
+use test_support::pattern;
 
 /// So many ports in a row that are free on all addresses, out of those that the system does not choose from.
 fn free_ports(count: u16) -> (u16, u16) {

@@ -6,10 +6,10 @@ mod recursive;
 
 use tokio::io::AsyncReadExt;
 
-use crate::support::faults::Fault;
-use crate::support::ftp::{Ftp, read_to_end_deadline};
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::within;
+use test_support::faults::Fault;
+use test_support::ftp::{Ftp, read_to_end_deadline};
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::within;
 
 /// Lines without their ends.
 fn lines(text: &str) -> Vec<&str> {

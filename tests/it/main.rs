@@ -1,9 +1,7 @@
 //! Black-box tests: a gateway in this process, driven over sockets, in front of a store that fails on cue.
-//! One file a subject; `support` holds the store, the gateway and the clients.
+//! One file a subject; the crate `test-support` has the store, the gateway and the clients.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::large_futures)]
-
-mod support;
 
 mod ambiguous_answers;
 mod append_restart;

@@ -11,10 +11,10 @@ use futures::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::ftp::{Ftp, read_to_end_deadline, reset_stream};
-use crate::support::gateway::{BUCKET, Builder, Gateway};
-use crate::support::transfers::narrow_data;
-use crate::support::{MIB, pattern, within};
+use test_support::ftp::{Ftp, read_to_end_deadline, reset_stream};
+use test_support::gateway::{BUCKET, Builder, Gateway};
+use test_support::transfers::narrow_data;
+use test_support::{MIB, pattern, within};
 
 /// A budget of four parts, the least there can be.
 fn smallest() -> Builder {
@@ -93,7 +93,7 @@ async fn two_hundred_uploads_at_once_share_64_mib_and_all_end() {
     );
     within_the_budget(&gateway, uploads).await;
     all_given_back(&gateway).await;
-    crate::support::transfers::settled(&gateway).await;
+    test_support::transfers::settled(&gateway).await;
     assert_eq!(gateway.store.keys(BUCKET).len(), 200);
 }
 

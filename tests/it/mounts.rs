@@ -4,26 +4,17 @@ use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt;
 
-use crate::support::faults::Fault;
-use crate::support::ftp::Ftp;
-use crate::support::gateway::{BUCKET, Builder, Gateway};
-use crate::support::store::Store;
-
-/// A second store beside `main`.
-fn second(store: &Store) -> String {
-    let (key, secret) = store.credentials();
-    format!(
-        "[stores.second]\nendpoint = \"{}\"\nregion = \"us-east-1\"\npath_style = true\n\
-         access_key_id = \"{key}\"\nsecret_access_key = \"{secret}\"\nchecksums = \"crc32\"\nconditional_writes = true\nconditional_deletes = true\nfiles_hide_directories = false",
-        store.endpoint()
-    )
-}
+use test_support::faults::Fault;
+use test_support::ftp::Ftp;
+use test_support::gateway::{BUCKET, Builder, Gateway};
+use test_support::settings::store_section;
+use test_support::store::Store;
 
 /// `/` and `/in/deep/other` in one store, `/far` and `/far/away/near` in the second one and the first again.
 async fn tree() -> (Gateway, Arc<Store>) {
     let far = Arc::new(Store::start(&["far"]).await);
     let gateway = Gateway::builder()
-        .with(&second(&far))
+        .with(&store_section("second", &far))
         .add_mount("other", "other", "sub/")
         .with("[mounts.far]\nstore = \"second\"\nbucket = \"far\"")
         .user(
@@ -359,7 +350,7 @@ async fn two_users_without_overwrite_do_not_replace_files() {
         let mut one = gateway.ftp().await;
         let mut two = gateway.ftp().await;
         let name = format!("x{size}");
-        let first = super::support::pattern(size, 1);
+        let first = test_support::pattern(size, 1);
         let mut data_one = one.data_passive().await;
         one.expect(&format!("STOR {name}"), 150).await;
         let mut data_two = two.data_passive().await;
@@ -368,7 +359,7 @@ async fn two_users_without_overwrite_do_not_replace_files() {
         drop(data_one);
         one.expect_reply(226).await;
         // It may be told before it has sent all.
-        let _ = data_two.write_all(&super::support::pattern(size, 2)).await;
+        let _ = data_two.write_all(&test_support::pattern(size, 2)).await;
         drop(data_two);
         two.expect_reply(550).await;
         assert_eq!(gateway.store.object(BUCKET, &name).unwrap(), first);

@@ -4,11 +4,11 @@
 use s3_embedded::Behaviour;
 use tokio::io::AsyncWriteExt;
 
-use crate::support::faults::Fault;
-use crate::support::ftp::{Mode, reset_stream};
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers::{begin, moved, settled};
-use crate::support::{MIB, pattern};
+use test_support::faults::Fault;
+use test_support::ftp::{Mode, reset_stream};
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::transfers::{begin, moved, settled};
+use test_support::{MIB, pattern};
 
 /// A gateway on a store that behaves so, and is asked what it does.
 async fn probing(behaviour: Behaviour) -> Gateway {
@@ -203,7 +203,7 @@ async fn a_name_that_the_store_refuses_is_a_permanent_failure() {
 }
 
 /// A store that answers 403 for a key that is missing.
-fn undisclosed(gateway: &Gateway, key: &str) -> [crate::support::faults::Rule; 2] {
+fn undisclosed(gateway: &Gateway, key: &str) -> [test_support::faults::Rule; 2] {
     ["HeadObject", "GetObject"].map(|operation| {
         let denied = Fault::Status(403, "AccessDenied");
         gateway.store.fail(operation).key(key).always().with(denied)
@@ -237,7 +237,7 @@ async fn a_key_of_unknown_state_is_written_if_the_store_refuses_to_replace() {
             .upload_with(&format!("STOR {name}"), b"other", Mode::Passive)
             .await;
         assert_eq!(reply.code, 550, "{line}: {}", reply.text());
-        rules.iter().for_each(crate::support::faults::Rule::remove);
+        rules.iter().for_each(test_support::faults::Rule::remove);
         ftp.epsv().await;
         ftp.expect(&format!("STOR {name}"), 550).await;
         assert!(

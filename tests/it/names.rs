@@ -1,8 +1,8 @@
 //! Names: whatever a key can hold and FTP can say is a file like any other; what FTP can't say forges nothing; and no
 //! name leads out of a user's mounts.
 
-use crate::support::ftp::{Ftp, Mode};
-use crate::support::gateway::{BUCKET, Gateway};
+use test_support::ftp::{Ftp, Mode};
+use test_support::gateway::{BUCKET, Gateway};
 
 /// Names that have broken servers and clients.
 fn odd_names() -> Vec<String> {

@@ -16,8 +16,8 @@ mod secrets;
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::support::ftp::{Ftp, Reply, connect_from};
-use crate::support::within;
+use test_support::ftp::{Ftp, Reply, connect_from};
+use test_support::within;
 
 /// Connects from there; the first reply, and the connection.
 async fn knock(from: &str, to: SocketAddr) -> (Reply, Ftp) {

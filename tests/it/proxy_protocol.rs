@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::ftp::{Ftp, eprt_command, port_command, read_to_end_deadline};
-use crate::support::gateway::{BUCKET, Builder, Gateway, PASSWORD, USER};
-use crate::support::process::Process;
-use crate::support::transfers::{moved, nothing_left};
-use crate::support::{pattern, within};
+use test_support::ftp::{Ftp, eprt_command, port_command, read_to_end_deadline};
+use test_support::gateway::{BUCKET, Builder, Gateway, PASSWORD, USER};
+use test_support::process::Process;
+use test_support::transfers::{moved, nothing_left};
+use test_support::{pattern, within};
 
 /// Where a client is, behind the load balancer.
 const CLIENT: &str = "127.0.0.9";

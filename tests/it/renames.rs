@@ -11,11 +11,12 @@ mod source_version;
 
 use std::sync::Arc;
 
-use crate::support::faults::Fault;
-use crate::support::ftp::Ftp;
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::store::Store;
-use crate::support::{MIB, pattern};
+use test_support::faults::Fault;
+use test_support::ftp::Ftp;
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::settings::store_section;
+use test_support::store::Store;
+use test_support::{MIB, pattern};
 
 async fn rename(ftp: &mut Ftp, from: &str, to: &str, code: u16) -> String {
     ftp.expect(&format!("RNFR {from}"), 350).await;
@@ -34,13 +35,7 @@ async fn tree() -> (Gateway, Arc<Store>) {
         .with("[stores.main]\ncopy_limit = \"5MiB\"")
         .add_mount("other", "other", "sub/");
     for (name, store) in [("second", &far), ("alias", &near)] {
-        let (key, secret) = store.credentials();
-        builder = builder.with(&format!(
-            "[stores.{name}]\nendpoint = \"{}\"\nregion = \"us-east-1\"\npath_style = true\n\
-             access_key_id = \"{key}\"\nsecret_access_key = \"{secret}\"\nchecksums = \"crc32\"\n\
-             conditional_writes = true\nconditional_deletes = true\nfiles_hide_directories = false",
-            store.endpoint()
-        ));
+        builder = builder.with(&store_section(name, store));
     }
     let gateway = builder
         .with("[mounts.far]\nstore = \"second\"\nbucket = \"far\"")

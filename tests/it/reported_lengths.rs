@@ -10,10 +10,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::support::ftp::{Ftp, Mode, reset_stream};
-use crate::support::gateway::{BUCKET, Builder, Gateway, PASSWORD, USER};
-use crate::support::pattern;
-use crate::support::transfers::{begin, interrupt, moved, nothing_left, settled};
+use test_support::ftp::{Ftp, Mode, reset_stream};
+use test_support::gateway::{BUCKET, Builder, Gateway, PASSWORD, USER};
+use test_support::pattern;
+use test_support::transfers::{begin, interrupt, moved, nothing_left, settled};
 
 /// Bytes of the object that is there.
 const STORED: usize = 300_000;
@@ -116,7 +116,7 @@ async fn fetch(ftp: &mut Ftp, path: &str) -> Option<Vec<u8>> {
         return None;
     }
     let mut stream = data.stream().await;
-    let (mut bytes, _) = crate::support::ftp::read_to_end_deadline(&mut stream).await;
+    let (mut bytes, _) = test_support::ftp::read_to_end_deadline(&mut stream).await;
     ftp.reply().await;
     bytes.truncate(size);
     Some(bytes)

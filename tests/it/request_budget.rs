@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 
 use Step::{Get, List, Say, Store as Put};
 
-use crate::support::ftp::Ftp;
-use crate::support::gateway::{BUCKET, Builder, Gateway};
-use crate::support::store::Store;
-use crate::support::transfers::settled;
-use crate::support::{MIB, pattern};
+use test_support::ftp::Ftp;
+use test_support::gateway::{BUCKET, Builder, Gateway};
+use test_support::store::Store;
+use test_support::transfers::settled;
+use test_support::{MIB, pattern};
 
 /// The part size of these tests, bytes.
 const PART: usize = 5 * MIB;

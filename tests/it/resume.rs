@@ -21,14 +21,14 @@ use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::support::faults::Fault;
-use crate::support::ftp::{Ftp, Mode, reset_stream};
-use crate::support::gateway::{BUCKET, Builder, Gateway};
-use crate::support::store::Store;
-use crate::support::transfers::{
+use test_support::faults::Fault;
+use test_support::ftp::{Ftp, Mode, reset_stream};
+use test_support::gateway::{BUCKET, Builder, Gateway};
+use test_support::store::Store;
+use test_support::transfers::{
     begin, moved, nothing_left, sessions_ended, settled, size, upload_in_progress,
 };
-use crate::support::{DEADLINE, MIB, pattern};
+use test_support::{DEADLINE, MIB, pattern};
 
 /// Less than a part; a part and a little; three parts and a little.
 const SIZES: [usize; 3] = [70_000, 6 * MIB, 16 * MIB];

@@ -5,12 +5,12 @@ use futures::future::join_all;
 use s3_embedded::Behaviour;
 use tokio::io::AsyncReadExt;
 
-use crate::support::faults::Fault;
-use crate::support::ftp::{Ftp, Mode, reset_stream};
-use crate::support::gateway::{BUCKET, Builder, Gateway};
-use crate::support::store::Store;
-use crate::support::transfers::settled;
-use crate::support::{MIB, pattern, within};
+use test_support::faults::Fault;
+use test_support::ftp::{Ftp, Mode, reset_stream};
+use test_support::gateway::{BUCKET, Builder, Gateway};
+use test_support::store::Store;
+use test_support::transfers::settled;
+use test_support::{MIB, pattern, within};
 
 /// The part size of these tests, bytes.
 const PART: usize = 5 * MIB;

@@ -15,12 +15,12 @@ use std::time::Duration;
 
 use s3_embedded::Behaviour;
 
-use crate::support::faults::{Fault, Rule};
-use crate::support::ftp::{Ftp, Mode, Reply};
-use crate::support::gateway::{BUCKET, Gateway, PASSWORD};
-use crate::support::store::Store;
-use crate::support::transfers::nothing_left;
-use crate::support::{MIB, pattern, within};
+use test_support::faults::{Fault, Rule};
+use test_support::ftp::{Ftp, Mode, Reply};
+use test_support::gateway::{BUCKET, Gateway, PASSWORD};
+use test_support::store::Store;
+use test_support::transfers::nothing_left;
+use test_support::{MIB, pattern, within};
 
 /// No permission to overwrite.
 const KEEPS_FILES: &str =

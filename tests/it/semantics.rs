@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use tokio::io::AsyncWriteExt;
 
-use crate::support::ftp::{Ftp, read_to_end_deadline, reset_stream};
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::pattern;
-use crate::support::transfers::{moved, settled};
+use test_support::ftp::{Ftp, read_to_end_deadline, reset_stream};
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::pattern;
+use test_support::transfers::{moved, settled};
 
 const PAGE: &str = include_str!("../../docs/reference/commands.md");
 

@@ -10,13 +10,13 @@ use s3ftpd::memory::Grant;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::support::faults::Fault;
-use crate::support::ftp::{Ftp, Mode, reset_stream};
-use crate::support::gateway::{BUCKET, Builder, Gateway};
-use crate::support::process::Process;
-use crate::support::store::Store;
-use crate::support::transfers::{begin, moved, nothing_left, settled};
-use crate::support::{MIB, pattern, within};
+use test_support::faults::Fault;
+use test_support::ftp::{Ftp, Mode, reset_stream};
+use test_support::gateway::{BUCKET, Builder, Gateway};
+use test_support::process::Process;
+use test_support::store::Store;
+use test_support::transfers::{begin, moved, nothing_left, settled};
+use test_support::{MIB, pattern, within};
 
 /// What an upload may hold without a part's memory, and so the size of a piece if there is none.
 const PIECE: usize = 96 * 1024;

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::support::faults::Fault;
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::slow_line::SlowLine;
-use crate::support::store::Store;
-use crate::support::{MIB, pattern};
+use test_support::faults::Fault;
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::slow_line::SlowLine;
+use test_support::store::Store;
+use test_support::{MIB, pattern};
 
 /// What the operator has to mend is no fault of the client's file: it is tried again, and else told as passing.
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn each_command_reports_a_store_that_is_down_and_works_afterwards() {
     }
     for command in ["RETR d/f", "LIST d", "NLST d", "MLSD d", "APPE d/f"] {
         let (_, reply) = ftp
-            .download_with(command, crate::support::ftp::Mode::Passive)
+            .download_with(command, test_support::ftp::Mode::Passive)
             .await;
         assert_eq!(reply.code, 451, "{command}: {reply:?}");
     }

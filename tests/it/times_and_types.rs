@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use tokio::io::AsyncWriteExt;
 
-use crate::support::faults::Fault;
-use crate::support::ftp::{Ftp, Mode, reset_stream};
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers::{begin, moved, settled};
-use crate::support::{MIB, pattern};
+use test_support::faults::Fault;
+use test_support::ftp::{Ftp, Mode, reset_stream};
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::transfers::{begin, moved, settled};
+use test_support::{MIB, pattern};
 
 /// The fact `modify` of each name in an MLSD.
 async fn modified(ftp: &mut Ftp, path: &str) -> BTreeMap<String, String> {

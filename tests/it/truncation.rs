@@ -11,11 +11,11 @@ mod settle_window;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::support::faults::Fault;
-use crate::support::ftp::{Ftp, Mode, read_to_end_deadline, reset_stream};
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers::{begin, moved, nothing_left};
-use crate::support::{MIB, pattern, within};
+use test_support::faults::Fault;
+use test_support::ftp::{Ftp, Mode, read_to_end_deadline, reset_stream};
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::transfers::{begin, moved, nothing_left};
+use test_support::{MIB, pattern, within};
 
 const SMALL: usize = 70_000;
 /// The first part (5 MiB) is in the store, the second one is being filled.

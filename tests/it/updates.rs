@@ -8,10 +8,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
 
-use crate::support::faults::Fault;
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::process::Process;
-use crate::support::{MIB, pattern, within};
+use test_support::faults::Fault;
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::process::Process;
+use test_support::{MIB, pattern, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_waits_until_the_client_has_received_its_download() {

@@ -1,7 +1,7 @@
 //! Users who may write and see nothing: replies about directories are no oracle for names.
 
-use crate::support::ftp::Ftp;
-use crate::support::gateway::{BUCKET, Gateway};
+use test_support::ftp::Ftp;
+use test_support::gateway::{BUCKET, Gateway};
 
 async fn write_only(more: &str) -> Gateway {
     let gateway = Gateway::builder()

@@ -14,6 +14,8 @@
 //! blob       bytes, in memory or in files             copy       CopyObject, UploadPartCopy
 //! disk       the data directory, its records          multipart  uploads          listing   pages
 //! ```
+//!
+//! With the feature `faults` a test can make single requests fail: see the module of that name.
 
 mod backend;
 mod behaviour;
@@ -21,6 +23,8 @@ mod blob;
 mod checksum;
 mod copy;
 mod disk;
+#[cfg(feature = "faults")]
+pub mod faults;
 mod index;
 mod listing;
 mod multipart;

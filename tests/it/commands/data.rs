@@ -1,8 +1,8 @@
 //! PASV, EPSV, PORT, EPRT: who gets a data connection, and what happens where none comes (RFC 959, 2428, 2577).
 
 use super::answers;
-use crate::support::ftp::{Mode, port_command, read_to_end_deadline};
-use crate::support::gateway::{BUCKET, Gateway, PASSWORD, USER};
+use test_support::ftp::{Mode, port_command, read_to_end_deadline};
+use test_support::gateway::{BUCKET, Gateway, PASSWORD, USER};
 
 #[tokio::test]
 async fn each_way_to_a_data_connection_works_over_ipv4() {

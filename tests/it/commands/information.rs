@@ -1,8 +1,8 @@
 //! FEAT, OPTS, HELP, SYST, STAT, SITE, CLNT, ALLO, NOOP: what the server tells of itself (RFC 2389, 959).
 
 use super::answers;
-use crate::support::ftp::Ftp;
-use crate::support::gateway::{BUCKET, Gateway};
+use test_support::ftp::Ftp;
+use test_support::gateway::{BUCKET, Gateway};
 
 /// The features a client is told, without the leading space.
 async fn features(ftp: &mut Ftp) -> Vec<String> {
@@ -56,7 +56,7 @@ async fn try_feature(ftp: &mut Ftp, feature: &str) {
     match feature.split(' ').next().unwrap() {
         "CLNT" => drop(ftp.expect("CLNT test 1.0", 200).await),
         "CSID" => drop(ftp.expect("CSID Name=test;Version=1;", 200).await),
-        "EPRT" => drop(ftp.active(crate::support::ftp::Active::Eprt).await),
+        "EPRT" => drop(ftp.active(test_support::ftp::Active::Eprt).await),
         "EPSV" => drop(ftp.epsv().await),
         "PASV" => drop(ftp.pasv().await),
         "MDTM" => {

@@ -1,7 +1,7 @@
 //! Forms of commands that old clients send.
 
 use super::answers;
-use crate::support::gateway::{BUCKET, Gateway};
+use test_support::gateway::{BUCKET, Gateway};
 
 #[tokio::test]
 async fn cwd_to_a_tilde_or_to_nothing_is_the_start_directory() {

@@ -3,10 +3,10 @@
 use tokio::io::AsyncWriteExt;
 
 use super::answers;
-use crate::support::ftp::{Ftp, Mode};
-use crate::support::gateway::{BUCKET, Gateway, PASSWORD, USER};
-use crate::support::transfers::begin;
-use crate::support::within;
+use test_support::ftp::{Ftp, Mode};
+use test_support::gateway::{BUCKET, Gateway, PASSWORD, USER};
+use test_support::transfers::begin;
+use test_support::within;
 
 #[tokio::test]
 async fn user_and_pass_in_this_order() {

@@ -1,7 +1,7 @@
 //! Commands and their parameters: what is taken, and with which code the rest is refused.
 
 use super::answers;
-use crate::support::gateway::{BUCKET, Gateway};
+use test_support::gateway::{BUCKET, Gateway};
 
 #[tokio::test]
 async fn types_modes_and_structures() {

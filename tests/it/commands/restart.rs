@@ -1,7 +1,7 @@
 //! REST, RANG and RNFR hold for the command behind them, data connection set-up aside (RFC 959, 4.1.3; RFC 3659, 5).
 
-use crate::support::ftp::{Ftp, Mode};
-use crate::support::gateway::{BUCKET, Gateway};
+use test_support::ftp::{Ftp, Mode};
+use test_support::gateway::{BUCKET, Gateway};
 
 const OLD: &[u8] = b"0123456789";
 

@@ -3,11 +3,11 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::faults::Fault;
-use crate::support::ftp::{Ftp, Mode, read_to_end_deadline};
-use crate::support::gateway::{BUCKET, Gateway, PASSWORD, USER};
-use crate::support::transfers::{begin, upload_in_progress};
-use crate::support::{MIB, pattern, within};
+use test_support::faults::Fault;
+use test_support::ftp::{Ftp, Mode, read_to_end_deadline};
+use test_support::gateway::{BUCKET, Gateway, PASSWORD, USER};
+use test_support::transfers::{begin, upload_in_progress};
+use test_support::{MIB, pattern, within};
 
 #[tokio::test]
 async fn noop_and_stat_are_answered_at_once() {

@@ -4,8 +4,8 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 
 use crate::embedded_store::{B, body, crc32, refusal, started};
-use crate::support::faults::Fault;
-use crate::support::{pattern, within};
+use test_support::faults::Fault;
+use test_support::{pattern, within};
 
 /// PutObject of `x`, with a checksum.
 async fn put(client: &Client) -> Result<(), String> {

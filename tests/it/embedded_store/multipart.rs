@@ -6,7 +6,7 @@ use aws_sdk_s3::types::{
 use s3_embedded::Behaviour;
 
 use super::{B, Upload, body, code, crc32, md5, refusal, started};
-use crate::support::{MIB, pattern};
+use test_support::{MIB, pattern};
 
 #[tokio::test]
 async fn complete_verifies_numbers_order_and_sizes_of_parts() {

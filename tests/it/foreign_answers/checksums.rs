@@ -1,10 +1,10 @@
 //! Writes that are acknowledged without the checksum that the store has echoed before: they are looked for.
 
 use super::*;
-use crate::support::faults::{Answer, Fault};
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers::settled;
-use crate::support::{MIB, pattern};
+use test_support::faults::{Answer, Fault};
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::transfers::settled;
+use test_support::{MIB, pattern};
 
 const ECHO: &str = "x-amz-checksum-crc32";
 

@@ -1,12 +1,12 @@
 //! Each command × each request that it makes × each answer that is not the store's: no success reply without what it
 //! says, no source deleted, nothing interrupted discarded, no short listing or file as a whole.
 
-use crate::support::faults::{Answer, Fault};
-use crate::support::ftp::{Ftp, Mode, reset_stream};
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::store::Store;
-use crate::support::transfers::{begin, moved, settled};
-use crate::support::{MIB, pattern};
+use test_support::faults::{Answer, Fault};
+use test_support::ftp::{Ftp, Mode, reset_stream};
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::store::Store;
+use test_support::transfers::{begin, moved, settled};
+use test_support::{MIB, pattern};
 
 /// Keeps the first half of the body, and its length agrees.
 const HALF: Fault = Fault::Edit(|_, body| body.truncate(body.len() / 2));

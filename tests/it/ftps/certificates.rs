@@ -6,11 +6,11 @@ use std::process::Stdio;
 use tokio::process::Command;
 
 use super::{download, secured, upload, with_tls};
-use crate::support::ftp::Ftp;
-use crate::support::gateway::{BUCKET, Builder, Gateway, PASSWORD, USER};
-use crate::support::process::Process;
-use crate::support::tls::{Client, HOST, Pki, VERSIONS};
-use crate::support::within;
+use test_support::ftp::Ftp;
+use test_support::gateway::{BUCKET, Builder, Gateway, PASSWORD, USER};
+use test_support::process::Process;
+use test_support::tls::{Client, HOST, Pki, VERSIONS};
+use test_support::within;
 
 /// The certificate that the gateway shows to a client.
 async fn shown(gateway: &Gateway, client: &Client) -> Vec<u8> {

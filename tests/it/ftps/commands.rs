@@ -4,10 +4,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{implicit, secured, upload, with_tls};
-use crate::support::ftp::{Ftp, connect_from};
-use crate::support::gateway::{BUCKET, Gateway, PASSWORD, USER};
-use crate::support::tls::{Pki, VERSIONS};
-use crate::support::within;
+use test_support::ftp::{Ftp, connect_from};
+use test_support::gateway::{BUCKET, Gateway, PASSWORD, USER};
+use test_support::tls::{Pki, VERSIONS};
+use test_support::within;
 
 #[tokio::test]
 async fn each_command_has_its_replies() {
@@ -84,7 +84,7 @@ async fn the_old_mechanisms_make_data_connections_private() {
 
 #[tokio::test]
 async fn feat_lists_exactly_the_tls_commands_that_work() {
-    let listed = |reply: crate::support::ftp::Reply| -> Vec<String> {
+    let listed = |reply: test_support::ftp::Reply| -> Vec<String> {
         let lines = reply.lines.iter().map(|line| line.trim().to_owned());
         lines
             .filter(|l| ["AUTH TLS", "PBSZ", "PROT"].contains(&l.as_str()))
@@ -250,7 +250,7 @@ async fn prot_between_epsv_and_the_command() {
     let data = TcpStream::connect(address).await.unwrap();
     ftp.expect("RETR x", 150).await;
     let mut tls = client.connect(data).await.unwrap();
-    let (bytes, end) = crate::support::tls::read_all(&mut tls).await;
+    let (bytes, end) = test_support::tls::read_all(&mut tls).await;
     end.unwrap();
     assert_eq!(bytes, b"clear");
     ftp.expect_reply(226).await;

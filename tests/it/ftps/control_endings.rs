@@ -3,11 +3,11 @@
 use tokio::io::AsyncWriteExt;
 
 use super::{Begins, begin_tls, secured, with_tls};
-use crate::support::ftp::{Mode, connect_from};
-use crate::support::gateway::BUCKET;
-use crate::support::pattern;
-use crate::support::tls::{Pki, VERSIONS, read_all};
-use crate::support::transfers::{moved, settled};
+use test_support::ftp::{Mode, connect_from};
+use test_support::gateway::BUCKET;
+use test_support::pattern;
+use test_support::tls::{Pki, VERSIONS, read_all};
+use test_support::transfers::{moved, settled};
 
 /// Under TLS the clean end is close_notify: anybody on the way can send a FIN.
 #[tokio::test]

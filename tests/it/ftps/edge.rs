@@ -6,9 +6,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::{Begins, begin_tls, implicit, with_tls};
-use crate::support::ftp::{Ftp, Mode, read_to_end_deadline};
-use crate::support::gateway::{BUCKET, Builder, Gateway, PASSWORD, USER};
-use crate::support::tls::{Client, Habit, Pki, VERSIONS, send_and_end};
+use test_support::ftp::{Ftp, Mode, read_to_end_deadline};
+use test_support::gateway::{BUCKET, Builder, Gateway, PASSWORD, USER};
+use test_support::tls::{Client, Habit, Pki, VERSIONS, send_and_end};
 
 const HEADER: &[u8] = b"PROXY TCP4 127.0.0.9 127.0.0.1 40000 21\r\n";
 
@@ -350,7 +350,7 @@ async fn a_host_has_its_own_certificate_which_follows_its_files() {
     pki.server("b", &["b.test"]);
     assert_eq!(shown("b.test").await, first);
     gateway.server.reload();
-    crate::support::within("the new certificate", async {
+    test_support::within("the new certificate", async {
         while shown("b.test").await == first {}
     })
     .await;

@@ -6,11 +6,11 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::{Begins, begin_tls, download, secured, upload, with_tls};
-use crate::support::ftp::{Ftp, Mode, reset_stream};
-use crate::support::gateway::{BUCKET, Builder, Gateway, PASSWORD, USER};
-use crate::support::tls::{Client, Pki, VERSIONS, read_all};
-use crate::support::transfers::{moved, nothing_left, sessions_ended, settled};
-use crate::support::{MIB, pattern};
+use test_support::ftp::{Ftp, Mode, reset_stream};
+use test_support::gateway::{BUCKET, Builder, Gateway, PASSWORD, USER};
+use test_support::tls::{Client, Pki, VERSIONS, read_all};
+use test_support::transfers::{moved, nothing_left, sessions_ended, settled};
+use test_support::{MIB, pattern};
 
 /// Two parts and a bit, or less than one.
 const SIZES: [usize; 2] = [70_000, 6 * MIB];

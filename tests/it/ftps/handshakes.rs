@@ -4,11 +4,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{Begins, begin_tls, implicit, secured, upload, with_tls};
-use crate::support::ftp::{Ftp, Mode};
-use crate::support::gateway::BUCKET;
-use crate::support::tls::{Pki, send_and_end};
-use crate::support::transfers::{nothing_left, sessions_ended};
-use crate::support::within;
+use test_support::ftp::{Ftp, Mode};
+use test_support::gateway::BUCKET;
+use test_support::tls::{Pki, send_and_end};
+use test_support::transfers::{nothing_left, sessions_ended};
+use test_support::within;
 
 #[tokio::test]
 async fn half_a_handshake_then_silence_on_the_control_connection() {

@@ -1,9 +1,9 @@
 //! Who must have TLS: `control` and `data`, of `[tls]`, of a listener, of a user.
 
 use super::{download, implicit, secured, upload, with_tls};
-use crate::support::ftp::Ftp;
-use crate::support::gateway::{BUCKET, Gateway, PASSWORD, USER};
-use crate::support::tls::Pki;
+use test_support::ftp::Ftp;
+use test_support::gateway::{BUCKET, Gateway, PASSWORD, USER};
+use test_support::tls::Pki;
 
 #[tokio::test]
 async fn control_required_refuses_user_before_the_password() {

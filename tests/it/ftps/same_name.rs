@@ -6,12 +6,12 @@ use s3_embedded::Behaviour;
 
 use super::{Begins, begin_tls, secured, upload, with_tls};
 use crate::same_name::{race, waiting};
-use crate::support::faults::Fault;
-use crate::support::ftp::Mode;
-use crate::support::gateway::BUCKET;
-use crate::support::store::Store;
-use crate::support::tls::{Pki, send_and_end};
-use crate::support::{MIB, pattern};
+use test_support::faults::Fault;
+use test_support::ftp::Mode;
+use test_support::gateway::BUCKET;
+use test_support::store::Store;
+use test_support::tls::{Pki, send_and_end};
+use test_support::{MIB, pattern};
 
 #[tokio::test]
 async fn of_two_uploads_of_one_new_name_without_overwrite_one_is_refused() {

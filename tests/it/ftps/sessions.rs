@@ -4,9 +4,9 @@ use rustls::HandshakeKind;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Begins, begin_tls, implicit, secured, with_tls};
-use crate::support::ftp::{Ftp, Mode};
-use crate::support::gateway::{BUCKET, PASSWORD, USER};
-use crate::support::tls::{Habit, Pki, VERSIONS, read_all, send_and_end};
+use test_support::ftp::{Ftp, Mode};
+use test_support::gateway::{BUCKET, PASSWORD, USER};
+use test_support::tls::{Habit, Pki, VERSIONS, read_all, send_and_end};
 
 #[tokio::test]
 async fn the_control_connections_session_is_resumed_many_times() {

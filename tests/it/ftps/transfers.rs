@@ -1,11 +1,11 @@
 //! Uploads, downloads and listings under TLS, byte for byte: versions × explicit and implicit × sizes × habits.
 
 use super::{Begins, begin_tls, download, implicit, secured, upload, with_tls};
-use crate::support::ftp::{Ftp, Mode};
-use crate::support::gateway::{BUCKET, PASSWORD, USER};
-use crate::support::tls::{Habit, Pki, VERSIONS, read_all, send_and_end};
-use crate::support::transfers::nothing_left;
-use crate::support::{MIB, pattern};
+use test_support::ftp::{Ftp, Mode};
+use test_support::gateway::{BUCKET, PASSWORD, USER};
+use test_support::tls::{Habit, Pki, VERSIONS, read_all, send_and_end};
+use test_support::transfers::nothing_left;
+use test_support::{MIB, pattern};
 
 /// Of no byte to many parts.
 const SIZES: [usize; 5] = [0, 1, 64 * 1024, 5 * MIB, 23 * MIB + 12_345];

@@ -1,7 +1,7 @@
 //! Patterns in the argument of a listing, and names that look like one.
 
 use super::{lines, names};
-use crate::support::gateway::{BUCKET, Gateway};
+use test_support::gateway::{BUCKET, Gateway};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_with_brackets_is_listed_as_it_is() {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::ftp::Ftp;
-use crate::support::gateway::{BUCKET, Gateway};
+use test_support::ftp::Ftp;
+use test_support::gateway::{BUCKET, Gateway};
 
 async fn text(ftp: &mut Ftp, command: &str) -> String {
     let (text, reply) = ftp.list(command).await;
@@ -233,6 +233,6 @@ async fn a_large_tree_is_complete_in_bounded_memory() {
     assert!(found == expected, "{} of {}", found.len(), expected.len());
     assert_eq!(gateway.store.count("ListObjectsV2"), 3);
     ftp.close().await;
-    crate::support::transfers::nothing_left(&gateway, 0).await;
+    test_support::transfers::nothing_left(&gateway, 0).await;
     gateway.stop().await;
 }

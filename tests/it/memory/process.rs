@@ -4,11 +4,11 @@ use futures::{StreamExt, stream};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::support::faults::Fault;
-use crate::support::ftp::{Ftp, Mode, reset_stream};
-use crate::support::process::Process;
-use crate::support::transfers::{begin, moved, narrow_data};
-use crate::support::{MIB, pattern};
+use test_support::faults::Fault;
+use test_support::ftp::{Ftp, Mode, reset_stream};
+use test_support::process::Process;
+use test_support::transfers::{begin, moved, narrow_data};
+use test_support::{MIB, pattern};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_writes_no_file() {

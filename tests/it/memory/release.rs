@@ -1,11 +1,11 @@
 //! Every transfer gives back the memory that it held, however it ends.
 
 use super::{all_given_back, half_an_upload, smallest, within_the_budget};
-use crate::support::faults::Fault;
-use crate::support::ftp::{Mode, reset_stream};
-use crate::support::gateway::BUCKET;
-use crate::support::transfers::narrow_data;
-use crate::support::{MIB, pattern};
+use test_support::faults::Fault;
+use test_support::ftp::{Mode, reset_stream};
+use test_support::gateway::BUCKET;
+use test_support::transfers::narrow_data;
+use test_support::{MIB, pattern};
 
 /// Their bytes are kept, and with them their memory: the upload that waits for more of it must hear that they have failed.
 #[tokio::test(flavor = "multi_thread")]

@@ -6,10 +6,10 @@ use futures::future::join_all;
 use tokio::io::AsyncWriteExt;
 
 use super::{all_given_back, half_an_upload, smallest, within_the_budget};
-use crate::support::faults::Fault;
-use crate::support::ftp::reset_stream;
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::{MIB, pattern, within};
+use test_support::faults::Fault;
+use test_support::ftp::reset_stream;
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::{MIB, pattern, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transfer_without_memory_is_refused_before_the_150() {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::let_in;
-use crate::support::gateway::{Gateway, PASSWORD, USER};
+use test_support::gateway::{Gateway, PASSWORD, USER};
 
 const HERE: &str = "127.0.0.1";
 

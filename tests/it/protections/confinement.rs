@@ -4,8 +4,8 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
-use crate::support::process::Process;
-use crate::support::{MIB, pattern};
+use test_support::process::Process;
+use test_support::{MIB, pattern};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_file_is_written_and_no_program_is_run() {

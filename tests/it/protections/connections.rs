@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::ftp::{Ftp, connect_from, eprt_command, port_command, read_to_end_deadline};
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::within;
+use test_support::ftp::{Ftp, connect_from, eprt_command, port_command, read_to_end_deadline};
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::within;
 
 #[tokio::test]
 async fn a_data_connection_of_another_address_is_dropped_and_the_clients_served() {

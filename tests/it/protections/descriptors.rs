@@ -7,9 +7,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::let_in;
-use crate::support::ftp::connect_from;
-use crate::support::process::Process;
-use crate::support::{MIB, pattern};
+use test_support::ftp::connect_from;
+use test_support::process::Process;
+use test_support::{MIB, pattern};
 
 const ONE: &str = "127.0.0.1";
 const OTHER: &str = "127.0.0.2";

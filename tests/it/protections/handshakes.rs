@@ -6,10 +6,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::let_in;
-use crate::support::ftp::connect_from;
-use crate::support::process::Process;
-use crate::support::tls::Pki;
-use crate::support::{MIB, within};
+use test_support::ftp::connect_from;
+use test_support::process::Process;
+use test_support::tls::Pki;
+use test_support::{MIB, within};
 
 /// From each address; 250 of them get in by default.
 const TRIED: usize = 300;

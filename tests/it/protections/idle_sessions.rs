@@ -4,9 +4,9 @@ use futures::StreamExt;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustls::SupportedProtocolVersion;
 
-use crate::support::ftp::Ftp;
-use crate::support::process::Process;
-use crate::support::tls::{Client, Pki, VERSIONS};
+use test_support::ftp::Ftp;
+use test_support::process::Process;
+use test_support::tls::{Client, Pki, VERSIONS};
 
 const SESSIONS: u64 = 10_000;
 /// So many files are enough for them: see `s3ftpd::server::capacity::descriptors`.

@@ -7,10 +7,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 
 use super::{knock, let_in, refused};
-use crate::support::ftp::{Ftp, connect_from};
-use crate::support::gateway::Gateway;
-use crate::support::tls::Pki;
-use crate::support::within;
+use test_support::ftp::{Ftp, connect_from};
+use test_support::gateway::Gateway;
+use test_support::tls::Pki;
+use test_support::within;
 
 const ONE: &str = "127.0.0.1";
 const OTHER: &str = "127.0.0.2";

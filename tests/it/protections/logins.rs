@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::{knock, let_in, refused};
-use crate::support::ftp::Ftp;
-use crate::support::gateway::{BUCKET, Builder, Gateway, PASSWORD, USER};
-use crate::support::within;
+use test_support::ftp::Ftp;
+use test_support::gateway::{BUCKET, Builder, Gateway, PASSWORD, USER};
+use test_support::within;
 
 const ONE: &str = "127.0.0.1";
 const OTHER: &str = "127.0.0.2";

@@ -7,11 +7,11 @@ use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use crate::support::ftp::Ftp;
-use crate::support::gateway::Gateway;
-use crate::support::process::Process;
-use crate::support::tls::Pki;
-use crate::support::{MIB, within};
+use test_support::ftp::Ftp;
+use test_support::gateway::Gateway;
+use test_support::process::Process;
+use test_support::tls::Pki;
+use test_support::{MIB, within};
 
 /// The protection of each server that browsers can be made to talk to.
 #[tokio::test]

@@ -2,11 +2,11 @@
 
 use tokio::io::AsyncReadExt;
 
-use crate::support::faults::Fault;
-use crate::support::ftp::Ftp;
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::process::Process;
-use crate::support::{MIB, within};
+use test_support::faults::Fault;
+use test_support::ftp::Ftp;
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::process::Process;
+use test_support::{MIB, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_user_leaves_their_mounts() {

@@ -1,7 +1,7 @@
 //! 17: SITE is an allow-list, and no secret shows.
 
-use crate::support::gateway::Gateway;
-use crate::support::process::Process;
+use test_support::gateway::Gateway;
+use test_support::process::Process;
 
 #[tokio::test]
 async fn site_is_an_allow_list() {
@@ -41,7 +41,7 @@ async fn no_secret_is_in_a_log_or_a_reply() {
     );
     // Not to that depth for all the crates: what the SDK traces is not ours.
     let mut process = Process::start_logging("s3ftpd=trace,info", &settings).await;
-    let mut ftp = crate::support::ftp::Ftp::connect(process.address).await;
+    let mut ftp = test_support::ftp::Ftp::connect(process.address).await;
     for line in [
         "HELP not-known",
         "AUTH not-known",

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use s3_embedded::Behaviour;
 
-use crate::support::gateway::{BUCKET, Builder, Gateway};
-use crate::support::store::Store;
-use crate::support::{MIB, pattern};
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::settings::store_section;
+use test_support::store::Store;
+use test_support::{MIB, pattern};
 
 /// How the bucket gets its second name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,12 +22,21 @@ enum Twice {
 /// `/` and `/again` are one bucket. May files be replaced there?
 async fn twice(how: Twice, behaviour: Behaviour, overwrite: bool) -> Gateway {
     let conditional = behaviour.conditional_writes;
-    let builder = Gateway::builder().with(&format!(
+    let store = Arc::new(Store::start(&[]).await);
+    let builder = Gateway::builder().on(&store).with(&format!(
         "[stores.main]\ncopy_limit = \"5MiB\"\nconditional_writes = {conditional}"
     ));
     let builder = match how {
         Twice::Bucket => builder.with("[mounts.again]\nstore = \"main\"\nbucket = \"nickname\""),
-        Twice::Endpoint => second_address(builder, conditional),
+        Twice::Endpoint => builder
+            .with(&store_section("again", &store))
+            .with(&format!(
+                "[stores.again]\nendpoint = \"{}\"\nconditional_writes = {conditional}",
+                store.endpoint().replace("127.0.0.1", "localhost")
+            ))
+            .with(&format!(
+                "[mounts.again]\nstore = \"again\"\nbucket = \"{BUCKET}\""
+            )),
     };
     let builder = match overwrite {
         true => builder,
@@ -43,23 +53,6 @@ async fn twice(how: Twice, behaviour: Behaviour, overwrite: bool) -> Gateway {
     let alias = ("nickname".to_owned(), BUCKET.to_owned());
     gateway.store.behave(|store| store.aliases.extend([alias]));
     gateway
-}
-
-fn second_address(builder: Builder, conditional: bool) -> Builder {
-    builder.config(move |text| {
-        let of = |name: &str| {
-            let line = text.lines().find(|line| line.starts_with(name));
-            line.unwrap().to_owned()
-        };
-        let endpoint = of("endpoint").replace("127.0.0.1", "localhost");
-        let (key, secret) = (of("access_key_id"), of("secret_access_key"));
-        text.push_str(&format!(
-            "[stores.again]\n{endpoint}\nregion = \"us-east-1\"\npath_style = true\n{key}\n{secret}\n\
-             checksums = \"crc32\"\nconditional_writes = {conditional}\n\
-             files_hide_directories = false\n"
-        ));
-    })
-    .with(&format!("[mounts.again]\nstore = \"again\"\nbucket = \"{BUCKET}\""))
 }
 
 fn behaviours() -> [Behaviour; 3] {
@@ -211,15 +204,17 @@ async fn a_rename_onto_another_name_of_the_same_object_deletes_nothing() {
 /// A user who reaches the same keys by two paths, by one store and by two that are one endpoint.
 async fn two_ways() -> Gateway {
     let store = Arc::new(Store::start(&[]).await);
-    let (endpoint, (key, secret)) = (store.endpoint(), store.credentials());
     let more = format!(
-        "[stores.second]\nendpoint = \"{endpoint}/\"\nregion = \"us-east-1\"\npath_style = true\n\
-         access_key_id = \"{key}\"\nsecret_access_key = \"{secret}\"\n\
+        "[stores.second]\nendpoint = \"{}/\"\n\
          [mounts.below]\nstore = \"main\"\nbucket = \"{BUCKET}\"\nprefix = \"me/\"\n\
-         [mounts.other]\nstore = \"second\"\nbucket = \"{BUCKET}\"\nprefix = \"me/\""
+         [mounts.other]\nstore = \"second\"\nbucket = \"{BUCKET}\"\nprefix = \"me/\"",
+        store.endpoint()
     );
     let mounts = r#"{ "/" = "main", "/below" = "below", "/other" = "other" }"#;
-    let gateway = Gateway::builder().on(&store).with(&more);
+    let gateway = Gateway::builder()
+        .on(&store)
+        .with(&store_section("second", &store))
+        .with(&more);
     gateway.user("u", "p", mounts).start().await
 }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use futures::stream::{self, StreamExt};
 
-use crate::support::faults::{Answer, Fault};
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::store::Store;
-use crate::support::{MIB, pattern};
+use test_support::faults::{Answer, Fault};
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::settings::store_section;
+use test_support::store::Store;
+use test_support::{MIB, pattern};
 
 const fn xml(body: &'static str) -> Answer {
     Answer {
@@ -71,17 +72,12 @@ const CASES: [Case; 8] = [
 
 async fn hasty_tree() -> (Gateway, Arc<Store>) {
     let far = Arc::new(Store::start(&["far"]).await);
-    let (key, secret) = far.credentials();
     let hasty = "attempts = 2\nrequest_timeout = \"1s\"";
     let gateway = Gateway::builder()
         .with(&format!("[stores.main]\ncopy_limit = \"5MiB\"\n{hasty}"))
         .add_mount("second", "second", "")
-        .with(&format!(
-            "[stores.far]\nendpoint = \"{}\"\nregion = \"us-east-1\"\npath_style = true\n\
-             access_key_id = \"{key}\"\nsecret_access_key = \"{secret}\"\nchecksums = \"crc32\"\n\
-             conditional_writes = true\nfiles_hide_directories = false\n{hasty}",
-            far.endpoint()
-        ))
+        .with(&store_section("far", &far))
+        .with(&format!("[stores.far]\n{hasty}"))
         .with("[mounts.far]\nstore = \"far\"\nbucket = \"far\"")
         .with(
             "[users.u]\nmounts = { \"/\" = \"main\", \"/second\" = \"second\", \"/far\" = \"far\" }",

@@ -1,9 +1,9 @@
 //! A directory is renamed while others write to the old place and the new one: what they were told is stored stays, whole.
 
-use crate::support::faults::Fault;
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::store::Store;
-use crate::support::within;
+use test_support::faults::Fault;
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::store::Store;
+use test_support::within;
 
 /// How many keys are copied, or deleted, at once.
 const AT_ONCE: usize = 64;

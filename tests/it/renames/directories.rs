@@ -1,9 +1,9 @@
 //! Directories: they are made, moved with everything in them, and removed.
 
 use super::{rename, tree};
-use crate::support::faults::Fault;
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::within;
+use test_support::faults::Fault;
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::within;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_moves_with_its_contents() {

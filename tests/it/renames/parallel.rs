@@ -1,8 +1,8 @@
 //! A directory's keys are copied, and then deleted, in parallel, and no more of them at once than the store is to bear.
 
-use crate::support::faults::Fault;
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::{MIB, pattern};
+use test_support::faults::Fault;
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::{MIB, pattern};
 
 /// Small objects under way at once.
 const AT_ONCE: usize = 64;

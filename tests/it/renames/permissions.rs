@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::gateway::{BUCKET, Gateway};
+use test_support::gateway::{BUCKET, Gateway};
 
 const INSIDE: [&str; 5] = ["rename", "overwrite", "read", "delete", "write"];
 const FROM: [&str; 4] = ["read", "delete", "rename", "list"];

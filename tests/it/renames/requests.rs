@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use s3_embedded::Behaviour;
 
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::store::Store;
-use crate::support::transfers::settled;
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::settings::store_section;
+use test_support::store::Store;
+use test_support::transfers::settled;
 
 /// What is in the directory of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,16 +105,14 @@ enum Over {
 
 async fn gateway(behaviour: &Behaviour, over: Over) -> (Gateway, Arc<Store>) {
     let far = Arc::new(Store::start(&["far"]).await);
-    let (key, secret) = far.credentials();
     let conditional = behaviour.conditional_writes;
     let mut builder = Gateway::builder()
         .with(&format!("[stores.main]\nconditional_writes = {conditional}"))
         .add_mount("second", "second", "")
+        .with(&store_section("far", &far))
         .with(&format!(
-            "[stores.far]\nendpoint = \"{}\"\nregion = \"us-east-1\"\npath_style = true\n\
-             access_key_id = \"{key}\"\nsecret_access_key = \"{secret}\"\nchecksums = \"crc32\"\n\
-             conditional_writes = {conditional}\nfiles_hide_directories = false",
-            far.endpoint()
+            "[stores.far]\nconditional_writes = {conditional}\nconditional_deletes = {}",
+            behaviour.conditional_deletes
         ))
         .with("[mounts.far]\nstore = \"far\"\nbucket = \"far\"")
         .with(
@@ -175,7 +174,7 @@ async fn a_rename_of_a_file_costs_six_requests_at_most() {
 async fn costs(
     gateway: &Gateway,
     far: &Store,
-    ftp: &mut crate::support::ftp::Ftp,
+    ftp: &mut test_support::ftp::Ftp,
     (over, around, to): (Over, Around, To),
     by_us: bool,
 ) -> Vec<String> {

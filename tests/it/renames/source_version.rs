@@ -1,10 +1,10 @@
 //! What is deleted by a rename is the version that was copied. Equal bytes have equal ETags, so who wrote them counts.
 
-use crate::support::faults::Fault;
-use crate::support::ftp::Mode;
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers::{begin, settled};
-use crate::support::{MIB, pattern, within};
+use test_support::faults::Fault;
+use test_support::ftp::Mode;
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::transfers::{begin, settled};
+use test_support::{MIB, pattern, within};
 
 /// A file that is written again while it is renamed is another file, though it has the same bytes: it stays.
 #[tokio::test(flavor = "multi_thread")]
@@ -67,7 +67,7 @@ async fn an_interrupted_upload_at_the_new_name_ends_with_the_rename() {
     tokio::io::AsyncWriteExt::write_all(&mut data, &bytes)
         .await
         .unwrap();
-    crate::support::ftp::reset_stream(data);
+    test_support::ftp::reset_stream(data);
     ftp.expect_reply(426).await;
     settled(&gateway).await;
     let size = ftp.expect("SIZE b", 213).await;

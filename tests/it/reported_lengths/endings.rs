@@ -4,11 +4,11 @@
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::support::faults::Fault;
-use crate::support::ftp::{Ftp, Mode, reset_stream};
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers::{begin, moved, sessions_ended, settled};
-use crate::support::{MIB, pattern};
+use test_support::faults::Fault;
+use test_support::ftp::{Ftp, Mode, reset_stream};
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::transfers::{begin, moved, sessions_ended, settled};
+use test_support::{MIB, pattern};
 
 /// Within a part, and beyond one.
 const SIZES: [usize; 3] = [2, 100_000, 6 * MIB];

@@ -6,9 +6,9 @@ use super::{
     MOVING, NEXT, SENT, STALLED, STORED, empty, gateway, length, next, refused, resumes, running,
     stored,
 };
-use crate::support::ftp::Mode;
-use crate::support::gateway::BUCKET;
-use crate::support::transfers::{begin, moved};
+use test_support::ftp::Mode;
+use test_support::gateway::BUCKET;
+use test_support::transfers::{begin, moved};
 
 /// Bytes of the next version that have come when the client resumes.
 const MORE: usize = SENT + 50_000;

@@ -1,9 +1,9 @@
 //! What replies may show to a user who may write and neither list nor read.
 
 use super::{SENT, STORED, next, refused, sending, stored};
-use crate::support::ftp::{Ftp, Mode, reset_stream};
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers::settled;
+use test_support::ftp::{Ftp, Mode, reset_stream};
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::transfers::settled;
 
 /// Users of one tree, who may write and a little more.
 async fn gateway(permissions: &str) -> Gateway {
@@ -111,7 +111,7 @@ async fn an_append_does_not_reveal_the_length_of_the_object() {
 }
 
 async fn sending_by(ftp: &mut Ftp, command: &str) -> tokio::net::TcpStream {
-    let data = crate::support::transfers::begin(ftp, command, Mode::Passive).await;
+    let data = test_support::transfers::begin(ftp, command, Mode::Passive).await;
     super::sent(ftp, data).await
 }
 

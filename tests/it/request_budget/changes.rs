@@ -3,7 +3,7 @@
 use super::Step::Say;
 
 use super::Session;
-use crate::support::gateway::{BUCKET, Gateway};
+use test_support::gateway::{BUCKET, Gateway};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delete_is_at_most_three() {

@@ -3,9 +3,9 @@
 use super::Step::{Get, Say};
 
 use super::{RANGE, Session};
-use crate::support::ftp::Mode;
-use crate::support::gateway::{Builder, Gateway};
-use crate::support::pattern;
+use test_support::ftp::Mode;
+use test_support::gateway::{Builder, Gateway};
+use test_support::pattern;
 
 /// A user who may not write has nothing kept.
 fn reader() -> Builder {

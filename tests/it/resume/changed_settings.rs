@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::{By, go_on, only_objects};
-use crate::support::ftp::Mode;
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers::{interrupt, size};
-use crate::support::{MIB, pattern};
+use test_support::ftp::Mode;
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::transfers::{interrupt, size};
+use test_support::{MIB, pattern};
 
 /// The least budget there can be.
 const SMALL: &str = "[memory]\nbudget = \"20MiB\"\n[transfer]\nrange_size = \"1MiB\"";

@@ -1,87 +1,27 @@
 //! What a process that was killed leaves: the real binary, and SIGKILL.
 
-use std::net::SocketAddr;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
-
 use super::{By, go_on, only_objects};
-use crate::support::ftp::Ftp;
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::store::Store;
-use crate::support::transfers::{size, upload_in_progress};
-use crate::support::{MIB, pattern, within};
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::process::Process;
+use test_support::store::Store;
+use test_support::transfers::{size, upload_in_progress};
+use test_support::{MIB, pattern};
 
-/// A gateway that can be killed.
-struct Process {
-    child: Child,
-    address: SocketAddr,
-    _directory: tempfile::TempDir,
-}
-
-impl Process {
-    async fn start(store: &Store, replica: &str) -> Process {
-        let (key, secret) = store.credentials();
-        // What the store can do is told: parts are counted, and a probe has one.
-        let hash = bcrypt::hash("p", 4).unwrap();
-        let text = format!(
-            "listen = [\"127.0.0.1:0\"]\nreplica = \"{replica}\"\n[passive]\nports = \"auto\"\n\
-             [transfer]\npart_size = \"5MiB\"\n[memory]\nbudget = \"64MiB\"\n\
-             [stores.main]\nendpoint = \"{}\"\nregion = \"us-east-1\"\naccess_key_id = \"{key}\"\n\
-             secret_access_key = \"{secret}\"\nchecksums = \"crc32\"\nconditional_writes = true\nconditional_deletes = true\nfiles_hide_directories = false\n[mounts.main]\nstore = \"main\"\nbucket = \"{BUCKET}\"\n\
-             [users.u]\npassword = '{hash}'\nmounts = {{ \"/\" = \"main\" }}\n",
-            store.endpoint()
-        );
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("s3ftpd.toml");
-        std::fs::write(&file, text).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_s3ftpd"))
-            .args(["serve", "--config", file.to_str().unwrap()])
-            .env_remove("RUST_LOG")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = within("listening", async {
-            loop {
-                let line = log.next_line().await.unwrap().expect("more log");
-                if line.contains("listening")
-                    && let Some((_, address)) = line.split_once(" address=")
-                {
-                    return address.trim().parse().unwrap();
-                }
-            }
-        })
-        .await;
-        tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
-        Process {
-            child,
-            address,
-            _directory: directory,
-        }
-    }
-
-    async fn ftp(&self) -> Ftp {
-        let mut ftp = Ftp::connect(self.address).await;
-        ftp.login("u", "p").await;
-        ftp
-    }
-
-    async fn kill(mut self) {
-        self.child.kill().await.unwrap();
-    }
+/// A process that can be killed.
+async fn process(store: &Arc<Store>, replica: &str) -> Process {
+    let settings = format!(
+        "replica = \"{replica}\"\n[transfer]\npart_size = \"5MiB\"\n[memory]\nbudget = \"64MiB\""
+    );
+    Process::start_on(store, &settings).await
 }
 
 /// Kills a gateway in the middle of an upload of which so many whole parts are in the store, and starts the next one
 /// of the same name.
 async fn killed(store: &Arc<Store>, whole: &[u8], sent: usize, parts: usize) -> Gateway {
-    let process = Process::start(store, "pod-0").await;
+    let process = process(store, "pod-0").await;
     let mut ftp = process.ftp().await;
     let data = upload_in_progress(&mut ftp, "STOR x", &whole[..sent]).await;
     store.wait_for("UploadPart", parts).await;

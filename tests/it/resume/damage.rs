@@ -1,12 +1,12 @@
 //! What is kept, damaged from outside: a tail of other bytes, a tail or parts that are gone, a record that is none.
 
 use super::{By, go_on, only_objects};
-use crate::support::faults::Fault;
-use crate::support::ftp::Mode;
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::store::Store;
-use crate::support::transfers::{interrupt, settled, size, upload_in_progress};
-use crate::support::{MIB, pattern};
+use test_support::faults::Fault;
+use test_support::ftp::Mode;
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::store::Store;
+use test_support::transfers::{interrupt, settled, size, upload_in_progress};
+use test_support::{MIB, pattern};
 
 const PART: usize = 5 * MIB;
 

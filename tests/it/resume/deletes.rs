@@ -3,10 +3,10 @@
 use tokio::io::AsyncWriteExt;
 
 use super::{By, go_on, only_objects, shared};
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::store::Store;
-use crate::support::transfers::{break_off, interrupt, settled_but, upload_in_progress};
-use crate::support::{MIB, pattern};
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::store::Store;
+use test_support::transfers::{break_off, interrupt, settled_but, upload_in_progress};
+use test_support::{MIB, pattern};
 
 const SENT: usize = 6 * MIB;
 

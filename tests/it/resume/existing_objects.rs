@@ -3,12 +3,12 @@
 use s3_embedded::Behaviour;
 
 use super::{By, go_on, only_objects};
-use crate::support::faults::Fault;
-use crate::support::ftp::{Mode, reset_stream};
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::operation::Request;
-use crate::support::transfers::{settled, size, upload_in_progress};
-use crate::support::{MIB, pattern};
+use test_support::faults::Fault;
+use test_support::faults::Request;
+use test_support::ftp::{Mode, reset_stream};
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::transfers::{settled, size, upload_in_progress};
+use test_support::{MIB, pattern};
 
 async fn break_off(gateway: &Gateway, commands: &[&str], bytes: &[u8]) {
     let mut ftp = gateway.ftp().await;

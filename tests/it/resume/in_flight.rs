@@ -4,11 +4,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::{By, go_on, only_objects};
-use crate::support::faults::{Fault, Rule};
-use crate::support::ftp::{Ftp, reset_stream};
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers::{moved, sessions_ended, settled, upload_in_progress};
-use crate::support::{MIB, pattern, within};
+use test_support::faults::{Fault, Rule};
+use test_support::ftp::{Ftp, reset_stream};
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::transfers::{moved, sessions_ended, settled, upload_in_progress};
+use test_support::{MIB, pattern, within};
 
 const PART: usize = 5 * MIB;
 

@@ -1,11 +1,11 @@
 //! The offset at which an upload is resumed: how a client learns it, and which others are refused.
 
 use super::{By, go_on, only_objects};
-use crate::support::faults::Fault;
-use crate::support::ftp::{Mode, reset_stream};
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers::{begin, break_off, interrupt, settled, size};
-use crate::support::{MIB, pattern};
+use test_support::faults::Fault;
+use test_support::ftp::{Mode, reset_stream};
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::transfers::{begin, break_off, interrupt, settled, size};
+use test_support::{MIB, pattern};
 
 const SENT: usize = 6 * MIB;
 

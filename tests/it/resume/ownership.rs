@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::{By, go_on, only_objects};
-use crate::support::ftp::{Ftp, reset_stream};
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::store::Store;
-use crate::support::transfers::{break_off, interrupt, settled, size, upload_in_progress};
-use crate::support::{MIB, pattern};
+use test_support::ftp::{Ftp, reset_stream};
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::settings::store_section;
+use test_support::store::Store;
+use test_support::transfers::{break_off, interrupt, settled, size, upload_in_progress};
+use test_support::{MIB, pattern};
 
 const SENT: usize = 6 * MIB;
 
@@ -246,12 +247,9 @@ async fn an_empty_upload_ends_the_interrupted_upload_before_it() {
         interrupt(&gateway, "STOR x", &pattern(SENT, 1)).await;
         let on = [&gateway, &other][replica];
         let mut ftp = on.ftp().await;
-        let data = crate::support::transfers::begin(
-            &mut ftp,
-            "STOR x",
-            crate::support::ftp::Mode::Passive,
-        )
-        .await;
+        let data =
+            test_support::transfers::begin(&mut ftp, "STOR x", test_support::ftp::Mode::Passive)
+                .await;
         reset_stream(data);
         ftp.expect_reply(426).await;
         settled(on).await;
@@ -270,12 +268,9 @@ async fn a_slow_upload_ends_the_interrupted_upload_before_it() {
         interrupt(&gateway, "STOR x", &pattern(SENT, 1)).await;
         let on = [&gateway, &other][replica];
         let mut ftp = on.ftp().await;
-        let mut data = crate::support::transfers::begin(
-            &mut ftp,
-            "STOR x",
-            crate::support::ftp::Mode::Passive,
-        )
-        .await;
+        let mut data =
+            test_support::transfers::begin(&mut ftp, "STOR x", test_support::ftp::Mode::Passive)
+                .await;
         let begun = tokio::time::Instant::now();
         while !gateway.store.keys(BUCKET).is_empty() {
             assert!(begun.elapsed() < Duration::from_secs(20), "it stays");
@@ -295,13 +290,10 @@ async fn a_slow_upload_ends_the_interrupted_upload_before_it() {
 #[tokio::test]
 async fn buckets_of_one_name_in_two_stores_are_separate() {
     let second = Store::start(&[BUCKET]).await;
-    let (key, secret) = second.credentials();
     let gateway = Gateway::builder()
+        .with(&store_section("second", &second))
         .with(&format!(
-            "[stores.second]\nendpoint = \"{}\"\nregion = \"us-east-1\"\npath_style = true\n\
-             access_key_id = \"{key}\"\nsecret_access_key = \"{secret}\"\nchecksums = \"crc32\"\n\
-             conditional_writes = true\nconditional_deletes = true\nfiles_hide_directories = false\n[mounts.second]\nstore = \"second\"\nbucket = \"{BUCKET}\"",
-            second.endpoint()
+            "[mounts.second]\nstore = \"second\"\nbucket = \"{BUCKET}\""
         ))
         .user("u", "p", "{ \"/\" = \"main\", \"/second\" = \"second\" }")
         .start()

@@ -7,12 +7,12 @@ use s3_embedded::Behaviour;
 use tokio::io::AsyncWriteExt;
 
 use super::{By, go_on, only_objects};
-use crate::support::faults::Fault;
-use crate::support::ftp::{Ftp, Mode, Reply, reset_stream};
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::store::Store;
-use crate::support::transfers::{begin, break_off, settled, size, upload_in_progress};
-use crate::support::{MIB, pattern, within};
+use test_support::faults::Fault;
+use test_support::ftp::{Ftp, Mode, Reply, reset_stream};
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::store::Store;
+use test_support::transfers::{begin, break_off, settled, size, upload_in_progress};
+use test_support::{MIB, pattern, within};
 
 const KEY: &str = "both.bin";
 
@@ -195,8 +195,8 @@ async fn an_interrupted_upload_is_resumed_once() {
         }
         let command = format!("STOR {KEY}");
         let (one, two) = tokio::join!(
-            first.upload_with(&command, &whole[sent..], crate::support::ftp::Mode::Passive),
-            second.upload_with(&command, &whole[sent..], crate::support::ftp::Mode::Passive),
+            first.upload_with(&command, &whole[sent..], test_support::ftp::Mode::Passive),
+            second.upload_with(&command, &whole[sent..], test_support::ftp::Mode::Passive),
         );
         let codes = [one.code, two.code];
         assert!(codes.contains(&226), "{name}: {one:?} {two:?}");

@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{By, go_on, only_objects, shared};
-use crate::support::ftp::{Ftp, Mode};
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::store::Store;
-use crate::support::transfers::{interrupt_as, size};
-use crate::support::{MIB, pattern};
+use test_support::ftp::{Ftp, Mode};
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::store::Store;
+use test_support::transfers::{interrupt_as, size};
+use test_support::{MIB, pattern};
 
 const PART: usize = 5 * MIB;
 

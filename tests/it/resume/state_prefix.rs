@@ -1,10 +1,10 @@
 //! The state prefix can't be listed, entered, read, written, moved or deleted by FTP.
 
 use super::{By, go_on};
-use crate::support::ftp::{Ftp, Mode, reset_stream};
-use crate::support::gateway::{BUCKET, Builder, Gateway};
-use crate::support::transfers::{settled, upload_in_progress};
-use crate::support::{MIB, pattern};
+use test_support::ftp::{Ftp, Mode, reset_stream};
+use test_support::gateway::{BUCKET, Builder, Gateway};
+use test_support::transfers::{settled, upload_in_progress};
+use test_support::{MIB, pattern};
 
 const SENT: usize = 6 * MIB;
 

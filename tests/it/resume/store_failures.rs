@@ -4,11 +4,11 @@
 use tokio::io::AsyncWriteExt;
 
 use super::{By, go_on, only_objects};
-use crate::support::faults::Fault;
-use crate::support::ftp::{Ftp, Mode, Reply};
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers::{begin, break_off, interrupt, settled, size, upload_in_progress};
-use crate::support::{DEADLINE, MIB, pattern};
+use test_support::faults::Fault;
+use test_support::ftp::{Ftp, Mode, Reply};
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::transfers::{begin, break_off, interrupt, settled, size, upload_in_progress};
+use test_support::{DEADLINE, MIB, pattern};
 
 const PART: usize = 5 * MIB;
 const SENT: usize = PART + 1000;

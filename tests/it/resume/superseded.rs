@@ -5,12 +5,12 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 
 use super::only_objects;
-use crate::support::faults::{Fault, Rule};
-use crate::support::ftp::{DataSide, Mode, reset_stream};
-use crate::support::gateway::{BUCKET, Builder, Gateway};
-use crate::support::store::Store;
-use crate::support::transfers::{settled, size, upload_in_progress};
-use crate::support::{MIB, pattern};
+use test_support::faults::{Fault, Rule};
+use test_support::ftp::{DataSide, Mode, reset_stream};
+use test_support::gateway::{BUCKET, Builder, Gateway};
+use test_support::store::Store;
+use test_support::transfers::{settled, size, upload_in_progress};
+use test_support::{MIB, pattern};
 
 const KEY: &str = "x";
 

@@ -7,11 +7,13 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use super::{By, go_on, only_objects};
-use crate::support::faults::Fault;
-use crate::support::ftp::{Mode, reset_stream};
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers::{begin, interrupt, moved, settled, size, upload_in_progress};
-use crate::support::{MIB, pattern, within};
+use test_support::faults::Fault;
+use test_support::ftp::{Mode, reset_stream};
+use test_support::gateway::{BUCKET, Gateway, PASSWORD, USER};
+use test_support::process::binary;
+use test_support::settings::{Settings, store_section, user_section};
+use test_support::transfers::{begin, interrupt, moved, settled, size, upload_in_progress};
+use test_support::{MIB, pattern, within};
 
 /// `s3ftpd sweep` with these arguments.
 pub(super) async fn sweep(gateway: &Gateway, arguments: &[&str]) -> (bool, String) {
@@ -25,32 +27,25 @@ async fn sweep_mounts(
     mounts: &[(&str, &str)],
     arguments: &[&str],
 ) -> (bool, String) {
-    let (key, secret) = gateway.store.credentials();
-    let hash = bcrypt::hash("p", 4).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("s3ftpd.toml");
-    let mut text = String::from("[memory]\nbudget = \"64MiB\"\n");
+    let mut settings = Settings::default().with("[memory]\nbudget = \"64MiB\"");
     let stores: BTreeSet<&str> = mounts.iter().map(|(store, _)| *store).collect();
     for store in stores {
-        text += &format!(
-            "[stores.{store}]\nendpoint = \"{}\"\nregion = \"us-east-1\"\n\
-             access_key_id = \"{key}\"\nsecret_access_key = \"{secret}\"\nattempts = 1\n",
-            gateway.store.endpoint()
-        );
+        settings.lay(&store_section(store, &gateway.store));
+        settings.lay(&format!("[stores.{store}]\nattempts = 1"));
     }
     let mut at = Vec::new();
-    for (number, (store, settings)) in mounts.iter().enumerate() {
-        text += &format!(
-            "[mounts.m{number}]\nstore = \"{store}\"\nbucket = \"{BUCKET}\"\n{settings}\n"
-        );
+    for (number, (store, more)) in mounts.iter().enumerate() {
+        settings.lay(&format!(
+            "[mounts.m{number}]\nstore = \"{store}\"\nbucket = \"{BUCKET}\"\n{more}"
+        ));
         at.push(format!("\"/{number}\" = \"m{number}\""));
     }
-    text += &format!(
-        "[users.u]\npassword = '{hash}'\nmounts = {{ {} }}\n",
-        at.join(", ")
-    );
-    std::fs::write(&file, text).unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_s3ftpd"))
+    let mounts = format!("{{ {} }}", at.join(", "));
+    settings.lay(&user_section(USER, PASSWORD, &mounts));
+    std::fs::write(&file, settings.text()).unwrap();
+    let output = Command::new(binary())
         .args(["sweep", "--config", file.to_str().unwrap()])
         .args(arguments)
         .env_remove("RUST_LOG")

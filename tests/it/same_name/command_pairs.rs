@@ -4,12 +4,12 @@ use super::{
     BUCKET, KEEPS_FILES, SIZES, behaviours, ended, gateway, pattern, publication, put, race,
     rename_to,
 };
-use crate::support::MIB;
-use crate::support::faults::Fault;
-use crate::support::ftp::{Ftp, Mode, Reply, reset_stream};
-use crate::support::gateway::{Gateway, PASSWORD};
-use crate::support::store::Store;
-use crate::support::transfers::{begin, moved, settled};
+use test_support::MIB;
+use test_support::faults::Fault;
+use test_support::ftp::{Ftp, Mode, Reply, reset_stream};
+use test_support::gateway::{Gateway, PASSWORD};
+use test_support::store::Store;
+use test_support::transfers::{begin, moved, settled};
 
 /// What one of two sessions does to `x`, which is there; `old` is of the size of the case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

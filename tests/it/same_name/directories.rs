@@ -1,10 +1,10 @@
 //! A directory is renamed while another session of the process writes a file in it, at the old place or the new one.
 
 use super::{behaviours, ended, gateway, put, race, rename_to};
-use crate::support::faults::Fault;
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::pattern;
-use crate::support::store::Store;
+use test_support::faults::Fault;
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::pattern;
+use test_support::store::Store;
 
 /// Nothing, and a byte, so that equal versions have equal ETags; and bytes that differ.
 const SIZES: [usize; 3] = [0, 1, 70_000];

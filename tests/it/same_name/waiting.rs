@@ -4,11 +4,11 @@ use s3_embedded::Behaviour;
 use tokio::io::AsyncWriteExt;
 
 use super::{ended, gateway, pattern, publication, put, waiting};
-use crate::support::MIB;
-use crate::support::faults::Fault;
-use crate::support::ftp::Mode;
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers::{begin, settled_but};
+use test_support::MIB;
+use test_support::faults::Fault;
+use test_support::ftp::Mode;
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::transfers::{begin, settled_but};
 
 /// Less than a part; more than one.
 const SIZES: [usize; 2] = [70_000, 6 * MIB];

@@ -2,11 +2,11 @@
 
 use tokio::io::AsyncReadExt;
 
-use crate::support::faults::Fault;
-use crate::support::ftp::{Ftp, Mode, read_to_end_deadline, reset_stream};
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers::{begin, nothing_left};
-use crate::support::{MIB, pattern};
+use test_support::faults::Fault;
+use test_support::ftp::{Ftp, Mode, read_to_end_deadline, reset_stream};
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::transfers::{begin, nothing_left};
+use test_support::{MIB, pattern};
 
 /// More than the sockets between take.
 const HUGE: usize = 16 * MIB;

@@ -4,10 +4,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 use super::{LARGE, SMALL, send_x};
-use crate::support::ftp::{Mode, port_command};
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::pattern;
-use crate::support::transfers::{begin, nothing_left};
+use test_support::ftp::{Mode, port_command};
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::pattern;
+use test_support::transfers::{begin, nothing_left};
 
 #[tokio::test]
 async fn a_quit_after_the_stor_publishes_the_upload() {

@@ -4,11 +4,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::{ABORS, LARGE, SMALL, send_x};
-use crate::support::faults::Fault;
-use crate::support::ftp::{Ftp, Mode};
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers::nothing_left;
-use crate::support::{pattern, within};
+use test_support::faults::Fault;
+use test_support::ftp::{Ftp, Mode};
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::transfers::nothing_left;
+use test_support::{pattern, within};
 
 /// Where an upload can't be stopped any more: its last request has reached the store.
 async fn published_in_spite_of(late: impl AsyncFn(Ftp, &dyn Fn())) {

@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 
 use super::super::sweep::sweep;
 use super::{By, go_on, hash, only_objects, record_key, shared, tail_prefix};
-use crate::support::ftp::reset_stream;
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::store::Store;
-use crate::support::transfers::{interrupt_as, settled, size, upload_in_progress};
-use crate::support::{MIB, pattern};
+use test_support::ftp::reset_stream;
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::store::Store;
+use test_support::transfers::{interrupt_as, settled, size, upload_in_progress};
+use test_support::{MIB, pattern};
 
 /// A record as a later version writes it, of an upload that is open and a tail that is there.
 async fn later_record(store: &Store) -> String {

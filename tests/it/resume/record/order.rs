@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::{By, PART, change, go_on, only_objects, record_key};
-use crate::support::ftp::reset_stream;
-use crate::support::gateway::{BUCKET, Gateway};
-use crate::support::transfers::{interrupt_as, settled, upload_in_progress};
-use crate::support::{MIB, pattern};
+use test_support::ftp::reset_stream;
+use test_support::gateway::{BUCKET, Gateway};
+use test_support::transfers::{interrupt_as, settled, upload_in_progress};
+use test_support::{MIB, pattern};
 
 /// Two replicas whose clocks differ: the ids of the transfers sort the wrong way. Version 1 breaks off on the one,
 /// version 2 on the other, in the same second: its end must never get to version 1's beginning.
@@ -55,8 +55,8 @@ async fn of_two_uploads_begun_in_one_second_neither_is_kept() {
 
 /// Nothing is in the store, with so many sessions still open.
 async fn only_objects_but(gateways: &[&Gateway; 2], sessions: usize) {
-    crate::support::transfers::nothing_left(gateways[0], 0).await;
-    crate::support::transfers::nothing_left(gateways[1], sessions).await;
+    test_support::transfers::nothing_left(gateways[0], 0).await;
+    test_support::transfers::nothing_left(gateways[1], sessions).await;
     super::super::only_objects_of(&gateways[0].store, &[]).await;
 }
 

@@ -7,10 +7,10 @@ use s3_embedded::Behaviour;
 
 use super::super::sweep::sweep;
 use super::{By, PART, go_on, only_objects, record_key};
-use crate::support::ftp::{Mode, reset_stream};
-use crate::support::gateway::{BUCKET, Builder, Gateway};
-use crate::support::transfers::{settled, size, upload_in_progress};
-use crate::support::{MIB, pattern};
+use test_support::ftp::{Mode, reset_stream};
+use test_support::gateway::{BUCKET, Builder, Gateway};
+use test_support::transfers::{settled, size, upload_in_progress};
+use test_support::{MIB, pattern};
 
 /// As a store says that it behaves.
 fn on(builder: Builder, behaviour: &Behaviour) -> Builder {
@@ -34,7 +34,7 @@ async fn a_record_is_emptied_if_deletes_ignore_conditions() {
             assert_eq!(ftp.store("x", &whole).await.code, 226);
             settled(&gateway).await;
             assert_eq!(store.object(BUCKET, &record_key("u")).unwrap(), b"");
-            let of_record = |request: &crate::support::operation::Request| {
+            let of_record = |request: &test_support::faults::Request| {
                 request.key.starts_with(".s3ftpd/uploads/")
             };
             let requests = store.requests();

@@ -21,6 +21,7 @@ pub struct Request {
 }
 
 impl Request {
+    /// Names the operation of a request, and notes its headers.
     pub fn of(request: &HttpRequest) -> Request {
         let path = request.uri().path().trim_start_matches('/');
         let (bucket, key) = path.split_once('/').unwrap_or((path, ""));

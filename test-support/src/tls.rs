@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::DEADLINE;
+use crate::DEADLINE;
 
 /// The host name of the gateway's certificate.
 pub const HOST: &str = "ftp.test";

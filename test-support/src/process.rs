@@ -1,6 +1,7 @@
 //! The real binary, and what can be seen of it from outside: memory, open files, log.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
@@ -8,9 +9,21 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
-use super::ftp::Ftp;
-use super::store::Store;
-use super::{MIB, within};
+use crate::ftp::Ftp;
+use crate::gateway::{BUCKET, PASSWORD, USER};
+use crate::settings::Settings;
+use crate::store::Store;
+use crate::{MIB, within};
+
+/// The path of the binary that cargo has built for the tests.
+pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("CARGO_BIN_EXE_s3ftpd") {
+        return path.into();
+    }
+    // The test was started without cargo: it is in `deps`, next to the binary.
+    let test = std::env::current_exe().unwrap();
+    test.parent().unwrap().with_file_name("s3ftpd")
+}
 
 /// `s3ftpd serve` in front of a store of this process.
 pub struct Process {
@@ -40,24 +53,24 @@ impl Process {
 
     /// The same, with what a shell does before (`ulimit -n 100`).
     pub async fn start_under(before: &str, level: &str, settings: &str) -> Process {
-        let store = Arc::new(Store::start(&["files"]).await);
-        let (key, secret) = store.credentials();
-        let endpoint = store.endpoint();
-        let hash = bcrypt::hash("p", 4).unwrap();
-        let text = format!(
-            "listen = [\"127.0.0.1:0\"]\n[passive]\nports = \"auto\"\n{settings}\n\
-             [stores.main]\nendpoint = \"{endpoint}\"\naccess_key_id = \"{key}\"\nsecret_access_key = \"{secret}\"\n\
-             checksums = \"crc32\"\nconditional_writes = true\nconditional_deletes = true\nfiles_hide_directories = false\n\
-             [mounts.main]\nstore = \"main\"\nbucket = \"files\"\n\
-             [users.u]\npassword = '{hash}'\nmounts = {{ \"/\" = \"main\" }}\n"
-        );
+        let store = Arc::new(Store::start(&[BUCKET]).await);
+        Self::launch(store, before, level, settings).await
+    }
+
+    /// Starts one in front of a store that exists already.
+    pub async fn start_on(store: &Arc<Store>, settings: &str) -> Process {
+        Self::launch(Arc::clone(store), "", "info", settings).await
+    }
+
+    async fn launch(store: Arc<Store>, before: &str, level: &str, settings: &str) -> Process {
+        let text = Settings::least(&store).with(settings).text();
         let configuration = tempfile::tempdir().unwrap();
         let temporary = tempfile::tempdir().unwrap();
         let file = configuration.path().join("s3ftpd.toml");
         std::fs::write(&file, text).unwrap();
         let mut child = Command::new("sh")
             .args(["-c", &format!("{before}\nexec \"$0\" \"$@\"")])
-            .arg(env!("CARGO_BIN_EXE_s3ftpd"))
+            .arg(binary())
             .args(["--log", level, "--log-format", "json", "serve", "--config"])
             .arg(&file)
             .env("TMPDIR", temporary.path())
@@ -108,7 +121,7 @@ impl Process {
     /// A client that is logged in.
     pub async fn ftp(&self) -> Ftp {
         let mut ftp = Ftp::connect(self.address).await;
-        ftp.login("u", "p").await;
+        ftp.login(USER, PASSWORD).await;
         ftp
     }
 
@@ -133,6 +146,11 @@ impl Process {
             }
         })
         .await;
+    }
+
+    /// Ends it at once, by SIGKILL.
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
     }
 
     /// Sends it a signal.

@@ -21,8 +21,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
-use super::DEADLINE;
-use super::tls::Client;
+use crate::DEADLINE;
+use crate::tls::Client;
 
 pub use data::{
     Active, DataSide, Mode, connect_from, eprt_command, port_command, read_to_end_deadline,

@@ -1,13 +1,21 @@
-//! What the tests share: a store that fails on cue, a gateway in front of it, a raw FTP client, test data.
+//! What the tests of s3ftpd share.
+//!
+//! - [`gateway`]: a server in the test process, in front of a [`store`] of its own;
+//!   [`process`]: the binary.
+//! - [`ftp`] and [`tls`]: a client that sends exactly the bytes that a test names.
+//! - [`faults`]: requests to the store that fail on cue.
+//! - [`transfers`]: uploads in progress and interrupted ones, and the proof that nothing is left.
 
-// Each test file uses some of it.
-#![allow(dead_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests fail by panics"
+)]
 
-pub mod faults;
 pub mod ftp;
 pub mod gateway;
-pub mod operation;
 pub mod process;
+pub mod settings;
 pub mod slow_line;
 pub mod store;
 pub mod tls;
@@ -16,10 +24,15 @@ pub mod transfers;
 use std::future::Future;
 use std::time::Duration;
 
-/// How long a test waits for something that must happen. Only a failing test ever waits so long.
+pub use s3_embedded::faults;
+
+/// The longest time that a test waits for an event. Only a failing test waits as long.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Waits for an event; panics, naming it, if it does not come in time.
+/// A mebibyte, bytes.
+pub const MIB: usize = 1024 * 1024;
+
+/// Waits for an event; panics with its name if it does not come in time.
 pub async fn within<T>(what: &str, event: impl Future<Output = T>) -> T {
     match tokio::time::timeout(DEADLINE, event).await {
         Ok(value) => value,
@@ -40,6 +53,3 @@ pub fn pattern(length: usize, seed: u64) -> Vec<u8> {
     bytes.truncate(length);
     bytes
 }
-
-/// A mebibyte, bytes.
-pub const MIB: usize = 1024 * 1024;

@@ -8,15 +8,15 @@
 //!
 //! User `u`, password `p`, the bucket `files` at `/`.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use s3ftpd::config;
 use s3ftpd::server::Server;
 
-use super::ftp::Ftp;
-use super::store::Store;
+use crate::ftp::Ftp;
+use crate::settings::{Settings, user_section};
+use crate::store::Store;
 
 /// The bucket at the root of user `u`.
 pub const BUCKET: &str = "files";
@@ -44,8 +44,7 @@ impl Gateway {
     /// Starts one that differs from them.
     pub fn builder() -> Builder {
         Builder {
-            toml: Toml::default(),
-            edit: Vec::new(),
+            settings: Settings::default(),
             buckets: vec![BUCKET.to_owned()],
             store: None,
         }
@@ -80,29 +79,18 @@ impl Gateway {
     }
 }
 
-/// A change of the configuration's text.
-type Edit = Box<dyn FnOnce(&mut String) + Send>;
-
 /// What a gateway shall be.
 #[must_use]
 pub struct Builder {
-    toml: Toml,
-    edit: Vec<Edit>,
+    settings: Settings,
     buckets: Vec<String>,
     store: Option<Arc<Store>>,
 }
 
 impl Builder {
-    /// Adds configuration. A key that is there already gets the new value, tables may come again; each value stands on
-    /// one line, and a section is written as a table or with dotted keys, not inline.
+    /// Adds configuration: tables are merged, all other values replaced, inline tables too.
     pub fn with(mut self, toml: &str) -> Builder {
-        self.toml.merge(toml);
-        self
-    }
-
-    /// Changes the whole text, after everything else.
-    pub fn config(mut self, edit: impl FnOnce(&mut String) + Send + 'static) -> Builder {
-        self.edit.push(Box::new(edit));
+        self.settings.lay(toml);
         self
     }
 
@@ -126,10 +114,7 @@ impl Builder {
 
     /// Adds a user, or changes `u`. `mounts` is an inline table, such as `{ "/" = "main", "/in" = "scans" }`.
     pub fn user(self, name: &str, password: &str, mounts: &str) -> Builder {
-        let hash = hash(password);
-        self.with(&format!(
-            "[users.{name}]\npassword = '{hash}'\nmounts = {mounts}"
-        ))
+        self.with(&user_section(name, password, mounts))
     }
 
     /// Listens here instead of on 127.0.0.1:0, say on `[::1]:0`.
@@ -155,13 +140,10 @@ impl Builder {
                 store
             }
         };
-        let mut toml = Toml::default();
-        toml.merge(&base(&store));
-        toml.overlay(self.toml);
-        let mut text = toml.text();
-        for edit in self.edit {
-            edit(&mut text);
-        }
+        let mut settings = Settings::least(&store);
+        settings.lay(BASE);
+        settings.lay(&self.settings.text());
+        let text = settings.text();
         let config = match config::from_str(&text, "test") {
             Ok(config) => config,
             Err(errors) => panic!("{errors}\nin\n{text}"),
@@ -176,15 +158,8 @@ impl Builder {
     }
 }
 
-fn base(store: &Store) -> String {
-    let endpoint = store.endpoint();
-    let (key, secret) = store.credentials();
-    let password = hash(PASSWORD);
-    format!(
-        r#"
-listen = ["127.0.0.1:0"]
-[passive]
-ports = "auto"
+/// What gateways in the test process have in common, beyond the least that a server needs.
+const BASE: &str = r#"
 [transfer]
 part_size = "5MiB"
 [timeouts]
@@ -196,95 +171,4 @@ max_delay = "20ms"
 look_every = 0
 [memory]
 budget = "256MiB"
-[stores.main]
-endpoint = "{endpoint}"
-region = "us-east-1"
-path_style = true
-access_key_id = "{key}"
-secret_access_key = "{secret}"
-checksums = "crc32"
-conditional_writes = true
-conditional_deletes = true
-files_hide_directories = false
-[mounts.main]
-store = "main"
-bucket = "{BUCKET}"
-[users.{USER}]
-password = '{password}'
-mounts = {{ "/" = "main" }}
-"#
-    )
-}
-
-/// bcrypt at its lowest cost: a login in a test costs no time.
-fn hash(password: &str) -> String {
-    bcrypt::hash(password, 4).unwrap()
-}
-
-/// TOML that can be laid over other TOML: tables by name, in each the keys with their values as written.
-#[derive(Default)]
-struct Toml(BTreeMap<String, Vec<(String, String)>>);
-
-impl Toml {
-    fn merge(&mut self, text: &str) {
-        let mut table = String::new();
-        for line in text.lines().map(str::trim) {
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
-                table = name.to_owned();
-                self.0.entry(table.clone()).or_default();
-                continue;
-            }
-            let (name, value) = line
-                .split_once('=')
-                .unwrap_or_else(|| panic!("not a key and its value: {line}"));
-            let path = match table.is_empty() {
-                true => name.trim().to_owned(),
-                false => format!("{table}.{}", name.trim()),
-            };
-            let (of, key) = path.rsplit_once('.').unwrap_or(("", &path));
-            self.set(of, key, value.trim());
-        }
-    }
-
-    fn overlay(&mut self, other: Toml) {
-        for (table, entries) in other.0 {
-            for (key, value) in entries {
-                self.set(&table, &key, &value);
-            }
-        }
-    }
-
-    fn set(&mut self, table: &str, key: &str, value: &str) {
-        let entries = self.0.entry(table.to_owned()).or_default();
-        entries.retain(|(name, _)| name != key);
-        entries.push((key.to_owned(), value.to_owned()));
-    }
-
-    fn text(&self) -> String {
-        let mut text = String::new();
-        // The table without a name sorts first, as TOML needs it.
-        for (table, entries) in &self.0 {
-            if !table.is_empty() {
-                text.push_str(&format!("[{table}]\n"));
-            }
-            for (key, value) in entries {
-                text.push_str(&format!("{key} = {value}\n"));
-            }
-        }
-        text
-    }
-}
-
-#[test]
-fn configuration_is_laid_over_the_base() {
-    let mut toml = Toml::default();
-    toml.merge("listen = [\"a\"]\n[timeouts]\nidle = \"1s\"\n[stores.main]\nchecksums = \"crc32\"");
-    toml.merge("stores.main.checksums = \"none\"\n[timeouts]\nlogin = 1\n# no more");
-    assert_eq!(
-        toml.text(),
-        "listen = [\"a\"]\n[stores.main]\nchecksums = \"none\"\n[timeouts]\nidle = \"1s\"\nlogin = 1\n"
-    );
-}
+"#;

@@ -7,9 +7,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use super::super::DEADLINE;
 use super::reply::{parse_epsv, parse_pasv};
 use super::{Ftp, Reply};
+use crate::DEADLINE;
 
 /// How the data connection of a transfer is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::ftp::{Ftp, Mode, reset_stream};
-use super::gateway::{Gateway, PASSWORD, USER};
-use super::within;
+use crate::ftp::{Ftp, Mode, reset_stream};
+use crate::gateway::{Gateway, PASSWORD, USER};
+use crate::within;
 
 /// Begins a transfer: the 150 has come and the data connection is there.
 pub async fn begin(ftp: &mut Ftp, command: &str, mode: Mode) -> TcpStream {
@@ -94,7 +94,7 @@ pub async fn nothing_left(gateway: &Gateway, sessions: usize) {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    if tokio::time::timeout(super::DEADLINE, quiet).await.is_err() {
+    if tokio::time::timeout(crate::DEADLINE, quiet).await.is_err() {
         panic!(
             "left: {} sessions, {} bytes of the budget, {} uploads, in the store {:?}",
             gateway.server.sessions(),

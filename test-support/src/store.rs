@@ -8,9 +8,8 @@ use std::time::Duration;
 use futures::FutureExt;
 use s3_embedded::{Backend, Behaviour, EmbeddedStore, OpenUpload, StoreOptions};
 
-use super::faults::{Faults, RuleBuilder};
-use super::operation::Request;
-use super::within;
+use crate::faults::{Faults, Request, RuleBuilder};
+use crate::within;
 
 /// A store that is only this test's.
 pub struct Store {

@@ -1,8 +1,8 @@
-//! A raw-socket FTP client: sends exactly the bytes a test names, and reads replies as strictly as
-//! RFC 959 writes them.
+//! A raw-socket FTP client: it sends exactly the bytes that a test names, and reads replies as
+//! strictly as RFC 959 writes them.
 //!
-//! It knows nothing by itself: no TYPE is set, no command is sent that the test did not ask for.
-//! Each wait has a deadline, and a failure panics with the whole conversation so far.
+//! It sends no command that the test did not ask for, not even TYPE. Each wait has a deadline, and
+//! a failure panics with the whole conversation so far.
 
 mod data;
 mod reply;
@@ -43,7 +43,7 @@ const DM: u8 = 242;
 #[derive(Debug)]
 pub struct Ftp {
     stream: Wire,
-    /// What has arrived and is no whole reply yet.
+    /// Bytes that have arrived and are not a whole reply yet.
     input: BytesMut,
     /// Both sides of the conversation, for the message of a failure.
     transcript: String,
@@ -78,7 +78,7 @@ impl Wire {
         }
     }
 
-    /// A FIN, under TLS behind close_notify.
+    /// A FIN; under TLS after close_notify.
     async fn shutdown(&mut self) -> io::Result<()> {
         match self {
             Wire::Plain(tcp) => tcp.shutdown().await,
@@ -99,7 +99,7 @@ impl Ftp {
         Self::connect_from(unspecified, server).await
     }
 
-    /// As [`Ftp::connect`], from another of this machine's addresses (`127.0.0.2`).
+    /// As [`Ftp::connect`], from another address of this machine (`127.0.0.2`).
     pub async fn connect_from(source: IpAddr, server: SocketAddr) -> Ftp {
         let mut ftp = Ftp::over(connect_from(source, server).await.unwrap());
         let greeting = ftp.reply().await;
@@ -107,7 +107,7 @@ impl Ftp {
         ftp
     }
 
-    /// A control connection over a stream of the test's, from which no greeting is read.
+    /// A control connection over a stream of the test's. No greeting is read.
     pub fn over(stream: TcpStream) -> Ftp {
         // One `send_raw` is one segment.
         stream.set_nodelay(true).unwrap();
@@ -163,7 +163,7 @@ impl Ftp {
         }
     }
 
-    /// Our end.
+    /// The client's end.
     pub fn local_addr(&self) -> SocketAddr {
         self.tcp().local_addr().unwrap()
     }
@@ -211,8 +211,8 @@ impl Ftp {
         }
     }
 
-    /// ABOR in the way of RFC 959, as BSD's client does it: Telnet IP and Synch before it, the
-    /// Synch's IAC as urgent data.
+    /// ABOR as RFC 959 describes it and BSD's client sends it: after Telnet IP and Synch, the IAC
+    /// of the Synch as urgent data.
     pub async fn send_abor_with_synch(&mut self) {
         self.send_urgent(&[IAC, IP, IAC]).await;
         self.send_raw(&[&[DM], &b"ABOR\r\n"[..]].concat()).await;
@@ -288,25 +288,25 @@ impl Ftp {
         self.expect(&format!("PASS {password}"), 230).await;
     }
 
-    /// Asserts that no reply is left over: that of a NOOP is the next one.
+    /// Asserts that no other reply comes: the next one is that of a NOOP.
     pub async fn in_step(&mut self) {
         let reply = self.command("NOOP").await;
         self.assert_code(&reply, 200, "NOOP, which no other reply may come before");
     }
 
-    /// The same as [`in_step`](Self::in_step): proves without waiting that nothing more comes.
+    /// The same as [`in_step`](Self::in_step): shows without waiting that no other reply comes.
     pub async fn no_more_replies(&mut self) {
         self.in_step().await;
     }
 
-    /// Asserts that the server closes the connection, and sends nothing more before.
+    /// Asserts that the server closes the connection without another reply.
     pub async fn expect_end(&mut self) {
         if let Some(reply) = self.reply_or_end().await {
             self.fail(&format!("{reply:?} where the connection was to end"));
         }
     }
 
-    /// Asserts that the server ends the connection by an alert of TLS, without a reply.
+    /// Asserts that the server ends the connection by a TLS alert, without a reply.
     pub async fn ends_by_an_alert(&mut self) {
         let mut rest = BytesMut::new();
         let end = timeout(DEADLINE, self.stream.read_buf(&mut rest)).await;
@@ -316,14 +316,14 @@ impl Ftp {
         }
     }
 
-    /// Sends a FIN and goes on reading.
+    /// Sends a FIN and continues to read.
     pub async fn end_sending(&mut self) {
         self.stream.shutdown().await.unwrap();
     }
 
     /// Closes with a FIN.
     pub async fn close(mut self) {
-        // An error says that the server was faster.
+        // An error means that the server closed first.
         let _ = timeout(DEADLINE, self.stream.shutdown()).await;
     }
 
@@ -342,7 +342,7 @@ impl Ftp {
         socket.shutdown(std::net::Shutdown::Write).unwrap();
     }
 
-    /// Changes the keys of TLS 1.3: a record that is no command.
+    /// Changes the keys of TLS 1.3, which is a record and not a command.
     pub async fn update_keys(&mut self) {
         let Wire::Tls(tls) = &mut self.stream else {
             panic!("not under TLS");

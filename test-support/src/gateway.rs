@@ -22,7 +22,7 @@ use crate::store::Store;
 pub const BUCKET: &str = "files";
 /// The user of [`Gateway::ftp`].
 pub const USER: &str = "u";
-/// His password.
+/// Their password.
 pub const PASSWORD: &str = "p";
 
 /// A running gateway.
@@ -31,17 +31,17 @@ pub struct Gateway {
     pub server: Server,
     /// Its store; other gateways can share it.
     pub store: Arc<Store>,
-    /// Where its first control listener is.
+    /// The address of its first control listener.
     pub address: SocketAddr,
 }
 
 impl Gateway {
-    /// Starts one with the defaults of this module.
+    /// Starts one with the defaults.
     pub async fn start() -> Gateway {
         Gateway::builder().start().await
     }
 
-    /// Starts one that differs from them.
+    /// A builder, for one that differs from the defaults.
     pub fn builder() -> Builder {
         Builder {
             settings: Settings::default(),
@@ -55,7 +55,7 @@ impl Gateway {
         self.ftp_as(USER, PASSWORD).await
     }
 
-    /// A client that is logged in as somebody.
+    /// A client that is logged in as this user.
     pub async fn ftp_as(&self, user: &str, password: &str) -> Ftp {
         let mut ftp = Ftp::connect(self.address).await;
         ftp.login(user, password).await;
@@ -72,14 +72,14 @@ impl Gateway {
         self.server.budget().in_use()
     }
 
-    /// Stops the server as SIGTERM does; the store goes on.
+    /// Stops the server as SIGTERM does; the store stays up.
     pub async fn stop(self) -> Arc<Store> {
         self.server.stop().await;
         self.store
     }
 }
 
-/// What a gateway shall be.
+/// How to start a gateway.
 #[must_use]
 pub struct Builder {
     settings: Settings,
@@ -94,18 +94,18 @@ impl Builder {
         self
     }
 
-    /// Makes another bucket.
+    /// Creates another bucket.
     pub fn bucket(mut self, name: &str) -> Builder {
         self.buckets.push(name.to_owned());
         self
     }
 
-    /// Gives the mount of `u` more keys, a line each.
+    /// Adds keys to the mount of `u`, one a line.
     pub fn mount(self, settings: &str) -> Builder {
         self.with(&format!("[mounts.main]\n{settings}"))
     }
 
-    /// Adds a mount of the store `main`; more of its keys by [`with`](Builder::with).
+    /// Adds a mount of the store `main`. [`with`](Builder::with) adds more of its keys.
     pub fn add_mount(self, name: &str, bucket: &str, prefix: &str) -> Builder {
         self.bucket(bucket).with(&format!(
             "[mounts.{name}]\nstore = \"main\"\nbucket = \"{bucket}\"\nprefix = \"{prefix}\""
@@ -117,12 +117,12 @@ impl Builder {
         self.with(&user_section(name, password, mounts))
     }
 
-    /// Listens here instead of on 127.0.0.1:0, say on `[::1]:0`.
+    /// Listens at this address instead of 127.0.0.1:0, for example at `[::1]:0`.
     pub fn listen(self, address: &str) -> Builder {
         self.with(&format!("listen = [\"{address}\"]"))
     }
 
-    /// Uses a store that is there already.
+    /// Uses a store that exists already.
     pub fn on(mut self, store: &Arc<Store>) -> Builder {
         self.store = Some(Arc::clone(store));
         self
@@ -158,7 +158,7 @@ impl Builder {
     }
 }
 
-/// What gateways in the test process have in common, beyond the least that a server needs.
+/// What gateways in the test process have in common, besides the least that a server needs.
 const BASE: &str = r#"
 [transfer]
 part_size = "5MiB"

@@ -1,4 +1,4 @@
-//! The real binary, and what can be seen of it from outside: memory, open files, log.
+//! The binary, and what can be seen of it from outside: memory, open files, log.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ pub struct Process {
     pub address: SocketAddr,
     /// Its store.
     pub store: Arc<Store>,
-    /// The only directory it is told of, empty at its start.
+    /// The only directory that it knows, empty when it starts.
     pub temporary: tempfile::TempDir,
     _configuration: tempfile::TempDir,
     /// Collects its log.
@@ -41,17 +41,18 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts one with this beside the least configuration: user `u`, password `p`, the bucket `files`.
+    /// Starts one with these settings and [`Settings::least`]: user `u`, password `p`, the bucket
+    /// `files`.
     pub async fn start(settings: &str) -> Process {
         Self::start_logging("info", settings).await
     }
 
-    /// The same, logging so much.
+    /// The same, with this log level.
     pub async fn start_logging(level: &str, settings: &str) -> Process {
         Self::start_under("", level, settings).await
     }
 
-    /// The same, with what a shell does before (`ulimit -n 100`).
+    /// The same, after a shell command (`ulimit -n 100`).
     pub async fn start_under(before: &str, level: &str, settings: &str) -> Process {
         let store = Arc::new(Store::start(&[BUCKET]).await);
         Self::launch(store, before, level, settings).await
@@ -100,7 +101,7 @@ impl Process {
             async move {
                 while let Ok(Some(line)) = lines.next_line().await {
                     let mut log = log.lock().unwrap();
-                    // What floods it is of no interest.
+                    // The lines of a flood do not matter.
                     if log.len() < 100_000 {
                         log.push(line);
                     }
@@ -125,7 +126,7 @@ impl Process {
         ftp
     }
 
-    /// Whoever reads its log goes, and what it says from now on goes nowhere.
+    /// Closes the reading end of its log.
     pub async fn close_log(&mut self) {
         let reader = std::mem::replace(&mut self.reader, tokio::spawn(async {}));
         reader.abort();
@@ -148,7 +149,7 @@ impl Process {
         .await;
     }
 
-    /// Ends it at once, by SIGKILL.
+    /// Kills it with SIGKILL.
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();
     }
@@ -159,7 +160,7 @@ impl Process {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), signal).unwrap();
     }
 
-    /// Ends it as Kubernetes does; its whole log.
+    /// Ends it as Kubernetes does, and returns its whole log.
     pub async fn stop(&mut self) -> String {
         self.signal(nix::sys::signal::SIGTERM);
         self.ended().await.1
@@ -217,7 +218,8 @@ impl Process {
         (next(), next())
     }
 
-    /// The processes that it has begun and that are there, waited for or not.
+    /// The number of processes that it has started and that still exist, also those it has not
+    /// waited for.
     pub fn children(&self) -> usize {
         let own = self.child.id().unwrap().to_string();
         let processes = std::fs::read_dir("/proc").unwrap();
@@ -227,13 +229,14 @@ impl Process {
             .count()
     }
 
-    /// Whether it has waited for a child at any time: what that has used is in its own figures (proc(5): cminflt).
+    /// Whether it has ever waited for a child: its own figures then include the child's (proc(5):
+    /// cminflt).
     pub fn has_had_children(&self) -> bool {
         let stat = std::fs::read_to_string(self.proc("stat")).unwrap();
         fields(&stat).nth(8) != Some("0")
     }
 
-    /// What is open in it and is neither a socket, a pipe nor the kernel's own.
+    /// The files that it has open, without sockets, pipes and the kernel's own.
     pub fn open_files(&self) -> Vec<String> {
         let descriptors = std::fs::read_dir(self.proc("fd")).unwrap();
         descriptors
@@ -244,7 +247,7 @@ impl Process {
     }
 }
 
-/// Those of `/proc/PID/stat` behind the name, which may hold anything: state, parent, …
+/// The fields of `/proc/PID/stat` after the name, which may hold any character: state, parent, …
 fn fields(stat: &str) -> impl Iterator<Item = &str> {
     let (_, rest) = stat.rsplit_once(") ").unwrap_or_default();
     rest.split(' ')

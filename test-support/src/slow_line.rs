@@ -9,10 +9,11 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-/// What a connection takes before it is through the line: little, so that it is the line that is waited for.
+/// The receive buffer of a connection: small, so that the line's rate limits the sender.
 const WINDOW: u32 = 64 * 1024;
 
-/// Carries so many bytes a second towards the store, and as many as there are back. It ends when it is dropped.
+/// Carries `rate` bytes a second to the store, and back without a limit. It ends when it is
+/// dropped.
 pub struct SlowLine {
     address: SocketAddr,
     _carries: JoinSet<()>,

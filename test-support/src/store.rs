@@ -11,7 +11,7 @@ use s3_embedded::{Backend, Behaviour, EmbeddedStore, OpenUpload, StoreOptions};
 use crate::faults::{Faults, Request, RuleBuilder};
 use crate::within;
 
-/// A store that is only this test's.
+/// A store that only one test uses.
 pub struct Store {
     embedded: EmbeddedStore,
     faults: Arc<Faults>,
@@ -20,7 +20,7 @@ pub struct Store {
 impl Store {
     /// Starts one with these buckets.
     pub async fn start(buckets: &[&str]) -> Store {
-        // Hundreds of sessions, and the store that they are on, are in this one process.
+        // This process holds hundreds of sessions, and both ends of their connections.
         s3ftpd::server::capacity::descriptors::raise();
         let faults = Arc::new(Faults::default());
         let options = StoreOptions {
@@ -49,19 +49,19 @@ impl Store {
         self.embedded.backend()
     }
 
-    /// Changes where it differs from AWS.
+    /// Changes how it differs from AWS.
     pub fn behave(&self, change: impl FnOnce(&mut Behaviour)) {
         let mut behaviour = self.backend().behaviour();
         change(&mut behaviour);
         self.backend().set_behaviour(behaviour);
     }
 
-    /// Begins a rule: `store.fail("PutObject").times(2).with(Fault::LoseAnswer)`.
+    /// Begins a rule, such as `store.fail("PutObject").times(2).with(Fault::LoseAnswer)`.
     pub fn fail(&self, operation: &str) -> RuleBuilder<'_> {
         self.faults.fail(operation)
     }
 
-    /// From now on each of its answers has a request id, as AWS's and MinIO's have.
+    /// Gives each answer a request id from now on, as AWS and MinIO do.
     pub fn identify(&self) {
         self.faults.identify();
     }
@@ -78,7 +78,7 @@ impl Store {
         self.faults.requests()
     }
 
-    /// The names of the operations that have arrived, in order: for comparisons whose failures explain themselves.
+    /// The names of the operations that have arrived, in order, for readable comparisons.
     pub fn operations(&self) -> Vec<String> {
         let requests = self.requests();
         requests
@@ -92,14 +92,15 @@ impl Store {
         self.faults.reset_counts();
     }
 
-    /// Waits until this many requests of an operation have been finished (answered, failed or given up by the client).
+    /// Waits until this many requests of an operation are finished: answered, failed, or dropped by
+    /// the client.
     pub async fn wait_for(&self, operation: &str, count: usize) {
         let what = format!("{count} finished {operation}");
         self.until(&what, |store| store.faults.finished(operation) >= count)
             .await;
     }
 
-    /// Waits until something is true, looking again each time a request has been finished.
+    /// Waits until a condition holds. It looks after each finished request.
     pub async fn until(&self, what: &str, is_true: impl Fn(&Store) -> bool) {
         let mut progress = self.faults.progress();
         within(what, async {
@@ -131,13 +132,14 @@ impl Store {
         at_once(self.backend().put(bucket, key, bytes.as_ref())).unwrap();
     }
 
-    /// Writes an object that has been there for a while: in no second in which anything else happens.
+    /// Writes an object, then advances the store's clock, so that no later event is in the same
+    /// second.
     pub fn put_before(&self, bucket: &str, key: &str, bytes: impl AsRef<[u8]>) {
         self.put(bucket, key, bytes);
         self.a_while();
     }
 
-    /// The next second but one, by its clock: what happens from now on is later than what has happened.
+    /// Advances the store's clock by 3 s: what happens from now on is in a later second.
     pub fn a_while(&self) {
         self.backend().advance_clock(Duration::from_secs(3));
     }
@@ -152,12 +154,12 @@ impl Store {
         self.backend().metadata(bucket, key)
     }
 
-    /// Takes the store away: connections are reset, new ones refused.
+    /// Stops the store: connections are reset, new ones refused.
     pub async fn stop(&self) {
         self.embedded.stop().await;
     }
 
-    /// Brings it back, at the same address and with what it held.
+    /// Starts it again, at the same address and with its content.
     pub async fn restart(&self) {
         self.embedded.restart().await.unwrap();
     }
@@ -168,7 +170,7 @@ impl Store {
     }
 }
 
-/// What a store in memory does is done without waiting.
+/// A store in memory does everything without waiting.
 fn at_once<T>(done: impl Future<Output = T>) -> T {
     done.now_or_never().expect("a store in memory never waits")
 }

@@ -119,15 +119,16 @@ pub type Identity = (rcgen::Certificate, KeyPair);
 /// What a client does with the sessions it knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Habit {
-    /// It offers the control connection's on each data connection (FileZilla, WinSCP, lftp); in TLS 1.3 a ticket each.
+    /// It offers the control connection's session on each data connection (FileZilla, WinSCP,
+    /// lftp); in TLS 1.3 a ticket for each.
     Reuse,
-    /// It offers the newest it has, which it forgets then (Java).
+    /// It offers the newest session once (Java).
     Once,
     /// It resumes none (Python's ftplib by default, curl in some versions).
     Never,
 }
 
-/// What a client shall be.
+/// How to build a client.
 #[must_use]
 pub struct ClientBuilder {
     roots: RootCertStore,
@@ -158,19 +159,19 @@ impl ClientBuilder {
         self
     }
 
-    /// Offers these protocols (ALPN).
+    /// Offers these ALPN protocols.
     pub fn protocols(mut self, names: &[&str]) -> Self {
         self.protocols = names.iter().map(|name| name.as_bytes().to_vec()).collect();
         self
     }
 
-    /// Asks for this host (SNI), and expects its certificate.
+    /// Requests this host (SNI), and expects its certificate.
     pub fn name(mut self, name: &str) -> Self {
         self.name = name.to_owned();
         self
     }
 
-    /// Tells the server no host name (SNI), but expects the certificate of its own all the same.
+    /// Sends no host name (SNI), and still expects the certificate of its own.
     pub fn without_sni(mut self) -> Self {
         self.tells_name = false;
         self
@@ -225,8 +226,9 @@ impl Client {
     }
 }
 
-/// Keeps a session of TLS 1.2 for more than one use. A ticket of TLS 1.3 can't be copied here; that one is taken more
-/// than once is shown beside the cache itself, and by clients on OpenSSL and GnuTLS.
+/// Keeps a session of TLS 1.2 for more than one use. A ticket of TLS 1.3 cannot be copied here. The
+/// unit tests of the server's cache and clients on OpenSSL and GnuTLS show that one ticket works
+/// more than once.
 #[derive(Default)]
 struct Reusing {
     v12: Mutex<HashMap<ServerName<'static>, Tls12ClientSessionValue>>,
@@ -262,7 +264,8 @@ impl fmt::Debug for Reusing {
     }
 }
 
-/// Sends all, and ends with close_notify and a FIN; then reads the server's end, as careful clients do.
+/// Sends all bytes, and ends with close_notify and a FIN; then reads the server's end, as careful
+/// clients do.
 pub async fn send_and_end(tls: &mut TlsStream<TcpStream>, bytes: &[u8]) -> io::Result<()> {
     let sending = async {
         tls.write_all(bytes).await?;
@@ -277,7 +280,7 @@ pub async fn send_and_end(tls: &mut TlsStream<TcpStream>, bytes: &[u8]) -> io::R
         .expect("an upload has an end")
 }
 
-/// All that comes; an error where the end is none of TLS.
+/// All bytes, and an error if the connection does not end by close_notify.
 pub async fn read_all(tls: &mut TlsStream<TcpStream>) -> (Vec<u8>, io::Result<()>) {
     let mut bytes = Vec::new();
     let end = timeout(DEADLINE, tls.read_to_end(&mut bytes)).await;

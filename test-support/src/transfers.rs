@@ -1,4 +1,4 @@
-//! What the tests of the promises share: a transfer under way, and the proof that nothing of it is left.
+//! Transfers in progress and interrupted ones, and the proof that nothing of them is left.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub async fn upload_in_progress(ftp: &mut Ftp, command: &str, bytes: &[u8]) -> T
     data
 }
 
-/// An upload that breaks off after `bytes`, in a session of its own: its data connection is reset.
+/// An upload in a session of its own that breaks off after `bytes`: its data connection is reset.
 pub async fn break_off(gateway: &Gateway, command: &str, bytes: &[u8]) {
     break_off_as(gateway, USER, command, bytes).await;
 }
@@ -48,7 +48,7 @@ pub async fn interrupt_as(gateway: &Gateway, user: &str, command: &str, bytes: &
     settled(gateway).await;
 }
 
-/// Asks STAT until the gateway has taken (or sent) so many bytes of the running transfer.
+/// Asks STAT until the gateway has received (or sent) this number of bytes of the running transfer.
 pub async fn moved(ftp: &mut Ftp, bytes: usize) {
     let wanted = format!("{bytes} bytes in ");
     let asking = async {
@@ -82,8 +82,8 @@ pub async fn sessions_ended(gateway: &Gateway) {
     within("the end of all sessions", ended).await;
 }
 
-/// Waits until nothing of any transfer is left: no open multipart upload in the store, no memory of the budget. With
-/// `sessions` of them still open.
+/// Waits until no transfer has left anything: no open multipart upload in the store, no memory of
+/// the budget. `sessions` of them are still open.
 pub async fn nothing_left(gateway: &Gateway, sessions: usize) {
     let quiet = async {
         while gateway.server.sessions() != sessions
@@ -105,12 +105,12 @@ pub async fn nothing_left(gateway: &Gateway, sessions: usize) {
     }
 }
 
-/// Waits until each upload of the gateway that was broken off is kept or removed.
+/// Waits until each interrupted upload of the gateway has been saved or removed.
 pub async fn settled(gateway: &Gateway) {
     settled_but(gateway, 0).await;
 }
 
-/// The same, while so many uploads run.
+/// The same, while `running` uploads are still running.
 pub async fn settled_but(gateway: &Gateway, running: usize) {
     let quiet = async {
         while gateway.server.uploads() != running {
@@ -120,7 +120,7 @@ pub async fn settled_but(gateway: &Gateway, running: usize) {
     within("each upload is kept or removed", quiet).await;
 }
 
-/// A data connection (EPSV) whose kernel buffers hold next to nothing of what is sent to it.
+/// A data connection (EPSV) whose receive buffer holds almost nothing.
 pub async fn narrow_data(ftp: &mut Ftp) -> TcpStream {
     let address = ftp.epsv().await;
     let socket = TcpSocket::new_v4().unwrap();

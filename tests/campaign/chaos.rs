@@ -1,4 +1,5 @@
-//! What goes wrong between the gateways and the store: each request, with a probability, in one of many ways.
+//! Faults between the gateways and the store: each request fails with a probability, in one of many
+//! ways.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,9 +18,9 @@ use crate::model::Model;
 use s3_embedded::faults::Request;
 use s3_embedded::faults::{Fault, perform};
 
-/// Requests in a thousand that go wrong.
+/// Faults per 1,000 requests.
 const PER_MILLE: u64 = 40;
-/// The same of operations that are rare, so that each of their faults comes about.
+/// The same for rare operations, so that each of their faults occurs.
 const PER_MILLE_RARE: u64 = 250;
 /// Longer than a gateway waits for the answer to a small request.
 const STALL: Duration = Duration::from_millis(4000);
@@ -48,7 +49,7 @@ pub const KINDS: [&str; 20] = [
     "write stalled, then reset",
 ];
 
-/// Operations and keys that must have been hit.
+/// Operations and keys that faults must have hit.
 pub const PLACES: [&str; 10] = [
     "AbortMultipartUpload",
     "CompleteMultipartUpload",
@@ -65,7 +66,7 @@ pub const PLACES: [&str; 10] = [
 pub struct Chaos {
     random: Mutex<Random>,
     on: AtomicBool,
-    /// The store is gone until then.
+    /// The end of the store's current outage.
     outage: Mutex<Option<Instant>>,
     /// Late writes on their way.
     late: Arc<AtomicUsize>,
@@ -74,14 +75,14 @@ pub struct Chaos {
     figures: Arc<Figures>,
 }
 
-/// What is to happen.
+/// What happens to a request.
 enum Trouble {
     Fault(Fault),
-    /// Read whole, and carried out after its client has given it up.
+    /// It is read completely, and carried out after its client has given up.
     Late,
-    /// Neither carried out nor answered.
+    /// It is neither carried out nor answered.
     Stalled,
-    /// Carried out, and not answered.
+    /// It is carried out, and not answered.
     Unanswered,
 }
 
@@ -102,7 +103,7 @@ impl Chaos {
         self.on.store(true, Ordering::SeqCst);
     }
 
-    /// No fault from now on; waits until late writes have been carried out.
+    /// Ends all faults, and waits until late writes have been carried out.
     pub async fn end(&self) {
         self.on.store(false, Ordering::SeqCst);
         crate::within("late writes are carried out", async {
@@ -113,7 +114,7 @@ impl Chaos {
         .await;
     }
 
-    /// Takes the store away for a while.
+    /// Takes the store away for this time.
     pub fn outage(&self, time: Duration) {
         self.figures.fault("outage");
         *self.outage.lock().unwrap() = Some(Instant::now() + time);
@@ -160,7 +161,8 @@ impl Chaos {
             5 if reads => fault("answer cut", Fault::CutBody(bytes)),
             6 if reads => fault("answer reset", Fault::ResetBody(bytes)),
             7 if reads => fault("answer stalled after some bytes", Fault::StallBody(bytes)),
-            // Of a piece of an object nobody can tell: S3 has checksums of whole ones only. Here each wrong byte shows.
+            // S3 has checksums of whole objects only, so a corrupted range of one would not be
+            // detected. Here each wrong byte shows.
             8 if lists || (reads && state) => fault("answer corrupt", Fault::CorruptBody),
             5 | 6 if late_errors => fault("200 with an error", Fault::ErrorIn200("InternalError")),
             7 if writes => ("write stalled, then reset", Trouble::Stalled),
@@ -176,7 +178,7 @@ impl Chaos {
         })
     }
 
-    /// Counts a fault, and remembers what it may leave behind.
+    /// Counts a fault, and notes what it may leave.
     fn note(&self, name: &'static str, trouble: &Trouble, request: &Request) {
         self.figures.fault(name);
         self.figures.place(&request.operation);
@@ -185,7 +187,8 @@ impl Chaos {
         } else if request.key.starts_with(".s3ftpd/tails/") {
             self.figures.place("tails");
         }
-        // Until its answer is there nobody knows that a tail is there; and what failed to be removed may stay.
+        // Until its answer arrives, the sender cannot know that a tail exists; and what could not
+        // be removed may stay.
         let unknown = match trouble {
             Trouble::Late | Trouble::Unanswered => true,
             Trouble::Fault(fault) => matches!(fault, Fault::LoseAnswer),
@@ -195,7 +198,7 @@ impl Chaos {
         let probe = request.key.starts_with(".s3ftpd/probe-");
         let slow = name == "slow first byte";
         if match request.operation.as_str() {
-            // What is tried again tells of itself: see below.
+            // A retry is counted by its own request: see below.
             "CreateMultipartUpload" => unknown && last_attempt(request),
             "PutObject" => (tail || probe) && unknown,
             "AbortMultipartUpload" => !slow,
@@ -206,7 +209,7 @@ impl Chaos {
         }
     }
 
-    /// Has the store carry a request out when its client has long given it up.
+    /// Has the store carry a request out long after its client has given up.
     fn carry_out_late(&self, request: HttpRequest, next: Next, key: &str) {
         let late = self.model.late(key);
         let model = Arc::clone(&self.model);
@@ -249,7 +252,8 @@ impl Interceptor for Chaos {
         let name = chosen.as_ref().map_or("", |(name, _)| name);
         self.causes.request(&noted.operation, &noted.key, name);
         if noted.operation == "CreateMultipartUpload" && attempt(&noted).0 > 1 {
-            // Whoever asks again has had no answer, or none in time: on a busy machine without any fault, too.
+            // A retry means that the attempt before had no answer, or not in time: on a busy
+            // machine also without a fault.
             self.causes.lost(&noted.key);
         }
         let Some((name, trouble)) = chosen else {
@@ -261,7 +265,8 @@ impl Interceptor for Chaos {
             Trouble::Late => {
                 self.carry_out_late(request, next, &noted.key);
                 Box::pin(async {
-                    // Its client hears of it after it has been carried out, if it still waits.
+                    // Its client gets the answer after the request has been carried out, if it
+                    // still waits.
                     tokio::time::sleep(2 * STALL).await;
                     Err(ResetConnection)
                 })
@@ -279,7 +284,7 @@ impl Interceptor for Chaos {
     }
 }
 
-/// Which attempt of how many a request is, as the SDK tells.
+/// The attempt's number, and the most attempts, as the SDK reports them.
 fn attempt(request: &Request) -> (u32, u32) {
     let told = request.header("amz-sdk-request").unwrap_or_default();
     let number = |name: &str| {

@@ -1,4 +1,4 @@
-//! A client that takes whatever comes: nothing here panics but what no server may do.
+//! A client that copes with every answer. It panics only for what no server may do.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,10 +8,11 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// No reply takes longer: attempts at the store, their deadlines and the looking after lost answers.
+/// The longest time to a reply: all attempts at the store with their deadlines, and the lookups
+/// after lost answers.
 const REPLY: Duration = Duration::from_secs(90);
 
-/// How much is handed to the socket at once.
+/// Bytes that are handed to the socket at once.
 const CHUNK: usize = 64 * 1024;
 
 pub struct Client {
@@ -19,31 +20,32 @@ pub struct Client {
     address: SocketAddr,
 }
 
-/// How an upload is to break off.
+/// How an upload breaks off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Break {
-    /// Not at all.
+    /// It does not.
     None,
     /// RST on the data connection.
     Reset,
     /// ABOR.
     Abor,
-    /// The control connection first, then the data connection, both as a process that exits closes them.
+    /// The control connection first, then the data connection, as the kernel closes both for a
+    /// process that exits.
     Exit,
     /// RST on both.
     Vanish,
 }
 
-/// How an upload went.
+/// The result of an upload.
 #[derive(Debug, Default)]
 pub struct Sent {
     /// Bytes that were handed to the socket.
     pub bytes: u64,
     /// Whether the data connection was ended as for a whole file.
     pub ended: bool,
-    /// The final reply, or the refusal; `None`: the connection ended before.
+    /// The final reply, or the refusal; `None` if the connection ended first.
     pub reply: Option<(u16, String)>,
-    /// Whether the connection was lost, and not by the client.
+    /// Whether the connection was lost, and not closed by the client.
     pub lost: bool,
 }
 
@@ -54,7 +56,8 @@ impl Client {
             control: BufReader::new(stream),
             address,
         };
-        // The port of a gateway that was just killed may be a passive port of the next one, which greets nobody.
+        // The port of a gateway that was just killed may be a passive port of the next one, which
+        // sends no greeting.
         timeout(Duration::from_secs(15), client.reply()).await??;
         client.command(&format!("USER {user}")).await?;
         match client.command("PASS p").await?.0 {
@@ -108,7 +111,8 @@ impl Client {
         }
     }
 
-    /// Sends bytes by a command, and breaks off in the middle of them if asked to. `before` are commands such as REST.
+    /// Sends bytes by a command, and breaks off in the middle if asked to. `before` are commands
+    /// such as REST.
     pub async fn upload(self, before: &[String], command: &str, bytes: &[u8], how: Break) -> Sent {
         let mut sent = Sent::default();
         if self
@@ -155,7 +159,7 @@ impl Client {
                     sent.bytes += written as u64;
                     rest = &rest[written..];
                 }
-                // The reply tells why.
+                // The reply says why.
                 Err(_) => break,
             }
         }
@@ -196,7 +200,7 @@ impl Client {
         Ok(())
     }
 
-    /// The bytes from `from` on that came, and the final reply.
+    /// The bytes from `from` on that arrived, and the final reply.
     pub async fn download(
         &mut self,
         name: &str,
@@ -214,12 +218,12 @@ impl Client {
             return Ok((Vec::new(), first));
         }
         let mut bytes = Vec::new();
-        // A reset is no end, and its reply tells why.
+        // A reset is not a clean end; its reply says why.
         let _ = timeout(REPLY, data.read_to_end(&mut bytes)).await?;
         Ok((bytes, self.reply().await?))
     }
 
-    /// A whole file from a healthy gateway; `None` where it is not there.
+    /// A whole file from a healthy gateway; `None` if it does not exist.
     pub async fn fetch(address: SocketAddr, user: &str, name: &str) -> Option<Vec<u8>> {
         let mut client = Client::connect(address, user).await.unwrap();
         let (bytes, (code, text)) = client.download(name, 0).await.unwrap();

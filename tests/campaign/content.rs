@@ -1,14 +1,14 @@
-//! The bytes that are sent: of each upload a stream of its own, which can be made again from any offset. Whatever is
-//! cut, doubled or mixed shows.
+//! The bytes of the files. Each upload has a stream of its own, which can be generated again from
+//! any offset, so that any byte that is missing, doubled or mixed is detected.
 
 use std::sync::LazyLock;
 
-/// Bytes that come out of the noise in one piece.
+/// Bytes that are copied from the noise in one piece.
 const PAGE: usize = 4096;
-/// Bytes of noise that all streams are cut from.
+/// Bytes of noise from which all streams are cut.
 const NOISE_SIZE: usize = 4 * 1024 * 1024;
 
-/// Pseudo-random numbers by a seed (splitmix64).
+/// Pseudo-random numbers from a seed (splitmix64).
 pub struct Random(u64);
 
 impl Random {
@@ -26,7 +26,7 @@ impl Random {
         self.next() % limit.max(1)
     }
 
-    /// Whether something happens that happens so often in a hundred.
+    /// True in this percentage of calls.
     pub fn percent(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
@@ -56,7 +56,7 @@ impl Content {
         Content::default().and(tag, size)
     }
 
-    /// With the first bytes of another stream behind it.
+    /// The content with the first bytes of another stream after it.
     pub fn and(mut self, tag: u64, size: u64) -> Content {
         if size > 0 {
             self.0.push(Segment {
@@ -109,14 +109,15 @@ impl Content {
         out
     }
 
-    /// Whether these are its bytes from `from` on, as far as they go.
+    /// Whether these are its bytes from `from` on, as far as they reach.
     pub fn holds(&self, from: u64, bytes: &[u8]) -> bool {
         let to = from + bytes.len() as u64;
         to <= self.size() && self.bytes(from, to) == bytes
     }
 }
 
-/// Bytes of a stream from an offset on: of each page a piece of the noise, which begins elsewhere in each page and stream.
+/// Bytes of a stream from an offset on: for each page a piece of the noise, whose start depends on
+/// page and stream.
 fn fill(tag: u64, mut offset: u64, mut count: usize, out: &mut Vec<u8>) {
     static NOISE: LazyLock<Vec<u8>> = LazyLock::new(|| {
         let mut random = Random::new(0x6e_6f69_7365);

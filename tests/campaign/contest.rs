@@ -1,10 +1,13 @@
-//! Several sessions at the same few names of one gateway: they store, append, rename, delete and set times, all at
-//! once, round after round, on stores that honour conditions and on stores that ignore them. No fault is injected.
+//! Several sessions contest the same few names of one gateway: they store, append, rename, delete
+//! and set times in parallel, round after round, on stores that honour conditions and on stores
+//! that ignore them. No fault is injected.
 //!
-//! After each round the bucket must be what some order of the acknowledged operations makes of what it was before:
-//! whatever had a success reply took place, what was refused did not, and nothing else happened. A rename is three steps
-//! here, because others may act between them (docs/reference/commands.md): the source is read, the target is written, and what
-//! was read is removed. Only the target's lock is held during the copy, so two renames that cross can swap two files.
+//! After each round the bucket must be the result of some order of the acknowledged operations:
+//! each operation with a success reply took place, each refused one did not, and nothing else
+//! happened. A rename is three steps here, because other sessions may act between them
+//! (docs/reference/commands.md): the source is read, the target is written, and the version that
+//! was read is removed. Only the target's lock is held during the copy, so two renames that cross
+//! can swap two files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -23,9 +26,9 @@ use crate::{BUCKET, within};
 
 /// The names that all sessions write.
 const NAMES: [&str; 4] = ["x", "y", "d/z", "d/w"];
-/// Sessions at once. The orders of their steps are tried one by one, so they are few.
+/// Parallel sessions. All orders of their steps are tried, so they are few.
 const SESSIONS: usize = 4;
-/// Users, whose sessions take turns: the second one may not overwrite.
+/// Users, whose sessions take turns. The second one has no permission to overwrite.
 const USERS: [&str; 2] = ["all", "careful"];
 /// More than one part.
 const LARGE: usize = 5 * 1024 * 1024 + 1;
@@ -43,7 +46,7 @@ enum Operation {
     SetTime(&'static str),
 }
 
-/// What is sent.
+/// The content that is sent.
 #[derive(Clone)]
 struct Bytes(Arc<[u8]>);
 
@@ -53,7 +56,7 @@ impl std::fmt::Debug for Bytes {
     }
 }
 
-/// A file's size and where it comes from: the beginnings of its lines.
+/// A file's size and its origin: the beginnings of its lines.
 fn describe(bytes: &[u8]) -> String {
     let lines = bytes.split_inclusive(|byte| *byte == b'>');
     let mut lines: Vec<_> = lines.map(String::from_utf8_lossy).collect();
@@ -77,21 +80,22 @@ enum Step {
     Append(&'static str, Arc<[u8]>),
     /// The first step of a rename.
     Read(&'static str),
-    /// The second step of the rename of this number: what was read is at the target.
+    /// The second step of the rename with this number: the target has what was read.
     Write(&'static str, usize, Over),
-    /// The last step of the rename of this number: the source goes if it is still what was read.
+    /// The last step of the rename with this number: the source is removed if it is still what was
+    /// read.
     Remove(&'static str, usize),
     Delete(&'static str),
 }
 
-/// Whether something may be there.
+/// Whether an object may exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Over {
     Anything,
     Nothing,
 }
 
-/// Delays each request a little before it is carried out, and its answer after: what a network does.
+/// Delays each request and its answer a little, as a network does.
 struct Delays(Mutex<Random>);
 
 impl Interceptor for Delays {
@@ -112,7 +116,7 @@ impl Interceptor for Delays {
     }
 }
 
-/// Runs so many rounds on a store that behaves so.
+/// Runs this number of rounds on a store with this behaviour.
 pub async fn run(name: &str, behaviour: Behaviour, rounds: u64, seed: u64) {
     let store = EmbeddedStore::start(StoreOptions {
         interceptor: Some(Arc::new(Delays(Mutex::new(Random::new(seed))))),
@@ -263,7 +267,7 @@ impl Done {
         matches!(self.code, 200..300)
     }
 
-    /// A rename that has copied and found another file at the source then: its refusal says so.
+    /// A rename that copied, and then found another file at the source: its refusal says so.
     fn copied(&self) -> bool {
         self.text.contains(" is there, but ")
     }
@@ -294,7 +298,7 @@ fn acknowledged_steps(done: &[Done]) -> Vec<Vec<Step>> {
     steps.collect()
 }
 
-/// The steps of the rename of this number.
+/// The steps of the rename with this number.
 fn rename(from: &'static str, to: &'static str, number: usize, over: Over) -> Vec<Step> {
     vec![
         Step::Read(from),
@@ -303,7 +307,8 @@ fn rename(from: &'static str, to: &'static str, number: usize, over: Over) -> Ve
     ]
 }
 
-/// Whether some order of the steps, in which those of one operation keep theirs, leads from one state to the other.
+/// Whether some order of the steps, in which each operation's steps keep their order, leads from
+/// one state to the other.
 fn reachable(from: &Files, steps: &[Vec<Step>], to: &Files) -> bool {
     let start = State {
         files: from.clone(),
@@ -334,14 +339,14 @@ fn reachable(from: &Files, steps: &[Vec<Step>], to: &Files) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct State {
     files: Files,
-    /// How many steps of each operation have been taken.
+    /// The number of steps taken of each operation.
     next: Vec<usize>,
     /// What each rename has read.
     read: Vec<Option<Arc<[u8]>>>,
 }
 
 impl State {
-    /// The state after a step; `None` if it could not have succeeded here.
+    /// The state after a step; `None` if it cannot succeed here.
     fn after(&self, number: usize, step: &Step) -> Option<State> {
         let mut state = self.clone();
         state.next[number] += 1;
@@ -400,7 +405,7 @@ fn the_model_finds_what_was_lost() {
         // The rename first, the STOR first, the STOR between the two steps of the rename.
         (files(&[("x", "new"), ("y", "old")]), true),
         (files(&[("y", "new")]), true),
-        // The new file is nowhere; the old one doubled.
+        // The new file is nowhere, and the old one is doubled.
         (files(&[("y", "old")]), false),
         (files(&[("x", "old"), ("y", "old")]), false),
     ] {
@@ -416,7 +421,7 @@ fn the_model_finds_what_was_lost() {
         rename("d/z", "y", 1, Over::Nothing),
     ];
     assert!(!reachable(&two, &to_one, &files(&[("y", "1")])));
-    // Two renames that cross, and both keep their source since it is another file then.
+    // Two renames that cross, and both keep their source because it is another file by then.
     let two = files(&[("x", "1"), ("y", "2")]);
     let crossed = [
         rename("x", "y", 0, Over::Anything)[..2].to_vec(),

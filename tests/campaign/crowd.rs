@@ -1,5 +1,5 @@
-//! Many clients at once, each with a file larger than a part, under faults and a budget that holds a few of them: every
-//! one ends, and nothing of the budget is left taken.
+//! Many clients in parallel, each with a file larger than a part, under faults and with a budget
+//! for a few of them. Every upload ends, and all memory returns to the budget.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,10 +15,10 @@ use crate::{BUDGET_MIB, USERS, user};
 
 const MIB: u64 = 1024 * 1024;
 
-/// Until the last has ended.
+/// The deadline for the last one.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Sends so many files at once.
+/// Sends this number of files in parallel.
 pub async fn run(
     clients: usize,
     seed: u64,
@@ -132,7 +132,7 @@ impl Member {
         }
     }
 
-    /// Where to go on: what is kept, or the beginning.
+    /// The offset at which to resume: the interrupted upload's length, or 0.
     async fn ask(&mut self, name: &str, size: u64) -> u64 {
         let pause = Duration::from_millis(200 + self.random.below(800));
         loop {
@@ -143,7 +143,7 @@ impl Member {
                     let told: u64 = text.parse().unwrap();
                     self.model.tell(name, &format!("SIZE tells {told}"));
                     assert!(told <= size, "{}", self.model.history(name));
-                    // All is there, and was not told so: sent again, to hear it.
+                    // The file is complete, but its 226 was lost: it is sent again, to get one.
                     return if told == size { 0 } else { told };
                 }
                 Ok((550, _)) => return 0,

@@ -1,4 +1,4 @@
-//! What is counted.
+//! The figures of a run.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::chaos::{KINDS, PLACES};
 
-/// What each run must have had.
+/// What each run must have reached.
 const ALWAYS: [&str; 4] = [
     "acknowledged",
     "broken off",
@@ -15,7 +15,7 @@ const ALWAYS: [&str; 4] = [
     "downloads",
 ];
 
-/// What a long run must have had, too.
+/// What a long run must have reached in addition.
 const IN_LONG_RUNS: [&str; 11] = [
     "answers lost",
     "appends",
@@ -30,23 +30,24 @@ const IN_LONG_RUNS: [&str; 11] = [
     "left: records",
 ];
 
-/// Uploads that were broken off by ABOR or by closing: all that was sent has come, and is kept.
+/// Uploads that were broken off by ABOR or a close: everything that was sent arrived, and is saved.
 const NOT_RESET: &str = "resumed after ABOR or close";
-/// Those where a reset threw away what was on its way.
+/// Those that were broken off by a reset, which discards bytes in flight.
 const RESET: &str = "resumed after resets";
-/// How often a byte of the former may be sent, in the mean: each break may cost one, and a busy machine some more.
+/// How often a byte of the former may be sent on average: each break may cost one part, and a busy
+/// machine some more.
 const MOST_SENT: f64 = 1.05;
 
 #[derive(Default)]
 pub struct Figures {
-    /// Transfers to be tried.
+    /// Transfers still to be tried.
     wanted: u64,
     tried: AtomicU64,
     counts: Mutex<BTreeMap<&'static str, u64>>,
     faults: Mutex<BTreeMap<&'static str, u64>>,
-    /// Bytes sent, and bytes of the files, by what broke uploads off.
+    /// Bytes sent, and bytes of the files, by the kind of break.
     resumed: Mutex<BTreeMap<&'static str, (u64, u64)>>,
-    /// Operations and keys that faults have hit.
+    /// Operations and keys that faults hit.
     places: Mutex<BTreeMap<String, u64>>,
 }
 
@@ -58,12 +59,12 @@ impl Figures {
         }
     }
 
-    /// Whether it is long enough for everything to come about.
+    /// Whether the run is long enough for everything to occur.
     pub fn long(&self) -> bool {
         self.wanted >= 2000
     }
 
-    /// Takes one of the transfers that are still to be tried.
+    /// Takes one of the transfers still to be tried.
     pub fn next(&self) -> bool {
         self.tried.fetch_add(1, Ordering::Relaxed) < self.wanted
     }
@@ -76,7 +77,7 @@ impl Figures {
         *self.counts.lock().unwrap().entry(what).or_default() += by;
     }
 
-    /// Keeps the most of what is seen.
+    /// Keeps the largest value.
     pub fn most(&self, what: &'static str, seen: u64) {
         let mut counts = self.counts.lock().unwrap();
         let most = counts.entry(what).or_default();
@@ -87,7 +88,7 @@ impl Figures {
         *self.faults.lock().unwrap().entry(what).or_default() += 1;
     }
 
-    /// An operation, or a kind of key, that a fault has hit.
+    /// An operation, or a kind of key, that a fault hit.
     pub fn place(&self, what: &str) {
         let mut places = self.places.lock().unwrap();
         *places.entry(what.to_owned()).or_default() += 1;
@@ -97,7 +98,8 @@ impl Figures {
         self.counts.lock().unwrap().get(what).copied().unwrap_or(0)
     }
 
-    /// An upload that only its client has broken off, and gone on with to the end: bytes sent, and bytes of the file.
+    /// An upload that only its client broke off, and that was resumed to its end: bytes sent, and
+    /// bytes of the file.
     pub fn resumed(&self, reset: bool, sent: u64, size: u64) {
         let how = if reset { RESET } else { NOT_RESET };
         let mut resumed = self.resumed.lock().unwrap();
@@ -111,7 +113,7 @@ impl Figures {
         (size > 0).then(|| sent as f64 / size as f64)
     }
 
-    /// That the campaign has tried what it is for.
+    /// Asserts that the campaign has tried what it is for.
     pub fn check(&self) {
         for what in ALWAYS {
             assert!(self.of(what) > 0, "none: {what}");

@@ -1,4 +1,4 @@
-//! What a client does with files that are there: fetch, rename, delete.
+//! What a client does with existing files: fetch, rename, delete.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use crate::model::{Possible, leaves_open};
 use crate::worker::{NAMES, Worker};
 
 impl Worker {
-    /// What a name holds, found out where it is not known; `None` where it can't be told now.
+    /// The content of a name, looked up if it is not known; `None` if it cannot be known now.
     pub async fn known(&mut self, name: &str) -> io::Result<Option<Option<Content>>> {
         let mut possible = self.model.possible(name);
         if possible.len() > 1 {
@@ -31,7 +31,7 @@ impl Worker {
         let since = self.model.moment();
         let (bytes, (code, text)) = client.download(name, from).await?;
         self.figures.count("downloads");
-        // A late write may have come in between.
+        // A late write may have happened in between.
         let possible = self.model.possible(name);
         let begins = |content: &Content| content.holds(from, &bytes);
         let fits: Possible = match code {

@@ -25,7 +25,7 @@ pub struct Gateways {
     peak: Mutex<u64>,
     /// Lines of their logs that no process may write.
     panics: Arc<Mutex<Vec<String>>>,
-    /// Lines of their logs that tell of a tail that the store has not taken.
+    /// Lines of their logs that report a tail that the store did not accept.
     tails: Arc<Mutex<Vec<String>>>,
     pub model: Arc<Model>,
     causes: Arc<Causes>,
@@ -44,7 +44,7 @@ struct Addresses {
     admin: SocketAddr,
 }
 
-/// What a gateway tells of itself.
+/// What a gateway reports of itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Gauges {
     pub sessions: u64,
@@ -183,7 +183,8 @@ bucket = "{BUCKET}"
         *self.running[which].lock().await = Some(Process { child, log });
     }
 
-    /// Whether a gateway's log tells of a tail of this object that the store has not taken; its line may still be on its way.
+    /// Whether a gateway's log reports that the store did not accept a tail of this object. The
+    /// line may still be on its way.
     pub async fn could_not_store_tail(&self, name: &str) -> bool {
         let key = format!("key=\"{name}\"");
         let told = async {
@@ -243,7 +244,7 @@ bucket = "{BUCKET}"
         within("the log's end", process.log).await.unwrap();
     }
 
-    /// Ends both; the most memory that a process has taken, KiB. None of them may have panicked.
+    /// Ends both, and returns the largest peak memory of a process, KiB. Neither may have panicked.
     pub async fn stop(&self) -> u64 {
         self.end(0, false).await;
         self.end(1, false).await;
@@ -251,7 +252,7 @@ bucket = "{BUCKET}"
         *self.peak.lock().unwrap()
     }
 
-    /// The gauges of a gateway, by its `/status`.
+    /// The gauges of a gateway, from its `/status`.
     pub async fn gauges(&self, which: usize) -> Gauges {
         let admin = self.addresses.lock().unwrap()[which].admin;
         let answer = async {
@@ -284,7 +285,7 @@ bucket = "{BUCKET}"
                 if gauges == Gauges::default() {
                     break;
                 }
-                // What was broken off is given a minute to be kept.
+                // Interrupted uploads have a minute to be saved.
                 assert!(
                     begun.elapsed() < Duration::from_secs(90),
                     "gateway {which}: {gauges:?}"
@@ -294,7 +295,7 @@ bucket = "{BUCKET}"
         }
     }
 
-    /// Sweeps everything by hand. How many uploads it has told that no record names.
+    /// Sweeps everything, and returns the number of uploads that no record names.
     pub async fn sweep(&self, more: &[&str]) -> usize {
         let output = Command::new(env!("CARGO_BIN_EXE_s3ftpd"))
             .args(["sweep", "--older-than", "0s"])

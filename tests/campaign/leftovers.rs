@@ -1,5 +1,6 @@
-//! What is left in the store at the end: records, and what they name, is kept by rule; whatever else there is must have
-//! a cause, counted for each key: a process that was killed in the wrong moment, or a request that came to nothing.
+//! What is left in the store at the end. Records and what they name are left by design. Everything
+//! else must have a cause, counted for each key: a process that was killed at the wrong moment, or
+//! a request that failed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -11,13 +12,14 @@ use crate::BUCKET;
 use crate::figures::Figures;
 use crate::gateway::Gateways;
 
-/// From a Create (or a tail's PutObject) until a record names it, at most: its own attempts and the record's.
+/// The longest time from a Create (or a tail's PutObject) until a record names it: its own attempts
+/// and the record's.
 const UNNAMED: Duration = Duration::from_secs(30);
 
-/// What a process has sent may be read by the store when it is dead already.
+/// The store may still read what a process sent before it died.
 const READ_LATE: Duration = Duration::from_secs(5);
 
-/// What may have left something without a record.
+/// Possible causes of things without a record.
 #[derive(Default)]
 pub struct Causes {
     state: Mutex<State>,
@@ -25,12 +27,12 @@ pub struct Causes {
 
 #[derive(Default)]
 struct State {
-    /// By key: requests whose answer was lost, or that came to nothing.
+    /// By key: requests that failed, or whose answer was lost.
     lost: BTreeMap<String, usize>,
-    /// By key, of tails by what they have in common: when an upload was opened, or a tail written.
+    /// By key, for tails by the part that they share: when an upload was opened, or a tail written.
     begun: BTreeMap<String, Vec<Instant>>,
     kills: Vec<Instant>,
-    /// By key: what was asked of the store, for whoever wants to know how something came to be left.
+    /// By key: the requests, to explain how a thing came to be left.
     history: BTreeMap<String, Vec<String>>,
 }
 
@@ -43,14 +45,14 @@ fn common(key: &str) -> &str {
 }
 
 impl Causes {
-    /// A request, and what is to become of it.
+    /// A request, and what is going to happen to it.
     pub fn request(&self, operation: &str, key: &str, trouble: &str) {
         let tail = key.starts_with(".s3ftpd/tails/");
         if !tail && !operation.contains("MultipartUpload") {
             return;
         }
         let mut state = self.state.lock().unwrap();
-        // A new tail takes the place of an older one, which then goes.
+        // A new tail replaces an older one, which is then removed.
         if (tail && operation == "PutObject") || operation == "CreateMultipartUpload" {
             let begun = state.begun.entry(common(key).to_owned()).or_default();
             begun.push(Instant::now());
@@ -60,7 +62,7 @@ impl Causes {
         history.push(line);
     }
 
-    /// A request of which its sender does not know what became.
+    /// A request whose sender does not know its result.
     pub fn lost(&self, key: &str) {
         let mut state = self.state.lock().unwrap();
         *state.lost.entry(key.to_owned()).or_default() += 1;
@@ -77,7 +79,7 @@ impl Causes {
         lines.map_or_else(String::new, |lines| lines.join("\n"))
     }
 
-    /// How many things of this key may be there without a record.
+    /// The number of things of this key that may exist without a record.
     fn of(&self, key: &str) -> usize {
         let state = self.state.lock().unwrap();
         let lost = state.lost.get(key).copied().unwrap_or(0);
@@ -103,7 +105,8 @@ struct Left {
     others: Vec<String>,
     /// Every text in the records: ids of uploads and keys of tails are among them.
     named: BTreeSet<String>,
-    /// Records that say that somebody is at it: of a process that was killed, or of uploads that nobody owns any more.
+    /// Records with `running`: of a process that was killed, or of uploads that no process owns any
+    /// more.
     running: Vec<serde_json::Value>,
 }
 
@@ -112,7 +115,8 @@ impl Left {
         let backend = store.backend();
         let uploads = backend.open_uploads().into_iter();
         let uploads = uploads.map(|upload| (upload.key, upload.upload_id));
-        // Those by which a store is tried are ours by their key, and swept as its objects are.
+        // The uploads of probes are ours by their key, and the sweep removes them as it does their
+        // objects.
         let (probes, uploads): (Vec<_>, Vec<_>) =
             uploads.partition(|(key, _)| key.starts_with(".s3ftpd/probe-"));
         let mut left = Left {
@@ -127,7 +131,7 @@ impl Left {
             if key.starts_with(".s3ftpd/uploads/") {
                 left.records += 1;
                 let bytes = backend.object(BUCKET, &key).await.unwrap();
-                // An empty one is as good as none.
+                // An empty record counts as none.
                 if bytes.is_empty() {
                     continue;
                 }
@@ -164,7 +168,8 @@ fn texts(value: &serde_json::Value, into: &mut BTreeSet<String>) {
     }
 }
 
-/// Looks at what is left, sweeps it as the server itself would, then with what no record names; nothing stays.
+/// Looks at what is left, sweeps it as the server would, then sweeps what no record names; nothing
+/// stays.
 pub async fn check(store: &EmbeddedStore, gateways: &Gateways, causes: &Causes, figures: &Figures) {
     let left = Left::of(store).await;
     let unrecorded = left.unrecorded();
@@ -172,7 +177,7 @@ pub async fn check(store: &EmbeddedStore, gateways: &Gateways, causes: &Causes, 
     for (key, _) in &unrecorded {
         *by_key.entry(key).or_default() += 1;
     }
-    // A further piece of a tail has the key of the first, and its number.
+    // A further piece of a tail has the key of the first, and a number.
     let unnamed = |tail: &&String| {
         let first = tail.rsplit_once('.').map_or("", |(first, _)| first);
         !left.named.contains(*tail) && !left.named.contains(first)
@@ -191,7 +196,8 @@ pub async fn check(store: &EmbeddedStore, gateways: &Gateways, causes: &Causes, 
             causes.state.lock().unwrap().kills
         );
     }
-    // Objects and uploads by which a store is tried when it is met first: a kill may have come before they went, or a fault.
+    // Objects and uploads of probes, which are made when a store is first used: a kill or a fault
+    // may have come before their removal.
     let unexplained = left.others.iter().filter(|key| causes.of(key) == 0);
     let unexplained: Vec<&String> = unexplained.collect();
     assert!(
@@ -205,8 +211,9 @@ pub async fn check(store: &EmbeddedStore, gateways: &Gateways, causes: &Causes, 
     figures.add("left: uploads no record names", unrecorded.len() as u64);
     figures.add("left: tails no record names", tails.count() as u64);
 
-    // A record of a running upload is taken for alive until it was not refreshed for two and a half times, and a second:
-    // 3.5 s here. An empty record is deleted after ten minutes. Both gateways have ended, so nothing is written any more.
+    // A record of a running upload counts as alive until it has not been refreshed for 2.5
+    // intervals and a second: 3.5 s here. An empty record is deleted after ten minutes. Both
+    // gateways have ended, so nothing is written any more.
     store.backend().advance_clock(Duration::from_secs(700));
     let told = gateways.sweep(&[]).await;
     assert_eq!(told, unrecorded.len(), "unrecorded uploads by the sweep");

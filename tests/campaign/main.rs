@@ -1,7 +1,8 @@
-//! The fault campaign: several clients send, append, resume, rename, delete and fetch files through two gateway
-//! processes on one store, while the store fails at random, clients break off, and gateways are killed and restarted
-//! all along; then many clients at once under faults. A model knows which bytes each name may hold; at the end each
-//! object must be one of them, the gauges of the gateways at zero, and whatever is left in the store have a cause.
+//! The fault campaign: several clients send, append, resume, rename, delete and fetch files through
+//! two gateway processes on one store, while the store fails at random, clients break off, and
+//! gateways are killed and restarted. Then many clients send in parallel under faults. A model
+//! knows which bytes each name may hold. At the end each object must be one of them, the gauges of
+//! the gateways must be zero, and everything that is left in the store must have a cause.
 //!
 //! ```text
 //! worker (client, its own names) ─┐                     ┌─ chaos: each request may fail
@@ -9,11 +10,12 @@
 //! killer: SIGKILL, SIGTERM ───────┘
 //! ```
 //!
-//! Apart from that, without faults, several sessions contest the same names of one gateway ([`contest`]).
+//! In addition, without faults, several sessions contest the same names of one gateway
+//! ([`contest`]).
 //!
-//! `cargo test --test campaign` is the short run; `CAMPAIGN_TRANSFERS=10000 cargo test --release --test campaign --
-//! --nocapture` the long one. `CAMPAIGN_SEED` repeats the decisions of a run, as far as timing allows. See
-//! tests/campaign/README.md.
+//! `cargo test --test campaign` is the short run, `CAMPAIGN_TRANSFERS=10000 cargo test --release
+//! --test campaign -- --nocapture` the long one. `CAMPAIGN_SEED` repeats the decisions of a run, as
+//! far as timing allows. See tests/campaign/README.md.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::large_futures)]
 
@@ -46,7 +48,7 @@ use worker::Worker;
 
 /// The bucket of all objects.
 const BUCKET: &str = "files";
-/// Clients at once, each a user of its own.
+/// Parallel clients, each with a user of its own.
 const WORKERS: usize = 8;
 /// Users.
 const USERS: usize = WORKERS;
@@ -54,8 +56,9 @@ const USERS: usize = WORKERS;
 const SHARED: usize = 3;
 /// A gateway's memory for transfers.
 const BUDGET_MIB: u64 = 64;
-/// What a process may take beside that: itself, 200 sessions and their sockets, connections to a store that fails, and
-/// what the allocator keeps (64.3 MiB in a release build after 10,000 transfers).
+/// What a process may take in addition: itself, 200 sessions and their sockets, connections to a
+/// store that fails, and what the allocator keeps (64.3 MiB in a release build after 10,000
+/// transfers).
 const BESIDE_MIB: u64 = 96;
 
 /// Waits for an event, at most a minute.
@@ -144,13 +147,13 @@ async fn one_of_several_at_one_name_wins_and_nothing_acknowledged_is_gone() {
     }
 }
 
-/// `CAMPAIGN_SEED`, else another one each time.
+/// `CAMPAIGN_SEED`, or a random one.
 fn seed() -> u64 {
     let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     number("CAMPAIGN_SEED", time.unwrap().as_nanos() as u64 % 1_000_000)
 }
 
-/// The workers' days, with kills, stops and outages all along.
+/// The workers' transfers, with kills, stops and outages in parallel.
 async fn days(
     seed: u64,
     gateways: &Arc<Gateways>,
@@ -183,7 +186,8 @@ async fn days(
     killer.await.unwrap();
 }
 
-/// Kills or stops a gateway each few seconds, one at a time, and takes the store away now and then.
+/// Kills or stops a gateway every few seconds, one at a time, and takes the store away now and
+/// then.
 async fn kill_now_and_then(
     gateways: Arc<Gateways>,
     chaos: Arc<Chaos>,

@@ -1,11 +1,10 @@
 //! Which bytes each name may hold.
 //!
-//! A name of one client's own holds what was acknowledged last. More than that is possible only where the answer was
-//! lost, or where the reply says that it is not known what became of it; no other refusal leaves anything open.
-//! A write that the store carried out after its gateway had given it up (see [`crate::chaos`]) may come to light late:
-//! from its begin on what was meant to be written is possible, too.
-//!
-//! A name that all write holds one of the files that were sent whole.
+//! A name of one client's own holds what was acknowledged last. More is possible only if an answer
+//! was lost, or if the reply says that the result is not known; no other refusal leaves anything
+//! open. A write that the store carried out after its gateway had given up (see [`crate::chaos`])
+//! may become visible late: from its start on, the content that it wrote is possible too. A name
+//! that all clients write holds one of the files that were sent whole.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard};
@@ -18,10 +17,10 @@ use crate::content::Content;
 use crate::gateway::Gateways;
 use crate::{BUCKET, user, within};
 
-/// What a name may hold; `None` in it: nothing.
+/// What a name may hold; a `None` in it is a missing object.
 pub type Possible = Vec<Option<Content>>;
 
-/// A late write may be of one of so many that were begun last.
+/// A late write may be one of this number of writes that were begun last.
 const INTENTS: usize = 4;
 
 pub struct Model {
@@ -33,34 +32,34 @@ pub struct Model {
 struct State {
     names: BTreeMap<String, Name>,
     shared: BTreeMap<String, Shared>,
-    /// Late writes so far: a time of the store's own.
+    /// Late writes so far: a clock of the store's own.
     landings: u64,
 }
 
 /// A name of one client's own.
 struct Name {
     possible: Possible,
-    /// What was begun to be written last.
+    /// The writes that were begun last.
     intents: VecDeque<Option<Content>>,
-    /// Late writes on their way.
+    /// Late writes that are pending.
     pending: Vec<(u64, Possible)>,
     /// Late writes that have been carried out, and when.
     landed: Vec<(u64, Possible)>,
     history: Vec<String>,
 }
 
-/// A name that several write.
+/// A name that several clients write.
 #[derive(Default)]
 struct Shared {
     /// Files that were sent whole.
     sent: Vec<Content>,
     acknowledged: bool,
-    /// Sizes of all that were begun.
+    /// Sizes of all files that were begun.
     sizes: BTreeSet<u64>,
     history: Vec<String>,
 }
 
-/// A late write on its way.
+/// A pending late write.
 pub struct Late {
     key: String,
     number: u64,
@@ -86,7 +85,7 @@ impl Name {
     }
 }
 
-/// Whether a reply says that it is not known what became of a write, or that it was cut in the middle.
+/// Whether a reply says that the result of a write is not known, or that it was cut in the middle.
 pub fn leaves_open(text: &str) -> bool {
     text.contains("not known")
 }
@@ -109,12 +108,13 @@ impl Model {
         name.map_or_else(|| vec![None], |name| name.possible.clone())
     }
 
-    /// A moment, before an operation: what lands late from then on is not forgotten by its result.
+    /// A moment before an operation: late writes from then on are not forgotten by the operation's
+    /// result.
     pub fn moment(&self) -> u64 {
         self.state().landings
     }
 
-    /// What a name holds is to become this. See [`Model::moment`].
+    /// A write of this content begins. See [`Model::moment`].
     pub fn intend(&self, name: &str, content: Option<Content>) -> u64 {
         let mut state = self.state();
         let intents = &mut state.names.entry(name.to_owned()).or_default().intents;
@@ -125,7 +125,7 @@ impl Model {
         state.landings
     }
 
-    /// What a name may hold after an operation that has begun at a moment.
+    /// What a name may hold after an operation that began at a moment.
     pub fn set(&self, name: &str, possible: Possible, since: u64) {
         let mut state = self.state();
         let name = state.names.entry(name.to_owned()).or_default();
@@ -139,13 +139,13 @@ impl Model {
         }
     }
 
-    /// One content more that it may hold.
+    /// Adds one content that it may hold.
     pub fn add(&self, name: &str, content: Option<Content>) {
         let mut state = self.state();
         state.names.entry(name.to_owned()).or_default().add(content);
     }
 
-    /// A write of a key will be carried out late; `None` where nobody's file is meant.
+    /// A write of a key will be carried out late; `None` if it is of no file of a client.
     pub fn late(&self, key: &str) -> Option<Late> {
         let mut state = self.state();
         state.landings += 1;
@@ -162,7 +162,7 @@ impl Model {
         })
     }
 
-    /// It has been carried out.
+    /// The late write has been carried out.
     pub fn landed(&self, late: &Late) {
         let mut state = self.state();
         state.landings += 1;
@@ -182,7 +182,7 @@ impl Model {
         name.landed.push((now, meant));
     }
 
-    /// A file of a name that several write is begun.
+    /// A file of a shared name is begun.
     pub fn begin_shared(&self, name: &str, size: u64) {
         let mut state = self.state();
         let shared = state.shared.entry(name.to_owned()).or_default();
@@ -209,7 +209,7 @@ impl Model {
         contents.any(|content| content.size() == size)
     }
 
-    /// Notes what is done, for whoever wants to know how a failure came about.
+    /// Notes an operation, to explain a failure.
     pub fn tell(&self, name: &str, line: &str) {
         let line = format!("{:9.3} {line}", self.begun.elapsed().as_secs_f64());
         let mut state = self.state();
@@ -250,7 +250,8 @@ impl Model {
         all
     }
 
-    /// Each object, as the store holds it and as a client gets it, is one that may be there.
+    /// Asserts that each object, as the store holds it and as a client gets it, is one that may
+    /// exist.
     pub async fn check(&self, store: &EmbeddedStore, gateways: &Gateways) {
         let possible = self.all();
         let keys = store.backend().keys(BUCKET);
@@ -277,7 +278,7 @@ impl Model {
                     self.history(name)
                 );
             }
-            // Those of the crowd are many, and all alike.
+            // The files of the crowd are many, and all alike.
             if name.starts_with("crowd/") && !number.is_multiple_of(8) {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! One client's day: what it sends. What it does with files that are there is in [`crate::files`].
+//! What one client sends. What it does with existing files is in [`crate::files`].
 
 use std::collections::BTreeSet;
 use std::io;
@@ -17,7 +17,7 @@ const MIB: u64 = 1024 * 1024;
 /// Names of each client's own.
 pub const NAMES: u64 = 5;
 
-/// How often an upload is tried to be gone on with before it is given up.
+/// How often a resume is tried before the upload is given up.
 const PATIENCE: u32 = 12;
 
 pub struct Worker {
@@ -27,28 +27,29 @@ pub struct Worker {
     pub model: Arc<Model>,
     pub figures: Arc<Figures>,
     tags: u64,
-    /// Names of which an upload was given up that may still be kept. A process that is killed in a fast upload leaves no
-    /// trace of that, so the next length told may be the earlier one's (docs/design/resume-protocol.md): a careful client begins anew.
+    /// Names with an upload that was given up and may still be saved. A process that is killed in a
+    /// fast upload leaves no trace of it, so the next reported length may be that of the earlier
+    /// upload (docs/design/resume-protocol.md). A careful client starts over.
     left: BTreeSet<String>,
 }
 
-/// An upload that was broken off.
+/// An upload that broke off.
 struct Pending {
-    /// What the file is to be.
+    /// The content that the file is meant to have.
     whole: Content,
-    /// The most that can be there of it.
+    /// The most bytes of it that can have arrived.
     most: u64,
-    /// Bytes that are there of the object it is appended to.
+    /// Bytes of the object that it is appended to.
     old: u64,
     /// Whether the connection was lost, so that the gateway may have been killed.
     lost: bool,
-    /// The most that SIZE has told of it.
+    /// The largest length of it that SIZE reported.
     told: u64,
     /// Bytes that were sent of it.
     sent: u64,
-    /// Whether it was broken off by its client only, and never by a gateway or the store.
+    /// Whether only its client broke it off, and never a gateway or the store.
     interrupted: bool,
-    /// Whether connections were reset, which throws away what is on its way.
+    /// Whether connections were reset, which discards bytes in flight.
     reset: bool,
 }
 
@@ -74,7 +75,7 @@ impl Worker {
     pub async fn run(mut self) {
         while self.figures.next() {
             let name = format!("c{}/n{}", self.number, self.random.below(NAMES));
-            // A gateway that is just being restarted is no answer; the next operation asks again.
+            // A gateway that is being restarted does not answer; the next operation asks again.
             let done = match self.random.below(100) {
                 0..45 => self.store(&name).await,
                 45..57 => self.append(&name).await,
@@ -104,7 +105,7 @@ impl Worker {
         Err(last)
     }
 
-    /// Ends the campaign, with what was done with a name.
+    /// Ends the campaign, and prints what was done with a name.
     pub fn fail(&self, name: &str, what: &str) -> ! {
         panic!("{name}: {what}\n{}", self.model.history(name))
     }
@@ -176,7 +177,7 @@ impl Worker {
         self.send_and_go_on(name, "STOR", &rest, whole, from).await
     }
 
-    /// A name that others write, too, each as a user of his own.
+    /// A name that other clients write too, each as their own user.
     async fn store_shared(&mut self) -> io::Result<()> {
         let name = format!("shared/s{}", self.random.below(SHARED as u64));
         let (tag, size) = (self.tag(), self.size());
@@ -185,7 +186,7 @@ impl Worker {
         self.send_and_go_on(&name, "STOR", &[], whole, 0).await
     }
 
-    /// Sends a file from byte `from` on; where it breaks off, again and again.
+    /// Sends a file from byte `from` on, and resumes it each time it breaks off.
     async fn send_and_go_on(
         &mut self,
         name: &str,
@@ -212,7 +213,8 @@ impl Worker {
         self.go_on(name, pending).await
     }
 
-    /// Sends a file from byte `from` on, and tells the model. What is to be gone on with, if it broke off.
+    /// Sends a file from byte `from` on, and records it in the model. Returns what to resume if it
+    /// broke off.
     async fn send(
         &mut self,
         name: &str,
@@ -244,7 +246,7 @@ impl Worker {
         pending.most = pending.most.max(from + sent.bytes);
         pending.lost = sent.reply.is_none();
         let acknowledged = self.note(name, &pending, from, &sent, since);
-        // Its own break is all that has happened to it.
+        // Only its own break has affected it.
         let by_client =
             matches!(&sent.reply, Some((426, _))) || (sent.reply.is_none() && !sent.lost);
         pending.reset |= matches!(how, Break::Reset | Break::Vanish);
@@ -253,7 +255,7 @@ impl Worker {
             return Some(pending);
         }
         self.left.remove(name);
-        // Where it was broken off, and by nobody else: how much of it was sent twice?
+        // If only the client broke it off: how much of it was sent twice?
         if pending.interrupted && pending.told > 0 {
             self.figures
                 .resumed(pending.reset, pending.sent, size - pending.old);
@@ -261,7 +263,7 @@ impl Worker {
         None
     }
 
-    /// What the reply to an upload means for the model. Whether it was acknowledged.
+    /// What the reply to an upload means for the model. Returns whether it was acknowledged.
     fn note(&mut self, name: &str, pending: &Pending, from: u64, sent: &Sent, since: u64) -> bool {
         let whole = &pending.whole;
         let shared = name.starts_with("shared/");
@@ -303,12 +305,12 @@ impl Worker {
         false
     }
 
-    /// Goes on with an upload that was broken off, in session after session, until it is through, or is no more.
+    /// Resumes an upload that broke off, in session after session, until it is published or lost.
     async fn go_on(&mut self, name: &str, pending: Option<Pending>) -> io::Result<()> {
         let Some(mut pending) = pending else {
             return Ok(());
         };
-        // Until it is through, something may be left.
+        // Until it is published, something may be left.
         let earlier = !self.left.insert(name.to_owned());
         if earlier && pending.lost {
             return Ok(());
@@ -323,7 +325,7 @@ impl Worker {
             self.model.tell(name, &format!("SIZE: {code} {text}"));
             match code {
                 213 => {}
-                // Another replica is at it, or the store is down.
+                // Another replica is receiving it, or the store is down.
                 450 | 451 | 421 => {
                     tokio::time::sleep(Duration::from_millis(600)).await;
                     continue;
@@ -334,7 +336,7 @@ impl Worker {
                 }
             }
             let told: u64 = text.trim().parse().unwrap();
-            // A client knows what he has sent; the length that an object has is no place to go on from.
+            // A client knows what it has sent; an object's length is not an offset for it.
             if self.model.may_be_object(name, told) || told == 0 {
                 self.figures.count("nothing to go on with");
                 return Ok(());
@@ -367,12 +369,14 @@ impl Worker {
         Ok(())
     }
 
-    /// Whether a length that SIZE tells is of this upload, as it must be unless an earlier one of the name may be left.
+    /// Whether a length that SIZE reports is of this upload, as it must be unless an earlier one of
+    /// the name may be left.
     async fn fits(&self, name: &str, pending: &Pending, told: u64, earlier: bool) -> bool {
-        // Where all may be there, one byte less is told.
+        // If everything may have arrived, one byte less is reported.
         let within = |least: u64| told <= pending.most && told + 1 >= least;
         let mut fits = within(pending.told.max(pending.old));
-        // What was told of a running upload may be in memory still, and the store not take it.
+        // The reported length of a running upload may be in memory only, and the store may refuse
+        // it later.
         if !fits && within(pending.old) {
             fits = self.gateways.could_not_store_tail(name).await;
         }

@@ -37,9 +37,11 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// What happens to a request.
 #[derive(Debug, Clone)]
 pub enum Fault {
-    /// This status with this S3 error code; the request's body is read, the store does not see it.
+    /// This status with this S3 error code. The request's body is read, and the store does not see
+    /// it.
     Status(u16, &'static str),
-    /// 200 with an S3 error in the body, as S3 answers long copies and completes that fail; the store does not see it.
+    /// 200 with an S3 error in the body, as S3 answers long copies and completes that fail. The
+    /// store does not see the request.
     ErrorIn200(&'static str),
     /// The connection is reset before anything is read of the body.
     ResetBeforeHandling,
@@ -49,34 +51,38 @@ pub enum Fault {
     CutRequest(u64),
     /// The store reads no more of the request's body after this many bytes, until [`Rule::release`].
     StallRequest(u64),
-    /// The first byte of the request's body arrives at the store wrong.
+    /// The first byte of the request's body is corrupted before it reaches the store.
     CorruptRequest,
     /// The answer's body ends after this many bytes, all of which arrive (the connection is closed).
     CutBody(u64),
-    /// The connection is reset after this many bytes of the answer's body; the last of them may be lost on the way.
+    /// The connection is reset after this many bytes of the answer's body. The last of them may be
+    /// lost.
     ResetBody(u64),
     /// The answer's body stops after this many bytes until [`Rule::release`].
     StallBody(u64),
-    /// The first byte of the answer's body is wrong.
+    /// The first byte of the answer's body is corrupted.
     CorruptBody,
     /// Held until [`Rule::release`], then handled.
     Stall,
     /// Handled, and the answer held until [`Rule::release`].
     StallAnswer,
-    /// Handled when [`Rule::release`] comes. Until then 200 and white space come, as AWS answers long copies.
+    /// Handled after [`Rule::release`]. Until then 200 and white space are sent, as AWS answers
+    /// long copies.
     WhiteSpace,
-    /// Handled after a while.
+    /// Handled after this time.
     Delay(Duration),
-    /// This answer, which S3 did not write; the request's body is read, the store does not see it.
+    /// This answer, which S3 did not write. The request's body is read, and the store does not see
+    /// it.
     Foreign(Answer),
-    /// The store handles the request, and this answer takes the place of its own.
+    /// The store handles the request, and this answer replaces its own.
     ForeignAfter(Answer),
     /// The store handles the request, and its whole answer is edited.
     Edit(fn(&mut http::response::Parts, &mut Vec<u8>)),
-    /// The store handles the request, and the body of its answer ends after this many bytes, by a Content-Length that
-    /// agrees.
+    /// The store handles the request, and the body of its answer ends after this many bytes. Its
+    /// Content-Length agrees.
     Shorten(usize),
-    /// ListObjectsV2 tells of so many objects under its prefix; the store does not see it.
+    /// ListObjectsV2 reports this number of objects under its prefix. The store does not see the
+    /// request.
     Keys(u64),
 }
 
@@ -123,7 +129,7 @@ pub struct Faults {
 struct Log {
     requests: Mutex<Vec<Request>>,
     finished: Mutex<HashMap<String, usize>>,
-    /// Changes with each request that is finished.
+    /// Changes each time a request is finished.
     progress: watch::Sender<u64>,
 }
 
@@ -139,13 +145,14 @@ struct RuleState {
 }
 
 impl Fault {
-    /// Whether the answer is to be one that S3 did not write.
+    /// Whether the answer is one that S3 did not write.
     fn is_foreign(&self) -> bool {
         matches!(self, Fault::Foreign(_) | Fault::ForeignAfter(_))
     }
 }
 
-/// A rule in the making: `store.fail("UploadPart").key("x").nth(2).with(Fault::LoseAnswer)`.
+/// A rule before its fault is named:
+/// `store.fail("UploadPart").key("x").nth(2).with(Fault::LoseAnswer)`.
 #[must_use]
 pub struct RuleBuilder<'a> {
     faults: &'a Faults,
@@ -156,7 +163,7 @@ pub struct RuleBuilder<'a> {
 }
 
 impl RuleBuilder<'_> {
-    /// For this many requests; 1 if not said.
+    /// For this many requests; 1 if not called.
     pub fn times(mut self, times: usize) -> Self {
         self.times = times;
         self
@@ -167,7 +174,7 @@ impl RuleBuilder<'_> {
         self.times(usize::MAX)
     }
 
-    /// From the n-th request that fits on, counted from 1 and from now.
+    /// Begins with the n-th request that matches, counted from 1 and from now.
     pub fn nth(mut self, nth: usize) -> Self {
         self.skip = nth - 1;
         self
@@ -179,7 +186,8 @@ impl RuleBuilder<'_> {
         self
     }
 
-    /// Sets the rule. It holds until it has had its hits, also when the [`Rule`] is dropped.
+    /// Sets the rule. It stays in force until it has hit as often as it says, even if the [`Rule`]
+    /// is dropped.
     pub fn with(self, fault: Fault) -> Rule {
         let state = Arc::new(RuleState {
             operation: self.operation,
@@ -220,12 +228,12 @@ impl Rule {
         *self.0.hits.borrow()
     }
 
-    /// Lets go what the rule holds, now and from now on.
+    /// Releases what the rule holds, now and later.
     pub fn release(&self) {
         self.0.released.cancel();
     }
 
-    /// Ends the rule, and lets go what it holds.
+    /// Ends the rule, and releases what it holds.
     pub fn remove(&self) {
         self.0.times.store(0, Ordering::SeqCst);
         self.release();
@@ -264,7 +272,7 @@ impl Faults {
         }
     }
 
-    /// From now on each answer of the store has a request id, as AWS's and MinIO's have.
+    /// Gives each answer a request id from now on, as AWS and MinIO do.
     pub fn identify(&self) {
         self.identified.store(true, Ordering::SeqCst);
     }
@@ -323,7 +331,7 @@ impl Interceptor for Faults {
     }
 }
 
-/// Notes that a request has been finished, also when its client went away in the middle.
+/// Notes that a request is finished, even if its client left before the answer.
 struct Finish {
     operation: String,
     log: Arc<Log>,

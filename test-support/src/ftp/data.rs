@@ -38,7 +38,7 @@ pub enum Active {
     Eprt,
 }
 
-/// A data connection that is there, or that the server will make.
+/// A data connection that exists, or that the server will make.
 #[derive(Debug)]
 pub enum DataSide {
     /// Passive mode.
@@ -48,7 +48,7 @@ pub enum DataSide {
 }
 
 impl DataSide {
-    /// The connection. In active mode after the preliminary reply.
+    /// The connection. In active mode call it after the preliminary reply.
     pub async fn stream(self) -> TcpStream {
         match self {
             DataSide::Connected(stream) => stream,
@@ -62,13 +62,13 @@ impl DataSide {
 
 // Data connections.
 impl Ftp {
-    /// PASV, and the address it told.
+    /// PASV, and the address in its reply.
     pub async fn pasv(&mut self) -> SocketAddr {
         let reply = self.expect("PASV", 227).await;
         parse_pasv(reply.text()).unwrap_or_else(|| self.fail("no address in the 227"))
     }
 
-    /// EPSV, and the port it told at the control connection's address.
+    /// EPSV, and the port in its reply at the control connection's address.
     pub async fn epsv(&mut self) -> SocketAddr {
         let reply = self.expect("EPSV", 229).await;
         let port = parse_epsv(reply.text()).unwrap_or_else(|| self.fail("no port in the 229"));
@@ -94,7 +94,8 @@ impl Ftp {
         }
     }
 
-    /// Listens at the control connection's own address and tells the server so; answered by 200.
+    /// Listens at the control connection's own address and sends that to the server, which answers
+    /// 200.
     pub async fn active(&mut self, by: Active) -> TcpListener {
         let listener = TcpListener::bind((self.local_addr().ip(), 0)).await;
         let listener = listener.unwrap();
@@ -117,14 +118,14 @@ impl Ftp {
         }
     }
 
-    /// STOR over EPSV; the final reply. In whatever TYPE is set.
+    /// STOR over EPSV, and the final reply. It sets no TYPE.
     pub async fn store(&mut self, path: &str, bytes: &[u8]) -> Reply {
         self.upload_with(&format!("STOR {path}"), bytes, Mode::Passive)
             .await
     }
 
-    /// An upload by `command` (STOR, APPE, STOU with their arguments); the final reply, also where
-    /// it comes before the server has taken all, or instead of the preliminary one.
+    /// An upload by `command` (STOR, APPE, STOU with their arguments), and the final reply, also if
+    /// it comes before the server has read everything or in place of the preliminary one.
     pub async fn upload_with(&mut self, command: &str, bytes: &[u8], mode: Mode) -> Reply {
         let data = self.data(mode).await;
         let reply = self.command(command).await;
@@ -133,7 +134,7 @@ impl Ftp {
         }
         let mut stream = data.stream().await;
         let writing = async {
-            // The server may close its end at any time; the reply tells why.
+            // The server may close its end at any time; the reply says why.
             if stream.write_all(bytes).await.is_ok() {
                 let _ = stream.shutdown().await;
             }
@@ -146,14 +147,14 @@ impl Ftp {
         self.reply().await
     }
 
-    /// RETR over EPSV: what came, and the final reply. In whatever TYPE is set. The bytes are those
-    /// before a reset, if there was one.
+    /// RETR over EPSV: the bytes, and the final reply. It sets no TYPE. After a reset the bytes are
+    /// those before it.
     pub async fn retrieve(&mut self, path: &str) -> (Vec<u8>, Reply) {
         self.download_with(&format!("RETR {path}"), Mode::Passive)
             .await
     }
 
-    /// A download by `command` (RETR, LIST, MLSD with their arguments): what came, and the final
+    /// A download by `command` (RETR, LIST, MLSD with their arguments): the bytes, and the final
     /// reply.
     pub async fn download_with(&mut self, command: &str, mode: Mode) -> (Vec<u8>, Reply) {
         let data = self.data(mode).await;
@@ -190,7 +191,7 @@ pub fn reset_stream(stream: TcpStream) {
     drop(stream);
 }
 
-/// All that comes until the end, and whether that was a FIN or an error; panics at the deadline.
+/// All bytes until the end, and whether that was a FIN or an error; panics at the deadline.
 pub async fn read_to_end_deadline(stream: &mut TcpStream) -> (Vec<u8>, io::Result<()>) {
     let mut bytes = Vec::new();
     let end = timeout(DEADLINE, stream.read_to_end(&mut bytes)).await;

@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 pub struct Reply {
     /// Its code.
     pub code: u16,
-    /// Its lines as they were sent, codes included, without their ends; bytes that are no UTF-8
-    /// are replaced.
+    /// Its lines as they were sent, with codes and without line ends. Bytes that are not UTF-8 are
+    /// replaced.
     pub lines: Vec<String>,
     /// Its bytes.
     pub raw: Vec<u8>,
@@ -43,9 +43,9 @@ pub(super) fn parse_epsv(text: &str) -> Option<u16> {
     port.parse().ok()
 }
 
-/// The first reply in `input`: `None` when it isn't all there yet, an error when it is none of
-/// RFC 959 (section 4.2). A line ends in CRLF, and neither CR nor LF is in it; the last line of
-/// several has the first one's code and a space, no line between has another code.
+/// The first reply in `input`; `None` if it is incomplete, an error if it does not follow RFC 959
+/// (section 4.2). A line ends in CRLF, and contains neither CR nor LF. The last line of several has
+/// the first one's code and a space; no line between has another code.
 pub(super) fn parse_reply(input: &[u8]) -> Result<Option<Reply>, String> {
     let mut lines: Vec<String> = Vec::new();
     let mut code = 0;

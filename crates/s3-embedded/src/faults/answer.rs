@@ -13,7 +13,8 @@ use super::body::{Shape, StreamBody, shaped};
 use super::{Answer, Fault, Request, RuleState};
 use crate::{Next, ResetConnection};
 
-/// Makes one request go wrong; for those who choose by themselves which. What is held is let go by nobody.
+/// Applies a fault to one request, for interceptors that choose the fault themselves. A fault that
+/// holds the request holds it for ever.
 pub async fn perform(
     fault: Fault,
     request: HttpRequest,
@@ -109,7 +110,7 @@ pub(super) async fn misbehave(
     }
 }
 
-/// How often white space comes.
+/// The interval of the white space.
 const WHITE_SPACE: Duration = Duration::from_millis(20);
 
 fn white_space(request: HttpRequest, next: &Next, released: CancellationToken) -> HttpResponse {
@@ -184,7 +185,8 @@ fn xml(text: String) -> HttpResponse {
     response
 }
 
-/// A page of a listing of so many objects under the request's prefix. Its token is the number of the next one.
+/// A page of a listing of `keys` objects under the request's prefix. Its token is the number of the
+/// next one.
 fn made_up_page(request: &Request, keys: u64) -> String {
     let number = |name| request.parameter(name).and_then(|text| text.parse().ok());
     let first: u64 = number("continuation-token").unwrap_or(0);

@@ -20,7 +20,7 @@ pub(super) enum Shape {
     Corrupt,
 }
 
-/// A body that takes a shape. Its length is told by the headers, which stay as they were.
+/// Applies a shape to a body. Its headers, and so its stated length, stay the same.
 pub(super) fn shaped(body: Body, shape: Shape, next: Next, released: CancellationToken) -> Body {
     let limit = match shape {
         Shape::Cut(bytes) | Shape::Reset(bytes) | Shape::Stall(bytes) => bytes,
@@ -42,7 +42,7 @@ pub(super) fn shaped(body: Body, shape: Shape, next: Next, released: Cancellatio
                 }
                 state.at_limit = true;
                 match shape {
-                    // Let what came before go out first.
+                    // Sends what came before the limit first.
                     Shape::Cut(_) => {
                         flushed().await;
                         return Some((Err("cut on cue".into()), None));
@@ -73,7 +73,7 @@ struct Shaped {
     body: Body,
     /// Bytes to go until the limit.
     left: u64,
-    /// What a piece had beyond the limit.
+    /// The bytes of a piece after the limit.
     rest: Bytes,
     at_limit: bool,
 }
@@ -111,7 +111,7 @@ fn with_first_byte_wrong(piece: Bytes) -> Bytes {
     piece.freeze()
 }
 
-/// Is pending a few times, in which hyper writes out what it has.
+/// Yields a few times, so that hyper writes what it has.
 async fn flushed() {
     for _ in 0..8 {
         tokio::task::yield_now().await;

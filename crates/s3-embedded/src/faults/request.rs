@@ -10,9 +10,9 @@ pub struct Request {
     pub operation: String,
     /// Empty for ListBuckets.
     pub bucket: String,
-    /// Decoded; empty where the operation is one of a bucket.
+    /// Decoded; empty for operations on a bucket.
     pub key: String,
-    /// The query string as it came.
+    /// The query string as it was sent.
     pub query: String,
     /// The Range header.
     pub range: Option<String>,
@@ -44,7 +44,7 @@ impl Request {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// A parameter of the query, as it came.
+    /// A parameter of the query, as it was sent.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         parameter(&self.query, name)
     }

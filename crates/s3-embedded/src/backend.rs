@@ -1,12 +1,13 @@
-//! What the embedded store holds, and how it is changed: buckets, objects, open uploads.
+//! The content of the embedded store and its changes: buckets, objects, open uploads.
 //!
-//! The index is in memory, one ordered map of keys a bucket; bytes are [`Content`]s. A store with a data directory
-//! also writes a record for each object, upload and part before it enters the index ([`super::disk`]), so that a
-//! later start finds everything again, open uploads included. A value that leaves the index takes its files along when
-//! its last holder drops it. So a change is: write what is new under a new name, swap it into the index under the lock
-//! (no I/O there), let go of what was replaced.
+//! The index is in memory: one ordered map of keys for each bucket. Bytes are [`Content`]s. A store
+//! with a data directory also writes a record for each object, upload and part before it enters the
+//! index ([`super::disk`]), so that a later start finds everything, also open uploads. The files of
+//! a value that leaves the index are removed when its last holder drops it. So a change has three
+//! steps: write the new value under a new name, swap it into the index under the lock (without
+//! I/O), drop the old one.
 //!
-//! Times have whole seconds, as S3's have.
+//! Times have whole seconds, as in S3.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -28,12 +29,12 @@ use super::index::{
     WriteCondition, hex, matches,
 };
 
-/// Completed uploads that are remembered, for a Complete that comes a second time.
+/// Number of completed uploads that are stored, for a repeated Complete.
 const REMEMBERED_COMPLETES: usize = 1000;
 
 /// The content of an embedded store; clones share it.
 ///
-/// Beside being served over HTTP it can be looked into and changed directly, which is how tests see what is really there.
+/// Tests also read and change it directly, without HTTP.
 #[derive(Debug, Clone)]
 pub struct Backend {
     inner: Arc<Inner>,
@@ -44,14 +45,14 @@ struct Inner {
     state: Mutex<State>,
     disk: Option<Disk>,
     behaviour: Mutex<Behaviour>,
-    /// The next number for a file or an upload; also the order of writes.
+    /// The next number of a file or an upload; it is also the order of writes.
     sequence: AtomicU64,
-    /// Seconds the store's clock is ahead of the system's.
+    /// Seconds by which the store's clock is ahead of the system's.
     clock_ahead: AtomicU64,
     events: broadcast::Sender<Event>,
 }
 
-/// Something that has happened to the objects of a store.
+/// A change of the objects of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// An object was written by PutObject or CompleteMultipartUpload.
@@ -79,16 +80,16 @@ pub enum Event {
     },
 }
 
-/// An open multipart upload, as [`Backend::open_uploads`] tells it.
+/// An open multipart upload, as [`Backend::open_uploads`] reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenUpload {
     /// Its bucket.
     pub bucket: String,
-    /// The key it will have.
+    /// Its key.
     pub key: String,
     /// Its id.
     pub upload_id: String,
-    /// Number and size in bytes of each part that is there.
+    /// Number and size in bytes of each uploaded part.
     pub parts: Vec<(i32, u64)>,
 }
 
@@ -98,10 +99,10 @@ impl Backend {
         Backend::build(State::default(), None, 1)
     }
 
-    /// A store that keeps everything in a directory, with what an earlier one left there.
+    /// A store with a data directory, and with the content that an earlier store left in it.
     ///
     /// # Errors
-    /// The directory can't be made, read or locked (another store has it open), or a record in it is damaged.
+    /// The directory can't be made, read or locked (another store has it open).
     pub fn open(directory: &Path) -> io::Result<Backend> {
         let (disk, state, next) = Disk::open(directory)?;
         Ok(Backend::build(state, Some(disk), next))
@@ -121,7 +122,7 @@ impl Backend {
         }
     }
 
-    /// Where it differs from AWS now.
+    /// The current differences from AWS.
     pub fn behaviour(&self) -> Behaviour {
         self.inner
             .behaviour
@@ -130,7 +131,7 @@ impl Backend {
             .clone()
     }
 
-    /// Makes it differ from AWS from now on.
+    /// Sets the differences from AWS.
     pub fn set_behaviour(&self, behaviour: Behaviour) {
         *self
             .inner
@@ -146,12 +147,12 @@ impl Backend {
             .fetch_add(by.as_secs(), Ordering::Relaxed);
     }
 
-    /// What happens from now on.
+    /// All changes from now on.
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.inner.events.subscribe()
     }
 
-    /// Makes a bucket; nothing happens if it is there.
+    /// Makes a bucket, unless it exists.
     ///
     /// # Errors
     /// Its file can't be written.
@@ -187,7 +188,7 @@ impl Backend {
         };
         let object = self.seal(bucket, key, data).await?;
         self.publish(bucket, key, object, &WriteCondition::default())?;
-        self.tell(Event::Landed {
+        self.notify(Event::Landed {
             bucket: bucket.to_owned(),
             key: key.to_owned(),
             size: bytes.len() as u64,
@@ -219,7 +220,7 @@ impl Backend {
         Some(self.find(bucket, key).ok()?.data.etag.clone())
     }
 
-    /// Deletes an object without a request; whether it was there.
+    /// Deletes an object without a request. Returns whether it existed.
     pub fn remove(&self, bucket: &str, key: &str) -> bool {
         self.take(bucket, key, None).is_ok_and(|was| was.is_some())
     }
@@ -254,7 +255,7 @@ impl Backend {
         since.map_or(0, |since| since.as_secs()) + self.inner.clock_ahead.load(Ordering::Relaxed)
     }
 
-    /// The Date header of an answer, where the clock is not the system's, which is told without us.
+    /// The Date header of an answer, if the clock is not the system's, which hyper sends.
     pub(crate) fn date(&self) -> Option<http::HeaderValue> {
         if self.inner.clock_ahead.load(Ordering::Relaxed) == 0 {
             return None;
@@ -277,7 +278,7 @@ impl Backend {
         }
     }
 
-    /// Puts a bucket's own name in the place of another name of it.
+    /// Replaces an alias of a bucket by its name.
     pub(crate) fn resolve(&self, bucket: &mut String) {
         if let Some(own) = self.behaviour().aliases.get(bucket) {
             bucket.clone_from(own);
@@ -301,7 +302,7 @@ impl Backend {
         object.cloned().ok_or_else(|| s3_error!(NoSuchKey))
     }
 
-    /// Writes an object's record, if the store keeps any. The object is not in the index yet.
+    /// Writes an object's record, if the store has a directory. The object is not in the index yet.
     pub(crate) async fn seal(&self, bucket: &str, key: &str, data: ObjectData) -> S3Result<Object> {
         let record = match &self.inner.disk {
             None => None,
@@ -340,7 +341,7 @@ impl Backend {
         condition: &WriteCondition,
     ) -> S3Result<()> {
         let behaviour = self.behaviour();
-        // Replaced values leave the block and go after the lock: their files are removed with them.
+        // Replaced values leave the block, so that their files are removed after the lock.
         let _replaced = {
             let mut state = self.state();
             let replaced = state.insert(&behaviour, bucket, key, object, condition)?;
@@ -353,7 +354,8 @@ impl Backend {
         Ok(())
     }
 
-    /// Puts an object into the index in place of the upload it is made from, and remembers that for a second Complete.
+    /// Replaces an upload in the index by the object that it becomes. Stores that for a repeated
+    /// Complete.
     pub(crate) fn publish_upload(
         &self,
         object: Object,
@@ -366,7 +368,7 @@ impl Backend {
         let (bucket, key) = (completed.bucket.clone(), completed.key.clone());
         let _replaced = {
             let mut state = self.state();
-            // Whoever completed or aborted it meanwhile was first.
+            // Another request has completed or aborted it meanwhile.
             let upload = state.uploads.get(&completed.upload_id);
             let begun = upload.ok_or_else(|| s3_error!(NoSuchUpload))?.data.sequence;
             let later_write = state.object(&bucket, &key).map(|o| o.data.sequence);
@@ -382,11 +384,11 @@ impl Backend {
             }
             (replaced, upload)
         };
-        self.tell(Event::Landed { bucket, key, size });
+        self.notify(Event::Landed { bucket, key, size });
         Ok(())
     }
 
-    /// Takes an object out of the index if the condition holds; `None` if it was not there.
+    /// Removes an object from the index if the condition holds; `None` if it did not exist.
     pub(crate) fn take(
         &self,
         bucket: &str,
@@ -408,7 +410,7 @@ impl Backend {
             }
         };
         if taken.is_some() {
-            self.tell(Event::Deleted {
+            self.notify(Event::Deleted {
                 bucket: bucket.to_owned(),
                 key: key.to_owned(),
             });
@@ -416,8 +418,8 @@ impl Backend {
         Ok(taken)
     }
 
-    /// Tells those who listen; nobody need.
-    pub(crate) fn tell(&self, event: Event) {
+    /// Sends the change to the listeners, if there are any.
+    pub(crate) fn notify(&self, event: Event) {
         let _nobody_listens = self.inner.events.send(event);
     }
 }
@@ -430,17 +432,17 @@ impl Drop for Inner {
     }
 }
 
-/// Our own failure, as S3 tells it: 500 InternalError.
+/// A failure of this store, as S3 reports it: 500 InternalError.
 pub(crate) fn internal(error: io::Error) -> s3s::S3Error {
     s3_error!(error, InternalError)
 }
 
-/// An ETag as an answer carries it.
+/// An ETag as in an answer.
 pub(crate) fn quoted(etag: &str) -> Option<ETag> {
     Some(ETag::Strong(etag.to_owned()))
 }
 
-/// Seconds since the epoch as an answer carries them.
+/// Seconds since the epoch as in an answer.
 pub(crate) fn timestamp(seconds: u64) -> Option<Timestamp> {
     Some(Timestamp::from(UNIX_EPOCH + Duration::from_secs(seconds)))
 }

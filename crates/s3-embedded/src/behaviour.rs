@@ -1,40 +1,43 @@
-//! Where S3-compatible stores differ from each other, as switches.
+//! Switches for the differences between S3-compatible stores.
 
 use std::collections::BTreeMap;
 
-/// How the embedded store behaves where real stores differ. The default is AWS.
+/// How the embedded store behaves, for each difference between real stores. The default is AWS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Behaviour {
-    /// The smallest part but the last that CompleteMultipartUpload takes, bytes.
+    /// The smallest part except the last that CompleteMultipartUpload accepts, bytes.
     pub min_part_size: u64,
     /// The largest body of PutObject and UploadPart and the largest source of CopyObject, bytes.
     pub max_single_size: u64,
-    /// Whether `If-None-Match` and `If-Match` on PutObject and CompleteMultipartUpload are honoured; else ignored.
+    /// Whether `If-None-Match` and `If-Match` on PutObject and CompleteMultipartUpload are honoured
+    /// or ignored.
     pub conditional_writes: bool,
-    /// Whether those on CompleteMultipartUpload are, where those on PutObject are; else ignored.
+    /// Whether those on CompleteMultipartUpload are honoured, if those on PutObject are.
     pub conditional_complete: bool,
-    /// Whether `If-Match` on DeleteObject is honoured; else ignored.
+    /// Whether `If-Match` on DeleteObject is honoured or ignored.
     pub conditional_deletes: bool,
-    /// Whether checksums are verified, kept and told; else ignored.
+    /// Whether checksums are verified, stored and returned, or ignored.
     pub checksums: bool,
-    /// Whether a multipart upload can have a checksum of the whole object; else the type that it asks for is ignored, and
-    /// it has one of its parts' checksums.
+    /// Whether a multipart upload can have a checksum of the whole object. If not, the store
+    /// ignores the requested type and makes one of the parts' checksums.
     pub full_object: bool,
-    /// Whether `x-amz-mp-object-size` is verified at CompleteMultipartUpload; else ignored.
+    /// Whether CompleteMultipartUpload verifies or ignores `x-amz-mp-object-size`.
     pub object_size_check: bool,
-    /// Whether a second CompleteMultipartUpload answers as the first; else NoSuchUpload.
+    /// Whether a repeated CompleteMultipartUpload gets the same answer, or NoSuchUpload.
     pub repeats_complete: bool,
-    /// Whether ListMultipartUploads takes any prefix; else exact keys only.
+    /// Whether ListMultipartUploads accepts any prefix, or exact keys only.
     pub lists_uploads_by_prefix: bool,
-    /// Whether all parts but the last must have one size.
+    /// Whether all parts except the last must have the same size.
     pub equal_parts: bool,
-    /// Whether an object written after a multipart upload began stays when that upload is completed later.
+    /// Whether an object that is newer than the start of a multipart upload survives its
+    /// completion.
     pub hides_older_uploads: bool,
     /// Whether a PutObject drops the open uploads of its key.
     pub put_drops_uploads: bool,
-    /// Further names of buckets, as Garage's aliases and AWS's access points are: each with the bucket's own name.
+    /// Aliases of buckets, such as Garage's aliases and AWS's access points: alias → name of the
+    /// bucket.
     pub aliases: BTreeMap<String, String>,
-    /// Whether an object `a` hides the objects `a/…` from listings, and no object can be written below it.
+    /// Whether an object `a` hides the objects `a/…` from listings, and none can be written there.
     pub files_hide_directories: bool,
 }
 
@@ -61,7 +64,7 @@ impl Default for Behaviour {
 }
 
 impl Behaviour {
-    /// As MinIO was seen to behave.
+    /// The observed behaviour of MinIO.
     pub fn minio() -> Behaviour {
         Behaviour {
             conditional_deletes: false,
@@ -73,7 +76,7 @@ impl Behaviour {
         }
     }
 
-    /// As Garage was seen to behave.
+    /// The observed behaviour of Garage.
     pub fn garage() -> Behaviour {
         Behaviour {
             min_part_size: 0,

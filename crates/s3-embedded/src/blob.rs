@@ -1,8 +1,9 @@
 //! The bytes of objects and parts.
 //!
-//! A request's body becomes a [`Blob`], in memory or in one file, and is never changed again. An object's [`Content`]
-//! is a list of slices of blobs: completing a multipart upload or copying an object moves no byte, it shares blobs.
-//! A blob's file goes with its last holder, so a download that has begun keeps what it reads alive.
+//! A request's body becomes an immutable [`Blob`], in memory or in a file. An object's [`Content`]
+//! is a list of slices of blobs: completing a multipart upload or copying an object moves no byte
+//! but shares blobs. The last holder of a blob removes its file, so a running download keeps its
+//! bytes alive.
 
 use std::collections::VecDeque;
 use std::io::{self, SeekFrom};
@@ -20,10 +21,10 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
 use super::record::StoredFile;
 
-/// Bytes read from a file at a time.
+/// Bytes of one read of a file.
 const READ_SIZE: u64 = 256 * 1024;
 
-/// Some bytes that never change.
+/// Immutable bytes.
 #[derive(Debug)]
 pub(crate) struct Blob {
     length: u64,
@@ -37,7 +38,7 @@ enum Place {
 }
 
 impl Blob {
-    /// A blob whose file is there already.
+    /// A blob whose file exists.
     pub(crate) fn stored(file: StoredFile, length: u64) -> Blob {
         Blob {
             length,
@@ -57,7 +58,7 @@ impl Blob {
         self.length
     }
 
-    /// The name of its file in the directory of blobs; `None` in memory.
+    /// The name of the file in the directory of blobs; `None` in memory.
     pub(crate) fn file_name(&self) -> Option<&str> {
         match &self.place {
             Place::Memory(_) => None,
@@ -66,13 +67,14 @@ impl Blob {
     }
 }
 
-/// A blob that is being written; dropped before [`finish`](BlobWriter::finish), nothing stays of it.
+/// A blob that is being written. If dropped before [`finish`](BlobWriter::finish), it removes its
+/// file.
 pub(crate) enum BlobWriter {
     /// Collected in memory.
     Memory(BytesMut),
     /// Streamed into a file.
     File {
-        /// Where to.
+        /// The file.
         file: Box<tokio::io::BufWriter<tokio::fs::File>>,
         /// Removes the file if the writer is dropped.
         stored: StoredFile,
@@ -118,7 +120,7 @@ impl BlobWriter {
     }
 }
 
-/// Slices of blobs, one behind the other.
+/// Slices of blobs, in sequence.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Content {
     segments: Vec<Segment>,
@@ -157,7 +159,7 @@ impl Content {
         &self.segments
     }
 
-    /// The bytes of `range`, which ends at the content's length at the latest.
+    /// The bytes of `range`, which must end within the content.
     pub(crate) fn slice(&self, range: Range<u64>) -> Content {
         let mut start = 0;
         let mut slices = Vec::new();
@@ -176,7 +178,7 @@ impl Content {
         Content::from_segments(slices)
     }
 
-    /// The bytes, in pieces, read as they are asked for.
+    /// The bytes in pieces, read on demand.
     pub(crate) fn stream(&self) -> ContentStream {
         let reader = Reader {
             segments: self.segments.iter().cloned().collect(),
@@ -192,7 +194,7 @@ impl Content {
         }
     }
 
-    /// All bytes at once.
+    /// All bytes.
     pub(crate) async fn read(&self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let mut pieces = self.stream();
@@ -209,7 +211,7 @@ impl Segment {
     }
 }
 
-/// Reads segments one after the other.
+/// Reads segments in sequence.
 struct Reader {
     segments: VecDeque<Segment>,
     open: Option<(tokio::fs::File, Segment)>,
@@ -262,9 +264,9 @@ async fn read_some(file: &mut tokio::fs::File, range: &mut Range<u64>) -> io::Re
     Ok(buffer.freeze())
 }
 
-/// The bytes of a [`Content`] as the body of an answer: its length is known, so it goes out with a Content-Length.
+/// The bytes of a [`Content`] as the body of an answer, with a known length.
 pub(crate) struct ContentStream {
-    /// Never contended: it only makes the stream `Sync`, as s3s asks of a body.
+    /// Never contended: it makes the stream `Sync`, which s3s needs.
     pieces: Mutex<BoxStream<'static, io::Result<Bytes>>>,
     remaining: u64,
 }

@@ -1,4 +1,4 @@
-//! S3's flexible checksums: which algorithm, what kind, and the value as S3 writes it.
+//! S3's flexible checksums: algorithm, type and value.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -43,7 +43,7 @@ impl Algorithm {
             .ok_or_else(|| s3_error!(InvalidRequest, "Unknown checksum algorithm {name}"))
     }
 
-    /// The header (or trailer) that carries a value of it.
+    /// The header or trailer of its value.
     pub(crate) fn header(self) -> &'static str {
         match self {
             Algorithm::Crc32 => "x-amz-checksum-crc32",
@@ -54,7 +54,7 @@ impl Algorithm {
         }
     }
 
-    /// What CreateMultipartUpload takes when the client names an algorithm and no type.
+    /// The default of CreateMultipartUpload if the client gives no type.
     pub(crate) fn default_kind(self) -> Kind {
         match self {
             Algorithm::Crc64Nvme => Kind::FullObject,
@@ -62,7 +62,7 @@ impl Algorithm {
         }
     }
 
-    /// Whether a checksum of the whole can be asked of a multipart upload.
+    /// Whether a multipart upload can have a checksum of the whole object.
     pub(crate) fn allows(self, kind: Kind) -> bool {
         match self {
             Algorithm::Crc32 | Algorithm::Crc32c => true,
@@ -72,7 +72,7 @@ impl Algorithm {
     }
 }
 
-/// What a checksum covers.
+/// The type: what a checksum covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// The checksums of the parts.
@@ -98,12 +98,12 @@ impl Kind {
     }
 }
 
-/// A checksum as an object or a part carries it.
+/// The checksum of an object or a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Checksum {
     pub(crate) algorithm: Algorithm,
     pub(crate) kind: Kind,
-    /// Base64, with `-n` behind it for a composite one of n parts.
+    /// Base64, followed by `-n` for a composite one of n parts.
     pub(crate) value: String,
 }
 
@@ -176,7 +176,7 @@ pub(crate) fn crc32_text(value: u32) -> String {
     BASE64.encode(value.to_be_bytes())
 }
 
-/// The MD5 that a `Content-MD5` header gives.
+/// The MD5 of a `Content-MD5` header.
 pub(crate) fn parse_md5(header: &str) -> S3Result<[u8; 16]> {
     BASE64
         .decode(header)
@@ -185,7 +185,7 @@ pub(crate) fn parse_md5(header: &str) -> S3Result<[u8; 16]> {
         .ok_or_else(|| s3_error!(InvalidDigest))
 }
 
-/// The one checksum that a request (or a part in the body of Complete) gives: its five optional fields → one pair.
+/// The checksum of a request, or of a part in the body of Complete, from its five optional fields.
 macro_rules! given_checksum {
     ($from:expr) => {{
         use $crate::checksum::Algorithm;
@@ -202,7 +202,7 @@ macro_rules! given_checksum {
 }
 pub(crate) use given_checksum;
 
-/// Writes a checksum into the one of an answer's five fields that is its own.
+/// Writes a checksum into its field of an answer's five.
 macro_rules! set_checksum {
     ($into:expr, $checksum:expr) => {{
         use $crate::checksum::Algorithm;

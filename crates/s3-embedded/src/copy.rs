@@ -1,4 +1,4 @@
-//! CopyObject and UploadPartCopy: no byte is copied, the new object or part shares the source's blobs.
+//! CopyObject and UploadPartCopy: the new object or part shares the source's blobs.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(crate) struct Digests {
     pub(crate) checksum: Option<(Algorithm, String)>,
 }
 
-/// Reads a content through.
+/// Reads all of a content.
 pub(crate) async fn digest(content: &Content, algorithm: Option<Algorithm>) -> S3Result<Digests> {
     let mut md5 = md5::Md5::new();
     let mut crc32 = crc32fast::Hasher::new();
@@ -37,7 +37,7 @@ pub(crate) async fn digest(content: &Content, algorithm: Option<Algorithm>) -> S
         if let Some(hasher) = &mut hasher {
             hasher.update(&piece);
         }
-        // A large blob in memory is one piece after the other that never waits.
+        // Reading a large blob in memory never waits, so yield between pieces.
         tokio::task::yield_now().await;
     }
     Ok(Digests {
@@ -53,7 +53,7 @@ impl Backend {
         &self,
         request: S3Request<CopyObjectInput>,
     ) -> S3Result<S3Response<CopyObjectOutput>> {
-        // s3s does not hand these two on for a copy.
+        // s3s does not pass these two on for a copy.
         let condition = WriteCondition {
             if_match: header_condition(&request, http::header::IF_MATCH)?,
             if_none_match: header_condition(&request, http::header::IF_NONE_MATCH)?,
@@ -86,7 +86,7 @@ impl Backend {
             true => attributes_of!(input),
             false => source.data.attributes.clone(),
         };
-        // Class and encryption are the request's in any case, else the default: they are never copied.
+        // Class and encryption come from the request or are the default; they are never copied.
         let requested = attributes_of!(input);
         attributes.storage_class = requested.storage_class;
         attributes.server_side_encryption = requested.server_side_encryption;
@@ -107,7 +107,7 @@ impl Backend {
             .checksum
             .as_ref()
             .map(|sum| sum.algorithm));
-        // The ETag of a copy is that of one PutObject, whatever the source's was.
+        // The ETag of a copy is that of one PutObject, also if the source was multipart.
         let digests = digest(&source.data.content, algorithm).await?;
         let data = ObjectData {
             content: source.data.content.clone(),
@@ -131,7 +131,7 @@ impl Backend {
         set_checksum!(result, checksum.map(|sum| (sum.algorithm, sum.value)));
         let object = self.seal(&input.bucket, &input.key, data).await?;
         self.publish(&input.bucket, &input.key, object, &condition)?;
-        self.tell(Event::Copied {
+        self.notify(Event::Copied {
             from,
             to: (input.bucket, input.key),
         });
@@ -238,7 +238,7 @@ fn header_condition(
         .map_err(|error| s3_error!(error, InvalidArgument))
 }
 
-/// `bytes=first-last`, both given: the only form that a copy takes.
+/// `bytes=first-last`, the only form that a copy accepts.
 fn copy_range(header: &str) -> Option<Range<u64>> {
     let (first, last) = header.strip_prefix("bytes=")?.split_once('-')?;
     let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);

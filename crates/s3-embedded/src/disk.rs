@@ -1,20 +1,22 @@
-//! The data directory of a store that keeps files, and how a later start reads it.
+//! The data directory of a store with files, and how a later start reads it.
 //!
 //! ```text
 //! lock                  held while a store has the directory open
-//! buckets/<name>        an empty file a bucket
+//! buckets/<name>        an empty file for each bucket
 //! blobs/<n>.blob        bytes
-//! objects/<n>.record    an object: bucket, key, attributes, the slices of blobs it is made of
+//! objects/<n>.record    an object: bucket, key, attributes, its slices of blobs
 //! uploads/<n>.record    an open multipart upload
 //! parts/<n>.record      a part of one
 //! ```
 //!
-//! Numbers come from one sequence and are used once. A record is written after the blobs that it names; what no record
-//! names is rubbish of an earlier process's death and is swept at start. Where two records tell of one key, the
-//! process died between a write and the removal of what it replaced: the later one counts. A record that can't be read,
-//! or names a blob that is not there, is left out with a warning that names the file; then nothing is swept, because
-//! what nothing names may be what that record named.
-//! Files are not synced: the store survives the death of its process, not that of the machine.
+//! Numbers come from one sequence and are used once. A record is written after its blobs. Blobs
+//! without a record are left by a process that died, and the next start removes them. If two
+//! records have one key, the process died between a write and the removal of the old record: the
+//! later one counts. A record that can't be read, or whose blob is missing, is left out with a
+//! warning that names the file. Then nothing is removed, since a blob without a record may belong
+//! to that one.
+//!
+//! Files are not synced: the store survives the death of its process, but not that of the machine.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -45,8 +47,8 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    /// Opens a data directory, making it if it is missing, and reads what is there.
-    /// The number is the first of the sequence that has not been used.
+    /// Opens a data directory, makes it if it is missing, and reads its content.
+    /// The number is the first unused one of the sequence.
     pub(crate) fn open(root: &Path) -> io::Result<(Disk, State, u64)> {
         for name in DIRECTORIES {
             fs::create_dir_all(root.join(name))?;
@@ -60,7 +62,7 @@ impl Disk {
         })?;
         let disk = Disk {
             root: root.to_owned(),
-            // Until all is read, nothing may go: an error must leave the directory as it is.
+            // Nothing may be removed until all is read: an error must leave the directory as it is.
             closing: Arc::new(AtomicBool::new(true)),
             _lock: lock,
         };
@@ -86,13 +88,13 @@ impl Disk {
         Ok((disk, state, next))
     }
 
-    /// From now on no file is removed when what it belongs to is dropped.
+    /// From now on dropping a value removes no file.
     pub(crate) fn close(&self) {
         self.closing.store(true, Ordering::Release);
     }
 
     pub(crate) fn create_bucket(&self, name: &str) -> io::Result<()> {
-        // Its time of modification is the bucket's creation: one that is there is left alone.
+        // The file's time is the bucket's creation, so an existing file must not be written.
         let path = self.root.join("buckets").join(name);
         fs::File::options()
             .create(true)
@@ -176,7 +178,7 @@ impl Disk {
         )
     }
 
-    /// Removes blobs that no record names and records that were never renamed into place.
+    /// Removes blobs without a record, and records that were never renamed into place.
     fn sweep(&self, blobs: &HashMap<String, Arc<Blob>>) -> io::Result<()> {
         for entry in fs::read_dir(self.root.join("blobs"))? {
             let entry = entry?;
@@ -241,9 +243,9 @@ struct Loader<'a> {
     state: State,
     next: u64,
     blobs: HashMap<String, Arc<Blob>>,
-    /// What has been superseded: held until all is read, then dropped with its files.
+    /// Superseded values: held until all is read, then dropped with their files.
     rubbish: Vec<Box<dyn std::any::Any>>,
-    /// Records that can't be used, and why.
+    /// Unusable records, and the reasons.
     left_out: Vec<(PathBuf, io::Error)>,
 }
 
@@ -283,7 +285,7 @@ impl Loader<'_> {
         Ok(())
     }
 
-    /// Loads the records of a directory in the order of their numbers; notes those that can't be.
+    /// Loads the records of a directory in the order of their numbers, and notes unusable ones.
     fn each_record(
         &mut self,
         directory: &str,
@@ -504,7 +506,8 @@ mod tests {
         assert_eq!(store.object("demo", "x").await.unwrap(), b"second");
         assert_eq!(store.object("demo", "x/y").await.unwrap(), b"");
         assert_eq!(store.object("demo", odd).await.unwrap(), b"odd");
-        // Three objects, and a blob for each (an empty one is a file that no slice names, so it was swept).
+        // Three objects with a blob each (the file of an empty one has no slice, so it was
+        // removed).
         assert_eq!(files(root), 5);
         store.put("demo", "new", b"new").await.unwrap();
         assert_eq!(store.object("demo", "x").await.unwrap(), b"second");
@@ -558,14 +561,14 @@ mod tests {
         for stray in &strays {
             fs::write(stray, "upload %zz\n").unwrap();
         }
-        // Nothing names it any more, but the cut record may have.
+        // It has no record, but the cut record may have named it.
         fs::write(root.join("blobs/76.blob"), "rubbish").unwrap();
         let before = files(root);
         let store = Backend::open(root).unwrap();
         assert_eq!(store.keys("demo"), ["good"]);
         assert_eq!(store.object("demo", "good").await.unwrap(), b"good");
         assert_eq!(files(root), before);
-        // It goes on as any other store.
+        // It works as any other store.
         store.put("demo", "cut", b"again").await.unwrap();
         drop(store);
         let (disk, _, _) = {

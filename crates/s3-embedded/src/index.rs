@@ -1,4 +1,5 @@
-//! The values of the index: buckets, objects, open uploads and their parts, and the conditions of a write.
+//! The values of the index: buckets, objects, open uploads and their parts, and the conditions of a
+//! write.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -26,7 +27,7 @@ pub(crate) struct Bucket {
     pub(crate) objects: BTreeMap<String, Arc<Object>>,
 }
 
-/// What the caller of a write gets to know of the object.
+/// What a write returns of the object.
 #[derive(Debug, Clone)]
 pub(crate) struct Completed {
     pub(crate) upload_id: String,
@@ -40,11 +41,11 @@ pub(crate) struct Completed {
 #[derive(Debug)]
 pub(crate) struct Object {
     pub(crate) data: ObjectData,
-    /// Its record goes with it.
+    /// Its record, removed with it.
     _record: Option<StoredFile>,
 }
 
-/// All there is to know of an object.
+/// The description of an object.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ObjectData {
     pub(crate) content: Content,
@@ -59,7 +60,7 @@ pub(crate) struct ObjectData {
     pub(crate) checksum: Option<Checksum>,
 }
 
-/// What a client gave along with an object.
+/// The attributes that a client gave to an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Attributes {
     pub(crate) cache_control: Option<String>,
@@ -80,7 +81,7 @@ pub(crate) struct Upload {
     _record: Option<StoredFile>,
 }
 
-/// What CreateMultipartUpload said.
+/// The settings of CreateMultipartUpload.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct UploadData {
     pub(crate) bucket: String,
@@ -99,7 +100,7 @@ pub(crate) struct Part {
     _record: Option<StoredFile>,
 }
 
-/// All there is to know of a part.
+/// The description of a part.
 #[derive(Debug, Clone)]
 pub(crate) struct PartData {
     pub(crate) content: Content,
@@ -153,7 +154,7 @@ pub(crate) fn matches(condition: &ETagCondition, etag: &str) -> bool {
     }
 }
 
-/// Whether an element of the key before its last is an object itself.
+/// Whether an element of the key before the last one is an object.
 pub(crate) fn is_below_file<V>(objects: &BTreeMap<String, V>, key: &str) -> bool {
     let elements = key.match_indices('/');
     elements
@@ -162,12 +163,13 @@ pub(crate) fn is_below_file<V>(objects: &BTreeMap<String, V>, key: &str) -> bool
 }
 
 impl State {
-    /// An object, if it and its bucket are there.
+    /// An object, if it and its bucket exist.
     pub(crate) fn object(&self, bucket: &str, key: &str) -> Option<&Arc<Object>> {
         self.buckets.get(bucket)?.objects.get(key)
     }
 
-    /// Puts an object in if the condition holds; what it replaced is the caller's to drop, outside the lock.
+    /// Inserts an object if the condition holds. The caller drops the replaced one outside the
+    /// lock.
     pub(crate) fn insert(
         &mut self,
         behaviour: &Behaviour,
@@ -192,7 +194,7 @@ impl State {
         Ok(bucket.objects.insert(key.to_owned(), Arc::new(object)))
     }
 
-    /// Takes out the open uploads of a key.
+    /// Removes the open uploads of a key.
     pub(crate) fn take_uploads_of(&mut self, bucket: &str, key: &str) -> Vec<Upload> {
         let of_key = self
             .uploads

@@ -1,12 +1,13 @@
 //! A small S3 server in the process: what `s3ftpd demo` stores into, and what the tests store into.
 //!
 //! [`EmbeddedStore`] listens: s3s reads requests and checks signatures, [`Backend`] does the work.
-//! s3s-fs, the file-system backend of the s3s project, is not used: it maps keys onto paths, so `x` and `x/y`
-//! cannot both exist, `a//b` and `..` become other keys, markers (`dir/`) are missing from listings, and an
-//! element over 255 bytes fails. It walks the whole bucket for each page of a listing and returns no ETags
-//! there. It neither compares parts with the ETags, sizes and checksums that Complete names, nor lists uploads
-//! (ListMultipartUploads). A store that tests a gateway has to be as strict and as free as S3 is. [`Behaviour`]
-//! has a switch for each known difference between real stores.
+//! s3s-fs, the file-system backend of the s3s project, is not used: it maps keys onto paths, so `x`
+//! and `x/y` cannot both exist, `a//b` and `..` become other keys, markers (`dir/`) are missing
+//! from listings, and an element over 255 bytes fails. It walks the whole bucket for each page of a
+//! listing and returns no ETags there. It neither compares parts with the ETags, sizes and
+//! checksums that Complete names, nor lists uploads (ListMultipartUploads). A store that tests a
+//! gateway has to be as strict and as free as S3 is. [`Behaviour`] has a switch for each known
+//! difference between real stores.
 //!
 //! ```text
 //! store      listener, connections, interception      service    s3s's trait → the operations below

@@ -1,4 +1,4 @@
-//! One page of an ordered map of keys, the way ListObjectsV2 and ListMultipartUploads cut it.
+//! One page of an ordered map of keys, for ListObjectsV2 and ListMultipartUploads.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -13,22 +13,22 @@ use super::backend::{Backend, quoted, timestamp};
 use super::index::is_below_file;
 use super::record::percent_encode;
 
-/// The most entries of a page.
+/// Upper limit of the entries of a page.
 const MAX_KEYS: usize = 1000;
 
-/// Where a page begins.
+/// The start of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum After {
     /// At the first key.
     Start,
-    /// Behind this key, which need not exist.
+    /// After this key, which need not exist.
     Key(String),
-    /// Behind all keys that begin so.
+    /// After all keys with this prefix.
     Prefix(String),
 }
 
 impl After {
-    /// As a continuation token: opaque to clients, good on any later day.
+    /// As a continuation token: opaque to clients, and valid forever.
     fn token(&self) -> String {
         let (tag, text) = match self {
             After::Start => ('s', ""),
@@ -53,13 +53,13 @@ impl After {
 pub(crate) struct Page<V> {
     pub(crate) entries: Vec<(String, V)>,
     pub(crate) prefixes: Vec<String>,
-    /// Where the next page begins; `None`: this is the last one.
+    /// The start of the next page; `None`: this is the last one.
     pub(crate) next: Option<After>,
 }
 
 /// Cuts a page of at most `max` entries and common prefixes, in the order of the keys' bytes.
 ///
-/// The keys behind a common prefix are jumped over, not walked, so that a page costs what it holds.
+/// It skips the keys of a common prefix without reading them, so a page costs only its entries.
 pub(crate) fn page<V: Clone>(
     map: &BTreeMap<String, V>,
     prefix: &str,
@@ -77,7 +77,7 @@ pub(crate) fn page<V: Clone>(
     let mut skipped = match after {
         After::Prefix(prefix) => Some(prefix.clone()),
         After::Key(key) => Some(key.clone()).filter(|key| {
-            // A listing that goes on behind a common prefix by its name does not show it again.
+            // A listing that starts at the name of a common prefix does not repeat it.
             let rest = key.get(prefix.len()..).unwrap_or_default();
             delimiter.is_some_and(|d| rest.find(d).is_some_and(|at| at + d.len() == rest.len()))
         }),
@@ -106,7 +106,7 @@ pub(crate) fn page<V: Clone>(
     page
 }
 
-/// The first entry with the prefix behind `after` that does not begin with `skipped`.
+/// The first entry with the prefix, after `after`, that does not begin with `skipped`.
 fn next_entry<'a, V>(
     map: &'a BTreeMap<String, V>,
     prefix: &str,
@@ -116,20 +116,20 @@ fn next_entry<'a, V>(
     let from = match after {
         After::Start => None,
         After::Key(key) => Some(key.clone()),
-        // No character is above this one, so that few keys of the prefix, if any, are left to walk over.
+        // No character is above this one: at most a few keys of the prefix remain.
         After::Prefix(prefix) => Some(format!("{prefix}{}", char::MAX)),
     };
     let lower = match &from {
         Some(from) if from.as_str() >= prefix => Bound::Excluded(from.as_str()),
         _ => Bound::Included(prefix),
     };
-    let mut behind = map.range::<str, _>((lower, Bound::Unbounded));
-    behind
+    let mut following = map.range::<str, _>((lower, Bound::Unbounded));
+    following
         .find(|(key, _)| !skipped.is_some_and(|skipped| key.starts_with(skipped)))
         .filter(|(key, _)| key.starts_with(prefix))
 }
 
-/// A name as an answer carries it: percent-encoded if the client asked so, a space as `+`.
+/// A name as in an answer: percent-encoded if the client asks for it, with `+` for a space.
 pub(crate) fn encoded(encoding: Option<&EncodingType>, name: &str) -> String {
     match encoding.map(EncodingType::as_str) {
         Some(EncodingType::URL) => percent_encode(name, b"/* ").replace(' ', "+"),
@@ -137,7 +137,7 @@ pub(crate) fn encoded(encoding: Option<&EncodingType>, name: &str) -> String {
     }
 }
 
-/// Entries a page may have, from what the client asked for.
+/// The number of entries of a page, from the client's `max-keys`.
 pub(crate) fn page_size(asked: Option<i32>) -> S3Result<usize> {
     match asked {
         None => Ok(MAX_KEYS),
@@ -172,7 +172,7 @@ impl Backend {
                 .buckets
                 .get(&input.bucket)
                 .ok_or_else(|| s3_error!(NoSuchBucket))?;
-            // A store that hides some is asked for a few hundred keys by tests, never for many.
+            // Only tests with a few hundred keys use a store that hides some.
             let shown = hides.then(|| {
                 let objects = bucket.objects.iter();
                 let shown = objects.filter(|(key, _)| !is_below_file(&bucket.objects, key));
@@ -246,7 +246,7 @@ mod tests {
         keys.into_iter().map(|key| (key, ())).collect()
     }
 
-    /// Keys and prefixes of all pages, walked by tokens.
+    /// Keys and prefixes of all pages, read with tokens.
     fn walk(
         map: &BTreeMap<String, ()>,
         prefix: &str,
@@ -301,7 +301,7 @@ mod tests {
         );
         assert_eq!(keys(page(&map, "", None, &after("aa"), 1)), ["b"]);
         assert_eq!(keys(page(&map, "b/", None, &after("a"), 9)), ["b/1", "b/2"]);
-        // A key within a common prefix shows the prefix again, its own name does not.
+        // A key within a common prefix repeats the prefix, the prefix's own name does not.
         assert_eq!(page(&map, "", Some("/"), &after("b/1"), 9).prefixes, ["b/"]);
         assert_eq!(
             page(&map, "", Some("/"), &after("b/"), 9).prefixes,

@@ -23,7 +23,7 @@ use super::objects::{Claims, attributes_of, named_algorithm, parse_tags};
 /// The highest part number.
 const MAX_PARTS: i32 = 10_000;
 
-/// The checksum that an upload was created for.
+/// The checksum of an upload.
 pub(crate) type Plan = Option<(Algorithm, Kind)>;
 
 impl Backend {
@@ -43,7 +43,7 @@ impl Backend {
             tags: parse_tags(input.tagging.as_deref())?,
             checksum: plan,
         };
-        // As long as S3's own and as unlike a number; the sequence keeps it apart from all others of this store.
+        // As long as S3's and unlike a number. The sequence makes it unique in this store.
         let id = format!(
             "{:08x}{:016x}{:024x}",
             data.initiated, data.sequence, 0x5eed
@@ -90,7 +90,7 @@ impl Backend {
         }
     }
 
-    /// What an open upload was created for, or NoSuchUpload.
+    /// The settings of an open upload, or NoSuchUpload.
     pub(crate) fn upload_plan(&self, id: &str, bucket: &str, key: &str) -> S3Result<Plan> {
         let state = self.state();
         let upload = state.uploads.get(id);
@@ -146,7 +146,7 @@ impl Backend {
         Ok(S3Response::new(output))
     }
 
-    /// Puts a part into its upload, in place of one with its number.
+    /// Adds a part to its upload, and replaces one with the same number.
     pub(crate) async fn add_part(&self, id: &str, number: i32, part: PartData) -> S3Result<()> {
         if !(1..=MAX_PARTS).contains(&number) {
             return Err(s3_error!(
@@ -155,7 +155,7 @@ impl Backend {
             ));
         }
         let part = self.seal_part(id, number, part).await?;
-        // The part of that number that was there goes after the lock.
+        // The replaced part is dropped after the lock.
         let _replaced = {
             let mut state = self.state();
             let upload = state.uploads.get_mut(id);
@@ -267,7 +267,7 @@ impl Backend {
             .cloned()
     }
 
-    /// The parts that Complete names, in its order, each the one that it means.
+    /// The parts that Complete names, in its order.
     fn chosen_parts(
         &self,
         id: &str,
@@ -313,12 +313,12 @@ impl Backend {
         let state = self.state();
         let upload = state.uploads.get(&input.upload_id);
         let upload = upload.ok_or_else(|| s3_error!(NoSuchUpload))?;
-        let mut behind = upload
+        let mut following = upload
             .parts
             .range((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded))
             .peekable();
         let mut parts = Vec::new();
-        while let Some((number, part)) = behind.next_if(|_| parts.len() < max) {
+        while let Some((number, part)) = following.next_if(|_| parts.len() < max) {
             let mut info = PartInfo {
                 e_tag: quoted(&part.data.etag()),
                 last_modified: timestamp(part.data.modified),
@@ -336,7 +336,7 @@ impl Backend {
             part_number_marker: Some(after),
             next_part_number_marker: parts.last().and_then(|part| part.part_number),
             max_parts: i32::try_from(max).ok(),
-            is_truncated: Some(behind.peek().is_some() && max > 0),
+            is_truncated: Some(following.peek().is_some() && max > 0),
             checksum_algorithm: algorithm_of(plan),
             checksum_type: type_of(plan),
             parts: Some(parts),
@@ -357,7 +357,7 @@ impl Backend {
         let upload_marker = input.upload_id_marker.clone().unwrap_or_default();
         let mut after = match (key_marker.is_empty(), upload_marker.is_empty()) {
             (true, _) => After::Start,
-            // Behind all uploads of that key.
+            // After all uploads of that key.
             (false, true) => After::Key(format!("{key_marker}\0{}", char::MAX)),
             (false, false) => After::Key(format!("{key_marker}\0{upload_marker}")),
         };
@@ -366,7 +366,8 @@ impl Backend {
             if upload.data.bucket != input.bucket || (exact && upload.data.key != prefix) {
                 continue;
             }
-            // Ids sort by time and sequence. A marker that is a common prefix's name goes on behind the prefix.
+            // Ids sort by time and sequence. If the marker is a common prefix, the page starts
+            // after it.
             let name = format!("{}\0{id}", upload.data.key);
             let info = (id.clone(), upload.data.clone());
             sorted.insert(name, info);
@@ -454,7 +455,7 @@ fn require_part_checksums(algorithm: Algorithm, wanted: &[CompletedPart]) -> S3R
     }
 }
 
-/// The checksum of all bytes: a CRC-32 from those of the parts, the others by reading.
+/// The checksum of all bytes: a CRC-32 from those of the parts, others by reading the bytes.
 async fn whole_checksum(
     algorithm: Algorithm,
     parts: &[PartData],
@@ -481,7 +482,7 @@ async fn whole_checksum(
     })
 }
 
-/// Compares the checksum that Complete gives with the one of the object.
+/// Compares the checksum of Complete with that of the object.
 fn check_claim(
     input: &CompleteMultipartUploadInput,
     plan: Plan,

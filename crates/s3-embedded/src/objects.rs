@@ -17,17 +17,17 @@ use super::checksum::{Algorithm, Checksum, Hasher, Kind, given_checksum, parse_m
 use super::index::{Attributes, Object, ObjectData, WriteCondition, hex, matches};
 use super::record::percent_decode;
 
-/// What a request says of the body it carries.
+/// What a request states about its body.
 pub(crate) struct Claims {
     pub(crate) length: Option<i64>,
     pub(crate) md5: Option<String>,
     pub(crate) checksum: Option<(Algorithm, String)>,
-    /// The algorithm named, whose value may follow behind the body.
+    /// The algorithm, whose value can follow the body.
     pub(crate) algorithm: Option<Algorithm>,
     pub(crate) trailers: Option<TrailingHeaders>,
 }
 
-/// A body that has been taken in and is what the request claimed.
+/// A body that has been read and is as the request states.
 pub(crate) struct Ingested {
     pub(crate) blob: Arc<Blob>,
     pub(crate) md5: [u8; 16],
@@ -35,7 +35,7 @@ pub(crate) struct Ingested {
     pub(crate) checksum: Option<(Algorithm, String)>,
 }
 
-/// The attributes that PutObject, CopyObject and CreateMultipartUpload take, from their input.
+/// The attributes in the input of PutObject, CopyObject and CreateMultipartUpload.
 macro_rules! attributes_of {
     ($input:expr) => {
         $crate::index::Attributes {
@@ -63,7 +63,7 @@ macro_rules! attributes_of {
 }
 pub(crate) use attributes_of;
 
-/// Fills what GetObject and HeadObject both tell of an object.
+/// Sets the fields that GetObject and HeadObject both return.
 macro_rules! describe {
     ($output:expr, $data:expr) => {{
         let attributes: Attributes = $data.attributes.clone();
@@ -83,7 +83,7 @@ macro_rules! describe {
     }};
 }
 
-/// Adds the checksum that an object carries.
+/// Adds the checksum of an object.
 macro_rules! tell_checksum {
     ($output:expr, $data:expr) => {
         if let Some(checksum) = $data.checksum.clone() {
@@ -135,7 +135,7 @@ impl Backend {
         };
         let object = self.seal(&input.bucket, &input.key, data).await?;
         self.publish(&input.bucket, &input.key, object, &condition)?;
-        self.tell(Event::Landed {
+        self.notify(Event::Landed {
             bucket: input.bucket,
             key: input.key,
             size,
@@ -143,7 +143,7 @@ impl Backend {
         Ok(S3Response::new(output))
     }
 
-    /// Takes a body in as it comes, and compares it with what the request claimed.
+    /// Reads a body, and compares it with what the request states.
     pub(crate) async fn ingest(
         &self,
         body: Option<StreamingBlob>,
@@ -274,7 +274,7 @@ impl Backend {
         Ok(S3Response::new(output))
     }
 
-    /// DeleteObject; deleting what is not there is a success.
+    /// DeleteObject; deleting a missing object succeeds.
     pub(crate) fn delete_object(
         &self,
         bucket: &str,
@@ -345,7 +345,7 @@ impl Backend {
     }
 }
 
-/// The conditions of a read, of GetObject and HeadObject as of a copy's source.
+/// The conditions of a read: of GetObject, HeadObject and the source of a copy.
 pub(crate) struct ReadConditions<'a> {
     pub(crate) if_match: Option<&'a ETagCondition>,
     pub(crate) if_none_match: Option<&'a ETagCondition>,
@@ -354,7 +354,7 @@ pub(crate) struct ReadConditions<'a> {
 }
 
 impl ReadConditions<'_> {
-    /// RFC 9110 section 13.2.2: an ETag's condition overrides that of a time.
+    /// The condition of an ETag overrides that of a time (RFC 9110, 13.2.2).
     pub(crate) fn check(&self, data: &ObjectData) -> S3Result<()> {
         let modified = timestamp(data.modified);
         match (self.if_match, self.if_unmodified_since) {
@@ -374,7 +374,7 @@ impl ReadConditions<'_> {
     }
 }
 
-/// The bytes that a Range header means, or 416 with the size, as RFC 9110 section 14.4 has it.
+/// The bytes of a Range header, or 416 with the size (RFC 9110, 14.4).
 fn satisfiable(range: &Range, size: u64) -> S3Result<std::ops::Range<u64>> {
     match range.check(size) {
         Ok(range) if !range.is_empty() => Ok(range),
@@ -413,7 +413,7 @@ fn trailing_value(trailers: Option<&TrailingHeaders>, algorithm: Algorithm) -> O
     })?
 }
 
-/// Tags as the `x-amz-tagging` header writes them: `a=1&b=2`, form-encoded.
+/// Tags as in the header `x-amz-tagging`: `a=1&b=2`, form-encoded.
 pub(crate) fn parse_tags(header: Option<&str>) -> S3Result<Vec<(String, String)>> {
     let decode = |text: &str| {
         percent_decode(&text.replace('+', " "))
@@ -431,7 +431,7 @@ pub(crate) fn parse_tags(header: Option<&str>) -> S3Result<Vec<(String, String)>
         .collect()
 }
 
-/// A body that broke off or is not what its signature says.
+/// A body that was cut or does not match its signature.
 fn body_error(error: s3s::StdError) -> S3Error {
     // s3s has no public type for it.
     let code = match error.to_string().contains("Sha256Mismatch") {

@@ -1,9 +1,9 @@
-//! Small text records on disk: one `name value` a line, values percent-encoded, and a last line `end`, without which the
-//! record is cut.
+//! Small text records on disk: lines of `name value`, with percent-encoded values. The last line is
+//! `end`; a record without it is cut.
 //!
-//! Records describe objects, open uploads and parts in the data directory of a store that keeps files. Each is
-//! written to a name that is used once (a number from the store's sequence), so that nothing is ever overwritten:
-//! what supersedes a record is a new record, and the old one goes when nobody holds it any more ([`StoredFile`]).
+//! Records describe objects, open uploads and parts in the data directory of a store with files.
+//! The name of each is a number of the store's sequence and is used once, so that no record is
+//! overwritten: a new record replaces an old one, whose last holder removes it ([`StoredFile`]).
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// The last line.
 const END: &str = "end\n";
 
-/// A list of named values, in order; names may repeat.
+/// An ordered list of named values; names can repeat.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Record(Vec<(String, String)>);
 
@@ -44,7 +44,7 @@ impl Record {
             .map_err(|_| invalid(format!("{name} is not of its form")))
     }
 
-    /// All entries whose name begins with `prefix`, the prefix taken off.
+    /// All entries whose name begins with `prefix`, without the prefix.
     pub(crate) fn with_prefix<'a>(
         &'a self,
         prefix: &'a str,
@@ -81,14 +81,14 @@ impl Record {
         entries.collect::<io::Result<Vec<_>>>().map(Record)
     }
 
-    /// Writes the record whole or not at all: under a temporary name, then renamed.
+    /// Writes the record atomically: under a temporary name, which it then renames.
     pub(crate) async fn write(&self, path: &Path) -> io::Result<()> {
         let temporary = path.with_extension("new");
         tokio::fs::write(&temporary, self.to_text()).await?;
         tokio::fs::rename(&temporary, path).await
     }
 
-    /// Reads one back.
+    /// Reads a record.
     pub(crate) fn read(path: &Path) -> io::Result<Record> {
         Record::from_text(&std::fs::read_to_string(path)?)
     }
@@ -98,7 +98,7 @@ fn invalid(reason: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason)
 }
 
-/// A file that is removed when its last holder drops it, unless the store itself is being closed.
+/// A file that its last holder removes when dropped, unless the store is being closed.
 #[derive(Debug)]
 pub(crate) struct StoredFile {
     path: PathBuf,
@@ -106,7 +106,7 @@ pub(crate) struct StoredFile {
 }
 
 impl StoredFile {
-    /// Takes charge of the file at `path`; `closing` is set when the whole store goes and its files stay.
+    /// Owns the file at `path`. `closing` is true while the store closes and its files stay.
     pub(crate) fn new(path: PathBuf, closing: Arc<AtomicBool>) -> StoredFile {
         StoredFile { path, closing }
     }
@@ -127,7 +127,7 @@ impl Drop for StoredFile {
     }
 }
 
-/// Percent-encodes all but RFC 3986's unreserved characters and the bytes in `keep`.
+/// Percent-encodes all except the unreserved characters of RFC 3986 and the bytes in `keep`.
 pub(crate) fn percent_encode(text: &str, keep: &[u8]) -> String {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let mut encoded = String::with_capacity(text.len());
@@ -143,7 +143,7 @@ pub(crate) fn percent_encode(text: &str, keep: &[u8]) -> String {
     encoded
 }
 
-/// Undoes [`percent_encode`]; `None` where an escape is damaged or the result is not UTF-8.
+/// Undoes [`percent_encode`]; `None` if an escape is damaged or the result is not UTF-8.
 pub(crate) fn percent_decode(text: &str) -> Option<String> {
     let mut bytes = text.bytes();
     let mut decoded = Vec::with_capacity(text.len());
@@ -172,7 +172,7 @@ mod tests {
             for (name, value) in &entries {
                 record.push(name.clone(), value);
             }
-            // A name may be empty only in theory; the text form needs nothing of it but the space.
+            // No name is empty in practice; the text form needs only the space.
             prop_assert_eq!(Record::from_text(&record.to_text()).unwrap(), record);
         }
     }

@@ -1,4 +1,4 @@
-//! The [`S3`] trait of s3s over a [`Backend`]: which operation is done where.
+//! The [`S3`] trait of s3s over a [`Backend`]: each operation calls its function.
 
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, Bucket, CompleteMultipartUploadInput,

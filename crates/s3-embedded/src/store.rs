@@ -1,7 +1,9 @@
-//! The embedded store as an HTTP server: a loopback listener, s3s for S3's protocol and signatures, a [`Backend`].
+//! The embedded store as an HTTP server: a listener, s3s for protocol and signatures, a
+//! [`Backend`].
 //!
-//! Each connection is a task of a tracker that [`EmbeddedStore::stop`] empties. A request passes the [`Interceptor`],
-//! if there is one, on its way to s3s: tests count, delay, change and refuse requests there, and have connections reset.
+//! Each connection is a task of a tracker that [`EmbeddedStore::stop`] empties. On its way to s3s a
+//! request passes the [`Interceptor`], if there is one. There tests count, delay, change and refuse
+//! requests, and reset connections.
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,18 +31,18 @@ use super::backend::Backend;
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// How to start an [`EmbeddedStore`].
+/// Options of an [`EmbeddedStore`].
 #[derive(Clone)]
 pub struct StoreOptions {
-    /// Where to listen; port 0 lets the system choose.
+    /// Listening address; with port 0 the system chooses one.
     pub listen: SocketAddr,
-    /// Where to keep everything; `None`: in memory.
+    /// The data directory; `None`: in memory.
     pub data: Option<PathBuf>,
-    /// The access key that is let in.
+    /// The access key that it accepts.
     pub access_key_id: String,
     /// Its secret.
     pub secret_access_key: String,
-    /// What stands in front of the store.
+    /// Called with each request, before the store.
     pub interceptor: Option<Arc<dyn Interceptor>>,
 }
 
@@ -57,9 +59,9 @@ impl Default for StoreOptions {
     }
 }
 
-/// Stands between the wire and the store.
+/// Handles requests before the store.
 pub trait Interceptor: Send + Sync + 'static {
-    /// Answers a request: as the store does (`next.run(request)`), otherwise, or not at all.
+    /// Answers a request: as the store does (`next.run(request)`), in another way, or not at all.
     fn intercept(
         &self,
         request: HttpRequest,
@@ -67,11 +69,11 @@ pub trait Interceptor: Send + Sync + 'static {
     ) -> BoxFuture<'static, Result<HttpResponse, ResetConnection>>;
 }
 
-/// What an [`Interceptor`] says instead of an answer: the connection is to be reset (RST).
+/// Returned by an [`Interceptor`] instead of an answer: reset the connection (RST).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResetConnection;
 
-/// The store behind an [`Interceptor`], and the connection that the request came by.
+/// The store that an [`Interceptor`] can call, and the connection of the request.
 #[derive(Debug, Clone)]
 pub struct Next {
     service: S3Service,
@@ -84,13 +86,13 @@ impl Next {
     pub async fn run(&self, request: HttpRequest) -> HttpResponse {
         match self.service.call(request).await {
             Ok(mut response) => {
-                // A clock that was set ahead is told as the store's own.
+                // A clock that was set ahead is the store's.
                 if let Some(date) = self.backend.date() {
                     response.headers_mut().insert(http::header::DATE, date);
                 }
                 response
             }
-            // s3s answers refused requests itself; this is its own failure.
+            // s3s answers refused requests; this is a failure of s3s.
             Err(_) => {
                 let mut response = HttpResponse::new(Body::empty());
                 *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
@@ -99,7 +101,7 @@ impl Next {
         }
     }
 
-    /// Resets the connection (RST), at any time: while the answer's body is under way, too.
+    /// Resets the connection (RST), also while the body of the answer is being sent.
     pub fn reset_connection(&self) {
         self.connection.reset();
     }
@@ -119,19 +121,19 @@ impl Connection {
     }
 }
 
-/// A running S3 store in this process.
+/// An S3 store that runs in this process.
 pub struct EmbeddedStore {
     backend: Backend,
     options: StoreOptions,
     address: SocketAddr,
-    /// Where the system chose the port: bound to it and never listening, so that nobody else is given the port while
-    /// the store does not serve, and who connects then is refused.
+    /// If the system chose the port: a socket that is bound to it and never listens. It reserves
+    /// the port while the store does not serve, and connections are refused.
     place: Option<Socket>,
     service: S3Service,
     running: tokio::sync::Mutex<Option<Running>>,
 }
 
-/// What ends with [`EmbeddedStore::stop`], or with the drop of the store.
+/// The part that ends with [`EmbeddedStore::stop`] or with the drop of the store.
 struct Running {
     stopped: CancellationToken,
     tasks: TaskTracker,
@@ -184,7 +186,7 @@ impl EmbeddedStore {
         })
     }
 
-    /// Where it listens.
+    /// Its listening address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -199,13 +201,13 @@ impl EmbeddedStore {
         &self.backend
     }
 
-    /// The key pair that is let in.
+    /// Access key and secret that it accepts.
     pub fn credentials(&self) -> (&str, &str) {
         (&self.options.access_key_id, &self.options.secret_access_key)
     }
 
-    /// Stops serving, as a store that dies does: connections are reset, nobody listens when this returns.
-    /// The content stays.
+    /// Stops serving as if the store had died: resets connections. Afterwards no process listens on
+    /// the port. The content stays.
     pub async fn stop(&self) {
         let running = self.running.lock().await.take();
         if let Some(running) = running {
@@ -214,10 +216,10 @@ impl EmbeddedStore {
         }
     }
 
-    /// Serves again, on the same port, after [`stop`](EmbeddedStore::stop); nothing happens if it serves already.
+    /// Serves on the same port after [`stop`](EmbeddedStore::stop); does nothing if it serves.
     ///
     /// # Errors
-    /// The port has been taken meanwhile, which happens only to one that [`StoreOptions::listen`] names.
+    /// Another process has the port now. This happens only to a port in [`StoreOptions::listen`].
     pub async fn restart(&self) -> io::Result<()> {
         let mut running = self.running.lock().await;
         if running.is_none() {
@@ -240,7 +242,7 @@ fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// A socket with this address; if `shared`, other shared ones of this user can have it too.
+/// A socket with this address. If `shared`, other shared sockets of this user can have it too.
 fn bind(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
@@ -298,7 +300,7 @@ async fn accept(
                 ));
             }
             Err(error) => {
-                // Out of descriptors, most likely: others must end first.
+                // Probably out of descriptors: other connections must end first.
                 tracing::warn!(%error, "embedded store: accept");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
@@ -332,9 +334,10 @@ async fn converse(
     });
     let http = hyper::server::conn::http1::Builder::new().serve_connection(io, service);
     tokio::select! {
-        // Errors here are the client's going away, or a body that was cut; requests have their own answers.
+        // Errors are a client that disconnects or a body that was cut; requests get answers.
         _ended = http => {}
-        // Set before `http`, which owns the stream, is dropped. A store that stops resets as one that dies.
+        // Set before the drop of `http`, which owns the stream, so that stopping resets
+        // connections.
         () = end.cancelled() => switch.reset(),
     }
 }
@@ -352,13 +355,13 @@ async fn answer(
         Ok(response) => Ok(response),
         Err(ResetConnection) => {
             next.reset_connection();
-            // The connection's task drops this future along with the connection.
+            // The task of the connection drops this future with the connection.
             std::future::pending().await
         }
     }
 }
 
-/// A TCP stream that is closed with RST where the switch says so, instead of FIN.
+/// A TCP stream that closes with RST instead of FIN if the switch is set.
 struct Resettable {
     stream: TcpStream,
     with_reset: Arc<AtomicBool>,

@@ -95,7 +95,7 @@ pub(crate) async fn serve_in_memory(
 }
 
 /// Why a session ends that nobody has ended by QUIT.
-enum Waited {
+enum Awaited {
     Line(Vec<u8>),
     Control(ControlError),
     LoginDeadline,
@@ -137,12 +137,12 @@ impl Session {
     async fn step(&mut self) -> Flow {
         let waited = match self.held.pop_front() {
             // Whoever sends one command after the other has no end of his own.
-            _ if self.context.cut.is_cancelled() => Waited::Draining,
-            Some(line) => Waited::Line(line),
+            _ if self.context.cut.is_cancelled() => Awaited::Draining,
+            Some(line) => Awaited::Line(line),
             None => self.wait().await,
         };
         let last_words = match waited {
-            Waited::Line(line) => {
+            Awaited::Line(line) => {
                 // Boxed: handlers hold much more than an idle session should.
                 return match Box::pin(self.execute(&line)).await {
                     Ok(flow) => flow,
@@ -152,15 +152,15 @@ impl Session {
                     }
                 };
             }
-            Waited::Control(ControlError::LineTooLong(error)) => {
+            Awaited::Control(ControlError::LineTooLong(error)) => {
                 Reply::new(500, format!("{error}, closing the connection"))
             }
-            Waited::Control(_) => return Flow::Close,
-            Waited::LoginDeadline => {
+            Awaited::Control(_) => return Flow::Close,
+            Awaited::LoginDeadline => {
                 Reply::new(421, "No login within the time, closing the connection")
             }
-            Waited::Idle => Reply::new(421, "No command within the time, closing the connection"),
-            Waited::Draining => Reply::new(421, "The server is shutting down, connect again"),
+            Awaited::Idle => Reply::new(421, "No command within the time, closing the connection"),
+            Awaited::Draining => Reply::new(421, "The server is shutting down, connect again"),
         };
         // The connection ends either way.
         let _ = self.control.reply(&last_words).await;
@@ -168,12 +168,12 @@ impl Session {
     }
 
     /// Waits for a command; every way in which a session can end without one is here.
-    async fn wait(&mut self) -> Waited {
+    async fn wait(&mut self) -> Awaited {
         let now = Instant::now();
         let logged_in = self.user.is_some();
         if !logged_in && now >= self.login_deadline {
             // Whoever sends one line after the other is never waited for.
-            return Waited::LoginDeadline;
+            return Awaited::LoginDeadline;
         }
         let deadline = if logged_in {
             now + self.context.config.timeouts.idle
@@ -192,28 +192,28 @@ impl Session {
         tokio::pin!(drained);
         loop {
             let data = self.data_expires();
-            let expiries = [self.recent.expires(), data, Some(deadline)];
+            let expiries = [self.last_file.expires(), data, Some(deadline)];
             let until = expiries.into_iter().flatten().min().unwrap_or(deadline);
             return tokio::select! {
                 biased;
                 line = timeout_at(until, self.control.next_line()) => match line {
-                    Ok(Ok(line)) => Waited::Line(line),
-                    Ok(Err(error)) => Waited::Control(error),
+                    Ok(Ok(line)) => Awaited::Line(line),
+                    Ok(Err(error)) => Awaited::Control(error),
                     Err(_) if until < deadline => {
                         if data.is_some_and(|expires| expires <= until) {
                             // Others behind the client's address may be in want of the port.
                             self.data = DataSetup::None;
                         } else {
                             // Up to 64 KiB, which an idle session should not hold.
-                            self.recent.release();
+                            self.last_file.release();
                         }
                         continue;
                     }
-                    Err(_) if logged_in => Waited::Idle,
-                    Err(_) => Waited::LoginDeadline,
+                    Err(_) if logged_in => Awaited::Idle,
+                    Err(_) => Awaited::LoginDeadline,
                 },
                 () = self.data.progress(), if self.data.is_in_progress() => continue,
-                () = &mut drained => Waited::Draining,
+                () = &mut drained => Awaited::Draining,
             };
         }
     }
@@ -248,8 +248,8 @@ impl Session {
                 return Ok(Flow::Continue);
             }
         }
-        if !gate::keeps_recent(&command) {
-            self.recent.forget();
+        if !gate::keeps_last_file(&command) {
+            self.last_file.forget();
         }
         // RFC 959: RNTO comes right behind RNFR; a NOOP of a client that keeps the line awake does no harm.
         let rename_from = if matches!(command, Command::Noop) {
@@ -283,7 +283,7 @@ impl Session {
         use Command as C;
         let cut = self.context.cut.clone();
         let handled: Handled = match command {
-            // Transfers answer for themselves: a preliminary reply, then the final one.
+            // UserTransfers answer for themselves: a preliminary reply, then the final one.
             C::Retr(path) => return self.retrieve(path).await,
             C::Stor(path) => return self.store(path).await,
             C::Stou(path) => return self.store_unique(path.as_deref()).await,

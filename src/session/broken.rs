@@ -1,4 +1,4 @@
-//! Transfers of this process that broke off. A client that resumes one must not join two files.
+//! UserTransfers of this process that broke off. A client that resumes one must not join two files.
 //!
 //! **Downloads.** lftp and wget resume by REST within the same command, curl with `-C -`. If the
 //! object was replaced in the meantime, they append the end of the new version to the beginning of
@@ -35,36 +35,41 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 #[derive(Debug, Default)]
 pub struct BrokenTransfers {
     /// The value is a keyed hash of the object's size and ETag.
-    downloads: Mutex<Memory>,
-    uploads: Mutex<Memory>,
+    downloads: Mutex<BoundedMap>,
+    uploads: Mutex<BoundedMap>,
     hasher: RandomState,
 }
 
 /// A bounded map from names to values.
 #[derive(Debug, Default)]
-struct Memory {
+struct BoundedMap {
     /// By a keyed hash of user, address and object.
-    known: HashMap<u64, Known>,
+    known: HashMap<u64, Remembered>,
     /// The same names, the oldest first.
     order: VecDeque<u64>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Known {
+struct Remembered {
     what: u64,
     at: Instant,
 }
 
 /// The transfers of an object by one user from one address.
 #[derive(Debug, Clone)]
-pub(super) struct Transfers {
+pub(super) struct UserTransfers {
     all: Arc<BrokenTransfers>,
     name: u64,
 }
 
 impl BrokenTransfers {
     /// The transfers of an object by a user from an address (IPv6: from a /64).
-    pub(super) fn of(self: &Arc<Self>, user: &str, from: IpAddr, object: &Location) -> Transfers {
+    pub(super) fn of(
+        self: &Arc<Self>,
+        user: &str,
+        from: IpAddr,
+        object: &Location,
+    ) -> UserTransfers {
         let endpoint = object.store.endpoint();
         let name = (
             user,
@@ -73,7 +78,7 @@ impl BrokenTransfers {
             &*object.bucket,
             &*object.key,
         );
-        Transfers {
+        UserTransfers {
             all: Arc::clone(self),
             name: self.hasher.hash_one(name),
         }
@@ -89,7 +94,7 @@ impl BrokenTransfers {
     }
 }
 
-impl Transfers {
+impl UserTransfers {
     /// Whether the last download broke off in another version than this.
     pub(super) fn download_broke_in_another(&self, info: &ObjectInfo) -> bool {
         let known = locked(&self.all.downloads).get(self.name);
@@ -124,7 +129,7 @@ impl Transfers {
     }
 }
 
-impl Memory {
+impl BoundedMap {
     fn get(&self, name: u64) -> Option<u64> {
         let known = self.known.get(&name)?;
         (known.at.elapsed() < REMEMBERED).then_some(known.what)
@@ -132,7 +137,7 @@ impl Memory {
 
     fn enter(&mut self, name: u64, what: u64, at: Instant) {
         self.forget(name);
-        self.known.insert(name, Known { what, at });
+        self.known.insert(name, Remembered { what, at });
         self.order.push_back(name);
         if self.order.len() > MOST
             && let Some(oldest) = self.order.pop_front()
@@ -149,7 +154,7 @@ impl Memory {
     }
 }
 
-fn locked(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {
+fn locked(memory: &Mutex<BoundedMap>) -> MutexGuard<'_, BoundedMap> {
     memory.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -159,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_bounded_number_is_remembered() {
-        let mut memory = Memory::default();
+        let mut memory = BoundedMap::default();
         let now = Instant::now();
         for name in 0..MOST as u64 + 2 {
             memory.enter(name, 1, now);

@@ -40,7 +40,7 @@ pub struct ServerContext {
     pub replica: Arc<Replica>,
     /// Names of which users were told the length of an upload.
     pub reported: ReportedUploads,
-    /// Transfers that broke off.
+    /// UserTransfers that broke off.
     pub broken: Arc<BrokenTransfers>,
     /// What PASV tells.
     pub advertise: Advertise,

@@ -92,7 +92,7 @@ pub(super) fn keeps_restart(command: &Command) -> bool {
 }
 
 /// Whether what SIZE and MDTM have learnt of a file outlives this command (docs/design/promises.md, 7).
-pub(super) fn keeps_recent(command: &Command) -> bool {
+pub(super) fn keeps_last_file(command: &Command) -> bool {
     use Command as C;
     keeps_restart(command) || matches!(command, C::Rest(_) | C::Retr(_))
 }

@@ -21,7 +21,7 @@ const FRESH: Duration = Duration::from_secs(5);
 
 /// The memory of one file.
 #[derive(Debug, Default)]
-pub(in crate::session) struct Recent {
+pub(in crate::session) struct LastFile {
     file: Option<File>,
     /// The last SIZE was followed by a RETR of a file that a peek holds.
     peek_pays: bool,
@@ -45,7 +45,7 @@ pub(in crate::session) struct Whole {
     pub(in crate::session) grant: Option<Grant>,
 }
 
-impl Recent {
+impl LastFile {
     /// Another command came in between.
     pub(in crate::session) fn forget(&mut self) {
         self.file = None;

@@ -3,7 +3,7 @@
 //!
 //! One user can be producer and consumer. A client that resumes asks SIZE and begins at that byte; a client that
 //! downloads asks SIZE and stops at that byte. Only the next command shows which of both a client is, so each session
-//! remembers what it was told ([`Reported`]): an offset in an upload is not an offset in an object, nor the reverse. The
+//! remembers what it was told ([`ReportedLengths`]): an offset in an upload is not an offset in an object, nor the reverse. The
 //! process remembers which of its users download ([`ReportedUploads`]): SIZE reports the object to them.
 
 use std::collections::{HashMap, VecDeque};
@@ -27,7 +27,7 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 
 /// What a session knows of the length of a file with an upload that is not published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Length {
+pub(super) enum ReportedLength {
     /// The upload's length was reported: APPE resumes it, and a RETR would stop too early.
     Upload(u64),
     /// The object was reported while there was an upload: what follows it must not get into the upload.
@@ -44,17 +44,17 @@ pub(super) struct Version(u64);
 
 /// The lengths that a session was told, the newest files last.
 #[derive(Debug, Default)]
-pub(super) struct Reported {
+pub(super) struct ReportedLengths {
     /// Of each path a keyed hash, which is all that a long one may take of a session's memory.
-    lengths: VecDeque<(u64, Length)>,
+    lengths: VecDeque<(u64, ReportedLength)>,
     /// Whether there have been more files than are remembered.
     forgotten: bool,
     hasher: RandomState,
 }
 
-impl Reported {
+impl ReportedLengths {
     /// The client knows this from now on. A refusal of a command changes it only if the refusal names a length.
-    pub(super) fn note(&mut self, path: &VirtualPath, length: Length) {
+    pub(super) fn note(&mut self, path: &VirtualPath, length: ReportedLength) {
         self.forget(path);
         if self.lengths.len() == MOST_FILES {
             self.lengths.pop_front();
@@ -64,12 +64,12 @@ impl Reported {
     }
 
     /// What the client knows; `None` if that is nothing of an upload.
-    pub(super) fn of(&self, path: &VirtualPath) -> Option<Length> {
+    pub(super) fn of(&self, path: &VirtualPath) -> Option<ReportedLength> {
         let path = self.hasher.hash_one(path);
         let mut lengths = self.lengths.iter();
         let known = lengths.find(|(of, _)| *of == path);
         let known = known.map(|(_, length)| *length);
-        known.or(self.forgotten.then_some(Length::Forgotten))
+        known.or(self.forgotten.then_some(ReportedLength::Forgotten))
     }
 
     /// There is no upload of the file any more.
@@ -91,20 +91,20 @@ impl Reported {
 /// The names of which a user was told an upload's length, in all sessions of this process.
 #[derive(Debug, Default)]
 pub struct ReportedUploads {
-    names: Mutex<Names>,
+    names: Mutex<ReportedNames>,
     hasher: RandomState,
 }
 
 #[derive(Debug, Default)]
-struct Names {
+struct ReportedNames {
     /// By a keyed hash of user and object.
-    times: HashMap<u64, Times>,
+    times: HashMap<u64, ReportTimes>,
     /// The oldest first.
     order: VecDeque<u64>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Times {
+struct ReportTimes {
     /// When the length of an upload was last reported.
     reported: Instant,
     /// When a RETR was last refused for that.
@@ -136,7 +136,7 @@ impl ReportedUploads {
         times.is_some_and(|times| times.was_reported(Instant::now()))
     }
 
-    fn times(&self, user: &str, object: &Location) -> Option<Times> {
+    fn times(&self, user: &str, object: &Location) -> Option<ReportTimes> {
         let names = self.names();
         // As most processes have it: nothing is hashed for each SIZE then.
         if names.times.is_empty() {
@@ -151,25 +151,25 @@ impl ReportedUploads {
             .hash_one((user, endpoint, &*object.bucket, &*object.key))
     }
 
-    fn names(&self) -> MutexGuard<'_, Names> {
+    fn names(&self) -> MutexGuard<'_, ReportedNames> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Names {
+impl ReportedNames {
     fn reported(&mut self, name: u64, now: Instant) {
         self.enter(name, now).reported = now;
     }
 
     fn refused(&mut self, name: u64, now: Instant) {
         let times = self.enter(name, now);
-        *times = Times {
+        *times = ReportTimes {
             reported: now,
             refused: Some(now),
         };
     }
 
-    fn enter(&mut self, name: u64, now: Instant) -> &mut Times {
+    fn enter(&mut self, name: u64, now: Instant) -> &mut ReportTimes {
         if !self.times.contains_key(&name) {
             if self.order.len() == MOST_NAMES
                 && let Some(oldest) = self.order.pop_front()
@@ -178,14 +178,14 @@ impl Names {
             }
             self.order.push_back(name);
         }
-        self.times.entry(name).or_insert(Times {
+        self.times.entry(name).or_insert(ReportTimes {
             reported: now,
             refused: None,
         })
     }
 }
 
-impl Times {
+impl ReportTimes {
     fn was_reported(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.reported) < REMEMBERED
     }
@@ -207,31 +207,31 @@ mod tests {
 
     #[test]
     fn a_session_remembers_what_it_was_told_last_of_each_file() {
-        let mut reported = Reported::default();
+        let mut reported = ReportedLengths::default();
         assert_eq!(reported.of(&path("a")), None);
-        reported.note(&path("a"), Length::Upload(5));
-        reported.note(&path("b"), Length::Refused);
-        reported.note(&path("a"), Length::Object(None));
-        assert_eq!(reported.of(&path("a")), Some(Length::Object(None)));
+        reported.note(&path("a"), ReportedLength::Upload(5));
+        reported.note(&path("b"), ReportedLength::Refused);
+        reported.note(&path("a"), ReportedLength::Object(None));
+        assert_eq!(reported.of(&path("a")), Some(ReportedLength::Object(None)));
         reported.forget(&path("a"));
         assert_eq!(reported.of(&path("a")), None);
-        assert_eq!(reported.of(&path("b")), Some(Length::Refused));
+        assert_eq!(reported.of(&path("b")), Some(ReportedLength::Refused));
     }
 
     #[test]
     fn of_a_file_that_a_session_has_forgotten_it_knows_that() {
-        let mut reported = Reported::default();
+        let mut reported = ReportedLengths::default();
         for number in 0..=MOST_FILES {
-            reported.note(&path(&number.to_string()), Length::Upload(1));
+            reported.note(&path(&number.to_string()), ReportedLength::Upload(1));
         }
         assert_eq!(reported.lengths.len(), MOST_FILES);
-        assert_eq!(reported.of(&path("0")), Some(Length::Forgotten));
-        assert_eq!(reported.of(&path("1")), Some(Length::Upload(1)));
+        assert_eq!(reported.of(&path("0")), Some(ReportedLength::Forgotten));
+        assert_eq!(reported.of(&path("1")), Some(ReportedLength::Upload(1)));
     }
 
     #[test]
     fn versions_are_told_apart_by_their_bytes() {
-        let reported = Reported::default();
+        let reported = ReportedLengths::default();
         let info = |size, etag: &str| ObjectInfo {
             size,
             etag: etag.to_owned(),
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_download_is_remembered_for_ten_minutes() {
-        let mut names = Names::default();
+        let mut names = ReportedNames::default();
         let begin = Instant::now();
         let at = |second| begin + Duration::from_secs(second);
         names.reported(1, begin);
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn the_process_remembers_a_bounded_number_of_names() {
-        let mut names = Names::default();
+        let mut names = ReportedNames::default();
         let now = Instant::now();
         for name in 0..MOST_NAMES as u64 + 2 {
             names.refused(name, now);

@@ -18,7 +18,7 @@ use crate::object::{
 use ftp_proto::Reply;
 
 use crate::session::replies;
-use crate::session::reported::Length;
+use crate::session::reported::ReportedLength;
 use crate::session::resolve::existing_object;
 use crate::session::state::Session;
 
@@ -28,20 +28,20 @@ const GONE: Duration = Duration::from_secs(70);
 
 /// An upload of the user that is not published.
 #[derive(Debug)]
-pub(super) enum Underway {
+pub(super) enum OwnUpload {
     /// There is none of which a byte would be reported.
-    Nothing,
+    None,
     /// In this process.
     Running(UploadSnapshot),
     /// In another process, as far as its record shows for this number of seconds.
-    Busy(u64),
+    InUse(u64),
     /// It has broken off.
     Interrupted(Box<ResumableUpload>),
 }
 
 /// What SIZE and MLST report of a file to a user who may write to it.
 #[derive(Debug)]
-pub(super) enum Seen {
+pub(super) enum FileStatus {
     /// The object, if there is one.
     Object(Option<Box<ObjectInfo>>),
     /// Their own upload that is not published: its length, and when it last moved if that is known.
@@ -96,14 +96,14 @@ impl Session {
     /// The same user can be the one who resumes the upload and the one who downloads the object. If both are there, the
     /// upload's length is for the client that most likely sent it: it has broken off, and this client has the sender's
     /// address. A client that downloads by that length all the same is found out by its RETR (`check_retrieve`).
-    pub(super) async fn see(
+    pub(super) async fn file_status(
         &mut self,
         path: &VirtualPath,
         resolved: &Resolved,
         keep: &ResumeScope,
         location: &Location,
         object: impl Future<Output = Result<Option<ObjectInfo>, ObjectError>>,
-    ) -> Result<Seen, Reply> {
+    ) -> Result<FileStatus, Reply> {
         let (underway, info) = self.look(path, keep, location, object).await?;
         let resumes = match info {
             _ if !resolved.allows(Permission::Read) => true,
@@ -112,39 +112,39 @@ impl Session {
             Some(_) => self.is_interrupted_here(&underway),
         };
         let seen = match underway {
-            Underway::Running(upload) if resumes => Seen::Upload(upload.size - 1, None),
-            Underway::Interrupted(kept) if resumes => {
-                Seen::Upload(kept.reported_len(), Some(kept.written()))
+            OwnUpload::Running(upload) if resumes => FileStatus::Upload(upload.size - 1, None),
+            OwnUpload::Interrupted(kept) if resumes => {
+                FileStatus::Upload(kept.reported_len(), Some(kept.written()))
             }
-            Underway::Busy(seconds) if resumes => return Err(busy(path, seconds)),
-            Underway::Nothing if !self.context.reported.was_reported(&keep.user, location) => {
+            OwnUpload::InUse(seconds) if resumes => return Err(busy(path, seconds)),
+            OwnUpload::None if !self.context.reported.was_reported(&keep.user, location) => {
                 self.reported.forget(path);
-                return Ok(Seen::Object(info.map(Box::new)));
+                return Ok(FileStatus::Object(info.map(Box::new)));
             }
             _ => {
                 let version = info.as_ref().map(|info| self.reported.version(info));
-                self.reported.note(path, Length::Object(version));
-                return Ok(Seen::Object(info.map(Box::new)));
+                self.reported.note(path, ReportedLength::Object(version));
+                return Ok(FileStatus::Object(info.map(Box::new)));
             }
         };
-        if let Seen::Upload(length, _) = seen {
-            self.recent.forget();
-            self.reported.note(path, Length::Upload(length));
+        if let FileStatus::Upload(length, _) = seen {
+            self.last_file.forget();
+            self.reported.note(path, ReportedLength::Upload(length));
             self.context.reported.reported(&keep.user, location);
         }
         Ok(seen)
     }
 
     /// Whether an upload has broken off, or receives nothing any more, and was sent from this client's address.
-    fn is_interrupted_here(&self, underway: &Underway) -> bool {
+    fn is_interrupted_here(&self, underway: &OwnUpload) -> bool {
         let here = network_of(self.control.peer.ip());
         let is_here = |peer: Option<IpAddr>| peer.is_some_and(|peer| network_of(peer) == here);
         let stalled = self.context.config.resume.stalled_after;
         match underway {
-            Underway::Running(upload) => upload.idle_for >= stalled && is_here(upload.peer),
-            Underway::Interrupted(kept) => is_here(kept.peer()),
+            OwnUpload::Running(upload) => upload.idle_for >= stalled && is_here(upload.peer),
+            OwnUpload::Interrupted(kept) => is_here(kept.peer()),
             // Its record shows that it was running, and not when its last byte came.
-            Underway::Busy(_) | Underway::Nothing => false,
+            OwnUpload::InUse(_) | OwnUpload::None => false,
         }
     }
 
@@ -155,27 +155,27 @@ impl Session {
         keep: &ResumeScope,
         location: &Location,
         object: impl Future<Output = Result<Option<ObjectInfo>, ObjectError>>,
-    ) -> Result<(Underway, Option<ObjectInfo>), Reply> {
+    ) -> Result<(OwnUpload, Option<ObjectInfo>), Reply> {
         let fail = |error: ObjectError| replies::object_error(path, &error);
         let older = keep.earlier_uploads(location);
         if let Some(upload) = older.running() {
             let info = object.await.map_err(fail)?;
             return Ok(match upload.has_begun() {
-                true => (Underway::Running(upload), info),
-                false => (Underway::Nothing, info),
+                true => (OwnUpload::Running(upload), info),
+                false => (OwnUpload::None, info),
             });
         }
         ending(path, &older).await?;
         let (stored, info) = tokio::join!(keep.stored(location), object);
         let info = info.map_err(fail)?;
         let Some(stored) = stored.map_err(fail)? else {
-            return Ok((Underway::Nothing, info));
+            return Ok((OwnUpload::None, info));
         };
         let underway = match Box::pin(judge(stored, location, keep, info.as_ref())).await {
-            Ok(Lookup::None) => Underway::Nothing,
-            Ok(Lookup::InUse { retry_after }) => Underway::Busy(retry_after.as_secs()),
+            Ok(Lookup::None) => OwnUpload::None,
+            Ok(Lookup::InUse { retry_after }) => OwnUpload::InUse(retry_after.as_secs()),
             Ok(Lookup::LaterFormat(format)) => return Err(later(path, format)),
-            Ok(Lookup::Resumable(kept)) => Underway::Interrupted(kept),
+            Ok(Lookup::Resumable(kept)) => OwnUpload::Interrupted(kept),
             Err(error) => return Err(fail(error)),
         };
         Ok((underway, info))
@@ -192,12 +192,12 @@ impl Session {
     ) -> Result<Option<u64>, Reply> {
         let object = existing_object(location);
         let length = match self.look(path, keep, location, object).await?.0 {
-            Underway::Running(upload) if !upload.appends() => upload.size - 1,
-            Underway::Interrupted(kept) if !kept.appends() => kept.reported_len(),
-            Underway::Busy(seconds) => return Err(busy(path, seconds)),
+            OwnUpload::Running(upload) if !upload.appends() => upload.size - 1,
+            OwnUpload::Interrupted(kept) if !kept.appends() => kept.reported_len(),
+            OwnUpload::InUse(seconds) => return Err(busy(path, seconds)),
             _ => return Ok(None),
         };
-        self.reported.note(path, Length::Upload(length));
+        self.reported.note(path, ReportedLength::Upload(length));
         Ok(Some(length))
     }
 
@@ -216,9 +216,9 @@ impl Session {
         let user = &self.user()?.config.name;
         let reported = &self.context.reported;
         match self.reported.of(path) {
-            Some(Length::Upload(_)) => {
+            Some(ReportedLength::Upload(_)) => {
                 reported.refused(user, location);
-                self.reported.note(path, Length::Refused);
+                self.reported.note(path, ReportedLength::Refused);
                 Err(Reply::new(
                     450,
                     format!(
@@ -226,8 +226,8 @@ impl Session {
                     ),
                 ))
             }
-            Some(Length::Object(_)) => Ok(()),
-            Some(Length::Refused | Length::Forgotten) | None
+            Some(ReportedLength::Object(_)) => Ok(()),
+            Some(ReportedLength::Refused | ReportedLength::Forgotten) | None
                 if offset > 0 && reported.was_reported(user, location) =>
             {
                 Err(Reply::new(
@@ -237,7 +237,7 @@ impl Session {
                     ),
                 ))
             }
-            Some(Length::Refused | Length::Forgotten) | None => Ok(()),
+            Some(ReportedLength::Refused | ReportedLength::Forgotten) | None => Ok(()),
         }
     }
 
@@ -249,20 +249,23 @@ impl Session {
         resolved: &Resolved,
         keep: &ResumeScope,
         location: &Location,
-        from: From,
+        from: ResumeAt,
     ) -> Result<(), Reply> {
         let known = self.reported.of(path);
         let (underway, info) = match (known, from) {
-            (None, From::End) => return Ok(()),
+            (None, ResumeAt::End) => return Ok(()),
             // The offset is that of an upload, or one of the client's own: only a running upload could suffer from it.
-            (Some(Length::Upload(offset)), From::End)
+            (Some(ReportedLength::Upload(offset)), ResumeAt::End)
             | (
-                None | Some(Length::Upload(_) | Length::Refused | Length::Forgotten),
-                From::Byte(offset),
+                None
+                | Some(
+                    ReportedLength::Upload(_) | ReportedLength::Refused | ReportedLength::Forgotten,
+                ),
+                ResumeAt::Byte(offset),
             ) => {
                 return match keep.earlier_uploads(location).running() {
                     Some(upload) if upload.has_begun() && !resumes_at(upload.size, offset) => {
-                        Err(self.refuse_resume(path, resolved, &Underway::Running(upload)))
+                        Err(self.refuse_resume(path, resolved, &OwnUpload::Running(upload)))
                     }
                     _ => Ok(()),
                 };
@@ -272,16 +275,16 @@ impl Session {
                 self.look(path, keep, location, object).await?
             }
         };
-        if !matches!(underway, Underway::Nothing) {
+        if !matches!(underway, OwnUpload::None) {
             return Err(self.refuse_resume(path, resolved, &underway));
         }
         match known {
-            Some(Length::Object(version))
+            Some(ReportedLength::Object(version))
                 if version != info.as_ref().map(|info| self.reported.version(info)) =>
             {
                 Err(other_length(path))
             }
-            Some(Length::Refused) => Err(other_length(path)),
+            Some(ReportedLength::Refused) => Err(other_length(path)),
             _ => Ok(()),
         }
     }
@@ -289,7 +292,10 @@ impl Session {
     /// Whether the session was told the length of an upload, by SIZE or by a refusal.
     pub(super) fn knows_upload(&self, path: &VirtualPath) -> bool {
         let known = self.reported.of(path);
-        matches!(known, Some(Length::Upload(_) | Length::Refused))
+        matches!(
+            known,
+            Some(ReportedLength::Upload(_) | ReportedLength::Refused)
+        )
     }
 
     /// Says how long the upload is that another command would resume.
@@ -297,21 +303,21 @@ impl Session {
         &mut self,
         path: &VirtualPath,
         resolved: &Resolved,
-        underway: &Underway,
+        underway: &OwnUpload,
     ) -> Reply {
         let (length, appends) = match underway {
-            Underway::Running(upload) => (upload.size - 1, upload.appends()),
-            Underway::Interrupted(kept) => (kept.reported_len(), kept.appends()),
-            Underway::Busy(seconds) => return busy(path, *seconds),
-            Underway::Nothing => return other_length(path),
+            OwnUpload::Running(upload) => (upload.size - 1, upload.appends()),
+            OwnUpload::Interrupted(kept) => (kept.reported_len(), kept.appends()),
+            OwnUpload::InUse(seconds) => return busy(path, *seconds),
+            OwnUpload::None => return other_length(path),
         };
         if appends && !shows_files(resolved.permissions()) {
             // It is as long as the object and what was sent together.
             return beyond(path);
         }
-        self.reported.note(path, Length::Refused);
+        self.reported.note(path, ReportedLength::Refused);
         match underway {
-            Underway::Running(upload)
+            OwnUpload::Running(upload)
                 if upload.idle_for < self.context.config.resume.stalled_after =>
             {
                 Reply::new(
@@ -359,7 +365,7 @@ impl Session {
 
 /// Where a client wants to resume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum From {
+pub(super) enum ResumeAt {
     /// REST and STOR.
     Byte(u64),
     /// APPE.

@@ -13,14 +13,14 @@ use ftp_proto::Reply;
 use ftp_proto::command::{HashName, TransferType};
 use ftp_proto::facts::FactSet;
 
-use crate::session::broken::Transfers;
+use crate::session::broken::UserTransfers;
 use crate::session::context::{Listener, ServerContext};
 use crate::session::control::Control;
 use crate::session::data_setup::DataSetup;
 use crate::session::gate::Phase;
-use crate::session::last_file::Recent;
+use crate::session::last_file::LastFile;
 use crate::session::replies;
-use crate::session::reported::Reported;
+use crate::session::reported::ReportedLengths;
 use crate::session::secured::Secured;
 
 /// The state of one session.
@@ -56,8 +56,8 @@ pub(super) struct Session {
     pub(super) hash: HashName,
     pub(super) rename_from: Option<RenameSource>,
     pub(super) facts: FactSet,
-    pub(super) recent: Recent,
-    pub(super) reported: Reported,
+    pub(super) last_file: LastFile,
+    pub(super) reported: ReportedLengths,
     /// Lines that came while a transfer ran.
     pub(super) held: VecDeque<Vec<u8>>,
 }
@@ -86,12 +86,12 @@ pub(super) struct RenameSource {
     pub(super) path: VirtualPath,
     pub(super) resolved: Resolved,
     /// `None`: RNTO looks, since RNFR may not say what is there.
-    pub(super) found: Option<Found>,
+    pub(super) found: Option<RenamedEntry>,
 }
 
 /// What is at the old name.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum RenamedEntry {
     /// A file's HEAD, the CRC-32 of its bytes if it is known, and the watch that began before.
     File(Box<(ObjectInfo, Option<u32>, NameWatch)>),
     Directory,
@@ -125,8 +125,8 @@ impl Session {
             hash: HashName::Sha256,
             rename_from: None,
             facts: FactSet::all(),
-            recent: Recent::default(),
-            reported: Reported::default(),
+            last_file: LastFile::default(),
+            reported: ReportedLengths::default(),
             held: VecDeque::new(),
             context,
         }
@@ -169,7 +169,7 @@ impl Session {
     }
 
     /// The transfers of an object by this session's user from its address.
-    pub(super) fn transfers_of(&self, object: &Location) -> Result<Transfers, Reply> {
+    pub(super) fn transfers_of(&self, object: &Location) -> Result<UserTransfers, Reply> {
         let user = &self.user()?.config.name;
         let peer = self.control.peer.ip();
         Ok(self.context.broken.of(user, peer, object))

@@ -21,7 +21,7 @@
 //! connections is that of their arrival. A client that closes only its own side still gets the one final reply.
 //!
 //! **Ends.** A job ends in exactly one [`End`]. What the session does to a job (ABOR, a lost control connection, the
-//! end of the grace period) is remembered as the [`Cut`], so a job that was aborted gets the reply of its reason.
+//! end of the grace period) is remembered as the [`CancelReason`], so a job that was aborted gets the reply of its reason.
 
 mod conclude;
 pub(in crate::session) mod download;
@@ -50,8 +50,8 @@ use crate::session::gate::{Phase, Verdict, verdict};
 use crate::session::state::{Flow, Session};
 use crate::session::transport::Pending;
 use conclude::progress_report;
-use job::{End, Label, Link, Progress, Signal};
-use running::{ControlSide, Cut, Quit, Running};
+use job::{End, Label, Link, Signal, TransferProgress};
+use running::{CancelReason, ControlSide, Quit, RunningTransfer};
 
 /// The settle window of an upload of more than one part, at the least: it waits for its last part anyway. Once, on a very
 /// busy machine, 63 MB of 200 of a client killed with -9 were published behind a window of 1 ms; the likely reason is that
@@ -81,14 +81,14 @@ impl Session {
         let (signals, mut signalled) = mpsc::unbounded_channel();
         let (permit, permitted) = oneshot::channel();
         let abort = CancellationToken::new();
-        let progress = Progress::default();
-        let mut running = Running {
+        let progress = TransferProgress::default();
+        let mut running = RunningTransfer {
             label,
             started: Instant::now(),
             progress: progress.clone(),
             abort: abort.clone(),
             permit: Some(permit),
-            cut: None,
+            cancelled: None,
             abors: 0,
             settle: None,
             // It may have come with the commands that were held while the transfer before this one ran.
@@ -133,7 +133,7 @@ impl Session {
                     }
                 }
                 Some(signal) = signalled.recv() => self.signalled(&mut running, signal).await,
-                () = shutdown.cancelled(), if running.cut.is_none() => running.cut(Cut::Shutdown),
+                () = shutdown.cancelled(), if running.cancelled.is_none() => running.cancel(CancelReason::Shutdown),
                 () = sleep_until(settle.unwrap_or_else(Instant::now)), if settle.is_some() => self.settle(&mut running),
                 end = &mut job => break end,
                 () = std::future::ready(()), if !read => {}
@@ -152,7 +152,7 @@ impl Session {
         self.held.len() < MAX_HELD && bytes < MAX_HELD_BYTES
     }
 
-    async fn signalled(&mut self, running: &mut Running, signal: Signal) {
+    async fn signalled(&mut self, running: &mut RunningTransfer, signal: Signal) {
         match signal {
             Signal::Preliminary(reply) => {
                 running.begun = true;
@@ -178,7 +178,7 @@ impl Session {
     }
 
     /// A line, or the loss of the control connection, while a job runs.
-    async fn during(&mut self, running: &mut Running, line: Result<Vec<u8>, ControlError>) {
+    async fn during(&mut self, running: &mut RunningTransfer, line: Result<Vec<u8>, ControlError>) {
         let line = match line {
             Ok(line) => line,
             Err(ControlError::Ended) => return running.end_control(true),
@@ -187,7 +187,7 @@ impl Session {
                 running.control = ControlSide::Ended;
                 running.rubbish = true;
                 if !running.committed() {
-                    running.cut(Cut::Rubbish);
+                    running.cancel(CancelReason::LineTooLong);
                 }
                 return;
             }
@@ -216,7 +216,7 @@ impl Session {
                     Command::Abor => {
                         running.abors += 1;
                         // An upload that is being published takes no notice; one that waits for its name does.
-                        running.cut(Cut::Abor);
+                        running.cancel(CancelReason::Abor);
                         return;
                     }
                     Command::Stat(_) => progress_report(running),
@@ -245,9 +245,9 @@ impl Session {
     }
 
     /// The settle window has passed: is the client still there?
-    fn settle(&mut self, running: &mut Running) {
+    fn settle(&mut self, running: &mut RunningTransfer) {
         running.settle = None;
-        if running.cut.is_some() || running.committed() {
+        if running.cancelled.is_some() || running.committed() {
             return;
         }
         match running.control {
@@ -266,7 +266,7 @@ impl Session {
             ControlSide::Ended if self.control.is_reset() => running.lose(),
             ControlSide::Ended | ControlSide::Lost => {}
         }
-        if running.cut.is_some() {
+        if running.cancelled.is_some() {
             return;
         }
         if let Some(permit) = running.permit.take() {

@@ -12,7 +12,7 @@ use crate::session::control::ControlError;
 use crate::session::replies;
 use crate::session::resolve::{file_at, require};
 use crate::session::state::{Flow, Handled, Session};
-use crate::session::transfer::job::{ControlEnd, End, Failure, Label};
+use crate::session::transfer::job::{ControlEnd, End, Label, TransferError};
 
 impl Session {
     /// Bytes that the next RETR or HASH is of, the last included.
@@ -114,11 +114,11 @@ impl Session {
                     let text = digest.iter().map(|byte| format!("{byte:02x}")).collect();
                     End::Answered(answer(text, end))
                 }
-                Err(ObjectError::Changed) => End::Failed(Failure::Refused(Reply::new(
+                Err(ObjectError::Changed) => End::Failed(TransferError::Refused(Reply::new(
                     450,
                     format!("{path}: somebody writes it, try again"),
                 ))),
-                Err(error) => End::Failed(Failure::Refused(replies::object_error(&path, &error))),
+                Err(error) => End::Failed(TransferError::Refused(replies::object_error(&path, &error))),
             }
         })
         .await

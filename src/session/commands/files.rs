@@ -13,10 +13,10 @@ use crate::object::{
 };
 use ftp_proto::{Reply, time};
 
-use crate::session::last_file::{PEEK, Recent, Whole};
+use crate::session::last_file::{LastFile, PEEK, Whole};
 use crate::session::replies;
 use crate::session::resolve::{file_at, modified, parent_in_mount, require};
-use crate::session::resume::{Seen, Underway, ending};
+use crate::session::resume::{FileStatus, OwnUpload, ending};
 use crate::session::state::{Handled, Session};
 
 impl Session {
@@ -41,23 +41,25 @@ impl Session {
         }
         let keep = self.keep_at(&resolved);
         // Taken out, so that the object can be asked for beside what is kept.
-        let mut recent = std::mem::take(&mut self.recent);
+        let mut last_file = std::mem::take(&mut self.last_file);
         let budget = self.context.budget.clone();
-        let asked = info(&mut recent, &budget, &path, &resolved, Wanted::Size);
+        let asked = info(&mut last_file, &budget, &path, &resolved, FileQuery::Size);
         let seen = match &keep {
-            Some(keep) => Box::pin(self.see(&path, &resolved, keep, &location, found(asked))).await,
+            Some(keep) => {
+                Box::pin(self.file_status(&path, &resolved, keep, &location, found(asked))).await
+            }
             None => asked
                 .await
-                .map(|info| Seen::Object(Some(Box::new(info))))
+                .map(|info| FileStatus::Object(Some(Box::new(info))))
                 .map_err(|error| replies::object_error(&path, &error)),
         };
         let size = match seen? {
-            Seen::Object(info) => {
+            FileStatus::Object(info) => {
                 // What a RETR that follows is compared with, and sent from.
-                self.recent = recent;
+                self.last_file = last_file;
                 info.ok_or_else(|| replies::not_found(&path))?.size
             }
-            Seen::Upload(size, _) => size,
+            FileStatus::Upload(size, _) => size,
         };
         Ok(Reply::new(213, size.to_string()))
     }
@@ -98,7 +100,7 @@ impl Session {
                 format!("{path}: the store's own times are shown here and can't be set"),
             ));
         }
-        self.recent.forget();
+        self.last_file.forget();
         // As rclone writes it: seconds since 1970, with a fraction.
         let mtime = format!("{}.{:09}", when.as_second(), when.subsec_nanosecond());
         let change = |metadata: &mut BTreeMap<String, String>| {
@@ -185,7 +187,7 @@ impl Session {
         self.reported.forget(path);
         let absent = async { Ok(None) };
         match Box::pin(self.look(path, &keep, location, absent)).await?.0 {
-            Underway::Interrupted(_) => keep
+            OwnUpload::Interrupted(_) => keep
                 .discard(location)
                 .await
                 .map_err(|error| replies::object_error(path, &error)),
@@ -207,9 +209,15 @@ impl Session {
     ) -> Result<ObjectInfo, Reply> {
         file_at(path, resolved)?;
         let budget = self.context.budget.clone();
-        info(&mut self.recent, &budget, path, resolved, Wanted::Time)
-            .await
-            .map_err(|error| replies::object_error(path, &error))
+        info(
+            &mut self.last_file,
+            &budget,
+            path,
+            resolved,
+            FileQuery::Time,
+        )
+        .await
+        .map_err(|error| replies::object_error(path, &error))
     }
 }
 
@@ -223,25 +231,25 @@ fn require_any(path: &VirtualPath, resolved: &Resolved) -> Result<(), Reply> {
 
 /// A file's HEAD, or what was just learnt of it.
 async fn info(
-    recent: &mut Recent,
+    last_file: &mut LastFile,
     budget: &Budget,
     path: &VirtualPath,
     resolved: &Resolved,
-    wanted: Wanted,
+    wanted: FileQuery,
 ) -> Result<ObjectInfo, ObjectError> {
-    let known = recent.info(path);
-    let tells = |info: &&ObjectInfo| wanted == Wanted::Size || has_time(info);
+    let known = last_file.info(path);
+    let tells = |info: &&ObjectInfo| wanted == FileQuery::Size || has_time(info);
     if let Some(info) = known.filter(tells) {
         return Ok(info.clone());
     }
     let again = known.is_some();
     let location = resolved.object().ok_or(ObjectError::NotFound)?;
-    let peeks = recent.peek_pays() && !again && resolved.allows(Permission::Read);
+    let peeks = last_file.peek_pays() && !again && resolved.allows(Permission::Read);
     // What is kept for a RETR is paid for out of the budget; where that is short, SIZE is a HEAD.
     let grant = peeks.then(|| budget.try_grant(PEEK)).flatten();
     let peeked = if grant.is_some() {
         let peeked = peek(&location, PEEK).await?;
-        Some(peeked).filter(|peeked| wanted == Wanted::Size || has_time(&peeked.info))
+        Some(peeked).filter(|peeked| wanted == FileQuery::Size || has_time(&peeked.info))
     } else {
         None
     };
@@ -249,7 +257,7 @@ async fn info(
     let mut crc = None;
     let (info, first) = match peeked {
         Some(peeked) => (peeked.info, peeked.first),
-        None if verifies && wanted == Wanted::Size && resolved.allows(Permission::Read) => {
+        None if verifies && wanted == FileQuery::Size && resolved.allows(Permission::Read) => {
             let (info, whole_crc) = head_with_crc(&location).await?;
             crc = whole_crc;
             (info, Bytes::new())
@@ -260,8 +268,8 @@ async fn info(
         bytes: first,
         grant,
     });
-    recent.remember(path.clone(), info.clone(), whole);
-    recent.remember_crc(crc);
+    last_file.remember(path.clone(), info.clone(), whole);
+    last_file.remember_crc(crc);
     Ok(info)
 }
 
@@ -278,7 +286,7 @@ async fn found(
 
 /// What is asked of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wanted {
+enum FileQuery {
     Size,
     Time,
 }

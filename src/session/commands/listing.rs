@@ -26,10 +26,10 @@ use crate::session::replies;
 use crate::session::resolve::{
     describe, existing_object, is_directory, is_mount_root, modified, require,
 };
-use crate::session::resume::Seen;
+use crate::session::resume::FileStatus;
 use crate::session::state::{Flow, Handled, Session};
-use crate::session::transfer::job::{ControlEnd, End, Failure, Label, Link};
-use crate::session::transfer::list_format::Format;
+use crate::session::transfer::job::{ControlEnd, End, Label, Link, TransferError};
+use crate::session::transfer::list_format::LineFormat;
 use crate::session::transfer::lister::Lister;
 use crate::session::transfer::sink::Sink;
 use crate::session::transfer::tree_lister::TreeLister;
@@ -145,13 +145,19 @@ impl Session {
         let (Some(keep), Some(location)) = (self.keep_at(resolved), resolved.object()) else {
             return Ok(describe(path, resolved).await?.as_ref().map(of));
         };
-        match Box::pin(self.see(path, resolved, &keep, &location, existing_object(&location)))
-            .await?
+        match Box::pin(self.file_status(
+            path,
+            resolved,
+            &keep,
+            &location,
+            existing_object(&location),
+        ))
+        .await?
         {
-            Seen::Upload(size, time) => Ok(Some((size, time))),
-            Seen::Object(Some(info)) => Ok(Some(of(&info))),
+            FileStatus::Upload(size, time) => Ok(Some((size, time))),
+            FileStatus::Object(Some(info)) => Ok(Some(of(&info))),
             // No file of the name: a directory, or nothing.
-            Seen::Object(None) => {
+            FileStatus::Object(None) => {
                 match is_directory(path, resolved, &self.user()?.namespace).await? {
                     true => Ok(None),
                     false => Err(replies::not_found(path)),
@@ -177,7 +183,7 @@ impl Session {
             location: lister.location.clone(),
             control_end: ControlEnd::NeedsQuit,
         };
-        let job = Job {
+        let job = ListingJob {
             path,
             lister,
             data,
@@ -277,7 +283,7 @@ impl Session {
         let admission = self.admit_listing().await?;
         let (path, resolved) = self.resolve(argument.unwrap_or(""))?;
         require(&path, &resolved, Permission::List)?;
-        let format = Format::Facts {
+        let format = LineFormat::Facts {
             set: self.facts.clone(),
         };
         let mut lister = self.lister(&resolved, None, format, admission)?;
@@ -303,7 +309,7 @@ impl Session {
         resolved: &Resolved,
         text: &str,
         glob: Option<Glob>,
-        format: Format,
+        format: LineFormat,
     ) -> Result<Box<TreeLister>, Reply> {
         let heading = match text.trim_end_matches('/') {
             "" if text.is_empty() => ".",
@@ -331,7 +337,7 @@ impl Session {
         &self,
         resolved: &Resolved,
         glob: Option<Glob>,
-        format: Format,
+        format: LineFormat,
         admission: Admission,
     ) -> Result<Lister, Reply> {
         let (path, mount) = match resolved {
@@ -382,11 +388,11 @@ impl Session {
     }
 }
 
-fn style_format(long: bool, now: Timestamp, prefix: String) -> Format {
+fn style_format(long: bool, now: Timestamp, prefix: String) -> LineFormat {
     if long {
-        Format::Long { now }
+        LineFormat::Long { now }
     } else {
-        Format::Names { prefix }
+        LineFormat::Names { prefix }
     }
 }
 
@@ -395,7 +401,7 @@ fn text_or_dot(text: &str) -> &str {
 }
 
 /// A listing, ready to be sent.
-struct Job {
+struct ListingJob {
     path: VirtualPath,
     lister: Lister,
     data: DataSetup,
@@ -404,7 +410,7 @@ struct Job {
     lingering: Lingering,
 }
 
-impl Job {
+impl ListingJob {
     async fn run(self, link: Link) -> End {
         match self.transfer(&link).await {
             Ok(()) => End::Finished("Listing complete".to_owned()),
@@ -414,8 +420,8 @@ impl Job {
     }
 
     /// `Err(None)`: aborted.
-    async fn transfer(self, link: &Link) -> Result<(), Option<Failure>> {
-        let Job {
+    async fn transfer(self, link: &Link) -> Result<(), Option<TransferError>> {
+        let ListingJob {
             path,
             mut lister,
             mut data,
@@ -446,7 +452,7 @@ impl Job {
                 sink.send_beside(Bytes::from(lines), || lister.relieve(Instant::now()))
                     .await?;
             }
-            Ok::<_, Failure>(())
+            Ok::<_, TransferError>(())
         };
         let sent = tokio::select! {
             biased;

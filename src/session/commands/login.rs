@@ -258,8 +258,8 @@ impl Session {
         self.hash = HashName::Sha256;
         self.rename_from = None;
         self.facts = FactSet::all();
-        self.recent.forget();
-        self.reported = crate::session::reported::Reported::default();
+        self.last_file.forget();
+        self.reported = crate::session::reported::ReportedLengths::default();
     }
 
     fn namespace_of(&self, config: &UserConfig) -> Result<Namespace, Reply> {

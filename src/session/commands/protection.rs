@@ -55,7 +55,7 @@ impl Session {
             }
         };
         self.control
-            .reply(&Reply::new(234, "Begin the TLS handshake"))
+            .reply(&Reply::new(234, "UploadStart the TLS handshake"))
             .await?;
         self.held.clear();
         // Of what HOST has said, only the certificate is chosen.

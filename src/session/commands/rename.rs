@@ -18,7 +18,7 @@ use ftp_proto::Reply;
 use crate::session::occupant::refuse_directory;
 use crate::session::replies;
 use crate::session::resolve::{describe_with_crc, existing, parent_in_mount, require};
-use crate::session::state::{Found, Handled, RenameSource, Session};
+use crate::session::state::{Handled, RenameSource, RenamedEntry, Session};
 
 impl Session {
     pub(in crate::session) async fn rnfr(&mut self, argument: &str) -> Handled {
@@ -68,11 +68,11 @@ impl Session {
         }
         let id = TransferId::generate();
         let renamed = match &found {
-            Found::File(file) => {
+            RenamedEntry::File(file) => {
                 self.rename_file(&source, file, (&path, &resolved), id.clone())
                     .await
             }
-            Found::Directory => self.rename_tree(&source, (&path, &resolved), &id).await,
+            RenamedEntry::Directory => self.rename_tree(&source, (&path, &resolved), &id).await,
         };
         // Another object is there now; an interrupted upload of the old name stays where it is.
         self.reported.forget(&path);
@@ -249,11 +249,11 @@ async fn lock_source(path: &VirtualPath, source: &Location) -> Result<NameLock, 
 }
 
 /// What is at a name that is to be renamed; 550 if nothing is.
-async fn find(path: &VirtualPath, resolved: &Resolved) -> Result<Found, Reply> {
+async fn find(path: &VirtualPath, resolved: &Resolved) -> Result<RenamedEntry, Reply> {
     let watch = resolved.object().map(|location| location.watch());
     Ok(match describe_with_crc(path, resolved).await?.zip(watch) {
-        Some(((info, crc), watch)) => Found::File(Box::new((info, crc, watch))),
-        None => Found::Directory,
+        Some(((info, crc), watch)) => RenamedEntry::File(Box::new((info, crc, watch))),
+        None => RenamedEntry::Directory,
     })
 }
 

@@ -5,34 +5,34 @@ use ftp_proto::Reply;
 use crate::session::control::ControlError;
 use crate::session::replies;
 use crate::session::state::{Flow, Session};
-use crate::session::transfer::job::{End, Failure};
-use crate::session::transfer::running::{ControlSide, Cut, Running};
+use crate::session::transfer::job::{End, TransferError};
+use crate::session::transfer::running::{CancelReason, ControlSide, RunningTransfer};
 
 impl Session {
     /// The one final reply, the replies to the ABORs behind it, and the log line.
     pub(super) async fn conclude(
         &mut self,
-        running: Running,
+        running: RunningTransfer,
         end: End,
     ) -> Result<Flow, ControlError> {
         let id = &running.label.id;
         let path = &running.label.path;
-        let (reply, result) = match (&end, running.cut) {
+        let (reply, result) = match (&end, running.cancelled) {
             (End::Finished(text), _) => (
                 Reply::new(226, format!("{text}, transfer {id}")),
                 "finished".to_owned(),
             ),
             (End::Answered(reply), _) => (reply.clone(), "finished".to_owned()),
-            (End::Aborted, cut) => {
-                let (code, why) = match cut {
-                    Some(Cut::Abor) | None => (426, "aborted by the client"),
-                    Some(Cut::ControlEnded) => (
+            (End::Aborted, reason) => {
+                let (code, why) = match reason {
+                    Some(CancelReason::Abor) | None => (426, "aborted by the client"),
+                    Some(CancelReason::ControlEnded) => (
                         426,
                         "broken off: the control connection was closed before its end",
                     ),
-                    Some(Cut::ControlLost) => (426, "control connection lost"),
-                    Some(Cut::Shutdown) => (426, "cut: the server is shutting down"),
-                    Some(Cut::Rubbish) => (426, "cut: the command line is too long"),
+                    Some(CancelReason::ControlLost) => (426, "control connection lost"),
+                    Some(CancelReason::Shutdown) => (426, "cut: the server is shutting down"),
+                    Some(CancelReason::LineTooLong) => (426, "cut: the command line is too long"),
                 };
                 (
                     Reply::new(code, format!("{path}: transfer {id} {why}")),
@@ -41,8 +41,8 @@ impl Session {
             }
             (End::Failed(failure), _) => (failure_reply(&running, failure), failure.to_string()),
         };
-        let result = match (&end, running.cut) {
-            (End::Aborted, Some(cut)) => result + running.remedy(cut),
+        let result = match (&end, running.cancelled) {
+            (End::Aborted, Some(reason)) => result + running.remedy(reason),
             _ => result,
         };
         self.log(&running, &end, &result);
@@ -65,7 +65,7 @@ impl Session {
         Ok(Flow::Close)
     }
 
-    fn log(&self, running: &Running, end: &End, result: &str) {
+    fn log(&self, running: &RunningTransfer, end: &End, result: &str) {
         let label = &running.label;
         let seconds = running.started.elapsed().as_secs_f64();
         let bytes = running.progress.bytes();
@@ -103,24 +103,26 @@ impl Session {
     }
 }
 
-fn failure_reply(running: &Running, failure: &Failure) -> Reply {
+fn failure_reply(running: &RunningTransfer, failure: &TransferError) -> Reply {
     let path = &running.label.path;
     let mut reply = match failure {
-        Failure::Object(error) => replies::object_error(path, error),
-        Failure::Data(error) => replies::data_error(error),
-        Failure::Broken(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Reply::new(
-            426,
-            format!("{path}: data connection broken: {error}, so it was not taken for whole"),
-        ),
-        Failure::Broken(_) => Reply::new(
+        TransferError::Object(error) => replies::object_error(path, error),
+        TransferError::Data(error) => replies::data_error(error),
+        TransferError::Broken(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            Reply::new(
+                426,
+                format!("{path}: data connection broken: {error}, so it was not taken for whole"),
+            )
+        }
+        TransferError::Broken(_) => Reply::new(
             426,
             format!("{path}: data connection broken, nothing was stored or all was not sent"),
         ),
-        Failure::Stalled(after) => Reply::new(
+        TransferError::Stalled(after) => Reply::new(
             426,
             format!("{path}: no data moved for {} s", after.as_secs()),
         ),
-        Failure::Refused(reply) => reply.clone(),
+        TransferError::Refused(reply) => reply.clone(),
     };
     if running.begun
         && let Some(last) = reply.lines.last_mut()
@@ -131,7 +133,7 @@ fn failure_reply(running: &Running, failure: &Failure) -> Reply {
     reply
 }
 
-pub(super) fn progress_report(running: &Running) -> Reply {
+pub(super) fn progress_report(running: &RunningTransfer) -> Reply {
     let seconds = running.started.elapsed().as_secs();
     let mut lines = vec![
         "Status of the transfer:".to_owned(),

@@ -11,18 +11,18 @@ use crate::namespace::{Permission, VirtualPath};
 use crate::object::{Download, Location, ObjectError, ObjectInfo, TransferId};
 use ftp_proto::Reply;
 
-use crate::session::broken::Transfers;
+use crate::session::broken::UserTransfers;
 use crate::session::control::ControlError;
 use crate::session::data_setup::DataSetup;
 use crate::session::last_file::Whole;
 use crate::session::replies::check_offset;
 use crate::session::resolve::{file_at, require};
 use crate::session::state::{Flow, Session};
-use crate::session::transfer::job::{ControlEnd, End, Failure, Label, Link, Signal};
+use crate::session::transfer::job::{ControlEnd, End, Label, Link, Signal, TransferError};
 use crate::session::transfer::sink::Sink;
 
 /// Where the bytes come from.
-enum Source {
+enum FileSource {
     /// The store, from this offset to before that, and whether and with what the whole is compared; of the version whose
     /// length SIZE has reported, if it has.
     Store(Location, u64, u64, Verify, Option<Box<ObjectInfo>>),
@@ -38,14 +38,14 @@ enum Verify {
 }
 
 /// A download, ready to run.
-struct Job {
+struct DownloadJob {
     path: VirtualPath,
-    source: Source,
+    source: FileSource,
     /// Whether it is all of the file.
     whole: bool,
     /// After REST or RANG: what was fetched before is not sent.
     rest: bool,
-    transfers: Transfers,
+    transfers: UserTransfers,
     data: DataSetup,
     budget: Budget,
     timeouts: Timeouts,
@@ -72,7 +72,7 @@ impl Session {
         self.run_transfer(label, |link| job.run(link)).await
     }
 
-    fn prepare_retrieve(&mut self, argument: &str) -> Result<(Job, Location), Reply> {
+    fn prepare_retrieve(&mut self, argument: &str) -> Result<(DownloadJob, Location), Reply> {
         let (path, resolved) = self.resolve(argument)?;
         require(&path, &resolved, Permission::Read)?;
         let (mount, location) = file_at(&path, &resolved)?;
@@ -90,10 +90,10 @@ impl Session {
         }
         self.check_retrieve(&path, &location, offset)?;
         let verify = match mount.verify_downloads {
-            true => Verify::Yes(self.recent.crc(&path)),
+            true => Verify::Yes(self.last_file.crc(&path)),
             false => Verify::No,
         };
-        let source = match self.recent.retrieve(&path) {
+        let source = match self.last_file.retrieve(&path) {
             Some((info, Some(mut whole))) if offset <= info.size => {
                 let skip = usize::try_from(offset).unwrap_or(usize::MAX);
                 whole
@@ -101,17 +101,17 @@ impl Session {
                     .truncate(usize::try_from(stop).unwrap_or(usize::MAX));
                 let skip = skip.min(whole.bytes.len());
                 bytes::Buf::advance(&mut whole.bytes, skip);
-                Source::Known(whole, Box::new(info))
+                FileSource::Known(whole, Box::new(info))
             }
             reported => {
                 let reported = reported.map(|(info, _)| Box::new(info));
-                Source::Store(location.clone(), offset, stop, verify, reported)
+                FileSource::Store(location.clone(), offset, stop, verify, reported)
             }
         };
         let transfers = self.transfers_of(&location)?;
         let data = self.take_data()?;
         let context = &self.context;
-        let job = Job {
+        let job = DownloadJob {
             path,
             source,
             whole: offset == 0 && stop == u64::MAX,
@@ -127,7 +127,7 @@ impl Session {
     }
 }
 
-impl Job {
+impl DownloadJob {
     async fn run(self, link: Link) -> End {
         match self.transfer(&link).await {
             Ok(()) => End::Finished(format!(
@@ -140,8 +140,8 @@ impl Job {
     }
 
     /// `Err(None)`: aborted.
-    async fn transfer(self, link: &Link) -> Result<(), Option<Failure>> {
-        let Job {
+    async fn transfer(self, link: &Link) -> Result<(), Option<TransferError>> {
+        let DownloadJob {
             path,
             source,
             whole,
@@ -155,12 +155,12 @@ impl Job {
         } = self;
         let open = async {
             let source = match source {
-                Source::Known(whole, info) => Opened::Known {
+                FileSource::Known(whole, info) => Opened::Known {
                     bytes: Some(whole.bytes),
                     info,
                     _grant: whole.grant,
                 },
-                Source::Store(location, offset, stop, verify, reported) => {
+                FileSource::Store(location, offset, stop, verify, reported) => {
                     let admission = budget
                         .admit(timeouts.data_connect)
                         .await
@@ -168,7 +168,7 @@ impl Job {
                     let opened = Download::open_between(location, admission, offset, stop).await?;
                     // The client may stop at the length of the other.
                     if reported.is_some_and(|reported| differ(&reported, opened.info())) {
-                        return Err(Failure::Refused(Reply::new(
+                        return Err(TransferError::Refused(Reply::new(
                             450,
                             format!(
                                 "{path}: the file was replaced after SIZE had reported its length, try again"
@@ -184,14 +184,14 @@ impl Job {
                 }
             };
             if rest && transfers.download_broke_in_another(source.info()) {
-                return Err(Failure::Refused(Reply::new(
+                return Err(TransferError::Refused(Reply::new(
                     550,
                     format!(
                         "{path}: the file was replaced after a download of it had broken off, fetch it from its beginning"
                     ),
                 )));
             }
-            Ok::<_, Failure>(source)
+            Ok::<_, TransferError>(source)
         };
         // The store and the client at the same time; a missing file is told without waiting for a data connection.
         let opening = |source: &Opened| format!("Sending {path} ({} bytes)", source.size());
@@ -227,7 +227,7 @@ impl Job {
                 };
                 sink.send_beside(chunk, || source.relieve()).await?;
             }
-            Ok::<_, Failure>(())
+            Ok::<_, TransferError>(())
         };
         let sent = tokio::select! {
             biased;

@@ -46,12 +46,12 @@ pub(in crate::session) enum End {
     /// The session has cut it; nothing was published.
     Aborted,
     /// It failed; nothing was published.
-    Failed(Failure),
+    Failed(TransferError),
 }
 
 /// Why a transfer failed.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::session) enum Failure {
+pub(in crate::session) enum TransferError {
     /// The store.
     #[error(transparent)]
     Object(#[from] ObjectError),
@@ -100,12 +100,12 @@ pub(in crate::session) struct Link {
     /// Comes when an upload may be published.
     pub(in crate::session) permit: oneshot::Receiver<()>,
     /// Bytes moved so far.
-    pub(in crate::session) progress: Progress,
+    pub(in crate::session) progress: TransferProgress,
 }
 
 /// What has moved on the data connection: written by the job, read by STAT and by the settling of an upload.
 #[derive(Debug, Clone, Default)]
-pub(in crate::session) struct Progress(Arc<Moved>);
+pub(in crate::session) struct TransferProgress(Arc<Moved>);
 
 #[derive(Debug, Default)]
 struct Moved {
@@ -113,7 +113,7 @@ struct Moved {
     input_arrived: AtomicBool,
 }
 
-impl Progress {
+impl TransferProgress {
     pub(in crate::session) fn add(&self, bytes: usize) {
         self.0.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
@@ -145,9 +145,9 @@ impl Link {
         &self,
         data: &mut DataSetup,
         deadline: Duration,
-        others: impl Future<Output = Result<T, Failure>>,
+        others: impl Future<Output = Result<T, TransferError>>,
         opening: impl FnOnce(&T) -> String,
-    ) -> Result<(T, Arrival), Failure> {
+    ) -> Result<(T, Arrival), TransferError> {
         let early = Instant::now() + BEFORE_150;
         let connects_later = matches!(data, DataSetup::Passive { .. }) && deadline > BEFORE_150;
         let begin = |found: &T| self.signal(Signal::Preliminary(Reply::new(150, opening(found))));

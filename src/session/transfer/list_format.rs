@@ -10,7 +10,7 @@ pub(in crate::session) const HEADS: usize = 8;
 
 /// How one entry becomes a line.
 #[derive(Debug, Clone)]
-pub(in crate::session) enum Format {
+pub(in crate::session) enum LineFormat {
     Long {
         now: Timestamp,
     },

@@ -18,7 +18,7 @@ use ftp_proto::glob::Glob;
 use ftp_proto::listing::{ListedEntry, list_line, name_line};
 
 use crate::session::resolve::modified;
-use crate::session::transfer::list_format::{Format, HEADS, Item, kept_time};
+use crate::session::transfer::list_format::{HEADS, Item, LineFormat, kept_time};
 use crate::session::transfer::tree_lister::TreeLister;
 
 /// A block of lines is full when it is this long, bytes.
@@ -37,7 +37,7 @@ pub(in crate::session) struct Lister {
     pub(in crate::session) mount_names: BTreeMap<String, Resolved>,
     pub(in crate::session) mounts_sent: bool,
     pub(in crate::session) glob: Option<Glob>,
-    pub(in crate::session) format: Format,
+    pub(in crate::session) format: LineFormat,
     /// The page whose entries are being sent.
     pub(in crate::session) showing: Option<Showing>,
     /// Whether the first page showed anything, a marker included.
@@ -78,7 +78,7 @@ impl Lister {
         name: &str,
         file: Option<(&crate::object::ObjectInfo, &Resolved)>,
         resolved: &Resolved,
-        format: Format,
+        format: LineFormat,
         admission: Admission,
     ) -> Self {
         let mut lister = Lister {
@@ -265,7 +265,7 @@ impl Lister {
         let (Some(mount), Some(location)) = (&self.mount, &self.location) else {
             return Ok(Vec::new());
         };
-        if !mount.times_metadata || matches!(self.format, Format::Names { .. }) {
+        if !mount.times_metadata || matches!(self.format, LineFormat::Names { .. }) {
             return Ok(Vec::new());
         }
         let asked: Vec<_> = entries
@@ -299,7 +299,7 @@ impl Lister {
     pub(in crate::session) fn line(&self, out: &mut Vec<u8>, item: &Item<'_>) {
         let directory = item.size.is_none();
         match &self.format {
-            Format::Long { now } => list_line(
+            LineFormat::Long { now } => list_line(
                 out,
                 &ListedEntry {
                     name: item.name,
@@ -314,11 +314,11 @@ impl Lister {
                 },
                 *now,
             ),
-            Format::Names { prefix } => {
+            LineFormat::Names { prefix } => {
                 out.extend_from_slice(prefix.as_bytes());
                 name_line(out, item.name);
             }
-            Format::Facts { set } => {
+            LineFormat::Facts { set } => {
                 let facts = Facts {
                     name: item.name,
                     kind: if directory {

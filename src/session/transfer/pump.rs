@@ -14,7 +14,7 @@ use crate::namespace::VirtualPath;
 use crate::object::{GivesBack, Upload};
 use ftp_proto::Reply;
 
-use crate::session::transfer::job::{Failure, Link};
+use crate::session::transfer::job::{Link, TransferError};
 use crate::session::transfer::sink::with_stall;
 
 /// What is still on its way when an upload is cut is taken so long as it comes without a pause of this length.
@@ -38,13 +38,13 @@ impl Pump<'_> {
         stream: &mut DataStream,
         bytes: u64,
         path: &VirtualPath,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), TransferError> {
         let mut rest = usize::try_from(bytes).unwrap_or(usize::MAX);
         while rest > 0 {
             let mut again = BytesMut::with_capacity(rest);
             let read = self.read(stream, &mut again).await?;
             if read == 0 {
-                return Err(Failure::Refused(Reply::new(
+                return Err(TransferError::Refused(Reply::new(
                     554,
                     format!(
                         "{path}: the file ends before what is there of it, begin anew with STOR without REST"
@@ -64,7 +64,7 @@ impl Pump<'_> {
         &self,
         stream: &mut DataStream,
         upload: &mut Upload,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), TransferError> {
         let mut failure = upload.failure();
         loop {
             let (space, relief) = self.beside(stream, upload.space_and_relief()).await?;
@@ -89,7 +89,7 @@ impl Pump<'_> {
         &self,
         stream: &mut DataStream,
         upload: &mut Upload,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), TransferError> {
         let mut failure = upload.failure();
         let mut filter = FromWire::default();
         loop {
@@ -132,7 +132,11 @@ impl Pump<'_> {
     }
 
     /// Reads, unless nothing comes for the stall time; for less if others wait for the memory that the upload holds.
-    async fn read(&self, stream: &mut DataStream, space: &mut BytesMut) -> Result<usize, Failure> {
+    async fn read(
+        &self,
+        stream: &mut DataStream,
+        space: &mut BytesMut,
+    ) -> Result<usize, TransferError> {
         let wanted = || match self.gives_back.now() {
             true => self.budget.crowded(),
             false => self.budget.contended(),
@@ -145,7 +149,7 @@ impl Pump<'_> {
 pub(super) async fn permitted(
     upload: &mut Upload,
     permit: &mut oneshot::Receiver<()>,
-) -> Result<u64, Failure> {
+) -> Result<u64, TransferError> {
     upload.seal().await?;
     let received = upload.received();
     // A session that drops the permit has gone, and the transfer with it.

@@ -4,18 +4,18 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::session::transfer::job::{ControlEnd, Label, Progress};
+use crate::session::transfer::job::{ControlEnd, Label, TransferProgress};
 
-/// Why the session has cut a job.
+/// Why the session has cancelled a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cut {
+pub(super) enum CancelReason {
     Abor,
     /// The client closed its side.
     ControlEnded,
     /// It was reset, or the client does not take its replies.
     ControlLost,
     Shutdown,
-    Rubbish,
+    LineTooLong,
 }
 
 /// Whether QUIT is among the held lines.
@@ -39,13 +39,13 @@ pub(super) enum ControlSide {
 }
 
 /// What the session knows of its running job.
-pub(super) struct Running {
+pub(super) struct RunningTransfer {
     pub(super) label: Label,
     pub(super) started: Instant,
-    pub(super) progress: Progress,
+    pub(super) progress: TransferProgress,
     pub(super) abort: CancellationToken,
     pub(super) permit: Option<oneshot::Sender<()>>,
-    pub(super) cut: Option<Cut>,
+    pub(super) cancelled: Option<CancelReason>,
     /// ABORs to be answered behind the final reply.
     pub(super) abors: u32,
     pub(super) settle: Option<Instant>,
@@ -59,16 +59,16 @@ pub(super) struct Running {
     pub(super) waits_for_name: bool,
 }
 
-impl Running {
-    pub(super) fn cut(&mut self, reason: Cut) {
-        self.cut.get_or_insert(reason);
+impl RunningTransfer {
+    pub(super) fn cancel(&mut self, reason: CancelReason) {
+        self.cancelled.get_or_insert(reason);
         self.abort.cancel();
     }
 
     /// The control connection is of no use any more.
     pub(super) fn lose(&mut self) {
         self.control = ControlSide::Lost;
-        self.cut_by_control(Cut::ControlLost);
+        self.cancel_for_control(CancelReason::ControlLost);
     }
 
     /// The client has closed its side, in the clean way or not.
@@ -80,13 +80,13 @@ impl Running {
             ControlEnd::Ignored => true,
         };
         if !is_goodbye {
-            self.cut_by_control(Cut::ControlEnded);
+            self.cancel_for_control(CancelReason::ControlEnded);
         }
     }
 
-    pub(super) fn cut_by_control(&mut self, reason: Cut) {
+    pub(super) fn cancel_for_control(&mut self, reason: CancelReason) {
         if !self.committed() && self.label.control_end != ControlEnd::Ignored {
-            self.cut(reason);
+            self.cancel(reason);
         }
     }
 
@@ -96,9 +96,9 @@ impl Running {
     }
 
     /// For the operator: which key lets an upload of this kind through.
-    pub(super) fn remedy(&self, cut: Cut) -> &'static str {
-        match (self.label.control_end, cut) {
-            (ControlEnd::BreaksOff, Cut::ControlEnded | Cut::ControlLost) => {
+    pub(super) fn remedy(&self, reason: CancelReason) -> &'static str {
+        match (self.label.control_end, reason) {
+            (ControlEnd::BreaksOff, CancelReason::ControlEnded | CancelReason::ControlLost) => {
                 "; on_control_loss = \"publish\" of the mount publishes uploads of clients that end so"
             }
             _ => "",

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::data::linger::Lingering;
 use crate::data::stream::DataStream;
 use crate::memory::Budget;
-use crate::session::transfer::job::{Failure, Link};
+use crate::session::transfer::job::{Link, TransferError};
 
 /// A client that moves nothing while others wait for the memory it holds is cut after this long.
 const STALL_CONTENDED: Duration = Duration::from_secs(10);
@@ -33,7 +33,7 @@ impl Sink<'_> {
         &mut self,
         mut chunk: Bytes,
         mut moved: impl FnMut(),
-    ) -> Result<(), Failure> {
+    ) -> Result<(), TransferError> {
         while !chunk.is_empty() {
             // What is held for a client that stands still is given back first; then only its admission is of use to others.
             let wanted = || {
@@ -52,14 +52,14 @@ impl Sink<'_> {
     pub(in crate::session) async fn close(
         mut self,
         lingering: &Lingering,
-        sent: Result<(), Option<Failure>>,
-    ) -> Result<(), Option<Failure>> {
+        sent: Result<(), Option<TransferError>>,
+    ) -> Result<(), Option<TransferError>> {
         match sent {
             Ok(()) => {
                 self.stream
                     .finish(self.stall)
                     .await
-                    .map_err(|error| Some(Failure::Broken(error)))?;
+                    .map_err(|error| Some(TransferError::Broken(error)))?;
                 self.stream.linger(lingering);
                 Ok(())
             }
@@ -77,7 +77,7 @@ pub(in crate::session) async fn with_stall<T>(
     mut wanted: impl FnMut() -> bool,
     stall: Duration,
     operation: impl Future<Output = io::Result<T>>,
-) -> Result<T, Failure> {
+) -> Result<T, TransferError> {
     let mut operation = std::pin::pin!(operation);
     let begun = Instant::now();
     let mut slice = stall.min(STALL_CONTENDED);
@@ -87,7 +87,7 @@ pub(in crate::session) async fn with_stall<T>(
             Err(_) => {
                 let waited = begun.elapsed();
                 if waited >= stall || (waited >= STALL_CONTENDED && wanted()) {
-                    return Err(Failure::Stalled(waited));
+                    return Err(TransferError::Stalled(waited));
                 }
                 // Others may begin to wait at any time from now on.
                 slice = CONTENDED_CHECK.min(stall - waited);

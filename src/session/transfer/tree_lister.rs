@@ -19,7 +19,7 @@ use crate::object::{Entry, HELD, Listing, Location, ObjectError, Page};
 use ftp_proto::glob::Glob;
 use ftp_proto::listing::{ListedEntry, list_line, name_line};
 
-use crate::session::transfer::list_format::{Format, HEADS, kept_time};
+use crate::session::transfer::list_format::{HEADS, LineFormat, kept_time};
 
 /// Bytes of blocks that are collected, if the budget has them.
 const COLLECTED: usize = 256 * 1024;
@@ -32,7 +32,7 @@ const STEP: usize = 64;
 
 /// Turns all keys below a directory into blocks.
 pub(in crate::session) struct TreeLister {
-    format: Format,
+    format: LineFormat,
     /// For the names directly below the first root.
     glob: Option<Glob>,
     /// What is still to be walked: the directory, then the mounts below it.
@@ -73,7 +73,7 @@ impl TreeLister {
         resolved: &Resolved,
         heading: &str,
         glob: Option<Glob>,
-        format: Format,
+        format: LineFormat,
         budget: &Budget,
     ) -> TreeLister {
         let top = resolved.path();
@@ -215,14 +215,14 @@ impl Walk {
     }
 
     /// Some entries of the page; how many of them FTP can't name.
-    async fn step(&mut self, blocks: &mut Blocks, format: &Format) -> Result<u64, ObjectError> {
+    async fn step(&mut self, blocks: &mut Blocks, format: &LineFormat) -> Result<u64, ObjectError> {
         let (Some((page, next)), Some((mount, location))) = (self.page.take(), &self.root.mount)
         else {
             return Ok(0);
         };
         let (mount, location) = (Arc::clone(mount), location.clone());
         let entries = &page.entries[next..page.entries.len().min(next + STEP)];
-        let asks = mount.times_metadata && matches!(format, Format::Long { .. });
+        let asks = mount.times_metadata && matches!(format, LineFormat::Long { .. });
         let asked: Vec<_> = entries
             .iter()
             .map(|entry| {
@@ -264,7 +264,7 @@ impl Walk {
                 let modified = time?.unwrap_or(*modified);
                 let writable = mount.permissions.allows(Permission::Overwrite);
                 blocks.line(|out| match format {
-                    Format::Long { now } => list_line(
+                    LineFormat::Long { now } => list_line(
                         out,
                         &ListedEntry {
                             name: file,
@@ -309,7 +309,7 @@ impl Walk {
     }
 
     /// Makes the directory the one that lines go to; each new one on the way has its line in its parent's block.
-    fn enter(&mut self, elements: &[&str], blocks: &mut Blocks, format: &Format) {
+    fn enter(&mut self, elements: &[&str], blocks: &mut Blocks, format: &LineFormat) {
         for depth in blocks.leave_to(elements)..elements.len() {
             let name = elements[depth];
             let way = elements[..=depth].iter().copied();
@@ -322,7 +322,7 @@ impl Walk {
     }
 
     /// The lines of mount points, and of ways to them, in the directory that was just opened.
-    fn ways_of(&mut self, directory: &[&str], blocks: &mut Blocks, format: &Format) {
+    fn ways_of(&mut self, directory: &[&str], blocks: &mut Blocks, format: &LineFormat) {
         let names: BTreeSet<String> = self
             .root
             .below
@@ -356,14 +356,14 @@ impl Walk {
         })
     }
 
-    fn directory_line(&self, name: &str, blocks: &mut Blocks, format: &Format) {
+    fn directory_line(&self, name: &str, blocks: &mut Blocks, format: &LineFormat) {
         let writable = self
             .root
             .mount
             .as_ref()
             .is_some_and(|(mount, _)| mount.permissions.allows(Permission::Write));
         blocks.line(|out| match format {
-            Format::Long { now } => list_line(
+            LineFormat::Long { now } => list_line(
                 out,
                 &ListedEntry {
                     name,
@@ -379,7 +379,7 @@ impl Walk {
     }
 
     /// After the last key: directories that are there only as ways to mount points have their blocks, too.
-    fn finish(&mut self, blocks: &mut Blocks, format: &Format) {
+    fn finish(&mut self, blocks: &mut Blocks, format: &LineFormat) {
         for point in self.root.below.clone() {
             for depth in 1..point.len() {
                 let way = &point[..depth];

@@ -1,7 +1,7 @@
 //! STOR, STOU, APPE (RFC 959, 4.1.3; 1123, 4.1.2.9): data connection → [`Upload`].
 //!
 //! An upload begins anew, behind bytes of the object that is there, or where an earlier one of the same user was broken
-//! off ([`Begin`]). Whatever ends it before it is published, it is dropped, and so kept or removed.
+//! off ([`UploadStart`]). Whatever ends it before it is published, it is dropped, and so kept or removed.
 
 use std::time::Duration;
 
@@ -22,11 +22,13 @@ use crate::session::control::ControlError;
 use crate::session::data_setup::DataSetup;
 use crate::session::occupant::{file_or_undisclosed, refuse_directory};
 use crate::session::replies;
-use crate::session::reported::Length;
+use crate::session::reported::ReportedLength;
 use crate::session::resolve::{existing, file_at, names_directory, require};
-use crate::session::resume::{From, Underway, beyond, other_length, refuse_later, shows_files};
+use crate::session::resume::{
+    OwnUpload, ResumeAt, beyond, other_length, refuse_later, shows_files,
+};
 use crate::session::state::{Flow, Session};
-use crate::session::transfer::job::{ControlEnd, End, Failure, Label, Link, Signal};
+use crate::session::transfer::job::{ControlEnd, End, Label, Link, Signal, TransferError};
 use crate::session::transfer::pump::{Pump, drain, permitted};
 
 /// The reply to an upload that broke off is held back so long at most, for what has come to be in the store.
@@ -47,11 +49,11 @@ enum Mode {
 }
 
 /// An upload, ready to run.
-struct Job {
+struct UploadJob {
     path: VirtualPath,
     location: Location,
     id: TransferId,
-    begin: Begin,
+    start: UploadStart,
     data: DataSetup,
     /// Where pieces of it may be stored while others wait for memory.
     state: Option<ResumeScope>,
@@ -67,7 +69,7 @@ struct Job {
 }
 
 /// How an upload begins.
-enum Begin {
+enum UploadStart {
     New(Box<UploadOptions>),
     /// From what is kept.
     Kept {
@@ -116,7 +118,7 @@ impl Session {
 
     async fn run_upload(
         &mut self,
-        prepared: Result<Job, Reply>,
+        prepared: Result<UploadJob, Reply>,
         verb: &'static str,
     ) -> Result<Flow, ControlError> {
         let job = match prepared {
@@ -159,7 +161,7 @@ impl Session {
     }
 
     /// All that can be refused before the data connection is opened. Nothing is written.
-    async fn prepare_upload(&mut self, argument: &str, mode: Mode) -> Result<Job, Reply> {
+    async fn prepare_upload(&mut self, argument: &str, mode: Mode) -> Result<UploadJob, Reply> {
         if self.range.is_some() {
             return Err(Reply::new(504, "RANG is for RETR and HASH, use REST"));
         }
@@ -212,7 +214,7 @@ impl Session {
                 }
                 let found = match &keep {
                     Some(keep) => {
-                        let from = From::Byte(offset);
+                        let from = ResumeAt::Byte(offset);
                         Box::pin(self.check_resume(&path, &resolved, keep, &location, from))
                             .await?;
                         match self.kept(&path, keep, &location).await? {
@@ -220,9 +222,9 @@ impl Session {
                                 if found.is_none() {
                                     refuse_directory(&path, &resolved, &location).await?;
                                 }
-                                let begin =
+                                let start =
                                     self.resume(&path, &resolved, keep, kept, found, offset)?;
-                                return self.job(path, &mount, location, begin, false);
+                                return self.job(path, &mount, location, start, false);
                             }
                             // The offset is that of an upload, not of the object that may be there.
                             (None, _) if self.knows_upload(&path) => {
@@ -254,9 +256,9 @@ impl Session {
             }
             Mode::Append => {
                 if let Some(keep) = &keep {
-                    Box::pin(self.check_resume(&path, &resolved, keep, &location, From::End))
+                    Box::pin(self.check_resume(&path, &resolved, keep, &location, ResumeAt::End))
                         .await?;
-                    if let Some(Length::Upload(length)) = self.reported.of(&path) {
+                    if let Some(ReportedLength::Upload(length)) = self.reported.of(&path) {
                         self.begins_at(&path, length)?;
                         let (Some(kept), found) = self.kept(&path, keep, &location).await? else {
                             return Err(other_length(&path));
@@ -267,8 +269,8 @@ impl Session {
                         if found.is_none() {
                             refuse_directory(&path, &resolved, &location).await?;
                         }
-                        let begin = self.resume(&path, &resolved, keep, kept, found, length)?;
-                        return self.job(path, &mount, location, begin, false);
+                        let start = self.resume(&path, &resolved, keep, kept, found, length)?;
+                        return self.job(path, &mount, location, start, false);
                     }
                     refuse_later(&path, keep, &location).await?;
                 }
@@ -287,14 +289,14 @@ impl Session {
         if append.is_none() {
             refuse_directory(&path, &resolved, &location).await?;
         }
-        let begin = Begin::New(Box::new(UploadOptions {
+        let start = UploadStart::New(Box::new(UploadOptions {
             id: TransferId::generate(),
             condition,
             append,
             metadata: Vec::new(),
             keep,
         }));
-        self.job(path, &mount, location, begin, convert)
+        self.job(path, &mount, location, start, convert)
     }
 
     /// Refuses to extend an object if a STOR over it broke off and there is no interrupted upload:
@@ -322,7 +324,7 @@ impl Session {
     }
 
     /// The name holds the transfer's own id, so nobody has it; the condition makes sure.
-    fn prepare_unique(&mut self, argument: Option<&str>) -> Result<Job, Reply> {
+    fn prepare_unique(&mut self, argument: Option<&str>) -> Result<UploadJob, Reply> {
         if self.range.is_some() || self.restart > 0 {
             return Err(Reply::new(
                 504,
@@ -334,14 +336,14 @@ impl Session {
         require(&path, &resolved, Permission::Write)?;
         let (mount, location) = file_at(&path, &resolved)?;
         let convert = self.converts(&mount);
-        let begin = Begin::New(Box::new(UploadOptions {
+        let start = UploadStart::New(Box::new(UploadOptions {
             id,
             condition: Condition::IfAbsent,
             append: None,
             metadata: Vec::new(),
             keep: if convert { None } else { self.keep(&mount) },
         }));
-        let mut job = self.job(path, &mount, location, begin, convert)?;
+        let mut job = self.job(path, &mount, location, start, convert)?;
         job.opening = format!("FILE: {}", job.path.name().unwrap_or_default());
         Ok(job)
     }
@@ -351,17 +353,17 @@ impl Session {
         path: VirtualPath,
         mount: &Mount,
         location: Location,
-        begin: Begin,
+        start: UploadStart,
         convert: bool,
-    ) -> Result<Job, Reply> {
+    ) -> Result<UploadJob, Reply> {
         let data = self.take_data()?;
         let state = self.state_of(mount);
-        let (id, from) = match &begin {
-            Begin::New(options) => {
+        let (id, from) = match &start {
+            UploadStart::New(options) => {
                 let keep = options.append.as_ref().map(|append| append.keep);
                 (options.id.clone(), keep)
             }
-            Begin::Kept { kept, .. } => (kept.transfer(), Some(kept.reported_len())),
+            UploadStart::Kept { kept, .. } => (kept.transfer(), Some(kept.reported_len())),
         };
         // Where an upload begins tells how long the object is that it is appended to.
         let from = from.filter(|_| shows_files(mount.permissions));
@@ -369,11 +371,11 @@ impl Session {
             Some(from) => format!("Ready for {path} from byte {from}"),
             None => format!("Ready for {path}"),
         };
-        Ok(Job {
+        Ok(UploadJob {
             path,
             location,
             id,
-            begin,
+            start,
             data,
             budget: self.context.budget.clone(),
             timeouts: self.context.config.timeouts.clone(),
@@ -398,12 +400,12 @@ impl Session {
         kept: Box<ResumableUpload>,
         found: Option<ObjectInfo>,
         offset: u64,
-    ) -> Result<Begin, Reply> {
+    ) -> Result<UploadStart, Reply> {
         if found.is_some() && !resolved.allows(Permission::Overwrite) && !kept.appends() {
             return Err(replies::forbidden(path, Permission::Overwrite));
         }
         if !kept.resumes_at(offset) {
-            return Err(self.refuse_resume(path, resolved, &Underway::Interrupted(kept)));
+            return Err(self.refuse_resume(path, resolved, &OwnUpload::Interrupted(kept)));
         }
         if !kept.fits_into(&self.context.budget) {
             return Err(Reply::new(
@@ -413,7 +415,7 @@ impl Session {
                 ),
             ));
         }
-        Ok(Begin::Kept {
+        Ok(UploadStart::Kept {
             keep: keep.clone(),
             again: kept.reported_len() + kept.overlap() - offset,
             kept,
@@ -422,26 +424,26 @@ impl Session {
 }
 
 /// Why an upload was broken off from outside.
-enum Cut {
+enum CutBy {
     /// By its session.
     Aborted,
     /// Another session goes on with it.
     Resumed,
 }
 
-impl Job {
+impl UploadJob {
     /// Whether it is a file from its beginning.
     fn replaces(&self) -> bool {
-        matches!(&self.begin, Begin::New(options) if options.append.is_none())
+        matches!(&self.start, UploadStart::New(options) if options.append.is_none())
     }
 
     async fn run(self, link: Link) -> End {
         let path = self.path.clone();
-        let resumed = matches!(self.begin, Begin::Kept { .. });
+        let resumed = matches!(self.start, UploadStart::Kept { .. });
         let location = self.location.clone();
-        let keep = match &self.begin {
-            Begin::New(options) => options.keep.clone(),
-            Begin::Kept { keep, .. } => Some(keep.clone()),
+        let keep = match &self.start {
+            UploadStart::New(options) => options.keep.clone(),
+            UploadStart::Kept { keep, .. } => Some(keep.clone()),
         };
         let kept = keep.is_some();
         let state = self.state.clone();
@@ -457,22 +459,22 @@ impl Job {
         }
         match transferred {
             Ok(end) => end,
-            Err(Failure::Object(ObjectError::Conflict)) if resumed => {
-                End::Failed(Failure::Refused(Reply::new(
+            Err(TransferError::Object(ObjectError::Conflict)) if resumed => {
+                End::Failed(TransferError::Refused(Reply::new(
                     450,
                     format!(
                         "{path}: somebody else has written it or goes on with it, ask SIZE again"
                     ),
                 )))
             }
-            Err(Failure::Object(ObjectError::Conflict)) => {
-                End::Failed(Failure::Refused(Reply::new(
+            Err(TransferError::Object(ObjectError::Conflict)) => {
+                End::Failed(TransferError::Refused(Reply::new(
                     550,
                     format!("{path}: somebody else has written it meanwhile, it was left as it is"),
                 )))
             }
-            Err(Failure::Object(ObjectError::Busy)) if kept => {
-                End::Failed(Failure::Refused(Reply::new(
+            Err(TransferError::Object(ObjectError::Busy)) if kept => {
+                End::Failed(TransferError::Refused(Reply::new(
                     450,
                     format!(
                         "{path}: another session is writing this file; the upload is kept, ask SIZE and resume it later"
@@ -483,7 +485,7 @@ impl Job {
         }
     }
 
-    async fn transfer(mut self, mut link: Link) -> Result<End, Failure> {
+    async fn transfer(mut self, mut link: Link) -> Result<End, TransferError> {
         let abort = link.abort.clone();
         let opened = tokio::select! {
             biased;
@@ -499,8 +501,8 @@ impl Job {
         let stopped = upload.stopped();
         let cut = async {
             tokio::select! {
-                () = abort.cancelled() => Cut::Aborted,
-                () = stopped.cancelled() => Cut::Resumed,
+                () = abort.cancelled() => CutBy::Aborted,
+                () = stopped.cancelled() => CutBy::Resumed,
             }
         };
         tokio::pin!(cut);
@@ -550,10 +552,10 @@ impl Job {
         }))
     }
 
-    fn cut(&self, why: Cut) -> End {
+    fn cut(&self, why: CutBy) -> End {
         match why {
-            Cut::Aborted => End::Aborted,
-            Cut::Resumed => End::Failed(Failure::Refused(Reply::new(
+            CutBy::Aborted => End::Aborted,
+            CutBy::Resumed => End::Failed(TransferError::Refused(Reply::new(
                 426,
                 format!(
                     "{}: another session of yours goes on with this upload",
@@ -564,7 +566,7 @@ impl Job {
     }
 
     /// The upload, the data connection, and the byte of the object that the client begins at. The 150 has gone out then.
-    async fn open(&mut self, link: &Link) -> Result<(Upload, Arrival, u64), Failure> {
+    async fn open(&mut self, link: &Link) -> Result<(Upload, Arrival, u64), TransferError> {
         let connect = self.timeouts.data_connect;
         let admission = self
             .budget
@@ -573,11 +575,11 @@ impl Job {
             .map_err(|_| ObjectError::Memory)?;
         let location = self.location.clone();
         let upload = async {
-            Ok::<_, Failure>(match &self.begin {
-                Begin::New(options) => {
+            Ok::<_, TransferError>(match &self.start {
+                UploadStart::New(options) => {
                     Upload::begin(location, admission, (**options).clone()).await?
                 }
-                Begin::Kept { keep, kept, .. } => {
+                UploadStart::Kept { keep, kept, .. } => {
                     Upload::resume(location, admission, keep.clone(), (**kept).clone()).await?
                 }
             })
@@ -589,9 +591,9 @@ impl Job {
         if let Some(state) = &self.state {
             upload.may_store_pieces(state);
         }
-        let begins_at = match &self.begin {
-            Begin::New(options) => options.append.as_ref().map_or(0, |append| append.keep),
-            Begin::Kept { kept, again, .. } => kept.reported_len() + kept.overlap() - again,
+        let begins_at = match &self.start {
+            UploadStart::New(options) => options.append.as_ref().map_or(0, |append| append.keep),
+            UploadStart::Kept { kept, again, .. } => kept.reported_len() + kept.overlap() - again,
         };
         Ok((upload, arrival, begins_at))
     }
@@ -603,14 +605,14 @@ impl Job {
         upload: &mut Upload,
         link: &Link,
         passed: &mut bool,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), TransferError> {
         let pump = Pump {
             budget: &self.budget,
             stall: self.timeouts.data_stall,
             gives_back: upload.gives_back(),
             link,
         };
-        if let Begin::Kept { again, .. } = &self.begin {
+        if let UploadStart::Kept { again, .. } = &self.start {
             pump.pass_over(stream, *again, &self.path).await?;
         }
         *passed = true;

@@ -15,6 +15,7 @@
 
 mod failures;
 mod hash;
+pub mod options;
 mod probes;
 mod queue;
 mod sessions;
@@ -31,7 +32,7 @@ use secrecy::SecretString;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-use crate::config::UserConfig;
+use crate::auth::options::UserOptions;
 use crate::memory::{Budget, Grant};
 use crate::tls::identity::Identity;
 
@@ -86,14 +87,14 @@ pub struct Authenticator {
 
 #[derive(Debug)]
 struct Account {
-    user: Arc<UserConfig>,
+    user: Arc<UserOptions>,
     /// None where a certificate suffices: then no password is right.
     hash: Option<Arc<PasswordHash>>,
 }
 
 impl Authenticator {
     /// For these users. One whose password is no hash can't log in (the configuration refuses it before).
-    pub fn new(users: &BTreeMap<String, Arc<UserConfig>>, budget: Budget) -> Self {
+    pub fn new(users: &BTreeMap<String, Arc<UserOptions>>, budget: Budget) -> Self {
         let mut accounts = BTreeMap::new();
         for (name, user) in users {
             let hash = match user.password.as_ref().map(PasswordHash::parse).transpose() {
@@ -150,7 +151,7 @@ impl Authenticator {
         password: &SecretString,
         address: IpAddr,
         heard: impl FnOnce() -> bool,
-    ) -> Result<Arc<UserConfig>, AuthError> {
+    ) -> Result<Arc<UserOptions>, AuthError> {
         let known = self
             .accounts
             .get(user)
@@ -230,7 +231,7 @@ impl Authenticator {
     }
 
     /// The user of that name, where the holder of this certificate is let in as him without a password.
-    pub fn by_certificate(&self, user: &str, identity: &Identity) -> Option<Arc<UserConfig>> {
+    pub fn by_certificate(&self, user: &str, identity: &Identity) -> Option<Arc<UserOptions>> {
         let user = &self.accounts.get(user)?.user;
         let login = user.certificate.as_ref()?;
         (!login.password && identity.is(&login.name)).then(|| Arc::clone(user))
@@ -285,7 +286,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::config::UserTls;
+    use crate::auth::options::UserTls;
 
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -314,7 +315,7 @@ mod tests {
 
     fn with_budget(budget: Budget) -> Authenticator {
         let user = |(name, hash, _): (&str, &str, &str)| {
-            let user = UserConfig {
+            let user = UserOptions {
                 name: name.to_owned(),
                 password: Some(SecretString::from(hash)),
                 certificate: None,

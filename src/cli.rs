@@ -1,4 +1,4 @@
-//! The subcommands: arguments → a [`Config`](crate::config::Config) → the server.
+//! The subcommands: arguments → a [`ServerOptions`](crate::server::options::ServerOptions) → the server.
 //!
 //! What they print goes to standard output, what went wrong to standard error. Exit codes: 0 right,
 //! 1 failed while running (and `check` of a wrong configuration), 2 wrong usage or configuration.
@@ -164,7 +164,7 @@ pub async fn run(command: Command, shutdown: CancellationToken, reload: Arc<Noti
 
 /// Has no more sessions than what the system allows suffices for; the warnings about that, and about what is probably not
 /// meant in the configuration. An error if there is room for one session only.
-fn cap(config: &mut config::Config) -> Result<Vec<String>, String> {
+fn cap(config: &mut crate::server::options::ServerOptions) -> Result<Vec<String>, String> {
     let descriptors = descriptors::cap(config, descriptors::limit());
     if let Some(shortage) = descriptors.as_ref().filter(|shortage| shortage.is_fatal()) {
         return Err(shortage.to_string());

@@ -11,6 +11,7 @@ pub mod active;
 pub mod advertise;
 pub mod ascii;
 pub mod linger;
+pub mod options;
 pub mod passive;
 pub mod secure;
 pub mod stream;

@@ -2,7 +2,7 @@
 //!
 //! The rooms, from the door inwards; each knows only those below it:
 //!
-//! - [`cli`]: the subcommands; builds a [`config::Config`] and hands it to [`server`].
+//! - [`cli`]: the subcommands; builds a [`crate::server::options::ServerOptions`] and hands it to [`server`].
 //! - [`server`]: listeners, accept, limits, drain; health endpoints, the sweeper, how many sessions fit.
 //! - [`session`]: one task a control connection; turns commands into replies.
 //! - [`auth`]: who may log in.
@@ -33,3 +33,4 @@ pub mod object;
 pub mod server;
 pub mod session;
 pub mod tls;
+pub mod units;

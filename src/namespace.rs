@@ -5,6 +5,7 @@
 
 mod keys;
 mod lookup;
+pub mod options;
 mod path;
 mod permissions;
 mod tree;

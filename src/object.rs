@@ -23,6 +23,7 @@ mod keys;
 mod list;
 mod multipart;
 mod name_lock;
+pub mod options;
 mod page_memory;
 mod part_sizes;
 mod parts;

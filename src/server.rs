@@ -9,6 +9,7 @@
 mod admission;
 pub mod capacity;
 pub mod health;
+pub mod options;
 pub mod sweeper;
 
 use std::collections::{BTreeMap, HashMap};
@@ -25,7 +26,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::{Authenticator, Failures, SessionLimiter, UserLimiter};
-use crate::config::Config;
 use crate::data::advertise::Advertise;
 use crate::data::linger::{LAST_LIMIT, Lingering};
 use crate::data::passive::{Behind, PassivePool};
@@ -33,6 +33,7 @@ use crate::memory::Budget;
 use crate::net::proxy::Proxies;
 use crate::object::{NameLocks, Replica, Store, StoreContext};
 use crate::server::health::{Admin, Gauges};
+use crate::server::options::ServerOptions;
 use crate::server::sweeper::Targets;
 use crate::session::{self, Listener, ServerContext};
 use crate::tls::{MaterialError, Tls};
@@ -105,8 +106,7 @@ impl Server {
     ///
     /// # Errors
     /// An address that can't be bound, a store whose client can't be built; nothing is left running then.
-    pub async fn start(config: Config) -> Result<Server, ServerError> {
-        let config = Arc::new(config);
+    pub async fn start(config: ServerOptions) -> Result<Server, ServerError> {
         let budget = Budget::for_parts(
             config.memory.budget,
             config.transfer.part_size,
@@ -232,11 +232,11 @@ impl Server {
             lingering: Lingering::up_to(config.limits.transfers(), config.timeouts.data_stall),
             drain: CancellationToken::new(),
             cut: CancellationToken::new(),
-            config,
+            options: config.session(),
         });
-        let targets = Targets::of(&context.config, &context.stores);
+        let targets = Targets::of(&config, &context.stores);
         let sweeps = TaskTracker::new();
-        sweeps.spawn(targets.run(context.config.resume.clone(), context.drain.clone()));
+        sweeps.spawn(targets.run(config.resume.clone(), context.drain.clone()));
         if let Some(tls) = tls {
             sweeps.spawn(tls.follow(context.drain.clone()));
         }
@@ -311,7 +311,7 @@ impl Server {
     /// returns when everything has ended, clean-up in the store included.
     pub async fn stop(self) {
         tracing::info!(sessions = self.sessions.len(), "draining");
-        let grace = Instant::now() + self.context.config.timeouts.shutdown_grace;
+        let grace = Instant::now() + self.context.options.timeouts.shutdown_grace;
         let _ = self.ready.send(false);
         self.context.drain.cancel();
         self.accepts.close();
@@ -362,7 +362,7 @@ impl Server {
 
 /// Whether a listener on all addresses of one family stands beside one on all of the other: the server is useful with one
 /// of them.
-fn is_spare(config: &Config, address: SocketAddr) -> bool {
+fn is_spare(config: &ServerOptions, address: SocketAddr) -> bool {
     let other = |ip: IpAddr| ip.is_unspecified() && ip.is_ipv4() != address.is_ipv4();
     address.ip().is_unspecified() && config.listen.iter().any(|l| other(l.address.ip()))
 }

@@ -19,6 +19,7 @@ mod data_setup;
 mod gate;
 mod last_file;
 mod occupant;
+pub mod options;
 mod replies;
 mod reported;
 mod resolve;
@@ -66,7 +67,7 @@ pub async fn serve(
     addrs: ConnectionAddrs,
     permit: SessionPermit,
 ) -> Result<(), Refused> {
-    let (deadline, cut) = (context.config.timeouts.control_write, context.cut.clone());
+    let (deadline, cut) = (context.options.timeouts.control_write, context.cut.clone());
     let control = match Control::new(stream, addrs, deadline, cut) {
         Ok(control) => control,
         Err(error) => {
@@ -85,7 +86,7 @@ pub(crate) async fn serve_in_memory(
     stream: tokio::io::DuplexStream,
     addrs: ConnectionAddrs,
 ) {
-    let deadline = context.config.timeouts.control_write;
+    let deadline = context.options.timeouts.control_write;
     let control = Control::in_memory(stream, addrs, deadline, context.cut.clone());
     // There is one for each of the few that a test begins.
     if let Ok(permit) = context.sessions.enter(Some(addrs.peer.ip())) {
@@ -176,7 +177,7 @@ impl Session {
             return Awaited::LoginDeadline;
         }
         let deadline = if logged_in {
-            now + self.context.config.timeouts.idle
+            now + self.context.options.timeouts.idle
         } else {
             self.login_deadline
         };

@@ -22,6 +22,7 @@
 mod certificates;
 pub mod identity;
 mod material;
+pub mod options;
 mod resumption;
 pub mod socket;
 
@@ -37,7 +38,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{ClientCertificates, Pem, TlsConfig, TlsVersion};
+use crate::tls::options::{ClientCertificates, Pem, TlsOptions, TlsVersion};
 
 use certificates::{BySni, Certificate, ForSession};
 pub use certificates::{Summary, certificate, read_authorities};
@@ -68,7 +69,7 @@ const LONGEST_HANDSHAKE_CERTIFIED: usize = 64 * 1024;
 /// The TLS of a server. Certificates come from files and follow them.
 #[derive(Debug)]
 pub struct Tls {
-    config: TlsConfig,
+    config: TlsOptions,
     current: ArcSwap<Current>,
     /// Somebody wants the files looked at.
     wanted: Arc<Notify>,
@@ -108,7 +109,7 @@ impl Tls {
     ///
     /// # Errors
     /// The first that is wrong with them.
-    pub fn load(config: &TlsConfig) -> Result<Tls, MaterialError> {
+    pub fn load(config: &TlsOptions) -> Result<Tls, MaterialError> {
         let pieces = Pieces::read(config)?;
         Ok(Tls {
             config: config.clone(),
@@ -233,7 +234,7 @@ impl Seen {
 
 impl Pieces {
     /// At the start all must be right.
-    fn read(config: &TlsConfig) -> Result<Pieces, MaterialError> {
+    fn read(config: &TlsOptions) -> Result<Pieces, MaterialError> {
         let mut certificates = Vec::with_capacity(config.certificates.len());
         for (number, files) in config.certificates.iter().enumerate() {
             certificates.push(Piece::first(
@@ -254,7 +255,7 @@ impl Pieces {
     }
 
     /// Later each of them stays as it was until it is right again.
-    fn then(&self, config: &TlsConfig) -> (Pieces, Seen) {
+    fn then(&self, config: &TlsOptions) -> (Pieces, Seen) {
         let mut seen = Seen::default();
         let certificates = self.certificates.iter().zip(&config.certificates);
         let certificates = certificates
@@ -313,7 +314,7 @@ fn provider() -> Arc<CryptoProvider> {
 
 impl Current {
     /// All but what is a session's own.
-    fn new(config: &TlsConfig, pieces: Pieces) -> Result<Current, MaterialError> {
+    fn new(config: &TlsOptions, pieces: Pieces) -> Result<Current, MaterialError> {
         static SINCE_12: [&SupportedProtocolVersion; 2] =
             [&rustls::version::TLS13, &rustls::version::TLS12];
         static SINCE_13: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
@@ -347,7 +348,7 @@ impl Current {
     }
 }
 
-fn client_verifier(config: &TlsConfig, contents: &[Vec<u8>]) -> Result<Verifier, MaterialError> {
+fn client_verifier(config: &TlsOptions, contents: &[Vec<u8>]) -> Result<Verifier, MaterialError> {
     let roots = certificates::authorities(&contents.concat())?;
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
     let builder = match config.client_certificates {

@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::config::{BanUsers, LoginFailures};
+use crate::auth::options::{BanUsers, LoginFailureOptions};
 use table::{Standing, Table};
 
 /// Where nothing is banned, so many failures fill a bucket.
@@ -38,7 +38,7 @@ const UNBANNED: u32 = 20;
 /// The failed logins of a server.
 #[derive(Debug)]
 pub struct Failures {
-    config: LoginFailures,
+    config: LoginFailureOptions,
     /// Keys the hashes; other ones in each process.
     hasher: RandomState,
     /// The lock is held for a look-up only.
@@ -81,7 +81,7 @@ pub fn network_of(address: IpAddr) -> IpAddr {
 
 impl Failures {
     /// As configured; nothing has failed yet.
-    pub fn new(config: LoginFailures) -> Self {
+    pub fn new(config: LoginFailureOptions) -> Self {
         let per_address = config.ban_users == BanUsers::PerAddress;
         let table = |ban_after: Option<u32>| {
             Table::new(

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::network_of;
-use crate::config::Limits;
+use crate::auth::options::Limits;
 use early::Early;
 
 /// Why there is no session. The text is that of the 421.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::config::UserConfig;
+use crate::auth::options::UserOptions;
 
 /// Counts the sessions of each user. Share it in an `Arc`.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl UserLimiter {
     }
 
     /// A place for one more session; `None` where he has as many as he may.
-    pub fn enter(self: &Arc<Self>, user: &UserConfig) -> Option<UserPermit> {
+    pub fn enter(self: &Arc<Self>, user: &UserOptions) -> Option<UserPermit> {
         let limit = user.sessions.or(self.limit).unwrap_or(usize::MAX);
         let mut held = self.held();
         let sessions = held.get(&user.name).copied().unwrap_or(0);
@@ -71,10 +71,10 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::config::UserTls;
+    use crate::auth::options::UserTls;
 
-    fn user(name: &str, sessions: Option<usize>) -> UserConfig {
-        UserConfig {
+    fn user(name: &str, sessions: Option<usize>) -> UserOptions {
+        UserOptions {
             name: name.to_owned(),
             password: None,
             certificate: None,

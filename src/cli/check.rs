@@ -7,15 +7,18 @@ use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 
-use crate::config::{
-    self, CertificateFiles, Config, ControlLoss, ListenConfig, MountConfig, PassivePorts, Pem,
-    Protection, ResumeConfig, StoreConfig, about_bytes, human_bytes,
-};
+use crate::config::{self};
+use crate::data::options::PassivePorts;
 use crate::memory::Budget;
 use crate::namespace::Permission;
+use crate::namespace::options::{ControlLoss, MountOptions};
+use crate::object::options::{ResumeOptions, StoreOptions};
 use crate::object::{NameLocks, Store, StoreContext};
 use crate::server::capacity::descriptors;
+use crate::server::options::{ListenOptions, ServerOptions};
 use crate::tls;
+use crate::tls::options::{CertificateFiles, Pem, Protection};
+use crate::units::{about_bytes, human_bytes};
 
 /// The summary, or every error, one a line.
 pub(super) async fn check(files: &[PathBuf]) -> Result<String, String> {
@@ -50,7 +53,7 @@ pub(super) async fn check(files: &[PathBuf]) -> Result<String, String> {
 }
 
 /// What the configuration amounts to; `largest` is the largest object of each store, bytes.
-fn summary(config: &Config, largest: &BTreeMap<&str, u64>) -> String {
+fn summary(config: &ServerOptions, largest: &BTreeMap<&str, u64>) -> String {
     let mut lines = vec![
         "The configuration is right.".to_owned(),
         "listeners".to_owned(),
@@ -106,7 +109,7 @@ fn summary(config: &Config, largest: &BTreeMap<&str, u64>) -> String {
     lines.join("\n") + "\n"
 }
 
-fn listener_line(config: &Config, listener: &ListenConfig) -> String {
+fn listener_line(config: &ServerOptions, listener: &ListenOptions) -> String {
     let mut line = listener.address.to_string();
     if config.tls.is_some() {
         let way = if listener.implicit {
@@ -160,7 +163,7 @@ fn certificate_line(files: &CertificateFiles) -> String {
     }
 }
 
-fn passive(config: &Config) -> String {
+fn passive(config: &ServerOptions) -> String {
     let mut line = match config.passive.ports {
         PassivePorts::Range(first, last) => format!("ports {first}-{last}"),
         PassivePorts::Ephemeral(count) => format!("{count} ports of the system's choice"),
@@ -178,7 +181,7 @@ fn passive(config: &Config) -> String {
     line
 }
 
-fn sessions(config: &Config) -> String {
+fn sessions(config: &ServerOptions) -> String {
     let limits = &config.limits;
     format!(
         "{}, of one address {}; before login {}, of one address {}; file descriptors for them: {}",
@@ -190,7 +193,7 @@ fn sessions(config: &Config) -> String {
     )
 }
 
-fn resume(config: &ResumeConfig) -> String {
+fn resume(config: &ResumeOptions) -> String {
     let swept = match config.sweep_every {
         Duration::ZERO => "by hand only".to_owned(),
         every => format!("every {}", human_time(every)),
@@ -219,7 +222,7 @@ fn human_time(time: Duration) -> String {
     format!("{}{name}", milliseconds / unit)
 }
 
-fn store_line(store: &StoreConfig, largest: Option<u64>) -> String {
+fn store_line(store: &StoreOptions, largest: Option<u64>) -> String {
     let endpoint = store.endpoint.as_deref().unwrap_or("AWS");
     let region = store.region.as_deref().unwrap_or("from the environment");
     let style = if store.path_style {
@@ -243,7 +246,7 @@ fn store_line(store: &StoreConfig, largest: Option<u64>) -> String {
     )
 }
 
-fn mount_line(mount: &MountConfig) -> String {
+fn mount_line(mount: &MountOptions) -> String {
     let allowed: Vec<&str> = Permission::ALL
         .into_iter()
         .filter(|permission| mount.permissions.allows(*permission))
@@ -355,7 +358,7 @@ users
         ] {
             assert_eq!(human_time(Duration::from_millis(milliseconds)), told);
         }
-        let never = ResumeConfig {
+        let never = ResumeOptions {
             refresh: Duration::from_secs(60),
             stalled_after: Duration::from_secs(5),
             keep_for: Duration::from_secs(3 * 86_400),

@@ -13,12 +13,13 @@ use tokio_util::sync::CancellationToken;
 
 use s3_embedded::{EmbeddedStore, StoreOptions};
 
-use crate::config::{
-    self, CertificateFiles, ClientCertificates, Config, ConfigErrors, Pem, Protection, TlsConfig,
-    TlsVersion,
-};
+use crate::config::{self, ConfigErrors};
 use crate::server::capacity::descriptors;
+use crate::server::options::ServerOptions;
 use crate::server::{Server, ServerError};
+use crate::tls::options::{
+    CertificateFiles, ClientCertificates, Pem, Protection, TlsOptions, TlsVersion,
+};
 
 const BUCKET: &str = "demo";
 const USER: &str = "demo";
@@ -168,11 +169,11 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), De
 }
 
 /// Explicit TLS, for clients that want it, with a certificate that is made here and lives in memory.
-fn offer_tls(config: &mut Config) -> Result<(), rcgen::Error> {
+fn offer_tls(config: &mut ServerOptions) -> Result<(), rcgen::Error> {
     let mut names = vec!["localhost".to_owned()];
     names.extend(config.listen.iter().map(|l| l.address.ip().to_string()));
     let made = rcgen::generate_simple_self_signed(names)?;
-    config.tls = Some(TlsConfig {
+    config.tls = Some(TlsOptions {
         certificates: vec![CertificateFiles {
             certificate: Pem::Memory(made.cert.pem().into()),
             key: Pem::Memory(made.signing_key.serialize_pem().into()),
@@ -248,7 +249,7 @@ mounts = {{ "/" = "demo" }}
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
-    use crate::config::PassivePorts;
+    use crate::data::options::PassivePorts;
 
     #[tokio::test]
     async fn the_demo_s_configuration_is_a_valid_one() {

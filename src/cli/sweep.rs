@@ -19,7 +19,7 @@ pub struct SweepArguments {
     #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
     pub config: Vec<PathBuf>,
     /// Remove what has not moved for so long, such as 12h or 7d; left out: resume.keep_for of the configuration
-    #[arg(long, value_name = "TIME", value_parser = config::duration)]
+    #[arg(long, value_name = "TIME", value_parser = crate::units::duration)]
     pub older_than: Option<Duration>,
     /// Tell what would be removed, and remove nothing
     #[arg(long)]

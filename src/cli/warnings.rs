@@ -2,11 +2,15 @@
 
 use jiff::Timestamp;
 
-use crate::config::{Config, MountConfig, Pem, UserConfig, human_bytes};
+use crate::auth::options::UserOptions;
+use crate::namespace::options::MountOptions;
+use crate::server::options::ServerOptions;
 use crate::tls;
+use crate::tls::options::Pem;
+use crate::units::human_bytes;
 
 /// The warnings for `check` and `serve`. `memory` is what the process may use in all, bytes.
-pub(super) fn warnings(config: &Config, memory: Option<u64>, now: Timestamp) -> Vec<String> {
+pub(super) fn warnings(config: &ServerOptions, memory: Option<u64>, now: Timestamp) -> Vec<String> {
     let mut warnings = Vec::new();
     let budget = config.memory.budget;
     if let Some(memory) = memory.filter(|memory| budget > *memory) {
@@ -24,7 +28,7 @@ pub(super) fn warnings(config: &Config, memory: Option<u64>, now: Timestamp) -> 
 }
 
 /// Certificates that clients refuse today.
-fn expired(config: &Config, now: Timestamp) -> impl Iterator<Item = String> {
+fn expired(config: &ServerOptions, now: Timestamp) -> impl Iterator<Item = String> {
     let files = config.tls.iter().flat_map(|tls| &tls.certificates);
     files.filter_map(move |files| {
         let Pem::File(path) = &files.certificate else {
@@ -40,12 +44,12 @@ fn expired(config: &Config, now: Timestamp) -> impl Iterator<Item = String> {
 }
 
 /// Pairs of a user's mounts that reach the same keys with other permissions.
-fn overlaps(config: &Config, name: &str, user: &UserConfig) -> Vec<String> {
-    let endpoint = |mount: &MountConfig| {
+fn overlaps(config: &ServerOptions, name: &str, user: &UserOptions) -> Vec<String> {
+    let endpoint = |mount: &MountOptions| {
         let store = config.stores.get(&mount.store);
         store.and_then(|store| store.endpoint.clone())
     };
-    let same_keys = |one: &MountConfig, other: &MountConfig| {
+    let same_keys = |one: &MountOptions, other: &MountOptions| {
         one.bucket == other.bucket
             && (one.store == other.store || endpoint(one) == endpoint(other))
             && (one.prefix.starts_with(&other.prefix) || other.prefix.starts_with(&one.prefix))
@@ -80,7 +84,7 @@ mod tests {
     const GIB: u64 = 1 << 30;
 
     /// `more` before the sections, and the mounts of the user `u`.
-    fn config(more: &str, mounts: &str) -> Config {
+    fn config(more: &str, mounts: &str) -> ServerOptions {
         let text = format!(
             "{more}\n[stores.main]\nendpoint = \"http://127.0.0.1:1\"\naccess_key_id = \"x\"\nsecret_access_key = \"x\"\n\
              [stores.alias]\nendpoint = \"http://127.0.0.1:1\"\naccess_key_id = \"y\"\nsecret_access_key = \"y\"\n\

@@ -7,22 +7,23 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::auth::PasswordHash;
+use crate::auth::options::UserOptions;
 use crate::config::decode::{LARGEST_PART, MOST_SESSIONS, SMALLEST_PART};
 use crate::config::secret;
 use crate::config::section::{Field, Section, nearest};
 use crate::config::tls;
 use crate::config::tree::Value;
 use crate::config::values;
-use crate::config::{
-    Capability, ControlLoss, ListenConfig, MountConfig, StaticCredentials, StoreConfig, TlsConfig,
-    UserConfig,
-};
+use crate::namespace::options::{ControlLoss, MountOptions};
 use crate::namespace::{Permission, Permissions, VirtualPath};
+use crate::object::options::{Capability, StaticCredentials, StoreOptions};
+use crate::server::options::ListenOptions;
+use crate::tls::options::TlsOptions;
 
-type Stores = BTreeMap<String, Arc<StoreConfig>>;
-type Users = BTreeMap<String, Arc<UserConfig>>;
+type Stores = BTreeMap<String, Arc<StoreOptions>>;
+type Users = BTreeMap<String, Arc<UserOptions>>;
 /// Mounts by name; `None` for one that is wrong, so that its users are not told that it is missing.
-type Mounts = BTreeMap<String, Option<Arc<MountConfig>>>;
+type Mounts = BTreeMap<String, Option<Arc<MountOptions>>>;
 
 const NAMES: &str = "a table of names";
 const MOUNT: &str = "{ store = \"STORE\", bucket = \"BUCKET\", … }";
@@ -31,12 +32,12 @@ const MOUNT: &str = "{ store = \"STORE\", bucket = \"BUCKET\", … }";
 pub(super) fn decode(
     root: &mut Section<'_>,
     budget: u64,
-    tls: Option<&TlsConfig>,
-    listeners: &[ListenConfig],
+    tls: Option<&TlsOptions>,
+    listeners: &[ListenOptions],
 ) -> (Stores, Users) {
     let stores_written = named(root, "stores");
     let store_names: Vec<&str> = stores_written.iter().map(|(name, _)| *name).collect();
-    let idle_connections = StoreConfig::share_of_idle_connections(stores_written.len());
+    let idle_connections = StoreOptions::share_of_idle_connections(stores_written.len());
     let stores = stores_written
         .iter()
         .filter_map(|(name, field)| {
@@ -116,7 +117,7 @@ fn is_wrong_type(root: &mut Section<'_>, key: &'static str) -> bool {
     })
 }
 
-fn store(name: &str, field: &Field<'_>, idle_connections: usize) -> Option<StoreConfig> {
+fn store(name: &str, field: &Field<'_>, idle_connections: usize) -> Option<StoreOptions> {
     let mut section = field.section("a table")?;
     let endpoint = section
         .field("endpoint")
@@ -167,7 +168,7 @@ fn store(name: &str, field: &Field<'_>, idle_connections: usize) -> Option<Store
     section.finish();
     let wants_equal = endpoint.as_ref().and_then(Option::as_ref);
     let wants_equal = wants_equal.is_some_and(|endpoint| is_r2(endpoint));
-    Some(StoreConfig {
+    Some(StoreOptions {
         name: name.to_owned(),
         // Where a bucket is no host name of its own, as with nearly every store but AWS.
         path_style: path_style.unwrap_or(endpoint.is_some()),
@@ -241,7 +242,7 @@ fn credentials(section: &mut Section<'_>) -> Option<StaticCredentials> {
 }
 
 /// A mount; `{user}` stays in its prefix.
-fn mount(field: &Field<'_>, stores: &[&str]) -> Option<MountConfig> {
+fn mount(field: &Field<'_>, stores: &[&str]) -> Option<MountOptions> {
     let mut section = field.section(MOUNT)?;
     let configured = known("store", stores);
     let store = section.required("store", &configured).and_then(|field| {
@@ -285,7 +286,7 @@ fn mount(field: &Field<'_>, stores: &[&str]) -> Option<MountConfig> {
         )
     });
     section.finish();
-    Some(MountConfig {
+    Some(MountOptions {
         store: store?,
         bucket: bucket?,
         prefix: prefix?,
@@ -328,11 +329,11 @@ struct Around<'a> {
     mounts: &'a Mounts,
     stores: &'a [&'a str],
     budget: u64,
-    tls: Option<&'a TlsConfig>,
-    listeners: &'a [ListenConfig],
+    tls: Option<&'a TlsOptions>,
+    listeners: &'a [ListenOptions],
 }
 
-fn user(name: &str, field: &Field<'_>, around: &Around<'_>) -> Option<UserConfig> {
+fn user(name: &str, field: &Field<'_>, around: &Around<'_>) -> Option<UserOptions> {
     let mut section = field.section("a table")?;
     let (tls, certificate) = tls::user(&mut section, around.tls, around.listeners);
     let lenient_close = section
@@ -377,7 +378,7 @@ fn user(name: &str, field: &Field<'_>, around: &Around<'_>) -> Option<UserConfig
         .and_then(|field| values::count(&field, 1, MOST_SESSIONS));
     section.finish();
     (complete && !tree.is_empty()).then_some(())?;
-    Some(UserConfig {
+    Some(UserOptions {
         name: name.to_owned(),
         password: match password {
             Some(password) => Some(password?),
@@ -402,7 +403,7 @@ fn password(field: &Field<'_>, budget: u64) -> Option<SecretString> {
         Ok(hash) if hash.memory() > budget => field.wrong(
             format!(
                 "this hash needs {} of memory to be checked",
-                values::bytes(hash.memory())
+                crate::units::human_bytes(hash.memory())
             ),
             "a hash with a smaller m, or a larger memory.budget",
         ),
@@ -417,7 +418,7 @@ fn user_mount(
     place: &Field<'_>,
     mounts: &Mounts,
     stores: &[&str],
-) -> Option<Arc<MountConfig>> {
+) -> Option<Arc<MountOptions>> {
     let template = match place.value() {
         Value::Table(_) | Value::Variable { table: Some(_), .. } => Arc::new(mount(place, stores)?),
         _ => {
@@ -447,7 +448,7 @@ fn user_mount(
             "a shorter one",
         );
     }
-    Some(Arc::new(MountConfig {
+    Some(Arc::new(MountOptions {
         prefix,
         ..(*template).clone()
     }))

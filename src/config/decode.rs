@@ -2,18 +2,20 @@
 
 use std::time::Duration;
 
+use crate::auth::options::Limits;
 use crate::config::accounts;
 use crate::config::edge;
 use crate::config::error::ConfigErrors;
 use crate::config::section::{Report, Section};
 use crate::config::tls;
 use crate::config::tree::Node;
-use crate::config::values::{self, GIB, KIB, MIB};
-use crate::config::{
-    ActiveConfig, AdminConfig, Config, Limits, ListenConfig, MemoryConfig, PassiveConfig,
-    PassiveNetwork, PassivePorts, ResumeConfig, Timeouts, TransferConfig,
-};
+use crate::config::values;
+use crate::data::options::{ActiveOptions, PassiveNetwork, PassiveOptions, PassivePorts};
+use crate::object::options::{ResumeOptions, TransferOptions};
 use crate::server::capacity::machine;
+use crate::server::options::{AdminOptions, ListenOptions, MemoryOptions, ServerOptions};
+use crate::session::options::Timeouts;
+use crate::units::{GIB, KIB, MIB, human_bytes};
 
 const MOVED: &str = "unknown key: it is login_failures.delay now";
 
@@ -25,7 +27,7 @@ pub(super) const LARGEST_PART: u64 = 5 * GIB;
 const LARGEST_BUDGET: u64 = 1024 * 1024 * GIB;
 
 /// Reads the whole tree.
-pub(super) fn decode(tree: Node, report: &Report) -> Result<Config, ConfigErrors> {
+pub(super) fn decode(tree: Node, report: &Report) -> Result<ServerOptions, ConfigErrors> {
     let mut root = Section::root(&tree, report);
     let mut tls = tls::decode(&mut root);
     let listen = tls::listen(&mut root, tls.as_ref());
@@ -51,7 +53,7 @@ pub(super) fn decode(tree: Node, report: &Report) -> Result<Config, ConfigErrors
     let hosts = edge::hosts(&mut root, &names, tls.as_mut());
     root.finish();
     report.check()?;
-    Ok(Config {
+    Ok(ServerOptions {
         listen,
         tls,
         greeting: greeting.unwrap_or_else(|| "s3ftpd ready".to_owned()),
@@ -72,7 +74,7 @@ pub(super) fn decode(tree: Node, report: &Report) -> Result<Config, ConfigErrors
     })
 }
 
-fn passive(mut section: Section<'_>) -> PassiveConfig {
+fn passive(mut section: Section<'_>) -> PassiveOptions {
     let ports = section
         .field("ports")
         .and_then(|field| values::passive_ports(&field));
@@ -101,24 +103,24 @@ fn passive(mut section: Section<'_>) -> PassiveConfig {
         }
     }
     section.finish();
-    PassiveConfig {
+    PassiveOptions {
         ports: ports.unwrap_or(PassivePorts::Range(30000, 30099)),
         address,
         networks,
     }
 }
 
-fn active(mut section: Section<'_>) -> ActiveConfig {
+fn active(mut section: Section<'_>) -> ActiveOptions {
     let port = section
         .field("source_port")
         .and_then(|field| values::integer(&field, 0, 65535));
     section.finish();
-    ActiveConfig {
+    ActiveOptions {
         source_port: port.and_then(|port| u16::try_from(port).ok()).unwrap_or(20),
     }
 }
 
-fn admin(root: &mut Section<'_>) -> Option<AdminConfig> {
+fn admin(root: &mut Section<'_>) -> Option<AdminOptions> {
     if !root.has("admin") {
         root.section("admin").finish();
         return None;
@@ -127,10 +129,10 @@ fn admin(root: &mut Section<'_>) -> Option<AdminConfig> {
     let listen = section.required("listen", "an IP address and a port");
     let listen = listen.and_then(|field| values::socket_address(&field));
     section.finish();
-    listen.map(|listen| AdminConfig { listen })
+    listen.map(|listen| AdminOptions { listen })
 }
 
-fn transfer(mut section: Section<'_>) -> TransferConfig {
+fn transfer(mut section: Section<'_>) -> TransferOptions {
     let part_size = section
         .field("part_size")
         .and_then(|field| values::size(&field, SMALLEST_PART, LARGEST_PART));
@@ -144,7 +146,7 @@ fn transfer(mut section: Section<'_>) -> TransferConfig {
         .field("download_parallel")
         .and_then(|field| values::count(&field, 1, 64));
     section.finish();
-    TransferConfig {
+    TransferOptions {
         part_size: part_size.unwrap_or(8 * MIB),
         upload_parallel: upload_parallel.unwrap_or(8),
         range_size: range_size.unwrap_or(8 * MIB),
@@ -152,7 +154,7 @@ fn transfer(mut section: Section<'_>) -> TransferConfig {
     }
 }
 
-fn memory(mut section: Section<'_>, transfer: &TransferConfig) -> MemoryConfig {
+fn memory(mut section: Section<'_>, transfer: &TransferOptions) -> MemoryOptions {
     let written = section.field("budget");
     let found = if written.is_some() {
         ""
@@ -172,13 +174,13 @@ fn memory(mut section: Section<'_>, transfer: &TransferConfig) -> MemoryConfig {
             "budget",
             format!(
                 "{}{found} is too little for transfer.part_size = {} and transfer.range_size = {}",
-                values::bytes(budget),
-                values::bytes(transfer.part_size),
-                values::bytes(transfer.range_size),
+                human_bytes(budget),
+                human_bytes(transfer.part_size),
+                human_bytes(transfer.range_size),
             ),
             format!(
                 "at least {}: four times transfer.part_size, and once transfer.range_size",
-                values::bytes(least)
+                human_bytes(least)
             ),
         );
     }
@@ -186,7 +188,7 @@ fn memory(mut section: Section<'_>, transfer: &TransferConfig) -> MemoryConfig {
     let hold = hold.and_then(|field| values::duration(&field, false));
     section.finish();
     // Where it is wrong this value is never used, but others are measured against it.
-    MemoryConfig {
+    MemoryOptions {
         budget: budget.unwrap_or(LARGEST_BUDGET),
         hold: hold.unwrap_or(crate::memory::HOLD),
     }
@@ -257,14 +259,14 @@ fn limits(mut section: Section<'_>) -> Limits {
     }
 }
 
-fn resume(mut section: Section<'_>) -> ResumeConfig {
+fn resume(mut section: Section<'_>) -> ResumeOptions {
     let mut time = |key, default: Duration, zero| {
         section
             .field(key)
             .and_then(|field| values::duration(&field, zero))
             .unwrap_or(default)
     };
-    let resume = ResumeConfig {
+    let resume = ResumeOptions {
         refresh: time("refresh", Duration::from_secs(60), false),
         stalled_after: time("stalled_after", Duration::from_secs(5), true),
         keep_for: time("keep_for", Duration::from_secs(3 * 86_400), false),
@@ -279,9 +281,9 @@ fn resume(mut section: Section<'_>) -> ResumeConfig {
 /// A port can be listened on once: the health endpoints have their own, and the passive range leaves out the others.
 fn check_ports(
     root: &Section<'_>,
-    listen: &[ListenConfig],
-    passive: &PassiveConfig,
-    admin: Option<&AdminConfig>,
+    listen: &[ListenOptions],
+    passive: &PassiveOptions,
+    admin: Option<&AdminOptions>,
 ) {
     let taken = admin.and_then(|admin| {
         let mut others = listen.iter().map(|listener| listener.address);

@@ -1,92 +1,31 @@
 //! The schema of what stands between the network and a login: PROXY protocol, failed logins, virtual hosts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::auth::options::{BanUsers, LoginFailureOptions};
 use crate::config::section::{Field, Section, nearest};
-use crate::config::{TlsConfig, tls, values};
+use crate::config::{tls, values};
+use crate::net::proxy::options::ProxyOptions;
+use crate::session::options::{HostOptions, Hosts, host_key};
+use crate::tls::options::TlsOptions;
 
-/// Load balancers that tell their clients' addresses by the PROXY protocol.
-#[derive(Debug, Clone)]
-pub struct ProxyConfig {
-    /// Where they are; a connection from there must begin with a header, none from elsewhere may.
-    pub networks: Vec<IpNet>,
-    /// For the header to be there.
-    pub header_timeout: Duration,
-}
-
-/// What failed logins lead to.
-#[derive(Debug, Clone)]
-pub struct LoginFailures {
-    /// The first is answered after this long, each further one after twice as long.
-    pub delay: Duration,
-    /// None is answered later than this.
-    pub max_delay: Duration,
-    /// Failures after which an address is banned; `None`: never.
-    pub ban_after: Option<u32>,
-    /// Failures after which a user is banned; `None`: never.
-    pub ban_user_after: Option<u32>,
-    /// Where a user is banned.
-    pub ban_users: BanUsers,
-    /// How long a ban lasts, and until so many failures as lead to one are forgotten.
-    pub ban_for: Duration,
-    /// Addresses, and users, that are remembered at once.
-    pub table_size: usize,
-    /// Clients whose failures are neither counted nor banned.
-    pub exempt: Vec<IpNet>,
-}
-
-/// Where a user whose logins fail is banned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BanUsers {
-    /// At the address that his logins failed at: whoever guesses there bans nobody elsewhere.
-    PerAddress,
-    /// Everywhere: guessing from many addresses ends, and anybody can ban him.
-    Everywhere,
-}
-
-/// A virtual host (RFC 7151).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostConfig {
-    /// Its name, in lower case and without a dot at its end.
-    pub name: String,
-    /// What HOST is answered with, and an implicit listener's client that names it in its handshake; `None`: the server's own greeting.
-    pub greeting: Option<String>,
-    /// Who may log in; `None`: every user.
-    pub users: Option<BTreeSet<String>>,
-}
-
-/// Virtual hosts by name, as [`HostConfig::name`] writes it.
-pub type Hosts = BTreeMap<String, Arc<HostConfig>>;
-
-impl HostConfig {
-    /// Whether this user may log in here.
-    pub fn admits(&self, user: &str) -> bool {
-        self.users.as_ref().is_none_or(|users| users.contains(user))
-    }
-}
-
-/// A host's name as it is compared: names differ neither by case nor by the dot of the root.
-pub fn host_key(name: &str) -> String {
-    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
-}
-
-pub(super) fn proxy_protocol(mut section: Section<'_>) -> ProxyConfig {
+pub(super) fn proxy_protocol(mut section: Section<'_>) -> ProxyOptions {
     let networks = networks(&mut section, "networks");
     let header_timeout = section
         .field("header_timeout")
         .and_then(|field| values::duration(&field, false));
     section.finish();
-    ProxyConfig {
+    ProxyOptions {
         networks,
         header_timeout: header_timeout.unwrap_or(Duration::from_secs(5)),
     }
 }
 
-pub(super) fn login_failures(mut section: Section<'_>) -> LoginFailures {
+pub(super) fn login_failures(mut section: Section<'_>) -> LoginFailureOptions {
     let mut time = |key, default, zero| {
         let field = section.field(key);
         let time = field.and_then(|field| values::duration(&field, zero));
@@ -121,7 +60,7 @@ pub(super) fn login_failures(mut section: Section<'_>) -> LoginFailures {
         );
     }
     section.finish();
-    LoginFailures {
+    LoginFailureOptions {
         delay,
         max_delay,
         ban_after,
@@ -137,7 +76,7 @@ pub(super) fn login_failures(mut section: Section<'_>) -> LoginFailures {
 pub(super) fn hosts(
     root: &mut Section<'_>,
     users: &[&str],
-    mut tls: Option<&mut TlsConfig>,
+    mut tls: Option<&mut TlsOptions>,
 ) -> Hosts {
     let entries = root
         .field("hosts")
@@ -163,8 +102,8 @@ fn host(
     name: &str,
     field: &Field<'_>,
     users: &[&str],
-    tls: Option<&mut TlsConfig>,
-) -> Option<HostConfig> {
+    tls: Option<&mut TlsOptions>,
+) -> Option<HostOptions> {
     if !values::is_host_name(name) {
         return field.wrong(
             "is no host name",
@@ -181,7 +120,7 @@ fn host(
     let name = host_key(name);
     tls::host(&mut section, &name, tls);
     section.finish();
-    Some(HostConfig {
+    Some(HostOptions {
         name,
         greeting,
         users: admitted,

@@ -4,7 +4,7 @@ use secrecy::SecretString;
 
 use crate::config::section::Field;
 use crate::config::tree::Value;
-use crate::config::values::{self, KIB};
+use crate::units::KIB;
 
 /// A secret's file holds no more.
 const FILE_LIMIT: u64 = 64 * KIB;
@@ -48,7 +48,10 @@ fn from_file(field: &Field<'_>) -> Option<SecretString> {
     match std::fs::metadata(path).map(|metadata| metadata.len()) {
         Ok(length) if length > FILE_LIMIT => {
             return field.wrong(
-                format!("{path:?} is larger than {}", values::bytes(FILE_LIMIT)),
+                format!(
+                    "{path:?} is larger than {}",
+                    crate::units::human_bytes(FILE_LIMIT)
+                ),
                 allowed,
             );
         }

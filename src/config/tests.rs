@@ -7,7 +7,13 @@ mod sources;
 mod tls;
 
 use super::*;
+use crate::data::options::PassivePorts;
 use crate::namespace::Permission;
+use crate::namespace::Permissions;
+use crate::namespace::VirtualPath;
+use crate::object::options::Capability;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 const HASH: &str =
     "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
@@ -26,15 +32,15 @@ memory.budget = "64MiB"
 }
 
 /// [`base`] with `more`, read as `test.toml`.
-fn with(more: &str) -> Result<Config, ConfigErrors> {
+fn with(more: &str) -> Result<ServerOptions, ConfigErrors> {
     from_str(&format!("{}{more}", base()), "test.toml")
 }
 
-fn addresses(config: &Config) -> Vec<SocketAddr> {
+fn addresses(config: &ServerOptions) -> Vec<SocketAddr> {
     config.listen.iter().map(|l| l.address).collect()
 }
 
-fn lines(result: Result<Config, ConfigErrors>) -> Vec<String> {
+fn lines(result: Result<ServerOptions, ConfigErrors>) -> Vec<String> {
     let errors = result.expect_err("it must be wrong");
     assert_eq!(
         errors.to_string().lines().count(),

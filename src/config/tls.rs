@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
+use crate::auth::options::{CertificateLogin, UserTls};
 use crate::config::section::{Field, Section};
 use crate::config::tree::Value;
 use crate::config::values;
-use crate::config::{
-    CertificateFiles, CertificateLogin, ClientCertificates, ListenConfig, Pem, Protection,
-    TlsConfig, TlsVersion, UserTls,
-};
+use crate::server::options::ListenOptions;
 use crate::tls::identity::Wanted;
+use crate::tls::options::{
+    CertificateFiles, ClientCertificates, Pem, Protection, TlsOptions, TlsVersion,
+};
 use crate::tls::{self, About};
 
 const NO_TLS: &str = "there is no section [tls]";
@@ -23,7 +24,7 @@ const CONTROL_OF_ALL: &str =
 const LISTENER: &str = "an address, or a table of address, tls, control and data";
 
 /// Reads `[tls]`; `None` where it is left out.
-pub(super) fn decode(root: &mut Section<'_>) -> Option<TlsConfig> {
+pub(super) fn decode(root: &mut Section<'_>) -> Option<TlsOptions> {
     if !root.has("tls") {
         root.section("tls").finish();
         return None;
@@ -96,7 +97,7 @@ pub(super) fn decode(root: &mut Section<'_>) -> Option<TlsConfig> {
         .field("reload")
         .and_then(|field| values::duration(&field, true));
     section.finish();
-    Some(TlsConfig {
+    Some(TlsOptions {
         certificates,
         control,
         data,
@@ -109,11 +110,11 @@ pub(super) fn decode(root: &mut Section<'_>) -> Option<TlsConfig> {
 }
 
 /// Reads `listen`.
-pub(super) fn listen(root: &mut Section<'_>, tls: Option<&TlsConfig>) -> Vec<ListenConfig> {
+pub(super) fn listen(root: &mut Section<'_>, tls: Option<&TlsOptions>) -> Vec<ListenOptions> {
     let (control, data) = tls.map_or((Protection::Off, Protection::Off), |tls| {
         (tls.control, tls.data)
     });
-    let plain = |address| ListenConfig {
+    let plain = |address| ListenOptions {
         address,
         implicit: false,
         control,
@@ -144,7 +145,7 @@ pub(super) fn listen(root: &mut Section<'_>, tls: Option<&TlsConfig>) -> Vec<Lis
     if items.as_ref().is_some_and(Vec::is_empty) {
         field.wrong::<()>("is empty", LISTEN);
     }
-    let mut listeners: Vec<ListenConfig> = Vec::new();
+    let mut listeners: Vec<ListenOptions> = Vec::new();
     let mut all_certified = true;
     for item in items.unwrap_or_default() {
         let is_table = matches!(
@@ -188,9 +189,9 @@ pub(super) fn listen(root: &mut Section<'_>, tls: Option<&TlsConfig>) -> Vec<Lis
 
 fn listener(
     item: &Field<'_>,
-    tls: Option<&TlsConfig>,
-    plain: &impl Fn(std::net::SocketAddr) -> ListenConfig,
-) -> Option<ListenConfig> {
+    tls: Option<&TlsOptions>,
+    plain: &impl Fn(std::net::SocketAddr) -> ListenOptions,
+) -> Option<ListenOptions> {
     let mut section = item.section(LISTENER)?;
     let address = section
         .required("address", "an IP address and a port")
@@ -242,8 +243,8 @@ fn listener(
 /// Reads what a user's section says of TLS: `tls` and `certificate`.
 pub(super) fn user(
     section: &mut Section<'_>,
-    tls: Option<&TlsConfig>,
-    listeners: &[ListenConfig],
+    tls: Option<&TlsOptions>,
+    listeners: &[ListenOptions],
 ) -> (UserTls, Option<CertificateLogin>) {
     let mut wanted = UserTls::default();
     let field = section.field("tls");
@@ -323,7 +324,7 @@ fn protection(field: &Field<'_>) -> Option<Protection> {
 }
 
 /// Reads the certificate that a virtual host has of its own, and puts it among those of `[tls]`.
-pub(super) fn host(section: &mut Section<'_>, name: &str, tls: Option<&mut TlsConfig>) {
+pub(super) fn host(section: &mut Section<'_>, name: &str, tls: Option<&mut TlsOptions>) {
     let written = ["certificate", "key"]
         .into_iter()
         .find(|key| section.has(key));

@@ -20,7 +20,7 @@ use futures::future::{BoxFuture, Shared};
 use ipnet::IpNet;
 use tokio::time::{Instant, timeout};
 
-use crate::config::PassiveConfig;
+use crate::data::options::PassiveOptions;
 
 /// How long a look-up's answer holds.
 const KEEP: Duration = Duration::from_secs(60);
@@ -79,11 +79,11 @@ struct Answer {
 
 impl Advertise {
     /// What the configuration says. Nothing is looked up yet.
-    pub fn new(config: &PassiveConfig) -> Self {
+    pub fn new(config: &PassiveOptions) -> Self {
         Self::with_resolver(config, Arc::new(|name| look_up(name).boxed()))
     }
 
-    fn with_resolver(config: &PassiveConfig, resolve: Arc<Resolve>) -> Self {
+    fn with_resolver(config: &PassiveOptions, resolve: Arc<Resolve>) -> Self {
         Advertise {
             networks: config
                 .networks
@@ -236,12 +236,12 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::config::{PassiveNetwork, PassivePorts};
+    use crate::data::options::{PassiveNetwork, PassivePorts};
 
     type Answers = VecDeque<io::Result<Vec<IpAddr>>>;
 
-    fn config(address: Option<&str>, networks: &[(&str, &str)]) -> PassiveConfig {
-        PassiveConfig {
+    fn config(address: Option<&str>, networks: &[(&str, &str)]) -> PassiveOptions {
+        PassiveOptions {
             ports: PassivePorts::Ephemeral(1),
             address: address.map(str::to_owned),
             networks: networks

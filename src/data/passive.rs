@@ -31,8 +31,8 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::config::PassivePorts;
 use crate::data::DataError;
+use crate::data::options::PassivePorts;
 pub use crate::data::passive::door::Behind;
 use crate::data::passive::door::{Door, accept_all};
 use crate::data::passive::pairs::{Claim, Pairs};
@@ -303,8 +303,8 @@ mod tests {
 
     use super::door::{Accept, FIRST_PAUSE};
     use super::*;
-    use crate::config::ProxyConfig;
     use crate::net::proxy::Proxies;
+    use crate::net::proxy::options::ProxyOptions;
 
     const DEADLINE: Duration = Duration::from_secs(20);
     const HOUR: Duration = Duration::from_secs(3600);
@@ -332,7 +332,7 @@ mod tests {
     fn behind(networks: &str) -> Behind {
         let networks = networks.trim_matches(['[', ']']).split(',');
         Behind {
-            proxies: Proxies::new(&ProxyConfig {
+            proxies: Proxies::new(&ProxyOptions {
                 networks: networks
                     .filter_map(|network| network.parse().ok())
                     .collect(),

@@ -15,16 +15,18 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::auth::{Authenticator, Failures, SessionLimiter, UserLimiter};
-use crate::config::{self, ControlLoss, Protection};
+use crate::config::{self};
 use crate::data::advertise::Advertise;
 use crate::data::linger::Lingering;
 use crate::data::passive::{Behind, PassivePool};
 use crate::fuzzing::{conversation, segments, store};
 use crate::memory::Budget;
+use crate::namespace::options::ControlLoss;
 use crate::namespace::{Mount, Namespace};
 use crate::net::proxy::{ConnectionAddrs, Proxies};
 use crate::object::{Replica, Store, StoreContext};
 use crate::session;
+use crate::tls::options::Protection;
 use s3_embedded::Backend;
 
 /// The lines that log in.
@@ -146,7 +148,7 @@ impl Gateway {
             lingering: Lingering::new(),
             drain: CancellationToken::new(),
             cut: CancellationToken::new(),
-            config,
+            options: config.session(),
         };
         let gateway = Gateway {
             context: Arc::new(context),
@@ -252,7 +254,7 @@ impl Gateway {
             .enable_all()
             .build();
         let gateway = runtime.expect("a runtime").block_on(Gateway::start());
-        let user = &gateway.context.config.users["alice"];
+        let user = &gateway.context.options.users["alice"];
         let mounts = user.mounts.iter().map(|(path, mount)| Mount {
             path: path.clone(),
             store: Arc::clone(&gateway.context.stores[&mount.store]),

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use crate::config::ControlLoss;
 use crate::namespace::lookup::{self, Found, Point};
+use crate::namespace::options::ControlLoss;
 use crate::namespace::{Permission, Permissions, VirtualPath, keys};
 use crate::object::{Location, Store};
 
@@ -23,17 +23,17 @@ pub struct Mount {
     pub prefix: String,
     /// What the user may do there.
     pub permissions: Permissions,
-    /// See [`crate::config::MountConfig::ascii_convert`].
+    /// See [`crate::namespace::options::MountOptions::ascii_convert`].
     pub ascii_convert: bool,
-    /// See [`crate::config::MountConfig::times_metadata`].
+    /// See [`crate::namespace::options::MountOptions::times_metadata`].
     pub times_metadata: bool,
-    /// See [`crate::config::MountConfig::verify_downloads`].
+    /// See [`crate::namespace::options::MountOptions::verify_downloads`].
     pub verify_downloads: bool,
     /// The bucket of records and tails of uploads.
     pub state_bucket: Arc<str>,
-    /// See [`crate::config::MountConfig::keep_interrupted`].
+    /// See [`crate::namespace::options::MountOptions::keep_interrupted`].
     pub keep_interrupted: bool,
-    /// See [`crate::config::MountConfig::on_control_loss`].
+    /// See [`crate::namespace::options::MountOptions::on_control_loss`].
     pub on_control_loss: ControlLoss,
 }
 

@@ -9,6 +9,7 @@
 //! read within a deadline and by the connection's own task, so a silent peer holds up nobody.
 
 mod header;
+pub mod options;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -19,7 +20,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::config::ProxyConfig;
+use crate::net::proxy::options::ProxyOptions;
 
 pub use header::{HeaderError, Told, parse};
 use header::{Step, step};
@@ -59,7 +60,7 @@ pub enum ProxyError {
 
 impl Proxies {
     /// For these networks.
-    pub fn new(config: &ProxyConfig) -> Self {
+    pub fn new(config: &ProxyOptions) -> Self {
         Proxies {
             networks: config.networks.clone(),
             deadline: config.header_timeout,
@@ -149,7 +150,7 @@ mod tests {
     const V1: &[u8] = b"PROXY TCP4 192.0.2.7 198.51.100.1 40000 21\r\n";
 
     fn proxies(deadline: Duration) -> Proxies {
-        Proxies::new(&ProxyConfig {
+        Proxies::new(&ProxyOptions {
             networks: vec!["127.0.0.0/8".parse().unwrap()],
             header_timeout: deadline,
         })

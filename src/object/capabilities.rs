@@ -15,9 +15,9 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::config::{Capability, StoreConfig};
 use crate::object::client::Store;
 use crate::object::error::RequestFailure;
+use crate::object::options::{Capability, StoreOptions};
 
 pub(super) use crate::object::capabilities::probe::PREFIX as PROBE_PREFIX;
 
@@ -54,7 +54,7 @@ struct Probed {
 }
 
 impl Capabilities {
-    pub(super) fn new(config: &StoreConfig) -> Self {
+    pub(super) fn new(config: &StoreOptions) -> Self {
         let aws = config.endpoint.is_none();
         Capabilities {
             checksums: Probed::new(config.checksums, aws.then_some(true)),

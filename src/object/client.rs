@@ -14,7 +14,6 @@ use aws_sdk_s3::config::{
 use secrecy::ExposeSecret;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{StaticCredentials, StoreConfig, TransferConfig};
 use crate::memory::Budget;
 use crate::object::answer::JudgeAnswers;
 use crate::object::capabilities::{Capabilities, Integrity};
@@ -23,6 +22,7 @@ use crate::object::connector::http_client;
 use crate::object::echo::Echoes;
 use crate::object::error::ObjectError;
 use crate::object::name_lock::NameLocks;
+use crate::object::options::{StaticCredentials, StoreOptions, TransferOptions};
 use crate::object::part_sizes::PartSizes;
 use crate::object::parts::pieces::PieceSupportCache;
 use crate::object::progress::watching;
@@ -46,7 +46,7 @@ pub struct StoreContext {
     /// Owner of clean-up tasks that outlive a transfer (AbortMultipartUpload); waited for at shutdown.
     pub cleanups: TaskTracker,
     /// Parts, ranges and parallelism.
-    pub transfer: TransferConfig,
+    pub transfer: TransferOptions,
     /// This process among all that serve the same buckets, and its uploads.
     pub replica: Arc<Replica>,
     /// The object names that are being written.
@@ -56,7 +56,7 @@ pub struct StoreContext {
 /// One configured S3 endpoint.
 #[derive(Debug)]
 pub struct Store {
-    config: StoreConfig,
+    config: StoreOptions,
     context: StoreContext,
     client: Client,
     capabilities: Capabilities,
@@ -95,7 +95,7 @@ impl Location {
 impl Store {
     /// Builds the client; makes no request to the store. Fails where credentials or endpoint can't be made sense of.
     pub async fn new(
-        config: &StoreConfig,
+        config: &StoreOptions,
         context: StoreContext,
     ) -> Result<Arc<Store>, ObjectError> {
         let http = http_client(config).map_err(|error| ObjectError::Other(error.to_string()))?;
@@ -105,7 +105,7 @@ impl Store {
     /// As [`Store::new`], over an HTTP client of the caller's: one that reaches a store in this process, say.
     pub(crate) async fn over(
         http: SharedHttpClient,
-        config: &StoreConfig,
+        config: &StoreOptions,
         context: StoreContext,
     ) -> Result<Arc<Store>, ObjectError> {
         let clock = Arc::new(StoreClock::new());
@@ -161,7 +161,7 @@ impl Store {
         &self.client
     }
 
-    pub(super) fn config(&self) -> &StoreConfig {
+    pub(super) fn config(&self) -> &StoreOptions {
         &self.config
     }
 
@@ -273,7 +273,7 @@ impl Store {
     }
 }
 
-fn timeouts(config: &StoreConfig, more: Duration) -> TimeoutConfig {
+fn timeouts(config: &StoreOptions, more: Duration) -> TimeoutConfig {
     // An attempt of a GET ends with its headers: its body has a deadline for each read instead.
     TimeoutConfig::builder()
         .connect_timeout(config.connect_timeout)
@@ -281,7 +281,7 @@ fn timeouts(config: &StoreConfig, more: Duration) -> TimeoutConfig {
         .build()
 }
 
-async fn sdk_config(http: SharedHttpClient, config: &StoreConfig) -> Result<Builder, ObjectError> {
+async fn sdk_config(http: SharedHttpClient, config: &StoreOptions) -> Result<Builder, ObjectError> {
     if let Some(endpoint) = &config.endpoint {
         check_endpoint(endpoint)?;
     }

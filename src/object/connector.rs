@@ -31,7 +31,7 @@ use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::config::StoreConfig;
+use crate::object::options::StoreOptions;
 
 /// What is read of a connection at once, bytes. Each piece of an answer is of memory of this size.
 pub(super) const READ: usize = 64 * 1024;
@@ -55,7 +55,7 @@ static ROOTS: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
 ///
 /// # Errors
 /// TLS can't be set up.
-pub(super) fn http_client(config: &StoreConfig) -> Result<SharedHttpClient, rustls::Error> {
+pub(super) fn http_client(config: &StoreOptions) -> Result<SharedHttpClient, rustls::Error> {
     let mut tcp = TcpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);

@@ -8,11 +8,12 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, ResumeConfig};
+use crate::object::options::ResumeOptions;
 use crate::object::{
     ObjectError, Recorded, Store, SweepOptions, Swept, Unrecorded, refresh_record_cache, sweep,
     sweep_probes, sweep_uploads,
 };
+use crate::server::options::ServerOptions;
 
 /// A server that has started sweeps after this long for the first time: what a crash has left is old enough then.
 const FIRST: Duration = Duration::from_secs(300);
@@ -42,7 +43,7 @@ impl SweepTarget {
 
 impl Targets {
     /// Of all mounts of all users.
-    pub fn of(config: &Config, stores: &BTreeMap<String, Arc<Store>>) -> Targets {
+    pub fn of(config: &ServerOptions, stores: &BTreeMap<String, Arc<Store>>) -> Targets {
         let mut found: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
         for mount in config.users.values().flat_map(|user| user.mounts.values()) {
             let state = mount.state_bucket.as_deref().unwrap_or(&mount.bucket);
@@ -106,14 +107,14 @@ impl Targets {
     }
 
     /// Looks and sweeps as often as is configured, until it is cancelled.
-    pub async fn run(self, config: ResumeConfig, end: CancellationToken) {
+    pub async fn run(self, config: ResumeOptions, end: CancellationToken) {
         end.run_until_cancelled(async {
             tokio::join!(self.look(&config), self.sweep_now_and_then(&config));
         })
         .await;
     }
 
-    async fn look(&self, config: &ResumeConfig) {
+    async fn look(&self, config: &ResumeOptions) {
         while !config.look_every.is_zero() {
             for target in &self.0 {
                 if let Err(error) = refresh_record_cache(&target.store, &target.state_bucket).await
@@ -125,7 +126,7 @@ impl Targets {
         }
     }
 
-    async fn sweep_now_and_then(&self, config: &ResumeConfig) {
+    async fn sweep_now_and_then(&self, config: &ResumeOptions) {
         if config.sweep_every.is_zero() {
             return;
         }

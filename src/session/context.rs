@@ -6,13 +6,14 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Authenticator, Failures, SessionLimiter, UserLimiter};
-use crate::config::{Config, Protection};
 use crate::data::advertise::Advertise;
 use crate::data::linger::Lingering;
 use crate::data::passive::PassivePool;
 use crate::memory::Budget;
 use crate::object::{Replica, Store};
+use crate::session::options::SessionOptions;
 use crate::tls::Tls;
+use crate::tls::options::Protection;
 
 use crate::session::broken::BrokenTransfers;
 use crate::session::reported::ReportedUploads;
@@ -20,8 +21,8 @@ use crate::session::reported::ReportedUploads;
 /// What all sessions of a server share.
 #[derive(Debug)]
 pub struct ServerContext {
-    /// The configuration.
-    pub config: Arc<Config>,
+    /// What is configured of sessions.
+    pub options: SessionOptions,
     /// TLS, where it is configured.
     pub tls: Option<Arc<Tls>>,
     /// Who may log in.

@@ -61,7 +61,7 @@ impl Session {
             user: user.config.name.as_str().into(),
             peer: Some(self.control.peer.ip()),
             state_bucket: mount.state_bucket.clone(),
-            over_object: self.context.config.resume.keep_over_object,
+            over_object: self.context.options.resume.keep_over_object,
         })
     }
 
@@ -139,7 +139,7 @@ impl Session {
     fn is_interrupted_here(&self, underway: &OwnUpload) -> bool {
         let here = network_of(self.control.peer.ip());
         let is_here = |peer: Option<IpAddr>| peer.is_some_and(|peer| network_of(peer) == here);
-        let stalled = self.context.config.resume.stalled_after;
+        let stalled = self.context.options.resume.stalled_after;
         match underway {
             OwnUpload::Running(upload) => upload.idle_for >= stalled && is_here(upload.peer),
             OwnUpload::Interrupted(kept) => is_here(kept.peer()),
@@ -318,7 +318,7 @@ impl Session {
         self.reported.note(path, ReportedLength::Refused);
         match underway {
             OwnUpload::Running(upload)
-                if upload.idle_for < self.context.config.resume.stalled_after =>
+                if upload.idle_for < self.context.options.resume.stalled_after =>
             {
                 Reply::new(
                     450,

@@ -1,8 +1,8 @@
 //! The TLS of a session: its control connection's, and what PBSZ and PROT have said of data connections.
 
-use crate::config::Protection;
 use crate::tls::SessionTls;
 use crate::tls::identity::Identity;
+use crate::tls::options::Protection;
 
 /// The TLS of a session, once its control connection is under it.
 pub(super) struct Secured {

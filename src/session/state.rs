@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use crate::auth::options::UserOptions;
 use crate::auth::{SessionPermit, UserPermit};
-use crate::config::{HostConfig, UserConfig};
 use crate::namespace::{Mount, Namespace, Resolved, VirtualPath};
 use crate::object::{Location, NameWatch, ObjectInfo};
+use crate::session::options::HostOptions;
 use ftp_proto::Reply;
 use ftp_proto::command::{HashName, TransferType};
 use ftp_proto::facts::FactSet;
@@ -33,7 +34,7 @@ pub(super) struct Session {
     /// TLS on the control connection.
     pub(super) secured: Option<Box<Secured>>,
     /// The virtual host that HOST has chosen.
-    pub(super) host: Option<Arc<HostConfig>>,
+    pub(super) host: Option<Arc<HostOptions>>,
     /// Who is logged in.
     pub(super) user: Option<User>,
     /// The name given by USER.
@@ -64,7 +65,7 @@ pub(super) struct Session {
 
 /// Who is logged in, and his tree.
 pub(super) struct User {
-    pub(super) config: Arc<UserConfig>,
+    pub(super) config: Arc<UserOptions>,
     pub(super) namespace: Namespace,
     /// Among his sessions.
     pub(super) _permit: UserPermit,
@@ -115,7 +116,7 @@ impl Session {
             client_noted: false,
             failed_logins: 0,
             early: 0,
-            login_deadline: Instant::now() + context.config.timeouts.login,
+            login_deadline: Instant::now() + context.options.timeouts.login,
             cwd: VirtualPath::root(),
             transfer_type: TransferType::Ascii,
             data: DataSetup::None,
@@ -193,7 +194,7 @@ impl Session {
             DataSetup::Passive {
                 reservation, since, ..
             } if !reservation.connected() => {
-                Some(*since + self.context.config.timeouts.data_connect)
+                Some(*since + self.context.options.timeouts.data_connect)
             }
             _ => None,
         }

@@ -170,7 +170,7 @@ impl Session {
             Signal::Publishing => running.waits_for_name = false,
             Signal::InputEnded { large } => {
                 running.progress.note_input_arrived();
-                let least = self.context.config.timeouts.settle_min;
+                let least = self.context.options.timeouts.settle_min;
                 let window = settle_window(self.control.round_trip(), large, least);
                 running.settle = Some(Instant::now() + window);
             }

@@ -10,7 +10,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{Error as TlsError, InconsistentKeys, RootCertStore};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use crate::config::{CertificateFiles, Pem};
+use crate::tls::options::{CertificateFiles, Pem};
 
 use crate::tls::material::{About, Contents, MaterialError, contents};
 use crate::tls::provider;

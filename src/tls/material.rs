@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 
-use crate::config::Pem;
+use crate::tls::options::Pem;
 
 /// No certificate chain, key or list of authorities is longer, bytes.
 const LONGEST: u64 = 4 * 1024 * 1024;

@@ -158,7 +158,7 @@ pub async fn run(name: &str, behaviour: Behaviour, rounds: u64, seed: u64) {
     store.stop().await;
 }
 
-fn configuration(store: &EmbeddedStore) -> config::Config {
+fn configuration(store: &EmbeddedStore) -> s3ftpd::server::options::ServerOptions {
     let (key, secret) = store.credentials();
     let hash = bcrypt::hash("p", 4).unwrap();
     let text = format!(

@@ -6,8 +6,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Addresses are banned after 6, users after 4 failures, for a minute.
-fn config() -> LoginFailures {
-    LoginFailures {
+fn config() -> LoginFailureOptions {
+    LoginFailureOptions {
         delay: SECOND,
         max_delay: 10 * SECOND,
         ban_after: Some(6),
@@ -96,7 +96,7 @@ fn a_user_is_banned_where_he_was_guessed_at() {
 
 #[test]
 fn or_everywhere_where_that_is_configured() {
-    let failures = Failures::new(LoginFailures {
+    let failures = Failures::new(LoginFailureOptions {
         ban_users: BanUsers::Everywhere,
         ..config()
     });
@@ -111,7 +111,7 @@ fn or_everywhere_where_that_is_configured() {
 
 #[test]
 fn the_answer_to_a_banned_user_tells_nothing_of_what_he_tried() {
-    let failures = Failures::new(LoginFailures {
+    let failures = Failures::new(LoginFailureOptions {
         ban_after: None,
         ..config()
     });
@@ -134,7 +134,7 @@ fn the_answer_to_a_banned_user_tells_nothing_of_what_he_tried() {
 #[test]
 fn the_right_password_of_a_banned_user_bans_no_address_and_a_wrong_one_does() {
     for ban_users in [BanUsers::PerAddress, BanUsers::Everywhere] {
-        let failures = Failures::new(LoginFailures {
+        let failures = Failures::new(LoginFailureOptions {
             ban_users,
             ..config()
         });

@@ -1,6 +1,9 @@
 //! PROXY protocol, failed logins, virtual hosts, sessions per user.
 
 use super::*;
+use crate::auth::options::BanUsers;
+use crate::session::options::host_key;
+use std::time::Duration;
 
 #[test]
 fn defaults() {

@@ -1,6 +1,9 @@
 //! Files and environment: syntax, YAML, what overrides what, secrets kept elsewhere, the sample.
 
+use crate::namespace::Permissions;
+use crate::object::options::Capability;
 use std::path::Path;
+use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
@@ -164,7 +167,7 @@ users:
     let one = from_str(toml, "a.toml").unwrap();
     let other = load_from(&[file], []).unwrap();
     assert_eq!(format!("{one:?}"), format!("{other:?}"));
-    let password = |config: &Config| {
+    let password = |config: &ServerOptions| {
         config.users["Anna"]
             .password
             .as_ref()

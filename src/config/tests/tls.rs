@@ -1,6 +1,10 @@
 //! `[tls]`, and what listeners and users say of TLS.
 
 use super::*;
+use crate::auth::options::UserTls;
+use crate::tls::identity::Wanted;
+use crate::tls::options::{ClientCertificates, Protection, TlsVersion};
+use std::time::Duration;
 
 /// An authority's files and a certificate's, and the `[tls]` keys that name them.
 struct Files(tempfile::TempDir);
@@ -27,12 +31,12 @@ impl Files {
 
     /// [`base`] with certificate `one` and `more`, in which `$name` is the path of a file and
     /// BERT the beginning of another user.
-    fn with(&self, more: &str) -> Result<Config, ConfigErrors> {
+    fn with(&self, more: &str) -> Result<ServerOptions, ConfigErrors> {
         let tls = "tls.certificate = '$one.crt'\ntls.key = '$one.key'\n";
         self.alone(&format!("{tls}{more}"))
     }
 
-    fn alone(&self, more: &str) -> Result<Config, ConfigErrors> {
+    fn alone(&self, more: &str) -> Result<ServerOptions, ConfigErrors> {
         let bert = format!("users.bert = {{ password = '{HASH}', mounts = {{ '/' = 'scans' }}");
         let more = more
             .replace('$', &format!("{}/", self.0.path().display()))

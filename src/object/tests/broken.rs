@@ -148,7 +148,7 @@ pub(super) async fn answering(
 
 /// The same with another configuration.
 pub(super) async fn answering_with(
-    change: impl FnOnce(&mut crate::config::StoreConfig),
+    change: impl FnOnce(&mut crate::object::options::StoreOptions),
     answers: fn(&str, usize) -> String,
 ) -> (Arc<Store>, Arc<std::sync::Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -11,10 +11,10 @@ use s3s::service::S3ServiceBuilder;
 use tokio::net::TcpListener;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use crate::config::{Capability, StaticCredentials, StoreConfig, TransferConfig};
 use crate::memory::Budget;
 use crate::object::client::{Location, Store, StoreContext};
 use crate::object::name_lock::NameLocks;
+use crate::object::options::{Capability, StaticCredentials, StoreOptions, TransferOptions};
 
 use crate::object::tests::PART;
 
@@ -116,7 +116,7 @@ impl TestStore {
         store_at(self.address, budget, |_| {}).await
     }
 
-    pub(super) async fn store_with(&self, change: impl FnOnce(&mut StoreConfig)) -> Arc<Store> {
+    pub(super) async fn store_with(&self, change: impl FnOnce(&mut StoreOptions)) -> Arc<Store> {
         store_at(self.address, 64 << 20, change).await
     }
 }
@@ -124,9 +124,9 @@ impl TestStore {
 pub(super) async fn store_at(
     address: SocketAddr,
     budget: u64,
-    change: impl FnOnce(&mut StoreConfig),
+    change: impl FnOnce(&mut StoreOptions),
 ) -> Arc<Store> {
-    let mut config = StoreConfig {
+    let mut config = StoreOptions {
         name: "test".to_owned(),
         endpoint: Some(format!("http://{address}")),
         region: None,
@@ -154,7 +154,7 @@ pub(super) async fn store_at(
         cleanups: TaskTracker::new(),
         replica: Arc::default(),
         names: NameLocks::default(),
-        transfer: TransferConfig {
+        transfer: TransferOptions {
             part_size: PART as u64,
             upload_parallel: 4,
             range_size: PART as u64,

@@ -1,7 +1,7 @@
 //! Uploads and downloads around the sizes that matter.
 
 use super::*;
-use crate::config::Capability;
+use crate::object::options::Capability;
 
 #[tokio::test]
 async fn round_trips_around_the_part_size() {

@@ -17,15 +17,17 @@
 //! + 1    a data connection that its client has not closed yet, as many as transfers and at most 1,024
 //! ```
 //!
-//! A quarter of the sessions are taken to transfer at once ([`Limits::transfers`](crate::config::Limits)).
+//! A quarter of the sessions are taken to transfer at once ([`Limits::transfers`](crate::auth::options::Limits)).
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::config::{Config, Limits, PassivePorts};
+use crate::auth::options::Limits;
 use crate::data::linger;
+use crate::data::options::PassivePorts;
+use crate::server::options::ServerOptions;
 
 /// What is open beside connections, and the connections that are only refused.
 const RESERVE: u64 = 64;
@@ -64,12 +66,12 @@ pub fn limit() -> u64 {
 }
 
 /// How many descriptors a server of this configuration may need.
-pub fn needed(config: &Config) -> u64 {
+pub fn needed(config: &ServerOptions) -> u64 {
     fixed(config) + for_sessions(&config.limits)
 }
 
 /// Has no more sessions than fit into `limit` descriptors; says so where these are fewer than configured.
-pub fn cap(config: &mut Config, limit: u64) -> Option<Shortage> {
+pub fn cap(config: &mut ServerOptions, limit: u64) -> Option<Shortage> {
     let needed = needed(config);
     if needed <= limit {
         return None;
@@ -94,7 +96,7 @@ pub fn cap(config: &mut Config, limit: u64) -> Option<Shortage> {
     })
 }
 
-fn fixed(config: &Config) -> u64 {
+fn fixed(config: &ServerOptions) -> u64 {
     let listened = config.listen.iter().map(|l| l.address.ip());
     let addresses: BTreeSet<_> = listened.map(|ip| config.passive_address(ip)).collect();
     let ports = match config.passive.ports {
@@ -146,7 +148,7 @@ mod tests {
     use super::*;
     use crate::config;
 
-    fn config(more: &str) -> Config {
+    fn config(more: &str) -> ServerOptions {
         let text = format!(
             "listen = [\"127.0.0.1:0\", \"127.0.0.1:1\", \"[::1]:0\"]\npassive.ports = \"auto:10\"\n{more}\n\
              [stores.main]\nendpoint = \"http://127.0.0.1:1\"\naccess_key_id = \"x\"\nsecret_access_key = \"x\"\n\

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::config::values::{GIB, KIB};
+use crate::units::{GIB, KIB};
 
 /// The default budget is never larger.
 const MOST: u64 = 2 * GIB;
@@ -76,7 +76,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
     use super::*;
-    use crate::config::values::MIB;
+    use crate::units::MIB;
 
     fn budget(files: &[(&str, &str)]) -> u64 {
         let root = tempfile::tempdir().unwrap();

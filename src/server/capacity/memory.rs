@@ -7,8 +7,9 @@
 
 use std::fmt;
 
-use crate::config::{Config, human_bytes};
 use crate::server::capacity::machine;
+use crate::server::options::ServerOptions;
+use crate::units::human_bytes;
 
 /// What a session may take before its login, bytes: 16 KiB of TLS, 64 KiB of a handshake message that does not end, and
 /// its own.
@@ -40,7 +41,7 @@ pub fn memory() -> u64 {
 
 /// Has no more sessions before login than fit into `memory`, which is what the process may have in all, bytes; says so
 /// where these are fewer than configured.
-pub fn cap(config: &mut Config, memory: u64) -> Option<Shortage> {
+pub fn cap(config: &mut ServerOptions, memory: u64) -> Option<Shortage> {
     let each = match &config.tls {
         Some(_) => UNDER_TLS,
         None => IN_THE_CLEAR,
@@ -88,11 +89,11 @@ mod tests {
 
     use super::*;
     use crate::config;
-    use crate::config::{ClientCertificates, Protection, TlsConfig, TlsVersion};
+    use crate::tls::options::{ClientCertificates, Protection, TlsOptions, TlsVersion};
 
     const MIB: u64 = 1024 * 1024;
 
-    fn config(more: &str) -> Config {
+    fn config(more: &str) -> ServerOptions {
         let text = format!(
             "{more}\nmemory.budget = \"256MiB\"\n\
              [stores.main]\nendpoint = \"http://127.0.0.1:1\"\naccess_key_id = \"x\"\nsecret_access_key = \"x\"\n\
@@ -103,8 +104,8 @@ mod tests {
     }
 
     /// Its values don't matter.
-    fn tls() -> TlsConfig {
-        TlsConfig {
+    fn tls() -> TlsOptions {
+        TlsOptions {
             certificates: Vec::new(),
             control: Protection::Optional,
             data: Protection::Optional,
@@ -119,7 +120,7 @@ mod tests {
     #[test]
     fn sessions_before_login_are_held_to_what_fits() {
         for (tls, each) in [(None, 24), (Some(tls()), 104)] {
-            let configured = || Config {
+            let configured = || ServerOptions {
                 tls: tls.clone(),
                 ..config("")
             };

@@ -90,7 +90,7 @@ impl Session {
         self.data = DataSetup::Active {
             target: in_scope_of(self.control.peer, target),
             local: self.control.source_for(target.ip()),
-            source_port: self.context.config.active.source_port,
+            source_port: self.context.options.active.source_port,
             tls: self.data_tls(),
         };
         Ok(Reply::new(200, "Will connect to you"))

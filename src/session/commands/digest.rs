@@ -101,7 +101,7 @@ impl Session {
             location: Some(location.clone()),
             control_end: ControlEnd::NeedsQuit,
         };
-        let wait = self.context.config.timeouts.data_connect;
+        let wait = self.context.options.timeouts.data_connect;
         self.run_transfer(label, |link| async move {
             let progress = |bytes| link.progress.add(bytes);
             let computed = tokio::select! {

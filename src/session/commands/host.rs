@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use crate::config::{HostConfig, host_key};
+use crate::session::options::{HostOptions, host_key};
 use ftp_proto::Reply;
 use ftp_proto::command::HostName;
 
@@ -37,23 +37,23 @@ impl Session {
     }
 
     /// The one that the client has named in its TLS handshake.
-    pub(in crate::session) fn host_of_handshake(&self) -> Option<Arc<HostConfig>> {
+    pub(in crate::session) fn host_of_handshake(&self) -> Option<Arc<HostOptions>> {
         self.host_named(self.control.server_name()?)
     }
 
-    fn host_named(&self, name: &str) -> Option<Arc<HostConfig>> {
-        self.context.config.hosts.get(&host_key(name)).cloned()
+    fn host_named(&self, name: &str) -> Option<Arc<HostOptions>> {
+        self.context.options.hosts.get(&host_key(name)).cloned()
     }
 
     /// Whether HOST works.
     pub(in crate::session) fn has_hosts(&self) -> bool {
-        !self.context.config.hosts.is_empty()
+        !self.context.options.hosts.is_empty()
     }
 
     /// Of the virtual host, where it has one.
     pub(in crate::session) fn greeting(&self) -> String {
         let own = self.host.as_ref().and_then(|host| host.greeting.as_ref());
-        own.unwrap_or(&self.context.config.greeting).clone()
+        own.unwrap_or(&self.context.options.greeting).clone()
     }
 
     /// Whether a user may log in where the session is.

@@ -41,7 +41,7 @@ impl Session {
                     .iter()
                     .map(|mount| (mount.permissions, mount.times_metadata)),
             ),
-            None => self.context.config.users.values().any(|user| {
+            None => self.context.options.users.values().any(|user| {
                 all_keep_times(
                     user.mounts
                         .values()

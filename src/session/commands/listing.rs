@@ -10,11 +10,11 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::config::Timeouts;
 use crate::data::linger::Lingering;
 use crate::memory::{Admission, Budget};
 use crate::namespace::{Permission, Resolved, VirtualPath};
 use crate::object::{Listing, ObjectInfo, TransferId};
+use crate::session::options::Timeouts;
 use ftp_proto::Reply;
 use ftp_proto::command::ListArgument;
 use ftp_proto::facts::{FactType, Facts, fact_line};
@@ -188,7 +188,7 @@ impl Session {
             lister,
             data,
             budget: self.context.budget.clone(),
-            timeouts: self.context.config.timeouts.clone(),
+            timeouts: self.context.options.timeouts.clone(),
             lingering: self.context.lingering.clone(),
         };
         self.run_transfer(label, |link| job.run(link)).await
@@ -324,7 +324,7 @@ impl Session {
 
     /// Leave to run a listing, as a transfer's.
     async fn admit_listing(&self) -> Result<Admission, Reply> {
-        let wait = self.context.config.timeouts.data_connect;
+        let wait = self.context.options.timeouts.data_connect;
         let admitted = self.context.budget.admit(wait).await;
         admitted.map_err(|_| {
             let text = "no memory free for the listing, try again later";

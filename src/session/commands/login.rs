@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::auth::options::UserOptions;
 use crate::auth::{AuthError, Refused};
-use crate::config::UserConfig;
 use crate::namespace::{Mount, Namespace};
 use ftp_proto::Reply;
 use ftp_proto::command::{HashName, Password, TransferType};
@@ -39,7 +39,7 @@ impl Session {
     }
 
     /// A login without a password: what a right one does not get past, a client certificate does not either.
-    async fn user_by_certificate(&mut self, user: Arc<UserConfig>) -> Result<Flow, ControlError> {
+    async fn user_by_certificate(&mut self, user: Arc<UserOptions>) -> Result<Flow, ControlError> {
         let address = self.control.peer.ip();
         if self.context.failures.bans_address(address) {
             return self.close_with(banned()).await;
@@ -112,7 +112,7 @@ impl Session {
             let busy = Reply::new(421, "Too many logins at once, try again later");
             return self.close_with(busy).await;
         };
-        let delay = turn.max(self.context.config.login_failures.delay);
+        let delay = turn.max(self.context.options.login_delay);
         tracing::info!(%peer, user = %name.escape_debug(), delay_ms = delay.as_millis(), "login refused: there is no such user");
         self.answer_refused(delay).await
     }
@@ -140,7 +140,7 @@ impl Session {
                 return self.close_with(shutting_down()).await;
             }
         }
-        if self.failed_logins >= self.context.config.limits.login_attempts {
+        if self.failed_logins >= self.context.options.login_attempts {
             let enough = Reply::new(421, "Too many failed logins, closing the connection");
             return self.close_with(enough).await;
         }
@@ -153,7 +153,7 @@ impl Session {
     /// Who he is has been proven: logs him in, unless he may not come in so.
     async fn log_in(
         &mut self,
-        config: Arc<UserConfig>,
+        config: Arc<UserOptions>,
         welcome: &Reply,
     ) -> Result<Flow, ControlError> {
         if let Err(refused) = self.admit(&config) {
@@ -161,7 +161,7 @@ impl Session {
             // are as few as of those.
             self.name = None;
             self.failed_logins += 1;
-            if self.failed_logins >= self.context.config.limits.login_attempts {
+            if self.failed_logins >= self.context.options.login_attempts {
                 let why = format!("{}, closing the connection", refused.lines.join(" "));
                 return self.close_with(Reply::new(421, why)).await;
             }
@@ -180,7 +180,7 @@ impl Session {
     }
 
     /// Makes him the session's user; else why not.
-    fn enter(&mut self, config: Arc<UserConfig>) -> Result<(), Reply> {
+    fn enter(&mut self, config: Arc<UserOptions>) -> Result<(), Reply> {
         let peer = self.control.peer;
         let Some(permit) = self.context.user_sessions.enter(&config) else {
             tracing::warn!(%peer, user = %config.name, "login refused: too many sessions of this user");
@@ -245,7 +245,7 @@ impl Session {
     pub(in crate::session) fn reset(&mut self) {
         // Only one who was in gets time to log in anew, so nobody stays for ever without.
         if self.user.take().is_some() {
-            self.login_deadline = tokio::time::Instant::now() + self.context.config.timeouts.login;
+            self.login_deadline = tokio::time::Instant::now() + self.context.options.timeouts.login;
             self.early = 0;
         }
         self.name = None;
@@ -262,7 +262,7 @@ impl Session {
         self.reported = crate::session::reported::ReportedLengths::default();
     }
 
-    fn namespace_of(&self, config: &UserConfig) -> Result<Namespace, Reply> {
+    fn namespace_of(&self, config: &UserOptions) -> Result<Namespace, Reply> {
         let mut mounts = Vec::with_capacity(config.mounts.len());
         for (path, mount) in &config.mounts {
             let Some(store) = self.context.stores.get(&mount.store) else {

@@ -13,10 +13,11 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::config::{Protection, UserConfig};
+use crate::auth::options::UserOptions;
 use crate::data::secure::DataTls;
 use crate::tls::Tls;
 use crate::tls::identity::Identity;
+use crate::tls::options::Protection;
 use ftp_proto::Reply;
 use ftp_proto::command::{AuthMechanism, ProtectionLevel};
 
@@ -77,7 +78,7 @@ impl Session {
         let login = self
             .login_deadline
             .saturating_duration_since(Instant::now());
-        let deadline = self.context.config.timeouts.tls_handshake.min(login);
+        let deadline = self.context.options.timeouts.tls_handshake.min(login);
         // Boxed: a handshake holds much more than an idle session should.
         let done = Box::pin(self.control.secure(&session.control, deadline)).await;
         if let Err(error) = done {
@@ -191,13 +192,13 @@ impl Session {
     }
 
     /// The user of that name, where the client's certificate is enough.
-    pub(in crate::session) fn by_certificate(&self, name: &str) -> Option<Arc<UserConfig>> {
+    pub(in crate::session) fn by_certificate(&self, name: &str) -> Option<Arc<UserOptions>> {
         let identity = self.secured.as_ref()?.identity.as_ref()?;
         self.context.authenticator.by_certificate(name, identity)
     }
 
     /// What a user demands beyond his password, which was right.
-    pub(in crate::session) fn admit(&self, user: &UserConfig) -> Result<(), Reply> {
+    pub(in crate::session) fn admit(&self, user: &UserOptions) -> Result<(), Reply> {
         let refused = match (user.tls.control, &self.secured) {
             (Some(Protection::Required), None) => "This account needs TLS, send AUTH TLS first",
             (Some(Protection::Off), Some(_)) => "This account can't be used under TLS",
@@ -228,7 +229,7 @@ impl Session {
                 .user
                 .as_ref()
                 .is_some_and(|user| user.config.lenient_close),
-            deadline: self.context.config.timeouts.tls_handshake,
+            deadline: self.context.options.timeouts.tls_handshake,
         }))
     }
 

@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::config::Timeouts;
 use crate::data::ascii::ToWire;
 use crate::data::linger::Lingering;
 use crate::memory::{Budget, Grant};
 use crate::namespace::{Permission, VirtualPath};
 use crate::object::{Download, Location, ObjectError, ObjectInfo, TransferId};
+use crate::session::options::Timeouts;
 use ftp_proto::Reply;
 
 use crate::session::broken::UserTransfers;
@@ -119,7 +119,7 @@ impl Session {
             transfers,
             data,
             budget: context.budget.clone(),
-            timeouts: context.config.timeouts.clone(),
+            timeouts: context.options.timeouts.clone(),
             lingering: context.lingering.clone(),
             convert,
         };

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::config::ControlLoss;
 use crate::data::secure::Arrival;
 use crate::data::stream::DataStream;
 use crate::memory::Budget;
+use crate::namespace::options::ControlLoss;
 use crate::namespace::{Mount, Permission, Resolved, VirtualPath};
 use crate::object::{
     AppendTo, Condition, Location, ObjectError, ObjectInfo, ResumableUpload, ResumeScope,
@@ -58,8 +58,8 @@ struct UploadJob {
     /// Where pieces of it may be stored while others wait for memory.
     state: Option<ResumeScope>,
     budget: Budget,
-    timeouts: crate::config::Timeouts,
-    /// See [`crate::config::TransferConfig::part_size`].
+    timeouts: crate::session::options::Timeouts,
+    /// See [`crate::object::options::TransferOptions::part_size`].
     part_size: u64,
     convert: bool,
     control_end: ControlEnd,
@@ -378,8 +378,8 @@ impl Session {
             start,
             data,
             budget: self.context.budget.clone(),
-            timeouts: self.context.config.timeouts.clone(),
-            part_size: self.context.config.transfer.part_size,
+            timeouts: self.context.options.timeouts.clone(),
+            part_size: self.context.options.part_size,
             convert,
             control_end: match mount.on_control_loss {
                 ControlLoss::Keep => ControlEnd::BreaksOff,

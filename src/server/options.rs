@@ -1,0 +1,111 @@
+//! Everything that a server is configured with: the options of each room, composed.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::auth::options::{Limits, LoginFailureOptions, UserOptions};
+use crate::data::options::{ActiveOptions, PassiveOptions};
+use crate::net::proxy::options::ProxyOptions;
+use crate::object::options::{ResumeOptions, StoreOptions, TransferOptions};
+use crate::session::options::{Hosts, SessionOptions, Timeouts};
+use crate::tls::options::{Protection, TlsOptions};
+
+/// Everything the server needs to know, validated.
+#[derive(Debug, Clone)]
+pub struct ServerOptions {
+    /// Control listeners.
+    pub listen: Vec<ListenOptions>,
+    /// TLS; none when left out.
+    pub tls: Option<TlsOptions>,
+    /// Text of the 220 greeting.
+    pub greeting: String,
+    /// Passive data connections.
+    pub passive: PassiveOptions,
+    /// Active data connections.
+    pub active: ActiveOptions,
+    /// Health endpoints; none when left out.
+    pub admin: Option<AdminOptions>,
+    /// The process's memory for transfers.
+    pub memory: MemoryOptions,
+    /// Parts, ranges and parallelism.
+    pub transfer: TransferOptions,
+    /// Deadlines.
+    pub timeouts: Timeouts,
+    /// Limits on sessions.
+    pub limits: Limits,
+    /// Load balancers that tell their clients' addresses.
+    pub proxy_protocol: ProxyOptions,
+    /// What failed logins lead to.
+    pub login_failures: LoginFailureOptions,
+    /// Virtual hosts by name.
+    pub hosts: Hosts,
+    /// A name that no other living process has; see [`crate::object::Replica::name`].
+    pub replica: Option<String>,
+    /// What is kept of broken uploads, and for how long.
+    pub resume: ResumeOptions,
+    /// Stores by name.
+    pub stores: BTreeMap<String, Arc<StoreOptions>>,
+    /// Users by name.
+    pub users: BTreeMap<String, Arc<UserOptions>>,
+}
+
+impl ServerOptions {
+    /// The part of it that sessions need.
+    pub fn session(&self) -> SessionOptions {
+        SessionOptions {
+            greeting: self.greeting.clone(),
+            timeouts: self.timeouts.clone(),
+            hosts: self.hosts.clone(),
+            login_attempts: self.limits.login_attempts,
+            login_delay: self.login_failures.delay,
+            active: self.active.clone(),
+            part_size: self.transfer.part_size,
+            resume: self.resume.clone(),
+            users: self.users.clone(),
+        }
+    }
+
+    /// The address whose passive ports serve the sessions that come in at this one: itself, but all addresses of its
+    /// family where there is a listener on all. No port can be listened on at both.
+    pub fn passive_address(&self, ip: IpAddr) -> IpAddr {
+        let all = match ip {
+            IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        match self.listen.iter().any(|l| l.address.ip() == all) {
+            true => all,
+            false => ip,
+        }
+    }
+}
+
+/// One control listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListenOptions {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Whether TLS begins with the first byte, instead of with AUTH.
+    pub implicit: bool,
+    /// Whether control connections are to be under TLS.
+    pub control: Protection,
+    /// Whether data connections are; `Off` where the control connection's is off.
+    pub data: Protection,
+}
+
+/// Health endpoints.
+#[derive(Debug, Clone)]
+pub struct AdminOptions {
+    /// Address of the HTTP listener.
+    pub listen: SocketAddr,
+}
+
+/// The memory budget.
+#[derive(Debug, Clone)]
+pub struct MemoryOptions {
+    /// Bytes all transfers and password hashing may hold together.
+    pub budget: u64,
+    /// How long an upload holds the memory of a half-filled part while others wait for memory.
+    pub hold: Duration,
+}

@@ -37,6 +37,12 @@ pub struct Pki {
     pub directory: TempDir,
 }
 
+impl Default for Pki {
+    fn default() -> Self {
+        Pki::new()
+    }
+}
+
 impl Pki {
     /// A new one, with a certificate of [`HOST`] in `tls.crt` and `tls.key`.
     pub fn new() -> Pki {

@@ -175,6 +175,10 @@ fn cap(config: &mut crate::server::options::ServerOptions) -> Result<Vec<String>
         shortage.map(|shortage| shortage.to_string()),
     ];
     let mut warnings: Vec<String> = warnings.into_iter().flatten().collect();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "certificates expire by the machine's clock"
+    )]
     warnings.extend(warnings::warnings(
         config,
         machine::memory(),

@@ -19,6 +19,8 @@
 //!
 //! - `fuzzing`: sessions in memory, for the fuzz targets and the property tests; in no release.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 pub mod auth;
 pub mod cli;
 pub mod config;

@@ -1,5 +1,7 @@
 //! The process and nothing else: arguments, runtime, log, signals, exit code.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -106,6 +108,10 @@ fn listen_to_signals(shutdown: CancellationToken, reload: Arc<Notify>) -> io::Re
     let mut hangup = signal(SignalKind::hangup())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the task lives as long as the process"
+    )]
     tokio::spawn(async move {
         let mut interrupted: Option<Instant> = None;
         loop {
@@ -121,6 +127,10 @@ fn listen_to_signals(shutdown: CancellationToken, reload: Arc<Notify>) -> io::Re
                 let first = *interrupted.get_or_insert_with(Instant::now);
                 if first.elapsed() >= ONE_SIGNAL {
                     tracing::warn!(signal = name, "second SIGINT: the process ends at once");
+                    #[expect(
+                        clippy::disallowed_methods,
+                        reason = "the user wants the process to end at once"
+                    )]
                     std::process::exit(GAVE_UP);
                 }
             }

@@ -442,8 +442,16 @@ fn compact(chunk: Bytes) -> Bytes {
 impl Ahead {
     fn start(source: &Arc<PinnedObject>, first: u64, end: u64, grant: Grant) -> Self {
         // Bounded by the grant: no more than the range comes.
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the grant limits what it holds to one range"
+        )]
         let (sender, chunks) = mpsc::unbounded_channel();
         let mut reader = RangeReader::new(Arc::clone(source), first, end);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "`Ahead` owns the task and aborts it when dropped"
+        )]
         let task = tokio::spawn(async move {
             loop {
                 match reader.next().await {

@@ -298,6 +298,10 @@ fn not_s3<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a NotS3>
 
 /// A HEAD is refused without a body that says why. S3 answers 403 to a clock that is wrong, which the answer's own date
 /// gives away; what 400 means, [`head`](super::head()) asks.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "compares the machine's clock with the store's"
+)]
 fn without_words(failure: &RequestFailure) -> bool {
     /// What S3 tolerates.
     const SKEW: SignedDuration = SignedDuration::from_mins(15);

@@ -197,7 +197,12 @@ impl Listing {
             let (delimiter, token) = (self.delimiter, token.clone());
             let task =
                 async move { fetch(&directory, &prefix, delimiter, &token, IfTaken::Refuse).await };
-            self.ahead = Some(AbortOnDropHandle::new(tokio::spawn(task)));
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the handle aborts the task when dropped"
+            )]
+            let task = tokio::spawn(task);
+            self.ahead = Some(AbortOnDropHandle::new(task));
         }
     }
 

@@ -196,6 +196,10 @@ impl Admitted {
                 }
                 Taking::NotYet => {
                     let needed = self.memory.needed(self.length);
+                    #[expect(
+                        clippy::disallowed_methods,
+                        reason = "the handle aborts the task when dropped"
+                    )]
                     let taking = tokio::spawn(self.memory.clone().take(needed));
                     self.taking = Taking::Waiting(AbortOnDropHandle::new(taking));
                 }

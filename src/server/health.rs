@@ -80,6 +80,10 @@ impl Admin {
         stop: CancellationToken,
     ) -> io::Result<Admin> {
         let address = listener.local_addr()?;
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "`Admin` owns the task, and `stop` ends it"
+        )]
         let task = tokio::spawn(accept(listener, router(Shown { ready, gauges }), stop));
         Ok(Admin { address, task })
     }

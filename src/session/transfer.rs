@@ -78,6 +78,10 @@ impl Session {
         J: FnOnce(Link) -> F,
         F: Future<Output = End>,
     {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a transfer sends each signal once"
+        )]
         let (signals, mut signalled) = mpsc::unbounded_channel();
         let (permit, permitted) = oneshot::channel();
         let abort = CancellationToken::new();

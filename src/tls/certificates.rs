@@ -92,6 +92,10 @@ impl Certificate {
     }
 
     /// Of what they hold.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "certificates expire by the machine's clock"
+    )]
     pub(super) fn new(
         contents: &[Vec<u8>],
         files: &CertificateFiles,

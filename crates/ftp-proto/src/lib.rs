@@ -7,6 +7,8 @@
 //! [`glob`] and [`time`] serve both directions. Text from clients and keys is made printable when
 //! it is written, so that it can't forge a line.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 pub mod codec;
 pub mod command;
 pub mod facts;

@@ -251,6 +251,10 @@ impl Backend {
 
     /// Seconds since the epoch by the store's clock.
     pub(crate) fn now(&self) -> u64 {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it is the clock of the embedded store"
+        )]
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         since.map_or(0, |since| since.as_secs()) + self.inner.clock_ahead.load(Ordering::Relaxed)
     }

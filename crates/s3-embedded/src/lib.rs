@@ -18,6 +18,8 @@
 //!
 //! With the feature `faults` a test can make single requests fail: see the module of that name.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod backend;
 mod behaviour;
 mod blob;

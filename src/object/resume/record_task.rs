@@ -290,6 +290,10 @@ impl RecordHandle {
         let Some(task) = self.idle.take() else {
             return;
         };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a request to the store precedes each event"
+        )]
         let (tell, news) = mpsc::unbounded_channel();
         self.tell = Some(tell);
         let cleanups = task.target.location.store.context().cleanups.clone();

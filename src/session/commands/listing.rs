@@ -208,6 +208,10 @@ impl Session {
         };
         let glob = Glob::new(last);
         let long = style == Style::Long || argument.long;
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a listing shows the year of older files"
+        )]
         let now = Timestamp::now();
         let format = |prefix: String| style_format(long, now, prefix);
 

@@ -2,7 +2,7 @@
 //!
 //! A session gets its one data connection either from a [`passive::Reservation`] (the client
 //! connects to us) or from [`active::connect`] (we connect to the client), secures it by TLS where
-//! PROT P says so ([`secure::Arrival`]), and has a [`stream::DataStream`]. From there an upload's bytes go through [`ascii::FromWire`] and a
+//! PROT P says so ([`secure::DataConnection`]), and has a [`stream::DataStream`]. From there an upload's bytes go through [`ascii::FromWire`] and a
 //! download's through [`ascii::ToWire`] where the mount converts. At the end the stream is either
 //! finished (and left to [`linger::Lingering`]) or reset. What a PASV reply tells the client is
 //! [`advertise::Advertise`]'s business.

@@ -28,7 +28,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::{Authenticator, Failures, SessionLimiter, UserLimiter};
 use crate::data::advertise::Advertise;
 use crate::data::linger::{LAST_LIMIT, Lingering};
-use crate::data::passive::{Behind, PassivePool};
+use crate::data::passive::{PassivePool, ProxyPolicy};
 use crate::memory::Budget;
 use crate::net::proxy::Proxies;
 use crate::object::{NameLocks, Replica, Store, StoreContext};
@@ -142,7 +142,7 @@ impl Server {
             None => None,
         };
         let proxies = Proxies::new(&config.proxy_protocol);
-        let behind = Behind {
+        let policy = ProxyPolicy {
             proxies: proxies.clone(),
             waiting: config.limits.transfers(),
         };
@@ -185,7 +185,7 @@ impl Server {
                     let pool = PassivePool::bind(
                         address,
                         config.passive.ports,
-                        behind.clone(),
+                        policy.clone(),
                         stop.clone(),
                     )
                     .await

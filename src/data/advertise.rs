@@ -47,8 +47,8 @@ pub enum AdvertiseError {
 
 /// The addresses told in PASV replies.
 pub struct Advertise {
-    networks: Vec<(IpNet, Told)>,
-    address: Option<Told>,
+    networks: Vec<(IpNet, AdvertisedAddress)>,
+    address: Option<AdvertisedAddress>,
     resolve: Arc<Resolve>,
 }
 
@@ -58,7 +58,7 @@ type AddressLookup = Shared<BoxFuture<'static, Result<Ipv4Addr, AdvertiseError>>
 
 /// One configured address.
 #[derive(Debug)]
-enum Told {
+enum AdvertisedAddress {
     Address(IpAddr),
     Name(String, Mutex<Cache>),
 }
@@ -66,13 +66,13 @@ enum Told {
 /// What is known of a host name.
 #[derive(Debug, Default)]
 struct Cache {
-    answer: Option<Answer>,
+    answer: Option<CachedAddress>,
     /// The look-up under way.
     running: Option<AddressLookup>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Answer {
+struct CachedAddress {
     address: Ipv4Addr,
     until: Instant,
 }
@@ -88,9 +88,9 @@ impl Advertise {
             networks: config
                 .networks
                 .iter()
-                .map(|network| (network.clients, Told::parse(&network.address)))
+                .map(|network| (network.clients, AdvertisedAddress::parse(&network.address)))
                 .collect(),
-            address: config.address.as_deref().map(Told::parse),
+            address: config.address.as_deref().map(AdvertisedAddress::parse),
             resolve,
         }
     }
@@ -109,8 +109,8 @@ impl Advertise {
             .map(|(_, told)| told);
         match of_network.or(self.address.as_ref()) {
             None => only_ipv4(local),
-            Some(Told::Address(address)) => only_ipv4(*address),
-            Some(Told::Name(name, cache)) => self.look_up_cached(name, cache).await,
+            Some(AdvertisedAddress::Address(address)) => only_ipv4(*address),
+            Some(AdvertisedAddress::Name(name, cache)) => self.look_up_cached(name, cache).await,
         }
     }
 
@@ -166,7 +166,7 @@ impl Cache {
     fn note(&mut self, name: &str, result: &Result<Ipv4Addr, AdvertiseError>) {
         match (result, &mut self.answer) {
             (Ok(address), answer) => {
-                *answer = Some(Answer {
+                *answer = Some(CachedAddress {
                     address: *address,
                     until: Instant::now() + KEEP,
                 });
@@ -182,11 +182,11 @@ impl Cache {
     }
 }
 
-impl Told {
+impl AdvertisedAddress {
     fn parse(text: &str) -> Self {
         match text.parse() {
-            Ok(address) => Told::Address(address),
-            Err(_) => Told::Name(text.to_owned(), Mutex::default()),
+            Ok(address) => AdvertisedAddress::Address(address),
+            Err(_) => AdvertisedAddress::Name(text.to_owned(), Mutex::default()),
         }
     }
 }
@@ -286,7 +286,7 @@ mod tests {
     }
 
     fn expire(advertise: &Advertise) {
-        let Some(Told::Name(_, cache)) = &advertise.address else {
+        let Some(AdvertisedAddress::Name(_, cache)) = &advertise.address else {
             panic!("no name");
         };
         cache.lock().unwrap().answer.as_mut().unwrap().until = Instant::now();

@@ -4,21 +4,21 @@
 //! tells two sessions on one port apart is where their clients come from. A session
 //! [reserves](PassivePool::reserve) a port for its client's address, tells the client, and asks
 //! the [`Reservation`] for the connection when it needs it. One task a port accepts; the table of
-//! pairs (`pairs`) says whose a connection is:
+//! pairs (`port_table`) says whose a connection is:
 //!
 //! ```text
-//! client ── connect ──▶ listener ─▶ accept task ─▶ Pairs ─▶ Reservation ─▶ session
+//! client ── connect ──▶ listener ─▶ accept task ─▶ PortTable ─▶ Reservation ─▶ session
 //!                                        └─ nobody waits for it: closed
 //! ```
 //!
 //! Clients connect as soon as they have the reply, long before STOR or RETR: the connection is
 //! kept in the reservation until the session asks for it.
 //!
-//! Where the connection is a load balancer's, its client is known only when its PROXY header has been read ([`Behind`]):
+//! Where the connection is a load balancer's, its client is known only when its PROXY header has been read ([`ProxyPolicy`]):
 //! a task of its own does that, so that one without a header holds up nobody.
 
-mod door;
-mod pairs;
+mod acceptor;
+mod port_table;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -33,9 +33,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::data::DataError;
 use crate::data::options::PassivePorts;
-pub use crate::data::passive::door::Behind;
-use crate::data::passive::door::{Door, accept_all};
-use crate::data::passive::pairs::{Claim, Pairs};
+pub use crate::data::passive::acceptor::ProxyPolicy;
+use crate::data::passive::acceptor::{DataAcceptor, accept_all};
+use crate::data::passive::port_table::{PortClaim, PortTable};
 
 /// How long a pair rests after its reservation ended without a connection: a client that gives
 /// up connects late, if at all, by less than this.
@@ -48,7 +48,7 @@ const BACKLOG: i32 = 1024;
 /// The passive listeners on one local address.
 #[derive(Debug)]
 pub struct PassivePool {
-    pairs: Arc<Pairs>,
+    table: Arc<PortTable>,
     tasks: TaskTracker,
     /// Ends the tasks with the pool, also where nobody cancels `stop`.
     _stop: DropGuard,
@@ -60,7 +60,7 @@ pub struct PassivePool {
 /// the client sends another PASV or is gone. Dropped without a connection, the pair rests 10 s.
 #[derive(Debug)]
 pub struct Reservation {
-    claim: Claim,
+    claim: PortClaim,
     /// A pool lives as long as somebody waits on it.
     _pool: Arc<PassivePool>,
 }
@@ -77,10 +77,10 @@ impl PassivePool {
     pub async fn bind(
         address: IpAddr,
         ports: PassivePorts,
-        behind: Behind,
+        policy: ProxyPolicy,
         stop: CancellationToken,
     ) -> io::Result<Arc<PassivePool>> {
-        Self::bind_with(address, ports, behind, stop, QUARANTINE, RETRY)
+        Self::bind_with(address, ports, policy, stop, QUARANTINE, RETRY)
     }
 
     /// As [`PassivePool::bind`], with the time that a pair rests, and that between two attempts to bind. Must be called
@@ -88,7 +88,7 @@ impl PassivePool {
     fn bind_with(
         address: IpAddr,
         ports: PassivePorts,
-        behind: Behind,
+        policy: ProxyPolicy,
         stop: CancellationToken,
         quarantine: Duration,
         retry: Duration,
@@ -114,16 +114,16 @@ impl PassivePool {
                 "passive ports that another program holds are left out until they are free");
         }
         let bound = listeners.iter().map(|(port, _)| *port).collect();
-        let pairs = Arc::new(Pairs::new(bound, quarantine));
+        let table = Arc::new(PortTable::new(bound, quarantine));
         let stop = stop.child_token();
         let tasks = TaskTracker::new();
-        let door = Arc::new(Door::new(&pairs, behind, &tasks, &stop));
+        let acceptor = Arc::new(DataAcceptor::new(&table, policy, &tasks, &stop));
         let accept = {
             let (tasks, stop) = (tasks.clone(), stop.clone());
             move |port: u16, listener: TcpListener| {
-                let (stop, door) = (stop.clone(), Arc::clone(&door));
+                let (stop, acceptor) = (stop.clone(), Arc::clone(&acceptor));
                 tasks.spawn(async move {
-                    stop.run_until_cancelled(accept_all(listener, port, &door))
+                    stop.run_until_cancelled(accept_all(listener, port, &acceptor))
                         .await;
                 });
             }
@@ -132,25 +132,25 @@ impl PassivePool {
             accept(port, listener);
         }
         if !busy.is_empty() {
-            let (stop, pairs) = (stop.clone(), Arc::clone(&pairs));
+            let (stop, table) = (stop.clone(), Arc::clone(&table));
             tasks.spawn(async move {
                 stop.run_until_cancelled(take_when_free(address, busy, retry, |port, listener| {
                     accept(port, listener);
-                    pairs.add_port(port);
+                    table.add_port(port);
                 }))
                 .await;
             });
         }
         tasks.spawn({
-            let (stop, pairs) = (stop.clone(), Arc::clone(&pairs));
+            let (stop, table) = (stop.clone(), Arc::clone(&table));
             async move {
-                stop.run_until_cancelled(pairs.release_rested()).await;
-                pairs.close();
+                stop.run_until_cancelled(table.release_rested()).await;
+                table.close();
             }
         });
         tasks.close();
         Ok(Arc::new(PassivePool {
-            pairs,
+            table,
             tasks,
             _stop: stop.drop_guard(),
         }))
@@ -159,7 +159,7 @@ impl PassivePool {
     /// The bound ports, as configured; where the system chose them, in the order it gave them. Ports that were in use at
     /// the start come last, once they are bound.
     pub fn ports(&self) -> Vec<u16> {
-        self.pairs.ports()
+        self.table.ports()
     }
 
     /// Returns when `stop` has taken effect: every listener is closed, no task is left.
@@ -171,7 +171,7 @@ impl PassivePool {
     ///
     /// Those who wait are served in their order. Also `None` when the pool has been stopped.
     pub async fn reserve(self: &Arc<Self>, peer: IpAddr, wait: Duration) -> Option<Reservation> {
-        let claim = self.pairs.claim(peer.to_canonical(), wait).await?;
+        let claim = self.table.claim(peer.to_canonical(), wait).await?;
         Some(Reservation {
             claim,
             _pool: Arc::clone(self),
@@ -301,7 +301,7 @@ mod tests {
     use tokio::net::TcpSocket;
     use tokio::time::Instant;
 
-    use super::door::{Accept, FIRST_PAUSE};
+    use super::acceptor::{Accept, FIRST_PAUSE};
     use super::*;
     use crate::net::proxy::Proxies;
     use crate::net::proxy::options::ProxyOptions;
@@ -325,13 +325,13 @@ mod tests {
     }
 
     /// No load balancer.
-    fn nobody() -> Behind {
-        behind("[]")
+    fn nobody() -> ProxyPolicy {
+        policy_for("[]")
     }
 
-    fn behind(networks: &str) -> Behind {
+    fn policy_for(networks: &str) -> ProxyPolicy {
         let networks = networks.trim_matches(['[', ']']).split(',');
-        Behind {
+        ProxyPolicy {
             proxies: Proxies::new(&ProxyOptions {
                 networks: networks
                     .filter_map(|network| network.parse().ok())
@@ -454,7 +454,7 @@ mod tests {
         assert!(poll!(waiting.as_mut()).is_pending());
         assert_closed(connect(CLIENT, port).await.unwrap()).await;
         assert!(poll!(waiting.as_mut()).is_pending());
-        pool.pairs.release_until(Instant::now() + HOUR);
+        pool.table.release_until(Instant::now() + HOUR);
         let mut next = waiting.await.expect("the rest is over");
         let client = connect(CLIENT, port).await.unwrap();
         assert_reaches(client, &mut next).await;
@@ -490,12 +490,12 @@ mod tests {
         {
             let mut waiting = Box::pin(pool.reserve(CLIENT, HOUR));
             assert!(poll!(waiting.as_mut()).is_pending());
-            assert_eq!(pool.pairs.claiming(CLIENT), 1);
+            assert_eq!(pool.table.claiming(CLIENT), 1);
             let _client = connect(CLIENT, held.port()).await.unwrap();
             held.connection(DEADLINE).await.unwrap();
             // The pair is the waiter's now, who is gone before it knows.
         }
-        assert_eq!(pool.pairs.counts(), (0, 0));
+        assert_eq!(pool.table.counts(), (0, 0));
         assert!(pool.reserve(CLIENT, Duration::ZERO).await.is_some());
     }
 
@@ -511,9 +511,9 @@ mod tests {
                 }
                 None => {
                     refused += 1;
-                    assert_eq!(pool.pairs.counts(), (1, 64));
-                    assert_eq!(pool.pairs.release_until(Instant::now() + HOUR), None);
-                    assert_eq!(pool.pairs.counts(), (0, 0));
+                    assert_eq!(pool.table.counts(), (1, 64));
+                    assert_eq!(pool.table.release_until(Instant::now() + HOUR), None);
+                    assert_eq!(pool.table.counts(), (0, 0));
                 }
             }
         }
@@ -591,7 +591,7 @@ mod tests {
             assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
         }
         drop(held);
-        assert_eq!(pool.pairs.counts(), (0, 0));
+        assert_eq!(pool.table.counts(), (0, 0));
     }
 
     #[tokio::test]
@@ -631,13 +631,13 @@ mod tests {
         let full = (0..3).map(|_| Err(io::Error::from_raw_os_error(EMFILE)));
         let script = gone.chain(full).chain([listener.accept().await]).collect();
 
-        let pairs = Arc::new(Pairs::new(vec![port], HOUR));
-        let mut claim = pairs.claim(CLIENT, DEADLINE).await.unwrap();
+        let table = Arc::new(PortTable::new(vec![port], HOUR));
+        let mut claim = table.claim(CLIENT, DEADLINE).await.unwrap();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let door = Arc::new(Door::new(&pairs, nobody(), &tasks, &stop));
+        let acceptor = Arc::new(DataAcceptor::new(&table, nobody(), &tasks, &stop));
         let began = Instant::now();
         let stream = tokio::select! {
-            () = accept_all(Script(Mutex::new(script)), port, &door) => unreachable!("it never ends"),
+            () = accept_all(Script(Mutex::new(script)), port, &acceptor) => unreachable!("it never ends"),
             stream = timeout(DEADLINE, claim.arrival()) => stream.unwrap().unwrap(),
         };
         assert_eq!(stream.peer_addr().unwrap(), client.local_addr().unwrap());
@@ -652,8 +652,9 @@ mod tests {
     async fn behind_a_load_balancer_the_header_says_whose_a_connection_is() {
         let ports = PassivePorts::Ephemeral(1);
         let stop = CancellationToken::new();
-        let pool = PassivePool::bind_with(CLIENT, ports, behind("127.0.0.1/32"), stop, HOUR, HOUR)
-            .unwrap();
+        let pool =
+            PassivePool::bind_with(CLIENT, ports, policy_for("127.0.0.1/32"), stop, HOUR, HOUR)
+                .unwrap();
         let mut reservation = reserve(&pool, "192.0.2.7".parse().unwrap()).await;
         // Two that never send a header hold up nobody; the third, who could not be waited for, is closed.
         let _silent = [

@@ -2,8 +2,8 @@
 //!
 //! When the handshake begins differs from client to client. Some wait for its end before they send the transfer
 //! command (aioftp), some begin it when they have read the 150 (Python's ftplib, curl). So it goes on from the moment
-//! that the connection is there ([`Arrival::progress`]), and a transfer sends its 150 first and waits for the end of
-//! the handshake then ([`Arrival::stream`]).
+//! that the connection is there ([`DataConnection::progress`]), and a transfer sends its 150 first and waits for the end of
+//! the handshake then ([`DataConnection::stream`]).
 //!
 //! Whose connection it is, is proven by resuming the control connection's session, where that is demanded; and a client
 //! certificate must be the one of the control connection.
@@ -40,9 +40,9 @@ pub struct DataTls {
 }
 
 /// A data connection that is there; under TLS its handshake may still be on its way.
-pub struct Arrival(State);
+pub struct DataConnection(ConnectionState);
 
-enum State {
+enum ConnectionState {
     Ready(DataStream),
     Handshake(Box<Handshake>),
     Failed(DataError),
@@ -53,12 +53,12 @@ struct Handshake {
     tls: Arc<DataTls>,
 }
 
-impl Arrival {
+impl DataConnection {
     /// Of a socket, to be secured or not. Nothing is sent or read yet.
     pub fn new(tcp: TcpStream, tls: Option<&Arc<DataTls>>) -> Self {
-        Arrival(match tls {
-            None => State::Ready(DataStream::new(tcp)),
-            Some(tls) => State::Handshake(Box::new(Handshake {
+        DataConnection(match tls {
+            None => ConnectionState::Ready(DataStream::new(tcp)),
+            Some(tls) => ConnectionState::Handshake(Box::new(Handshake {
                 accept: tls.handshakes.accept(tcp),
                 tls: Arc::clone(tls),
             })),
@@ -67,31 +67,31 @@ impl Arrival {
 
     /// Whether its handshake is not done.
     pub fn is_pending(&self) -> bool {
-        matches!(self.0, State::Handshake(_))
+        matches!(self.0, ConnectionState::Handshake(_))
     }
 
     /// Itself, unless its handshake has failed.
     ///
     /// # Errors
     /// Why it has.
-    pub fn checked(self) -> Result<Arrival, DataError> {
+    pub fn checked(self) -> Result<DataConnection, DataError> {
         match self.0 {
-            State::Failed(error) => Err(error),
-            state => Ok(Arrival(state)),
+            ConnectionState::Failed(error) => Err(error),
+            state => Ok(DataConnection(state)),
         }
     }
 
     /// Goes on with the handshake, and returns when it is done or has failed. Cancel safe; the caller owns the
     /// deadline.
     pub async fn progress(&mut self) {
-        if let State::Handshake(handshake) = &mut self.0 {
+        if let ConnectionState::Handshake(handshake) = &mut self.0 {
             let ended = (&mut handshake.accept).await;
             self.0 = match ended
                 .map_err(DataError::Tls)
                 .and_then(|tls| handshake.tls.secured(tls))
             {
-                Ok(stream) => State::Ready(stream),
-                Err(error) => State::Failed(error),
+                Ok(stream) => ConnectionState::Ready(stream),
+                Err(error) => ConnectionState::Failed(error),
             };
         }
     }
@@ -101,27 +101,27 @@ impl Arrival {
     /// # Errors
     /// It failed, or was not done within its deadline from now on.
     pub async fn stream(mut self) -> Result<DataStream, DataError> {
-        if let State::Handshake(handshake) = &self.0 {
+        if let ConnectionState::Handshake(handshake) = &self.0 {
             let deadline = handshake.tls.deadline;
             timeout(deadline, self.progress())
                 .await
                 .map_err(|_| DataError::Tls(io::ErrorKind::TimedOut.into()))?;
         }
         match self.0 {
-            State::Ready(stream) => Ok(stream),
-            State::Failed(error) => Err(error),
+            ConnectionState::Ready(stream) => Ok(stream),
+            ConnectionState::Failed(error) => Err(error),
             // `progress` has left it.
-            State::Handshake(_) => Err(DataError::Tls(io::ErrorKind::TimedOut.into())),
+            ConnectionState::Handshake(_) => Err(DataError::Tls(io::ErrorKind::TimedOut.into())),
         }
     }
 }
 
-impl std::fmt::Debug for Arrival {
+impl std::fmt::Debug for DataConnection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match &self.0 {
-            State::Ready(_) => "Arrival::Ready",
-            State::Handshake(_) => "Arrival::Handshake",
-            State::Failed(_) => "Arrival::Failed",
+            ConnectionState::Ready(_) => "DataConnection::Ready",
+            ConnectionState::Handshake(_) => "DataConnection::Handshake",
+            ConnectionState::Failed(_) => "DataConnection::Failed",
         })
     }
 }

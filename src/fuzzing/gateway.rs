@@ -18,7 +18,7 @@ use crate::auth::{Authenticator, Failures, SessionLimiter, UserLimiter};
 use crate::config::{self};
 use crate::data::advertise::Advertise;
 use crate::data::linger::Lingering;
-use crate::data::passive::{Behind, PassivePool};
+use crate::data::passive::{PassivePool, ProxyPolicy};
 use crate::fuzzing::{conversation, segments, store};
 use crate::memory::Budget;
 use crate::namespace::options::ControlLoss;
@@ -126,11 +126,11 @@ impl Gateway {
             .expect("a store");
         let stop = CancellationToken::new();
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let behind = Behind {
+        let policy = ProxyPolicy {
             proxies: Proxies::new(&config.proxy_protocol),
             waiting: config.limits.transfers(),
         };
-        let passive = PassivePool::bind(loopback, config.passive.ports, behind, stop.clone())
+        let passive = PassivePool::bind(loopback, config.passive.ports, policy, stop.clone())
             .await
             .expect("passive ports");
         let context = session::ServerContext {

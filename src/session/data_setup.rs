@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::data::passive::Reservation;
-use crate::data::secure::{Arrival, DataTls};
+use crate::data::secure::{DataConnection, DataTls};
 use crate::data::{DataError, active};
 
 /// What the client has asked for.
@@ -24,7 +24,7 @@ pub(super) enum DataSetup {
         /// How it is secured, under PROT P.
         tls: Option<Arc<DataTls>>,
         /// The connection, where it was taken before the transfer command so that its handshake can go on.
-        arrived: Option<Result<Arrival, DataError>>,
+        arrived: Option<Result<DataConnection, DataError>>,
     },
     /// We will connect.
     Active {
@@ -42,7 +42,7 @@ pub(super) enum DataSetup {
 impl DataSetup {
     /// The data connection, within the deadline. Its handshake may still be on its way: many clients begin it when
     /// they have the 150.
-    pub(super) async fn open(&mut self, deadline: Duration) -> Result<Arrival, DataError> {
+    pub(super) async fn open(&mut self, deadline: Duration) -> Result<DataConnection, DataError> {
         match self {
             DataSetup::None => Err(DataError::Timeout),
             DataSetup::Passive {
@@ -53,7 +53,9 @@ impl DataSetup {
             } => {
                 let arrival = match arrived.take() {
                     Some(arrived) => arrived?,
-                    None => Arrival::new(reservation.connection(deadline).await?, tls.as_ref()),
+                    None => {
+                        DataConnection::new(reservation.connection(deadline).await?, tls.as_ref())
+                    }
                 };
                 arrival.checked()
             }
@@ -64,7 +66,7 @@ impl DataSetup {
                 tls,
             } => {
                 let tcp = active::connect(*local, *target, *source_port, deadline).await?;
-                Ok(Arrival::new(tcp, tls.as_ref()))
+                Ok(DataConnection::new(tcp, tls.as_ref()))
             }
         }
     }
@@ -100,7 +102,7 @@ impl DataSetup {
                 Some(arrival) => arrival,
                 None => {
                     let arrival = reservation.arrival().await;
-                    arrived.insert(arrival.map(|tcp| Arrival::new(tcp, Some(tls))))
+                    arrived.insert(arrival.map(|tcp| DataConnection::new(tcp, Some(tls))))
                 }
             };
             if let Ok(arrival) = arrival {

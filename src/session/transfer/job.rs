@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::data::DataError;
-use crate::data::secure::Arrival;
+use crate::data::secure::DataConnection;
 use crate::namespace::VirtualPath;
 use crate::object::{Location, ObjectError, TransferId};
 use ftp_proto::Reply;
@@ -147,7 +147,7 @@ impl Link {
         deadline: Duration,
         others: impl Future<Output = Result<T, TransferError>>,
         opening: impl FnOnce(&T) -> String,
-    ) -> Result<(T, Arrival), TransferError> {
+    ) -> Result<(T, DataConnection), TransferError> {
         let early = Instant::now() + BEFORE_150;
         let connects_later = matches!(data, DataSetup::Passive { .. }) && deadline > BEFORE_150;
         let begin = |found: &T| self.signal(Signal::Preliminary(Reply::new(150, opening(found))));

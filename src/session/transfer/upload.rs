@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::data::secure::Arrival;
+use crate::data::secure::DataConnection;
 use crate::data::stream::DataStream;
 use crate::memory::Budget;
 use crate::namespace::options::ControlLoss;
@@ -566,7 +566,7 @@ impl UploadJob {
     }
 
     /// The upload, the data connection, and the byte of the object that the client begins at. The 150 has gone out then.
-    async fn open(&mut self, link: &Link) -> Result<(Upload, Arrival, u64), TransferError> {
+    async fn open(&mut self, link: &Link) -> Result<(Upload, DataConnection, u64), TransferError> {
         let connect = self.timeouts.data_connect;
         let admission = self
             .budget

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::data::passive::pairs::Pairs;
+use crate::data::passive::port_table::PortTable;
 use crate::net::proxy::Proxies;
 
 /// Pause after a first failed accept; doubled with each further one in a row.
@@ -20,7 +20,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Load balancers in front of the passive ports.
 #[derive(Debug, Clone)]
-pub struct Behind {
+pub struct ProxyPolicy {
     /// Which they are.
     pub proxies: Proxies,
     /// How many connections may wait for their header at once.
@@ -29,8 +29,8 @@ pub struct Behind {
 
 /// Gives connections to those who wait for them.
 #[derive(Debug)]
-pub(super) struct Door {
-    pairs: Arc<Pairs>,
+pub(super) struct DataAcceptor {
+    table: Arc<PortTable>,
     proxies: Proxies,
     /// A permit for each connection whose header is still to come.
     waiting: Arc<Semaphore>,
@@ -38,17 +38,17 @@ pub(super) struct Door {
     stop: CancellationToken,
 }
 
-impl Door {
+impl DataAcceptor {
     pub(super) fn new(
-        pairs: &Arc<Pairs>,
-        behind: Behind,
+        table: &Arc<PortTable>,
+        policy: ProxyPolicy,
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Self {
-        let waiting = behind.waiting.min(Semaphore::MAX_PERMITS);
-        Door {
-            pairs: Arc::clone(pairs),
-            proxies: behind.proxies,
+        let waiting = policy.waiting.min(Semaphore::MAX_PERMITS);
+        DataAcceptor {
+            table: Arc::clone(table),
+            proxies: policy.proxies,
             waiting: Arc::new(Semaphore::new(waiting)),
             tasks: tasks.clone(),
             stop: stop.clone(),
@@ -64,11 +64,11 @@ impl Door {
             tracing::warn!(port, %from, "data connection closed: too many wait for their PROXY header");
             return;
         };
-        let door = Arc::clone(self);
+        let acceptor = Arc::clone(self);
         self.tasks.spawn(async move {
-            let reading = door.proxies.addrs(&mut stream, from);
-            match door.stop.run_until_cancelled(reading).await {
-                Some(Ok(addrs)) => door.deliver(port, addrs.peer, stream),
+            let reading = acceptor.proxies.addrs(&mut stream, from);
+            match acceptor.stop.run_until_cancelled(reading).await {
+                Some(Ok(addrs)) => acceptor.deliver(port, addrs.peer, stream),
                 Some(Err(error)) => tracing::warn!(port, %from, %error, "data connection closed"),
                 None => {}
             }
@@ -77,7 +77,7 @@ impl Door {
     }
 
     fn deliver(&self, port: u16, from: SocketAddr, stream: TcpStream) {
-        if let Err(stranger) = self.pairs.deliver(port, from.ip().to_canonical(), stream) {
+        if let Err(stranger) = self.table.deliver(port, from.ip().to_canonical(), stream) {
             drop(stranger);
             tracing::debug!(port, %from, "data connection that nobody waits for: closed");
         }
@@ -96,13 +96,13 @@ impl Accept for TcpListener {
 }
 
 /// Takes every connection; for ever.
-pub(super) async fn accept_all(listener: impl Accept, port: u16, door: &Arc<Door>) {
+pub(super) async fn accept_all(listener: impl Accept, port: u16, acceptor: &Arc<DataAcceptor>) {
     let mut pause = FIRST_PAUSE;
     loop {
         match listener.next().await {
             Ok((stream, from)) => {
                 pause = FIRST_PAUSE;
-                door.take(port, from, stream);
+                acceptor.take(port, from, stream);
             }
             // The client was gone before we looked: nothing is wrong here, and pausing for it
             // would let such clients slow down the others.

@@ -19,15 +19,15 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 /// All pairs of a pool's ports and the peers that use them.
 #[derive(Debug)]
-pub(super) struct Pairs {
+pub(super) struct PortTable {
     quarantine: Duration,
-    table: Mutex<Table>,
+    state: Mutex<TableState>,
     /// A pair began to rest while none did.
     resting: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Table {
+struct TableState {
     closed: bool,
     /// The ports that are listened on.
     ports: Vec<u16>,
@@ -63,8 +63,8 @@ struct Rest {
 
 /// A pair held by one reservation. Dropped before a connection came, it lets the pair rest.
 #[derive(Debug)]
-pub(super) struct Claim {
-    pairs: Arc<Pairs>,
+pub(super) struct PortClaim {
+    table: Arc<PortTable>,
     peer: IpAddr,
     port: u16,
     id: u64,
@@ -72,15 +72,15 @@ pub(super) struct Claim {
     arrival: Option<oneshot::Receiver<TcpStream>>,
 }
 
-impl Pairs {
+impl PortTable {
     pub(super) fn new(ports: Vec<u16>, quarantine: Duration) -> Self {
-        let table = Table {
+        let state = TableState {
             ports,
-            ..Table::default()
+            ..TableState::default()
         };
-        Pairs {
+        PortTable {
             quarantine,
-            table: Mutex::new(table),
+            state: Mutex::new(state),
             resting: Notify::new(),
         }
     }
@@ -91,29 +91,29 @@ impl Pairs {
 
     /// One more port is listened on: each peer has one more pair.
     pub(super) fn add_port(&self, port: u16) {
-        let mut table = self.lock();
-        table.ports.push(port);
-        for peer in table.peers.values() {
+        let mut state = self.lock();
+        state.ports.push(port);
+        for peer in state.peers.values() {
             peer.free.add_permits(1);
         }
     }
 
     /// A free pair of `peer`, waited for up to `wait`.
-    pub(super) async fn claim(self: &Arc<Self>, peer: IpAddr, wait: Duration) -> Option<Claim> {
-        let claiming = Claiming::begin(self, peer)?;
+    pub(super) async fn claim(self: &Arc<Self>, peer: IpAddr, wait: Duration) -> Option<PortClaim> {
+        let claiming = PendingClaim::begin(self, peer)?;
         let permit = Arc::clone(&claiming.free).acquire_owned();
         let permit = timeout(wait, permit).await.ok()?.ok()?;
         self.take(peer, permit)
     }
 
     /// Puts a pair into the table. The permit says that one is free.
-    fn take(self: &Arc<Self>, peer: IpAddr, permit: OwnedSemaphorePermit) -> Option<Claim> {
+    fn take(self: &Arc<Self>, peer: IpAddr, permit: OwnedSemaphorePermit) -> Option<PortClaim> {
         let random = random();
         let (to, arrival) = oneshot::channel();
-        let mut table = self.lock();
-        let id = table.last_claim + 1;
-        table.last_claim = id;
-        let Table { ports, peers, .. } = &mut *table;
+        let mut state = self.lock();
+        let id = state.last_claim + 1;
+        state.last_claim = id;
+        let TableState { ports, peers, .. } = &mut *state;
         let pairs = &mut peers.get_mut(&peer)?.pairs;
         let (before, after) = ports.split_at(random.checked_rem(ports.len())?);
         let mut candidates = after.iter().chain(before);
@@ -126,8 +126,8 @@ impl Pairs {
                 _permit: permit,
             },
         );
-        Some(Claim {
-            pairs: Arc::clone(self),
+        Some(PortClaim {
+            table: Arc::clone(self),
             peer,
             port,
             id,
@@ -150,11 +150,11 @@ impl Pairs {
     }
 
     fn remove_waiting(&self, port: u16, peer: IpAddr) -> Option<oneshot::Sender<TcpStream>> {
-        let mut table = self.lock();
-        let pairs = &mut table.peers.get_mut(&peer)?.pairs;
+        let mut state = self.lock();
+        let pairs = &mut state.peers.get_mut(&peer)?.pairs;
         let to = pairs.get_mut(&port)?.to.take()?;
         pairs.remove(&port);
-        table.forget_if_idle(peer);
+        state.forget_if_idle(peer);
         Some(to)
     }
 
@@ -170,34 +170,34 @@ impl Pairs {
 
     /// Frees the pairs whose rest is over, and says when the next one's will be.
     pub(super) fn release_until(&self, now: Instant) -> Option<Instant> {
-        let mut table = self.lock();
-        while let Some(rest) = table.resting.pop_front_if(|rest| rest.until <= now) {
-            if let Some(peer) = table.peers.get_mut(&rest.peer) {
+        let mut state = self.lock();
+        while let Some(rest) = state.resting.pop_front_if(|rest| rest.until <= now) {
+            if let Some(peer) = state.peers.get_mut(&rest.peer) {
                 peer.pairs.remove(&rest.port);
             }
-            table.forget_if_idle(rest.peer);
+            state.forget_if_idle(rest.peer);
         }
         // What ten thousand PASVs have grown need not stay.
-        if table.resting.is_empty() {
-            table.resting = VecDeque::new();
+        if state.resting.is_empty() {
+            state.resting = VecDeque::new();
         }
-        table.resting.front().map(|rest| rest.until)
+        state.resting.front().map(|rest| rest.until)
     }
 
     /// No more claims: those that wait for a pair get none, those that have one no connection.
     pub(super) fn close(&self) {
-        let mut table = self.lock();
-        table.closed = true;
-        table.resting.clear();
-        for (_, peer) in table.peers.drain() {
+        let mut state = self.lock();
+        state.closed = true;
+        state.resting.clear();
+        for (_, peer) in state.peers.drain() {
             peer.free.close();
         }
     }
 
     /// A claim ended. If its connection has not come, the pair rests.
-    fn end(&self, claim: &Claim) {
-        let mut table = self.lock();
-        let pair = table
+    fn end(&self, claim: &PortClaim) {
+        let mut state = self.lock();
+        let pair = state
             .peers
             .get_mut(&claim.peer)
             .and_then(|peer| peer.pairs.get_mut(&claim.port))
@@ -206,26 +206,26 @@ impl Pairs {
             return;
         };
         pair.to = None;
-        table.resting.push_back(Rest {
+        state.resting.push_back(Rest {
             until: Instant::now() + self.quarantine,
             peer: claim.peer,
             port: claim.port,
         });
-        drop(table);
+        drop(state);
         self.resting.notify_one();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Table> {
+    fn lock(&self) -> MutexGuard<'_, TableState> {
         // Nothing panics while it holds the lock, and each step leaves the table whole.
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Peers in the table, and pairs that wait or rest.
     #[cfg(test)]
     pub(super) fn counts(&self) -> (usize, usize) {
-        let table = self.lock();
-        let pairs = table.peers.values().map(|peer| peer.pairs.len()).sum();
-        (table.peers.len(), pairs)
+        let state = self.lock();
+        let pairs = state.peers.values().map(|peer| peer.pairs.len()).sum();
+        (state.peers.len(), pairs)
     }
 
     /// Claims of `peer` that have or wait for a pair.
@@ -247,7 +247,7 @@ fn random() -> usize {
     usize::try_from(random).unwrap_or(0)
 }
 
-impl Table {
+impl TableState {
     fn forget_if_idle(&mut self, peer: IpAddr) {
         let idle = |peer: &Peer| peer.pairs.is_empty() && peer.claiming == 0;
         if self.peers.get(&peer).is_some_and(idle) {
@@ -256,7 +256,7 @@ impl Table {
     }
 }
 
-impl Claim {
+impl PortClaim {
     pub(super) fn port(&self) -> u16 {
         self.port
     }
@@ -276,27 +276,27 @@ impl Claim {
     }
 }
 
-impl Drop for Claim {
+impl Drop for PortClaim {
     fn drop(&mut self) {
-        self.pairs.end(self);
+        self.table.end(self);
     }
 }
 
 /// A claim under way: keeps its peer, and so the semaphore it waits at, in the table.
-struct Claiming<'a> {
-    pairs: &'a Pairs,
+struct PendingClaim<'a> {
+    table: &'a PortTable,
     peer: IpAddr,
     free: Arc<Semaphore>,
 }
 
-impl<'a> Claiming<'a> {
+impl<'a> PendingClaim<'a> {
     /// `None` when the table is closed.
-    fn begin(pairs: &'a Pairs, peer: IpAddr) -> Option<Self> {
-        let mut table = pairs.lock();
-        if table.closed {
+    fn begin(table: &'a PortTable, peer: IpAddr) -> Option<Self> {
+        let mut state = table.lock();
+        if state.closed {
             return None;
         }
-        let Table { ports, peers, .. } = &mut *table;
+        let TableState { ports, peers, .. } = &mut *state;
         let entry = peers.entry(peer).or_insert_with(|| Peer {
             free: Arc::new(Semaphore::new(ports.len())),
             claiming: 0,
@@ -304,17 +304,17 @@ impl<'a> Claiming<'a> {
         });
         entry.claiming += 1;
         let free = Arc::clone(&entry.free);
-        drop(table);
-        Some(Claiming { pairs, peer, free })
+        drop(state);
+        Some(PendingClaim { table, peer, free })
     }
 }
 
-impl Drop for Claiming<'_> {
+impl Drop for PendingClaim<'_> {
     fn drop(&mut self) {
-        let mut table = self.pairs.lock();
-        if let Some(peer) = table.peers.get_mut(&self.peer) {
+        let mut state = self.table.lock();
+        if let Some(peer) = state.peers.get_mut(&self.peer) {
             peer.claiming -= 1;
         }
-        table.forget_if_idle(self.peer);
+        state.forget_if_idle(self.peer);
     }
 }

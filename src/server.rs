@@ -38,7 +38,7 @@ use crate::server::sweeper::Targets;
 use crate::session::{self, Listener, ServerContext};
 use crate::tls::{MaterialError, Tls};
 
-use admission::{Admission, admit, refuse};
+use admission::{ConnectionAdmission, admit, refuse};
 
 /// Connections the kernel keeps while we are busy.
 const BACKLOG: i32 = 1024;
@@ -242,7 +242,7 @@ impl Server {
         }
         sweeps.close();
         let accepts = TaskTracker::new();
-        let admission = Arc::new(Admission::new(proxies));
+        let admission = Arc::new(ConnectionAdmission::new(proxies));
         let control_addresses = listeners.iter().map(|(_, bound, _)| *bound).collect();
         for (listener, bound, shared) in listeners {
             tracing::info!(implicit_tls = shared.implicit, address = %bound, "listening");
@@ -395,7 +395,7 @@ async fn accept(
     shared: Arc<Listener>,
     context: Arc<ServerContext>,
     sessions: TaskTracker,
-    admission: Arc<Admission>,
+    admission: Arc<ConnectionAdmission>,
 ) {
     let drain = context.drain.clone();
     loop {

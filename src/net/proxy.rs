@@ -22,7 +22,7 @@ use tokio::time::timeout;
 
 use crate::net::proxy::options::ProxyOptions;
 
-pub use header::{HeaderError, Told, parse};
+pub use header::{HeaderError, ProxyHeader, parse};
 use header::{Step, step};
 
 /// Whose connections begin with a header.
@@ -94,20 +94,20 @@ impl Proxies {
             .await
             .map_err(|_| ProxyError::Deadline(self.deadline))??;
         Ok(match told {
-            Told::Addresses {
+            ProxyHeader::Addresses {
                 source,
                 destination,
             } => ConnectionAddrs {
                 peer: source,
                 local: destination,
             },
-            Told::Nothing => own,
+            ProxyHeader::Unknown => own,
         })
     }
 }
 
 /// Reads one header, and not a byte more.
-async fn read(stream: &mut TcpStream) -> Result<Told, ProxyError> {
+async fn read(stream: &mut TcpStream) -> Result<ProxyHeader, ProxyError> {
     // Its size follows from what has come, so that a silent connection holds no buffer.
     let mut seen = Vec::new();
     loop {

@@ -17,27 +17,27 @@ use crate::session::{Listener, ServerContext};
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(1);
 
 /// Refusals are told in the log this often at most: whoever connects without end is not to fill it.
-const TOLD_EVERY: Duration = Duration::from_secs(1);
+const LOG_EVERY: Duration = Duration::from_secs(1);
 
 /// What the accept tasks share.
 #[derive(Debug)]
-pub(super) struct Admission {
+pub(super) struct ConnectionAdmission {
     pub(super) proxies: Proxies,
-    told: Mutex<Told>,
+    log: Mutex<RefusalLog>,
 }
 
 #[derive(Debug, Default)]
-struct Told {
+struct RefusalLog {
     last: Option<Instant>,
     /// Refusals since, of which there was no word.
     silent: u64,
 }
 
-impl Admission {
+impl ConnectionAdmission {
     pub(super) fn new(proxies: Proxies) -> Self {
-        Admission {
+        ConnectionAdmission {
             proxies,
-            told: Mutex::default(),
+            log: Mutex::default(),
         }
     }
 
@@ -60,8 +60,8 @@ impl Admission {
     /// A refusal, for the log.
     pub(super) fn refused(&self, peer: SocketAddr, reason: Refused) {
         let others = {
-            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-            told.next(Instant::now())
+            let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+            log.next(Instant::now())
         };
         if let Some(others) = others {
             tracing::warn!(%peer, %reason, others, "connection refused");
@@ -69,10 +69,10 @@ impl Admission {
     }
 }
 
-impl Told {
+impl RefusalLog {
     /// Whether this one is told; how many before it were not.
     fn next(&mut self, now: Instant) -> Option<u64> {
-        if self.last.is_some_and(|last| now - last < TOLD_EVERY) {
+        if self.last.is_some_and(|last| now - last < LOG_EVERY) {
             self.silent += 1;
             return None;
         }
@@ -85,7 +85,7 @@ impl Told {
 /// returned.
 pub(super) async fn admit(
     permit: &mut SessionPermit,
-    admission: &Admission,
+    admission: &ConnectionAdmission,
     context: &ServerContext,
     listener: &Listener,
     mut stream: TcpStream,
@@ -133,14 +133,14 @@ mod tests {
 
     #[test]
     fn a_flood_of_refusals_is_a_line_a_second() {
-        let mut told = Told::default();
+        let mut log = RefusalLog::default();
         let start = Instant::now();
-        assert_eq!(told.next(start), Some(0));
+        assert_eq!(log.next(start), Some(0));
         for _ in 0..1_000 {
-            assert_eq!(told.next(start), None);
+            assert_eq!(log.next(start), None);
         }
-        assert_eq!(told.next(start + TOLD_EVERY), Some(1_000));
-        assert_eq!(told.next(start + TOLD_EVERY), None);
-        assert_eq!(told.next(start + 3 * TOLD_EVERY), Some(1));
+        assert_eq!(log.next(start + LOG_EVERY), Some(1_000));
+        assert_eq!(log.next(start + LOG_EVERY), None);
+        assert_eq!(log.next(start + 3 * LOG_EVERY), Some(1));
     }
 }

@@ -26,7 +26,7 @@ const CRC32C: u8 = 0x03;
 
 /// What a header tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
+pub enum ProxyHeader {
     /// Where the client is, and which address it has reached.
     Addresses {
         /// The client.
@@ -35,7 +35,7 @@ pub enum Told {
         destination: SocketAddr,
     },
     /// Nothing: LOCAL, UNKNOWN, or a client that has no IP address.
-    Nothing,
+    Unknown,
 }
 
 /// Why bytes are no header. Quotes nothing of them.
@@ -60,7 +60,7 @@ pub(super) enum Step {
     /// It goes on to the end of the line, at most for so many bytes.
     TakeLine(usize),
     /// It is there.
-    Whole(Told),
+    Whole(ProxyHeader),
 }
 
 /// Looks at what has come of a header; it must not hold anything beyond it.
@@ -82,7 +82,7 @@ pub(super) fn step(seen: &[u8]) -> Result<Step, HeaderError> {
 ///
 /// # Errors
 /// [`HeaderError`].
-pub fn parse(bytes: &[u8]) -> Result<Option<(Told, usize)>, HeaderError> {
+pub fn parse(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, HeaderError> {
     let mut end = 0;
     loop {
         let more = match step(&bytes[..end])? {
@@ -135,7 +135,7 @@ fn step_v2(seen: &[u8]) -> Result<Step, HeaderError> {
     match length.checked_sub(seen.len()) {
         // What the load balancer says for itself, such as a health check: of which family, and what else is in it, is to
         // be ignored (specification, 2.2).
-        Some(0) if seen[V2.len()] == LOCAL => Ok(Step::Whole(Told::Nothing)),
+        Some(0) if seen[V2.len()] == LOCAL => Ok(Step::Whole(ProxyHeader::Unknown)),
         Some(0) => {
             check_crc32c(seen)?;
             whole(seen)
@@ -187,14 +187,14 @@ fn whole(seen: &[u8]) -> Result<Step, HeaderError> {
             match (header.command, header.protocol) {
                 (v2::Command::Proxy, v2::Protocol::Stream) => of_v2(header.addresses),
                 // The load balancer speaks for itself, or of what is no TCP.
-                _ => Told::Nothing,
+                _ => ProxyHeader::Unknown,
             }
         }
     };
     Ok(Step::Whole(told))
 }
 
-fn of_v1(addresses: v1::Addresses) -> Told {
+fn of_v1(addresses: v1::Addresses) -> ProxyHeader {
     match addresses {
         v1::Addresses::Tcp4(told) => addrs(
             (told.source_address, told.source_port),
@@ -204,11 +204,11 @@ fn of_v1(addresses: v1::Addresses) -> Told {
             (told.source_address, told.source_port),
             (told.destination_address, told.destination_port),
         ),
-        v1::Addresses::Unknown => Told::Nothing,
+        v1::Addresses::Unknown => ProxyHeader::Unknown,
     }
 }
 
-fn of_v2(addresses: v2::Addresses) -> Told {
+fn of_v2(addresses: v2::Addresses) -> ProxyHeader {
     match addresses {
         v2::Addresses::IPv4(told) => addrs(
             (told.source_address, told.source_port),
@@ -218,12 +218,12 @@ fn of_v2(addresses: v2::Addresses) -> Told {
             (told.source_address, told.source_port),
             (told.destination_address, told.destination_port),
         ),
-        v2::Addresses::Unix(_) | v2::Addresses::Unspecified => Told::Nothing,
+        v2::Addresses::Unix(_) | v2::Addresses::Unspecified => ProxyHeader::Unknown,
     }
 }
 
-fn addrs(source: impl Into<SocketAddr>, destination: impl Into<SocketAddr>) -> Told {
-    Told::Addresses {
+fn addrs(source: impl Into<SocketAddr>, destination: impl Into<SocketAddr>) -> ProxyHeader {
+    ProxyHeader::Addresses {
         source: source.into(),
         destination: destination.into(),
     }
@@ -237,8 +237,8 @@ mod tests {
 
     use super::*;
 
-    fn told(source: &str, destination: &str) -> Told {
-        Told::Addresses {
+    fn told(source: &str, destination: &str) -> ProxyHeader {
+        ProxyHeader::Addresses {
             source: source.parse().unwrap(),
             destination: destination.parse().unwrap(),
         }
@@ -296,30 +296,30 @@ mod tests {
                 b"PROXY TCP6 2001:db8::1 2001:db8::2 40000 21\r\n".to_vec(),
                 ipv6,
             ),
-            (b"PROXY UNKNOWN\r\n".to_vec(), Told::Nothing),
+            (b"PROXY UNKNOWN\r\n".to_vec(), ProxyHeader::Unknown),
             (
                 b"PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n"
                     .to_vec(),
-                Told::Nothing,
+                ProxyHeader::Unknown,
             ),
             (binary(0x21, 0x11, &IPV4), ipv4),
             (binary(0x21, 0x11, &remarks), ipv4),
             (binary(0x21, 0x21, &v6), ipv6),
-            (binary(0x20, 0x00, &[]), Told::Nothing),
-            (binary(0x20, 0x11, &IPV4), Told::Nothing),
-            (binary(0x21, 0x00, &[]), Told::Nothing),
-            (binary(0x21, 0x31, &[0; 216]), Told::Nothing),
-            (binary(0x21, 0x12, &IPV4), Told::Nothing),
+            (binary(0x20, 0x00, &[]), ProxyHeader::Unknown),
+            (binary(0x20, 0x11, &IPV4), ProxyHeader::Unknown),
+            (binary(0x21, 0x00, &[]), ProxyHeader::Unknown),
+            (binary(0x21, 0x31, &[0; 216]), ProxyHeader::Unknown),
+            (binary(0x21, 0x12, &IPV4), ProxyHeader::Unknown),
             (checked(0x21, 0x11, &IPV4), ipv4),
             (checked(0x21, 0x21, &v6), ipv6),
-            (checked(0x21, 0x00, &[]), Told::Nothing),
+            (checked(0x21, 0x00, &[]), ProxyHeader::Unknown),
             // The load balancer speaks for itself: whatever it says.
-            (binary(0x20, 0x41, &IPV4), Told::Nothing),
-            (binary(0x20, 0xff, &[]), Told::Nothing),
-            (binary(0x20, 0x11, &IPV4[..11]), Told::Nothing),
-            (binary(0x20, 0x21, &[]), Told::Nothing),
-            (binary(0x20, 0x11, &[&IPV4[..], &[3, 0, 4, 1, 1, 1, 1]].concat()), Told::Nothing),
-            (binary(0x20, 0x00, &[3, 0xff]), Told::Nothing),
+            (binary(0x20, 0x41, &IPV4), ProxyHeader::Unknown),
+            (binary(0x20, 0xff, &[]), ProxyHeader::Unknown),
+            (binary(0x20, 0x11, &IPV4[..11]), ProxyHeader::Unknown),
+            (binary(0x20, 0x21, &[]), ProxyHeader::Unknown),
+            (binary(0x20, 0x11, &[&IPV4[..], &[3, 0, 4, 1, 1, 1, 1]].concat()), ProxyHeader::Unknown),
+            (binary(0x20, 0x00, &[3, 0xff]), ProxyHeader::Unknown),
         ] {
             assert_eq!(parse(&header), Ok(Some((expected, header.len()))));
             for end in 0..header.len() {

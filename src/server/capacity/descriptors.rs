@@ -34,7 +34,7 @@ const RESERVE: u64 = 64;
 
 /// Fewer sessions than the configuration allows: the descriptors don't suffice. Its text says what can be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shortage {
+pub struct DescriptorShortage {
     /// What the configuration says.
     configured: usize,
     /// What it may need.
@@ -71,7 +71,7 @@ pub fn needed(config: &ServerOptions) -> u64 {
 }
 
 /// Has no more sessions than fit into `limit` descriptors; says so where these are fewer than configured.
-pub fn cap(config: &mut ServerOptions, limit: u64) -> Option<Shortage> {
+pub fn cap(config: &mut ServerOptions, limit: u64) -> Option<DescriptorShortage> {
     let needed = needed(config);
     if needed <= limit {
         return None;
@@ -88,7 +88,7 @@ pub fn cap(config: &mut ServerOptions, limit: u64) -> Option<Shortage> {
         }
     }
     config.limits = config.limits.held_to(fits);
-    Some(Shortage {
+    Some(DescriptorShortage {
         configured,
         needed,
         limit,
@@ -118,14 +118,14 @@ fn number(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 
-impl Shortage {
+impl DescriptorShortage {
     /// Whether what is left is no server any more: a single session, though more were configured.
     pub fn is_fatal(&self) -> bool {
         self.capped.sessions <= 1
     }
 }
 
-impl fmt::Display for Shortage {
+impl fmt::Display for DescriptorShortage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,

@@ -21,7 +21,7 @@ const LEAST: u64 = 64;
 
 /// Fewer sessions before login than the configuration allows: the memory does not suffice. Its text says what can be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shortage {
+pub struct MemoryShortage {
     /// What the configuration says.
     configured: usize,
     /// What these may need, bytes.
@@ -41,7 +41,7 @@ pub fn memory() -> u64 {
 
 /// Has no more sessions before login than fit into `memory`, which is what the process may have in all, bytes; says so
 /// where these are fewer than configured.
-pub fn cap(config: &mut ServerOptions, memory: u64) -> Option<Shortage> {
+pub fn cap(config: &mut ServerOptions, memory: u64) -> Option<MemoryShortage> {
     let each = match &config.tls {
         Some(_) => UNDER_TLS,
         None => IN_THE_CLEAR,
@@ -54,7 +54,7 @@ pub fn cap(config: &mut ServerOptions, memory: u64) -> Option<Shortage> {
         return None;
     }
     config.limits = config.limits.before_login_held_to(fit);
-    Some(Shortage {
+    Some(MemoryShortage {
         configured,
         needed: u64::try_from(configured)
             .unwrap_or(u64::MAX)
@@ -65,7 +65,7 @@ pub fn cap(config: &mut ServerOptions, memory: u64) -> Option<Shortage> {
     })
 }
 
-impl fmt::Display for Shortage {
+impl fmt::Display for MemoryShortage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,

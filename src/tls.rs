@@ -40,10 +40,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::tls::options::{ClientCertificates, Pem, TlsOptions, TlsVersion};
 
-use certificates::{BySni, Certificate, ForSession};
+use certificates::{BySni, Certificate, SessionCertificates};
 pub use certificates::{Summary, certificate, read_authorities};
 pub use material::{About, MaterialError};
-use material::{Contents, Piece, contents};
+use material::{Contents, Reloadable, contents};
 use resumption::Resumption;
 use socket::Handshakes;
 
@@ -77,18 +77,18 @@ pub struct Tls {
 
 #[derive(Debug)]
 struct Current {
-    pieces: Pieces,
+    material: Material,
     server: Arc<ServerConfig>,
     certificates: Arc<BySni>,
 }
 
 /// What the files are made of.
 #[derive(Debug)]
-struct Pieces {
+struct Material {
     /// In the configuration's order.
-    certificates: Vec<Piece<Certificate>>,
+    certificates: Vec<Reloadable<Certificate>>,
     /// Who checks client certificates, where somebody does.
-    clients: Option<Piece<Verifier>>,
+    clients: Option<Reloadable<Verifier>>,
 }
 
 type Verifier = Option<Arc<dyn ClientCertVerifier>>;
@@ -101,7 +101,7 @@ pub struct SessionTls {
     /// For those of its data connections.
     pub data: Handshakes,
     resumption: Arc<Resumption>,
-    certificates: Arc<ForSession>,
+    certificates: Arc<SessionCertificates>,
 }
 
 impl Tls {
@@ -110,10 +110,10 @@ impl Tls {
     /// # Errors
     /// The first that is wrong with them.
     pub fn load(config: &TlsOptions) -> Result<Tls, MaterialError> {
-        let pieces = Pieces::read(config)?;
+        let material = Material::read(config)?;
         Ok(Tls {
             config: config.clone(),
-            current: ArcSwap::from_pointee(Current::new(config, pieces)?),
+            current: ArcSwap::from_pointee(Current::new(config, material)?),
             wanted: Arc::new(Notify::new()),
         })
     }
@@ -132,7 +132,7 @@ impl Tls {
             _ => LONGEST_HANDSHAKE_CERTIFIED,
         };
         let resumption = Arc::new(Resumption::new(tickets));
-        let certificates = Arc::new(ForSession::new(&current.certificates, host));
+        let certificates = Arc::new(SessionCertificates::new(&current.certificates, host));
         let with = |protocols: &[&[u8]], tickets| {
             let mut config = ServerConfig::clone(&current.server);
             config.session_storage = Arc::clone(&resumption) as _;
@@ -182,8 +182,8 @@ impl Tls {
             let this = Arc::clone(&self);
             // Reads files, which may lie on a slow disk.
             let looked = tokio::task::spawn_blocking(move || this.refresh()).await;
-            let seen = match looked {
-                Ok(Ok(seen)) => seen,
+            let changes = match looked {
+                Ok(Ok(changes)) => changes,
                 Ok(Err(error)) => {
                     tracing::error!(%error, "TLS certificates can't be read anew, the old ones stay");
                     continue;
@@ -193,11 +193,11 @@ impl Tls {
                     continue;
                 }
             };
-            if seen.renewed {
+            if changes.renewed {
                 tracing::info!("TLS certificates were read anew");
             }
-            if seen.changed || asked {
-                for error in self.current.load().pieces.wrong() {
+            if changes.changed || asked {
+                for error in self.current.load().material.wrong() {
                     tracing::error!(%error, "this can't be read anew for TLS, the old one stays");
                 }
             }
@@ -205,58 +205,58 @@ impl Tls {
     }
 
     /// Reads the files, and takes over what has changed and is right.
-    fn refresh(&self) -> Result<Seen, MaterialError> {
+    fn refresh(&self) -> Result<Changes, MaterialError> {
         let current = self.current.load();
-        let (pieces, seen) = current.pieces.then(&self.config);
-        if seen.changed {
+        let (material, changes) = current.material.then(&self.config);
+        if changes.changed {
             self.current
-                .store(Arc::new(Current::new(&self.config, pieces)?));
+                .store(Arc::new(Current::new(&self.config, material)?));
         }
-        Ok(seen)
+        Ok(changes)
     }
 }
 
 /// What has become of the files since they were read last.
 #[derive(Debug, Clone, Copy, Default)]
-struct Seen {
+struct Changes {
     changed: bool,
     /// Something of what has changed was right.
     renewed: bool,
 }
 
-impl Seen {
-    fn note<T: Clone>(&mut self, before: &Piece<T>, now: &Piece<T>) {
+impl Changes {
+    fn note<T: Clone>(&mut self, before: &Reloadable<T>, now: &Reloadable<T>) {
         let changed = now.differs(before);
         self.changed |= changed;
         self.renewed |= changed && now.wrong.is_none();
     }
 }
 
-impl Pieces {
+impl Material {
     /// At the start all must be right.
-    fn read(config: &TlsOptions) -> Result<Pieces, MaterialError> {
+    fn read(config: &TlsOptions) -> Result<Material, MaterialError> {
         let mut certificates = Vec::with_capacity(config.certificates.len());
         for (number, files) in config.certificates.iter().enumerate() {
-            certificates.push(Piece::first(
+            certificates.push(Reloadable::first(
                 Certificate::contents(files, number),
                 |contents| Certificate::new(contents, files, number),
             )?);
         }
         let clients = match &config.client_ca {
-            Some(source) => Some(Piece::first(authorities(source), |contents| {
+            Some(source) => Some(Reloadable::first(authorities(source), |contents| {
                 client_verifier(config, contents).map_err(|error| error.at(source))
             })?),
             None => None,
         };
-        Ok(Pieces {
+        Ok(Material {
             certificates,
             clients,
         })
     }
 
     /// Later each of them stays as it was until it is right again.
-    fn then(&self, config: &TlsOptions) -> (Pieces, Seen) {
-        let mut seen = Seen::default();
+    fn then(&self, config: &TlsOptions) -> (Material, Changes) {
+        let mut changes = Changes::default();
         let certificates = self.certificates.iter().zip(&config.certificates);
         let certificates = certificates
             .enumerate()
@@ -264,7 +264,7 @@ impl Pieces {
                 let now = before.then(Certificate::contents(files, number), |contents| {
                     Certificate::new(contents, files, number)
                 });
-                seen.note(before, &now);
+                changes.note(before, &now);
                 now
             })
             .collect();
@@ -273,14 +273,14 @@ impl Pieces {
             let now = before.then(authorities(source), |contents| {
                 client_verifier(config, contents).map_err(|error| error.at(source))
             });
-            seen.note(before, &now);
+            changes.note(before, &now);
             now
         });
-        let pieces = Pieces {
+        let material = Material {
             certificates,
             clients,
         };
-        (pieces, seen)
+        (material, changes)
     }
 
     /// What is wrong with any of them.
@@ -314,7 +314,7 @@ fn provider() -> Arc<CryptoProvider> {
 
 impl Current {
     /// All but what is a session's own.
-    fn new(config: &TlsOptions, pieces: Pieces) -> Result<Current, MaterialError> {
+    fn new(config: &TlsOptions, material: Material) -> Result<Current, MaterialError> {
         static SINCE_12: [&SupportedProtocolVersion; 2] =
             [&rustls::version::TLS13, &rustls::version::TLS12];
         static SINCE_13: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
@@ -323,7 +323,7 @@ impl Current {
             TlsVersion::V13 => &SINCE_13,
         };
         let wrong = |problem| MaterialError::new(About::Certificate(0), problem);
-        let certificates: Vec<_> = pieces
+        let certificates: Vec<_> = material
             .certificates
             .iter()
             .map(|piece| &piece.good)
@@ -334,14 +334,17 @@ impl Current {
         let builder = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(versions)
             .map_err(|error| wrong(error.to_string()))?;
-        let verifier = pieces.clients.as_ref().and_then(|piece| piece.good.clone());
+        let verifier = material
+            .clients
+            .as_ref()
+            .and_then(|piece| piece.good.clone());
         let builder = match verifier {
             Some(verifier) => builder.with_client_cert_verifier(verifier),
             None => builder.with_no_client_auth(),
         };
         let server = builder.with_cert_resolver(Arc::clone(&certificates) as _);
         Ok(Current {
-            pieces,
+            material,
             server: Arc::new(server),
             certificates,
         })

@@ -30,7 +30,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::auth::options::{BanUsers, LoginFailureOptions};
-use table::{Standing, Table};
+use table::{BucketTable, FailureCount};
 
 /// Where nothing is banned, so many failures fill a bucket.
 const UNBANNED: u32 = 20;
@@ -47,14 +47,14 @@ pub struct Failures {
 
 #[derive(Debug)]
 struct Tables {
-    addresses: Table,
-    users: Table,
-    users_at_addresses: Table,
+    addresses: BucketTable,
+    users: BucketTable,
+    users_at_addresses: BucketTable,
 }
 
 /// What is counted of one login.
 #[derive(Debug, Clone, Copy)]
-struct Keys {
+struct BucketKeys {
     address: u64,
     user: u64,
     user_at_address: u64,
@@ -62,7 +62,7 @@ struct Keys {
 
 impl Tables {
     /// Whether the user is banned, there or everywhere.
-    fn bans_user(&mut self, keys: &Keys, now: Instant) -> bool {
+    fn bans_user(&mut self, keys: &BucketKeys, now: Instant) -> bool {
         self.users.is_banned(keys.user, now)
             || self.users_at_addresses.is_banned(keys.user_at_address, now)
     }
@@ -84,7 +84,7 @@ impl Failures {
     pub fn new(config: LoginFailureOptions) -> Self {
         let per_address = config.ban_users == BanUsers::PerAddress;
         let table = |ban_after: Option<u32>| {
-            Table::new(
+            BucketTable::new(
                 config.table_size,
                 config.ban_for,
                 ban_after.unwrap_or(UNBANNED),
@@ -176,11 +176,11 @@ impl Failures {
     }
 
     /// Doubled with each failure. While a user is banned it does not grow, so that it tells nothing of what was tried.
-    fn delay(&self, standings: &[Standing]) -> Duration {
-        if standings.iter().any(|standing| standing.banned) {
+    fn delay(&self, counts: &[FailureCount]) -> Duration {
+        if counts.iter().any(|count| count.banned) {
             return self.config.max_delay;
         }
-        let level = standings.iter().map(|standing| standing.level).max();
+        let level = counts.iter().map(|count| count.level).max();
         let doublings = level.unwrap_or(1).saturating_sub(1).min(20);
         self.config
             .delay
@@ -196,9 +196,9 @@ impl Failures {
             .any(|network| network.contains(&address))
     }
 
-    fn keys(&self, address: IpAddr, user: &str) -> Keys {
+    fn keys(&self, address: IpAddr, user: &str) -> BucketKeys {
         let network = network_of(address);
-        Keys {
+        BucketKeys {
             address: self.hash(network),
             user: self.hash(user),
             user_at_address: self.hash((network, user)),

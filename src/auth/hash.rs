@@ -17,9 +17,9 @@ const SMALL: u64 = 1024 * 1024;
 const OWN_MAPPING: usize = 33 * 1024;
 
 /// A parsed hash, ready to check passwords against. Its `Debug` shows the kind only.
-pub struct PasswordHash(Kind);
+pub struct PasswordHash(HashKind);
 
-enum Kind {
+enum HashKind {
     /// PHC string, RFC 9106.
     Argon2id(Box<phc::PasswordHash>),
     /// `$2a$`, `$2b$`, `$2y$`.
@@ -84,13 +84,13 @@ impl PasswordHash {
                 .parse::<bcrypt::HashParts>()
                 .map(|parts| parts.get_cost());
             return match cost {
-                Ok(4..=31) => Ok(PasswordHash(Kind::Bcrypt(hash.clone()))),
+                Ok(4..=31) => Ok(PasswordHash(HashKind::Bcrypt(hash.clone()))),
                 _ => Err(HashError::Malformed("bcrypt")),
             };
         }
         if let Some(rest) = text.strip_prefix("$6$") {
             return if sha512_crypt_is_whole(rest) {
-                Ok(PasswordHash(Kind::Sha512Crypt(hash.clone())))
+                Ok(PasswordHash(HashKind::Sha512Crypt(hash.clone())))
             } else {
                 Err(HashError::Malformed("sha512-crypt"))
             };
@@ -105,9 +105,11 @@ impl PasswordHash {
             return false;
         }
         match &self.0 {
-            Kind::Argon2id(hash) => argon2id_matches(hash, password).unwrap_or(false),
-            Kind::Bcrypt(hash) => bcrypt::verify(password, hash.expose_secret()).unwrap_or(false),
-            Kind::Sha512Crypt(hash) => ShaCrypt::default()
+            HashKind::Argon2id(hash) => argon2id_matches(hash, password).unwrap_or(false),
+            HashKind::Bcrypt(hash) => {
+                bcrypt::verify(password, hash.expose_secret()).unwrap_or(false)
+            }
+            HashKind::Sha512Crypt(hash) => ShaCrypt::default()
                 .verify_password(password, hash.expose_secret())
                 .is_ok(),
         }
@@ -116,11 +118,11 @@ impl PasswordHash {
     /// Bytes that [`PasswordHash::verify`] needs.
     pub fn memory(&self) -> u64 {
         match &self.0 {
-            Kind::Argon2id(hash) => argon2::Params::try_from(hash.as_ref())
+            HashKind::Argon2id(hash) => argon2::Params::try_from(hash.as_ref())
                 .map_or(SMALL, |params| {
                     (u64::from(params.m_cost()) * 1024).max(SMALL)
                 }),
-            Kind::Bcrypt(_) | Kind::Sha512Crypt(_) => SMALL,
+            HashKind::Bcrypt(_) | HashKind::Sha512Crypt(_) => SMALL,
         }
     }
 }
@@ -136,7 +138,7 @@ fn argon2id(text: &str) -> Option<PasswordHash> {
             .salt
             .as_ref()
             .is_some_and(|salt| salt.len() >= argon2::MIN_SALT_LEN);
-    whole.then(|| PasswordHash(Kind::Argon2id(Box::new(hash))))
+    whole.then(|| PasswordHash(HashKind::Argon2id(Box::new(hash))))
 }
 
 /// Whether argon2id makes this hash of the password, in memory that the system gets back at the end.
@@ -192,9 +194,9 @@ fn sha512_crypt_is_whole(rest: &str) -> bool {
 impl fmt::Debug for PasswordHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.0 {
-            Kind::Argon2id(_) => "argon2id",
-            Kind::Bcrypt(_) => "bcrypt",
-            Kind::Sha512Crypt(_) => "sha512-crypt",
+            HashKind::Argon2id(_) => "argon2id",
+            HashKind::Bcrypt(_) => "bcrypt",
+            HashKind::Sha512Crypt(_) => "sha512-crypt",
         };
         write!(f, "PasswordHash({kind})")
     }

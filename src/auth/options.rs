@@ -9,7 +9,7 @@ use secrecy::SecretString;
 
 use crate::namespace::VirtualPath;
 use crate::namespace::options::MountOptions;
-use crate::tls::identity::Wanted;
+use crate::tls::identity::RequiredName;
 use crate::tls::options::Protection;
 
 /// One user.
@@ -44,7 +44,7 @@ pub struct UserTls {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateLogin {
     /// The name that is in it.
-    pub name: Wanted,
+    pub name: RequiredName,
     /// Whether a password is wanted too.
     pub password: bool,
 }

@@ -7,7 +7,7 @@ use crate::config::section::{Field, Section};
 use crate::config::tree::Value;
 use crate::config::values;
 use crate::server::options::ListenOptions;
-use crate::tls::identity::Wanted;
+use crate::tls::identity::RequiredName;
 use crate::tls::options::{
     CertificateFiles, ClientCertificates, Pem, Protection, TlsOptions, TlsVersion,
 };
@@ -302,8 +302,8 @@ fn certificate_login(field: &Field<'_>) -> Option<CertificateLogin> {
         .and_then(|field| values::word(&field, &[("required", true), ("none", false)]));
     section.finish();
     let name = match (subject, alternative) {
-        (Some(subject), None) => Wanted::Subject(subject),
-        (None, Some(name)) => Wanted::Alternative(name),
+        (Some(subject), None) => RequiredName::Subject(subject),
+        (None, Some(name)) => RequiredName::Alternative(name),
         _ => return field.wrong("must have exactly one of the keys subject and san", allowed),
     };
     Some(CertificateLogin {

@@ -79,7 +79,7 @@ pub(super) struct Certificate {
     /// The names that it is for.
     names: Vec<String>,
     /// They are the configuration's, not its own.
-    told: bool,
+    configured: bool,
 }
 
 impl Certificate {
@@ -110,8 +110,8 @@ impl Certificate {
             // Clients will say so; there may be none better yet.
             tracing::warn!(names = ?summary.names, "a TLS certificate is no longer valid");
         }
-        let told = !files.names.is_empty();
-        let names = if told {
+        let configured = !files.names.is_empty();
+        let names = if configured {
             files.names.clone()
         } else {
             summary.names
@@ -119,7 +119,7 @@ impl Certificate {
         Ok(Certificate {
             certified: Arc::new(certified),
             names,
-            told,
+            configured,
         })
     }
 }
@@ -133,9 +133,13 @@ impl BySni {
             below: HashMap::new(),
         };
         // What the configuration says goes before what a certificate says of itself.
-        let told = certificates.iter().filter(|certificate| certificate.told);
-        let own = certificates.iter().filter(|certificate| !certificate.told);
-        for certificate in told.chain(own) {
+        let configured = certificates
+            .iter()
+            .filter(|certificate| certificate.configured);
+        let own = certificates
+            .iter()
+            .filter(|certificate| !certificate.configured);
+        for certificate in configured.chain(own) {
             for name in &certificate.names {
                 let name = name.to_ascii_lowercase();
                 let (table, name) = match name.strip_prefix("*.") {
@@ -172,7 +176,7 @@ impl ResolvesServerCert for BySni {
 /// The certificates, for the connections of one control session. Whose handshake names nobody gets the one that the
 /// session is about: the host of the control connection's handshake, or the one that HOST has named before it.
 #[derive(Debug)]
-pub(super) struct ForSession {
+pub(super) struct SessionCertificates {
     all: Arc<BySni>,
     /// By HOST.
     host: Option<Box<str>>,
@@ -180,9 +184,9 @@ pub(super) struct ForSession {
     asked_for: OnceLock<Box<str>>,
 }
 
-impl ForSession {
+impl SessionCertificates {
     pub(super) fn new(all: &Arc<BySni>, host: Option<&str>) -> Self {
-        ForSession {
+        SessionCertificates {
             all: Arc::clone(all),
             host: host.map(Into::into),
             asked_for: OnceLock::new(),
@@ -195,7 +199,7 @@ impl ForSession {
     }
 }
 
-impl ResolvesServerCert for ForSession {
+impl ResolvesServerCert for SessionCertificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let named = hello
             .server_name()

@@ -12,7 +12,7 @@ pub struct Identity {
 
 /// The name that a certificate must have to stand for a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
+pub enum RequiredName {
     /// The common name of its subject, to the letter.
     Subject(String),
     /// A subject alternative name: a host name, an e-mail address or a URI; case does not matter in host names and in the part of
@@ -43,10 +43,10 @@ impl Identity {
     }
 
     /// Whether it has the name.
-    pub fn is(&self, wanted: &Wanted) -> bool {
+    pub fn is(&self, wanted: &RequiredName) -> bool {
         match wanted {
-            Wanted::Subject(name) => self.subjects.contains(name),
-            Wanted::Alternative(name) => {
+            RequiredName::Subject(name) => self.subjects.contains(name),
+            RequiredName::Alternative(name) => {
                 let name = normal(name);
                 self.alternatives.contains(&name)
             }

@@ -66,7 +66,7 @@ impl fmt::Display for About {
 /// What belongs together of the files, a certificate with its key say. It changes as a whole or not at all, and for
 /// itself: what is wrong with another piece is no reason to go on with an old one here.
 #[derive(Debug, Clone)]
-pub(super) struct Piece<T> {
+pub(super) struct Reloadable<T> {
     /// What was made of it when it was right last.
     pub(super) good: T,
     /// What is wrong with it since.
@@ -78,13 +78,13 @@ pub(super) struct Piece<T> {
 /// What the files of a piece hold.
 pub(super) type Contents = Result<Vec<Vec<u8>>, MaterialError>;
 
-impl<T: Clone> Piece<T> {
+impl<T: Clone> Reloadable<T> {
     /// What is read first must be right.
     pub(super) fn first(
         contents: Contents,
         make: impl FnOnce(&[Vec<u8>]) -> Result<T, MaterialError>,
     ) -> Result<Self, MaterialError> {
-        Ok(Piece {
+        Ok(Reloadable {
             fingerprint: fingerprint(&contents),
             good: make(&contents?)?,
             wrong: None,
@@ -105,7 +105,7 @@ impl<T: Clone> Piece<T> {
             Ok(good) => (good, None),
             Err(error) => (self.good.clone(), Some(error)),
         };
-        Piece {
+        Reloadable {
             good,
             wrong,
             fingerprint,
@@ -169,14 +169,14 @@ mod tests {
             Err(_) => Err(error("is no number")),
         };
         assert_eq!(
-            Piece::first(holds("x"), make).unwrap_err(),
+            Reloadable::first(holds("x"), make).unwrap_err(),
             error("is no number")
         );
         assert_eq!(
-            Piece::first(Err(error("is gone")), make).unwrap_err(),
+            Reloadable::first(Err(error("is gone")), make).unwrap_err(),
             error("is gone")
         );
-        let mut piece = Piece::first(holds("1"), make).unwrap();
+        let mut piece = Reloadable::first(holds("1"), make).unwrap();
         let steps = [
             (holds("1"), 1, None, false),
             (holds("x"), 1, Some("is no number"), true),

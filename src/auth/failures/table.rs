@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 /// Buckets by key; an empty one is not in it.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(super) struct BucketTable {
     size: usize,
     /// A full bucket is empty after this long; so long lasts a ban.
     full: Duration,
@@ -29,7 +29,7 @@ struct Bucket {
 
 /// Where somebody stands after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(super) struct FailureCount {
     /// Failures that are not forgotten yet, this one included.
     pub(super) level: u32,
     /// Banned, by this failure or before.
@@ -38,10 +38,10 @@ pub(super) struct Standing {
     pub(super) newly_banned: bool,
 }
 
-impl Table {
+impl BucketTable {
     /// Of at most `size` buckets, each full with `failures` at once and then empty after `full`.
     pub(super) fn new(size: usize, full: Duration, failures: u32, bans: bool) -> Self {
-        Table {
+        BucketTable {
             size,
             full,
             leak: full / failures.max(1),
@@ -52,11 +52,11 @@ impl Table {
     }
 
     /// Counts a failure. A ban is neither prolonged nor shortened by it.
-    pub(super) fn add(&mut self, key: u64, now: Instant) -> Standing {
+    pub(super) fn add(&mut self, key: u64, now: Instant) -> FailureCount {
         self.expire(now);
         let bucket = self.buckets.get(&key).copied();
         if bucket.is_some_and(|bucket| bucket.banned) {
-            return Standing {
+            return FailureCount {
                 level: u32::MAX,
                 banned: true,
                 newly_banned: false,
@@ -69,7 +69,7 @@ impl Table {
         let banned = self.bans && after + self.leak / 2 > self.full;
         let end = now + if banned { self.full } else { after };
         self.put(key, Bucket { end, banned });
-        Standing {
+        FailureCount {
             level: u32::try_from(level).unwrap_or(u32::MAX),
             banned,
             newly_banned: banned,

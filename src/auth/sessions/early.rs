@@ -33,7 +33,7 @@ const HOARD: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct Early {
     last: u64,
-    networks: HashMap<Network, BTreeMap<u64, Waiting>>,
+    networks: HashMap<Network, BTreeMap<u64, EarlySession>>,
     /// All of them, with their networks.
     ages: BTreeMap<u64, Network>,
     /// The same networks: last the one with the most, of several the one with the oldest.
@@ -53,7 +53,7 @@ type Rank = (usize, Reverse<u64>, Network);
 
 /// One of them.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct EarlySession {
     /// What it counts for, where that is known.
     pub(super) address: Option<IpAddr>,
     /// Ends it.
@@ -75,7 +75,7 @@ impl Early {
     ) -> u64 {
         self.last += 1;
         let (number, since) = (self.last, now);
-        let waiting = Waiting {
+        let waiting = EarlySession {
             address,
             end,
             since,
@@ -85,7 +85,7 @@ impl Early {
     }
 
     /// `None`: it has made room for another.
-    pub(super) fn remove(&mut self, address: Option<IpAddr>, number: u64) -> Option<Waiting> {
+    pub(super) fn remove(&mut self, address: Option<IpAddr>, number: u64) -> Option<EarlySession> {
         let removed = self.change(network(address, number), |its| its.remove(&number));
         if removed.is_some() {
             self.ages.remove(&number);
@@ -99,12 +99,16 @@ impl Early {
             return false;
         };
         let address = Some(address);
-        self.put(number, Waiting { address, ..waiting });
+        self.put(number, EarlySession { address, ..waiting });
         true
     }
 
     /// Removes the one that makes room for a newcomer; `None`: the newcomer has to wait his turn.
-    pub(super) fn displace(&mut self, newcomer: Option<IpAddr>, now: Instant) -> Option<Waiting> {
+    pub(super) fn displace(
+        &mut self,
+        newcomer: Option<IpAddr>,
+        now: Instant,
+    ) -> Option<EarlySession> {
         let &(most, Reverse(its_oldest), of) = self.ranks.last()?;
         let of_newcomer = newcomer.and_then(|address| self.networks.get(&network_of(address)));
         let with_newcomer = 1 + of_newcomer.map_or(0, BTreeMap::len);
@@ -124,7 +128,7 @@ impl Early {
         self.remove(address, number)
     }
 
-    fn put(&mut self, number: u64, waiting: Waiting) {
+    fn put(&mut self, number: u64, waiting: EarlySession) {
         let network = network(waiting.address, number);
         self.change(network, |its| its.insert(number, waiting));
         self.ages.insert(number, network);
@@ -134,7 +138,7 @@ impl Early {
     fn change<T>(
         &mut self,
         network: Network,
-        change: impl FnOnce(&mut BTreeMap<u64, Waiting>) -> T,
+        change: impl FnOnce(&mut BTreeMap<u64, EarlySession>) -> T,
     ) -> T {
         let its = self.networks.entry(network).or_default();
         let before = rank(network, its);
@@ -151,7 +155,7 @@ impl Early {
     }
 }
 
-fn rank(network: Network, its: &BTreeMap<u64, Waiting>) -> Option<Rank> {
+fn rank(network: Network, its: &BTreeMap<u64, EarlySession>) -> Option<Rank> {
     let (&oldest, _) = its.first_key_value()?;
     Some((its.len(), Reverse(oldest), network))
 }

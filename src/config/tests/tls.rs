@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::auth::options::UserTls;
-use crate::tls::identity::Wanted;
+use crate::tls::identity::RequiredName;
 use crate::tls::options::{ClientCertificates, Protection, TlsVersion};
 use std::time::Duration;
 
@@ -126,7 +126,7 @@ fn everything_is_read() {
     let bert = &config.users["bert"];
     assert!(bert.password.is_none());
     let login = bert.certificate.as_ref().unwrap();
-    assert_eq!(login.name, Wanted::Alternative("b@x.test".to_owned()));
+    assert_eq!(login.name, RequiredName::Alternative("b@x.test".to_owned()));
     assert!(!login.password);
     let carl = &config.users["carl"];
     assert!(carl.certificate.as_ref().unwrap().password && carl.lenient_close);

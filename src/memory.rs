@@ -61,16 +61,16 @@ pub const HOLD: Duration = Duration::from_secs(30);
 /// The process's budget. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Budget {
-    inner: Arc<Inner>,
+    inner: Arc<BudgetInner>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct BudgetInner {
     /// Size of the budget in units.
     total: u32,
     hold: Duration,
     /// The lock is held for a few comparisons only, never across an await.
-    state: Mutex<State>,
+    state: Mutex<BudgetState>,
     /// Units held, to be read without the lock.
     held: AtomicU64,
     /// How many wait, see [`Budget::contended`].
@@ -87,7 +87,7 @@ struct Inner {
 
 /// What is free, and who waits for it.
 #[derive(Debug)]
-struct State {
+struct BudgetState {
     /// Units that nobody holds.
     free: u32,
     /// Units set aside.
@@ -99,12 +99,12 @@ struct State {
     admissions: u32,
     admitted: u32,
     /// By kind, first come first served.
-    waiters: [VecDeque<Waiter>; Kind::ALL.len()],
+    waiters: [VecDeque<Waiter>; Holder::ALL.len()],
 }
 
 /// Who holds memory, in the order in which they are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum Holder {
     Recall,
     Admission,
     Work,
@@ -136,8 +136,8 @@ pub struct Admission {
 /// Some bytes of the budget; given back on drop.
 #[derive(Debug)]
 pub struct Grant {
-    inner: Arc<Inner>,
-    kind: Kind,
+    inner: Arc<BudgetInner>,
+    holder: Holder,
     units: u32,
 }
 
@@ -146,8 +146,13 @@ pub struct Grant {
 #[error("no memory free within the time")]
 pub struct Exhausted;
 
-impl Kind {
-    const ALL: [Kind; 4] = [Kind::Recall, Kind::Admission, Kind::Work, Kind::Part];
+impl Holder {
+    const ALL: [Holder; 4] = [
+        Holder::Recall,
+        Holder::Admission,
+        Holder::Work,
+        Holder::Part,
+    ];
 }
 
 impl Budget {
@@ -163,7 +168,7 @@ impl Budget {
         let total = u32::try_from((bytes / UNIT).clamp(2 * u64::from(FIRST), 1 << 28));
         let total = total.unwrap_or(1 << 28);
         let reserve = u32::try_from(part.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        let mut state = State {
+        let mut state = BudgetState {
             free: total,
             aside: 0,
             reserve: reserve.min(total / 4),
@@ -174,7 +179,7 @@ impl Budget {
         };
         state.bound_admissions(total);
         Budget {
-            inner: Arc::new(Inner {
+            inner: Arc::new(BudgetInner {
                 total,
                 hold,
                 state: Mutex::new(state),
@@ -257,7 +262,7 @@ impl Budget {
 
     /// Leave to start a transfer, first come first served, within `wait`.
     pub async fn admit(&self, wait: Duration) -> Result<Admission, Exhausted> {
-        let memory = timeout(wait, self.acquire(Kind::Admission, FIRST));
+        let memory = timeout(wait, self.acquire(Holder::Admission, FIRST));
         let memory = memory.await.map_err(|_| Exhausted)??;
         Ok(Admission { _memory: memory })
     }
@@ -265,7 +270,7 @@ impl Budget {
     /// `bytes` for work that ends by itself, within `wait`. Fails at once if the budget is smaller.
     pub async fn grant(&self, bytes: u64, wait: Duration) -> Result<Grant, Exhausted> {
         let units = self.count(bytes)?;
-        timeout(wait, self.acquire(Kind::Work, units))
+        timeout(wait, self.acquire(Holder::Work, units))
             .await
             .map_err(|_| Exhausted)?
     }
@@ -273,7 +278,7 @@ impl Budget {
     /// `bytes` for the part that an upload is filling, within `wait`.
     pub async fn part(&self, bytes: u64, wait: Duration) -> Result<Grant, Exhausted> {
         let units = self.count(bytes)?;
-        timeout(wait, self.acquire(Kind::Part, units))
+        timeout(wait, self.acquire(Holder::Part, units))
             .await
             .map_err(|_| Exhausted)?
     }
@@ -283,19 +288,19 @@ impl Budget {
         if bytes > self.recallable() {
             return Err(Exhausted);
         }
-        self.acquire(Kind::Recall, self.count(bytes)?).await
+        self.acquire(Holder::Recall, self.count(bytes)?).await
     }
 
     /// The same if it needs no waiting: from the reserve, or from what is free.
     pub fn try_recall(&self, bytes: u64) -> Option<Grant> {
         let units = self.count(bytes).ok()?;
-        self.try_acquire(Kind::Recall, units)
-            .or_else(|| self.try_acquire(Kind::Part, units))
+        self.try_acquire(Holder::Recall, units)
+            .or_else(|| self.try_acquire(Holder::Part, units))
     }
 
     /// `bytes` if they are free now and no other transfer waits.
     pub fn try_grant(&self, bytes: u64) -> Option<Grant> {
-        self.try_acquire(Kind::Part, self.count(bytes).ok()?)
+        self.try_acquire(Holder::Part, self.count(bytes).ok()?)
     }
 
     /// Whether memory that parts hold would serve those that wait.
@@ -348,24 +353,24 @@ impl Budget {
         }
     }
 
-    fn try_acquire(&self, kind: Kind, units: u32) -> Option<Grant> {
+    fn try_acquire(&self, holder: Holder, units: u32) -> Option<Grant> {
         let mut state = self.inner.state();
-        (!state.is_behind(kind) && state.fit(kind, units, self.inner.total) == Fit::Fits)
-            .then(|| state.take(&self.inner, kind, units))
+        (!state.is_behind(holder) && state.fit(holder, units, self.inner.total) == Fit::Fits)
+            .then(|| state.take(&self.inner, holder, units))
     }
 
-    async fn acquire(&self, kind: Kind, units: u32) -> Result<Grant, Exhausted> {
-        let grant = match self.try_acquire(kind, units) {
+    async fn acquire(&self, holder: Holder, units: u32) -> Result<Grant, Exhausted> {
+        let grant = match self.try_acquire(holder, units) {
             Some(grant) => grant,
             None => {
                 let (sender, served) = oneshot::channel();
                 let fit = {
                     let mut state = self.inner.state();
                     let served = sender;
-                    state.waiters[kind as usize].push_back(Waiter { units, served });
-                    state.fit(kind, units, self.inner.total)
+                    state.waiters[holder as usize].push_back(Waiter { units, served });
+                    state.fit(holder, units, self.inner.total)
                 };
-                let _waiting = Waiting::new(&self.inner, kind, fit);
+                let _waiting = WaitingCount::new(&self.inner, holder, fit);
                 // What was given back since the first try may be enough.
                 self.inner.serve();
                 // The sender is dropped only with a receiver that is gone.
@@ -377,7 +382,7 @@ impl Budget {
     }
 }
 
-impl State {
+impl BudgetState {
     /// Next to all admissions and the reserve there has to be memory for the largest part.
     fn bound_admissions(&mut self, total: u32) {
         let left = (total - self.aside).saturating_sub(total / 4 + self.reserve);
@@ -385,26 +390,26 @@ impl State {
     }
 
     /// Whether a request of this kind comes after others that wait.
-    fn is_behind(&mut self, kind: Kind) -> bool {
-        Kind::ALL.iter().take(kind as usize + 1).any(|before| {
+    fn is_behind(&mut self, holder: Holder) -> bool {
+        Holder::ALL.iter().take(holder as usize + 1).any(|before| {
             let waiters = &mut self.waiters[*before as usize];
             waiters.retain(|waiter| !waiter.served.is_closed());
             // Those that wait for the reserve, or for an admission's end, wait for nothing that others take.
-            !waiters.is_empty() && (*before == kind || *before == Kind::Work)
+            !waiters.is_empty() && (*before == holder || *before == Holder::Work)
         })
     }
 
-    fn fit(&self, kind: Kind, units: u32, total: u32) -> Fit {
+    fn fit(&self, holder: Holder, units: u32, total: u32) -> Fit {
         let reserve = self.reserve.saturating_sub(self.recalled);
         let admissions = self.admissions.saturating_sub(self.admitted) * FIRST;
-        let least = match kind {
-            Kind::Recall if units > reserve => return Fit::Limit,
-            Kind::Admission if self.admitted >= self.admissions => return Fit::Limit,
-            Kind::Recall => 0,
-            Kind::Admission => reserve,
+        let least = match holder {
+            Holder::Recall if units > reserve => return Fit::Limit,
+            Holder::Admission if self.admitted >= self.admissions => return Fit::Limit,
+            Holder::Recall => 0,
+            Holder::Admission => reserve,
             // A password that needs most of a small budget would never get it.
-            Kind::Work if units + self.reserve + total / HEADROOM > total - self.aside => 0,
-            Kind::Work | Kind::Part => reserve + admissions.min(total / HEADROOM),
+            Holder::Work if units + self.reserve + total / HEADROOM > total - self.aside => 0,
+            Holder::Work | Holder::Part => reserve + admissions.min(total / HEADROOM),
         };
         match self.free.checked_sub(units) {
             Some(left) if left >= least => Fit::Fits,
@@ -412,38 +417,38 @@ impl State {
         }
     }
 
-    fn take(&mut self, inner: &Arc<Inner>, kind: Kind, units: u32) -> Grant {
+    fn take(&mut self, inner: &Arc<BudgetInner>, holder: Holder, units: u32) -> Grant {
         self.free -= units;
-        match kind {
-            Kind::Recall => self.recalled += units,
-            Kind::Admission => self.admitted += 1,
-            Kind::Work | Kind::Part => {}
+        match holder {
+            Holder::Recall => self.recalled += units,
+            Holder::Admission => self.admitted += 1,
+            Holder::Work | Holder::Part => {}
         }
         inner.held.fetch_add(u64::from(units), Ordering::Relaxed);
         Grant {
             inner: Arc::clone(inner),
-            kind,
+            holder,
             units,
         }
     }
 
     /// The next that can be served, with its memory.
-    fn next(&mut self, inner: &Arc<Inner>) -> Option<(oneshot::Sender<Grant>, Grant)> {
-        for kind in Kind::ALL {
-            while let Some(waiter) = self.waiters[kind as usize].front() {
+    fn next(&mut self, inner: &Arc<BudgetInner>) -> Option<(oneshot::Sender<Grant>, Grant)> {
+        for holder in Holder::ALL {
+            while let Some(waiter) = self.waiters[holder as usize].front() {
                 let units = waiter.units;
                 let fit = match waiter.served.is_closed() {
                     true => None,
-                    false => Some(self.fit(kind, units, inner.total)),
+                    false => Some(self.fit(holder, units, inner.total)),
                 };
                 match fit {
                     Some(Fit::Short) => return None,
                     Some(Fit::Limit) => break,
                     Some(Fit::Fits) | None => {}
                 }
-                let waiter = self.waiters[kind as usize].pop_front()?;
+                let waiter = self.waiters[holder as usize].pop_front()?;
                 if fit.is_some() {
-                    return Some((waiter.served, self.take(inner, kind, units)));
+                    return Some((waiter.served, self.take(inner, holder, units)));
                 }
             }
         }
@@ -463,33 +468,33 @@ impl Grant {
         let surplus = self.units.saturating_sub(keep);
         if surplus > 0 {
             self.units -= surplus;
-            self.inner.give_back(self.kind, surplus, false);
+            self.inner.give_back(self.holder, surplus, false);
         }
     }
 }
 
 impl Drop for Grant {
     fn drop(&mut self) {
-        self.inner.give_back(self.kind, self.units, true);
+        self.inner.give_back(self.holder, self.units, true);
     }
 }
 
-impl Inner {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl BudgetInner {
+    fn state(&self) -> MutexGuard<'_, BudgetState> {
         // Nothing can panic while it is held but arithmetic on numbers that are checked before.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn give_back(self: &Arc<Self>, kind: Kind, units: u32, ends: bool) {
+    fn give_back(self: &Arc<Self>, holder: Holder, units: u32, ends: bool) {
         {
             let mut state = self.state();
             // Before anybody can take it: nobody ever sees more than the budget in use.
             self.held.fetch_sub(u64::from(units), Ordering::Relaxed);
             state.free += units;
-            match kind {
-                Kind::Recall => state.recalled -= units,
-                Kind::Admission => state.admitted -= u32::from(ends),
-                Kind::Work | Kind::Part => {}
+            match holder {
+                Holder::Recall => state.recalled -= units,
+                Holder::Admission => state.admitted -= u32::from(ends),
+                Holder::Work | Holder::Part => {}
             }
         }
         self.serve();
@@ -540,7 +545,7 @@ impl Inner {
 /// A chunk on its way; its buffer is used again after it.
 struct Chunk {
     buffer: BytesMut,
-    inner: Arc<Inner>,
+    inner: Arc<BudgetInner>,
 }
 
 impl AsRef<[u8]> for Chunk {
@@ -564,16 +569,16 @@ impl Drop for Chunk {
 }
 
 /// Counts those that wait; a waiter that is dropped waits no more.
-struct Waiting<'a> {
-    inner: &'a Arc<Inner>,
+struct WaitingCount<'a> {
+    inner: &'a Arc<BudgetInner>,
     waits: bool,
     presses: bool,
 }
 
-impl<'a> Waiting<'a> {
-    fn new(inner: &'a Arc<Inner>, kind: Kind, fit: Fit) -> Self {
+impl<'a> WaitingCount<'a> {
+    fn new(inner: &'a Arc<BudgetInner>, holder: Holder, fit: Fit) -> Self {
         // The reserve is for those alone that wait for it, whatever others give back.
-        let waits = kind != Kind::Recall;
+        let waits = holder != Holder::Recall;
         // An admission that waits for another one to end needs no memory of a part.
         let presses = waits && fit != Fit::Limit;
         if waits {
@@ -582,7 +587,7 @@ impl<'a> Waiting<'a> {
         if presses && inner.pressing.fetch_add(1, Ordering::Relaxed) == 0 {
             inner.pressure.notify_waiters();
         }
-        Waiting {
+        WaitingCount {
             inner,
             waits,
             presses,
@@ -590,7 +595,7 @@ impl<'a> Waiting<'a> {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingCount<'_> {
     fn drop(&mut self) {
         let count = |counter: &AtomicUsize, counted| {
             counter.fetch_sub(usize::from(counted), Ordering::Relaxed)

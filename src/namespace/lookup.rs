@@ -6,7 +6,7 @@ use crate::namespace::{VirtualPath, keys};
 
 /// What has to be known of a mount.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Point<'m> {
+pub(super) struct MountPoint<'m> {
     /// Where it is in the tree.
     pub path: &'m VirtualPath,
     /// Empty, or ends in `/`.
@@ -15,7 +15,7 @@ pub(super) struct Point<'m> {
 
 /// Where a path lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum MountLookup {
     /// In the mount of this number; the path's elements below it, joined by `/`.
     In(usize, String),
     /// In no mount, and above one, or the root.
@@ -28,9 +28,9 @@ pub(super) enum Found {
 ///
 /// A path to the server's own state is in no mount: it leads nowhere, unless another mount lies below it.
 pub(super) fn find<'m>(
-    mounts: impl Iterator<Item = Point<'m>> + Clone,
+    mounts: impl Iterator<Item = MountPoint<'m>> + Clone,
     path: &VirtualPath,
-) -> Found {
+) -> MountLookup {
     let paths = mounts.clone().map(|mount| mount.path);
     let within = mounts
         .enumerate()
@@ -38,13 +38,13 @@ pub(super) fn find<'m>(
     if let Some((number, mount, rest)) = within.min_by_key(|(.., rest)| rest.len()) {
         let rest = rest.join("/");
         if !keys::hidden(&format!("{}{rest}", mount.prefix)) {
-            return Found::In(number, rest);
+            return MountLookup::In(number, rest);
         }
     }
     if path.is_root() || !names_below(paths, path).is_empty() {
-        Found::Above
+        MountLookup::Above
     } else {
-        Found::Nowhere
+        MountLookup::Nowhere
     }
 }
 
@@ -84,15 +84,15 @@ mod tests {
     }
 
     /// [`find`] among mounts without a prefix.
-    fn found(mounts: &[VirtualPath], asked: &str) -> Found {
+    fn found(mounts: &[VirtualPath], asked: &str) -> MountLookup {
         find(
-            mounts.iter().map(|path| Point { path, prefix: "" }),
+            mounts.iter().map(|path| MountPoint { path, prefix: "" }),
             &path(asked),
         )
     }
 
-    fn within(number: usize, rest: &str) -> Found {
-        Found::In(number, rest.to_owned())
+    fn within(number: usize, rest: &str) -> MountLookup {
+        MountLookup::In(number, rest.to_owned())
     }
 
     #[test]
@@ -109,12 +109,12 @@ mod tests {
             (&nested, "/archives", within(0, "archives")),
             (&apart, "/home/alice/a", within(0, "a")),
             (&apart, "/home/alice-archive/a", within(1, "a")),
-            (&apart, "/home/alice-", Found::Nowhere),
-            (&apart, "/home/alic", Found::Nowhere),
-            (&apart, "/hom", Found::Nowhere),
-            (&apart, "/", Found::Above),
-            (&apart, "/home", Found::Above),
-            (&apart, "/x", Found::Above),
+            (&apart, "/home/alice-", MountLookup::Nowhere),
+            (&apart, "/home/alic", MountLookup::Nowhere),
+            (&apart, "/hom", MountLookup::Nowhere),
+            (&apart, "/", MountLookup::Above),
+            (&apart, "/home", MountLookup::Above),
+            (&apart, "/x", MountLookup::Above),
         ] {
             assert_eq!(found(mounts, asked), expected, "{asked}");
         }
@@ -133,26 +133,28 @@ mod tests {
             (below, "x/"),
         ];
         for (asked, expected) in [
-            ("/.s3ftpd/records/a", Found::Nowhere),
+            ("/.s3ftpd/records/a", MountLookup::Nowhere),
             ("/.s3ftpd2", within(0, ".s3ftpd2")),
             ("/a/.s3ftpd", within(0, "a/.s3ftpd")),
             ("/p/.s3ftpd/a", within(1, ".s3ftpd/a")),
-            ("/state", Found::Nowhere),
-            ("/state/a", Found::Nowhere),
+            ("/state", MountLookup::Nowhere),
+            ("/state/a", MountLookup::Nowhere),
             // A directory all the same, as it is on the way to a mount.
-            ("/.s3ftpd", Found::Above),
+            ("/.s3ftpd", MountLookup::Above),
             ("/.s3ftpd/x/a", within(3, "a")),
         ] {
-            let points = mounts.iter().map(|(path, prefix)| Point { path, prefix });
+            let points = mounts
+                .iter()
+                .map(|(path, prefix)| MountPoint { path, prefix });
             assert_eq!(find(points, &path(asked)), expected, "{asked}");
         }
-        assert_eq!(found(&paths(&["/"]), "/.s3ftpd"), Found::Nowhere);
+        assert_eq!(found(&paths(&["/"]), "/.s3ftpd"), MountLookup::Nowhere);
     }
 
     #[test]
     fn a_tree_without_mounts_has_a_root() {
-        assert_eq!(found(&[], "/"), Found::Above);
-        assert_eq!(found(&[], "/a"), Found::Nowhere);
+        assert_eq!(found(&[], "/"), MountLookup::Above);
+        assert_eq!(found(&[], "/a"), MountLookup::Nowhere);
         assert!(!holds(std::iter::empty(), &path("/")));
         assert!(names_below(std::iter::empty(), &path("/")).is_empty());
     }
@@ -187,15 +189,15 @@ mod tests {
             let ancestor = |mount: &&VirtualPath| with_slash(&asked).starts_with(&with_slash(mount));
             let longest = mounts.iter().filter(ancestor).map(|mount| mount.elements().len()).max();
             match found {
-                Found::In(number, rest) => {
+                MountLookup::In(number, rest) => {
                     prop_assert_eq!(Some(mounts[number].elements().len()), longest);
                     prop_assert_eq!(mounts[number].join(&rest).unwrap(), asked);
                 }
-                Found::Above => {
+                MountLookup::Above => {
                     prop_assert_eq!(longest, None);
                     prop_assert!(asked.is_root() || holds(mounts.iter(), &asked));
                 }
-                Found::Nowhere => {
+                MountLookup::Nowhere => {
                     prop_assert_eq!(longest, None);
                     prop_assert!(!asked.is_root() && !holds(mounts.iter(), &asked));
                 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::namespace::lookup::{self, Found, Point};
+use crate::namespace::lookup::{self, MountLookup, MountPoint};
 use crate::namespace::options::ControlLoss;
 use crate::namespace::{Permission, Permissions, VirtualPath, keys};
 use crate::object::{Location, Store};
@@ -85,18 +85,18 @@ impl Namespace {
 
     /// What `path` names.
     pub fn resolve(&self, path: &VirtualPath) -> Resolved {
-        let points = self.mounts.iter().map(|mount| Point {
+        let points = self.mounts.iter().map(|mount| MountPoint {
             path: &mount.path,
             prefix: &mount.prefix,
         });
         match lookup::find(points, path) {
-            Found::In(number, rest) => Resolved::Mounted {
+            MountLookup::In(number, rest) => Resolved::Mounted {
                 path: path.clone(),
                 mount: Arc::clone(&self.mounts[number]),
                 rest,
             },
-            Found::Above => Resolved::Virtual(path.clone()),
-            Found::Nowhere => Resolved::Nowhere(path.clone()),
+            MountLookup::Above => Resolved::Virtual(path.clone()),
+            MountLookup::Nowhere => Resolved::Nowhere(path.clone()),
         }
     }
 

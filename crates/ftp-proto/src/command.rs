@@ -59,7 +59,7 @@ pub enum Command {
     Stru,
     /// PASV
     Pasv,
-    /// EPSV [1|2|ALL]
+    /// `EPSV [1|2|ALL]`
     Epsv(EpsvArgument),
     /// PORT h1,h2,h3,h4,p1,p2
     Port(SocketAddr),
@@ -69,23 +69,23 @@ pub enum Command {
     Retr(String),
     /// STOR path
     Stor(String),
-    /// STOU [path]
+    /// `STOU [path]`
     Stou(Option<String>),
     /// APPE path
     Appe(String),
-    /// ALLO bytes [R n]
+    /// `ALLO bytes [R n]`
     Allo(u64),
     /// REST offset
     Rest(u64),
-    /// LIST [options] [path]
+    /// `LIST [options] [path]`
     List(ListArgument),
-    /// NLST [options] [path]
+    /// `NLST [options] [path]`
     Nlst(ListArgument),
-    /// MLSD [path]
+    /// `MLSD [path]`
     Mlsd(Option<String>),
-    /// MLST [path]
+    /// `MLST [path]`
     Mlst(Option<String>),
-    /// STAT [options] [path]
+    /// `STAT [options] [path]`
     Stat(Option<ListArgument>),
     /// SIZE path
     Size(String),
@@ -108,11 +108,11 @@ pub enum Command {
     Abor,
     /// FEAT
     Feat,
-    /// OPTS UTF8 [ON|OFF] (OFF: false)
+    /// `OPTS UTF8 [ON|OFF]` (OFF: false)
     OptsUtf8(bool),
     /// OPTS MLST fact;fact; as the client wrote them, for [`super::facts::FactSet::select`]
     OptsMlst(Vec<String>),
-    /// OPTS HASH [name]; `None` asks for the current one
+    /// `OPTS HASH [name]`; `None` asks for the current one
     OptsHash(Option<HashName>),
     /// HASH path (draft-ietf-ftpext2-hash)
     Hash(String),
@@ -120,7 +120,7 @@ pub enum Command {
     Rang(Option<(u64, u64)>),
     /// XCRC, XMD5, XSHA…: the digest of a file, or of a piece of it
     Digest(HashName, PieceOfFile),
-    /// HELP [command]
+    /// `HELP [command]`
     Help(Option<String>),
     /// SYST
     Syst,

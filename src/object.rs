@@ -8,6 +8,7 @@
 mod active_uploads;
 mod answer;
 mod capabilities;
+mod checksum;
 mod client;
 mod clock;
 mod connector;
@@ -21,12 +22,14 @@ mod head;
 mod identity;
 mod keys;
 mod list;
+mod location;
 mod multipart;
 mod name_lock;
 pub mod options;
 mod page_memory;
 mod part_sizes;
 mod parts;
+mod precondition;
 mod progress;
 mod resume;
 mod retry;
@@ -37,8 +40,7 @@ mod upload;
 mod verify;
 
 pub use active_uploads::{ActiveUploads, EarlierUploads, UploadSnapshot};
-pub use answer::NotS3;
-pub use client::{Location, Store, StoreContext};
+pub use client::{Store, StoreContext};
 pub use copy::{CopyOptions, DirectoryError, Written, copy, rename_directory, set_metadata};
 pub use delete::{
     CopyOf, Deleted, Expected, delete, delete_keeping_directory, keep_if_empty, make_directory,
@@ -46,10 +48,11 @@ pub use delete::{
 };
 pub use digest::{Algorithm, digest};
 pub use download::{Download, HELD};
-pub use error::ObjectError;
+pub use error::{NotS3, ObjectError};
 pub use head::{Attributes, ObjectInfo, Peek, head, head_with_crc, peek};
 pub use identity::ObjectIdentity;
 pub use list::{Entry, Listing, Page, directory_exists};
+pub use location::Location;
 pub use name_lock::{NameLock, NameLocks, NameWatch, Participation};
 pub use resume::{
     Lookup, Recorded, Replica, ResumableUpload, ResumeScope, Stored, SweepOptions, Swept,

@@ -12,7 +12,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::object::client::{Location, Store};
+use crate::object::client::Store;
+use crate::object::location::Location;
 use crate::object::resume::record::{Record, ResumeScope, user_hash};
 
 /// So many names are remembered at most.

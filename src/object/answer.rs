@@ -26,17 +26,7 @@ use aws_sdk_s3::error::BoxError;
 use aws_smithy_runtime_api::client::orchestrator::{Metadata, OrchestratorError};
 use aws_smithy_runtime_api::http::Headers;
 
-use crate::object::error::ObjectError;
-
-/// An answer that S3 did not write.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("HTTP status {status}, {why}")]
-pub struct NotS3 {
-    /// HTTP status of the answer.
-    pub status: u16,
-    /// How it was recognised.
-    pub why: &'static str,
-}
+use crate::object::error::NotS3;
 
 /// Checks each answer of a store's client.
 #[derive(Debug)]
@@ -45,13 +35,6 @@ pub(super) struct JudgeAnswers {
     results: Habit,
     /// Whether errors have.
     errors: Habit,
-}
-
-impl NotS3 {
-    /// A success that does not belong to its request.
-    pub(super) fn result(status: u16, why: &'static str) -> ObjectError {
-        ObjectError::Foreign(Box::new(NotS3 { status, why }))
-    }
 }
 
 impl JudgeAnswers {

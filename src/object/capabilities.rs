@@ -7,35 +7,29 @@
 //! CompleteMultipartUpload, when a write has nothing else to rely on; whether a file hides the directory of its name,
 //! before the first upload.
 
-mod probe;
+pub(in crate::object) mod probe;
 
 use std::time::Duration;
 
+use aws_sdk_s3::Client;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::object::client::Store;
+use crate::object::capabilities::probe::ProbeTarget;
 use crate::object::error::RequestFailure;
 use crate::object::options::{Capability, StoreOptions};
-
-pub(super) use crate::object::capabilities::probe::PREFIX as PROBE_PREFIX;
 
 /// After a probe that told nothing (no permission, store down) the next one waits for this long.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// How the bytes of an upload are protected on their way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Integrity {
-    /// A CRC-32 that the store verifies; the payload is not signed.
-    Crc32,
-    /// The payload is signed (SHA-256).
-    Signed,
-}
-
 /// What one store can do.
 #[derive(Debug)]
 pub(super) struct Capabilities {
+    /// The store's name, for log lines.
+    store: String,
+    /// How often a request is sent, with its first time.
+    attempts: u32,
     checksums: Probed,
     full_object: Probed,
     conditional_writes: Probed,
@@ -57,6 +51,8 @@ impl Capabilities {
     pub(super) fn new(config: &StoreOptions) -> Self {
         let aws = config.endpoint.is_none();
         Capabilities {
+            store: config.name.clone(),
+            attempts: config.attempts.max(1),
             checksums: Probed::new(config.checksums, aws.then_some(true)),
             full_object: Probed::new(config.checksums, aws.then_some(true)),
             conditional_writes: Probed::new(config.conditional_writes, aws.then_some(true)),
@@ -77,53 +73,65 @@ impl Capabilities {
     }
 
     /// Whether the store verifies CRC-32 checksums.
-    pub(super) async fn checksums(&self, store: &Store, bucket: &str) -> bool {
+    pub(super) async fn checksums(&self, client: &Client, bucket: &str) -> bool {
         self.checksums
-            .get("checksums", store, || probe::checksums(store, bucket))
+            .get("checksums", &self.store, || {
+                probe::checksums(self.at(client, bucket))
+            })
             .await
     }
 
     /// Whether the store verifies the CRC-32 of a whole multipart upload, where it verifies others.
-    pub(super) async fn full_object(&self, store: &Store, bucket: &str) -> bool {
+    pub(super) async fn full_object(&self, client: &Client, bucket: &str) -> bool {
         self.full_object
-            .get("full_object", store, || probe::full_object(store, bucket))
+            .get("full_object", &self.store, || {
+                probe::full_object(self.at(client, bucket))
+            })
             .await
     }
 
     /// Whether the store honours conditions on writes.
-    pub(super) async fn conditional_writes(&self, store: &Store, bucket: &str) -> bool {
+    pub(super) async fn conditional_writes(&self, client: &Client, bucket: &str) -> bool {
         self.conditional_writes
-            .get("conditional_writes", store, || {
-                probe::conditions(store, bucket)
+            .get("conditional_writes", &self.store, || {
+                probe::conditions(self.at(client, bucket))
             })
             .await
     }
 
     /// Whether the store honours `If-Match` on DeleteObject.
-    pub(super) async fn conditional_deletes(&self, store: &Store, bucket: &str) -> bool {
+    pub(super) async fn conditional_deletes(&self, client: &Client, bucket: &str) -> bool {
         self.conditional_deletes
-            .get("conditional_deletes", store, || {
-                probe::conditional_deletes(store, bucket)
+            .get("conditional_deletes", &self.store, || {
+                probe::conditional_deletes(self.at(client, bucket))
             })
             .await
     }
 
     /// Whether the store honours `If-None-Match: *` on CompleteMultipartUpload.
-    pub(super) async fn conditional_complete(&self, store: &Store, bucket: &str) -> bool {
+    pub(super) async fn conditional_complete(&self, client: &Client, bucket: &str) -> bool {
         self.conditional_complete
-            .get("conditional_complete", store, || {
-                probe::conditional_complete(store, bucket)
+            .get("conditional_complete", &self.store, || {
+                probe::conditional_complete(self.at(client, bucket))
             })
             .await
     }
 
     /// Whether an object hides the objects below its name from listings.
-    pub(super) async fn files_hide_directories(&self, store: &Store, bucket: &str) -> bool {
+    pub(super) async fn files_hide_directories(&self, client: &Client, bucket: &str) -> bool {
         self.files_hide_directories
-            .get("files_hide_directories", store, || {
-                probe::files_hide_directories(store, bucket)
+            .get("files_hide_directories", &self.store, || {
+                probe::files_hide_directories(self.at(client, bucket))
             })
             .await
+    }
+
+    fn at<'a>(&self, client: &'a Client, bucket: &'a str) -> ProbeTarget<'a> {
+        ProbeTarget {
+            client,
+            bucket,
+            attempts: self.attempts,
+        }
     }
 
     /// `false` where it is known that checksums do not work.
@@ -156,7 +164,7 @@ impl Probed {
         self.told.or_else(|| self.found.get().copied())
     }
 
-    async fn get<F>(&self, name: &str, store: &Store, probe: impl FnOnce() -> F) -> bool
+    async fn get<F>(&self, name: &str, store: &str, probe: impl FnOnce() -> F) -> bool
     where
         F: Future<Output = Result<bool, RequestFailure>>,
     {
@@ -172,11 +180,11 @@ impl Probed {
         }
         match Box::pin(probe()).await {
             Ok(answer) => {
-                info!(store = store.name(), capability = name, answer, "probed");
+                info!(store, capability = name, answer, "probed");
                 *self.found.get_or_init(|| answer)
             }
             Err(failure) => {
-                warn!(store = store.name(), capability = name, error = %failure.error,
+                warn!(store, capability = name, error = %failure.error,
                     "the probe told nothing; it is tried again in a minute");
                 *inconclusive = Some(Instant::now());
                 false

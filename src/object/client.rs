@@ -16,7 +16,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::memory::Budget;
 use crate::object::answer::JudgeAnswers;
-use crate::object::capabilities::{Capabilities, Integrity};
+use crate::object::capabilities::Capabilities;
+use crate::object::checksum::Integrity;
 use crate::object::clock::{ReadClock, StoreClock};
 use crate::object::connector::http_client;
 use crate::object::echo::Echoes;
@@ -24,7 +25,7 @@ use crate::object::error::ObjectError;
 use crate::object::name_lock::NameLocks;
 use crate::object::options::{StaticCredentials, StoreOptions, TransferOptions};
 use crate::object::part_sizes::PartSizes;
-use crate::object::parts::pieces::PieceSupportCache;
+use crate::object::parts::piece_support::PieceSupportCache;
 use crate::object::progress::watching;
 use crate::object::resume::record::Replica;
 use crate::object::retry::Damaged;
@@ -64,32 +65,6 @@ pub struct Store {
     part_sizes: PartSizes,
     clock: Arc<StoreClock>,
     piece_support: PieceSupportCache,
-}
-
-/// A bucket and key in a store (a directory's key ends in `/`, or is empty).
-#[derive(Debug, Clone)]
-pub struct Location {
-    /// The store.
-    pub store: Arc<Store>,
-    /// The bucket.
-    pub bucket: Arc<str>,
-    /// The key.
-    pub key: String,
-}
-
-impl Location {
-    /// Whether both are in one bucket, which may be reached by two stores of one endpoint (AWS's bucket names are
-    /// everybody's).
-    pub fn same_bucket(&self, other: &Location) -> bool {
-        self.bucket == other.bucket
-            && (Arc::ptr_eq(&self.store, &other.store)
-                || self.store.endpoint() == other.store.endpoint())
-    }
-
-    /// Whether both are one object.
-    pub fn same_object(&self, other: &Location) -> bool {
-        self.key == other.key && self.same_bucket(other)
-    }
 }
 
 impl Store {
@@ -181,7 +156,7 @@ impl Store {
 
     /// How the bytes of an upload to `bucket` are protected on their way.
     pub(super) async fn integrity(&self, bucket: &str) -> Integrity {
-        if !self.config.sign_payload && self.capabilities.checksums(self, bucket).await {
+        if !self.config.sign_payload && self.capabilities.checksums(&self.client, bucket).await {
             Integrity::Crc32
         } else {
             Integrity::Signed
@@ -191,7 +166,7 @@ impl Store {
     /// The same of the parts of a multipart upload, whose checksum is that of the whole object.
     pub(super) async fn integrity_of_parts(&self, bucket: &str) -> Integrity {
         match self.integrity(bucket).await {
-            Integrity::Crc32 if !self.capabilities.full_object(self, bucket).await => {
+            Integrity::Crc32 if !self.capabilities.full_object(&self.client, bucket).await => {
                 Integrity::Signed
             }
             integrity => integrity,
@@ -210,24 +185,33 @@ impl Store {
 
     /// Whether the store honours If-Match and If-None-Match on writes.
     pub(super) async fn conditional_writes(&self, bucket: &str) -> bool {
-        self.capabilities.conditional_writes(self, bucket).await
+        self.capabilities
+            .conditional_writes(&self.client, bucket)
+            .await
     }
 
     /// Whether the store honours If-Match on DeleteObject.
     pub(super) async fn conditional_deletes(&self, bucket: &str) -> bool {
-        self.capabilities.conditional_deletes(self, bucket).await
+        self.capabilities
+            .conditional_deletes(&self.client, bucket)
+            .await
     }
 
     /// Whether the store honours `If-None-Match: *` on every write of an object: PutObject and CompleteMultipartUpload.
     /// Probed once for each.
     pub async fn honours_if_absent(&self, bucket: &str) -> bool {
         self.conditional_writes(bucket).await
-            && self.capabilities.conditional_complete(self, bucket).await
+            && self
+                .capabilities
+                .conditional_complete(&self.client, bucket)
+                .await
     }
 
     /// Whether an object hides the objects below its name from listings. Probed once.
     pub async fn files_hide_directories(&self, bucket: &str) -> bool {
-        self.capabilities.files_hide_directories(self, bucket).await
+        self.capabilities
+            .files_hide_directories(&self.client, bucket)
+            .await
     }
 
     /// The settings of a request that carries so many bytes: an attempt may take as long as they move, see

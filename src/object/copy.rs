@@ -16,18 +16,19 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
-use crate::object::client::Location;
 use crate::object::copy::whole::copy_whole;
 use crate::object::download::Download;
 use crate::object::error::{ObjectError, failure};
 use crate::object::head::{Attributes, ObjectInfo, head};
 use crate::object::keys;
+use crate::object::location::Location;
 use crate::object::multipart::{CompleteError, Created, Target, whole_etag};
 use crate::object::name_lock::Patience;
 use crate::object::part_sizes::{copy_ranges, equal_copy_ranges};
+use crate::object::precondition::Precondition;
 use crate::object::transfer_id::TransferId;
 use crate::object::upload::{Condition, Upload, UploadOptions};
-use crate::object::verify::{Precondition, WriteCheck, look_until};
+use crate::object::verify::{WriteCheck, look_until};
 
 pub use crate::object::copy::directory::{DirectoryError, rename_directory};
 pub use crate::object::copy::whole::Written;

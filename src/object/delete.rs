@@ -6,16 +6,17 @@
 use aws_sdk_s3::primitives::ByteStream;
 use tracing::warn;
 
-use crate::object::client::Location;
 use crate::object::copy::whole::Written;
 use crate::object::error::{ObjectError, failure};
 use crate::object::head::{Attributes, head, with_attributes};
 use crate::object::identity::ObjectIdentity;
 use crate::object::list::{Key, RawPage};
+use crate::object::location::Location;
 use crate::object::multipart::Target;
 use crate::object::name_lock::{NameLock, NameWatch, Participation, Patience};
+use crate::object::precondition::{Precondition, PreconditionHeaders};
 use crate::object::transfer_id::TransferId;
-use crate::object::verify::{Precondition, PreconditionHeaders, WriteCheck, is_by, look};
+use crate::object::verify::{WriteCheck, is_by, look};
 
 /// DeleteObject, where given pinned to an ETag (`If-Match`): [`ObjectError::Conflict`] where the object is another now.
 /// Deleting what is not there is no error. Stores that can't do it pinned say [`ObjectError::Unsupported`] or ignore

@@ -11,10 +11,10 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use sha2::Digest as _;
 
-use crate::object::client::Location;
 use crate::object::download::Download;
 use crate::object::error::{ObjectError, failure};
 use crate::object::head::total_size;
+use crate::object::location::Location;
 
 /// The others get their turn after so many bytes.
 const TURN: usize = 256 * 1024;

@@ -22,16 +22,15 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::memory::{Admission, Grant};
-use crate::object::answer::NotS3;
-use crate::object::client::Location;
 use crate::object::connector::READ;
 use crate::object::download::range::{PinnedObject, RangeReader};
 use crate::object::download::whole::WholeCheck;
-use crate::object::error::{ObjectError, RequestFailure, failure};
+use crate::object::error::{NotS3, ObjectError, RequestFailure, failure};
 use crate::object::head::{
     Attributes, OTHER_RANGE, ObjectInfo, attributes_of, head, starts_at, timestamp, total_size,
     whole_crc,
 };
+use crate::object::location::Location;
 
 /// The window doubles after the reader has taken so many bytes that it had to wait for.
 const RAMP: u64 = 128 * 1024;

@@ -5,9 +5,9 @@
 //! an ETag: the caller looks for what was written. If it is there, the store does not always name
 //! it, and no further answer is doubted. Whether stores echo differs from operation to operation.
 
-use crate::object::answer::{Habit, NotS3};
-use crate::object::error::ObjectError;
-use crate::object::multipart::crc_from_header;
+use crate::object::answer::Habit;
+use crate::object::checksum::crc_from_header;
+use crate::object::error::{NotS3, ObjectError};
 
 /// What a store is known to echo.
 #[derive(Debug, Default)]

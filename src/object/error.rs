@@ -5,7 +5,6 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use jiff::fmt::rfc2822::DateTimeParser;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::object::answer::NotS3;
 use crate::object::retry::{damaged, passing};
 
 /// Why an S3 operation failed.
@@ -134,6 +133,23 @@ impl ObjectError {
                 | Self::Unsupported(_)
                 | Self::Other(_)
         )
+    }
+}
+
+/// An answer that S3 did not write.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("HTTP status {status}, {why}")]
+pub struct NotS3 {
+    /// HTTP status of the answer.
+    pub status: u16,
+    /// How it was recognised.
+    pub why: &'static str,
+}
+
+impl NotS3 {
+    /// A success that does not belong to its request.
+    pub(super) fn result(status: u16, why: &'static str) -> ObjectError {
+        ObjectError::Foreign(Box::new(NotS3 { status, why }))
     }
 }
 

@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use crate::object::answer::{NotS3, content_range};
-use crate::object::client::Location;
-use crate::object::error::{ObjectError, failure};
+use crate::object::answer::content_range;
+use crate::object::error::{NotS3, ObjectError, failure};
+use crate::object::location::Location;
 
 /// What a HEAD (or the head of a GET) tells.
 #[derive(Debug, Clone)]
@@ -95,7 +95,7 @@ macro_rules! whole_crc {
             None => !parts,
         };
         let crc = output.checksum_crc32().filter(|_| whole);
-        crc.and_then($crate::object::multipart::crc_from_header)
+        crc.and_then($crate::object::checksum::crc_from_header)
     }};
 }
 

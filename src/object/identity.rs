@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::object::head::ObjectInfo;
 use crate::object::list::Key;
-use crate::object::verify::TRANSFER_KEY;
+use crate::object::transfer_id::TRANSFER_KEY;
 
 /// A version of an object, as a HEAD showed it.
 ///

@@ -13,11 +13,10 @@ use jiff::Timestamp;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::memory::Grant;
-use crate::object::answer::NotS3;
-use crate::object::client::Location;
-use crate::object::error::{ObjectError, failure};
+use crate::object::error::{NotS3, ObjectError, failure};
 use crate::object::head::timestamp;
 use crate::object::keys;
+use crate::object::location::Location;
 use crate::object::page_memory::{IfTaken, PageMemory};
 
 /// Keys of a page.

@@ -6,23 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
-use crate::object::answer::NotS3;
-use crate::object::capabilities::Integrity;
-use crate::object::client::Location;
+use crate::object::checksum::{Integrity, crc_from_header, crc_header};
 use crate::object::echo::{Echo, Echoed};
-use crate::object::error::{ObjectError, RequestFailure, failure};
+use crate::object::error::{NotS3, ObjectError, RequestFailure, failure};
 use crate::object::head::{Attributes, with_attributes};
 use crate::object::keys;
+use crate::object::location::Location;
 use crate::object::part_sizes::CopyRange;
+use crate::object::precondition::Precondition;
 use crate::object::retry::{Attempts, LookFirst};
-use crate::object::transfer_id::TransferId;
-use crate::object::verify::{Precondition, TRANSFER_KEY, WriteCheck, look, look_until};
+use crate::object::transfer_id::{TRANSFER_KEY, TransferId};
+use crate::object::verify::{WriteCheck, look, look_until};
 
 /// How often a CompleteMultipartUpload without a clear end is sent again, beyond the SDK's own attempts.
 const COMPLETE_ROUNDS: u32 = 3;
@@ -577,16 +575,6 @@ pub(super) fn part_number(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-/// A CRC-32 as S3's headers carry it.
-pub(super) fn crc_header(crc: u32) -> String {
-    BASE64_STANDARD.encode(crc.to_be_bytes())
-}
-
-pub(super) fn crc_from_header(text: &str) -> Option<u32> {
-    let bytes: [u8; 4] = BASE64_STANDARD.decode(text).ok()?.try_into().ok()?;
-    Some(u32::from_be_bytes(bytes))
-}
-
 /// The CRC-32 of the whole object, where that of each part is known.
 fn combined_crc(parts: &[DonePart]) -> Option<u32> {
     let mut whole = crc32fast::Hasher::new();
@@ -626,12 +614,5 @@ mod tests {
         for cut in ["", "\"", "\"\"", "\"a", "\"a-"] {
             assert_eq!(whole_etag(Some(cut)), None, "{cut}");
         }
-    }
-
-    #[test]
-    fn crc_headers() {
-        assert_eq!(crc_header(crc32fast::hash(b"123456789")), "y/Q5Jg==");
-        assert_eq!(crc_from_header("y/Q5Jg=="), Some(0xcbf4_3926));
-        assert_eq!(crc_from_header("y/Q5"), None);
     }
 }

@@ -10,7 +10,7 @@
 //! the copy of a rename at its target, then the delete at its source, DELE, and MFMT in all its
 //! forms. RMD does not: it deletes a marker, never a file.
 //!
-//! **Sources of renames** have a lock of their own, [`Location::lock_as_source`], held from before the copy to
+//! **Sources of renames** have a lock of their own, `Location::lock_as_source`, held from before the copy to
 //! after the delete: of two sessions that rename one file to different names, the second finds it
 //! gone, and does not get a copy of it. Writes of the name do not wait for this lock, and no session
 //! that holds one waits for another one.
@@ -35,7 +35,6 @@ use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
 
-use crate::object::client::Location;
 use crate::object::error::ObjectError;
 
 /// The longest that a command other than an upload waits: clients wait 20 s or more for a reply.
@@ -60,22 +59,22 @@ pub struct NameLocks {
 /// An entry exists as long as a holder, a waiter or a watch of its name does.
 #[derive(Debug, Default)]
 struct NameTable {
-    names: Mutex<HashMap<Arc<Name>, NameEntry>>,
+    names: Mutex<HashMap<Arc<ObjectName>, NameEntry>>,
     waiting: AtomicUsize,
 }
 
 /// What is locked. Stores that share an endpoint share its buckets, too.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Name {
-    endpoint: String,
-    bucket: Arc<str>,
-    key: String,
-    purpose: Purpose,
+pub(in crate::object) struct ObjectName {
+    pub endpoint: String,
+    pub bucket: Arc<str>,
+    pub key: String,
+    pub purpose: Purpose,
 }
 
 /// What a name is locked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Purpose {
+pub(in crate::object) enum Purpose {
     /// To write the object.
     Write,
     /// To rename it away.
@@ -96,7 +95,7 @@ struct NameEntry {
 #[derive(Debug)]
 struct EntryRef {
     table: Arc<NameTable>,
-    name: Arc<Name>,
+    name: Arc<ObjectName>,
 }
 
 /// The lock of a name, held until this is dropped.
@@ -153,7 +152,11 @@ impl NameLocks {
         self.table.waiting.load(Ordering::Relaxed)
     }
 
-    async fn lock(&self, name: Name, patience: Patience) -> Result<NameLock, ObjectError> {
+    pub(in crate::object) async fn lock(
+        &self,
+        name: ObjectName,
+        patience: Patience,
+    ) -> Result<NameLock, ObjectError> {
         let (place, lock) = self.table.enter(name);
         let held = match Arc::clone(&lock).try_lock_owned() {
             Ok(held) => held,
@@ -167,19 +170,19 @@ impl NameLocks {
         Ok(NameLock::new(held, place))
     }
 
-    fn try_lock(&self, name: Name) -> Option<NameLock> {
+    pub(in crate::object) fn try_lock(&self, name: ObjectName) -> Option<NameLock> {
         let (place, lock) = self.table.enter(name);
         let held = lock.try_lock_owned().ok()?;
         Some(NameLock::new(held, place))
     }
 
-    fn watch(&self, name: Name) -> NameWatch {
+    pub(in crate::object) fn watch(&self, name: ObjectName) -> NameWatch {
         let (place, _) = self.table.enter(name);
         let turns = place.turns(0);
         NameWatch { place, turns }
     }
 
-    fn take_part(&self, name: Name) -> Participation {
+    pub(in crate::object) fn take_part(&self, name: ObjectName) -> Participation {
         let (place, _) = self.table.enter(name);
         let turn = place.turns(1);
         let met = place.users() > 1;
@@ -200,44 +203,6 @@ impl Default for NameLocks {
     }
 }
 
-impl Location {
-    /// Locks the name, after those that wait for it already. [`ObjectError::Busy`] if it is not
-    /// free in time. Cancel safe.
-    pub(in crate::object) async fn lock(
-        &self,
-        patience: Patience,
-    ) -> Result<NameLock, ObjectError> {
-        let names = &self.store.context().names;
-        names.lock(Name::of(self), patience).await
-    }
-
-    /// Locks the name as the source of a rename, of a file or a directory. [`ObjectError::Busy`] if it is not
-    /// free in time. Cancel safe.
-    pub async fn lock_as_source(&self) -> Result<NameLock, ObjectError> {
-        let names = &self.store.context().names;
-        let name = Name {
-            purpose: Purpose::Source,
-            ..Name::of(self)
-        };
-        names.lock(name, Patience::Command).await
-    }
-
-    /// Locks the name if it is free.
-    pub(in crate::object) fn try_lock(&self) -> Option<NameLock> {
-        self.store.context().names.try_lock(Name::of(self))
-    }
-
-    /// Begins to watch the name: to be called before the look that is compared later.
-    pub fn watch(&self) -> NameWatch {
-        self.store.context().names.watch(Name::of(self))
-    }
-
-    /// Takes part in what is done to the name by several sessions at once. Locks nothing.
-    pub fn take_part(&self) -> Participation {
-        self.store.context().names.take_part(Name::of(self))
-    }
-}
-
 impl NameLock {
     fn new(held: OwnedMutexGuard<()>, place: EntryRef) -> Self {
         let turn = place.turns(1);
@@ -248,9 +213,9 @@ impl NameLock {
         }
     }
 
-    /// Whether this is the lock of that object.
-    pub(in crate::object) fn is_of(&self, location: &Location) -> bool {
-        *self.place.name == Name::of(location)
+    /// What is locked.
+    pub(in crate::object) fn name(&self) -> &ObjectName {
+        &self.place.name
     }
 
     /// Whether no other holder had the lock since the watch began: no session of this process has
@@ -262,23 +227,12 @@ impl NameLock {
     }
 }
 
-impl Name {
-    fn of(location: &Location) -> Self {
-        Name {
-            endpoint: location.store.endpoint(),
-            bucket: Arc::clone(&location.bucket),
-            key: location.key.clone(),
-            purpose: Purpose::Write,
-        }
-    }
-}
-
 impl NameTable {
-    fn locked(&self) -> MutexGuard<'_, HashMap<Arc<Name>, NameEntry>> {
+    fn locked(&self) -> MutexGuard<'_, HashMap<Arc<ObjectName>, NameEntry>> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enter(self: &Arc<Self>, name: Name) -> (EntryRef, Arc<tokio::sync::Mutex<()>>) {
+    fn enter(self: &Arc<Self>, name: ObjectName) -> (EntryRef, Arc<tokio::sync::Mutex<()>>) {
         let name = Arc::new(name);
         let mut names = self.locked();
         let entry = names.entry(Arc::clone(&name)).or_insert_with(|| NameEntry {
@@ -351,8 +305,8 @@ mod tests {
 
     use super::*;
 
-    fn name(key: &str) -> Name {
-        Name {
+    fn name(key: &str) -> ObjectName {
+        ObjectName {
             endpoint: "http://s3".to_owned(),
             bucket: "files".into(),
             key: key.to_owned(),

@@ -4,6 +4,9 @@ use std::hash::{BuildHasher, RandomState};
 
 use jiff::Timestamp;
 
+/// Name of the user metadata that holds the transfer id.
+pub(in crate::object) const TRANSFER_KEY: &str = "s3ftpd-transfer";
+
 /// Name of one transfer: in replies, logs, and in the metadata of each object written (`s3ftpd-transfer`).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TransferId(String);

@@ -36,11 +36,11 @@ use crate::object::parts::cleanup::AbortCleanup;
 use crate::object::parts::part::{Part, RetainedPart, upload_part};
 use crate::object::parts::pending_create::PendingCreate;
 use crate::object::parts::pieces::Pieces;
+use crate::object::precondition::Precondition;
 use crate::object::resume::record::ResumeScope;
 use crate::object::resume::record_task::{EarlierCheck, InterruptedUpload, RecordHandle};
 use crate::object::transfer_id::TransferId;
 use crate::object::upload::pressure::Pace;
-use crate::object::verify::Precondition;
 
 pub use crate::object::upload::pressure::{GivesBack, Relief};
 

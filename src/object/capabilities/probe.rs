@@ -1,18 +1,18 @@
 //! The probes themselves. What one of them leaves where its process is killed, or a request fails, the sweep removes.
 
+use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Builder;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use tracing::debug;
 
-use crate::object::client::Store;
+use crate::object::checksum::crc_header;
 use crate::object::error::{RequestFailure, failure};
-use crate::object::multipart::crc_header;
 use crate::object::transfer_id::TransferId;
 
 /// What the keys of all probes begin with.
-pub(in crate::object) const PREFIX: &str = ".s3ftpd/probe-";
+pub(in crate::object) const PROBE_PREFIX: &str = ".s3ftpd/probe-";
 
 const BODY: &[u8] = b"s3ftpd looks what this store can do";
 
@@ -22,12 +22,23 @@ const WRONG_ETAG: &str = "\"00000000000000000000000000000000\"";
 /// CRC-32 of no probe body.
 const WRONG_CRC32: &str = "AAAAAA==";
 
+/// The bucket that is probed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ProbeTarget<'a> {
+    /// The store's client.
+    pub(super) client: &'a Client,
+    /// The bucket.
+    pub(super) bucket: &'a str,
+    /// How often a request is sent that may be sent again, with its first time.
+    pub(super) attempts: u32,
+}
+
 /// Whether a wrong CRC-32 is refused because it is wrong.
-pub(super) async fn checksums(store: &Store, bucket: &str) -> Result<bool, RequestFailure> {
+pub(super) async fn checksums(at: ProbeTarget<'_>) -> Result<bool, RequestFailure> {
     let key = probe_key();
-    let answer = put(store, bucket, &key, Some(WRONG_CRC32), false).await;
+    let answer = put(at, &key, Some(WRONG_CRC32), false).await;
     // Some stores keep what they have refused.
-    remove(store, bucket, &key).await;
+    remove(at, &key).await;
     match answer {
         Ok(()) => Ok(false),
         Err(failure) if names_checksum(&failure) => Ok(true),
@@ -38,30 +49,27 @@ pub(super) async fn checksums(store: &Store, bucket: &str) -> Result<bool, Reque
 }
 
 /// Whether a second PutObject under `If-None-Match: *` is refused.
-pub(super) async fn conditions(store: &Store, bucket: &str) -> Result<bool, RequestFailure> {
+pub(super) async fn conditions(at: ProbeTarget<'_>) -> Result<bool, RequestFailure> {
     let key = probe_key();
-    put(store, bucket, &key, None, false).await?;
-    let answer = match put(store, bucket, &key, None, true).await {
+    put(at, &key, None, false).await?;
+    let answer = match put(at, &key, None, true).await {
         Ok(()) => Ok(false),
         Err(failure) if failure.condition_failed() => Ok(true),
         Err(failure) if refuses_feature(&failure) => Ok(false),
         Err(failure) => Err(failure),
     };
-    remove(store, bucket, &key).await;
+    remove(at, &key).await;
     answer
 }
 
 /// Whether a DeleteObject under an `If-Match` that does not hold is refused.
-pub(super) async fn conditional_deletes(
-    store: &Store,
-    bucket: &str,
-) -> Result<bool, RequestFailure> {
+pub(super) async fn conditional_deletes(at: ProbeTarget<'_>) -> Result<bool, RequestFailure> {
     let key = probe_key();
-    put(store, bucket, &key, None, false).await?;
-    let request = store
-        .client()
+    put(at, &key, None, false).await?;
+    let request = at
+        .client
         .delete_object()
-        .bucket(bucket)
+        .bucket(at.bucket)
         .key(&key)
         .if_match(WRONG_ETAG)
         .customize()
@@ -72,41 +80,34 @@ pub(super) async fn conditional_deletes(
         Err(failure) if refuses_feature(&failure) => Ok(false),
         Err(failure) => Err(failure),
     };
-    remove(store, bucket, &key).await;
+    remove(at, &key).await;
     answer
 }
 
 /// Whether a CompleteMultipartUpload under `If-None-Match: *` is refused if the object exists.
-pub(super) async fn conditional_complete(
-    store: &Store,
-    bucket: &str,
-) -> Result<bool, RequestFailure> {
+pub(super) async fn conditional_complete(at: ProbeTarget<'_>) -> Result<bool, RequestFailure> {
     let key = probe_key();
-    put(store, bucket, &key, None, false).await?;
-    let answer = complete_if_absent(store, bucket, &key).await;
-    remove(store, bucket, &key).await;
+    put(at, &key, None, false).await?;
+    let answer = complete_if_absent(at, &key).await;
+    remove(at, &key).await;
     answer
 }
 
-async fn complete_if_absent(
-    store: &Store,
-    bucket: &str,
-    key: &str,
-) -> Result<bool, RequestFailure> {
-    let create = store.client().create_multipart_upload();
-    let create = create.bucket(bucket).key(key).send();
+async fn complete_if_absent(at: ProbeTarget<'_>, key: &str) -> Result<bool, RequestFailure> {
+    let create = at.client.create_multipart_upload();
+    let create = create.bucket(at.bucket).key(key).send();
     let created = Box::pin(create).await.map_err(failure)?;
     let upload_id = created.upload_id.unwrap_or_default();
     let answer = async {
-        let part = store.client().upload_part().bucket(bucket).key(key);
+        let part = at.client.upload_part().bucket(at.bucket).key(key);
         let part = part.upload_id(&upload_id).part_number(1);
         let part = part.body(ByteStream::from_static(BODY)).send();
         let sent = Box::pin(part).await.map_err(failure)?;
         let part = CompletedPart::builder().part_number(1);
         let part = part.e_tag(sent.e_tag.unwrap_or_default()).build();
         let parts = CompletedMultipartUpload::builder().parts(part).build();
-        let complete = store.client().complete_multipart_upload();
-        let complete = complete.bucket(bucket).key(key).upload_id(&upload_id);
+        let complete = at.client.complete_multipart_upload();
+        let complete = complete.bucket(at.bucket).key(key).upload_id(&upload_id);
         let complete = complete.multipart_upload(parts).if_none_match("*").send();
         match Box::pin(complete).await.map_err(failure) {
             Ok(_) => Ok(false),
@@ -117,23 +118,20 @@ async fn complete_if_absent(
     }
     .await;
     if !matches!(answer, Ok(false)) {
-        abort(store, bucket, key, &upload_id).await;
+        abort(at, key, &upload_id).await;
     }
     answer
 }
 
 /// Whether the key `a/b` is in no listing any more once there is an object `a`. A store that refuses that object hides
 /// nothing.
-pub(super) async fn files_hide_directories(
-    store: &Store,
-    bucket: &str,
-) -> Result<bool, RequestFailure> {
+pub(super) async fn files_hide_directories(at: ProbeTarget<'_>) -> Result<bool, RequestFailure> {
     let file = probe_key();
     let below = format!("{file}/below");
-    put(store, bucket, &below, None, false).await?;
-    let answer = match put(store, bucket, &file, None, false).await {
+    put(at, &below, None, false).await?;
+    let answer = match put(at, &file, None, false).await {
         Ok(()) => {
-            let list = store.client().list_objects_v2().bucket(bucket);
+            let list = at.client.list_objects_v2().bucket(at.bucket);
             let list = list.prefix(format!("{file}/")).send();
             let listed = Box::pin(list).await.map_err(failure);
             listed.map(|listed| listed.contents().is_empty())
@@ -141,20 +139,20 @@ pub(super) async fn files_hide_directories(
         Err(failure) if matches!(failure.status, Some(400 | 409)) => Ok(false),
         Err(failure) => Err(failure),
     };
-    remove(store, bucket, &file).await;
-    remove(store, bucket, &below).await;
+    remove(at, &file).await;
+    remove(at, &below).await;
     answer
 }
 
 /// Whether a multipart upload is verified by the CRC-32 of the whole object: a Complete that names a wrong one is refused,
 /// and the very same with the right one is not. Some stores know no more than a checksum of the parts' checksums
 /// (Cloudflare R2, MinIO before 2025): they refuse the type, or compare the whole's checksum with that.
-pub(super) async fn full_object(store: &Store, bucket: &str) -> Result<bool, RequestFailure> {
+pub(super) async fn full_object(at: ProbeTarget<'_>) -> Result<bool, RequestFailure> {
     let key = probe_key();
-    let request = store
-        .client()
+    let request = at
+        .client
         .create_multipart_upload()
-        .bucket(bucket)
+        .bucket(at.bucket)
         .key(&key)
         .checksum_algorithm(ChecksumAlgorithm::Crc32)
         .checksum_type(ChecksumType::FullObject)
@@ -165,26 +163,25 @@ pub(super) async fn full_object(store: &Store, bucket: &str) -> Result<bool, Req
         Err(failure) if refuses_feature(&failure) => return Ok(false),
         Err(failure) => return Err(failure),
     };
-    let answer = part_and_complete(store, bucket, &key, &upload_id).await;
+    let answer = part_and_complete(at, &key, &upload_id).await;
     // The answer to a Complete that was carried out may have been lost: first nothing is left that could be completed.
     if !matches!(answer, Ok(true)) {
-        abort(store, bucket, &key, &upload_id).await;
+        abort(at, &key, &upload_id).await;
     }
-    remove(store, bucket, &key).await;
+    remove(at, &key).await;
     answer
 }
 
 async fn part_and_complete(
-    store: &Store,
-    bucket: &str,
+    at: ProbeTarget<'_>,
     key: &str,
     upload_id: &str,
 ) -> Result<bool, RequestFailure> {
     let crc = crc_header(crc32fast::hash(BODY));
-    let request = store
-        .client()
+    let request = at
+        .client
         .upload_part()
-        .bucket(bucket)
+        .bucket(at.bucket)
         .key(key)
         .upload_id(upload_id)
         .part_number(1)
@@ -205,10 +202,10 @@ async fn part_and_complete(
         .build();
     let complete = async |whole: &str| {
         let parts = CompletedMultipartUpload::builder().parts(part.clone());
-        let request = store
-            .client()
+        let request = at
+            .client
             .complete_multipart_upload()
-            .bucket(bucket)
+            .bucket(at.bucket)
             .key(key)
             .upload_id(upload_id)
             .multipart_upload(parts.build())
@@ -246,20 +243,19 @@ fn refuses_feature(failure: &RequestFailure) -> bool {
 }
 
 fn probe_key() -> String {
-    format!("{PREFIX}{}", TransferId::generate())
+    format!("{PROBE_PREFIX}{}", TransferId::generate())
 }
 
 async fn put(
-    store: &Store,
-    bucket: &str,
+    at: ProbeTarget<'_>,
     key: &str,
     crc32: Option<&str>,
     if_absent: bool,
 ) -> Result<(), RequestFailure> {
-    let request = store
-        .client()
+    let request = at
+        .client
         .put_object()
-        .bucket(bucket)
+        .bucket(at.bucket)
         .key(key)
         .body(ByteStream::from_static(BODY))
         .set_checksum_crc32(crc32.map(str::to_owned))
@@ -271,40 +267,38 @@ async fn put(
         request
     };
     // Some stores answer a wrong checksum in a way that the SDK would try again.
-    let once = attempts(if crc32.is_some() {
-        1
-    } else {
-        store.config().attempts.max(1)
-    });
+    let once = attempts(if crc32.is_some() { 1 } else { at.attempts });
     Box::pin(request.config_override(once).send())
         .await
         .map(|_| ())
         .map_err(failure)
 }
 
-/// The settings of a request that is tried so often.
+/// The settings of a request that is sent at most `attempts` times.
 fn attempts(attempts: u32) -> Builder {
     Builder::default().retry_config(RetryConfig::standard().with_max_attempts(attempts))
 }
 
-async fn abort(store: &Store, bucket: &str, key: &str, upload_id: &str) {
-    let request = store
-        .client()
+async fn abort(at: ProbeTarget<'_>, key: &str, upload_id: &str) {
+    let request = at
+        .client
         .abort_multipart_upload()
-        .bucket(bucket)
+        .bucket(at.bucket)
         .key(key)
         .upload_id(upload_id);
     match Box::pin(request.send()).await.map_err(failure) {
         Ok(_) => {}
         // It was completed.
         Err(failure) if failure.status == Some(404) => {}
-        Err(failure) => debug!(bucket, key, error = %failure.error, "a probe upload stays behind"),
+        Err(failure) => {
+            debug!(bucket = at.bucket, key, error = %failure.error, "a probe upload stays behind")
+        }
     }
 }
 
-async fn remove(store: &Store, bucket: &str, key: &str) {
-    let request = store.client().delete_object().bucket(bucket).key(key);
+async fn remove(at: ProbeTarget<'_>, key: &str) {
+    let request = at.client.delete_object().bucket(at.bucket).key(key);
     if let Err(error) = Box::pin(request.send()).await.map_err(failure) {
-        debug!(bucket, key, error = %error.error, "a probe object stays behind");
+        debug!(bucket = at.bucket, key, error = %error.error, "a probe object stays behind");
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::memory::{Budget, Grant};
 use crate::object::error::ObjectError;
 use crate::object::head::ObjectInfo;
-use crate::object::verify::TRANSFER_KEY;
+use crate::object::transfer_id::TRANSFER_KEY;
 
 /// Keys of the first block: 32 KiB.
 const FIRST_BLOCK: usize = 4096;

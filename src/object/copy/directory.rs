@@ -13,17 +13,18 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::object::client::Location;
 use crate::object::copy::copied::Copied;
 use crate::object::copy::{CopyOptions, copy};
 use crate::object::delete::{delete, put_marker_with, put_own_marker};
 use crate::object::error::ObjectError;
 use crate::object::head::{Attributes, ObjectInfo, head, head_with_crc};
 use crate::object::list::{Key, RawPage, directory_exists};
+use crate::object::location::Location;
 use crate::object::multipart::Target;
 use crate::object::name_lock::{Participation, Patience};
-use crate::object::transfer_id::TransferId;
-use crate::object::verify::{PreconditionHeaders, TRANSFER_KEY, WriteCheck, is_by, look};
+use crate::object::precondition::PreconditionHeaders;
+use crate::object::transfer_id::{TRANSFER_KEY, TransferId};
+use crate::object::verify::{WriteCheck, is_by, look};
 
 /// Keys that are copied, or deleted, at once.
 const AT_ONCE: usize = 64;

@@ -12,13 +12,14 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-use crate::object::client::Location;
 use crate::object::error::{ObjectError, RequestFailure, failure};
 use crate::object::head::{ObjectInfo, timestamp, with_attributes};
 use crate::object::keys;
+use crate::object::location::Location;
 use crate::object::multipart::{Target, whole_etag};
+use crate::object::precondition::Precondition;
 use crate::object::retry::LookFirst;
-use crate::object::verify::{Precondition, WriteCheck, look, look_until, look_within};
+use crate::object::verify::{WriteCheck, look, look_until, look_within};
 
 /// A copy that is there.
 #[derive(Debug, Clone, Default)]

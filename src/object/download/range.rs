@@ -9,10 +9,9 @@ use futures::future::BoxFuture;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::debug;
 
-use crate::object::answer::NotS3;
-use crate::object::client::Location;
-use crate::object::error::{ObjectError, failure};
+use crate::object::error::{NotS3, ObjectError, failure};
 use crate::object::head::{OTHER_RANGE, starts_at, total_size};
+use crate::object::location::Location;
 
 /// The one version of an object that all its ranges are of.
 #[derive(Debug)]

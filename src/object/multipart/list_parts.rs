@@ -1,10 +1,10 @@
 //! The parts of an open multipart upload, as the store lists them.
 
-use crate::object::answer::NotS3;
-use crate::object::client::Location;
-use crate::object::error::{ObjectError, failure};
+use crate::object::checksum::crc_from_header;
+use crate::object::error::{NotS3, ObjectError, failure};
 use crate::object::head::timestamp;
-use crate::object::multipart::{DonePart, crc_from_header};
+use crate::object::location::Location;
+use crate::object::multipart::DonePart;
 use crate::object::part_sizes::PartSizes;
 use crate::object::resume::record::ScheduleNote;
 

@@ -11,11 +11,11 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 
 use crate::memory::Grant;
-use crate::object::capabilities::Integrity;
-use crate::object::client::Location;
+use crate::object::checksum::{Integrity, crc_header};
 use crate::object::echo::{Echo, Echoed};
 use crate::object::error::{ObjectError, failure};
-use crate::object::multipart::{Created, DonePart, Target, crc_header, part_number};
+use crate::object::location::Location;
+use crate::object::multipart::{Created, DonePart, Target, part_number};
 use crate::object::resume::record::PieceNote;
 
 /// A part that is being filled, or is full.

@@ -9,9 +9,8 @@
 //! If the upload breaks off, its pieces are the beginning of its tail. Pieces are deleted as soon as their bytes are in
 //! a part, or in no record of the upload.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
@@ -21,22 +20,17 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::memory::{Budget, CHUNK, Grant};
-use crate::object::client::Location;
 use crate::object::delete::delete;
 use crate::object::download::Download;
 use crate::object::error::ObjectError;
 use crate::object::head::{Attributes, ObjectInfo};
+use crate::object::location::Location;
 use crate::object::parts::part::{Part, RetainedPart, put_part};
+use crate::object::parts::piece_support::{PieceAnswer, PieceSupport};
 use crate::object::resume::record::{PieceNote, TailNote};
 
 /// Pieces of one part that are read at once.
 const READ_AT_ONCE: usize = 4;
-
-/// A bucket that has not answered a first piece is asked again after this time.
-const ASKED: Duration = Duration::from_secs(60);
-
-/// A bucket that has refused a piece is asked again after this time.
-const REFUSED: Duration = Duration::from_secs(600);
 
 /// Where the pieces of one upload lie.
 #[derive(Debug)]
@@ -51,49 +45,6 @@ struct Numbers {
     next: u32,
     /// Those that may be in the store.
     live: BTreeSet<u32>,
-}
-
-/// Whether a bucket takes pieces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::object) enum PieceSupport {
-    /// No piece was put there yet.
-    Unknown,
-    /// The first one is on its way.
-    Asked,
-    /// It has taken one.
-    Yes,
-    /// It has refused one.
-    No,
-}
-
-/// What is known of the buckets of a store.
-#[derive(Debug, Default)]
-pub(in crate::object) struct PieceSupportCache(Mutex<HashMap<Arc<str>, PieceAnswer>>);
-
-#[derive(Debug)]
-enum PieceAnswer {
-    Asked(Instant),
-    Taken,
-    Refused(Instant),
-}
-
-impl PieceSupportCache {
-    fn of(&self, bucket: &str) -> PieceSupport {
-        match self.locked().get(bucket) {
-            Some(PieceAnswer::Taken) => PieceSupport::Yes,
-            Some(PieceAnswer::Asked(at)) if at.elapsed() < ASKED => PieceSupport::Asked,
-            Some(PieceAnswer::Refused(at)) if at.elapsed() < REFUSED => PieceSupport::No,
-            _ => PieceSupport::Unknown,
-        }
-    }
-
-    fn learn(&self, bucket: &Arc<str>, known: PieceAnswer) {
-        self.locked().insert(Arc::clone(bucket), known);
-    }
-
-    fn locked(&self) -> MutexGuard<'_, HashMap<Arc<str>, PieceAnswer>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Pieces {

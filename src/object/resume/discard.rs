@@ -2,8 +2,8 @@
 
 use tracing::warn;
 
-use crate::object::client::Location;
 use crate::object::delete::delete;
+use crate::object::location::Location;
 use crate::object::multipart::abort_upload;
 use crate::object::resume::record::{Record, StoredRecord, TailNote, aside, new_attempt};
 use crate::object::resume::records::{self, Ended, LaterRecord, Leave, SaveError};

@@ -8,20 +8,20 @@ use jiff::Timestamp;
 use tokio_util::task::TaskTracker;
 
 use crate::object::active_uploads::{EarlierUploads, name_of};
-use crate::object::client::Location;
 use crate::object::error::ObjectError;
 use crate::object::head::{ObjectInfo, head};
 use crate::object::list::{Key, RawPage};
+use crate::object::location::Location;
 use crate::object::multipart::DonePart;
 use crate::object::multipart::list_parts::{list_parts, run};
+use crate::object::precondition::Precondition;
 use crate::object::resume::discard::discard;
 use crate::object::resume::record::{
     self, BaseObject, PieceNote, Record, RecordState, ResumeScope, StableFields, StoredRecord,
     TailNote,
 };
 use crate::object::resume::records::{self, SlotContent};
-use crate::object::transfer_id::TransferId;
-use crate::object::verify::{Precondition, TRANSFER_KEY};
+use crate::object::transfer_id::{TRANSFER_KEY, TransferId};
 
 /// The pieces of a tail that are asked for at once.
 const PIECES: usize = 8;

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::object::active_uploads::ActiveUploads;
-use crate::object::client::Location;
 use crate::object::head::{Attributes, ObjectInfo};
 use crate::object::identity::ObjectIdentity;
+use crate::object::location::Location;
 use crate::object::resume::order::Began;
 use crate::object::transfer_id::TransferId;
 

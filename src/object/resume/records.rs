@@ -13,12 +13,12 @@ use jiff::Timestamp;
 use tokio::time::timeout;
 
 use crate::object::active_uploads::{ActiveUploads, name_at};
-use crate::object::client::Location;
 use crate::object::delete::delete;
 use crate::object::error::{ObjectError, failure};
 use crate::object::head::timestamp;
+use crate::object::location::Location;
+use crate::object::precondition::{Precondition, PreconditionHeaders};
 use crate::object::resume::record::{Record, RecordContent, StableFields, StoredRecord, parse};
-use crate::object::verify::{Precondition, PreconditionHeaders};
 
 /// How often the body of a record is asked for: the SDK does not retry a GET whose body broke off.
 const BODIES: u32 = 3;

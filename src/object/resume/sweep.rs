@@ -12,13 +12,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::object::active_uploads::{name_at, name_in};
-use crate::object::answer::NotS3;
-use crate::object::capabilities::PROBE_PREFIX;
-use crate::object::client::{Location, Store};
+use crate::object::capabilities::probe::PROBE_PREFIX;
+use crate::object::client::Store;
 use crate::object::delete::delete;
-use crate::object::error::{ObjectError, failure};
+use crate::object::error::{NotS3, ObjectError, failure};
 use crate::object::head::{head, timestamp};
 use crate::object::list::RawPage;
+use crate::object::location::Location;
 use crate::object::multipart::abort_upload;
 use crate::object::multipart::list_parts::last_part;
 use crate::object::resume::discard::{discard, end};

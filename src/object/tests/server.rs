@@ -12,7 +12,8 @@ use tokio::net::TcpListener;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::memory::Budget;
-use crate::object::client::{Location, Store, StoreContext};
+use crate::object::client::{Store, StoreContext};
+use crate::object::location::Location;
 use crate::object::name_lock::NameLocks;
 use crate::object::options::{Capability, StaticCredentials, StoreOptions, TransferOptions};
 

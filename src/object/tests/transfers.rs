@@ -89,7 +89,7 @@ async fn capabilities_are_probed_once_and_leave_nothing() {
     assert!(left.keys.is_empty(), "{left:?}");
     assert_eq!(
         store.integrity("bucket").await,
-        super::super::capabilities::Integrity::Crc32
+        crate::object::checksum::Integrity::Crc32
     );
     assert!(store.conditional_writes("bucket").await);
     server.requests();

@@ -7,19 +7,20 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::memory::Admission;
-use crate::object::client::Location;
 use crate::object::download::Download;
 use crate::object::error::ObjectError;
 use crate::object::head::Attributes;
+use crate::object::location::Location;
 use crate::object::multipart::Target;
 use crate::object::part_sizes::{CopyRange, PartSizes};
 use crate::object::parts::part::Part;
 use crate::object::parts::pending_create::PendingCreate;
+use crate::object::precondition::Precondition;
 use crate::object::resume::record::BaseObject;
 use crate::object::resume::record_task::{EarlierCheck, RecordHandle};
+use crate::object::transfer_id::TRANSFER_KEY;
 use crate::object::upload::pressure::{Pace, Relief};
 use crate::object::upload::{AppendTo, Condition, Upload, UploadOptions};
-use crate::object::verify::{Precondition, TRANSFER_KEY};
 
 impl Upload {
     /// Begins; makes no request unless it appends.

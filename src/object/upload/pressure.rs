@@ -13,7 +13,8 @@ use tokio::time::Instant;
 
 use crate::memory::{Budget, CHUNK, Grant};
 use crate::object::error::ObjectError;
-use crate::object::parts::pieces::{PieceSupport, Pieces};
+use crate::object::parts::piece_support::PieceSupport;
+use crate::object::parts::pieces::Pieces;
 use crate::object::resume::record::{ResumeScope, tail_at};
 use crate::object::upload::{FIRST_CHUNKS, PART_WAIT, Upload};
 

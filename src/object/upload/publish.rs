@@ -6,15 +6,16 @@ use bytes::BytesMut;
 use tokio::time::sleep;
 use tracing::warn;
 
+use crate::object::checksum::crc_header;
 use crate::object::echo::{Echo, Echoed};
 use crate::object::error::{ObjectError, RequestFailure, failure};
 use crate::object::head::with_attributes;
-use crate::object::multipart::crc_header;
 use crate::object::name_lock::{NameLock, Patience};
 use crate::object::parts::part::{Part, Payload, RetainedPart};
 use crate::object::parts::pending_create::PendingCreate;
+use crate::object::precondition::PreconditionHeaders;
 use crate::object::upload::{Published, Upload};
-use crate::object::verify::{PreconditionHeaders, WriteCheck, is_by, look, look_until};
+use crate::object::verify::{WriteCheck, is_by, look, look_until};
 
 /// How often a PutObject that met another write of the same key is sent again.
 const CONFLICT_ROUNDS: u32 = 4;
@@ -39,7 +40,7 @@ impl Upload {
     /// looked for without another session of this process in between. Ambiguous answers are settled
     /// by a HEAD that looks for the transfer id. To be called after [`Upload::seal`].
     pub async fn publish(mut self, lock: NameLock) -> Result<Published, ObjectError> {
-        if !lock.is_of(&self.target.location) {
+        if !self.target.location.is_locked_by(&lock) {
             return Err(ObjectError::Other(
                 "published under another lock".to_owned(),
             ));

@@ -3,11 +3,11 @@
 use bytes::Buf;
 
 use crate::memory::{Admission, Budget};
-use crate::object::capabilities::Integrity;
-use crate::object::client::Location;
+use crate::object::checksum::Integrity;
 use crate::object::download::Download;
 use crate::object::error::ObjectError;
 use crate::object::head::ObjectInfo;
+use crate::object::location::Location;
 use crate::object::multipart::{Created, Target};
 use crate::object::part_sizes::PartSizes;
 use crate::object::parts::pending_create::PendingCreate;

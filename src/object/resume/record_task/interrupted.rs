@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
-use crate::object::capabilities::Integrity;
-use crate::object::client::Location;
+use crate::object::checksum::Integrity;
 use crate::object::error::ObjectError;
 use crate::object::head::{ObjectInfo, head};
+use crate::object::location::Location;
 use crate::object::multipart::Created;
 use crate::object::parts::part::{Part, put_part};
 use crate::object::parts::pieces::Pieces;

@@ -7,10 +7,10 @@ use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use crate::object::active_uploads::RegistryGuard;
-use crate::object::capabilities::Integrity;
-use crate::object::client::Location;
+use crate::object::checksum::Integrity;
 use crate::object::error::ObjectError;
 use crate::object::head::head;
+use crate::object::location::Location;
 use crate::object::multipart::{Created, Target, abort_upload};
 use crate::object::parts::pending_create::PendingCreate;
 use crate::object::resume::discard::{discard, end, remove_object, remove_tail, set_aside};

@@ -1,0 +1,36 @@
+//! How the bytes of an upload are protected on their way, and how S3's headers carry a CRC-32.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
+/// How the bytes of an upload are protected on their way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Integrity {
+    /// A CRC-32 that the store verifies; the payload is not signed.
+    Crc32,
+    /// The payload is signed (SHA-256).
+    Signed,
+}
+
+/// A CRC-32 as S3's headers carry it.
+pub(super) fn crc_header(crc: u32) -> String {
+    BASE64_STANDARD.encode(crc.to_be_bytes())
+}
+
+/// The CRC-32 that a header carries; `None` for a checksum of checksums.
+pub(super) fn crc_from_header(text: &str) -> Option<u32> {
+    let bytes: [u8; 4] = BASE64_STANDARD.decode(text).ok()?.try_into().ok()?;
+    Some(u32::from_be_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn crc_headers() {
+        assert_eq!(crc_header(crc32fast::hash(b"123456789")), "y/Q5Jg==");
+        assert_eq!(crc_from_header("y/Q5Jg=="), Some(0xcbf4_3926));
+        assert_eq!(crc_from_header("y/Q5"), None);
+    }
+}

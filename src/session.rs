@@ -45,8 +45,9 @@ pub use context::{Listener, ServerContext};
 use control::{Control, ControlError};
 use data_setup::DataSetup;
 use gate::Verdict;
+use replies::{Handled, Refusal};
 pub use reported::ReportedUploads;
-use state::{Flow, Handled, RenameSource, Session};
+use state::{Flow, RenameSource, Session};
 
 /// A draining server lets a session that was busy a moment ago go on: a client between two files of an `mput` is
 /// not idle.
@@ -116,7 +117,7 @@ impl Session {
             () = self.converse() => Ok(()),
         };
         if let Err(refused) = ended {
-            self.control.end(&commands::login::try_later(refused)).await;
+            self.control.end(&Refusal::from(refused).into()).await;
         }
         tracing::debug!(%peer, "session closed");
         ended
@@ -243,9 +244,9 @@ impl Session {
         match gate::verdict(self.phase(), &command) {
             // Held commands only exist while a transfer runs, and that has ended when we are here.
             Verdict::Run | Verdict::Hold => {}
-            Verdict::Refuse(reply) => {
+            Verdict::Refuse(refusal) => {
                 self.forget_beginnings();
-                self.control.reply(&reply).await?;
+                self.control.reply(&refusal.into()).await?;
                 return Ok(Flow::Continue);
             }
         }
@@ -352,9 +353,9 @@ impl Session {
             C::Rnto(path) => until(&cut, self.rnto(rename_from, path)).await,
             C::Abor => self.abor_nothing(),
             C::Feat => Ok(self.feat()),
-            C::OptsUtf8(on) => Ok(commands::information::opts_utf8(*on)),
+            C::OptsUtf8(on) => commands::information::opts_utf8(*on),
             C::OptsMlst(facts) => self.opts_mlst(facts),
-            C::Help(topic) => Ok(self.help(topic.as_deref())),
+            C::Help(topic) => self.help(topic.as_deref()),
             C::Syst => Ok(Reply::new(215, "UNIX Type: L8")),
             C::Noop => Ok(Reply::new(200, "OK")),
             C::SiteHelp => Ok(self.site_help()),
@@ -365,9 +366,7 @@ impl Session {
                 Ok(Reply::new(200, "Noted"))
             }
         };
-        let reply = match handled {
-            Ok(reply) | Err(reply) => reply,
-        };
+        let reply = handled.unwrap_or_else(Reply::from);
         self.control.reply(&reply).await?;
         Ok(Flow::Continue)
     }
@@ -380,10 +379,7 @@ async fn until(cut: &CancellationToken, handler: impl Future<Output = Handled>) 
         handled = handler => handled,
         () = cut.cancelled() => {
             tracing::warn!("a command was cut at the end of the grace period");
-            Err(Reply::new(
-                451,
-                "The server is shutting down, the command was cut, whether it was done is not known",
-            ))
+            Err(Refusal::CommandCut)
         }
     }
 }

@@ -1,6 +1,8 @@
 //! One table of state × command: what may run now, what waits, what is refused.
 
-use ftp_proto::{Command, Reply};
+use ftp_proto::Command;
+
+use crate::session::replies::Refusal;
 
 /// Where a session stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +25,7 @@ pub(super) enum Verdict {
     /// Keep it until the transfer has ended.
     Hold,
     /// Answer with this.
-    Refuse(Reply),
+    Refuse(Refusal),
 }
 
 /// Looks a command up.
@@ -57,13 +59,11 @@ pub(super) fn verdict(phase: Phase, command: &Command) -> Verdict {
         ) => Verdict::Run,
         // RFC 7151, 3: before the login, and not in the middle of it.
         (Phase::Anonymous, C::Host(_)) => Verdict::Run,
-        (_, C::Host(_)) => Verdict::Refuse(Reply::new(503, "HOST comes before USER")),
+        (_, C::Host(_)) => Verdict::Refuse(Refusal::HostAfterUser),
         (Phase::PasswordWanted, C::Pass(_)) => Verdict::Run,
-        (Phase::Anonymous, C::Pass(_)) => Verdict::Refuse(Reply::new(503, "Send USER first")),
-        (Phase::LoggedIn, C::Pass(_)) => Verdict::Refuse(Reply::new(503, "Already logged in")),
-        (Phase::Anonymous | Phase::PasswordWanted, _) => {
-            Verdict::Refuse(Reply::new(530, "Log in with USER and PASS first"))
-        }
+        (Phase::Anonymous, C::Pass(_)) => Verdict::Refuse(Refusal::UserFirst),
+        (Phase::LoggedIn, C::Pass(_)) => Verdict::Refuse(Refusal::AlreadyLoggedIn),
+        (Phase::Anonymous | Phase::PasswordWanted, _) => Verdict::Refuse(Refusal::NotLoggedIn),
         (Phase::LoggedIn, _) => Verdict::Run,
     }
 }
@@ -115,7 +115,7 @@ mod tests {
         ] {
             for phase in [Phase::Anonymous, Phase::PasswordWanted] {
                 match verdict(phase, &command) {
-                    Verdict::Refuse(reply) => assert_eq!(reply.code, 530, "{command:?}"),
+                    Verdict::Refuse(refusal) => assert_eq!(refusal.code(), 530, "{command:?}"),
                     other => panic!("{command:?} in {phase:?}: {other:?}"),
                 }
             }
@@ -126,13 +126,15 @@ mod tests {
         );
         let pass = Command::Pass(Password("x".into()));
         assert!(
-            matches!(verdict(Phase::Anonymous, &pass), Verdict::Refuse(reply) if reply.code == 503)
+            matches!(verdict(Phase::Anonymous, &pass), Verdict::Refuse(refusal) if refusal.code() == 503)
         );
         assert_eq!(verdict(Phase::PasswordWanted, &pass), Verdict::Run);
         let host = Command::Host(HostName::Name("a".into()));
         assert_eq!(verdict(Phase::Anonymous, &host), Verdict::Run);
         for phase in [Phase::PasswordWanted, Phase::LoggedIn] {
-            assert!(matches!(verdict(phase, &host), Verdict::Refuse(reply) if reply.code == 503));
+            assert!(
+                matches!(verdict(phase, &host), Verdict::Refuse(refusal) if refusal.code() == 503)
+            );
         }
     }
 

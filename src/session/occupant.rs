@@ -2,9 +2,8 @@
 
 use crate::namespace::{Resolved, VirtualPath};
 use crate::object::{Location, ObjectError, ObjectInfo, directory_exists, head};
-use ftp_proto::Reply;
 
-use crate::session::replies;
+use crate::session::replies::Refusal;
 
 /// The file that is there (HEAD). `None` also if the store does not say whether there is one (403: without the right to
 /// list a bucket S3 calls each missing key forbidden) but refuses to replace it: the write that follows has to be
@@ -12,7 +11,7 @@ use crate::session::replies;
 pub(super) async fn file_or_undisclosed(
     path: &VirtualPath,
     location: &Location,
-) -> Result<Option<ObjectInfo>, Reply> {
+) -> Result<Option<ObjectInfo>, Refusal> {
     let error = match head(location).await {
         Ok(info) => return Ok(Some(info)),
         Err(ObjectError::NotFound) => return Ok(None),
@@ -30,7 +29,7 @@ pub(super) async fn file_or_undisclosed(
              this key the upload is refused"
         );
     }
-    Err(replies::object_error(path, &error))
+    Err(Refusal::store(path, &error))
 }
 
 /// 550 if a directory has the name of the file that is to be written, on stores where the file would hide it. There it
@@ -39,7 +38,7 @@ pub(super) async fn refuse_directory(
     path: &VirtualPath,
     resolved: &Resolved,
     location: &Location,
-) -> Result<(), Reply> {
+) -> Result<(), Refusal> {
     let Some(directory) = resolved.directory() else {
         return Ok(());
     };
@@ -52,7 +51,7 @@ pub(super) async fn refuse_directory(
     }
     match directory_exists(&directory).await {
         Ok(false) => Ok(()),
-        Ok(true) => Err(replies::object_error(path, &ObjectError::IsDirectory)),
-        Err(error) => Err(replies::object_error(path, &error)),
+        Ok(true) => Err(Refusal::IsDirectory(path.clone())),
+        Err(error) => Err(Refusal::store(path, &error)),
     }
 }

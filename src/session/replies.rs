@@ -1,130 +1,148 @@
-//! The one place where errors become replies.
-//!
-//! RFC 959, 4.2: 4yz says "try again later", 5yz "don't": a store that is down is 4yz, a file that is not there 5yz.
+//! The codes and texts of all replies: [`Refusal`] for what does not work, [`success`] for the rest.
+
+mod errors;
+mod refusal;
+pub(super) mod success;
+
+pub(super) use refusal::Refusal;
 
 use crate::data::DataError;
-use crate::namespace::{PathError, Permission, VirtualPath};
+use crate::namespace::{Permission, VirtualPath};
 use crate::object::ObjectError;
 use ftp_proto::{CommandError, Reply};
 
-/// A line that is no command, or not one we take.
-pub(super) fn command_error(error: &CommandError) -> Reply {
-    Reply::new(error.code(), sentence(&error.to_string()))
-}
-
-/// A name that is no path.
-pub(super) fn path_error(error: &PathError) -> Reply {
-    Reply::new(553, sentence(&error.to_string()))
-}
-
-/// A path whose key a store can't hold.
-pub(super) fn path_too_long() -> Reply {
-    Reply::new(
-        553,
-        "The path is longer than a key can be (1024 bytes with the mount's prefix; a directory's ends in a slash)",
-    )
-}
-
-/// A permission that is missing.
-pub(super) fn forbidden(path: &VirtualPath, permission: Permission) -> Reply {
-    Reply::new(
-        550,
-        format!("{path}: no permission to {}", permission.name()),
-    )
-}
+/// What a handler answers.
+pub(super) type Handled = Result<Reply, Refusal>;
 
 /// No store holds an object of this size (1 PiB). Offsets beyond it never reach a store: what stores make of numbers near
 /// 2^63 in a Range differs, and some ignore a Range that they cannot read.
 const BEYOND_ANY_OBJECT: u64 = 1 << 50;
 
 /// An offset of REST or RANG that no file reaches (RFC 3659, 5.3).
-pub(super) fn check_offset(path: &VirtualPath, offset: u64) -> Result<(), Reply> {
+pub(super) fn check_offset(path: &VirtualPath, offset: u64) -> Result<(), Refusal> {
     if offset < BEYOND_ANY_OBJECT {
         return Ok(());
     }
-    Err(Reply::new(
-        554,
-        format!("{path}: the offset is beyond the end of any file"),
-    ))
+    Err(Refusal::BeyondAnyFile(path.clone()))
 }
 
-/// A path that names nothing.
-pub(super) fn not_found(path: &VirtualPath) -> Reply {
-    Reply::new(550, format!("{path}: no such file or directory"))
+// The session and its transfers still hand on replies; these go when they return refusals.
+
+impl From<Reply> for Refusal {
+    fn from(reply: Reply) -> Refusal {
+        Refusal::Made(reply)
+    }
 }
 
-/// A store's error about a path.
+pub(super) fn command_error(error: &CommandError) -> Reply {
+    Refusal::from(error.clone()).into()
+}
+
+pub(super) fn forbidden(path: &VirtualPath, permission: Permission) -> Reply {
+    Refusal::PermissionDenied(path.clone(), permission).into()
+}
+
 pub(super) fn object_error(path: &VirtualPath, error: &ObjectError) -> Reply {
-    let code = match error {
-        ObjectError::NotFound
-        | ObjectError::NoSuchBucket
-        | ObjectError::Denied(_)
-        | ObjectError::Conflict
-        | ObjectError::IsDirectory
-        | ObjectError::IsFile
-        | ObjectError::BelowFile
-        | ObjectError::Unsupported(_)
-        | ObjectError::Other(_) => 550,
-        ObjectError::OutOfRange { .. } => 554,
-        ObjectError::TooLarge { .. } => 552,
-        ObjectError::NameTooLong => 553,
-        ObjectError::Full => 452,
-        ObjectError::Memory | ObjectError::Busy => 450,
-        ObjectError::Changed
-        | ObjectError::Damaged
-        | ObjectError::Integrity(_)
-        | ObjectError::Throttled
-        | ObjectError::Unavailable(_)
-        | ObjectError::Timeout
-        | ObjectError::Credentials(_)
-        | ObjectError::Foreign(_)
-        | ObjectError::Lost
-        | ObjectError::Superseded => 451,
-    };
-    // What a store says can tell of its inside: the log has it whole, the client gets what he can act on.
-    let text = match error {
-        ObjectError::NotFound => "no such file or directory".to_owned(),
-        ObjectError::Denied(_) => "the store denies access".to_owned(),
-        ObjectError::Credentials(_) => {
-            "the server's access to the store has expired or its clock is wrong, try again later"
-                .to_owned()
-        }
-        ObjectError::Unavailable(_) => "the store can't be reached, try again later".to_owned(),
-        ObjectError::Foreign(_) => {
-            "something other than the store answered, try again later".to_owned()
-        }
-        ObjectError::Timeout => "the store did not answer in time, try again later".to_owned(),
-        ObjectError::Throttled => "the store is overloaded, try again later".to_owned(),
-        ObjectError::Integrity(_) => {
-            "what the store received is not what was sent, try again".to_owned()
-        }
-        ObjectError::Memory => "no memory free for the transfer, try again later".to_owned(),
-        ObjectError::Busy => "another session is writing this file, retry later".to_owned(),
-        ObjectError::Unsupported(_) => "the store does not support this".to_owned(),
-        ObjectError::Other(_) => "the store refused the operation".to_owned(),
-        ObjectError::OutOfRange { size: Some(size) } => {
-            format!("the offset is beyond the end, which is at {size}")
-        }
-        other => other.to_string(),
-    };
-    Reply::new(code, format!("{path}: {text}"))
+    Refusal::store(path, error).into()
 }
 
-/// No data connection.
 pub(super) fn data_error(error: &DataError) -> Reply {
-    let code = match error {
-        DataError::Timeout | DataError::Connect(_) => 425,
-        // RFC 4217: TLS on the data connection failed.
-        DataError::Tls(_) | DataError::NotReused | DataError::OtherCertificate => 522,
-    };
-    Reply::new(code, sentence(&error.to_string()))
+    Refusal::from(error).into()
 }
 
-/// The first letter in upper case.
-fn sentence(text: &str) -> String {
-    let mut characters = text.chars();
-    match characters.next() {
-        Some(first) => first.to_uppercase().chain(characters).collect(),
-        None => String::new(),
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// A value for the data of a variant.
+    pub(super) trait Sample {
+        fn sample() -> Self;
+    }
+
+    impl Sample for VirtualPath {
+        fn sample() -> Self {
+            VirtualPath::root()
+        }
+    }
+
+    impl Sample for Permission {
+        fn sample() -> Self {
+            Permission::Overwrite
+        }
+    }
+
+    impl Sample for String {
+        fn sample() -> Self {
+            "Something".to_owned()
+        }
+    }
+
+    impl Sample for &'static str {
+        fn sample() -> Self {
+            "HOST"
+        }
+    }
+
+    impl Sample for u64 {
+        fn sample() -> Self {
+            40
+        }
+    }
+
+    impl Sample for u16 {
+        fn sample() -> Self {
+            22
+        }
+    }
+
+    impl Sample for u8 {
+        fn sample() -> Self {
+            2
+        }
+    }
+
+    impl Sample for Box<Refusal> {
+        fn sample() -> Self {
+            Box::new(Refusal::StoreTimeout(VirtualPath::root()))
+        }
+    }
+
+    impl Sample for Reply {
+        fn sample() -> Self {
+            Reply::new(550, "Made")
+        }
+    }
+
+    #[test]
+    fn each_refusal_is_one_line_with_a_code_of_refusals() {
+        for (name, refusal) in Refusal::samples() {
+            let reply = Reply::from(refusal);
+            assert!((400..600).contains(&reply.code), "{name}: {}", reply.code);
+            let [text] = reply.lines.as_slice() else {
+                panic!("{name}: {:?}", reply.lines);
+            };
+            assert!(text.len() < 200, "{name}: {text}");
+            let begins = text.starts_with(|first: char| first == '/' || first.is_uppercase());
+            assert!(begins, "{name}: {text}");
+            assert!(!text.ends_with(['.', ' ', ',']), "{name}: {text}");
+            assert!(
+                !text.contains("  ") && !text.contains('\n'),
+                "{name}: {text}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_two_refusals_have_one_text() {
+        // A PORT with the wrong protocol is 501, an EPRT 522, in the same words; as are refusals whose text the
+        // parser gives.
+        let alike = ["PortNetworkProtocol", "Syntax", "ParameterNotOffered"];
+        let mut texts = BTreeSet::new();
+        for (name, refusal) in Refusal::samples() {
+            let new = texts.insert(refusal.to_string());
+            assert!(new || alike.contains(&name), "{name}: {refusal}");
+        }
     }
 }

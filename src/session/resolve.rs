@@ -6,18 +6,17 @@ use jiff::Timestamp;
 
 use crate::namespace::{Mount, Namespace, Permission, Resolved, VirtualPath};
 use crate::object::{Location, ObjectError, ObjectInfo, directory_exists, head, head_with_crc};
-use crate::session::replies;
-use ftp_proto::Reply;
+use crate::session::replies::Refusal;
 
 /// The mount and object a path names; refused where it can be no file.
 pub(super) fn file_at(
     path: &VirtualPath,
     resolved: &Resolved,
-) -> Result<(Arc<Mount>, Location), Reply> {
+) -> Result<(Arc<Mount>, Location), Refusal> {
     match (resolved, resolved.object()) {
         (Resolved::Mounted { mount, .. }, Some(location)) => Ok((mount.clone(), location)),
-        (Resolved::Nowhere(_), _) => Err(replies::not_found(path)),
-        _ => Err(Reply::new(550, format!("{path}: is a directory"))),
+        (Resolved::Nowhere(_), _) => Err(Refusal::NotFound(path.clone())),
+        _ => Err(Refusal::IsDirectory(path.clone())),
     }
 }
 
@@ -30,10 +29,10 @@ pub(super) fn names_directory(argument: &str) -> bool {
 pub(super) async fn existing(
     path: &VirtualPath,
     location: &Location,
-) -> Result<Option<ObjectInfo>, Reply> {
+) -> Result<Option<ObjectInfo>, Refusal> {
     existing_object(location)
         .await
-        .map_err(|error| replies::object_error(path, &error))
+        .map_err(|error| Refusal::store(path, &error))
 }
 
 /// HEAD, where "not there" is an answer.
@@ -74,7 +73,7 @@ pub(super) fn modified(info: &ObjectInfo, resolved: &Resolved) -> Timestamp {
 pub(super) async fn describe(
     path: &VirtualPath,
     resolved: &Resolved,
-) -> Result<Option<ObjectInfo>, Reply> {
+) -> Result<Option<ObjectInfo>, Refusal> {
     let described = describe_asking(path, resolved, Checksum::Unasked).await?;
     Ok(described.map(|(info, _)| info))
 }
@@ -83,7 +82,7 @@ pub(super) async fn describe(
 pub(super) async fn describe_with_crc(
     path: &VirtualPath,
     resolved: &Resolved,
-) -> Result<Option<(ObjectInfo, Option<u32>)>, Reply> {
+) -> Result<Option<(ObjectInfo, Option<u32>)>, Refusal> {
     let checksum = match resolved.allows(Permission::Read) {
         true => Checksum::Asked,
         false => Checksum::Unasked,
@@ -102,9 +101,9 @@ async fn describe_asking(
     path: &VirtualPath,
     resolved: &Resolved,
     checksum: Checksum,
-) -> Result<Option<(ObjectInfo, Option<u32>)>, Reply> {
+) -> Result<Option<(ObjectInfo, Option<u32>)>, Refusal> {
     let location = match (resolved, resolved.object()) {
-        (Resolved::Nowhere(_), _) => return Err(replies::not_found(path)),
+        (Resolved::Nowhere(_), _) => return Err(Refusal::NotFound(path.clone())),
         (_, None) => return Ok(None),
         (_, Some(location)) => location,
     };
@@ -115,18 +114,18 @@ async fn describe_asking(
     match found {
         Ok(found) => return Ok(Some(found)),
         Err(ObjectError::NotFound) => {}
-        Err(error) => return Err(replies::object_error(path, &error)),
+        Err(error) => return Err(Refusal::store(path, &error)),
     }
     let exists = match resolved.directory() {
         Some(directory) => directory_exists(&directory)
             .await
-            .map_err(|error| replies::object_error(path, &error))?,
+            .map_err(|error| Refusal::store(path, &error))?,
         None => false,
     };
     if exists {
         Ok(None)
     } else {
-        Err(replies::not_found(path))
+        Err(Refusal::NotFound(path.clone()))
     }
 }
 
@@ -135,7 +134,7 @@ pub(super) async fn is_directory(
     path: &VirtualPath,
     resolved: &Resolved,
     namespace: &Namespace,
-) -> Result<bool, Reply> {
+) -> Result<bool, Refusal> {
     match resolved {
         Resolved::Virtual(_) => Ok(true),
         Resolved::Nowhere(_) => Ok(false),
@@ -145,7 +144,7 @@ pub(super) async fn is_directory(
         Resolved::Mounted { .. } => match resolved.directory() {
             Some(location) => directory_exists(&location)
                 .await
-                .map_err(|error| replies::object_error(path, &error)),
+                .map_err(|error| Refusal::store(path, &error)),
             None => Ok(false),
         },
     }
@@ -161,13 +160,13 @@ pub(super) fn require(
     path: &VirtualPath,
     resolved: &Resolved,
     permission: Permission,
-) -> Result<(), Reply> {
+) -> Result<(), Refusal> {
     if matches!(resolved, Resolved::Nowhere(_)) {
-        return Err(replies::not_found(path));
+        return Err(Refusal::NotFound(path.clone()));
     }
     if resolved.allows(permission) {
         Ok(())
     } else {
-        Err(replies::forbidden(path, permission))
+        Err(Refusal::PermissionDenied(path.clone(), permission))
     }
 }

@@ -10,7 +10,6 @@ use crate::auth::{SessionPermit, UserPermit};
 use crate::namespace::{Mount, Namespace, Resolved, VirtualPath};
 use crate::object::{Location, NameWatch, ObjectInfo};
 use crate::session::options::HostOptions;
-use ftp_proto::Reply;
 use ftp_proto::command::{HashName, TransferType};
 use ftp_proto::facts::FactSet;
 
@@ -20,7 +19,7 @@ use crate::session::control::Control;
 use crate::session::data_setup::DataSetup;
 use crate::session::gate::Phase;
 use crate::session::last_file::LastFile;
-use crate::session::replies;
+use crate::session::replies::Refusal;
 use crate::session::reported::ReportedLengths;
 use crate::session::secured::Secured;
 
@@ -77,9 +76,6 @@ pub(super) enum Flow {
     Continue,
     Close,
 }
-
-/// What a handler answers: both are replies, `Err` for what did not work.
-pub(super) type Handled = Result<Reply, Reply>;
 
 /// What RNFR has named.
 #[derive(Debug)]
@@ -143,10 +139,8 @@ impl Session {
 
     /// Who is logged in. The table lets no command that needs a user run without one; should it ever, the command is
     /// refused.
-    pub(super) fn user(&self) -> Result<&User, Reply> {
-        self.user
-            .as_ref()
-            .ok_or_else(|| Reply::new(530, "Log in with USER and PASS first"))
+    pub(super) fn user(&self) -> Result<&User, Refusal> {
+        self.user.as_ref().ok_or(Refusal::NotLoggedIn)
     }
 
     /// The user's name, for logs.
@@ -157,20 +151,17 @@ impl Session {
     }
 
     /// What an argument names, seen from the working directory.
-    pub(super) fn resolve(&self, argument: &str) -> Result<(VirtualPath, Resolved), Reply> {
-        let path = self
-            .cwd
-            .join(argument)
-            .map_err(|error| replies::path_error(&error))?;
+    pub(super) fn resolve(&self, argument: &str) -> Result<(VirtualPath, Resolved), Refusal> {
+        let path = self.cwd.join(argument)?;
         let resolved = self.user()?.namespace.resolve(&path);
         if resolved.key_too_long() && resolved.object().is_none() {
-            return Err(replies::path_too_long());
+            return Err(Refusal::KeyTooLong);
         }
         Ok((path, resolved))
     }
 
     /// The transfers of an object by this session's user from its address.
-    pub(super) fn transfers_of(&self, object: &Location) -> Result<UserTransfers, Reply> {
+    pub(super) fn transfers_of(&self, object: &Location) -> Result<UserTransfers, Refusal> {
         let user = &self.user()?.config.name;
         let peer = self.control.peer.ip();
         Ok(self.context.broken.of(user, peer, object))

@@ -194,7 +194,10 @@ async fn digests_in_feat_and_their_permissions() {
     let reply = ftp.expect("OPTS HASH SHA-3", 504).await;
     assert!(reply.text().contains("SHA-256, SHA-1"), "{reply:?}");
     let reply = ftp.expect("HASH d/f", 550).await;
-    assert!(reply.text().contains("no permission to read"), "{reply:?}");
+    assert!(
+        reply.text().contains("permission denied (read)"),
+        "{reply:?}"
+    );
     ftp.close().await;
     before.close().await;
 

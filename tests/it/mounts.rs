@@ -261,7 +261,7 @@ async fn a_missing_permission_is_named_and_nothing_is_done() {
         let mut ftp = gateway.ftp().await;
         ftp.expect("TYPE I", 200).await;
         gateway.store.reset_counts();
-        let expected = format!("no permission to {missing}");
+        let expected = format!("permission denied ({missing})");
         for line in *plain {
             let reply = ftp.expect(line, 550).await;
             assert!(reply.text().ends_with(&expected), "{line}: {reply:?}");
@@ -320,7 +320,7 @@ async fn a_rename_over_a_file_needs_overwrite() {
     ftp.expect("RNFR a", 350).await;
     let reply = ftp.expect("RNTO b", 550).await;
     assert!(
-        reply.text().ends_with("no permission to overwrite"),
+        reply.text().ends_with("permission denied (overwrite)"),
         "{reply:?}"
     );
     writes_nothing(&gateway.store);
@@ -332,7 +332,7 @@ async fn a_rename_over_a_file_needs_overwrite() {
     ftp.expect("REST 2", 350).await;
     let reply = ftp.store("d", b"XX").await;
     assert!(
-        reply.text().ends_with("no permission to overwrite"),
+        reply.text().ends_with("permission denied (overwrite)"),
         "{reply:?}"
     );
     ftp.expect("REST 4", 350).await;

@@ -132,7 +132,7 @@ async fn a_drop_box_accepts_files_and_shows_none() {
         let data = ftp.data_passive().await;
         let reply = ftp.expect(command, 550).await;
         assert!(
-            reply.text().contains("no permission to "),
+            reply.text().contains("permission denied ("),
             "{command}: {reply:?}"
         );
         drop(data);

@@ -6,22 +6,26 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::data::active::check_port_target;
-use ftp_proto::Reply;
 use ftp_proto::command::EpsvArgument;
 
 use crate::session::control::ControlError;
 use crate::session::data_setup::DataSetup;
-use crate::session::state::{Flow, Handled, Session};
+use crate::session::replies::{Handled, Refusal, success};
+use crate::session::state::{Flow, Session};
 
 /// How long a PASV waits for a port where all are taken for this client.
 const PORT_WAIT: Duration = Duration::from_secs(5);
+
+/// The numbers of network protocols in EPSV and EPRT (RFC 2428, 2).
+const IPV4: u8 = 1;
+const IPV6: u8 = 2;
 
 impl Session {
     pub(in crate::session) async fn pasv(&mut self) -> Handled {
         self.refuse_after_epsv_all()?;
         let local = self.control.local.ip();
         if local.is_ipv6() {
-            return Err(Reply::new(425, "PASV is for IPv4 only, use EPSV"));
+            return Err(Refusal::PasvOverIpv6);
         }
         let address = self
             .context
@@ -30,18 +34,10 @@ impl Session {
             .await
             .map_err(|error| {
                 tracing::error!(%error, "no address to tell in a PASV reply");
-                Reply::new(425, "No address for passive mode, use EPSV")
+                Refusal::NoPassiveAddress
             })?;
         let port = self.reserve_port().await?;
-        let [a, b, c, d] = address.octets();
-        Ok(Reply::new(
-            227,
-            format!(
-                "Entering Passive Mode ({a},{b},{c},{d},{},{})",
-                port >> 8,
-                port & 0xff
-            ),
-        ))
+        Ok(success::passive(address, port))
     }
 
     pub(in crate::session) async fn epsv(&mut self, argument: EpsvArgument) -> Handled {
@@ -49,43 +45,29 @@ impl Session {
         match argument {
             EpsvArgument::All => {
                 self.epsv_all = true;
-                return Ok(Reply::new(200, "Only EPSV from now on"));
+                return Ok(success::epsv_only());
             }
-            EpsvArgument::V4 if v6 => {
-                return Err(Reply::new(
-                    522,
-                    "Network protocol not supported here, use (2)",
-                ));
-            }
-            EpsvArgument::V6 if !v6 => {
-                return Err(Reply::new(
-                    522,
-                    "Network protocol not supported here, use (1)",
-                ));
-            }
+            EpsvArgument::V4 if v6 => return Err(Refusal::NetworkProtocol(IPV6)),
+            EpsvArgument::V6 if !v6 => return Err(Refusal::NetworkProtocol(IPV4)),
             _ => {}
         }
         let port = self.reserve_port().await?;
-        Ok(Reply::new(
-            229,
-            format!("Entering Extended Passive Mode (|||{port}|)"),
-        ))
+        Ok(success::extended_passive(port))
     }
 
     pub(in crate::session) fn port(&mut self, target: SocketAddr, extended: bool) -> Handled {
         self.refuse_after_epsv_all()?;
         let (peer, local) = (self.control.peer.ip(), self.control.local.ip());
         if target.is_ipv4() != local.is_ipv4() {
-            let protocol = if local.is_ipv4() { 1 } else { 2 };
-            let code = if extended { 522 } else { 501 };
-            return Err(Reply::new(
-                code,
-                format!("Network protocol not supported here, use ({protocol})"),
-            ));
+            let protocol = if local.is_ipv4() { IPV4 } else { IPV6 };
+            return Err(match extended {
+                true => Refusal::NetworkProtocol(protocol),
+                false => Refusal::PortNetworkProtocol(protocol),
+            });
         }
         if let Err(refused) = check_port_target(peer, target) {
             tracing::warn!(%peer, %target, "data connection to a foreign address or a low port refused");
-            return Err(Reply::new(504, refused.to_string()));
+            return Err(refused.into());
         }
         self.data = DataSetup::Active {
             target: in_scope_of(self.control.peer, target),
@@ -93,14 +75,14 @@ impl Session {
             source_port: self.context.options.active.source_port,
             tls: self.data_tls(),
         };
-        Ok(Reply::new(200, "Will connect to you"))
+        Ok(success::active())
     }
 
     /// Takes what was set up; 425 where nothing was.
-    pub(in crate::session) fn take_data(&mut self) -> Result<DataSetup, Reply> {
+    pub(in crate::session) fn take_data(&mut self) -> Result<DataSetup, Refusal> {
         self.check_data_protection()?;
         match std::mem::replace(&mut self.data, DataSetup::None) {
-            DataSetup::None => Err(Reply::new(425, "Use EPSV, PASV, EPRT or PORT first")),
+            DataSetup::None => Err(Refusal::NoDataSetup),
             setup => Ok(setup),
         }
     }
@@ -109,15 +91,15 @@ impl Session {
     /// read; a port nobody has connected to stays his, or a client that probes for files would use up all of them.
     pub(in crate::session) async fn refuse_transfer(
         &mut self,
-        reply: &Reply,
+        refusal: Refusal,
     ) -> Result<Flow, ControlError> {
         self.drop_connected_data();
-        self.control.reply(reply).await?;
+        self.control.reply(&refusal.into()).await?;
         Ok(Flow::Continue)
     }
 
     /// The port of the next passive connection. A PASV after a PASV nobody connected to gets the same one again.
-    async fn reserve_port(&mut self) -> Result<u16, Reply> {
+    async fn reserve_port(&mut self) -> Result<u16, Refusal> {
         if let DataSetup::Passive {
             reservation, since, ..
         } = &mut self.data
@@ -132,12 +114,7 @@ impl Session {
             .passive
             .reserve(self.control.peer.ip(), PORT_WAIT)
             .await
-            .ok_or_else(|| {
-                Reply::new(
-                    425,
-                    "All passive ports are taken for your address, try again",
-                )
-            })?;
+            .ok_or(Refusal::PassivePortsTaken)?;
         let port = reservation.port();
         self.data = DataSetup::Passive {
             reservation,
@@ -149,9 +126,9 @@ impl Session {
     }
 
     /// RFC 2428, 4: after EPSV ALL every other way is refused.
-    fn refuse_after_epsv_all(&self) -> Result<(), Reply> {
+    fn refuse_after_epsv_all(&self) -> Result<(), Refusal> {
         if self.epsv_all {
-            Err(Reply::new(503, "Refused after EPSV ALL, use EPSV"))
+            Err(Refusal::AfterEpsvAll)
         } else {
             Ok(())
         }

@@ -9,9 +9,9 @@ use ftp_proto::Reply;
 use ftp_proto::command::{HashName, PieceOfFile};
 
 use crate::session::control::ControlError;
-use crate::session::replies;
+use crate::session::replies::{Handled, Refusal, check_offset, success};
 use crate::session::resolve::{file_at, require};
-use crate::session::state::{Flow, Handled, Session};
+use crate::session::state::{Flow, Session};
 use crate::session::transfer::job::{ControlEnd, End, Label, TransferError};
 
 impl Session {
@@ -19,20 +19,12 @@ impl Session {
     pub(in crate::session) fn rang(&mut self, range: Option<(u64, u64)>) -> Handled {
         self.range = range;
         self.restart = 0;
-        Ok(Reply::new(
-            350,
-            match range {
-                Some((first, last)) => {
-                    format!("The next RETR or HASH is of bytes {first} to {last}")
-                }
-                None => "The next RETR or HASH is of the whole file".to_owned(),
-            },
-        ))
+        Ok(success::range(range))
     }
 
     pub(in crate::session) fn opts_hash(&mut self, name: Option<HashName>) -> Handled {
         self.hash = name.unwrap_or(self.hash);
-        Ok(Reply::new(200, self.hash.name()))
+        Ok(success::hash_name(self.hash))
     }
 
     /// The names as FEAT lists them; the chosen one has a star.
@@ -54,10 +46,7 @@ impl Session {
         let shown = argument.to_owned();
         self.compute("HASH", argument, name, (first, stop), move |text, end| {
             let last = end.saturating_sub(1).max(first);
-            Reply::new(
-                213,
-                format!("{} {first}-{last} {text} {shown}", name.name()),
-            )
+            success::hash(name, (first, last), &text, &shown)
         })
         .await
     }
@@ -69,7 +58,7 @@ impl Session {
         piece: &PieceOfFile,
     ) -> Result<Flow, ControlError> {
         let range = (piece.first, piece.stop);
-        let answer = |text: String, _| Reply::new(250, text.to_uppercase());
+        let answer = |text: String, _| success::digest(&text);
         self.compute("digest", &piece.path, name, range, answer)
             .await
     }
@@ -84,13 +73,13 @@ impl Session {
     ) -> Result<Flow, ControlError> {
         let found = self.file_to_read(argument);
         let found = found.and_then(|(path, location)| {
-            replies::check_offset(&path, first)?;
+            check_offset(&path, first)?;
             Ok((path, location))
         });
         let (path, location) = match found {
             Ok(found) => found,
-            Err(reply) => {
-                self.control.reply(&reply).await?;
+            Err(refusal) => {
+                self.control.reply(&refusal.into()).await?;
                 return Ok(Flow::Continue);
             }
         };
@@ -114,25 +103,23 @@ impl Session {
                     let text = digest.iter().map(|byte| format!("{byte:02x}")).collect();
                     End::Answered(answer(text, end))
                 }
-                Err(ObjectError::Changed) => End::Failed(TransferError::Refused(Reply::new(
-                    450,
-                    format!("{path}: somebody writes it, try again"),
-                ))),
-                Err(error) => End::Failed(TransferError::Refused(replies::object_error(&path, &error))),
+                Err(ObjectError::Changed) => {
+                    End::Failed(TransferError::Refused(Refusal::DigestOfChanging(path).into()))
+                }
+                Err(error) => {
+                    End::Failed(TransferError::Refused(Refusal::store(&path, &error).into()))
+                }
             }
         })
         .await
     }
 
-    fn file_to_read(&self, argument: &str) -> Result<(VirtualPath, Location), Reply> {
+    fn file_to_read(&self, argument: &str) -> Result<(VirtualPath, Location), Refusal> {
         let (path, resolved) = self.resolve(argument)?;
         require(&path, &resolved, Permission::Read)?;
         let (mount, location) = file_at(&path, &resolved)?;
         if self.converts(&mount) {
-            return Err(Reply::new(
-                504,
-                format!("{path}: digests are of the bytes as they are stored, use TYPE I"),
-            ));
+            return Err(Refusal::DigestInAscii(path));
         }
         Ok((path, location))
     }

@@ -2,11 +2,10 @@
 
 use crate::namespace::{Permission, Resolved};
 use crate::object::{ObjectError, make_directory, remove_directory};
-use ftp_proto::Reply;
 
-use crate::session::replies;
+use crate::session::replies::{Handled, Refusal, success};
 use crate::session::resolve::{is_directory, parent_in_mount, require};
-use crate::session::state::{Handled, Session};
+use crate::session::state::Session;
 
 /// Whether the user may learn what is there: by listing or by reading it. The tree of mounts is theirs to see.
 fn sees_names(resolved: &Resolved) -> bool {
@@ -43,34 +42,24 @@ impl Session {
         // reply that looked would be an oracle for names.
         if sees_names(&resolved) && !is_directory(&path, &resolved, &self.user()?.namespace).await?
         {
-            return Err(Reply::new(550, format!("{path}: no such directory")));
+            return Err(Refusal::NoSuchDirectory(path));
         }
         self.cwd = path;
-        Ok(Reply::new(
-            250,
-            format!(
-                "{} is the working directory",
-                Reply::quote_path(&self.cwd.to_string())
-            ),
-        ))
+        Ok(success::changed_directory(&self.cwd))
     }
 
     pub(in crate::session) async fn mkd(&mut self, argument: &str) -> Handled {
         let (path, resolved) = self.resolve(argument)?;
         require(&path, &resolved, Permission::Mkdir)?;
-        let exists = Reply::new(550, format!("{path}: exists already"));
         if resolved.object().is_none() || self.user()?.namespace.holds_mount(&path) {
-            return Err(exists);
+            return Err(Refusal::Exists(path));
         }
         // A file of that name may exist, whose key is just as long as one can be.
-        let directory = resolved.directory().ok_or_else(replies::path_too_long)?;
+        let directory = resolved.directory().ok_or(Refusal::KeyTooLong)?;
         match make_directory(&directory).await {
-            Err(ObjectError::Conflict) if sees_names(&resolved) => Err(exists),
-            Ok(()) | Err(ObjectError::Conflict) => Ok(Reply::new(
-                257,
-                format!("{} created", Reply::quote_path(&path.to_string())),
-            )),
-            Err(error) => Err(replies::object_error(&path, &error)),
+            Err(ObjectError::Conflict) if sees_names(&resolved) => Err(Refusal::Exists(path)),
+            Ok(()) | Err(ObjectError::Conflict) => Ok(success::created(&path)),
+            Err(error) => Err(Refusal::store(&path, &error)),
         }
     }
 
@@ -78,34 +67,25 @@ impl Session {
         let (path, resolved) = self.resolve(argument)?;
         require(&path, &resolved, Permission::Rmdir)?;
         if self.user()?.namespace.holds_mount(&path) || resolved.object().is_none() {
-            return Err(Reply::new(
-                550,
-                format!("{path}: holds a mount and can't be removed"),
-            ));
+            return Err(Refusal::HoldsMount(path));
         }
         let directory = resolved
             .directory()
-            .ok_or_else(|| replies::not_found(&path))?;
+            .ok_or_else(|| Refusal::NotFound(path.clone()))?;
         match remove_directory(&directory, parent_in_mount(&resolved).as_ref()).await {
             Ok(()) => {
                 if self.cwd.strip_prefix(&path).is_some() {
                     // Nobody should stand in a directory that is gone.
                     self.cwd = path.parent().unwrap_or_default();
                 }
-                Ok(Reply::new(250, format!("{path}: removed")))
+                Ok(success::removed(&path))
             }
             Err(ObjectError::Conflict | ObjectError::NotFound) if !sees_names(&resolved) => {
-                let text = format!("{path}: no such directory, or it is not empty");
-                Err(Reply::new(550, text))
+                Err(Refusal::NoneOrNotEmpty(path))
             }
-            Err(ObjectError::Conflict) => Err(Reply::new(
-                550,
-                format!("{path}: the directory is not empty"),
-            )),
-            Err(ObjectError::NotFound) => {
-                Err(Reply::new(550, format!("{path}: no such directory")))
-            }
-            Err(error) => Err(replies::object_error(&path, &error)),
+            Err(ObjectError::Conflict) => Err(Refusal::NotEmpty(path)),
+            Err(ObjectError::NotFound) => Err(Refusal::NoSuchDirectory(path)),
+            Err(error) => Err(Refusal::store(&path, &error)),
         }
     }
 }

@@ -14,10 +14,10 @@ use crate::object::{
 use ftp_proto::{Reply, time};
 
 use crate::session::last_file::{LastFile, PEEK, Whole};
-use crate::session::replies;
+use crate::session::replies::{Handled, Refusal, success};
 use crate::session::resolve::{file_at, modified, parent_in_mount, require};
 use crate::session::resume::{FileStatus, OwnUpload, ending};
-use crate::session::state::{Handled, Session};
+use crate::session::state::Session;
 
 impl Session {
     pub(in crate::session) async fn size(&mut self, argument: &str) -> Handled {
@@ -27,17 +27,14 @@ impl Session {
             return match self.keep_at(&resolved).zip(resolved.object()) {
                 Some((keep, location)) if keep.may_have_upload(&location) => {
                     let length = Box::pin(self.own_upload(&path, &keep, &location)).await?;
-                    Ok(Reply::new(213, length.ok_or(refused)?.to_string()))
+                    Ok(success::size(length.ok_or(refused)?))
                 }
                 _ => Err(refused),
             };
         }
         let (mount, location) = file_at(&path, &resolved)?;
         if self.converts(&mount) {
-            return Err(Reply::new(
-                550,
-                format!("{path}: SIZE is not known in TYPE A here, use TYPE I"),
-            ));
+            return Err(Refusal::SizeInAscii(path));
         }
         let keep = self.keep_at(&resolved);
         // Taken out, so that the object can be asked for beside what is kept.
@@ -46,28 +43,30 @@ impl Session {
         let asked = info(&mut last_file, &budget, &path, &resolved, FileQuery::Size);
         let seen = match &keep {
             Some(keep) => {
-                Box::pin(self.file_status(&path, &resolved, keep, &location, found(asked))).await
+                Box::pin(self.file_status(&path, &resolved, keep, &location, found(asked)))
+                    .await
+                    .map_err(Refusal::from)
             }
             None => asked
                 .await
                 .map(|info| FileStatus::Object(Some(Box::new(info))))
-                .map_err(|error| replies::object_error(&path, &error)),
+                .map_err(|error| Refusal::store(&path, &error)),
         };
         let size = match seen? {
             FileStatus::Object(info) => {
                 // What a RETR that follows is compared with, and sent from.
                 self.last_file = last_file;
-                info.ok_or_else(|| replies::not_found(&path))?.size
+                info.ok_or_else(|| Refusal::NotFound(path.clone()))?.size
             }
             FileStatus::Upload(size, _) => size,
         };
-        Ok(Reply::new(213, size.to_string()))
+        Ok(success::size(size))
     }
 
     pub(in crate::session) async fn mdtm(&mut self, argument: &str) -> Handled {
         let (path, resolved) = self.readable(argument)?;
         let info = self.time_of(&path, &resolved).await?;
-        Ok(Reply::new(213, time::format(modified(&info, &resolved))))
+        Ok(success::time(time::format(modified(&info, &resolved))))
     }
 
     /// `MDTM time path`, an old way to say MFMT; but where a file has that whole text as its name, MDTM asks for it.
@@ -79,7 +78,7 @@ impl Session {
     ) -> Handled {
         let (path, resolved) = self.readable(whole)?;
         match self.time_of(&path, &resolved).await {
-            Ok(info) => Ok(Reply::new(213, time::format(modified(&info, &resolved)))),
+            Ok(info) => Ok(success::time(time::format(modified(&info, &resolved)))),
             Err(_) => self.mfmt(when, argument, "modify").await,
         }
     }
@@ -95,10 +94,7 @@ impl Session {
         require(&path, &resolved, Permission::Write)?;
         let (mount, location) = file_at(&path, &resolved)?;
         if !mount.times_metadata {
-            return Err(Reply::new(
-                550,
-                format!("{path}: the store's own times are shown here and can't be set"),
-            ));
+            return Err(Refusal::TimesNotKept(path));
         }
         self.last_file.forget();
         // As rclone writes it: seconds since 1970, with a fraction.
@@ -108,11 +104,8 @@ impl Session {
         };
         Box::pin(set_metadata(&location, change, &TransferId::generate()))
             .await
-            .map_err(|error| replies::object_error(&path, &error))?;
-        Ok(Reply::new(
-            213,
-            format!("{fact}={}; {path}", time::format(when)),
-        ))
+            .map_err(|error| Refusal::store(&path, &error))?;
+        Ok(success::time_set(fact, &time::format(when), &path))
     }
 
     /// SITE UTIME. Where no mount of the user keeps times it is not offered: lftp then does not send it for each file.
@@ -123,7 +116,7 @@ impl Session {
     ) -> Handled {
         let namespace = &self.user()?.namespace;
         if !namespace.mounts().iter().any(|mount| mount.times_metadata) {
-            return Err(Reply::new(502, "SITE UTIME is not offered"));
+            return Err(Refusal::NotOffered("SITE UTIME"));
         }
         let set = self.mfmt(when, argument, "modify").await?;
         Ok(Reply { code: 200, ..set })
@@ -133,7 +126,7 @@ impl Session {
         let (path, resolved) = self.resolve(argument)?;
         require(&path, &resolved, Permission::Delete)?;
         if self.user()?.namespace.holds_mount(&path) {
-            return Err(Reply::new(550, format!("{path}: is a directory")));
+            return Err(Refusal::IsDirectory(path));
         }
         let (_, location) = file_at(&path, &resolved)?;
         let parent = parent_in_mount(&resolved);
@@ -160,17 +153,14 @@ impl Session {
                 for stored in ends {
                     stored.discard(&location).await;
                 }
-                Ok(Reply::new(250, format!("{path}: deleted")))
+                Ok(success::deleted(&path))
             }
             // What is kept of his upload is all there is of the file.
             Err(ObjectError::NotFound) if self.give_up(&path, &resolved, &location).await? => {
                 self.transfers_of(&location)?.begins_anew();
-                Ok(Reply::new(
-                    250,
-                    format!("{path}: deleted what was kept of an upload"),
-                ))
+                Ok(success::interrupted_upload_deleted(&path))
             }
-            Err(error) => Err(replies::object_error(&path, &error)),
+            Err(error) => Err(Refusal::store(&path, &error)),
         }
     }
 
@@ -180,7 +170,7 @@ impl Session {
         path: &VirtualPath,
         resolved: &Resolved,
         location: &Location,
-    ) -> Result<bool, Reply> {
+    ) -> Result<bool, Refusal> {
         let Some(keep) = self.keep_of_any_type(resolved) else {
             return Ok(false);
         };
@@ -190,13 +180,13 @@ impl Session {
             OwnUpload::Interrupted(_) => keep
                 .discard(location)
                 .await
-                .map_err(|error| replies::object_error(path, &error)),
+                .map_err(|error| Refusal::store(path, &error)),
             _ => Ok(false),
         }
     }
 
     /// A path whose size and time may be told.
-    fn readable(&self, argument: &str) -> Result<(VirtualPath, Resolved), Reply> {
+    fn readable(&self, argument: &str) -> Result<(VirtualPath, Resolved), Refusal> {
         let (path, resolved) = self.resolve(argument)?;
         require_any(&path, &resolved)?;
         Ok((path, resolved))
@@ -206,7 +196,7 @@ impl Session {
         &mut self,
         path: &VirtualPath,
         resolved: &Resolved,
-    ) -> Result<ObjectInfo, Reply> {
+    ) -> Result<ObjectInfo, Refusal> {
         file_at(path, resolved)?;
         let budget = self.context.budget.clone();
         info(
@@ -217,15 +207,15 @@ impl Session {
             FileQuery::Time,
         )
         .await
-        .map_err(|error| replies::object_error(path, &error))
+        .map_err(|error| Refusal::store(path, &error))
     }
 }
 
 /// Refuses where the user may neither list nor read.
-fn require_any(path: &VirtualPath, resolved: &Resolved) -> Result<(), Reply> {
+fn require_any(path: &VirtualPath, resolved: &Resolved) -> Result<(), Refusal> {
     match resolved.allows(Permission::Read) {
         true => Ok(()),
-        false => require(path, resolved, Permission::List),
+        false => Ok(require(path, resolved, Permission::List)?),
     }
 }
 

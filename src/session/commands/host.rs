@@ -8,32 +8,32 @@
 use std::sync::Arc;
 
 use crate::session::options::{HostOptions, host_key};
-use ftp_proto::Reply;
 use ftp_proto::command::HostName;
 
-use crate::session::state::{Handled, Session};
+use crate::session::replies::{Handled, Refusal, success};
+use crate::session::state::Session;
 
 impl Session {
     /// Chooses a virtual host; answered by its greeting. REIN takes it back, a new USER does not (RFC 7151, 3.2.1).
     pub(in crate::session) fn choose_host(&mut self, wanted: &HostName) -> Handled {
         if !self.has_hosts() {
-            return Err(Reply::new(502, "HOST is not offered"));
+            return Err(Refusal::NotOffered("HOST"));
         }
         let named = self.host_of_handshake();
         let chosen = match wanted {
             // The address that the client has reached anyway: as if HOST had not been sent.
             HostName::Address(address) if *address == self.control.local.ip() => named,
-            HostName::Address(_) => return Err(unknown()),
+            HostName::Address(_) => return Err(Refusal::NoSuchHost),
             HostName::Name(name) => {
                 let asked_for = self.control.server_name();
                 if asked_for.is_some_and(|asked_for| host_key(asked_for) != host_key(name)) {
-                    return Err(Reply::new(504, "The TLS handshake named another host"));
+                    return Err(Refusal::HostNotOfHandshake);
                 }
-                Some(self.host_named(name).ok_or_else(unknown)?)
+                Some(self.host_named(name).ok_or(Refusal::NoSuchHost)?)
             }
         };
         self.host = chosen;
-        Ok(Reply::new(220, self.greeting()))
+        Ok(success::greeting(&self.greeting()))
     }
 
     /// The one that the client has named in its TLS handshake.
@@ -60,8 +60,4 @@ impl Session {
     pub(in crate::session) fn host_admits(&self, user: &str) -> bool {
         self.host.as_ref().is_none_or(|host| host.admits(user))
     }
-}
-
-fn unknown() -> Reply {
-    Reply::new(504, "There is no such host here")
 }

@@ -5,6 +5,7 @@ use ftp_proto::command::TransferType;
 use ftp_proto::{Command, Reply};
 
 use crate::session::commands::protection::VERBS;
+use crate::session::replies::{Handled, Refusal, success};
 use crate::session::state::Session;
 
 impl Session {
@@ -67,20 +68,20 @@ impl Session {
     }
 
     /// HELP, of what works here only.
-    pub(in crate::session) fn help(&self, topic: Option<&str>) -> Reply {
+    pub(in crate::session) fn help(&self, topic: Option<&str>) -> Handled {
         let has_tls = self.offered_tls().is_some();
         let works = |verb: &str| match verb.to_ascii_uppercase().as_str() {
             "HOST" => self.has_hosts(),
             verb => has_tls || !VERBS.contains(&verb),
         };
         match topic {
-            Some(topic) if topic.eq_ignore_ascii_case("SITE") => self.site_help(),
+            Some(topic) if topic.eq_ignore_ascii_case("SITE") => Ok(self.site_help()),
             Some(topic) => match Command::syntax(topic).filter(|_| works(topic)) {
-                Some(syntax) => Reply::new(214, format!("Syntax: {syntax}")),
+                Some(syntax) => Ok(success::syntax(syntax)),
                 // Whatever else was sent is not repeated: it may be a password.
                 None => match Command::verbs().find(|verb| verb.eq_ignore_ascii_case(topic)) {
-                    Some(verb) => Reply::new(502, format!("{verb} is not available")),
-                    None => Reply::new(502, "There is no such command"),
+                    Some(verb) => Err(Refusal::NotOffered(verb)),
+                    None => Err(Refusal::NoSuchCommand),
                 },
             },
             None => {
@@ -88,7 +89,7 @@ impl Session {
                 let mut lines = vec!["These commands are available:".to_owned()];
                 lines.extend(verbs.chunks(10).map(|row| row.join(" ")));
                 lines.push("End".to_owned());
-                Reply::lines(214, lines)
+                Ok(Reply::lines(214, lines))
             }
         }
     }
@@ -123,10 +124,10 @@ fn all_keep_times(mounts: impl Iterator<Item = (Permissions, bool)>) -> bool {
     writable.peek().is_some() && writable.all(|(_, keeps_times)| keeps_times)
 }
 
-pub(in crate::session) fn opts_utf8(on: bool) -> Reply {
+pub(in crate::session) fn opts_utf8(on: bool) -> Handled {
     if on {
-        Reply::new(200, "UTF8 is on")
+        Ok(success::utf8_on())
     } else {
-        Reply::new(504, "UTF8 can't be switched off")
+        Err(Refusal::Utf8Off)
     }
 }

@@ -22,12 +22,12 @@ use ftp_proto::glob::Glob;
 
 use crate::session::control::ControlError;
 use crate::session::data_setup::DataSetup;
-use crate::session::replies;
+use crate::session::replies::{Handled, Refusal};
 use crate::session::resolve::{
     describe, existing_object, is_directory, is_mount_root, modified, require,
 };
 use crate::session::resume::FileStatus;
-use crate::session::state::{Flow, Handled, Session};
+use crate::session::state::{Flow, Session};
 use crate::session::transfer::job::{ControlEnd, End, Label, Link, TransferError};
 use crate::session::transfer::list_format::LineFormat;
 use crate::session::transfer::lister::Lister;
@@ -73,8 +73,8 @@ impl Session {
     ) -> Result<Flow, ControlError> {
         let (path, mut lister) = match self.prepare_list(argument, Style::Long).await {
             Ok(prepared) => prepared,
-            Err(reply) => {
-                self.control.reply(&reply).await?;
+            Err(refusal) => {
+                self.control.reply(&refusal.into()).await?;
                 return Ok(Flow::Continue);
             }
         };
@@ -140,7 +140,7 @@ impl Session {
         &mut self,
         path: &VirtualPath,
         resolved: &Resolved,
-    ) -> Result<Option<(u64, Option<Timestamp>)>, Reply> {
+    ) -> Result<Option<(u64, Option<Timestamp>)>, Refusal> {
         let of = |info: &ObjectInfo| (info.size, Some(modified(info, resolved)));
         let (Some(keep), Some(location)) = (self.keep_at(resolved), resolved.object()) else {
             return Ok(describe(path, resolved).await?.as_ref().map(of));
@@ -160,7 +160,7 @@ impl Session {
             FileStatus::Object(None) => {
                 match is_directory(path, resolved, &self.user()?.namespace).await? {
                     true => Ok(None),
-                    false => Err(replies::not_found(path)),
+                    false => Err(Refusal::NotFound(path.clone())),
                 }
             }
         }
@@ -168,13 +168,13 @@ impl Session {
 
     async fn send_listing(
         &mut self,
-        prepared: Result<(VirtualPath, Lister), Reply>,
+        prepared: Result<(VirtualPath, Lister), Refusal>,
         verb: &'static str,
     ) -> Result<Flow, ControlError> {
         let prepared = prepared.and_then(|(path, lister)| Ok((path, lister, self.take_data()?)));
         let (path, lister, data) = match prepared {
             Ok(prepared) => prepared,
-            Err(reply) => return self.refuse_transfer(&reply).await,
+            Err(refusal) => return self.refuse_transfer(refusal).await,
         };
         let label = Label {
             id: TransferId::generate(),
@@ -199,7 +199,7 @@ impl Session {
         &mut self,
         argument: &ListArgument,
         style: Style,
-    ) -> Result<(VirtualPath, Lister), Reply> {
+    ) -> Result<(VirtualPath, Lister), Refusal> {
         let admission = self.admit_listing().await?;
         let text = argument.path.as_deref().unwrap_or("");
         let (parent_text, last) = match text.rsplit_once('/') {
@@ -263,7 +263,7 @@ impl Session {
         lister
             .fetch_first()
             .await
-            .map_err(|error| replies::object_error(&path, &error))?;
+            .map_err(|error| Refusal::store(&path, &error))?;
         if lister.proves_directory() || path == self.cwd {
             return Ok((path, lister));
         }
@@ -283,7 +283,7 @@ impl Session {
     async fn prepare_machine_list(
         &mut self,
         argument: Option<&str>,
-    ) -> Result<(VirtualPath, Lister), Reply> {
+    ) -> Result<(VirtualPath, Lister), Refusal> {
         let admission = self.admit_listing().await?;
         let (path, resolved) = self.resolve(argument.unwrap_or(""))?;
         require(&path, &resolved, Permission::List)?;
@@ -294,15 +294,12 @@ impl Session {
         lister
             .fetch_first()
             .await
-            .map_err(|error| replies::object_error(&path, &error))?;
+            .map_err(|error| Refusal::store(&path, &error))?;
         if !lister.proves_directory()
             && path != self.cwd
             && describe(&path, &resolved).await?.is_some()
         {
-            return Err(Reply::new(
-                501,
-                format!("{path}: is a file, MLSD lists directories (MLST tells of a file)"),
-            ));
+            return Err(Refusal::ListsDirectories(path));
         }
         Ok((path, lister))
     }
@@ -314,7 +311,7 @@ impl Session {
         text: &str,
         glob: Option<Glob>,
         format: LineFormat,
-    ) -> Result<Box<TreeLister>, Reply> {
+    ) -> Result<Box<TreeLister>, Refusal> {
         let heading = match text.trim_end_matches('/') {
             "" if text.is_empty() => ".",
             "" => "/",
@@ -327,13 +324,10 @@ impl Session {
     }
 
     /// Leave to run a listing, as a transfer's.
-    async fn admit_listing(&self) -> Result<Admission, Reply> {
+    async fn admit_listing(&self) -> Result<Admission, Refusal> {
         let wait = self.context.options.timeouts.data_connect;
         let admitted = self.context.budget.admit(wait).await;
-        admitted.map_err(|_| {
-            let text = "no memory free for the listing, try again later";
-            Reply::new(450, text)
-        })
+        admitted.map_err(|_| Refusal::NoMemoryForListing)
     }
 
     /// A listing of the directory a place is.
@@ -343,11 +337,11 @@ impl Session {
         glob: Option<Glob>,
         format: LineFormat,
         admission: Admission,
-    ) -> Result<Lister, Reply> {
+    ) -> Result<Lister, Refusal> {
         let (path, mount) = match resolved {
             Resolved::Mounted { path, mount, .. } => (path, Some(mount.clone())),
             Resolved::Virtual(path) => (path, None),
-            Resolved::Nowhere(path) => return Err(replies::not_found(path)),
+            Resolved::Nowhere(path) => return Err(Refusal::NotFound(path.clone())),
         };
         let namespace = &self.user()?.namespace;
         let mount_names: BTreeMap<String, Resolved> = namespace
@@ -364,7 +358,7 @@ impl Session {
             Resolved::Mounted { .. } => Some(
                 resolved
                     .directory()
-                    .ok_or_else(|| replies::not_found(path))?,
+                    .ok_or_else(|| Refusal::NotFound(path.clone()))?,
             ),
             _ => None,
         };

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::auth::AuthError;
 use crate::auth::options::UserOptions;
-use crate::auth::{AuthError, Refused};
 use crate::namespace::{Mount, Namespace};
 use ftp_proto::Reply;
 use ftp_proto::command::{HashName, Password, TransferType};
@@ -14,6 +14,7 @@ use ftp_proto::facts::FactSet;
 
 use crate::session::control::ControlError;
 use crate::session::data_setup::DataSetup;
+use crate::session::replies::{Refusal, success};
 use crate::session::state::{Flow, Session, User};
 
 /// Of what CLNT says, so many characters are kept in the log.
@@ -27,11 +28,11 @@ impl Session {
         }
         self.reset();
         let reply = match (self.require_tls(), self.by_certificate(name)) {
-            (Err(refused), _) => refused,
+            (Err(refused), _) => refused.into(),
             (Ok(()), Some(user)) => return self.user_by_certificate(user).await,
             (Ok(()), None) => {
                 self.name = Some(name.to_owned());
-                Reply::new(331, "Send the password")
+                success::password_wanted()
             }
         };
         self.control.reply(&reply).await?;
@@ -42,14 +43,13 @@ impl Session {
     async fn user_by_certificate(&mut self, user: Arc<UserOptions>) -> Result<Flow, ControlError> {
         let address = self.control.peer.ip();
         if self.context.failures.bans_address(address) {
-            return self.close_with(banned()).await;
+            return self.close_with(Refusal::AddressBanned).await;
         }
         if !self.host_admits(&user.name) || self.context.failures.bans(address, &user.name) {
             return self.refuse_login(&user.name, true).await;
         }
-        // RFC 2228: authorised by the security data exchange.
-        let welcome = Reply::new(232, "Logged in by the client certificate");
-        self.log_in(user, &welcome).await
+        self.log_in(user, &success::logged_in_by_certificate())
+            .await
     }
 
     pub(in crate::session) async fn pass(
@@ -57,15 +57,13 @@ impl Session {
         password: &Password,
     ) -> Result<Flow, ControlError> {
         let Some(name) = self.name.clone() else {
-            self.control
-                .reply(&Reply::new(503, "Send USER first"))
-                .await?;
+            self.control.reply(&Refusal::UserFirst.into()).await?;
             return Ok(Flow::Continue);
         };
         let address = self.control.peer.ip();
         if self.context.failures.bans_address(address) {
             // It was not yet when this connection came.
-            return self.close_with(banned()).await;
+            return self.close_with(Refusal::AddressBanned).await;
         }
         if self.context.authenticator.is_probe(&name) {
             return self.refuse_probe(&name).await;
@@ -79,25 +77,19 @@ impl Session {
         let verified = tokio::select! {
             verified = verifying => verified,
             () = self.context.drain.cancelled() => {
-                return self.close_with(shutting_down()).await;
+                return self.close_with(Refusal::ShuttingDown).await;
             }
         };
         match verified {
-            Err(AuthError::Unheard) => self.close_with(banned()).await,
-            Err(AuthError::Busy) => {
-                let busy = Reply::new(421, "Too many logins at once, try again later");
-                self.close_with(busy).await
-            }
-            Err(AuthError::Memory) => {
-                let reason = "No memory is free to check the password, try again later";
-                self.close_with(Reply::new(421, reason)).await
-            }
+            Err(AuthError::Unheard) => self.close_with(Refusal::AddressBanned).await,
+            Err(AuthError::Busy) => self.close_with(Refusal::LoginsBusy).await,
+            Err(AuthError::Memory) => self.close_with(Refusal::NoMemoryForLogin).await,
             // Whether he is banned is asked now and not before: of many guesses sent at once, those that were being
             // checked when the ban came must not succeed.
             Ok(config)
                 if self.host_admits(&name) && !self.context.failures.bans(address, &name) =>
             {
-                self.log_in(config, &Reply::new(230, "Logged in")).await
+                self.log_in(config, &success::logged_in()).await
             }
             Ok(_) => self.refuse_login(&name, true).await,
             Err(AuthError::Refused) => self.refuse_login(&name, false).await,
@@ -109,8 +101,7 @@ impl Session {
         self.name = None;
         let peer = self.control.peer;
         let Some(turn) = self.context.authenticator.probe_turn(peer.ip()) else {
-            let busy = Reply::new(421, "Too many logins at once, try again later");
-            return self.close_with(busy).await;
+            return self.close_with(Refusal::LoginsBusy).await;
         };
         let delay = turn.max(self.context.options.login_delay);
         tracing::info!(%peer, user = %name.escape_debug(), delay_ms = delay.as_millis(), "login refused: there is no such user");
@@ -137,16 +128,13 @@ impl Session {
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
             () = self.context.drain.cancelled() => {
-                return self.close_with(shutting_down()).await;
+                return self.close_with(Refusal::ShuttingDown).await;
             }
         }
         if self.failed_logins >= self.context.options.login_attempts {
-            let enough = Reply::new(421, "Too many failed logins, closing the connection");
-            return self.close_with(enough).await;
+            return self.close_with(Refusal::FailedLogins).await;
         }
-        self.control
-            .reply(&Reply::new(530, "Login incorrect"))
-            .await?;
+        self.control.reply(&Refusal::LoginIncorrect.into()).await?;
         Ok(Flow::Continue)
     }
 
@@ -162,10 +150,9 @@ impl Session {
             self.name = None;
             self.failed_logins += 1;
             if self.failed_logins >= self.context.options.login_attempts {
-                let why = format!("{}, closing the connection", refused.lines.join(" "));
-                return self.close_with(Reply::new(421, why)).await;
+                return self.close_with(Refusal::LastLogin(Box::new(refused))).await;
             }
-            self.control.reply(&refused).await?;
+            self.control.reply(&refused.into()).await?;
             return Ok(Flow::Continue);
         }
         let address = self.control.peer.ip();
@@ -175,22 +162,19 @@ impl Session {
                 self.control.reply(welcome).await?;
                 Ok(Flow::Continue)
             }
-            Err(reply) => self.close_with(reply).await,
+            Err(refused) => self.close_with(refused).await,
         }
     }
 
     /// Makes him the session's user; else why not.
-    fn enter(&mut self, config: Arc<UserOptions>) -> Result<(), Reply> {
+    fn enter(&mut self, config: Arc<UserOptions>) -> Result<(), Refusal> {
         let peer = self.control.peer;
         let Some(permit) = self.context.user_sessions.enter(&config) else {
             tracing::warn!(%peer, user = %config.name, "login refused: too many sessions of this user");
-            return Err(Reply::new(
-                421,
-                "Too many sessions of this user, try again later",
-            ));
+            return Err(Refusal::UserSessionsFull);
         };
         let namespace = self.namespace_of(&config)?;
-        self.permit.logged_in().map_err(try_later)?;
+        self.permit.logged_in()?;
         tracing::info!(%peer, user = %config.name, "logged in");
         self.name = Some(config.name.clone());
         self.user = Some(User {
@@ -204,9 +188,9 @@ impl Session {
 
     pub(in crate::session) async fn close_with(
         &mut self,
-        reply: Reply,
+        refusal: Refusal,
     ) -> Result<Flow, ControlError> {
-        self.control.reply(&reply).await?;
+        self.control.reply(&refusal.into()).await?;
         Ok(Flow::Close)
     }
 
@@ -220,7 +204,7 @@ impl Session {
 
     pub(in crate::session) async fn reinitialise(&mut self) -> Result<Flow, ControlError> {
         let reply = match self.refuse_rein() {
-            Err(refused) => refused,
+            Err(refused) => refused.into(),
             Ok(()) => {
                 if let Err(full) = self.leave() {
                     return self.close_with(full).await;
@@ -228,7 +212,7 @@ impl Session {
                 self.reset();
                 // RFC 7151, 3.2: all is as it was right after the connection.
                 self.host = self.host_of_handshake();
-                Reply::new(220, "Ready for a new user")
+                success::reinitialised()
             }
         };
         self.control.reply(&reply).await?;
@@ -237,8 +221,8 @@ impl Session {
 
     /// Before [`reset`](Self::reset): who leaves takes a place among those who have not logged in. Where there is none
     /// the connection ends: else whoever has an account could hold any number of them.
-    pub(in crate::session) fn leave(&mut self) -> Result<(), Reply> {
-        self.permit.log_out().map_err(try_later)
+    pub(in crate::session) fn leave(&mut self) -> Result<(), Refusal> {
+        Ok(self.permit.log_out()?)
     }
 
     /// As after the greeting.
@@ -262,15 +246,12 @@ impl Session {
         self.reported = crate::session::reported::ReportedLengths::default();
     }
 
-    fn namespace_of(&self, config: &UserOptions) -> Result<Namespace, Reply> {
+    fn namespace_of(&self, config: &UserOptions) -> Result<Namespace, Refusal> {
         let mut mounts = Vec::with_capacity(config.mounts.len());
         for (path, mount) in &config.mounts {
             let Some(store) = self.context.stores.get(&mount.store) else {
                 tracing::error!(user = %config.name, store = %mount.store, "a mount names a store that is not there");
-                return Err(Reply::new(
-                    421,
-                    "Your account is not set up, tell the operator",
-                ));
+                return Err(Refusal::AccountNotSetUp);
             };
             mounts.push(Mount {
                 path: path.clone(),
@@ -292,22 +273,4 @@ impl Session {
         }
         Ok(Namespace::new(mounts))
     }
-}
-
-/// For who has no place.
-pub(in crate::session) fn try_later(refused: Refused) -> Reply {
-    Reply::new(421, format!("{refused}, try again later"))
-}
-
-/// For who logs in while the server stops.
-fn shutting_down() -> Reply {
-    Reply::new(421, "The server is shutting down, connect again")
-}
-
-/// For who has failed too often.
-fn banned() -> Reply {
-    Reply::new(
-        421,
-        "Too many failed logins from your address, try again later",
-    )
 }

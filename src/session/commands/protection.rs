@@ -18,13 +18,13 @@ use crate::data::secure::DataTls;
 use crate::tls::Tls;
 use crate::tls::identity::Identity;
 use crate::tls::options::Protection;
-use ftp_proto::Reply;
 use ftp_proto::command::{AuthMechanism, ProtectionLevel};
 
 use crate::session::control::ControlError;
 use crate::session::data_setup::DataSetup;
+use crate::session::replies::{Handled, Refusal, success};
 use crate::session::secured::Secured;
-use crate::session::state::{Flow, Handled, Session};
+use crate::session::state::{Flow, Session};
 
 impl Session {
     /// Implicit TLS: the handshake, before the greeting.
@@ -42,22 +42,18 @@ impl Session {
         mechanism: AuthMechanism,
     ) -> Result<Flow, ControlError> {
         let tls = match self.offered_tls() {
-            Some(_) if self.control.is_secure() => {
-                Err(Reply::new(503, "The connection is under TLS already"))
-            }
+            Some(_) if self.control.is_secure() => Err(Refusal::AlreadyUnderTls),
             Some(tls) => Ok(tls),
-            None => Err(not_offered("AUTH")),
+            None => Err(Refusal::NotOffered("AUTH")),
         };
         let tls = match tls {
             Ok(tls) => tls,
-            Err(reply) => {
-                self.control.reply(&reply).await?;
+            Err(refusal) => {
+                self.control.reply(&refusal.into()).await?;
                 return Ok(Flow::Continue);
             }
         };
-        self.control
-            .reply(&Reply::new(234, "UploadStart the TLS handshake"))
-            .await?;
+        self.control.reply(&success::begin_handshake()).await?;
         self.held.clear();
         // Of what HOST has said, only the certificate is chosen.
         let host = self.host.take();
@@ -109,40 +105,34 @@ impl Session {
     /// PBSZ (RFC 4217, 9): TLS has no blocks, so the size is 0.
     pub(in crate::session) fn pbsz(&mut self) -> Handled {
         if self.offered_tls().is_none() {
-            return Err(not_offered("PBSZ"));
+            return Err(Refusal::NotOffered("PBSZ"));
         }
-        let secured = self.secured.as_mut().ok_or_else(auth_first)?;
+        let secured = self.secured.as_mut().ok_or(Refusal::AuthFirst)?;
         secured.buffer_size = true;
-        Ok(Reply::new(200, "PBSZ=0"))
+        Ok(success::buffer_size())
     }
 
     /// PROT (RFC 4217, 9). A data connection that is there already is closed: it was begun in the other way.
     pub(in crate::session) fn prot(&mut self, level: ProtectionLevel) -> Handled {
         if self.offered_tls().is_none() {
-            return Err(not_offered("PROT"));
+            return Err(Refusal::NotOffered("PROT"));
         }
         let policy = self.data_policy();
-        let secured = self.secured.as_mut().ok_or_else(auth_first)?;
+        let secured = self.secured.as_mut().ok_or(Refusal::AuthFirst)?;
         if !secured.buffer_size {
-            return Err(Reply::new(503, "Send PBSZ 0 first"));
+            return Err(Refusal::PbszFirst);
         }
         let private = match level {
             ProtectionLevel::Clear if policy == Protection::Required => {
-                return Err(Reply::new(
-                    534,
-                    "Data connections must be under TLS, PROT C is refused",
-                ));
+                return Err(Refusal::ProtClear);
             }
             ProtectionLevel::Private if policy == Protection::Off => {
-                return Err(Reply::new(
-                    534,
-                    "Data connections can't be under TLS here, PROT P is refused",
-                ));
+                return Err(Refusal::ProtPrivate);
             }
             ProtectionLevel::Clear => false,
             ProtectionLevel::Private => true,
             ProtectionLevel::Safe | ProtectionLevel::Confidential => {
-                return Err(Reply::new(536, "TLS has the levels C and P only"));
+                return Err(Refusal::ProtLevel);
             }
         };
         let before = secured.private(policy);
@@ -150,42 +140,32 @@ impl Session {
         if before != private {
             self.protect_data_anew();
         }
-        Ok(Reply::new(
-            200,
-            if private {
-                "Data connections are private"
-            } else {
-                "Data connections are clear"
-            },
-        ))
+        Ok(success::data_protection(private))
     }
 
     /// CCC (RFC 4217, 12.3): after it, anybody on the way could send commands.
     pub(in crate::session) fn ccc(&self) -> Handled {
         if self.offered_tls().is_none() {
-            return Err(not_offered("CCC"));
+            return Err(Refusal::NotOffered("CCC"));
         }
         Err(match self.secured {
-            Some(_) => Reply::new(534, "The control connection stays under TLS"),
-            None => Reply::new(533, "The control connection is not under TLS"),
+            Some(_) => Refusal::CccUnderTls,
+            None => Refusal::CccWithoutTls,
         })
     }
 
     /// REIN would end TLS by RFC 4217, and as CCC open the door; clients differ in what they expect of it.
-    pub(in crate::session) fn refuse_rein(&self) -> Result<(), Reply> {
+    pub(in crate::session) fn refuse_rein(&self) -> Result<(), Refusal> {
         match self.secured {
-            Some(_) => Err(Reply::new(
-                502,
-                "REIN is not offered under TLS, connect again or send USER",
-            )),
+            Some(_) => Err(Refusal::ReinUnderTls),
             None => Ok(()),
         }
     }
 
     /// USER before TLS, where the listener requires that.
-    pub(in crate::session) fn require_tls(&self) -> Result<(), Reply> {
+    pub(in crate::session) fn require_tls(&self) -> Result<(), Refusal> {
         if self.listener.control == Protection::Required && self.secured.is_none() {
-            Err(Reply::new(530, "TLS is required, send AUTH TLS first"))
+            Err(Refusal::TlsRequired)
         } else {
             Ok(())
         }
@@ -198,22 +178,22 @@ impl Session {
     }
 
     /// What a user demands beyond his password, which was right.
-    pub(in crate::session) fn admit(&self, user: &UserOptions) -> Result<(), Reply> {
+    pub(in crate::session) fn admit(&self, user: &UserOptions) -> Result<(), Refusal> {
         let refused = match (user.tls.control, &self.secured) {
-            (Some(Protection::Required), None) => "This account needs TLS, send AUTH TLS first",
-            (Some(Protection::Off), Some(_)) => "This account can't be used under TLS",
+            (Some(Protection::Required), None) => Refusal::AccountNeedsTls,
+            (Some(Protection::Off), Some(_)) => Refusal::AccountWithoutTls,
             (_, secured) => {
                 let identity = secured.as_ref().and_then(|s| s.identity.as_ref());
                 match &user.certificate {
                     Some(wanted) if !identity.is_some_and(|own| own.is(&wanted.name)) => {
-                        "This account needs its client certificate"
+                        Refusal::AccountNeedsCertificate
                     }
                     _ => return Ok(()),
                 }
             }
         };
-        tracing::warn!(peer = %self.control.peer, user = %user.name, reason = refused, "login refused");
-        Err(Reply::new(530, refused))
+        tracing::warn!(peer = %self.control.peer, user = %user.name, reason = %refused, "login refused");
+        Err(refused)
     }
 
     /// How the next data connection is secured; `None`: it is not.
@@ -234,22 +214,15 @@ impl Session {
     }
 
     /// Refuses a transfer whose data connection would not be as it must (522 as vsftpd and ProFTPD say it).
-    pub(in crate::session) fn check_data_protection(&self) -> Result<(), Reply> {
+    pub(in crate::session) fn check_data_protection(&self) -> Result<(), Refusal> {
         let policy = self.data_policy();
         let private = self.secured.as_ref().is_some_and(|s| s.private(policy));
         match policy {
-            Protection::Required if !private => Err(Reply::new(
-                522,
-                if self.secured.is_some() {
-                    "Data connections must be under TLS, send PBSZ 0 and PROT P first"
-                } else {
-                    "Data connections must be under TLS, send AUTH TLS first"
-                },
-            )),
-            Protection::Off if private => Err(Reply::new(
-                522,
-                "Data connections can't be under TLS here, send PROT C first",
-            )),
+            Protection::Required if !private => Err(match self.secured {
+                Some(_) => Refusal::DataNeedsProt,
+                None => Refusal::DataNeedsAuth,
+            }),
+            Protection::Off if private => Err(Refusal::DataWithoutTls),
             _ => Ok(()),
         }
     }
@@ -303,14 +276,6 @@ impl Session {
             DataSetup::None => {}
         }
     }
-}
-
-fn not_offered(verb: &str) -> Reply {
-    Reply::new(502, format!("{verb} is not offered"))
-}
-
-fn auth_first() -> Reply {
-    Reply::new(503, "Send AUTH TLS first")
 }
 
 /// Verbs that are offered where TLS is.

@@ -13,12 +13,11 @@ use crate::object::{
     ObjectError, ObjectInfo, TransferId, copy, delete_keeping_directory, directory_exists,
     keep_if_empty, rename_directory,
 };
-use ftp_proto::Reply;
 
 use crate::session::occupant::refuse_directory;
-use crate::session::replies;
+use crate::session::replies::{Handled, Refusal, success};
 use crate::session::resolve::{describe_with_crc, existing, parent_in_mount, require};
-use crate::session::state::{Handled, RenameSource, RenamedEntry, Session};
+use crate::session::state::{RenameSource, RenamedEntry, Session};
 
 impl Session {
     pub(in crate::session) async fn rnfr(&mut self, argument: &str) -> Handled {
@@ -27,10 +26,7 @@ impl Session {
             require(&path, &resolved, Permission::Rename)?;
         }
         if resolved.object().is_none() || self.user()?.namespace.holds_mount(&path) {
-            return Err(Reply::new(
-                550,
-                format!("{path}: holds a mount and can't be renamed"),
-            ));
+            return Err(Refusal::HoldsMount(path));
         }
         // If names may not be seen here, each gets the same reply.
         let visible = resolved.allows(Permission::List) || resolved.allows(Permission::Read);
@@ -43,7 +39,7 @@ impl Session {
             resolved,
             found,
         });
-        Ok(Reply::new(350, "Send RNTO with the new name"))
+        Ok(success::rename_source_noted())
     }
 
     pub(in crate::session) async fn rnto(
@@ -51,18 +47,18 @@ impl Session {
         source: Option<RenameSource>,
         argument: &str,
     ) -> Handled {
-        let source = source.ok_or_else(|| Reply::new(503, "Send RNFR first"))?;
+        let source = source.ok_or(Refusal::RnfrFirst)?;
         let (path, resolved) = self.resolve(argument)?;
         may_rename(&source.path, &source.resolved, &path, &resolved)?;
         if resolved.object().is_none() || self.user()?.namespace.holds_mount(&path) {
-            return Err(Reply::new(550, format!("{path}: is a directory")));
+            return Err(Refusal::IsDirectory(path));
         }
         let found = match source.found {
             Some(found) => found,
             None => find(&source.path, &source.resolved).await?,
         };
         let source = (source.path, source.resolved);
-        let done = Reply::new(250, format!("{} is now {path}", source.0));
+        let done = success::renamed(&source.0, &path);
         if path == source.0 {
             return Ok(done);
         }
@@ -81,10 +77,10 @@ impl Session {
                 transfer = %id, user = %self.user_label(),
                 from = %source.0.to_string().escape_debug(), to = %path.to_string().escape_debug(), "renamed"
             ),
-            Err(reply) => tracing::warn!(
+            Err(refusal) => tracing::warn!(
                 transfer = %id, user = %self.user_label(),
                 from = %source.0.to_string().escape_debug(), to = %path.to_string().escape_debug(),
-                reply = %reply.lines.join(" "), "rename failed"
+                reply = %refusal, "rename failed"
             ),
         }
         renamed.map(|()| done)
@@ -110,9 +106,9 @@ impl Session {
         (info, crc, watch): &(ObjectInfo, Option<u32>, NameWatch),
         (path, resolved): (&VirtualPath, &Resolved),
         id: TransferId,
-    ) -> Result<(), Reply> {
+    ) -> Result<(), Refusal> {
         let (Some(from), Some(to)) = (from_resolved.object(), resolved.object()) else {
-            return Err(replies::not_found(path));
+            return Err(Refusal::NotFound(path.clone()));
         };
         // Two mounts can show one object: to copy it and delete "the old one" would be the end of it.
         if from.same_object(&to) {
@@ -129,14 +125,11 @@ impl Session {
             .await
             .map_err(|error| match error {
                 ObjectError::Conflict if options.if_absent => {
-                    replies::forbidden(path, Permission::Overwrite)
+                    Refusal::PermissionDenied(path.clone(), Permission::Overwrite)
                 }
-                ObjectError::Conflict | ObjectError::Changed => Reply::new(
-                    451,
-                    format!("{old}: another session has written it meanwhile, try again"),
-                ),
-                ObjectError::NotFound => replies::not_found(old),
-                error => replies::object_error(path, &error),
+                ObjectError::Conflict | ObjectError::Changed => Refusal::SourceChanged(old.clone()),
+                ObjectError::NotFound => Refusal::NotFound(old.clone()),
+                error => Refusal::store(path, &error),
             })?;
         if let Some(keep) = self.keep_in(resolved) {
             keep.object_written(&to);
@@ -167,22 +160,11 @@ impl Session {
             Ok(Deleted::IsTheCopy) => Ok(()),
             Ok(Deleted::Gone) => Ok(()),
             // Another process may have given it to another client. What is at the new name stays: it may be all there is.
-            Err(ObjectError::NotFound) => Err(Reply::new(
-                550,
-                format!(
-                    "{path} is there, but another session has moved or deleted {old} meanwhile"
-                ),
-            )),
-            Err(ObjectError::Conflict) => Err(Reply::new(
-                451,
-                format!("{path} is there, but {old} was written meanwhile and stays"),
-            )),
+            Err(ObjectError::NotFound) => Err(Refusal::OldNameGone(path.clone(), old.clone())),
+            Err(ObjectError::Conflict) => Err(Refusal::OldNameWritten(path.clone(), old.clone())),
             Err(error) => {
                 tracing::error!(%error, from = %old, to = %path, "copied, but the old name could not be deleted");
-                Err(Reply::new(
-                    451,
-                    format!("{path} is there, but {old} could not be deleted and stays"),
-                ))
+                Err(Refusal::OldNameStays(path.clone(), old.clone()))
             }
         }
     }
@@ -192,35 +174,26 @@ impl Session {
         (old, from_resolved): &(VirtualPath, Resolved),
         (path, resolved): (&VirtualPath, &Resolved),
         id: &TransferId,
-    ) -> Result<(), Reply> {
+    ) -> Result<(), Refusal> {
         if path.strip_prefix(old).is_some() {
-            return Err(Reply::new(
-                553,
-                format!("{path}: a directory can't be moved into itself"),
-            ));
+            return Err(Refusal::IntoItself(path.clone()));
         }
         let (Some(from), Some(to), Some(file)) = (
             from_resolved.directory(),
             resolved.directory(),
             resolved.object(),
         ) else {
-            return Err(replies::path_too_long());
+            return Err(Refusal::KeyTooLong);
         };
         if from.same_bucket(&to) && (to.key.starts_with(&from.key) || from.key.starts_with(&to.key))
         {
-            return Err(Reply::new(
-                553,
-                format!("{path}: a directory can't be moved into itself or onto one it is in"),
-            ));
+            return Err(Refusal::IntoItself(path.clone()));
         }
         let _source = lock_source(old, &from).await?;
-        let fail = |error: ObjectError| replies::object_error(path, &error);
+        let fail = |error: ObjectError| Refusal::store(path, &error);
         let file_there = existing(path, &file).await?.is_some();
         if file_there || directory_exists(&to).await.map_err(fail)? {
-            return Err(Reply::new(
-                553,
-                format!("{path}: exists already, a directory is not moved onto it"),
-            ));
+            return Err(Refusal::OntoExisting(path.clone()));
         }
         // Sessions that delete other entries of the parent meanwhile know that this one goes, too.
         let parent = parent_in_mount(from_resolved);
@@ -238,18 +211,15 @@ impl Session {
 }
 
 /// Waits for a session that renames the same away.
-async fn lock_source(path: &VirtualPath, source: &Location) -> Result<NameLock, Reply> {
+async fn lock_source(path: &VirtualPath, source: &Location) -> Result<NameLock, Refusal> {
     source.lock_as_source().await.map_err(|error| match error {
-        ObjectError::Busy => Reply::new(
-            450,
-            format!("{path}: another session is renaming it, retry later"),
-        ),
-        error => replies::object_error(path, &error),
+        ObjectError::Busy => Refusal::BeingRenamed(path.clone()),
+        error => Refusal::store(path, &error),
     })
 }
 
 /// What is at a name that is to be renamed; 550 if nothing is.
-async fn find(path: &VirtualPath, resolved: &Resolved) -> Result<RenamedEntry, Reply> {
+async fn find(path: &VirtualPath, resolved: &Resolved) -> Result<RenamedEntry, Refusal> {
     let watch = resolved.object().map(|location| location.watch());
     Ok(match describe_with_crc(path, resolved).await?.zip(watch) {
         Some(((info, crc), watch)) => RenamedEntry::File(Box::new((info, crc, watch))),
@@ -263,7 +233,7 @@ fn may_rename(
     from: &Resolved,
     new: &VirtualPath,
     to: &Resolved,
-) -> Result<(), Reply> {
+) -> Result<(), Refusal> {
     match (from, to) {
         (Resolved::Mounted { mount: one, .. }, Resolved::Mounted { mount: other, .. })
             if !is_one_mount(one, other) =>
@@ -288,35 +258,22 @@ fn is_one_mount(one: &Mount, other: &Mount) -> bool {
 }
 
 /// What has become of a directory that was not renamed.
-fn not_renamed(from: &VirtualPath, to: &VirtualPath, error: &DirectoryError) -> Reply {
-    let reply = |error: &ObjectError| match error {
-        ObjectError::Conflict | ObjectError::Changed => Reply::new(
-            451,
-            format!("{to}: another session has written there, or in {from}, meanwhile"),
-        ),
-        ObjectError::NotFound => replies::not_found(from),
-        error => replies::object_error(to, error),
+fn not_renamed(old: &VirtualPath, new: &VirtualPath, error: &DirectoryError) -> Refusal {
+    let cause = |error: &ObjectError| {
+        Box::new(match error {
+            ObjectError::Conflict | ObjectError::Changed => {
+                Refusal::TreeChanged(new.clone(), old.clone())
+            }
+            ObjectError::NotFound => Refusal::NotFound(old.clone()),
+            error => Refusal::store(new, error),
+        })
     };
-    let (mut reply, left) = match error {
-        DirectoryError::IntoItself => {
-            return Reply::new(
-                553,
-                format!("{to}: a directory can't be moved into itself or onto one it is in"),
-            );
+    match error {
+        DirectoryError::IntoItself => Refusal::IntoItself(new.clone()),
+        DirectoryError::Unmoved(error) => Refusal::TreeUnmoved(cause(error)),
+        DirectoryError::CopiesLeft(error) => Refusal::TreeCopiesLeft(cause(error), new.clone()),
+        DirectoryError::SourceLeft(error) => {
+            Refusal::TreeSourceLeft(cause(error), new.clone(), old.clone())
         }
-        DirectoryError::Unmoved(error) => (reply(error), "nothing was moved".to_owned()),
-        DirectoryError::CopiesLeft(error) => (
-            reply(error),
-            format!("nothing was moved, but copies are left in {to}"),
-        ),
-        DirectoryError::SourceLeft(error) => (
-            reply(error),
-            format!("{to} is there, and a part of {from} is not deleted and stays"),
-        ),
-    };
-    if let Some(line) = reply.lines.last_mut() {
-        line.push_str("; ");
-        line.push_str(&left);
     }
-    reply
 }

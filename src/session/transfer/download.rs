@@ -60,7 +60,7 @@ impl Session {
     ) -> Result<Flow, ControlError> {
         let (job, location) = match self.prepare_retrieve(argument) {
             Ok(prepared) => prepared,
-            Err(reply) => return self.refuse_transfer(&reply).await,
+            Err(reply) => return self.refuse_transfer(reply.into()).await,
         };
         let label = Label {
             id: TransferId::generate(),

@@ -123,7 +123,7 @@ impl Session {
     ) -> Result<Flow, ControlError> {
         let job = match prepared {
             Ok(job) => job,
-            Err(reply) => return self.refuse_transfer(&reply).await,
+            Err(reply) => return self.refuse_transfer(reply.into()).await,
         };
         let path = job.path.clone();
         let label = Label {
@@ -136,7 +136,7 @@ impl Session {
         let replaces = verb == "STOR" && job.replaces();
         let transfers = match self.transfers_of(&job.location) {
             Ok(transfers) => transfers,
-            Err(reply) => return self.refuse_transfer(&reply).await,
+            Err(refusal) => return self.refuse_transfer(refusal).await,
         };
         let mut published = false;
         let seen = &mut published;

@@ -162,7 +162,7 @@ async fn each_verb_that_help_lists_exists() {
         other.close().await;
     }
     let reply = ftp.expect("help auth", 502).await;
-    assert_eq!(reply.text(), "AUTH is not available");
+    assert_eq!(reply.text(), "AUTH is not offered");
     let reply = ftp.expect("HELP nothing", 502).await;
     assert_eq!(reply.text(), "There is no such command");
     ftp.close().await;

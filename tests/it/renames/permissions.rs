@@ -99,7 +99,10 @@ async fn each_rename_needs_its_permissions() {
             let may_take = from.contains(&"read") && from.contains(&"delete");
             if !from.contains(&"rename") && !may_take {
                 assert_eq!(named.code, 550, "{what}: {named:?}");
-                assert!(named.text().ends_with("no permission to rename"), "{what}");
+                assert!(
+                    named.text().ends_with("permission denied (rename)"),
+                    "{what}"
+                );
                 assert_eq!(gateway.store.operations(), [""; 0], "{what}");
                 refused += 1;
                 continue;
@@ -110,7 +113,7 @@ async fn each_rename_needs_its_permissions() {
             match missing {
                 Some(name) => {
                     assert_eq!(reply.code, 550, "{what}: {reply:?}");
-                    let expected = format!("no permission to {name}");
+                    let expected = format!("permission denied ({name})");
                     assert!(reply.text().ends_with(&expected), "{what}: {reply:?}");
                 }
                 // A directory is never moved onto another.
@@ -147,7 +150,10 @@ async fn a_mount_without_read_is_not_emptied_into_another() {
     for name in ["payroll", "dir", "dir/payroll"] {
         ftp.expect(&format!("RNFR /box/{name}"), 350).await;
         let reply = ftp.expect("RNTO /own/mine", 550).await;
-        assert!(reply.text().ends_with("no permission to read"), "{reply:?}");
+        assert!(
+            reply.text().ends_with("permission denied (read)"),
+            "{reply:?}"
+        );
     }
     assert!(gateway.store.keys(BUCKET).is_empty());
     assert_eq!(gateway.store.keys("box"), ["dir/payroll", "payroll"]);

@@ -1,0 +1,115 @@
+//! Which [`Refusal`] an error of the rooms below becomes.
+
+use ftp_proto::CommandError;
+
+use super::Refusal;
+use crate::auth::Refused;
+use crate::data::DataError;
+use crate::data::active::ActiveRefused;
+use crate::namespace::{PathError, VirtualPath};
+use crate::object::ObjectError;
+
+impl Refusal {
+    /// A store's error about a path.
+    pub(in crate::session) fn store(path: &VirtualPath, error: &ObjectError) -> Refusal {
+        let refusal = match error {
+            ObjectError::NotFound => Refusal::NotFound,
+            ObjectError::NoSuchBucket => Refusal::NoSuchBucket,
+            ObjectError::Denied(_) => Refusal::StoreDenied,
+            ObjectError::Credentials(_) => Refusal::StoreCredentials,
+            ObjectError::Conflict => Refusal::WrittenByOther,
+            ObjectError::Changed => Refusal::ChangedWhileRead,
+            ObjectError::OutOfRange { size: Some(size) } => {
+                return Refusal::BeyondEndAt(path.clone(), *size);
+            }
+            ObjectError::OutOfRange { size: None } => Refusal::BeyondEnd,
+            ObjectError::IsDirectory => Refusal::IsDirectory,
+            ObjectError::IsFile => Refusal::IsFile,
+            ObjectError::BelowFile => Refusal::BelowFile,
+            ObjectError::Busy => Refusal::BeingWritten,
+            ObjectError::NameTooLong => Refusal::NameTooLong,
+            ObjectError::TooLarge { limit } => return Refusal::TooLarge(path.clone(), *limit),
+            ObjectError::Integrity(_) => Refusal::OtherBytesStored,
+            ObjectError::Damaged => Refusal::OtherBytesRead,
+            ObjectError::Throttled => Refusal::StoreOverloaded,
+            ObjectError::Unavailable(_) => Refusal::StoreUnreachable,
+            ObjectError::Timeout => Refusal::StoreTimeout,
+            ObjectError::Full => Refusal::StoreFull,
+            ObjectError::Memory => Refusal::NoMemory,
+            ObjectError::Superseded => Refusal::Superseded,
+            ObjectError::Lost => Refusal::UploadUnknown,
+            ObjectError::Unsupported(_) => Refusal::StoreUnsupported,
+            ObjectError::Foreign(_) => Refusal::NotTheStore,
+            ObjectError::Other(_) => Refusal::StoreRefused,
+        };
+        refusal(path.clone())
+    }
+}
+
+impl From<CommandError> for Refusal {
+    fn from(error: CommandError) -> Refusal {
+        match error {
+            CommandError::Unknown => Refusal::UnknownCommand,
+            CommandError::Http => Refusal::HttpRequest,
+            CommandError::NotOffered(verb) => Refusal::NotOffered(verb),
+            CommandError::Syntax(wanted) => Refusal::Syntax(sentence(&wanted)),
+            CommandError::Parameter(offered) => Refusal::ParameterNotOffered(sentence(&offered)),
+            CommandError::Protocol => Refusal::NoSuchProtocol,
+            CommandError::NotUtf8 => Refusal::LineNotUtf8,
+        }
+    }
+}
+
+impl From<PathError> for Refusal {
+    fn from(error: PathError) -> Refusal {
+        match error {
+            PathError::ControlCharacter => Refusal::ControlCharacter,
+            PathError::TooLong => Refusal::PathTooLong,
+            PathError::NotAnElement => Refusal::NotOneName,
+        }
+    }
+}
+
+/// RFC 4217: a failure of TLS is 522, not 425.
+impl From<&DataError> for Refusal {
+    fn from(error: &DataError) -> Refusal {
+        match error {
+            DataError::Timeout => Refusal::NoDataConnection,
+            DataError::Connect(error) => Refusal::ConnectFailed(error.to_string()),
+            DataError::Tls(error) => Refusal::DataHandshake(error.to_string()),
+            DataError::NotReused => Refusal::DataNotResumed,
+            DataError::OtherCertificate => Refusal::DataCertificate,
+        }
+    }
+}
+
+impl From<ActiveRefused> for Refusal {
+    fn from(refused: ActiveRefused) -> Refusal {
+        match refused {
+            ActiveRefused::OtherHost => Refusal::ForeignAddress,
+            ActiveRefused::LowPort(port) => Refusal::LowPort(port),
+        }
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Refusal {
+        match refused {
+            Refused::Full => Refusal::SessionsFull,
+            Refused::AddressFull => Refusal::AddressSessionsFull,
+            Refused::EarlyFull => Refusal::EarlySessionsFull,
+            Refused::EarlyAddressFull => Refusal::EarlyAddressSessionsFull,
+            Refused::Displaced => Refusal::Displaced,
+            Refused::Banned => Refusal::AddressBanned,
+        }
+    }
+}
+
+/// The first letter in upper case.
+fn sentence(text: &str) -> String {
+    let mut characters = text.chars();
+    match characters.next() {
+        Some(first) => first.to_uppercase().chain(characters).collect(),
+        None => String::new(),
+    }
+}

@@ -49,7 +49,7 @@ STRICT = {
     "Commons Net": (REFUSED, REFUSED),
     "aioftp": (WORKS, WORKS),
 }
-REFUSAL = "the data connection must resume the TLS session of the control connection"
+REFUSAL = "must resume the TLS session of the control connection"
 
 
 def drive(steps, serve, work):

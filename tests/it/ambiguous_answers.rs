@@ -1,5 +1,5 @@
-//! Promise 3: nothing is lost silently. Each transfer gets exactly one final reply and a log line with the same id; what
-//! became of a request whose answer was lost is found out by looking.
+//! Requests whose answer was lost: the server looks in the store for their result. Each transfer
+//! gets exactly one final reply, and a log line with the same id.
 
 use std::cell::RefCell;
 use std::io::Write;
@@ -19,7 +19,7 @@ use test_support::{MIB, pattern};
 const SMALL: usize = 70_000;
 const LARGE: usize = 6 * MIB;
 
-/// A gateway that gives up soon.
+/// A gateway that makes few attempts.
 async fn hasty(mount: &str) -> Gateway {
     let builder = Gateway::builder()
         .with("[stores.main]\nattempts = 2\nrequest_timeout = \"2s\"")
@@ -28,7 +28,7 @@ async fn hasty(mount: &str) -> Gateway {
     builder.start().await
 }
 
-/// A gateway that tries twice, and looks as long as it takes.
+/// A gateway that makes two attempts, with a long deadline.
 async fn patient(mount: &str) -> Gateway {
     let builder = Gateway::builder().with("[stores.main]\nattempts = 2");
     let builder = builder.mount("interrupted = \"abort\"");
@@ -37,7 +37,7 @@ async fn patient(mount: &str) -> Gateway {
 
 const NO_OVERWRITE: &str = "permissions = [\"list\", \"read\", \"write\"]";
 
-/// Runs cases, most of which wait for attempts.
+/// Runs cases in parallel, since most of them wait for attempts.
 async fn several_at_once(cases: impl Iterator<Item = impl Future<Output = ()>>) {
     stream::iter(cases)
         .buffer_unordered(4)
@@ -45,7 +45,7 @@ async fn several_at_once(cases: impl Iterator<Item = impl Future<Output = ()>>) 
         .await;
 }
 
-/// The id a reply ends in.
+/// The id at the end of a reply.
 fn transfer_of(reply: &Reply) -> String {
     let text = reply.text();
     let (_, id) = text
@@ -77,7 +77,8 @@ async fn a_write_whose_answer_was_lost_is_found() {
                 times,
             ));
         }
-        // A second Complete is NoSuchUpload on the one, and answered as the first on the other.
+        // A second Complete gets NoSuchUpload from one store, and the answer of the first from the
+        // other.
         for behaviour in [Behaviour::minio(), Behaviour::default()] {
             for times in [1, usize::MAX] {
                 let behaviour = behaviour.clone();
@@ -246,7 +247,7 @@ async fn a_rename_that_failed_says_so_and_loses_nothing() {
             let keys: &[&str] = match (operation, code) {
                 (_, 250) => &["b"],
                 ("CopyObject", _) => &["a"],
-                // Copied, but the old name stays; the reply tells it.
+                // Copied, and the old name stays; the reply says so.
                 _ => &["a", "b"],
             };
             assert_eq!(gateway.store.keys(BUCKET), keys, "{what}");
@@ -281,7 +282,7 @@ async fn a_delete_whose_answer_was_lost_is_done() {
 
 #[tokio::test]
 async fn a_replaced_upload_gets_a_reply_that_says_so() {
-    // The other's PutObject drops our upload there.
+    // The PutObject of the other session removes the upload there.
     let gateway = hasty("").await;
     gateway
         .store
@@ -290,7 +291,7 @@ async fn a_replaced_upload_gets_a_reply_that_says_so() {
         .store
         .fail("CompleteMultipartUpload")
         .with(Fault::Stall);
-    // Another process: in this one it would wait for the Complete.
+    // Another process: in the same one it would wait for the Complete.
     let replica = Gateway::builder().on(&gateway.store).start().await;
     let (mut ftp, mut other) = (gateway.ftp().await, replica.ftp().await);
     let bytes = pattern(LARGE, 1);
@@ -331,7 +332,7 @@ async fn without_overwrite_one_of_two_uploads_wins_and_the_other_gets_550() {
     }
 }
 
-/// What has been logged on this thread (by the gateway too: the test's runtime has only this one).
+/// The log of this thread, which includes the gateway's: the test's runtime has only this thread.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -351,8 +352,8 @@ impl Write for Log {
 }
 
 impl Log {
-    /// Collects from here on what is logged on this thread. The subscriber is the process's one: with one that is only
-    /// a thread's, `tracing` takes an event that another test's thread was the first to reach for one nobody wants.
+    /// Collects the log of this thread from now on. The subscriber is global: `tracing` caches an
+    /// event that a thread without a subscriber reaches first as one that no subscriber wants.
     fn collect() -> Log {
         static SUBSCRIBER: Once = Once::new();
         SUBSCRIBER.call_once(|| {
@@ -367,7 +368,7 @@ impl Log {
         log
     }
 
-    /// The lines that tell of a transfer's end.
+    /// The lines that report the end of a transfer.
     fn transfers(&self) -> Vec<String> {
         let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         let lines = text.lines().filter(|line| line.contains(" verb="));
@@ -414,7 +415,7 @@ async fn each_transfer_has_one_log_line_with_the_id_of_its_one_reply() {
         );
     }
 
-    // And where nobody can be told, the log is.
+    // Without a client to reply to, it is in the log.
     let data = begin(&mut ftp, "STOR x", Mode::Passive).await;
     ftp.reset();
     nothing_left(&gateway, 0).await;
@@ -427,7 +428,7 @@ async fn each_transfer_has_one_log_line_with_the_id_of_its_one_reply() {
 
 #[tokio::test]
 async fn an_upload_that_a_newer_one_removed_gets_a_reply_that_says_so() {
-    // As Garage: a PutObject of the key drops its open uploads.
+    // As Garage: a PutObject of the key removes its open uploads.
     let gateway = Gateway::start().await;
     let store = &gateway.store;
     store.behave(|behaviour| behaviour.put_drops_uploads = true);

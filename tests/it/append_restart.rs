@@ -50,7 +50,7 @@ async fn an_append_adds_to_the_object_byte_for_byte() {
         let reply = ftp.upload_with("APPE x", &second, Mode::Passive).await;
         assert_eq!(reply.code, 226, "{what}: {reply:?}");
         same(&object(&gateway), &[first, second].concat(), &what);
-        // Below S3's smallest part they are read, from there on copied inside the store.
+        // Old bytes below S3's smallest part are read, others copied inside the store.
         let read = gateway.store.count("GetObject");
         let copied = gateway.store.count("UploadPartCopy");
         assert_eq!(read > 0, old > 0 && old < PART, "{what}: {read} GETs");
@@ -116,7 +116,7 @@ async fn an_append_to_a_missing_file_creates_it() {
     let reply = ftp.upload_with("APPE x", b"first", Mode::Active).await;
     assert_eq!(reply.code, 226);
     assert_eq!(object(&gateway), b"first");
-    // Unless somebody else makes it meanwhile.
+    // Unless another session creates it in the meantime.
     let mut data = transfers::begin(&mut ftp, "APPE y", Mode::Passive).await;
     gateway.store.put(BUCKET, "y", "theirs");
     data.write_all(b"ours").await.unwrap();
@@ -149,7 +149,7 @@ async fn an_append_keeps_metadata_and_content_type() {
 
 #[tokio::test]
 async fn a_broken_append_leaves_the_old_object() {
-    // Where it is not kept; promise 4 tests what is.
+    // Here interrupted uploads are discarded; tests/it/resume has the others.
     let gateway = Gateway::builder().mount("interrupted = \"abort\"");
     let gateway = gateway.start().await;
     let mut ftp = gateway.ftp().await;
@@ -193,7 +193,7 @@ async fn a_broken_append_leaves_the_old_object() {
     gateway.stop().await;
 }
 
-/// The append is pinned to what it began with, whichever way the other one came.
+/// An append is bound to the version with which it began, however another version arrives.
 #[tokio::test]
 async fn an_overwrite_meanwhile_fails_the_append_and_stays() {
     let (gateway, mut ftp) = start().await;
@@ -213,7 +213,7 @@ async fn an_overwrite_meanwhile_fails_the_append_and_stays() {
             gateway.store.no_uploads_left().await;
         }
     }
-    // The same where it is gone.
+    // The same if it is deleted.
     gateway.store.put(BUCKET, "x", pattern(PART, 1));
     let mut data = transfers::begin(&mut ftp, "APPE x", Mode::Passive).await;
     data.write_all(b"new").await.unwrap();
@@ -249,7 +249,7 @@ async fn old_bytes_are_streamed_if_the_store_cannot_copy() {
         gateway.store.no_uploads_left().await;
     }
     assert!(rule.hits() > 0);
-    // It is pinned there too.
+    // A restart is bound to it too.
     gateway.store.put(BUCKET, "x", pattern(PART, 7));
     let mut data = transfers::begin(&mut ftp, "APPE x", Mode::Passive).await;
     data.write_all(b"new").await.unwrap();
@@ -262,7 +262,7 @@ async fn old_bytes_are_streamed_if_the_store_cannot_copy() {
     gateway.stop().await;
 }
 
-/// A mount that lets its users add to files and do nothing else to them.
+/// A mount that lets its users add to files and nothing else.
 #[tokio::test]
 async fn append_alone_adds_and_replaces_nothing() {
     let gateway = Gateway::builder()
@@ -286,7 +286,8 @@ async fn append_alone_adds_and_replaces_nothing() {
     gateway.stop().await;
 }
 
-/// A client that resumes by SIZE and the rest of its file must not extend the old object with that.
+/// A client that resumes by SIZE and sends the rest of its file must not extend the old object with
+/// it.
 #[tokio::test]
 async fn an_object_over_which_a_lost_upload_broke_off_is_not_extended() {
     for keeps in [false, true] {
@@ -304,7 +305,7 @@ async fn an_object_over_which_a_lost_upload_broke_off_is_not_extended() {
             data.write_all(&new[..3000]).await.unwrap();
             transfers::moved(&mut ftp, 3000).await;
             if keeps {
-                // Somebody has written it since: nothing of the upload is kept.
+                // Another session has written it since: the upload is discarded.
                 store.put(BUCKET, "x", &old);
             }
             reset_stream(data);
@@ -327,14 +328,15 @@ async fn an_object_over_which_a_lost_upload_broke_off_is_not_extended() {
                 }
             }
             assert!(store.object(BUCKET, "x").as_ref() == Some(&old));
-            // A client elsewhere has lost nothing.
+            // A client in another session has lost nothing.
             let mut elsewhere = Ftp::connect_from([127, 0, 0, 2].into(), gateway.address).await;
             elsewhere.login("u", "p").await;
             let more = elsewhere
                 .upload_with("APPE x", b"more", Mode::Passive)
                 .await;
             assert_eq!(more.code, 226, "{more:?}");
-            // Another file begins anew; it is extended as ever, also again after an APPE that broke off.
+            // Another file starts over; it can be extended as before, also after another APPE that
+            // broke off.
             assert_eq!(next.store("x", &new).await.code, 226);
             let mut data = transfers::begin(&mut ftp, "APPE x", mode).await;
             data.write_all(b"line").await.unwrap();
@@ -355,7 +357,8 @@ async fn an_object_over_which_a_lost_upload_broke_off_is_not_extended() {
 
 #[tokio::test]
 async fn an_append_whose_answers_are_lost_is_not_reported_as_a_conflict() {
-    // This store has no conditions: we look ourselves, and must not take our own object for somebody else's.
+    // This store has no conditions: the server looks itself, and must not take its own object for
+    // another one.
     let gateway = Gateway::builder()
         .with("[stores.main]\nconditional_writes = false\nattempts = 1")
         .mount("interrupted = \"abort\"")
@@ -364,7 +367,7 @@ async fn an_append_whose_answers_are_lost_is_not_reported_as_a_conflict() {
     let store = &gateway.store;
     store.put(BUCKET, "f", vec![1; 6 << 20]);
     let mut ftp = gateway.ftp().await;
-    // The Complete is carried out while the answer to the look before it is under way.
+    // The Complete is carried out while the answer to the HEAD before it is on its way.
     store
         .fail("CompleteMultipartUpload")
         .with(Fault::LoseAnswer);

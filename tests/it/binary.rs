@@ -1,4 +1,4 @@
-//! The real process: `check`, `hash-password`, `serve`, its signals and exit codes.
+//! The binary: `check`, `hash-password`, `serve`, its signals and exit codes.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use test_support::{MIB, pattern, within};
 
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/s3ftpd.example.toml");
 
-/// The binary, with nothing of this environment that it would read as its own.
+/// The binary, without the variables of this environment that it would read.
 fn s3ftpd(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_s3ftpd"));
     command.args(arguments).env_remove("RUST_LOG");
@@ -31,7 +31,7 @@ fn s3ftpd(arguments: &[&str]) -> Command {
 async fn run(mut command: Command, input: &str) -> (i32, String, String) {
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    // A process that reads nothing may have gone.
+    // A process that reads no input may have ended.
     let _ = stdin.write_all(input.as_bytes()).await;
     drop(stdin);
     let output = within("the process's end", child.wait_with_output()).await;
@@ -104,7 +104,7 @@ async fn check_reports_all_errors_at_once() {
     }
     assert!(err.contains("did you mean idle?"), "{err}");
     assert!(!err.contains("hunter2"), "{err}");
-    // The server refuses it just so.
+    // The server refuses it with the same message.
     let (code, _, refused) = run(s3ftpd(&["serve", "--config", path]), "").await;
     assert_eq!((code, refused), (2, err));
 }
@@ -165,7 +165,7 @@ impl Serving {
             .unwrap();
         let stderr = child.stderr.take().unwrap();
         let mut log = BufReader::new(stderr).lines();
-        // Port 0: the log tells which ones it became.
+        // Port 0: the log has the real ports.
         let address = told(&mut log, "listening").await;
         let admin = told(&mut log, "health endpoints").await;
         Serving {
@@ -269,7 +269,7 @@ async fn a_stop_ends_idle_sessions_and_waits_for_running_transfers() {
     server.terminate().await;
     idle.expect_reply(421).await;
     idle.expect_end().await;
-    // Probes are told while the transfer goes on, and nobody new comes in.
+    // Probes get answers during the transfer, and new clients are refused.
     assert!(server.ready().await.contains(" 503 "));
     let late = TcpStream::connect(server.address).await;
     assert!(late.is_err(), "a new session while draining");
@@ -312,7 +312,7 @@ async fn check_warns_of_few_file_descriptors() {
 async fn check_warns_of_little_memory() {
     let store = Store::start(&[BUCKET]).await;
     let directory = tempfile::tempdir().unwrap();
-    // More than any machine has: nothing is left beside it.
+    // More than any machine has, so that no memory is left for sessions.
     let text = config(&store, "1s").replace("\"64MiB\"", "\"1000TiB\"");
     let file = write(directory.path(), &text);
     let command = s3ftpd(&["check", "--config", file.to_str().unwrap()]);
@@ -403,7 +403,7 @@ async fn uploads_that_run_after_the_grace_period_are_cut_and_not_published() {
     ftp.expect_end().await;
     let (code, log) = server.end().await;
     assert_eq!(code, Some(0), "{log}");
-    // All is cleaned up when the process has ended.
+    // Everything is closed when the process has ended.
     assert!(store.open_uploads().is_empty());
     assert_eq!(store.object(BUCKET, "x").unwrap(), b"old");
 }
@@ -449,7 +449,7 @@ async fn a_busy_port_and_a_wrong_file_end_the_server_with_a_message() {
     }
 }
 
-/// Else the system could choose one of them for a passive port, where it is to choose.
+/// Otherwise the system could choose one of them for a passive port, if it is left the choice.
 #[tokio::test]
 async fn the_addresses_of_the_configuration_are_bound_before_passive_ports() {
     let [busy, passive] = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());

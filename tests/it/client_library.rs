@@ -1,4 +1,4 @@
-//! A client library that nobody wrote for us does what clients do all day.
+//! The client library suppaftp against the server: uploads, downloads, listings and deletions.
 
 use std::time::Duration;
 
@@ -77,7 +77,7 @@ async fn a_day(gateway: &Gateway, mode: Mode) {
 
     client.rename("small", "renamed").await.unwrap();
     assert!(client.size("small").await.is_err());
-    // An upload that is given up on.
+    // An upload that the client gives up.
     let mut stream = client.put_with_stream("given up").await.unwrap();
     tokio::io::AsyncWriteExt::write_all(&mut stream, b"half")
         .await

@@ -1,4 +1,4 @@
-//! The front end, reply by reply: each command gets exactly its replies, with the codes of the RFCs.
+//! Commands, reply by reply: each gets exactly its replies, with the codes of the RFCs.
 
 mod data;
 mod information;
@@ -10,7 +10,7 @@ mod transfers;
 
 use test_support::ftp::Ftp;
 
-/// Sends each line and expects its one reply; no other comes.
+/// Sends each line and expects exactly one reply.
 async fn answers(ftp: &mut Ftp, table: &[(&str, u16)]) {
     for (line, code) in table {
         ftp.expect(line, *code).await;

@@ -1,6 +1,7 @@
-//! How a control connection ends while a transfer runs, and what that does to the transfer.
+//! How a control connection ends during a transfer, and how that ends the transfer.
 //!
-//! Client and gateway run on one thread here: what a test does without waiting reaches the gateway all at once.
+//! Client and gateway run on one thread here: what a test does without an await reaches the gateway
+//! in one go.
 
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use test_support::{MIB, pattern, within};
 /// One PutObject, and a first part that is in the store already.
 const SIZES: [usize; 2] = [70_000, 6 * MIB];
 
-/// When a client says QUIT.
+/// When a client sends QUIT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Quit {
     Never,
@@ -28,7 +29,7 @@ enum Quit {
     AfterTheEnd,
 }
 
-/// How its control connection ends: after the data, if nothing else is said.
+/// How its control connection ends, if not said otherwise after the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Leaves {
     HalfClosesBefore,
@@ -69,7 +70,7 @@ async fn upload(
         moved(&mut ftp, bytes.len()).await;
     }
     if quit == Quit::BeforeTheEnd {
-        // The answer to the first says that the second has been read.
+        // The answer to the first shows that the second has been read.
         ftp.send_raw(b"STAT\r\nQUIT\r\n").await;
         ftp.expect_reply(211).await;
     }
@@ -104,15 +105,15 @@ async fn upload(
     Some((ftp, None))
 }
 
-/// A clean end. The gateway may have cut the upload, and closed its side, before.
+/// A clean end. The gateway may have cut the upload and closed its side first.
 async fn end(mut data: TcpStream) {
     let _ = data.shutdown().await;
     drop(data);
 }
 
-/// The final reply of a half-closed session, and 221 if it has said QUIT.
+/// The final reply of a half-closed session, and 221 if QUIT was sent.
 async fn farewell((mut ftp, data): (Ftp, Option<TcpStream>), code: u16, quit: Quit) {
-    // Where the upload is broken off, the data connection is still open.
+    // If the upload breaks off, the data connection is still open.
     let data = match data {
         Some(data) if code == 226 => {
             end(data).await;
@@ -203,7 +204,7 @@ async fn appends_and_restarts_follow_the_same_rules() {
     }
 }
 
-/// The upload that a half-closed client was not done with is kept for its user.
+/// The unfinished upload of a half-closed client can be resumed by its user.
 #[tokio::test]
 async fn bytes_of_a_half_closed_client_can_be_resumed() {
     for size in SIZES {
@@ -218,7 +219,8 @@ async fn bytes_of_a_half_closed_client_can_be_resumed() {
     }
 }
 
-/// Each way to leave, on a mount that publishes without a control connection: only the data connection counts.
+/// Each way to leave, on a mount that publishes without a control connection: only the data
+/// connection counts.
 #[tokio::test]
 async fn with_on_control_loss_publish_only_the_data_connection_counts() {
     for quit in [Quit::Never, Quit::WithTheCommand] {
@@ -263,7 +265,8 @@ async fn commands_that_wait_are_answered_after_a_half_close() {
     assert_eq!(gateway.store.object(BUCKET, "x"), None);
 }
 
-/// A download or a listing publishes nothing: behind a QUIT it is served to its end, whenever the client closes its side.
+/// A download or a listing publishes nothing: after a QUIT it is served to its end, whenever the
+/// client closes its side.
 #[tokio::test]
 async fn a_download_of_a_half_closed_client_has_one_final_reply() {
     for quit in [false, true] {
@@ -326,7 +329,7 @@ async fn a_reset_after_a_quit_ends_a_download() {
     gateway.stop().await;
 }
 
-/// The least time from the end of the data to the 226 of an upload whose last bytes are few.
+/// The shortest time from the end of the data to the 226 for an upload with few last bytes.
 async fn settles_after(ftp: &mut Ftp, command: &str) -> Duration {
     let mut data = begin(ftp, command, Mode::Passive).await;
     data.write_all(b"a few").await.unwrap();
@@ -337,8 +340,8 @@ async fn settles_after(ftp: &mut Ftp, command: &str) -> Duration {
     ended.elapsed()
 }
 
-/// A busy machine closes the sockets of a dying client one after the other: an upload of several parts waits for 50 ms,
-/// however few of its bytes came in this session.
+/// A busy machine closes the sockets of a dying client one after another: an upload of several
+/// parts waits for 50 ms, however few of its bytes came in this session.
 #[tokio::test]
 async fn old_and_resumed_bytes_count_for_the_settle_window() {
     let least = Duration::from_millis(50);
@@ -366,7 +369,7 @@ async fn old_and_resumed_bytes_count_for_the_settle_window() {
     gateway.stop().await;
 }
 
-/// A FIN that was lost on its way comes again after 200 ms or more: `timeouts.settle_min` waits for it.
+/// A FIN that was lost is sent again after 200 ms or more: `timeouts.settle_min` can wait for it.
 #[tokio::test]
 async fn the_least_settle_window_can_be_configured() {
     let gateway = Gateway::builder()
@@ -376,7 +379,7 @@ async fn the_least_settle_window_can_be_configured() {
     let mut ftp = gateway.ftp().await;
     let took = settles_after(&mut ftp, "STOR x").await;
     assert!(took >= Duration::from_millis(400), "{took:?}");
-    // What ends within the window is seen, whatever the round trip.
+    // An end within the window is seen, whatever the round trip.
     let mut data = begin(&mut ftp, "STOR y", Mode::Passive).await;
     data.write_all(b"half").await.unwrap();
     moved(&mut ftp, 4).await;
@@ -388,7 +391,7 @@ async fn the_least_settle_window_can_be_configured() {
     gateway.stop().await;
 }
 
-/// ffmpeg closes its control connection first, and nothing arrives: the operator sees why.
+/// ffmpeg closes its control connection first, and no file arrives: the log says why.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_names_the_option_for_clients_that_leave_without_quit() {
     let mut process = test_support::process::Process::start("").await;
@@ -399,7 +402,7 @@ async fn the_log_names_the_option_for_clients_that_leave_without_quit() {
     ftp.close().await;
     let _ = data.shutdown().await;
     process.logged("on_control_loss = \\\"publish\\\"").await;
-    // An upload that ends otherwise is not a matter of that key.
+    // An upload that ends in another way does not concern that option.
     let mut ftp = process.ftp().await;
     let data = begin(&mut ftp, "STOR other", Mode::Passive).await;
     ftp.expect("ABOR", 426).await;

@@ -20,7 +20,7 @@ async fn the_demo_ends_on_request_and_keeps_its_data() {
     shutdown.cancel();
     let ended = within("the demo's end", running).await.unwrap();
     ended.unwrap();
-    // It holds the directory no longer.
+    // It no longer locks the directory.
     let store = Backend::open(&data).unwrap();
     assert!(store.keys("demo").is_empty());
 }

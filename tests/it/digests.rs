@@ -71,7 +71,7 @@ async fn the_stores_checksum_is_used_if_it_covers_the_whole_object() {
             assert_eq!(made, operations, "{command} {size}");
         }
     }
-    // Of a composite checksum nothing can be told, and where there is none the object is read.
+    // A composite checksum cannot be reported, and without a checksum the object is read.
     store.behave(|store| store.checksums = false);
     store.put(BUCKET, "plain", "123456789");
     let reply = ftp.expect("XCRC plain", 250).await;
@@ -97,7 +97,7 @@ async fn pieces_of_files() {
         let reply = ftp.expect("HASH f", 213).await;
         let digest = sha256(&bytes[first..=last]);
         assert_eq!(reply.text(), format!("SHA-256 {first}-{last} {digest} f"));
-        // It serves once.
+        // It holds for one command.
         let reply = ftp.expect("HASH f", 213).await;
         assert!(reply.text().contains(&sha256(&bytes)), "{reply:?}");
         let piece = format!("XSHA256 \"f\" {first} {}", last + 1);
@@ -107,7 +107,7 @@ async fn pieces_of_files() {
             .expect(&format!("XSHA256 f {first} {}", last + 1), 250)
             .await;
         assert_eq!(reply.text(), digest.to_uppercase());
-        // RETR keeps to it, too.
+        // It holds for RETR too.
         ftp.expect(&format!("RANG {first} {last}"), 350).await;
         let (piece, reply) = ftp.retrieve("f").await;
         assert_eq!(reply.code, 226);
@@ -132,7 +132,7 @@ async fn pieces_of_files() {
     ftp.expect("RANG 1 5", 350).await;
     ftp.expect("EPSV", 229).await;
     ftp.expect("STOR g", 504).await;
-    // What SIZE has peeked is cut, too.
+    // The bytes that SIZE fetched are cut too.
     gateway.store.put(BUCKET, "small", "0123456789");
     for _ in 0..3 {
         ftp.expect("SIZE small", 213).await;
@@ -238,7 +238,7 @@ async fn a_long_digest_is_a_transfer_that_abor_stops() {
     ftp.expect_reply(226).await;
     ftp.in_step().await;
     rule.release();
-    // A body that breaks is asked for again; an object that changes is an error.
+    // A body that breaks is requested again; an object that changes is an error.
     gateway
         .store
         .fail("GetObject")
@@ -258,7 +258,7 @@ async fn a_long_digest_is_a_transfer_that_abor_stops() {
     rule.release();
     let reply = ftp.reply().await;
     assert!([450, 451].contains(&reply.code), "{reply:?}");
-    // One whose client has gone ends.
+    // A digest ends if its client has gone.
     let rule = gateway
         .store
         .fail("GetObject")
@@ -268,7 +268,7 @@ async fn a_long_digest_is_a_transfer_that_abor_stops() {
     ftp.reset();
     nothing_left(&gateway, 0).await;
     rule.release();
-    // The store keeps a file that is uploaded right.
+    // The store keeps the checksum of a file that is uploaded by FTP.
     let mut ftp = gateway.ftp().await;
     let reply = ftp.upload_with("STOR g", b"123456789", Mode::Passive).await;
     assert_eq!(reply.code, 226);
@@ -276,7 +276,7 @@ async fn a_long_digest_is_a_transfer_that_abor_stops() {
     ftp.close().await;
 }
 
-/// Of an object several times the budget nothing but ranges is ever held.
+/// Of an object several times as large as the budget only ranges are in memory.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_digest_of_more_than_the_budget_stays_within_it() {
     const BUDGET: u64 = 20 * 1024 * 1024;
@@ -295,7 +295,7 @@ async fn a_digest_of_more_than_the_budget_stays_within_it() {
             hex(&sha2::Sha512::digest(&bytes)).to_uppercase(),
         ),
     ] {
-        // Held in its middle, with as much ahead of it as it ever takes.
+        // Held in the middle, with the largest read-ahead.
         let rule = gateway.store.fail("GetObject").nth(3);
         let rule = rule.with(Fault::StallBody(100_000));
         gateway.store.reset_counts();
@@ -326,13 +326,13 @@ async fn a_digest_of_more_than_the_budget_stays_within_it() {
     nothing_left(&gateway, 0).await;
 }
 
-/// One turn of the gateway: another session is greeted.
+/// One turn of the gateway's loop: another session is greeted.
 async fn ftp_turns(gateway: &Gateway) {
     Ftp::connect(gateway.address).await.close().await;
 }
 
-/// A composite checksum covers the checksums of the parts, not the bytes: nobody who compares it with his file's would
-/// find it right.
+/// A composite checksum covers the checksums of the parts and not the bytes: a client that compares
+/// it with its file's would always find a difference.
 #[tokio::test]
 async fn a_composite_checksum_is_not_reported_for_the_whole_object() {
     use base64::prelude::{BASE64_STANDARD, Engine as _};

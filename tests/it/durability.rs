@@ -1,5 +1,5 @@
-//! Promise 1: 226 means durable. It comes only after the store has acknowledged the whole object, and whatever the
-//! store refuses comes out as a reply of its own, with nothing changed and nothing left behind.
+//! 226 comes only after the store has acknowledged the whole object. Each refusal of the store has
+//! a reply of its own, changes nothing and leaves nothing.
 
 use futures::StreamExt;
 use futures::stream;
@@ -12,9 +12,9 @@ use test_support::transfers::{begin, nothing_left};
 use test_support::{MIB, pattern};
 
 const SMALL: usize = 70_000;
-/// Two parts of 5 MiB at most.
+/// At most two parts of 5 MiB.
 const LARGE: usize = 6 * MIB;
-/// Three.
+/// Three parts.
 const LARGER: usize = 11 * MIB;
 
 #[tokio::test]
@@ -42,7 +42,8 @@ async fn no_226_while_the_store_has_not_acknowledged_everything() {
         data.write_all(&bytes).await.unwrap();
         data.shutdown().await.unwrap();
         rule.hit().await;
-        // All else that can happen has happened when these have been answered, and answers come in order.
+        // Answers come in order: when these have arrived, everything else that could happen has
+        // happened.
         for _ in 0..20 {
             let status = ftp.expect("STAT", 211).await;
             assert!(status.lines[2].contains(&format!("{size} bytes")), "{what}");
@@ -60,7 +61,7 @@ async fn no_226_while_the_store_has_not_acknowledged_everything() {
     }
 }
 
-/// What the store says, the reply's code and words of its text.
+/// The store's answer, the reply's code, and words in its text.
 const REFUSALS: [(Fault, u16, &str); 11] = [
     (Fault::Status(403, "AccessDenied"), 550, "denies access"),
     (
@@ -102,7 +103,7 @@ async fn each_refusal_of_the_store_is_a_reply_of_its_own_and_changes_nothing() {
     ];
     for (operation, size) in operations {
         let bytes = pattern(size, 2);
-        // Several at once, for most of it is waiting for attempts.
+        // Several in parallel, because most of the time is waiting for attempts.
         let refused = REFUSALS
             .iter()
             .enumerate()

@@ -1,4 +1,5 @@
-//! The store that the other tests stand on refuses what S3 refuses, and takes what S3 takes.
+//! The embedded store, on which the other tests stand, refuses what S3 refuses and accepts what S3
+//! accepts.
 
 mod faults;
 mod multipart;
@@ -143,7 +144,7 @@ async fn a_store_on_disk_keeps_its_state_over_a_restart() {
             .unwrap();
         let mut upload = Upload::create(&client, "x").await;
         upload.part(1, &bytes).await;
-        // Its connections hold the directory as long as they live.
+        // Its connections keep the directory as long as they live.
         store.stop().await;
         (upload.id.clone(), upload.parts[0].e_tag.clone())
     };
@@ -181,7 +182,7 @@ async fn a_store_on_disk_keeps_its_state_over_a_restart() {
     assert_eq!(std::fs::read_dir(parts).unwrap().count(), 0);
 }
 
-/// A multipart upload under way.
+/// A multipart upload in progress.
 struct Upload<'a> {
     client: &'a Client,
     key: &'a str,

@@ -1,4 +1,4 @@
-//! Answers that S3 did not write: an ingress without a backend, a login page, a result that was cut.
+//! Answers that S3 did not write: an ingress without a backend, a login page, a truncated result.
 
 mod checksums;
 mod every_operation;
@@ -30,7 +30,7 @@ async fn gateway() -> Gateway {
         .start()
         .await;
     gateway.store.identify();
-    // So that the gateway knows of the ids.
+    // So that the gateway learns of the ids.
     gateway.store.put(BUCKET, "known", "known");
     let mut ftp = gateway.ftp().await;
     ftp.expect("MDTM known", 213).await;
@@ -130,7 +130,7 @@ async fn a_foreign_page_instead_of_a_record_discards_nothing() {
             let reply = ftp.command("SIZE x").await;
             assert_eq!(rule.hits(), 1, "{operation} {key}");
             assert_eq!(reply.code, 451, "{operation} {key} {answer:?}: {reply:?}");
-            // Nor does a command that begins with the same look.
+            // Nor does a command that begins with the same lookup.
             let rule = store.fail(operation).key(key);
             let rule = rule.with(Fault::Foreign(answer));
             ftp.expect(&format!("REST {sent}"), 350).await;
@@ -220,7 +220,7 @@ async fn an_incomplete_listing_is_an_error() {
             assert_eq!(reply.code, 451, "{page} {bytes}: {reply:?}");
             assert!(whole.starts_with(&text));
         }
-        // Whole XML with entries left out; the same token for ever.
+        // Well-formed XML with entries left out; the same token for ever.
         for edit in [
             Fault::Edit(|_, body| {
                 let text = String::from_utf8(body.clone()).unwrap();
@@ -252,7 +252,8 @@ async fn an_incomplete_listing_is_an_error() {
     ftp.close().await;
 }
 
-/// As a cache answers that ignores the query: nothing of the other directory is moved or deleted.
+/// Answers as from a cache that ignores the query: nothing of the other directory is moved or
+/// deleted.
 #[tokio::test]
 async fn a_listing_of_another_directory_is_an_error() {
     let other_directory = Fault::Edit(|_, body| {
@@ -341,13 +342,13 @@ async fn a_download_that_is_not_of_the_object_is_an_error() {
             assert!(whole.starts_with(&got) && got.len() < whole.len());
         }
     }
-    // An object may well be a page.
+    // An object may be a page.
     let (got, reply) = ftp.retrieve("page.html").await;
     assert_eq!((got, reply.code), (Answer::page(200).body.into(), 226));
     ftp.close().await;
 }
 
-/// Asks SIZE before the RETR, and RETR alone of what comes in one range.
+/// Sends SIZE before the RETR, and RETR alone for an object of one range.
 #[tokio::test]
 async fn a_damaged_download_is_never_whole() {
     for (verify, size, asks) in [
@@ -385,7 +386,7 @@ async fn a_damaged_download_is_never_whole() {
                 assert_eq!((got.len(), reply.code), (size, 226), "{case}");
             }
         }
-        // The rest, and a piece, are not compared; the whole is right again.
+        // The rest of a file and a range are not compared; the whole file is.
         ftp.expect("REST 500", 350).await;
         let (got, reply) = ftp.retrieve("x").await;
         assert!(got == whole[500..] && reply.code == 226);

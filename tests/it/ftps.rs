@@ -1,4 +1,5 @@
-//! FTPS (RFC 4217): a file a subject. Clients are rustls with the habits of real ones (`support::tls`).
+//! FTPS (RFC 4217): a file for each subject. Clients are rustls with the habits of real ones
+//! (`test_support::tls`).
 
 mod certificates;
 mod commands;
@@ -27,7 +28,7 @@ fn with_tls(pki: &Pki, more: &str) -> Builder {
         .with(&pki.section(more))
 }
 
-/// Where the implicit listener is.
+/// The address of the implicit listener.
 fn implicit(gateway: &Gateway) -> SocketAddr {
     gateway.server.control_addresses()[1]
 }
@@ -46,13 +47,13 @@ async fn secured(gateway: &Gateway, client: &Client) -> Ftp {
 /// When a client begins its handshake on a data connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Begins {
-    /// Before the transfer command, and waits for its end (aioftp).
+    /// Before the transfer command, and waits until it is done (aioftp).
     Early,
-    /// When it has the 150 (Python's ftplib, curl).
+    /// After the 150 (Python's ftplib, curl).
     Late,
 }
 
-/// A data connection under TLS for `command`, which has been answered by 150.
+/// A data connection under TLS for `command`, after its 150.
 async fn begin_tls(
     ftp: &mut Ftp,
     client: &Client,
@@ -78,7 +79,7 @@ async fn upload(ftp: &mut Ftp, client: &Client, path: &str, bytes: &[u8]) -> Rep
     ftp.reply().await
 }
 
-/// A download or listing over EPSV: what came, to a clean end, and the final reply.
+/// A download or listing over EPSV: the bytes up to a clean end, and the final reply.
 async fn download(ftp: &mut Ftp, client: &Client, command: &str) -> (Vec<u8>, Reply) {
     let mut tls = begin_tls(ftp, client, command, Mode::Passive, Begins::Late).await;
     let (bytes, end) = read_all(&mut tls).await;

@@ -3,7 +3,7 @@
 use test_support::ftp::Ftp;
 use test_support::gateway::{Builder, Gateway, PASSWORD, USER};
 
-/// Users u and v; `a` greets in its own words and takes v only, `b` takes both.
+/// Users u and v. `a` has a greeting of its own and admits v only, `b` admits both.
 fn two_hosts() -> Builder {
     Gateway::builder()
         .user("v", "q", "{ \"/\" = \"main\" }")
@@ -21,7 +21,7 @@ async fn a_host_is_chosen_before_the_login_and_greets() {
         ("HOST a.example.com", 220, "this is a"),
         ("host A.EXAMPLE.COM.", 220, "this is a"),
         ("HOST b.example.com", 220, "general"),
-        // The address that was reached is no other host than none.
+        // The address that the client reached means no host.
         ("HOST 127.0.0.1", 220, "general"),
         ("HOST c.example.com", 504, "There is no such host here"),
         ("HOST 127.0.0.2", 504, "There is no such host here"),
@@ -53,14 +53,14 @@ async fn users_of_other_hosts_are_refused_as_for_a_wrong_password() {
     ftp.expect("USER u", 331).await;
     let stranger = ftp.expect(&format!("PASS {PASSWORD}"), 530).await;
     assert_eq!(wrong, stranger);
-    // The host stays with a new USER, and goes with REIN.
+    // The host stays after a new USER, and is dropped by REIN.
     ftp.login("v", "q").await;
     ftp.expect("USER u", 331).await;
     ftp.expect(&format!("PASS {PASSWORD}"), 530).await;
     ftp.expect("REIN", 220).await;
     ftp.login(USER, PASSWORD).await;
     ftp.expect("REIN", 220).await;
-    // A host that was not found leaves the one before.
+    // An unknown host leaves the former one.
     ftp.expect("HOST a.example.com", 220).await;
     ftp.expect("HOST c.example.com", 504).await;
     ftp.expect("USER u", 331).await;

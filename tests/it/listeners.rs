@@ -6,7 +6,8 @@ use test_support::ftp::{Ftp, Mode};
 use test_support::gateway::{BUCKET, Gateway, PASSWORD, USER};
 use test_support::pattern;
 
-/// So many ports in a row that are free on all addresses, out of those that the system does not choose from.
+/// This number of consecutive ports that are free on all addresses, outside the range from which
+/// the system chooses.
 fn free_ports(count: u16) -> (u16, u16) {
     let process = u16::try_from(std::process::id() % 1_000).unwrap();
     let free = |first: &u16| {

@@ -1,5 +1,5 @@
-//! Listings: pages that are sent as they come, each entry once and in order, directories as S3 has them, globs, mount
-//! points, facts, and what happens when the store fails in the middle.
+//! Listings: pages are sent as they arrive, each entry once and in order; directories as S3 has
+//! them, mount points, facts, and a store that fails in the middle.
 
 mod globs;
 mod recursive;
@@ -23,7 +23,7 @@ async fn names(ftp: &mut Ftp, argument: &str) -> Vec<String> {
     lines(&text).into_iter().map(str::to_owned).collect()
 }
 
-/// A gateway in front of so many files `d/00000`, `d/00001`, ….
+/// A gateway in front of the files `d/00000`, `d/00001`, ….
 async fn with_files(count: usize) -> (Gateway, Vec<String>) {
     let gateway = Gateway::start().await;
     let names: Vec<String> = (0..count).map(|number| format!("{number:05}")).collect();
@@ -46,7 +46,7 @@ async fn a_page_is_sent_while_the_next_is_being_fetched() {
         let mut data = ftp.data_passive().await;
         ftp.expect(command, 150).await;
         let mut text = Vec::new();
-        // The store holds the second page back, and all of the first one is here.
+        // The store delays the second page, and the first one has arrived completely.
         within("the first page", async {
             while !text.ends_with(b"00999\r\n") {
                 let read = data.read_buf(&mut text).await.unwrap();
@@ -72,7 +72,8 @@ async fn a_page_is_sent_while_the_next_is_being_fetched() {
 #[tokio::test(flavor = "multi_thread")]
 async fn files_and_directories_come_once_and_in_order() {
     let gateway = Gateway::start().await;
-    // Enough of both for pages that end between them, and a file beside a directory of the same name.
+    // Enough of both for pages that end between them, and a file next to a directory of the same
+    // name.
     let mut expected = Vec::new();
     for number in 0..1300 {
         let name = format!("{number:04}");
@@ -120,7 +121,7 @@ async fn a_directory_may_be_empty_but_must_be_there() {
             ftp.expect(&format!("{command} {missing}"), 550).await;
         }
     }
-    // A marker is the directory itself, no entry of it.
+    // A marker is the directory itself and not an entry of it.
     assert_eq!(names(&mut ftp, "marked").await, ["marked/f", "marked/sub"]);
     assert_eq!(names(&mut ftp, "").await, ["empty", "file", "marked"]);
     ftp.expect("STAT none", 550).await;
@@ -128,7 +129,7 @@ async fn a_directory_may_be_empty_but_must_be_there() {
     ftp.expect("MLST none", 550).await;
     let reply = ftp.expect("MLST empty", 250).await;
     assert!(reply.lines[1].starts_with(" type=dir;"), "{reply:?}");
-    // The mount's root is there without any key.
+    // The root of a mount exists without any key.
     let bare = Gateway::start().await;
     let mut ftp = bare.ftp().await;
     assert_eq!(names(&mut ftp, "").await, [""; 0]);
@@ -171,7 +172,7 @@ async fn mount_points_are_directories_and_hide_the_keys_below_them() {
         )
         .user("v", "p", r#"{ "/x/y" = "main", "/x/z/w" = "inner" }"#);
     let gateway = builder.start().await;
-    // Shadowed: a file and a directory where a mount is, and a directory on the way to one.
+    // Hidden: a file and a directory at the name of a mount, and a directory on the way to one.
     for key in ["f", "inner", "inner/shadowed", "far/here", "zoo/k"] {
         gateway.store.put(BUCKET, key, "1");
     }
@@ -221,7 +222,7 @@ async fn mount_points_are_directories_and_hide_the_keys_below_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn stat_lists_over_the_control_connection() {
     let (gateway, expected) = with_files(1500).await;
-    // Names like replies.
+    // Names that look like replies.
     gateway.store.put(BUCKET, "e/212 End", "1");
     gateway.store.put(BUCKET, "e/226 done", "1");
     let mut ftp = gateway.ftp().await;
@@ -276,7 +277,7 @@ async fn facts_are_sent_and_can_be_chosen() {
             assert_eq!(fact(line, name).as_deref(), value, "{name} in {line}");
         }
     }
-    // The same facts in both commands, so that nobody takes an entry for another one.
+    // The same facts in both commands, so that no client takes an entry for another one.
     let (text, _) = ftp.list("MLSD").await;
     let of_f = lines(&text)
         .into_iter()
@@ -344,7 +345,7 @@ async fn a_store_that_fails_in_the_middle_cuts_the_listing_with_a_reply() {
             rule.remove();
         }
     }
-    // Before the first line nothing has begun.
+    // Before the first line nothing has been sent.
     let rule = gateway
         .store
         .fail("ListObjectsV2")
@@ -357,7 +358,7 @@ async fn a_store_that_fails_in_the_middle_cuts_the_listing_with_a_reply() {
     }
     rule.remove();
     assert_eq!(names(&mut ftp, "d").await.len(), 2500);
-    // STAT has no connection to reset: its last line says it.
+    // STAT has no connection to reset: its last line reports it.
     let rule = gateway
         .store
         .fail("ListObjectsV2")
@@ -436,7 +437,7 @@ async fn a_file_has_one_time_in_all_commands() {
             assert!(listed.contains(&fact), "{listed}");
             let reply = ftp.expect(&format!("MLST {name}"), 250).await;
             assert!(reply.lines[1].contains(&fact), "{reply:?}");
-            // LIST tells minutes of this half year, and days before.
+            // LIST shows minutes for the last half year, and days for older times.
             let months = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec";
             let month = months
                 .split(' ')

@@ -1,5 +1,6 @@
-//! Black-box tests: a gateway in this process, driven over sockets, in front of a store that fails on cue.
-//! One file a subject; the crate `test-support` has the store, the gateway and the clients.
+//! Black-box tests: a gateway in the test process, driven over sockets, in front of a store that
+//! fails on cue. Each file is a subject. The crate `test-support` has the store, the gateway and
+//! the clients. tests/README.md maps promises and protections to tests.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::large_futures)]
 

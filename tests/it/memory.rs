@@ -1,5 +1,5 @@
-//! Promise 5: one budget of memory for the whole process. What runs never goes beyond it, waits for its share or is
-//! refused before the 150, and gives everything back, however it ends.
+//! One budget of memory for the whole process. Transfers never exceed it, wait for their share or
+//! are refused before the 150, and give everything back, however they end.
 
 mod process;
 mod release;
@@ -16,12 +16,12 @@ use test_support::gateway::{BUCKET, Builder, Gateway};
 use test_support::transfers::narrow_data;
 use test_support::{MIB, pattern, within};
 
-/// A budget of four parts, the least there can be.
+/// A budget of four parts, the smallest one allowed.
 fn smallest() -> Builder {
     Gateway::builder().with("[memory]\nbudget = \"20MiB\"\n[transfer]\nrange_size = \"1MiB\"")
 }
 
-/// Does some work; at no time meanwhile may more than the budget be held.
+/// Does some work, and asserts that at no time more than the budget is in use.
 async fn within_the_budget<T>(gateway: &Gateway, work: impl Future<Output = T>) -> T {
     let total = gateway.server.budget().total();
     let watch = async {
@@ -38,7 +38,7 @@ async fn within_the_budget<T>(gateway: &Gateway, work: impl Future<Output = T>) 
     }
 }
 
-/// Waits until transfers hold nothing any more.
+/// Waits until transfers hold no memory.
 async fn all_given_back(gateway: &Gateway) {
     within("the budget to be free again", async {
         while gateway.budget_in_use() > 0 {
@@ -49,7 +49,7 @@ async fn all_given_back(gateway: &Gateway) {
     assert!(!gateway.server.budget().contended());
 }
 
-/// A STOR that has sent so many bytes and stops there.
+/// A STOR that has sent this number of bytes and stops there.
 async fn half_an_upload(gateway: &Gateway, path: &str, bytes: usize) -> (Ftp, TcpStream) {
     let mut ftp = gateway.ftp().await;
     let mut data = ftp.data_passive().await;
@@ -65,7 +65,7 @@ async fn half_an_upload(gateway: &Gateway, path: &str, bytes: usize) -> (Ftp, Tc
 async fn two_hundred_uploads_at_once_share_64_mib_and_all_end() {
     let gateway = Gateway::builder()
         .with("[memory]\nbudget = \"64MiB\"")
-        // All of them log in at once, from one address.
+        // All of them log in in parallel, from one address.
         .with("[limits]\nsessions_before_login_per_address = 200")
         .start()
         .await;
@@ -129,7 +129,7 @@ async fn unread_downloads_hold_at_most_their_window() {
         ftp.expect("RETR large", 150).await;
         readers.push((ftp, data));
     }
-    // Eight times 30 MiB are wanted, and 20 are there: what is read is bounded by what is held.
+    // Eight downloads want 30 MiB each, and 20 MiB exist: reading is limited by what is held.
     let another = async {
         let mut ftp = gateway.ftp().await;
         for number in 0..50 {
@@ -148,7 +148,7 @@ async fn unread_downloads_hold_at_most_their_window() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listing_is_at_most_three_pages_ahead_of_its_reader() {
     const PAGES: usize = 12;
-    // What the kernel takes on the way, as many as its largest send buffer holds (4 MiB).
+    // What the kernel accepts on the way, at most its largest send buffer (4 MiB).
     const KERNEL: usize = 5;
     let gateway = Gateway::start().await;
     let name = "n".repeat(900);
@@ -164,7 +164,7 @@ async fn a_listing_is_at_most_three_pages_ahead_of_its_reader() {
     within("the first name", data.read_exact(&mut first))
         .await
         .unwrap();
-    // As long as another client needs for all pages, one after another.
+    // As long as another client needs for all pages in sequence.
     let mut quick = gateway.ftp().await;
     let (text, reply) = quick.list("NLST d").await;
     assert_eq!((text.lines().count(), reply.code), (PAGES * 1000, 226));

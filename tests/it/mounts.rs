@@ -1,4 +1,5 @@
-//! Mounts: one tree out of several buckets and stores, what may be done where, and nobody in another's files.
+//! Mounts: one tree from several buckets and stores, its permissions, and no access to files of
+//! other users.
 
 use std::sync::Arc;
 
@@ -99,7 +100,7 @@ async fn paths_with_dots_stay_in_the_tree() {
             "{line}: {reply:?}"
         );
     }
-    // A sibling of the mount's prefix is in nobody's tree.
+    // A sibling of the mount's prefix is in no user's tree.
     for path in [
         "/in/deep/other/../beside",
         "/in/deep/other/beside",
@@ -225,7 +226,8 @@ fn without(builder: Builder, missing: &str) -> Builder {
     builder.mount(&format!("permissions = {rest:?}"))
 }
 
-/// For each permission what needs it: commands over the control connection, then those over a data connection.
+/// For each permission the commands that need it: over the control connection, then over a data
+/// connection.
 const NEEDS: &[(&str, &[&str], &[&str])] = &[
     (
         "list",
@@ -296,7 +298,7 @@ async fn a_missing_permission_is_named_and_nothing_is_done() {
             "{missing}"
         );
 
-        // And what needs another one is done.
+        // Commands that need other permissions work.
         for (other, plain, _) in NEEDS {
             if other != missing && *other != "rename" {
                 for line in *plain {
@@ -326,7 +328,7 @@ async fn a_rename_over_a_file_needs_overwrite() {
     writes_nothing(&gateway.store);
     ftp.expect("RNFR a", 350).await;
     ftp.expect("RNTO c", 250).await;
-    // Bytes that are there can't be replaced by a restart either.
+    // A restart cannot replace existing bytes either.
     ftp.expect("TYPE I", 200).await;
     gateway.store.put(BUCKET, "d", "1234");
     ftp.expect("REST 2", 350).await;
@@ -342,7 +344,7 @@ async fn a_rename_over_a_file_needs_overwrite() {
     gateway.stop().await;
 }
 
-/// Of two at once one wins and the other is told: the write itself is conditional.
+/// Of two in parallel one wins and the other gets 550: the write itself is conditional.
 #[tokio::test]
 async fn two_users_without_overwrite_do_not_replace_files() {
     let gateway = without(Gateway::builder(), "overwrite").start().await;
@@ -358,7 +360,7 @@ async fn two_users_without_overwrite_do_not_replace_files() {
         data_one.write_all(&first).await.unwrap();
         drop(data_one);
         one.expect_reply(226).await;
-        // It may be told before it has sent all.
+        // The refusal may come before everything is sent.
         let _ = data_two.write_all(&test_support::pattern(size, 2)).await;
         drop(data_two);
         two.expect_reply(550).await;
@@ -367,7 +369,8 @@ async fn two_users_without_overwrite_do_not_replace_files() {
         one.close().await;
         two.close().await;
     }
-    // The answer that was lost: the second try of the write meets the first one's object, and knows it as its own.
+    // A lost answer: the second attempt of the write finds the object of the first, and recognises
+    // it as its own.
     gateway.store.fail("PutObject").with(Fault::LoseAnswer);
     let mut ftp = gateway.ftp().await;
     assert_eq!(ftp.store("mine", b"mine").await.code, 226);

@@ -1,5 +1,5 @@
-//! A file and a directory of one name, on stores where one of them would vanish, that keep objects as files, or that let
-//! both be; and stores that do not say whether a key is missing.
+//! A file and a directory of one name, on stores on which one of them would vanish, which keep
+//! objects as files, or which allow both; and stores that do not say whether a key is missing.
 
 use s3_embedded::Behaviour;
 use tokio::io::AsyncWriteExt;
@@ -10,7 +10,7 @@ use test_support::gateway::{BUCKET, Gateway};
 use test_support::transfers::{begin, moved, settled};
 use test_support::{MIB, pattern};
 
-/// A gateway on a store that behaves so, and is asked what it does.
+/// A gateway on a store with this behaviour, which the gateway probes.
 async fn probing(behaviour: Behaviour) -> Gateway {
     let gateway = Gateway::builder()
         .with("[stores.main]\nfiles_hide_directories = \"auto\"")
@@ -51,7 +51,7 @@ async fn a_file_is_not_written_over_a_directory_it_would_hide() {
         reply.text()
     );
     assert_eq!(gateway.store.keys(BUCKET), before);
-    // A file below a file: the store says so when the data has come.
+    // A file below a file: the store refuses it after the data has arrived.
     let reply = ftp.store("hq/f/x", b"x").await;
     assert_eq!(reply.code, 550, "{}", reply.text());
     assert!(
@@ -62,7 +62,7 @@ async fn a_file_is_not_written_over_a_directory_it_would_hide() {
     let large = pattern(6 * MIB, 1);
     let reply = ftp.store("hq/f/large", &large).await;
     assert_eq!(reply.code, 550, "{}", reply.text());
-    // Nothing is hidden, and a rename of it all leaves nothing behind.
+    // Nothing is hidden, and a rename of everything leaves nothing.
     ftp.expect("RNFR hq", 350).await;
     ftp.expect("RNTO office", 250).await;
     assert_eq!(
@@ -71,7 +71,7 @@ async fn a_file_is_not_written_over_a_directory_it_would_hide() {
     );
 }
 
-/// The directory was made after the upload had broken off.
+/// The directory was made after the upload broke off.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_upload_is_not_resumed_over_a_directory_that_it_would_hide() {
     let gateway = probing(Behaviour::minio()).await;
@@ -96,7 +96,7 @@ async fn an_interrupted_upload_is_not_resumed_over_a_directory_that_it_would_hid
         assert!(reply.text().contains("/hq: is a directory"), "{reply:?}");
     }
     assert_eq!(gateway.store.object(BUCKET, "hq"), None);
-    // It is still there when the directory is gone.
+    // It is still there after the directory is removed.
     for key in ["hq/2026/jan.csv", "hq/2026/feb.csv", "hq/f"] {
         gateway.store.backend().remove(BUCKET, key);
     }
@@ -151,7 +151,7 @@ async fn a_directory_is_not_made_over_a_file() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_is_found_after_a_full_page_of_names() {
     let gateway = Gateway::start().await;
-    // All of them lie between "n" and "n/".
+    // All of them sort between "n" and "n/".
     for number in 0..1100 {
         gateway.store.put(BUCKET, &format!("n-{number}"), "");
     }
@@ -197,12 +197,12 @@ async fn a_name_that_the_store_refuses_is_a_permanent_failure() {
         let reply = ftp.expect("MKD x", 550).await;
         assert!(reply.text().contains(text), "{code}: {}", reply.text());
         assert_eq!(gateway.store.object(BUCKET, "there").unwrap(), b"1");
-        // Each of them was tried once.
+        // Each was tried once.
         assert_eq!(gateway.store.count("CopyObject"), 1, "{code}");
     }
 }
 
-/// A store that answers 403 for a key that is missing.
+/// A store that answers 403 for a missing key.
 fn undisclosed(gateway: &Gateway, key: &str) -> [test_support::faults::Rule; 2] {
     ["HeadObject", "GetObject"].map(|operation| {
         let denied = Fault::Status(403, "AccessDenied");
@@ -232,7 +232,7 @@ async fn a_key_of_unknown_state_is_written_if_the_store_refuses_to_replace() {
             gateway.store.object(BUCKET, name).unwrap() == bytes,
             "{line}"
         );
-        // While the store still says nothing, the write itself is refused.
+        // While the store does not say, the write itself is refused.
         let reply = ftp
             .upload_with(&format!("STOR {name}"), b"other", Mode::Passive)
             .await;

@@ -1,5 +1,5 @@
-//! Names: whatever a key can hold and FTP can say is a file like any other; what FTP can't say forges nothing; and no
-//! name leads out of a user's mounts.
+//! Names: whatever a key can hold and FTP can send is a file like any other; names that FTP cannot
+//! send forge nothing; and no name leads out of a user's mounts.
 
 use test_support::ftp::{Ftp, Mode};
 use test_support::gateway::{BUCKET, Gateway};
@@ -54,7 +54,7 @@ fn odd_names() -> Vec<String> {
         "226 Transfer complete",
         "20200102030405",
         "size=1; x",
-        // Two bytes, three, four; combining; right to left; not a character in any font.
+        // Two, three and four bytes; combining; right to left; a character of no font.
         "Übergröße.csv",
         "naïve cafe\u{301}",
         "日本語",
@@ -87,7 +87,7 @@ fn long_name(line: &str) -> &str {
     &line["-rw-r--r-- 1 ftp ftp 3 Nov 23 20:00 ".len()..]
 }
 
-/// A path that no option, glob or quoting is read into.
+/// A path in which no option, glob or quote is read.
 fn exact(name: &str) -> String {
     format!("./{name}")
 }
@@ -162,7 +162,7 @@ async fn odd_names_are_listed_as_they_are() {
             assert_eq!(long_name(line), name);
         }
     }
-    // Each by its own name, where that is no glob.
+    // Each by its own name, if that is not a glob.
     for name in names.iter().filter(|name| !name.contains(['*', '?', '['])) {
         let (text, reply) = ftp.list(&format!("NLST {}", exact(name))).await;
         assert_eq!(
@@ -276,7 +276,7 @@ async fn a_path_may_be_as_long_as_a_key_and_no_longer() {
         .user("u", "p", r#"{ "/" = "main", "/deep" = "deep" }"#);
     let gateway = builder.start().await;
     let mut ftp = gateway.ftp().await;
-    // At the root of the bucket 1,024 bytes; below a prefix, what is left.
+    // At the root of the bucket 1,024 bytes; below a prefix what is left of them.
     for (bucket, mount, most) in [
         (BUCKET, "", 1024),
         ("deep", "deep/", 1024 - "a/prefix/".len()),
@@ -302,7 +302,7 @@ async fn a_path_may_be_as_long_as_a_key_and_no_longer() {
         }
         assert_eq!(gateway.store.operations(), [""; 0], "asked of the store");
         ftp.expect(&format!("DELE {path}"), 250).await;
-        // A directory's key has a slash more.
+        // The key of a directory has one more slash.
         ftp.expect(&format!("MKD {path}"), 553).await;
         ftp.expect(&format!("MKD {mount}d"), 257).await;
         ftp.expect(&format!("RNFR {mount}d"), 350).await;
@@ -336,7 +336,7 @@ async fn a_directory_is_renamed_with_keys_that_ftp_cannot_name() {
     assert_eq!(gateway.store.keys(BUCKET).len(), below.len());
 }
 
-/// Asserts that a path is neither seen, read, written nor entered.
+/// Asserts that a path is neither listed, read, written nor entered.
 async fn unreachable(ftp: &mut Ftp, path: &str) {
     for command in ["SIZE", "MDTM", "MLST", "CWD", "DELE", "RMD", "MKD", "RNFR"] {
         let reply = ftp.command(&format!("{command} {path}")).await;
@@ -390,7 +390,7 @@ async fn the_servers_own_state_is_hidden() {
         let (text, _) = ftp.list(command).await;
         assert!(!text.contains(".s3ftpd\r\n"), "{command}: {text}");
     }
-    // Only at the root of a bucket is it the gateway's.
+    // It is the server's only at the root of a bucket.
     let (text, _) = ftp.list("NLST d").await;
     assert_eq!(text, "d/.s3ftpd\r\n");
     assert_eq!(gateway.store.keys(BUCKET), before);

@@ -1,6 +1,6 @@
-//! The protections of a server that faces the internet, one or more tests under the name of each: a client does the
-//! harm, over raw sockets. (3, 4, 5 and some of 6 are TLS's, in `ftps`; the container's part of 18 is in
-//! `ci/container.sh`.)
+//! The protections of a server on the internet (SECURITY.md). In each test a client makes the
+//! attack, over raw sockets. Those of TLS are in `ftps`, those of the container in
+//! `ci/container.sh`; tests/README.md has a table.
 
 mod anonymous;
 mod confinement;
@@ -19,14 +19,14 @@ use std::net::{IpAddr, SocketAddr};
 use test_support::ftp::{Ftp, Reply, connect_from};
 use test_support::within;
 
-/// Connects from there; the first reply, and the connection.
+/// Connects from an address; returns the first reply, and the connection.
 async fn knock(from: &str, to: SocketAddr) -> (Reply, Ftp) {
     let from: IpAddr = from.parse().unwrap();
     let mut ftp = Ftp::over(connect_from(from, to).await.unwrap());
     (ftp.reply().await, ftp)
 }
 
-/// Connects again and again, until it is greeted.
+/// Connects again and again, until a greeting comes.
 async fn let_in(from: &str, to: SocketAddr) -> Ftp {
     within("to be let in", async {
         loop {
@@ -41,7 +41,7 @@ async fn let_in(from: &str, to: SocketAddr) -> Ftp {
     .await
 }
 
-/// Connects, and must be refused with these words.
+/// Connects, and must be refused for this reason.
 async fn refused(from: &str, to: SocketAddr, why: &str) {
     let (reply, mut ftp) = knock(from, to).await;
     assert_eq!(reply.code, 421, "{reply:?}");

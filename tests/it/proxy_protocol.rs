@@ -1,4 +1,4 @@
-//! The PROXY protocol: a load balancer at 127.0.0.1 tells where its clients are.
+//! The PROXY protocol: a load balancer at 127.0.0.1 says where its clients are.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use test_support::process::Process;
 use test_support::transfers::{moved, nothing_left};
 use test_support::{pattern, within};
 
-/// Where a client is, behind the load balancer.
+/// The address of a client of the load balancer.
 const CLIENT: &str = "127.0.0.9";
 
 fn behind_a_load_balancer() -> Builder {
@@ -38,7 +38,7 @@ fn v2(client: &str) -> Vec<u8> {
             [&[0x20, 1, 0xd, 0xb8][..], &[0; 11], &[1]].concat(),
         ),
     };
-    // And a remark of the load balancer's own.
+    // And a TLV of the load balancer's own.
     let rest = [
         &client[..],
         &reached,
@@ -55,14 +55,14 @@ fn v2(client: &str) -> Vec<u8> {
     .concat()
 }
 
-/// A connection whose first bytes these are.
+/// A connection with these first bytes.
 async fn beginning_with(to: SocketAddr, bytes: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(to).await.unwrap();
     stream.write_all(bytes).await.unwrap();
     stream
 }
 
-/// A control connection of a client behind the load balancer, greeted.
+/// A control connection of a client of the load balancer, after the greeting.
 async fn connect(gateway: &Gateway, header: &[u8]) -> Ftp {
     let mut ftp = Ftp::over(beginning_with(gateway.address, header).await);
     ftp.expect_reply(220).await;
@@ -71,7 +71,7 @@ async fn connect(gateway: &Gateway, header: &[u8]) -> Ftp {
 
 async fn is_closed(mut stream: TcpStream) {
     let mut got = Vec::new();
-    // An end, or a reset where something lay unread.
+    // An end, or a reset if something was unread.
     let _ = within("the end", stream.read_to_end(&mut got)).await;
     assert_eq!(got, b"");
 }
@@ -88,10 +88,10 @@ async fn the_client_of_the_header_is_the_peer() {
         ftp.login(USER, PASSWORD).await;
         let status = ftp.expect("STAT", 211).await.lines.join("\n");
         assert!(status.contains("Connected from 127.0.0.9"), "{status}");
-        // PASV tells the address that the client has reached.
+        // PASV reports the address that the client has reached.
         let told = ftp.pasv().await;
         assert_eq!(told.ip().to_string(), "127.0.0.77");
-        // It is the same client where the load balancer says so, and only there.
+        // It is the same client if the load balancer says so, and only there.
         let port = SocketAddr::new(gateway.address.ip(), told.port());
         for stranger in [
             v1("127.0.0.10"),
@@ -105,7 +105,7 @@ async fn the_client_of_the_header_is_the_peer() {
         ftp.expect("RETR x", 150).await;
         assert_eq!(read_to_end_deadline(&mut data).await.0, b"for it only");
         ftp.expect_reply(226).await;
-        // And only to it data connections are made, from an address of ours.
+        // Active data connections go only to that client, from an address of the server's.
         ftp.expect("PORT 127,0,0,1,200,1", 504).await;
         ftp.expect("PORT 127,0,0,77,200,1", 504).await;
         let listener = TcpListener::bind((CLIENT, 0)).await.unwrap();
@@ -120,7 +120,7 @@ async fn the_client_of_the_header_is_the_peer() {
         ftp.expect_reply(226).await;
         ftp.expect("QUIT", 221).await;
     }
-    // What is told to clients of a network goes by the client's.
+    // The address for clients of a network follows the client's.
     let mut ftp = connect(&gateway, &v2("127.0.0.10")).await;
     ftp.login(USER, PASSWORD).await;
     assert_eq!(ftp.pasv().await.ip().to_string(), "10.1.2.3");
@@ -168,7 +168,7 @@ async fn health_checks_and_direct_clients_keep_their_own_address() {
         assert!(status.contains("Connected from 127.0.0.1"), "{status}");
         assert_eq!(ftp.pasv().await.ip().to_string(), "127.0.0.1");
     }
-    // From elsewhere a header is a command that nobody knows.
+    // From other addresses a header is an unknown command.
     let mut ftp = Ftp::connect_from("127.0.0.2".parse().unwrap(), gateway.address).await;
     ftp.send_raw(&v1(CLIENT)).await;
     ftp.expect_reply(500).await;
@@ -179,9 +179,10 @@ async fn health_checks_and_direct_clients_keep_their_own_address() {
     gateway.stop().await;
 }
 
-/// The load balancer is near and the client far: his two connections end one behind the other, by more than the round
-/// trip to the load balancer. That time is what is tested, so it is slept here. Client and gateway run on one thread, whose
-/// timers fire in order, so a machine that stalls changes nothing.
+/// The load balancer is near and the client far: the client's two connections end one after the
+/// other, with more than the round trip to the load balancer in between. That time is what is
+/// tested, so it is slept here. Client and gateway run on one thread, whose timers fire in order,
+/// so a machine that stalls changes nothing.
 #[tokio::test]
 async fn an_upload_whose_proxied_client_dies_is_not_published() {
     let gateway = behind_a_load_balancer().start().await;
@@ -253,7 +254,7 @@ async fn connections_without_a_header_delay_no_other_and_are_counted() {
     let full = beyond.expect_reply(421).await;
     assert_eq!(full.text(), "Too many sessions, try again later");
     ftp.login(USER, PASSWORD).await;
-    // On a data port it is the same.
+    // The same on a data port.
     let port = ftp.epsv().await;
     let silent_data = beginning_with(port, b"\r\n\r\n").await;
     let mut data = beginning_with(port, &v1(CLIENT)).await;
@@ -285,7 +286,7 @@ async fn a_bad_header_ends_the_connection_and_is_in_the_log() {
         is_closed(beginning_with(process.address, bytes).await).await;
         process.logged(logged).await;
     }
-    // What the client says behind its header is not lost, whatever the segments.
+    // What the client sends after its header is not lost, whatever the segments.
     let early = [&v1(CLIENT)[..], b"USER u\r\nPASS p\r\nPWD\r\n"].concat();
     let mut ftp = Ftp::over(beginning_with(process.address, &early).await);
     for code in [220, 331, 230, 257] {

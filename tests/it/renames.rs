@@ -1,4 +1,4 @@
-//! RNFR and RNTO, DELE, MKD, RMD: files and directories move, stay and go as they should, and nothing is lost.
+//! RNFR and RNTO of files: they move with their attributes, and nothing is lost.
 
 mod aliases;
 mod ambiguous_copies;
@@ -25,8 +25,8 @@ async fn rename(ftp: &mut Ftp, from: &str, to: &str, code: u16) -> String {
     reply.text().to_owned()
 }
 
-/// `/` is a bucket, `/second` another one, `/far` another store; `/same` and `/alias` are other ways to the first, by
-/// the same store and by one that is configured twice.
+/// `/` is a bucket, `/second` another one, `/far` another store. `/same` and `/alias` are other
+/// ways to the first, by the same store and by one that is configured twice.
 async fn tree() -> (Gateway, Arc<Store>) {
     let near = Arc::new(Store::start(&[]).await);
     let far = Arc::new(Store::start(&["far"]).await);
@@ -50,7 +50,7 @@ async fn tree() -> (Gateway, Arc<Store>) {
     (gateway, far)
 }
 
-/// Puts an object with attributes that a rename has to keep.
+/// Puts an object with attributes that a rename must keep.
 async fn put_described(store: &Store, key: &str, bytes: Vec<u8>) {
     let client = store.client();
     let put = client.put_object().bucket(BUCKET).key(key);
@@ -70,7 +70,7 @@ async fn assert_described(store: &Store, bucket: &str, key: &str) {
 async fn a_file_moves_within_and_between_mounts_buckets_and_stores() {
     let (gateway, far) = tree().await;
     let mut ftp = gateway.ftp().await;
-    // Above 5 MiB by a multipart copy.
+    // Larger than 5 MiB, by a multipart copy.
     for size in [0, 10, 5 * MIB, 5 * MIB + 1, 11 * MIB] {
         let bytes = pattern(size, 1);
         for (to, store, bucket, key) in [
@@ -79,7 +79,7 @@ async fn a_file_moves_within_and_between_mounts_buckets_and_stores() {
             ("/second/there", &gateway.store, "other", "sub/there"),
             ("/far/there", &far, "far", "there"),
         ] {
-            // Over an existing object, or not: of no matter to how it is copied.
+            // Over an existing object or not: both are copied in the same way.
             for over in [false, true] {
                 if over && size > 10 {
                     continue;
@@ -112,7 +112,8 @@ async fn a_file_moves_within_and_between_mounts_buckets_and_stores() {
     gateway.stop().await;
 }
 
-/// The bytes pass through the server, and the original is deleted: what arrives damaged is no copy.
+/// The bytes pass through the server, and the original is deleted: a copy that is damaged on the
+/// way does not count.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_damaged_between_two_stores_is_not_moved() {
     let (gateway, far) = tree().await;
@@ -198,7 +199,7 @@ async fn missing_sources_and_directories_in_the_way_are_reported() {
     }
     let keys = ["dir/x", "file", "marked/", "other/y"];
     assert_eq!(gateway.store.keys(BUCKET), keys);
-    // A name that only begins alike is no directory in the way.
+    // A directory whose name only begins with the target's is not in the way.
     rename(&mut ftp, "dir", "dir2", 250).await;
     rename(&mut ftp, "dir2", "di", 250).await;
     assert_eq!(
@@ -209,7 +210,7 @@ async fn missing_sources_and_directories_in_the_way_are_reported() {
     gateway.stop().await;
 }
 
-/// What RNFR has seen is what is moved, and only that is deleted.
+/// RNFR decides which version moves, and only that one is deleted.
 #[tokio::test]
 async fn a_source_that_changes_during_the_copy_is_not_lost() {
     let gateway = Gateway::start().await;
@@ -234,7 +235,7 @@ async fn a_source_that_changes_during_the_copy_is_not_lost() {
     copied.release();
     ftp.expect_reply(451).await;
     assert_eq!(gateway.store.object(BUCKET, "a").unwrap(), b"newer");
-    // Gone before it was copied.
+    // Deleted before it was copied.
     gateway.store.put(BUCKET, "c", "1");
     ftp.expect("RNFR c", 350).await;
     gateway.store.backend().remove(BUCKET, "c");

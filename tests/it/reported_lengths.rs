@@ -1,5 +1,5 @@
-//! Which length SIZE and MLST report while an upload of the name is not published, and what follows from it: a client
-//! that downloads never takes a part for the whole, a client that resumes never splices two files.
+//! The length that SIZE and MLST report while an upload of the name is not published. A client that
+//! downloads never takes a part for the whole, and a client that resumes never splices two files.
 
 mod endings;
 mod moving;
@@ -15,9 +15,9 @@ use test_support::gateway::{BUCKET, Builder, Gateway, PASSWORD, USER};
 use test_support::pattern;
 use test_support::transfers::{begin, interrupt, moved, nothing_left, settled};
 
-/// Bytes of the object that is there.
+/// Bytes of the existing object.
 const STORED: usize = 300_000;
-/// Bytes that have come of its next version.
+/// Bytes of its next version that have arrived.
 const SENT: usize = 200_000;
 /// Bytes of the next version.
 const NEXT: usize = 400_000;
@@ -45,7 +45,7 @@ async fn empty(settings: &str) -> Gateway {
     Gateway::builder().with(settings).start().await
 }
 
-/// An upload of the next version of `x` that still runs.
+/// An upload of the next version of `x` that is still running.
 async fn running(gateway: &Gateway) -> (Ftp, TcpStream) {
     let mut ftp = gateway.ftp().await;
     let data = sending(&mut ftp).await;
@@ -71,7 +71,7 @@ async fn elsewhere(gateway: &Gateway) -> Ftp {
     ftp
 }
 
-/// What SIZE and MLST report, the same in both.
+/// The length in SIZE and in MLST, which agree.
 async fn length(ftp: &mut Ftp, path: &str) -> usize {
     let listing = ftp.expect(&format!("MLST {path}"), 250).await;
     let size = ftp.expect(&format!("SIZE {path}"), 213).await;
@@ -81,7 +81,7 @@ async fn length(ftp: &mut Ftp, path: &str) -> usize {
     size
 }
 
-/// Whether that is the length of the upload: a byte less than what has come.
+/// Whether that is the length of the upload: a byte less than what has arrived.
 fn is_of_upload(length: usize) -> bool {
     length == SENT - 1
 }
@@ -104,7 +104,7 @@ async fn resumes(ftp: &mut Ftp, offset: usize) {
     assert_eq!(reply.code, 226, "{}", ftp.transcript());
 }
 
-/// A client that downloads as curl does: it stops at what SIZE has reported.
+/// A client that downloads as curl does: it stops at the length that SIZE reported.
 async fn fetch(ftp: &mut Ftp, path: &str) -> Option<Vec<u8>> {
     let size = ftp.command(&format!("SIZE {path}")).await;
     if size.code != 213 {
@@ -124,7 +124,7 @@ async fn fetch(ftp: &mut Ftp, path: &str) -> Option<Vec<u8>> {
 
 #[tokio::test]
 async fn a_download_is_refused_once_and_then_gets_the_whole_object() {
-    // Broken off, hanging, and moving; in the producer's own session too.
+    // Interrupted, hanging, and moving; in the producer's own session too.
     for (settings, runs) in [(STALLED, false), (STALLED, true), (MOVING, true)] {
         let gateway = gateway(settings).await;
         let _producer = match runs {
@@ -142,7 +142,7 @@ async fn a_download_is_refused_once_and_then_gets_the_whole_object() {
             let text = refused(&mut consumer, &["RETR x"], 450).await;
             assert!(text.contains("ask SIZE again"), "{text}");
         }
-        // In each session of the user, however often.
+        // In each session of the user, any number of times.
         for _ in 0..2 {
             for ftp in [&mut consumer, &mut gateway.ftp().await] {
                 assert_eq!(length(ftp, "x").await, STORED);
@@ -183,7 +183,7 @@ async fn a_download_of_a_new_name_is_refused_until_it_is_published() {
     }
 }
 
-/// SIZE has reported the upload's length, and the RETR finds it published: longer than the client reads.
+/// SIZE reported the upload's length, and RETR finds it published: longer than the client reads.
 #[tokio::test]
 async fn a_download_after_size_of_an_upload_is_refused_once_when_it_is_published() {
     for new in [true, false] {
@@ -207,7 +207,7 @@ async fn a_download_of_an_object_replaced_since_size_is_refused_once() {
     for late in [false, true] {
         let gateway = gateway("[timeouts]\nidle = \"1h\"").await;
         let mut consumer = gateway.ftp().await;
-        // From the second small file on SIZE fetches the bytes with the length.
+        // From the second small file on SIZE fetches the bytes together with the length.
         for small in ["a", "b"] {
             gateway.store.put(BUCKET, small, small);
             assert_eq!(fetch(&mut consumer, small).await.unwrap(), small.as_bytes());
@@ -217,13 +217,13 @@ async fn a_download_of_an_object_replaced_since_size_is_refused_once() {
             consumer.expect(&format!("SIZE {path}"), 213).await;
             gateway.store.put(BUCKET, path, next());
             if path == "small" && !late {
-                // These bytes are those that SIZE has counted.
+                // These bytes are those whose length SIZE reported.
                 let (bytes, reply) = consumer.retrieve(path).await;
                 assert!(reply.code == 226 && bytes == stored()[..size]);
                 continue;
             }
             if path == "small" {
-                // They are given back after five seconds.
+                // They are dropped after five seconds.
                 while gateway.budget_in_use() > 0 {
                     tokio::time::sleep(std::time::Duration::from_millis(20)).await;
                 }
@@ -235,7 +235,7 @@ async fn a_download_of_an_object_replaced_since_size_is_refused_once() {
     }
 }
 
-/// lftp's pget asks SIZE in its first session only. After 550 it fetches the file in one piece.
+/// lftp's pget sends SIZE in its first session only. After 550 it fetches the file in one piece.
 #[tokio::test]
 async fn ranges_over_several_sessions_are_refused_in_those_that_sent_no_size() {
     for replaced in [false, true] {
@@ -257,7 +257,7 @@ async fn ranges_over_several_sessions_are_refused_in_those_that_sent_no_size() {
         }
         refused(&mut first, &["RETR x"], 450).await;
         refused(&mut first, &["REST 100000", "RETR x"], 550).await;
-        // With a SIZE of their own, and of other users, they are as ever.
+        // With a SIZE of their own, and for other users, nothing changes.
         let whole = if replaced { next() } else { stored() };
         for ftp in [&mut first, &mut second] {
             assert_eq!(length(ftp, "x").await, whole.len());
@@ -280,7 +280,7 @@ async fn another_address_gets_the_object_and_resumes_by_what_the_refusal_names()
         let rest = format!("REST {STORED}");
         let text = match command {
             "STOR x" => refused(&mut other, &[&rest, command], 554).await,
-            // However often: the same bytes again are not those of the upload.
+            // Any number of times: the same bytes again are not those of the upload.
             _ => {
                 refused(&mut other, &[command], 554).await;
                 refused(&mut other, &[command], 554).await
@@ -297,7 +297,7 @@ async fn another_address_gets_the_object_and_resumes_by_what_the_refusal_names()
     }
 }
 
-/// The offset that SIZE has reported of the object is the upload's length by chance.
+/// The offset that SIZE reported for the object is by chance the upload's length.
 #[tokio::test]
 async fn the_length_of_the_object_never_resumes_an_upload_of_the_same_length() {
     let gateway = gateway(STALLED).await;
@@ -310,7 +310,7 @@ async fn the_length_of_the_object_never_resumes_an_upload_of_the_same_length() {
     assert_eq!(length(&mut other, "x").await, told);
     let rest = format!("REST {told}");
     refused(&mut other, &[&rest, "STOR x"], 554).await;
-    // It has been named now.
+    // The refusal has named it.
     resumes(&mut other, told).await;
     assert!(gateway.store.object(BUCKET, "x").unwrap() == next());
 }
@@ -339,7 +339,8 @@ async fn an_upload_that_moves_is_not_stopped_by_a_session_that_can_not_resume_it
     }
 }
 
-/// Between SIZE and what follows it the upload is published: its length is another one's offset.
+/// Between SIZE and the next command the upload is published: its length is an offset of another
+/// file.
 #[tokio::test]
 async fn the_length_of_an_object_is_not_an_offset_of_its_replacement() {
     for commands in [&["REST 300000", "STOR x"][..], &["APPE x"]] {
@@ -376,7 +377,7 @@ async fn appe_after_a_download_does_not_resume_the_upload() {
     assert!(gateway.store.object(BUCKET, "x").unwrap() == stored());
 }
 
-/// A session that was told the lengths of more files than it remembers.
+/// A session that got the lengths of more files than it remembers.
 #[tokio::test]
 async fn a_forgotten_length_of_an_upload_is_not_taken_for_the_objects() {
     let gateway = gateway(STALLED).await;

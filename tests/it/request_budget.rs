@@ -1,6 +1,6 @@
-//! Promise 7: as few S3 requests as the work needs. The table of
-//! docs/design/promises.md, row by row: what is counted is every request that reaches the store, retries included. What pieces of slow uploads cost, under pressure only, is in
-//! slow_clients.rs.
+//! As few S3 requests as the work needs: the table of docs/design/promises.md, row by row. Every
+//! request that reaches the store counts, also retries. slow_clients.rs has the cost of the pieces
+//! of slow uploads under memory pressure.
 
 mod changes;
 mod lookups;
@@ -25,11 +25,11 @@ const RANGE: usize = MIB;
 enum Step<'a> {
     /// A command, and the code of its reply.
     Say(&'a str, u16),
-    /// STOR of so many bytes.
+    /// STOR of this number of bytes.
     Store(&'a str, usize),
-    /// RETR of what must be there.
+    /// RETR of an existing file.
     Get(&'a str),
-    /// A listing of so many lines.
+    /// A listing of this number of lines.
     List(&'a str, usize),
 }
 
@@ -97,11 +97,11 @@ impl Session {
         for step in steps {
             self.perform(*step).await;
         }
-        // An upload that takes so long asks for what is kept: on a machine that stands still now and then.
+        // A slow upload asks for the record, and this machine may stop for a while.
         let slow = begun.elapsed() >= std::time::Duration::from_secs(1)
             && steps.iter().any(|step| matches!(step, Put(..)));
         self.ftp.in_step().await;
-        // What is written beside an upload is not waited for before its 226.
+        // The 226 does not wait for the requests alongside an upload.
         settled(&self.gateway).await;
         let mut counted: BTreeMap<String, usize> = BTreeMap::new();
         for request in self.store().requests() {
@@ -160,7 +160,7 @@ async fn commands_that_need_no_store_make_no_request() {
         ("CWD /closed", 250),
         ("CDUP", 250),
         ("MLST /", 250),
-        // Refused without a look.
+        // Refused without a request.
         ("STOR /closed/x", 550),
         ("RETR /closed/x", 550),
         ("DELE /closed/x", 550),
@@ -248,7 +248,7 @@ async fn an_upload_of_up_to_a_part_is_one_put_and_of_n_parts_n_and_two() {
             ("CreateMultipartUpload", 1),
             ("UploadPart", parts),
             ("CompleteMultipartUpload", 1),
-            // The record, and its end.
+            // The record, and its removal.
             ("PutObject", 1),
             ("DeleteObject", 1),
         ];
@@ -341,7 +341,7 @@ async fn a_listing_is_one_request_per_thousand_entries() {
             &[("ListObjectsV2", 3)],
         )
         .await;
-    // A glob's beginning narrows what is asked for.
+    // The literal prefix of a glob narrows the request.
     session
         .costs("a glob", &[List("NLST 0010*", 10)], &[("ListObjectsV2", 1)])
         .await;

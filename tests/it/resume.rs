@@ -1,5 +1,5 @@
-//! Promise 4: an interrupted upload can go on where it stopped, to the byte, whatever its size, on this replica or
-//! another, after a restart too, and nothing is visible until it is whole.
+//! An interrupted upload can resume where it stopped, to the byte, whatever its size, on this
+//! replica or another, after a restart too, and nothing is visible until it is whole.
 
 mod changed_settings;
 mod crashes;
@@ -33,19 +33,19 @@ use test_support::{DEADLINE, MIB, pattern};
 /// Less than a part; a part and a little; three parts and a little.
 const SIZES: [usize; 3] = [70_000, 6 * MIB, 16 * MIB];
 
-/// How a test goes on.
+/// How a test resumes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum By {
     /// REST n, STOR, in another session.
     Rest,
     /// SIZE, APPE, in another session.
     Appe,
-    /// The same over another replica.
+    /// The same on another replica.
     OtherReplica,
 }
 
-/// Resumes an upload of which `there` bytes are in the store, in a session of its own: one byte less is reported, since
-/// they may be all.
+/// Resumes an upload of which `there` bytes are in the store, in a session of its own. One byte
+/// less is reported, because they may be all.
 async fn go_on(gateway: &Gateway, by: By, path: &str, whole: &[u8], there: usize) {
     let mut ftp = gateway.ftp().await;
     let from = there - 1;
@@ -64,7 +64,7 @@ async fn go_on(gateway: &Gateway, by: By, path: &str, whole: &[u8], there: usize
     ftp.close().await;
 }
 
-/// Nothing is left but the objects.
+/// Waits until only the objects are left.
 async fn only_objects(gateways: &[&Gateway], keys: &[&str]) {
     for gateway in gateways {
         nothing_left(gateway, 0).await;
@@ -72,12 +72,13 @@ async fn only_objects(gateways: &[&Gateway], keys: &[&str]) {
     only_objects_of(&gateways[0].store, keys).await;
 }
 
-/// Two users on one tree.
+/// Two users of one tree.
 fn shared() -> Builder {
     Gateway::builder().user("v", "p", "{ \"/\" = \"main\" }")
 }
 
-/// Breaks an upload off in each size, over an old object and over none, and goes on in each way.
+/// Breaks an upload off in each size, over an existing object and over none, and resumes it in each
+/// way.
 async fn goes_on_after(
     configure: impl Fn(Builder) -> Builder,
     cut: impl AsyncFn(Ftp, TcpStream, &Gateway),
@@ -144,7 +145,7 @@ async fn after_a_lost_control_connection() {
         |builder| builder,
         async |ftp, data, gateway| {
             ftp.reset();
-            // The data connection is held open: its end would be another test.
+            // The data connection stays open: its end would be another test.
             sessions_ended(gateway).await;
             drop(data);
         },
@@ -220,8 +221,8 @@ async fn after_six_breaks_in_a_row_with_nothing_sent_twice() {
     only_objects(&[&gateway, &other], &["x"]).await;
 }
 
-/// All bytes have come, and the client has died before the 226: were SIZE to tell all of them, a client would take the
-/// file for stored. It is asked for one byte more.
+/// All bytes have arrived, and the client has died before the 226. If SIZE reported all of them, a
+/// client would take the file for stored. So it has to send one more byte.
 #[tokio::test]
 async fn a_whole_file_is_never_reported_whole_before_it_is_published() {
     for size_of_file in [1, 2, 70_000, 5 * MIB, 10 * MIB, 12 * MIB] {
@@ -251,8 +252,8 @@ async fn a_whole_file_is_never_reported_whole_before_it_is_published() {
     }
 }
 
-/// Waits until the store holds these keys, and empty records, which a store has that ignores conditions at a delete;
-/// else says what it holds.
+/// Waits until the store holds these keys, and empty records if it ignores conditions at a delete.
+/// Fails with the content of the store.
 async fn only_objects_of(store: &Store, keys: &[&str]) {
     let empties = !store.backend().behaviour().conditional_deletes;
     let gone = store.until("records and tails are gone", |store| {
@@ -261,7 +262,7 @@ async fn only_objects_of(store: &Store, keys: &[&str]) {
         there.retain(|key| !(empties && key.starts_with(".s3ftpd/uploads/") && empty(key)));
         there == keys
     });
-    // Before `until` gives up, which knows nothing of keys.
+    // Before `until` gives up, whose message has no keys.
     let patience = DEADLINE - std::time::Duration::from_secs(1);
     if tokio::time::timeout(patience, gone).await.is_err() {
         let left = store.keys(BUCKET).into_iter().map(|key| {
@@ -276,7 +277,8 @@ async fn only_objects_of(store: &Store, keys: &[&str]) {
     }
 }
 
-/// A store that fails at the end of an upload: what has come stays, and the client that tries again sends one byte.
+/// A store that fails at the end of an upload: what arrived is saved, and the client sends one byte
+/// to try again.
 #[tokio::test]
 async fn after_a_store_that_failed_to_publish() {
     for (size_of_file, operation) in [(70_000, "PutObject"), (12 * MIB, "CompleteMultipartUpload")]

@@ -1,5 +1,5 @@
-//! What is sent is what is stored is what comes back, byte for byte: sizes around every boundary, over every kind of
-//! data connection, in front of stores that differ as real ones do.
+//! The bytes that are sent are stored and come back, byte for byte: sizes around every boundary,
+//! over every kind of data connection, in front of stores that differ as real ones do.
 
 use futures::future::join_all;
 use s3_embedded::Behaviour;
@@ -38,7 +38,7 @@ fn gateway() -> Builder {
         .with("listen = [\"127.0.0.1:0\", \"[::1]:0\"]\n[transfer]\nrange_size = \"1MiB\"")
 }
 
-/// A file goes there and comes back.
+/// A file is uploaded and comes back.
 async fn round_trip(gateway: &Gateway, ftp: &mut Ftp, mode: Mode, path: &str, bytes: &[u8]) {
     let size = bytes.len();
     let what = format!("{path}, {size} bytes, {mode:?}");
@@ -128,7 +128,8 @@ async fn stores_that_differ_hold_the_same_bytes() {
         full_object: false,
         ..Behaviour::minio()
     };
-    // Settings, the store, and whether payloads are signed or carry a CRC-32: whole ones, and parts.
+    // Settings, the store, and whether payloads are signed or carry a CRC-32: those of whole files,
+    // and of parts.
     let cases = [
         (auto, aws(), [false; 2]),
         (auto, Behaviour::minio(), [false; 2]),
@@ -188,7 +189,7 @@ async fn stores_that_differ_hold_the_same_bytes() {
                         request.operation
                     );
                 }
-                // Without the permission to overwrite, whether or not the store can hold to it by itself.
+                // Without the permission to overwrite, whether or not the store can enforce it.
                 let reply = ftp.store("f1", b"no").await;
                 assert_eq!(reply.code, 550, "{what}: {reply:?}");
                 // Old bytes below and above the smallest part.
@@ -202,7 +203,7 @@ async fn stores_that_differ_hold_the_same_bytes() {
                     let stored = gateway.store.object(BUCKET, &path);
                     assert!(stored == Some(expected), "{what}: {path} after APPE");
                 }
-                // A record goes after the 226, alongside the next command.
+                // A record is written after the 226, alongside the next command.
                 let left = |store: &Store| {
                     store
                         .keys(BUCKET)
@@ -220,12 +221,13 @@ async fn stores_that_differ_hold_the_same_bytes() {
     .await;
 }
 
-/// Whether a store knows the checksum of a whole multipart upload is asked once, whatever it answers, and nothing stays.
+/// The server probes once whether a store knows the checksum of a whole multipart upload, whatever
+/// the answer, and the probe leaves nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_probe_of_a_multipart_upload_is_made_once_and_leaves_nothing() {
     let refused = |status, code| Fault::Status(status, code);
-    // What becomes of which request of the probe, and whether parts are signed then. What tells nothing is asked again
-    // when a minute is over.
+    // The result of a request of the probe, and whether parts are signed then. An inconclusive
+    // probe is repeated after a minute.
     let cases = [
         (None, false),
         // Cloudflare R2.
@@ -328,7 +330,7 @@ async fn a_download_begins_at_any_offset() {
         assert_eq!(reply.code, 554, "{reply:?}");
         assert!(reply.text().contains(&end.to_string()), "{reply:?}");
     }
-    // The offset is for one transfer.
+    // The offset holds for one transfer.
     let (received, _) = ftp.retrieve("f").await;
     assert!(received == bytes);
     // As clients do: the size first, then the rest.
@@ -369,7 +371,8 @@ async fn objects_of_many_parts_are_files_like_any_other() {
     round_trip(&gateway, &mut ftp, Mode::Passive, "f", &bytes).await;
     let etag = gateway.store.backend().etag(BUCKET, "f").unwrap();
     assert!(etag.trim_matches('"').ends_with("-3"), "{etag}");
-    // Each pins it by that ETag: a rename, an append by copies, a replaced end, a download after those.
+    // Each is bound to it by that ETag: a rename, an append by copies, a replaced end, a download
+    // after those.
     ftp.expect("RNFR f", 350).await;
     ftp.expect("RNTO g", 250).await;
     let reply = ftp.upload_with("APPE g", b"tail", Mode::Passive).await;

@@ -1,8 +1,8 @@
-//! Two sessions of one process write one name: one of them wins, the other gets a reply that says so, and no file that
-//! was acknowledged is gone, also on stores that honour no conditions.
+//! Two sessions of one process write one name: one of them wins, the other gets a reply that says
+//! so, and no acknowledged file is lost, also on stores that honour no conditions.
 //!
-//! Each race is made by holding one request of the first session at the store, until the second session has been
-//! answered or waits for the name.
+//! To make a race, a test holds one request of the first session at the store until the second
+//! session has its reply or waits for the name.
 
 mod command_pairs;
 mod directories;
@@ -22,11 +22,11 @@ use test_support::store::Store;
 use test_support::transfers::nothing_left;
 use test_support::{MIB, pattern, within};
 
-/// No permission to overwrite.
+/// Permissions without overwrite.
 const KEEPS_FILES: &str =
     r#"permissions = ["list", "read", "write", "append", "delete", "rename"]"#;
 
-/// Nothing, so that equal versions have equal ETags; one part; two parts.
+/// Empty, so that equal versions have equal ETags; one part; two parts.
 const SIZES: [usize; 3] = [0, 70_000, 6 * MIB];
 
 fn behaviours() -> [(&'static str, Behaviour); 3] {
@@ -37,7 +37,7 @@ fn behaviours() -> [(&'static str, Behaviour); 3] {
     ]
 }
 
-/// A gateway on a store that behaves like that.
+/// A gateway on a store with this behaviour.
 async fn gateway(behaviour: &Behaviour, mount: &str) -> Gateway {
     let store = Arc::new(Store::start(&[BUCKET]).await);
     store.behave(|now| now.clone_from(behaviour));
@@ -50,7 +50,7 @@ async fn gateway(behaviour: &Behaviour, mount: &str) -> Gateway {
     builder.on(&store).start().await
 }
 
-/// Waits until so many sessions wait for a name.
+/// Waits until this number of sessions wait for a name.
 pub(crate) async fn waiting(gateway: &Gateway, sessions: usize) {
     let enough = async {
         while gateway.server.names().waiting() < sessions {
@@ -60,7 +60,7 @@ pub(crate) async fn waiting(gateway: &Gateway, sessions: usize) {
     within("sessions wait for the name", enough).await;
 }
 
-/// Holds the first session by the rule until the second is answered or waits, then releases it.
+/// Holds the first session by the rule until the second has its reply or waits, then releases it.
 pub(crate) async fn race(
     gateway: &Gateway,
     held: &Rule,
@@ -90,7 +90,7 @@ async fn put(ftp: &mut Ftp, command: &str, bytes: &[u8]) -> Reply {
     ftp.upload_with(command, bytes, Mode::Passive).await
 }
 
-/// RNTO; RNFR is answered before.
+/// RNTO, after the reply to RNFR.
 async fn rename_to(ftp: &mut Ftp, to: &str) -> Reply {
     ftp.command(&format!("RNTO {to}")).await
 }

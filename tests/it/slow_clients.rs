@@ -1,5 +1,6 @@
-//! Slow clients never stop the others: while transfers wait for memory, what a slow client has sent of a part is stored
-//! in pieces, and read back when the part is full or the upload ends.
+//! Slow clients never stop the others: while transfers wait for memory, the server stores what a
+//! slow client has sent of a part in pieces, and reads it back when the part is full or the upload
+//! ends.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -18,13 +19,14 @@ use test_support::store::Store;
 use test_support::transfers::{begin, moved, nothing_left, settled};
 use test_support::{MIB, pattern, within};
 
-/// What an upload may hold without a part's memory, and so the size of a piece if there is none.
+/// What an upload may hold without a part's memory, and so the size of a piece if no memory is
+/// free.
 const PIECE: usize = 96 * 1024;
 
 /// The part size of these tests.
 const PART: usize = 5 * MIB;
 
-/// The least budget there can be, and half-filled parts that are held for a moment only.
+/// The smallest allowed budget, and half-filled parts that may be held only for a moment.
 fn pressed() -> Builder {
     Gateway::builder()
         .with("[memory]\nbudget = \"20MiB\"\nhold = \"50ms\"\n[transfer]\nrange_size = \"1MiB\"")
@@ -56,7 +58,7 @@ async fn stored(gateway: &Gateway, count: usize) {
     store.until(&what, |_| pieces(gateway).len() >= count).await;
 }
 
-/// Waits until nothing is in the bucket but these objects.
+/// Waits until the bucket contains only these objects.
 async fn only(gateway: &Gateway, keys: &[&str]) {
     settled(gateway).await;
     let store = &gateway.store;
@@ -71,7 +73,7 @@ async fn send(data: &mut TcpStream, bytes: &[u8]) {
         .unwrap();
 }
 
-/// Resumes the upload of `f` at the length that SIZE reports; that length.
+/// Resumes the upload of `f` at the length that SIZE reports; returns that length.
 async fn resume(ftp: &mut Ftp, store: &Store, bytes: &[u8]) -> usize {
     ftp.expect("TYPE I", 200).await;
     let size = ftp.expect("SIZE f", 213).await;
@@ -91,7 +93,8 @@ async fn finish(ftp: &mut Ftp, mut data: TcpStream) {
     ftp.expect_reply(226).await;
 }
 
-/// C1 and C2 of a busy hour, with small numbers: sixteen devices whose parts need four times the memory there is.
+/// The load of a busy hour in small: sixteen devices whose parts need four times the memory that
+/// exists.
 #[tokio::test(flavor = "multi_thread")]
 async fn more_slow_uploads_than_fit_into_memory_all_end_and_small_transfers_overtake_them() {
     let gateway = pressed().start().await;
@@ -104,10 +107,10 @@ async fn more_slow_uploads_than_fit_into_memory_all_end_and_small_transfers_over
         (ftp, data)
     }))
     .await;
-    // A file that is cut at the end would be kept as an interrupted upload.
+    // A file that is cut at the end would be saved as an interrupted upload.
     let ended = Cell::new(false);
     let slow = async {
-        // All of them go on step by step, none faster than the slowest.
+        // All of them continue step by step, none faster than the slowest.
         for round in 0..=(PART + 800_000) / 200_000 {
             join_all(
                 devices
@@ -159,8 +162,8 @@ async fn more_slow_uploads_than_fit_into_memory_all_end_and_small_transfers_over
     only(&gateway, &keys).await;
 }
 
-/// The row of the table of requests: a piece costs a PutObject, a GetObject and a DeleteObject, and a record if there is to
-/// be one.
+/// The row in the table of requests: a piece costs a PutObject, a GetObject and a DeleteObject, and
+/// a record if one is written.
 #[tokio::test(flavor = "multi_thread")]
 async fn pieces_cost_three_requests_each_and_the_record() {
     for (size, whole) in [(3 * PIECE + 5, 1), (PART, 1), (PART + 5, 2)] {
@@ -177,7 +180,7 @@ async fn pieces_cost_three_requests_each_and_the_record() {
         assert!(gateway.store.object(BUCKET, "f") == Some(bytes));
         let mut counted: BTreeMap<(String, bool), usize> = BTreeMap::new();
         for request in gateway.store.requests() {
-            // A slow upload asks once for what is kept of an earlier one.
+            // A slow upload asks once for an earlier interrupted upload.
             let record = request.key.starts_with(".s3ftpd/uploads/");
             if !record {
                 let piece = request.key.starts_with(".s3ftpd/tails/");
@@ -203,7 +206,7 @@ async fn pieces_cost_three_requests_each_and_the_record() {
     }
 }
 
-/// Without others that wait a slow upload stores no piece, however long it holds its memory.
+/// Without waiting transfers a slow upload stores no piece, however long it holds its memory.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_waiting_transfers_nothing_is_stored_in_pieces() {
     let gateway = pressed().start().await;
@@ -223,7 +226,7 @@ async fn without_waiting_transfers_nothing_is_stored_in_pieces() {
     assert!(gateway.store.object(BUCKET, "f") == Some(bytes));
 }
 
-/// A client that stands still gives its memory back, and is not cut for that.
+/// A stalled client gives its memory back, and is not cut for that.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stalled_client_gives_its_memory_back_and_is_not_cut() {
     let gateway = pressed().start().await;
@@ -240,7 +243,7 @@ async fn a_stalled_client_gives_its_memory_back_and_is_not_cut() {
         .unwrap()
         .unwrap();
     stored(&gateway, 1).await;
-    // It stands still for as long as a client is borne that holds up others.
+    // It stalls for as long as a client may that delays others.
     tokio::time::sleep(Duration::from_secs(11)).await;
     drop(taken);
     send(&mut data, &bytes[700_000..]).await;
@@ -249,7 +252,7 @@ async fn a_stalled_client_gives_its_memory_back_and_is_not_cut() {
     only(&gateway, &["f"]).await;
 }
 
-/// A first part that is full waits for the byte after it; others get its memory meanwhile.
+/// A full first part waits for the byte after it; other transfers get its memory in the meantime.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_last_part_is_sent_while_others_wait() {
     for more in [0, 1, PART] {
@@ -275,8 +278,8 @@ async fn a_full_last_part_is_sent_while_others_wait() {
     }
 }
 
-/// Every kind of upload: appended, resumed, converted, with a signed payload, not to be kept, of a store without
-/// checksums.
+/// Every kind of upload: appended, resumed, converted, with a signed payload, not to be saved, to a
+/// store without checksums.
 #[tokio::test(flavor = "multi_thread")]
 async fn uploads_of_every_kind_end_under_pressure() {
     for (what, settings) in [
@@ -316,7 +319,7 @@ async fn uploads_of_every_kind_end_under_pressure() {
     }
 }
 
-/// The store is away for a while: what it has not taken stays in memory, and is stored later.
+/// The store is down for a while: what it has not accepted stays in memory, and is stored later.
 #[tokio::test(flavor = "multi_thread")]
 async fn pieces_that_cannot_be_stored_stay_in_memory_and_are_retried() {
     let gateway = pressed().with("[stores.main]\nattempts = 1").start().await;
@@ -338,7 +341,7 @@ async fn pieces_that_cannot_be_stored_stay_in_memory_and_are_retried() {
     drop(taken);
 }
 
-/// A bucket that may not be written to: uploads wait for whole parts, and go on when there is memory.
+/// A bucket that refuses writes: uploads wait for whole parts, and continue when there is memory.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_that_takes_no_pieces_makes_uploads_wait() {
     let gateway = pressed().start().await;
@@ -369,7 +372,7 @@ async fn a_bucket_that_takes_no_pieces_makes_uploads_wait() {
     only(&gateway, &["f"]).await;
 }
 
-/// However the upload ends before its end: what lies in pieces is kept, or nothing of it stays.
+/// If the upload ends early: its pieces are part of the interrupted upload, or are all removed.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_upload_keeps_its_pieces_and_resumes_after_them() {
     for (whole, sent) in [(false, 3 * PIECE + 1000), (true, PART + 3 * PIECE + 1000)] {
@@ -416,7 +419,8 @@ async fn pieces_of_a_discarded_upload_are_removed() {
     drop(taken);
 }
 
-/// A piece that is not what was stored is no part of the file: the upload fails, and what came before it is kept.
+/// A changed piece does not become part of the file: the upload fails, and what came before it is
+/// saved.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_piece_that_is_read_back_wrong_fails_the_upload() {
     for sent in [3 * PIECE + 5, PART + 5] {
@@ -439,13 +443,13 @@ async fn a_piece_that_is_read_back_wrong_fails_the_upload() {
     }
 }
 
-/// A process that is killed can delete nothing and say nothing: its record names the pieces.
+/// A killed process cannot delete or report anything: its record names the pieces.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_process_leaves_a_record_that_names_the_pieces() {
     let settings =
         "[memory]\nbudget = \"20MiB\"\nhold = \"50ms\"\n[transfer]\npart_size = \"5MiB\"";
     let process = Process::start_under("export S3FTPD__REPLICA=r", "info", settings).await;
-    // They hold the memory that there is, and nothing of them is to be seen in the bucket.
+    // They hold all memory, and nothing of them is visible in the bucket.
     let mut others = Vec::new();
     for number in 0..2 {
         let mut ftp = process.ftp().await;

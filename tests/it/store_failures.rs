@@ -1,4 +1,5 @@
-//! Faults of the store as a client sees them: what passes is tried again, what lasts is told in words that tell whose it is.
+//! Failures of the store as a client sees them: transient ones are retried; lasting ones get a
+//! reply that names the cause.
 
 use std::sync::Arc;
 
@@ -8,7 +9,8 @@ use test_support::slow_line::SlowLine;
 use test_support::store::Store;
 use test_support::{MIB, pattern};
 
-/// What the operator has to mend is no fault of the client's file: it is tried again, and else told as passing.
+/// An error that the operator has to fix is not the fault of the client's file: it is retried, and
+/// then reported as transient.
 #[tokio::test]
 async fn expired_credentials_and_a_wrong_clock_are_retried_and_reported_as_transient() {
     for (status, code) in [
@@ -59,7 +61,7 @@ async fn expired_credentials_and_a_wrong_clock_are_retried_and_reported_as_trans
             ftp.close().await;
         }
     }
-    // A HEAD is refused without a word.
+    // The refusal of a HEAD has no body.
     let gateway = Gateway::builder()
         .with("[stores.main]\nattempts = 2")
         .start()
@@ -78,7 +80,7 @@ async fn expired_credentials_and_a_wrong_clock_are_retried_and_reported_as_trans
         .with(Fault::Status(400, ""));
     ftp.expect("PWD", 257).await;
     ftp.expect("MDTM f", 451).await;
-    // Keys that are wrong stay so.
+    // Wrong keys stay wrong.
     gateway
         .store
         .fail("GetObject")
@@ -89,7 +91,8 @@ async fn expired_credentials_and_a_wrong_clock_are_retried_and_reported_as_trans
     ftp.close().await;
 }
 
-/// The answer to a Complete is lost, and somebody deletes the object before we look: nobody can tell what became of it.
+/// The answer to a Complete is lost, and another session deletes the object before the server
+/// looks: the result cannot be known.
 #[tokio::test]
 async fn an_upload_that_the_store_no_longer_knows_is_reported_as_unknown() {
     let gateway = Gateway::builder()
@@ -112,7 +115,7 @@ async fn an_upload_that_the_store_no_longer_knows_is_reported_as_unknown() {
     store.no_uploads_left().await;
 }
 
-/// A client that leaves while a large object is being renamed: the Create that was under way is taken back.
+/// A client that leaves while a large object is being renamed: the Create in flight is aborted.
 #[tokio::test]
 async fn a_copy_whose_session_ends_during_its_create_leaves_nothing_open() {
     let gateway = Gateway::builder()
@@ -137,7 +140,8 @@ async fn a_copy_whose_session_ends_during_its_create_leaves_nothing_open() {
     assert_eq!(store.keys(BUCKET), ["f"]);
 }
 
-/// A store that is gone for each command: a clear 4yz, and the session goes on when it is back.
+/// A store that is down for each command: a clear 4yz reply, and the session continues when it is
+/// up again.
 #[tokio::test]
 async fn each_command_reports_a_store_that_is_down_and_works_afterwards() {
     let gateway = Gateway::builder()
@@ -173,12 +177,13 @@ async fn each_command_reports_a_store_that_is_down_and_works_afterwards() {
     ftp.close().await;
 }
 
-/// A slow line that moves all the same: parts that share it take longer than each had, were they counted by time.
+/// A slow line that keeps moving: the parts that share it take longer than a fixed deadline would
+/// allow.
 #[tokio::test]
 async fn a_slow_line_to_the_store_cuts_no_moving_part() {
     let store = Arc::new(Store::start(&[]).await);
     let address = store.endpoint().replace("http://", "").parse().unwrap();
-    // 8 MiB beside each other take 14 s.
+    // 8 MiB in parallel take 14 s.
     let line = SlowLine::to(address, 1_150_000);
     let gateway = Gateway::builder()
         .on(&store)
@@ -197,7 +202,8 @@ async fn a_slow_line_to_the_store_cuts_no_moving_part() {
     ftp.close().await;
 }
 
-/// The store takes no byte more: the attempt ends long before the slowest line would have been through, and is made again.
+/// The store accepts no more bytes: the attempt ends long before the slowest line would have
+/// finished, and is repeated.
 #[tokio::test]
 async fn a_store_that_takes_no_more_bytes_is_retried() {
     for (operation, size, requests) in [("PutObject", 4, 2), ("UploadPart", 8, 3)] {

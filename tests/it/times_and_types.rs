@@ -73,11 +73,11 @@ async fn times_that_clients_set_are_stored_and_reported_everywhere() {
         let (list, _) = ftp.list("LIST x").await;
         assert!(list.contains(&time[..4]), "{line}: {list}");
     }
-    // The store's own time where no client has set one.
+    // The store's own time if no client has set one.
     let own = ftp.expect("MDTM untouched", 213).await.text().to_owned();
     assert!(own.starts_with("20"), "{own}");
     assert_eq!(modified(&mut ftp, "").await["untouched"], own);
-    // All else is as it was.
+    // Everything else is unchanged.
     let head = client.head_object().bucket(BUCKET).key("dir/x");
     let head = head.send().await.unwrap();
     assert_eq!(head.content_type(), Some("text/csv"));
@@ -88,7 +88,7 @@ async fn times_that_clients_set_are_stored_and_reported_everywhere() {
     gateway.stop().await;
 }
 
-/// What lftp sends behind an upload, and the names that could be taken for a part of it.
+/// What lftp sends after an upload, and the names that could be taken for a part of it.
 #[tokio::test]
 async fn site_utime_sets_the_time_in_both_forms() {
     let gateway = Gateway::builder()
@@ -135,7 +135,7 @@ async fn site_utime_sets_the_time_in_both_forms() {
     gateway.stop().await;
 }
 
-/// lftp asks FEAT before it logs in, and never again.
+/// lftp sends FEAT before the login only.
 #[tokio::test]
 async fn before_the_login_feat_lists_mfmt_if_any_user_may_use_it() {
     for (settings, told) in [
@@ -156,7 +156,7 @@ async fn before_the_login_feat_lists_mfmt_if_any_user_may_use_it() {
         let feat = ftp.expect("FEAT", 211).await;
         let listed = feat.lines.iter().any(|line| line.trim() == "MFMT");
         assert_eq!(listed, told, "{settings}");
-        // Once it is known who it is, only what works.
+        // After USER only what works for that user.
         ftp.login("v", "p").await;
         let feat = ftp.expect("FEAT", 211).await;
         assert!(!feat.lines.iter().any(|line| line.trim() == "MFMT"));
@@ -208,7 +208,7 @@ async fn a_new_upload_gets_a_new_time_and_a_rename_keeps_the_old_one() {
     gateway.stop().await;
 }
 
-/// What clients send in TYPE A, cut where it stands between the two bytes of CR LF, and what is stored.
+/// What clients send in TYPE A, cut between the two bytes of CR LF, and what is stored.
 #[tokio::test]
 async fn line_ends_are_converted_wherever_they_are_cut() {
     let gateway = Gateway::builder()
@@ -233,7 +233,7 @@ async fn line_ends_are_converted_wherever_they_are_cut() {
         for piece in sent {
             data.write_all(piece).await.unwrap();
             total += piece.len();
-            // The server has read it when its count says so: the next piece comes by itself.
+            // The server has read it when its count says so: the next piece arrives separately.
             let told = format!("{total} bytes");
             while !ftp
                 .expect("STAT", 211)
@@ -264,7 +264,7 @@ async fn text_of_many_chunks_goes_both_ways() {
         .start()
         .await;
     let mut ftp = gateway.ftp().await;
-    // Lines of all lengths, so that the ends fall on every border; 6 MiB, more than a part.
+    // Lines of all lengths, so that line ends fall on every boundary; 6 MiB, more than a part.
     let mut unix = Vec::new();
     for number in 0.. {
         unix.extend(std::iter::repeat_n(b'x', number % 97));
@@ -281,7 +281,7 @@ async fn text_of_many_chunks_goes_both_ways() {
     let (bytes, reply) = ftp.retrieve("x").await;
     assert_eq!(reply.code, 226);
     assert!(bytes == wire, "sent");
-    // In TYPE I the same file is as it is.
+    // In TYPE I the file is unchanged.
     ftp.expect("TYPE I", 200).await;
     assert!(ftp.retrieve("x").await.0 == unix);
     let length = unix.len().to_string();
@@ -308,18 +308,19 @@ async fn offsets_and_sizes_are_refused_if_line_ends_are_converted() {
         drop(data);
     }
     assert_eq!(gateway.store.object(BUCKET, "x").unwrap(), b"one\ntwo\n");
-    // APPE has no offset of the client's.
+    // APPE has no offset from the client.
     let reply = ftp.upload_with("APPE x", b"three\r\n", Mode::Passive).await;
     assert_eq!(reply.code, 226);
     let found = gateway.store.object(BUCKET, "x").unwrap();
     assert_eq!(found, b"one\ntwo\nthree\n");
-    // A listing's lines end in CR LF in either TYPE.
+    // Lines of a listing end in CR LF in either TYPE.
     assert_eq!(ftp.list("NLST").await.0, "x\r\n");
     ftp.close().await;
     gateway.stop().await;
 }
 
-/// SIZE has reported the length of an interrupted upload, and the client changes to TYPE A before it resumes.
+/// SIZE has reported the length of an interrupted upload, and the client changes to TYPE A before
+/// it resumes.
 #[tokio::test]
 async fn a_resume_is_not_appended_to_the_object_if_line_ends_are_converted() {
     let gateway = Gateway::builder()
@@ -349,7 +350,8 @@ async fn a_resume_is_not_appended_to_the_object_if_line_ends_are_converted() {
     assert_eq!(found, b"one\ntwo\nthree\n");
 }
 
-/// An upload that is converted is not kept when it breaks off, and ends what another server has kept all the same.
+/// A converted upload that breaks off is not saved, and still ends an interrupted upload of another
+/// server.
 #[tokio::test]
 async fn deleting_a_converted_file_removes_an_older_interrupted_upload() {
     let converting = || Gateway::builder().mount("ascii = \"convert\"");

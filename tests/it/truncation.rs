@@ -1,7 +1,9 @@
-//! Promise 2: nothing truncated is ever published. However an upload is cut, the old object stays as it was, to the
-//! byte, and nothing of the new one is left; and what is whole is published although the client hurries away.
+//! Nothing truncated is ever published. However an upload is cut, the old object stays as it was,
+//! to the byte, and nothing of the new one is left; and a whole file is published even if the
+//! client leaves in a hurry.
 //!
-//! Client and gateway run on one thread here: what a test does without waiting reaches the gateway all at once.
+//! Client and gateway run on one thread here: what a test does without an await reaches the gateway
+//! in one go.
 
 mod abor;
 mod downloads;
@@ -36,8 +38,8 @@ const CASES: [Case; 5] = [
 /// The small ones: for variants of a cut.
 const FEW: &[Case] = CASES.split_at(2).0;
 
-/// Cuts an upload, in each of the cases, when the gateway has taken all of the bytes so far. `cut` gives the control
-/// connection back where the session goes on.
+/// Cuts an upload, in each of the cases, after the gateway has received all bytes so far. `cut`
+/// returns the control connection if the session continues.
 async fn nothing_is_published_by(config: &str, cut: impl AsyncFn(Ftp, TcpStream) -> Option<Ftp>) {
     nothing_is_published(&CASES, config, cut).await;
 }
@@ -48,7 +50,7 @@ async fn nothing_is_published(
     cut: impl AsyncFn(Ftp, TcpStream) -> Option<Ftp>,
 ) {
     for &(size, old, mode) in cases {
-        // What is kept for a resume is promise 4; here nothing may be left.
+        // tests/it/resume tests what can be resumed; here nothing may be left.
         let gateway = Gateway::builder()
             .with(config)
             .mount("interrupted = \"abort\"")
@@ -63,7 +65,7 @@ async fn nothing_is_published(
         if let Some(mut ftp) = cut(ftp, data).await {
             ftp.in_step().await;
             nothing_left(&gateway, 1).await;
-            // The session goes on, whatever has been said to it.
+            // The session continues, whatever the replies were.
             let reply = ftp.store("next", b"whole").await;
             assert_eq!(reply.code, 226, "{}", ftp.transcript());
             ftp.close().await;
@@ -78,7 +80,7 @@ async fn nothing_is_published(
     }
 }
 
-/// An upload of `x` whose bytes so far have been taken; the first part is in the store.
+/// An upload of `x` of which the gateway has received these bytes; the first part is in the store.
 async fn send_x(gateway: &Gateway, ftp: &mut Ftp, mode: Mode, size: usize) -> TcpStream {
     let mut data = begin(ftp, "STOR x", mode).await;
     data.write_all(&pattern(size, 1)).await.unwrap();
@@ -104,7 +106,7 @@ async fn a_reset_of_the_data_connection() {
 async fn a_control_connection_closed_in_the_middle() {
     nothing_is_published_by("", async |ftp, mut data| {
         ftp.close().await;
-        // The gateway gives up by itself.
+        // The gateway ends the transfer by itself.
         let _ = read_to_end_deadline(&mut data).await;
         None
     })
@@ -192,7 +194,7 @@ async fn a_client_that_is_killed() {
     .await;
 }
 
-/// The ways in which clients send it.
+/// The forms in which clients send it.
 #[derive(Debug, Clone, Copy)]
 enum Abor {
     Plain,
@@ -280,13 +282,13 @@ async fn the_end_of_the_servers_grace_period() {
 
 #[tokio::test]
 async fn a_client_that_stalls_while_others_wait_for_its_memory() {
-    // Memory for two parts beside what begins a transfer: the third waits.
+    // Memory for two parts, in addition to what a transfer begins with: the third one waits.
     let gateway = Gateway::builder()
         .with("[memory]\nbudget = \"20MiB\"\n[timeouts]\ndata_stall = \"10m\"")
         .mount("interrupted = \"abort\"")
         .start()
         .await;
-    // What they have sent can't be stored meanwhile.
+    // What they have sent cannot be stored in the meantime.
     let rule = gateway.store.fail("PutObject").key(".s3ftpd/tails/");
     rule.always().with(Fault::Status(403, "AccessDenied"));
     let half = pattern(4 * MIB, 1);
@@ -297,7 +299,7 @@ async fn a_client_that_stalls_while_others_wait_for_its_memory() {
         data.write_all(&half).await.unwrap();
         stalled.push((ftp, data));
     }
-    // It goes on as soon as one of them has been cut.
+    // It continues as soon as one of them has been cut.
     let mut ftp = gateway.ftp().await;
     let reply = ftp.store("x", &half).await;
     assert_eq!(reply.code, 226, "{reply:?}");

@@ -1,4 +1,4 @@
-//! Promise 9: a rolling update breaks no transfer that ends within the grace period, nor one that had its 226 before.
+//! A restart breaks no transfer that ends within the grace period, nor one that had its 226 before.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use test_support::{MIB, pattern, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_waits_until_the_client_has_received_its_download() {
-    // What a client's kernel takes before the client reads.
+    // What a client's kernel accepts before the client reads.
     const AHEAD: usize = 64 * 1024;
     let gateway = Gateway::builder()
         .with("[timeouts]\nshutdown_grace = \"60s\"")
@@ -38,7 +38,8 @@ async fn a_stop_waits_until_the_client_has_received_its_download() {
     let mut stop = pin!(gateway.stop());
     let mut got = vec![0; bytes.len()];
     let mut read = 0;
-    // Some seconds in all, a second more than a client may keep a connection open that it has read.
+    // Some seconds in total, a second more than a client may keep a connection open that it has
+    // read.
     let mut pace = tokio::time::interval(Duration::from_millis(200));
     while read + AHEAD < bytes.len() {
         tokio::select! {
@@ -69,7 +70,8 @@ async fn a_repeated_sigterm_cuts_no_upload() {
     let mut data = TcpStream::connect(address).await.unwrap();
     ftp.expect("STOR f", 150).await;
     data.write_all(b"the first half, ").await.unwrap();
-    // The second signal comes right after the first, a third and a fourth once it has been logged.
+    // The second signal comes immediately after the first, a third and a fourth after it has been
+    // logged.
     process.signal(Signal::SIGTERM);
     process.signal(Signal::SIGTERM);
     process.logged("stopping gracefully").await;
@@ -98,7 +100,7 @@ async fn a_second_sigint_ends_the_process_and_the_same_one_twice_does_not() {
     process.signal(Signal::SIGINT);
     process.logged("stopping gracefully").await;
     let first = Instant::now();
-    // A person who presses Ctrl-C again and again.
+    // A user who presses Ctrl-C several times.
     let mut pace = tokio::time::interval(Duration::from_millis(50));
     let presses = async {
         loop {

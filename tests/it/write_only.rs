@@ -1,4 +1,4 @@
-//! Users who may write and see nothing: replies about directories are no oracle for names.
+//! Users who may write and see nothing: replies about directories do not reveal names.
 
 use test_support::ftp::Ftp;
 use test_support::gateway::{BUCKET, Gateway};
@@ -15,7 +15,7 @@ async fn write_only(more: &str) -> Gateway {
     gateway
 }
 
-/// The code, and the text without the name that was asked about.
+/// The code, and the text without the requested name.
 async fn answer(ftp: &mut Ftp, verb: &str, name: &str) -> (u16, String) {
     let reply = ftp.command(&format!("{verb} {name}")).await;
     (reply.code, reply.lines.join("|").replace(name, "*"))
@@ -38,7 +38,7 @@ async fn cwd_gives_one_answer_for_existing_and_missing_names() {
     }
     assert!(answers.iter().all(|one| *one == answers[0]), "{answers:?}");
     assert_eq!(answers[0].0, 250);
-    // No question to the store either, whose time could tell.
+    // No request to the store either, whose time could reveal it.
     assert!(gateway.store.requests().is_empty());
     ftp.expect("CWD /drop/today", 250).await;
     assert_eq!(ftp.store("a", b"1").await.code, 226);
@@ -81,7 +81,7 @@ async fn mkd_and_rmd_give_one_answer_for_existing_and_missing_names() {
     ftp.close().await;
 }
 
-/// Who may list or read is told as ever.
+/// Users who may list or read get the real answer.
 #[tokio::test]
 async fn users_who_may_list_or_read_get_the_real_answer() {
     for permissions in ["list", "read"] {
@@ -98,7 +98,7 @@ async fn users_who_may_list_or_read_get_the_real_answer() {
     }
 }
 
-/// What a device may do that only drops files: store new ones, wherever it may go, and see nothing.
+/// A device that only drops files may store new ones, in any directory, and see nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drop_box_accepts_files_and_shows_none() {
     let gateway = Gateway::builder()

@@ -1,4 +1,5 @@
-//! PASV, EPSV, PORT, EPRT: who gets a data connection, and what happens where none comes (RFC 959, 2428, 2577).
+//! PASV, EPSV, PORT, EPRT: which connections are accepted, and what happens if none comes (RFC 959,
+//! 2428, 2577).
 
 use super::answers;
 use test_support::ftp::{Mode, port_command, read_to_end_deadline};
@@ -83,7 +84,7 @@ async fn without_a_data_connection_each_transfer_is_425_and_the_session_continue
         .await;
     gateway.store.put(BUCKET, "x", "old");
     let mut ftp = gateway.ftp().await;
-    // Bound, so that nobody else gets the port, and not listening.
+    // Bound, so that no other program gets the port, and not listening.
     let closed = tokio::net::TcpSocket::new_v4().unwrap();
     closed.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let nobody_listens = port_command(closed.local_addr().unwrap());
@@ -104,7 +105,7 @@ async fn without_a_data_connection_each_transfer_is_425_and_the_session_continue
     gateway.stop().await;
 }
 
-/// The transfer that fails takes what was set up with it: the next one needs its own.
+/// A failed transfer uses up its data connection: the next one needs its own.
 #[tokio::test]
 async fn a_refused_transfer_uses_up_its_data_connection() {
     let gateway = Gateway::start().await;
@@ -119,7 +120,8 @@ async fn a_refused_transfer_uses_up_its_data_connection() {
     gateway.stop().await;
 }
 
-/// A port that was set up for one user is of no use to the next, and a refused STOR closes what was opened for it.
+/// A port that was set up for one user is of no use to the next, and a refused STOR closes what was
+/// opened for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_data_connection_belongs_to_its_command_and_login() {
     let gateway = Gateway::builder()
@@ -143,7 +145,7 @@ async fn a_data_connection_belongs_to_its_command_and_login() {
     gateway.stop().await;
 }
 
-/// A client that probes for files it never gets must not use up the ports of its address.
+/// A client that asks for missing files must not use up the ports of its address.
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_transfers_use_up_no_ports() {
     let gateway = Gateway::builder()

@@ -1,10 +1,11 @@
-//! FEAT, OPTS, HELP, SYST, STAT, SITE, CLNT, ALLO, NOOP: what the server tells of itself (RFC 2389, 959).
+//! FEAT, OPTS, HELP, SYST, STAT, SITE, CLNT, ALLO, NOOP: what the server reports of itself (RFC
+//! 2389, 959).
 
 use super::answers;
 use test_support::ftp::Ftp;
 use test_support::gateway::{BUCKET, Gateway};
 
-/// The features a client is told, without the leading space.
+/// The features in the reply, without the leading space.
 async fn features(ftp: &mut Ftp) -> Vec<String> {
     let reply = ftp.expect("FEAT", 211).await;
     let inner = &reply.lines[1..reply.lines.len() - 1];
@@ -131,7 +132,7 @@ async fn opts_mlst_chooses_the_facts_and_feat_lists_them() {
         lower.contains("type*;") && lower.contains("size*;") && lower.contains("modify;"),
         "{mlst}"
     );
-    // RFC 3659, 7.9: no fact at all is a choice too.
+    // RFC 3659, 7.9: a client may choose no fact at all.
     ftp.expect("OPTS MLST", 200).await;
     assert_eq!(ftp.list("MLSD").await.0, " x\r\n");
     ftp.close().await;
@@ -197,7 +198,7 @@ async fn site_syst_clnt_allo_and_noop() {
     .await;
     let listed = ftp.expect("SITE HELP", 214).await;
     assert!(listed.lines.join(" ").contains("CHMOD"));
-    // None of it is a matter of the store.
+    // None of them makes a request to the store.
     assert!(gateway.store.requests().is_empty());
     ftp.close().await;
     gateway.stop().await;

@@ -16,7 +16,7 @@ async fn cwd_to_a_tilde_or_to_nothing_is_the_start_directory() {
         ("CWD ", "\"/\""),
         ("cwd ~/in/today", "\"/in/today\""),
         ("CWD ./~", "\"/in/~\""),
-        // Now that there is one of that name.
+        // After a directory of that name exists.
         ("CWD ~", "\"/in/~\""),
         ("CWD /~", "\"/~\""),
     ] {
@@ -29,7 +29,7 @@ async fn cwd_to_a_tilde_or_to_nothing_is_the_start_directory() {
         assert!(reply.text().starts_with(lands), "{line}: {reply:?}");
     }
     ftp.expect("CWD ~/none", 550).await;
-    // Everywhere else it is a name.
+    // In all other commands it is a name.
     ftp.expect("CWD /", 250).await;
     ftp.expect("MKD ~", 550).await;
     assert_eq!(ftp.list("NLST ~").await.0, "~/b\r\n");

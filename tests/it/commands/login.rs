@@ -1,4 +1,4 @@
-//! USER, PASS, ACCT, REIN, QUIT, and what happens to those who do not log in (RFC 959, 4.1.1).
+//! USER, PASS, ACCT, REIN, QUIT, and clients that do not log in (RFC 959, 4.1.1).
 
 use tokio::io::AsyncWriteExt;
 
@@ -45,7 +45,7 @@ async fn a_new_user_begins_a_new_login() {
     ftp.expect("USER v", 331).await;
     ftp.expect("PWD", 530).await;
     ftp.expect("PASS q", 230).await;
-    // Nothing of the other's session is left.
+    // Nothing of the other user's session is left.
     assert!(ftp.expect("PWD", 257).await.text().contains("\"/\""));
     ftp.expect("RNTO stolen", 503).await;
     ftp.expect("SIZE dir/mine", 550).await;

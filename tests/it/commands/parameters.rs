@@ -1,4 +1,4 @@
-//! Commands and their parameters: what is taken, and with which code the rest is refused.
+//! Commands and their parameters: which are accepted, and with which codes the others are refused.
 
 use super::answers;
 use test_support::gateway::{BUCKET, Gateway};
@@ -55,7 +55,7 @@ async fn unknown_commands_and_wrong_parameters() {
             ("NOOPS", 500),
             (" NOOP", 500),
             ("USER\tu", 500),
-            // Known from the standards, not offered.
+            // Standard commands that are not offered.
             ("AUTH TLS", 502),
             ("PBSZ 0", 502),
             ("PROT P", 502),
@@ -66,7 +66,7 @@ async fn unknown_commands_and_wrong_parameters() {
             ("LANG", 502),
             ("LPRT 6,16", 502),
             ("SITE EXEC ls", 502),
-            // A parameter is missing, or can't be read.
+            // A parameter is missing or malformed.
             ("CWD", 501),
             ("MKD", 501),
             ("RMD", 501),
@@ -135,7 +135,7 @@ async fn the_x_forms_do_the_same_and_case_does_not_matter() {
     gateway.stop().await;
 }
 
-/// RFC 959, 4.1.3 and RFC 3659, 5: RNTO and the transfer come right behind their first half.
+/// RFC 959, 4.1.3 and RFC 3659, 5: RNTO and the transfer come immediately after their first half.
 #[tokio::test]
 async fn rest_and_rnfr_do_not_outlive_other_commands() {
     let gateway = Gateway::start().await;

@@ -1,11 +1,12 @@
-//! REST, RANG and RNFR hold for the command behind them, data connection set-up aside (RFC 959, 4.1.3; RFC 3659, 5).
+//! REST, RANG and RNFR hold for the next command, except for data connection set-up (RFC 959,
+//! 4.1.3; RFC 3659, 5).
 
 use test_support::ftp::{Ftp, Mode};
 use test_support::gateway::{BUCKET, Gateway};
 
 const OLD: &[u8] = b"0123456789";
 
-/// Whatever comes between and is not on the list makes the server forget.
+/// Each command in between that is not on the list drops them.
 const FORGOTTEN_BY: [&str; 12] = [
     "XYZZY",
     "PASX",
@@ -52,7 +53,7 @@ async fn an_unknown_command_drops_rest_and_rnfr() {
     gateway.stop().await;
 }
 
-/// Clients set up the data connection behind REST, and try another way when one is refused.
+/// Clients set up the data connection after REST, and try another way if one is refused.
 #[tokio::test]
 async fn a_refused_data_set_up_keeps_rest_and_rnfr() {
     let gateway = Gateway::start().await;
@@ -124,7 +125,7 @@ async fn offsets_near_the_limits_of_numbers_are_554() {
     gateway.stop().await;
 }
 
-/// A client that sends the rest of a file means it to come after the bytes before its offset.
+/// A client that sends the rest of a file means it to follow the bytes before its offset.
 #[tokio::test]
 async fn an_offset_at_which_the_upload_does_not_begin_is_refused() {
     let gateway = Gateway::start().await;

@@ -1,4 +1,5 @@
-//! While a transfer runs: STAT, NOOP and ABOR are answered at once, all else behind it and in order (RFC 959, 4.1.3).
+//! During a transfer STAT, NOOP and ABOR are answered at once, all other commands after it and in
+//! order (RFC 959, 4.1.3).
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -46,7 +47,7 @@ async fn commands_sent_during_a_transfer_are_answered_after_it_in_order() {
     )
     .await;
     drop(data);
-    // The NOOP waits, too: it stands behind commands that do.
+    // The NOOP waits too, because it comes after commands that wait.
     for code in [226, 257, 215, 500, 200, 213, 200, 213, 350, 250] {
         ftp.expect_reply(code).await;
     }
@@ -56,7 +57,7 @@ async fn commands_sent_during_a_transfer_are_answered_after_it_in_order() {
     gateway.stop().await;
 }
 
-/// More than are held at once, and a transfer among them.
+/// More commands than the server queues, and a transfer among them.
 #[tokio::test]
 async fn many_pipelined_commands_lose_none_and_keep_their_order() {
     let gateway = Gateway::start().await;
@@ -158,7 +159,7 @@ async fn abor_stops_a_download_and_a_listing() {
         let (bytes, _) = read_to_end_deadline(&mut data).await;
         assert!(bytes.len() < 24 * MIB - 1000, "all was sent");
 
-        // Of a listing of two pages the second one does not come.
+        // The second page of a listing of two does not arrive.
         let second = gateway.store.fail("ListObjectsV2").nth(2);
         let stalled = second.with(Fault::Stall);
         let data = begin(&mut ftp, "MLSD many", Mode::Passive).await;
@@ -216,7 +217,7 @@ async fn abor_without_a_transfer_is_226_and_drops_the_data_set_up() {
     gateway.stop().await;
 }
 
-/// Promise 2: after the permit to publish there is no way back.
+/// After the permit to publish an ABOR is too late.
 #[tokio::test]
 async fn an_abor_that_comes_too_late_gets_two_226() {
     let gateway = Gateway::start().await;

@@ -1,4 +1,4 @@
-//! The store that the other tests stand on fails as it is told to.
+//! The embedded store fails as a rule says.
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::ProvideErrorMetadata;
@@ -15,7 +15,7 @@ async fn put(client: &Client) -> Result<(), String> {
         .map_err(|error| error.code().unwrap_or("connection").to_owned())
 }
 
-/// GetObject of `x`: the bytes that came, and whether they came to their end.
+/// GetObject of `x`: the bytes that arrived, and whether the body was complete.
 async fn get(client: &Client) -> (Vec<u8>, bool) {
     let got = client.get_object().bucket(B).key("x").send().await.unwrap();
     let (mut body, mut bytes) = (got.body, Vec::new());

@@ -74,7 +74,7 @@ async fn complete_verifies_numbers_order_and_sizes_of_parts() {
     assert!(done.e_tag().unwrap().ends_with("-2\""));
     assert_eq!(store.object(B, "x").unwrap(), [big, small].concat());
     assert!(store.open_uploads().is_empty());
-    // A Complete that comes twice is answered as the first; where it is not, NoSuchUpload.
+    // A repeated Complete gets the answer of the first; on stores without that, NoSuchUpload.
     assert_eq!(
         upload.complete().send().await.unwrap().e_tag(),
         done.e_tag()
@@ -180,7 +180,7 @@ async fn a_checksum_of_the_whole_is_verified_at_complete() {
         head.send().await.unwrap().checksum_crc32(),
         Some(crc32(&whole).as_str())
     );
-    // One that was not asked for at Create is refused.
+    // A checksum type that was not requested at Create is refused.
     let mut upload = Upload::create(&client, "y").await;
     upload.part(1, b"1").await;
     let unasked = upload.complete().checksum_crc32(crc32(b"1"));

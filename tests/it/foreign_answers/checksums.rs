@@ -1,4 +1,5 @@
-//! Writes that are acknowledged without the checksum that the store has echoed before: they are looked for.
+//! Writes that are acknowledged without the checksum that the store returned before: the server
+//! looks them up.
 
 use super::*;
 use test_support::faults::{Answer, Fault};
@@ -8,7 +9,7 @@ use test_support::{MIB, pattern};
 
 const ECHO: &str = "x-amz-checksum-crc32";
 
-/// As S3 answers, but for the checksum.
+/// An answer as of S3, without the checksum.
 const STORED: Answer = Answer {
     status: 200,
     headers: &[
@@ -28,7 +29,7 @@ const COMPLETED: Answer = Answer {
            <ETag>\"0123456789abcdef0123456789abcdef-2\"</ETag></CompleteMultipartUploadResult>",
 };
 
-/// Each write, what is sent to make it, and an answer to it without a checksum.
+/// Each write, the data that causes it, and an answer to it without a checksum.
 const WRITES: [(&str, usize, Answer); 3] = [
     ("PutObject", 1000, STORED),
     ("UploadPart", 11 * MIB, STORED),
@@ -47,7 +48,7 @@ fn without_echo() -> Fault {
     })
 }
 
-/// A gateway that knows that its store echoes checksums.
+/// A gateway that knows that its store returns checksums.
 async fn knowing() -> Gateway {
     let gateway = gateway().await;
     let mut ftp = gateway.ftp().await;
@@ -96,7 +97,7 @@ async fn an_upload_whose_write_never_happens_can_be_resumed() {
     }
 }
 
-/// A store that stops to echo them is looked at once.
+/// If a store stops returning them, the server looks once.
 #[tokio::test]
 async fn a_write_that_happened_is_found_and_the_next_is_trusted() {
     for (operation, bytes, _) in WRITES {
@@ -115,7 +116,7 @@ async fn a_write_that_happened_is_found_and_the_next_is_trusted() {
                 "UploadPart" => "ListParts",
                 _ => "HeadObject",
             };
-            // Parts that are on their way at the same time are each looked for.
+            // Parts in flight at the same time are each looked up.
             let count = store.count(looked);
             assert_eq!(count > 0, looks, "{operation}: {:?}", store.operations());
             assert!(count < 2 || operation == "UploadPart", "{operation}");
@@ -146,8 +147,8 @@ async fn a_write_that_may_not_be_read_is_trusted() {
     }
 }
 
-/// versitygw that was killed while it put the parts together: from then on it answers 200 to the same request, and no
-/// object is there.
+/// versitygw that was killed while it assembled the parts: from then on it answers 200 to the same
+/// request, and the object does not exist.
 #[tokio::test]
 async fn a_repeated_complete_is_looked_up() {
     for lost in [Fault::ResetBeforeHandling, Fault::Status(503, "SlowDown")] {
@@ -160,7 +161,7 @@ async fn a_repeated_complete_is_looked_up() {
         let mut ftp = gateway.ftp().await;
         assert_eq!(ftp.store("x", &old).await.code, 226);
         let complete = || store.fail("CompleteMultipartUpload").key("x");
-        // The older rule goes first.
+        // The older rule has precedence.
         let lost_answer = complete().with(lost);
         let hollow = complete().always().with(Fault::Foreign(COMPLETED));
         let reply = ftp.store("x", &whole).await;

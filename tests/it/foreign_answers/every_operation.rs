@@ -1,5 +1,6 @@
-//! Each command × each request that it makes × each answer that is not the store's: no success reply without what it
-//! says, no source deleted, nothing interrupted discarded, no short listing or file as a whole.
+//! Each command × each request that it makes × each answer that is not the store's: a success reply
+//! is always true, no source is deleted, no interrupted upload discarded, and no short listing or
+//! file passes for a whole one.
 
 use test_support::faults::{Answer, Fault};
 use test_support::ftp::{Ftp, Mode, reset_stream};
@@ -8,9 +9,9 @@ use test_support::store::Store;
 use test_support::transfers::{begin, moved, settled};
 use test_support::{MIB, pattern};
 
-/// Keeps the first half of the body, and its length agrees.
+/// Keeps the first half of the body, with a length that agrees.
 const HALF: Fault = Fault::Edit(|_, body| body.truncate(body.len() / 2));
-/// All of the body but its last byte.
+/// The body without its last byte.
 const ALMOST: Fault = Fault::Edit(|_, body| body.truncate(body.len().saturating_sub(1)));
 
 const OTHER_RESULT: Answer = Answer {
@@ -25,7 +26,7 @@ const CUT_ERROR: Answer = Answer {
     body: "<?xml version=\"1.0\"?><Error><Code>NoSuchKey</Code><Message>The",
 };
 
-/// For commands that move little.
+/// For commands that transfer little.
 const ANSWERS: [Fault; 16] = [
     Fault::Foreign(Answer::page(200)),
     Fault::Foreign(Answer::page(301)),
@@ -45,7 +46,7 @@ const ANSWERS: [Fault; 16] = [
     ALMOST,
 ];
 
-/// For those that move much.
+/// For commands that transfer much.
 const FEW: [Fault; 6] = [
     Fault::Foreign(Answer::page(404)),
     Fault::Foreign(Answer::empty(200)),
@@ -55,7 +56,7 @@ const FEW: [Fault; 6] = [
     HALF,
 ];
 
-/// A place of its own for each run of a command.
+/// A separate directory for each run of a command.
 struct Run<'a> {
     gateway: &'a Gateway,
     ftp: &'a mut Ftp,
@@ -79,7 +80,7 @@ impl Run<'_> {
         self.store().put(BUCKET, &self.key(name), bytes);
     }
 
-    /// A command with one path; whether it succeeded.
+    /// A command with one path; returns whether it succeeded.
     async fn command(&mut self, verb: &str, name: &str) -> bool {
         let line = format!("{verb} /{}", self.key(name));
         let reply = self.ftp.command(line.trim_end_matches('/')).await;
@@ -90,7 +91,7 @@ impl Run<'_> {
         reply.code < 300
     }
 
-    /// The same, of something that is there: it is never reported as missing.
+    /// The same for an existing file: it is never reported as missing.
     async fn of_existing(&mut self, verb: &str, name: &str) -> bool {
         let line = format!("{verb} /{}", self.key(name));
         let reply = self.ftp.command(line.trim_end_matches('/')).await;
@@ -112,14 +113,15 @@ impl Run<'_> {
         reply.code == 350 && self.command("RNTO", to).await
     }
 
-    /// The bytes are at one of two names, whatever happened; at the second after a success.
+    /// The bytes are at one of two names in any case; after a success at the second.
     fn at_either(&self, done: bool, from: &str, to: &str, bytes: &[u8]) {
         let is = |name| self.object(name).is_some_and(|found| found == bytes);
         assert!(is(to) || (!done && is(from)), "{done} {from} {to}");
     }
 }
 
-/// Runs a command with each request that it makes answered by each of the answers. `prepare` is not disturbed.
+/// Runs a command with each of its requests replaced by each of the answers. `prepare` runs without
+/// faults.
 async fn each(
     configuration: &str,
     answers: &[Fault],
@@ -137,7 +139,8 @@ async fn each(
     ftp.expect("TYPE I", 200).await;
     let mut number = 0;
     let mut requests = usize::MAX;
-    // Two rounds without a fault: the gateway learns what the store can do, and the requests are counted.
+    // Two rounds without a fault: the gateway learns what the store can do, and the requests are
+    // counted.
     for round in 0_usize.. {
         let nth = round.saturating_sub(1);
         if nth > requests {
@@ -263,7 +266,7 @@ async fn an_interrupted_upload() {
             if size.code != 213 {
                 return false;
             }
-            // Of an upload without its 226 the last byte is not reported.
+            // Without the 226 the last byte of an upload is not reported.
             assert_eq!(size.text(), (sent - 1).to_string());
             run.ftp.expect(&format!("REST {sent}"), 350).await;
             run.upload("STOR", "x", &bytes[sent..]).await
@@ -437,7 +440,7 @@ async fn directories() {
         async |run, done| assert!(!done || run.object("empty/").is_none()),
     )
     .await;
-    // One that is not empty.
+    // A directory that is not empty.
     each(
         NOTHING,
         &ANSWERS,

@@ -1,4 +1,5 @@
-//! Certificates: by the host name that is asked for, read anew when their files change, and those of clients.
+//! Certificates: by the requested host name, reloaded when their files change, and those of
+//! clients.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -43,7 +44,7 @@ async fn the_certificate_follows_the_requested_name() {
     )
     .start()
     .await;
-    // The client checks that the certificate is one for the name.
+    // The client verifies that the certificate has the name.
     let mut seen = Vec::new();
     for name in [HOST, "a.test", "B.test", "x.wild.test", "told.test"] {
         let client = pki.client().name(name).build();
@@ -53,7 +54,7 @@ async fn the_certificate_follows_the_requested_name() {
     seen.remove(1);
     seen.dedup();
     assert_eq!(seen.len(), 4);
-    // Others get the first one, which is not theirs.
+    // Other names get the first certificate, which does not have them.
     for name in ["elsewhere.test", "wild.test", "x.y.wild.test"] {
         let client = pki.client().name(name).build();
         let mut ftp = Ftp::connect(gateway.address).await;
@@ -82,12 +83,12 @@ async fn changed_files_are_reloaded_and_wrong_ones_refused() {
     let gateway = with_tls(&pki, "reload = \"10ms\"").start().await;
     let client = pki.client().build();
     let first = shown(&gateway, &client).await;
-    // A session from before goes on, its data connections too.
+    // An older session continues, with its data connections.
     let mut ftp = secured(&gateway, &client).await;
     pki.server("tls", &[HOST]);
     let second = changed(&gateway, &client, &first).await;
     assert_eq!(upload(&mut ftp, &client, "x", b"1").await.code, 226);
-    // What is wrong does not replace what is right.
+    // A wrong file does not replace a valid certificate.
     std::fs::write(pki.path("tls.key"), "no key").unwrap();
     for _ in 0..20 {
         assert_eq!(shown(&gateway, &client).await, second);
@@ -99,7 +100,8 @@ async fn changed_files_are_reloaded_and_wrong_ones_refused() {
     gateway.stop().await;
 }
 
-/// Each for itself: one that is wrong or gone stays as it was, and keeps nobody else from being renewed.
+/// Each certificate on its own: one whose files are wrong or missing stays as it was, and does not
+/// stop the renewal of others.
 #[tokio::test]
 async fn a_wrong_certificate_does_not_stop_the_renewal_of_others() {
     let pki = Pki::new();
@@ -126,7 +128,7 @@ async fn a_wrong_certificate_does_not_stop_the_renewal_of_others() {
         first = changed(&gateway, &client, &first).await;
         assert_eq!(shown(&gateway, &client_of_b).await, old);
     }
-    // And the other way round, once it is right again.
+    // And the other way round, after it is valid again.
     std::fs::write(pki.path("tls.crt"), "no certificate").unwrap();
     pki.server("b", &["b.test"]);
     changed(&gateway, &client_of_b, &old).await;
@@ -150,7 +152,8 @@ async fn errors_of_certificates_are_logged() {
         .await;
 }
 
-/// As Kubernetes mounts a Secret: files are links through `..data`, a link that is swapped for another at once.
+/// As Kubernetes mounts a Secret: files are links through `..data`, a link that is swapped
+/// atomically.
 #[tokio::test]
 async fn a_swapped_link_is_seen() {
     let pki = Pki::new();
@@ -221,11 +224,11 @@ async fn a_certificate_instead_of_a_password() {
         ftp.expect("PBSZ 0", 200).await;
         ftp.expect("PROT P", 200).await;
         assert_eq!(upload(&mut ftp, &own, "x", b"1").await.code, 226);
-        // It is nobody else's.
+        // It does not serve for other users.
         ftp.expect("USER both", 331).await;
         ftp.expect("PASS b", 530).await;
         ftp.login(USER, PASSWORD).await;
-        // Nobody else is he, with a password or with another certificate.
+        // Other users cannot log in as this one, with a password or with another certificate.
         let others = [
             client().build(),
             client()
@@ -242,7 +245,7 @@ async fn a_certificate_instead_of_a_password() {
     gateway.stop().await;
 }
 
-/// Without one nobody gets as far as his password, on no listener.
+/// Without a certificate no client gets as far as its password, on any listener.
 #[tokio::test]
 async fn a_required_certificate_is_required_of_every_client() {
     let pki = Pki::new();
@@ -259,7 +262,7 @@ async fn a_required_certificate_is_required_of_every_client() {
     gateway.stop().await;
 }
 
-/// A server where somebody could do without is not begun.
+/// A server does not start if a client could connect without one.
 #[tokio::test]
 async fn a_certificate_is_not_required_without_tls() {
     let pki = Pki::new();
@@ -285,7 +288,7 @@ async fn a_certificate_is_not_required_without_tls() {
     }
 }
 
-/// More than a handshake without client certificates may have.
+/// More than a handshake without client certificates may send.
 #[tokio::test]
 async fn a_long_certificate_of_a_client() {
     let pki = Pki::new();
@@ -348,7 +351,7 @@ async fn certificates_of_unknown_users_and_no_certificate() {
             for client in refused {
                 let mut ftp = Ftp::connect(gateway.address).await;
                 ftp.expect("AUTH TLS", 234).await;
-                // In TLS 1.3 a client is done before the server has seen its certificate.
+                // In TLS 1.3 the client finishes before the server has seen its certificate.
                 if ftp.handshake(&client).await.is_ok() {
                     ftp.ends_by_an_alert().await;
                 }

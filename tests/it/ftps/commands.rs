@@ -1,4 +1,4 @@
-//! AUTH, PBSZ, PROT, CCC, REIN, FEAT and HELP, and what comes before a handshake.
+//! AUTH, PBSZ, PROT, CCC, REIN, FEAT and HELP, and what arrives before a handshake.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -116,7 +116,7 @@ async fn feat_lists_exactly_the_tls_commands_that_work() {
     gateway.stop().await;
 }
 
-/// CVE-2011-0411 and its like: what somebody on the way has put behind AUTH never runs.
+/// CVE-2011-0411 and similar: what a host on the network path appends to AUTH never runs.
 #[tokio::test]
 async fn plaintext_after_auth_is_discarded() {
     let pki = Pki::new();
@@ -134,7 +134,7 @@ async fn plaintext_after_auth_is_discarded() {
                 .await;
             ftp.expect_reply(234).await;
             ftp.handshake(&client).await.unwrap();
-            // Neither a reply nor a state is left of it.
+            // It leaves neither a reply nor a state.
             ftp.expect("PASS p", 503).await;
             ftp.in_step().await;
             ftp.close().await;
@@ -179,7 +179,7 @@ async fn a_handshake_with_another_protocol_is_refused() {
         let mut ftp = Ftp::connect(gateway.address).await;
         ftp.auth("AUTH TLS", &client(&["x-other", "ftp"])).await;
         assert_eq!(ftp.tls().alpn_protocol(), Some(&b"ftp"[..]));
-        // On data connections, `ftp-data` is taken, too; `http/1.1` isn't.
+        // On data connections `ftp-data` is accepted too; `http/1.1` is not.
         ftp.login(USER, PASSWORD).await;
         ftp.expect("PBSZ 0", 200).await;
         ftp.expect("PROT P", 200).await;
@@ -204,7 +204,7 @@ async fn garbage_instead_of_a_handshake_ends_the_connection_without_an_echo() {
     let gateway = with_tls(&pki, "").start().await;
     let ends = async |mut stream: TcpStream| {
         let mut rest = Vec::new();
-        // A reset is an end, too.
+        // A reset ends it too.
         let _ = within("the end", stream.read_to_end(&mut rest)).await;
         assert!(
             !String::from_utf8_lossy(&rest).contains("secret"),
@@ -225,7 +225,7 @@ async fn garbage_instead_of_a_handshake_ends_the_connection_without_an_echo() {
         stream.write_all(rubbish.as_bytes()).await.unwrap();
         ends(stream).await;
     }
-    // Others are served as before.
+    // Other clients are served as before.
     let client = pki.client().build();
     secured(&gateway, &client).await;
     gateway.stop().await;
@@ -237,7 +237,7 @@ async fn prot_between_epsv_and_the_command() {
     let gateway = with_tls(&pki, "").start().await;
     let client = pki.client().build();
     let mut ftp = secured(&gateway, &client).await;
-    // Nobody has connected: the port stays, the connection is as PROT says last.
+    // Without a data connection yet: the port stays, and the last PROT decides.
     let address = ftp.epsv().await;
     ftp.expect("PROT C", 200).await;
     let mut data = TcpStream::connect(address).await.unwrap();
@@ -254,7 +254,7 @@ async fn prot_between_epsv_and_the_command() {
     end.unwrap();
     assert_eq!(bytes, b"clear");
     ftp.expect_reply(226).await;
-    // Somebody has: that connection was begun in the other way, and is closed.
+    // With one: it was begun in the other mode, and is closed.
     let data = ftp.data_passive().await;
     client.connect(data).await.unwrap();
     ftp.expect("PROT C", 200).await;

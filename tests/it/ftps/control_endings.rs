@@ -1,4 +1,5 @@
-//! How a control connection under TLS ends while an upload runs, and data connections that come only after the 150.
+//! How a control connection under TLS ends during an upload, and data connections that come only
+//! after the 150.
 
 use tokio::io::AsyncWriteExt;
 
@@ -9,7 +10,7 @@ use test_support::pattern;
 use test_support::tls::{Pki, VERSIONS, read_all};
 use test_support::transfers::{moved, settled};
 
-/// Under TLS the clean end is close_notify: anybody on the way can send a FIN.
+/// Under TLS the clean end is close_notify: any host on the network path can send a FIN.
 #[tokio::test]
 async fn under_tls_a_fin_without_close_notify_is_not_a_clean_end() {
     let pki = Pki::new();

@@ -1,4 +1,5 @@
-//! What stands between the network and a login, under TLS: PROXY headers, bans, limits, virtual hosts.
+//! The steps between the network and a login, under TLS: PROXY headers, bans, limits, virtual
+//! hosts.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -49,14 +50,14 @@ async fn a_client_certificate_does_not_get_past_a_ban() {
         guesser.expect("USER alone", 331).await;
         guesser.expect("PASS guessed", 530).await;
     }
-    // The user is banned at this address, as one with a password would be.
+    // The user is banned at this address, as after wrong passwords.
     let refused = ftp.expect("USER alone", 530).await;
     assert_eq!(refused.text(), "Login incorrect");
     ftp.expect("PWD", 530).await;
     let mut elsewhere = secured_from("127.0.0.2", &gateway, &own).await;
     elsewhere.expect("USER alone", 232).await;
-    // With the fourth failure, those of the banned user not counted, the address is banned: no other user may come in
-    // from there, and nobody is heard.
+    // After the fourth failure, not counting those of the banned user, the address is banned: no
+    // user can log in from there, and no password is checked.
     ftp.expect("USER alone", 530).await;
     for _ in 0..2 {
         guesser.expect("USER u", 331).await;
@@ -104,7 +105,7 @@ async fn a_client_certificate_counts_for_the_users_session_limit() {
         "Too many sessions of this user, try again later"
     );
     second.expect_end().await;
-    // Another USER gives the place back.
+    // Another USER releases the session's permit.
     first.expect("USER nobody", 331).await;
     let mut third = secured_from("127.0.0.1", &gateway, &own).await;
     third.expect("USER alone", 232).await;
@@ -167,7 +168,7 @@ async fn a_proxy_header_comes_before_tls_on_control_and_data_connections() {
     gateway.stop().await;
 }
 
-/// In the clear it would be no TLS.
+/// In plaintext it would not be TLS.
 #[tokio::test]
 async fn an_implicit_listener_refuses_without_a_plaintext_reply() {
     for (settings, refused) in [
@@ -195,7 +196,7 @@ async fn an_implicit_listener_refuses_without_a_plaintext_reply() {
     }
 }
 
-/// Users u and v, `a` for v only; `b` has a certificate of its own, and the general one is for both, too.
+/// Users u and v, `a` for v only. `b` has a certificate of its own; the general one is for both.
 fn two_hosts(pki: &Pki, more: &str) -> Builder {
     pki.server("tls", &["ftp.test", "a.test", "b.test"]);
     pki.server("b", &["b.test"]);
@@ -240,7 +241,7 @@ async fn host_at_odds_with_the_handshake_is_refused() {
     let gateway = two_hosts(&pki, "").start().await;
     let client = pki.client().name("a.test").build();
     let mut ftp = Ftp::connect(gateway.address).await;
-    // What was said in the clear is forgotten.
+    // The commands in plaintext are forgotten.
     ftp.expect("HOST b.test", 220).await;
     ftp.auth("AUTH TLS", &client).await;
     let refused = ftp.expect("HOST b.test", 504).await;
@@ -252,8 +253,8 @@ async fn host_at_odds_with_the_handshake_is_refused() {
     ftp.expect("USER u", 331).await;
     ftp.expect(&format!("PASS {PASSWORD}"), 530).await;
     ftp.login("v", "q").await;
-    // So is it where the handshake has named none of the virtual hosts: HOST can't take the client to one whose
-    // certificate he has not seen.
+    // The same if the handshake named none of the virtual hosts: HOST cannot lead the client to one
+    // whose certificate it has not seen.
     let client = pki.client().build();
     let mut ftp = Ftp::connect(gateway.address).await;
     ftp.expect("HOST a.test", 220).await;
@@ -262,7 +263,7 @@ async fn host_at_odds_with_the_handshake_is_refused() {
     assert_eq!(refused.text(), "The TLS handshake named another host");
     assert_eq!(ftp.expect("HOST 127.0.0.1", 220).await.text(), "general");
     ftp.login(USER, PASSWORD).await;
-    // A handshake that names nobody leaves the choice, and takes back what was chosen before.
+    // A handshake that names no host leaves the choice, and drops the earlier one.
     let client = pki.client().without_sni().build();
     let mut ftp = Ftp::connect(gateway.address).await;
     ftp.expect("HOST a.test", 220).await;
@@ -288,7 +289,7 @@ async fn host_chooses_the_certificate_without_sni() {
     };
     let (general, own) = (named("ftp.test").await, named("b.test").await);
     for version in VERSIONS {
-        // No session is resumed: each handshake shows a certificate.
+        // Without session resumption each handshake shows a certificate.
         let client = |name| {
             let client = pki.client().version(version).habit(Habit::Never);
             client.name(name).without_sni().build()
@@ -305,7 +306,7 @@ async fn host_chooses_the_certificate_without_sni() {
             }
             ftp.auth("AUTH TLS", &client).await;
             assert!(certificate(ftp.tls()) == *shown, "{version:?} {host:?}");
-            // The certificate is all that HOST has chosen: the rest is forgotten.
+            // HOST has chosen the certificate only: everything else is forgotten.
             assert_eq!(ftp.expect("HOST 127.0.0.1", 220).await.text(), "general");
             ftp.login(USER, PASSWORD).await;
             ftp.expect("PBSZ 0", 200).await;
@@ -316,7 +317,7 @@ async fn host_chooses_the_certificate_without_sni() {
             send_and_end(&mut tls, b"bytes").await.unwrap();
             ftp.expect_reply(226).await;
         }
-        // A handshake that names a host is its own choice; a data connection that names nobody follows it.
+        // A handshake that names a host decides; a data connection without a name follows it.
         let mut ftp = Ftp::connect(gateway.address).await;
         ftp.expect("HOST a.test", 220).await;
         let speaks = pki.client().version(version).name("b.test").build();

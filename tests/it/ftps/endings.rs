@@ -1,5 +1,5 @@
-//! How connections under TLS end: close_notify and its lack, ABOR, a control connection that is lost, and those that
-//! stop in the middle of a handshake.
+//! How connections under TLS end: close_notify and its lack, ABOR, and a control connection that is
+//! lost.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -12,14 +12,14 @@ use test_support::tls::{Client, Pki, VERSIONS, read_all};
 use test_support::transfers::{moved, nothing_left, sessions_ended, settled};
 use test_support::{MIB, pattern};
 
-/// Two parts and a bit, or less than one.
+/// Two parts and some bytes, and less than one part.
 const SIZES: [usize; 2] = [70_000, 6 * MIB];
 
 fn removed(pki: &Pki, more: &str) -> Builder {
     with_tls(pki, more).mount("interrupted = \"abort\"")
 }
 
-/// An upload of `x` whose bytes have been taken.
+/// An upload of `x`, of which the gateway has received these bytes.
 async fn tls_upload_in_progress(
     ftp: &mut Ftp,
     client: &Client,
@@ -32,7 +32,7 @@ async fn tls_upload_in_progress(
     tls
 }
 
-/// A FIN without close_notify, as anybody on the way can send it.
+/// A FIN without close_notify, as any host on the network path can send it.
 async fn fin_only(tls: TlsStream<TcpStream>) -> TcpStream {
     let mut tcp = tls.into_inner().0;
     tcp.shutdown().await.unwrap();
@@ -55,7 +55,8 @@ async fn an_upload_without_close_notify_is_not_published_and_can_be_resumed() {
             assert!(reply.text().contains("close_notify"), "{reply:?}");
             settled(&gateway).await;
             assert_eq!(gateway.store.object(BUCKET, "x").unwrap(), b"old");
-            // It is kept as after any other break. It may be all, so one byte less is reported.
+            // It can be resumed as after any other break. It may be complete, so one byte less is
+            // reported.
             let reported = ftp.expect("SIZE x", 213).await;
             assert_eq!(reported.text(), (size - 1).to_string());
             ftp.expect(&format!("REST {}", size - 1), 350).await;
@@ -100,7 +101,7 @@ async fn lenient_close_accepts_uploads_without_close_notify() {
             let _tcp = fin_only(tls).await;
             ftp.expect_reply(226).await;
             assert!(gateway.store.object(BUCKET, "x").unwrap() == bytes);
-            // A reset is none.
+            // A reset is not one.
             let tls = tls_upload_in_progress(&mut ftp, &client, &bytes[1..]).await;
             reset_stream(tls.into_inner().0);
             ftp.expect_reply(426).await;
@@ -111,7 +112,7 @@ async fn lenient_close_accepts_uploads_without_close_notify() {
     gateway.stop().await;
 }
 
-/// Not even for a device that never sends close_notify.
+/// Not even if the device never sends close_notify.
 #[tokio::test]
 async fn an_upload_cut_within_a_tls_record_is_not_published() {
     let pki = Pki::new();
@@ -160,10 +161,10 @@ async fn a_download_ends_by_close_notify_or_not_at_all() {
     for version in VERSIONS {
         let client = pki.client().version(version).build();
         let mut ftp = secured(&gateway, &client).await;
-        // `download` fails where close_notify is missing.
+        // `download` fails without close_notify.
         let (back, reply) = download(&mut ftp, &client, "RETR x").await;
         assert!(back == bytes && reply.code == 226);
-        // An aborted one has no clean end.
+        // An aborted download has no clean end.
         let mut tls = begin_tls(&mut ftp, &client, "RETR x", Mode::Passive, Begins::Late).await;
         tls.read_exact(&mut [0; 1000]).await.unwrap();
         ftp.send("ABOR").await;
@@ -191,7 +192,7 @@ async fn an_abor_in_the_middle_or_right_after_the_data() {
             ftp.expect_reply(426).await;
             ftp.expect_reply(226).await;
             drop(tls);
-            // Both reach the gateway at once: client and gateway are on one thread.
+            // Both reach the gateway in one go: client and gateway are on one thread.
             let mut tls = tls_upload_in_progress(&mut ftp, &client, &pattern(size, 1)).await;
             tls.shutdown().await.unwrap();
             ftp.send("ABOR").await;
@@ -218,13 +219,13 @@ async fn an_abor_with_telnet_signals() {
     gateway.stop().await;
 }
 
-/// In which way a client leaves behind the end of its data.
+/// How a client leaves after the end of its data.
 #[derive(Debug, Clone, Copy)]
 enum Leaves {
     CloseNotify,
     Fin,
     Reset,
-    /// It sends a command first, which nobody has read.
+    /// It sends a command first, which the server has not read.
     Unread,
 }
 
@@ -257,10 +258,11 @@ async fn a_control_connection_lost_right_after_the_data_publishes_nothing() {
                 settled_sessions(&gateway).await;
                 let found = gateway.store.object(BUCKET, "x").unwrap();
                 assert!(found == b"old", "{version:?} {leaves:?} {size}");
-                // The upload is kept for him.
+                // The user can resume the upload.
                 let mut ftp = secured(&gateway, &client).await;
                 let kept: usize = ftp.expect("SIZE x", 213).await.text().parse().unwrap();
-                // Of what may be the whole, the last byte is asked for again (docs/design/resume-protocol.md).
+                // Of an upload that may be whole the last byte is requested again
+                // (docs/design/resume-protocol.md).
                 assert_eq!(kept + 1, size);
                 gateway.stop().await;
             }
@@ -327,7 +329,7 @@ async fn auth_during_a_transfer_waits_for_its_end() {
     ftp.expect_reply(226).await;
     ftp.expect_reply(234).await;
     ftp.handshake(&client).await.unwrap();
-    // What was held behind it is thrown away, too.
+    // Commands queued after it are discarded too.
     ftp.expect("PASS p", 503).await;
     ftp.login(USER, PASSWORD).await;
     assert_eq!(gateway.store.object(BUCKET, "x").unwrap(), b"clear");

@@ -17,7 +17,7 @@ async fn half_a_handshake_then_silence_on_the_control_connection() {
         .with("[timeouts]\ntls_handshake = \"1s\"")
         .start()
         .await;
-    // The head of a record, and a bit of it.
+    // The head of a record, and the start of its content.
     let half = [22, 3, 1, 2, 0, 1, 0];
     let mut stream = TcpStream::connect(implicit(&gateway)).await.unwrap();
     stream.write_all(&half).await.unwrap();
@@ -86,7 +86,7 @@ async fn half_a_handshake_then_silence_on_a_data_connection() {
     for command in ["STOR x", "RETR y", "LIST"] {
         let mut data = ftp.data_passive().await;
         data.write_all(&[22, 3, 1, 2, 0, 1, 0]).await.unwrap();
-        // Commands are answered meanwhile.
+        // Commands are answered in the meantime.
         ftp.in_step().await;
         ftp.expect(command, 150).await;
         ftp.send("NOOP").await;
@@ -94,7 +94,7 @@ async fn half_a_handshake_then_silence_on_a_data_connection() {
         let reply = ftp.expect_reply(522).await;
         assert!(reply.text().contains("TLS handshake"), "{reply:?}");
     }
-    // One that nobody begins.
+    // A handshake that no client begins.
     let _data = ftp.data_passive().await;
     ftp.expect("STOR x", 150).await;
     ftp.send("ABOR").await;
@@ -116,7 +116,7 @@ async fn plaintext_on_a_private_data_connection() {
         if early {
             data.write_all(b"plain text, no TLS").await.unwrap();
             data.shutdown().await.unwrap();
-            // Its handshake has failed when, or before, the command comes.
+            // Its handshake may fail before the command arrives.
             let first = ftp.command("STOR x").await;
             let last = match first.code {
                 150 => ftp.reply().await,
@@ -153,7 +153,7 @@ fn endless_hello(length: usize) -> Vec<u8> {
     bytes
 }
 
-/// Sends it a bit at a time, and expects the end long before any deadline.
+/// Sends it in small pieces, and expects the end long before any deadline.
 async fn is_cut(mut stream: TcpStream, hello: &[u8]) {
     for piece in hello.chunks(512) {
         if stream.write_all(piece).await.is_err() {

@@ -1,4 +1,4 @@
-//! Who must have TLS: `control` and `data`, of `[tls]`, of a listener, of a user.
+//! Which clients must use TLS: `control` and `data`, of `[tls]`, of a listener, of a user.
 
 use super::{download, implicit, secured, upload, with_tls};
 use test_support::ftp::Ftp;
@@ -59,7 +59,7 @@ async fn off_is_off() {
     ftp.expect("PBSZ 0", 200).await;
     ftp.expect("PROT P", 534).await;
     assert_eq!(ftp.store("x", b"1").await.code, 226);
-    // Also where data connections would be private without PROT.
+    // Also if data connections would be private without PROT.
     let mut ftp = Ftp::connect_implicit(implicit(&gateway), &client).await;
     ftp.login(USER, PASSWORD).await;
     assert_eq!(ftp.store("x", b"2").await.code, 226);
@@ -140,7 +140,7 @@ async fn a_user_has_their_own_policy_and_is_not_revealed_by_it() {
     ftp.expect("PROT P", 200).await;
     assert_eq!(upload(&mut ftp, &client, "x", b"1").await.code, 226);
 
-    // Where nobody has said PROT, it is as the user must have it.
+    // Without PROT the user's policy decides.
     let mut ftp = Ftp::connect_implicit(implicit(&gateway), &client).await;
     ftp.login("clear", "c").await;
     assert_eq!(ftp.store("y", b"1").await.code, 226);
@@ -157,7 +157,7 @@ async fn a_user_has_their_own_policy_and_is_not_revealed_by_it() {
     gateway.stop().await;
 }
 
-/// The password was right, so nobody is banned for it; but it has cost a hash.
+/// The password was right, so it causes no ban; but it cost a hash.
 #[tokio::test]
 async fn logins_refused_without_tls_count_as_attempts_and_not_as_failures() {
     let pki = Pki::new();

@@ -1,4 +1,4 @@
-//! Two sessions on one name under TLS: as without it.
+//! Two sessions on one name under TLS: the same as without it.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Session resumption, and `require_session_reuse`: whose data connection it is.
+//! Session resumption, and `require_session_reuse`: to which control connection a data connection
+//! belongs.
 
 use rustls::HandshakeKind;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,7 +25,8 @@ async fn the_control_connections_session_is_resumed_many_times() {
                 }
             };
             assert_eq!(ftp.tls().handshake_kind(), Some(HandshakeKind::Full));
-            // As many as there are tickets in TLS 1.3, each of which this client uses once; two a round.
+            // As many as there are tickets in TLS 1.3, each of which this client uses once; two in
+            // each round.
             let both = [Begins::Early, Begins::Late].into_iter().cycle();
             for (round, begins) in both.take(8).enumerate() {
                 let bytes = format!("{round}");
@@ -64,8 +66,8 @@ async fn a_data_connection_of_another_session_is_refused() {
     let gateway = with_tls(&pki, "require_session_reuse = true").start().await;
     gateway.store.put(BUCKET, "y", "secret");
     for version in VERSIONS {
-        // Three who are not the client of the control connection: one without a session, one with that of another
-        // control connection, and one with a session that was resumed on it.
+        // Three other clients: one without a session, one with that of another control connection,
+        // and one with a session that was resumed on it.
         let own = pki.client().version(version).build();
         let mut ftp = secured(&gateway, &own).await;
         let none = pki.client().version(version).habit(Habit::Never).build();
@@ -85,7 +87,7 @@ async fn a_data_connection_of_another_session_is_refused() {
                     }
                 };
                 if let Ok(tls) = &mut tls {
-                    // The refusal may be faster.
+                    // The refusal may arrive first.
                     let _ = tls.write_all(b"foreign").await;
                     let _ = tls.shutdown().await;
                 }
@@ -107,7 +109,8 @@ async fn a_data_connection_of_another_session_is_refused() {
                 ftp.expect_reply(522).await;
             }
         }
-        // The rightful one is still served, and the other one on a session of his own.
+        // The client of the control connection is still served, and the other one on its own
+        // session.
         other.close().await;
         let mut other = secured(&gateway, &foreign).await;
         for (ftp, client) in [(&mut ftp, &own), (&mut other, &foreign)] {

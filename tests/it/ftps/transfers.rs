@@ -7,7 +7,7 @@ use test_support::tls::{Habit, Pki, VERSIONS, read_all, send_and_end};
 use test_support::transfers::nothing_left;
 use test_support::{MIB, pattern};
 
-/// Of no byte to many parts.
+/// From no byte to many parts.
 const SIZES: [usize; 5] = [0, 1, 64 * 1024, 5 * MIB, 23 * MIB + 12_345];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,7 +96,7 @@ async fn plain_data_connections_under_a_secured_control_connection() {
     ftp.expect("PROT P", 200).await;
     let (bytes, _) = download(&mut ftp, &client, "RETR x").await;
     assert_eq!(bytes, b"in the clear");
-    // After AUTH TLS alone they are clear, too.
+    // After AUTH TLS alone they are in plaintext too.
     let mut ftp = Ftp::connect(gateway.address).await;
     ftp.auth("AUTH TLS", &client).await;
     ftp.login(USER, PASSWORD).await;
@@ -118,7 +118,7 @@ async fn a_client_that_only_writes_loses_nothing() {
             let mut tls = begin_tls(&mut ftp, &client, "STOR x", Mode::Passive, Begins::Late).await;
             tls.write_all(&bytes).await.unwrap();
             tls.shutdown().await.unwrap();
-            // Closed with whatever the server has sent unread.
+            // Closed with everything that the server sent unread.
             drop(tls);
             let reply = ftp.reply().await;
             assert_eq!(reply.code, 226, "{version:?}\n{}", ftp.transcript());

@@ -50,7 +50,7 @@ async fn globs_select_and_their_literal_prefix_narrows_the_request() {
         gateway.store.reset_counts();
         assert_eq!(names(&mut ftp, glob).await.join(" "), expected, "{glob}");
         let requests = gateway.store.requests();
-        // With brackets it may be a name: that is asked first.
+        // With brackets it may be a name, which is looked up first.
         let asked = if glob.contains('[') { 3 } else { 1 };
         assert_eq!(requests.len(), asked, "{glob}: {requests:?}");
         assert_eq!(
@@ -61,7 +61,7 @@ async fn globs_select_and_their_literal_prefix_narrows_the_request() {
     }
     let (text, reply) = ftp.list("LIST -la *.csv").await;
     assert_eq!((lines(&text).len(), reply.code), (3, 226));
-    // Above the last element a star is a star.
+    // In elements before the last a star is a character.
     let (_, reply) = ftp.list("NLST di*/x1").await;
     assert_eq!(reply.code, 550, "{reply:?}");
     assert_eq!(names(&mut ftp, "di*/*").await, [""; 0]);

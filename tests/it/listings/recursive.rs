@@ -11,7 +11,8 @@ async fn text(ftp: &mut Ftp, command: &str) -> String {
     text
 }
 
-/// As a client reads `ls -R`: headings to the names below them; each heading may come again.
+/// As a client reads `ls -R`: headings with the names below them; a heading may appear more than
+/// once.
 fn blocks(text: &str) -> BTreeMap<String, Vec<String>> {
     let mut blocks: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut heading = None;
@@ -179,7 +180,7 @@ async fn mounts_below_are_printed_with_their_contents() {
         .collect();
     assert_eq!(sorted, expected);
     ftp.close().await;
-    // Nothing but mounts.
+    // Nothing except mounts.
     let gateway = Gateway::builder()
         .add_mount("in", "scans", "")
         .user("v", "p", "{ \"/x/in\" = \"in\" }")
@@ -195,8 +196,8 @@ async fn mounts_below_are_printed_with_their_contents() {
     gateway.stop().await;
 }
 
-/// Files and subdirectories alternate in the order of keys: nothing is lost or doubled when a directory comes in pieces,
-/// and there is one request a thousand keys.
+/// Files and subdirectories alternate in the order of keys: nothing is lost or doubled when a
+/// directory comes in pieces, and there is one request for 1,000 keys.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_tree_is_complete_in_bounded_memory() {
     let gateway = Gateway::start().await;

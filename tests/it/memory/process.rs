@@ -1,4 +1,4 @@
-//! Promise 5, seen from outside: the memory and the open files of a process of its own.
+//! The memory and the open files of a process of its own, seen from outside.
 
 use futures::{StreamExt, stream};
 use tokio::io::AsyncWriteExt;
@@ -21,7 +21,7 @@ async fn an_upload_writes_no_file() {
         .with(Fault::Stall);
     let looked = async {
         rule.hit().await;
-        // All of it is there, and nothing of it in a file, unlinked ones included.
+        // The object is complete, and no byte of it is in a file, not even in an unlinked one.
         let found = (process.open_files(), directory(&process));
         rule.release();
         found
@@ -56,11 +56,13 @@ async fn uploads_hold_at_most_the_budget() {
     });
     futures::future::join_all(uploads).await;
     let grown = process.peak() - before;
-    // 144 MiB went through it. Beside the budget there are the buffers of its connections and the allocator's waste.
+    // 144 MiB went through it. In addition to the budget there are the buffers of its connections
+    // and the allocator's overhead.
     assert!(grown < 56 * MIB, "grown by {} MiB", grown / MIB);
 }
 
-/// A signed payload is a copy in one piece: what is being kept is held once all the same.
+/// A signed payload is a copy in one piece: an upload that is being saved is held only once in
+/// spite of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn tails_with_a_signed_payload_are_held_once() {
     let settings = "[transfer]\npart_size = \"5MiB\"\n[memory]\nbudget = \"64MiB\"";
@@ -86,12 +88,12 @@ async fn tails_with_a_signed_payload_are_held_once() {
     let _sessions: Vec<_> = sessions.collect();
     tails.hit_times(9).await;
     let grown = process.peak() - before;
-    // Held twice they are 59 MB. The allocator gives what was freed back some seconds later.
+    // Held twice they are 59 MB. The allocator returns freed memory some seconds later.
     assert!(grown < 48 * MIB, "grown by {} MiB", grown / MIB);
 }
 
-/// Logs in on `at_once` connections, `logins` times on each: with the right password, a wrong one, a name that does not
-/// exist.
+/// Logs in on `at_once` connections, `logins` times on each: with the right password, a wrong one,
+/// a name that does not exist.
 async fn log_in(process: &Process, at_once: usize, logins: usize) {
     let clients = (0..at_once).map(async |client: usize| {
         for number in 0..logins {
@@ -103,7 +105,7 @@ async fn log_in(process: &Process, at_once: usize, logins: usize) {
             let mut ftp = Ftp::connect(process.address).await;
             ftp.expect(&format!("USER {user}"), 331).await;
             let reply = ftp.command(&format!("PASS {password}")).await;
-            // On a busy machine some find no core in time.
+            // On a busy machine some of them time out before they get a core.
             assert!(reply.code == code || reply.code == 421, "{reply:?}");
             ftp.close().await;
         }
@@ -134,11 +136,11 @@ async fn password_checks_give_their_memory_back() {
     process.shrinks_to(before + 32 * MIB).await;
 }
 
-/// The least budget for parts of 5 MiB, and what the process may hold.
+/// The smallest budget for parts of 5 MiB, and what the process may hold.
 const SMALL_BUDGET: &str = "[transfer]\npart_size = \"5MiB\"\n[memory]\nbudget = \"20MiB\"";
 const SMALL_LIMIT: usize = (20 + 64) * MIB;
 
-/// Asks for a listing on a data connection that is never read; what the server says to it.
+/// Asks for a listing on a data connection that is never read; returns the server's reply.
 async fn unread_listing(process: &Process, command: &str) -> (Ftp, TcpStream, u16) {
     let mut ftp = process.ftp().await;
     let data = narrow_data(&mut ftp).await;
@@ -160,15 +162,15 @@ async fn unread_listings_hold_memory_of_the_budget_only() {
     let listings = commands
         .take(40)
         .map(|command| unread_listing(&process, command));
-    // As many at once as there are passive ports for.
+    // As many in parallel as there are passive ports.
     let listings: Vec<_> = stream::iter(listings).buffer_unordered(16).collect().await;
-    // Who can't be served is refused before the 150.
+    // A client that cannot be served is refused before the 150.
     for (.., code) in &listings {
         assert!(matches!(code, 150 | 450), "{code}");
     }
     let peak = process.peak();
     assert!(peak < limit, "{} MiB", peak / MIB);
-    // A client that reads gets all of it, while they are there.
+    // A client that reads gets its whole listing while they are open.
     let mut ftp = process.ftp().await;
     let (text, reply) = ftp.list("NLST d").await;
     assert_eq!((text.lines().count(), reply.code), (2100, 226));

@@ -7,7 +7,8 @@ use test_support::gateway::BUCKET;
 use test_support::transfers::narrow_data;
 use test_support::{MIB, pattern};
 
-/// Their bytes are kept, and with them their memory: the upload that waits for more of it must hear that they have failed.
+/// Failed parts are kept for a retry, and with them their memory: the upload that waits for more
+/// memory must learn that they have failed.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_does_not_wait_for_the_memory_of_its_own_failed_parts() {
     let gateway = smallest().with("[stores.main]\nattempts = 1").start().await;
@@ -58,7 +59,7 @@ async fn every_way_to_fail_gives_the_memory_back() {
         all_given_back(&gateway).await;
     }
 
-    // A body that breaks off for good.
+    // A body that breaks off in every attempt.
     let rule = store.fail("GetObject").always().with(Fault::CutBody(0));
     let mut ftp = gateway.ftp().await;
     let (_, reply) = ftp.retrieve("f").await;
@@ -128,7 +129,7 @@ async fn bytes_that_size_fetched_are_counted_and_dropped_soon() {
         assert_eq!(reply.code, 226);
         all_given_back(&gateway).await;
     }
-    // A client that asks for no more keeps it for seconds; and one that leaves not at all.
+    // A client that sends nothing more keeps it for seconds; a client that leaves does not.
     for leaves in [false, true] {
         let mut ftp = gateway.ftp().await;
         for _ in 0..2 {

@@ -18,8 +18,8 @@ async fn a_transfer_without_memory_is_refused_before_the_150() {
         .start()
         .await;
     gateway.store.put(BUCKET, "there", "12345");
-    // Of 20 MiB 2 are set aside for passwords, 5 are reserved, 5 are for a part, and the rest is for first memory: 64 times
-    // 128 KiB.
+    // Of 20 MiB 2 are set aside for passwords, 5 are reserved, 5 are for a part, and the rest is
+    // for first memory: 64 times 128 KiB.
     let mut holders =
         join_all((0..64).map(async |number: usize| {
             half_an_upload(&gateway, &format!("held{number}"), 1).await
@@ -38,7 +38,7 @@ async fn a_transfer_without_memory_is_refused_before_the_150() {
         !asked.iter().any(|o| o == "GetObject" || o == "PutObject"),
         "{asked:?}"
     );
-    // One of them ends, and the next gets its place.
+    // One of them ends, and the next one gets its memory.
     let (mut first, mut data) = holders.pop().unwrap();
     data.shutdown().await.unwrap();
     first.expect_reply(226).await;
@@ -92,7 +92,8 @@ async fn a_waiting_client_gets_memory_as_soon_as_it_is_free() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_stalls_on_a_part_others_wait_for_is_cut() {
-    // Without others it would be left alone for a minute. What it has sent can't be stored meanwhile.
+    // Without other transfers it could stall for a minute. What it has sent cannot be stored in the
+    // meantime.
     let gateway = smallest().start().await;
     let rule = gateway.store.fail("PutObject").key(".s3ftpd/tails/");
     rule.always().with(Fault::Status(403, "AccessDenied"));
@@ -109,7 +110,7 @@ async fn a_client_that_stalls_on_a_part_others_wait_for_is_cut() {
         let reply = ftp.reply().await;
         match reply.code {
             426 => cut += 1,
-            // Cut was who was needed, and nobody else waits now.
+            // The transfer that was cut had the memory that was needed, and no other waits now.
             226 => {}
             _ => panic!("{reply:?}"),
         }
@@ -124,7 +125,7 @@ async fn small_transfers_and_listings_do_not_wait_for_slow_uploads() {
         .with("[timeouts]\ndata_connect = \"3s\"")
         .start()
         .await;
-    // They hold all memory of parts, and some wait for more.
+    // They hold all memory for parts, and some wait for more.
     let holders = join_all((0..9).map(async |number: usize| {
         half_an_upload(&gateway, &format!("held{number}"), 300_000).await
     }))
@@ -154,7 +155,7 @@ async fn small_transfers_and_listings_do_not_wait_for_slow_uploads() {
     all_given_back(&gateway).await;
 }
 
-/// A gateway with a user `argon` whose password's hash is what `s3ftpd hash-password` makes.
+/// A gateway with a user `argon`, whose password hash is one of `s3ftpd hash-password`.
 async fn with_argon2id(budget: &str) -> Gateway {
     let hash = s3ftpd::auth::hash_password(&"argon".into()).unwrap();
     let user = format!("[users.argon]\npassword = '{hash}'\nmounts = {{ \"/\" = \"main\" }}");
@@ -167,7 +168,7 @@ async fn with_argon2id(budget: &str) -> Gateway {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_does_not_wait_for_slow_uploads() {
     let gateway = with_argon2id("64MiB").await;
-    // Of 5 MiB each, and 45 MiB are there: the last one waits for its part.
+    // They need 5 MiB each, and 45 MiB exist: the last one waits for its part.
     let mut begun = Vec::new();
     for number in 0..9 {
         let mut ftp = gateway.ftp().await;
@@ -180,7 +181,7 @@ async fn a_login_does_not_wait_for_slow_uploads() {
         let trickle = tokio::spawn(async move {
             let mut pace = tokio::time::interval(Duration::from_secs(1));
             let mut piece = vec![7; 300_000];
-            // A client that never stalls; it ends where it is cut.
+            // A client that never stalls, and ends when it is cut.
             while data.write_all(&piece).await.is_ok() {
                 piece.truncate(1);
                 pace.tick().await;
@@ -206,7 +207,7 @@ async fn a_login_does_not_wait_for_slow_uploads() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn uploads_work_if_a_password_check_needs_most_of_the_budget() {
-    // Of which it can't be set aside, and of which little else is left.
+    // Memory for the password cannot be set aside, and little else is left.
     for budget in ["20MiB", "38MiB"] {
         let gateway = with_argon2id(budget).await;
         for number in 0..3 {

@@ -1,4 +1,4 @@
-//! 10: clients that try `anonymous` before the name they were given.
+//! Clients that try `anonymous` before their own name.
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,8 @@ async fn probes_as_anonymous_ban_no_address() {
     gateway.stop().await;
 }
 
-/// The answers come one a second and address, however many ask; others are not held up.
+/// An address gets one answer a second, however many connections ask. Other addresses are not
+/// delayed.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_gets_one_answer_a_second() {
     let gateway = Gateway::start().await;
@@ -53,7 +54,7 @@ async fn an_address_gets_one_answer_a_second() {
     gateway.stop().await;
 }
 
-/// A user of that name is a user like any other.
+/// A configured user of that name is like any other.
 #[tokio::test(flavor = "multi_thread")]
 async fn failures_of_a_configured_anonymous_user_count() {
     let gateway = Gateway::builder()

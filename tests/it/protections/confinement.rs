@@ -1,5 +1,5 @@
-//! 18: a hole becomes no foothold: the process writes no file and runs no other. That it runs as nobody, without
-//! capabilities, in a read-only root, is shown by `ci/container.sh`.
+//! A vulnerability must not become a foothold: the process writes no file and starts no program.
+//! `ci/container.sh` shows that it runs without root and capabilities, in a read-only file system.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +9,7 @@ use test_support::{MIB, pattern};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_file_is_written_and_no_program_is_run() {
-    // With this limit the first byte written to a file, of whatever name and wherever, ends the process (SIGXFSZ).
+    // With this limit the first byte written to any file ends the process (SIGXFSZ).
     let settings = "[transfer]\npart_size = \"5MiB\"";
     let mut process = Process::start_under("ulimit -f 0", "info", settings).await;
     let directory = process.temporary.path().to_owned();

@@ -1,4 +1,4 @@
-//! 1, 2, 12: data connections.
+//! Data connections of strangers, to third hosts, and without an end.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr};
@@ -18,7 +18,7 @@ async fn a_data_connection_of_another_address_is_dropped_and_the_clients_served(
 
     let port = ftp.epsv().await;
     let mut foreign = connect_from(stranger, port).await.unwrap();
-    // It may be closed by now.
+    // It may be closed already.
     let _ = foreign.write_all(b"planted").await;
     let mut own = connect_from(ftp.local_addr().ip(), port).await.unwrap();
     ftp.expect("STOR mine", 150).await;
@@ -35,7 +35,7 @@ async fn a_data_connection_of_another_address_is_dropped_and_the_clients_served(
     ftp.expect_reply(226).await;
     for stranger in [&mut foreign, &mut spy] {
         let mut got = Vec::new();
-        // A reset or an end, and nothing before.
+        // A reset or an end, and no byte before it.
         let _ = within("the stranger's end", stranger.read_to_end(&mut got)).await;
         assert!(got.is_empty(), "a stranger was told {got:?}");
     }
@@ -59,7 +59,7 @@ async fn active_mode_connects_only_to_the_client_and_no_privileged_port() {
         "PORT 8,8,8,8,200,1".to_owned(),
     ] {
         ftp.expect(&line, 504).await;
-        // Nothing is left of it: there is no data connection to be made.
+        // Nothing is left of it: no data connection will be made.
         ftp.expect("STOR x", 425).await;
         ftp.in_step().await;
     }
@@ -83,10 +83,10 @@ async fn ten_thousand_pasv_without_a_connection_give_their_ports_back() {
             greedy.expect_reply(227).await;
         }
     }
-    // It has one port, so another one from the same address gets the other.
+    // It has one port, so another client at the same address gets the other one.
     let mut other = gateway.ftp().await;
     assert_eq!(other.retrieve("x").await.0, b"bytes");
-    // Sessions that end take nothing with them for others.
+    // A session that ends takes no port from others.
     for _ in 0..20 {
         let mut ftp = gateway.ftp().await;
         ftp.send("PASV").await;
@@ -96,7 +96,8 @@ async fn ten_thousand_pasv_without_a_connection_give_their_ports_back() {
     let mut ftp = Ftp::connect_from(elsewhere, gateway.address).await;
     ftp.login("u", "p").await;
     assert_eq!(ftp.retrieve("x").await.0, b"bytes");
-    // Nor for the same address, once late connections can't come any more; a port nobody connects to is not kept.
+    // Nor from the same address, once late connections cannot come any more: a port without a
+    // connection is freed.
     let mut again = gateway.ftp().await;
     within("the ports of the first address", async {
         while again.command("EPSV").await.code != 229 {}

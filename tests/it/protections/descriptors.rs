@@ -1,4 +1,4 @@
-//! 11: file descriptors, of which silent connections must never take the last.
+//! File descriptors: silent connections must never take the last ones.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -16,9 +16,9 @@ const OTHER: &str = "127.0.0.2";
 /// More than there are descriptors.
 const FLOOD: usize = 1_500;
 
-/// Connections from one address that say nothing.
+/// Silent connections from one address.
 async fn silent(from: &str, to: SocketAddr, count: usize) -> Vec<TcpStream> {
-    // This process needs a descriptor for each as well.
+    // This process needs a descriptor for each too.
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
     let from: IpAddr = from.parse().unwrap();
@@ -29,8 +29,9 @@ async fn silent(from: &str, to: SocketAddr, count: usize) -> Vec<TcpStream> {
     streams
 }
 
-/// With an upload that is running, one address is silent on more connections than there are descriptors: the upload
-/// goes on, its parts reach the store, and another address logs in and uploads.
+/// During an upload one address opens more silent connections than there are descriptors: the
+/// upload continues, its parts reach the store, and a client at another address logs in and
+/// uploads.
 async fn a_flood_harms_nobody(process: &Process) {
     let bytes = pattern(21 * MIB, 1);
     let (begin, rest) = bytes.split_at(6 * MIB);

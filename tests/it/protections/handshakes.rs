@@ -1,4 +1,4 @@
-//! 11: the memory of TLS handshakes that never end.
+//! The memory of TLS handshakes that never end.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,14 +11,14 @@ use test_support::process::Process;
 use test_support::tls::Pki;
 use test_support::{MIB, within};
 
-/// From each address; 250 of them get in by default.
+/// From each address; by default 250 of them are accepted.
 const TRIED: usize = 300;
 const ADDRESSES: usize = 5;
 const ADMITTED: usize = 250 * ADDRESSES;
-/// What a handshake may have at most, what an idle session may take, and the rest of its TLS.
+/// The most that a handshake may hold, that an idle session may take, and the rest of its TLS.
 const MOST_EACH: usize = (16 + 24 + 16) * 1024;
 
-/// The most of a ClientHello that never ends, less some: its header says 65,520 bytes, in records of 4 KiB.
+/// Almost all of a ClientHello that never ends: its header says 65,520 bytes, in records of 4 KiB.
 fn half_a_hello() -> Vec<u8> {
     let mut message = vec![1, 0, 0xff, 0xf0, 3, 3];
     message.resize(16_000, 0xa5);
@@ -29,7 +29,8 @@ fn half_a_hello() -> Vec<u8> {
     records.collect()
 }
 
-/// Waits until the server has read all that was sent to it: nothing lies in the kernel.
+/// Waits until the server has read everything that was sent to it, so that nothing is in the
+/// kernel.
 async fn all_read(port: u16) {
     let port = format!(":{port:04X}");
     within("the server to read all", async {
@@ -62,7 +63,7 @@ async fn half_a_handshake(from: &str, to: SocketAddr, hello: &[u8]) -> Option<Tc
     Some(stream)
 }
 
-/// One line, and nothing of what is behind it.
+/// One line, and no byte after it.
 async fn line(stream: &mut TcpStream) -> String {
     let mut line = Vec::new();
     while !line.ends_with(b"\n") {
@@ -98,7 +99,7 @@ async fn handshakes_that_never_end_take_bounded_memory() {
         grown / held.len()
     );
     assert!(grown < ADMITTED * MOST_EACH, "grown by {} MiB", grown / MIB);
-    // Who means well still gets in, and who is in is served.
+    // Other clients still get in, and existing sessions are served.
     let mut ftp = let_in("127.0.0.101", process.address).await;
     ftp.auth("AUTH TLS", &client).await;
     ftp.login("u", "p").await;

@@ -9,18 +9,18 @@ use test_support::process::Process;
 use test_support::tls::{Client, Pki, VERSIONS};
 
 const SESSIONS: u64 = 10_000;
-/// So many files are enough for them: see `s3ftpd::server::capacity::descriptors`.
+/// This number of files is enough for them: see `s3ftpd::server::capacity::descriptors`.
 const ENOUGH: u64 = 17_000;
-/// Files that this process has open besides.
+/// Files that this process has open in addition.
 const OTHERS: u64 = 500;
 
 /// Under TLS.
 const SECURED: u64 = 1_000;
-/// What a session under TLS may take: no more than one in plaintext, as idle connections hold no buffers under
-/// TLS either. Measured: 15 KiB, of a debug build.
+/// The limit for a session under TLS is that of one in plaintext, because idle connections hold no
+/// buffers under TLS either. Measured: 15 KiB in a debug build.
 const MOST_SECURED: usize = 24 * 1024;
 
-/// So many sessions that are logged in, from several addresses.
+/// This number of logged-in sessions, from several addresses.
 async fn sessions(
     process: &Process,
     numbers: std::ops::Range<u64>,
@@ -42,7 +42,7 @@ async fn sessions(
         .await
 }
 
-/// Bytes that each of them adds to the process, after the first hundred; all of them are alive.
+/// Bytes that each of them adds to the process, after the first hundred. All of them are alive.
 async fn bytes_each(process: &Process, count: u64, client: Option<&Client>) -> usize {
     let first = sessions(process, 0..100, client).await;
     let before = process.resident();
@@ -58,7 +58,7 @@ async fn bytes_each(process: &Process, count: u64, client: Option<&Client>) -> u
 async fn ten_thousand_idle_sessions_take_24_kib_each() {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
-    // Where it allows fewer files, the server holds itself to fewer sessions.
+    // If fewer files are allowed, the server limits itself to fewer sessions.
     let count = if hard < ENOUGH {
         hard / 2 - OTHERS
     } else {

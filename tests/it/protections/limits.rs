@@ -1,4 +1,4 @@
-//! 11: limits on sessions.
+//! Limits on sessions.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -26,7 +26,7 @@ async fn all_sessions_together_are_limited_and_an_ended_one_makes_room() {
     let mut first = let_in(ONE, gateway.address).await;
     let mut second = let_in(OTHER, gateway.address).await;
     for ftp in [&mut first, &mut second] {
-        // Nobody who is in makes room.
+        // Logged-in sessions do not make room for new ones.
         ftp.login("u", "p").await;
     }
     refused("127.0.0.3", gateway.address, "Too many sessions").await;
@@ -56,7 +56,7 @@ async fn sessions_are_limited_per_address() {
     gateway.stop().await;
 }
 
-/// Who may not in for this reason only.
+/// A client that is refused for this reason only.
 async fn one_too_many(gateway: &Gateway, user: &str) {
     let mut ftp = Ftp::connect(gateway.address).await;
     ftp.expect(&format!("USER {user}"), 331).await;
@@ -68,7 +68,7 @@ async fn one_too_many(gateway: &Gateway, user: &str) {
     ftp.expect_end().await;
 }
 
-/// Logs in as soon as a place is free.
+/// Logs in as soon as there is room.
 async fn as_soon_as_free(gateway: &Gateway, user: &str) -> Ftp {
     within("a place", async {
         loop {
@@ -91,11 +91,11 @@ async fn sessions_are_limited_per_user_and_rein_makes_room() {
         .await;
     let mut first = gateway.ftp().await;
     one_too_many(&gateway, "u").await;
-    // A wrong password is answered as ever.
+    // A wrong password gets its usual answer.
     let mut ftp = Ftp::connect(gateway.address).await;
     ftp.expect("USER u", 331).await;
     ftp.expect("PASS wrong", 530).await;
-    // His own limit goes before the general one.
+    // The user's own limit is checked before the general one.
     let vs = [
         gateway.ftp_as("v", "p").await,
         gateway.ftp_as("v", "p").await,
@@ -115,7 +115,8 @@ async fn sessions_are_limited_per_user_and_rein_makes_room() {
     gateway.stop().await;
 }
 
-/// Ten addresses that say nothing lock nobody out who is in, nor anybody from elsewhere.
+/// Ten addresses with silent connections lock out neither existing sessions nor clients from
+/// elsewhere.
 #[tokio::test(flavor = "multi_thread")]
 async fn silent_connections_do_not_keep_users_from_logging_in() {
     let gateway = Gateway::builder()
@@ -123,7 +124,7 @@ async fn silent_connections_do_not_keep_users_from_logging_in() {
         .start()
         .await;
     let mut user = gateway.ftp().await;
-    // As many as there are places for, let in or refused.
+    // As many as the limit, accepted or refused.
     let mut silent = Vec::new();
     for number in 10..20 {
         let from = format!("127.0.0.{number}");
@@ -132,21 +133,21 @@ async fn silent_connections_do_not_keep_users_from_logging_in() {
         }
     }
     for _ in 0..10 {
-        // At once.
+        // All at once.
         let mut ftp = Ftp::connect_from(OTHER.parse().unwrap(), gateway.address).await;
         ftp.login("u", "p").await;
         silent.push(ftp);
     }
     user.in_step().await;
-    // Those who had been silent for longest were told why.
+    // Those that were silent for the longest time got the reason.
     let told = silent[0].expect_reply(421).await;
     assert_eq!(told.text(), DISPLACED);
     silent[0].expect_end().await;
     gateway.stop().await;
 }
 
-/// While several addresses open one silent connection after the other and hold as many as they get, each of those who
-/// mean it gets in at the first attempt.
+/// While several addresses open one silent connection after another and hold as many as they get,
+/// each client that logs in gets in at the first attempt.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_from_several_addresses_does_not_keep_users_from_logging_in() {
     let gateway = Gateway::builder()
@@ -180,7 +181,7 @@ async fn a_flood_from_several_addresses_does_not_keep_users_from_logging_in() {
     gateway.stop().await;
 }
 
-/// A session that is in its handshake, behind a load balancer too, makes room at once and without words.
+/// A session in its handshake, also one from a load balancer, makes room at once, without a reply.
 #[tokio::test]
 async fn a_half_finished_handshake_makes_room() {
     let pki = Pki::new();
@@ -221,7 +222,8 @@ async fn sessions_before_login_are_limited_in_total_and_per_address() {
     let mut second = let_in(ONE, gateway.address).await;
     refused(ONE, gateway.address, own).await;
     let third = let_in(OTHER, gateway.address).await;
-    // A place is given back with the login, by whoever leaves without one, and taken again by REIN, USER and AUTH.
+    // A login, or an end without one, releases a permit of sessions before login. REIN, USER and
+    // AUTH take one again.
     first.login("u", "p").await;
     let_in(ONE, gateway.address).await.close().await;
     for leaving in ["REIN", "USER u", "AUTH TLS"] {
@@ -233,7 +235,8 @@ async fn sessions_before_login_are_limited_in_total_and_per_address() {
         ftp.expect_end().await;
         last.close().await;
     }
-    // Where they are full, the oldest of whoever has the most goes, for one who leaves and for one who comes.
+    // At the limit the oldest session of the network with the most ends, for a session that returns
+    // to it and for a new one.
     let elsewhere: IpAddr = "127.0.0.3".parse().unwrap();
     let mut member = Ftp::connect_from(elsewhere, gateway.address).await;
     member.login("u", "p").await;

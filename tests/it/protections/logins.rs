@@ -1,4 +1,4 @@
-//! 10, 19: failed logins, and commands before the login.
+//! Failed logins, and commands before the login.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,14 +15,14 @@ const ONE: &str = "127.0.0.1";
 const OTHER: &str = "127.0.0.2";
 const BANNED: &str = "Too many failed logins from your address";
 
-/// With these settings of `[login_failures]`, and any number of attempts a connection.
+/// With these settings of `[login_failures]`, and any number of attempts for each connection.
 fn with_failures(settings: &str) -> Builder {
     Gateway::builder().with(&format!(
         "[limits]\nlogin_attempts = 1000\n[login_failures]\n{settings}"
     ))
 }
 
-/// Fails to log in; the reply.
+/// Fails to log in; returns the reply.
 async fn fail(ftp: &mut Ftp, user: &str, password: &str) -> String {
     ftp.expect(&format!("USER {user}"), 331).await;
     let refused = ftp.expect(&format!("PASS {password}"), 530).await;
@@ -42,7 +42,7 @@ async fn a_wrong_user_and_a_wrong_password_get_the_same_answer() {
         let mut ftp = Ftp::connect(gateway.address).await;
         let asked = ftp.expect(&format!("USER {user}"), 331).await;
         let refused = ftp.expect(&format!("PASS {password}"), 530).await;
-        // The login begins anew with USER.
+        // The login starts over with USER.
         ftp.expect(&format!("PASS {PASSWORD}"), 503).await;
         ftp.expect("PWD", 530).await;
         ftp.in_step().await;
@@ -69,7 +69,8 @@ async fn answers_to_failures_are_delayed_more_each_time_and_delay_no_other_clien
         let least = Duration::from_millis(100 << number);
         assert!(begun.elapsed() >= least, "{user}: {:?}", begun.elapsed());
     }
-    // The next waits for 1.6 s; meanwhile others come in, from elsewhere and from there, the same user too.
+    // The next answer waits for 1.6 s. In the meantime other clients log in, from elsewhere and
+    // from there, also as the same user.
     guesser.expect("USER u", 331).await;
     guesser.send("PASS wrong").await;
     for from in [OTHER, ONE] {
@@ -100,7 +101,7 @@ async fn one_address_is_banned_and_no_other() {
         fail(&mut ftp, user, "wrong").await;
     }
     refused(ONE, gateway.address, BANNED).await;
-    // Who was there before gets no further either.
+    // An existing session gets no further either.
     early.expect("USER u", 331).await;
     let told = early.expect(&format!("PASS {PASSWORD}"), 421).await;
     assert_eq!(told.text(), format!("{BANNED}, try again later"));
@@ -133,7 +134,7 @@ async fn a_ban_is_not_revealed_and_does_not_lock_the_user_out_elsewhere() {
     gateway.stop().await;
 }
 
-/// How long exactly is a matter of the clock, and tested with one (`auth::failures`).
+/// The exact delays are tested with a clock (`auth::failures`).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ban_ends() {
     for kind in [
@@ -142,7 +143,7 @@ async fn a_ban_ends() {
     ] {
         let settings = format!("delay = 0\nmax_delay = 0\nban_for = \"1s\"\n{kind}");
         let gateway = with_failures(&settings).start().await;
-        // However slow the machine is, at some time two failures fall into a second.
+        // However slow the machine is, at some time two failures fall into one second.
         within("a ban", async {
             loop {
                 let (reply, mut ftp) = knock(ONE, gateway.address).await;
@@ -189,7 +190,7 @@ async fn a_user_is_banned_everywhere_if_configured() {
         PASSWORD,
     )
     .await;
-    // Who is exempt is never locked out, nor does he lock anybody out.
+    // An exempt address is never banned, and cannot get others banned.
     let mut exempt = let_in("127.0.0.9", gateway.address).await;
     for _ in 0..30 {
         fail(&mut exempt, "v", "wrong").await;
@@ -198,8 +199,8 @@ async fn a_user_is_banned_everywhere_if_configured() {
     gateway.stop().await;
 }
 
-/// Somebody elsewhere has a user banned. The user's own devices go on with the right password, and their network, where
-/// others are too, must not be banned for it.
+/// A client elsewhere gets a user banned. The user's own devices continue with the right password,
+/// and their network, which others share, must not be banned for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_ban_of_a_user_does_not_become_one_of_their_network() {
     let gateway = with_failures(
@@ -220,7 +221,8 @@ async fn the_ban_of_a_user_does_not_become_one_of_their_network() {
     gateway.stop().await;
 }
 
-/// Guesses sent all at once are counted before they are answered, and those behind a ban take no core from others.
+/// Guesses sent all at once are counted before they are answered, and those after the ban take no
+/// core from other clients.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_guesses_at_once_gain_nothing() {
     let slow = bcrypt::hash(PASSWORD, 8).unwrap();
@@ -240,7 +242,8 @@ async fn many_guesses_at_once_gain_nothing() {
     let codes = futures::future::join_all(guesses).await;
     let answered = codes.iter().filter(|code| **code == 530).count();
     let banned = codes.iter().filter(|code| **code == 421).count();
-    // Five, and those that were being checked when the ban came: as many as there are cores, or a few more.
+    // Five, and those that were being checked when the ban came: as many as there are cores, or a
+    // few more.
     let cores = std::thread::available_parallelism().unwrap().get();
     assert!((5..=10 + 5 * cores).contains(&answered), "{answered}");
     assert_eq!(answered + banned, 60, "{codes:?}");
@@ -261,7 +264,7 @@ async fn a_stop_does_not_wait_for_delayed_answers() {
     ftp.expect_end().await;
 }
 
-/// The least time of some failures: what is slower by chance does not count.
+/// The shortest time of some failures: a slow one by chance does not count.
 async fn least_time(ftp: &mut Ftp, user: &str, password: &str) -> Duration {
     let mut least = Duration::MAX;
     for _ in 0..6 {
@@ -291,7 +294,8 @@ async fn every_refusal_takes_the_time_of_a_wrong_password() {
     let mut elsewhere = let_in(OTHER, gateway.address).await;
     elsewhere.expect("HOST v.example.com", 220).await;
     let of_another_host = least_time(&mut elsewhere, "u", PASSWORD).await;
-    // Without the hash they would take a hundredth of it; other tests that run meanwhile make it up to threefold.
+    // Without the hash they would take a hundredth of it; other tests in parallel make it up to
+    // three times as long.
     for time in [banned, unknown, of_another_host] {
         assert!(
             time * 10 > wrong && wrong * 10 > time,
@@ -358,7 +362,7 @@ async fn before_the_login_no_command_has_an_effect() {
             ftp.expect(line, 530).await;
         }
         ftp.in_step().await;
-        // What tells nothing of anybody's files is answered.
+        // Commands that report nothing of users' files are answered.
         for (line, code) in [
             ("FEAT", 211),
             ("HELP", 214),
@@ -375,7 +379,7 @@ async fn before_the_login_no_command_has_an_effect() {
     gateway.stop().await;
 }
 
-/// What REST and RNFR have said is of no use to another user, nor to another command.
+/// REST and RNFR are of no use to another user or another command.
 #[tokio::test]
 async fn a_stale_rest_or_rnfr_has_no_effect() {
     let gateway = Gateway::builder()
@@ -407,7 +411,8 @@ async fn a_stale_rest_or_rnfr_has_no_effect() {
     gateway.stop().await;
 }
 
-/// A right password leads to no delay and to no ban, so nothing else slows down who sends it again and again.
+/// A right password leads to no delay and to no ban, so nothing else slows down a client that sends
+/// it again and again.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_account_on_many_connections_delays_its_own_address_only() {
     let hash = bcrypt::hash(PASSWORD, 11).unwrap();

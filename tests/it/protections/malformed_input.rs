@@ -1,4 +1,4 @@
-//! 6 to 9: what is no command, and no end of a command.
+//! Input that is not a command, and commands without an end.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use test_support::process::Process;
 use test_support::tls::Pki;
 use test_support::{MIB, within};
 
-/// The protection of each server that browsers can be made to talk to.
+/// The protection of every server that browsers can be made to talk to.
 #[tokio::test]
 async fn http_verbs_end_the_connection_and_nothing_is_echoed() {
     let gateway = Gateway::start().await;
@@ -31,7 +31,7 @@ async fn http_verbs_end_the_connection_and_nothing_is_echoed() {
     gateway.stop().await;
 }
 
-/// A control connection that takes next to nothing of its replies.
+/// A control connection whose client reads almost nothing.
 async fn never_reads(address: SocketAddr, first: &[u8]) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
@@ -42,7 +42,8 @@ async fn never_reads(address: SocketAddr, first: &[u8]) -> TcpStream {
     stream
 }
 
-/// Sends all of it, or as much as the gateway takes until it closes the connection; how much that was.
+/// Sends all of it, or as much as the gateway reads until it closes the connection; returns that
+/// number.
 async fn push(mut stream: TcpStream, piece: Vec<u8>, total: usize) -> usize {
     let mut sent = 0;
     while sent < total {
@@ -72,7 +73,7 @@ async fn a_gigabyte_without_a_line_end_takes_no_memory() {
     assert!(grown < 4 * MIB, "grown by {} KiB", grown / 1024);
 }
 
-/// The longest line there may be, and one byte more.
+/// The longest allowed line, and one byte more.
 #[tokio::test]
 async fn lines_are_limited_to_4_kib() {
     let gateway = Gateway::start().await;
@@ -95,14 +96,14 @@ async fn two_million_commands_of_a_client_that_never_reads_take_no_memory() {
     let process = Process::start("[timeouts]\ncontrol_write = \"2s\"").await;
     let mut ftp = process.ftp().await;
     let before = process.peak();
-    // Their replies are not taken: at the deadline the connection ends.
+    // Their replies are not read: at the deadline the connection ends.
     for first in [&b""[..], LOGIN] {
         let stream = never_reads(process.address, first).await;
         let taken = push(stream, b"NOOP\r\n".repeat(10_000), 12_000_000);
         let taken = within("the end of who never reads", taken).await;
         assert!(taken < 12_000_000, "all commands were taken");
     }
-    // The same while a transfer runs: they are held, a few at a time, and none is lost.
+    // The same during a transfer: they are queued, a few at a time, and none is lost.
     let mut uploading = process.ftp().await;
     let data = uploading.data_passive().await;
     uploading.expect("STOR x", 150).await;
@@ -123,7 +124,7 @@ async fn half_a_command_and_then_silence_gets_421_at_the_deadline() {
         .with("[timeouts]\nlogin = \"300ms\"")
         .start()
         .await;
-    // Silence, half a command, and commands that are no login do not help.
+    // Silence, half a command, and commands that are not a login do not help.
     for said in [&b""[..], b"USER u\r\nPA", b"NOOP\r\n", b"USER u\r\n"] {
         let mut ftp = Ftp::connect(gateway.address).await;
         ftp.send_raw(said).await;
@@ -137,7 +138,7 @@ async fn half_a_command_and_then_silence_gets_421_at_the_deadline() {
     gateway.stop().await;
 }
 
-/// Commands without a pause are no login either: neither many, nor for a long time.
+/// Commands without a pause are not a login either: neither many, nor for a long time.
 #[tokio::test]
 async fn a_thousand_commands_without_a_login_end_the_connection() {
     let gateway = Gateway::start().await;
@@ -157,7 +158,7 @@ async fn a_thousand_commands_without_a_login_end_the_connection() {
         ftp.expect_reply(421).await;
         ftp.expect_end().await;
     }
-    // Who has logged in may send as many as he likes.
+    // A logged-in client may send any number.
     let mut ftp = gateway.ftp().await;
     for _ in 0..1100 {
         ftp.in_step().await;
@@ -165,7 +166,7 @@ async fn a_thousand_commands_without_a_login_end_the_connection() {
     gateway.stop().await;
 }
 
-/// Sends until nothing more is taken: the server waits for its replies to be read.
+/// Sends until the server reads nothing more: it waits until its replies are read.
 async fn until_stuck(stream: &mut (impl AsyncWrite + Unpin)) {
     let piece = b"NOOP\r\n".repeat(1_000);
     let no_progress = Duration::from_secs(1);
@@ -177,7 +178,7 @@ async fn until_stuck(stream: &mut (impl AsyncWrite + Unpin)) {
     .await;
 }
 
-/// A line of what the server says.
+/// A line of the server's.
 async fn line(stream: &mut TcpStream) {
     while within("a line", stream.read_u8()).await.unwrap() != b'\n' {}
 }
@@ -201,7 +202,7 @@ async fn a_client_that_never_reads_does_not_delay_a_stop() {
     for _ in ["220", "234"] {
         line(&mut stream).await;
     }
-    // Its end has a deadline: the time for a reply, twice, is an hour or two.
+    // Its end has a deadline: twice the reply deadline is an hour or two.
     let log = process.stop().await;
     assert!(log.contains("\"stopped\""), "{log}");
     assert!(!log.contains("have not ended"), "{log}");

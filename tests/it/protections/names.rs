@@ -1,4 +1,4 @@
-//! 13 to 16: names and bytes.
+//! Paths, keys and bytes in arguments.
 
 use tokio::io::AsyncReadExt;
 
@@ -22,7 +22,7 @@ async fn no_user_leaves_their_mounts() {
         "home/alic/secret",
         "home/secret",
         "secret",
-        // What a prefix without its slash would show.
+        // The keys that a prefix without its slash would show.
         "home/alice",
     ] {
         gateway.store.put("homes", key, key);
@@ -63,7 +63,7 @@ async fn no_user_leaves_their_mounts() {
         let _data = alice.data_passive().await;
         alice.expect(&format!("RETR {path}"), 550).await;
     }
-    // Written is only below her own prefix.
+    // Files are written only below the user's own prefix.
     let mut ftp = gateway.ftp_as("alice", "p").await;
     for path in ["../../x", "/../bob/x", "../alice-archive/x"] {
         assert_eq!(ftp.store(path, b"1").await.code, 226);
@@ -78,7 +78,7 @@ async fn no_user_leaves_their_mounts() {
             "home/alice/x"
         ]
     );
-    // Above a mount there is nothing but the way to it.
+    // Above a mount there is only the way to it.
     let mut bob = gateway.ftp_as("bob", "p").await;
     for (command, expected) in [
         ("NLST", "files"),
@@ -106,7 +106,7 @@ async fn no_user_leaves_their_mounts() {
     assert_eq!(gateway.store.keys("homes"), after);
 }
 
-/// NUL, and UTF-8 that says a slash or a dot in too many bytes, are no names at all.
+/// NUL, and UTF-8 that encodes a slash or a dot in too many bytes, are not names.
 #[tokio::test]
 async fn bytes_that_are_not_utf_8_name_nothing() {
     let gateway = Gateway::start().await;
@@ -168,7 +168,7 @@ async fn keys_that_ftp_cannot_name_forge_nothing() {
     gateway.store.put(BUCKET, "in/good", "1");
     let count = gateway.store.keys(BUCKET).len();
     let mut ftp = gateway.ftp().await;
-    // The directories among them have names; the rest is left out.
+    // Directories among them have names; the others are left out.
     for (path, expected) in [("/", &["b", "e", "in"][..]), ("/in", &["b", "e", "good"])] {
         let (text, reply) = ftp.list(&format!("MLSD {path}")).await;
         assert_eq!((mlsd_names(&text), reply.code), (expected.to_vec(), 226));
@@ -191,7 +191,7 @@ async fn keys_that_ftp_cannot_name_forge_nothing() {
         let (text, reply) = ftp.list(&format!("NLST {directory}")).await;
         assert_eq!((text.as_str(), reply.code), ("", 226), "{directory}");
     }
-    // Said by a client they are refused, in one reply.
+    // From a client they are refused, in one reply.
     for name in ["a\0b", "\u{1b}[2J", "x\u{7f}", "\u{85}next"] {
         for command in ["SIZE", "MLST", "CWD", "MKD", "DELE", "RNFR"] {
             let reply = ftp.command(&format!("{command} {name}")).await;
@@ -265,7 +265,7 @@ async fn bytes_that_are_not_utf_8_get_a_reply_in_every_argument() {
         for _ in 0x80..0xff {
             ftp.expect_reply(501).await;
         }
-        // Telnet's own escape, as itself and doubled, is answered too.
+        // Telnet's own escape byte, alone and doubled, gets a reply too.
         for bytes in [&[0xff][..], &[0xff, 0xff], &[0xff, 0xf4], &[0xff, 0xfb, 1]] {
             let line = [verb.as_bytes(), b" ", bytes, b"x\r\n"].concat();
             if ["USER", "PASS", "ACCT"].contains(verb) {
@@ -303,7 +303,7 @@ async fn wild_globs_take_neither_time_nor_requests() {
     for (glob, found) in [
         ("*****", 201),
         (&*stars, 201),
-        // What a matcher that tries every way never ends on.
+        // Patterns on which a matcher that tries every way never ends.
         (&*format!("{alternating}b"), 0),
         (&*format!("{}*", "?".repeat(203)), 100),
     ] {
@@ -313,7 +313,7 @@ async fn wild_globs_take_neither_time_nor_requests() {
         assert_eq!(text.lines().count(), found, "{glob}");
         assert_eq!(gateway.store.requests().len(), 1, "{glob}");
     }
-    // A star above the last element is a star, and `..` of it leads back.
+    // A star in an element before the last is a character, and `..` after it leads back.
     gateway.store.reset_counts();
     for line in ["LIST */../*", "LIST */*/*/*", "NLST */../../*/.."] {
         let (text, _) = within(line, ftp.list(line)).await;
@@ -325,13 +325,13 @@ async fn wild_globs_take_neither_time_nor_requests() {
     gateway.stop().await;
 }
 
-/// However many keys there are: what is listed is never there at once. The bytes of these lines alone are ten times the
-/// memory that is allowed.
+/// However many keys there are, they are never in memory together. The bytes of these lines alone
+/// are ten times the memory that is allowed.
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_does_not_grow_with_the_number_of_keys_listed() {
     const KEYS: u64 = 1_000_000;
-    // A page or two for each thread's arena of the allocator: which threads read pages is chance on a busy machine. All
-    // keys would need several times as much. The benchmark has the exact figure.
+    // One or two pages for each thread's arena of the allocator: on a busy machine any thread may
+    // read a page. All keys would need several times as much. The benchmark has the exact figure.
     const ALLOWED: usize = 12 * MIB;
     let process = Process::start("").await;
     let mut ftp = process.ftp().await;

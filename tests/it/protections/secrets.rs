@@ -1,4 +1,4 @@
-//! 17: SITE is an allow-list, and no secret shows.
+//! SITE is an allow-list, and no secret is shown.
 
 use test_support::gateway::Gateway;
 use test_support::process::Process;
@@ -39,7 +39,7 @@ async fn no_secret_is_in_a_log_or_a_reply() {
     let settings = format!(
         "[login_failures]\ndelay = 0\n[users.s]\npassword = '{hash}'\nmounts = {{ \"/\" = \"main\" }}"
     );
-    // Not to that depth for all the crates: what the SDK traces is not ours.
+    // Not at that level for all crates: what the SDK traces is not the server's.
     let mut process = Process::start_logging("s3ftpd=trace,info", &settings).await;
     let mut ftp = test_support::ftp::Ftp::connect(process.address).await;
     for line in [
@@ -87,7 +87,7 @@ async fn no_secret_is_in_a_log_or_a_reply() {
     }
     let replies = said.lines().filter(|line| line.starts_with("S:"));
     for reply in replies {
-        // Nor what might be one: what was sent and is not understood.
+        // Nor anything that might be one: input that is not understood.
         for sent in ["-secret", "not-known", "NOT-KNOWN"] {
             assert!(!reply.contains(sent), "{reply}");
         }

@@ -19,7 +19,7 @@ enum Twice {
     Endpoint,
 }
 
-/// `/` and `/again` are one bucket. May files be replaced there?
+/// `/` and `/again` are one bucket. `overwrite` allows files to be replaced there.
 async fn twice(how: Twice, behaviour: Behaviour, overwrite: bool) -> Gateway {
     let conditional = behaviour.conditional_writes;
     let store = Arc::new(Store::start(&[]).await);
@@ -74,7 +74,7 @@ async fn a_file_that_is_renamed_onto_itself_stays() {
                 (0, "f"),
                 (3, "f"),
                 (6 * MIB, "f"),
-                // The last one in its directory: no marker is put for it.
+                // It is the last file in its directory: no marker is written for it.
                 (0, "only/f"),
                 (3, "only/f"),
                 (3, "many/f"),
@@ -89,7 +89,7 @@ async fn a_file_that_is_renamed_onto_itself_stays() {
                     store.put(BUCKET, path, &bytes);
                     let before = store.keys(BUCKET);
                     ftp.expect(&format!("RNFR {from}{path}"), 350).await;
-                    // It is there by the new name, as was asked for; by the old one too, since both are one.
+                    // It has the new name, as requested, and the old one too, because both are one.
                     ftp.expect(&format!("RNTO {to}{path}"), 250).await;
                     assert_eq!(store.keys(BUCKET), before, "{what}");
                     assert!(store.object(BUCKET, path).unwrap() == bytes, "{what}");
@@ -126,7 +126,7 @@ async fn a_file_that_may_not_be_replaced_is_not_renamed_onto_itself() {
     }
 }
 
-/// Two keys are two objects, by whatever name of the bucket.
+/// Two keys are two objects, by whichever name of the bucket.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_moves_to_another_key_of_the_same_bucket() {
     for how in [Twice::Bucket, Twice::Endpoint] {
@@ -185,7 +185,8 @@ async fn a_directory_is_not_lost_in_itself() {
     }
 }
 
-/// A copy of an object onto itself is allowed where its metadata is replaced; the delete behind it would take both.
+/// A copy of an object onto itself is allowed if its metadata is replaced; the delete after it
+/// would remove both.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rename_onto_another_name_of_the_same_object_deletes_nothing() {
     let gateway = Gateway::builder()
@@ -204,7 +205,7 @@ async fn a_rename_onto_another_name_of_the_same_object_deletes_nothing() {
     gateway.stop().await;
 }
 
-/// A user who reaches the same keys by two paths, by one store and by two that are one endpoint.
+/// A user who reaches the same keys by two paths, over one store and over two with one endpoint.
 async fn two_ways() -> Gateway {
     let store = Arc::new(Store::start(&[]).await);
     let more = format!(
@@ -233,7 +234,7 @@ async fn a_rename_onto_itself_by_another_path_keeps_the_file() {
         let there = gateway.store.object(BUCKET, "me/f");
         assert_eq!(there.as_deref(), Some(&b"precious"[..]), "{from} to {to}");
     }
-    // A directory into itself would never come to an end.
+    // A directory moved into itself would never end.
     for from in ["/below/d", "/other/d"] {
         ftp.expect(&format!("RNFR {from}"), 350).await;
         ftp.expect("RNTO /me/d/sub", 553).await;

@@ -1,5 +1,5 @@
-//! A copy of which nothing is known, or that takes long: it is looked for before it is repeated, and before the original
-//! is deleted.
+//! A copy whose result is not known, or that takes long: the server looks for it before it repeats
+//! it, and before it deletes the original.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ const UNCLEAR: [Answer; 7] = [
     xml("<?xml version=\"1.0\"?><CopyObjectResult><ETag>&quot;x-"),
 ];
 
-/// What is renamed, and the request that makes it appear at the new name.
+/// What is renamed, and the request that creates it at the new name.
 #[derive(Debug, Clone, Copy)]
 struct Case {
     from: &'static str,
@@ -38,7 +38,8 @@ struct Case {
     /// Of `a`, or of each of the files `d/…`.
     size: usize,
     operation: &'static str,
-    /// Whether the rename ends well if the request is carried out each time, and never answered clearly.
+    /// Whether the rename succeeds if the request is carried out each time, and never answered
+    /// clearly.
     found: bool,
 }
 
@@ -62,7 +63,7 @@ const CASES: [Case; 8] = [
     case("/a", "/b", 10, "CopyObject", true),
     case("/a", "/second/b", 0, "CopyObject", true),
     case("/d", "/e", 10, "CopyObject", true),
-    // The ETag of the part is not known, and there is nothing to complete.
+    // The ETag of the part is not known, so the upload cannot be completed.
     case("/a", "/b", 6 * MIB, "UploadPartCopy", false),
     case("/a", "/b", 6 * MIB, "CompleteMultipartUpload", true),
     case("/a", "/far/b", 10, "PutObject", true),
@@ -87,7 +88,7 @@ async fn hasty_tree() -> (Gateway, Arc<Store>) {
     (gateway, far)
 }
 
-/// Everything that both stores hold.
+/// Everything in both stores.
 fn all_keys(gateway: &Gateway, far: &Store) -> Vec<String> {
     let buckets = [
         (&*gateway.store, BUCKET),
@@ -203,7 +204,7 @@ async fn one_ambiguous_answer_is_settled() {
     .await;
 }
 
-/// A gateway whose patience with other requests is short, and ends long before that with a copy.
+/// A gateway with a short deadline for requests, much shorter than a copy takes.
 async fn quick(mount: &str) -> Gateway {
     let gateway = Gateway::builder()
         .with("[stores.main]\nrequest_timeout = \"1s\"\nattempts = 3\ncopy_limit = \"5MiB\"")
@@ -223,7 +224,8 @@ fn looks(store: &Store, key: &str) -> usize {
     looks.count()
 }
 
-/// The store copies late, or says 200 and sends white space meanwhile. It is looked for, and not begun again.
+/// The store copies late, or says 200 and sends white space first. The server looks for the copy,
+/// and does not start it again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_copy_is_started_once() {
     for fault in [Fault::Stall, Fault::WhiteSpace] {
@@ -246,7 +248,7 @@ async fn a_slow_copy_is_started_once() {
     }
 }
 
-/// The copy is there, and its answer does not come.
+/// The copy exists, and its answer does not arrive.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_finished_copy_is_not_waited_for() {
     let gateway = quick("times = \"metadata\"").await;
@@ -265,7 +267,7 @@ async fn a_finished_copy_is_not_waited_for() {
     gateway.stop().await;
 }
 
-/// Ranges are copied in parallel, and none of them, nor the Complete, is begun again because it is slow.
+/// Ranges are copied in parallel, and neither a slow range nor a slow Complete is started again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_large_copy_is_started_once() {
     let gateway = quick("").await;
@@ -278,7 +280,7 @@ async fn a_slow_large_copy_is_started_once() {
     ftp.expect("RNFR large", 350).await;
     ftp.send("RNTO b").await;
     parts.hit_times(2).await;
-    // While that is slow the name is free.
+    // Another session may use the name during the slow copy.
     let mut other = gateway.ftp().await;
     assert_eq!(other.store("b", b"meanwhile").await.code, 226);
     other.close().await;

@@ -1,11 +1,12 @@
-//! A directory is renamed while others write to the old place and the new one: what they were told is stored stays, whole.
+//! A directory is renamed while other sessions write to the old name and the new one: each
+//! acknowledged file stays, whole.
 
 use test_support::faults::Fault;
 use test_support::gateway::{BUCKET, Gateway};
 use test_support::store::Store;
 use test_support::within;
 
-/// How many keys are copied, or deleted, at once.
+/// Keys that are copied, or deleted, in parallel.
 const AT_ONCE: usize = 64;
 
 fn fill(store: &Store, directory: &str) -> Vec<String> {
@@ -17,7 +18,7 @@ fn fill(store: &Store, directory: &str) -> Vec<String> {
     names
 }
 
-/// Whether a directory is at `at` as it was filled, and so many keys in all.
+/// Whether a directory is at `at` as it was filled, and the number of all keys.
 #[track_caller]
 fn assert_whole(store: &Store, at: &str, filled_as: &str, names: &[String], keys: usize) {
     for name in names {
@@ -30,7 +31,7 @@ fn assert_whole(store: &Store, at: &str, filled_as: &str, names: &[String], keys
     assert_eq!(there.count(), keys, "{all:?}");
 }
 
-/// The page that is deleted was listed before; not every store compares ETags at a delete.
+/// The page that is deleted was listed before; some stores do not compare ETags at a delete.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_written_while_the_old_directory_is_deleted_stays() {
     for conditional_deletes in [true, false] {
@@ -65,7 +66,7 @@ async fn a_file_that_is_written_while_the_old_directory_is_deleted_stays() {
     }
 }
 
-/// Nothing is moved onto what is there, also where it has come since the rename has looked.
+/// Nothing is moved onto an existing file, even if it has been created since the rename looked.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_written_into_the_new_directory_during_the_rename_stays() {
     for conditional_writes in [true, false] {
@@ -90,7 +91,7 @@ async fn a_file_that_is_written_into_the_new_directory_during_the_rename_stays()
             }
         };
         within("the first copy", is_copied).await;
-        // Another process: in this one they would wait for the copy.
+        // Another process: in the same one the write would wait for the copy.
         let replica = Gateway::builder().on(store).start().await;
         let mut other = replica.ftp().await;
         for name in ["moved/000", "moved/199", "moved/own"] {
@@ -102,7 +103,7 @@ async fn a_file_that_is_written_into_the_new_directory_during_the_rename_stays()
         let reply = ftp.expect_reply(451).await;
         assert!(reply.text().ends_with("nothing was moved"), "{reply:?}");
         assert_whole(store, "tree", "tree", &names, names.len());
-        // Of the copies nothing is left, of what the other has written all.
+        // No copy is left, and everything that the other process wrote.
         let moved = store.keys(BUCKET);
         let moved: Vec<_> = moved
             .iter()
@@ -121,8 +122,8 @@ async fn a_file_that_is_written_into_the_new_directory_during_the_rename_stays()
     }
 }
 
-/// Before a store that looks at no conditions two directories can still be moved to one name: nothing is deleted whose
-/// copy was replaced, or taken away again, by somebody else.
+/// On a store that ignores conditions two directories can still be moved to one name: nothing is
+/// deleted whose copy was replaced, or removed, by the other session.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_whose_copy_is_gone_stays_in_the_old_directory() {
     let gateway = Gateway::builder()
@@ -159,7 +160,7 @@ async fn a_file_whose_copy_is_gone_stays_in_the_old_directory() {
     gateway.stop().await;
 }
 
-/// Both find the name free; then one has it, and the other keeps what he had.
+/// Both find the name free; then one gets it, and the other keeps its directory.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_directories_renamed_to_one_name_at_once_each_stays_whole() {
     let gateway = Gateway::start().await;
@@ -169,7 +170,7 @@ async fn of_two_directories_renamed_to_one_name_at_once_each_stays_whole() {
     let (mut first, mut second) = (gateway.ftp().await, gateway.ftp().await);
     first.expect("RNFR a", 350).await;
     second.expect("RNFR b", 350).await;
-    // The second has looked, and is held at its first write; the first is held in its copies.
+    // The second has looked, and is held at its first write; the first is held during its copies.
     let second_held = store.fail("PutObject").key("c/").with(Fault::Stall);
     second.send("RNTO c").await;
     second_held.hit().await;

@@ -54,7 +54,8 @@ async fn a_large_directory_moves_and_new_files_in_it_stay() {
         gateway.store.put(BUCKET, key, key);
     }
     let mut ftp = gateway.ftp().await;
-    // When the copies of the first page are under way, somebody writes a new file and another version of an old one.
+    // During the copies of the first page another session writes a new file and a new version of an
+    // old one.
     let copying = gateway
         .store
         .fail("CopyObject")
@@ -93,12 +94,12 @@ async fn a_directory_whose_move_fails_in_the_middle_loses_nothing() {
         gateway.store.put(BUCKET, key, key);
     }
     let mut ftp = gateway.ftp().await;
-    // In the middle of the copies, and, the last one, before the first delete.
+    // In the middle of the copies, and in the last case before the first delete.
     for (operation, nth) in [("CopyObject", 20), ("HeadObject", 10), ("ListObjectsV2", 4)] {
         let rule = gateway.store.fail(operation).nth(nth).always();
         let rule = rule.with(Fault::Status(403, "AccessDenied"));
         ftp.expect("RNFR tree", 350).await;
-        // Each to a place of its own: copies that can't be taken back are left.
+        // Each to a name of its own: copies that cannot be removed again are left.
         let reply = ftp.command(&format!("RNTO moved-{operation}")).await;
         rule.hit().await;
         rule.remove();
@@ -113,14 +114,14 @@ async fn a_directory_whose_move_fails_in_the_middle_loses_nothing() {
         assert_eq!(under("tree/"), keys.len(), "{operation}");
         let (copies, told) = match operation {
             "CopyObject" => (0, "nothing was moved"),
-            // Without looking nobody knows whose they are.
+            // Without a lookup the server cannot know whether they are its own.
             "HeadObject" => (under("moved-HeadObject/"), "copies are left in"),
             _ => (keys.len(), "a part of /tree is not deleted"),
         };
         assert_eq!(under(&format!("moved-{operation}/")), copies, "{operation}");
         assert!(reply.text().contains(told), "{operation}: {reply:?}");
     }
-    // Where a delete fails all is at the new place, and the rest at the old one too.
+    // If a delete fails, everything is at the new name, and the rest also at the old one.
     let rule = gateway.store.fail("DeleteObject").nth(5).always();
     let rule = rule.with(Fault::Status(403, "AccessDenied"));
     ftp.expect("RNFR tree", 350).await;
@@ -201,7 +202,8 @@ async fn directories_are_made_entered_and_removed() {
     gateway.stop().await;
 }
 
-/// A directory's last key is only taken when the marker is there: whoever looks in between sees the directory.
+/// The last key of a directory is deleted only after the marker exists: a client that looks in
+/// between sees the directory.
 #[tokio::test]
 async fn a_marker_is_written_before_the_last_file_is_deleted() {
     let gateway = Gateway::start().await;

@@ -1,10 +1,10 @@
-//! A directory's keys are copied, and then deleted, in parallel, and no more of them at once than the store is to bear.
+//! The keys of a directory are copied, and then deleted, in parallel, with a limit.
 
 use test_support::faults::Fault;
 use test_support::gateway::{BUCKET, Gateway};
 use test_support::{MIB, pattern};
 
-/// Small objects under way at once.
+/// Small objects in parallel.
 const AT_ONCE: usize = 64;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -22,13 +22,13 @@ async fn a_directory_is_copied_and_then_deleted_in_parallel() {
     ftp.expect("RNFR tree", 350).await;
     ftp.send("RNTO moved").await;
     copying.hit_times(AT_ONCE).await;
-    // A request from elsewhere comes after whatever else was sent at once.
+    // A request from outside arrives after everything that was sent at once.
     let mut other = gateway.ftp().await;
     other.expect("SIZE tree/199", 213).await;
     assert_eq!(copying.hits(), AT_ONCE);
     copying.release();
     deleting.hit_times(AT_ONCE).await;
-    // All is there before anything goes.
+    // Everything is copied before the first delete.
     for name in &names {
         let moved = store.object(BUCKET, &format!("moved/{name}"));
         assert_eq!(moved.as_deref(), Some(name.as_bytes()));
@@ -44,7 +44,7 @@ async fn a_directory_is_copied_and_then_deleted_in_parallel() {
     gateway.stop().await;
 }
 
-/// A large object is much work for the store, or itself many requests.
+/// A large object is much work for the store, or many requests itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_large_objects_fewer_are_copied_at_once() {
     let gateway = Gateway::start().await;

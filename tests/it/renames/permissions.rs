@@ -1,5 +1,5 @@
-//! What a rename needs: inside one mount `rename`, from one mount to another `read` and `delete` there and `write` here,
-//! and `overwrite` wherever there is something.
+//! The permissions of a rename: inside one mount `rename`; from one mount to another `read` and
+//! `delete` at the source and `write` at the target; `overwrite` if the target exists.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ const INSIDE: [&str; 5] = ["rename", "overwrite", "read", "delete", "write"];
 const FROM: [&str; 4] = ["read", "delete", "rename", "list"];
 const TO: [&str; 3] = ["write", "overwrite", "rename"];
 
-/// Each subset, with a name of its own.
+/// Each subset of permissions, with its name.
 fn subsets<'n>(names: &'n [&'n str]) -> impl Iterator<Item = (usize, Vec<&'n str>)> {
     (0..1 << names.len()).map(|bits: usize| {
         let held = names.iter().enumerate();
@@ -24,7 +24,7 @@ async fn gateway() -> Gateway {
     let mut mounts = Vec::new();
     for (kind, names) in [("in", &INSIDE[..]), ("from", &FROM), ("to", &TO)] {
         for (bits, mut held) in subsets(names) {
-            // A list must not be empty; this one is of no matter here.
+            // The list must not be empty; this permission does not matter here.
             held.push("mkdir");
             let name = format!("{kind}-{bits}");
             builder = builder.with(&format!(
@@ -49,7 +49,7 @@ fn content(gateway: &Gateway) -> BTreeMap<String, Vec<u8>> {
     .collect()
 }
 
-/// Which permission a rename misses first, if any.
+/// The first permission that a rename lacks, if any.
 fn missing(from: &[&str], to: &[&str], inside: bool, exists: bool) -> Option<&'static str> {
     let needs: &[(&[&str], &'static str)] = match inside {
         true => &[(from, "rename")],
@@ -95,7 +95,7 @@ async fn each_rename_needs_its_permissions() {
             let before = content(&gateway);
             gateway.store.reset_counts();
             let named = ftp.command(&format!("RNFR /{from_mount}/a")).await;
-            // There is a mount to which the user may write.
+            // The user may write to one mount.
             let may_take = from.contains(&"read") && from.contains(&"delete");
             if !from.contains(&"rename") && !may_take {
                 assert_eq!(named.code, 550, "{what}: {named:?}");
@@ -135,7 +135,7 @@ async fn each_rename_needs_its_permissions() {
     gateway.stop().await;
 }
 
-/// The row that this began with: what may only be put into a box is not carried out of it.
+/// The case of a drop box: files that may only be put there are not moved out.
 #[tokio::test]
 async fn a_mount_without_read_is_not_emptied_into_another() {
     let gateway = Gateway::builder()
@@ -161,7 +161,7 @@ async fn a_mount_without_read_is_not_emptied_into_another() {
     gateway.stop().await;
 }
 
-/// Where names can't be seen, RNFR is answered the same for each; where nothing may be renamed, too.
+/// If names are hidden, RNFR gets one answer for all of them; the same if nothing may be renamed.
 #[tokio::test]
 async fn rnfr_does_not_reveal_names_without_permission() {
     for (permissions, code) in [
@@ -187,7 +187,7 @@ async fn rnfr_does_not_reveal_names_without_permission() {
         }
         replies.dedup();
         assert_eq!(replies.len(), 1, "{replies:?}");
-        // Nor by the time that it takes.
+        // Nor by its time.
         assert_eq!(gateway.store.operations(), [""; 0], "{permissions}");
         if code == 350 {
             for (from, to, code) in [("none", "new", 550), ("file", "new", 250)] {

@@ -1,5 +1,6 @@
-//! What a rename of a file costs: at most 6 requests, 7 on stores without conditions and between two stores or endpoints
-//! (docs/design/promises.md), whatever is in its directory, and whichever process has written it.
+//! The cost of renaming a file: at most 6 requests, 7 on stores without conditions and between two
+//! stores or endpoints (docs/design/promises.md), whatever its directory contains, and whichever
+//! process wrote it.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use test_support::settings::store_section;
 use test_support::store::Store;
 use test_support::transfers::settled;
 
-/// What is in the directory of the file.
+/// The other content of the file's directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Around {
     /// It is in no directory.
@@ -18,9 +19,9 @@ enum Around {
     Nothing,
     Another,
     Marker,
-    /// Listed after it.
+    /// A key that is listed after the file.
     Later,
-    /// Listed before it.
+    /// A key that is listed before the file.
     Earlier,
 }
 
@@ -52,7 +53,7 @@ impl Around {
     }
 }
 
-/// Where it goes: name and bucket.
+/// The target: name and bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum To {
     SameDirectory,
@@ -94,12 +95,12 @@ impl To {
     }
 }
 
-/// What is there, and what may be done about it.
+/// What the target is, and whether it may be replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Over {
     Nothing,
     AFile,
-    /// Nothing is there, and nothing may be replaced.
+    /// It does not exist, and nothing may be replaced.
     Forbidden,
 }
 
@@ -147,16 +148,17 @@ async fn a_rename_of_a_file_costs_six_requests_at_most() {
                     for by_us in [false, true] {
                         let what = format!("{on} {over:?} {around:?} {to:?} by us: {by_us}");
                         let cost = costs(&gateway, &far, &mut ftp, (over, around, to), by_us).await;
-                        // Of conditions at a copy nothing is known but from AWS itself: there is a look in their place.
+                        // Only AWS is known to honour conditions at a copy: for other stores there
+                        // is a lookup instead.
                         let looks = over == Over::Forbidden && !to.is_other_store();
                         let most = match on != "AWS" || looks || to.is_other_store() {
                             true => 7,
                             false => 6,
                         };
-                        // Both of the reasons for a seventh.
+                        // Both reasons for a seventh request.
                         let both = on == "Garage" && over == Over::Forbidden && to.is_other_store();
-                        // Whether the copy of a file that is a second old at most is the file itself, a listing
-                        // doesn't show.
+                        // A listing does not show whether the copy of a file that is at most a
+                        // second old is the file itself.
                         let one = to.same_name() && over != Over::Forbidden;
                         let most = most + usize::from(both) + usize::from(one);
                         assert!(cost.len() <= most, "{what}: {cost:?}");

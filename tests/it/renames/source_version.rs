@@ -1,4 +1,5 @@
-//! What is deleted by a rename is the version that was copied. Equal bytes have equal ETags, so who wrote them counts.
+//! A rename deletes the version that it copied. Equal bytes have equal ETags, so the server also
+//! compares which transfer wrote them.
 
 use test_support::faults::Fault;
 use test_support::ftp::Mode;
@@ -6,7 +7,8 @@ use test_support::gateway::{BUCKET, Gateway};
 use test_support::transfers::{begin, settled};
 use test_support::{MIB, pattern, within};
 
-/// A file that is written again while it is renamed is another file, though it has the same bytes: it stays.
+/// A file that is written again during its rename is another file, although it has the same bytes:
+/// it stays.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_rewritten_during_a_rename_stays() {
     for (file, renamed) in [("e", "e"), ("d/e", "d/e"), ("d/e", "d")] {
@@ -15,7 +17,7 @@ async fn a_file_that_is_rewritten_during_a_rename_stays() {
             let gateway = Gateway::start().await;
             let other_process = Gateway::builder().on(&gateway.store).start().await;
             let store = &gateway.store;
-            // The first two keys of the directory, which are listed, do not show the file.
+            // The first two keys of the directory, which are listed, do not include the file.
             for key in ["d/a", "d/b", "d/c"] {
                 store.put(BUCKET, key, "beside");
             }
@@ -46,7 +48,7 @@ async fn a_file_that_is_rewritten_during_a_rename_stays() {
             copied.release();
             let reply = ftp.reply().await;
             assert_eq!(store.object(BUCKET, file).as_deref(), Some(bytes), "{what}");
-            // The rest of a directory has moved.
+            // The rest of the directory has moved.
             let code = if file == renamed { 451 } else { 250 };
             assert_eq!(reply.code, code, "{what}: {reply:?}");
             ftp.close().await;
@@ -55,7 +57,7 @@ async fn a_file_that_is_rewritten_during_a_rename_stays() {
     }
 }
 
-/// After a rename SIZE's answer about an upload is forgotten: what is appended goes to the file that is there now.
+/// A rename drops SIZE's answer about an upload: an append goes to the file that has the name now.
 #[tokio::test]
 async fn an_interrupted_upload_at_the_new_name_ends_with_the_rename() {
     let gateway = Gateway::start().await;
@@ -83,7 +85,7 @@ async fn an_interrupted_upload_at_the_new_name_ends_with_the_rename() {
     gateway.stop().await;
 }
 
-/// An upload that runs at either name ends as if the rename had come before it.
+/// An upload that is running at either name ends as if the rename had come before it.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_runs_at_either_name_is_published_whole() {
     for name in ["a", "b"] {
@@ -112,7 +114,8 @@ async fn an_upload_that_runs_at_either_name_is_published_whole() {
 
 #[tokio::test]
 async fn a_rename_never_deletes_a_version_written_during_it() {
-    // Neither store honours If-Match on DeleteObject: the file is the only one, one of the first two, or one further on.
+    // Neither store honours If-Match at DeleteObject. The file is the only one, one of the first
+    // two, or a later one.
     for name in ["only/f", "two/f", "many/z"] {
         let gateway = Gateway::start().await;
         let store = &gateway.store;

@@ -1,5 +1,5 @@
-//! Whatever ends an upload whose last byte has come: as long as its 226 has not been sent, SIZE and MLST report a byte
-//! less, so that a client that resumes sends one and the file is published.
+//! However an upload ends whose last byte has arrived: until its 226 is sent, SIZE and MLST report
+//! a byte less, so that a client that resumes sends one byte and the file is published.
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -10,7 +10,7 @@ use test_support::gateway::{BUCKET, Gateway};
 use test_support::transfers::{begin, moved, sessions_ended, settled};
 use test_support::{MIB, pattern};
 
-/// Within a part, and beyond one.
+/// Within a part, and more than one.
 const SIZES: [usize; 3] = [2, 100_000, 6 * MIB];
 
 /// How an upload ends.
@@ -40,7 +40,7 @@ impl Ending {
     ];
 }
 
-/// Ends an upload of which all bytes have come.
+/// Ends an upload of which all bytes have arrived.
 async fn end(ending: Ending, size: usize, mut ftp: Ftp, mut data: TcpStream, gateway: &Gateway) {
     match ending {
         Ending::Reset => {
@@ -80,7 +80,7 @@ async fn end(ending: Ending, size: usize, mut ftp: Ftp, mut data: TcpStream, gat
     }
 }
 
-/// Asks another session, and resumes by what it was told.
+/// Asks in another session, and resumes at the reported length.
 async fn resumes(gateway: &Gateway, whole: &[u8], what: &str) {
     let mut ftp = gateway.ftp().await;
     let reported = super::length(&mut ftp, "x").await;
@@ -153,7 +153,7 @@ async fn a_reset_after_a_control_connection_that_may_be_lost_leaves_a_byte_too()
     }
 }
 
-/// While it runs, and while it is being published and its 226 is still to come.
+/// While it is running, and while it is being published and its 226 has not been sent.
 #[tokio::test]
 async fn an_upload_that_is_being_published_is_reported_a_byte_shorter() {
     for (size, operation) in [(100_000, "PutObject"), (6 * MIB, "CompleteMultipartUpload")] {

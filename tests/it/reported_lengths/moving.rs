@@ -1,4 +1,4 @@
-//! The length of an upload that still receives: it is another one by the time the client comes with it.
+//! The length of an upload that is still receiving: it is a different one when the client resumes.
 
 use tokio::io::AsyncWriteExt;
 
@@ -10,11 +10,11 @@ use test_support::ftp::Mode;
 use test_support::gateway::BUCKET;
 use test_support::transfers::{begin, moved};
 
-/// Bytes of the next version that have come when the client resumes.
+/// Bytes of the next version that have arrived when the client resumes.
 const MORE: usize = SENT + 50_000;
 
-/// A second run of a job begins while the first one still sends a new file. It must not end the first one, and has an
-/// offset that nothing has.
+/// A second run of a job begins while the first one is still sending a new file. It must not end
+/// the first one, and no upload has its offset.
 #[tokio::test]
 async fn an_upload_that_has_moved_on_since_size_is_not_stopped() {
     for command in ["STOR x", "APPE x"] {
@@ -40,7 +40,7 @@ async fn an_upload_that_has_moved_on_since_size_is_not_stopped() {
     }
 }
 
-/// The same of one that stands still again: it is resumed at the length that the refusal names.
+/// The same for one that has stalled again: it is resumed at the length that the refusal names.
 #[tokio::test]
 async fn an_upload_that_stalls_after_moving_is_resumed_at_its_new_length() {
     let gateway = gateway(STALLED).await;
@@ -56,7 +56,7 @@ async fn an_upload_that_stalls_after_moving_is_resumed_at_its_new_length() {
     assert!(gateway.store.object(BUCKET, "x").unwrap() == next());
 }
 
-/// Old bytes of the object are not bytes that have come.
+/// Old bytes of the object are not bytes that have arrived.
 #[tokio::test]
 async fn an_append_without_a_byte_is_not_reported() {
     for commands in [&["APPE x"][..], &["REST 100000", "STOR x"]] {

@@ -1,11 +1,11 @@
-//! What replies may show to a user who may write and neither list nor read.
+//! What replies may reveal to a user who may write and neither list nor read.
 
 use super::{SENT, STORED, next, refused, sending, stored};
 use test_support::ftp::{Ftp, Mode, reset_stream};
 use test_support::gateway::{BUCKET, Gateway};
 use test_support::transfers::settled;
 
-/// Users of one tree, who may write and a little more.
+/// Users of one tree, who may write and little else.
 async fn gateway(permissions: &str) -> Gateway {
     let gateway = Gateway::builder()
         .mount(&format!("permissions = [{permissions}]"))
@@ -16,14 +16,14 @@ async fn gateway(permissions: &str) -> Gateway {
     gateway
 }
 
-/// All of a reply but the name.
+/// A reply without the name.
 async fn reply(ftp: &mut Ftp, command: &str, name: &str) -> String {
     let reply = ftp.command(&format!("{command} {name}")).await;
     reply.lines.join("\n").replace(name, "NAME")
 }
 
-/// The reply to each command is the same for a file that is there and for one that is not, unless the user's permissions
-/// make the difference known by what the command does.
+/// The reply to each command is the same for an existing file and a missing one, unless the user's
+/// permissions reveal the difference by what the command does.
 #[tokio::test]
 async fn no_reply_reveals_a_file_without_list_or_read() {
     for permissions in [
@@ -56,7 +56,7 @@ async fn no_reply_reveals_a_file_without_list_or_read() {
             assert_eq!(there, absent, "{permissions}: {command}");
             assert!(!there.contains(&STORED.to_string()), "{there}");
         }
-        // With `append` a restart inside the object is allowed: it is no secret then whether that is as long.
+        // With `append` a restart inside the object is allowed, so its length is no secret.
         let least = match permissions.contains("append") {
             true => STORED + 1,
             false => 1,
@@ -92,7 +92,7 @@ async fn an_append_does_not_reveal_the_length_of_the_object() {
     assert!(!shown.contains("from byte"), "{shown}");
     assert!(!shown.contains(&STORED.to_string()), "{shown}");
     assert!(!shown.contains("stored behind"), "{shown}");
-    // Nor does one that has broken off, which is as long as both together.
+    // Nor does an interrupted append, which is as long as both together.
     let data = sending_by(&mut ftp, "APPE a.bin").await;
     for runs in [true, false] {
         let mut other = gateway.ftp().await;
@@ -115,7 +115,8 @@ async fn sending_by(ftp: &mut Ftp, command: &str) -> tokio::net::TcpStream {
     super::sent(ftp, data).await
 }
 
-/// Their own uploads they may resume, by SIZE, by what a refusal names, and while they still run.
+/// Users may resume their own uploads, by SIZE, by the length in a refusal, and while they are
+/// running.
 #[tokio::test]
 async fn a_user_who_may_only_write_resumes_their_own_upload() {
     for (permissions, old) in [
@@ -139,7 +140,7 @@ async fn a_user_who_may_only_write_resumes_their_own_upload() {
             let size = other.expect("SIZE x", 213).await;
             let size: usize = size.text().parse().unwrap();
             assert!(super::is_of_upload(size), "{permissions} {old} {size}");
-            // It may still move, and is not stopped for this.
+            // It may still be moving, and is not stopped for this.
             let (code, words) = if runs {
                 (450, "try again")
             } else {
@@ -156,7 +157,7 @@ async fn a_user_who_may_only_write_resumes_their_own_upload() {
     }
 }
 
-/// Who may list or read is shown what there is.
+/// Users who may list or read get the real answer.
 #[tokio::test]
 async fn list_or_read_shows_existence_length_and_time() {
     for permissions in [

@@ -31,7 +31,7 @@ async fn a_delete_is_at_most_three() {
             &[("ListObjectsV2", 1), ("PutObject", 1), ("DeleteObject", 1)][..],
         ),
         (
-            // Somebody may have deleted the other at the same moment.
+            // Another session may have deleted the other file at the same moment.
             "DELE two/b",
             250,
             &[("ListObjectsV2", 2), ("DeleteObject", 1)],
@@ -52,7 +52,7 @@ async fn a_delete_is_at_most_three() {
             &[("ListObjectsV2", 1), ("DeleteObject", 1)],
         ),
         ("DELE root", 250, &[("HeadObject", 1), ("DeleteObject", 1)]),
-        // What is not there: the user's upload may have been kept.
+        // A missing file: the user may have an interrupted upload of it.
         ("DELE root", 550, &[("HeadObject", 1), ("GetObject", 1)]),
         (
             "DELE one/none",
@@ -114,13 +114,13 @@ async fn a_rename_of_a_file_is_at_most_five() {
         ("ListObjectsV2", 1),
         ("DeleteObject", 1),
     ];
-    // Somebody may have deleted the other file there at the same moment.
+    // Another session may have deleted the other file there at the same moment.
     let of_two = [inside[0], inside[1], ("ListObjectsV2", 2), inside[3]];
-    // Whether it is still the one that was copied, the first keys of its directory don't tell.
+    // The first keys of the directory do not show whether it is still the version that was copied.
     let beyond = [("HeadObject", 2), inside[1], inside[2], inside[3]];
     let with_marker = [inside[0], inside[1], inside[2], inside[3], ("PutObject", 1)];
     let at_root = [("HeadObject", 2), inside[1], inside[3]];
-    // Written by this server, which has not asked whether another has kept uploads of the name.
+    // Written by this server, which has not asked for interrupted uploads of other replicas.
     let written = [at_root[0], at_root[1], at_root[2], ("ListObjectsV2", 1)];
     for (from, to, expected) in [
         ("only/a", "out/a", &with_marker[..]),

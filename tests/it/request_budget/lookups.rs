@@ -7,7 +7,7 @@ use test_support::ftp::Mode;
 use test_support::gateway::{Builder, Gateway};
 use test_support::pattern;
 
-/// A user who may not write has nothing kept.
+/// A user without write permission has no interrupted uploads.
 fn reader() -> Builder {
     Gateway::builder().mount("permissions = [\"list\", \"read\"]")
 }
@@ -81,7 +81,7 @@ async fn size_mdtm_and_retr_of_one_file_share_requests() {
             &one_get,
         )
         .await;
-    // What was learnt serves once, and only what comes right behind it.
+    // An answer serves once, and only the next command.
     session
         .costs("again", &[Get("c")], &[("GetObject", 1)])
         .await;

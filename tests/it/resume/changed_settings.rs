@@ -1,4 +1,4 @@
-//! Uploads that are resumed by a server with other settings than the one that has recorded them.
+//! Uploads that are resumed by a server with other settings than the one that recorded them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +11,11 @@ use test_support::gateway::{BUCKET, Gateway};
 use test_support::transfers::{interrupt, size};
 use test_support::{MIB, pattern};
 
-/// The least budget there can be.
+/// The smallest allowed budget.
 const SMALL: &str = "[memory]\nbudget = \"20MiB\"\n[transfer]\nrange_size = \"1MiB\"";
 
-/// An upload of parts of 32 MiB that has broken off after this many bytes, and a server with little memory.
+/// An upload in parts of 32 MiB that broke off after this number of bytes, and a server with little
+/// memory.
 async fn interrupted_with_large_parts(bytes: &[u8]) -> (Gateway, Gateway) {
     let large = Gateway::builder().with("[transfer]\npart_size = \"32MiB\"");
     let large = large.start().await;
@@ -23,7 +24,7 @@ async fn interrupted_with_large_parts(bytes: &[u8]) -> (Gateway, Gateway) {
     (large, small.start().await)
 }
 
-/// No part is in the store yet, so the parts can have sizes for which there is memory.
+/// No part is in the store yet, so the parts can have sizes that fit into memory.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_upload_without_parts_is_resumed_even_if_its_part_size_does_not_fit_into_memory() {
     let whole = pattern(9 * MIB, 1);
@@ -36,7 +37,8 @@ async fn an_upload_without_parts_is_resumed_even_if_its_part_size_does_not_fit_i
     }
 }
 
-/// Parts are in the store, and the next one does not fit into memory: a server that has more resumes it.
+/// Parts are in the store, and the next one does not fit into memory: a server with more memory
+/// resumes it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_upload_whose_next_part_does_not_fit_into_memory_is_refused_and_stays() {
     let whole = pattern(34 * MIB, 1);

@@ -1,4 +1,4 @@
-//! What a process that was killed leaves: the real binary, and SIGKILL.
+//! What a killed process leaves: the binary, and SIGKILL.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +18,8 @@ async fn process(store: &Arc<Store>, replica: &str) -> Process {
     Process::start_on(store, &settings).await
 }
 
-/// Kills a gateway in the middle of an upload of which so many whole parts are in the store, and starts the next one
-/// of the same name.
+/// Kills a gateway in the middle of an upload of which `parts` whole parts are in the store, and
+/// starts the next one with the same replica name.
 async fn killed(store: &Arc<Store>, whole: &[u8], sent: usize, parts: usize) -> Gateway {
     let process = process(store, "pod-0").await;
     let mut ftp = process.ftp().await;
@@ -52,7 +52,7 @@ async fn after_kill_9_and_a_restart() {
         let whole = pattern(18 * MIB, 8);
         let gateway = killed(&store, &whole, 12 * MIB, 2).await;
         assert_eq!(store.object(BUCKET, "x").as_deref(), old.map(str::as_bytes));
-        // Two parts; a killed process can't tell whether they were all.
+        // Two parts; a killed process cannot say whether they were all.
         go_on(&gateway, By::Rest, "x", &whole, 10 * MIB).await;
         assert!(store.object(BUCKET, "x").unwrap() == whole);
         only_objects(&[&gateway], &["x"]).await;
@@ -92,7 +92,8 @@ async fn another_replica_resumes_after_the_record_goes_stale() {
     only_objects(&[&other], &["x"]).await;
 }
 
-/// The record of a killed process, as it is, and when its object was last modified, seconds since 1970.
+/// The record of a killed process, and the time at which its object was last modified, in seconds
+/// since 1970.
 async fn record_and_time(store: &Store) -> (String, serde_json::Value, i64) {
     let key = store
         .keys(BUCKET)
@@ -105,7 +106,7 @@ async fn record_and_time(store: &Store) -> (String, serde_json::Value, i64) {
     (key, record, modified)
 }
 
-/// A process that was killed has not looked what was there: the times decide, which the store tells in seconds.
+/// A killed process has not looked for an object: the store's times decide, which are in seconds.
 #[tokio::test]
 async fn an_object_written_after_the_kill_ends_the_interrupted_upload() {
     let store = Arc::new(Store::start(&[BUCKET]).await);
@@ -123,8 +124,8 @@ async fn an_object_written_after_the_kill_ends_the_interrupted_upload() {
     only_objects(&[&gateway], &["x"]).await;
 }
 
-/// Times are reported to the second: only an object of an earlier second is surely older than the upload, and replaced.
-/// One of the second of its begin may be the newer one, and ends it.
+/// Times are in seconds: only an object of an earlier second is certainly older than the upload,
+/// and is replaced. One of the same second may be newer, and ends the upload.
 #[tokio::test]
 async fn an_object_written_in_the_second_of_the_start_ends_the_interrupted_upload() {
     for (begins, kept) in [(1000, true), (999, false), (0, false), (-1000, false)] {
@@ -132,7 +133,8 @@ async fn an_object_written_in_the_second_of_the_start_ends_the_interrupted_uploa
         let whole = pattern(18 * MIB, 8);
         let gateway = killed(&store, &whole, 12 * MIB, 2).await;
         store.put(BUCKET, "x", "somebody else's");
-        // The upload's begin is put where the case wants it: seconds can't be hit by a test that never sleeps.
+        // The start of the upload is set to where the case needs it, because a test that never
+        // sleeps cannot hit a second.
         let (key, mut record, modified) = record_and_time(&store).await;
         assert!(record["began"]["at_ms"].as_i64().unwrap() > 1_600_000_000_000);
         assert_eq!(record["base"], "unknown", "it was not to have looked");

@@ -1,4 +1,5 @@
-//! What is kept, damaged from outside: a tail of other bytes, a tail or parts that are gone, a record that is none.
+//! State of interrupted uploads that is damaged from outside: a changed or missing tail, missing
+//! parts, an unreadable record.
 
 use super::{By, go_on, only_objects};
 use test_support::faults::Fault;
@@ -10,7 +11,7 @@ use test_support::{MIB, pattern};
 
 const PART: usize = 5 * MIB;
 
-/// The key of the state that begins so.
+/// The key of the state with this prefix.
 fn state(store: &Store, prefix: &str) -> String {
     let keys = store.keys(BUCKET);
     let found = keys.iter().find(|key| key.starts_with(prefix));
@@ -39,7 +40,7 @@ async fn a_missing_or_changed_tail_is_sent_again() {
                     _ => store.put(BUCKET, &tail, pattern(1001, 9)),
                 }
                 if left == 0 {
-                    // Nothing else was there: he begins anew.
+                    // Nothing else was there, so the client starts over.
                     let mut ftp = gateway.ftp().await;
                     match old {
                         None => drop(ftp.expect("SIZE x", 550).await),
@@ -54,7 +55,7 @@ async fn a_missing_or_changed_tail_is_sent_again() {
                     go_on(&gateway, By::Rest, "x", &whole, left).await;
                 }
                 assert!(store.object(BUCKET, "x").unwrap() == whole, "{damage}");
-                // A damaged tail goes with the record that names it.
+                // A damaged tail is removed together with the record that names it.
                 only_objects(&[&gateway], &["x"]).await;
             }
         }
@@ -83,14 +84,14 @@ async fn a_tail_that_is_read_wrong_is_not_resumed() {
     if reply.code != 226 {
         assert!([450, 451].contains(&reply.code), "{reply:?}");
         assert!(gateway.store.object(BUCKET, "x").is_none());
-        // It was the way, not the tail: all of it is still there.
+        // The damage was on the way and not in the tail: it is complete.
         go_on(&gateway, By::Rest, "x", &whole, sent).await;
     }
     assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
     only_objects(&[&gateway], &["x"]).await;
 }
 
-/// A lifecycle rule, or a tool that cleans up, has ended the multipart upload.
+/// A lifecycle rule, or a cleaning tool, has aborted the multipart upload.
 #[tokio::test]
 async fn missing_parts_are_sent_again() {
     for sent in [PART + 1000, 2 * PART] {
@@ -113,7 +114,7 @@ async fn missing_parts_are_sent_again() {
     }
 }
 
-/// Between the SIZE that told it and the transfer that goes on.
+/// Between the SIZE that reported the length and the transfer that resumes.
 #[tokio::test]
 async fn parts_that_vanish_during_a_resume_fail_it_with_a_reason() {
     let gateway = Gateway::start().await;
@@ -133,7 +134,7 @@ async fn parts_that_vanish_during_a_resume_fail_it_with_a_reason() {
     let reply = ftp.reply().await;
     assert!(reply.code >= 400, "{reply:?}");
     assert!(store.object(BUCKET, "x").is_none());
-    // He begins anew.
+    // The client starts over.
     assert_eq!(ftp.store("x", &whole).await.code, 226);
     assert!(store.object(BUCKET, "x").unwrap() == whole);
     ftp.close().await;
@@ -176,7 +177,7 @@ async fn an_unreadable_record_does_no_harm() {
     }
 }
 
-/// What lies in a record's place must not take resume away from a name for ever.
+/// A broken record must not prevent resumes of a name for ever.
 #[tokio::test]
 async fn an_unreadable_record_is_replaced_by_a_new_one() {
     let gateway = Gateway::start().await;

@@ -56,7 +56,7 @@ async fn dele_of_an_object_leaves_the_interrupted_upload_of_another_user() {
     only_objects(&[&gateway], &["x"]).await;
 }
 
-/// Else it would seem newer than what is there, which is nothing.
+/// Otherwise it would seem newer than the object, which no longer exists.
 #[tokio::test]
 async fn dele_of_an_object_removes_an_interrupted_upload_it_had_superseded() {
     let gateway = shared().start().await;
@@ -72,7 +72,7 @@ async fn dele_of_an_object_removes_an_interrupted_upload_it_had_superseded() {
     only_objects(&[&gateway], &[]).await;
 }
 
-/// DELE of an object takes what is kept of an upload of its name with it, where the server knows of it.
+/// DELE of an object also removes an interrupted upload of its name that the server knows.
 #[tokio::test]
 async fn dele_of_an_object_removes_the_interrupted_upload_of_its_name() {
     let gateway = Gateway::start().await;
@@ -86,8 +86,8 @@ async fn dele_of_an_object_removes_the_interrupted_upload_of_its_name() {
     only_objects(&[&gateway], &[]).await;
 }
 
-/// What is kept is older than an object that was written over another server. When that is renamed away, or deleted,
-/// nothing would tell so any more: it goes with it.
+/// The interrupted upload is older than an object that another server wrote. After that is renamed
+/// away or deleted, nothing would show this: the upload is removed with it.
 #[tokio::test]
 async fn an_interrupted_upload_ends_with_a_newer_object() {
     for remove in ["RNFR x", "DELE x"] {

@@ -1,4 +1,4 @@
-//! Appends and restarts inside existing objects that are broken off, and stores that differ from AWS.
+//! Interrupted appends and restarts inside existing objects, and stores that differ from AWS.
 
 use s3_embedded::Behaviour;
 
@@ -156,7 +156,8 @@ async fn stores_that_differ_from_aws_can_be_resumed() {
     }
 }
 
-/// On a store that can't copy parts the old bytes are streamed through; what had come of the new ones is kept all the same.
+/// On a store that cannot copy parts the old bytes are streamed; the new bytes that arrived are
+/// saved all the same.
 #[tokio::test]
 async fn an_interrupted_append_is_resumed_if_the_store_cannot_copy() {
     for (old, sent) in [(1000, 7 * MIB), (6 * MIB, 1000), (12 * MIB, 9 * MIB)] {
@@ -179,8 +180,9 @@ async fn an_interrupted_append_is_resumed_if_the_store_cannot_copy() {
     }
 }
 
-/// A store that compares at PutObject and not yet at CompleteMultipartUpload, as MinIO was for fifteen months: whoever
-/// writes the name while an upload runs that is pinned to what was there keeps his file.
+/// A store that checks conditions at PutObject and not at CompleteMultipartUpload, as MinIO did for
+/// fifteen months: a client that writes the name during an upload bound to the old version keeps
+/// its file.
 #[tokio::test]
 async fn a_concurrent_write_stays_if_only_put_object_compares() {
     let whole = pattern(14 * MIB, 5);
@@ -222,7 +224,7 @@ async fn a_concurrent_write_stays_if_only_put_object_compares() {
     }
 }
 
-/// A gateway that knows that its store wants equal parts (Cloudflare R2); these have 5 MiB.
+/// A gateway that knows that its store requires equal parts (Cloudflare R2), here of 5 MiB.
 async fn with_equal_parts() -> Gateway {
     let settings = "[stores.main]\nequal_parts = true\ncopy_limit = \"5MiB\"";
     let gateway = Gateway::builder().with(settings).start().await;
@@ -236,7 +238,7 @@ async fn old_and_new_bytes_are_in_equal_parts_if_the_store_requires_it() {
     let store = &gateway.store;
     let mut ftp = gateway.ftp().await;
     ftp.expect("TYPE I", 200).await;
-    // What is there, how much of it is kept, and what comes behind.
+    // Existing bytes, how many of them are kept, and how many follow.
     for (old, keep, new) in [
         (4 * MIB, 4 * MIB, 12 * MIB),
         (5 * MIB, 5 * MIB, 6 * MIB),
@@ -294,7 +296,7 @@ async fn an_interrupted_append_is_resumed_in_equal_parts() {
 #[tokio::test]
 async fn a_large_file_is_renamed_in_equal_parts_and_one_that_is_too_large_refused() {
     let gateway = with_equal_parts().await;
-    // In three parts: as equal as can be, the first would be one byte longer than the second.
+    // In three equal parts the first would be one byte longer than the second.
     let bytes = pattern(25 * MIB, 3);
     gateway.store.put(BUCKET, "x", &bytes);
     let mut ftp = gateway.ftp().await;

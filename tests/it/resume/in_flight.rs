@@ -1,4 +1,5 @@
-//! What was on its way to the store when an upload broke off is not lost: it is waited for, or kept by the tail.
+//! Bytes that were in flight to the store when an upload broke off are not lost: the server waits
+//! for them, or saves them in the tail.
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -12,10 +13,10 @@ use test_support::{MIB, pattern, within};
 
 const PART: usize = 5 * MIB;
 
-/// A part in the store, one on its way, and a little of the next.
+/// A part in the store, one in flight, and a little of the next.
 const SENT: usize = 2 * PART + 1000;
 
-/// An upload whose second part the store does not take for so many attempts.
+/// An upload whose second part the store rejects in this number of attempts.
 async fn second_part_stalls(
     gateway: &Gateway,
     whole: &[u8],
@@ -37,7 +38,7 @@ async fn gateway(store: &str) -> Gateway {
     builder.with("[timeouts]\nshutdown_grace = 0").start().await
 }
 
-/// All of it goes on, and nothing is left then.
+/// All of it can be resumed, and then nothing is left.
 async fn all_is_there(gateway: &Gateway, by: By, whole: &[u8]) {
     go_on(gateway, by, "x", whole, SENT).await;
     assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
@@ -56,23 +57,23 @@ async fn a_part_that_fails_after_the_break_is_saved_in_the_tail() {
     all_is_there(&gateway, By::Rest, &whole).await;
 }
 
-/// However long that takes: its next attempt may find the store again.
+/// However long that takes: its next attempt may succeed.
 #[tokio::test]
 async fn a_slow_part_in_flight_is_waited_for_after_the_break() {
     let gateway = gateway("attempts = 3\nrequest_timeout = \"17s\"").await;
     let whole = pattern(12 * MIB, 1);
-    // Two attempts take at least 34 s, and 22 s each at most.
+    // Two attempts take at least 34 s, and at most 22 s each.
     let (ftp, data, rule) = second_part_stalls(&gateway, &whole, 2).await;
     reset_stream(data);
     ftp.reset();
     settled(&gateway).await;
     assert_eq!(rule.hits(), 2);
-    // It came as a part, not by the tail.
+    // It was saved as a part, not in the tail.
     assert_eq!(gateway.store.count("UploadPart"), 4);
     all_is_there(&gateway, By::Rest, &whole).await;
 }
 
-/// A process that ends does not wait for the store so long; what it has at hand goes into the tail.
+/// A process that ends does not wait that long for the store: the bytes in memory go into the tail.
 #[tokio::test]
 async fn a_part_in_flight_when_the_process_ends_is_saved_in_the_tail() {
     let gateway = gateway("request_timeout = \"1m\"").await;
@@ -85,7 +86,8 @@ async fn a_part_in_flight_when_the_process_ends_is_saved_in_the_tail() {
     all_is_there(&other, By::OtherReplica, &whole).await;
 }
 
-/// The last part waits for the CreateMultipartUpload to be answered, and the control connection goes meanwhile.
+/// The last part waits for the answer to CreateMultipartUpload, and the control connection ends in
+/// the meantime.
 #[tokio::test]
 async fn a_break_during_the_create_loses_no_byte() {
     let gateway = Gateway::start().await;
@@ -96,7 +98,7 @@ async fn a_break_during_the_create_loses_no_byte() {
     let mut data = upload_in_progress(&mut ftp, "STOR x", &whole).await;
     create.hit().await;
     data.shutdown().await.unwrap();
-    // What is asked behind the end is answered behind it.
+    // Commands after the end of the data are answered after it.
     moved(&mut ftp, whole.len()).await;
     ftp.reset();
     sessions_ended(&gateway).await;

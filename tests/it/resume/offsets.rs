@@ -20,13 +20,13 @@ async fn a_refused_append_resumes_its_upload_when_repeated() {
         break_off(&gateway, "STOR x", &whole[..SENT]).await;
         let mut ftp = gateway.ftp().await;
         assert_eq!(size(&mut ftp, "x").await, SENT - 1);
-        // Without a data connection it is nothing.
+        // Without a data connection it has no effect.
         ftp.expect("APPE x", 425).await;
         let command = "APPE x";
         let reply = ftp.upload_with(command, &whole[SENT - 1..], Mode::Passive);
         assert_eq!(reply.await.code, 226);
         assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
-        // Once it is published, it is an object like any other.
+        // After publication it is an object like any other.
         let reply = ftp.upload_with(command, b"more", Mode::Passive);
         assert_eq!(reply.await.code, 226);
         assert!(gateway.store.object(BUCKET, "x").unwrap() == [&whole[..], b"more"].concat());
@@ -75,12 +75,13 @@ async fn an_offset_of_an_upload_is_never_accepted_for_a_newer_object() {
             assert!(reply.text().contains("ask SIZE again"), "{reply:?}");
         }
         assert!(gateway.store.object(BUCKET, "x").unwrap() == others);
-        // Who asks is told of the object. What is sent then may be the rest of the upload, so it does not extend that.
+        // SIZE reports the object. The bytes sent next may be the rest of the upload, so they do
+        // not extend it.
         assert_eq!(size(&mut ftp, "x").await, others.len());
         let reply = ftp.upload_with("APPE x", b"more", Mode::Passive).await;
         assert_eq!(reply.code, 554);
         assert!(gateway.store.object(BUCKET, "x").unwrap() == others);
-        // Begun anew, it may be extended.
+        // After a STOR without REST it may be extended.
         assert_eq!(ftp.store("x", &whole).await.code, 226);
         let reply = ftp.upload_with("APPE x", b"more", Mode::Passive).await;
         assert_eq!(reply.code, 226);
@@ -89,8 +90,8 @@ async fn an_offset_of_an_upload_is_never_accepted_for_a_newer_object() {
     }
 }
 
-/// All bytes have come, and the session was lost: the client may not be told that all is there, however often he breaks
-/// off again before he sends the last byte.
+/// All bytes have arrived, and the session was lost: the server must not report all of them,
+/// however often the client breaks off again before it sends the last byte.
 #[tokio::test]
 async fn an_upload_that_may_be_whole_is_never_reported_whole() {
     for bytes in [70_000, SENT] {
@@ -107,7 +108,7 @@ async fn an_upload_that_may_be_whole_is_never_reported_whole() {
         settled(&gateway).await;
         assert_eq!(size(&mut ftp, "x").await, bytes - 1);
         for _ in 0..2 {
-            // Nobody connects, or nothing is sent.
+            // No data connection is made, or nothing is sent.
             ftp.expect(&format!("REST {}", bytes - 1), 350).await;
             let data = begin(&mut ftp, "STOR x", Mode::Passive).await;
             reset_stream(data);

@@ -1,4 +1,4 @@
-//! Whose a kept upload is, when it ends, and who may see it.
+//! To which user an interrupted upload belongs, when it ends, and which users see it.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ async fn an_interrupted_upload_belongs_to_the_user_who_sent_it() {
     assert!(reply.text().contains("use REST 3"), "{reply:?}");
     let listing = other.expect("MLST x", 250).await;
     assert!(format!("{listing:?}").contains("size=3;"), "{listing:?}");
-    // Its owner sees it in SIZE and MLST, and nobody in a listing.
+    // Its owner sees it in SIZE and MLST; no listing shows it.
     let mut owner = gateway.ftp().await;
     let listing = owner.expect("MLST x", 250).await;
     assert!(
@@ -115,7 +115,8 @@ async fn stor_without_rest_starts_over_and_discards_the_interrupted_upload() {
             assert!(gateway.store.object(BUCKET, "x").unwrap() == bytes);
             assert_eq!(size(&mut ftp, "x").await, new);
             ftp.close().await;
-            // A small upload over another replica asks nothing: there SIZE has found that it has ended.
+            // A small upload on another replica does not look for it: there SIZE finds that it has
+            // ended.
             only_objects(&[&gateway, &other], &["x"]).await;
         }
     }
@@ -168,7 +169,7 @@ async fn on_control_loss_publish_serves_devices_that_never_quit() {
             .await;
         assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
         only_objects(&[&gateway], &["x"]).await;
-        // What breaks in the middle is not published all the same.
+        // An upload that breaks off in the middle is still not published.
         let mut ftp = gateway.ftp().await;
         let data = upload_in_progress(&mut ftp, "STOR y", &whole).await;
         ftp.close().await;
@@ -178,7 +179,7 @@ async fn on_control_loss_publish_serves_devices_that_never_quit() {
     }
 }
 
-/// The older session hangs in the air: the one that goes on ends it.
+/// The older session hangs: the one that resumes ends it.
 #[tokio::test]
 async fn a_resume_stops_the_older_session() {
     for by in [By::Rest, By::Appe] {
@@ -209,7 +210,7 @@ async fn a_resume_waits_for_another_replicas_upload() {
         .store
         .until("the record", |store| !store.keys(BUCKET).is_empty())
         .await;
-    // The record may be there before it.
+    // The record may exist first.
     gateway.store.wait_for("UploadPart", 1).await;
     let mut ftp: Ftp = other.ftp().await;
     let reply = ftp.expect("SIZE x", 450).await;
@@ -218,7 +219,7 @@ async fn a_resume_waits_for_another_replicas_upload() {
     ftp.expect("REST 6", 350).await;
     ftp.expect("EPSV", 229).await;
     ftp.expect("STOR x", 450).await;
-    // Nobody has refreshed the record for two and a half minutes: its process is dead.
+    // The record was not refreshed for two and a half minutes, so its process counts as dead.
     gateway
         .store
         .backend()
@@ -238,7 +239,7 @@ async fn a_resume_waits_for_another_replicas_upload() {
     ftp.close().await;
 }
 
-/// Of the second nothing has come: what is kept of the first must not be taken for its beginning.
+/// Nothing of the second arrived: what was saved of the first must not be taken for its start.
 #[tokio::test]
 async fn an_empty_upload_ends_the_interrupted_upload_before_it() {
     for replica in [0, 1] {
@@ -259,7 +260,8 @@ async fn an_empty_upload_ends_the_interrupted_upload_before_it() {
     }
 }
 
-/// A process that is killed in an upload of which it has written nothing yet: it has ended what was kept before.
+/// A process that is killed during an upload of which it has written nothing yet: it has ended the
+/// interrupted upload before it.
 #[tokio::test]
 async fn a_slow_upload_ends_the_interrupted_upload_before_it() {
     for replica in [0, 1] {
@@ -286,7 +288,7 @@ async fn a_slow_upload_ends_the_interrupted_upload_before_it() {
     }
 }
 
-/// One name in buckets of one name, in two stores: two uploads that know nothing of each other.
+/// One key in buckets of one name, in two stores: two independent uploads.
 #[tokio::test]
 async fn buckets_of_one_name_in_two_stores_are_separate() {
     let second = Store::start(&[BUCKET]).await;
@@ -318,8 +320,8 @@ async fn buckets_of_one_name_in_two_stores_are_separate() {
     second.stop().await;
 }
 
-/// A server that is new knows what others have kept: a small STOR over it ends that, though its own process asked for
-/// nothing before.
+/// A new server knows the interrupted uploads of others: a small STOR ends one, although its own
+/// process has not asked for any.
 #[tokio::test]
 async fn a_new_server_knows_interrupted_uploads() {
     let gateway = Gateway::start().await;
@@ -333,7 +335,7 @@ async fn a_new_server_knows_interrupted_uploads() {
     gateway.store.wait_for("ListObjectsV2", 1).await;
     let mut ftp = other.ftp().await;
     let data = upload_in_progress(&mut ftp, "STOR x", b"another").await;
-    // What was kept has gone before this one has come to anything.
+    // The interrupted upload is gone before this one has stored anything.
     assert!(gateway.store.keys(BUCKET).is_empty());
     drop(data);
     ftp.expect_reply(226).await;

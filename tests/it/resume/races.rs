@@ -1,4 +1,5 @@
-//! Several writers of one name: they end as one of the whole files, each is told what became of his, and nothing is left.
+//! Several writers of one name: the object is one of the whole files, each writer gets the result
+//! of its own, and nothing is left.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +42,8 @@ fn stores() -> [(&'static str, Behaviour); 2] {
     ]
 }
 
-/// The object is one of the files, and whose it is was told so; a 226 of a file that was overwritten is right, too.
+/// The object is one of the files, and its writer got 226. A 226 for a file that was then
+/// overwritten is right too.
 fn one_of_the_files(store: &Store, files: &[Vec<u8>; 2], replies: &[Reply; 2], what: &str) {
     let object = store.object(BUCKET, KEY).expect(what);
     let which = files.iter().position(|file| *file == object);
@@ -51,15 +53,15 @@ fn one_of_the_files(store: &Store, files: &[Vec<u8>; 2], replies: &[Reply; 2], w
     assert!([226, 450, 451, 550].contains(&other), "{what}: {replies:?}");
 }
 
-/// Both are held at the request that publishes them, then let go at the same time; of two in one process the second
-/// waits for its turn, so that only one is there.
+/// Both are held at the request that publishes them, then released together. Of two in one process
+/// the second waits for the first, so only one is held.
 async fn finish_at_once(
     sessions: [&mut Ftp; 2],
     store: &Store,
     bytes: usize,
     processes: usize,
 ) -> [Reply; 2] {
-    // The path is named, so that records and tails are let through.
+    // The key is named, so that requests for records and tails pass.
     let operation = match bytes {
         0..MIB => "PutObject",
         _ => "CompleteMultipartUpload",
@@ -92,7 +94,8 @@ async fn two_processes_that_finish_at_once_end_as_one_of_the_files() {
                 let replies = finish_at_once([&mut first, &mut second], &store, bytes, 2).await;
                 let files = [pattern(bytes, 1), pattern(bytes, 2)];
                 one_of_the_files(&store, &files, &replies, &what);
-                // Whoever asks is told the object, not what was left of the other one, as soon as that is removed.
+                // SIZE reports the object, and not the rest of the other upload, as soon as that is
+                // removed.
                 for ftp in [&mut first, &mut second] {
                     within("the size of the object", async {
                         while ftp.command(&format!("SIZE {KEY}")).await.code == 450 {}
@@ -131,7 +134,8 @@ async fn without_overwrite_one_of_two_gets_226() {
     }
 }
 
-/// Of two sessions of one process the newer has the record; whichever finishes first, neither leaves anything.
+/// Of two sessions of one process the newer one has the record. Whichever finishes first, neither
+/// leaves anything.
 #[tokio::test]
 async fn two_sessions_that_finish_one_after_the_other_leave_nothing() {
     for overwrite in [true, false] {
@@ -150,7 +154,7 @@ async fn two_sessions_that_finish_one_after_the_other_leave_nothing() {
                 .await;
             let mut newer = gateway.ftp().await;
             let two = upload_in_progress(&mut newer, &format!("STOR {KEY}"), &files[1]).await;
-            // That the newer one has taken the record over.
+            // Until the newer one has taken the record over.
             gateway.store.wait_for("PutObject", 3).await;
             let (first, second) = if newer_first {
                 ((&mut newer, two, 1), (&mut older, one, 0))
@@ -174,7 +178,8 @@ async fn two_sessions_that_finish_one_after_the_other_leave_nothing() {
     }
 }
 
-/// Two processes go on with one kept upload in the same moment: one gets it, and the other is told so.
+/// Two processes resume one interrupted upload at the same moment: one succeeds, and the other is
+/// refused.
 #[tokio::test]
 async fn an_interrupted_upload_is_resumed_once() {
     for (name, behaviour) in stores() {
@@ -201,7 +206,7 @@ async fn an_interrupted_upload_is_resumed_once() {
         let codes = [one.code, two.code];
         assert!(codes.contains(&226), "{name}: {one:?} {two:?}");
         for code in codes {
-            // 554: it came so late that the object was there.
+            // 554: it came so late that the object existed.
             assert!(
                 [226, 450, 451, 550, 554].contains(&code),
                 "{name}: {one:?} {two:?}"
@@ -218,7 +223,8 @@ async fn an_interrupted_upload_is_resumed_once() {
     }
 }
 
-/// A client that sends on while another session of his has the rest already: what he sends is not mixed into it.
+/// A client that still sends while another session of its user has already resumed the upload: its
+/// bytes are not mixed into it.
 #[tokio::test]
 async fn a_session_whose_upload_was_taken_over_adds_nothing_to_it() {
     let gateway = Gateway::start().await;
@@ -243,7 +249,7 @@ async fn a_session_whose_upload_was_taken_over_adds_nothing_to_it() {
     only_objects(&[&gateway], &[KEY]).await;
 }
 
-/// A second upload of the name that comes to nothing, or one of somebody else, ends nothing of the first.
+/// A second upload of the name without a byte, or one of another user, does not end the first.
 #[tokio::test]
 async fn an_upload_without_a_byte_ends_no_running_upload() {
     for user in ["u", "other"] {
@@ -270,7 +276,8 @@ async fn an_upload_without_a_byte_ends_no_running_upload() {
     }
 }
 
-/// What is sent anew ends what still hangs, also where it breaks off itself: nobody goes on behind the old content.
+/// A newer upload ends a hanging one, even if it breaks off itself: the old content is never
+/// resumed.
 #[tokio::test]
 async fn an_older_hanging_upload_is_never_the_start_of_a_newer_one() {
     for replica in [0, 1] {
@@ -297,7 +304,8 @@ async fn an_older_hanging_upload_is_never_the_start_of_a_newer_one() {
     }
 }
 
-/// Two sessions go on with one kept upload at the same time, each before it can see the other: one of them does.
+/// Two sessions resume one interrupted upload in parallel, each before it can see the other: one of
+/// them succeeds.
 #[tokio::test]
 async fn one_of_two_simultaneous_resumes_wins() {
     for bytes in [70_000, SENT] {
@@ -309,7 +317,7 @@ async fn one_of_two_simultaneous_resumes_wins() {
             assert_eq!(size(ftp, "x").await, bytes - 1);
             ftp.expect(&format!("REST {bytes}"), 350).await;
         }
-        // Both read the record, and then both go on.
+        // Both read the record, and then both resume.
         let rule = gateway.store.fail("GetObject").key(".s3ftpd/uploads/");
         let rule = rule.times(2).with(Fault::StallAnswer);
         let mut streams = Vec::new();
@@ -322,7 +330,7 @@ async fn one_of_two_simultaneous_resumes_wins() {
         rule.release();
         let mut codes = Vec::new();
         for (mut ftp, mut data) in sessions.into_iter().zip(streams) {
-            // The loser's connection may be closed.
+            // The connection of the refused one may be closed.
             let _ = data.write_all(&whole[bytes..]).await;
             let _ = data.shutdown().await;
             let mut reply = ftp.reply().await;

@@ -1,4 +1,4 @@
-//! The stored record: its format, its names, its order, and what becomes of it on stores without conditions.
+//! The stored record: its format, its names, its order, and its end on stores without conditions.
 
 mod formats;
 mod order;
@@ -24,7 +24,7 @@ fn hash(texts: &[&str]) -> String {
     hex.collect()
 }
 
-/// Where the record of a user's upload of `x` lies.
+/// The key of the record of a user's upload of `x`.
 fn record_key(user: &str) -> String {
     format!(".s3ftpd/uploads/{}/{}", hash(&[BUCKET, "x"]), hash(&[user]))
 }
@@ -38,7 +38,7 @@ fn record(store: &Store, user: &str) -> Value {
     serde_json::from_slice(&bytes).expect("JSON")
 }
 
-/// Writes a record with some fields changed.
+/// Writes the record with some fields changed.
 fn change(store: &Store, user: &str, change: impl FnOnce(&mut Value)) {
     let mut value = record(store, user);
     change(&mut value);
@@ -75,7 +75,8 @@ async fn the_record_has_the_name_and_fields_that_never_change() {
     assert_eq!(store.keys(BUCKET), [tail.to_owned(), record_key("u")]);
 }
 
-/// Each user resumes their own, whoever broke off last; the one that is published first ends the other.
+/// Each user resumes their own upload, in whichever order they broke off. The first one that is
+/// published ends the other.
 #[tokio::test]
 async fn each_user_has_their_own_interrupted_upload() {
     for first in ["u", "v"] {
@@ -108,7 +109,7 @@ async fn each_user_has_their_own_interrupted_upload() {
     }
 }
 
-/// Over an object, an interrupted upload is kept for an hour (here: a minute), else for days.
+/// An interrupted upload over an object is kept for an hour (here: a minute), others for days.
 #[tokio::test]
 async fn an_interrupted_upload_over_an_object_is_kept_for_a_shorter_time() {
     for swept in [false, true] {
@@ -150,7 +151,8 @@ async fn an_interrupted_upload_over_an_object_is_kept_for_a_shorter_time() {
     }
 }
 
-/// A tail of several objects, with gaps in their numbers: it ends at the first that is gone or another.
+/// A tail of several objects, with gaps in their numbers: it ends at the first one that is missing
+/// or differs.
 #[tokio::test]
 async fn a_tail_of_several_pieces_is_used_up_to_its_first_gap() {
     let sizes = [3000, 1, 70_000, 5000];

@@ -1,4 +1,4 @@
-//! The state prefix can't be listed, entered, read, written, moved or deleted by FTP.
+//! The state prefix cannot be listed, entered, read, written, moved or deleted by FTP.
 
 use super::{By, go_on};
 use test_support::ftp::{Ftp, Mode, reset_stream};
@@ -8,7 +8,7 @@ use test_support::{MIB, pattern};
 
 const SENT: usize = 6 * MIB;
 
-/// A gateway where something is kept, and the keys of it.
+/// A gateway with an interrupted upload, and the keys of its state.
 async fn keeps(builder: Builder, bucket: &str) -> (Gateway, Vec<String>) {
     let gateway = builder.start().await;
     let mut ftp = gateway.ftp().await;
@@ -22,7 +22,7 @@ async fn keeps(builder: Builder, bucket: &str) -> (Gateway, Vec<String>) {
     (gateway, state)
 }
 
-/// Tries all that reads or writes, below `root`.
+/// Tries every command that reads or writes, below `root`.
 async fn nothing_works(ftp: &mut Ftp, root: &str, state: &[String]) {
     let paths = state
         .iter()
@@ -67,7 +67,7 @@ async fn nothing_works(ftp: &mut Ftp, root: &str, state: &[String]) {
                 "{command} {path}: {reply:?}"
             );
         }
-        // A file, and a directory, can't be moved into it.
+        // Neither a file nor a directory can be moved into it.
         for source in ["file", "d"] {
             ftp.expect(&format!("RNFR {root}{source}"), 350).await;
             let reply = ftp.command(&format!("RNTO {path}")).await;
@@ -76,7 +76,7 @@ async fn nothing_works(ftp: &mut Ftp, root: &str, state: &[String]) {
     }
 }
 
-/// What any listing tells, one after the other.
+/// The output of each listing.
 async fn listings(ftp: &mut Ftp, root: &str) -> String {
     let mut text = String::new();
     for command in [
@@ -108,12 +108,12 @@ async fn the_state_prefix_cannot_be_reached_by_ftp() {
     nothing_works(&mut ftp, "", &state).await;
     let told = listings(&mut ftp, "/").await;
     assert!(told.contains("file"), "{told}");
-    // The globs are named in what STAT says of them.
+    // STAT repeats the globs.
     assert!(
         !told.contains("s3ftpd") && !told.contains("uploads"),
         "{told}"
     );
-    // Of the root nothing can be moved or removed.
+    // Nothing can be moved or removed by way of its root.
     for command in ["RNFR /", "RMD /", "DELE /"] {
         ftp.expect(command, 550).await;
     }
@@ -127,7 +127,7 @@ async fn the_state_prefix_cannot_be_reached_by_ftp() {
     go_on(&gateway, By::Rest, "x", &pattern(8 * MIB, 1), SENT).await;
 }
 
-/// The bucket that holds the state of another may be mounted as well, and deeper down.
+/// The bucket with the state of another may be mounted too, also deeper down.
 #[tokio::test]
 async fn the_state_bucket_cannot_be_reached_by_ftp() {
     let builder = Gateway::builder()
@@ -145,13 +145,13 @@ async fn the_state_bucket_cannot_be_reached_by_ftp() {
         !told.contains("s3ftpd/") && !told.contains("uploads"),
         "{told}"
     );
-    // The mount point, and the directory above it, can't be moved, with all that is below.
+    // Neither the mount point nor the directory above it can be moved, with everything below.
     for command in ["RNFR /in/state", "RNFR /in", "RMD /in/state", "RMD /in"] {
         let reply = ftp.command(command).await;
         assert!((500..=553).contains(&reply.code), "{command}: {reply:?}");
     }
     assert_eq!(gateway.store.keys("state").len(), 4);
-    // Elsewhere the name is one like any other.
+    // In other places the name is like any other.
     let reply = ftp
         .upload_with("STOR /sub/.s3ftpd/own", b"1", Mode::Passive)
         .await;

@@ -1,5 +1,5 @@
-//! A store that fails while uploads are kept and gone on with: what fails once is tried again, and where it fails for
-//! good the client is told, and all that was kept stays.
+//! A store that fails while uploads are saved and resumed: a single failure is retried; after a
+//! lasting one the client gets a reply, and everything that was saved stays.
 
 use tokio::io::AsyncWriteExt;
 
@@ -13,7 +13,7 @@ use test_support::{DEADLINE, MIB, pattern};
 const PART: usize = 5 * MIB;
 const SENT: usize = PART + 1000;
 
-/// Each request that going on makes, with what its key contains.
+/// Each request of a resume, with a part of its key.
 const REQUESTS: [(&str, &str); 7] = [
     ("GetObject", ".s3ftpd/uploads/"),
     ("ListParts", "x"),
@@ -45,7 +45,7 @@ async fn a_single_failure_during_a_resume_is_retried() {
     }
 }
 
-/// A body that ends too early is asked for again.
+/// A body that ends too early is requested again.
 async fn a_body_breaks(key: &str) {
     let whole = pattern(12 * MIB, 1);
     for fault in [Fault::CutBody(500), Fault::ResetBody(500)] {
@@ -100,7 +100,7 @@ async fn if_a_request_keeps_failing_everything_stays_resumable() {
         rule.remove();
         let kept = size(&mut ftp, "x").await;
         ftp.close().await;
-        // What has come of the second try may be kept, too.
+        // Bytes of the second attempt may be saved too.
         assert!(
             kept + 1 >= SENT,
             "{operation} {key}: {kept} bytes are left of {SENT}"
@@ -111,7 +111,7 @@ async fn if_a_request_keeps_failing_everything_stays_resumable() {
     }
 }
 
-/// Breaking off, too, makes requests.
+/// Breaking off makes requests too.
 #[tokio::test]
 async fn a_single_failure_while_an_upload_is_saved_is_retried() {
     let whole = pattern(12 * MIB, 1);
@@ -135,8 +135,8 @@ async fn a_single_failure_while_an_upload_is_saved_is_retried() {
     }
 }
 
-/// Where the tail can't be stored the parts are kept; where no record can, nothing is, and nothing stays behind but what
-/// the sweep finds.
+/// If the tail cannot be stored, the parts are kept. If no record can be stored, nothing is, and
+/// only the sweep finds the rest.
 #[tokio::test]
 async fn if_an_upload_cannot_be_saved_size_reports_nothing_wrong() {
     let whole = pattern(12 * MIB, 1);
@@ -168,7 +168,7 @@ async fn if_an_upload_cannot_be_saved_size_reports_nothing_wrong() {
     }
 }
 
-/// The record is written beside the parts: an upload ends as soon as its object is there.
+/// The record is written alongside the parts: an upload ends as soon as its object exists.
 #[tokio::test]
 async fn the_226_never_waits_for_the_record() {
     let gateway = Gateway::start().await;
@@ -181,14 +181,15 @@ async fn the_226_never_waits_for_the_record() {
     drop(data);
     ftp.expect_reply(226).await;
     assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
-    // The session is free for the next one, too.
+    // The session is free for the next upload too.
     assert_eq!(ftp.store("y", b"next").await.code, 226);
     rule.remove();
     ftp.close().await;
     only_objects(&[&gateway], &["x", "y"]).await;
 }
 
-/// A request that is not answered runs into its deadline, and is made again: a part from its own bytes.
+/// A request without an answer runs into its deadline and is repeated; a part is sent again from
+/// memory.
 async fn stalled_once(operation: &str, bytes: usize) {
     let whole = pattern(bytes, 1);
     let runs = [Fault::Stall, Fault::StallAnswer].map(async |fault| {
@@ -210,7 +211,7 @@ async fn stalled_once(operation: &str, bytes: usize) {
         if operation == "UploadPart" {
             assert_eq!(store.count("UploadPart"), 3, "the other part once");
         }
-        // What was held and is handled now changes nothing any more.
+        // The request that was held and is handled now changes nothing.
         let handled = store.count(operation);
         rule.release();
         store.wait_for(operation, handled).await;
@@ -218,7 +219,7 @@ async fn stalled_once(operation: &str, bytes: usize) {
         ftp.close().await;
         settled(&gateway).await;
         if operation == "CreateMultipartUpload" {
-            // Of the upload that its first answer would have named nobody knows but the sweep.
+            // Only the sweep knows the upload whose id was in the first answer.
             assert!(store.open_uploads().len() <= 1, "{fault:?}");
         } else {
             only_objects(&[&gateway], &["x"]).await;
@@ -227,7 +228,8 @@ async fn stalled_once(operation: &str, bytes: usize) {
     futures::future::join_all(runs).await;
 }
 
-/// The reply, which may take longer than any other: a Complete has half a minute more than other requests.
+/// The reply, which may take longer than others: a Complete has half a minute more than other
+/// requests.
 async fn patient(ftp: &mut Ftp) -> Reply {
     for _ in 0..8 {
         if let Ok(reply) = tokio::time::timeout(DEADLINE / 2, ftp.reply()).await {
@@ -257,7 +259,8 @@ async fn a_complete_that_stalls_is_repeated() {
     stalled_once("CompleteMultipartUpload", 8 * MIB).await;
 }
 
-/// The connection takes no more of a part's bytes in its middle: it is cut, and the part sent again.
+/// The connection accepts no more bytes in the middle of a part: it is closed, and the part sent
+/// again.
 #[tokio::test]
 async fn a_part_that_was_cut_in_flight_is_sent_again() {
     let gateway = Gateway::start().await;
@@ -276,7 +279,7 @@ async fn a_part_that_was_cut_in_flight_is_sent_again() {
     only_objects(&[&gateway], &["x"]).await;
 }
 
-/// A part that the store refuses takes nothing away of what was kept before.
+/// A part that the store refuses removes nothing of what was saved before.
 #[tokio::test]
 async fn a_part_that_fails_leaves_the_interrupted_upload() {
     for bytes in [70_000, 5 * MIB + 70_000] {
@@ -296,7 +299,7 @@ async fn a_part_that_fails_leaves_the_interrupted_upload() {
             let data = ftp.data(Mode::Passive).await;
             ftp.expect("STOR x", 150).await;
             let mut data = data.stream().await;
-            // Until the gateway has had enough of it.
+            // Until the gateway ends the transfer.
             let _ = data.write_all(&whole[bytes..]).await;
             let reply = ftp.reply().await;
             assert!([452, 451].contains(&reply.code), "{reply:?}");

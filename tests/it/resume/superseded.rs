@@ -1,4 +1,5 @@
-//! An upload whose record a newer one has taken the place of: it may go on, but nothing of it is kept, its tail neither.
+//! An upload whose record a newer one has replaced: it may continue, but nothing of it is saved,
+//! not even its tail.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use test_support::{MIB, pattern};
 
 const KEY: &str = "x";
 
-/// The transfer whose record is there.
+/// The transfer named by the record.
 fn recorded(store: &Store) -> Option<String> {
     let keys = store.keys(BUCKET);
     let key = keys
@@ -39,14 +40,14 @@ async fn another_than(store: &Store, transfer: &Option<String>) {
 enum Ends {
     Broken,
     Published,
-    /// Before what was kept has been read again.
+    /// Before the saved bytes have been read.
     Restored,
 }
 
-/// The older one, when the newer one comes.
+/// The state of the older one when the newer one begins.
 enum Older {
     Runs(TcpStream),
-    /// It reads what was kept.
+    /// It is reading the saved bytes.
     Begins(DataSide, Rule),
 }
 
@@ -68,7 +69,7 @@ async fn parts_and_tail_of_a_resumed_upload_are_removed_once_superseded() {
             let transfer = recorded(&store);
             assert!(transfer.is_some(), "{what}");
 
-            // It goes on: a newer one takes its place while it does.
+            // It is resumed, and a newer one replaces its record.
             assert_eq!(size(&mut ftp, KEY).await, sent - 1);
             ftp.expect(&format!("REST {sent}"), 350).await;
             let tail = store.fail("GetObject").key(".s3ftpd/tails/");
@@ -117,7 +118,8 @@ async fn parts_and_tail_of_a_resumed_upload_are_removed_once_superseded() {
     }
 }
 
-/// Another user publishes the object while the last record of an upload is on its way: its writer has not heard of that.
+/// Another user publishes the object while the last record of an upload is in flight, so its writer
+/// does not know of it.
 #[tokio::test]
 async fn an_upload_saved_while_another_user_publishes_is_removed() {
     for bytes in [70_000, 8 * MIB] {
@@ -152,7 +154,8 @@ async fn an_upload_saved_while_another_user_publishes_is_removed() {
     }
 }
 
-/// Somebody has written the object while it went on, and the store refuses to publish it for another reason.
+/// Another session has written the object in the meantime, and the store refuses to publish the
+/// upload for another reason.
 #[tokio::test]
 async fn an_unpublished_upload_is_not_saved_if_the_object_changed() {
     let gateway = Gateway::builder()
@@ -172,7 +175,7 @@ async fn an_unpublished_upload_is_not_saved_if_the_object_changed() {
     ftp.expect(&format!("REST {sent}"), 350).await;
     let data = upload_in_progress(&mut ftp, &command, &whole[sent..]).await;
     store.put(BUCKET, KEY, "quicker");
-    // As if that came last: it is looked right before each of three tries, and behind it.
+    // As if that write came last: the server looks before each of three attempts, and after it.
     let unseen = store.fail("HeadObject").key(KEY).times(6);
     let unseen = unseen.with(Fault::Status(404, "NoSuchKey"));
     let refused = store.fail("CompleteMultipartUpload").always();

@@ -1,4 +1,4 @@
-//! What is left of uploads, and the sweep.
+//! The sweep, and what it finds of uploads.
 
 use std::collections::BTreeSet;
 use std::process::Stdio;
@@ -20,8 +20,8 @@ pub(super) async fn sweep(gateway: &Gateway, arguments: &[&str]) -> (bool, Strin
     sweep_mounts(gateway, &[("main", "")], arguments).await
 }
 
-/// `s3ftpd sweep` where the bucket is mounted once for each pair of a store, all of them the same one, and further
-/// settings.
+/// `s3ftpd sweep` with one mount of the bucket for each pair of a store and further settings. All
+/// of the stores are the same one.
 async fn sweep_mounts(
     gateway: &Gateway,
     mounts: &[(&str, &str)],
@@ -119,7 +119,7 @@ async fn a_manual_sweep_removes_old_uploads_and_leaves_running_ones() {
     );
     assert_eq!(store.open_uploads().len(), 1);
 
-    // The one that ran is whole.
+    // The running upload is whole.
     tokio::io::AsyncWriteExt::write_all(&mut data, &whole[6 * MIB..])
         .await
         .unwrap();
@@ -130,8 +130,9 @@ async fn a_manual_sweep_removes_old_uploads_and_leaves_running_ones() {
     only_objects(&[&gateway], &["running"]).await;
 }
 
-/// The state of one bucket's uploads can be in several, and one store can have two names: what any of them records is no
-/// foreign upload. One of which that is not known is left alone.
+/// The state of one bucket's uploads can be in several buckets, and one store can have two names:
+/// an upload that any of them records is not foreign. If this is not known of an upload, it is left
+/// alone.
 #[tokio::test]
 async fn uploads_recorded_in_another_state_bucket_are_not_foreign() {
     let gateway = Gateway::builder()
@@ -177,7 +178,7 @@ async fn uploads_recorded_in_another_state_bucket_are_not_foreign() {
     }
     let mounts = [("main", ""), ("main", state)];
 
-    // A record that can't be read may name any upload of its key.
+    // A record that cannot be read may name any upload of its key.
     let unread = store.fail("GetObject").key(".s3ftpd/uploads/").always();
     let unread = unread.with(Fault::Status(403, "AccessDenied"));
     let (right, told) = sweep_mounts(&gateway, &mounts, &dry_run).await;
@@ -185,7 +186,7 @@ async fn uploads_recorded_in_another_state_bucket_are_not_foreign() {
     assert!(right && told.contains("2 found, 2 to remove"), "{told}");
     assert!(told.contains("unrecorded upload files/foreign-2"), "{told}");
 
-    // One upload that can't be looked at holds up no other.
+    // An upload that cannot be looked up does not stop the sweep of others.
     let unseen = store.fail("ListParts").key("foreign-1").always();
     let unseen = unseen.with(Fault::Status(403, "AccessDenied"));
     let remove = ["--unrecorded", "--older-than", "0s"];
@@ -196,7 +197,7 @@ async fn uploads_recorded_in_another_state_bucket_are_not_foreign() {
     assert_eq!(left.len(), 1, "{told}");
     assert_eq!(left[0].key, "foreign-1");
 
-    // Nor is anything called foreign while the records of a state bucket are not known.
+    // No upload is called foreign while the records of a state bucket are not known.
     let unlisted = store.fail("ListObjectsV2").times(1);
     let _unlisted = unlisted.with(Fault::Status(403, "AccessDenied"));
     let (right, told) = sweep_mounts(&gateway, &mounts, &remove).await;
@@ -204,7 +205,7 @@ async fn uploads_recorded_in_another_state_bucket_are_not_foreign() {
     assert_eq!(store.open_uploads().len(), 1, "{told}");
 }
 
-/// A minute stands for three days: requests that seem to come from another day are refused.
+/// A minute stands for three days, because stores refuse requests dated on another day.
 #[tokio::test]
 async fn a_server_sweeps_old_uploads() {
     let gateway = Gateway::start().await;
@@ -230,7 +231,7 @@ async fn a_server_sweeps_old_uploads() {
     go_on(&gateway, By::Rest, "young", &pattern(1000 + MIB, 1), 1000).await;
 }
 
-/// What a killed process has left of a probe lies where the objects are, not where their state is.
+/// The probe of a killed process lies with the objects, not with their state.
 #[tokio::test]
 async fn a_server_sweeps_probes_in_their_bucket() {
     let gateway = Gateway::builder().bucket("state").start().await;
@@ -255,8 +256,8 @@ async fn a_server_sweeps_probes_in_their_bucket() {
     store.no_uploads_left().await;
 }
 
-/// What was kept of a name ends when a small upload over another replica has written it: that one asks nothing, so the
-/// sweep finds it.
+/// An interrupted upload ends when a small upload on another replica writes its name. That one does
+/// not look for it, so the sweep finds it.
 #[tokio::test]
 async fn a_server_sweeps_ended_records() {
     let gateway = Gateway::start().await;
@@ -287,7 +288,8 @@ async fn a_sweep_of_a_store_that_is_down_fails_with_a_message() {
     assert!(!right && told.contains("such as 30s, 12h, 7d"), "{told}");
 }
 
-/// Two sessions write one name at once, and break off in either order: nothing is left, nothing mixed.
+/// Two sessions write one name in parallel, and break off in either order: nothing is left, and
+/// nothing is mixed.
 #[tokio::test]
 async fn two_writers_of_one_name_leave_nothing_of_each_other() {
     for replicas in [1, 2] {
@@ -323,7 +325,7 @@ async fn two_writers_of_one_name_leave_nothing_of_each_other() {
             assert!(gateway.store.object(BUCKET, "x").unwrap() == files[number]);
             settled(&gateway).await;
             settled(&other).await;
-            // What may be left is a record of one that has ended; whoever asks, or the sweep, removes it.
+            // A record of an ended upload may be left; the next SIZE, or the sweep, removes it.
             let mut ftp = gateway.ftp().await;
             assert_eq!(
                 size(&mut ftp, "x").await,

@@ -11,7 +11,7 @@ use test_support::gateway::{Gateway, PASSWORD};
 use test_support::store::Store;
 use test_support::transfers::{begin, moved, settled};
 
-/// What one of two sessions does to `x`, which is there; `old` is of the size of the case.
+/// What one of two sessions does to `x`, which exists; `old` has the size of the case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Act {
     Store,
@@ -29,7 +29,7 @@ enum Act {
 use Act::{Append, Delete, RenameFrom, RenameTo, Restart, Resume, SetTime, Store as Stor};
 
 impl Act {
-    /// The requests that it can be held at, each with a part of its key.
+    /// The requests at which it can be held, each with a part of its key.
     fn held_at(self, bytes: usize) -> Vec<(&'static str, &'static str)> {
         let copy = match bytes {
             0..=MIB => "CopyObject",
@@ -37,7 +37,7 @@ impl Act {
         };
         match self {
             Stor | Append | Restart => vec![(publication(bytes), "x")],
-            // What was sent before is there already.
+            // The bytes that were sent before are stored already.
             Resume => vec![(publication(bytes), "x")],
             Delete => vec![("DeleteObject", "x")],
             SetTime => vec![(copy, "x")],
@@ -46,7 +46,7 @@ impl Act {
         }
     }
 
-    /// What is there before: the file that it brings, or that is to be resumed.
+    /// The objects before it: the file that it moves, or the one to be resumed.
     async fn prepare(self, gateway: &Gateway, ftp: &mut Ftp, bytes: usize, seed: u64) {
         match self {
             RenameTo => {
@@ -97,7 +97,7 @@ impl Act {
         [226, 213, 250].contains(&reply.code)
     }
 
-    /// What is there after it, if it is the only one: of `x` and `z`.
+    /// The result, if it is the only one: the content of `x` and `z`.
     fn applied(self, names: &Names, bytes: usize, seed: u64) -> Names {
         let own = pattern(bytes, seed);
         let [x, z] = names.clone();
@@ -110,7 +110,7 @@ impl Act {
             }
             Delete => [None, z],
             SetTime => [x, z],
-            // Another has renamed it to the same name.
+            // Another session has renamed it to the same name.
             RenameFrom if x.is_none() => [None, z],
             RenameFrom => [None, x],
         }
@@ -128,8 +128,8 @@ fn lengths(names: &Names) -> [Option<usize>; 2] {
     names.each_ref().map(|name| name.as_ref().map(Vec::len))
 }
 
-/// What is there is what the two leave that succeeded, one after the other in some order; one that failed has left
-/// nothing but, of a rename, the copy.
+/// The result is what the successful ones leave, one after the other in some order; a failed one
+/// leaves nothing except the copy of a rename.
 async fn in_some_order(first: Act, second: Act, sizes: &[usize]) {
     for (name, behaviour) in behaviours() {
         for &bytes in sizes {
@@ -138,7 +138,7 @@ async fn in_some_order(first: Act, second: Act, sizes: &[usize]) {
                 let gateway = gateway(&behaviour, "times = \"metadata\"").await;
                 let store = &gateway.store;
                 let old = pattern(bytes, 1);
-                // Another user's: one's own running upload is stopped by REST + STOR.
+                // Of another user, because REST + STOR stops the user's own running upload.
                 let mut one = gateway.ftp().await;
                 let mut two = gateway.ftp_as("other", PASSWORD).await;
                 assert_eq!(one.store("x", &old).await.code, 226);
@@ -172,7 +172,7 @@ async fn in_some_order(first: Act, second: Act, sizes: &[usize]) {
                     names
                 };
                 let mut right = vec![one_way(&before, true), one_way(&before, false)];
-                // The copy of a rename whose source was written meanwhile stays.
+                // The copy of a rename whose source was written during it stays.
                 if first == RenameFrom && !done[0] || second == RenameFrom && !done[1] {
                     let copied: Vec<Names> = right
                         .iter()
@@ -244,7 +244,7 @@ async fn a_resumed_upload_and_each_other_command() {
     }
 }
 
-/// As many as there are files; with two there is a rule of their own between processes.
+/// As many as there are files; for two files there is a separate rule between processes.
 #[tokio::test]
 async fn a_directory_stays_whose_last_files_are_deleted_at_once() {
     for (name, behaviour) in behaviours() {
@@ -319,7 +319,7 @@ async fn a_directory_stays_whose_last_entries_are_removed_by_different_commands_
     gateway.stop().await;
 }
 
-/// Without `overwrite` of an upload and a rename to one new name one is refused.
+/// Without `overwrite` one of an upload and a rename to one new name is refused.
 #[tokio::test]
 async fn an_upload_and_a_rename_to_one_new_name_without_overwrite() {
     for (name, behaviour) in behaviours() {
@@ -358,7 +358,8 @@ async fn an_upload_and_a_rename_to_one_new_name_without_overwrite() {
     }
 }
 
-/// Names that STOU gives are taken by nobody else: it waits for no other, and no other for it.
+/// No other session uses the names that STOU gives: it waits for no other session, and no other
+/// waits for it.
 #[tokio::test]
 async fn uploads_under_unique_names_do_not_wait_for_others() {
     let gateway = Gateway::start().await;

@@ -1,4 +1,5 @@
-//! A directory is renamed while another session of the process writes a file in it, at the old place or the new one.
+//! A directory is renamed while another session of the process writes a file in it, at the old name
+//! or the new one.
 
 use super::{behaviours, ended, gateway, put, race, rename_to};
 use test_support::faults::Fault;
@@ -6,14 +7,14 @@ use test_support::gateway::{BUCKET, Gateway};
 use test_support::pattern;
 use test_support::store::Store;
 
-/// Nothing, and a byte, so that equal versions have equal ETags; and bytes that differ.
+/// Empty, and one byte, so that equal versions have equal ETags; and bytes that differ.
 const SIZES: [usize; 3] = [0, 1, 70_000];
 
 fn object(store: &Store, key: &str) -> Option<Vec<u8>> {
     store.object(BUCKET, key)
 }
 
-/// Of one byte each version has the same.
+/// One byte is the same in each version.
 fn version(bytes: usize, seed: u64) -> Vec<u8> {
     match bytes {
         1 => b"1".to_vec(),
@@ -41,7 +42,7 @@ async fn a_file_that_is_stored_in_the_old_directory_stays() {
                 let [moved, stored] = race(&gateway, &held, moved, stored).await;
                 assert_eq!(stored.code, 226, "{what}: {stored:?}");
                 assert!(object(store, "d/f") == Some(new), "{what}: {moved:?}");
-                // The other file is at the old place or the new one.
+                // The other file is at the old name or the new one.
                 let places = [object(store, "d/g"), object(store, "e/g")];
                 let moved = moved.code == 250;
                 assert!(places[usize::from(moved)].as_ref() == Some(&old), "{what}");
@@ -92,7 +93,7 @@ async fn a_directory_stays_whose_last_file_is_deleted_while_another_in_it_is_ren
     for (name, behaviour) in behaviours() {
         let gateway = gateway(&behaviour, "").await;
         let store = &gateway.store;
-        // So many that the file is not among those that a delete lists.
+        // So many files that the file is not among those that a delete lists.
         for key in ["p/d/1", "p/d/2", "p/d/3", "p/f"] {
             store.put(BUCKET, key, key);
         }
@@ -128,7 +129,7 @@ async fn a_new_directory_stays_whose_only_file_is_deleted_at_once() {
         deletes.expect("DELE e/f", 250).await;
         held.release();
         let moved = renames.reply().await;
-        // The only copy is gone: where the store has no conditions that is seen, and the original stays.
+        // The only copy is gone: without conditions the server sees that, and the original stays.
         assert!([250, 451].contains(&moved.code), "{name}: {moved:?}");
         let keys = store.keys(BUCKET);
         assert_eq!(

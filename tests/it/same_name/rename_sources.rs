@@ -1,5 +1,5 @@
-//! Sessions that rename one file or directory to different names, as workers do that take jobs out of a directory: one of
-//! them gets it, and the others are refused.
+//! Sessions that rename one file or directory to different names, as workers do that take jobs from
+//! a directory: one of them gets it, and the others are refused.
 
 use super::*;
 
@@ -63,7 +63,8 @@ async fn of_two_renames_of_one_directory_one_moves_it() {
     }
 }
 
-/// Another process has moved the file when this one looks, after its copy: its client is not told that it has the file.
+/// Another process has moved the file when this one looks after its copy: its client does not get a
+/// success reply.
 #[tokio::test]
 async fn a_file_that_another_process_moves_is_not_renamed() {
     for (name, behaviour) in behaviours() {
@@ -102,7 +103,7 @@ async fn a_file_that_another_process_moves_is_not_renamed() {
     }
 }
 
-/// Clients use a directory as a lock: of two that make it at once, one has made it.
+/// Clients use a directory as a lock: of two that make it in parallel, one succeeds.
 #[tokio::test]
 async fn of_two_sessions_that_make_one_directory_one_succeeds() {
     for (name, behaviour) in behaviours() {
@@ -140,7 +141,7 @@ async fn of_two_sessions_that_make_one_directory_one_succeeds() {
     }
 }
 
-/// Not as one whose target exists, and may not be replaced.
+/// Not with the reply for a target that exists and may not be replaced.
 #[tokio::test]
 async fn a_rename_whose_source_was_replaced_gets_a_transient_error() {
     for (name, behaviour) in behaviours() {
@@ -167,7 +168,7 @@ async fn a_rename_whose_source_was_replaced_gets_a_transient_error() {
     }
 }
 
-/// What fails after the last delete is only whether the directory stays.
+/// A failure after the last delete only leaves open whether the directory stays.
 #[tokio::test]
 async fn a_file_that_is_deleted_is_reported_as_deleted() {
     let gateway = Gateway::builder()
@@ -208,7 +209,7 @@ async fn a_file_that_is_deleted_is_reported_as_deleted() {
     gateway.stop().await;
 }
 
-/// All keys but the server's own.
+/// All keys except the server's own.
 fn files(store: &Store) -> Vec<String> {
     let keys = store.keys(BUCKET).into_iter();
     keys.filter(|key| !key.starts_with(".s3ftpd/")).collect()

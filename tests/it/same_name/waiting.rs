@@ -1,4 +1,4 @@
-//! A session that waits for a name: it answers meanwhile, can be aborted, and gives up in time.
+//! A session that waits for a name: it answers commands, can be aborted, and gives up in time.
 
 use s3_embedded::Behaviour;
 use tokio::io::AsyncWriteExt;
@@ -10,7 +10,7 @@ use test_support::ftp::Mode;
 use test_support::gateway::{BUCKET, Gateway};
 use test_support::transfers::{begin, settled_but};
 
-/// Less than a part; more than one.
+/// Less than a part, and more than one.
 const SIZES: [usize; 2] = [70_000, 6 * MIB];
 
 #[tokio::test]
@@ -19,9 +19,9 @@ async fn a_waiting_upload_answers_and_stays_resumable_after_abor() {
         let gateway = gateway(&Behaviour::default(), "").await;
         let store = &gateway.store;
         let (mut holds, mut waits) = (gateway.ftp().await, gateway.ftp().await);
-        // The one that holds the name is a delete, so that no other version ends what is kept.
+        // A delete holds the name, so that no other version ends the interrupted upload.
         assert_eq!(holds.store("x", b"old").await.code, 226);
-        // Else it might be newer than the upload, which would not be kept then.
+        // Otherwise it might be newer than the upload, which would then be discarded.
         store.a_while();
         let held = store.fail("DeleteObject").key("x").with(Fault::Stall);
         holds.send("DELE x").await;
@@ -65,7 +65,7 @@ async fn a_command_that_waits_too_long_is_refused_and_an_upload_stays_resumable(
         let store = &gateway.store;
         let (mut holds, mut waits) = (gateway.ftp().await, gateway.ftp().await);
         assert_eq!(holds.store("x", b"old").await.code, 226);
-        // Else it might be newer than the upload, which would not be kept then.
+        // Otherwise it might be newer than the upload, which would then be discarded.
         store.a_while();
         let held = store.fail("DeleteObject").key("x").with(Fault::Stall);
         holds.send("DELE x").await;
@@ -89,7 +89,8 @@ async fn a_command_that_waits_too_long_is_refused_and_an_upload_stays_resumable(
     }
 }
 
-/// First come, first served: three uploads of one name are published in the order in which they were whole.
+/// First come, first served: three uploads of one name are published in the order in which they
+/// were complete.
 #[tokio::test]
 async fn sessions_that_wait_come_in_their_order() {
     let gateway = gateway(&Behaviour::garage(), "").await;

@@ -40,7 +40,7 @@ async fn an_abor_right_before_the_data_ends_and_after_queued_commands() {
         data.shutdown().await.unwrap();
         ftp.expect_reply(426).await;
         ftp.expect_reply(226).await;
-        // What was held comes behind.
+        // The replies to queued commands follow.
         ftp.expect_reply(257).await;
         Some(ftp)
     })

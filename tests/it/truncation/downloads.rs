@@ -1,4 +1,4 @@
-//! The other direction: no client can take a part of a file for the whole, and none gets mixed bytes.
+//! Downloads: no client can take a part of a file for the whole, and no client gets mixed bytes.
 
 use tokio::io::AsyncReadExt;
 
@@ -8,7 +8,7 @@ use test_support::gateway::{BUCKET, Gateway};
 use test_support::transfers::{begin, nothing_left};
 use test_support::{MIB, pattern};
 
-/// More than the sockets between take.
+/// More than the sockets on the way hold.
 const HUGE: usize = 16 * MIB;
 /// Several ranges.
 const LARGE: usize = 5 * MIB;
@@ -153,7 +153,7 @@ async fn a_store_that_keeps_failing_ends_the_download_by_a_reset() {
     }
 }
 
-/// lftp and wget go on by REST by themselves, in the same session or the next one.
+/// lftp and wget resume by REST without asking the user, in the same session or the next one.
 #[tokio::test]
 async fn the_rest_of_a_download_that_broke_off_is_of_the_same_version() {
     let gateway = gateway("").await;
@@ -168,7 +168,7 @@ async fn the_rest_of_a_download_that_broke_off_is_of_the_same_version() {
         data.read_exact(&mut [0; 1000]).await.unwrap();
         reset_stream(data);
         ftp.expect_reply(426).await;
-        // Of the same version it goes on.
+        // The same version is resumed.
         ftp.expect("REST 16777000", 350).await;
         let (got, reply) = ftp.retrieve("x").await;
         assert_eq!(reply.code, 226, "{reply:?}");
@@ -190,13 +190,14 @@ async fn the_rest_of_a_download_that_broke_off_is_of_the_same_version() {
                 ftp.in_step().await;
             }
         }
-        // A client elsewhere has not read the other version.
+        // A client in another session has not read the other version.
         let mut elsewhere = Ftp::connect_from([127, 0, 0, 2].into(), gateway.address).await;
         elsewhere.login("u", "p").await;
         elsewhere.expect("REST 1000", 350).await;
         let (got, _) = elsewhere.retrieve("x").await;
         assert!(got == new[1000..]);
-        // From its beginning it is fetched as ever, and what is appended since can be fetched by REST.
+        // From its start it is fetched as before, and bytes that were appended since can be fetched
+        // by REST.
         let (got, reply) = ftp.retrieve("x").await;
         assert_eq!(reply.code, 226, "{reply:?}");
         assert!(got == new);

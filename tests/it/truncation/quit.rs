@@ -55,7 +55,8 @@ async fn a_quit_and_a_quick_close_after_the_data_publish_the_upload() {
     }
 }
 
-/// The control connection ends before the data of either upload: each is told so, and neither is published.
+/// The control connection ends before the data of either upload: each gets its reply, and neither
+/// is published.
 #[tokio::test]
 async fn a_quit_after_several_commands_and_a_half_close_publish_none_of_them() {
     let gateway = Gateway::start().await;

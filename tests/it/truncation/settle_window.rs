@@ -10,7 +10,7 @@ use test_support::gateway::{BUCKET, Gateway};
 use test_support::transfers::nothing_left;
 use test_support::{pattern, within};
 
-/// Where an upload can't be stopped any more: its last request has reached the store.
+/// Runs `late` when an upload cannot be stopped any more: its last request has reached the store.
 async fn published_in_spite_of(late: impl AsyncFn(Ftp, &dyn Fn())) {
     for (size, last) in [(SMALL, "PutObject"), (LARGE, "CompleteMultipartUpload")] {
         let gateway = Gateway::start().await;
@@ -79,7 +79,7 @@ async fn the_end_of_the_grace_period_waits_for_a_publication() {
     data.shutdown().await.unwrap();
     rule.hit().await;
     let client = async {
-        // The listener goes when draining begins.
+        // The listener closes when the drain begins.
         while TcpStream::connect(ftp.server_addr()).await.is_ok() {
             tokio::task::yield_now().await;
         }

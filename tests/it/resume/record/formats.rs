@@ -10,7 +10,7 @@ use test_support::store::Store;
 use test_support::transfers::{interrupt_as, settled, size, upload_in_progress};
 use test_support::{MIB, pattern};
 
-/// A record as a later version writes it, of an upload that is open and a tail that is there.
+/// A record as a later version writes it, with an open upload and an existing tail.
 async fn later_record(store: &Store) -> String {
     let open = store.client().create_multipart_upload();
     let open = open.bucket(BUCKET).key("x").send().await.unwrap();
@@ -62,7 +62,7 @@ async fn a_later_format_is_not_resumed_and_a_new_upload_replaces_it() {
             }
             ftp.expect("EPSV", 229).await;
             ftp.expect("APPE x", 450).await;
-            // A session that was told nothing, and another user.
+            // A session without a SIZE, and another user.
             let mut fresh = gateway.ftp().await;
             fresh.expect("EPSV", 229).await;
             fresh.expect("APPE x", 450).await;
@@ -73,7 +73,8 @@ async fn a_later_format_is_not_resumed_and_a_new_upload_replaces_it() {
                 None => drop(other.expect("SIZE x", 550).await),
             }
             other.close().await;
-            // It begins anew, breaks off, and is resumed: this version's record takes the place of the other.
+            // The upload starts over, breaks off, and is resumed: the record of this version
+            // replaces the other.
             let whole = pattern(new + MIB, 3);
             let data = upload_in_progress(&mut ftp, "STOR x", &whole[..new]).await;
             reset_stream(data);
@@ -83,7 +84,7 @@ async fn a_later_format_is_not_resumed_and_a_new_upload_replaces_it() {
             go_on(&gateway, By::Rest, "x", &whole, new).await;
             assert!(store.object(BUCKET, "x").unwrap() == whole);
             settled(&gateway).await;
-            // What the later version has named is there, until the sweep finds it old.
+            // Everything that the later version named exists until the sweep finds it old.
             assert!(is_open(store, &upload), "{new}");
             assert_eq!(tails(store), 4);
             let (right, told) = sweep(&gateway, &["--older-than", "1h", "--unrecorded"]).await;
@@ -97,7 +98,7 @@ async fn a_later_format_is_not_resumed_and_a_new_upload_replaces_it() {
     }
 }
 
-/// It is old: it is removed by the fields that never change, and nothing else.
+/// An old record is removed by the fields that never change, and nothing else is.
 #[tokio::test]
 async fn an_old_record_of_a_later_format_is_swept_by_the_fields_that_never_change() {
     let gateway = Gateway::start().await;
@@ -118,7 +119,7 @@ async fn an_old_record_of_a_later_format_is_swept_by_the_fields_that_never_chang
     assert_eq!(store.keys(BUCKET), [""; 0]);
 }
 
-/// Whatever it may name stays.
+/// Everything that it may name stays.
 #[tokio::test]
 async fn an_unreadable_record_protects_the_uploads_and_tails_of_its_object() {
     let garbage = [
@@ -150,7 +151,7 @@ async fn an_unreadable_record_protects_the_uploads_and_tails_of_its_object() {
     }
 }
 
-/// A record that names another object than the one whose directory it lies in is not believed.
+/// A record that names another object than the one in whose directory it lies is ignored.
 #[tokio::test]
 async fn a_record_in_the_wrong_place_removes_nothing() {
     let gateway = Gateway::start().await;

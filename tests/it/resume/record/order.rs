@@ -10,8 +10,9 @@ use test_support::gateway::{BUCKET, Gateway};
 use test_support::transfers::{interrupt_as, settled, upload_in_progress};
 use test_support::{MIB, pattern};
 
-/// Two replicas whose clocks differ: the ids of the transfers sort the wrong way. Version 1 breaks off on the one,
-/// version 2 on the other, in the same second: its end must never get to version 1's beginning.
+/// Two replicas whose clocks differ: the ids of the transfers sort in the wrong order. Version 1
+/// breaks off on one replica, version 2 on the other, in the same second. The end of version 2 must
+/// never be added to the start of version 1.
 #[tokio::test]
 async fn of_two_uploads_begun_in_one_second_neither_is_kept() {
     for (first, second) in [
@@ -53,14 +54,14 @@ async fn of_two_uploads_begun_in_one_second_neither_is_kept() {
     }
 }
 
-/// Nothing is in the store, with so many sessions still open.
+/// Nothing is in the store, with `sessions` sessions still open.
 async fn only_objects_but(gateways: &[&Gateway; 2], sessions: usize) {
     test_support::transfers::nothing_left(gateways[0], 0).await;
     test_support::transfers::nothing_left(gateways[1], sessions).await;
     super::super::only_objects_of(&gateways[0].store, &[]).await;
 }
 
-/// If the store's clock can tell, the newer one is kept, whatever ids say.
+/// If the store's clock can decide, the newer one is kept, whatever the ids are.
 #[tokio::test]
 async fn the_later_of_two_uploads_is_kept_whatever_their_ids() {
     for (first, second) in [(70_000, 1000), (6 * MIB, 1000), (1000, 6 * MIB)] {
@@ -79,7 +80,7 @@ async fn the_later_of_two_uploads_is_kept_whatever_their_ids() {
     }
 }
 
-/// Both run at once, begun in the same second on two replicas, and break off one after the other.
+/// Both are running, begun in the same second on two replicas, and break off one after the other.
 #[tokio::test]
 async fn of_two_running_uploads_begun_in_one_second_neither_is_kept() {
     for first_breaks in [true, false] {

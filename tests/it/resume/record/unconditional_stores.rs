@@ -12,7 +12,7 @@ use test_support::gateway::{BUCKET, Builder, Gateway};
 use test_support::transfers::{settled, size, upload_in_progress};
 use test_support::{MIB, pattern};
 
-/// As a store says that it behaves.
+/// The configuration for this behaviour of a store.
 fn on(builder: Builder, behaviour: &Behaviour) -> Builder {
     builder.with(&format!(
         "[stores.main]\nconditional_writes = {}\nconditional_deletes = {}",
@@ -51,7 +51,7 @@ async fn a_record_is_emptied_if_deletes_ignore_conditions() {
                 ),
             }
         }
-        // It is as good as none: to this process, and to a new one.
+        // An empty record counts as none, for this process and for a new one.
         let other = on(Gateway::builder(), &behaviour).on(store).start().await;
         for on in [&gateway, &other] {
             let mut ftp = on.ftp().await;
@@ -80,7 +80,7 @@ async fn a_record_is_emptied_if_deletes_ignore_conditions() {
     }
 }
 
-/// What it can do is found out.
+/// The gateway probes whether deletes honour conditions.
 #[tokio::test]
 async fn whether_deletes_ignore_conditions_is_probed_once() {
     for behaviour in [Behaviour::default(), Behaviour::minio()] {
@@ -105,8 +105,8 @@ async fn whether_deletes_ignore_conditions_is_probed_once() {
     }
 }
 
-/// Users cut, resume and write on two replicas at once, on stores without conditions: each open upload has a record, and
-/// the sweep removes all that is left.
+/// Users cut, resume and write on two replicas in parallel, on stores without conditions: each open
+/// upload has a record, and the sweep removes everything that is left.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_conditions_no_upload_is_left_without_a_record() {
     for behaviour in [
@@ -150,7 +150,8 @@ async fn without_conditions_no_upload_is_left_without_a_record() {
         let (right, told) = sweep(&gateways[0], &["--older-than", "0s"]).await;
         assert!(right && !told.contains("unrecorded"), "{told}");
         let left = store.keys(BUCKET);
-        // A record that this sweep has discarded is empty now, and removed by one that comes ten minutes later.
+        // A record that this sweep has discarded is empty now; a sweep ten minutes later removes
+        // it.
         let is_empty_record =
             |key: &str| key.contains("/uploads/") && store.object(BUCKET, key).unwrap().is_empty();
         assert!(
@@ -162,8 +163,8 @@ async fn without_conditions_no_upload_is_left_without_a_record() {
     }
 }
 
-/// One user's day: an upload is cut in turn on either replica, resumed or begun anew on the other at once, or sent by two
-/// sessions at the same time.
+/// The uploads of one user: each is cut on either replica in turn, resumed or started over on the
+/// other one at once, or sent by two sessions in parallel.
 async fn client(gateways: &[Gateway; 2], user: &str, number: u64) {
     for round in 0..6_usize {
         let name = format!("{}{}", if round % 3 == 0 { "all" } else { user }, round % 2);

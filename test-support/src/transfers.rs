@@ -117,7 +117,7 @@ pub async fn settled_but(gateway: &Gateway, running: usize) {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    within("each upload is kept or removed", quiet).await;
+    within("each upload is saved or removed", quiet).await;
 }
 
 /// A data connection (EPSV) whose receive buffer holds almost nothing.

@@ -286,9 +286,9 @@ impl Interceptor for Chaos {
 
 /// The attempt's number, and the most attempts, as the SDK reports them.
 fn attempt(request: &Request) -> (u32, u32) {
-    let told = request.header("amz-sdk-request").unwrap_or_default();
+    let attempts = request.header("amz-sdk-request").unwrap_or_default();
     let number = |name: &str| {
-        let mut fields = told.split(';').map(str::trim);
+        let mut fields = attempts.split(';').map(str::trim);
         fields.find_map(|field| field.strip_prefix(name)?.parse().ok())
     };
     (

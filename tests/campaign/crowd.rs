@@ -106,7 +106,7 @@ impl Member {
             let store = format!("STOR {name}");
             let sent = connected.upload(&rest, &store, &bytes, Break::None).await;
             self.model
-                .tell(&name, &format!("from {from} of {size}: {sent:?}"));
+                .note(&name, &format!("from {from} of {size}: {sent:?}"));
             self.figures.add("bytes sent", sent.bytes);
             match &sent.reply {
                 Some((226, _)) => {
@@ -140,11 +140,11 @@ impl Member {
             let mut client = self.connect().await;
             match client.command(&format!("SIZE {name}")).await {
                 Ok((213, text)) => {
-                    let told: u64 = text.parse().unwrap();
-                    self.model.tell(name, &format!("SIZE tells {told}"));
-                    assert!(told <= size, "{}", self.model.history(name));
+                    let length: u64 = text.parse().unwrap();
+                    self.model.note(name, &format!("SIZE reports {length}"));
+                    assert!(length <= size, "{}", self.model.history(name));
                     // The file is complete, but its 226 was lost: it is sent again, to get one.
-                    return if told == size { 0 } else { told };
+                    return if length == size { 0 } else { length };
                 }
                 Ok((550, _)) => return 0,
                 _ => {}

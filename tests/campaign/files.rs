@@ -85,8 +85,8 @@ impl Worker {
         self.model.intend(&to, Some(content.clone()));
         let reply = client.command(&format!("RNTO {to}")).await;
         let line = format!("RNFR {name}, RNTO {to}: {reply:?}");
-        self.model.tell(name, &line);
-        self.model.tell(&to, &line);
+        self.model.note(name, &line);
+        self.model.note(&to, &line);
         if let Ok((250, _)) = reply {
             self.figures.count("renames");
             self.model.set(name, vec![None], since);
@@ -114,7 +114,7 @@ impl Worker {
         let mut client = self.connect().await?;
         let since = self.model.intend(name, None);
         let reply = client.command(&format!("DELE {name}")).await;
-        self.model.tell(name, &format!("DELE {name}: {reply:?}"));
+        self.model.note(name, &format!("DELE {name}: {reply:?}"));
         match &reply {
             Ok((250, text)) if text.contains("kept") => {}
             Ok((250, _)) => {

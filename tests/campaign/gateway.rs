@@ -145,7 +145,7 @@ bucket = "{BUCKET}"
             .unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
         let (mut control, mut admin) = (None, None);
-        let told = async {
+        let address = async {
             while control.is_none() || admin.is_none() {
                 let line = log.next_line().await.unwrap();
                 let line = line.expect("a gateway that starts");
@@ -158,7 +158,7 @@ bucket = "{BUCKET}"
                 admin = admin.or(address("health endpoints"));
             }
         };
-        within("a gateway listens", told).await;
+        within("a gateway listens", address).await;
         self.addresses.lock().unwrap()[which] = Addresses {
             control: control.unwrap(),
             admin: admin.unwrap(),
@@ -187,7 +187,7 @@ bucket = "{BUCKET}"
     /// line may still be on its way.
     pub async fn could_not_store_tail(&self, name: &str) -> bool {
         let key = format!("key=\"{name}\"");
-        let told = async {
+        let logged = async {
             while !self
                 .tails
                 .lock()
@@ -198,7 +198,7 @@ bucket = "{BUCKET}"
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(2), told)
+        tokio::time::timeout(Duration::from_secs(2), logged)
             .await
             .is_ok()
     }

@@ -215,8 +215,8 @@ pub async fn check(store: &EmbeddedStore, gateways: &Gateways, causes: &Causes, 
     // intervals and a second: 3.5 s here. An empty record is deleted after ten minutes. Both
     // gateways have ended, so nothing is written any more.
     store.backend().advance_clock(Duration::from_secs(700));
-    let told = gateways.sweep(&[]).await;
-    assert_eq!(told, unrecorded.len(), "unrecorded uploads by the sweep");
+    let swept = gateways.sweep(&[]).await;
+    assert_eq!(swept, unrecorded.len(), "unrecorded uploads by the sweep");
     let swept = Left::of(store).await;
     let stay: Vec<&(String, String)> = swept.uploads.iter().collect();
     assert_eq!(stay, unrecorded, "without --unrecorded");

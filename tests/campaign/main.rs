@@ -78,7 +78,7 @@ fn number(name: &str, default: u64) -> u64 {
     match std::env::var(name) {
         Ok(text) => text
             .parse()
-            .unwrap_or_else(|_| panic!("{name} is no number")),
+            .unwrap_or_else(|_| panic!("{name} is not a number")),
         Err(_) => default,
     }
 }
@@ -134,7 +134,7 @@ async fn nothing_is_lost_cut_doubled_or_mixed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn one_of_several_at_one_name_wins_and_nothing_acknowledged_is_gone() {
+async fn one_of_several_uploads_of_one_name_wins_and_no_acknowledged_file_is_lost() {
     let rounds = number("CAMPAIGN_TRANSFERS", 200);
     let seed = seed();
     println!("CAMPAIGN_SEED={seed} CAMPAIGN_TRANSFERS={rounds}");

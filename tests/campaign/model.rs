@@ -210,7 +210,7 @@ impl Model {
     }
 
     /// Notes an operation, to explain a failure.
-    pub fn tell(&self, name: &str, line: &str) {
+    pub fn note(&self, name: &str, line: &str) {
         let line = format!("{:9.3} {line}", self.begun.elapsed().as_secs_f64());
         let mut state = self.state();
         match state.shared.get_mut(name) {
@@ -259,7 +259,7 @@ impl Model {
             // Markers of directories that have become empty.
             assert!(
                 key.ends_with('/') || possible.contains_key(key),
-                "nobody has written {key}"
+                "no client has written {key}"
             );
         }
         for (number, (name, states)) in possible.iter().enumerate() {

@@ -44,7 +44,7 @@ struct Pending {
     /// Whether the connection was lost, so that the gateway may have been killed.
     lost: bool,
     /// The largest length of it that SIZE reported.
-    told: u64,
+    reported: u64,
     /// Bytes that were sent of it.
     sent: u64,
     /// Whether only its client broke it off, and never a gateway or the store.
@@ -200,7 +200,7 @@ impl Worker {
             most: from,
             old: from,
             lost: false,
-            told: 0,
+            reported: 0,
             sent: 0,
             interrupted: true,
             reset: false,
@@ -210,7 +210,7 @@ impl Worker {
         let pending = self
             .send(name, client, before, &command, pending, from)
             .await;
-        self.go_on(name, pending).await
+        self.resume(name, pending).await
     }
 
     /// Sends a file from byte `from` on, and records it in the model. Returns what to resume if it
@@ -238,9 +238,9 @@ impl Worker {
         };
         let whole = &pending.whole;
         let line = format!("{command} from {from} to {to} of {whole:?}, {how:?}");
-        self.model.tell(name, &line);
+        self.model.note(name, &line);
         let sent = client.upload(before, command, &bytes, how).await;
-        self.model.tell(name, &format!("{sent:?}"));
+        self.model.note(name, &format!("{sent:?}"));
         self.figures.add("bytes sent", sent.bytes);
         pending.sent += sent.bytes;
         pending.most = pending.most.max(from + sent.bytes);
@@ -256,7 +256,7 @@ impl Worker {
         }
         self.left.remove(name);
         // If only the client broke it off: how much of it was sent twice?
-        if pending.interrupted && pending.told > 0 {
+        if pending.interrupted && pending.reported > 0 {
             self.figures
                 .resumed(pending.reset, pending.sent, size - pending.old);
         }
@@ -306,7 +306,7 @@ impl Worker {
     }
 
     /// Resumes an upload that broke off, in session after session, until it is published or lost.
-    async fn go_on(&mut self, name: &str, pending: Option<Pending>) -> io::Result<()> {
+    async fn resume(&mut self, name: &str, pending: Option<Pending>) -> io::Result<()> {
         let Some(mut pending) = pending else {
             return Ok(());
         };
@@ -322,7 +322,7 @@ impl Worker {
             let Ok((code, text)) = client.command(&format!("SIZE {name}")).await else {
                 continue;
             };
-            self.model.tell(name, &format!("SIZE: {code} {text}"));
+            self.model.note(name, &format!("SIZE: {code} {text}"));
             match code {
                 213 => {}
                 // Another replica is receiving it, or the store is down.
@@ -331,26 +331,26 @@ impl Worker {
                     continue;
                 }
                 _ => {
-                    self.figures.count("nothing to go on with");
+                    self.figures.count("nothing to resume");
                     return Ok(());
                 }
             }
-            let told: u64 = text.trim().parse().unwrap();
+            let reported: u64 = text.trim().parse().unwrap();
             // A client knows what it has sent; an object's length is not an offset for it.
-            if self.model.may_be_object(name, told) || told == 0 {
-                self.figures.count("nothing to go on with");
+            if self.model.may_be_object(name, reported) || reported == 0 {
+                self.figures.count("nothing to resume");
                 return Ok(());
             }
-            if !self.fits(name, &pending, told, earlier).await {
+            if !self.fits(name, &pending, reported, earlier).await {
                 return Ok(());
             }
-            pending.told = pending.told.max(told);
+            pending.reported = pending.reported.max(reported);
             let (before, command) = match self.random.percent(50) {
-                true => (vec![format!("REST {told}")], format!("STOR {name}")),
+                true => (vec![format!("REST {reported}")], format!("STOR {name}")),
                 false => (Vec::new(), format!("APPE {name}")),
             };
             let next = self
-                .send(name, client, &before, &command, pending, told)
+                .send(name, client, &before, &command, pending, reported)
                 .await;
             match next {
                 None => {
@@ -371,10 +371,10 @@ impl Worker {
 
     /// Whether a length that SIZE reports is of this upload, as it must be unless an earlier one of
     /// the name may be left.
-    async fn fits(&self, name: &str, pending: &Pending, told: u64, earlier: bool) -> bool {
+    async fn fits(&self, name: &str, pending: &Pending, reported: u64, earlier: bool) -> bool {
         // If everything may have arrived, one byte less is reported.
-        let within = |least: u64| told <= pending.most && told + 1 >= least;
-        let mut fits = within(pending.told.max(pending.old));
+        let within = |least: u64| reported <= pending.most && reported + 1 >= least;
+        let mut fits = within(pending.reported.max(pending.old));
         // The reported length of a running upload may be in memory only, and the store may refuse
         // it later.
         if !fits && within(pending.old) {
@@ -385,8 +385,8 @@ impl Worker {
             self.fail(
                 name,
                 &format!(
-                    "SIZE tells {told} of an upload of which {} to {} can be there",
-                    pending.told.max(pending.old),
+                    "SIZE reports {reported} of an upload of which {} to {} can be there",
+                    pending.reported.max(pending.old),
                     pending.most
                 ),
             );

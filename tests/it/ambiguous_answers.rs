@@ -381,31 +381,31 @@ async fn each_transfer_has_one_log_line_with_the_id_of_its_one_reply() {
     let log = Log::collect();
     let gateway = hasty("").await;
     let mut ftp = gateway.ftp().await;
-    let mut told = Vec::new();
+    let mut expected = Vec::new();
 
-    told.push(("INFO", "finished", ftp.store("x", b"bytes").await));
-    told.push(("INFO", "finished", ftp.retrieve("x").await.1));
-    told.push(("INFO", "finished", ftp.list("LIST").await.1));
+    expected.push(("INFO", "finished", ftp.store("x", b"bytes").await));
+    expected.push(("INFO", "finished", ftp.retrieve("x").await.1));
+    expected.push(("INFO", "finished", ftp.list("LIST").await.1));
     let rule = gateway.store.fail("PutObject").always();
     let rule = rule.with(Fault::Status(403, "AccessDenied"));
-    told.push(("WARN", "AccessDenied", ftp.store("x", b"bytes").await));
+    expected.push(("WARN", "AccessDenied", ftp.store("x", b"bytes").await));
     rule.remove();
     let data = begin(&mut ftp, "STOR x", Mode::Passive).await;
     reset_stream(data);
-    told.push(("WARN", "data connection broken", ftp.reply().await));
+    expected.push(("WARN", "data connection broken", ftp.reply().await));
     let data = begin(&mut ftp, "STOR x", Mode::Active).await;
-    told.push(("WARN", "aborted by the client", ftp.command("ABOR").await));
+    expected.push(("WARN", "aborted by the client", ftp.command("ABOR").await));
     ftp.expect_reply(226).await;
     drop(data);
     let rule = gateway.store.fail("GetObject").nth(1).always();
     let rule = rule.with(Fault::CutBody(0));
-    told.push(("WARN", "can't be reached", ftp.retrieve("x").await.1));
+    expected.push(("WARN", "can't be reached", ftp.retrieve("x").await.1));
     rule.remove();
     ftp.in_step().await;
 
     let lines = log.transfers();
-    assert_eq!(lines.len(), told.len(), "{lines:#?}");
-    for ((level, result, reply), line) in told.iter().zip(&lines) {
+    assert_eq!(lines.len(), expected.len(), "{lines:#?}");
+    for ((level, result, reply), line) in expected.iter().zip(&lines) {
         let id = transfer_of(reply);
         assert!(
             line.contains(level)
@@ -421,7 +421,7 @@ async fn each_transfer_has_one_log_line_with_the_id_of_its_one_reply() {
     nothing_left(&gateway, 0).await;
     drop(data);
     let lines = log.transfers();
-    assert_eq!(lines.len(), told.len() + 1);
+    assert_eq!(lines.len(), expected.len() + 1);
     assert!(lines.last().unwrap().contains("control connection lost"));
     assert_eq!(gateway.store.object(BUCKET, "x").unwrap(), b"bytes");
 }

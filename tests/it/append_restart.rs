@@ -195,7 +195,7 @@ async fn a_broken_append_leaves_the_old_object() {
 
 /// An append is bound to the version with which it began, however another version arrives.
 #[tokio::test]
-async fn an_overwrite_meanwhile_fails_the_append_and_stays() {
+async fn an_overwrite_during_an_append_fails_it_and_stays() {
     let (gateway, mut ftp) = start().await;
     for size in [10, PART, 2 * PART] {
         for command in ["APPE x", "STOR x"] {

@@ -51,7 +51,7 @@ fn write(directory: &Path, text: &str) -> PathBuf {
 async fn check_summarises_the_sample_file() {
     let (code, out, err) = run(s3ftpd(&["check", "--config", SAMPLE]), "").await;
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
-    for told in [
+    for text in [
         "0.0.0.0:2121",
         "30000-30099",
         "memory budget 256 MiB",
@@ -60,7 +60,7 @@ async fn check_summarises_the_sample_file() {
         "main:scans/scanner1/",
         "main:archive/ (permissions: list read",
     ] {
-        assert!(out.contains(told), "{told} is not in\n{out}");
+        assert!(out.contains(text), "{text} is not in\n{out}");
     }
     assert!(
         !out.contains("not-a-secret") && !out.contains("argon2"),
@@ -166,8 +166,8 @@ impl Serving {
         let stderr = child.stderr.take().unwrap();
         let mut log = BufReader::new(stderr).lines();
         // Port 0: the log has the real ports.
-        let address = told(&mut log, "listening").await;
-        let admin = told(&mut log, "health endpoints").await;
+        let address = address_in(&mut log, "listening").await;
+        let admin = address_in(&mut log, "health endpoints").await;
         Serving {
             child,
             log,
@@ -242,7 +242,7 @@ impl Serving {
 }
 
 /// The `address=` of the next line with this message.
-async fn told(log: &mut Lines<BufReader<ChildStderr>>, message: &str) -> SocketAddr {
+async fn address_in(log: &mut Lines<BufReader<ChildStderr>>, message: &str) -> SocketAddr {
     within(message, async {
         loop {
             let line = log.next_line().await.unwrap().expect("more log");
@@ -303,8 +303,8 @@ async fn check_warns_of_few_file_descriptors() {
     assert_eq!(code, 0, "{err}");
     let warning = out.lines().find(|line| line.starts_with("warning: "));
     let warning = warning.unwrap_or_else(|| panic!("{out}"));
-    for told in ["limits.sessions = 10000", "the limit is 512", "held to 172"] {
-        assert!(warning.contains(told), "{warning}");
+    for text in ["limits.sessions = 10000", "the limit is 512", "held to 172"] {
+        assert!(warning.contains(text), "{warning}");
     }
 }
 
@@ -319,8 +319,8 @@ async fn check_warns_of_little_memory() {
     let (code, out, err) = run(command, "").await;
     assert_eq!(code, 0, "{err}");
     assert!(out.contains("before login 64, of one address 32;"), "{out}");
-    let told = "warning: limits.sessions_before_login = 2500 may need 60000 KiB of memory";
-    assert!(out.contains(told), "{out}");
+    let text = "warning: limits.sessions_before_login = 2500 may need 60000 KiB of memory";
+    assert!(out.contains(text), "{out}");
 }
 
 #[tokio::test]

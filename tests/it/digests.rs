@@ -177,7 +177,7 @@ async fn digests_in_feat_and_their_permissions() {
         " XSHA512",
     ] {
         assert!(
-            features.lines.iter().any(|told| told == line),
+            features.lines.iter().any(|feature| feature == line),
             "{features:?}"
         );
     }

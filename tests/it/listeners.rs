@@ -47,9 +47,9 @@ async fn a_wildcard_and_one_of_its_addresses_can_both_be_bound() {
                 assert_eq!(reply.code, 226, "{address}: {reply:?}");
                 assert!(got == bytes);
             }
-            let told = ftp.pasv().await;
-            assert_eq!(told.ip(), address.ip());
-            assert!((first..=last).contains(&told.port()), "{told}");
+            let advertised = ftp.pasv().await;
+            assert_eq!(advertised.ip(), address.ip());
+            assert!((first..=last).contains(&advertised.port()), "{advertised}");
         }
         gateway.stop().await;
     }

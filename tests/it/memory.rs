@@ -40,7 +40,7 @@ async fn within_the_budget<T>(gateway: &Gateway, work: impl Future<Output = T>) 
 
 /// Waits until transfers hold no memory.
 async fn all_given_back(gateway: &Gateway) {
-    within("the budget to be free again", async {
+    within("the budget is free again", async {
         while gateway.budget_in_use() > 0 {
             tokio::task::yield_now().await;
         }
@@ -55,7 +55,7 @@ async fn half_an_upload(gateway: &Gateway, path: &str, bytes: usize) -> (Ftp, Tc
     let mut data = ftp.data_passive().await;
     ftp.expect(&format!("STOR {path}"), 150).await;
     let bytes = vec![7; bytes];
-    within("the gateway to take it", data.write_all(&bytes))
+    within("the gateway reads it", data.write_all(&bytes))
         .await
         .unwrap();
     (ftp, data)

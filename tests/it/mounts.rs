@@ -78,7 +78,7 @@ async fn several_buckets_and_stores_are_one_tree() {
 #[tokio::test]
 async fn paths_with_dots_stay_in_the_tree() {
     let (gateway, _far) = tree().await;
-    gateway.store.put("other", "beside", "not in the mount");
+    gateway.store.put("other", "sibling", "not in the mount");
     let mut ftp = gateway.ftp().await;
     for (line, at) in [
         ("CWD in", "/in"),
@@ -102,9 +102,9 @@ async fn paths_with_dots_stay_in_the_tree() {
     }
     // A sibling of the mount's prefix is in no user's tree.
     for path in [
-        "/in/deep/other/../beside",
-        "/in/deep/other/beside",
-        "/beside",
+        "/in/deep/other/../sibling",
+        "/in/deep/other/sibling",
+        "/sibling",
     ] {
         ftp.expect(&format!("SIZE {path}"), 550).await;
     }

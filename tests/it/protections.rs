@@ -20,17 +20,17 @@ use test_support::ftp::{Ftp, Reply, connect_from};
 use test_support::within;
 
 /// Connects from an address; returns the first reply, and the connection.
-async fn knock(from: &str, to: SocketAddr) -> (Reply, Ftp) {
+async fn first_reply(from: &str, to: SocketAddr) -> (Reply, Ftp) {
     let from: IpAddr = from.parse().unwrap();
     let mut ftp = Ftp::over(connect_from(from, to).await.unwrap());
     (ftp.reply().await, ftp)
 }
 
 /// Connects again and again, until a greeting comes.
-async fn let_in(from: &str, to: SocketAddr) -> Ftp {
-    within("to be let in", async {
+async fn greeted(from: &str, to: SocketAddr) -> Ftp {
+    within("a greeting", async {
         loop {
-            let (reply, ftp) = knock(from, to).await;
+            let (reply, ftp) = first_reply(from, to).await;
             if reply.code == 220 {
                 return ftp;
             }
@@ -43,7 +43,7 @@ async fn let_in(from: &str, to: SocketAddr) -> Ftp {
 
 /// Connects, and must be refused for this reason.
 async fn refused(from: &str, to: SocketAddr, why: &str) {
-    let (reply, mut ftp) = knock(from, to).await;
+    let (reply, mut ftp) = first_reply(from, to).await;
     assert_eq!(reply.code, 421, "{reply:?}");
     assert_eq!(reply.text(), format!("{why}, try again later"));
     ftp.expect_end().await;

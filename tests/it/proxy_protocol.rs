@@ -89,10 +89,10 @@ async fn the_client_of_the_header_is_the_peer() {
         let status = ftp.expect("STAT", 211).await.lines.join("\n");
         assert!(status.contains("Connected from 127.0.0.9"), "{status}");
         // PASV reports the address that the client has reached.
-        let told = ftp.pasv().await;
-        assert_eq!(told.ip().to_string(), "127.0.0.77");
+        let advertised = ftp.pasv().await;
+        assert_eq!(advertised.ip().to_string(), "127.0.0.77");
         // It is the same client if the load balancer says so, and only there.
-        let port = SocketAddr::new(gateway.address.ip(), told.port());
+        let port = SocketAddr::new(gateway.address.ip(), advertised.port());
         for stranger in [
             v1("127.0.0.10"),
             v2("127.0.0.1"),
@@ -227,10 +227,10 @@ async fn limits_and_bans_go_by_the_clients_address() {
         first.expect("PASS wrong", 530).await;
     }
     let mut banned = Ftp::over(beginning_with(gateway.address, &v2(CLIENT)).await);
-    let told = banned.expect_reply(421).await;
+    let reply = banned.expect_reply(421).await;
     assert!(
-        told.text().contains("failed logins from your address"),
-        "{told:?}"
+        reply.text().contains("failed logins from your address"),
+        "{reply:?}"
     );
     connect(&gateway, &v1("127.0.0.11"))
         .await

@@ -303,20 +303,20 @@ async fn the_length_of_the_object_never_resumes_an_upload_of_the_same_length() {
     let gateway = gateway(STALLED).await;
     interrupt(&gateway, "STOR x", &next()[..SENT]).await;
     let mut ftp = gateway.ftp().await;
-    let told = length(&mut ftp, "x").await;
-    gateway.store.put_before(BUCKET, "x", &stored()[..told]);
+    let reported = length(&mut ftp, "x").await;
+    gateway.store.put_before(BUCKET, "x", &stored()[..reported]);
     interrupt(&gateway, "STOR x", &next()[..SENT]).await;
     let mut other = elsewhere(&gateway).await;
-    assert_eq!(length(&mut other, "x").await, told);
-    let rest = format!("REST {told}");
+    assert_eq!(length(&mut other, "x").await, reported);
+    let rest = format!("REST {reported}");
     refused(&mut other, &[&rest, "STOR x"], 554).await;
     // The refusal has named it.
-    resumes(&mut other, told).await;
+    resumes(&mut other, reported).await;
     assert!(gateway.store.object(BUCKET, "x").unwrap() == next());
 }
 
 #[tokio::test]
-async fn an_upload_that_moves_is_not_stopped_by_a_session_that_can_not_resume_it() {
+async fn a_moving_upload_is_not_stopped_by_a_session_that_cannot_resume_it() {
     for (asks, commands) in [
         (true, &["REST 300000", "STOR x"][..]),
         (true, &["APPE x"]),
@@ -383,7 +383,7 @@ async fn a_forgotten_length_of_an_upload_is_not_taken_for_the_objects() {
     let gateway = gateway(STALLED).await;
     interrupt(&gateway, "STOR x", &next()[..SENT]).await;
     let mut ftp = gateway.ftp().await;
-    let told = length(&mut ftp, "x").await;
+    let reported = length(&mut ftp, "x").await;
     let mut others = Vec::new();
     for number in 0..64 {
         let mut other = gateway.ftp().await;
@@ -395,7 +395,7 @@ async fn a_forgotten_length_of_an_upload_is_not_taken_for_the_objects() {
         others.push((other, data));
     }
     let text = refused(&mut ftp, &["APPE x"], 554).await;
-    assert!(text.contains(&format!("REST {told} ")), "{text}");
+    assert!(text.contains(&format!("REST {reported} ")), "{text}");
     assert!(gateway.store.object(BUCKET, "x").unwrap() == stored());
 }
 
@@ -413,7 +413,7 @@ async fn the_address_is_that_of_the_client() {
         for runs in [true, false] {
             let gateway = proxied().start().await;
             gateway.store.put_before(BUCKET, "x", stored());
-            let mut sender = behind(&gateway, producer).await;
+            let mut sender = proxied_client(&gateway, producer).await;
             let port = sender.epsv().await.port();
             let address = SocketAddr::new(gateway.address.ip(), port);
             let data = proxied_from(address, producer).await;
@@ -424,7 +424,7 @@ async fn the_address_is_that_of_the_client() {
                 sender.expect_reply(426).await;
                 settled(&gateway).await;
             }
-            let mut asker = behind(&gateway, consumer).await;
+            let mut asker = proxied_client(&gateway, consumer).await;
             let found = length(&mut asker, "x").await;
             let what = format!("{producer} {consumer} {runs}");
             assert_eq!(is_of_upload(found), same, "{what}: {found}");
@@ -440,7 +440,7 @@ fn proxied() -> Builder {
 }
 
 /// A client at this address, behind a load balancer.
-async fn behind(gateway: &Gateway, client: &str) -> Ftp {
+async fn proxied_client(gateway: &Gateway, client: &str) -> Ftp {
     let mut ftp = Ftp::over(proxied_from(gateway.address, client).await);
     ftp.expect_reply(220).await;
     ftp.login(USER, PASSWORD).await;

@@ -46,7 +46,7 @@ enum By {
 
 /// Resumes an upload of which `there` bytes are in the store, in a session of its own. One byte
 /// less is reported, because they may be all.
-async fn go_on(gateway: &Gateway, by: By, path: &str, whole: &[u8], there: usize) {
+async fn resume(gateway: &Gateway, by: By, path: &str, whole: &[u8], there: usize) {
     let mut ftp = gateway.ftp().await;
     let from = there - 1;
     assert_eq!(size(&mut ftp, path).await, from, "{by:?}");
@@ -79,7 +79,7 @@ fn shared() -> Builder {
 
 /// Breaks an upload off in each size, over an existing object and over none, and resumes it in each
 /// way.
-async fn goes_on_after(
+async fn resumes_after(
     configure: impl Fn(Builder) -> Builder,
     cut: impl AsyncFn(Ftp, TcpStream, &Gateway),
 ) {
@@ -105,7 +105,7 @@ async fn goes_on_after(
             } else {
                 &gateway
             };
-            go_on(on, by, "x", &whole, size).await;
+            resume(on, by, "x", &whole, size).await;
             assert!(store.object(BUCKET, "x").unwrap() == whole, "{size} {by:?}");
             only_objects(&[&gateway, &other], &["x"]).await;
         }
@@ -114,7 +114,7 @@ async fn goes_on_after(
 
 #[tokio::test]
 async fn after_a_reset_of_the_data_connection() {
-    goes_on_after(
+    resumes_after(
         |builder| builder,
         async |mut ftp, data, _| {
             reset_stream(data);
@@ -127,7 +127,7 @@ async fn after_a_reset_of_the_data_connection() {
 
 #[tokio::test]
 async fn after_an_abor() {
-    goes_on_after(
+    resumes_after(
         |builder| builder,
         async |mut ftp, _data, _| {
             ftp.send("ABOR").await;
@@ -141,7 +141,7 @@ async fn after_an_abor() {
 
 #[tokio::test]
 async fn after_a_lost_control_connection() {
-    goes_on_after(
+    resumes_after(
         |builder| builder,
         async |ftp, data, gateway| {
             ftp.reset();
@@ -155,7 +155,7 @@ async fn after_a_lost_control_connection() {
 
 #[tokio::test]
 async fn after_a_stalled_client_was_cut() {
-    goes_on_after(
+    resumes_after(
         |builder| builder.with("[timeouts]\ndata_stall = \"1500ms\""),
         async |mut ftp, _data, _| {
             let reply = ftp.expect_reply(426).await;
@@ -179,7 +179,7 @@ async fn after_a_server_that_was_shut_down() {
         let data = upload_in_progress(&mut ftp, "STOR x", &whole[..size]).await;
         gateway.stop().await;
         drop((ftp, data));
-        go_on(&other, By::OtherReplica, "x", &whole, size).await;
+        resume(&other, By::OtherReplica, "x", &whole, size).await;
         assert!(other.store.object(BUCKET, "x").unwrap() == whole);
         only_objects(&[&other], &["x"]).await;
     }
@@ -216,7 +216,7 @@ async fn after_six_breaks_in_a_row_with_nothing_sent_twice() {
         ftp.close().await;
         settled(on).await;
     }
-    go_on(&gateway, By::Rest, "x", &whole, 22 * MIB).await;
+    resume(&gateway, By::Rest, "x", &whole, 22 * MIB).await;
     assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
     only_objects(&[&gateway, &other], &["x"]).await;
 }
@@ -245,7 +245,7 @@ async fn a_whole_file_is_never_reported_whole_before_it_is_published() {
                 only_objects_of(&gateway.store, &[]).await;
                 continue;
             }
-            go_on(&gateway, by, "x", &whole, size_of_file).await;
+            resume(&gateway, by, "x", &whole, size_of_file).await;
             assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
             only_objects(&[&gateway], &["x"]).await;
         }
@@ -298,7 +298,7 @@ async fn after_a_store_that_failed_to_publish() {
         let reply = ftp.store("x", &whole).await;
         assert_eq!(reply.code, 451, "{}", ftp.transcript());
         rule.hit().await;
-        go_on(&gateway, By::Rest, "x", &whole, size_of_file).await;
+        resume(&gateway, By::Rest, "x", &whole, size_of_file).await;
         assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
         ftp.close().await;
         only_objects(&[&gateway], &["x"]).await;

@@ -68,7 +68,7 @@ async fn only(gateway: &Gateway, keys: &[&str]) {
 }
 
 async fn send(data: &mut TcpStream, bytes: &[u8]) {
-    within("the gateway to take it", data.write_all(bytes))
+    within("the gateway reads it", data.write_all(bytes))
         .await
         .unwrap();
 }
@@ -238,7 +238,7 @@ async fn a_stalled_client_gives_its_memory_back_and_is_not_cut() {
     let taken = take_all(&gateway).await;
     let budget = gateway.server.budget().clone();
     let waiting = tokio::spawn(async move { budget.part(700_000, Duration::from_secs(20)).await });
-    within("another one to get it", waiting)
+    within("another transfer gets the memory", waiting)
         .await
         .unwrap()
         .unwrap();
@@ -266,7 +266,7 @@ async fn a_full_last_part_is_sent_while_others_wait() {
         let budget = gateway.server.budget().clone();
         let waiting =
             tokio::spawn(async move { budget.part(PART as u64, Duration::from_secs(20)).await });
-        within("another one to get it", waiting)
+        within("another transfer gets the memory", waiting)
             .await
             .unwrap()
             .unwrap();
@@ -357,7 +357,7 @@ async fn a_bucket_that_takes_no_pieces_makes_uploads_wait() {
     let upload = ftp.store("f", &bytes);
     let free = async {
         rule.hit().await;
-        within("the upload to wait", async {
+        within("the upload waits", async {
             while !gateway.server.budget().contended() {
                 tokio::task::yield_now().await;
             }
@@ -473,7 +473,7 @@ async fn a_killed_process_leaves_a_record_that_names_the_pieces() {
     };
     process
         .store
-        .until("the record to name a piece", recorded)
+        .until("the record names a piece", recorded)
         .await;
     let store = std::sync::Arc::clone(&process.store);
     process.signal(nix::sys::signal::Signal::SIGKILL);

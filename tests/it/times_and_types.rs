@@ -117,8 +117,8 @@ async fn site_utime_sets_the_time_in_both_forms() {
             ),
         ] {
             ftp.expect(&line, 200).await;
-            let told = ftp.expect(&format!("MDTM {name}"), 213).await;
-            assert_eq!(told.text(), time, "{line}");
+            let reply = ftp.expect(&format!("MDTM {name}"), 213).await;
+            assert_eq!(reply.text(), time, "{line}");
         }
     }
     for (line, code) in [
@@ -138,7 +138,7 @@ async fn site_utime_sets_the_time_in_both_forms() {
 /// lftp sends FEAT before the login only.
 #[tokio::test]
 async fn before_the_login_feat_lists_mfmt_if_any_user_may_use_it() {
-    for (settings, told) in [
+    for (settings, expected) in [
         ("times = \"metadata\"", true),
         (
             "times = \"metadata\"\npermissions = [\"list\", \"read\"]",
@@ -155,7 +155,7 @@ async fn before_the_login_feat_lists_mfmt_if_any_user_may_use_it() {
         let mut ftp = Ftp::connect(gateway.address).await;
         let feat = ftp.expect("FEAT", 211).await;
         let listed = feat.lines.iter().any(|line| line.trim() == "MFMT");
-        assert_eq!(listed, told, "{settings}");
+        assert_eq!(listed, expected, "{settings}");
         // After USER only what works for that user.
         ftp.login("v", "p").await;
         let feat = ftp.expect("FEAT", 211).await;
@@ -234,13 +234,13 @@ async fn line_ends_are_converted_wherever_they_are_cut() {
             data.write_all(piece).await.unwrap();
             total += piece.len();
             // The server has read it when its count says so: the next piece arrives separately.
-            let told = format!("{total} bytes");
+            let status = format!("{total} bytes");
             while !ftp
                 .expect("STAT", 211)
                 .await
                 .lines
                 .join("\n")
-                .contains(&told)
+                .contains(&status)
             {
                 tokio::task::yield_now().await;
             }
@@ -258,7 +258,7 @@ async fn line_ends_are_converted_wherever_they_are_cut() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn text_of_many_chunks_goes_both_ways() {
+async fn text_of_many_chunks_is_converted_both_ways() {
     let gateway = Gateway::builder()
         .mount("ascii = \"convert\"")
         .start()

@@ -105,7 +105,7 @@ async fn try_feature(ftp: &mut Ftp, feature: &str) {
         digest @ ("XCRC" | "XMD5" | "XSHA1" | "XSHA256" | "XSHA512") => {
             ftp.expect(&format!("{digest} ä.csv"), 250).await;
         }
-        other => panic!("FEAT tells {other}, which no test has tried"),
+        other => panic!("FEAT lists {other}, which no test has tried"),
     }
 }
 
@@ -213,8 +213,8 @@ async fn stat_shows_the_session_and_lists_paths() {
     ftp.expect("CWD dir", 250).await;
     ftp.expect("TYPE I", 200).await;
     let status = ftp.expect("STAT", 211).await.lines.join("\n");
-    for told in ["127.0.0.1", "u", "/dir", "TYPE image"] {
-        assert!(status.contains(told), "{told} is not in {status}");
+    for text in ["127.0.0.1", "u", "/dir", "TYPE image"] {
+        assert!(status.contains(text), "{text} is not in {status}");
     }
     let listed = ftp.expect("STAT /dir", 212).await;
     assert!(

@@ -20,9 +20,9 @@ async fn noop_and_stat_are_answered_at_once() {
     within("the progress", async {
         loop {
             let reply = ftp.expect("STAT", 211).await;
-            let told = reply.lines.join("\n");
-            assert!(told.contains("STOR /x"), "{told}");
-            if told.contains("5 bytes") {
+            let status = reply.lines.join("\n");
+            assert!(status.contains("STOR /x"), "{status}");
+            if status.contains("5 bytes") {
                 return;
             }
         }
@@ -30,8 +30,8 @@ async fn noop_and_stat_are_answered_at_once() {
     .await;
     drop(data);
     ftp.expect_reply(226).await;
-    let told = ftp.expect("STAT", 211).await.lines.join("\n");
-    assert!(told.contains("No transfer"), "{told}");
+    let status = ftp.expect("STAT", 211).await.lines.join("\n");
+    assert!(status.contains("No transfer"), "{status}");
     ftp.in_step().await;
     ftp.close().await;
     gateway.stop().await;

@@ -206,14 +206,20 @@ async fn checksums_are_verified_stored_and_returned() {
     assert!(store.keys(B).is_empty());
     put(crc32(b"hello")).await.unwrap();
     let head = client.head_object().bucket(B).key("x");
-    let told = head
+    let head_with_checksum = head
         .clone()
         .checksum_mode(ChecksumMode::Enabled)
         .send()
         .await
         .unwrap();
-    assert_eq!(told.checksum_crc32(), Some(crc32(b"hello").as_str()));
-    assert_eq!(told.checksum_type(), Some(&ChecksumType::FullObject));
+    assert_eq!(
+        head_with_checksum.checksum_crc32(),
+        Some(crc32(b"hello").as_str())
+    );
+    assert_eq!(
+        head_with_checksum.checksum_type(),
+        Some(&ChecksumType::FullObject)
+    );
     assert_eq!(head.send().await.unwrap().checksum_crc32(), None);
     let wrong = client.put_object().bucket(B).key("x").body(body(b"hello"));
     let wrong = wrong.content_md5(base64::engine::general_purpose::STANDARD.encode([0; 16]));

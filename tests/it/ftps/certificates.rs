@@ -25,7 +25,7 @@ async fn the_certificate_follows_the_requested_name() {
     let pki = Pki::new();
     pki.server("a", &["a.test", "b.test"]);
     pki.server("wild", &["*.wild.test"]);
-    pki.server("named", &["elsewhere.test", "told.test"]);
+    pki.server("named", &["elsewhere.test", "listed.test"]);
     let files = |name: &str| {
         let (own, key) = (
             pki.path(&format!("{name}.crt")),
@@ -36,7 +36,7 @@ async fn the_certificate_follows_the_requested_name() {
     let gateway = with_tls(
         &pki,
         &format!(
-            "certificates = [{{ {} }}, {{ {} }}, {{ {}, names = [\"Told.test\"] }}]",
+            "certificates = [{{ {} }}, {{ {} }}, {{ {}, names = [\"Listed.test\"] }}]",
             files("a"),
             files("wild"),
             files("named")
@@ -46,7 +46,7 @@ async fn the_certificate_follows_the_requested_name() {
     .await;
     // The client verifies that the certificate has the name.
     let mut seen = Vec::new();
-    for name in [HOST, "a.test", "B.test", "x.wild.test", "told.test"] {
+    for name in [HOST, "a.test", "B.test", "x.wild.test", "listed.test"] {
         let client = pki.client().name(name).build();
         seen.push(shown(&gateway, &client).await);
     }
@@ -256,7 +256,7 @@ async fn a_required_certificate_is_required_of_every_client() {
     ftp.expect("PWD", 530).await;
     let own = pki
         .client()
-        .identity(pki.client_certificate("anybody", &[]))
+        .identity(pki.client_certificate("unknown", &[]))
         .build();
     secured(&gateway, &own).await;
     gateway.stop().await;
@@ -277,14 +277,14 @@ async fn a_certificate_is_not_required_without_tls() {
         process.arg(command).arg("--config").arg(&file);
         process.stdin(Stdio::null()).kill_on_drop(true);
         let output = within(command, process.output()).await.unwrap();
-        let told = String::from_utf8(output.stderr).unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success());
         let wrong = format!(
             "{}: tls.control: who does not begin TLS would need no certificate, but client_certificates is \
              \"required\"; allowed: \"required\", here or on each listener",
             file.display()
         );
-        assert!(told.contains(&wrong), "{command}: {told}");
+        assert!(errors.contains(&wrong), "{command}: {errors}");
     }
 }
 

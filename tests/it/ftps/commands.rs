@@ -123,14 +123,14 @@ async fn plaintext_after_auth_is_discarded() {
     let gateway = with_tls(&pki, "").start().await;
     for version in VERSIONS {
         let client = pki.client().version(version).build();
-        for behind in [
+        for appended in [
             "USER x\r\n",
             "USER u\r\nPASS p\r\nDELE keep\r\n",
             "NOO",
             "AUTH TLS\r\n",
         ] {
             let mut ftp = Ftp::connect(gateway.address).await;
-            ftp.send_raw(format!("AUTH TLS\r\n{behind}").as_bytes())
+            ftp.send_raw(format!("AUTH TLS\r\n{appended}").as_bytes())
                 .await;
             ftp.expect_reply(234).await;
             ftp.handshake(&client).await.unwrap();

@@ -106,7 +106,7 @@ async fn a_client_certificate_counts_for_the_users_session_limit() {
     );
     second.expect_end().await;
     // Another USER releases the session's permit.
-    first.expect("USER nobody", 331).await;
+    first.expect("USER unknown", 331).await;
     let mut third = secured_from("127.0.0.1", &gateway, &own).await;
     third.expect("USER alone", 232).await;
     gateway.stop().await;
@@ -185,12 +185,12 @@ async fn an_implicit_listener_refuses_without_a_plaintext_reply() {
         let pki = Pki::new();
         let gateway = with_tls(&pki, "").with(settings).start().await;
         let mut first = Ftp::connect(gateway.address).await;
-        first.expect("USER nobody", 331).await;
+        first.expect("USER unknown", 331).await;
         first.expect("PASS guessed", 530).await;
         let mut stream = TcpStream::connect(implicit(&gateway)).await.unwrap();
         assert_eq!(read_to_end_deadline(&mut stream).await.0, b"");
-        let mut told = Ftp::over(TcpStream::connect(gateway.address).await.unwrap());
-        let reply = told.expect_reply(421).await;
+        let mut refused_client = Ftp::over(TcpStream::connect(gateway.address).await.unwrap());
+        let reply = refused_client.expect_reply(421).await;
         assert_eq!(reply.text(), format!("{refused}, try again later"));
         gateway.stop().await;
     }

@@ -11,7 +11,7 @@ async fn control_required_refuses_user_before_the_password() {
     let gateway = with_tls(&pki, "control = \"required\"").start().await;
     let client = pki.client().build();
     let mut ftp = Ftp::connect(gateway.address).await;
-    for user in [USER, "nobody"] {
+    for user in [USER, "unknown"] {
         let reply = ftp.expect(&format!("USER {user}"), 530).await;
         assert!(reply.text().contains("AUTH TLS"), "{reply:?}");
     }
@@ -123,9 +123,9 @@ async fn a_user_has_their_own_policy_and_is_not_revealed_by_it() {
     let mut ftp = Ftp::connect(gateway.address).await;
     ftp.expect("USER strict", 331).await;
     let wrong = ftp.expect("PASS wrong", 530).await;
-    ftp.expect("USER nobody", 331).await;
-    let nobody = ftp.expect("PASS wrong", 530).await;
-    assert_eq!(wrong.text(), nobody.text());
+    ftp.expect("USER unknown", 331).await;
+    let unknown = ftp.expect("PASS wrong", 530).await;
+    assert_eq!(wrong.text(), unknown.text());
     ftp.expect("USER strict", 331).await;
     let refused = ftp.expect("PASS s", 530).await;
     assert!(refused.text().contains("AUTH TLS"), "{refused:?}");
@@ -172,8 +172,8 @@ async fn logins_refused_without_tls_count_as_attempts_and_not_as_failures() {
     let refused = ftp.expect("PASS s", 530).await;
     ftp.expect("USER strict", 331).await;
     let last = ftp.expect("PASS s", 421).await;
-    let told = format!("{}, closing the connection", refused.text());
-    assert_eq!(last.text(), told);
+    let expected = format!("{}, closing the connection", refused.text());
+    assert_eq!(last.text(), expected);
     ftp.expect_end().await;
     let mut ftp = Ftp::connect(gateway.address).await;
     ftp.auth("AUTH TLS", &pki.client().build()).await;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::let_in;
+use super::greeted;
 use test_support::gateway::{Gateway, PASSWORD, USER};
 
 const HERE: &str = "127.0.0.1";
@@ -12,7 +12,7 @@ async fn probes_as_anonymous_ban_no_address() {
     let gateway = Gateway::start().await;
     let mut clients = Vec::new();
     for at in 0..26 {
-        let mut ftp = let_in(HERE, gateway.address).await;
+        let mut ftp = greeted(HERE, gateway.address).await;
         let name = ["anonymous", "ftp", "Anonymous", "FTP"][at % 4];
         ftp.expect(&format!("USER {name}"), 331).await;
         ftp.send("PASS x@example.com").await;
@@ -31,7 +31,7 @@ async fn probes_as_anonymous_ban_no_address() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_gets_one_answer_a_second() {
     let gateway = Gateway::start().await;
-    let mut ftp = let_in(HERE, gateway.address).await;
+    let mut ftp = greeted(HERE, gateway.address).await;
     let begun = Instant::now();
     for _ in 0..3 {
         ftp.expect("USER anonymous", 331).await;
@@ -43,7 +43,7 @@ async fn an_address_gets_one_answer_a_second() {
         begun.elapsed()
     );
     let begun = Instant::now();
-    let mut other = let_in("127.0.0.2", gateway.address).await;
+    let mut other = greeted("127.0.0.2", gateway.address).await;
     other.expect("USER anonymous", 331).await;
     other.expect("PASS x", 530).await;
     assert!(
@@ -62,7 +62,7 @@ async fn failures_of_a_configured_anonymous_user_count() {
         .user("anonymous", "guest", "{ \"/\" = \"main\" }")
         .start()
         .await;
-    let mut ftp = let_in(HERE, gateway.address).await;
+    let mut ftp = greeted(HERE, gateway.address).await;
     ftp.login("anonymous", "guest").await;
     for _ in 0..4 {
         ftp.expect("USER anonymous", 331).await;

@@ -37,7 +37,7 @@ async fn a_data_connection_of_another_address_is_dropped_and_the_clients_served(
         let mut got = Vec::new();
         // A reset or an end, and no byte before it.
         let _ = within("the stranger's end", stranger.read_to_end(&mut got)).await;
-        assert!(got.is_empty(), "a stranger was told {got:?}");
+        assert!(got.is_empty(), "a stranger got {got:?}");
     }
     ftp.close().await;
     gateway.stop().await;

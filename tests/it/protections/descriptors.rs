@@ -6,7 +6,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use super::let_in;
+use super::greeted;
 use test_support::ftp::connect_from;
 use test_support::process::Process;
 use test_support::{MIB, pattern};
@@ -35,7 +35,7 @@ async fn silent(from: &str, to: SocketAddr, count: usize) -> Vec<TcpStream> {
 async fn a_flood_harms_nobody(process: &Process) {
     let bytes = pattern(21 * MIB, 1);
     let (begin, rest) = bytes.split_at(6 * MIB);
-    let mut uploading = let_in(ONE, process.address).await;
+    let mut uploading = greeted(ONE, process.address).await;
     uploading.login("u", "p").await;
     let mut data = uploading.data_passive().await;
     uploading.expect("STOR large", 150).await;
@@ -43,7 +43,7 @@ async fn a_flood_harms_nobody(process: &Process) {
     process.store.wait_for("UploadPart", 1).await;
 
     let _silent = silent(ONE, process.address, FLOOD).await;
-    let mut other = let_in(OTHER, process.address).await;
+    let mut other = greeted(OTHER, process.address).await;
     other.login("u", "p").await;
     assert_eq!(other.store("small", b"1").await.code, 226);
     assert_eq!(other.retrieve("small").await.0, b"1");

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::let_in;
+use super::greeted;
 use test_support::ftp::connect_from;
 use test_support::process::Process;
 use test_support::tls::Pki;
@@ -33,7 +33,7 @@ fn half_a_hello() -> Vec<u8> {
 /// kernel.
 async fn all_read(port: u16) {
     let port = format!(":{port:04X}");
-    within("the server to read all", async {
+    within("the server has read everything", async {
         loop {
             let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
             let unread = table.lines().any(|line| {
@@ -78,7 +78,7 @@ async fn handshakes_that_never_end_take_bounded_memory() {
     let settings = "[timeouts]\nlogin = \"10m\"\ntls_handshake = \"10m\"\n";
     let mut process = Process::start(&format!("{settings}{}", pki.section(""))).await;
     let client = pki.client().build();
-    let mut early = let_in("127.0.0.100", process.address).await;
+    let mut early = greeted("127.0.0.100", process.address).await;
     early.auth("AUTH TLS", &client).await;
     early.login("u", "p").await;
     let before = process.resident();
@@ -100,7 +100,7 @@ async fn handshakes_that_never_end_take_bounded_memory() {
     );
     assert!(grown < ADMITTED * MOST_EACH, "grown by {} MiB", grown / MIB);
     // Other clients still get in, and existing sessions are served.
-    let mut ftp = let_in("127.0.0.101", process.address).await;
+    let mut ftp = greeted("127.0.0.101", process.address).await;
     ftp.auth("AUTH TLS", &client).await;
     ftp.login("u", "p").await;
     early.in_step().await;

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 
-use super::{knock, let_in, refused};
+use super::{first_reply, greeted, refused};
 use test_support::ftp::{Ftp, connect_from};
 use test_support::gateway::Gateway;
 use test_support::tls::Pki;
@@ -23,19 +23,19 @@ async fn all_sessions_together_are_limited_and_an_ended_one_makes_room() {
         .with("[limits]\nsessions = 2")
         .start()
         .await;
-    let mut first = let_in(ONE, gateway.address).await;
-    let mut second = let_in(OTHER, gateway.address).await;
+    let mut first = greeted(ONE, gateway.address).await;
+    let mut second = greeted(OTHER, gateway.address).await;
     for ftp in [&mut first, &mut second] {
         // Logged-in sessions do not make room for new ones.
         ftp.login("u", "p").await;
     }
     refused("127.0.0.3", gateway.address, "Too many sessions").await;
     first.close().await;
-    let third = let_in("127.0.0.3", gateway.address).await;
+    let third = greeted("127.0.0.3", gateway.address).await;
     second.expect("QUIT", 221).await;
-    let fourth = let_in(ONE, gateway.address).await;
+    let fourth = greeted(ONE, gateway.address).await;
     third.reset();
-    let_in(OTHER, gateway.address).await;
+    greeted(OTHER, gateway.address).await;
     drop(fourth);
     gateway.stop().await;
 }
@@ -46,13 +46,13 @@ async fn sessions_are_limited_per_address() {
         .with("[limits]\nsessions_per_address = 1")
         .start()
         .await;
-    let first = let_in(ONE, gateway.address).await;
+    let first = greeted(ONE, gateway.address).await;
     let why = "Too many sessions from your address";
     refused(ONE, gateway.address, why).await;
-    let _other = let_in(OTHER, gateway.address).await;
+    let _other = greeted(OTHER, gateway.address).await;
     refused(OTHER, gateway.address, why).await;
     first.close().await;
-    let_in(ONE, gateway.address).await;
+    greeted(ONE, gateway.address).await;
     gateway.stop().await;
 }
 
@@ -129,7 +129,7 @@ async fn silent_connections_do_not_keep_users_from_logging_in() {
     for number in 10..20 {
         let from = format!("127.0.0.{number}");
         for _ in 0..40 {
-            silent.push(knock(&from, gateway.address).await.1);
+            silent.push(first_reply(&from, gateway.address).await.1);
         }
     }
     for _ in 0..10 {
@@ -140,8 +140,8 @@ async fn silent_connections_do_not_keep_users_from_logging_in() {
     }
     user.in_step().await;
     // Those that were silent for the longest time got the reason.
-    let told = silent[0].expect_reply(421).await;
-    assert_eq!(told.text(), DISPLACED);
+    let reply = silent[0].expect_reply(421).await;
+    assert_eq!(reply.text(), DISPLACED);
     silent[0].expect_end().await;
     gateway.stop().await;
 }
@@ -155,7 +155,7 @@ async fn a_flood_from_several_addresses_does_not_keep_users_from_logging_in() {
         .start()
         .await;
     let to = gateway.address;
-    let mut first = let_in("127.0.0.10", to).await;
+    let mut first = greeted("127.0.0.10", to).await;
     let (opened, mut seen) = watch::channel(0);
     let flood = tokio::spawn(async move {
         let mut held = VecDeque::new();
@@ -192,10 +192,10 @@ async fn a_half_finished_handshake_makes_room() {
         .start()
         .await;
     let header = b"PROXY TCP4 127.0.0.8 127.0.0.1 40000 21\r\n";
-    let behind: IpAddr = "127.0.0.9".parse().unwrap();
+    let proxied: IpAddr = "127.0.0.9".parse().unwrap();
     let mut held = Vec::new();
     for _ in 0..2 {
-        let mut stream = connect_from(behind, gateway.address).await.unwrap();
+        let mut stream = connect_from(proxied, gateway.address).await.unwrap();
         stream.write_all(header).await.unwrap();
         let mut ftp = Ftp::over(stream);
         ftp.expect_reply(220).await;
@@ -218,20 +218,20 @@ async fn sessions_before_login_are_limited_in_total_and_per_address() {
         .start()
         .await;
     let own = "Too many sessions before login from your address";
-    let mut first = let_in(ONE, gateway.address).await;
-    let mut second = let_in(ONE, gateway.address).await;
+    let mut first = greeted(ONE, gateway.address).await;
+    let mut second = greeted(ONE, gateway.address).await;
     refused(ONE, gateway.address, own).await;
-    let third = let_in(OTHER, gateway.address).await;
+    let third = greeted(OTHER, gateway.address).await;
     // A login, or an end without one, releases a permit of sessions before login. REIN, USER and
     // AUTH take one again.
     first.login("u", "p").await;
-    let_in(ONE, gateway.address).await.close().await;
+    greeted(ONE, gateway.address).await.close().await;
     for leaving in ["REIN", "USER u", "AUTH TLS"] {
-        let mut ftp = let_in(ONE, gateway.address).await;
+        let mut ftp = greeted(ONE, gateway.address).await;
         ftp.login("u", "p").await;
-        let last = let_in(ONE, gateway.address).await;
-        let told = ftp.expect(leaving, 421).await;
-        assert_eq!(told.text(), format!("{own}, try again later"));
+        let last = greeted(ONE, gateway.address).await;
+        let reply = ftp.expect(leaving, 421).await;
+        assert_eq!(reply.text(), format!("{own}, try again later"));
         ftp.expect_end().await;
         last.close().await;
     }
@@ -240,12 +240,12 @@ async fn sessions_before_login_are_limited_in_total_and_per_address() {
     let elsewhere: IpAddr = "127.0.0.3".parse().unwrap();
     let mut member = Ftp::connect_from(elsewhere, gateway.address).await;
     member.login("u", "p").await;
-    let mut last = let_in(ONE, gateway.address).await;
+    let mut last = greeted(ONE, gateway.address).await;
     member.expect("REIN", 220).await;
     assert_eq!(second.expect_reply(421).await.text(), DISPLACED);
     second.expect_end().await;
     member.login("u", "p").await;
-    let _another = let_in(ONE, gateway.address).await;
+    let _another = greeted(ONE, gateway.address).await;
     let mut newcomer = Ftp::connect_from(elsewhere, gateway.address).await;
     assert_eq!(last.expect_reply(421).await.text(), DISPLACED);
     for mut ftp in [first, third, member] {

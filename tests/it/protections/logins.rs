@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::{knock, let_in, refused};
+use super::{first_reply, greeted, refused};
 use test_support::ftp::Ftp;
 use test_support::gateway::{BUCKET, Builder, Gateway, PASSWORD, USER};
 use test_support::within;
@@ -35,7 +35,7 @@ async fn a_wrong_user_and_a_wrong_password_get_the_same_answer() {
     let mut refusals = Vec::new();
     for (user, password) in [
         (USER, "wrong"),
-        ("nobody", PASSWORD),
+        ("unknown", PASSWORD),
         (USER, ""),
         ("U", PASSWORD),
     ] {
@@ -62,8 +62,8 @@ async fn answers_to_failures_are_delayed_more_each_time_and_delay_no_other_clien
         with_failures("delay = \"100ms\"\nmax_delay = \"5s\"\nban_after = 0\nban_user_after = 0")
             .start()
             .await;
-    let mut guesser = let_in(ONE, gateway.address).await;
-    for (number, user) in ["u", "nobody", "u", "v"].into_iter().enumerate() {
+    let mut guesser = greeted(ONE, gateway.address).await;
+    for (number, user) in ["u", "unknown", "u", "v"].into_iter().enumerate() {
         let begun = Instant::now();
         fail(&mut guesser, user, "wrong").await;
         let least = Duration::from_millis(100 << number);
@@ -75,7 +75,7 @@ async fn answers_to_failures_are_delayed_more_each_time_and_delay_no_other_clien
     guesser.send("PASS wrong").await;
     for from in [OTHER, ONE] {
         let login = async {
-            let mut ftp = let_in(from, gateway.address).await;
+            let mut ftp = greeted(from, gateway.address).await;
             ftp.login(USER, PASSWORD).await;
         };
         tokio::select! {
@@ -94,19 +94,19 @@ async fn one_address_is_banned_and_no_other() {
     let gateway = with_failures("delay = 0\nban_after = 4\nban_for = \"1h\"")
         .start()
         .await;
-    let mut early = let_in(ONE, gateway.address).await;
+    let mut early = greeted(ONE, gateway.address).await;
     // Counted over connections and users.
     for user in ["a", "b", "c", "u"] {
-        let mut ftp = let_in(ONE, gateway.address).await;
+        let mut ftp = greeted(ONE, gateway.address).await;
         fail(&mut ftp, user, "wrong").await;
     }
     refused(ONE, gateway.address, BANNED).await;
     // An existing session gets no further either.
     early.expect("USER u", 331).await;
-    let told = early.expect(&format!("PASS {PASSWORD}"), 421).await;
-    assert_eq!(told.text(), format!("{BANNED}, try again later"));
+    let reply = early.expect(&format!("PASS {PASSWORD}"), 421).await;
+    assert_eq!(reply.text(), format!("{BANNED}, try again later"));
     early.expect_end().await;
-    let mut other = let_in(OTHER, gateway.address).await;
+    let mut other = greeted(OTHER, gateway.address).await;
     other.login(USER, PASSWORD).await;
     gateway.stop().await;
 }
@@ -119,7 +119,7 @@ async fn a_ban_is_not_revealed_and_does_not_lock_the_user_out_elsewhere() {
     .user("v", "p", "{ \"/\" = \"main\" }")
     .start()
     .await;
-    let mut guesser = let_in(ONE, gateway.address).await;
+    let mut guesser = greeted(ONE, gateway.address).await;
     let mut answers = Vec::new();
     for password in ["1", "2", "3", "4", PASSWORD, "5", PASSWORD] {
         answers.push(fail(&mut guesser, USER, password).await);
@@ -129,7 +129,7 @@ async fn a_ban_is_not_revealed_and_does_not_lock_the_user_out_elsewhere() {
         "{answers:?}"
     );
     guesser.login("v", "p").await;
-    let mut owner = let_in(OTHER, gateway.address).await;
+    let mut owner = greeted(OTHER, gateway.address).await;
     owner.login(USER, PASSWORD).await;
     gateway.stop().await;
 }
@@ -146,7 +146,7 @@ async fn a_ban_ends() {
         // However slow the machine is, at some time two failures fall into one second.
         within("a ban", async {
             loop {
-                let (reply, mut ftp) = knock(ONE, gateway.address).await;
+                let (reply, mut ftp) = first_reply(ONE, gateway.address).await;
                 if reply.code == 421 {
                     return;
                 }
@@ -164,7 +164,7 @@ async fn a_ban_ends() {
         .await;
         within("the end of the ban", async {
             loop {
-                let mut ftp = let_in(ONE, gateway.address).await;
+                let mut ftp = greeted(ONE, gateway.address).await;
                 ftp.expect(&format!("USER {USER}"), 331).await;
                 if ftp.command(&format!("PASS {PASSWORD}")).await.code == 230 {
                     return;
@@ -182,16 +182,16 @@ async fn a_user_is_banned_everywhere_if_configured() {
         .start()
         .await;
     for from in ["127.0.0.2", "127.0.0.3", "127.0.0.4"] {
-        fail(&mut let_in(from, gateway.address).await, USER, "wrong").await;
+        fail(&mut greeted(from, gateway.address).await, USER, "wrong").await;
     }
     fail(
-        &mut let_in("127.0.0.5", gateway.address).await,
+        &mut greeted("127.0.0.5", gateway.address).await,
         USER,
         PASSWORD,
     )
     .await;
     // An exempt address is never banned, and cannot get others banned.
-    let mut exempt = let_in("127.0.0.9", gateway.address).await;
+    let mut exempt = greeted("127.0.0.9", gateway.address).await;
     for _ in 0..30 {
         fail(&mut exempt, "v", "wrong").await;
     }
@@ -209,7 +209,7 @@ async fn the_ban_of_a_user_does_not_become_one_of_their_network() {
     .user("v", "p", "{ \"/\" = \"main\" }")
     .start()
     .await;
-    let mut stranger = let_in(OTHER, gateway.address).await;
+    let mut stranger = greeted(OTHER, gateway.address).await;
     for password in ["1", "2", "3"] {
         fail(&mut stranger, USER, password).await;
     }
@@ -232,7 +232,7 @@ async fn many_guesses_at_once_gain_nothing() {
         .await;
     let mut clients = Vec::new();
     for _ in 0..60 {
-        let mut ftp = let_in(ONE, gateway.address).await;
+        let mut ftp = greeted(ONE, gateway.address).await;
         ftp.expect("USER u", 331).await;
         clients.push(ftp);
     }
@@ -256,7 +256,7 @@ async fn a_stop_does_not_wait_for_delayed_answers() {
     let gateway = with_failures("delay = \"1m\"\nmax_delay = \"1m\"")
         .start()
         .await;
-    let mut ftp = let_in(ONE, gateway.address).await;
+    let mut ftp = greeted(ONE, gateway.address).await;
     ftp.expect("USER u", 331).await;
     ftp.send("PASS wrong").await;
     within("the stop", gateway.stop()).await;
@@ -287,11 +287,11 @@ async fn every_refusal_takes_the_time_of_a_wrong_password() {
         ))
         .start()
         .await;
-    let mut ftp = let_in(ONE, gateway.address).await;
+    let mut ftp = greeted(ONE, gateway.address).await;
     let wrong = least_time(&mut ftp, "u", "wrong").await;
     let banned = least_time(&mut ftp, "u", PASSWORD).await;
-    let unknown = least_time(&mut ftp, "nobody", "wrong").await;
-    let mut elsewhere = let_in(OTHER, gateway.address).await;
+    let unknown = least_time(&mut ftp, "unknown", "wrong").await;
+    let mut elsewhere = greeted(OTHER, gateway.address).await;
     elsewhere.expect("HOST v.example.com", 220).await;
     let of_another_host = least_time(&mut elsewhere, "u", PASSWORD).await;
     // Without the hash they would take a hundredth of it; other tests in parallel make it up to
@@ -427,7 +427,7 @@ async fn one_account_on_many_connections_delays_its_own_address_only() {
     let many = 12 * cores;
     let mut flood = Vec::new();
     for _ in 0..many {
-        let mut ftp = let_in(ONE, gateway.address).await;
+        let mut ftp = greeted(ONE, gateway.address).await;
         ftp.expect("USER slow", 331).await;
         flood.push(ftp);
     }
@@ -448,7 +448,7 @@ async fn one_account_on_many_connections_delays_its_own_address_only() {
         });
     }
     within("the first of them", began).await.unwrap();
-    let mut other = let_in(OTHER, gateway.address).await;
+    let mut other = greeted(OTHER, gateway.address).await;
     other.login(USER, PASSWORD).await;
     let before = answered.load(Ordering::SeqCst);
     assert!(before < many / 2, "{before} of {many} went before");

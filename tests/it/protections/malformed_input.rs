@@ -65,7 +65,7 @@ async fn a_gigabyte_without_a_line_end_takes_no_memory() {
     for first in [&b""[..], LOGIN] {
         let stream = never_reads(process.address, first).await;
         let taken = push(stream, vec![b'A'; 64 * 1024], 1 << 30);
-        let taken = within("the end of who never ends a line", taken).await;
+        let taken = within("the end of the client that never ends a line", taken).await;
         assert!(taken < 64 * MIB, "{taken} bytes were taken");
     }
     ftp.in_step().await;
@@ -100,7 +100,7 @@ async fn two_million_commands_of_a_client_that_never_reads_take_no_memory() {
     for first in [&b""[..], LOGIN] {
         let stream = never_reads(process.address, first).await;
         let taken = push(stream, b"NOOP\r\n".repeat(10_000), 12_000_000);
-        let taken = within("the end of who never reads", taken).await;
+        let taken = within("the end of the client that never reads", taken).await;
         assert!(taken < 12_000_000, "all commands were taken");
     }
     // The same during a transfer: they are queued, a few at a time, and none is lost.
@@ -170,7 +170,7 @@ async fn a_thousand_commands_without_a_login_end_the_connection() {
 async fn until_stuck(stream: &mut (impl AsyncWrite + Unpin)) {
     let piece = b"NOOP\r\n".repeat(1_000);
     let no_progress = Duration::from_secs(1);
-    within("the server to wait for its client", async {
+    within("the server waits for its client", async {
         while let Ok(sent) = timeout(no_progress, stream.write(&piece)).await {
             assert!(sent.unwrap() > 0);
         }

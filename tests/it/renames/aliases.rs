@@ -83,7 +83,7 @@ async fn a_file_that_is_renamed_onto_itself_stays() {
                 let what = format!("{how:?} {behaviour:?} {size} {path}");
                 let bytes = pattern(size, 1);
                 for key in ["many/a", "many/b", "many/c"] {
-                    store.put(BUCKET, key, "beside");
+                    store.put(BUCKET, key, "sibling");
                 }
                 for (from, to) in [("/", "/again/"), ("/again/", "/")] {
                     store.put(BUCKET, path, &bytes);

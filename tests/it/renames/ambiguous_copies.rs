@@ -236,7 +236,7 @@ async fn a_slow_copy_is_started_once() {
         ftp.expect("RNFR a", 350).await;
         ftp.send("RNTO b").await;
         store
-            .until("three looks for the copy", |store| looks(store, "b") >= 3)
+            .until("three lookups of the copy", |store| looks(store, "b") >= 3)
             .await;
         assert!(store.object(BUCKET, "a").is_some(), "{fault:?}");
         slow.release();

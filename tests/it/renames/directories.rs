@@ -22,7 +22,7 @@ async fn a_directory_moves_with_its_contents() {
         ("/second/moved", &gateway.store, "other", "sub/moved/"),
         ("/far/moved", &far, "far", "moved/"),
     ] {
-        gateway.store.put(BUCKET, "up/tree2", "beside");
+        gateway.store.put(BUCKET, "up/tree2", "sibling");
         for (key, bytes) in inner {
             gateway.store.put(BUCKET, &format!("up/tree/{key}"), bytes);
         }
@@ -112,14 +112,14 @@ async fn a_directory_whose_move_fails_in_the_middle_loses_nothing() {
                 .count()
         };
         assert_eq!(under("tree/"), keys.len(), "{operation}");
-        let (copies, told) = match operation {
+        let (copies, text) = match operation {
             "CopyObject" => (0, "nothing was moved"),
             // Without a lookup the server cannot know whether they are its own.
             "HeadObject" => (under("moved-HeadObject/"), "copies are left in"),
             _ => (keys.len(), "a part of /tree is not deleted"),
         };
         assert_eq!(under(&format!("moved-{operation}/")), copies, "{operation}");
-        assert!(reply.text().contains(told), "{operation}: {reply:?}");
+        assert!(reply.text().contains(text), "{operation}: {reply:?}");
     }
     // If a delete fails, everything is at the new name, and the rest also at the old one.
     let rule = gateway.store.fail("DeleteObject").nth(5).always();

@@ -188,7 +188,7 @@ async fn costs(
     }
     let (from, new) = (format!("{}f", around.directory()), to.path(around));
     for key in around.neighbours() {
-        store.put(BUCKET, key, if key.ends_with('/') { "" } else { "beside" });
+        store.put(BUCKET, key, if key.ends_with('/') { "" } else { "sibling" });
     }
     if over == Over::AFile {
         for (store, bucket) in [(&**store, BUCKET), (store, "second"), (far, "far")] {

@@ -19,7 +19,7 @@ async fn a_file_that_is_rewritten_during_a_rename_stays() {
             let store = &gateway.store;
             // The first two keys of the directory, which are listed, do not include the file.
             for key in ["d/a", "d/b", "d/c"] {
-                store.put(BUCKET, key, "beside");
+                store.put(BUCKET, key, "sibling");
             }
             let mut ftp = gateway.ftp().await;
             assert_eq!(ftp.store(file, bytes).await.code, 226);

@@ -21,11 +21,11 @@ async fn an_upload_that_has_moved_on_since_size_is_not_stopped() {
         let gateway = empty(MOVING).await;
         let (mut producer, mut data) = running(&gateway).await;
         let mut other = gateway.ftp().await;
-        let told = length(&mut other, "x").await;
-        assert_eq!(told, SENT - 1);
+        let reported = length(&mut other, "x").await;
+        assert_eq!(reported, SENT - 1);
         data.write_all(&next()[SENT..MORE]).await.unwrap();
         moved(&mut producer, MORE).await;
-        let rest = format!("REST {told}");
+        let rest = format!("REST {reported}");
         let commands = match command {
             "STOR x" => vec![rest.as_str(), command],
             _ => vec![command],
@@ -46,10 +46,10 @@ async fn an_upload_that_stalls_after_moving_is_resumed_at_its_new_length() {
     let gateway = gateway(STALLED).await;
     let (mut producer, mut data) = running(&gateway).await;
     let mut other = gateway.ftp().await;
-    let told = length(&mut other, "x").await;
+    let reported = length(&mut other, "x").await;
     data.write_all(&next()[SENT..MORE]).await.unwrap();
     moved(&mut producer, MORE).await;
-    let text = refused(&mut other, &[&format!("REST {told}"), "STOR x"], 554).await;
+    let text = refused(&mut other, &[&format!("REST {reported}"), "STOR x"], 554).await;
     assert!(text.contains(&format!("REST {} ", MORE - 1)), "{text}");
     resumes(&mut other, MORE - 1).await;
     producer.expect_reply(426).await;

@@ -137,7 +137,7 @@ async fn the_bytes_that_size_fetched_serve_files_of_up_to_64_kib() {
         .await;
     session
         .costs(
-            "whose time needs a HEAD, as an answer without a body does not tell it",
+            "whose time needs a HEAD, as an answer without a body does not say so",
             &[Say("SIZE empty", 213), Say("MDTM empty", 213), Get("empty")],
             &[("GetObject", 1), ("HeadObject", 1)],
         )

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::{By, go_on, only_objects};
+use super::{By, only_objects, resume};
 use test_support::ftp::Mode;
 use test_support::gateway::{BUCKET, Gateway};
 use test_support::transfers::{interrupt, size};
@@ -30,7 +30,7 @@ async fn an_upload_without_parts_is_resumed_even_if_its_part_size_does_not_fit_i
     let whole = pattern(9 * MIB, 1);
     for sent in [70_000, 700_000] {
         let (large, small) = interrupted_with_large_parts(&whole[..sent]).await;
-        let resumed = go_on(&small, By::Rest, "x", &whole, sent);
+        let resumed = resume(&small, By::Rest, "x", &whole, sent);
         timeout(Duration::from_secs(30), resumed).await.unwrap();
         assert!(small.store.object(BUCKET, "x").unwrap() == whole);
         only_objects(&[&large, &small], &["x"]).await;
@@ -47,18 +47,18 @@ async fn an_upload_whose_next_part_does_not_fit_into_memory_is_refused_and_stays
     let store = Arc::clone(&small.store);
     let mut ftp = small.ftp().await;
     for command in ["STOR x", "APPE x"] {
-        let told = size(&mut ftp, "x").await;
-        assert_eq!(told, sent - 1);
+        let reported = size(&mut ftp, "x").await;
+        assert_eq!(reported, sent - 1);
         if command == "STOR x" {
-            ftp.expect(&format!("REST {told}"), 350).await;
+            ftp.expect(&format!("REST {reported}"), 350).await;
         }
-        let resumed = ftp.upload_with(command, &whole[told..], Mode::Passive);
+        let resumed = ftp.upload_with(command, &whole[reported..], Mode::Passive);
         let reply = timeout(Duration::from_secs(30), resumed).await.unwrap();
         assert_eq!(reply.code, 554, "{reply:?}");
         assert!(reply.text().contains("memory"), "{reply:?}");
     }
     ftp.close().await;
-    go_on(&large, By::Rest, "x", &whole, sent).await;
+    resume(&large, By::Rest, "x", &whole, sent).await;
     assert!(store.object(BUCKET, "x").unwrap() == whole);
     only_objects(&[&large, &small], &["x"]).await;
 }

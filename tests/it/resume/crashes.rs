@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{By, go_on, only_objects};
+use super::{By, only_objects, resume};
 use test_support::gateway::{BUCKET, Gateway};
 use test_support::process::Process;
 use test_support::store::Store;
@@ -53,7 +53,7 @@ async fn after_kill_9_and_a_restart() {
         let gateway = killed(&store, &whole, 12 * MIB, 2).await;
         assert_eq!(store.object(BUCKET, "x").as_deref(), old.map(str::as_bytes));
         // Two parts; a killed process cannot say whether they were all.
-        go_on(&gateway, By::Rest, "x", &whole, 10 * MIB).await;
+        resume(&gateway, By::Rest, "x", &whole, 10 * MIB).await;
         assert!(store.object(BUCKET, "x").unwrap() == whole);
         only_objects(&[&gateway], &["x"]).await;
     }
@@ -87,7 +87,7 @@ async fn another_replica_resumes_after_the_record_goes_stale() {
     store.backend().advance_clock(Duration::from_secs(152));
     assert_eq!(size(&mut ftp, "x").await, 10 * MIB - 1);
     ftp.close().await;
-    go_on(&other, By::OtherReplica, "x", &whole, 10 * MIB).await;
+    resume(&other, By::OtherReplica, "x", &whole, 10 * MIB).await;
     assert!(store.object(BUCKET, "x").unwrap() == whole);
     only_objects(&[&other], &["x"]).await;
 }
@@ -113,14 +113,14 @@ async fn an_object_written_after_the_kill_ends_the_interrupted_upload() {
     let whole = pattern(18 * MIB, 8);
     let gateway = killed(&store, &whole, 12 * MIB, 2).await;
     store.backend().advance_clock(Duration::from_secs(2));
-    store.put(BUCKET, "x", "somebody else's");
+    store.put(BUCKET, "x", "the other's own");
     let mut ftp = gateway.ftp().await;
     assert_eq!(size(&mut ftp, "x").await, 15);
     ftp.expect(&format!("REST {}", 10 * MIB - 1), 350).await;
     ftp.expect("EPSV", 229).await;
     ftp.expect("STOR x", 554).await;
     ftp.close().await;
-    assert_eq!(store.object(BUCKET, "x").unwrap(), b"somebody else's");
+    assert_eq!(store.object(BUCKET, "x").unwrap(), b"the other's own");
     only_objects(&[&gateway], &["x"]).await;
 }
 
@@ -132,7 +132,7 @@ async fn an_object_written_in_the_second_of_the_start_ends_the_interrupted_uploa
         let store = Arc::new(Store::start(&[BUCKET]).await);
         let whole = pattern(18 * MIB, 8);
         let gateway = killed(&store, &whole, 12 * MIB, 2).await;
-        store.put(BUCKET, "x", "somebody else's");
+        store.put(BUCKET, "x", "the other's own");
         // The start of the upload is set to where the case needs it, because a test that never
         // sleeps cannot hit a second.
         let (key, mut record, modified) = record_and_time(&store).await;
@@ -141,15 +141,15 @@ async fn an_object_written_in_the_second_of_the_start_ends_the_interrupted_uploa
         record["began"]["at_ms"] = serde_json::json!(modified * 1000 + begins);
         store.put(BUCKET, &key, record.to_string());
         let mut ftp = gateway.ftp().await;
-        let told = size(&mut ftp, "x").await;
+        let reported = size(&mut ftp, "x").await;
         ftp.close().await;
         if kept {
-            assert_eq!(told, 10 * MIB - 1, "{begins}");
-            go_on(&gateway, By::Rest, "x", &whole, told + 1).await;
+            assert_eq!(reported, 10 * MIB - 1, "{begins}");
+            resume(&gateway, By::Rest, "x", &whole, reported + 1).await;
             assert!(store.object(BUCKET, "x").unwrap() == whole);
         } else {
-            assert_eq!(told, 15, "{begins}");
-            assert_eq!(store.object(BUCKET, "x").unwrap(), b"somebody else's");
+            assert_eq!(reported, 15, "{begins}");
+            assert_eq!(store.object(BUCKET, "x").unwrap(), b"the other's own");
         }
         only_objects(&[&gateway], &["x"]).await;
     }

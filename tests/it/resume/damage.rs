@@ -1,7 +1,7 @@
 //! State of interrupted uploads that is damaged from outside: a changed or missing tail, missing
 //! parts, an unreadable record.
 
-use super::{By, go_on, only_objects};
+use super::{By, only_objects, resume};
 use test_support::faults::Fault;
 use test_support::ftp::Mode;
 use test_support::gateway::{BUCKET, Gateway};
@@ -52,7 +52,7 @@ async fn a_missing_or_changed_tail_is_sent_again() {
                     assert_eq!(ftp.store("x", &whole).await.code, 226);
                     ftp.close().await;
                 } else {
-                    go_on(&gateway, By::Rest, "x", &whole, left).await;
+                    resume(&gateway, By::Rest, "x", &whole, left).await;
                 }
                 assert!(store.object(BUCKET, "x").unwrap() == whole, "{damage}");
                 // A damaged tail is removed together with the record that names it.
@@ -85,7 +85,7 @@ async fn a_tail_that_is_read_wrong_is_not_resumed() {
         assert!([450, 451].contains(&reply.code), "{reply:?}");
         assert!(gateway.store.object(BUCKET, "x").is_none());
         // The damage was on the way and not in the tail: it is complete.
-        go_on(&gateway, By::Rest, "x", &whole, sent).await;
+        resume(&gateway, By::Rest, "x", &whole, sent).await;
     }
     assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
     only_objects(&[&gateway], &["x"]).await;
@@ -186,6 +186,6 @@ async fn an_unreadable_record_is_replaced_by_a_new_one() {
     interrupt(&gateway, "STOR x", &whole[..PART + 1000]).await;
     store.put(BUCKET, &state(store, ".s3ftpd/uploads/"), "no JSON");
     interrupt(&gateway, "STOR x", &whole[..PART + 2000]).await;
-    go_on(&gateway, By::Rest, "x", &whole, PART + 2000).await;
+    resume(&gateway, By::Rest, "x", &whole, PART + 2000).await;
     assert!(store.object(BUCKET, "x").unwrap() == whole);
 }

@@ -2,7 +2,7 @@
 
 use tokio::io::AsyncWriteExt;
 
-use super::{By, go_on, only_objects, shared};
+use super::{By, only_objects, resume, shared};
 use test_support::gateway::{BUCKET, Gateway};
 use test_support::store::Store;
 use test_support::transfers::{break_off, interrupt, settled_but, upload_in_progress};
@@ -50,7 +50,7 @@ async fn dele_of_an_object_leaves_the_interrupted_upload_of_another_user() {
     consumer.expect("DELE x", 250).await;
     consumer.expect("SIZE x", 550).await;
     consumer.expect("DELE x", 550).await;
-    go_on(&gateway, By::Rest, "x", &whole, SENT).await;
+    resume(&gateway, By::Rest, "x", &whole, SENT).await;
     assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
     consumer.close().await;
     only_objects(&[&gateway], &["x"]).await;

@@ -2,7 +2,7 @@
 
 use s3_embedded::Behaviour;
 
-use super::{By, go_on, only_objects};
+use super::{By, only_objects, resume};
 use test_support::faults::Fault;
 use test_support::faults::Request;
 use test_support::ftp::{Mode, reset_stream};
@@ -37,7 +37,7 @@ async fn an_interrupted_append_is_resumed() {
             gateway.store.put_before(BUCKET, "x", &whole[..old]);
             break_off(&gateway, &["APPE x"], &whole[old..old + sent]).await;
             assert!(gateway.store.object(BUCKET, "x").unwrap() == whole[..old]);
-            go_on(&gateway, by, "x", &whole, old + sent).await;
+            resume(&gateway, by, "x", &whole, old + sent).await;
             assert!(
                 gateway.store.object(BUCKET, "x").unwrap() == whole,
                 "{old} {sent}"
@@ -83,7 +83,7 @@ async fn an_interrupted_restart_inside_an_object_is_resumed() {
     whole[..from].copy_from_slice(&old[..from]);
     let rest = format!("REST {from}");
     break_off(&gateway, &[&rest, "STOR x"], &whole[from..14 * MIB]).await;
-    go_on(&gateway, By::Rest, "x", &whole, 14 * MIB).await;
+    resume(&gateway, By::Rest, "x", &whole, 14 * MIB).await;
     assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
     only_objects(&[&gateway], &["x"]).await;
 }
@@ -139,7 +139,7 @@ async fn stores_that_differ_from_aws_can_be_resumed() {
         for sent in [1000, 5 * MIB, 13 * MIB] {
             gateway.store.a_while();
             break_off(&gateway, &["STOR x"], &whole[..sent]).await;
-            go_on(&gateway, By::Rest, "x", &whole, sent).await;
+            resume(&gateway, By::Rest, "x", &whole, sent).await;
             assert!(
                 gateway.store.object(BUCKET, "x").unwrap() == whole,
                 "{name}"
@@ -147,7 +147,7 @@ async fn stores_that_differ_from_aws_can_be_resumed() {
         }
         break_off(&gateway, &["APPE x"], &whole[..6 * MIB]).await;
         let doubled = [&whole[..], &whole[..]].concat();
-        go_on(&gateway, By::Appe, "x", &doubled, 26 * MIB).await;
+        resume(&gateway, By::Appe, "x", &doubled, 26 * MIB).await;
         assert!(
             gateway.store.object(BUCKET, "x").unwrap() == doubled,
             "{name}"
@@ -170,7 +170,7 @@ async fn an_interrupted_append_is_resumed_if_the_store_cannot_copy() {
             break_off(&gateway, &["APPE x"], &whole[old..old + sent]).await;
             assert!(gateway.store.object(BUCKET, "x").unwrap() == whole[..old]);
             assert_eq!(rule.hits() > 0, old > 5 * MIB);
-            go_on(&gateway, by, "x", &whole, old + sent).await;
+            resume(&gateway, by, "x", &whole, old + sent).await;
             assert!(
                 gateway.store.object(BUCKET, "x").unwrap() == whole,
                 "{old} {sent}"
@@ -204,9 +204,9 @@ async fn a_concurrent_write_stays_if_only_put_object_compares() {
                 "APPE x"
             }
             "resume" => {
-                let told = size(&mut ftp, "x").await;
-                assert_eq!(told, 6 * MIB - 1);
-                ftp.expect(&format!("REST {told}"), 350).await;
+                let reported = size(&mut ftp, "x").await;
+                assert_eq!(reported, 6 * MIB - 1);
+                ftp.expect(&format!("REST {reported}"), 350).await;
                 "STOR x"
             }
             _ => "STOR x",
@@ -284,7 +284,7 @@ async fn an_interrupted_append_is_resumed_in_equal_parts() {
             let whole = pattern(old + sent + 7 * MIB, 5);
             gateway.store.put_before(BUCKET, "x", &whole[..old]);
             break_off(&gateway, &["APPE x"], &whole[old..old + sent]).await;
-            go_on(&gateway, by, "x", &whole, old + sent).await;
+            resume(&gateway, by, "x", &whole, old + sent).await;
             let there = gateway.store.object(BUCKET, "x").unwrap();
             assert!(there == whole, "{old} {sent} {by:?}");
             only_objects(&[&gateway], &["x"]).await;

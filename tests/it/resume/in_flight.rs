@@ -4,7 +4,7 @@
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use super::{By, go_on, only_objects};
+use super::{By, only_objects, resume};
 use test_support::faults::{Fault, Rule};
 use test_support::ftp::{Ftp, reset_stream};
 use test_support::gateway::{BUCKET, Gateway};
@@ -40,7 +40,7 @@ async fn gateway(store: &str) -> Gateway {
 
 /// All of it can be resumed, and then nothing is left.
 async fn all_is_there(gateway: &Gateway, by: By, whole: &[u8]) {
-    go_on(gateway, by, "x", whole, SENT).await;
+    resume(gateway, by, "x", whole, SENT).await;
     assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
     only_objects(&[gateway], &["x"]).await;
 }
@@ -104,7 +104,7 @@ async fn a_break_during_the_create_loses_no_byte() {
     sessions_ended(&gateway).await;
     create.release();
     settled(&gateway).await;
-    go_on(&gateway, By::Rest, "x", &whole, whole.len()).await;
+    resume(&gateway, By::Rest, "x", &whole, whole.len()).await;
     assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
     only_objects(&[&gateway], &["x"]).await;
 }

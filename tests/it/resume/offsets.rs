@@ -1,6 +1,6 @@
 //! The offset at which an upload is resumed: how a client learns it, and which others are refused.
 
-use super::{By, go_on, only_objects};
+use super::{By, only_objects, resume};
 use test_support::faults::Fault;
 use test_support::ftp::{Mode, reset_stream};
 use test_support::gateway::{BUCKET, Gateway};
@@ -117,7 +117,7 @@ async fn an_upload_that_may_be_whole_is_never_reported_whole() {
             assert_eq!(size(&mut ftp, "x").await, bytes - 1);
         }
         ftp.close().await;
-        go_on(&gateway, By::Rest, "x", &whole, bytes).await;
+        resume(&gateway, By::Rest, "x", &whole, bytes).await;
         assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
         only_objects(&[&gateway], &["x"]).await;
     }
@@ -139,5 +139,5 @@ async fn a_wrong_offset_gets_the_right_one_in_the_reply() {
         );
     }
     ftp.close().await;
-    go_on(&gateway, By::Rest, "x", &whole, SENT).await;
+    resume(&gateway, By::Rest, "x", &whole, SENT).await;
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{By, go_on, only_objects};
+use super::{By, only_objects, resume};
 use test_support::ftp::{Ftp, reset_stream};
 use test_support::gateway::{BUCKET, Gateway};
 use test_support::settings::store_section;
@@ -41,7 +41,7 @@ async fn an_interrupted_upload_belongs_to_the_user_who_sent_it() {
         names.contains("size=3;") && !names.contains("s3ftpd"),
         "{names}"
     );
-    go_on(&gateway, By::Rest, "x", &whole, SENT).await;
+    resume(&gateway, By::Rest, "x", &whole, SENT).await;
 }
 
 #[tokio::test]
@@ -53,7 +53,7 @@ async fn an_interrupted_upload_ends_when_another_write_replaces_the_object() {
         }
         let whole = pattern(8 * MIB, 1);
         interrupt(&gateway, "STOR x", &whole[..SENT]).await;
-        gateway.store.put(BUCKET, "x", "somebody else's");
+        gateway.store.put(BUCKET, "x", "the other's own");
         let mut ftp = gateway.ftp().await;
         assert_eq!(size(&mut ftp, "x").await, 15);
         ftp.expect(&format!("REST {SENT}"), 350).await;
@@ -63,7 +63,7 @@ async fn an_interrupted_upload_ends_when_another_write_replaces_the_object() {
         only_objects(&[&gateway], &["x"]).await;
         assert_eq!(
             gateway.store.object(BUCKET, "x").unwrap(),
-            b"somebody else's"
+            b"the other's own"
         );
     }
 }
@@ -87,13 +87,13 @@ async fn an_object_written_during_a_resume_stays() {
         assert_eq!(size(&mut ftp, "x").await, SENT - 1);
         ftp.expect(&format!("REST {SENT}"), 350).await;
         let data = upload_in_progress(&mut ftp, "STOR x", &whole[SENT..]).await;
-        gateway.store.put(BUCKET, "x", "somebody else's");
+        gateway.store.put(BUCKET, "x", "the other's own");
         drop(data);
         let reply = ftp.expect_reply(450).await;
         assert!(reply.text().contains("somebody else"), "{reply:?}");
         assert_eq!(
             gateway.store.object(BUCKET, "x").unwrap(),
-            b"somebody else's"
+            b"the other's own"
         );
         ftp.close().await;
         only_objects(&[&gateway], &["x"]).await;
@@ -133,7 +133,7 @@ async fn a_mount_can_keep_its_state_in_another_bucket() {
     interrupt(&gateway, "STOR x", &whole[..SENT]).await;
     assert!(gateway.store.keys(BUCKET).is_empty());
     assert_eq!(gateway.store.keys("state").len(), 2);
-    go_on(&gateway, By::Rest, "x", &whole, SENT).await;
+    resume(&gateway, By::Rest, "x", &whole, SENT).await;
     only_objects(&[&gateway], &["x"]).await;
     assert!(gateway.store.keys("state").is_empty());
 }
@@ -187,7 +187,7 @@ async fn a_resume_stops_the_older_session() {
         let whole = pattern(9 * MIB, 1);
         let mut hanging = gateway.ftp().await;
         let _data = upload_in_progress(&mut hanging, "STOR x", &whole[..SENT]).await;
-        go_on(&gateway, by, "x", &whole, SENT).await;
+        resume(&gateway, by, "x", &whole, SENT).await;
         let reply = hanging.expect_reply(426).await;
         assert!(
             reply.text().contains("another session of yours"),
@@ -224,7 +224,7 @@ async fn a_resume_waits_for_another_replicas_upload() {
         .store
         .backend()
         .advance_clock(Duration::from_secs(152));
-    go_on(&other, By::OtherReplica, "x", &whole, 5 * MIB).await;
+    resume(&other, By::OtherReplica, "x", &whole, 5 * MIB).await;
     // The first was not dead. It ends by itself, and nothing is mixed.
     drop(data);
     let reply = running.reply().await;
@@ -313,8 +313,8 @@ async fn buckets_of_one_name_in_two_stores_are_separate() {
     one.close().await;
     two.close().await;
     settled(&gateway).await;
-    go_on(&gateway, By::Rest, "x", &whole, SENT).await;
-    go_on(&gateway, By::Rest, "/second/x", &whole, SENT).await;
+    resume(&gateway, By::Rest, "x", &whole, SENT).await;
+    resume(&gateway, By::Rest, "/second/x", &whole, SENT).await;
     assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
     assert!(second.object(BUCKET, "x").unwrap() == whole);
     second.stop().await;

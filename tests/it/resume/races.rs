@@ -7,7 +7,7 @@ use std::time::Duration;
 use s3_embedded::Behaviour;
 use tokio::io::AsyncWriteExt;
 
-use super::{By, go_on, only_objects};
+use super::{By, only_objects, resume};
 use test_support::faults::Fault;
 use test_support::ftp::{Ftp, Mode, Reply, reset_stream};
 use test_support::gateway::{BUCKET, Gateway};
@@ -244,7 +244,7 @@ async fn a_session_whose_upload_was_taken_over_adds_nothing_to_it() {
     ftp.close().await;
     hanging.close().await;
     settled(&gateway).await;
-    go_on(&gateway, By::Rest, KEY, &whole, 8 * MIB).await;
+    resume(&gateway, By::Rest, KEY, &whole, 8 * MIB).await;
     assert!(gateway.store.object(BUCKET, KEY).unwrap() == whole);
     only_objects(&[&gateway], &[KEY]).await;
 }
@@ -270,7 +270,7 @@ async fn an_upload_without_a_byte_ends_no_running_upload() {
         running.expect_reply(426).await;
         running.close().await;
         settled(&gateway).await;
-        go_on(&gateway, By::Rest, "x", &whole, SENT).await;
+        resume(&gateway, By::Rest, "x", &whole, SENT).await;
         assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
         only_objects(&[&gateway], &["x"]).await;
     }
@@ -298,7 +298,7 @@ async fn an_older_hanging_upload_is_never_the_start_of_a_newer_one() {
         hanging.expect_reply(426).await;
         hanging.close().await;
         settled(&gateway).await;
-        go_on(on, By::Rest, "x", &files[1], 70_000).await;
+        resume(on, By::Rest, "x", &files[1], 70_000).await;
         assert!(gateway.store.object(BUCKET, "x").unwrap() == files[1]);
         only_objects(&[&gateway, &other], &["x"]).await;
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{By, go_on, only_objects, shared};
+use super::{By, only_objects, resume, shared};
 use test_support::ftp::{Ftp, Mode};
 use test_support::gateway::{BUCKET, Gateway};
 use test_support::store::Store;
@@ -196,7 +196,7 @@ async fn a_tail_of_several_pieces_is_used_up_to_its_first_gap() {
                 only_objects(&[&gateway], &[]).await;
                 continue;
             }
-            go_on(&gateway, By::Rest, "x", &whole, parts + kept).await;
+            resume(&gateway, By::Rest, "x", &whole, parts + kept).await;
             assert!(store.object(BUCKET, "x").unwrap() == whole, "{damaged:?}");
             only_objects(&[&gateway], &["x"]).await;
         }

@@ -1,6 +1,6 @@
 //! The state prefix cannot be listed, entered, read, written, moved or deleted by FTP.
 
-use super::{By, go_on};
+use super::{By, resume};
 use test_support::ftp::{Ftp, Mode, reset_stream};
 use test_support::gateway::{BUCKET, Builder, Gateway};
 use test_support::transfers::{settled, upload_in_progress};
@@ -106,12 +106,12 @@ async fn the_state_prefix_cannot_be_reached_by_ftp() {
         .collect();
     let mut ftp = gateway.ftp().await;
     nothing_works(&mut ftp, "", &state).await;
-    let told = listings(&mut ftp, "/").await;
-    assert!(told.contains("file"), "{told}");
+    let listed = listings(&mut ftp, "/").await;
+    assert!(listed.contains("file"), "{listed}");
     // STAT repeats the globs.
     assert!(
-        !told.contains("s3ftpd") && !told.contains("uploads"),
-        "{told}"
+        !listed.contains("s3ftpd") && !listed.contains("uploads"),
+        "{listed}"
     );
     // Nothing can be moved or removed by way of its root.
     for command in ["RNFR /", "RMD /", "DELE /"] {
@@ -124,7 +124,7 @@ async fn the_state_prefix_cannot_be_reached_by_ftp() {
     assert!(after == before);
     assert_eq!(gateway.store.keys(BUCKET).len(), 4);
     ftp.close().await;
-    go_on(&gateway, By::Rest, "x", &pattern(8 * MIB, 1), SENT).await;
+    resume(&gateway, By::Rest, "x", &pattern(8 * MIB, 1), SENT).await;
 }
 
 /// The bucket with the state of another may be mounted too, also deeper down.
@@ -139,11 +139,11 @@ async fn the_state_bucket_cannot_be_reached_by_ftp() {
     gateway.store.put("state", "d/inner", "2");
     let mut ftp = gateway.ftp().await;
     nothing_works(&mut ftp, "/in/state/", &state).await;
-    let told = listings(&mut ftp, "/in/state/").await;
-    assert!(told.contains("file"), "{told}");
+    let listed = listings(&mut ftp, "/in/state/").await;
+    assert!(listed.contains("file"), "{listed}");
     assert!(
-        !told.contains("s3ftpd/") && !told.contains("uploads"),
-        "{told}"
+        !listed.contains("s3ftpd/") && !listed.contains("uploads"),
+        "{listed}"
     );
     // Neither the mount point nor the directory above it can be moved, with everything below.
     for command in ["RNFR /in/state", "RNFR /in", "RMD /in/state", "RMD /in"] {
@@ -161,5 +161,5 @@ async fn the_state_bucket_cannot_be_reached_by_ftp() {
         b"1"
     );
     ftp.close().await;
-    go_on(&gateway, By::Rest, "x", &pattern(8 * MIB, 1), SENT).await;
+    resume(&gateway, By::Rest, "x", &pattern(8 * MIB, 1), SENT).await;
 }

@@ -3,7 +3,7 @@
 
 use tokio::io::AsyncWriteExt;
 
-use super::{By, go_on, only_objects};
+use super::{By, only_objects, resume};
 use test_support::faults::Fault;
 use test_support::ftp::{Ftp, Mode, Reply};
 use test_support::gateway::{BUCKET, Gateway};
@@ -37,7 +37,7 @@ async fn a_single_failure_during_a_resume_is_retried() {
             interrupt(&gateway, "STOR x", &whole[..SENT]).await;
             let rule = gateway.store.fail(operation).key(key).times(2);
             let rule = rule.with(fault);
-            go_on(&gateway, By::Rest, "x", &whole, SENT).await;
+            resume(&gateway, By::Rest, "x", &whole, SENT).await;
             assert!(rule.hits() > 0, "{operation} {key} was never made");
             assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
             only_objects(&[&gateway], &["x"]).await;
@@ -53,7 +53,7 @@ async fn a_body_breaks(key: &str) {
         interrupt(&gateway, "STOR x", &whole[..2 * PART - 1]).await;
         let rule = gateway.store.fail("GetObject").key(key);
         let rule = rule.with(fault.clone());
-        go_on(&gateway, By::Rest, "x", &whole, 2 * PART - 1).await;
+        resume(&gateway, By::Rest, "x", &whole, 2 * PART - 1).await;
         rule.hit().await;
         assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
         only_objects(&[&gateway], &["x"]).await;
@@ -82,10 +82,10 @@ async fn if_a_request_keeps_failing_everything_stays_resumable() {
         let rule = gateway.store.fail(operation).key(key).always();
         let rule = rule.with(Fault::Status(503, "SlowDown"));
         let mut ftp = gateway.ftp().await;
-        let told = ftp.command("SIZE x").await;
+        let reply = ftp.command("SIZE x").await;
         assert!(
-            told.code == 213 && told.text() == (SENT - 1).to_string() || told.code == 451,
-            "{operation} {key}: {told:?}"
+            reply.code == 213 && reply.text() == (SENT - 1).to_string() || reply.code == 451,
+            "{operation} {key}: {reply:?}"
         );
         ftp.expect(&format!("REST {SENT}"), 350).await;
         let reply = ftp.store("x", &whole[SENT..]).await;
@@ -105,7 +105,7 @@ async fn if_a_request_keeps_failing_everything_stays_resumable() {
             kept + 1 >= SENT,
             "{operation} {key}: {kept} bytes are left of {SENT}"
         );
-        go_on(&gateway, By::Rest, "x", &whole, kept + 1).await;
+        resume(&gateway, By::Rest, "x", &whole, kept + 1).await;
         assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
         only_objects(&[&gateway], &["x"]).await;
     }
@@ -127,7 +127,7 @@ async fn a_single_failure_while_an_upload_is_saved_is_retried() {
                 let rule = rule.with(fault);
                 interrupt(&gateway, "STOR x", &whole[..sent]).await;
                 rule.hit().await;
-                go_on(&gateway, By::Rest, "x", &whole, sent).await;
+                resume(&gateway, By::Rest, "x", &whole, sent).await;
                 assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
                 only_objects(&[&gateway], &["x"]).await;
             }
@@ -157,7 +157,7 @@ async fn if_an_upload_cannot_be_saved_size_reports_nothing_wrong() {
         ftp.close().await;
         assert_eq!(gateway.store.object(BUCKET, "x").unwrap(), b"old");
         if left > 0 {
-            go_on(&gateway, By::Rest, "x", &whole, left).await;
+            resume(&gateway, By::Rest, "x", &whole, left).await;
         } else {
             let mut ftp = gateway.ftp().await;
             assert_eq!(ftp.store("x", &whole).await.code, 226);
@@ -308,7 +308,7 @@ async fn a_part_that_fails_leaves_the_interrupted_upload() {
             ftp.close().await;
             settled(&gateway).await;
         }
-        go_on(&gateway, By::Rest, "x", &whole, bytes).await;
+        resume(&gateway, By::Rest, "x", &whole, bytes).await;
         assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
         only_objects(&[&gateway], &["x"]).await;
     }

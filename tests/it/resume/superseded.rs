@@ -139,7 +139,7 @@ async fn an_upload_saved_while_another_user_publishes_is_removed() {
         ftp.expect_reply(426).await;
         record.hit().await;
         store
-            .until("what is kept", |store| {
+            .until("the saved tail", |store| {
                 let keys = store.keys(BUCKET);
                 keys.iter().any(|key| key.starts_with(".s3ftpd/tails/"))
             })

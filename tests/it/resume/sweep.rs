@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use super::{By, go_on, only_objects};
+use super::{By, only_objects, resume};
 use test_support::faults::Fault;
 use test_support::ftp::{Mode, reset_stream};
 use test_support::gateway::{BUCKET, Gateway, PASSWORD, USER};
@@ -85,8 +85,8 @@ async fn a_manual_sweep_removes_old_uploads_and_leaves_running_ones() {
         .await;
     let before = store.keys(BUCKET);
 
-    let (right, told) = sweep(&gateway, &["--older-than", "0s", "--dry-run"]).await;
-    assert!(right, "{told}");
+    let (succeeded, output) = sweep(&gateway, &["--older-than", "0s", "--dry-run"]).await;
+    assert!(succeeded, "{output}");
     for line in [
         "would be removed: upload files/large of u",
         "would be removed: upload files/small of u",
@@ -97,25 +97,31 @@ async fn a_manual_sweep_removes_old_uploads_and_leaves_running_ones() {
         "stays: unrecorded upload files/foreign",
         "7 found, 5 to remove",
     ] {
-        assert!(told.contains(line), "{line} is not in\n{told}");
+        assert!(output.contains(line), "{line} is not in\n{output}");
     }
     assert_eq!(store.keys(BUCKET), before);
     assert_eq!(store.open_uploads().len(), 4);
 
     // Not old enough.
-    let (right, told) = sweep(&gateway, &["--older-than", "1h"]).await;
-    assert!(right && told.contains("7 found, 0 removed"), "{told}");
+    let (succeeded, output) = sweep(&gateway, &["--older-than", "1h"]).await;
+    assert!(
+        succeeded && output.contains("7 found, 0 removed"),
+        "{output}"
+    );
     assert_eq!(store.keys(BUCKET), before);
 
-    let (right, told) = sweep(&gateway, &["--older-than", "0s"]).await;
-    assert!(right && told.contains("7 found, 5 removed"), "{told}");
+    let (succeeded, output) = sweep(&gateway, &["--older-than", "0s"]).await;
+    assert!(
+        succeeded && output.contains("7 found, 5 removed"),
+        "{output}"
+    );
     assert_eq!(store.keys(BUCKET).len(), 1, "{:?}", store.keys(BUCKET));
     assert_eq!(store.open_uploads().len(), 2);
 
-    let (right, told) = sweep(&gateway, &["--older-than", "0s", "--unrecorded"]).await;
+    let (succeeded, output) = sweep(&gateway, &["--older-than", "0s", "--unrecorded"]).await;
     assert!(
-        right && told.contains("removed: unrecorded upload files/foreign"),
-        "{told}"
+        succeeded && output.contains("removed: unrecorded upload files/foreign"),
+        "{output}"
     );
     assert_eq!(store.open_uploads().len(), 1);
 
@@ -164,8 +170,8 @@ async fn uploads_recorded_in_another_state_bucket_are_not_foreign() {
         [("main", ""), ("alias", state)],
         [("main", state), ("alias", "")],
     ] {
-        let (right, told) = sweep_mounts(&gateway, &mounts, &dry_run).await;
-        assert!(right, "{told}");
+        let (succeeded, output) = sweep_mounts(&gateway, &mounts, &dry_run).await;
+        assert!(succeeded, "{output}");
         for line in [
             "would be removed: upload files/first of u",
             "would be removed: upload files/second/x of u",
@@ -173,7 +179,7 @@ async fn uploads_recorded_in_another_state_bucket_are_not_foreign() {
             "would be removed: unrecorded upload files/foreign-2",
             "4 found, 4 to remove",
         ] {
-            assert!(told.contains(line), "{line} is not in\n{told}");
+            assert!(output.contains(line), "{line} is not in\n{output}");
         }
     }
     let mounts = [("main", ""), ("main", state)];
@@ -181,28 +187,40 @@ async fn uploads_recorded_in_another_state_bucket_are_not_foreign() {
     // A record that cannot be read may name any upload of its key.
     let unread = store.fail("GetObject").key(".s3ftpd/uploads/").always();
     let unread = unread.with(Fault::Status(403, "AccessDenied"));
-    let (right, told) = sweep_mounts(&gateway, &mounts, &dry_run).await;
+    let (succeeded, output) = sweep_mounts(&gateway, &mounts, &dry_run).await;
     unread.remove();
-    assert!(right && told.contains("2 found, 2 to remove"), "{told}");
-    assert!(told.contains("unrecorded upload files/foreign-2"), "{told}");
+    assert!(
+        succeeded && output.contains("2 found, 2 to remove"),
+        "{output}"
+    );
+    assert!(
+        output.contains("unrecorded upload files/foreign-2"),
+        "{output}"
+    );
 
     // An upload that cannot be looked up does not stop the sweep of others.
     let unseen = store.fail("ListParts").key("foreign-1").always();
     let unseen = unseen.with(Fault::Status(403, "AccessDenied"));
     let remove = ["--unrecorded", "--older-than", "0s"];
-    let (right, told) = sweep_mounts(&gateway, &mounts, &remove).await;
+    let (succeeded, output) = sweep_mounts(&gateway, &mounts, &remove).await;
     unseen.remove();
-    assert!(right && told.contains("3 found, 3 removed"), "{told}");
+    assert!(
+        succeeded && output.contains("3 found, 3 removed"),
+        "{output}"
+    );
     let left = store.open_uploads();
-    assert_eq!(left.len(), 1, "{told}");
+    assert_eq!(left.len(), 1, "{output}");
     assert_eq!(left[0].key, "foreign-1");
 
     // No upload is called foreign while the records of a state bucket are not known.
     let unlisted = store.fail("ListObjectsV2").times(1);
     let _unlisted = unlisted.with(Fault::Status(403, "AccessDenied"));
-    let (right, told) = sweep_mounts(&gateway, &mounts, &remove).await;
-    assert!(!right && told.contains("could not be swept"), "{told}");
-    assert_eq!(store.open_uploads().len(), 1, "{told}");
+    let (succeeded, output) = sweep_mounts(&gateway, &mounts, &remove).await;
+    assert!(
+        !succeeded && output.contains("could not be swept"),
+        "{output}"
+    );
+    assert_eq!(store.open_uploads().len(), 1, "{output}");
 }
 
 /// A minute stands for three days, because stores refuse requests dated on another day.
@@ -223,12 +241,12 @@ async fn a_server_sweeps_old_uploads() {
         .await;
     gateway
         .store
-        .until("only the young one is left", |store| {
+        .until("only the newest upload is left", |store| {
             store.keys(BUCKET).len() == 2
         })
         .await;
     gateway.store.no_uploads_left().await;
-    go_on(&gateway, By::Rest, "young", &pattern(1000 + MIB, 1), 1000).await;
+    resume(&gateway, By::Rest, "young", &pattern(1000 + MIB, 1), 1000).await;
 }
 
 /// The probe of a killed process lies with the objects, not with their state.
@@ -279,13 +297,16 @@ async fn a_sweep_of_a_store_that_is_down_fails_with_a_message() {
     let gateway = Gateway::start().await;
     let rule = gateway.store.fail("ListObjectsV2").always();
     let _rule = rule.with(Fault::Status(503, "SlowDown"));
-    let (right, told) = sweep(&gateway, &["--dry-run"]).await;
+    let (succeeded, output) = sweep(&gateway, &["--dry-run"]).await;
     assert!(
-        !right && told.contains("main:files could not be swept"),
-        "{told}"
+        !succeeded && output.contains("main:files could not be swept"),
+        "{output}"
     );
-    let (right, told) = sweep(&gateway, &["--older-than", "soon"]).await;
-    assert!(!right && told.contains("such as 30s, 12h, 7d"), "{told}");
+    let (succeeded, output) = sweep(&gateway, &["--older-than", "soon"]).await;
+    assert!(
+        !succeeded && output.contains("such as 30s, 12h, 7d"),
+        "{output}"
+    );
 }
 
 /// Two sessions write one name in parallel, and break off in either order: nothing is left, and

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::sweep::sweep;
-use super::{By, go_on, hash, only_objects, record_key, shared, tail_prefix};
+use super::{By, hash, only_objects, record_key, resume, shared, tail_prefix};
 use test_support::ftp::reset_stream;
 use test_support::gateway::{BUCKET, Gateway};
 use test_support::store::Store;
@@ -81,17 +81,24 @@ async fn a_later_format_is_not_resumed_and_a_new_upload_replaces_it() {
             ftp.expect_reply(426).await;
             ftp.close().await;
             settled(&gateway).await;
-            go_on(&gateway, By::Rest, "x", &whole, new).await;
+            resume(&gateway, By::Rest, "x", &whole, new).await;
             assert!(store.object(BUCKET, "x").unwrap() == whole);
             settled(&gateway).await;
             // Everything that the later version named exists until the sweep finds it old.
             assert!(is_open(store, &upload), "{new}");
             assert_eq!(tails(store), 4);
-            let (right, told) = sweep(&gateway, &["--older-than", "1h", "--unrecorded"]).await;
-            assert!(right && told.contains("1 found, 0 removed"), "{told}");
+            let (succeeded, output) =
+                sweep(&gateway, &["--older-than", "1h", "--unrecorded"]).await;
+            assert!(
+                succeeded && output.contains("1 found, 0 removed"),
+                "{output}"
+            );
             assert!(is_open(store, &upload) && tails(store) == 4);
-            let (right, told) = sweep(&gateway, &["--older-than", "0s"]).await;
-            assert!(right && told.contains("removed: upload files/x"), "{told}");
+            let (succeeded, output) = sweep(&gateway, &["--older-than", "0s"]).await;
+            assert!(
+                succeeded && output.contains("removed: upload files/x"),
+                "{output}"
+            );
             store.no_uploads_left().await;
             only_objects(&[&gateway], &["x"]).await;
         }
@@ -107,14 +114,17 @@ async fn an_old_record_of_a_later_format_is_swept_by_the_fields_that_never_chang
     let foreign = store.client().create_multipart_upload();
     foreign.bucket(BUCKET).key("y").send().await.unwrap();
     let all = ["--older-than", "0s", "--dry-run"];
-    let (right, told) = sweep(&gateway, &all).await;
+    let (succeeded, output) = sweep(&gateway, &all).await;
     assert!(
-        right && told.contains("would be removed: upload files/x"),
-        "{told}"
+        succeeded && output.contains("would be removed: upload files/x"),
+        "{output}"
     );
     assert!(is_open(store, &upload) && tails(store) == 4);
-    let (right, told) = sweep(&gateway, &["--older-than", "0s"]).await;
-    assert!(right && told.contains("removed: upload files/x"), "{told}");
+    let (succeeded, output) = sweep(&gateway, &["--older-than", "0s"]).await;
+    assert!(
+        succeeded && output.contains("removed: upload files/x"),
+        "{output}"
+    );
     assert!(!is_open(store, &upload) && store.open_uploads().len() == 1);
     assert_eq!(store.keys(BUCKET), [""; 0]);
 }
@@ -141,10 +151,13 @@ async fn an_unreadable_record_protects_the_uploads_and_tails_of_its_object() {
                 open.bucket(BUCKET).key(object).send().await.unwrap();
             }
             let all = ["--older-than", "0s", "--unrecorded"];
-            let (right, told) = sweep(&gateway, &all).await;
-            assert!(right && told.contains("1 found, 1 removed"), "{told}");
+            let (succeeded, output) = sweep(&gateway, &all).await;
+            assert!(
+                succeeded && output.contains("1 found, 1 removed"),
+                "{output}"
+            );
             let open = store.open_uploads();
-            assert_eq!((open.len(), &*open[0].key), (1, "x"), "{told}");
+            assert_eq!((open.len(), &*open[0].key), (1, "x"), "{output}");
             assert_eq!(tails(store), 1);
             assert!(store.keys(BUCKET).contains(&key));
         }

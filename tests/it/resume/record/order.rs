@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{By, PART, change, go_on, only_objects, record_key};
+use super::{By, PART, change, only_objects, record_key, resume};
 use test_support::ftp::reset_stream;
 use test_support::gateway::{BUCKET, Gateway};
 use test_support::transfers::{interrupt_as, settled, upload_in_progress};
@@ -74,7 +74,7 @@ async fn the_later_of_two_uploads_is_kept_whatever_their_ids() {
         });
         fast.store.a_while();
         interrupt_as(&other, "u", "STOR x", &whole[..second]).await;
-        go_on(&fast, By::OtherReplica, "x", &whole, second).await;
+        resume(&fast, By::OtherReplica, "x", &whole, second).await;
         assert!(fast.store.object(BUCKET, "x").unwrap() == whole);
         only_objects(&[&fast, &other], &["x"]).await;
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use s3_embedded::Behaviour;
 
 use super::super::sweep::sweep;
-use super::{By, PART, go_on, only_objects, record_key};
+use super::{By, PART, only_objects, record_key, resume};
 use test_support::ftp::{Mode, reset_stream};
 use test_support::gateway::{BUCKET, Builder, Gateway};
 use test_support::transfers::{settled, size, upload_in_progress};
@@ -64,7 +64,7 @@ async fn a_record_is_emptied_if_deletes_ignore_conditions() {
             ftp.expect_reply(426).await;
             settled(on).await;
             ftp.close().await;
-            go_on(on, By::Rest, "x", &whole, 6 * MIB).await;
+            resume(on, By::Rest, "x", &whole, 6 * MIB).await;
             settled(on).await;
         }
         ftp.close().await;
@@ -147,8 +147,8 @@ async fn without_conditions_no_upload_is_left_without_a_record() {
             assert!(named, "{key}: {records}");
         }
         store.backend().advance_clock(Duration::from_secs(700));
-        let (right, told) = sweep(&gateways[0], &["--older-than", "0s"]).await;
-        assert!(right && !told.contains("unrecorded"), "{told}");
+        let (succeeded, output) = sweep(&gateways[0], &["--older-than", "0s"]).await;
+        assert!(succeeded && !output.contains("unrecorded"), "{output}");
         let left = store.keys(BUCKET);
         // A record that this sweep has discarded is empty now; a sweep ten minutes later removes
         // it.
@@ -157,7 +157,7 @@ async fn without_conditions_no_upload_is_left_without_a_record() {
         assert!(
             left.iter()
                 .all(|key| !key.starts_with(".s3ftpd/") || is_empty_record(key)),
-            "{left:?}\n{told}"
+            "{left:?}\n{output}"
         );
         assert_eq!(store.open_uploads(), []);
     }
@@ -182,9 +182,9 @@ async fn client(gateways: &[Gateway; 2], user: &str, number: u64) {
             drop(ftp);
             drop(data);
         }
-        let told = other.command(&format!("SIZE {name}")).await;
-        let from: usize = match told.code {
-            213 => told.text().parse().unwrap(),
+        let reply = other.command(&format!("SIZE {name}")).await;
+        let from: usize = match reply.code {
+            213 => reply.text().parse().unwrap(),
             _ => 0,
         };
         if from > 0 && from < whole.len() && round % 4 < 3 {

@@ -1,11 +1,14 @@
 //! The documents: links lead somewhere, configurations are right, commands exist, lines are short.
 //!
 //! - Each relative link and `#heading` of a Markdown page exists (GitHub's rules for anchors).
-//! - Each page that a source file or another page names exists.
+//! - Each page that a source file or another page names exists, and so does each file that the
+//!   pages about the code name.
 //! - Each block `toml` of a page is a whole configuration; `toml,fragment` is a piece that is read
 //!   over [`BASE`]. A block `yaml` with `config:` has values of the chart. `s3ftpd check` must find
 //!   nothing wrong with any of them.
 //! - Each line of a block `sh` that calls `s3ftpd` has a subcommand and options that exist.
+//! - Each log line that a table names is in the sources, and each code of a refusal is in the page
+//!   of replies.
 //! - Lines of the pages have at most 100 columns.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -277,6 +280,125 @@ fn pages_that_sources_name_exist() {
     }
     assert!(missing.is_empty(), "no such page:\n{}", missing.join("\n"));
     assert!(checked > 10, "only {checked} names found");
+}
+
+/// Names of files and directories in a text: what begins with the name of a directory at the root,
+/// or, in a drawing, with that of a room.
+fn named_paths<'a>(text: &'a str, rooms: &[&str]) -> Vec<&'a str> {
+    let roots = [
+        "src/",
+        "crates/",
+        "tests/",
+        "test-support/",
+        "benches/",
+        "fuzz/",
+        "ci/",
+    ];
+    text.split(|c: char| !c.is_ascii_alphanumeric() && !"/._-".contains(c))
+        .map(|word| word.trim_end_matches('.'))
+        .filter(|word| {
+            roots
+                .iter()
+                .chain(rooms)
+                .any(|start| word.starts_with(start))
+        })
+        .collect()
+}
+
+#[test]
+fn files_that_the_architecture_names_exist() {
+    let rooms = ["session/", "object/", "data/", "namespace/"];
+    let mut missing = Vec::new();
+    let mut checked = 0;
+    for path in [
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "docs/design/resume-protocol.md",
+    ] {
+        let text = fs::read_to_string(root().join(path)).unwrap();
+        for line in lines(&text) {
+            for name in named_paths(line.text, if line.block.is_some() { &rooms } else { &[] }) {
+                checked += 1;
+                let name_in_src = format!("src/{name}");
+                let found = [name.to_owned(), format!("{name_in_src}.rs"), name_in_src];
+                if !found.iter().any(|path| root().join(path).exists()) {
+                    missing.push(format!("{path}:{}: {name}", line.number));
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "no such file:\n{}", missing.join("\n"));
+    assert!(checked > 30, "only {checked} names found");
+}
+
+/// The sources of the server as one text, string literals without their line breaks.
+fn sources() -> String {
+    let texts = files()
+        .into_iter()
+        .filter(|path| path.starts_with("src") && has_extension(path, &["rs"]))
+        .map(|path| fs::read_to_string(root().join(path)).unwrap());
+    let mut sources = String::new();
+    for line in texts.collect::<String>().lines() {
+        match line.strip_suffix('\\') {
+            Some(begin) => sources.push_str(begin.trim_start()),
+            None => {
+                sources.push_str(line.trim_start());
+                sources.push('\n');
+            }
+        }
+    }
+    sources
+}
+
+#[test]
+fn log_lines_are_those_of_the_sources() {
+    let sources = sources();
+    let mut missing = Vec::new();
+    let mut checked = 0;
+    for path in [
+        "docs/reference/logs-and-metrics.md",
+        "docs/operations/troubleshooting.md",
+    ] {
+        let text = fs::read_to_string(root().join(path)).unwrap();
+        let mut is_of_log = false;
+        for line in text.lines() {
+            let Some(row) = line.strip_prefix("| ") else {
+                is_of_log = false;
+                continue;
+            };
+            let first = row.split(" | ").next().unwrap();
+            is_of_log |= ["line", "log line"].contains(&first);
+            if !is_of_log {
+                continue;
+            }
+            for span in first.split('`').skip(1).step_by(2) {
+                checked += 1;
+                if !sources.contains(span.trim_end_matches(" …")) {
+                    missing.push(format!("{path}: {span}"));
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "not logged:\n{}", missing.join("\n"));
+    assert!(checked > 30, "only {checked} lines found");
+}
+
+#[test]
+fn the_page_of_replies_has_each_code_of_a_refusal() {
+    let table = fs::read_to_string(root().join("src/session/replies/refusal.rs")).unwrap();
+    let page = fs::read_to_string(root().join("docs/reference/replies.md")).unwrap();
+    let codes: BTreeSet<&str> = table
+        .split(" => ")
+        .filter_map(|text| text.get(..4))
+        .filter_map(|text| text.strip_suffix(','))
+        .filter(|code| code.bytes().all(|byte| byte.is_ascii_digit()))
+        .collect();
+    let missing: Vec<_> = codes.iter().filter(|code| !page.contains(**code)).collect();
+    assert!(
+        missing.is_empty(),
+        "not in the page of replies: {missing:?}"
+    );
+    assert!(codes.len() > 15, "only {codes:?} found");
 }
 
 #[test]

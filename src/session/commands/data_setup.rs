@@ -12,6 +12,7 @@ use crate::session::control::ControlError;
 use crate::session::data_setup::DataSetup;
 use crate::session::replies::{Handled, Refusal, success};
 use crate::session::state::{Flow, Session};
+use crate::session::transfer::sink::Sink;
 
 /// How long a PASV waits for a port where all are taken for this client.
 const PORT_WAIT: Duration = Duration::from_secs(5);
@@ -85,6 +86,17 @@ impl Session {
             DataSetup::None => Err(Refusal::NoDataSetup),
             setup => Ok(setup),
         }
+    }
+
+    /// The same, for a transfer that sends.
+    pub(in crate::session) fn take_sink(&mut self) -> Result<Sink, Refusal> {
+        let data = self.take_data()?;
+        Ok(Sink {
+            data,
+            budget: self.context.budget.clone(),
+            timeouts: self.context.options.timeouts.clone(),
+            lingering: self.context.lingering.clone(),
+        })
     }
 
     /// Answers a transfer that is refused before it begins. A client that has connected for it must not wait for us to

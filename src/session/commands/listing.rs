@@ -6,32 +6,28 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::data::linger::Lingering;
-use crate::memory::{Admission, Budget};
+use crate::memory::Admission;
 use crate::namespace::{Permission, Resolved, VirtualPath};
 use crate::object::{Listing, ObjectInfo, TransferId};
-use crate::session::options::Timeouts;
 use ftp_proto::Reply;
 use ftp_proto::command::ListArgument;
 use ftp_proto::facts::{FactType, Facts, fact_line};
 use ftp_proto::glob::Glob;
 
 use crate::session::control::ControlError;
-use crate::session::data_setup::DataSetup;
 use crate::session::replies::{Handled, Refusal};
 use crate::session::resolve::{
     describe, existing_object, is_directory, is_mount_root, modified, require,
 };
 use crate::session::resume::FileStatus;
 use crate::session::state::{Flow, Session};
-use crate::session::transfer::job::{ControlEnd, End, Label, Link, TransferError};
+use crate::session::transfer::job::{ControlEnd, End, Label, Link};
 use crate::session::transfer::list_format::LineFormat;
 use crate::session::transfer::lister::Lister;
-use crate::session::transfer::sink::Sink;
+use crate::session::transfer::sink::{Sink, Stop};
 use crate::session::transfer::tree_lister::TreeLister;
 
 /// How lines look.
@@ -171,8 +167,8 @@ impl Session {
         prepared: Result<(VirtualPath, Lister), Refusal>,
         verb: &'static str,
     ) -> Result<Flow, ControlError> {
-        let prepared = prepared.and_then(|(path, lister)| Ok((path, lister, self.take_data()?)));
-        let (path, lister, data) = match prepared {
+        let prepared = prepared.and_then(|(path, lister)| Ok((path, lister, self.take_sink()?)));
+        let (path, lister, sink) = match prepared {
             Ok(prepared) => prepared,
             Err(refusal) => return self.refuse_transfer(refusal).await,
         };
@@ -183,14 +179,7 @@ impl Session {
             location: lister.location.clone(),
             control_end: ControlEnd::NeedsQuit,
         };
-        let job = ListingJob {
-            path,
-            lister,
-            data,
-            budget: self.context.budget.clone(),
-            timeouts: self.context.options.timeouts.clone(),
-            lingering: self.context.lingering.clone(),
-        };
+        let job = ListingJob { path, lister, sink };
         self.run_transfer(label, |link| job.run(link)).await
     }
 
@@ -402,61 +391,20 @@ fn text_or_dot(text: &str) -> &str {
 struct ListingJob {
     path: VirtualPath,
     lister: Lister,
-    data: DataSetup,
-    budget: Budget,
-    timeouts: Timeouts,
-    lingering: Lingering,
+    sink: Sink,
 }
 
 impl ListingJob {
     async fn run(self, link: Link) -> End {
         match self.transfer(&link).await {
             Ok(()) => End::Finished("Listing complete".to_owned()),
-            Err(None) => End::Aborted,
-            Err(Some(failure)) => End::Failed(failure),
+            Err(stop) => stop.into(),
         }
     }
 
-    /// `Err(None)`: aborted.
-    async fn transfer(self, link: &Link) -> Result<(), Option<TransferError>> {
-        let ListingJob {
-            path,
-            mut lister,
-            mut data,
-            budget,
-            timeouts,
-            lingering,
-        } = self;
-        let arrival = tokio::select! {
-            biased;
-            () = link.abort.cancelled() => return Err(None),
-            opened = link.open(&mut data, timeouts.data_connect, async { Ok(()) }, |()| format!("Listing of {path}")) => {
-                opened.map_err(Some)?.1
-            }
-        };
-        let stream = tokio::select! {
-            biased;
-            () = link.abort.cancelled() => return Err(None),
-            secured = arrival.stream() => secured.map_err(|error| Some(error.into()))?,
-        };
-        let mut sink = Sink {
-            stream,
-            budget: &budget,
-            stall: timeouts.data_stall,
-            link,
-        };
-        let sending = async {
-            while let Some(lines) = lister.next_lines().await? {
-                sink.send_beside(Bytes::from(lines), || lister.relieve(Instant::now()))
-                    .await?;
-            }
-            Ok::<_, TransferError>(())
-        };
-        let sent = tokio::select! {
-            biased;
-            () = link.abort.cancelled() => Err(None),
-            sent = sending => sent.map_err(Some),
-        };
-        sink.close(&lingering, sent).await
+    async fn transfer(mut self, link: &Link) -> Result<(), Stop> {
+        let opening = |(): &()| format!("Listing of {}", self.path);
+        let ((), arrival) = self.sink.open(link, async { Ok(()) }, opening).await?;
+        self.sink.send_all(link, arrival, &mut self.lister).await
     }
 }

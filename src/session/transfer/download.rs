@@ -1,25 +1,24 @@
 //! RETR (RFC 959, 4.1.3; REST: RFC 3659, 5): [`Download`] → data connection.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::data::ascii::ToWire;
-use crate::data::linger::Lingering;
 use crate::memory::{Budget, Grant};
 use crate::namespace::{Permission, VirtualPath};
 use crate::object::{Download, Location, ObjectError, ObjectInfo, TransferId};
-use crate::session::options::Timeouts;
 use ftp_proto::Reply;
 
 use crate::session::broken::UserTransfers;
 use crate::session::control::ControlError;
-use crate::session::data_setup::DataSetup;
 use crate::session::last_file::Whole;
 use crate::session::replies::check_offset;
 use crate::session::resolve::{file_at, require};
 use crate::session::state::{Flow, Session};
 use crate::session::transfer::job::{ControlEnd, End, Label, Link, Signal, TransferError};
-use crate::session::transfer::sink::Sink;
+use crate::session::transfer::sink::{Outgoing, Sink, Stop};
 
 /// Where the bytes come from.
 enum FileSource {
@@ -46,10 +45,7 @@ struct DownloadJob {
     /// After REST or RANG: what was fetched before is not sent.
     rest: bool,
     transfers: UserTransfers,
-    data: DataSetup,
-    budget: Budget,
-    timeouts: Timeouts,
-    lingering: Lingering,
+    sink: Sink,
     convert: bool,
 }
 
@@ -109,18 +105,14 @@ impl Session {
             }
         };
         let transfers = self.transfers_of(&location)?;
-        let data = self.take_data()?;
-        let context = &self.context;
+        let sink = self.take_sink()?;
         let job = DownloadJob {
             path,
             source,
             whole: offset == 0 && stop == u64::MAX,
             rest: offset > 0,
             transfers,
-            data,
-            budget: context.budget.clone(),
-            timeouts: context.options.timeouts.clone(),
-            lingering: context.lingering.clone(),
+            sink,
             convert,
         };
         Ok((job, location))
@@ -134,56 +126,24 @@ impl DownloadJob {
                 "Transfer complete, {} bytes sent",
                 link.progress.bytes()
             )),
-            Err(None) => End::Aborted,
-            Err(Some(failure)) => End::Failed(failure),
+            Err(stop) => stop.into(),
         }
     }
 
-    /// `Err(None)`: aborted.
-    async fn transfer(self, link: &Link) -> Result<(), Option<TransferError>> {
+    async fn transfer(self, link: &Link) -> Result<(), Stop> {
         let DownloadJob {
             path,
             source,
             whole,
             rest,
             transfers,
-            mut data,
-            budget,
-            timeouts,
-            lingering,
+            mut sink,
             convert,
         } = self;
+        let (budget, wait) = (sink.budget.clone(), sink.timeouts.data_connect);
         let open = async {
-            let source = match source {
-                FileSource::Known(whole, info) => Opened::Known {
-                    bytes: Some(whole.bytes),
-                    info,
-                    _grant: whole.grant,
-                },
-                FileSource::Store(location, offset, stop, verify, reported) => {
-                    let admission = budget
-                        .admit(timeouts.data_connect)
-                        .await
-                        .map_err(|_| ObjectError::Memory)?;
-                    let opened = Download::open_between(location, admission, offset, stop).await?;
-                    // The client may stop at the length of the other.
-                    if reported.is_some_and(|reported| differ(&reported, opened.info())) {
-                        return Err(TransferError::Refused(Reply::new(
-                            450,
-                            format!(
-                                "{path}: the file was replaced after SIZE had reported its length, try again"
-                            ),
-                        )));
-                    }
-                    let mut download = Box::new(opened);
-                    if let Verify::Yes(known) = &verify {
-                        let known = known.as_ref().map(|(etag, crc)| (etag.as_str(), *crc));
-                        download.verify(known);
-                    }
-                    Opened::Store(download)
-                }
-            };
-            if rest && transfers.download_broke_in_another(source.info()) {
+            let opened = source.open(&path, &budget, wait).await?;
+            if rest && transfers.download_broke_in_another(opened.info()) {
                 return Err(TransferError::Refused(Reply::new(
                     550,
                     format!(
@@ -191,56 +151,68 @@ impl DownloadJob {
                     ),
                 )));
             }
-            Ok::<_, TransferError>(source)
+            Ok(opened)
         };
         // The store and the client at the same time; a missing file is told without waiting for a data connection.
-        let opening = |source: &Opened| format!("Sending {path} ({} bytes)", source.size());
-        let opened = link.open(&mut data, timeouts.data_connect, open, opening);
-        let (mut source, arrival) = tokio::select! {
-            biased;
-            () = link.abort.cancelled() => return Err(None),
-            opened = opened => match opened {
-                Ok(opened) => opened,
-                Err(failure) => {
-                    link.signal(Signal::Unused(data));
-                    return Err(Some(failure));
+        let opening = |opened: &Opened| format!("Sending {path} ({} bytes)", opened.size());
+        let (opened, arrival) = match sink.open(link, open, opening).await {
+            Ok(opened) => opened,
+            Err(stop) => {
+                if let Stop::Failed(_) = stop {
+                    link.signal(Signal::Unused(sink.data));
                 }
-            },
-        };
-        let stream = tokio::select! {
-            biased;
-            () = link.abort.cancelled() => return Err(None),
-            secured = arrival.stream() => secured.map_err(|error| Some(error.into()))?,
-        };
-        let mut sink = Sink {
-            stream,
-            budget: &budget,
-            stall: timeouts.data_stall,
-            link,
-        };
-        let mut filter = convert.then(ToWire::default);
-        let sending = async {
-            while let Some(chunk) = source.next().await? {
-                let chunk = match &mut filter {
-                    Some(filter) => filter.convert(chunk),
-                    None => chunk,
-                };
-                sink.send_beside(chunk, || source.relieve()).await?;
+                return Err(stop);
             }
-            Ok::<_, TransferError>(())
         };
-        let sent = tokio::select! {
-            biased;
-            () = link.abort.cancelled() => Err(None),
-            sent = sending => sent.map_err(Some),
+        let mut sending = FileBytes {
+            opened,
+            filter: convert.then(ToWire::default),
         };
-        let closed = sink.close(&lingering, sent).await;
-        match &closed {
+        let sent = sink.send_all(link, arrival, &mut sending).await;
+        match &sent {
             Ok(()) if whole => transfers.download_ended(),
-            Err(_) if link.progress.bytes() > 0 => transfers.download_broke(source.info()),
+            Err(_) if link.progress.bytes() > 0 => {
+                transfers.download_broke(sending.opened.info());
+            }
             _ => {}
         }
-        closed
+        sent
+    }
+}
+
+impl FileSource {
+    async fn open(
+        self,
+        path: &VirtualPath,
+        budget: &Budget,
+        wait: Duration,
+    ) -> Result<Opened, TransferError> {
+        match self {
+            FileSource::Known(whole, info) => Ok(Opened::Known {
+                bytes: Some(whole.bytes),
+                info,
+                _grant: whole.grant,
+            }),
+            FileSource::Store(location, offset, stop, verify, reported) => {
+                let admission = budget.admit(wait).await.map_err(|_| ObjectError::Memory)?;
+                let opened = Download::open_between(location, admission, offset, stop).await?;
+                // The client may stop at the length of the other.
+                if reported.is_some_and(|reported| differ(&reported, opened.info())) {
+                    return Err(TransferError::Refused(Reply::new(
+                        450,
+                        format!(
+                            "{path}: the file was replaced after SIZE had reported its length, try again"
+                        ),
+                    )));
+                }
+                let mut download = Box::new(opened);
+                if let Verify::Yes(known) = &verify {
+                    let known = known.as_ref().map(|(etag, crc)| (etag.as_str(), *crc));
+                    download.verify(known);
+                }
+                Ok(Opened::Store(download))
+            }
+        }
     }
 }
 
@@ -274,18 +246,30 @@ impl Opened {
             Opened::Known { info, .. } => info,
         }
     }
+}
 
-    /// See [`Download::relieve`].
-    fn relieve(&mut self) {
-        if let Opened::Store(download) = self {
-            download.relieve(Instant::now());
-        }
+/// The bytes of a file as they go over the data connection.
+struct FileBytes {
+    opened: Opened,
+    /// Converts line ends.
+    filter: Option<ToWire>,
+}
+
+impl Outgoing for FileBytes {
+    async fn next(&mut self) -> Result<Option<Bytes>, TransferError> {
+        let chunk = match &mut self.opened {
+            Opened::Store(download) => download.next().await?,
+            Opened::Known { bytes, .. } => bytes.take(),
+        };
+        Ok(match &mut self.filter {
+            Some(filter) => chunk.map(|chunk| filter.convert(chunk)),
+            None => chunk,
+        })
     }
 
-    async fn next(&mut self) -> Result<Option<Bytes>, ObjectError> {
-        match self {
-            Opened::Store(download) => download.next().await,
-            Opened::Known { bytes, .. } => Ok(bytes.take()),
+    fn relieve(&mut self) {
+        if let Opened::Store(download) = &mut self.opened {
+            download.relieve(Instant::now());
         }
     }
 }

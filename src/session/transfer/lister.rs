@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -18,7 +19,9 @@ use ftp_proto::glob::Glob;
 use ftp_proto::listing::{ListedEntry, list_line, name_line};
 
 use crate::session::resolve::modified;
+use crate::session::transfer::job::TransferError;
 use crate::session::transfer::list_format::{HEADS, Item, LineFormat, kept_time};
+use crate::session::transfer::sink::Outgoing;
 use crate::session::transfer::tree_lister::TreeLister;
 
 /// A block of lines is full when it is this long, bytes.
@@ -52,6 +55,16 @@ pub(in crate::session) struct Lister {
     pub(in crate::session) admission: Admission,
     /// Takes the place of all else for LIST -R.
     pub(in crate::session) tree: Option<Box<TreeLister>>,
+}
+
+impl Outgoing for Lister {
+    async fn next(&mut self) -> Result<Option<Bytes>, TransferError> {
+        Ok(self.next_lines().await?.map(Bytes::from))
+    }
+
+    fn relieve(&mut self) {
+        Lister::relieve(self, Instant::now());
+    }
 }
 
 /// A page, and how far it has been turned into lines.

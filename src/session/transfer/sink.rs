@@ -8,9 +8,13 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::data::linger::Lingering;
+use crate::data::secure::DataConnection;
 use crate::data::stream::DataStream;
 use crate::memory::Budget;
-use crate::session::transfer::job::{Link, TransferError};
+
+use crate::session::data_setup::DataSetup;
+use crate::session::options::Timeouts;
+use crate::session::transfer::job::{End, Link, TransferError};
 
 /// A client that moves nothing while others wait for the memory it holds is cut after this long.
 const STALL_CONTENDED: Duration = Duration::from_secs(10);
@@ -18,56 +22,119 @@ const STALL_CONTENDED: Duration = Duration::from_secs(10);
 /// How often it is looked at whether others wait, once a client has moved nothing for that long.
 const CONTENDED_CHECK: Duration = Duration::from_secs(1);
 
-/// The data connection of a download or a listing.
-pub(in crate::session) struct Sink<'a> {
-    pub(in crate::session) stream: DataStream,
-    pub(in crate::session) budget: &'a Budget,
-    pub(in crate::session) stall: Duration,
-    pub(in crate::session) link: &'a Link,
+/// What a client fetches: the bytes of a file, or the lines of a listing.
+pub(in crate::session) trait Outgoing {
+    /// The next bytes, `None` after the last.
+    async fn next(&mut self) -> Result<Option<Bytes>, TransferError>;
+
+    /// Gives back memory that is held for a slow client if other transfers wait for memory.
+    fn relieve(&mut self);
 }
 
-impl Sink<'_> {
-    /// Sends all of a chunk, with something to be done each time that some bytes have moved; fails when nothing moves for
-    /// the stall time.
-    pub(in crate::session) async fn send_beside(
+/// Why not all was sent.
+#[derive(Debug)]
+pub(in crate::session) enum Stop {
+    /// The session has cancelled the transfer.
+    Aborted,
+    /// The transfer failed.
+    Failed(TransferError),
+}
+
+impl<E: Into<TransferError>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Stop::Failed(error.into())
+    }
+}
+
+impl From<Stop> for End {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Aborted => End::Aborted,
+            Stop::Failed(error) => End::Failed(error),
+        }
+    }
+}
+
+/// The data connection of a download or a listing.
+pub(in crate::session) struct Sink {
+    pub(in crate::session) data: DataSetup,
+    pub(in crate::session) budget: Budget,
+    pub(in crate::session) timeouts: Timeouts,
+    pub(in crate::session) lingering: Lingering,
+}
+
+impl Sink {
+    /// Opens the data connection and what is sent on it, in parallel; the 150 goes out with `opening`.
+    pub(in crate::session) async fn open<T>(
         &mut self,
+        link: &Link,
+        source: impl Future<Output = Result<T, TransferError>>,
+        opening: impl FnOnce(&T) -> String,
+    ) -> Result<(T, DataConnection), Stop> {
+        let deadline = self.timeouts.data_connect;
+        tokio::select! {
+            biased;
+            () = link.abort.cancelled() => Err(Stop::Aborted),
+            opened = link.open(&mut self.data, deadline, source, opening) => Ok(opened?),
+        }
+    }
+
+    /// Sends all of a source and ends the data connection: cleanly after success, else by a reset, so that no client
+    /// takes a part for the whole.
+    pub(in crate::session) async fn send_all(
+        &self,
+        link: &Link,
+        connection: DataConnection,
+        source: &mut impl Outgoing,
+    ) -> Result<(), Stop> {
+        let mut stream = tokio::select! {
+            biased;
+            () = link.abort.cancelled() => return Err(Stop::Aborted),
+            secured = connection.stream() => secured?,
+        };
+        let sending = async {
+            while let Some(chunk) = source.next().await? {
+                self.send(link, &mut stream, chunk, || source.relieve())
+                    .await?;
+            }
+            Ok::<_, TransferError>(())
+        };
+        let sent = tokio::select! {
+            biased;
+            () = link.abort.cancelled() => Err(Stop::Aborted),
+            sent = sending => sent.map_err(Stop::Failed),
+        };
+        if let Err(stop) = sent {
+            stream.reset();
+            return Err(stop);
+        }
+        stream.finish(self.timeouts.data_stall).await?;
+        stream.linger(&self.lingering);
+        Ok(())
+    }
+
+    /// Sends all of a chunk, with something to be done each time that some bytes have moved; fails when nothing moves
+    /// for the stall time.
+    async fn send(
+        &self,
+        link: &Link,
+        stream: &mut DataStream,
         mut chunk: Bytes,
         mut moved: impl FnMut(),
     ) -> Result<(), TransferError> {
+        let stall = self.timeouts.data_stall;
         while !chunk.is_empty() {
             // What is held for a client that stands still is given back first; then only its admission is of use to others.
             let wanted = || {
                 moved();
                 self.budget.crowded()
             };
-            let written = with_stall(wanted, self.stall, self.stream.write_some(&chunk)).await?;
+            let written = with_stall(wanted, stall, stream.write_some(&chunk)).await?;
             bytes::Buf::advance(&mut chunk, written);
-            self.link.progress.add(written);
+            link.progress.add(written);
             moved();
         }
         Ok(())
-    }
-
-    /// Ends the data connection: cleanly after success; else by a reset, so that no client takes a part for the whole.
-    pub(in crate::session) async fn close(
-        mut self,
-        lingering: &Lingering,
-        sent: Result<(), Option<TransferError>>,
-    ) -> Result<(), Option<TransferError>> {
-        match sent {
-            Ok(()) => {
-                self.stream
-                    .finish(self.stall)
-                    .await
-                    .map_err(|error| Some(TransferError::Broken(error)))?;
-                self.stream.linger(lingering);
-                Ok(())
-            }
-            Err(why) => {
-                self.stream.reset();
-                Err(why)
-            }
-        }
     }
 }
 

@@ -39,9 +39,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
 
 use ftp_proto::{Command, CommandError, Reply};
 
@@ -50,8 +48,8 @@ use crate::session::gate::{Phase, Verdict, verdict};
 use crate::session::state::{Flow, Session};
 use crate::session::transport::Pending;
 use conclude::progress_report;
-use job::{End, Label, Link, Signal, TransferProgress};
-use running::{CancelReason, ControlSide, Quit, RunningTransfer};
+use job::{End, Label, Link, Signal};
+use running::{CancelReason, ControlSide, QuitTime, RunningTransfer};
 
 /// The settle window of an upload of more than one part, at the least: it waits for its last part anyway. Once, on a very
 /// busy machine, 63 MB of 200 of a client killed with -9 were published behind a window of 1 ms; the likely reason is that
@@ -78,50 +76,23 @@ impl Session {
         J: FnOnce(Link) -> F,
         F: Future<Output = End>,
     {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a transfer sends each signal once"
-        )]
-        let (signals, mut signalled) = mpsc::unbounded_channel();
-        let (permit, permitted) = oneshot::channel();
-        let abort = CancellationToken::new();
-        let progress = TransferProgress::default();
-        let mut running = RunningTransfer {
-            label,
-            started: Instant::now(),
-            progress: progress.clone(),
-            abort: abort.clone(),
-            permit: Some(permit),
-            cancelled: None,
-            abors: 0,
-            settle: None,
-            // It may have come with the commands that were held while the transfer before this one ran.
-            quit: match self.held.iter().any(|line| is_quit(line)) {
-                true => Quit::BeforeInputEnd,
-                false => Quit::No,
-            },
-            control: ControlSide::Open,
-            rubbish: false,
-            begun: false,
-            waits_for_name: false,
+        let control = match self.held.iter().any(|line| is_quit(line)) {
+            true => ControlSide::Quitting(QuitTime::BeforeInputEnd),
+            false => ControlSide::Open,
         };
-        let mut job = pin!(job(Link {
-            abort,
-            signals,
-            permit: permitted,
-            progress
-        }));
+        let (mut running, link, mut signalled) = RunningTransfer::new(label, control);
+        let mut job = pin!(job(link));
         let shutdown = self.context.cut.clone();
         // A client that floods its control connection must not keep its own job from being polled, nor its deadlines:
         // after each line it is the others' turn.
         let mut had_line = false;
 
         let end = loop {
-            let settle = running.settle;
+            let settle = running.settles_at();
             let read = !std::mem::take(&mut had_line);
             tokio::select! {
                 biased;
-                line = self.control.next_line(), if read && running.control == ControlSide::Open && self.can_hold() => {
+                line = self.control.next_line(), if read && running.reads() && self.can_hold() => {
                     had_line = true;
                     let ended = match leaves(&line) {
                         // All of the data that has arrived came before this.
@@ -159,7 +130,7 @@ impl Session {
     async fn signalled(&mut self, running: &mut RunningTransfer, signal: Signal) {
         match signal {
             Signal::Preliminary(reply) => {
-                running.begun = true;
+                running.preliminary_sent = true;
                 if running.control != ControlSide::Lost && self.control.reply(&reply).await.is_err()
                 {
                     running.lose();
@@ -176,7 +147,7 @@ impl Session {
                 running.progress.note_input_arrived();
                 let least = self.context.options.timeouts.settle_min;
                 let window = settle_window(self.control.round_trip(), large, least);
-                running.settle = Some(Instant::now() + window);
+                running.settle_until(Instant::now() + window);
             }
         }
     }
@@ -185,11 +156,12 @@ impl Session {
     async fn during(&mut self, running: &mut RunningTransfer, line: Result<Vec<u8>, ControlError>) {
         let line = match line {
             Ok(line) => line,
+            // A reply that could not be sent came first.
+            Err(_) if running.control == ControlSide::Lost => return,
             Err(ControlError::Ended) => return running.end_control(true),
             Err(ControlError::Torn) => return running.end_control(self.trusts_a_fin()),
-            Err(ControlError::LineTooLong(_)) if running.quit == Quit::No => {
-                running.control = ControlSide::Ended;
-                running.rubbish = true;
+            Err(ControlError::LineTooLong(_)) if running.control == ControlSide::Open => {
+                running.control = ControlSide::LineTooLong;
                 if !running.committed() {
                     running.cancel(CancelReason::LineTooLong);
                 }
@@ -201,7 +173,7 @@ impl Session {
         };
         let command = Command::parse(&line);
         let abor = command == Ok(Command::Abor);
-        if running.quit != Quit::No && !abor {
+        if running.control != ControlSide::Open && !abor {
             // Nothing else counts behind a QUIT.
             return;
         }
@@ -231,11 +203,13 @@ impl Session {
                 }
             }
             other => {
-                running.quit = match other {
-                    Ok(Command::Quit) if running.progress.input_arrived() => Quit::AfterInputEnd,
-                    Ok(Command::Quit) => Quit::BeforeInputEnd,
-                    _ => Quit::No,
-                };
+                if other == Ok(Command::Quit) {
+                    running.control =
+                        ControlSide::Quitting(match running.progress.input_arrived() {
+                            true => QuitTime::AfterInputEnd,
+                            false => QuitTime::BeforeInputEnd,
+                        });
+                }
                 self.held.push_back(line);
             }
         }
@@ -250,16 +224,12 @@ impl Session {
 
     /// The settle window has passed: is the client still there?
     fn settle(&mut self, running: &mut RunningTransfer) {
-        running.settle = None;
-        if running.cancelled.is_some() || running.committed() {
-            return;
-        }
         match running.control {
-            ControlSide::Open => match self.control.pending() {
+            ControlSide::Open | ControlSide::Quitting(_) => match self.control.pending() {
                 Pending::Nothing => {}
                 // What was sent must be read first: it may be an ABOR, or the connection's end.
                 Pending::Data | Pending::Closed if self.can_hold() => {
-                    running.settle = Some(Instant::now() + Duration::from_millis(1));
+                    running.settle_until(Instant::now() + Duration::from_millis(1));
                     return;
                 }
                 Pending::Closed => running.lose(),
@@ -267,15 +237,11 @@ impl Session {
                 Pending::Data => {}
             },
             // A clean end may be followed by a reset.
-            ControlSide::Ended if self.control.is_reset() => running.lose(),
-            ControlSide::Ended | ControlSide::Lost => {}
+            ControlSide::Closed if self.control.is_reset() => running.lose(),
+            ControlSide::Closed | ControlSide::LineTooLong | ControlSide::Lost => {}
         }
-        if running.cancelled.is_some() {
-            return;
-        }
-        if let Some(permit) = running.permit.take() {
-            // A job that has failed meanwhile does not take it, and says so itself.
-            let _ = permit.send(());
+        if running.cancelled.is_none() {
+            running.commit();
         }
     }
 }

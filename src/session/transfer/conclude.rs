@@ -53,7 +53,7 @@ impl Session {
         for _ in 0..running.abors {
             self.control.reply(&Reply::new(226, "ABOR done")).await?;
         }
-        if !running.rubbish {
+        if running.control != ControlSide::LineTooLong {
             return Ok(Flow::Continue);
         }
         self.control
@@ -124,7 +124,7 @@ fn failure_reply(running: &RunningTransfer, failure: &TransferError) -> Reply {
         ),
         TransferError::Refused(reply) => reply.clone(),
     };
-    if running.begun
+    if running.preliminary_sent
         && let Some(last) = reply.lines.last_mut()
     {
         // What the client was told has begun is found in the log by this.

@@ -1,10 +1,13 @@
 //! A running transfer as its session sees it.
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::session::transfer::job::{ControlEnd, Label, TransferProgress};
+use crate::session::transfer::job::{ControlEnd, Label, Link, Signal, TransferProgress};
+
+/// What a job reports to its session.
+pub(super) type Signals = mpsc::UnboundedReceiver<Signal>;
 
 /// Why the session has cancelled a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,24 +21,41 @@ pub(super) enum CancelReason {
     LineTooLong,
 }
 
-/// Whether QUIT is among the held lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Quit {
-    No,
-    /// It was sent in advance, and says nothing of the data.
-    BeforeInputEnd,
-    AfterInputEnd,
+/// How far the way to the publication of an upload has gone. Other transfers stay at the first stage.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// Bytes move. The session holds the permit to publish.
+    Moving(oneshot::Sender<()>),
+    /// The input has ended, and the settle window passes.
+    Settling {
+        permit: oneshot::Sender<()>,
+        until: Instant,
+    },
+    /// The permit was given: the session cannot take it back.
+    Committed,
 }
 
-/// The control connection, as a running job has seen it.
+/// The control connection, as a running job has seen it. It goes down this list, and never up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ControlSide {
     /// Lines are read.
     Open,
+    /// QUIT is among the held lines. Of the lines after it only ABOR counts.
+    Quitting(QuitTime),
     /// Nothing more is read. The client may still take replies.
-    Ended,
+    Closed,
+    /// As `Closed`, by a line that was too long: the session ends after the final reply.
+    LineTooLong,
     /// No reply reaches the client.
     Lost,
+}
+
+/// When QUIT came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum QuitTime {
+    /// In advance: it says nothing of the data.
+    BeforeInputEnd,
+    AfterInputEnd,
 }
 
 /// What the session knows of its running job.
@@ -43,26 +63,61 @@ pub(super) struct RunningTransfer {
     pub(super) label: Label,
     pub(super) started: Instant,
     pub(super) progress: TransferProgress,
-    pub(super) abort: CancellationToken,
-    pub(super) permit: Option<oneshot::Sender<()>>,
-    pub(super) cancelled: Option<CancelReason>,
-    /// ABORs to be answered behind the final reply.
-    pub(super) abors: u32,
-    pub(super) settle: Option<Instant>,
-    pub(super) quit: Quit,
+    pub(super) stage: Stage,
     pub(super) control: ControlSide,
-    /// A line was too long: the connection ends behind the final reply.
-    pub(super) rubbish: bool,
-    /// Whether the client was told that it begins.
-    pub(super) begun: bool,
-    /// Whether an upload that may be published waits for another session of its name.
+    abort: CancellationToken,
+    /// The first reason for which the job was cancelled. An upload that has its permit may still be waiting for another
+    /// session that writes the same name, and takes notice only then.
+    pub(super) cancelled: Option<CancelReason>,
+    /// The number of ABORs to be answered after the final reply.
+    pub(super) abors: u32,
+    /// Whether the client has got the 150.
+    pub(super) preliminary_sent: bool,
+    /// Whether an upload that may be published waits for another session that writes the same name.
     pub(super) waits_for_name: bool,
 }
 
 impl RunningTransfer {
+    /// A job that begins, and its side of the link. A QUIT may have come already, with the commands that were held
+    /// while the transfer before it ran.
+    pub(super) fn new(label: Label, control: ControlSide) -> (RunningTransfer, Link, Signals) {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a transfer sends each signal once"
+        )]
+        let (signals, signalled) = mpsc::unbounded_channel();
+        let (permit, permitted) = oneshot::channel();
+        let abort = CancellationToken::new();
+        let progress = TransferProgress::default();
+        let link = Link {
+            abort: abort.clone(),
+            signals,
+            permit: permitted,
+            progress: progress.clone(),
+        };
+        let running = RunningTransfer {
+            label,
+            started: Instant::now(),
+            progress,
+            stage: Stage::Moving(permit),
+            control,
+            abort,
+            cancelled: None,
+            abors: 0,
+            preliminary_sent: false,
+            waits_for_name: false,
+        };
+        (running, link, signalled)
+    }
+
     pub(super) fn cancel(&mut self, reason: CancelReason) {
         self.cancelled.get_or_insert(reason);
         self.abort.cancel();
+    }
+
+    /// Whether lines are read.
+    pub(super) fn reads(&self) -> bool {
+        matches!(self.control, ControlSide::Open | ControlSide::Quitting(_))
     }
 
     /// The control connection is of no use any more.
@@ -73,10 +128,13 @@ impl RunningTransfer {
 
     /// The client has closed its side, in the clean way or not.
     pub(super) fn end_control(&mut self, clean: bool) {
-        self.control = ControlSide::Ended;
+        let quit = match std::mem::replace(&mut self.control, ControlSide::Closed) {
+            ControlSide::Quitting(time) => Some(time),
+            _ => None,
+        };
         let is_goodbye = match self.label.control_end {
-            ControlEnd::BreaksOff => clean && self.quit == Quit::AfterInputEnd,
-            ControlEnd::NeedsQuit => self.quit != Quit::No,
+            ControlEnd::BreaksOff => clean && quit == Some(QuitTime::AfterInputEnd),
+            ControlEnd::NeedsQuit => quit.is_some(),
             ControlEnd::Ignored => true,
         };
         if !is_goodbye {
@@ -84,7 +142,7 @@ impl RunningTransfer {
         }
     }
 
-    pub(super) fn cancel_for_control(&mut self, reason: CancelReason) {
+    fn cancel_for_control(&mut self, reason: CancelReason) {
         if !self.committed() && self.label.control_end != ControlEnd::Ignored {
             self.cancel(reason);
         }
@@ -92,7 +150,36 @@ impl RunningTransfer {
 
     /// Whether the permit was given: no way back.
     pub(super) fn committed(&self) -> bool {
-        self.permit.is_none()
+        matches!(self.stage, Stage::Committed)
+    }
+
+    /// The input has ended, or its settle window goes on: until then the permit is held back.
+    pub(super) fn settle_until(&mut self, until: Instant) {
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Committed) {
+            Stage::Moving(permit) | Stage::Settling { permit, .. } => {
+                Stage::Settling { permit, until }
+            }
+            Stage::Committed => Stage::Committed,
+        };
+    }
+
+    /// When the settle window ends, which means nothing to a job that was cancelled.
+    pub(super) fn settles_at(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Settling { until, .. } if self.cancelled.is_none() => Some(until),
+            _ => None,
+        }
+    }
+
+    /// Gives the permit to publish.
+    pub(super) fn commit(&mut self) {
+        match std::mem::replace(&mut self.stage, Stage::Committed) {
+            Stage::Moving(permit) | Stage::Settling { permit, .. } => {
+                // A job that has failed meanwhile does not take it, and says so itself.
+                let _ = permit.send(());
+            }
+            Stage::Committed => {}
+        }
     }
 
     /// For the operator: which key lets an upload of this kind through.

@@ -47,7 +47,7 @@ use data_setup::DataSetup;
 use gate::Verdict;
 use replies::{Handled, Refusal};
 pub use reported::ReportedUploads;
-use state::{Flow, RenameSource, Session};
+use state::{Flow, RenameSource, Session, Start};
 
 /// A draining server lets a session that was busy a moment ago go on: a client between two files of an `mput` is
 /// not idle.
@@ -172,15 +172,15 @@ impl Session {
     /// Waits for a command; every way in which a session can end without one is here.
     async fn wait(&mut self) -> Awaited {
         let now = Instant::now();
-        let logged_in = self.user.is_some();
-        if !logged_in && now >= self.login_deadline {
+        let logged_in = self.logged_in().is_some();
+        if !logged_in && now >= self.pre_login.deadline {
             // Whoever sends one line after the other is never waited for.
             return Awaited::LoginDeadline;
         }
         let deadline = if logged_in {
             now + self.context.options.timeouts.idle
         } else {
-            self.login_deadline
+            self.pre_login.deadline
         };
         let drain = self.context.drain.clone();
         let cut = self.context.cut.clone();
@@ -221,9 +221,9 @@ impl Session {
     }
 
     async fn execute(&mut self, line: &[u8]) -> Result<Flow, ControlError> {
-        if self.user.is_none() {
-            self.early += 1;
-            if self.early > MAX_EARLY {
+        if self.logged_in().is_none() {
+            self.pre_login.commands += 1;
+            if self.pre_login.commands > MAX_EARLY {
                 let text = "Too many commands without a login, closing the connection";
                 self.control.reply(&Reply::new(421, text)).await?;
                 return Ok(Flow::Close);
@@ -260,11 +260,9 @@ impl Session {
             self.rename_from.take()
         };
         let flow = Box::pin(self.dispatch(&command, rename_from)).await?;
-        if !gate::keeps_restart(&command) && !matches!(command, Command::Rest(_)) {
-            self.restart = 0;
-        }
-        if !gate::keeps_restart(&command) && !matches!(command, Command::Rang(_)) {
-            self.range = None;
+        if !gate::keeps_restart(&command) && !matches!(command, Command::Rest(_) | Command::Rang(_))
+        {
+            self.start = Start::Beginning;
         }
         Ok(flow)
     }
@@ -273,8 +271,7 @@ impl Session {
     /// what a client that has lost its thread sends next must not begin in the middle of a file.
     fn forget_beginnings(&mut self) {
         self.rename_from = None;
-        self.restart = 0;
-        self.range = None;
+        self.start = Start::Beginning;
     }
 
     async fn dispatch(

@@ -56,7 +56,7 @@ impl Session {
 
     /// The state of the user's uploads to a mount, also if they are not kept when they break off.
     pub(super) fn state_of(&self, mount: &Mount) -> Option<ResumeScope> {
-        let user = self.user.as_ref()?;
+        let user = self.logged_in()?;
         Some(ResumeScope {
             user: user.config.name.as_str().into(),
             peer: Some(self.control.peer.ip()),

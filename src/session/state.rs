@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -34,24 +35,15 @@ pub(super) struct Session {
     pub(super) secured: Option<Box<Secured>>,
     /// The virtual host that HOST has chosen.
     pub(super) host: Option<Arc<HostOptions>>,
-    /// Who is logged in.
-    pub(super) user: Option<User>,
-    /// The name given by USER.
-    pub(super) name: Option<String>,
+    pub(super) login: Login,
+    pub(super) pre_login: PreLogin,
     /// What CLNT said is in the log.
     pub(super) client_noted: bool,
-    pub(super) failed_logins: u32,
-    /// Commands since the connection, or since the last user has left.
-    pub(super) early: u32,
-    pub(super) login_deadline: Instant,
     pub(super) cwd: VirtualPath,
     pub(super) transfer_type: TransferType,
     pub(super) data: DataSetup,
     pub(super) epsv_all: bool,
-    /// REST's offset; 0: none.
-    pub(super) restart: u64,
-    /// RANG's first and last byte.
-    pub(super) range: Option<(u64, u64)>,
+    pub(super) start: Start,
     /// What HASH computes.
     pub(super) hash: HashName,
     pub(super) rename_from: Option<RenameSource>,
@@ -62,7 +54,48 @@ pub(super) struct Session {
     pub(super) held: VecDeque<Vec<u8>>,
 }
 
-/// Who is logged in, and his tree.
+/// How far the login has come.
+pub(super) enum Login {
+    /// No user was named.
+    Anonymous,
+    /// USER was sent with this name, PASS is next.
+    NameGiven(String),
+    LoggedIn(User),
+}
+
+/// What bounds a session without a user.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PreLogin {
+    pub(super) deadline: Instant,
+    /// The number of commands since the connection, or since the last user left.
+    pub(super) commands: u32,
+    /// The number of failed logins.
+    pub(super) failures: u32,
+}
+
+impl PreLogin {
+    /// From now on, for a login within `time`.
+    pub(super) fn begin(time: Duration) -> PreLogin {
+        PreLogin {
+            deadline: Instant::now() + time,
+            commands: 0,
+            failures: 0,
+        }
+    }
+}
+
+/// Where the next transfer begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// At byte 0, as without REST and RANG.
+    Beginning,
+    /// REST's offset, which is not 0.
+    Offset(u64),
+    /// RANG's first and last byte.
+    Range { first: u64, last: u64 },
+}
+
+/// The user who is logged in, and their tree.
 pub(super) struct User {
     pub(super) config: Arc<UserOptions>,
     pub(super) namespace: Namespace,
@@ -107,18 +140,14 @@ impl Session {
             permit,
             secured: None,
             host: None,
-            user: None,
-            name: None,
+            login: Login::Anonymous,
+            pre_login: PreLogin::begin(context.options.timeouts.login),
             client_noted: false,
-            failed_logins: 0,
-            early: 0,
-            login_deadline: Instant::now() + context.options.timeouts.login,
             cwd: VirtualPath::root(),
             transfer_type: TransferType::Ascii,
             data: DataSetup::None,
             epsv_all: false,
-            restart: 0,
-            range: None,
+            start: Start::Beginning,
             hash: HashName::Sha256,
             rename_from: None,
             facts: FactSet::all(),
@@ -130,23 +159,30 @@ impl Session {
     }
 
     pub(super) fn phase(&self) -> Phase {
-        match (&self.user, &self.name) {
-            (Some(_), _) => Phase::LoggedIn,
-            (None, Some(_)) => Phase::PasswordWanted,
-            (None, None) => Phase::Anonymous,
+        match self.login {
+            Login::LoggedIn(_) => Phase::LoggedIn,
+            Login::NameGiven(_) => Phase::PasswordWanted,
+            Login::Anonymous => Phase::Anonymous,
         }
     }
 
-    /// Who is logged in. The table lets no command that needs a user run without one; should it ever, the command is
-    /// refused.
+    /// The user who is logged in.
+    pub(super) fn logged_in(&self) -> Option<&User> {
+        match &self.login {
+            Login::LoggedIn(user) => Some(user),
+            Login::Anonymous | Login::NameGiven(_) => None,
+        }
+    }
+
+    /// The user who is logged in. The gate lets no command that needs a user run without one; should it ever, the command
+    /// is refused.
     pub(super) fn user(&self) -> Result<&User, Refusal> {
-        self.user.as_ref().ok_or(Refusal::NotLoggedIn)
+        self.logged_in().ok_or(Refusal::NotLoggedIn)
     }
 
     /// The user's name, for logs.
     pub(super) fn user_label(&self) -> &str {
-        self.user
-            .as_ref()
+        self.logged_in()
             .map_or("-", |user| user.config.name.as_str())
     }
 

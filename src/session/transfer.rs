@@ -217,8 +217,7 @@ impl Session {
 
     /// Whether the user's devices are trusted to end TLS by a FIN.
     fn trusts_a_fin(&self) -> bool {
-        self.user
-            .as_ref()
+        self.logged_in()
             .is_some_and(|user| user.config.lenient_close)
     }
 

@@ -11,14 +11,16 @@ use ftp_proto::command::{HashName, PieceOfFile};
 use crate::session::control::ControlError;
 use crate::session::replies::{Handled, Refusal, check_offset, success};
 use crate::session::resolve::{file_at, require};
-use crate::session::state::{Flow, Session};
+use crate::session::state::{Flow, Session, Start};
 use crate::session::transfer::job::{ControlEnd, End, Label, TransferError};
 
 impl Session {
     /// Bytes that the next RETR or HASH is of, the last included.
     pub(in crate::session) fn rang(&mut self, range: Option<(u64, u64)>) -> Handled {
-        self.range = range;
-        self.restart = 0;
+        self.start = match range {
+            Some((first, last)) => Start::Range { first, last },
+            None => Start::Beginning,
+        };
         Ok(success::range(range))
     }
 
@@ -38,9 +40,9 @@ impl Session {
 
     /// The reply: `213 SHA-256 0-49 <digest> <path>`. Of no bytes the range is told as `0-0`.
     pub(in crate::session) async fn hash(&mut self, argument: &str) -> Result<Flow, ControlError> {
-        let (first, stop) = match self.range {
-            Some((first, last)) => (first, Some(last.saturating_add(1))),
-            None => (0, None),
+        let (first, stop) = match self.start {
+            Start::Range { first, last } => (first, Some(last.saturating_add(1))),
+            Start::Beginning | Start::Offset(_) => (0, None),
         };
         let name = self.hash;
         let shown = argument.to_owned();

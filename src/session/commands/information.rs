@@ -35,7 +35,7 @@ impl Session {
     /// Whether MFMT works wherever the user may write: clients that see it listed count on it after each upload. Before
     /// the login, whether it does for any user: lftp asks then, and never again.
     fn sets_times(&self) -> bool {
-        match &self.user {
+        match self.logged_in() {
             Some(user) => all_keep_times(
                 user.namespace
                     .mounts()

@@ -15,10 +15,17 @@ use ftp_proto::facts::FactSet;
 use crate::session::control::ControlError;
 use crate::session::data_setup::DataSetup;
 use crate::session::replies::{Refusal, success};
-use crate::session::state::{Flow, Session, User};
+use crate::session::state::{Flow, Login, PreLogin, Session, Start, User};
 
 /// Of what CLNT says, so many characters are kept in the log.
 const LONGEST_CLIENT: usize = 200;
+
+/// Whether a login that is refused has proven who the client is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Credentials {
+    Right,
+    Wrong,
+}
 
 impl Session {
     pub(in crate::session) async fn user_name(&mut self, name: &str) -> Result<Flow, ControlError> {
@@ -31,7 +38,7 @@ impl Session {
             (Err(refused), _) => refused.into(),
             (Ok(()), Some(user)) => return self.user_by_certificate(user).await,
             (Ok(()), None) => {
-                self.name = Some(name.to_owned());
+                self.login = Login::NameGiven(name.to_owned());
                 success::password_wanted()
             }
         };
@@ -46,7 +53,7 @@ impl Session {
             return self.close_with(Refusal::AddressBanned).await;
         }
         if !self.host_admits(&user.name) || self.context.failures.bans(address, &user.name) {
-            return self.refuse_login(&user.name, true).await;
+            return self.refuse_login(&user.name, Credentials::Right).await;
         }
         self.log_in(user, &success::logged_in_by_certificate())
             .await
@@ -56,10 +63,11 @@ impl Session {
         &mut self,
         password: &Password,
     ) -> Result<Flow, ControlError> {
-        let Some(name) = self.name.clone() else {
+        let Login::NameGiven(name) = &self.login else {
             self.control.reply(&Refusal::UserFirst.into()).await?;
             return Ok(Flow::Continue);
         };
+        let name = name.clone();
         let address = self.control.peer.ip();
         if self.context.failures.bans_address(address) {
             // It was not yet when this connection came.
@@ -91,14 +99,14 @@ impl Session {
             {
                 self.log_in(config, &success::logged_in()).await
             }
-            Ok(_) => self.refuse_login(&name, true).await,
-            Err(AuthError::Refused) => self.refuse_login(&name, false).await,
+            Ok(_) => self.refuse_login(&name, Credentials::Right).await,
+            Err(AuthError::Refused) => self.refuse_login(&name, Credentials::Wrong).await,
         }
     }
 
     /// The answer to `anonymous`, if there is no such user: nothing is counted, and the answer comes in its turn.
     async fn refuse_probe(&mut self, name: &str) -> Result<Flow, ControlError> {
-        self.name = None;
+        self.login = Login::Anonymous;
         let peer = self.control.peer;
         let Some(turn) = self.context.authenticator.probe_turn(peer.ip()) else {
             return self.close_with(Refusal::LoginsBusy).await;
@@ -108,16 +116,19 @@ impl Session {
         self.answer_refused(delay).await
     }
 
-    /// The one answer to a wrong name, a wrong password, a banned user, and one of another host. `proven`: he is who he
-    /// says.
-    async fn refuse_login(&mut self, name: &str, proven: bool) -> Result<Flow, ControlError> {
-        self.name = None;
-        self.failed_logins += 1;
+    /// The one answer to a wrong name, a wrong password, a banned user, and one of another host.
+    async fn refuse_login(
+        &mut self,
+        name: &str,
+        credentials: Credentials,
+    ) -> Result<Flow, ControlError> {
+        self.login = Login::Anonymous;
+        self.pre_login.failures += 1;
         let peer = self.control.peer;
         let failures = &self.context.failures;
-        let delay = match proven {
-            true => failures.refused(peer.ip(), name),
-            false => failures.failed(peer.ip(), name),
+        let delay = match credentials {
+            Credentials::Right => failures.refused(peer.ip(), name),
+            Credentials::Wrong => failures.failed(peer.ip(), name),
         };
         tracing::warn!(%peer, user = %name.escape_debug(), delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX), "login refused");
         self.answer_refused(delay).await
@@ -131,7 +142,7 @@ impl Session {
                 return self.close_with(Refusal::ShuttingDown).await;
             }
         }
-        if self.failed_logins >= self.context.options.login_attempts {
+        if self.pre_login.failures >= self.context.options.login_attempts {
             return self.close_with(Refusal::FailedLogins).await;
         }
         self.control.reply(&Refusal::LoginIncorrect.into()).await?;
@@ -147,9 +158,9 @@ impl Session {
         if let Err(refused) = self.admit(&config) {
             // Neither a failure that leads to a ban, as nothing was guessed, nor a login. But each costs a hash, so there
             // are as few as of those.
-            self.name = None;
-            self.failed_logins += 1;
-            if self.failed_logins >= self.context.options.login_attempts {
+            self.login = Login::Anonymous;
+            self.pre_login.failures += 1;
+            if self.pre_login.failures >= self.context.options.login_attempts {
                 return self.close_with(Refusal::LastLogin(Box::new(refused))).await;
             }
             self.control.reply(&refused.into()).await?;
@@ -176,13 +187,11 @@ impl Session {
         let namespace = self.namespace_of(&config)?;
         self.permit.logged_in()?;
         tracing::info!(%peer, user = %config.name, "logged in");
-        self.name = Some(config.name.clone());
-        self.user = Some(User {
+        self.login = Login::LoggedIn(User {
             config,
             namespace,
             _permit: permit,
         });
-        self.failed_logins = 0;
         Ok(())
     }
 
@@ -228,17 +237,14 @@ impl Session {
     /// As after the greeting.
     pub(in crate::session) fn reset(&mut self) {
         // Only one who was in gets time to log in anew, so nobody stays for ever without.
-        if self.user.take().is_some() {
-            self.login_deadline = tokio::time::Instant::now() + self.context.options.timeouts.login;
-            self.early = 0;
+        if let Login::LoggedIn(_) = std::mem::replace(&mut self.login, Login::Anonymous) {
+            self.pre_login = PreLogin::begin(self.context.options.timeouts.login);
         }
-        self.name = None;
         self.cwd = crate::namespace::VirtualPath::root();
         self.transfer_type = TransferType::Ascii;
         self.data = DataSetup::None;
         self.epsv_all = false;
-        self.restart = 0;
-        self.range = None;
+        self.start = Start::Beginning;
         self.hash = HashName::Sha256;
         self.rename_from = None;
         self.facts = FactSet::all();

@@ -72,7 +72,8 @@ impl Session {
     ) -> Result<(), ControlError> {
         let session = tls.session(host);
         let login = self
-            .login_deadline
+            .pre_login
+            .deadline
             .saturating_duration_since(Instant::now());
         let deadline = self.context.options.timeouts.tls_handshake.min(login);
         // Boxed: a handshake holds much more than an idle session should.
@@ -206,8 +207,7 @@ impl Session {
             require_reuse: tls.requires_session_reuse(),
             client: self.control.client_certificate().cloned(),
             lenient_close: self
-                .user
-                .as_ref()
+                .logged_in()
                 .is_some_and(|user| user.config.lenient_close),
             deadline: self.context.options.timeouts.tls_handshake,
         }))
@@ -263,7 +263,7 @@ impl Session {
     }
 
     fn data_policy(&self) -> Protection {
-        let own = self.user.as_ref().and_then(|user| user.config.tls.data);
+        let own = self.logged_in().and_then(|user| user.config.tls.data);
         own.unwrap_or(self.listener.data)
     }
 

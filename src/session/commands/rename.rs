@@ -93,7 +93,7 @@ impl Session {
         };
         resolved.allows(Permission::Read)
             && resolved.allows(Permission::Delete)
-            && self.user.as_ref().is_some_and(|user| {
+            && self.logged_in().is_some_and(|user| {
                 let mounts = user.namespace.mounts().iter();
                 let mut others = mounts.filter(|other| !is_one_mount(other, mount));
                 others.any(|other| other.permissions.allows(Permission::Write))

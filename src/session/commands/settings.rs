@@ -7,7 +7,7 @@ use ftp_proto::facts::FactSet;
 use crate::session::data_setup::DataSetup;
 use crate::session::replies::{Handled, Refusal, success};
 use crate::session::resolve::require;
-use crate::session::state::Session;
+use crate::session::state::{Session, Start};
 
 impl Session {
     pub(in crate::session) fn set_type(&mut self, transfer_type: TransferType) -> Handled {
@@ -17,8 +17,10 @@ impl Session {
 
     /// RFC 3659, 5: the offset the next transfer begins at.
     pub(in crate::session) fn rest(&mut self, offset: u64) -> Handled {
-        self.restart = offset;
-        self.range = None;
+        self.start = match offset {
+            0 => Start::Beginning,
+            offset => Start::Offset(offset),
+        };
         Ok(success::rest(offset))
     }
 

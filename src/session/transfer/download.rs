@@ -16,7 +16,7 @@ use crate::session::control::ControlError;
 use crate::session::last_file::Whole;
 use crate::session::replies::check_offset;
 use crate::session::resolve::{file_at, require};
-use crate::session::state::{Flow, Session};
+use crate::session::state::{Flow, Session, Start};
 use crate::session::transfer::job::{ControlEnd, End, Label, Link, Signal, TransferError};
 use crate::session::transfer::sink::{Outgoing, Sink, Stop};
 
@@ -73,9 +73,10 @@ impl Session {
         require(&path, &resolved, Permission::Read)?;
         let (mount, location) = file_at(&path, &resolved)?;
         let convert = self.converts(&mount);
-        let (offset, stop) = match self.range {
-            Some((first, last)) => (first, last.saturating_add(1)),
-            None => (self.restart, u64::MAX),
+        let (offset, stop) = match self.start {
+            Start::Beginning => (0, u64::MAX),
+            Start::Offset(offset) => (offset, u64::MAX),
+            Start::Range { first, last } => (first, last.saturating_add(1)),
         };
         check_offset(&path, offset)?;
         if convert && (offset > 0 || stop < u64::MAX) {

@@ -27,7 +27,7 @@ use crate::session::resolve::{existing, file_at, names_directory, require};
 use crate::session::resume::{
     OwnUpload, ResumeAt, beyond, other_length, refuse_later, shows_files,
 };
-use crate::session::state::{Flow, Session};
+use crate::session::state::{Flow, Session, Start};
 use crate::session::transfer::job::{ControlEnd, End, Label, Link, Signal, TransferError};
 use crate::session::transfer::pump::{Pump, drain, permitted};
 
@@ -82,10 +82,10 @@ enum UploadStart {
 
 impl Session {
     pub(in crate::session) async fn store(&mut self, argument: &str) -> Result<Flow, ControlError> {
-        let mode = if self.restart > 0 {
-            Mode::From(self.restart)
-        } else {
-            Mode::Replace
+        let mode = match self.start {
+            Start::Offset(offset) => Mode::From(offset),
+            // `prepare_upload` refuses a range.
+            Start::Beginning | Start::Range { .. } => Mode::Replace,
         };
         self.upload(argument, mode, "STOR").await
     }
@@ -162,7 +162,7 @@ impl Session {
 
     /// All that can be refused before the data connection is opened. Nothing is written.
     async fn prepare_upload(&mut self, argument: &str, mode: Mode) -> Result<UploadJob, Reply> {
-        if self.range.is_some() {
+        if matches!(self.start, Start::Range { .. }) {
             return Err(Reply::new(504, "RANG is for RETR and HASH, use REST"));
         }
         let (path, resolved) = self.resolve(argument)?;
@@ -313,19 +313,18 @@ impl Session {
 
     /// Refuses an APPE after the REST of another offset: what the client sends belongs after that byte.
     fn begins_at(&self, path: &VirtualPath, end: u64) -> Result<(), Reply> {
-        match self.restart {
-            0 => Ok(()),
-            offset if offset == end => Ok(()),
-            _ => Err(Reply::new(
+        match self.start {
+            Start::Offset(offset) if offset != end => Err(Reply::new(
                 554,
                 format!("{path}: the offset of REST is not the end of the file, where APPE begins"),
             )),
+            _ => Ok(()),
         }
     }
 
     /// The name holds the transfer's own id, so nobody has it; the condition makes sure.
     fn prepare_unique(&mut self, argument: Option<&str>) -> Result<UploadJob, Reply> {
-        if self.range.is_some() || self.restart > 0 {
+        if self.start != Start::Beginning {
             return Err(Reply::new(
                 504,
                 "STOU begins at byte 0, use STOR after REST",

@@ -7,9 +7,10 @@
 //!                                                            session's own task (transfer.rs)
 //! ```
 //!
-//! The session owns its state; nothing is shared, nothing locked. A transfer is a future the session polls beside the
-//! control connection, so that ABOR, STAT and NOOP are answered while it runs and everything else is held, in order,
-//! until it has ended. All errors become replies in `replies`.
+//! The session owns its state: nothing is shared, nothing is locked. A transfer is a future that
+//! the session polls alongside the control connection. So ABOR, STAT and NOOP are answered while it
+//! runs, and all other commands are held, in order, until it has ended. All errors become replies
+//! in `replies`.
 
 mod broken;
 mod commands;
@@ -49,18 +50,19 @@ use replies::{Handled, Refusal};
 pub use reported::ReportedUploads;
 use state::{Flow, RenameSource, Session, Start};
 
-/// A draining server lets a session that was busy a moment ago go on: a client between two files of an `mput` is
-/// not idle.
+/// A draining server closes a session only after it has been idle for this long: a client between
+/// two files of an `mput` is not idle.
 const DRAIN_QUIET: Duration = Duration::from_secs(2);
 
-/// Commands without a login, the login's own among them; no client needs a tenth of them. Whoever sends them without a
-/// pause would else keep a core busy until the deadline of the login.
+/// The largest number of commands without a login, including those of the login itself. No client
+/// needs a tenth of them. Without the limit a client that sends them without a pause keeps a core
+/// busy until the login's deadline.
 pub(crate) const MAX_EARLY: u32 = 1000;
 
-/// Serves one control connection, whose client is at the one of its ends, until it ends.
+/// Serves one control connection until it ends.
 ///
 /// # Errors
-/// [`Refused::Displaced`]: before a login it had to make room for another.
+/// [`Refused::Displaced`]: the session had no login and had to make room for another session.
 pub async fn serve(
     context: Arc<ServerContext>,
     listener: Arc<Listener>,
@@ -79,7 +81,7 @@ pub async fn serve(
     Session::new(context, listener, control, permit).run().await
 }
 
-/// As [`serve`], over a pipe: for tests and fuzz targets.
+/// [`serve`] over a pipe, for tests and fuzz targets.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) async fn serve_in_memory(
     context: Arc<ServerContext>,
@@ -89,14 +91,14 @@ pub(crate) async fn serve_in_memory(
 ) {
     let deadline = context.options.timeouts.control_write;
     let control = Control::in_memory(stream, addrs, deadline, context.cut.clone());
-    // There is one for each of the few that a test begins.
+    // A test begins fewer sessions than the limit.
     if let Ok(permit) = context.sessions.enter(Some(addrs.peer.ip())) {
         let served = Session::new(context, listener, control, permit).run().await;
-        debug_assert!(served.is_ok(), "it is never among many");
+        debug_assert!(served.is_ok(), "no other session displaces it");
     }
 }
 
-/// Why a session ends that nobody has ended by QUIT.
+/// What a session has waited for: a line, or its end without a QUIT.
 enum Awaited {
     Line(Vec<u8>),
     Control(ControlError),
@@ -110,7 +112,7 @@ impl Session {
         let peer = self.control.peer;
         tracing::debug!(%peer, "session opened");
         let ended = self.permit.ended().clone();
-        // Whatever it waits for: a handshake, a password, a client that does not read.
+        // At each await: a handshake, the check of a password, a client that does not read.
         let ended = tokio::select! {
             biased;
             () = ended.cancelled() => Err(Refused::Displaced),
@@ -138,7 +140,7 @@ impl Session {
     /// One command, from its line to its last reply.
     async fn step(&mut self) -> Flow {
         let waited = match self.held.pop_front() {
-            // Whoever sends one command after the other has no end of his own.
+            // A client that sends one command after the other is never waited for.
             _ if self.context.cut.is_cancelled() => Awaited::Draining,
             Some(line) => Awaited::Line(line),
             None => self.wait().await,
@@ -169,12 +171,12 @@ impl Session {
         Flow::Close
     }
 
-    /// Waits for a command; every way in which a session can end without one is here.
+    /// Waits for a command, or for one of the events that end a session without one.
     async fn wait(&mut self) -> Awaited {
         let now = Instant::now();
         let logged_in = self.logged_in().is_some();
         if !logged_in && now >= self.pre_login.deadline {
-            // Whoever sends one line after the other is never waited for.
+            // A client that sends one line after the other never runs into the timeout below.
             return Awaited::LoginDeadline;
         }
         let deadline = if logged_in {
@@ -203,10 +205,10 @@ impl Session {
                     Ok(Err(error)) => Awaited::Control(error),
                     Err(_) if until < deadline => {
                         if data.is_some_and(|expires| expires <= until) {
-                            // Others behind the client's address may be in want of the port.
+                            // Other clients at the same address may need the port.
                             self.data = DataSetup::None;
                         } else {
-                            // Up to 64 KiB, which an idle session should not hold.
+                            // It is up to 64 KiB, which an idle session should not hold.
                             self.last_file.release();
                         }
                         continue;
@@ -242,7 +244,7 @@ impl Session {
         };
         tracing::trace!(peer = %self.control.peer, ?command, "command");
         match gate::verdict(self.phase(), &command) {
-            // Held commands only exist while a transfer runs, and that has ended when we are here.
+            // Commands are held only while a transfer runs, and it has ended by now.
             Verdict::Run | Verdict::Hold => {}
             Verdict::Refuse(refusal) => {
                 self.forget_beginnings();
@@ -253,7 +255,8 @@ impl Session {
         if !gate::keeps_last_file(&command) {
             self.last_file.forget();
         }
-        // RFC 959: RNTO comes right behind RNFR; a NOOP of a client that keeps the line awake does no harm.
+        // RFC 959: RNTO follows RNFR directly. A NOOP in between, from a client that keeps the
+        // connection alive, does no harm.
         let rename_from = if matches!(command, Command::Noop) {
             None
         } else {
@@ -267,8 +270,9 @@ impl Session {
         Ok(flow)
     }
 
-    /// REST, RANG and RNFR hold for the next command. A line that is not understood, or refused out of turn, is one too:
-    /// what a client that has lost its thread sends next must not begin in the middle of a file.
+    /// REST, RANG and RNFR apply to the next command. A line that is not understood, or is refused
+    /// in this phase, counts as that command: what a client sends after such an error must not
+    /// begin in the middle of a file.
     fn forget_beginnings(&mut self) {
         self.rename_from = None;
         self.start = Start::Beginning;
@@ -282,7 +286,7 @@ impl Session {
         use Command as C;
         let cut = self.context.cut.clone();
         let handled: Handled = match command {
-            // UserTransfers answer for themselves: a preliminary reply, then the final one.
+            // Transfers send their own replies: a preliminary one, then the final one.
             C::Retr(path) => return self.retrieve(path).await,
             C::Stor(path) => return self.store(path).await,
             C::Stou(path) => return self.store_unique(path.as_deref()).await,
@@ -300,7 +304,7 @@ impl Session {
             C::User(name) => return self.user_name(name).await,
             C::Pass(password) => return self.pass(password).await,
             C::Auth(mechanism) => {
-                // Where it is not refused, it begins a new login.
+                // If it is not refused, it begins a new login.
                 if self.offered_tls().is_some()
                     && !self.control.is_secure()
                     && let Err(full) = self.leave()
@@ -369,7 +373,7 @@ impl Session {
     }
 }
 
-/// What a handler answers, unless the grace period ends before: nothing it does can be waited for then.
+/// Runs a handler until the end of the grace period: after it the server waits for no handler.
 async fn until(cut: &CancellationToken, handler: impl Future<Output = Handled>) -> Handled {
     tokio::select! {
         biased;
@@ -385,7 +389,8 @@ async fn until(cut: &CancellationToken, handler: impl Future<Output = Handled>) 
 mod tests {
     use super::*;
 
-    /// An idle session may take 24 KiB in all (docs/operations/sizing.md), the handlers' futures not among them.
+    /// An idle session may take 24 KiB in all (docs/operations/sizing.md), not counting the
+    /// handlers' futures.
     #[test]
     fn a_session_is_small() {
         fn size<A, B, C, D, E, F>(_: impl Fn(A, B, C, D, E) -> F) -> usize {

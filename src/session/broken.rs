@@ -1,4 +1,4 @@
-//! UserTransfers of this process that broke off. A client that resumes one must not join two files.
+//! Transfers of this process that broke off. A client that resumes one must not join two files.
 //!
 //! **Downloads.** lftp and wget resume by REST within the same command, curl with `-C -`. If the
 //! object was replaced in the meantime, they append the end of the new version to the beginning of
@@ -101,13 +101,13 @@ impl UserTransfers {
         known.is_some_and(|version| version != self.all.version(info))
     }
 
-    /// A download broke off in this version.
+    /// Notes that a download broke off in this version.
     pub(super) fn download_broke(&self, info: &ObjectInfo) {
         let version = self.all.version(info);
         locked(&self.all.downloads).enter(self.name, version, Instant::now());
     }
 
-    /// A download ended whole.
+    /// Notes that a download ended whole.
     pub(super) fn download_ended(&self) {
         locked(&self.all.downloads).forget(self.name);
     }
@@ -118,12 +118,12 @@ impl UserTransfers {
         locked(&self.all.uploads).get(self.name).is_some()
     }
 
-    /// A STOR from the beginning broke off.
+    /// Notes that a STOR from the beginning broke off.
     pub(super) fn upload_broke(&self) {
         locked(&self.all.uploads).enter(self.name, 0, Instant::now());
     }
 
-    /// An upload was published, or the object was renamed over or deleted.
+    /// Notes that an upload was published, or that a rename or a delete has replaced the object.
     pub(super) fn begins_anew(&self) {
         locked(&self.all.uploads).forget(self.name);
     }

@@ -23,11 +23,11 @@ use crate::session::reported::ReportedUploads;
 pub struct ServerContext {
     /// What is configured of sessions.
     pub options: SessionOptions,
-    /// TLS, where it is configured.
+    /// TLS, if it is configured.
     pub tls: Option<Arc<Tls>>,
-    /// Who may log in.
+    /// The users and their passwords.
     pub authenticator: Authenticator,
-    /// Logins that failed.
+    /// Failed logins and bans.
     pub failures: Failures,
     /// How many sessions there are.
     pub sessions: Arc<SessionLimiter>,
@@ -37,31 +37,31 @@ pub struct ServerContext {
     pub stores: BTreeMap<String, Arc<Store>>,
     /// The memory of all transfers.
     pub budget: Budget,
-    /// This process among the replicas, and its uploads.
+    /// This process as one of the replicas, and its uploads.
     pub replica: Arc<Replica>,
-    /// Names of which users were told the length of an upload.
+    /// The names of which SIZE has reported the length of an upload to a user.
     pub reported: ReportedUploads,
-    /// UserTransfers that broke off.
+    /// Transfers that broke off.
     pub broken: Arc<BrokenTransfers>,
-    /// What PASV tells.
+    /// The address that PASV reports.
     pub advertise: Advertise,
     /// Finished data connections that clients have not closed yet.
     pub lingering: Lingering,
-    /// Cancelled when the server begins to drain: idle sessions end.
+    /// Cancelled when the server begins to drain. Then idle sessions end.
     pub drain: CancellationToken,
-    /// Cancelled when the grace period is over: running transfers end.
+    /// Cancelled when the grace period ends. Then running transfers end.
     pub cut: CancellationToken,
 }
 
 /// What the sessions of one control listener share.
 #[derive(Debug)]
 pub struct Listener {
-    /// Where their passive data connections come in.
+    /// The ports of their passive data connections.
     pub passive: Arc<PassivePool>,
     /// Whether TLS begins with the first byte.
     pub implicit: bool,
-    /// Whether control connections are to be under TLS.
+    /// Whether control connections may or must use TLS.
     pub control: Protection,
-    /// Whether data connections are.
+    /// Whether data connections may or must use TLS.
     pub data: Protection,
 }

@@ -1,7 +1,8 @@
 //! The control connection of one session: bytes → lines, replies → bytes.
 //!
-//! Reading is cancel safe (a session waits for a line and for its transfer at the same time) and takes memory only
-//! while there is something to read: an idle session holds no buffer. What the bytes travel on is a [`Transport`].
+//! Reading is cancel safe, since a session waits for a line and for its transfer at the same time.
+//! It takes memory only while there is something to read: an idle session holds no buffer. A
+//! [`Transport`] carries the bytes.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -23,16 +24,18 @@ use ftp_proto::codec::{LineCodec, LineTooLong};
 
 use crate::session::transport::{Pending, Transport};
 
-/// Once the grace period of a server that stops is over, a client has this long for taking what it is told.
+/// After the grace period of a server that stops, a client has this long to take its last reply.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Why no line came.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ControlError {
-    /// The client has ended its side by a FIN, under TLS by close_notify. It may still read replies.
+    /// The client has ended its side by a FIN, under TLS by close_notify. It may still read
+    /// replies.
     #[error("the client has closed its side of the control connection")]
     Ended,
-    /// A FIN under TLS without close_notify, which anybody on the way can send. The client may still read replies.
+    /// A FIN under TLS without close_notify, which anyone on the network path can send. The client
+    /// may still read replies.
     #[error("the control connection ended without close_notify")]
     Torn,
     /// A reset, or an error: no reply reaches the client.
@@ -53,22 +56,25 @@ pub(super) struct Control {
     codec: LineCodec,
     buffer: BytesMut,
     write_deadline: Duration,
-    /// Cancelled when the grace period is over.
+    /// Cancelled when the grace period ends.
     cut: CancellationToken,
-    /// The peer has not taken its replies: nothing more is sent, and it is not waited for.
+    /// The peer has not taken its replies. Nothing more is sent to it.
     stuck: bool,
-    /// Where the client is.
+    /// The client's address.
     pub(super) peer: SocketAddr,
-    /// Which address it has reached: ours, or that of the load balancer before us.
+    /// The address that the client connected to: ours, or that of the load balancer in front of the
+    /// server.
     pub(super) local: SocketAddr,
     /// Our own address.
     own: IpAddr,
-    /// The socket ends at the client, not at a load balancer before us that has named him.
+    /// The socket ends at the client, not at a load balancer that has reported the client's
+    /// address.
     direct: bool,
 }
 
 impl Control {
-    /// Takes over an accepted connection: urgent data inline (ABOR comes behind a Telnet Synch), keepalive on.
+    /// Takes over an accepted connection: urgent data inline (ABOR comes after a Telnet Synch),
+    /// keepalive on.
     pub(super) fn new(
         stream: TcpStream,
         addrs: ConnectionAddrs,
@@ -100,8 +106,8 @@ impl Control {
         })
     }
 
-    /// The address of ours from which a data connection is made to `target`. Behind a load balancer it need not be of the
-    /// protocol that the client speaks; then the system chooses.
+    /// The local address for a data connection to `target`. Behind a load balancer the server's own
+    /// address may be of another protocol than the client's; then the system chooses.
     pub(super) fn source_for(&self, target: IpAddr) -> IpAddr {
         match target {
             _ if self.own.is_ipv4() == target.is_ipv4() => self.own,
@@ -110,7 +116,7 @@ impl Control {
         }
     }
 
-    /// Over a pipe, which tells no addresses.
+    /// Over a pipe, which has no addresses of its own.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn in_memory(
         pipe: tokio::io::DuplexStream,
@@ -144,7 +150,8 @@ impl Control {
             }
             match self.transport.read_into(&mut self.buffer).await {
                 Ok(1..) => {}
-                // The kernel reports a reset once; after that the connection reads as if it had ended.
+                // The kernel reports a reset once; after that the connection reads as if it had
+                // ended.
                 _ if self.transport.is_reset() => return Err(ControlError::Lost),
                 Ok(0) => return Err(ControlError::Ended),
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -176,10 +183,10 @@ impl Control {
         }
     }
 
-    /// Begins TLS: everything that was said before is forgotten, half a line and whole ones behind AUTH alike.
+    /// Begins TLS. All bytes that were read before are discarded, also whole lines after AUTH.
     ///
     /// # Errors
-    /// The handshake failed, or took longer than `deadline`; the connection is of no use any more.
+    /// The handshake failed, or took longer than `deadline`. The connection can no longer be used.
     pub(super) async fn secure(
         &mut self,
         handshakes: &Handshakes,
@@ -201,12 +208,12 @@ impl Control {
         Ok(())
     }
 
-    /// Whether it is under TLS.
+    /// Whether the connection is under TLS.
     pub(super) fn is_secure(&self) -> bool {
         matches!(self.transport, Transport::Tls(_))
     }
 
-    /// The version of TLS, where it is under it.
+    /// The version of TLS; `None` in the clear.
     pub(super) fn tls_version(&self) -> Option<&'static str> {
         let Transport::Tls(tls) = &self.transport else {
             return None;
@@ -218,7 +225,7 @@ impl Control {
         })
     }
 
-    /// The host name that the client has asked for in its handshake (SNI).
+    /// The host name that the client requested in its handshake (SNI).
     pub(super) fn server_name(&self) -> Option<&str> {
         match &self.transport {
             Transport::Tls(tls) => tls.get_ref().1.server_name(),
@@ -226,7 +233,7 @@ impl Control {
         }
     }
 
-    /// The certificate that the client has shown in its handshake, which the handshake has checked.
+    /// The certificate that the client presented and the handshake verified.
     pub(super) fn client_certificate(&self) -> Option<&CertificateDer<'static>> {
         match &self.transport {
             Transport::Tls(tls) => tls.get_ref().1.peer_certificates()?.first(),
@@ -234,8 +241,8 @@ impl Control {
         }
     }
 
-    /// Closes our side, so that the last reply is not destroyed by unread input. Of a peer that does not take its replies
-    /// there is nothing to be waited for.
+    /// Closes our side so that unread input does not destroy the last reply. A peer that does not
+    /// take its replies is not waited for.
     pub(super) async fn close(&mut self) {
         if self.stuck {
             return;
@@ -245,30 +252,32 @@ impl Control {
             .await
             .is_some()
         {
-            // What the client still sends would make the kernel answer with a reset, which can overtake the reply.
+            // The kernel would answer unread input with a reset, which can overtake the reply.
             let discarded = self.transport.discard(64);
             let _ = tokio::time::timeout(Duration::from_secs(1), discarded).await;
         }
     }
 
-    /// Says why the connection ends, and ends it, without waiting for the peer: what can't be sent at once is not said.
+    /// Sends the reason and ends the connection, without waiting for the peer: what cannot be sent
+    /// at once is dropped.
     pub(super) async fn end(&mut self, why: &Reply) {
         let ending = async {
             if self.reply(why).await.is_ok() {
-                // Whether it worked or not, that was all.
+                // The connection ends either way.
                 let _ = self.transport.shutdown().await;
             }
         };
         let _ = tokio::time::timeout(Duration::ZERO, ending).await;
     }
 
-    /// The round trip to the client, as TCP knows it; `None` where it does not say. Behind a load balancer that names its
-    /// clients it does not: the connection that it knows ends there, and the client may be far behind.
+    /// The round-trip time to the client, as TCP measures it; `None` if it is not known. With a
+    /// load balancer that reports its clients' addresses it is not: TCP measures the way to the
+    /// load balancer only.
     pub(super) fn round_trip(&self) -> Option<Duration> {
         self.transport.round_trip().filter(|_| self.direct)
     }
 
-    /// What lies unread.
+    /// Whether input is unread.
     pub(super) fn pending(&mut self) -> Pending {
         if self.buffer.contains(&b'\n') {
             return Pending::Data;
@@ -276,7 +285,7 @@ impl Control {
         self.transport.pending()
     }
 
-    /// Whether the peer's side is still open, whatever lies unread before its end.
+    /// Whether the peer's side is still open, even if input is unread.
     pub(super) fn established(&mut self) -> bool {
         self.transport.established()
     }
@@ -287,14 +296,15 @@ impl Control {
     }
 }
 
-/// What the peer does within the deadline, and within [`LAST_WORDS`] from the end of the grace period on.
+/// Waits for the peer until the deadline, and no longer than [`LAST_WORDS`] after the end of the
+/// grace period.
 async fn in_time<T>(
     deadline: Duration,
     cut: &CancellationToken,
     done: impl Future<Output = T>,
 ) -> Option<T> {
     let mut done = pin!(done);
-    // Nearly always it is done at once, and takes no timers.
+    // It is nearly always done at once, and needs no timers then.
     if let Poll::Ready(done) = futures::poll!(done.as_mut()) {
         return Some(done);
     }
@@ -310,7 +320,8 @@ async fn in_time<T>(
     }
 }
 
-/// An IPv4 client on a dual-stack socket is an IPv4 client; an IPv6 one keeps its scope.
+/// Turns the address of an IPv4 client on a dual-stack socket into an IPv4 address. An IPv6 address
+/// keeps its scope.
 fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),

@@ -1,4 +1,4 @@
-//! What the next transfer's data connection will be, as PASV, EPSV, PORT or EPRT has set it up.
+//! The data connection of the next transfer, as PASV, EPSV, PORT or EPRT has set it up.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -10,38 +10,39 @@ use crate::data::passive::Reservation;
 use crate::data::secure::{DataConnection, DataTls};
 use crate::data::{DataError, active};
 
-/// What the client has asked for.
+/// How the next data connection is made.
 #[derive(Debug)]
 pub(super) enum DataSetup {
-    /// Nothing yet.
+    /// Nothing was set up.
     None,
     /// The client will connect.
     Passive {
         /// Its port.
         reservation: Reservation,
-        /// When it was told.
+        /// When the client got it.
         since: Instant,
-        /// How it is secured, under PROT P.
+        /// Its TLS, under PROT P.
         tls: Option<Arc<DataTls>>,
-        /// The connection, where it was taken before the transfer command so that its handshake can go on.
+        /// The connection, if it was accepted before the transfer command so that its handshake can
+        /// begin.
         arrived: Option<Result<DataConnection, DataError>>,
     },
-    /// We will connect.
+    /// The server will connect.
     Active {
         /// To this address of the client.
         target: SocketAddr,
         /// From this one of ours.
         local: IpAddr,
-        /// And this port, where it can be bound.
+        /// And this port, if it can be bound.
         source_port: u16,
-        /// How it is secured, under PROT P.
+        /// Its TLS, under PROT P.
         tls: Option<Arc<DataTls>>,
     },
 }
 
 impl DataSetup {
-    /// The data connection, within the deadline. Its handshake may still be on its way: many clients begin it when
-    /// they have the 150.
+    /// Waits for the data connection until the deadline. Its handshake may not be done: many
+    /// clients begin it after the 150.
     pub(super) async fn open(&mut self, deadline: Duration) -> Result<DataConnection, DataError> {
         match self {
             DataSetup::None => Err(DataError::Timeout),
@@ -87,8 +88,8 @@ impl DataSetup {
         }
     }
 
-    /// Goes on with the handshake of a passive connection, from the moment it is there: some clients finish it before
-    /// they send the transfer command. Returns when there is nothing more to do. Cancel safe; the caller owns the
+    /// Accepts a passive connection and runs its handshake: some clients finish it before they send
+    /// the transfer command. Returns when the handshake is done. Cancel safe; the caller sets the
     /// deadline.
     pub(super) async fn progress(&mut self) {
         if let DataSetup::Passive {

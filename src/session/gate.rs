@@ -1,15 +1,15 @@
-//! One table of state × command: what may run now, what waits, what is refused.
+//! One table of phase × command: what runs now, what waits, what is refused.
 
 use ftp_proto::Command;
 
 use crate::session::replies::Refusal;
 
-/// Where a session stands.
+/// The phase of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Nobody has logged in.
+    /// No user is logged in or named.
     Anonymous,
-    /// USER was given, PASS is wanted.
+    /// USER was sent, PASS is next.
     PasswordWanted,
     /// Logged in.
     LoggedIn,
@@ -17,12 +17,12 @@ pub(super) enum Phase {
     Transferring,
 }
 
-/// What the table says.
+/// What happens to a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Run it.
     Run,
-    /// Keep it until the transfer has ended.
+    /// Hold it until the transfer has ended.
     Hold,
     /// Answer with this.
     Refuse(Refusal),
@@ -32,11 +32,11 @@ pub(super) enum Verdict {
 pub(super) fn verdict(phase: Phase, command: &Command) -> Verdict {
     use Command as C;
     match (phase, command) {
-        // RFC 959, 4.1.1: only these make sense while a transfer is running.
+        // RFC 959, 4.1.1: only these make sense while a transfer runs.
         (Phase::Transferring, C::Abor | C::Noop | C::Stat(None)) => Verdict::Run,
         (Phase::Transferring, _) => Verdict::Hold,
 
-        // Commands that tell nothing of anybody's files, and the login itself.
+        // Commands that reveal no user's files, and the login itself.
         (
             _,
             C::User(_)
@@ -68,8 +68,9 @@ pub(super) fn verdict(phase: Phase, command: &Command) -> Verdict {
     }
 }
 
-/// Whether a REST offset outlives this command: RFC 959 wants the transfer right after it, but every client sets up
-/// the data connection in between, and tries another way if one is refused.
+/// Whether a REST offset survives this command. RFC 959 expects the transfer directly after REST,
+/// but every client sets up the data connection in between, and tries another command if one is
+/// refused.
 pub(super) fn keeps_restart(command: &Command) -> bool {
     use Command as C;
     matches!(
@@ -91,7 +92,8 @@ pub(super) fn keeps_restart(command: &Command) -> bool {
     )
 }
 
-/// Whether what SIZE and MDTM have learnt of a file outlives this command (docs/design/promises.md, 7).
+/// Whether what SIZE and MDTM have learnt about a file survives this command
+/// (docs/design/promises.md, 7).
 pub(super) fn keeps_last_file(command: &Command) -> bool {
     use Command as C;
     keeps_restart(command) || matches!(command, C::Rest(_) | C::Retr(_))

@@ -1,13 +1,15 @@
-//! What is at a name before it is written: a file, a directory, or what the store does not say.
+//! What is at a name before it is written: a file, a directory, or something that the store does
+//! not reveal.
 
 use crate::namespace::{Resolved, VirtualPath};
 use crate::object::{Location, ObjectError, ObjectInfo, directory_exists, head};
 
 use crate::session::replies::Refusal;
 
-/// The file that is there (HEAD). `None` also if the store does not say whether there is one (403: without the right to
-/// list a bucket S3 calls each missing key forbidden) but refuses to replace it: the write that follows has to be
-/// conditional (`If-None-Match: *`). If the store honours no such condition, 550, and the log names the missing right.
+/// The file that is there (HEAD). `None` also if the store does not say whether there is one (403:
+/// without the right to list a bucket S3 calls each missing key forbidden) but refuses to replace
+/// it: the write that follows has to be conditional (`If-None-Match: *`). If the store honours no
+/// such condition, 550, and the log names the missing right.
 pub(super) async fn file_or_undisclosed(
     path: &VirtualPath,
     location: &Location,
@@ -32,8 +34,8 @@ pub(super) async fn file_or_undisclosed(
     Err(Refusal::store(path, &error))
 }
 
-/// 550 if a directory has the name of the file that is to be written, on stores where the file would hide it. There it
-/// costs one ListObjectsV2; elsewhere nothing is asked.
+/// 550 if a directory has the name of the file that is to be written, on stores where the file
+/// would hide it. There it costs one ListObjectsV2; elsewhere nothing is asked.
 pub(super) async fn refuse_directory(
     path: &VirtualPath,
     resolved: &Resolved,

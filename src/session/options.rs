@@ -1,4 +1,5 @@
-//! What is configured of sessions: deadlines, virtual hosts, and what a session needs to know of other rooms' options.
+//! What is configured of sessions: deadlines, virtual hosts, and what a session needs to know of
+//! other rooms' options.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,7 +26,8 @@ pub struct Timeouts {
     pub tls_handshake: Duration,
     /// For an upload whose bytes have all come, while other sessions write the same name.
     pub same_name: Duration,
-    /// The least time that an upload's end is held back to see whether the control connection ends with it.
+    /// The least time that an upload's end is held back to see whether the control connection ends
+    /// with it.
     pub settle_min: Duration,
     /// From SIGTERM until running transfers are cut.
     pub shutdown_grace: Duration,
@@ -36,7 +38,8 @@ pub struct Timeouts {
 pub struct HostOptions {
     /// Its name, in lower case and without a dot at its end.
     pub name: String,
-    /// What HOST is answered with, and an implicit listener's client that names it in its handshake; `None`: the server's own greeting.
+    /// What HOST is answered with, and an implicit listener's client that names it in its
+    /// handshake; `None`: the server's own greeting.
     pub greeting: Option<String>,
     /// Who may log in; `None`: every user.
     pub users: Option<BTreeSet<String>>,
@@ -74,7 +77,7 @@ pub struct SessionOptions {
     pub active: ActiveOptions,
     /// Size of the first parts of an upload, bytes.
     pub part_size: u64,
-    /// What is kept of interrupted uploads.
+    /// Interrupted uploads.
     pub resume: ResumeOptions,
     /// Users by name.
     pub users: BTreeMap<String, Arc<UserOptions>>,

@@ -1,10 +1,11 @@
-//! What SIZE and MLST have reported of files with an upload that is not published. The table is in
-//! docs/reference/commands.md, "What SIZE reports to whom".
+//! The lengths that SIZE and MLST have reported of files with an unpublished upload. The table is
+//! in docs/reference/commands.md, "What SIZE reports to whom".
 //!
-//! One user can be producer and consumer. A client that resumes asks SIZE and begins at that byte; a client that
-//! downloads asks SIZE and stops at that byte. Only the next command shows which of both a client is, so each session
-//! remembers what it was told ([`ReportedLengths`]): an offset in an upload is not an offset in an object, nor the reverse. The
-//! process remembers which of its users download ([`ReportedUploads`]): SIZE reports the object to them.
+//! One user can be producer and consumer. A client that resumes sends SIZE and begins at that byte;
+//! a client that downloads sends SIZE and stops at that byte. Only the next command shows which of
+//! the two a client is. So each session remembers what was reported to it ([`ReportedLengths`]): an
+//! offset in an upload is not an offset in an object. The process remembers which of its users
+//! download ([`ReportedUploads`]): SIZE reports the object to them.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -19,33 +20,35 @@ use crate::object::{Location, ObjectInfo};
 /// The number of files that a session remembers.
 const MOST_FILES: usize = 64;
 
-/// The number of names that the process remembers, of all users together.
+/// The number of names that the process remembers, for all users together.
 const MOST_NAMES: usize = 10_000;
 
-/// For how long after a refused RETR the object is reported, and a part of a file needs a SIZE before it.
+/// After a refused RETR, SIZE reports the object for this long, and a RETR of a part of the file
+/// needs a SIZE before it.
 const REMEMBERED: Duration = Duration::from_secs(600);
 
-/// What a session knows of the length of a file with an upload that is not published.
+/// What a session knows about the length of a file with an unpublished upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReportedLength {
     /// The upload's length was reported: APPE resumes it, and a RETR would stop too early.
     Upload(u64),
-    /// The object was reported while there was an upload: what follows it must not get into the upload.
+    /// The object was reported while there was an upload: the bytes that follow it must not get
+    /// into the upload.
     Object(Option<Version>),
-    /// A refusal has named the upload's length: REST with it resumes, and nothing else does.
+    /// A refusal has named the upload's length: only REST with this length resumes the upload.
     Refused,
-    /// One of the oldest of more files than are remembered, if it was reported at all.
+    /// The session has reported more files than it remembers, and this one may be among the oldest.
     Forgotten,
 }
 
-/// A keyed hash of which bytes an object has.
+/// A keyed hash of an object's size and ETag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Version(u64);
 
-/// The lengths that a session was told, the newest files last.
+/// The lengths that were reported to a session, the newest files last.
 #[derive(Debug, Default)]
 pub(super) struct ReportedLengths {
-    /// Of each path a keyed hash, which is all that a long one may take of a session's memory.
+    /// Each path is a keyed hash, so that long paths take no more memory.
     lengths: VecDeque<(u64, ReportedLength)>,
     /// Whether there have been more files than are remembered.
     forgotten: bool,
@@ -53,7 +56,8 @@ pub(super) struct ReportedLengths {
 }
 
 impl ReportedLengths {
-    /// The client knows this from now on. A refusal of a command changes it only if the refusal names a length.
+    /// Notes what the client knows from now on. A refused command changes it only if the refusal
+    /// names a length.
     pub(super) fn note(&mut self, path: &VirtualPath, length: ReportedLength) {
         self.forget(path);
         if self.lengths.len() == MOST_FILES {
@@ -63,7 +67,7 @@ impl ReportedLengths {
         self.lengths.push_back((self.hasher.hash_one(path), length));
     }
 
-    /// What the client knows; `None` if that is nothing of an upload.
+    /// What the client knows; `None` if it knows nothing about an upload.
     pub(super) fn of(&self, path: &VirtualPath) -> Option<ReportedLength> {
         let path = self.hasher.hash_one(path);
         let mut lengths = self.lengths.iter();
@@ -72,13 +76,13 @@ impl ReportedLengths {
         known.or(self.forgotten.then_some(ReportedLength::Forgotten))
     }
 
-    /// There is no upload of the file any more.
+    /// Forgets the file: it has no unpublished upload any more.
     pub(super) fn forget(&mut self, path: &VirtualPath) {
         let path = self.hasher.hash_one(path);
         self.lengths.retain(|(of, _)| *of != path);
     }
 
-    /// Which bytes an object has. Stores report no ETag of an empty object to a GET.
+    /// The version of an object. A GET of an empty object returns no ETag.
     pub(super) fn version(&self, info: &ObjectInfo) -> Version {
         let etag = match info.size {
             0 => "",
@@ -88,7 +92,8 @@ impl ReportedLengths {
     }
 }
 
-/// The names of which a user was told an upload's length, in all sessions of this process.
+/// The names of which SIZE has reported an upload's length to a user, in all sessions of this
+/// process.
 #[derive(Debug, Default)]
 pub struct ReportedUploads {
     names: Mutex<ReportedNames>,
@@ -105,14 +110,14 @@ struct ReportedNames {
 
 #[derive(Debug, Clone, Copy)]
 struct ReportTimes {
-    /// When the length of an upload was last reported.
+    /// When SIZE last reported the length of an upload.
     reported: Instant,
-    /// When a RETR was last refused for that.
+    /// When a RETR was last refused because of that length.
     refused: Option<Instant>,
 }
 
 impl ReportedUploads {
-    /// The user was told the length of their upload of this object.
+    /// SIZE has reported to the user the length of their upload of this object.
     pub(super) fn reported(&self, user: &str, object: &Location) {
         self.names()
             .reported(self.name(user, object), Instant::now());
@@ -124,13 +129,13 @@ impl ReportedUploads {
             .refused(self.name(user, object), Instant::now());
     }
 
-    /// Whether a RETR of this user was refused for that in the last ten minutes.
+    /// Whether a RETR of this user was refused because of that length in the last ten minutes.
     pub(super) fn downloads(&self, user: &str, object: &Location) -> bool {
         let times = self.times(user, object);
         times.is_some_and(|times| times.downloads(Instant::now()))
     }
 
-    /// Whether a session of this user was told an upload's length in the last ten minutes.
+    /// Whether SIZE reported an upload's length to a session of this user in the last ten minutes.
     pub(super) fn was_reported(&self, user: &str, object: &Location) -> bool {
         let times = self.times(user, object);
         times.is_some_and(|times| times.was_reported(Instant::now()))
@@ -138,7 +143,7 @@ impl ReportedUploads {
 
     fn times(&self, user: &str, object: &Location) -> Option<ReportTimes> {
         let names = self.names();
-        // As most processes have it: nothing is hashed for each SIZE then.
+        // Most processes have no names. Then a SIZE costs no hash.
         if names.times.is_empty() {
             return None;
         }
@@ -206,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_remembers_what_it_was_told_last_of_each_file() {
+    fn a_session_remembers_the_last_length_reported_of_each_file() {
         let mut reported = ReportedLengths::default();
         assert_eq!(reported.of(&path("a")), None);
         reported.note(&path("a"), ReportedLength::Upload(5));
@@ -219,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_file_that_a_session_has_forgotten_it_knows_that() {
+    fn a_session_knows_that_it_has_forgotten_a_file() {
         let mut reported = ReportedLengths::default();
         for number in 0..=MOST_FILES {
             reported.note(&path(&number.to_string()), ReportedLength::Upload(1));
@@ -230,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_told_apart_by_their_bytes() {
+    fn versions_differ_if_the_bytes_do() {
         let reported = ReportedLengths::default();
         let info = |size, etag: &str| ObjectInfo {
             size,
@@ -255,7 +260,7 @@ mod tests {
         assert!(!names.times[&1].downloads(begin));
         names.refused(1, at(100));
         assert!(names.times[&1].downloads(at(699)) && !names.times[&1].downloads(at(700)));
-        // What is reported later prolongs the one, and not the other.
+        // A later report prolongs the first, and not the second.
         names.reported(1, at(650));
         assert!(!names.times[&1].downloads(at(700)) && names.times[&1].was_reported(at(1200)));
     }

@@ -1,4 +1,4 @@
-//! What a path names: the object of a file, what is there now, the directory above.
+//! What a path names: the object of a file, what is there now, the parent directory.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::namespace::{Mount, Namespace, Permission, Resolved, VirtualPath};
 use crate::object::{Location, ObjectError, ObjectInfo, directory_exists, head, head_with_crc};
 use crate::session::replies::Refusal;
 
-/// The mount and object a path names; refused where it can be no file.
+/// The mount and object that a path names; refused if the path cannot name a file.
 pub(super) fn file_at(
     path: &VirtualPath,
     resolved: &Resolved,
@@ -25,7 +25,7 @@ pub(super) fn names_directory(argument: &str) -> bool {
     matches!(argument.rsplit('/').next(), Some("" | "." | ".."))
 }
 
-/// HEAD, where "not there" is an answer.
+/// A HEAD that returns `None` if there is no object.
 pub(super) async fn existing(
     path: &VirtualPath,
     location: &Location,
@@ -35,7 +35,7 @@ pub(super) async fn existing(
         .map_err(|error| Refusal::store(path, &error))
 }
 
-/// HEAD, where "not there" is an answer.
+/// A HEAD that returns `None` if there is no object.
 pub(super) async fn existing_object(
     location: &Location,
 ) -> Result<Option<ObjectInfo>, ObjectError> {
@@ -46,7 +46,7 @@ pub(super) async fn existing_object(
     }
 }
 
-/// The directory an entry lies in, where that can vanish with it: not at a mount's root.
+/// The parent directory of an entry, if it can vanish with the entry: a mount's root cannot.
 pub(super) fn parent_in_mount(resolved: &Resolved) -> Option<Location> {
     let Resolved::Mounted { mount, rest, .. } = resolved else {
         return None;
@@ -59,7 +59,7 @@ pub(super) fn parent_in_mount(resolved: &Resolved) -> Option<Location> {
     })
 }
 
-/// The time a client is told, the same in every command.
+/// The time that all commands report for a file.
 pub(super) fn modified(info: &ObjectInfo, resolved: &Resolved) -> Timestamp {
     match resolved {
         Resolved::Mounted { mount, .. } if mount.times_metadata => {
@@ -69,7 +69,7 @@ pub(super) fn modified(info: &ObjectInfo, resolved: &Resolved) -> Timestamp {
     }
 }
 
-/// What a path is: a file's HEAD, `None` for a directory, an error where it is neither.
+/// A file's HEAD, `None` for a directory, an error if the path is neither.
 pub(super) async fn describe(
     path: &VirtualPath,
     resolved: &Resolved,
@@ -78,7 +78,8 @@ pub(super) async fn describe(
     Ok(described.map(|(info, _)| info))
 }
 
-/// The same, with the CRC-32 of the file's bytes if the user may read it and the store holds it.
+/// The same, with the CRC-32 of the file's bytes if the user may read the file and the store has
+/// it.
 pub(super) async fn describe_with_crc(
     path: &VirtualPath,
     resolved: &Resolved,
@@ -129,7 +130,7 @@ async fn describe_asking(
     }
 }
 
-/// Whether a directory is there: mount roots and ways to mounts without a request.
+/// Whether a directory exists. Mount roots and the directories above mounts need no request.
 pub(super) async fn is_directory(
     path: &VirtualPath,
     resolved: &Resolved,
@@ -150,12 +151,12 @@ pub(super) async fn is_directory(
     }
 }
 
-/// Whether a place is the directory that a mount shows.
+/// Whether a resolved path is the root of a mount.
 pub(super) fn is_mount_root(resolved: &Resolved) -> bool {
     matches!(resolved, Resolved::Mounted { rest, .. } if rest.is_empty())
 }
 
-/// Refuses with 550 and the permission's name where it is missing.
+/// Refuses with 550 and the permission's name if the user lacks it.
 pub(super) fn require(
     path: &VirtualPath,
     resolved: &Resolved,

@@ -1,8 +1,8 @@
-//! Resuming an interrupted upload: what SIZE, MLST, REST + STOR and APPE know of it
+//! Resuming an interrupted upload: what SIZE, MLST, REST + STOR and APPE do with it
 //! (docs/design/resume-protocol.md).
 //!
-//! What is kept of a user's upload is to him what a half-written file is on other servers: SIZE tells its length, and
-//! he goes on from there. Nobody else sees it.
+//! To its user an interrupted upload is what a half-written file is on other servers: SIZE reports
+//! its length, and the client resumes there. No other user sees it.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -22,18 +22,19 @@ use crate::session::reported::ReportedLength;
 use crate::session::resolve::existing_object;
 use crate::session::state::Session;
 
-/// How long a session waits for an upload of this process that has broken off, or that it stops, to be kept. Its parts
-/// in flight may take longer over a slow line; then the client is told to try again.
+/// How long a session waits until an upload of this process that has broken off, or that it stops,
+/// is stored for a resume. Parts in flight may take longer over a slow line; then the client has to
+/// retry.
 const GONE: Duration = Duration::from_secs(70);
 
-/// An upload of the user that is not published.
+/// The unpublished upload of a user.
 #[derive(Debug)]
 pub(super) enum OwnUpload {
-    /// There is none of which a byte would be reported.
+    /// The user has no upload with a byte to report.
     None,
-    /// In this process.
+    /// It runs in this process.
     Running(UploadSnapshot),
-    /// In another process, as far as its record shows for this number of seconds.
+    /// Its record shows that another process may be writing it, for this number of seconds.
     InUse(u64),
     /// It has broken off.
     Interrupted(Box<ResumableUpload>),
@@ -44,17 +45,18 @@ pub(super) enum OwnUpload {
 pub(super) enum FileStatus {
     /// The object, if there is one.
     Object(Option<Box<ObjectInfo>>),
-    /// Their own upload that is not published: its length, and when it last moved if that is known.
+    /// Their own unpublished upload: its length, and when it last received a byte if that is known.
     Upload(u64, Option<jiff::Timestamp>),
 }
 
 impl Session {
-    /// How uploads of the user to a mount are kept; `None` where they are not.
+    /// The scope in which the user's uploads to a mount can be resumed; `None` if the mount keeps
+    /// none.
     pub(super) fn keep(&self, mount: &Mount) -> Option<ResumeScope> {
         self.state_of(mount).filter(|_| mount.keep_interrupted)
     }
 
-    /// The state of the user's uploads to a mount, also if they are not kept when they break off.
+    /// The scope of the user's uploads to a mount, also if the mount keeps no interrupted uploads.
     pub(super) fn state_of(&self, mount: &Mount) -> Option<ResumeScope> {
         let user = self.logged_in()?;
         Some(ResumeScope {
@@ -65,7 +67,7 @@ impl Session {
         })
     }
 
-    /// The same for where a place is.
+    /// [`keep`](Self::keep) for the mount of a resolved path.
     pub(super) fn keep_in(&self, resolved: &Resolved) -> Option<ResumeScope> {
         match resolved {
             Resolved::Mounted { mount, .. } => self.keep(mount),
@@ -73,7 +75,8 @@ impl Session {
         }
     }
 
-    /// The same, where the user may write to the place: who may not can have nothing kept there.
+    /// The same, if the user may write there (others can have no upload there) and no line ends are
+    /// converted.
     pub(super) fn keep_at(&self, resolved: &Resolved) -> Option<ResumeScope> {
         let Resolved::Mounted { mount, .. } = resolved else {
             return None;
@@ -84,18 +87,19 @@ impl Session {
         }
     }
 
-    /// The same for commands to which TYPE means nothing.
+    /// The same for commands that do not depend on TYPE.
     pub(super) fn keep_of_any_type(&self, resolved: &Resolved) -> Option<ResumeScope> {
         let wanted = resolved.allows(Permission::Write);
         wanted.then(|| self.keep_in(resolved)).flatten()
     }
 
-    /// What is reported of a file's length, and with it what this session and this process remember of that. `object`
-    /// asks for the object, in parallel.
+    /// What SIZE and MLST report of a file. Notes the report in this session and this process.
+    /// `object` asks for the object, in parallel.
     ///
-    /// The same user can be the one who resumes the upload and the one who downloads the object. If both are there, the
-    /// upload's length is for the client that most likely sent it: it has broken off, and this client has the sender's
-    /// address. A client that downloads by that length all the same is found out by its RETR (`check_retrieve`).
+    /// One user can resume the upload and download the object. If both exist, the upload's length
+    /// is for the client that most likely sent it: the upload has broken off, and this client has
+    /// the sender's address. If a client that downloads gets this length, `check_retrieve` refuses
+    /// its RETR.
     pub(super) async fn file_status(
         &mut self,
         path: &VirtualPath,
@@ -135,7 +139,8 @@ impl Session {
         Ok(seen)
     }
 
-    /// Whether an upload has broken off, or receives nothing any more, and was sent from this client's address.
+    /// Whether an upload was sent from this client's address and has broken off, or receives no
+    /// bytes any more.
     fn is_interrupted_here(&self, underway: &OwnUpload) -> bool {
         let here = network_of(self.control.peer.ip());
         let is_here = |peer: Option<IpAddr>| peer.is_some_and(|peer| network_of(peer) == here);
@@ -143,12 +148,13 @@ impl Session {
         match underway {
             OwnUpload::Running(upload) => upload.idle_for >= stalled && is_here(upload.peer),
             OwnUpload::Interrupted(kept) => is_here(kept.peer()),
-            // Its record shows that it was running, and not when its last byte came.
+            // The record shows that it was running, and not when its last byte came.
             OwnUpload::InUse(_) | OwnUpload::None => false,
         }
     }
 
-    /// The user's upload of a file that is not published, and the object, which `object` asks for in parallel.
+    /// The user's unpublished upload of a file, and the object, which `object` asks for in
+    /// parallel.
     pub(super) async fn look(
         &self,
         path: &VirtualPath,
@@ -181,9 +187,9 @@ impl Session {
         Ok((underway, info))
     }
 
-    /// The length of the user's own upload, for those who may write and neither list nor read; `None` if there is none.
-    /// Whether there is an object, and how long it is, has no influence: an upload that is appended to an object is not
-    /// reported, since it is as long as both.
+    /// The length of the user's own upload, for users who may write and neither list nor read;
+    /// `None` if there is none. The answer must not depend on the object: an upload that is
+    /// appended to an object is not reported, since its length includes the object's.
     pub(super) async fn own_upload(
         &mut self,
         path: &VirtualPath,
@@ -201,12 +207,14 @@ impl Session {
         Ok(Some(length))
     }
 
-    /// Refuses a RETR whose client may take a length that SIZE reported of an upload for that of the object.
+    /// Refuses a RETR if the client may take the length that SIZE has reported of an upload for
+    /// that of the object.
     ///
-    /// A client that has asked SIZE in this session is refused once; it asks again, or reads to the end of the file.
-    /// A client that fetches a file in pieces over several connections (lftp's pget) asks SIZE in one of them only: a
-    /// piece that does not begin at byte 0 needs a SIZE of its own, for good, since such a client repeats what gets 450
-    /// and fetches the file in one piece after 550.
+    /// A client that has sent SIZE in this session is refused once: it sends SIZE again, or reads
+    /// to the end of the file. A client that fetches a file in pieces over several connections
+    /// (lftp's pget) sends SIZE on one of them only. So a piece that does not begin at byte 0 needs
+    /// a SIZE of its own. Such a client repeats a command that gets 450, and after 550 it fetches
+    /// the file in one piece.
     pub(super) fn check_retrieve(
         &mut self,
         path: &VirtualPath,
@@ -241,8 +249,9 @@ impl Session {
         }
     }
 
-    /// Refuses to resume an upload, or to append to the object in its place, in a session that was told the length of
-    /// the other of both. What is there stays untouched: an upload that still receives is not stopped.
+    /// Refuses to resume an upload if SIZE has reported the object's length to this session, and to
+    /// append to the object if it has reported the upload's. Both stay untouched: an upload that
+    /// still receives bytes is not stopped.
     pub(super) async fn check_resume(
         &mut self,
         path: &VirtualPath,
@@ -254,7 +263,8 @@ impl Session {
         let known = self.reported.of(path);
         let (underway, info) = match (known, from) {
             (None, ResumeAt::End) => return Ok(()),
-            // The offset is that of an upload, or one of the client's own: only a running upload could suffer from it.
+            // The offset is that of an upload, or the client's own: it could only harm a running
+            // upload.
             (Some(ReportedLength::Upload(offset)), ResumeAt::End)
             | (
                 None
@@ -289,7 +299,7 @@ impl Session {
         }
     }
 
-    /// Whether the session was told the length of an upload, by SIZE or by a refusal.
+    /// Whether SIZE or a refusal has reported the length of an upload to the session.
     pub(super) fn knows_upload(&self, path: &VirtualPath) -> bool {
         let known = self.reported.of(path);
         matches!(
@@ -298,7 +308,7 @@ impl Session {
         )
     }
 
-    /// Says how long the upload is that another command would resume.
+    /// The refusal that reports the length of the upload which another command would resume.
     pub(super) fn refuse_resume(
         &mut self,
         path: &VirtualPath,
@@ -336,8 +346,8 @@ impl Session {
         }
     }
 
-    /// The kept upload that a transfer goes on with; one that is still running in this process is stopped for it, and
-    /// waited for. With it, or without one, what a HEAD tells of the object.
+    /// The interrupted upload that a transfer resumes, and the object from a HEAD. An upload that
+    /// still runs in this process is stopped and waited for.
     pub(super) async fn kept(
         &self,
         path: &VirtualPath,
@@ -363,7 +373,7 @@ impl Session {
     }
 }
 
-/// Where a client wants to resume.
+/// The offset at which a client resumes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ResumeAt {
     /// REST and STOR.
@@ -372,7 +382,8 @@ pub(super) enum ResumeAt {
     End,
 }
 
-/// Whether an upload of which this number of bytes has arrived resumes at an offset: one byte less is reported.
+/// Whether an upload that has received `size` bytes resumes at an offset. SIZE reports one byte
+/// less than it has.
 fn resumes_at(size: u64, offset: u64) -> bool {
     offset == size || offset + 1 == size
 }
@@ -382,7 +393,7 @@ pub(super) fn shows_files(permissions: Permissions) -> bool {
     permissions.allows(Permission::List) || permissions.allows(Permission::Read)
 }
 
-/// The same answer for each file whose size must not be shown.
+/// The same refusal for each file whose size must not be shown.
 pub(super) fn beyond(path: &VirtualPath) -> Reply {
     Reply::new(
         554,
@@ -390,7 +401,7 @@ pub(super) fn beyond(path: &VirtualPath) -> Reply {
     )
 }
 
-/// The offset that the client knows is not one of what is there now.
+/// The client's offset belongs to other bytes than those that are there now.
 pub(super) fn other_length(path: &VirtualPath) -> Reply {
     Reply::new(
         450,
@@ -398,7 +409,8 @@ pub(super) fn other_length(path: &VirtualPath) -> Reply {
     )
 }
 
-/// Of an empty object a GET tells neither ETag nor time, which are what is judged by.
+/// Decides whether a stored upload can be resumed. That needs the object's ETag and time, which a
+/// GET of an empty object does not return: then a HEAD follows.
 async fn judge(
     stored: crate::object::Stored,
     location: &Location,
@@ -420,7 +432,7 @@ async fn gone(path: &VirtualPath, older: &EarlierUploads) -> Result<(), Reply> {
     ended.map_err(|_| being_kept(path))
 }
 
-/// Waits until those that have broken off are kept.
+/// Waits until those that have broken off are stored for a resume.
 pub(super) async fn ending(path: &VirtualPath, older: &EarlierUploads) -> Result<(), Reply> {
     let ended = timeout(GONE, older.wait_until_stored()).await;
     ended.map_err(|_| being_kept(path))
@@ -440,7 +452,8 @@ fn busy(path: &VirtualPath, seconds: u64) -> Reply {
     )
 }
 
-/// Refuses an append to a file of which a later version of this server is known to have recorded an upload.
+/// Refuses an append to a file of which a later version of this server is known to have recorded an
+/// upload.
 pub(super) async fn refuse_later(
     path: &VirtualPath,
     keep: &ResumeScope,

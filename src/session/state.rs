@@ -1,4 +1,4 @@
-//! The state of one session, and what every handler asks of it.
+//! The state of one session, and the questions that every handler asks it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -29,28 +29,28 @@ pub(super) struct Session {
     pub(super) context: Arc<ServerContext>,
     pub(super) control: Control,
     pub(super) listener: Arc<Listener>,
-    /// Among all sessions.
+    /// Counts the session among all sessions.
     pub(super) permit: SessionPermit,
     /// TLS on the control connection.
     pub(super) secured: Option<Box<Secured>>,
-    /// The virtual host that HOST has chosen.
+    /// The virtual host that HOST or the TLS handshake has chosen.
     pub(super) host: Option<Arc<HostOptions>>,
     pub(super) login: Login,
     pub(super) pre_login: PreLogin,
-    /// What CLNT said is in the log.
+    /// Whether the client's name, from CLNT, is in the log.
     pub(super) client_noted: bool,
     pub(super) cwd: VirtualPath,
     pub(super) transfer_type: TransferType,
     pub(super) data: DataSetup,
     pub(super) epsv_all: bool,
     pub(super) start: Start,
-    /// What HASH computes.
+    /// The digest that HASH computes.
     pub(super) hash: HashName,
     pub(super) rename_from: Option<RenameSource>,
     pub(super) facts: FactSet,
     pub(super) last_file: LastFile,
     pub(super) reported: ReportedLengths,
-    /// Lines that came while a transfer ran.
+    /// Lines that came while a transfer ran, to be executed after it.
     pub(super) held: VecDeque<Vec<u8>>,
 }
 
@@ -99,30 +99,31 @@ pub(super) enum Start {
 pub(super) struct User {
     pub(super) config: Arc<UserOptions>,
     pub(super) namespace: Namespace,
-    /// Among his sessions.
+    /// Counts the session among the user's sessions.
     pub(super) _permit: UserPermit,
 }
 
-/// Whether a session goes on.
+/// Whether a session continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {
     Continue,
     Close,
 }
 
-/// What RNFR has named.
+/// The file or directory that RNFR has named.
 #[derive(Debug)]
 pub(super) struct RenameSource {
     pub(super) path: VirtualPath,
     pub(super) resolved: Resolved,
-    /// `None`: RNTO looks, since RNFR may not say what is there.
+    /// `None` if RNFR may not reveal what is there. Then RNTO looks.
     pub(super) found: Option<RenamedEntry>,
 }
 
-/// What is at the old name.
+/// What is at the name that RNFR has named.
 #[derive(Debug)]
 pub(super) enum RenamedEntry {
-    /// A file's HEAD, the CRC-32 of its bytes if it is known, and the watch that began before.
+    /// A file's HEAD, the CRC-32 of its bytes if it is known, and the watch that began before the
+    /// HEAD.
     File(Box<(ObjectInfo, Option<u32>, NameWatch)>),
     Directory,
 }
@@ -174,8 +175,8 @@ impl Session {
         }
     }
 
-    /// The user who is logged in. The gate lets no command that needs a user run without one; should it ever, the command
-    /// is refused.
+    /// The user who is logged in. The gate lets no command that needs a user run without one;
+    /// should it ever, the command is refused.
     pub(super) fn user(&self) -> Result<&User, Refusal> {
         self.logged_in().ok_or(Refusal::NotLoggedIn)
     }
@@ -186,7 +187,7 @@ impl Session {
             .map_or("-", |user| user.config.name.as_str())
     }
 
-    /// What an argument names, seen from the working directory.
+    /// Resolves an argument from the working directory.
     pub(super) fn resolve(&self, argument: &str) -> Result<(VirtualPath, Resolved), Refusal> {
         let path = self.cwd.join(argument)?;
         let resolved = self.user()?.namespace.resolve(&path);
@@ -203,19 +204,19 @@ impl Session {
         Ok(self.context.broken.of(user, peer, object))
     }
 
-    /// Whether line ends are converted in a mount, as TYPE now is.
+    /// Whether line ends are converted in a mount under the current TYPE.
     pub(super) fn converts(&self, mount: &Mount) -> bool {
         mount.ascii_convert && self.transfer_type == TransferType::Ascii
     }
 
-    /// Keeps only a passive port that nobody has connected to.
+    /// Drops the data connection that was set up, except a passive port without a connection.
     pub(super) fn drop_connected_data(&mut self) {
         if self.data_expires().is_none() {
             self.data = DataSetup::None;
         }
     }
 
-    /// When a passive port that nobody has connected to is given back; `None` where there is none.
+    /// When a passive port without a connection is given back; `None` if there is none.
     pub(super) fn data_expires(&self) -> Option<Instant> {
         match &self.data {
             DataSetup::Passive {

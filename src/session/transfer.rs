@@ -1,4 +1,5 @@
-//! Runs one transfer beside the control connection, and turns its one end into the one final reply.
+//! Runs one transfer alongside the control connection, and turns its one end into the one final
+//! reply.
 //!
 //! ```text
 //!            signals: 150, "input ended"
@@ -7,21 +8,25 @@
 //!            abort token, permit
 //! ```
 //!
-//! The job (an upload, a download, a listing) is a future polled by the session's own task. It speaks to the session by
-//! two [`Signal`]s, and hears of it by a cancellation token and, an upload, by the permit to publish.
+//! The job (an upload, a download, a listing) is a future that the session's own task polls. The
+//! job reports to the session by [`Signal`]s. The session cancels the job by a token, and gives an
+//! upload the permit to publish.
 //!
-//! **The settle window.** FTP has no end-of-file mark: a device that dies closes its data connection as one that has
-//! finished does. So the session gives the permit only when, a round trip after the input's end, the control
-//! connection is still there and no ABOR was seen. While the window passes, parts still on their way go on. After the
-//! permit there is no way back: the upload's own result is reported, and a later ABOR gets 226 for itself.
+//! **The settle window.** FTP has no end-of-file mark: a device that dies closes its data
+//! connection exactly as one that has finished. So the session gives the permit one round-trip time
+//! after the end of the input, if the control connection is still open and no ABOR has come. Parts
+//! in flight continue during this window. The session cannot take the permit back: it reports the
+//! upload's own result, and a later ABOR gets a 226 of its own.
 //!
-//! **The end of the control connection.** A client that leaves says QUIT. For an upload it counts only if it came after
-//! the data's end and the connection then ended cleanly: a QUIT that was sent in advance says nothing of the data, and a
-//! reset is a failure. Before anything is decided the job takes what has already arrived, so that the order of the two
-//! connections is that of their arrival. A client that closes only its own side still gets the one final reply.
+//! **The end of the control connection.** A client that leaves sends QUIT. For an upload the QUIT
+//! counts only if it came after the end of the data and the connection then ended cleanly: a QUIT
+//! that was sent in advance says nothing about the data, and a reset is a failure. Before the
+//! session decides, the job takes the data that has already arrived. So the events on both
+//! connections count in the order of their arrival. A client that closes only its own side still
+//! gets the final reply.
 //!
-//! **Ends.** A job ends in exactly one [`End`]. What the session does to a job (ABOR, a lost control connection, the
-//! end of the grace period) is remembered as the [`CancelReason`], so a job that was aborted gets the reply of its reason.
+//! **Ends.** A job ends in exactly one [`End`]. If the session cancels a job, the [`CancelReason`]
+//! selects the reply.
 
 mod conclude;
 pub(in crate::session) mod download;
@@ -51,22 +56,25 @@ use conclude::progress_report;
 use job::{End, Label, Link, Signal};
 use running::{CancelReason, ControlSide, QuitTime, RunningTransfer};
 
-/// The settle window of an upload of more than one part, at the least: it waits for its last part anyway. Once, on a very
-/// busy machine, 63 MB of 200 of a client killed with -9 were published behind a window of 1 ms; the likely reason is that
-/// the kernel closes one socket of a dying process after the other, and was interrupted in between.
+/// The least settle window of an upload of more than one part, which waits for its last part
+/// anyway. On a very busy machine, 63 MB of the 200 MB of a client killed with SIGKILL were once
+/// published after a window of 1 ms. The likely reason: the kernel closes the sockets of a dying
+/// process one after the other, and was interrupted in between.
 const SETTLE_LARGE: Duration = Duration::from_millis(50);
 
 /// Bounds of the settle window (docs/reference/commands.md has it as a table).
 const SETTLE_MIN: Duration = Duration::from_millis(1);
 const SETTLE_MAX: Duration = Duration::from_millis(100);
 
-/// Lines held while a transfer runs; beyond that the connection is not read until it has ended.
+/// The number of lines held while a transfer runs. Above it the connection is not read until the
+/// transfer has ended.
 const MAX_HELD: usize = 64;
-/// And bytes of them, so that long lines don't cost more than the transfer itself.
+/// The number of bytes of held lines, so that long lines do not cost more than the transfer itself.
 const MAX_HELD_BYTES: usize = 32 * 1024;
 
 impl Session {
-    /// Runs a job to its end and gives its replies. Fails only where the control connection is of no use any more.
+    /// Runs a job to its end and sends its replies. Fails only if the control connection can no
+    /// longer be used.
     pub(in crate::session) async fn run_transfer<F, J>(
         &mut self,
         label: Label,
@@ -83,8 +91,8 @@ impl Session {
         let (mut running, link, mut signalled) = RunningTransfer::new(label, control);
         let mut job = pin!(job(link));
         let shutdown = self.context.cut.clone();
-        // A client that floods its control connection must not keep its own job from being polled, nor its deadlines:
-        // after each line it is the others' turn.
+        // A client that floods its control connection must not starve its own job or the deadlines:
+        // after each line the other branches have a turn.
         let mut had_line = false;
 
         let end = loop {
@@ -95,7 +103,7 @@ impl Session {
                 line = self.control.next_line(), if read && running.reads() && self.can_hold() => {
                     had_line = true;
                     let ended = match leaves(&line) {
-                        // All of the data that has arrived came before this.
+                        // The data that has arrived came before this line.
                         true => futures::poll!(tokio::task::unconstrained(job.as_mut())),
                         false => Poll::Pending,
                     };
@@ -114,7 +122,7 @@ impl Session {
                 () = std::future::ready(()), if !read => {}
             }
         };
-        // A short job may have ended in the same breath as it began: the 150 comes before the 226.
+        // A short job may have begun and ended in one poll: the 150 goes out before the 226.
         while let Ok(signal) = signalled.try_recv() {
             self.signalled(&mut running, signal).await;
         }
@@ -137,7 +145,7 @@ impl Session {
                 }
             }
             Signal::Unused(setup) => {
-                // As after any refusal: kept where nobody has connected, closed where somebody has.
+                // As after any refusal: a port without a connection stays, a connection is closed.
                 self.data = setup;
                 self.drop_connected_data();
             }
@@ -152,7 +160,7 @@ impl Session {
         }
     }
 
-    /// A line, or the loss of the control connection, while a job runs.
+    /// Handles a line, or the loss of the control connection, while a job runs.
     async fn during(&mut self, running: &mut RunningTransfer, line: Result<Vec<u8>, ControlError>) {
         let line = match line {
             Ok(line) => line,
@@ -167,23 +175,24 @@ impl Session {
                 }
                 return;
             }
-            // Nothing counts after QUIT.
+            // Nothing counts after a QUIT.
             Err(ControlError::LineTooLong(_)) => return,
             Err(ControlError::Lost | ControlError::WriteDeadline) => return running.lose(),
         };
         let command = Command::parse(&line);
         let abor = command == Ok(Command::Abor);
         if running.control != ControlSide::Open && !abor {
-            // Nothing else counts behind a QUIT.
+            // After a QUIT only ABOR counts.
             return;
         }
         let held = self.held.back().map(|line| Command::parse(line));
         if held == Some(Err(CommandError::Http)) {
-            // A browser speaks: nothing behind it is a command, an ABOR neither.
+            // A browser has sent HTTP: no line after it is a command, not even an ABOR.
             return;
         }
         match command {
-            // Behind a held command all but ABOR waits, too: replies come in the order of their commands.
+            // After a held command all commands except ABOR wait as well: replies go out in the
+            // order of their commands.
             Ok(command)
                 if (abor || self.held.is_empty())
                     && verdict(Phase::Transferring, &command) == Verdict::Run =>
@@ -191,7 +200,8 @@ impl Session {
                 let answer = match command {
                     Command::Abor => {
                         running.abors += 1;
-                        // An upload that is being published takes no notice; one that waits for its name does.
+                        // An upload that is being published ignores it; one that waits for its name
+                        // does not.
                         running.cancel(CancelReason::Abor);
                         return;
                     }
@@ -226,7 +236,7 @@ impl Session {
         match running.control {
             ControlSide::Open | ControlSide::Quitting(_) => match self.control.pending() {
                 Pending::Nothing => {}
-                // What was sent must be read first: it may be an ABOR, or the connection's end.
+                // The input must be read first: it may be an ABOR, or the connection's end.
                 Pending::Data | Pending::Closed if self.can_hold() => {
                     running.settle_until(Instant::now() + Duration::from_millis(1));
                     return;
@@ -245,7 +255,8 @@ impl Session {
     }
 }
 
-/// How long an upload's end is held back to see whether the control connection dies with it: at least `configured`.
+/// How long the session waits after the end of the input to see whether the control connection ends
+/// with it: at least `configured`.
 fn settle_window(round_trip: Option<Duration>, large: bool, configured: Duration) -> Duration {
     let least = if large { SETTLE_LARGE } else { SETTLE_MIN };
     let window = round_trip.unwrap_or(SETTLE_MAX).clamp(least, SETTLE_MAX);
@@ -256,7 +267,7 @@ fn is_quit(line: &[u8]) -> bool {
     Command::parse(line) == Ok(Command::Quit)
 }
 
-/// Whether this is the client's goodbye, or the end of its control connection.
+/// Whether this is a QUIT, or the end of the control connection.
 fn leaves(line: &Result<Vec<u8>, ControlError>) -> bool {
     line.as_ref().map_or(true, |line| is_quit(line))
 }

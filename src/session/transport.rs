@@ -1,11 +1,11 @@
-//! What a control connection travels on, TCP or TLS over TCP, and what TCP knows of the peer.
+//! The transport of a control connection, TCP or TLS over TCP, and what TCP knows about the peer.
 //!
-//! [`Control`](super::control::Control) is the only one who uses it: it needs bytes in, bytes out, and an answer to
-//! "is there something unread, or has the peer gone?" that the kernel gives at once ([`Transport::pending`]). Another
-//! kind of transport is another variant here and nothing else.
+//! Only [`Control`](super::control::Control) uses it. It needs bytes in, bytes out, and an answer
+//! to "is input unread, or has the peer gone?" that the kernel gives at once
+//! ([`Transport::pending`]). Another kind of transport is another variant here and nothing else.
 //!
-//! Under TLS that answer takes decrypting: a record that has arrived may be a command, a key update, which is none, or
-//! close_notify, which is the peer's end as a FIN is.
+//! Under TLS that answer needs decryption: a record that has arrived may be a command, a key
+//! update, or close_notify, which ends the peer's side as a FIN does.
 
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
@@ -20,14 +20,15 @@ use tokio_rustls::server::TlsStream;
 use crate::data::tcp::TcpState;
 use crate::tls::socket::TlsSocket;
 
-/// How much is read at once: more than the longest line, so that a pipelining client costs few system calls.
+/// How much is read at once: more than the longest line, so that a pipelining client costs few
+/// system calls.
 const READ_SIZE: usize = 8 * 1024;
 
-/// Times that TLS records are read in search of a command; a peer that sends more of others at once is taken for one
-/// that has sent something.
+/// The number of reads that look for a command in TLS records. A peer that sends more records of
+/// other kinds at once counts as one that has sent input.
 const MOST_READS: usize = 64;
 
-/// What lies unread on a control connection.
+/// The unread input of a control connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pending {
     /// Nothing; the connection is open.
@@ -45,7 +46,7 @@ pub(super) enum Transport {
     Plain(TcpStream),
     /// TLS over TCP; boxed, so that sessions without TLS stay small.
     Tls(Box<TlsStream<TlsSocket>>),
-    /// None any more: a handshake has failed.
+    /// No connection: a handshake has failed.
     Closed,
     /// A pipe, for tests and fuzz targets.
     #[cfg(any(test, feature = "fuzzing"))]
@@ -53,8 +54,8 @@ pub(super) enum Transport {
 }
 
 impl Transport {
-    /// Appends what has arrived to `buffer`, which takes memory only when something has; waits for the first byte. 0
-    /// is the peer's end. Cancel safe.
+    /// Waits for input and appends it to `buffer`, which takes memory only then. Returns 0 at the
+    /// peer's end. Cancel safe.
     pub(super) async fn read_into(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
         match self {
             Transport::Plain(tcp) => loop {
@@ -78,7 +79,7 @@ impl Transport {
         }
     }
 
-    /// Sends all of these bytes. The caller owns the deadline.
+    /// Sends all of these bytes. The caller sets the deadline.
     pub(super) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Transport::Plain(tcp) => tcp.write_all(bytes).await,
@@ -92,7 +93,7 @@ impl Transport {
         }
     }
 
-    /// Ends our side: under TLS by close_notify, then by a FIN.
+    /// Ends our side by a FIN, under TLS after close_notify.
     pub(super) async fn shutdown(&mut self) -> io::Result<()> {
         match self {
             Transport::Plain(tcp) => tcp.shutdown().await,
@@ -103,7 +104,7 @@ impl Transport {
         }
     }
 
-    /// Throws away what still arrives, up to the peer's end or `reads` pieces. The caller owns the deadline.
+    /// Discards input until the peer's end, at most `reads` times. The caller sets the deadline.
     pub(super) async fn discard(&mut self, reads: usize) -> io::Result<()> {
         let Some(tcp) = self.tcp() else {
             return Ok(());
@@ -120,12 +121,12 @@ impl Transport {
         Ok(())
     }
 
-    /// The connection's round trip, as TCP knows it; `None` where it does not say.
+    /// The connection's round-trip time, as TCP measures it; `None` if it is not known.
     pub(super) fn round_trip(&self) -> Option<Duration> {
         Some(TcpState::of(self.tcp()?).ok()?.round_trip())
     }
 
-    /// What lies unread, asked of the kernel itself: the runtime may not have seen it yet.
+    /// Whether input is unread. Asks the kernel, since the runtime may not have seen it yet.
     pub(super) fn pending(&mut self) -> Pending {
         match self {
             Transport::Plain(tcp) => {
@@ -139,13 +140,13 @@ impl Transport {
             }
             Transport::Tls(tls) => tls_pending(tls),
             Transport::Closed => Pending::Closed,
-            // Its end is seen when it is read.
+            // The end of a pipe is seen when it is read.
             #[cfg(any(test, feature = "fuzzing"))]
             Transport::Memory(_) => Pending::Nothing,
         }
     }
 
-    /// Whether the peer's side is still open, whatever lies unread before its end.
+    /// Whether the peer's side is still open, even if input is unread.
     pub(super) fn established(&mut self) -> bool {
         match self {
             Transport::Plain(tcp) => state(tcp) == Pending::Nothing,
@@ -162,7 +163,8 @@ impl Transport {
         }
     }
 
-    /// Whether a reset has come: then a reply reaches no client. A peer that has only ended its own side may read on.
+    /// Whether a reset has come: then no reply reaches the client. A peer that has only closed its
+    /// own side may still read.
     pub(super) fn is_reset(&self) -> bool {
         match self.tcp() {
             Some(tcp) => TcpState::of(tcp).map_or(true, |state| state.is_over()),
@@ -181,8 +183,8 @@ impl Transport {
     }
 }
 
-/// [`Transport::pending`] under TLS: reads and decrypts what has arrived until there is an answer. Nothing is lost by
-/// it, what was decrypted is read by [`Transport::read_into`].
+/// [`Transport::pending`] under TLS: reads and decrypts what has arrived until the answer is known.
+/// Nothing is lost: [`Transport::read_into`] reads what was decrypted.
 fn tls_pending(tls: &mut TlsStream<TlsSocket>) -> Pending {
     let (socket, connection) = tls.get_mut();
     let tcp = socket.tcp();
@@ -203,7 +205,7 @@ fn tls_pending(tls: &mut TlsStream<TlsSocket>) -> Pending {
     Pending::Data
 }
 
-/// Reads past the runtime, which may not have seen yet that there is something.
+/// Reads without the runtime, which may not have seen the input yet.
 struct Kernel<'a>(&'a TcpStream);
 
 impl Read for Kernel<'_> {
@@ -212,7 +214,7 @@ impl Read for Kernel<'_> {
     }
 }
 
-/// What TCP knows, where nothing lies unread.
+/// The state of a connection without unread input.
 fn state(tcp: &TcpStream) -> Pending {
     match TcpState::of(tcp) {
         Ok(state) if state.is_established() => Pending::Nothing,

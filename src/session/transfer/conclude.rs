@@ -127,7 +127,7 @@ fn failure_reply(running: &RunningTransfer, failure: &TransferError) -> Reply {
     if running.preliminary_sent
         && let Some(last) = reply.lines.last_mut()
     {
-        // What the client was told has begun is found in the log by this.
+        // The client has got a 150 for this transfer; the id leads to its line in the log.
         last.push_str(&format!(", transfer {}", running.label.id));
     }
     reply

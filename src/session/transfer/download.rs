@@ -20,19 +20,20 @@ use crate::session::state::{Flow, Session, Start};
 use crate::session::transfer::job::{ControlEnd, End, Label, Link, Signal, TransferError};
 use crate::session::transfer::sink::{Outgoing, Sink, Stop};
 
-/// Where the bytes come from.
+/// The source of the bytes.
 enum FileSource {
-    /// The store, from this offset to before that, and whether and with what the whole is compared; of the version whose
-    /// length SIZE has reported, if it has.
+    /// The object, from the first offset to before the second; what its bytes are compared with;
+    /// and the version whose length SIZE has reported, if it has.
     Store(Location, u64, u64, Verify, Option<Box<ObjectInfo>>),
-    /// SIZE had them all, of this version.
+    /// All bytes of this version, which SIZE got.
     Known(Whole, Box<ObjectInfo>),
 }
 
 /// Whether a download is compared with the object's checksum.
 enum Verify {
     No,
-    /// With what the GET says, else with what SIZE has said of the version with an ETag.
+    /// Compared with the checksum in the GET, or else with the one that SIZE got for the version
+    /// with this ETag.
     Yes(Option<(String, u32)>),
 }
 
@@ -40,9 +41,9 @@ enum Verify {
 struct DownloadJob {
     path: VirtualPath,
     source: FileSource,
-    /// Whether it is all of the file.
+    /// Whether it is the whole file.
     whole: bool,
-    /// After REST or RANG: what was fetched before is not sent.
+    /// Whether it begins after byte 0, by REST or RANG.
     rest: bool,
     transfers: UserTransfers,
     sink: Sink,
@@ -154,7 +155,7 @@ impl DownloadJob {
             }
             Ok(opened)
         };
-        // The store and the client at the same time; a missing file is told without waiting for a data connection.
+        // In parallel: the refusal of a missing file does not wait for the data connection.
         let opening = |opened: &Opened| format!("Sending {path} ({} bytes)", opened.size());
         let (opened, arrival) = match sink.open(link, open, opening).await {
             Ok(opened) => opened,
@@ -197,7 +198,7 @@ impl FileSource {
             FileSource::Store(location, offset, stop, verify, reported) => {
                 let admission = budget.admit(wait).await.map_err(|_| ObjectError::Memory)?;
                 let opened = Download::open_between(location, admission, offset, stop).await?;
-                // The client may stop at the length of the other.
+                // The client may stop at the length of the other version.
                 if reported.is_some_and(|reported| differ(&reported, opened.info())) {
                     return Err(TransferError::Refused(Reply::new(
                         450,
@@ -217,7 +218,7 @@ impl FileSource {
     }
 }
 
-/// Whether two looks at an object have seen different bytes. Stores report no ETag of an empty object to a GET.
+/// Whether two answers are about different bytes. A GET of an empty object returns no ETag.
 fn differ(one: &ObjectInfo, other: &ObjectInfo) -> bool {
     one.size != other.size || (one.size > 0 && one.etag != other.etag)
 }
@@ -240,7 +241,7 @@ impl Opened {
         }
     }
 
-    /// The version that is read.
+    /// The version that is sent.
     fn info(&self) -> &ObjectInfo {
         match self {
             Opened::Store(download) => download.info(),
@@ -249,7 +250,7 @@ impl Opened {
     }
 }
 
-/// The bytes of a file as they go over the data connection.
+/// The bytes of a file as they go out on the data connection.
 struct FileBytes {
     opened: Opened,
     /// Converts line ends.

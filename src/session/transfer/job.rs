@@ -1,4 +1,4 @@
-//! A transfer as its job sees it: what it is, its link to the session, and how it can end.
+//! A transfer from its job's side: its label, its link to the session, and how it can end.
 
 use std::future::Future;
 use std::pin::pin;
@@ -18,34 +18,36 @@ use ftp_proto::Reply;
 
 use crate::session::data_setup::DataSetup;
 
-/// How long the 150 waits for a passive data connection when all else is ready.
+/// How long the 150 waits for a passive data connection when everything else is ready.
 const BEFORE_150: Duration = Duration::from_secs(1);
 
-/// What a job tells its session.
+/// What a job reports to its session.
 #[derive(Debug)]
 pub(in crate::session) enum Signal {
-    /// The data connection is there: the 150.
+    /// The 150: the data connection is open, or the client may wait for the 150 before it connects.
     Preliminary(Reply),
     /// The transfer was refused before the data connection was used.
     Unused(DataSetup),
-    /// The upload is whole and may be published, and waits for another session that is writing the same name.
+    /// The upload is whole and may be published, and waits for another session that is writing the
+    /// same name.
     SameName,
-    /// It waits no more.
+    /// The other session has ended, and the upload is being published.
     Publishing,
-    /// The client's bytes have ended; `large`: with those that were there before they are more than one part.
+    /// The client's bytes have ended. `large`: together with the bytes before them they are more
+    /// than one part.
     InputEnded { large: bool },
 }
 
 /// The one end of a transfer.
 #[derive(Debug)]
 pub(in crate::session) enum End {
-    /// All is done; the text of the 226.
+    /// The transfer is complete; the text of the 226.
     Finished(String),
-    /// All is done, without a data connection: the reply.
+    /// The transfer had no data connection and is complete; the reply.
     Answered(Reply),
-    /// The session has cut it; nothing was published.
+    /// The session has cancelled it. Nothing was published.
     Aborted,
-    /// It failed; nothing was published.
+    /// It failed. Nothing was published.
     Failed(TransferError),
 }
 
@@ -61,26 +63,26 @@ pub(in crate::session) enum TransferError {
     /// The data connection broke.
     #[error("data connection broken: {0}")]
     Broken(#[from] std::io::Error),
-    /// No byte moved on it.
+    /// No byte moved on it for this time.
     #[error("no data moved for {} s", .0.as_secs())]
     Stalled(Duration),
-    /// Refused, in words found while preparing.
+    /// Refused.
     #[error("{}", .0.lines.join(" "))]
     Refused(Reply),
 }
 
-/// What the end of its control connection means to a transfer.
+/// What the end of the control connection means to a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::session) enum ControlEnd {
     /// An upload: broken off, unless a QUIT after the data's end came before.
     BreaksOff,
     /// An upload to a mount with `on_control_loss = "publish"`: only the data connection counts.
     Ignored,
-    /// Nothing is published: served to the end if a QUIT announced it.
+    /// Not an upload: it continues to its end if a QUIT came before.
     NeedsQuit,
 }
 
-/// What a transfer is, for replies and logs.
+/// What identifies a transfer in replies and logs.
 #[derive(Debug, Clone)]
 pub(in crate::session) struct Label {
     pub(in crate::session) id: TransferId,
@@ -93,17 +95,17 @@ pub(in crate::session) struct Label {
 /// A job's side of the link to its session.
 #[derive(Debug)]
 pub(in crate::session) struct Link {
-    /// Cancelled when the session gives the transfer up.
+    /// Cancelled when the session cancels the transfer.
     pub(in crate::session) abort: CancellationToken,
     /// To the session.
     pub(in crate::session) signals: mpsc::UnboundedSender<Signal>,
-    /// Comes when an upload may be published.
+    /// The permit to publish an upload.
     pub(in crate::session) permit: oneshot::Receiver<()>,
-    /// Bytes moved so far.
+    /// The bytes transferred so far.
     pub(in crate::session) progress: TransferProgress,
 }
 
-/// What has moved on the data connection: written by the job, read by STAT and by the settling of an upload.
+/// The progress of a transfer: the job writes it, STAT and the settle window of an upload read it.
 #[derive(Debug, Clone, Default)]
 pub(in crate::session) struct TransferProgress(Arc<Moved>);
 
@@ -122,7 +124,7 @@ impl TransferProgress {
         self.0.bytes.load(Ordering::Relaxed)
     }
 
-    /// The client's end has arrived, although bytes before it may still be unread.
+    /// Notes that the client's end has arrived, although bytes before it may be unread.
     pub(in crate::session) fn note_input_arrived(&self) {
         self.0.input_arrived.store(true, Ordering::Relaxed);
     }
@@ -134,13 +136,14 @@ impl TransferProgress {
 
 impl Link {
     pub(in crate::session) fn signal(&self, signal: Signal) {
-        // The session outlives its job: the receiver is there.
+        // The session outlives its job, and so does the receiver.
         let _ = self.signals.send(signal);
     }
 
-    /// The data connection and `others`, all else that a transfer needs, in parallel. Then the 150 goes out, worded by
-    /// what was found. A passive client may wait for the 150 before it connects: once all else is ready it is waited for
-    /// [`BEFORE_150`] at most, then the 150 goes first. A refusal always comes without a 150.
+    /// Opens the data connection in parallel with `others`, which is everything else that a
+    /// transfer needs. Then the 150 goes out, with the text of `opening`. A passive client may wait
+    /// for the 150 before it connects: when everything else is ready, the server waits for it for
+    /// [`BEFORE_150`] at most, then sends the 150 first. A refusal always comes without a 150.
     pub(in crate::session) async fn open<T>(
         &self,
         data: &mut DataSetup,

@@ -1,20 +1,22 @@
-//! What listings of one directory and of a whole tree share: how lines look, and whose time they show.
+//! What listings of one directory and of a whole tree share: the format of lines, and the time they
+//! show.
 
 use jiff::Timestamp;
 
 use crate::object::{Location, ObjectError, head};
 use ftp_proto::facts::FactSet;
 
-/// HEADs at once where a mount keeps times in the metadata.
+/// The number of HEADs in parallel for a mount that keeps times in the metadata.
 pub(in crate::session) const HEADS: usize = 8;
 
-/// How one entry becomes a line.
+/// The format of a line.
 #[derive(Debug, Clone)]
 pub(in crate::session) enum LineFormat {
     Long {
         now: Timestamp,
     },
-    /// What stands before each name: NLST of a directory gives names that work as they are (RFC 1123, 4.1.2.7).
+    /// The prefix of each name: NLST of a directory gives names that work as arguments (RFC 1123,
+    /// 4.1.2.7).
     Names {
         prefix: String,
     },
@@ -23,14 +25,14 @@ pub(in crate::session) enum LineFormat {
     },
 }
 
-/// One line's entry.
+/// The entry of one line.
 pub(in crate::session) struct Item<'a> {
     pub(in crate::session) name: &'a str,
     pub(in crate::session) size: Option<u64>,
     pub(in crate::session) modified: Option<Timestamp>,
 }
 
-/// The time that a client has set of the file of that name below a directory.
+/// The time that a client has set for a file in a directory.
 pub(in crate::session) async fn kept_time(
     directory: &Location,
     name: &str,
@@ -43,7 +45,7 @@ pub(in crate::session) async fn kept_time(
     .await
     {
         Ok(info) => Ok(info.client_modified()),
-        // Deleted since the page was made.
+        // It was deleted after the page was listed.
         Err(ObjectError::NotFound) => Ok(None),
         Err(error) => Err(error),
     }

@@ -1,7 +1,8 @@
 //! [`Lister`]: pages of ListObjectsV2 → lines, a block at a time.
 //!
-//! The block on its way to the client is covered by the listing's admission, the page by memory of its own. A slow client
-//! keeps the block only if others wait for memory: then the page is given back, and listed again for the rest of it.
+//! The listing's admission covers the block that is being sent; the page has memory of its own. If
+//! others wait for memory, a slow client keeps only the block: the page is given back, and its rest
+//! is listed again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use crate::session::transfer::tree_lister::TreeLister;
 /// A block of lines is full when it is this long, bytes.
 const BLOCK: usize = 32 * 1024;
 
-/// Entries that are turned into lines at once: their lines have 100 KiB at most.
+/// The number of entries that are turned into lines at once. Their lines have 100 KiB at most.
 const STEP: usize = 64;
 
 /// Turns pages into lines.
@@ -36,24 +37,25 @@ pub(in crate::session) struct Lister {
     pub(in crate::session) location: Option<Location>,
     pub(in crate::session) resolved: Resolved,
     pub(in crate::session) mount: Option<Arc<Mount>>,
-    /// Directories that are mount points or lead to one: shown first, and in place of keys of the same name.
+    /// Directories that are mount points or lead to one. They are shown first, and in place of keys
+    /// of the same name.
     pub(in crate::session) mount_names: BTreeMap<String, Resolved>,
     pub(in crate::session) mounts_sent: bool,
     pub(in crate::session) glob: Option<Glob>,
     pub(in crate::session) format: LineFormat,
-    /// The page whose entries are being sent.
+    /// The page whose entries are sent now.
     pub(in crate::session) showing: Option<Showing>,
     /// Whether the first page showed anything, a marker included.
     pub(in crate::session) seen: bool,
     pub(in crate::session) always_there: bool,
-    /// Keys FTP can't name.
+    /// The number of keys that FTP cannot name.
     pub(in crate::session) unnameable: u64,
-    /// A listing of one thing that is no directory's content.
+    /// A listing of one entry, not of a directory's content.
     pub(in crate::session) single: bool,
     pub(in crate::session) ready: Option<Vec<u8>>,
-    /// Covers a block.
+    /// The memory of a block.
     pub(in crate::session) admission: Admission,
-    /// Takes the place of all else for LIST -R.
+    /// Replaces everything above for LIST -R.
     pub(in crate::session) tree: Option<Box<TreeLister>>,
 }
 
@@ -67,7 +69,7 @@ impl Outgoing for Lister {
     }
 }
 
-/// A page, and how far it has been turned into lines.
+/// A page, and the first entry that has no line yet.
 pub(in crate::session) struct Showing {
     page: Page,
     /// The next entry.
@@ -123,7 +125,7 @@ impl Lister {
         lister
     }
 
-    /// What is left if it is a listing of another kind after all.
+    /// Gives the admission to a listing of another kind.
     pub(in crate::session) fn into_admission(self) -> Admission {
         self.admission
     }
@@ -176,7 +178,7 @@ impl Lister {
             {
                 self.showing = listing.next_page().await?.map(Showing::from);
             }
-            // Taken out so that it can't be borrowed with the rest; it is put back unless it is done.
+            // Taken out so that it is not borrowed with `self`, and put back unless it is done.
             let Some(mut showing) = self.showing.take() else {
                 break;
             };
@@ -194,7 +196,7 @@ impl Lister {
         Ok(None)
     }
 
-    /// The lines of the next entries of a page; none if no more of them are shown.
+    /// The lines of the next entries of a page; empty if none of them is shown.
     async fn block(&mut self, showing: &mut Showing) -> Result<Vec<u8>, ObjectError> {
         let mut out = Vec::with_capacity(BLOCK);
         while out.len() < BLOCK && showing.next < showing.page.entries.len() {
@@ -248,7 +250,7 @@ impl Lister {
         if let Some(showing) = self.showing.take_if(|showing| {
             listing.contended() && now.saturating_duration_since(showing.since) >= HELD
         }) {
-            // An entry is counted once, however often its page is listed.
+            // Each entry is counted once, even if its page is listed several times.
             listing.give_back(showing.page, showing.next);
         }
     }
@@ -270,7 +272,8 @@ impl Lister {
         }
     }
 
-    /// Where a mount keeps times in the metadata: a HEAD an entry, several at once, in order.
+    /// The times that clients have set, in the order of the entries. A mount that keeps times in
+    /// the metadata needs a HEAD for each entry; several run in parallel.
     pub(in crate::session) async fn client_times(
         &self,
         entries: &[Entry],

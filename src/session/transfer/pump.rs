@@ -17,10 +17,10 @@ use ftp_proto::Reply;
 use crate::session::transfer::job::{Link, TransferError};
 use crate::session::transfer::sink::with_stall;
 
-/// What is still on its way when an upload is cut is taken so long as it comes without a pause of this length.
+/// After an upload is cancelled, bytes that still arrive are taken until they pause for this time.
 const DRAIN_PAUSE: Duration = Duration::from_millis(10);
 
-/// How much is read at once where bytes are converted on their way.
+/// How much is read at once if line ends are converted.
 const CONVERT_CHUNK: usize = 64 * 1024;
 
 /// Moves the client's bytes into an upload.
@@ -32,7 +32,7 @@ pub(super) struct Pump<'a> {
 }
 
 impl Pump<'_> {
-    /// Takes bytes that are there already.
+    /// Reads and discards bytes that the server already has.
     pub(super) async fn pass_over(
         &self,
         stream: &mut DataStream,
@@ -52,7 +52,7 @@ impl Pump<'_> {
                 )));
             }
             self.link.progress.add(read);
-            // More than asked for can't be: there was no room for it, and it would be lost here.
+            // A longer read cannot happen: there was no room for it. Its bytes would be lost here.
             let left = rest.checked_sub(read);
             rest =
                 left.ok_or_else(|| std::io::Error::other("more was read than there was room for"))?;
@@ -67,7 +67,9 @@ impl Pump<'_> {
     ) -> Result<(), TransferError> {
         let mut failure = upload.failure();
         loop {
-            let (space, relief) = self.beside(stream, upload.space_and_relief()).await?;
+            let (space, relief) = self
+                .wait_alongside(stream, upload.space_and_relief())
+                .await?;
             let read = tokio::select! {
                 biased;
                 read = self.read(stream, space) => Some(read?),
@@ -75,7 +77,7 @@ impl Pump<'_> {
                 () = relief.wanted() => None,
             };
             let Some(read) = read else {
-                self.beside(stream, upload.relieve()).await?;
+                self.wait_alongside(stream, upload.relieve()).await?;
                 continue;
             };
             if read == 0 {
@@ -101,7 +103,7 @@ impl Pump<'_> {
                 () = upload.relief().wanted() => None,
             };
             let Some(read) = read else {
-                self.beside(stream, upload.relieve()).await?;
+                self.wait_alongside(stream, upload.relieve()).await?;
                 continue;
             };
             let converted: Bytes = if read == 0 {
@@ -109,7 +111,7 @@ impl Pump<'_> {
             } else {
                 filter.convert(buffer.freeze())
             };
-            self.beside(stream, upload.write(converted)).await?;
+            self.wait_alongside(stream, upload.write(converted)).await?;
             if read == 0 {
                 return Ok(());
             }
@@ -117,9 +119,9 @@ impl Pump<'_> {
         }
     }
 
-    /// Waits for the store. Meanwhile the client's end may arrive, which counts from then on: a QUIT after it is one
-    /// after the data.
-    async fn beside<T>(&self, stream: &DataStream, waiting: impl Future<Output = T>) -> T {
+    /// Waits for the store and notes whether the client's end arrives meanwhile: a QUIT after it
+    /// comes after the data.
+    async fn wait_alongside<T>(&self, stream: &DataStream, waiting: impl Future<Output = T>) -> T {
         let mut waiting = std::pin::pin!(waiting);
         std::future::poll_fn(|context| {
             let polled = waiting.as_mut().poll(context);
@@ -131,7 +133,8 @@ impl Pump<'_> {
         .await
     }
 
-    /// Reads, unless nothing comes for the stall time; for less if others wait for the memory that the upload holds.
+    /// Reads. Fails if nothing comes for the stall time, or for less if others wait for the memory
+    /// of the upload.
     async fn read(
         &self,
         stream: &mut DataStream,
@@ -145,21 +148,23 @@ impl Pump<'_> {
     }
 }
 
-/// Seals the upload and waits for the permit to publish it; gives the bytes that were received.
+/// Seals the upload and waits for the permit to publish it. Returns the number of bytes that were
+/// received.
 pub(super) async fn permitted(
     upload: &mut Upload,
     permit: &mut oneshot::Receiver<()>,
 ) -> Result<u64, TransferError> {
     upload.seal().await?;
     let received = upload.received();
-    // A session that drops the permit has gone, and the transfer with it.
+    // A session drops the permit only when it ends itself.
     permit
         .await
         .map_err(|_| std::io::Error::from(std::io::ErrorKind::ConnectionAborted))?;
     Ok(received)
 }
 
-/// Takes what has arrived of an upload that was cut, as far as there is room without waiting: it need not be sent again.
+/// Takes the bytes of a cancelled upload that have arrived, as long as there is room without
+/// waiting. The client need not send them again.
 pub(super) async fn drain(stream: &mut DataStream, upload: &mut Upload) {
     while let Some(Ok(space)) = upload.space().now_or_never() {
         match timeout(DRAIN_PAUSE, stream.read_into(space)).await {

@@ -15,27 +15,27 @@ pub(super) enum CancelReason {
     Abor,
     /// The client closed its side.
     ControlEnded,
-    /// It was reset, or the client does not take its replies.
+    /// The control connection was reset, or the client does not take its replies.
     ControlLost,
     Shutdown,
     LineTooLong,
 }
 
-/// How far the way to the publication of an upload has gone. Other transfers stay at the first stage.
+/// The stages of an upload on the way to its publication. Other transfers stay at the first stage.
 #[derive(Debug)]
 pub(super) enum Stage {
-    /// Bytes move. The session holds the permit to publish.
+    /// Bytes are transferred. The session holds the permit to publish.
     Moving(oneshot::Sender<()>),
     /// The input has ended, and the settle window passes.
     Settling {
         permit: oneshot::Sender<()>,
         until: Instant,
     },
-    /// The permit was given: the session cannot take it back.
+    /// The job has the permit. The session cannot take it back.
     Committed,
 }
 
-/// The control connection, as a running job has seen it. It goes down this list, and never up.
+/// The state of the control connection while a job runs. It only ever moves down this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ControlSide {
     /// Lines are read.
@@ -50,10 +50,10 @@ pub(super) enum ControlSide {
     Lost,
 }
 
-/// When QUIT came.
+/// When the QUIT came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum QuitTime {
-    /// In advance: it says nothing of the data.
+    /// In advance: it says nothing about the data.
     BeforeInputEnd,
     AfterInputEnd,
 }
@@ -66,20 +66,20 @@ pub(super) struct RunningTransfer {
     pub(super) stage: Stage,
     pub(super) control: ControlSide,
     abort: CancellationToken,
-    /// The first reason for which the job was cancelled. An upload that has its permit may still be waiting for another
-    /// session that writes the same name, and takes notice only then.
+    /// The first reason to cancel the job. An upload with the permit can still be cancelled while
+    /// it waits for another session that writes the same name.
     pub(super) cancelled: Option<CancelReason>,
     /// The number of ABORs to be answered after the final reply.
     pub(super) abors: u32,
     /// Whether the client has got the 150.
     pub(super) preliminary_sent: bool,
-    /// Whether an upload that may be published waits for another session that writes the same name.
+    /// Whether an upload with the permit waits for another session that writes the same name.
     pub(super) waits_for_name: bool,
 }
 
 impl RunningTransfer {
-    /// A job that begins, and its side of the link. A QUIT may have come already, with the commands that were held
-    /// while the transfer before it ran.
+    /// A job that begins, its side of the link, and the receiver of its signals. A QUIT may have
+    /// come already, among the lines that were held during the previous transfer.
     pub(super) fn new(label: Label, control: ControlSide) -> (RunningTransfer, Link, Signals) {
         #[expect(
             clippy::disallowed_methods,
@@ -120,13 +120,13 @@ impl RunningTransfer {
         matches!(self.control, ControlSide::Open | ControlSide::Quitting(_))
     }
 
-    /// The control connection is of no use any more.
+    /// The control connection can no longer be used.
     pub(super) fn lose(&mut self) {
         self.control = ControlSide::Lost;
         self.cancel_for_control(CancelReason::ControlLost);
     }
 
-    /// The client has closed its side, in the clean way or not.
+    /// The client has closed its side, cleanly or not.
     pub(super) fn end_control(&mut self, clean: bool) {
         let quit = match std::mem::replace(&mut self.control, ControlSide::Closed) {
             ControlSide::Quitting(time) => Some(time),
@@ -148,12 +148,12 @@ impl RunningTransfer {
         }
     }
 
-    /// Whether the permit was given: no way back.
+    /// Whether the job has the permit.
     pub(super) fn committed(&self) -> bool {
         matches!(self.stage, Stage::Committed)
     }
 
-    /// The input has ended, or its settle window goes on: until then the permit is held back.
+    /// Begins or prolongs the settle window.
     pub(super) fn settle_until(&mut self, until: Instant) {
         self.stage = match std::mem::replace(&mut self.stage, Stage::Committed) {
             Stage::Moving(permit) | Stage::Settling { permit, .. } => {
@@ -163,7 +163,7 @@ impl RunningTransfer {
         };
     }
 
-    /// When the settle window ends, which means nothing to a job that was cancelled.
+    /// When the settle window ends. A cancelled job has none.
     pub(super) fn settles_at(&self) -> Option<Instant> {
         match self.stage {
             Stage::Settling { until, .. } if self.cancelled.is_none() => Some(until),
@@ -175,14 +175,14 @@ impl RunningTransfer {
     pub(super) fn commit(&mut self) {
         match std::mem::replace(&mut self.stage, Stage::Committed) {
             Stage::Moving(permit) | Stage::Settling { permit, .. } => {
-                // A job that has failed meanwhile does not take it, and says so itself.
+                // A job that has failed meanwhile does not take it, and reports its own failure.
                 let _ = permit.send(());
             }
             Stage::Committed => {}
         }
     }
 
-    /// For the operator: which key lets an upload of this kind through.
+    /// For the operator: the configuration key that lets an upload of this kind through.
     pub(super) fn remedy(&self, reason: CancelReason) -> &'static str {
         match (self.label.control_end, reason) {
             (ControlEnd::BreaksOff, CancelReason::ControlEnded | CancelReason::ControlLost) => {

@@ -16,13 +16,13 @@ use crate::session::data_setup::DataSetup;
 use crate::session::options::Timeouts;
 use crate::session::transfer::job::{End, Link, TransferError};
 
-/// A client that moves nothing while others wait for the memory it holds is cut after this long.
+/// A transfer without progress ends after this time if others wait for the memory that it holds.
 const STALL_CONTENDED: Duration = Duration::from_secs(10);
 
-/// How often it is looked at whether others wait, once a client has moved nothing for that long.
+/// How often the server looks whether others wait, after that time.
 const CONTENDED_CHECK: Duration = Duration::from_secs(1);
 
-/// What a client fetches: the bytes of a file, or the lines of a listing.
+/// What goes out on a data connection: the bytes of a file, or the lines of a listing.
 pub(in crate::session) trait Outgoing {
     /// The next bytes, `None` after the last.
     async fn next(&mut self) -> Result<Option<Bytes>, TransferError>;
@@ -64,7 +64,8 @@ pub(in crate::session) struct Sink {
 }
 
 impl Sink {
-    /// Opens the data connection and what is sent on it, in parallel; the 150 goes out with `opening`.
+    /// Opens the data connection in parallel with the source, then sends the 150 with the text of
+    /// `opening`.
     pub(in crate::session) async fn open<T>(
         &mut self,
         link: &Link,
@@ -79,8 +80,8 @@ impl Sink {
         }
     }
 
-    /// Sends all of a source and ends the data connection: cleanly after success, else by a reset, so that no client
-    /// takes a part for the whole.
+    /// Sends all of a source and ends the data connection: cleanly after success, otherwise by a
+    /// reset, so that no client takes a part for the whole.
     pub(in crate::session) async fn send_all(
         &self,
         link: &Link,
@@ -113,8 +114,8 @@ impl Sink {
         Ok(())
     }
 
-    /// Sends all of a chunk, with something to be done each time that some bytes have moved; fails when nothing moves
-    /// for the stall time.
+    /// Sends all of a chunk and calls `moved` after each write. Fails if no byte moves for the
+    /// stall time.
     async fn send(
         &self,
         link: &Link,
@@ -124,7 +125,8 @@ impl Sink {
     ) -> Result<(), TransferError> {
         let stall = self.timeouts.data_stall;
         while !chunk.is_empty() {
-            // What is held for a client that stands still is given back first; then only its admission is of use to others.
+            // Memory held for a client without progress is given back first. Then only its
+            // admission is of use to others.
             let wanted = || {
                 moved();
                 self.budget.crowded()
@@ -138,8 +140,9 @@ impl Sink {
     }
 }
 
-/// Bounds one read or write by the stall time, or by less if what this transfer holds is `wanted`: others wait for it.
-/// That is asked for now and then while nothing moves.
+/// Bounds one read or write by the stall time, or by [`STALL_CONTENDED`] if others wait for the
+/// memory of this transfer. `wanted` answers whether they do; it is called repeatedly while no byte
+/// moves.
 pub(in crate::session) async fn with_stall<T>(
     mut wanted: impl FnMut() -> bool,
     stall: Duration,
@@ -156,7 +159,7 @@ pub(in crate::session) async fn with_stall<T>(
                 if waited >= stall || (waited >= STALL_CONTENDED && wanted()) {
                     return Err(TransferError::Stalled(waited));
                 }
-                // Others may begin to wait at any time from now on.
+                // Others may begin to wait at any time.
                 slice = CONTENDED_CHECK.min(stall - waited);
             }
         }

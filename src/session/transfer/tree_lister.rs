@@ -1,10 +1,11 @@
 //! LIST -R and NLST -R: all keys below a directory → blocks, as `ls -R` prints them.
 //!
-//! One ListObjectsV2 without a delimiter gives the keys in their order, in which the files of a directory alternate with
-//! what lies in its subdirectories. `ls -R` prints a directory whole before the first of its subdirectories. So a block a
-//! directory is collected, up to a limit of bytes, and then all blocks are printed, parents first. A directory that has more than fits comes
-//! in several blocks, each under its heading: parsers of `ls -lR` go by the headings. Mounts below the directory follow,
-//! each with keys of its own.
+//! ListObjectsV2 without a delimiter returns the keys in their order, in which the files of a
+//! directory alternate with those of its subdirectories. `ls -R` prints a whole directory before
+//! the first of its subdirectories. So the lister collects a block for each directory, up to a
+//! number of bytes, and then prints all blocks, parents first. A directory that does not fit comes
+//! in several blocks, each with its heading: parsers of `ls -lR` go by the headings. The mounts
+//! below the directory follow, each with its own keys.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -21,21 +22,21 @@ use ftp_proto::listing::{ListedEntry, list_line, name_line};
 
 use crate::session::transfer::list_format::{HEADS, LineFormat, kept_time};
 
-/// Bytes of blocks that are collected, if the budget has them.
+/// The number of bytes of blocks that are collected, if the budget has them.
 const COLLECTED: usize = 256 * 1024;
 
-/// The same if it has not: such blocks are covered by what each listing is admitted with.
+/// The same if it does not: the admission of the listing covers such blocks.
 const COLLECTED_LEAST: usize = 16 * 1024;
 
-/// Entries that are turned into lines at once.
+/// The number of entries that are turned into lines at once.
 const STEP: usize = 64;
 
 /// Turns all keys below a directory into blocks.
 pub(in crate::session) struct TreeLister {
     format: LineFormat,
-    /// For the names directly below the first root.
+    /// Selects among the names directly below the first root.
     glob: Option<Glob>,
-    /// What is still to be walked: the directory, then the mounts below it.
+    /// The roots that remain: the directory, then the mounts below it.
     roots: VecDeque<Root>,
     walk: Option<Walk>,
     blocks: Blocks,
@@ -44,12 +45,13 @@ pub(in crate::session) struct TreeLister {
     _memory: Option<Grant>,
 }
 
-/// A directory whose keys are one listing.
+/// A directory whose keys are one ListObjectsV2.
 struct Root {
     heading: String,
-    /// `None` above all mounts.
+    /// `None` for a directory above all mounts.
     mount: Option<(Arc<Mount>, Location)>,
-    /// Mount points below it, by their elements: what lies there in the keys of this one is not shown.
+    /// The mount points below it, by their elements. Keys of this root at these paths are not
+    /// shown.
     below: Vec<Vec<String>>,
 }
 
@@ -62,12 +64,13 @@ struct Walk {
     page: Option<(Page, usize)>,
     /// When the page came.
     since: Instant,
-    /// Directories on the way to a mount point that have had their block.
+    /// The directories above mount points whose block has begun.
     ways: BTreeSet<Vec<String>>,
 }
 
 impl TreeLister {
-    /// Of the directory `resolved`, headed by `heading`; of what is directly below it only what matches `glob`.
+    /// Lists a directory under `heading`. Of the names directly below it only those that match
+    /// `glob` are shown.
     pub(in crate::session) fn new(
         namespace: &Namespace,
         resolved: &Resolved,
@@ -204,7 +207,7 @@ impl TreeLister {
 }
 
 impl Walk {
-    /// Whether there is another page.
+    /// Lists the next page; whether there is one.
     async fn turn_page(&mut self) -> Result<bool, ObjectError> {
         self.page = match &mut self.listing {
             Some(listing) => listing.next_page().await?.map(|page| (page, 0)),
@@ -214,7 +217,7 @@ impl Walk {
         Ok(self.page.is_some())
     }
 
-    /// Some entries of the page; how many of them FTP can't name.
+    /// Turns some entries of the page into lines. Returns the number of those that FTP cannot name.
     async fn step(&mut self, blocks: &mut Blocks, format: &LineFormat) -> Result<u64, ObjectError> {
         let (Some((page, next)), Some((mount, location))) = (self.page.take(), &self.root.mount)
         else {
@@ -286,7 +289,8 @@ impl Walk {
         Ok(unnameable)
     }
 
-    /// Whether a key below the root is shown: not the server's own, not hidden by a mount point, and as the glob says.
+    /// Whether a key below the root is shown: it matches the glob, it is not the server's own, and
+    /// no mount point hides it.
     fn shows(&self, name: &str, mount: &Mount, location: &Location) -> bool {
         let first = name.split('/').next().unwrap_or(name);
         if self.glob.as_ref().is_some_and(|glob| !glob.matches(first)) {
@@ -308,7 +312,8 @@ impl Walk {
         !self.root.below.iter().any(hides) && !mount.hidden(&format!("{}{name}", location.key))
     }
 
-    /// Makes the directory the one that lines go to; each new one on the way has its line in its parent's block.
+    /// Makes this the directory that lines go to. Each new directory on the way gets a line in its
+    /// parent's block.
     fn enter(&mut self, elements: &[&str], blocks: &mut Blocks, format: &LineFormat) {
         for depth in blocks.leave_to(elements)..elements.len() {
             let name = elements[depth];
@@ -321,7 +326,8 @@ impl Walk {
         }
     }
 
-    /// The lines of mount points, and of ways to them, in the directory that was just opened.
+    /// Writes the lines of the mount points, and of the directories above mount points, in the
+    /// directory that was just opened.
     fn ways_of(&mut self, directory: &[&str], blocks: &mut Blocks, format: &LineFormat) {
         let names: BTreeSet<String> = self
             .root
@@ -346,7 +352,7 @@ impl Walk {
         }
     }
 
-    /// Whether these elements lead to a mount point, or are one.
+    /// Whether these elements name a mount point or a directory above one.
     fn is_way<'a>(&self, elements: impl Iterator<Item = &'a str> + Clone) -> bool {
         self.root.below.iter().any(|point| {
             let mut wanted = point.iter();
@@ -378,7 +384,7 @@ impl Walk {
         });
     }
 
-    /// After the last key: directories that are there only as ways to mount points have their blocks, too.
+    /// After the last key: writes the blocks of directories that exist only above mount points.
     fn finish(&mut self, blocks: &mut Blocks, format: &LineFormat) {
         for point in self.root.below.clone() {
             for depth in 1..point.len() {
@@ -408,19 +414,19 @@ async fn time_of(
     }
 }
 
-/// The name of what is in a directory that is headed so.
+/// The heading of a directory in the directory with this heading.
 fn below(heading: &str, name: &str) -> String {
     format!("{}/{name}", heading.strip_suffix('/').unwrap_or(heading))
 }
 
-/// Blocks that are collected, in the order in which they are printed.
+/// The collected blocks, in the order in which they are printed.
 #[derive(Debug, Default)]
 struct Blocks {
     blocks: Vec<Block>,
-    /// The directories that are open: their names, and which blocks are theirs. The first is the root.
+    /// The names of the open directories and the indices of their blocks. The first is the root.
     open: Vec<(String, usize)>,
     bytes: usize,
-    /// The last heading that was printed.
+    /// The heading that was printed last.
     printed: Option<String>,
 }
 
@@ -428,7 +434,7 @@ struct Blocks {
 struct Block {
     heading: String,
     lines: Vec<u8>,
-    /// Its heading was printed, so that it is printed again only for more lines.
+    /// Whether its heading was printed. Then it is printed again only for more lines.
     begun: bool,
 }
 
@@ -439,7 +445,7 @@ impl Blocks {
         self.push(String::new(), heading);
     }
 
-    /// Opens a directory in the one that is open.
+    /// Opens a directory in the directory that is open.
     fn open(&mut self, name: &str) {
         let parent = self.open.last().and_then(|(_, at)| self.blocks.get(*at));
         let heading = parent.map_or_else(|| name.to_owned(), |parent| below(&parent.heading, name));
@@ -456,7 +462,8 @@ impl Blocks {
         });
     }
 
-    /// Leaves what is not on the way to this directory; how many of its elements are open then.
+    /// Closes the directories that are not above this one. Returns the number of its elements that
+    /// stay open.
     fn leave_to(&mut self, elements: &[&str]) -> usize {
         let open = self.open.iter().skip(1);
         let common = open
@@ -467,7 +474,7 @@ impl Blocks {
         common
     }
 
-    /// A line of the directory that is open.
+    /// Adds a line to the directory that is open.
     fn line(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let block = self
             .open
@@ -480,7 +487,7 @@ impl Blocks {
         }
     }
 
-    /// All that was collected; what is open stays open.
+    /// Prints all collected blocks. Open directories stay open.
     fn print(&mut self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.bytes);
         for block in &mut self.blocks {

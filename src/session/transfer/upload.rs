@@ -1,7 +1,8 @@
 //! STOR, STOU, APPE (RFC 959, 4.1.3; 1123, 4.1.2.9): data connection → [`Upload`].
 //!
-//! An upload begins anew, behind bytes of the object that is there, or where an earlier one of the same user was broken
-//! off ([`UploadStart`]). Whatever ends it before it is published, it is dropped, and so kept or removed.
+//! An upload begins at byte 0, after bytes of the existing object, or at the end of an interrupted
+//! upload of the same user ([`UploadStart`]). If it ends before it is published, it is dropped: its
+//! bytes are then kept for a resume, or removed.
 
 use std::time::Duration;
 
@@ -31,13 +32,13 @@ use crate::session::state::{Flow, Session, Start};
 use crate::session::transfer::job::{ControlEnd, End, Label, Link, Signal, TransferError};
 use crate::session::transfer::pump::{Pump, drain, permitted};
 
-/// The reply to an upload that broke off is held back so long at most, for what has come to be in the store.
+/// The reply to an upload that broke off waits for its parts to be stored, for this time at most.
 const KEEPING: Duration = Duration::from_secs(5);
 
-/// And so long at most.
+/// After an upload is cancelled, bytes that still arrive are taken for this time at most.
 const DRAIN: Duration = Duration::from_millis(250);
 
-/// What the client wants done with what is there.
+/// What an upload does to the existing object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     /// STOR.
@@ -55,7 +56,7 @@ struct UploadJob {
     id: TransferId,
     start: UploadStart,
     data: DataSetup,
-    /// Where pieces of it may be stored while others wait for memory.
+    /// The scope in which its pieces may be stored while others wait for memory.
     state: Option<ResumeScope>,
     budget: Budget,
     timeouts: crate::session::options::Timeouts,
@@ -63,7 +64,7 @@ struct UploadJob {
     part_size: u64,
     convert: bool,
     control_end: ControlEnd,
-    /// Whether replies may say at which byte of the object the upload begins.
+    /// Whether replies may show the byte of the object at which the upload begins.
     shows_length: bool,
     opening: String,
 }
@@ -71,11 +72,11 @@ struct UploadJob {
 /// How an upload begins.
 enum UploadStart {
     New(Box<UploadOptions>),
-    /// From what is kept.
+    /// At the end of an interrupted upload.
     Kept {
         keep: ResumeScope,
         kept: Box<ResumableUpload>,
-        /// Bytes that are there and that the client sends again.
+        /// The number of bytes that the server has and the client sends again.
         again: u64,
     },
 }
@@ -107,7 +108,7 @@ impl Session {
         self.run_upload(prepared, verb).await
     }
 
-    /// STOU (RFC 1123, 4.1.2.9): a name nobody has, told in the 150.
+    /// STOU (RFC 1123, 4.1.2.9): the 150 reports the new, unique name.
     pub(in crate::session) async fn store_unique(
         &mut self,
         argument: Option<&str>,
@@ -160,7 +161,7 @@ impl Session {
         flow
     }
 
-    /// All that can be refused before the data connection is opened. Nothing is written.
+    /// Checks everything that can be refused before the data connection opens. Nothing is written.
     async fn prepare_upload(&mut self, argument: &str, mode: Mode) -> Result<UploadJob, Reply> {
         if matches!(self.start, Start::Range { .. }) {
             return Err(Reply::new(504, "RANG is for RETR and HASH, use REST"));
@@ -171,7 +172,8 @@ impl Session {
         if let Mode::From(offset) = mode {
             replies::check_offset(&path, offset)?;
         }
-        // A file of that name would lie beside the directory that is meant, or be hidden by the way to a mount.
+        // A file of that name would exist next to the directory that is meant, or a directory above
+        // a mount would hide it.
         if names_directory(argument) || self.user()?.namespace.holds_mount(&path) {
             return Err(Reply::new(550, format!("{path}: is a directory")));
         }
@@ -196,8 +198,8 @@ impl Session {
         match mode {
             Mode::Replace if overwrite => {}
             Mode::Replace => {
-                // Asked before, so that nobody sends a gigabyte for a refusal; and made a condition, so that of two at
-                // once only one wins.
+                // The HEAD saves the client from sending a gigabyte for a refusal. The condition
+                // makes sure that only one of two parallel uploads wins.
                 condition = Condition::IfAbsent;
                 if file_or_undisclosed(&path, &location).await?.is_some() {
                     return Err(replies::forbidden(&path, Permission::Overwrite));
@@ -205,7 +207,8 @@ impl Session {
             }
             Mode::From(offset) => {
                 if !shows && !resolved.allows(Permission::Append) {
-                    // Nothing but their own upload can be resumed: the answer must not depend on the object.
+                    // Nothing but their own upload can be resumed: the answer must not depend on
+                    // the object.
                     let own = match &keep {
                         Some(keep) => Box::pin(self.own_upload(&path, keep, &location)).await?,
                         None => None,
@@ -311,7 +314,8 @@ impl Session {
         }
     }
 
-    /// Refuses an APPE after the REST of another offset: what the client sends belongs after that byte.
+    /// Refuses an APPE after the REST of another offset: what the client sends belongs after that
+    /// byte.
     fn begins_at(&self, path: &VirtualPath, end: u64) -> Result<(), Reply> {
         match self.start {
             Start::Offset(offset) if offset != end => Err(Reply::new(
@@ -322,7 +326,7 @@ impl Session {
         }
     }
 
-    /// The name holds the transfer's own id, so nobody has it; the condition makes sure.
+    /// The name holds the transfer's own id, so it is new; the condition makes sure.
     fn prepare_unique(&mut self, argument: Option<&str>) -> Result<UploadJob, Reply> {
         if self.start != Start::Beginning {
             return Err(Reply::new(
@@ -364,7 +368,8 @@ impl Session {
             }
             UploadStart::Kept { kept, .. } => (kept.transfer(), Some(kept.reported_len())),
         };
-        // Where an upload begins tells how long the object is that it is appended to.
+        // The byte at which an upload begins reveals the length of the object that it is appended
+        // to.
         let from = from.filter(|_| shows_files(mount.permissions));
         let opening = match from {
             Some(from) => format!("Ready for {path} from byte {from}"),
@@ -422,16 +427,16 @@ impl Session {
     }
 }
 
-/// Why an upload was broken off from outside.
+/// What has cancelled an upload.
 enum CutBy {
-    /// By its session.
+    /// Its session.
     Aborted,
-    /// Another session goes on with it.
+    /// Another session, which resumes it.
     Resumed,
 }
 
 impl UploadJob {
-    /// Whether it is a file from its beginning.
+    /// Whether it is a whole file.
     fn replaces(&self) -> bool {
         matches!(&self.start, UploadStart::New(options) if options.append.is_none())
     }
@@ -448,11 +453,13 @@ impl UploadJob {
         let state = self.state.clone();
         let transferred = self.transfer(link).await;
         match (matches!(transferred, Ok(End::Finished(_))), keep, state) {
-            // The client may ask another replica as soon as he has the reply, which must not find what was there before.
+            // After the reply the client may ask another replica, which must find the state after
+            // this upload.
             (false, Some(keep), _) => {
                 let _ = timeout(KEEPING, keep.earlier_uploads(&location).wait_until_stored()).await;
             }
-            // An interrupted upload of the name may be older than this file, which nothing shows once the file is deleted.
+            // An interrupted upload of the name may be older than this file, and nothing shows this
+            // after the file is deleted.
             (true, None, Some(state)) => state.object_written(&location),
             _ => {}
         }
@@ -505,7 +512,7 @@ impl UploadJob {
             }
         };
         tokio::pin!(cut);
-        // Bytes that are there and come again are no part of what is to be taken.
+        // Bytes that the client sends again are not taken.
         let mut passed = false;
         let moved = tokio::select! {
             biased;
@@ -514,7 +521,7 @@ impl UploadJob {
         };
         if let Err(why) = moved {
             if passed && !self.convert {
-                // A client that goes on sending would never come to an end.
+                // A client that continues to send would never come to an end.
                 let _ = timeout(DRAIN, drain(&mut stream, &mut upload)).await;
             }
             return Ok(self.cut(why));
@@ -523,7 +530,7 @@ impl UploadJob {
             large: begins_at + upload.received() > self.part_size,
         });
         stream.answer_end().await;
-        // From the lock on there is no way back: what publishes is never cut.
+        // With the lock the upload cannot be cancelled any more.
         let permitted = tokio::select! {
             biased;
             permitted = permitted(&mut upload, &mut link.permit) => permitted?,
@@ -564,7 +571,8 @@ impl UploadJob {
         }
     }
 
-    /// The upload, the data connection, and the byte of the object that the client begins at. The 150 has gone out then.
+    /// Opens the upload and the data connection and sends the 150. Also returns the byte of the
+    /// object at which the client begins.
     async fn open(&mut self, link: &Link) -> Result<(Upload, DataConnection, u64), TransferError> {
         let connect = self.timeouts.data_connect;
         let admission = self
@@ -597,7 +605,7 @@ impl UploadJob {
         Ok((upload, arrival, begins_at))
     }
 
-    /// Takes all that the client sends.
+    /// Takes all bytes that the client sends.
     async fn receive(
         &self,
         stream: &mut DataStream,

@@ -1,10 +1,11 @@
 //! Listeners, accept, limits, drain.
 //!
-//! One accept task a control listener; each accepted connection becomes a session task, all of them owned by one
-//! tracker. The life of a server: [`Server::start`] binds everything (or nothing) and accepts; [`Server::stop`] drains:
-//! no new sessions, idle ones are told 421, running transfers have the grace period (and so has what clients have still
-//! to take of finished ones), then they are cut; last, the clean-up that is still on its way to the store is waited for.
-//! Passive ports accept until the last session has ended.
+//! Each control listener has an accept task. Each accepted connection becomes a session task, and
+//! one tracker owns them all. [`Server::start`] binds everything or fails, and accepts.
+//! [`Server::stop`] drains: it takes no new sessions, and idle ones get a 421. Running transfers
+//! have the grace period, also finished downloads that clients have not read yet; then they are
+//! cut. Last, the server waits for the clean-up in the store. Passive ports accept until the last
+//! session has ended.
 
 mod admission;
 pub mod capacity;
@@ -40,16 +41,16 @@ use crate::tls::{MaterialError, Tls};
 
 use admission::{ConnectionAdmission, admit, refuse};
 
-/// Connections the kernel keeps while we are busy.
+/// Connections that the kernel queues until the server accepts them.
 const BACKLOG: i32 = 1024;
 
-/// After an accept has failed (no descriptors left), before the next.
+/// Pause after a failed accept (no descriptors left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long the store may take when the process ends, to keep what was cut and to clean up.
+/// Time for the store, when the process ends, to save interrupted uploads and to clean up.
 const CLEANUP_DEADLINE: Duration = Duration::from_secs(45);
 
-/// Of that, what is left for it when sessions don't end: one that publishes is not cut. Clients have next to nothing.
+/// The part of it that stays if sessions don't end, since a session that publishes is not cut.
 const CLEANUP_LEAST: Duration = Duration::from_secs(10);
 
 /// A running gateway.
@@ -69,7 +70,7 @@ pub struct Server {
     pools: Vec<Arc<PassivePool>>,
 }
 
-/// Why a gateway can't start.
+/// Why a server can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// An address can't be bound.
@@ -88,7 +89,7 @@ pub enum ServerError {
         /// The system's error.
         source: io::Error,
     },
-    /// A certificate can't be read (any more).
+    /// A certificate can't be read.
     #[error("TLS: {0}")]
     Tls(#[from] MaterialError),
     /// A store's client can't be built.
@@ -96,16 +97,16 @@ pub enum ServerError {
     Store {
         /// The store's name in the configuration.
         name: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
 impl Server {
-    /// Binds every listener and begins to accept.
+    /// Binds each listener, and starts to accept.
     ///
     /// # Errors
-    /// An address that can't be bound, a store whose client can't be built; nothing is left running then.
+    /// An address can't be bound, or a store's client can't be built. Then nothing stays running.
     pub async fn start(config: ServerOptions) -> Result<Server, ServerError> {
         let budget = Budget::for_parts(
             config.memory.budget,
@@ -114,7 +115,7 @@ impl Server {
         );
         let cleanups = TaskTracker::new();
         let stop = CancellationToken::new();
-        // Whatever has been started ends with an early return.
+        // An early return ends what has been started.
         let guard = stop.clone().drop_guard();
 
         let replica = Replica::new(config.replica.clone(), config.resume.refresh);
@@ -146,8 +147,8 @@ impl Server {
             proxies: proxies.clone(),
             waiting: config.limits.transfers(),
         };
-        // What the configuration names is bound before the system chooses any port (`passive.ports = "auto"`): it could
-        // choose one of these.
+        // Bind the configured ports before the system chooses any (`passive.ports = "auto"`), since
+        // it could choose one of these.
         let mut controls = Vec::with_capacity(config.listen.len());
         for wanted in &config.listen {
             let address = wanted.address;
@@ -295,20 +296,20 @@ impl Server {
         self.sessions.len()
     }
 
-    /// Has the certificates' files looked at now (SIGHUP).
+    /// Reads the files of the certificates if they have changed (SIGHUP).
     pub fn reload(&self) {
         if let Some(tls) = &self.context.tls {
             tls.look();
         }
     }
 
-    /// Uploads that have begun and of which something is left to do in the store: for tests and metrics.
+    /// Uploads that have started and still have work in the store: for tests and metrics.
     pub fn uploads(&self) -> usize {
         self.context.replica.running.count()
     }
 
-    /// Stops: no new session, idle ones get 421, running transfers end within the grace period and are then cut;
-    /// returns when everything has ended, clean-up in the store included.
+    /// Stops: takes no new sessions, idle ones get a 421, and running transfers are cut after the
+    /// grace period. Returns when everything has ended, also the clean-up in the store.
     pub async fn stop(self) {
         tracing::info!(sessions = self.sessions.len(), "draining");
         let grace = Instant::now() + self.context.options.timeouts.shutdown_grace;
@@ -336,7 +337,8 @@ impl Server {
             }
         }
         self.sweeps.wait().await;
-        // Who has his 226 may not have the file yet: what is left of the grace period is his, too.
+        // A client with its 226 may not have read the whole file yet. It has the rest of the grace
+        // period.
         let left = grace.saturating_duration_since(Instant::now());
         let lingering = &self.context.lingering;
         lingering.drained(left.max(LAST_LIMIT)).await;
@@ -353,15 +355,15 @@ impl Server {
             pool.closed().await;
         }
         if let Some(admin) = self.admin {
-            // It ends with the token; a panic in it has been logged.
+            // It ends with the token, and a panic in it has been logged.
             let _ = admin.task.await;
         }
         tracing::info!("stopped");
     }
 }
 
-/// Whether a listener on all addresses of one family stands beside one on all of the other: the server is useful with one
-/// of them.
+/// Whether there are listeners on all addresses of both families: the server is useful with one of
+/// them.
 fn is_spare(config: &ServerOptions, address: SocketAddr) -> bool {
     let other = |ip: IpAddr| ip.is_unspecified() && ip.is_ipv4() != address.is_ipv4();
     address.ip().is_unspecified() && config.listen.iter().any(|l| other(l.address.ip()))
@@ -373,7 +375,7 @@ fn no_such_family(error: &io::Error) -> bool {
         || error.kind() == io::ErrorKind::AddrNotAvailable
 }
 
-/// A listening socket; IPv6 ones take IPv6 only, so that `0.0.0.0` and `[::]` can stand side by side.
+/// A listening socket. An IPv6 one accepts only IPv6, so that `0.0.0.0` and `[::]` can coexist.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
@@ -421,7 +423,7 @@ async fn accept(
                     let admitted =
                         admit(&mut permit, &admission, &context, &shared, stream, peer).await;
                     if let Some((stream, addrs)) = admitted {
-                        // Made here: a future that is handed in takes its memory twice.
+                        // Made here, since a future that is passed in takes its memory twice.
                         let served = session::serve(context, shared, stream, addrs, permit).await;
                         if let Err(refused) = served {
                             admission.refused(addrs.peer, refused);

@@ -1,5 +1,5 @@
-//! Whether an accepted connection becomes a session: bans, limits, and the PROXY header by which a load balancer says
-//! whose connection it is.
+//! Whether an accepted connection becomes a session: bans, limits, and the PROXY header in which a
+//! load balancer sends the client's address.
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
@@ -13,13 +13,14 @@ use crate::auth::{Refused, SessionPermit};
 use crate::net::proxy::{ConnectionAddrs, Proxies};
 use crate::session::{Listener, ServerContext};
 
-/// How long a refused client may take to read why.
+/// Time for a refused client to read the reason.
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(1);
 
-/// Refusals are told in the log this often at most: whoever connects without end is not to fill it.
+/// Shortest interval of log lines about refusals, so that a flood of connections does not fill the
+/// log.
 const LOG_EVERY: Duration = Duration::from_secs(1);
 
-/// What the accept tasks share.
+/// State that the accept tasks share.
 #[derive(Debug)]
 pub(super) struct ConnectionAdmission {
     pub(super) proxies: Proxies,
@@ -29,7 +30,7 @@ pub(super) struct ConnectionAdmission {
 #[derive(Debug, Default)]
 struct RefusalLog {
     last: Option<Instant>,
-    /// Refusals since, of which there was no word.
+    /// Refusals since then that were not logged.
     silent: u64,
 }
 
@@ -41,7 +42,7 @@ impl ConnectionAdmission {
         }
     }
 
-    /// A place for a connection from there, where it may come in as far as is known now.
+    /// A permit for a connection from this address, unless a ban or a limit refuses it.
     pub(super) fn enter(
         &self,
         context: &ServerContext,
@@ -70,7 +71,7 @@ impl ConnectionAdmission {
 }
 
 impl RefusalLog {
-    /// Whether this one is told; how many before it were not.
+    /// Whether to log this refusal; `Some` has the number of earlier ones that were not logged.
     fn next(&mut self, now: Instant) -> Option<u64> {
         if self.last.is_some_and(|last| now - last < LOG_EVERY) {
             self.silent += 1;
@@ -81,8 +82,8 @@ impl RefusalLog {
     }
 }
 
-/// Finds out whose connection it is where a header tells it, and whether he may come in; who may not is told so, and `None`
-/// returned.
+/// Reads the client's address from a PROXY header if there is one, and admits or refuses the
+/// client. A refused client gets the reason; then it returns `None`.
 pub(super) async fn admit(
     permit: &mut SessionPermit,
     admission: &ConnectionAdmission,
@@ -117,8 +118,8 @@ pub(super) async fn admit(
     }
 }
 
-/// Says why. A courtesy: whoever does not take it goes without, and where TLS begins with the first byte (`implicit`)
-/// there is no way to say it.
+/// Sends the reason of a refusal. A client that does not read it gets none, and with implicit TLS
+/// it can't be sent.
 pub(super) async fn refuse(mut stream: TcpStream, implicit: bool, refused: Refused) {
     if implicit {
         return;

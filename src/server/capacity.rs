@@ -1,4 +1,4 @@
-//! How many sessions fit: into the file descriptors, into the memory, on this machine.
+//! The number of sessions for which the file descriptors and the memory of the machine suffice.
 
 pub mod descriptors;
 pub mod machine;

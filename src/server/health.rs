@@ -1,8 +1,10 @@
-//! Health endpoints over HTTP, for probes: `/healthz` and `/readyz`; and `/status`, the gauges of the process.
+//! Health endpoints over HTTP, for probes: `/healthz` and `/readyz`; and `/status`, the gauges of
+//! the process.
 //!
-//! They are answered by a small server of their own: each connection carries one request, whose head must come within a
-//! second, and ends after ten seconds at the latest. There are at most 64 connections. If there are as many, the oldest
-//! one makes room for a new one, silent ones first: connections that say nothing never keep a probe from its answer.
+//! A small HTTP server answers them. A connection carries one request, whose head must arrive
+//! within a second, and ends after ten seconds at the latest. There are at most 64 connections. At
+//! this limit a new one replaces the oldest silent one, or else the oldest, so that silent
+//! connections never keep a probe from its answer.
 
 use std::collections::VecDeque;
 use std::io;
@@ -28,16 +30,16 @@ use tokio_util::task::TaskTracker;
 use crate::memory::Budget;
 use crate::object::Replica;
 
-/// A connection from its accept to its end.
+/// Time limit of a connection, from its accept.
 const CONNECTION_TIME: Duration = Duration::from_secs(10);
-/// From its accept until the head of its request is there.
+/// Time limit for the head of its request, from its accept.
 const HEAD_TIME: Duration = Duration::from_secs(1);
-/// Connections at once; a further one takes the place of the oldest.
+/// Limit of open connections; a further one replaces the oldest.
 const CONNECTIONS: usize = 64;
-/// After an accept that failed for lack of file descriptors.
+/// Pause after an accept that failed for lack of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What `/status` tells of. All of its gauges are 0 when nothing runs.
+/// The gauges of `/status`. All are 0 if nothing runs.
 #[derive(Debug, Clone)]
 pub struct Gauges {
     /// The sessions.
@@ -48,7 +50,7 @@ pub struct Gauges {
     pub replica: Arc<Replica>,
 }
 
-/// What the endpoints answer from.
+/// The state that the endpoints report.
 #[derive(Debug, Clone)]
 struct Shown {
     ready: watch::Receiver<bool>,
@@ -60,19 +62,19 @@ struct Shown {
 pub struct Admin {
     /// The bound address.
     pub address: SocketAddr,
-    /// Ends when `stop` is cancelled, its connections with it.
+    /// Ends with its connections when `stop` is cancelled.
     pub task: JoinHandle<()>,
 }
 
 impl Admin {
-    /// Answers what comes to `listener` until `stop` is cancelled. Must be called on a runtime.
+    /// Answers requests on `listener` until `stop` is cancelled. Must be called on a runtime.
     ///
-    /// - `/healthz`: 200 while the process lives.
+    /// - `/healthz`: 200 while the process runs.
     /// - `/readyz`: 200 while `ready` is true, else 503 `draining`.
     /// - `/status`: 200, the gauges as a JSON object.
     ///
     /// # Errors
-    /// The system does not tell where it listens.
+    /// The system does not report the listening address.
     pub fn start(
         listener: TcpListener,
         ready: watch::Receiver<bool>,
@@ -120,7 +122,7 @@ async fn readyz(State(shown): State<Shown>) -> (StatusCode, &'static str) {
 }
 
 async fn accept(listener: TcpListener, router: Router, stop: CancellationToken) {
-    // Dropped at the end, and every connection with it.
+    // Its drop ends each connection.
     let mut tasks = JoinSet::new();
     // The oldest first.
     let mut connections: VecDeque<Connection> = VecDeque::new();
@@ -243,7 +245,7 @@ mod tests {
                 .await
                 .starts_with("HTTP/1.1 200 ")
         );
-        // Somebody who never sends his request does not hold it up.
+        // A client that never sends its request does not delay it.
         let idle = TcpStream::connect(admin.address).await.unwrap();
         stop.cancel();
         tokio::time::timeout(SOON, admin.task)
@@ -262,7 +264,7 @@ mod tests {
         let mut silent = Vec::new();
         for round in 0..3 * CONNECTIONS {
             let mut stream = TcpStream::connect(admin.address).await.unwrap();
-            // Some say nothing, others begin a request and do not end it.
+            // Some send nothing, others half a request.
             if round % 2 == 0 {
                 stream.write_all(b"GET /healthz HT").await.unwrap();
             }
@@ -270,7 +272,7 @@ mod tests {
             let answer = request(admin.address, "/healthz").await;
             assert!(answer.starts_with("HTTP/1.1 200 "), "{round}: {answer}");
         }
-        // The oldest have made room, and the others end by themselves.
+        // The oldest were replaced, and the others end by their time limit.
         for mut stream in silent {
             let end = tokio::time::timeout(SOON, stream.read_to_end(&mut Vec::new())).await;
             let _reset_or_closed = end.expect("a silent connection ends");
@@ -293,24 +295,24 @@ mod tests {
             assert!(head.contains("content-type: application/json"), "{head}");
             serde_json::from_str::<serde_json::Value>(body).unwrap()
         };
-        let told = status().await;
-        assert_eq!(told["replica"], "pod-\"0\"");
-        assert_eq!(told["version"], env!("CARGO_PKG_VERSION"));
-        assert_eq!(told["memory_budget"], 1 << 20);
+        let shown = status().await;
+        assert_eq!(shown["replica"], "pod-\"0\"");
+        assert_eq!(shown["version"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(shown["memory_budget"], 1 << 20);
         for gauge in ["sessions", "uploads", "memory_in_use"] {
-            assert_eq!(told[gauge], 0, "{gauge}");
+            assert_eq!(shown[gauge], 0, "{gauge}");
         }
         let admission = gauges.budget.admit(SOON).await.unwrap();
         let session = gauges.sessions.spawn(std::future::pending::<()>());
-        let told = status().await;
-        assert_eq!(told["memory_in_use"], crate::memory::FIRST_MEMORY);
-        assert_eq!(told["sessions"], 1);
+        let shown = status().await;
+        assert_eq!(shown["memory_in_use"], crate::memory::FIRST_MEMORY);
+        assert_eq!(shown["sessions"], 1);
         drop(admission);
         session.abort();
         let _ = session.await;
-        let told = status().await;
-        assert_eq!(told["memory_in_use"], 0);
-        assert_eq!(told["sessions"], 0);
+        let shown = status().await;
+        assert_eq!(shown["memory_in_use"], 0);
+        assert_eq!(shown["sessions"], 0);
         stop.cancel();
         tokio::time::timeout(SOON, admin.task)
             .await

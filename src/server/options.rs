@@ -1,4 +1,4 @@
-//! Everything that a server is configured with: the options of each room, composed.
+//! All options of a server, composed of the options of each room.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,12 +12,12 @@ use crate::object::options::{ResumeOptions, StoreOptions, TransferOptions};
 use crate::session::options::{Hosts, SessionOptions, Timeouts};
 use crate::tls::options::{Protection, TlsOptions};
 
-/// Everything the server needs to know, validated.
+/// The validated configuration of a server.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
     /// Control listeners.
     pub listen: Vec<ListenOptions>,
-    /// TLS; none when left out.
+    /// TLS; `None`: off.
     pub tls: Option<TlsOptions>,
     /// Text of the 220 greeting.
     pub greeting: String,
@@ -25,7 +25,7 @@ pub struct ServerOptions {
     pub passive: PassiveOptions,
     /// Active data connections.
     pub active: ActiveOptions,
-    /// Health endpoints; none when left out.
+    /// Health endpoints; `None`: off.
     pub admin: Option<AdminOptions>,
     /// The process's memory for transfers.
     pub memory: MemoryOptions,
@@ -35,15 +35,15 @@ pub struct ServerOptions {
     pub timeouts: Timeouts,
     /// Limits on sessions.
     pub limits: Limits,
-    /// Load balancers that tell their clients' addresses.
+    /// Load balancers that send their clients' addresses.
     pub proxy_protocol: ProxyOptions,
-    /// What failed logins lead to.
+    /// Delays and bans after failed logins.
     pub login_failures: LoginFailureOptions,
     /// Virtual hosts by name.
     pub hosts: Hosts,
-    /// A name that no other living process has; see [`crate::object::Replica::name`].
+    /// A name that no other running process has; see [`crate::object::Replica::name`].
     pub replica: Option<String>,
-    /// What is kept of broken uploads, and for how long.
+    /// Interrupted uploads.
     pub resume: ResumeOptions,
     /// Stores by name.
     pub stores: BTreeMap<String, Arc<StoreOptions>>,
@@ -52,7 +52,7 @@ pub struct ServerOptions {
 }
 
 impl ServerOptions {
-    /// The part of it that sessions need.
+    /// The options of sessions.
     pub fn session(&self) -> SessionOptions {
         SessionOptions {
             greeting: self.greeting.clone(),
@@ -67,8 +67,8 @@ impl ServerOptions {
         }
     }
 
-    /// The address whose passive ports serve the sessions that come in at this one: itself, but all addresses of its
-    /// family where there is a listener on all. No port can be listened on at both.
+    /// The address whose passive ports serve the sessions of a listener: its own, or all addresses
+    /// of its family if a listener has them, since a port can't be bound at both.
     pub fn passive_address(&self, ip: IpAddr) -> IpAddr {
         let all = match ip {
             IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
@@ -84,13 +84,13 @@ impl ServerOptions {
 /// One control listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListenOptions {
-    /// Where it listens.
+    /// Its address.
     pub address: SocketAddr,
     /// Whether TLS begins with the first byte, instead of with AUTH.
     pub implicit: bool,
-    /// Whether control connections are to be under TLS.
+    /// TLS of control connections.
     pub control: Protection,
-    /// Whether data connections are; `Off` where the control connection's is off.
+    /// TLS of data connections; `Off` if that of control connections is off.
     pub data: Protection,
 }
 
@@ -104,8 +104,9 @@ pub struct AdminOptions {
 /// The memory budget.
 #[derive(Debug, Clone)]
 pub struct MemoryOptions {
-    /// Bytes all transfers and password hashing may hold together.
+    /// Bytes that all transfers and password hashing share.
     pub budget: u64,
-    /// How long an upload holds the memory of a half-filled part while others wait for memory.
+    /// Time for which an upload holds the memory of a half-filled part while others wait for
+    /// memory.
     pub hold: Duration,
 }

@@ -1,5 +1,6 @@
-//! Sweeps what broken uploads have left: now and then while the server runs, and by hand (`s3ftpd sweep`). And lists
-//! the names of what is kept, so that this process knows what others have kept, or it has itself before a restart.
+//! Removes what interrupted uploads have left: periodically while the server runs, and by `s3ftpd
+//! sweep`. Also lists the records of interrupted uploads, so that this process knows those of other
+//! processes, and its own from before a restart.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,10 +16,10 @@ use crate::object::{
 };
 use crate::server::options::ServerOptions;
 
-/// A server that has started sweeps after this long for the first time: what a crash has left is old enough then.
+/// Time from the start to the first sweep, when what a crash has left is old enough.
 const FIRST: Duration = Duration::from_secs(300);
 
-/// The state buckets of a configuration: in each store, with the buckets whose state is there.
+/// The state buckets of a configuration, each with the buckets whose state it has.
 #[derive(Debug, Clone)]
 pub struct Targets(Vec<SweepTarget>);
 
@@ -30,19 +31,19 @@ struct SweepTarget {
 }
 
 impl SweepTarget {
-    /// What a bucket is called in the configuration.
+    /// The name of a store and bucket in the configuration.
     fn label(&self, bucket: &str) -> String {
         format!("{}:{bucket}", self.store.name())
     }
 
-    /// What it is: two stores can have one endpoint.
+    /// The identity of a bucket, since two stores can have the same endpoint.
     fn real(&self, bucket: &Arc<str>) -> (String, Arc<str>) {
         (self.store.endpoint(), Arc::clone(bucket))
     }
 }
 
 impl Targets {
-    /// Of all mounts of all users.
+    /// Those of all mounts of all users.
     pub fn of(config: &ServerOptions, stores: &BTreeMap<String, Arc<Store>>) -> Targets {
         let mut found: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
         for mount in config.users.values().flat_map(|user| user.mounts.values()) {
@@ -60,13 +61,13 @@ impl Targets {
         Targets(targets.collect())
     }
 
-    /// Sweeps all of them. With what was found, and the stores and buckets that could not be listed.
+    /// Sweeps all. Returns what was found, and the stores and buckets that could not be listed.
     pub async fn sweep(&self, options: &SweepOptions) -> (Vec<Swept>, Vec<(String, ObjectError)>) {
         let (mut found, mut failed) = (Vec::new(), Vec::new());
         let mut recorded = Recorded::default();
-        // Buckets, each once, also where it is known by several stores or has its state in several buckets.
+        // Each bucket once, also if several stores have it or its state is in several buckets.
         let mut probed = BTreeSet::new();
-        // From the start those of which not all records are known.
+        // Starts with those whose records are not all known.
         let mut listed = BTreeSet::new();
         for target in &self.0 {
             let bucket = &target.state_bucket;
@@ -95,7 +96,7 @@ impl Targets {
                 let swept = sweep_uploads(&target.store, bucket, options, &recorded);
                 match Box::pin(swept).await {
                     Ok(swept) => found.extend(swept),
-                    // Who only stores and fetches may not be allowed to.
+                    // Access keys that may only read and write objects may not list uploads.
                     Err(error) if options.unrecorded == Unrecorded::Ignore => {
                         tracing::debug!(place = target.label(bucket), %error, "open uploads of probes could not be listed");
                     }
@@ -106,7 +107,7 @@ impl Targets {
         (found, failed)
     }
 
-    /// Looks and sweeps as often as is configured, until it is cancelled.
+    /// Lists and sweeps at the configured intervals, until it is cancelled.
     pub async fn run(self, config: ResumeOptions, end: CancellationToken) {
         end.run_until_cancelled(async {
             tokio::join!(self.look(&config), self.sweep_now_and_then(&config));
@@ -119,7 +120,7 @@ impl Targets {
             for target in &self.0 {
                 if let Err(error) = refresh_record_cache(&target.store, &target.state_bucket).await
                 {
-                    tracing::debug!(store = target.store.name(), bucket = &*target.state_bucket, %error, "what is kept could not be listed");
+                    tracing::debug!(store = target.store.name(), bucket = &*target.state_bucket, %error, "the records could not be listed");
                 }
             }
             sleep(config.look_every).await;

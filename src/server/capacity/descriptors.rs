@@ -1,23 +1,25 @@
-//! File descriptors: how many a configuration may need, and how many sessions fit into what the system allows.
+//! File descriptors: the number that a configuration may need, and the sessions for which the limit
+//! suffices.
 //!
-//! Each connection takes one. Where there are none left, nobody can connect any more, and what runs breaks, as no
-//! connection to the store can be made: whoever opens connections and says nothing would do that to all others. So the
-//! soft limit, which is 1,024 on most systems, is [raised](raise) to the hard one, and where that does not suffice the
-//! number of sessions is [capped](cap) to what fits.
+//! Each connection needs one. Without free descriptors no client can connect, and transfers fail
+//! since no connection to a store can be made: silent connections could do that to all users. So
+//! the server [raises](raise) the soft limit, which is 1,024 on most systems, to the hard one. If
+//! that does not suffice, it [caps](cap) the number of sessions.
 //!
-//! What may be needed:
+//! A configuration may need:
 //!
 //! ```text
 //!   64                    the log, the runtime, health endpoints, certificates being read, refusals
-//! + 1    a control listener, and the health endpoints'
-//! + 1    a passive port, for each address that is listened on (a wildcard's serve all of its family)
-//! + 128  a store: connections that are kept, or carry the parts of large transfers; from nine stores on they share 1,024
-//! + 1    a session: its control connection
-//! + 2    a transfer: its data connection, and one to the store
-//! + 1    a data connection that its client has not closed yet, as many as transfers and at most 1,024
+//! + 1    for each control listener, and for the health endpoints
+//! + 1    for each passive port and listening address (a wildcard's serve all of its family)
+//! + 128  for each store: idle connections and those of large transfers; nine or more stores share 1,024
+//! + 1    for each session: its control connection
+//! + 2    for each transfer: its data connection, and one to the store
+//! + 1    for each data connection that its client has not closed yet: as many as transfers, at most 1,024
 //! ```
 //!
-//! A quarter of the sessions are taken to transfer at once ([`Limits::transfers`](crate::auth::options::Limits)).
+//! It assumes that a quarter of the sessions transfer at the same time
+//! ([`Limits::transfers`](crate::auth::options::Limits)).
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -29,26 +31,26 @@ use crate::data::linger;
 use crate::data::options::PassivePorts;
 use crate::server::options::ServerOptions;
 
-/// What is open beside connections, and the connections that are only refused.
+/// Open files other than connections, and connections that are refused.
 const RESERVE: u64 = 64;
 
-/// Fewer sessions than the configuration allows: the descriptors don't suffice. Its text says what can be done.
+/// The descriptors suffice for fewer sessions than configured. The text has the remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DescriptorShortage {
-    /// What the configuration says.
+    /// The configured number.
     configured: usize,
-    /// What it may need.
+    /// The descriptors that it may need.
     needed: u64,
-    /// What there are.
+    /// The available descriptors.
     limit: u64,
-    /// What fits.
+    /// The number for which they suffice.
     capped: Limits,
 }
 
-/// Raises the soft limit to the hard one; what it is then.
+/// Raises the soft limit to the hard one. Returns the resulting limit.
 pub fn raise() -> u64 {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
-        // It can't be asked for, so it can't be told either; nothing is capped.
+        // The limit is unknown, so nothing is capped.
         return u64::MAX;
     };
     match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
@@ -60,17 +62,17 @@ pub fn raise() -> u64 {
     }
 }
 
-/// What it is now.
+/// The current limit.
 pub fn limit() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft)
 }
 
-/// How many descriptors a server of this configuration may need.
+/// The number of descriptors that a server with this configuration may need.
 pub fn needed(config: &ServerOptions) -> u64 {
     fixed(config) + for_sessions(&config.limits)
 }
 
-/// Has no more sessions than fit into `limit` descriptors; says so where these are fewer than configured.
+/// Caps the sessions to those for which `limit` descriptors suffice; returns the shortage, if any.
 pub fn cap(config: &mut ServerOptions, limit: u64) -> Option<DescriptorShortage> {
     let needed = needed(config);
     if needed <= limit {
@@ -78,7 +80,7 @@ pub fn cap(config: &mut ServerOptions, limit: u64) -> Option<DescriptorShortage>
     }
     let room = limit.saturating_sub(fixed(config));
     let configured = config.limits.sessions;
-    // The more sessions the more are needed: the most that fit, and one where none does.
+    // More sessions need more descriptors: search the largest number that fits, at least one.
     let (mut fits, mut too_many) = (1, configured);
     while too_many - fits > 1 {
         let middle = fits + (too_many - fits) / 2;
@@ -119,7 +121,8 @@ fn number(count: usize) -> u64 {
 }
 
 impl DescriptorShortage {
-    /// Whether what is left is no server any more: a single session, though more were configured.
+    /// Whether only a single session is left although more were configured, which makes no useful
+    /// server.
     pub fn is_fatal(&self) -> bool {
         self.capped.sessions <= 1
     }
@@ -178,16 +181,16 @@ mod tests {
             assert!(limits.before_login <= (limits.sessions / 4).max(4));
             assert!(limits.before_login_per_address <= (limits.before_login / 2).max(2));
             let text = shortage.to_string();
-            let told = format!(
+            let beginning = format!(
                 "limits.sessions = 10000 may need 16239 file descriptors, and the limit is {limit}: sessions are held to {}, ",
                 limits.sessions
             );
-            assert!(text.starts_with(&told), "{text}");
+            assert!(text.starts_with(&beginning), "{text}");
         }
         let mut all = config("");
         assert_eq!(cap(&mut all, 16_239), None);
         assert_eq!(all.limits.sessions, 10_000);
-        // Where not even two fit, the server must not start as if all were well.
+        // If not even two fit, the server must not start as if all were well.
         let mut one = config("");
         assert!(cap(&mut one, 10).unwrap().is_fatal());
         assert_eq!(one.limits.sessions, 1);

@@ -1,32 +1,32 @@
-//! How much memory there is: the cgroup's limit, or the machine's.
+//! The memory of the process: the limit of its cgroup, or the machine's memory.
 
 use std::path::Path;
 
 use crate::units::{GIB, KIB};
 
-/// The default budget is never larger.
+/// Upper limit of the default budget.
 const MOST: u64 = 2 * GIB;
-/// What is assumed where nothing tells.
+/// The memory to assume if it is unknown.
 const ASSUMED: u64 = GIB;
 
-/// The default of `memory.budget`, bytes: half of what the process may use, at most 2 GiB.
+/// The default of `memory.budget`, bytes: half of the process's memory, at most 2 GiB.
 pub(crate) fn default_budget() -> u64 {
     default_budget_below(Path::new("/"))
 }
 
-/// What the process may use, bytes; `None` where nothing tells.
+/// The memory that the process may use, bytes; `None` if unknown.
 pub(crate) fn memory() -> Option<u64> {
     memory_below(Path::new("/"))
 }
 
-/// [`default_budget`] with the file systems of the kernel below `root`, for tests.
+/// The same with the kernel's file systems below `root`, for tests.
 fn default_budget_below(root: &Path) -> u64 {
     (memory_below(root).unwrap_or(ASSUMED) / 2).min(MOST)
 }
 
 fn memory_below(root: &Path) -> Option<u64> {
-    let told = [machine(root), cgroup(root)];
-    told.into_iter().flatten().min()
+    let limits = [machine(root), cgroup(root)];
+    limits.into_iter().flatten().min()
 }
 
 /// `MemTotal`, bytes.
@@ -41,8 +41,8 @@ fn machine(root: &Path) -> Option<u64> {
 
 /// The smallest limit of the process's cgroup and of those above it, bytes.
 ///
-/// Inside a container the paths of `/proc/self/cgroup` may be those of the host and lead nowhere
-/// here; then the mount's root, which is the container's own cgroup, still tells.
+/// Inside a container the paths of `/proc/self/cgroup` may be those of the host, which do not exist
+/// here. Then the root of the mount, the container's own cgroup, has the limit.
 fn cgroup(root: &Path) -> Option<u64> {
     let text = std::fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
     let limits = text.lines().filter_map(|line| {
@@ -64,7 +64,7 @@ fn cgroup(root: &Path) -> Option<u64> {
         own.ancestors()
             .take_while(|directory| directory.starts_with(&mount))
             .filter_map(|directory| std::fs::read_to_string(directory.join(file)).ok())
-            // `max` is no number: no limit.
+            // `max` means no limit.
             .filter_map(|limit| limit.trim().parse::<u64>().ok())
             .min()
     });

@@ -1,9 +1,10 @@
-//! The memory of sessions before login: how many fit beside the budget.
+//! The memory of sessions before login: the number for which it suffices.
 //!
-//! Whoever connects takes some, without a name or a password, and it is not the budget's. Many do in a small container
-//! what no transfer can: they push the process over its limit. So as many are [capped](cap) to as fit into a quarter of
-//! what there is beside the budget; the rest is for those who have logged in, the process itself and what the allocator
-//! keeps.
+//! Each connection takes some memory before any login, and it does not count in the budget. In a
+//! small container many connections could push the process over its limit, which no transfer can.
+//! So the server [caps](cap) the sessions before login to those that fit into a quarter of the
+//! memory that is not in the budget. The rest is for sessions after login, the process itself and
+//! free memory of the allocator.
 
 use std::fmt;
 
@@ -11,36 +12,36 @@ use crate::server::capacity::machine;
 use crate::server::options::ServerOptions;
 use crate::units::human_bytes;
 
-/// What a session may take before its login, bytes: 16 KiB of TLS, 64 KiB of a handshake message that does not end, and
-/// its own.
+/// Memory of a session before its login, bytes: 16 KiB of TLS, 64 KiB of an unfinished handshake
+/// message, and its own.
 const UNDER_TLS: u64 = 104 * 1024;
-/// The same where there is no TLS: its own, a line that does not end among it.
+/// The same without TLS: its own, with an unfinished line.
 const IN_THE_CLEAR: u64 = 24 * 1024;
-/// As many fit in any case: where there is no memory beside the budget, that is what is wrong.
+/// The smallest cap: if even these don't fit, the budget is too large.
 const LEAST: u64 = 64;
 
-/// Fewer sessions before login than the configuration allows: the memory does not suffice. Its text says what can be done.
+/// The memory suffices for fewer sessions before login than configured. The text has the remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryShortage {
-    /// What the configuration says.
+    /// The configured number.
     configured: usize,
-    /// What these may need, bytes.
+    /// The memory that they may need, bytes.
     needed: u64,
-    /// What the process may have, bytes.
+    /// The memory of the process, bytes.
     memory: u64,
-    /// What of it is the budget's.
+    /// The budget, bytes.
     budget: u64,
-    /// What fits.
+    /// The number for which it suffices.
     capped: usize,
 }
 
-/// What the process may have in all, bytes: the limit of its cgroup or the machine's memory.
+/// The memory of the process, bytes: the limit of its cgroup or the machine's memory.
 pub fn memory() -> u64 {
     machine::memory().unwrap_or(u64::MAX)
 }
 
-/// Has no more sessions before login than fit into `memory`, which is what the process may have in all, bytes; says so
-/// where these are fewer than configured.
+/// Caps the sessions before login to those that fit into `memory`, the memory of the process in
+/// bytes. Returns the shortage, if any.
 pub fn cap(config: &mut ServerOptions, memory: u64) -> Option<MemoryShortage> {
     let each = match &config.tls {
         Some(_) => UNDER_TLS,
@@ -103,7 +104,7 @@ mod tests {
         config::from_str(&text, "test").unwrap()
     }
 
-    /// Its values don't matter.
+    /// Any options, since their values don't matter.
     fn tls() -> TlsOptions {
         TlsOptions {
             certificates: Vec::new(),
@@ -138,7 +139,7 @@ mod tests {
                 human_bytes(2_500 * u64::try_from(each).unwrap() * 1024)
             );
             assert!(text.starts_with(&beginning), "{text}");
-            // What was capped fits.
+            // The capped number fits.
             assert_eq!(cap(&mut capped, 400 * MIB), None);
             let mut all = configured();
             assert_eq!(cap(&mut all, 2048 * MIB), None);

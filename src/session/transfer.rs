@@ -36,8 +36,10 @@ pub(in crate::session) mod lister;
 pub(in crate::session) mod pump;
 mod running;
 pub(in crate::session) mod sink;
+mod tree_blocks;
 pub(in crate::session) mod tree_lister;
 pub(in crate::session) mod upload;
+mod upload_job;
 
 use std::future::Future;
 use std::pin::pin;

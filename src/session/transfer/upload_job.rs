@@ -1,0 +1,263 @@
+//! The job of an upload: its stages from the data connection to the published object.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::data::secure::DataConnection;
+use crate::data::stream::DataStream;
+use crate::memory::Budget;
+use crate::namespace::VirtualPath;
+use crate::object::{
+    Location, ObjectError, ResumableUpload, ResumeScope, TransferId, Upload, UploadOptions,
+};
+use ftp_proto::Reply;
+
+use crate::session::data_setup::DataSetup;
+use crate::session::options::Timeouts;
+use crate::session::transfer::job::{ControlEnd, End, Link, Signal, TransferError};
+use crate::session::transfer::pump::{Pump, drain, permitted};
+
+/// The reply to an upload that broke off waits for its parts to be stored, for this time at most.
+const KEEPING: Duration = Duration::from_secs(5);
+
+/// After an upload is cancelled, bytes that still arrive are taken for this time at most.
+const DRAIN: Duration = Duration::from_millis(250);
+
+/// An upload, ready to run.
+pub(super) struct UploadJob {
+    pub(super) path: VirtualPath,
+    pub(super) location: Location,
+    pub(super) id: TransferId,
+    pub(super) start: UploadStart,
+    pub(super) data: DataSetup,
+    /// The scope in which its pieces may be stored while others wait for memory.
+    pub(super) state: Option<ResumeScope>,
+    pub(super) budget: Budget,
+    pub(super) timeouts: Timeouts,
+    /// See [`crate::object::options::TransferOptions::part_size`].
+    pub(super) part_size: u64,
+    pub(super) convert: bool,
+    pub(super) control_end: ControlEnd,
+    /// Whether replies may show the byte of the object at which the upload begins.
+    pub(super) shows_length: bool,
+    pub(super) opening: String,
+}
+
+/// How an upload begins.
+pub(super) enum UploadStart {
+    New(Box<UploadOptions>),
+    /// At the end of an interrupted upload.
+    Kept {
+        keep: ResumeScope,
+        kept: Box<ResumableUpload>,
+        /// The number of bytes that the server has and the client sends again.
+        again: u64,
+    },
+}
+
+/// What has cancelled an upload.
+enum CutBy {
+    /// Its session.
+    Aborted,
+    /// Another session, which resumes it.
+    Resumed,
+}
+
+impl UploadJob {
+    /// Whether it is a whole file.
+    pub(super) fn replaces(&self) -> bool {
+        matches!(&self.start, UploadStart::New(options) if options.append.is_none())
+    }
+
+    pub(super) async fn run(self, link: Link) -> End {
+        let path = self.path.clone();
+        let resumed = matches!(self.start, UploadStart::Kept { .. });
+        let location = self.location.clone();
+        let keep = match &self.start {
+            UploadStart::New(options) => options.keep.clone(),
+            UploadStart::Kept { keep, .. } => Some(keep.clone()),
+        };
+        let kept = keep.is_some();
+        let state = self.state.clone();
+        let transferred = self.transfer(link).await;
+        match (matches!(transferred, Ok(End::Finished(_))), keep, state) {
+            // After the reply the client may ask another replica, which must find the state after
+            // this upload.
+            (false, Some(keep), _) => {
+                let _ = timeout(KEEPING, keep.earlier_uploads(&location).wait_until_stored()).await;
+            }
+            // An interrupted upload of the name may be older than this file, and nothing shows this
+            // after the file is deleted.
+            (true, None, Some(state)) => state.object_written(&location),
+            _ => {}
+        }
+        match transferred {
+            Ok(end) => end,
+            Err(TransferError::Object(ObjectError::Conflict)) if resumed => {
+                End::Failed(TransferError::Refused(Reply::new(
+                    450,
+                    format!(
+                        "{path}: somebody else has written it or goes on with it, ask SIZE again"
+                    ),
+                )))
+            }
+            Err(TransferError::Object(ObjectError::Conflict)) => {
+                End::Failed(TransferError::Refused(Reply::new(
+                    550,
+                    format!("{path}: somebody else has written it meanwhile, it was left as it is"),
+                )))
+            }
+            Err(TransferError::Object(ObjectError::Busy)) if kept => {
+                End::Failed(TransferError::Refused(Reply::new(
+                    450,
+                    format!(
+                        "{path}: another session is writing this file; the upload is kept, ask SIZE and resume it later"
+                    ),
+                )))
+            }
+            Err(failure) => End::Failed(failure),
+        }
+    }
+
+    async fn transfer(mut self, mut link: Link) -> Result<End, TransferError> {
+        let abort = link.abort.clone();
+        let opened = tokio::select! {
+            biased;
+            opened = self.open(&link) => opened?,
+            () = abort.cancelled() => return Ok(End::Aborted),
+        };
+        let (mut upload, arrival, begins_at) = opened;
+        let mut stream = tokio::select! {
+            biased;
+            secured = arrival.stream() => secured?,
+            () = abort.cancelled() => return Ok(End::Aborted),
+        };
+        let stopped = upload.stopped();
+        let cut = async {
+            tokio::select! {
+                () = abort.cancelled() => CutBy::Aborted,
+                () = stopped.cancelled() => CutBy::Resumed,
+            }
+        };
+        tokio::pin!(cut);
+        // Bytes that the client sends again are not taken.
+        let mut passed = false;
+        let moved = tokio::select! {
+            biased;
+            moved = self.receive(&mut stream, &mut upload, &link, &mut passed) => Ok(moved?),
+            why = &mut cut => Err(why),
+        };
+        if let Err(why) = moved {
+            if passed && !self.convert {
+                // A client that continues to send would never come to an end.
+                let _ = timeout(DRAIN, drain(&mut stream, &mut upload)).await;
+            }
+            return Ok(self.cut(why));
+        }
+        link.signal(Signal::InputEnded {
+            large: begins_at + upload.received() > self.part_size,
+        });
+        stream.answer_end().await;
+        // With the lock the upload cannot be cancelled any more.
+        let permitted = tokio::select! {
+            biased;
+            permitted = permitted(&mut upload, &mut link.permit) => permitted?,
+            why = &mut cut => return Ok(self.cut(why)),
+        };
+        let received = permitted;
+        let lock = match upload.try_turn() {
+            Some(lock) => lock,
+            None => {
+                link.signal(Signal::SameName);
+                let turn = tokio::select! {
+                    biased;
+                    why = &mut cut => return Ok(self.cut(why)),
+                    turn = upload.turn() => turn?,
+                };
+                link.signal(Signal::Publishing);
+                turn
+            }
+        };
+        upload.publish(lock).await?;
+        Ok(End::Finished(if begins_at > 0 && self.shows_length {
+            format!("Transfer complete, {received} bytes stored behind {begins_at}")
+        } else {
+            format!("Transfer complete, {received} bytes stored")
+        }))
+    }
+
+    fn cut(&self, why: CutBy) -> End {
+        match why {
+            CutBy::Aborted => End::Aborted,
+            CutBy::Resumed => End::Failed(TransferError::Refused(Reply::new(
+                426,
+                format!(
+                    "{}: another session of yours goes on with this upload",
+                    self.path
+                ),
+            ))),
+        }
+    }
+
+    /// Opens the upload and the data connection and sends the 150. Also returns the byte of the
+    /// object at which the client begins.
+    async fn open(&mut self, link: &Link) -> Result<(Upload, DataConnection, u64), TransferError> {
+        let connect = self.timeouts.data_connect;
+        let admission = self
+            .budget
+            .admit(connect)
+            .await
+            .map_err(|_| ObjectError::Memory)?;
+        let location = self.location.clone();
+        let upload = async {
+            Ok::<_, TransferError>(match &self.start {
+                UploadStart::New(options) => {
+                    Upload::begin(location, admission, (**options).clone()).await?
+                }
+                UploadStart::Kept { keep, kept, .. } => {
+                    Upload::resume(location, admission, keep.clone(), (**kept).clone()).await?
+                }
+            })
+        };
+        let opening = std::mem::take(&mut self.opening);
+        let (mut upload, arrival) = link
+            .open(&mut self.data, connect, upload, |_| opening)
+            .await?;
+        if let Some(state) = &self.state {
+            upload.may_store_pieces(state);
+        }
+        let begins_at = match &self.start {
+            UploadStart::New(options) => options.append.as_ref().map_or(0, |append| append.keep),
+            UploadStart::Kept { kept, again, .. } => kept.reported_len() + kept.overlap() - again,
+        };
+        Ok((upload, arrival, begins_at))
+    }
+
+    /// Takes all bytes that the client sends.
+    async fn receive(
+        &self,
+        stream: &mut DataStream,
+        upload: &mut Upload,
+        link: &Link,
+        passed: &mut bool,
+    ) -> Result<(), TransferError> {
+        let pump = Pump {
+            budget: &self.budget,
+            stall: self.timeouts.data_stall,
+            gives_back: upload.gives_back(),
+            link,
+        };
+        if let UploadStart::Kept { again, .. } = &self.start {
+            pump.pass_over(stream, *again, &self.path).await?;
+        }
+        *passed = true;
+        if self.convert {
+            pump.convert(stream, upload).await?;
+        } else {
+            pump.copy(stream, upload).await?;
+        }
+        upload.input_ended();
+        Ok(())
+    }
+}

@@ -109,7 +109,7 @@ async fn an_upload_that_the_store_no_longer_knows_is_reported_as_unknown() {
     let mut ftp = gateway.ftp().await;
     let reply = ftp.store("x", &pattern(11 * MIB, 1)).await;
     assert_eq!(reply.code, 451, "{reply:?}");
-    assert!(reply.text().contains("not known"), "{reply:?}");
+    assert!(reply.text().contains("no longer knows"), "{reply:?}");
     looks.remove();
     ftp.close().await;
     store.no_uploads_left().await;

@@ -9,7 +9,7 @@ use crate::session::transfer::job::{End, TransferError};
 use crate::session::transfer::running::{CancelReason, ControlSide, RunningTransfer};
 
 impl Session {
-    /// The one final reply, the replies to the ABORs behind it, and the log line.
+    /// The one final reply, the replies to the ABORs after it, and the log line.
     pub(super) async fn conclude(
         &mut self,
         running: RunningTransfer,

@@ -57,7 +57,10 @@ fuzz_target!(|input: &[u8]| {
         Some("in") => "",
         _ => "alice/",
     };
-    for location in [resolved.object(), resolved.directory()].into_iter().flatten() {
+    for location in [resolved.object(), resolved.directory()]
+        .into_iter()
+        .flatten()
+    {
         assert!(location.key.starts_with(prefix) && location.key.len() <= MAX_KEY);
         assert_eq!(
             &*location.bucket,

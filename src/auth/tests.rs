@@ -1,0 +1,191 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use super::*;
+use crate::auth::options::UserTls;
+
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// `password`, `password` again and `Hello world!`, as cheap as the kinds allow.
+const HASHES: [(&str, &str, &str); 3] = [
+    (
+        "anna",
+        "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
+        "password",
+    ),
+    (
+        "bert",
+        "$2a$04$UuTkLRZZ6QofpDOlMz32MuuxEHA43WOemOYHPz6.SjsVsyO1tDU96",
+        "password",
+    ),
+    (
+        "carl",
+        "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1",
+        "Hello world!",
+    ),
+];
+
+fn authenticator() -> Authenticator {
+    with_budget(Budget::new(64 << 20))
+}
+
+fn with_budget(budget: Budget) -> Authenticator {
+    let user = |(name, hash, _): (&str, &str, &str)| {
+        let user = UserOptions {
+            name: name.to_owned(),
+            password: Some(SecretString::from(hash)),
+            certificate: None,
+            tls: UserTls::default(),
+            lenient_close: false,
+            mounts: BTreeMap::new(),
+            sessions: None,
+        };
+        (name.to_owned(), Arc::new(user))
+    };
+    Authenticator::new(&HASHES.into_iter().map(user).collect(), budget)
+}
+
+#[tokio::test]
+async fn the_right_password_only() {
+    let authenticator = authenticator();
+    for (name, _, password) in HASHES {
+        let user = authenticator
+            .verify(name, &password.into(), HERE, || true)
+            .await
+            .unwrap();
+        assert_eq!(user.name, name);
+        for wrong in ["", "Password", "password ", "Hello world"] {
+            let refused = authenticator
+                .verify(name, &wrong.into(), HERE, || true)
+                .await;
+            assert_eq!(
+                refused.unwrap_err(),
+                AuthError::Refused,
+                "{name}, {wrong:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_login_waits_for_transfers_but_where_the_budget_is_tiny() {
+    // Each of these hashes is charged with a mebibyte.
+    for (budget, at_once) in [(64, 8), (8, 1), (2, 1)] {
+        let cores = 16;
+        assert_eq!(
+            set_aside(&Budget::new(budget << 20), 1 << 20, cores),
+            Some(at_once)
+        );
+    }
+    for (budget, waits) in [(2, false), (1, true)] {
+        let budget = Budget::new(budget << 20);
+        let mut authenticator = with_budget(budget.clone());
+        authenticator.patience = Duration::ZERO;
+        let password = "password".into();
+        let verify = || authenticator.verify("bert", &password, HERE, || true);
+        let held = budget.grant(1 << 20, Duration::ZERO).await.unwrap();
+        match verify().await {
+            Ok(_) => assert!(!waits),
+            Err(error) => assert_eq!((error, waits), (AuthError::Memory, true)),
+        }
+        drop(held);
+        verify().await.unwrap();
+        assert_eq!(budget.in_use(), 0);
+    }
+}
+
+#[tokio::test]
+async fn beyond_what_is_set_aside_it_is_what_transfers_leave() {
+    let budget = Budget::new(8 << 20);
+    let mut authenticator = with_budget(budget.clone());
+    authenticator.cores = Arc::new(Semaphore::new(4));
+    authenticator.patience = Duration::ZERO;
+    let aside = Arc::clone(authenticator.aside.as_ref().unwrap());
+    let _another = aside.try_acquire_owned().unwrap();
+    let password = "password".into();
+    let verify = || authenticator.verify("bert", &password, HERE, || true);
+    verify().await.unwrap();
+    let transfers = budget.grant(7 << 20, Duration::ZERO).await.unwrap();
+    assert_eq!(verify().await.unwrap_err(), AuthError::Busy);
+    drop(transfers);
+    verify().await.unwrap();
+    assert_eq!(budget.in_use(), 0);
+}
+
+#[tokio::test]
+async fn an_unknown_user_is_refused_even_with_the_password_of_his_decoy() {
+    let authenticator = authenticator();
+    for unknown in ["", "ANNA", "anna ", "root"] {
+        for password in ["password", "Hello world!"] {
+            let refused = authenticator
+                .verify(unknown, &password.into(), HERE, || true)
+                .await;
+            assert_eq!(refused.unwrap_err(), AuthError::Refused);
+        }
+    }
+}
+
+#[test]
+fn unknown_names_cost_what_known_ones_cost() {
+    let authenticator = authenticator();
+    let mut seen = BTreeSet::new();
+    for number in 0..200 {
+        let name = format!("unknown{number}");
+        let decoy = &authenticator.decoy(&name).unwrap().user.name;
+        assert_eq!(
+            decoy,
+            &authenticator.decoy(&name).unwrap().user.name,
+            "the same each time"
+        );
+        seen.insert(decoy.clone());
+    }
+    assert_eq!(
+        seen.len(),
+        HASHES.len(),
+        "every kind of hash stands in for somebody"
+    );
+}
+
+#[tokio::test]
+async fn busy_when_no_core_becomes_free() {
+    let mut authenticator = authenticator();
+    authenticator.patience = Duration::ZERO;
+    let all = u32::try_from(authenticator.cores.available_permits()).unwrap();
+    let held = authenticator.cores.acquire_many(all).await.unwrap();
+    let busy = authenticator
+        .verify("anna", &"password".into(), HERE, || true)
+        .await;
+    assert_eq!(busy.unwrap_err(), AuthError::Busy);
+    drop(held);
+}
+
+#[tokio::test]
+async fn who_is_not_heard_any_more_takes_no_core() {
+    let authenticator = authenticator();
+    let unheard = authenticator
+        .verify("anna", &"password".into(), HERE, || false)
+        .await;
+    assert_eq!(unheard.unwrap_err(), AuthError::Unheard);
+}
+
+#[tokio::test]
+async fn nobody_is_configured() {
+    let authenticator = Authenticator::new(&BTreeMap::new(), Budget::new(64 << 20));
+    assert_eq!(
+        authenticator
+            .verify("anna", &"x".into(), HERE, || true)
+            .await
+            .unwrap_err(),
+        AuthError::Refused
+    );
+}
+
+#[test]
+fn debug_shows_no_hash() {
+    let shown = format!("{:?}", authenticator());
+    for (_, hash, _) in HASHES {
+        assert!(!shown.contains(hash), "{shown}");
+    }
+}

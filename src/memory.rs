@@ -28,32 +28,23 @@
 //! Uploads read into chunks of [`CHUNK`] bytes that are recycled: fresh memory costs a page fault for each 4 KiB, which is
 //! measurable CPU at gigabytes a second. Chunks that wait to be used again count against the budget, too.
 
-use std::collections::VecDeque;
+mod accounts;
+mod chunks;
+
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// What the budget is counted in, bytes.
-const UNIT: u64 = 32 * 1024;
-
-/// Capacity of a recycled chunk, bytes.
-pub const CHUNK: usize = 256 * 1024;
-
-/// Memory that comes with an [`Admission`], bytes.
-pub const FIRST_MEMORY: u64 = 128 * 1024;
-
-/// The same in units.
-const FIRST: u32 = (FIRST_MEMORY / UNIT) as u32;
-
-/// At most this much is kept for reuse, bytes.
-const RETAINED: u64 = 32 * 1024 * 1024;
-
-/// The fraction of the budget that parts leave free for admissions.
-const HEADROOM: u32 = 8;
+use accounts::{
+    BudgetInner, BudgetState, FIRST, Fit, HEADROOM, Holder, UNIT, Waiter, WaitingCount,
+};
+pub use accounts::{FIRST_MEMORY, Grant};
+pub use chunks::CHUNK;
+use chunks::Chunk;
 
 /// How long a half-filled part is held while others wait, if not configured.
 pub const HOLD: Duration = Duration::from_secs(30);
@@ -64,96 +55,16 @@ pub struct Budget {
     inner: Arc<BudgetInner>,
 }
 
-#[derive(Debug)]
-struct BudgetInner {
-    /// Size of the budget in units.
-    total: u32,
-    hold: Duration,
-    /// The lock is held for a few comparisons only, never across an await.
-    state: Mutex<BudgetState>,
-    /// Units held, to be read without the lock.
-    held: AtomicU64,
-    /// How many wait, see [`Budget::contended`].
-    waiting: AtomicUsize,
-    /// How many of them wait for memory that parts hold.
-    pressing: AtomicUsize,
-    /// Wakes those that fill parts when the first of these begins to wait.
-    pressure: Notify,
-    /// Chunks to be used again. The lock is held for a push or a pop only.
-    idle: Mutex<Vec<BytesMut>>,
-    /// Length of `idle`, to be read without the lock.
-    idle_count: AtomicUsize,
-}
-
-/// What is free, and who waits for it.
-#[derive(Debug)]
-struct BudgetState {
-    /// Units that nobody holds.
-    free: u32,
-    /// Units set aside.
-    aside: u32,
-    /// Units of the reserve, and how many of them are held.
-    reserve: u32,
-    recalled: u32,
-    /// How many admissions there may be, and how many there are.
-    admissions: u32,
-    admitted: u32,
-    /// By kind, first come first served.
-    waiters: [VecDeque<Waiter>; Holder::ALL.len()],
-}
-
-/// Who holds memory, in the order in which they are served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Holder {
-    Recall,
-    Admission,
-    Work,
-    Part,
-}
-
-#[derive(Debug)]
-struct Waiter {
-    units: u32,
-    served: oneshot::Sender<Grant>,
-}
-
-/// Whether a request can be served now.
-#[derive(Debug, PartialEq, Eq)]
-enum Fit {
-    Fits,
-    /// Its own kind is at its limit: others need not wait for it.
-    Limit,
-    /// Too little is free.
-    Short,
-}
-
 /// Leave to run one transfer: holds its first memory. Taken before the 150.
 #[derive(Debug)]
 pub struct Admission {
     _memory: Grant,
 }
 
-/// Some bytes of the budget; given back on drop.
-#[derive(Debug)]
-pub struct Grant {
-    inner: Arc<BudgetInner>,
-    holder: Holder,
-    units: u32,
-}
-
 /// The budget is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no memory free within the time")]
 pub struct Exhausted;
-
-impl Holder {
-    const ALL: [Holder; 4] = [
-        Holder::Recall,
-        Holder::Admission,
-        Holder::Work,
-        Holder::Part,
-    ];
-}
 
 impl Budget {
     /// A budget of `bytes` (rounded down to 32 KiB, and at least 256 KiB) for parts of up to a quarter of it.
@@ -379,231 +290,6 @@ impl Budget {
         };
         self.inner.trim();
         Ok(grant)
-    }
-}
-
-impl BudgetState {
-    /// Next to all admissions and the reserve there has to be memory for the largest part.
-    fn bound_admissions(&mut self, total: u32) {
-        let left = (total - self.aside).saturating_sub(total / 4 + self.reserve);
-        self.admissions = (left.min(total / 2) / FIRST).max(1);
-    }
-
-    /// Whether a request of this kind comes after others that wait.
-    fn is_behind(&mut self, holder: Holder) -> bool {
-        Holder::ALL.iter().take(holder as usize + 1).any(|before| {
-            let waiters = &mut self.waiters[*before as usize];
-            waiters.retain(|waiter| !waiter.served.is_closed());
-            // Those that wait for the reserve, or for an admission's end, wait for nothing that others take.
-            !waiters.is_empty() && (*before == holder || *before == Holder::Work)
-        })
-    }
-
-    fn fit(&self, holder: Holder, units: u32, total: u32) -> Fit {
-        let reserve = self.reserve.saturating_sub(self.recalled);
-        let admissions = self.admissions.saturating_sub(self.admitted) * FIRST;
-        let least = match holder {
-            Holder::Recall if units > reserve => return Fit::Limit,
-            Holder::Admission if self.admitted >= self.admissions => return Fit::Limit,
-            Holder::Recall => 0,
-            Holder::Admission => reserve,
-            // A password that needs most of a small budget would never get it.
-            Holder::Work if units + self.reserve + total / HEADROOM > total - self.aside => 0,
-            Holder::Work | Holder::Part => reserve + admissions.min(total / HEADROOM),
-        };
-        match self.free.checked_sub(units) {
-            Some(left) if left >= least => Fit::Fits,
-            _ => Fit::Short,
-        }
-    }
-
-    fn take(&mut self, inner: &Arc<BudgetInner>, holder: Holder, units: u32) -> Grant {
-        self.free -= units;
-        match holder {
-            Holder::Recall => self.recalled += units,
-            Holder::Admission => self.admitted += 1,
-            Holder::Work | Holder::Part => {}
-        }
-        inner.held.fetch_add(u64::from(units), Ordering::Relaxed);
-        Grant {
-            inner: Arc::clone(inner),
-            holder,
-            units,
-        }
-    }
-
-    /// The next that can be served, with its memory.
-    fn next(&mut self, inner: &Arc<BudgetInner>) -> Option<(oneshot::Sender<Grant>, Grant)> {
-        for holder in Holder::ALL {
-            while let Some(waiter) = self.waiters[holder as usize].front() {
-                let units = waiter.units;
-                let fit = match waiter.served.is_closed() {
-                    true => None,
-                    false => Some(self.fit(holder, units, inner.total)),
-                };
-                match fit {
-                    Some(Fit::Short) => return None,
-                    Some(Fit::Limit) => break,
-                    Some(Fit::Fits) | None => {}
-                }
-                let waiter = self.waiters[holder as usize].pop_front()?;
-                if fit.is_some() {
-                    return Some((waiter.served, self.take(inner, holder, units)));
-                }
-            }
-        }
-        None
-    }
-}
-
-impl Grant {
-    /// How much it is, bytes.
-    pub fn bytes(&self) -> u64 {
-        u64::from(self.units) * UNIT
-    }
-
-    /// Gives back what is held beyond `bytes`, in whole units.
-    pub fn shrink_to(&mut self, bytes: u64) {
-        let keep = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        let surplus = self.units.saturating_sub(keep);
-        if surplus > 0 {
-            self.units -= surplus;
-            self.inner.give_back(self.holder, surplus, false);
-        }
-    }
-}
-
-impl Drop for Grant {
-    fn drop(&mut self) {
-        self.inner.give_back(self.holder, self.units, true);
-    }
-}
-
-impl BudgetInner {
-    fn state(&self) -> MutexGuard<'_, BudgetState> {
-        // Nothing can panic while it is held but arithmetic on numbers that are checked before.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn give_back(self: &Arc<Self>, holder: Holder, units: u32, ends: bool) {
-        {
-            let mut state = self.state();
-            // Before anybody can take it: nobody ever sees more than the budget in use.
-            self.held.fetch_sub(u64::from(units), Ordering::Relaxed);
-            state.free += units;
-            match holder {
-                Holder::Recall => state.recalled -= units,
-                Holder::Admission => state.admitted -= u32::from(ends),
-                Holder::Work | Holder::Part => {}
-            }
-        }
-        self.serve();
-    }
-
-    /// Serves those that wait, as far as there is memory.
-    fn serve(self: &Arc<Self>) {
-        loop {
-            let next = self.state().next(self);
-            match next {
-                // A waiter that has gone gives its memory back here, by the grant's drop.
-                Some((waiter, grant)) => drop(waiter.send(grant)),
-                None => return,
-            }
-        }
-    }
-
-    fn idle(&self) -> MutexGuard<'_, Vec<BytesMut>> {
-        // Nothing can panic while it is held, and a list of buffers has no state that could be half changed.
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn reuse(&self) -> Option<BytesMut> {
-        let mut idle = self.idle();
-        let buffer = idle.pop();
-        self.idle_count.store(idle.len(), Ordering::Relaxed);
-        buffer
-    }
-
-    /// How many chunks may be kept beside what is held.
-    fn retainable(&self) -> usize {
-        let free = u64::from(self.state().free) * UNIT;
-        usize::try_from(free.min(RETAINED) / CHUNK as u64).unwrap_or(0)
-    }
-
-    /// Lets go of chunks that would take the process over its budget. Chunks that an upload has been granted memory
-    /// for come out of these: it takes them right after.
-    fn trim(&self) {
-        let keep = self.retainable();
-        if self.idle_count.load(Ordering::Relaxed) > keep {
-            let mut idle = self.idle();
-            idle.truncate(keep);
-            self.idle_count.store(idle.len(), Ordering::Relaxed);
-        }
-    }
-}
-
-/// A chunk on its way; its buffer is used again after it.
-struct Chunk {
-    buffer: BytesMut,
-    inner: Arc<BudgetInner>,
-}
-
-impl AsRef<[u8]> for Chunk {
-    fn as_ref(&self) -> &[u8] {
-        &self.buffer
-    }
-}
-
-impl Drop for Chunk {
-    fn drop(&mut self) {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.clear();
-        // The grant that covers the chunk is still held here, so one chunk more than is free may stay.
-        let keep = self.inner.retainable().max(1);
-        let mut idle = self.inner.idle();
-        if buffer.capacity() == CHUNK && idle.len() < keep {
-            idle.push(buffer);
-        }
-        self.inner.idle_count.store(idle.len(), Ordering::Relaxed);
-    }
-}
-
-/// Counts those that wait; a waiter that is dropped waits no more.
-struct WaitingCount<'a> {
-    inner: &'a Arc<BudgetInner>,
-    waits: bool,
-    presses: bool,
-}
-
-impl<'a> WaitingCount<'a> {
-    fn new(inner: &'a Arc<BudgetInner>, holder: Holder, fit: Fit) -> Self {
-        // The reserve is for those alone that wait for it, whatever others give back.
-        let waits = holder != Holder::Recall;
-        // An admission that waits for another one to end needs no memory of a part.
-        let presses = waits && fit != Fit::Limit;
-        if waits {
-            inner.waiting.fetch_add(1, Ordering::Relaxed);
-        }
-        if presses && inner.pressing.fetch_add(1, Ordering::Relaxed) == 0 {
-            inner.pressure.notify_waiters();
-        }
-        WaitingCount {
-            inner,
-            waits,
-            presses,
-        }
-    }
-}
-
-impl Drop for WaitingCount<'_> {
-    fn drop(&mut self) {
-        let count = |counter: &AtomicUsize, counted| {
-            counter.fetch_sub(usize::from(counted), Ordering::Relaxed)
-        };
-        count(&self.inner.waiting, self.waits);
-        count(&self.inner.pressing, self.presses);
-        // It may have been in the way of smaller ones.
-        self.inner.serve();
     }
 }
 

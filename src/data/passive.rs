@@ -18,14 +18,14 @@
 //! a task of its own does that, so that one without a header holds up nobody.
 
 mod acceptor;
+mod listeners;
 mod port_table;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -35,6 +35,7 @@ use crate::data::DataError;
 use crate::data::options::PassivePorts;
 pub use crate::data::passive::acceptor::ProxyPolicy;
 use crate::data::passive::acceptor::{DataAcceptor, accept_all};
+use crate::data::passive::listeners::{listen, named, take_when_free, wanted_ports};
 use crate::data::passive::port_table::{PortClaim, PortTable};
 
 /// How long a pair rests after its reservation ended without a connection: a client that gives
@@ -42,8 +43,6 @@ use crate::data::passive::port_table::{PortClaim, PortTable};
 const QUARANTINE: Duration = Duration::from_secs(10);
 /// Between two attempts to bind ports that another program holds.
 const RETRY: Duration = Duration::from_secs(5);
-/// Connections the kernel holds for the accept task, a port.
-const BACKLOG: i32 = 1024;
 
 /// The passive listeners on one local address.
 #[derive(Debug)]
@@ -215,76 +214,6 @@ impl Reservation {
             ))
         })
     }
-}
-
-/// Binds ports that are in use, each as soon as it is free.
-async fn take_when_free(
-    address: IpAddr,
-    mut busy: Vec<u16>,
-    retry: Duration,
-    bound: impl Fn(u16, TcpListener),
-) {
-    while !busy.is_empty() {
-        tokio::time::sleep(retry).await;
-        busy.retain(|&port| match listen(address, port) {
-            Ok(listener) => {
-                tracing::info!(%address, port, "a passive port is free now, it is used");
-                bound(port, listener);
-                false
-            }
-            Err(error) => {
-                tracing::debug!(%address, port, %error, "a passive port is still in use");
-                true
-            }
-        });
-    }
-}
-
-/// The ports to bind; 0 where the system is to choose.
-fn wanted_ports(ports: PassivePorts) -> io::Result<Vec<u16>> {
-    let wanted: Vec<u16> = match ports {
-        PassivePorts::Range(first, last) => (first..=last).collect(),
-        PassivePorts::Ephemeral(count) => vec![0; usize::from(count)],
-    };
-    let zero = matches!(ports, PassivePorts::Range(0, _));
-    if wanted.is_empty() || zero {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "no passive ports",
-        ));
-    }
-    Ok(wanted)
-}
-
-fn listen(address: IpAddr, port: u16) -> io::Result<TcpListener> {
-    let address = SocketAddr::new(address.to_canonical(), port);
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    if port != 0 {
-        // Data connections of the last run are in TIME_WAIT on these ports.
-        socket.set_reuse_address(true)?;
-    }
-    // Accepted sockets inherit it, which saves the calls on each of them.
-    socket.set_tcp_keepalive(&super::keepalive())?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
-}
-
-/// `error`, with the port in its text.
-fn named(port: u16, error: &io::Error) -> io::Error {
-    let which = match port {
-        0 => "a passive port chosen by the system".to_owned(),
-        port => format!("passive port {port}"),
-    };
-    io::Error::new(error.kind(), format!("{which}: {error}"))
 }
 
 #[cfg(test)]

@@ -1,0 +1,83 @@
+//! Binds the passive ports, and takes those that were in use when they become free.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+
+use crate::data::options::PassivePorts;
+
+/// Connections the kernel holds for the accept task, a port.
+const BACKLOG: i32 = 1024;
+
+/// Binds ports that are in use, each as soon as it is free.
+pub(super) async fn take_when_free(
+    address: IpAddr,
+    mut busy: Vec<u16>,
+    retry: Duration,
+    bound: impl Fn(u16, TcpListener),
+) {
+    while !busy.is_empty() {
+        tokio::time::sleep(retry).await;
+        busy.retain(|&port| match listen(address, port) {
+            Ok(listener) => {
+                tracing::info!(%address, port, "a passive port is free now, it is used");
+                bound(port, listener);
+                false
+            }
+            Err(error) => {
+                tracing::debug!(%address, port, %error, "a passive port is still in use");
+                true
+            }
+        });
+    }
+}
+
+/// The ports to bind; 0 where the system is to choose.
+pub(super) fn wanted_ports(ports: PassivePorts) -> io::Result<Vec<u16>> {
+    let wanted: Vec<u16> = match ports {
+        PassivePorts::Range(first, last) => (first..=last).collect(),
+        PassivePorts::Ephemeral(count) => vec![0; usize::from(count)],
+    };
+    let zero = matches!(ports, PassivePorts::Range(0, _));
+    if wanted.is_empty() || zero {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "no passive ports",
+        ));
+    }
+    Ok(wanted)
+}
+
+pub(super) fn listen(address: IpAddr, port: u16) -> io::Result<TcpListener> {
+    let address = SocketAddr::new(address.to_canonical(), port);
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    if port != 0 {
+        // Data connections of the last run are in TIME_WAIT on these ports.
+        socket.set_reuse_address(true)?;
+    }
+    // Accepted sockets inherit it, which saves the calls on each of them.
+    socket.set_tcp_keepalive(&crate::data::keepalive())?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// `error`, with the port in its text.
+pub(super) fn named(port: u16, error: &io::Error) -> io::Error {
+    let which = match port {
+        0 => "a passive port chosen by the system".to_owned(),
+        port => format!("passive port {port}"),
+    };
+    io::Error::new(error.kind(), format!("{which}: {error}"))
+}

@@ -15,6 +15,7 @@
 
 mod failures;
 mod hash;
+mod network;
 pub mod options;
 mod probes;
 mod queue;
@@ -36,8 +37,9 @@ use crate::auth::options::UserOptions;
 use crate::memory::{Budget, Grant};
 use crate::tls::identity::Identity;
 
-pub use failures::{Failures, network_of};
+pub use failures::Failures;
 pub use hash::{HashError, PasswordHash, hash_password};
+pub use network::network_of;
 use probes::Probes;
 use queue::Queues;
 pub use sessions::{Refused, SessionLimiter, SessionPermit};

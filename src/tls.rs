@@ -30,7 +30,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{ServerConfig, SupportedProtocolVersion};
@@ -40,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::tls::options::{ClientCertificates, Pem, TlsOptions, TlsVersion};
 
-use certificates::{BySni, Certificate, SessionCertificates};
+use certificates::{BySni, Certificate, SessionCertificates, provider};
 pub use certificates::{Summary, certificate, read_authorities};
 pub use material::{About, MaterialError};
 use material::{Contents, Reloadable, contents};
@@ -305,11 +304,6 @@ impl SessionTls {
             self.certificates.asked_for(name);
         }
     }
-}
-
-/// The provider of cryptography.
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(aws_lc_rs::default_provider())
 }
 
 impl Current {

@@ -23,12 +23,13 @@
 mod table;
 
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::auth::network::network_of;
 use crate::auth::options::{BanUsers, LoginFailureOptions};
 use table::{BucketTable, FailureCount};
 
@@ -65,17 +66,6 @@ impl Tables {
     fn bans_user(&mut self, keys: &BucketKeys, now: Instant) -> bool {
         self.users.is_banned(keys.user, now)
             || self.users_at_addresses.is_banned(keys.user_at_address, now)
-    }
-}
-
-/// The addresses that one client has: an IPv4 address, or the /64 of an IPv6 one.
-pub fn network_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => {
-            let network = u128::from(address) & (u128::MAX << 64);
-            IpAddr::V6(Ipv6Addr::from(network))
-        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::auth::network_of;
+use crate::auth::network::network_of;
 
 /// The names that RFC 1635 gives to logins without an account.
 const NAMES: [&str; 2] = ["anonymous", "ftp"];

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::network_of;
+use crate::auth::network::network_of;
 use crate::auth::options::Limits;
 use early::Early;
 

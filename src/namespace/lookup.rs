@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::namespace::{VirtualPath, keys};
+use crate::namespace::keys;
+use crate::namespace::path::VirtualPath;
 
 /// What has to be known of a mount.
 #[derive(Debug, Clone, Copy)]

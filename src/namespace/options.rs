@@ -1,6 +1,6 @@
 //! What is configured of a mount.
 
-use crate::namespace::Permissions;
+use crate::namespace::permissions::Permissions;
 
 /// A part of a bucket that appears as a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //! A path is a list of elements, each of which is checked when it is added, so nothing later has to look for `..` or
 //! a control character again. A name is taken as it is: spaces at its ends, backslashes and percent signs belong to it.
 
-use crate::namespace::MAX_KEY;
+use crate::namespace::keys::MAX_KEY;
 
 /// An absolute path in a user's tree: no `.`, `..` or empty element, no control character.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -5,9 +5,11 @@
 
 use std::sync::Arc;
 
+use crate::namespace::keys;
 use crate::namespace::lookup::{self, MountLookup, MountPoint};
 use crate::namespace::options::ControlLoss;
-use crate::namespace::{Permission, Permissions, VirtualPath, keys};
+use crate::namespace::path::VirtualPath;
+use crate::namespace::permissions::{Permission, Permissions};
 use crate::object::{Location, Store};
 
 /// A mount, its store at hand.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -13,7 +14,6 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use crate::tls::options::{CertificateFiles, Pem};
 
 use crate::tls::material::{About, Contents, MaterialError, contents};
-use crate::tls::provider;
 
 /// What a certificate says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -207,6 +207,11 @@ impl ResolvesServerCert for SessionCertificates {
             .or(self.host.as_deref());
         Some(self.all.choose(named))
     }
+}
+
+/// The provider of cryptography.
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
 }
 
 /// A chain and its key, `number` of the configuration.

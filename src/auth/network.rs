@@ -1,0 +1,14 @@
+//! Which addresses are one client.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+/// The addresses that one client has: an IPv4 address, or the /64 of an IPv6 one.
+pub fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => {
+            let network = u128::from(address) & (u128::MAX << 64);
+            IpAddr::V6(Ipv6Addr::from(network))
+        }
+    }
+}

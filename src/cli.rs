@@ -5,32 +5,24 @@
 
 mod check;
 pub mod demo;
+mod hash_password;
+mod limits;
+mod output;
+mod serve;
 mod sweep;
 mod warnings;
 
-use std::io::{IsTerminal, Read, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use secrecy::SecretString;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::{HashError, hash_password};
-use crate::config;
-use crate::server::Server;
-use crate::server::capacity::descriptors;
-use crate::server::capacity::{machine, memory};
-
-/// Failed while running.
-const FAILURE: u8 = 1;
-/// Wrong usage or configuration; clap ends with it too.
-const USAGE: u8 = 2;
-/// No password is as long; what is beyond is not read.
-const LONGEST_INPUT: u64 = 64 * 1024;
+use output::{FAILURE, USAGE, failed, print};
+use sweep::SweepError;
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -109,7 +101,7 @@ pub struct DemoArguments {
 /// anew.
 pub async fn run(command: Command, shutdown: CancellationToken, reload: Arc<Notify>) -> ExitCode {
     match command {
-        Command::Serve(files) => serve(&files.config, shutdown, &reload).await,
+        Command::Serve(files) => serve::run(&files.config, shutdown, &reload).await,
         Command::Demo(arguments) => {
             let options = demo::Options {
                 listen: arguments.listen,
@@ -134,131 +126,14 @@ pub async fn run(command: Command, shutdown: CancellationToken, reload: Arc<Noti
             };
             match swept {
                 Ok(text) => print(&text),
-                Err((true, problems)) => failed(USAGE, &problems),
-                Err((false, problems)) => failed(FAILURE, problems.trim_end()),
-            }
-        }
-        Command::HashPassword => {
-            // Reading blocks, and a signal must still end it.
-            let reading = tokio::task::spawn_blocking(|| {
-                let input = std::io::stdin();
-                let terminal = input.is_terminal();
-                if terminal {
-                    eprint!("Password (it will show): ");
+                Err(error @ SweepError::Configuration(_)) => failed(USAGE, &error.to_string()),
+                Err(error @ (SweepError::Store { .. } | SweepError::Incomplete(_))) => {
+                    failed(FAILURE, error.to_string().trim_end())
                 }
-                hash_from(input.lock(), terminal)
-            });
-            let read = tokio::select! {
-                () = shutdown.cancelled() => return ExitCode::from(FAILURE),
-                read = reading => read,
-            };
-            match read {
-                Ok(Ok(hash)) => print(&format!("{hash}\n")),
-                Ok(Err(error @ InputError::Read(_))) => failed(FAILURE, &error.to_string()),
-                Ok(Err(error)) => failed(USAGE, &error.to_string()),
-                Err(error) => failed(FAILURE, &error.to_string()),
             }
         }
+        Command::HashPassword => hash_password::run(shutdown).await,
     }
-}
-
-/// Has no more sessions than what the system allows suffices for; the warnings about that, and about what is probably not
-/// meant in the configuration. An error if there is room for one session only.
-fn cap(config: &mut crate::server::options::ServerOptions) -> Result<Vec<String>, String> {
-    let descriptors = descriptors::cap(config, descriptors::limit());
-    if let Some(shortage) = descriptors.as_ref().filter(|shortage| shortage.is_fatal()) {
-        return Err(shortage.to_string());
-    }
-    let shortage = memory::cap(config, memory::memory());
-    let warnings = [
-        descriptors.map(|shortage| shortage.to_string()),
-        shortage.map(|shortage| shortage.to_string()),
-    ];
-    let mut warnings: Vec<String> = warnings.into_iter().flatten().collect();
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "certificates expire by the machine's clock"
-    )]
-    warnings.extend(warnings::warnings(
-        config,
-        machine::memory(),
-        jiff::Timestamp::now(),
-    ));
-    Ok(warnings)
-}
-
-async fn serve(files: &[PathBuf], shutdown: CancellationToken, reload: &Notify) -> ExitCode {
-    let mut config = match config::load(files) {
-        Ok(config) => config,
-        Err(errors) => return failed(USAGE, &errors.to_string()),
-    };
-    match cap(&mut config) {
-        Ok(warnings) => warnings
-            .iter()
-            .for_each(|warning| tracing::warn!("{warning}")),
-        Err(problem) => return failed(USAGE, &problem),
-    }
-    let server = match Box::pin(Server::start(config)).await {
-        Ok(server) => server,
-        Err(error) => return failed(FAILURE, &error.to_string()),
-    };
-    if let Some(address) = server.admin_address() {
-        tracing::info!(%address, "health endpoints");
-    }
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => break,
-            () = reload.notified() => server.reload(),
-        }
-    }
-    Box::pin(server.stop()).await;
-    ExitCode::SUCCESS
-}
-
-/// Why standard input gave no hash.
-#[derive(Debug, thiserror::Error)]
-enum InputError {
-    /// It can't be read, or is no UTF-8.
-    #[error("standard input can't be read: {0}")]
-    Read(#[from] std::io::Error),
-    /// There is more than one line.
-    #[error("standard input holds more than one line; a password is one line")]
-    Lines,
-    /// The password can't be hashed.
-    #[error("{0}")]
-    Password(#[from] HashError),
-}
-
-/// The hash of the one line in `input`. On a terminal the first line is all there is to wait for.
-fn hash_from(input: impl Read, terminal: bool) -> Result<String, InputError> {
-    let mut input = std::io::BufReader::new(input.take(LONGEST_INPUT));
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut input, &mut line)?;
-    if line.ends_with('\n') {
-        line.pop();
-        if line.ends_with('\r') {
-            line.pop();
-        }
-    }
-    if !terminal && input.read(&mut [0])? > 0 {
-        return Err(InputError::Lines);
-    }
-    Ok(hash_password(&SecretString::from(line))?)
-}
-
-/// Prints to standard output. A reader who has gone is a failure, and no panic.
-fn print(text: &str) -> ExitCode {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::from(FAILURE),
-    }
-}
-
-fn failed(code: u8, problem: &str) -> ExitCode {
-    // Nothing is left to be done where standard error is closed.
-    let _ = writeln!(std::io::stderr(), "{problem}");
-    ExitCode::from(code)
 }
 
 #[cfg(test)]
@@ -268,7 +143,6 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use crate::auth::PasswordHash;
 
     #[test]
     fn arguments() {
@@ -310,41 +184,6 @@ mod tests {
                 "{wrong:?}"
             );
         }
-    }
-
-    #[test]
-    fn the_password_is_one_line() {
-        for input in ["changeme", "changeme\n", "changeme\r\n"] {
-            let hash = hash_from(input.as_bytes(), false).unwrap();
-            assert!(
-                PasswordHash::parse(&hash.into())
-                    .unwrap()
-                    .verify(&"changeme".into()),
-                "{input:?}"
-            );
-        }
-        let spaces = hash_from(" change me \n".as_bytes(), false).unwrap();
-        assert!(
-            PasswordHash::parse(&spaces.into())
-                .unwrap()
-                .verify(&" change me ".into())
-        );
-        for input in ["", "\n", "\r\n"] {
-            let empty = hash_from(input.as_bytes(), false);
-            assert!(
-                matches!(empty, Err(InputError::Password(HashError::Empty))),
-                "{input:?}"
-            );
-        }
-        assert!(matches!(
-            hash_from("one\ntwo\n".as_bytes(), false),
-            Err(InputError::Lines)
-        ));
-        assert!(hash_from("one\ntwo\n".as_bytes(), true).is_ok());
-        assert!(matches!(
-            hash_from(&b"\xff\n"[..], false),
-            Err(InputError::Read(_))
-        ));
     }
 
     #[tokio::test]

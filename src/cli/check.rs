@@ -23,7 +23,7 @@ use crate::units::{about_bytes, human_bytes};
 /// The summary, or every error, one a line.
 pub(super) async fn check(files: &[PathBuf]) -> Result<String, String> {
     let mut config = config::load(files).map_err(|errors| errors.to_string())?;
-    let warnings = super::cap(&mut config)?;
+    let warnings = super::limits::cap(&mut config)?;
     let context = StoreContext {
         budget: Budget::new(config.memory.budget),
         cleanups: TaskTracker::new(),

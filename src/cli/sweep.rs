@@ -29,9 +29,32 @@ pub struct SweepArguments {
     pub unrecorded: bool,
 }
 
-/// What is printed, or what went wrong; whether it is the configuration.
-pub(super) async fn sweep(arguments: &SweepArguments) -> Result<String, (bool, String)> {
-    let config = config::load(&arguments.config).map_err(|errors| (true, errors.to_string()))?;
+/// Why a sweep failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SweepError {
+    /// The configuration is wrong. All that is wrong with it.
+    #[error("{0}")]
+    Configuration(String),
+    /// The client of a store can't be built.
+    #[error("store {name}: {reason}")]
+    Store {
+        /// The store's name in the configuration.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// Some buckets could not be swept. The report, with these buckets and their errors at its end.
+    #[error("{0}")]
+    Incomplete(String),
+}
+
+/// Sweeps all buckets, and returns the report.
+///
+/// # Errors
+/// [`SweepError`]; the buckets that can be swept are swept, even if another one fails.
+pub(super) async fn sweep(arguments: &SweepArguments) -> Result<String, SweepError> {
+    let config = config::load(&arguments.config)
+        .map_err(|errors| SweepError::Configuration(errors.to_string()))?;
     let context = StoreContext {
         budget: Budget::new(config.memory.budget),
         cleanups: TaskTracker::new(),
@@ -43,7 +66,10 @@ pub(super) async fn sweep(arguments: &SweepArguments) -> Result<String, (bool, S
     for (name, store) in &config.stores {
         let store = Box::pin(Store::new(store, context.clone()))
             .await
-            .map_err(|error| (false, format!("store {name}: {error}")))?;
+            .map_err(|error| SweepError::Store {
+                name: name.clone(),
+                reason: error.to_string(),
+            })?;
         stores.insert(name.clone(), store);
     }
     let options = SweepOptions {
@@ -92,5 +118,5 @@ pub(super) async fn sweep(arguments: &SweepArguments) -> Result<String, (bool, S
     for (label, error) in failed {
         text.push_str(&format!("{label} could not be swept: {error}\n"));
     }
-    Err((false, text))
+    Err(SweepError::Incomplete(text))
 }

@@ -535,7 +535,7 @@ mod tests {
             }
         }
         let record_of = |key: &str| {
-            let key = format!("key {}\n", super::super::record::percent_encode(key, b""));
+            let key = format!("key {}\n", super::super::record::percent_encode(key));
             let records = fs::read_dir(root.join("objects")).unwrap();
             let mut paths = records.map(|entry| entry.unwrap().path());
             paths

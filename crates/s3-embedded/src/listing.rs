@@ -6,15 +6,19 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use percent_encoding::{AsciiSet, utf8_percent_encode};
 use s3s::dto::{CommonPrefix, EncodingType, ListObjectsV2Input, ListObjectsV2Output, Object};
 use s3s::{S3Response, S3Result, s3_error};
 
 use super::backend::{Backend, quoted, timestamp};
 use super::index::is_below_file;
-use super::record::percent_encode;
+use super::record::RESERVED;
 
 /// Upper limit of the entries of a page.
 const MAX_KEYS: usize = 1000;
+
+/// What is escaped in a name of an answer, before `+` replaces spaces.
+const IN_ANSWER: &AsciiSet = &RESERVED.remove(b'/').remove(b'*').remove(b' ');
 
 /// The start of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,7 +136,9 @@ fn next_entry<'a, V>(
 /// A name as in an answer: percent-encoded if the client asks for it, with `+` for a space.
 pub(crate) fn encoded(encoding: Option<&EncodingType>, name: &str) -> String {
     match encoding.map(EncodingType::as_str) {
-        Some(EncodingType::URL) => percent_encode(name, b"/* ").replace(' ', "+"),
+        Some(EncodingType::URL) => utf8_percent_encode(name, IN_ANSWER)
+            .to_string()
+            .replace(' ', "+"),
         _ => name.to_owned(),
     }
 }

@@ -10,8 +10,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
 /// The last line.
 const END: &str = "end\n";
+
+/// All ASCII except the unreserved characters of RFC 3986.
+pub(crate) const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
 
 /// An ordered list of named values; names can repeat.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,9 +66,9 @@ impl Record {
     fn to_text(&self) -> String {
         let mut text = String::new();
         for (name, value) in &self.0 {
-            text.push_str(&percent_encode(name, b""));
+            text.push_str(&percent_encode(name));
             text.push(' ');
-            text.push_str(&percent_encode(value, b""));
+            text.push_str(&percent_encode(value));
             text.push('\n');
         }
         text.push_str(END);
@@ -127,36 +136,22 @@ impl Drop for StoredFile {
     }
 }
 
-/// Percent-encodes all except the unreserved characters of RFC 3986 and the bytes in `keep`.
-pub(crate) fn percent_encode(text: &str, keep: &[u8]) -> String {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) || keep.contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push('%');
-            encoded.push(char::from(HEX[usize::from(byte >> 4)]));
-            encoded.push(char::from(HEX[usize::from(byte & 15)]));
-        }
-    }
-    encoded
+/// Percent-encodes all except the unreserved characters of RFC 3986.
+pub(crate) fn percent_encode(text: &str) -> String {
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 /// Undoes [`percent_encode`]; `None` if an escape is damaged or the result is not UTF-8.
 pub(crate) fn percent_decode(text: &str) -> Option<String> {
-    let mut bytes = text.bytes();
-    let mut decoded = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        if byte == b'%' {
-            let high = char::from(bytes.next()?).to_digit(16)?;
-            let low = char::from(bytes.next()?).to_digit(16)?;
-            decoded.push(u8::try_from(high * 16 + low).ok()?);
-        } else {
-            decoded.push(byte);
-        }
+    let is_escape = |at: usize| {
+        let digits = text.as_bytes().get(at + 1..at + 3);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    if !text.match_indices('%').all(|(at, _)| is_escape(at)) {
+        return None;
     }
-    String::from_utf8(decoded).ok()
+    let decoded = percent_decode_str(text).decode_utf8().ok()?;
+    Some(decoded.into_owned())
 }
 
 #[cfg(test)]
@@ -164,6 +159,16 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn escapes_have_upper_case_digits_and_damaged_ones_are_refused() {
+        let encoded = percent_encode("a-b_.~/ *\u{e9}%");
+        assert_eq!(encoded, "a-b_.~%2F%20%2A%C3%A9%25");
+        assert_eq!(percent_decode("%c3%A9+").as_deref(), Some("\u{e9}+"));
+        for damaged in ["%", "a%2", "%%41", "%+1", "%\u{e9}", "%FF"] {
+            assert_eq!(percent_decode(damaged), None, "{damaged}");
+        }
+    }
 
     proptest! {
         #[test]

@@ -1,17 +1,18 @@
-//! Who may log in.
+//! Logins: who may log in, and what failed logins lead to.
 //!
-//! A user is configured with the hash of his password ([`PasswordHash`]: argon2id, bcrypt, sha512-crypt).
-//! [`Authenticator::verify`] checks a password against it on a thread of the blocking pool, at most as many at
-//! once as there are cores. The memory for some of them is set aside of the process's budget, so that no login waits for a
-//! transfer; the others take what the budget has at the moment. Of each address only a few wait for a core beside those of others (`queue`), however many it sends, right
-//! ones or wrong.
+//! A user is configured with a password hash ([`PasswordHash`]: argon2id, bcrypt, sha512-crypt).
+//! [`Authenticator::verify`] checks a password against it on a thread of the blocking pool. At most
+//! as many checks run in parallel as there are cores. Memory for some of them is set aside from the
+//! process's budget, so that no login waits for a transfer; the others take free memory of the
+//! budget. From each address only a few logins wait for a core in the common queue (`queue`),
+//! however many the address sends, right or wrong.
 //!
-//! Nobody can learn from the time of a refusal which names exist: the password for an unknown name is
-//! checked as well, against the hash of a configured user that a keyed hash of the name chooses. So the
-//! same name always takes the same time, and unknown names cost what the known ones cost.
+//! The time of a refusal does not show which names exist: the password for an unknown name is
+//! checked as well, against the hash of a configured user that a keyed hash of the name selects. So
+//! the same name always takes the same time, and unknown names take as long as known ones.
 //!
-//! What failed logins lead to is kept by [`Failures`], how many sessions a user has by [`UserLimiter`], how many there are
-//! by [`SessionLimiter`].
+//! [`Failures`] counts failed logins and bans, [`UserLimiter`] the sessions of each user,
+//! [`SessionLimiter`] all sessions.
 
 mod failures;
 mod hash;
@@ -45,25 +46,28 @@ use queue::Queues;
 pub use sessions::{Refused, SessionLimiter, SessionPermit};
 pub use user_sessions::{UserLimiter, UserPermit};
 
-/// How long a login waits for a core and for memory, in all.
+/// How long a login waits for a core and for memory in total.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// This part of the budget at most is set aside for passwords: an eighth; more only where one of them needs more.
+/// Set aside for passwords: at most this fraction of the budget, an eighth; more only if a single
+/// password needs more.
 const SHARE: u64 = 8;
 
 /// Why a login failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
-    /// No such user, or another password. Which of them is told to nobody.
+    /// No such user, or another password. No client learns which.
     #[error("the user or the password is wrong")]
     Refused,
-    /// Too many logins at once, in all or of this address: no core became free in time. Trying again can help.
+    /// Too many logins in parallel, in total or from this address: no core became free in time. A
+    /// retry can succeed.
     #[error("too many logins at once")]
     Busy,
-    /// Transfers hold the memory, of which a small budget has none set aside. Trying again can help.
+    /// Transfers hold the memory, and the budget is too small to set some aside. A retry can
+    /// succeed.
     #[error("no memory free to check the password")]
     Memory,
-    /// Whoever asked is not to be heard any more; no password was checked.
+    /// The address or the user was banned while the login waited; no password was checked.
     #[error("not heard any more")]
     Unheard,
 }
@@ -72,16 +76,16 @@ pub enum AuthError {
 #[derive(Debug)]
 pub struct Authenticator {
     accounts: BTreeMap<String, Account>,
-    /// The names again, so that one of them can be chosen by a number.
+    /// The same names, so that a number can select one.
     names: Vec<String>,
-    /// Keys the choice; another one in each process.
+    /// Keys the selection; different in each process.
     chooser: RandomState,
     cores: Arc<Semaphore>,
-    /// Who may wait for a core.
+    /// Which logins may wait for a core.
     queues: Arc<Queues>,
     budget: Budget,
     probes: Probes,
-    /// Passwords for which memory is set aside; `None` where the budget has none for that.
+    /// Permits for passwords whose memory is set aside; `None` if the budget has none for that.
     aside: Option<Arc<Semaphore>>,
     /// [`PATIENCE`], shorter in tests.
     patience: Duration,
@@ -90,12 +94,13 @@ pub struct Authenticator {
 #[derive(Debug)]
 struct Account {
     user: Arc<UserOptions>,
-    /// None where a certificate suffices: then no password is right.
+    /// `None` if a certificate is enough: then no password is right.
     hash: Option<Arc<PasswordHash>>,
 }
 
 impl Authenticator {
-    /// For these users. One whose password is no hash can't log in (the configuration refuses it before).
+    /// Creates it for these users. A user whose password is not a hash can't log in (the
+    /// configuration refuses it earlier).
     pub fn new(users: &BTreeMap<String, Arc<UserOptions>>, budget: Budget) -> Self {
         let mut accounts = BTreeMap::new();
         for (name, user) in users {
@@ -141,12 +146,14 @@ impl Authenticator {
         }
     }
 
-    /// The user, where the password is his. `heard` is asked once it is his turn: who has been banned since he began to
-    /// wait takes no core from others. `address` is where he is.
+    /// Returns the user if the password is right. `heard` is called when it is this login's turn: a
+    /// login that was banned while it waited takes no core from others. `address` is the client's
+    /// address.
     ///
     /// # Errors
-    /// [`AuthError::Refused`] after the same time for an unknown user as for a wrong password; [`AuthError::Busy`] where no
-    /// core and [`AuthError::Memory`] where no memory became free within ten seconds; [`AuthError::Unheard`].
+    /// [`AuthError::Refused`], after the same time for an unknown user as for a wrong password;
+    /// [`AuthError::Busy`] if no core and [`AuthError::Memory`] if no memory became free within ten
+    /// seconds; [`AuthError::Unheard`].
     pub async fn verify(
         &self,
         user: &str,
@@ -162,7 +169,7 @@ impl Authenticator {
             .or_else(|| self.decoy(user))
             .and_then(|account| account.hash.clone())
         else {
-            // There are no users at all, and so nothing to find out.
+            // There are no users, so a quick answer reveals nothing.
             return Err(AuthError::Refused);
         };
         let deadline = Instant::now() + self.patience;
@@ -182,7 +189,7 @@ impl Authenticator {
         let password = password.clone();
         let hashing = tokio::task::spawn_blocking(move || {
             let right = hash.verify(&password);
-            // Held to here, also when the session has gone meanwhile.
+            // Held until here, even if the session has ended in the meantime.
             drop((core, memory, turn));
             right
         });
@@ -196,17 +203,19 @@ impl Authenticator {
         }
     }
 
-    /// Whether a login by this name is one without an account, as clients try it of themselves, and there is no such user.
+    /// Whether this name is one of a login without an account, which clients try on their own, and
+    /// no user has it.
     pub fn is_probe(&self, user: &str) -> bool {
         Probes::is_name(user) && !self.accounts.contains_key(user)
     }
 
-    /// How long the answer to such a login has to wait; `None` if too many from this address wait already.
+    /// How long the answer to such a login has to wait; `None` if too many from this address wait.
     pub fn probe_turn(&self, address: IpAddr) -> Option<Duration> {
         self.probes.turn(address)
     }
 
-    /// Memory to check a password: what is set aside, else what transfers leave, else what is set aside once it is free.
+    /// Returns memory to check a password: set-aside memory, else free memory of the budget, else
+    /// set-aside memory once some is free.
     async fn memory_for(
         &self,
         hash: &PasswordHash,
@@ -232,14 +241,15 @@ impl Authenticator {
         }
     }
 
-    /// The user of that name, where the holder of this certificate is let in as him without a password.
+    /// Returns the user with this name, if the holder of this certificate can log in as that user
+    /// without a password.
     pub fn by_certificate(&self, user: &str, identity: &Identity) -> Option<Arc<UserOptions>> {
         let user = &self.accounts.get(user)?.user;
         let login = user.certificate.as_ref()?;
         (!login.password && identity.is(&login.name)).then(|| Arc::clone(user))
     }
 
-    /// The account whose hash stands in for that of an unknown name.
+    /// The account whose hash stands in for an unknown name.
     fn decoy(&self, unknown: &str) -> Option<&Account> {
         let count = u64::try_from(self.names.len())
             .ok()
@@ -249,7 +259,7 @@ impl Authenticator {
     }
 }
 
-/// Memory that is held while a password is checked: one of both.
+/// Memory that is held while a password is checked: one of the two.
 #[derive(Debug)]
 struct HashMemory {
     _aside: Option<OwnedSemaphorePermit>,
@@ -272,7 +282,8 @@ impl HashMemory {
     }
 }
 
-/// Sets memory aside for checking passwords of which the most demanding needs so much: for how many at once.
+/// Sets memory aside for passwords, the most demanding of which needs `largest` bytes. Returns for
+/// how many in parallel.
 fn set_aside(budget: &Budget, largest: u64, cores: usize) -> Option<usize> {
     let fit = budget.total() / SHARE / largest.max(1);
     let at_once = usize::try_from(fit).unwrap_or(cores).clamp(1, cores);

@@ -1,7 +1,8 @@
-//! The subcommands: arguments → a [`ServerOptions`](crate::server::options::ServerOptions) → the server.
+//! The subcommands: arguments → [`ServerOptions`](crate::server::options::ServerOptions) → the
+//! server.
 //!
-//! What they print goes to standard output, what went wrong to standard error. Exit codes: 0 right,
-//! 1 failed while running (and `check` of a wrong configuration), 2 wrong usage or configuration.
+//! Commands print results to standard output and errors to standard error. Exit codes: 0 success, 1
+//! failure while running (and `check` of a wrong configuration), 2 wrong usage or configuration.
 
 mod check;
 pub mod demo;
@@ -34,7 +35,7 @@ use sweep::SweepError;
 )]
 pub struct Cli {
     /// How much is logged: off, error, warn, info, debug, trace, or directives such as
-    /// s3ftpd=debug,info; left out: what RUST_LOG says, else info
+    /// s3ftpd=debug,info; default: RUST_LOG, else info
     #[arg(long, global = true, value_name = "LEVEL")]
     pub log: Option<String>,
     /// How log lines are written, to standard error
@@ -59,46 +60,49 @@ pub enum LogFormat {
 pub enum Command {
     /// Runs the server
     Serve(Files),
-    /// Runs a server with a store of its own, to try things out
+    /// Runs a server with an embedded store, to try things out
     Demo(DemoArguments),
-    /// Says everything that is wrong with a configuration, or sums it up
+    /// Reports everything that is wrong with a configuration, or sums it up
     Check(Files),
-    /// Tells what broken uploads have left, and removes what is old
+    /// Reports interrupted uploads and other leftovers, and removes the old ones
     Sweep(sweep::SweepArguments),
     /// Reads a password from standard input and prints its hash for the configuration
     HashPassword,
 }
 
-/// Where the configuration is.
+/// The location of the configuration.
 #[derive(Debug, Args)]
 pub struct Files {
-    /// TOML or (.yaml, .yml) YAML; a later file overrides an earlier one, the environment (S3FTPD__…) all of them
+    /// TOML or (.yaml, .yml) YAML; a later file overrides an earlier one, the environment
+    /// (S3FTPD__…) all of them
     #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
     pub config: Vec<PathBuf>,
 }
 
-/// What `demo` can be told.
+/// Arguments of `demo`.
 #[derive(Debug, Args)]
 pub struct DemoArguments {
     /// Address of the control listener
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:2121")]
     pub listen: SocketAddr,
-    /// Directory that keeps the objects; left out: a temporary one, removed at the end
+    /// Directory that keeps the objects; default: a temporary one, removed at the end
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Ports of passive mode: FIRST-LAST, one port, or auto (the system's choice); a container publishes the same ones
+    /// Ports of passive mode: FIRST-LAST, one port, or auto (the system's choice); a container
+    /// publishes the same ones
     #[arg(long, value_name = "PORTS", default_value = "auto")]
     pub passive: String,
-    /// Address or host name that passive mode tells clients; left out: the control connection's own
+    /// Address or host name for clients in passive mode; default: the control connection's own
+    /// address
     #[arg(long, value_name = "HOST")]
     pub passive_address: Option<String>,
-    /// Address of the embedded S3 store; port 0 is one of the system's choice
+    /// Address of the embedded S3 store; port 0: the system chooses one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     pub s3_listen: SocketAddr,
 }
 
-/// Runs a subcommand to its end; `shutdown` ends `serve` and `demo` gracefully, `reload` has `serve` read certificates
-/// anew.
+/// Runs a subcommand to its end. `shutdown` ends `serve` and `demo` gracefully; `reload` makes
+/// `serve` read certificates again.
 pub async fn run(command: Command, shutdown: CancellationToken, reload: Arc<Notify>) -> ExitCode {
     match command {
         Command::Serve(files) => serve::run(&files.config, shutdown, &reload).await,

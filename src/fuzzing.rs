@@ -1,5 +1,6 @@
-//! What the fuzz targets and the property tests of the session need: a gateway whose store and control connections are
-//! in memory, and a strict reader of what it answers. Built for tests and with the feature `fuzzing` only.
+//! Support for the fuzz targets and the property tests of the session: a gateway whose store and
+//! control connections are in memory, and a strict parser of its replies. Built for tests and with
+//! the feature `fuzzing` only.
 //!
 //! ```text
 //! input ─ segments ─▶ Gateway::converse ──▶ session ──▶ SDK ──▶ S3 service, in this process
@@ -22,10 +23,11 @@ pub use conversation::{LOGIN_ATTEMPTS, check};
 pub use gateway::{CANARY, Gateway, LOGIN};
 pub use replies::Reply;
 
-/// Where an input is cut into the pieces that arrive one after the other: a byte that no command needs.
+/// The byte at which an input is cut into pieces that arrive one after the other; no command needs
+/// it.
 pub const CUT: u8 = 0x1f;
 
-/// The pieces of an input, [`CUT`]s taken out.
+/// The pieces of an input, without the [`CUT`]s.
 pub fn segments(input: &[u8]) -> Vec<&[u8]> {
     input.split(|byte| *byte == CUT).collect()
 }

@@ -20,11 +20,12 @@ use tracing_subscriber::EnvFilter;
 /// The exit code of a process that a second SIGINT has ended.
 const GAVE_UP: i32 = 1;
 
-/// A SIGINT within this time of the first one is the same: `timeout` signals the process and then its whole group.
+/// A SIGINT within this time after the first one counts as the same: `timeout` signals the process
+/// and then its whole group.
 const ONE_SIGNAL: Duration = Duration::from_secs(1);
 
-/// jemalloc gives memory back some seconds after it was freed. glibc keeps what its threads have freed, which after a busy
-/// hour is several times the budget.
+/// jemalloc returns memory some seconds after it was freed. glibc keeps the memory that its threads
+/// have freed, which after a busy hour is several times the budget.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
@@ -58,14 +59,14 @@ fn main() -> ExitCode {
             }
         }
     });
-    // Everything has ended but a read from standard input that a signal cut short.
+    // Everything has ended, except a read from standard input that a signal interrupted.
     runtime.shutdown_background();
     code
 }
 
-/// Has this thread allocate from the arena that all others allocate from. jemalloc gives each thread one of its own as long
-/// as there are no more than four a core, and an arena keeps what was freed for ten seconds: with several, the memory of a
-/// fast download is held once by each thread that it has moved to (benches/RESULTS.md).
+/// Makes this thread allocate from the arena that all others use. By default jemalloc has up to
+/// four arenas a core, and an arena keeps freed memory for ten seconds: with several, each thread
+/// that a fast download has moved to holds its memory once (benches/RESULTS.md).
 fn share_one_arena() {
     if let Err(error) = THREAD_ARENA.name().write(0_u32) {
         tracing::warn!(%error, "threads do not share an arena of the allocator: more memory is held");
@@ -89,7 +90,8 @@ fn start_log(arguments: &Cli) {
     });
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        // A log that nobody reads any more would else be told to standard error, which panics as it is the log.
+        // An error of writing the log would else be written to standard error, which is the log,
+        // and panic.
         .log_internal_errors(false)
         .with_writer(io::stderr);
     match arguments.log_format {
@@ -101,9 +103,9 @@ fn start_log(arguments: &Cli) {
     }
 }
 
-/// SIGINT and SIGTERM stop gracefully, however often they come: supervisors repeat SIGTERM, and each upload that is cut by
-/// an impatient end is one that has to be resumed. Only a second SIGINT, a person at a terminal, ends the process at once.
-/// SIGHUP reads certificates anew. The task lives as long as the process.
+/// Every SIGINT and SIGTERM stops gracefully: supervisors repeat SIGTERM, and each upload that is
+/// cut has to be resumed. Only a second SIGINT, from a person at a terminal, ends the process at
+/// once. SIGHUP makes the server read certificates again. The task lives as long as the process.
 fn listen_to_signals(shutdown: CancellationToken, reload: Arc<Notify>) -> io::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -1,32 +1,35 @@
 //! The process's one memory budget, which all transfers share.
 //!
-//! The budget is counted in units of 32 KiB. It has four kinds of holders. In each kind the first to come is the first
-//! served, and the kinds are served in this order:
+//! The budget is counted in units of 32 KiB. It has four kinds of holders. In each kind the first
+//! to come is the first served, and the kinds are served in this order:
 //!
-//! 1. [`Budget::recall`]: memory to read one part back that lies in pieces in the store. It comes out of a reserve of one
-//!    part that no other kind takes from.
-//! 2. [`Budget::admit`]: leave to run one transfer. An [`Admission`] holds a transfer's first memory ([`FIRST_MEMORY`]):
-//!    the chunks of a small file, the beginning of an upload's next part, or what a download streams through. Admissions
-//!    hold at most half of the budget, and uploads always leave an eighth of it free for more of them. So a transfer
-//!    starts at once, however many uploads wait for memory.
+//! 1. [`Budget::recall`]: memory to read one part back that lies in pieces in the store. It comes
+//!    out of a reserve of one part that no other kind takes from.
+//! 2. [`Budget::admit`]: leave to run one transfer. An [`Admission`] holds a transfer's first
+//!    memory ([`FIRST_MEMORY`]): the chunks of a small file, the beginning of an upload's next
+//!    part, or what a download streams through. Admissions hold at most half of the budget, and
+//!    uploads always leave an eighth of it free for more of them. So a transfer starts at once,
+//!    however many uploads wait for memory.
 //! 3. [`Budget::grant`]: memory for work that ends by itself, such as checking a password.
-//! 4. [`Budget::part`]: memory for the part that an upload is filling. [`Budget::try_grant`], which the look-ahead of
-//!    downloads uses, never waits and comes last.
+//! 4. [`Budget::part`]: memory for the part that an upload is filling. [`Budget::try_grant`], which
+//!    the look-ahead of downloads uses, never waits and comes last.
 //!
-//! **Why no transfer waits for ever.** An upload that waits for a part's memory holds only its admission and parts on
-//! their way to the store, which need nothing more. An upload that is filling a part holds all that it fills, or, if its
-//! client is slow, stores what it holds as a piece in the store before it asks for more. While others wait, it does so
-//! after [`Budget::hold`] at the latest, and gives the memory back. An upload that has waited that long itself stores what it
-//! has in its admission as a piece, and continues. So a slow client holds up no other client, as long as the store takes
-//! pieces. A part that lies in pieces needs the reserve once, to be sent; the holder of the reserve waits for the store
-//! only. If the store takes no pieces, uploads ask for whole parts, hold them until they are sent, and wait for nothing
-//! while they do.
+//! **Why no transfer waits for ever.** An upload that waits for a part's memory holds only its
+//! admission and parts on their way to the store, which need no more memory. An upload that fills a
+//! part holds all of it, or, if its client is slow, stores what it holds as a piece in the store
+//! before it asks for more. While others wait, it does so after [`Budget::hold`] at the latest, and
+//! gives the memory back. An upload that has waited that long itself stores what it has in its
+//! admission as a piece, and continues. So a slow client does not delay other clients while the
+//! store takes pieces. A part that lies in pieces needs the reserve once, to be sent; the holder of
+//! the reserve waits for the store only. If the store takes no pieces, uploads ask for whole parts,
+//! hold them until they are sent, and wait for nothing else in that time.
 //!
-//! Memory that must not wait for transfers is [set aside](Budget::set_aside) at the start: logins need it to check
-//! passwords.
+//! Memory that must not wait for transfers is [set aside](Budget::set_aside) at the start: logins
+//! need it to check passwords.
 //!
-//! Uploads read into chunks of [`CHUNK`] bytes that are recycled: fresh memory costs a page fault for each 4 KiB, which is
-//! measurable CPU at gigabytes a second. Chunks that wait to be used again count against the budget, too.
+//! Uploads read into chunks of [`CHUNK`] bytes that are recycled: fresh memory costs a page fault
+//! for each 4 KiB, which is measurable CPU at gigabytes a second. Chunks that wait to be used again
+//! count against the budget, too.
 
 mod accounts;
 mod chunks;
@@ -55,25 +58,26 @@ pub struct Budget {
     inner: Arc<BudgetInner>,
 }
 
-/// Leave to run one transfer: holds its first memory. Taken before the 150.
+/// Permission to run one transfer, with its first memory. Taken before the 150.
 #[derive(Debug)]
 pub struct Admission {
     _memory: Grant,
 }
 
-/// The budget is taken.
+/// No memory is free within the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no memory free within the time")]
 pub struct Exhausted;
 
 impl Budget {
-    /// A budget of `bytes` (rounded down to 32 KiB, and at least 256 KiB) for parts of up to a quarter of it.
+    /// A budget of `bytes` (rounded down to 32 KiB, and at least 256 KiB) for parts of up to a
+    /// quarter of it.
     pub fn new(bytes: u64) -> Self {
         Budget::for_parts(bytes, bytes / 4, HOLD)
     }
 
-    /// A budget whose reserve is one part of `part` bytes, at most a quarter of the budget. While others wait for memory
-    /// a half-filled part is held for `hold`.
+    /// A budget whose reserve is one part of `part` bytes, at most a quarter of the budget. While
+    /// others wait for memory a half-filled part is held for `hold`.
     pub fn for_parts(bytes: u64, part: u64, hold: Duration) -> Self {
         // 8 TiB are enough.
         let total = u32::try_from((bytes / UNIT).clamp(2 * u64::from(FIRST), 1 << 28));
@@ -104,13 +108,14 @@ impl Budget {
         }
     }
 
-    /// Its size, bytes.
+    /// Its size in bytes.
     pub fn total(&self) -> u64 {
         u64::from(self.inner.total) * UNIT
     }
 
-    /// Takes `bytes` out of the budget, for good: at the start, before anything runs. If transfers would not keep half of
-    /// the budget nothing is taken, and `false` returned. If they keep too little for a reserve, there is none.
+    /// Takes `bytes` out of the budget permanently: at the start, before anything runs. Takes
+    /// nothing and returns `false` if transfers would not keep half of the budget. If they keep too
+    /// little for a reserve, there is none.
     pub fn set_aside(&self, bytes: u64) -> bool {
         let total = self.inner.total;
         let mut state = self.inner.state();
@@ -140,18 +145,20 @@ impl Budget {
         self.inner.waiting.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether a transfer waits for the end of another one, since there are as many as there may be.
+    /// Whether a transfer waits for the end of another one because the limit of transfers is
+    /// reached.
     pub fn crowded(&self) -> bool {
         let waiting = self.inner.waiting.load(Ordering::Relaxed);
         waiting > self.inner.pressing.load(Ordering::Relaxed)
     }
 
-    /// The largest part of an upload that may be asked for, bytes: a quarter of the budget.
+    /// The largest part that an upload may ask for, bytes: a quarter of the budget.
     pub fn largest_part(&self) -> u64 {
         u64::from(self.inner.total / 4) * UNIT
     }
 
-    /// Whether a part of `bytes` can be granted at all: when nothing runs but the transfer that asks for it.
+    /// Whether a part of `bytes` can be granted at all, that is, when only the transfer that asks
+    /// for it runs.
     pub fn can_hold(&self, bytes: u64) -> bool {
         let state = self.inner.state();
         let others = state.admissions.saturating_sub(1) * FIRST;
@@ -160,8 +167,8 @@ impl Budget {
         bytes.div_ceil(UNIT) <= u64::from(most)
     }
 
-    /// The largest part that may be stored in pieces, bytes: so much can be read back at once. 0 if the budget is too
-    /// small for that.
+    /// The largest part that may be stored in pieces, bytes: this much can be read back at once. 0
+    /// if the budget is too small for that.
     pub fn recallable(&self) -> u64 {
         u64::from(self.inner.state().reserve) * UNIT
     }
@@ -171,14 +178,15 @@ impl Budget {
         self.inner.hold
     }
 
-    /// Leave to start a transfer, first come first served, within `wait`.
+    /// Waits up to `wait` for permission to start a transfer, first come first served.
     pub async fn admit(&self, wait: Duration) -> Result<Admission, Exhausted> {
         let memory = timeout(wait, self.acquire(Holder::Admission, FIRST));
         let memory = memory.await.map_err(|_| Exhausted)??;
         Ok(Admission { _memory: memory })
     }
 
-    /// `bytes` for work that ends by itself, within `wait`. Fails at once if the budget is smaller.
+    /// Waits up to `wait` for `bytes` for work that ends by itself. Fails at once if the budget is
+    /// smaller.
     pub async fn grant(&self, bytes: u64, wait: Duration) -> Result<Grant, Exhausted> {
         let units = self.count(bytes)?;
         timeout(wait, self.acquire(Holder::Work, units))
@@ -186,7 +194,7 @@ impl Budget {
             .map_err(|_| Exhausted)?
     }
 
-    /// `bytes` for the part that an upload is filling, within `wait`.
+    /// Waits up to `wait` for `bytes` for the part that an upload is filling.
     pub async fn part(&self, bytes: u64, wait: Duration) -> Result<Grant, Exhausted> {
         let units = self.count(bytes)?;
         timeout(wait, self.acquire(Holder::Part, units))
@@ -194,7 +202,8 @@ impl Budget {
             .map_err(|_| Exhausted)?
     }
 
-    /// `bytes` of the reserve, to read a part back. Waits for those before it, which wait for the store only.
+    /// Waits for `bytes` of the reserve, to read a part back. Earlier holders wait for the store
+    /// only.
     pub async fn recall(&self, bytes: u64) -> Result<Grant, Exhausted> {
         if bytes > self.recallable() {
             return Err(Exhausted);
@@ -202,28 +211,28 @@ impl Budget {
         self.acquire(Holder::Recall, self.count(bytes)?).await
     }
 
-    /// The same if it needs no waiting: from the reserve, or from what is free.
+    /// The same without waiting: from the reserve, or from free memory.
     pub fn try_recall(&self, bytes: u64) -> Option<Grant> {
         let units = self.count(bytes).ok()?;
         self.try_acquire(Holder::Recall, units)
             .or_else(|| self.try_acquire(Holder::Part, units))
     }
 
-    /// `bytes` if they are free now and no other transfer waits.
+    /// Returns `bytes` if they are free now and no other transfer waits.
     pub fn try_grant(&self, bytes: u64) -> Option<Grant> {
         self.try_acquire(Holder::Part, self.count(bytes).ok()?)
     }
 
-    /// Whether memory that parts hold would serve those that wait.
+    /// Whether a waiting request could be served from memory that parts hold.
     fn pressing(&self) -> bool {
         self.inner.pressing.load(Ordering::Relaxed) > 0
     }
 
-    /// Resolves when a part's memory that was taken at `since` is to be given back: others wait for it, and it was held
-    /// for [`hold`](Budget::hold).
+    /// Resolves when a part has to give back its memory, which it took at `since`: others wait for
+    /// it, and it was held for [`hold`](Budget::hold).
     pub async fn pressed(&self, since: Instant) {
         loop {
-            // Before the look, so that no waiter is missed.
+            // Registered before the check, so that no waiter is missed.
             let waiter = self.inner.pressure.notified();
             if !self.pressing() {
                 waiter.await;
@@ -236,14 +245,16 @@ impl Budget {
         }
     }
 
-    /// An empty buffer of [`CHUNK`] bytes, a used one if there is one. Its memory has to be covered by a grant.
+    /// An empty buffer of [`CHUNK`] bytes, a recycled one if possible. A grant has to cover its
+    /// memory.
     pub fn chunk(&self) -> BytesMut {
         self.inner
             .reuse()
             .unwrap_or_else(|| BytesMut::with_capacity(CHUNK))
     }
 
-    /// Turns what was read into `Bytes` whose memory is used again once the last of them is gone.
+    /// Turns a filled buffer into `Bytes` whose memory is recycled when the last of them is
+    /// dropped.
     pub fn recycle(&self, buffer: BytesMut) -> Bytes {
         if buffer.capacity() == CHUNK {
             Bytes::from_owner(Chunk {
@@ -282,9 +293,9 @@ impl Budget {
                     state.fit(holder, units, self.inner.total)
                 };
                 let _waiting = WaitingCount::new(&self.inner, holder, fit);
-                // What was given back since the first try may be enough.
+                // Memory that was given back since the first try may be enough.
                 self.inner.serve();
-                // The sender is dropped only with a receiver that is gone.
+                // The sender is dropped only with a receiver that has been dropped.
                 served.await.map_err(|_| Exhausted)?
             }
         };

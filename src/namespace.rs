@@ -1,7 +1,8 @@
-//! Virtual paths, mounts and permissions: what a client names → a bucket and a key.
+//! Virtual paths, mounts and permissions: the path in a command → a bucket and a key.
 //!
-//! A client's argument becomes a [`VirtualPath`], which can't leave its root. The user's [`Namespace`] finds the mount
-//! that the path lies in, and gives a [`Resolved`], which knows its key in the bucket and what the user may do there.
+//! A client's argument becomes a [`VirtualPath`], which can't leave its root. The user's
+//! [`Namespace`] finds the mount that contains the path, and returns a [`Resolved`], which knows
+//! its key in the bucket and what the user may do there.
 
 mod keys;
 mod lookup;

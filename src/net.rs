@@ -1,3 +1,3 @@
-//! Connections before a session has them: the PROXY protocol.
+//! Accepted connections before they belong to a session: the PROXY protocol.
 
 pub mod proxy;

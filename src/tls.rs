@@ -1,23 +1,25 @@
-//! TLS: certificates, client certificates, session resumption; what AUTH and PROT P put on a connection.
+//! TLS: certificates, client certificates and session resumption, for AUTH TLS and PROT P.
 //!
 //! ```text
-//! files ── pieces ───▶ certificates (by SNI), client CA ──▶ one ServerConfig, swapped when the files change
-//!                                                                │ at a control connection's handshake
-//!                                                                ▼
-//!                                               SessionTls: a copy for the control connection and one for its data
-//!                                               connections, both with the session's own resumption cache
+//! files ─▶ certificates (by SNI), client CA ─▶ one ServerConfig, swapped when the files change
+//!                                                   │ at a control connection's handshake
+//!                                                   ▼
+//!     SessionTls: a copy for the control connection and one for its data connections,
+//!                 both with the session's own resumption cache
 //! ```
 //!
-//! Each control session has a resumption cache of its own ([`resumption`]), so a data connection that resumes proves
-//! that its client is the one of the control connection: nobody else has the secret. That is what
-//! `require_session_reuse` asks for. Tickets of TLS 1.3 go out on the control connection only: a client that only
-//! writes on a data connection, and closes it with a ticket unread, makes its kernel send a reset, and what it has
-//! written is lost (seen with the TLS 1.3 of Perl, Ruby, Go and rclone).
+//! Each control session has a resumption cache of its own ([`resumption`]), so a data connection
+//! that resumes proves that its client is the one of the control connection: no other client has
+//! the secret. `require_session_reuse` asks for that. TLS 1.3 tickets go out on the control
+//! connection only: a client that only writes on a data connection, and closes it with a ticket
+//! unread, makes its kernel send a reset, and the data that it has written is lost (seen with the
+//! TLS 1.3 of Perl, Ruby, Go and rclone).
 //!
-//! Between rustls and TCP is a [`socket`], which bounds handshakes and follows records.
+//! A [`socket`] between rustls and TCP limits handshakes and follows records.
 //!
-//! Application protocols (ALPN): a client that offers some must offer `ftp` (on data connections `ftp-data` is taken
-//! too), else its handshake is refused: a browser that was led here speaks HTTP (the ALPACA attack).
+//! Application protocols (ALPN): a client that offers some must offer `ftp` (or `ftp-data` on data
+//! connections), else its handshake is refused: a browser that was redirected here speaks HTTP (the
+//! ALPACA attack).
 
 mod certificates;
 pub mod identity;
@@ -46,23 +48,25 @@ use material::{Contents, Reloadable, contents};
 use resumption::Resumption;
 use socket::Handshakes;
 
-/// What a control connection speaks.
+/// The application protocol of a control connection.
 const ALPN_CONTROL: [&[u8]; 1] = [b"ftp"];
-/// What a data connection speaks: some clients tell the two apart.
+/// Those of a data connection: some clients distinguish the two.
 const ALPN_DATA: [&[u8]; 2] = [b"ftp-data", b"ftp"];
 
-/// TLS 1.3 tickets sent on a control connection. Most clients use one again and again; some (curl, Java) each only once,
-/// and begin a new session then.
+/// TLS 1.3 tickets sent on a control connection. Most clients use one ticket many times; some
+/// (curl, Java) use each ticket once, and begin a new session after the last.
 const TICKETS: usize = 4;
-/// The same where data connections must resume: such clients are refused when they have used the last that they keep,
-/// which is up to the client. A ticket is 103 bytes on the wire, and about 200 in memory while the session lasts. Not
-/// more: Go ends a connection on which more than 16 messages come that are no data.
+/// The same if data connections must resume: such clients are refused after their last ticket, and
+/// the client decides how many it keeps. A ticket is 103 bytes on the wire, and about 200 in memory
+/// while the session lasts. Not more: Go ends a connection on which more than 16 messages without
+/// data arrive.
 const TICKETS_REQUIRED: usize = 16;
 
-/// The longest handshake of a client without a certificate, bytes; those of real ones have less than 3 KiB. What
-/// follows it may be among them, see [`socket`].
+/// The longest handshake of a client without a certificate, bytes; real ones have less than 3 KiB.
+/// The bytes that follow the handshake may be counted, see [`socket`].
 const LONGEST_HANDSHAKE: usize = 16 * 1024;
-/// Of one that may have a certificate, which has its issuers behind it: as much as rustls takes of one message.
+/// The same of a client that may have a certificate, followed by its issuers: as much as rustls
+/// takes of one message.
 const LONGEST_HANDSHAKE_CERTIFIED: usize = 64 * 1024;
 
 /// The TLS of a server. Certificates come from files and follow them.
@@ -70,7 +74,7 @@ const LONGEST_HANDSHAKE_CERTIFIED: usize = 64 * 1024;
 pub struct Tls {
     config: TlsOptions,
     current: ArcSwap<Current>,
-    /// Somebody wants the files looked at.
+    /// Notified when the files are to be read now.
     wanted: Arc<Notify>,
 }
 
@@ -81,12 +85,12 @@ struct Current {
     certificates: Arc<BySni>,
 }
 
-/// What the files are made of.
+/// The contents of the files.
 #[derive(Debug)]
 struct Material {
     /// In the configuration's order.
     certificates: Vec<Reloadable<Certificate>>,
-    /// Who checks client certificates, where somebody does.
+    /// The verifier of client certificates, if they are checked.
     clients: Option<Reloadable<Verifier>>,
 }
 
@@ -97,7 +101,7 @@ type Verifier = Option<Arc<dyn ClientCertVerifier>>;
 pub struct SessionTls {
     /// For the control connection's handshake.
     pub control: Handshakes,
-    /// For those of its data connections.
+    /// For the handshakes of its data connections.
     pub data: Handshakes,
     resumption: Arc<Resumption>,
     certificates: Arc<SessionCertificates>,
@@ -107,7 +111,7 @@ impl Tls {
     /// Reads the files.
     ///
     /// # Errors
-    /// The first that is wrong with them.
+    /// The first problem with them.
     pub fn load(config: &TlsOptions) -> Result<Tls, MaterialError> {
         let material = Material::read(config)?;
         Ok(Tls {
@@ -117,8 +121,9 @@ impl Tls {
         })
     }
 
-    /// For a control connection whose handshake is about to begin; its client has named `host` by HOST. A handshake that
-    /// names nobody (SNI) gets that one's certificate.
+    /// Creates the TLS of a session whose control connection is about to begin its handshake;
+    /// `host` is the host that its client has named by HOST. A handshake without a host name (SNI)
+    /// gets that host's certificate.
     pub fn session(&self, host: Option<&str>) -> SessionTls {
         let current = self.current.load();
         let tickets = if self.config.require_session_reuse {
@@ -156,14 +161,15 @@ impl Tls {
         self.config.require_session_reuse
     }
 
-    /// Has [`follow`](Self::follow) look at the files now.
+    /// Makes [`follow`](Self::follow) read the files now.
     pub fn look(&self) {
         self.wanted.notify_one();
     }
 
-    /// Follows the files until `stop`: looks at their contents now and then (`tls.reload`), which finds them however
-    /// they are replaced, Kubernetes' swap of a symbolic link included. What is wrong is logged when anything changes or
-    /// somebody [asks](Self::look), and what was there in its place stays. Handshakes that begin from then on use what is new.
+    /// Follows the files until `stop`: reads their contents at intervals (`tls.reload`), which
+    /// notices every way of replacing them, including Kubernetes' swap of a symbolic link. Problems
+    /// are logged when a file changes or after [`look`](Self::look), and the previous contents stay
+    /// in use. New contents apply to handshakes that begin from then on.
     pub async fn follow(self: Arc<Self>, stop: CancellationToken) {
         loop {
             let period = self.config.reload;
@@ -203,7 +209,7 @@ impl Tls {
         }
     }
 
-    /// Reads the files, and takes over what has changed and is right.
+    /// Reads the files, and takes over those that have changed and are valid.
     fn refresh(&self) -> Result<Changes, MaterialError> {
         let current = self.current.load();
         let (material, changes) = current.material.then(&self.config);
@@ -215,11 +221,11 @@ impl Tls {
     }
 }
 
-/// What has become of the files since they were read last.
+/// What has changed in the files since they were read last.
 #[derive(Debug, Clone, Copy, Default)]
 struct Changes {
     changed: bool,
-    /// Something of what has changed was right.
+    /// Some of the changed files are valid.
     renewed: bool,
 }
 
@@ -232,7 +238,7 @@ impl Changes {
 }
 
 impl Material {
-    /// At the start all must be right.
+    /// At the start all files must be valid.
     fn read(config: &TlsOptions) -> Result<Material, MaterialError> {
         let mut certificates = Vec::with_capacity(config.certificates.len());
         for (number, files) in config.certificates.iter().enumerate() {
@@ -253,7 +259,7 @@ impl Material {
         })
     }
 
-    /// Later each of them stays as it was until it is right again.
+    /// Later each of them keeps its previous contents until it is valid again.
     fn then(&self, config: &TlsOptions) -> (Material, Changes) {
         let mut changes = Changes::default();
         let certificates = self.certificates.iter().zip(&config.certificates);
@@ -282,7 +288,7 @@ impl Material {
         (material, changes)
     }
 
-    /// What is wrong with any of them.
+    /// The problems with them.
     fn wrong(&self) -> impl Iterator<Item = &MaterialError> {
         let certificates = self.certificates.iter().map(|piece| &piece.wrong);
         let clients = self.clients.iter().map(|piece| &piece.wrong);
@@ -290,14 +296,15 @@ impl Material {
     }
 }
 
-/// What the file of the authorities of client certificates holds.
+/// The contents of the file of the authorities for client certificates.
 fn authorities(source: &Pem) -> Contents {
     Ok(vec![contents(source, About::ClientCa)?])
 }
 
 impl SessionTls {
-    /// The control connection's handshake is done, in which the client has asked for `server_name`. What it has put
-    /// into the cache can be resumed, and nothing else; its data connections show the certificate that it has shown.
+    /// The control connection's handshake is done, in which the client has asked for `server_name`.
+    /// Only the sessions that it has put into the cache can be resumed; the data connections show
+    /// the same certificate.
     pub fn established(&self, server_name: Option<&str>) {
         self.resumption.close();
         if let Some(name) = server_name {
@@ -307,7 +314,7 @@ impl SessionTls {
 }
 
 impl Current {
-    /// All but what is a session's own.
+    /// Everything except what belongs to one session.
     fn new(config: &TlsOptions, material: Material) -> Result<Current, MaterialError> {
         static SINCE_12: [&SupportedProtocolVersion; 2] =
             [&rustls::version::TLS13, &rustls::version::TLS12];
@@ -359,5 +366,5 @@ fn client_verifier(config: &TlsOptions, contents: &[Vec<u8>]) -> Result<Verifier
     Ok(Some(verifier))
 }
 
-/// How often files are looked at where the configuration says nothing.
+/// The interval between two reads of the files, if not configured.
 pub const DEFAULT_RELOAD: Duration = Duration::from_secs(30);

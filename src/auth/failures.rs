@@ -1,24 +1,30 @@
-//! Failed logins: they are answered later and later, then their address, and the user at that address, are banned.
+//! Failed logins: their answers get slower, then their address and the user at that address are
+//! banned.
 //!
-//! Three things are counted: the failures of an address (of IPv6 its /64, which is what one customer gets), of a user
-//! name, and of a user name at an address. The first two make the answer to a failure slower; each session waits for its
-//! own answer, and a right password is never held up. The first and, as configured, the second or third end in a ban:
+//! Three counts are kept: the failures of an address (of IPv6 its /64, which is what one customer
+//! gets), of a user name, and of a user name at an address. The first two slow down the answer to a
+//! failure; each session waits for its own answer, and a right password is never delayed. The first
+//! and, as configured, the second or third lead to a ban:
 //!
-//! - A banned **address** is told so when it connects.
-//! - A banned **user** can't log in, and nobody can tell: his password is checked as ever, and the answer is that to a
-//!   wrong one, after the same time. By default he is banned at the address that the failures came from, so that nobody
-//!   can lock him out by guessing. Guessing from many addresses is then held up only by the addresses' own counts;
-//!   `ban_users = "everywhere"` stops it, at the price that anybody who knows a name can lock its owner out. The
-//!   right password of a banned user counts for nobody: the devices that go on with it would have their whole network
-//!   banned, whoever it was that guessed. A wrong one counts for its address as ever, so that guessing comes to an end.
+//! - A banned **address** gets a reply that says so when it connects.
+//! - A banned **user** can't log in, and no client can see it: the password is checked as always,
+//!   and the answer is that to a wrong one, after the same time. By default a user is banned at the
+//!   address that the failures came from, so that guessing does not lock the user out elsewhere.
+//!   Guessing from many addresses is then limited only by the counts of the addresses; `ban_users =
+//!   "everywhere"` stops it, but then every client that knows a name can lock its owner out. The
+//!   right password of a banned user is not counted as a failure: devices that keep sending it
+//!   would else get their whole network banned, although another client guessed. A wrong one counts
+//!   for its address as always, so that guessing ends.
 //!
-//! **Counting** is by leaky buckets: a ban needs `ban_after` failures, and each is forgotten after `ban_for / ban_after`, so
-//! that the typing errors of a busy network never add up. A bucket is one instant, that at which it will be empty. What was
-//! tried before a ban is counted in when it has been checked, so guesses sent all at once gain nothing.
+//! **Counting** uses leaky buckets: a ban needs `ban_after` failures, and each is forgotten after
+//! `ban_for / ban_after`, so that the typing errors of a busy network never add up. A bucket is one
+//! instant, at which it will be empty. Logins that were in progress before a ban are counted when
+//! they have been checked, so guesses sent in parallel gain nothing.
 //!
-//! **The tables are bounded.** Names and addresses are kept as keyed hashes, so an entry has one size whatever the client
-//! sends. A full table forgets the bucket that would be empty first: whoever cycles through names or addresses, one
-//! failure each, only pushes out such entries as his own, never a ban or one that is close to it.
+//! **The tables are bounded.** Names and addresses are kept as keyed hashes, so an entry has a
+//! fixed size whatever the client sends. A full table forgets the bucket that would be empty first:
+//! a client that cycles through names or addresses, one failure each, only pushes out entries like
+//! its own, never a ban or one that is close to it.
 
 mod table;
 
@@ -33,14 +39,14 @@ use crate::auth::network::network_of;
 use crate::auth::options::{BanUsers, LoginFailureOptions};
 use table::{BucketTable, FailureCount};
 
-/// Where nothing is banned, so many failures fill a bucket.
+/// The size of a bucket, in failures, if nothing is banned.
 const UNBANNED: u32 = 20;
 
 /// The failed logins of a server.
 #[derive(Debug)]
 pub struct Failures {
     config: LoginFailureOptions,
-    /// Keys the hashes; other ones in each process.
+    /// Keys the hashes; different in each process.
     hasher: RandomState,
     /// The lock is held for a look-up only.
     tables: Mutex<Tables>,
@@ -53,7 +59,7 @@ struct Tables {
     users_at_addresses: BucketTable,
 }
 
-/// What is counted of one login.
+/// The keys under which one login is counted.
 #[derive(Debug, Clone, Copy)]
 struct BucketKeys {
     address: u64,
@@ -62,7 +68,7 @@ struct BucketKeys {
 }
 
 impl Tables {
-    /// Whether the user is banned, there or everywhere.
+    /// Whether the user is banned, at this address or everywhere.
     fn bans_user(&mut self, keys: &BucketKeys, now: Instant) -> bool {
         self.users.is_banned(keys.user, now)
             || self.users_at_addresses.is_banned(keys.user_at_address, now)
@@ -70,7 +76,7 @@ impl Tables {
 }
 
 impl Failures {
-    /// As configured; nothing has failed yet.
+    /// Creates it as configured, without failures.
     pub fn new(config: LoginFailureOptions) -> Self {
         let per_address = config.ban_users == BanUsers::PerAddress;
         let table = |ban_after: Option<u32>| {
@@ -93,30 +99,32 @@ impl Failures {
         }
     }
 
-    /// Whether nobody may log in from there now.
+    /// Whether all logins from this address are refused now.
     pub fn bans_address(&self, address: IpAddr) -> bool {
         self.bans_address_at(address, Instant::now())
     }
 
-    /// Whether a login with the right password is to be refused as if it were wrong.
+    /// Whether a login with the right password has to be refused as if it were wrong.
     pub fn bans(&self, address: IpAddr, user: &str) -> bool {
         self.bans_at(address, user, Instant::now())
     }
 
-    /// Counts a login that was refused for what was sent; how long its answer has to wait.
+    /// Counts a login with wrong credentials. Returns how long its answer has to wait.
     pub fn failed(&self, address: IpAddr, user: &str) -> Duration {
         self.failed_at(address, user, Instant::now())
     }
 
-    /// The same for one that was refused although it was proven whose it is. Of a banned user it counts for nobody.
+    /// Counts a login that was refused although the user proved who they are. That of a banned user
+    /// is not counted.
     pub fn refused(&self, address: IpAddr, user: &str) -> Duration {
         self.refused_at(address, user, Instant::now())
     }
 
-    /// Forgets the failures of a user at an address from which he has logged in.
+    /// Forgets the failures of a user at an address after a successful login from there.
     pub fn succeeded(&self, address: IpAddr, user: &str) {
         let keys = self.keys(address, user);
-        // Not those of the address: an account of one's own would make guessing at others free.
+        // The count of the address stays: else an account of one's own would make guessing at
+        // others free.
         self.lock().users_at_addresses.forget(keys.user_at_address);
     }
 
@@ -165,7 +173,8 @@ impl Failures {
         self.failed_at(address, user, now)
     }
 
-    /// Doubled with each failure. While a user is banned it does not grow, so that it tells nothing of what was tried.
+    /// The delay doubles with each failure. While a user is banned it does not grow, so that it
+    /// reveals nothing about the password.
     fn delay(&self, counts: &[FailureCount]) -> Duration {
         if counts.iter().any(|count| count.banned) {
             return self.config.max_delay;

@@ -1,4 +1,4 @@
-//! The kinds of password hashes: recognised, checked, and one of them made.
+//! Password hashes: parses and checks each kind, and makes one of them.
 
 use std::fmt;
 
@@ -9,11 +9,11 @@ use sha_crypt::ShaCrypt;
 
 /// Longer passwords are never right: sha512-crypt's time grows with the square of the length.
 const LONGEST_PASSWORD: usize = 1024;
-/// What the kinds but argon2id are charged for: their state, rounded up generously.
+/// Memory charged for each kind except argon2id: its state, rounded up generously, bytes.
 const SMALL: u64 = 1024 * 1024;
-/// Blocks of 1 KiB that are reserved for a check by argon2id, at least. glibc keeps freed memory in the arena of the thread
-/// that allocated it, unless the allocation was larger than its largest mmap threshold (32 MiB). What is reserved and
-/// not used is never resident.
+/// Blocks of 1 KiB that a check by argon2id reserves, at least. glibc keeps freed memory in the
+/// arena of the thread that allocated it, unless the allocation was larger than its largest mmap
+/// threshold (32 MiB). Reserved memory that is not used is never resident.
 const OWN_MAPPING: usize = 33 * 1024;
 
 /// A parsed hash, ready to check passwords against. Its `Debug` shows the kind only.
@@ -28,13 +28,14 @@ enum HashKind {
     Sha512Crypt(SecretString),
 }
 
-/// Why a text is no hash, or why a password can't be hashed. Never holds any of it.
+/// Why a text is not a hash, or why a password can't be hashed. Never contains any of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HashError {
     /// The text begins like none of the kinds.
     #[error("is no password hash (a plain-text password must be hashed: `s3ftpd hash-password`)")]
     Unrecognised,
-    /// The text begins like one of the kinds, and is damaged or of other parameters than that kind has.
+    /// The text begins like one of the kinds, and is damaged or has parameters that this kind does
+    /// not have.
     #[error("is a damaged {0} hash")]
     Malformed(&'static str),
     /// An empty password can't be hashed: it is a mistake.
@@ -48,7 +49,8 @@ pub enum HashError {
     Failed,
 }
 
-/// Hashes a password for the configuration: argon2id with the parameters that OWASP recommends (19 MiB, 2 passes).
+/// Hashes a password for the configuration: argon2id with the parameters that OWASP recommends (19
+/// MiB, 2 passes).
 ///
 /// # Errors
 /// [`HashError::Empty`], [`HashError::TooLong`], [`HashError::Failed`].
@@ -98,7 +100,8 @@ impl PasswordHash {
         Err(HashError::Unrecognised)
     }
 
-    /// Whether the password is the one that was hashed. Takes as long for a wrong one; blocks its thread.
+    /// Whether the password is the one that was hashed. Takes as long for a wrong one; blocks its
+    /// thread.
     pub fn verify(&self, password: &SecretString) -> bool {
         let password = password.expose_secret().as_bytes();
         if password.len() > LONGEST_PASSWORD {
@@ -141,7 +144,8 @@ fn argon2id(text: &str) -> Option<PasswordHash> {
     whole.then(|| PasswordHash(HashKind::Argon2id(Box::new(hash))))
 }
 
-/// Whether argon2id makes this hash of the password, in memory that the system gets back at the end.
+/// Whether argon2id makes this hash from the password, in memory that returns to the system at the
+/// end.
 fn argon2id_matches(
     hash: &phc::PasswordHash,
     password: &[u8],

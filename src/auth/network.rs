@@ -1,8 +1,8 @@
-//! Which addresses are one client.
+//! Which addresses count as one client.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The addresses that one client has: an IPv4 address, or the /64 of an IPv6 one.
+/// The addresses of one client: an IPv4 address, or the /64 of an IPv6 address.
 pub fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),

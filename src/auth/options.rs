@@ -1,4 +1,4 @@
-//! What is configured of users, their limits, and what failed logins lead to.
+//! Options of users, session limits and failed logins.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,67 +17,71 @@ use crate::tls::options::Protection;
 pub struct UserOptions {
     /// Login name.
     pub name: String,
-    /// The password's hash: argon2id (PHC), bcrypt (`$2b$…`), sha512-crypt (`$6$…`); none where a certificate suffices.
+    /// The password's hash: argon2id (PHC), bcrypt (`$2b$…`), sha512-crypt (`$6$…`); `None` if a
+    /// certificate is enough.
     pub password: Option<SecretString>,
-    /// The client certificate he must have.
+    /// The client certificate that the user must show.
     pub certificate: Option<CertificateLogin>,
-    /// What he must do, or can't, in place of what the listener says.
+    /// The user's own rules for TLS, in place of the listener's.
     pub tls: UserTls,
-    /// Whether his uploads under TLS end with a mere FIN too (`lenient_close`): for devices that never send close_notify.
+    /// Whether this user's uploads under TLS may end with a mere FIN (`lenient_close`): for devices
+    /// that never send close_notify.
     pub lenient_close: bool,
-    /// Where in his tree which mount is, `{user}` in its prefix already replaced.
+    /// The mounts by their path in the user's tree; `{user}` in a prefix is already replaced.
     pub mounts: BTreeMap<VirtualPath, Arc<MountOptions>>,
-    /// His sessions at once; `None`: [`Limits::sessions_per_user`].
+    /// Concurrent sessions of this user; `None`: [`Limits::sessions_per_user`].
     pub sessions: Option<usize>,
 }
 
-/// A user's own demands on TLS.
+/// A user's own rules for TLS.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct UserTls {
-    /// Of his control connections.
+    /// For control connections.
     pub control: Option<Protection>,
-    /// Of his data connections.
+    /// For data connections.
     pub data: Option<Protection>,
 }
 
 /// A user's client certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateLogin {
-    /// The name that is in it.
+    /// The name that the certificate must have.
     pub name: RequiredName,
-    /// Whether a password is wanted too.
+    /// Whether a password is required as well.
     pub password: bool,
 }
 
 /// Limits on sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Sessions at once, in all.
+    /// Concurrent sessions in total.
     pub sessions: usize,
-    /// Sessions at once from one address, or one /64 of IPv6.
+    /// Concurrent sessions from one address, or one /64 of IPv6.
     pub sessions_per_address: usize,
-    /// Of [`Limits::sessions`], those that nobody has logged in to.
+    /// The part of [`Limits::sessions`] for sessions before login.
     pub before_login: usize,
-    /// Of [`Limits::sessions_per_address`], those that nobody has logged in to.
+    /// The part of [`Limits::sessions_per_address`] for sessions before login.
     pub before_login_per_address: usize,
-    /// Sessions at once of a user that has no limit of his own; `None`: any number.
+    /// Concurrent sessions of a user without a limit of their own; `None`: no limit.
     pub sessions_per_user: Option<usize>,
     /// Failed logins after which a connection is closed with 421.
     pub login_attempts: u32,
 }
 
 impl Limits {
-    /// A quarter of all sessions, and of very few all but some: most sessions are there for those who log in.
+    /// A quarter of all sessions; if there are very few, all except a few: most sessions are for
+    /// logged-in users.
     pub(crate) fn default_before_login(sessions: usize) -> usize {
         (sessions / 4).max(4).min(sessions)
     }
 
-    /// 250, and no more than half of them all, so that one address never takes them from the others.
+    /// 250, and at most half of them all, so that one address never takes them from the others.
     pub(crate) fn default_before_login_per_address(before_login: usize) -> usize {
         (before_login / 2).clamp(2, 250).min(before_login)
     }
 
-    /// So many sessions in all, and of the other limits no more than the defaults are then.
+    /// Limits with this number of sessions in total; the other limits are at most the defaults for
+    /// it.
     pub(crate) fn held_to(&self, sessions: usize) -> Limits {
         Limits {
             sessions,
@@ -85,8 +89,8 @@ impl Limits {
         }
     }
 
-    /// No more than so many sessions before login, and of one address no more than the default is then, unless more than
-    /// the default were wanted.
+    /// Limits the sessions before login to this number, and those of one address to the default for
+    /// it, unless more than the default was configured.
     pub(crate) fn before_login_held_to(&self, most: usize) -> Limits {
         let before_login = self.before_login.min(most);
         let usual = Limits::default_before_login_per_address(self.before_login);
@@ -101,7 +105,8 @@ impl Limits {
         }
     }
 
-    /// Sessions that are taken to transfer at once: a quarter, and of very few all but some.
+    /// Sessions that are assumed to transfer at the same time: a quarter; if there are very few,
+    /// all except a few.
     pub(crate) fn transfers(&self) -> usize {
         self.sessions.div_ceil(4).max(4).min(self.sessions)
     }
@@ -110,9 +115,9 @@ impl Limits {
 /// What failed logins lead to.
 #[derive(Debug, Clone)]
 pub struct LoginFailureOptions {
-    /// The first is answered after this long, each further one after twice as long.
+    /// The delay of the first answer; each further one doubles it.
     pub delay: Duration,
-    /// None is answered later than this.
+    /// The longest delay of an answer.
     pub max_delay: Duration,
     /// Failures after which an address is banned; `None`: never.
     pub ban_after: Option<u32>,
@@ -120,19 +125,19 @@ pub struct LoginFailureOptions {
     pub ban_user_after: Option<u32>,
     /// Where a user is banned.
     pub ban_users: BanUsers,
-    /// How long a ban lasts, and until so many failures as lead to one are forgotten.
+    /// How long a ban lasts, and until as many failures as lead to a ban are forgotten.
     pub ban_for: Duration,
-    /// Addresses, and users, that are remembered at once.
+    /// Addresses, and users, that are remembered at the same time.
     pub table_size: usize,
     /// Clients whose failures are neither counted nor banned.
     pub exempt: Vec<IpNet>,
 }
 
-/// Where a user whose logins fail is banned.
+/// Where a user with failed logins is banned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BanUsers {
-    /// At the address that his logins failed at: whoever guesses there bans nobody elsewhere.
+    /// At the address of the failed logins: guessing there bans the user nowhere else.
     PerAddress,
-    /// Everywhere: guessing from many addresses ends, and anybody can ban him.
+    /// Everywhere: guessing from many addresses ends, but every client can get the user banned.
     Everywhere,
 }

@@ -1,7 +1,8 @@
-//! Logins as `anonymous`, which many clients try of themselves before the name that they were given.
+//! Logins as `anonymous`, which many clients try on their own before the configured name.
 //!
-//! If there is no such user, such a failure is no guess: it counts for nothing, and no password is checked. So that it is no free
-//! way to keep a server busy, each address gets one answer a second; the others wait for their turn.
+//! If there is no such user, the failure is not a guess: it is not counted, and no password is
+//! checked. Each address gets one answer a second, and the others wait for their turn, so that such
+//! logins can't keep a server busy.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,10 +16,10 @@ use crate::auth::network::network_of;
 /// The names that RFC 1635 gives to logins without an account.
 const NAMES: [&str; 2] = ["anonymous", "ftp"];
 
-/// One answer an address and this time.
+/// Time between two answers to one address.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// No client waits longer for its turn.
+/// The longest wait for a turn.
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// Addresses that are remembered, each for a second after its last answer.
@@ -37,7 +38,7 @@ impl Probes {
         NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
     }
 
-    /// How long the answer to a client at this address has to wait; `None` if too many wait there already.
+    /// How long the answer to a client at this address has to wait; `None` if too many wait there.
     pub(super) fn turn(&self, address: IpAddr) -> Option<Duration> {
         self.turn_at(address, Instant::now())
     }

@@ -1,9 +1,10 @@
-//! Whose passwords wait for a core: of each address a few, however many it sends.
+//! The queues of passwords that wait for a core: a few of each address, however many it sends.
 //!
-//! Cores are given first come, first served. Whoever knows one right password could send it on a thousand connections,
-//! over and over, and fill that queue: a right one leads to no delay and to no ban. So an address has a queue of its own
-//! before it, out of which as many as there are cores come into the common one at a time. Its own logins wait for
-//! each other, those of others for a few of them at most.
+//! Cores are assigned first come, first served. A client that knows one right password could send
+//! it on a thousand connections, again and again, and fill that queue, since a right password leads
+//! to no delay and no ban. So each address has a queue of its own in front of the common one, from
+//! which at most as many logins as there are cores enter the common queue. Logins from one address
+//! wait for each other; they wait for a few logins of each other address at most.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -14,28 +15,28 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// The queues of all addresses.
 #[derive(Debug)]
 pub(super) struct Queues {
-    /// How many of one address come into the common queue at once.
+    /// How many logins of one address are in the common queue at the same time.
     each: usize,
-    /// Addresses of which nobody waits are not in it. The lock is held for a look-up only.
+    /// Addresses without waiting logins are not in it. The lock is held for a look-up only.
     queues: Mutex<HashMap<IpAddr, Queue>>,
 }
 
 #[derive(Debug)]
 struct Queue {
     turns: Arc<Semaphore>,
-    /// Those who have a turn and those who wait for one.
+    /// The logins that have a turn and those that wait for one.
     members: usize,
 }
 
-/// Leave to wait in the common queue, and to be served; the next one's on drop.
+/// Permission to wait in the common queue and to be served. On drop, the next login gets it.
 #[derive(Debug)]
 pub(super) struct Turn {
-    // In this order: the queue is left when the turn is free.
+    // In this order: the turn is free before the login leaves the queue.
     _permit: OwnedSemaphorePermit,
     _member: Member,
 }
 
-/// One in the queue of an address.
+/// A login in the queue of an address.
 #[derive(Debug)]
 struct Member {
     queues: Arc<Queues>,
@@ -43,7 +44,7 @@ struct Member {
 }
 
 impl Queues {
-    /// Of each address so many at once.
+    /// Creates queues from each of which at most `each` logins enter the common one.
     pub(super) fn new(each: usize) -> Self {
         Queues {
             each: each.max(1),
@@ -51,7 +52,7 @@ impl Queues {
         }
     }
 
-    /// The turn of somebody at this address. Cancel safe; the caller owns the deadline.
+    /// Waits for the turn of a login from this address. Cancel safe; the caller owns the deadline.
     pub(super) async fn turn(self: &Arc<Self>, address: IpAddr) -> Option<Turn> {
         let turns = {
             let mut queues = self.lock();
@@ -115,7 +116,7 @@ mod tests {
             let mut given_up = Box::pin(queues.turn(one));
             assert!(poll!(&mut given_up).is_pending());
         }
-        // Another address waits for none of them.
+        // A login from another address does not wait for them.
         drop(queues.turn(other).await.unwrap());
         assert_eq!(queues.lock().len(), 1);
         assert_eq!(queues.lock()[&one].members, 3);

@@ -1,12 +1,15 @@
-//! How many sessions there are: in all, per address, and of both those that nobody has logged in to.
+//! Limits on sessions: in total and per address, and for both of them the sessions before login.
 //!
-//! A connection has a place among all sessions from its accept on, also while the PROXY header that says whose it is has
-//! not come, so that those who never send one are bounded by the same limits. Its address counts as soon as it is known.
+//! A connection counts as a session from its accept on, even while its PROXY header has not
+//! arrived, so that the same limits apply to clients that never send one. Its address counts as
+//! soon as it is known.
 //!
-//! Who has not logged in can be anybody, and costs him nothing. Such sessions have fewer places, which they give back
-//! with the login: whoever fills them, with silent connections from however many addresses, takes nothing from those
-//! who are in. Nor from those who come: where these places are full, one of the network that has the most of them is
-//! ended ([`early`]). Its place is free at once; its task sees it by [`SessionPermit::ended`], and waits for nobody then.
+//! A client before login is unknown, and connecting costs nothing. So such sessions have a smaller
+//! limit, and no longer count for it after the login: a client that fills it with silent
+//! connections, from however many addresses, takes nothing from logged-in users. Nor from new
+//! clients: if this limit is reached, a session of the network that has the most of them is
+//! displaced ([`early`]). Its permit is free at once; [`SessionPermit::ended`] signals its task,
+//! which then ends without waiting for anything.
 
 mod early;
 
@@ -21,25 +24,25 @@ use crate::auth::network::network_of;
 use crate::auth::options::Limits;
 use early::Early;
 
-/// Why there is no session. The text is that of the 421.
+/// Why a session is refused. The text is that of the 421.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// As many as there may be.
+    /// The limit of all sessions is reached.
     #[error("Too many sessions")]
     Full,
-    /// As many as an address may have.
+    /// The limit of an address is reached.
     #[error("Too many sessions from your address")]
     AddressFull,
-    /// As many without a login as there may be, and none of them makes room.
+    /// The limit of sessions before login is reached, and none of them can be displaced.
     #[error("Too many sessions before login")]
     EarlyFull,
-    /// As many without a login as an address may have.
+    /// The limit of an address for sessions before login is reached.
     #[error("Too many sessions before login from your address")]
     EarlyAddressFull,
-    /// It was one before login, and had to make room.
+    /// The session was one before login, and another displaced it.
     #[error("Too many sessions before login, this one made room for another")]
     Displaced,
-    /// Logins have failed too often.
+    /// Too many logins have failed.
     #[error("Too many failed logins from your address")]
     Banned,
 }
@@ -55,9 +58,9 @@ pub struct SessionLimiter {
 #[derive(Debug, Default)]
 struct Held {
     sessions: usize,
-    /// By address, or /64 of IPv6; without those that have no session.
+    /// By address, or /64 of IPv6; without addresses that have no session.
     per_address: HashMap<IpAddr, Count>,
-    /// Those of them that nobody has logged in to.
+    /// The sessions before login among them.
     early: Early,
 }
 
@@ -67,19 +70,19 @@ struct Count {
     early: usize,
 }
 
-/// One session's place; free again on drop. It is one without a login at first.
+/// The permit of one session; given back on drop. At first it is one before login.
 #[derive(Debug)]
 pub struct SessionPermit {
     limiter: Arc<SessionLimiter>,
     address: Option<IpAddr>,
-    /// Its number among those without a login.
+    /// Its number among the sessions before login.
     early: Option<u64>,
-    /// Cancelled when it has to make room.
+    /// Cancelled when another session displaces it.
     ended: CancellationToken,
 }
 
 impl SessionLimiter {
-    /// At most so many.
+    /// Creates it with these limits.
     pub fn new(limits: Limits) -> Self {
         SessionLimiter {
             limits,
@@ -87,10 +90,11 @@ impl SessionLimiter {
         }
     }
 
-    /// A place for a connection from there; `None`: its header has not come yet, see [`SessionPermit::take_for`].
+    /// Returns a permit for a connection from this address; `None`: its header has not arrived yet,
+    /// see [`SessionPermit::take_for`].
     ///
     /// # Errors
-    /// What of [`Refused`] is a matter of places.
+    /// [`Refused`], if a limit is reached.
     pub fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Result<SessionPermit, Refused> {
         let address = address.map(network_of);
         let limits = &self.limits;
@@ -99,7 +103,7 @@ impl SessionLimiter {
         let admitted = address.map_or(Ok(()), |address| held.admits(limits, address));
         let room = admitted.and_then(|()| held.make_room(limits, address, Instant::now()));
         let displaced = match room {
-            // One that is ended gives back its place among all, too.
+            // A displaced session gives back its share of the total, too.
             Ok(None) | Err(_) if full => return Err(Refused::Full),
             made => made?,
         };
@@ -133,7 +137,7 @@ fn end(displaced: Option<CancellationToken>) {
 }
 
 impl Held {
-    /// Whether one more without a login may come from there.
+    /// Whether one more session before login may come from this address.
     fn admits(&self, limits: &Limits, address: IpAddr) -> Result<(), Refused> {
         let here = self.per_address.get(&address).copied().unwrap_or_default();
         if here.sessions >= limits.sessions_per_address {
@@ -145,7 +149,7 @@ impl Held {
         Ok(())
     }
 
-    /// Sees to it that there is a place without a login; which session is to be ended for it.
+    /// Makes sure that there is a permit before login. Returns the session that has to end for it.
     fn make_room(
         &mut self,
         limits: &Limits,
@@ -165,7 +169,7 @@ impl Held {
         self.early.add(address, ended.clone(), Instant::now())
     }
 
-    /// Counts one without a login for its address.
+    /// Counts a session before login for its address.
     fn count(&mut self, address: IpAddr) {
         let here = self.per_address.entry(address).or_default();
         here.sessions += 1;
@@ -187,7 +191,7 @@ impl Held {
 }
 
 impl SessionPermit {
-    /// Counts it for the address of its client, which was not known.
+    /// Counts the session for the address of its client, which was not known.
     ///
     /// # Errors
     /// [`Refused::AddressFull`], [`Refused::EarlyAddressFull`], [`Refused::Displaced`].
@@ -206,16 +210,16 @@ impl SessionPermit {
         Ok(())
     }
 
-    /// Cancelled when it has to make room for another, which is only while nobody has logged in. Its place is taken
-    /// then: it is to end without waiting for anything.
+    /// Cancelled when another session displaces this one, which happens only before the login. The
+    /// permit is already given away: the session has to end without waiting for anything.
     pub fn ended(&self) -> &CancellationToken {
         &self.ended
     }
 
-    /// Somebody has logged in: it takes no place from those who have not.
+    /// The user has logged in: the session no longer counts as one before login.
     ///
     /// # Errors
-    /// [`Refused::Displaced`]: it is being ended.
+    /// [`Refused::Displaced`]: the session is being ended.
     pub fn logged_in(&mut self) -> Result<(), Refused> {
         let Some(number) = self.early else {
             return Ok(());
@@ -231,10 +235,11 @@ impl SessionPermit {
         Ok(())
     }
 
-    /// He is about to leave, and the session to stay.
+    /// The user logs out and the session stays.
     ///
     /// # Errors
-    /// There are as many without a login as there may be: [`Refused::EarlyFull`], [`Refused::EarlyAddressFull`].
+    /// The limit of sessions before login is reached: [`Refused::EarlyFull`],
+    /// [`Refused::EarlyAddressFull`].
     pub fn log_out(&mut self) -> Result<(), Refused> {
         if self.early.is_some() {
             return Ok(());
@@ -262,7 +267,7 @@ impl Drop for SessionPermit {
         if let Some(number) = self.early
             && held.early.remove(self.address, number).is_none()
         {
-            // Another has it.
+            // Another session has the permit.
             return;
         }
         held.give_back(self.address, self.early.is_some());

@@ -71,7 +71,7 @@ async fn the_right_password_only() {
 
 #[tokio::test]
 async fn no_login_waits_for_transfers_but_where_the_budget_is_tiny() {
-    // Each of these hashes is charged with a mebibyte.
+    // Each of these hashes is charged with 1 MiB.
     for (budget, at_once) in [(64, 8), (8, 1), (2, 1)] {
         let cores = 16;
         assert_eq!(

@@ -1,4 +1,4 @@
-//! How many sessions each user has.
+//! Limits on the sessions of each user.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ pub struct UserLimiter {
     held: Mutex<HashMap<String, usize>>,
 }
 
-/// One session's place among its user's; free again on drop.
+/// The permit of one session of a user; given back on drop.
 #[derive(Debug)]
 pub struct UserPermit {
     limiter: Arc<UserLimiter>,
@@ -22,7 +22,7 @@ pub struct UserPermit {
 }
 
 impl UserLimiter {
-    /// At most so many a user, where he has no limit of his own; `None`: any number.
+    /// Creates it with this limit for users without one of their own; `None`: no limit.
     pub fn new(limit: Option<usize>) -> Self {
         UserLimiter {
             limit,
@@ -30,7 +30,7 @@ impl UserLimiter {
         }
     }
 
-    /// A place for one more session; `None` where he has as many as he may.
+    /// Returns a permit for one more session of the user; `None` if the user has reached the limit.
     pub fn enter(self: &Arc<Self>, user: &UserOptions) -> Option<UserPermit> {
         let limit = user.sessions.or(self.limit).unwrap_or(usize::MAX);
         let mut held = self.held();

@@ -1,4 +1,4 @@
-//! `s3ftpd check`: everything that is wrong with a configuration, or what it amounts to.
+//! `s3ftpd check`: reports everything that is wrong with a configuration, or a summary of it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -20,7 +20,7 @@ use crate::tls;
 use crate::tls::options::{CertificateFiles, Pem, Protection};
 use crate::units::{about_bytes, human_bytes};
 
-/// The summary, or every error, one a line.
+/// Returns the summary, or all errors, one a line.
 pub(super) async fn check(files: &[PathBuf]) -> Result<String, String> {
     let mut config = config::load(files).map_err(|errors| errors.to_string())?;
     let warnings = super::limits::cap(&mut config)?;
@@ -52,7 +52,7 @@ pub(super) async fn check(files: &[PathBuf]) -> Result<String, String> {
     Ok(text)
 }
 
-/// What the configuration amounts to; `largest` is the largest object of each store, bytes.
+/// The summary of a configuration; `largest` is the largest object of each store, bytes.
 fn summary(config: &ServerOptions, largest: &BTreeMap<&str, u64>) -> String {
     let mut lines = vec![
         "The configuration is right.".to_owned(),
@@ -158,7 +158,7 @@ fn certificate_line(files: &CertificateFiles) -> String {
             let ends = ends.map_or_else(|_| "never".to_owned(), |ends| ends.to_string());
             format!("  {place}: {names}, valid until {ends}")
         }
-        // It was right when the configuration was read.
+        // It was valid when the configuration was read.
         Err(error) => format!("  {error}"),
     }
 }
@@ -206,7 +206,7 @@ fn resume(config: &ResumeOptions) -> String {
     )
 }
 
-/// A time as the configuration takes it, in the largest unit that needs no fraction.
+/// A duration as in the configuration, in the largest unit that needs no fraction.
 fn human_time(time: Duration) -> String {
     let milliseconds = time.as_millis();
     let units = [

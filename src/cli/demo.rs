@@ -1,6 +1,7 @@
-//! `s3ftpd demo`: a gateway with an embedded store, to try it with nothing else installed.
+//! `s3ftpd demo`: a gateway with an embedded store, to try the server without installing anything
+//! else.
 //!
-//! The store is [`s3_embedded`]; it prints what lands there ([`console`]).
+//! The store is [`s3_embedded`]; the demo prints the objects that are stored ([`console`]).
 
 mod console;
 
@@ -25,26 +26,28 @@ const BUCKET: &str = "demo";
 const USER: &str = "demo";
 const PASSWORD: &str = "demo";
 
-/// Cost of the demo password's hash: it is printed on the screen, so the cheapest that bcrypt takes does.
+/// Cost of the demo password's hash: the password is printed on the screen, so the lowest cost of
+/// bcrypt is enough.
 const BCRYPT_COST: u32 = 4;
 
 /// How to run the demo.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where the FTP server listens.
+    /// The address of the FTP server.
     pub listen: SocketAddr,
-    /// Where the objects are kept, made if it is missing; `None`: a temporary directory that is removed at the end.
+    /// The directory of the objects, created if it is missing; `None`: a temporary directory that
+    /// is removed at the end.
     pub data: Option<PathBuf>,
     /// The ports of passive mode, as `passive.ports` takes them.
     pub passive_ports: String,
-    /// What passive mode tells clients to connect to; `None`: the control connection's own address.
+    /// The address for clients in passive mode; `None`: the control connection's own.
     pub passive_address: Option<String>,
-    /// Where the embedded store listens.
+    /// The address of the embedded store.
     pub s3_listen: SocketAddr,
 }
 
 impl Default for Options {
-    /// Nothing that is seen from another machine, and nothing that lasts.
+    /// By default other machines see nothing of it, and nothing is kept.
     fn default() -> Options {
         Options {
             listen: SocketAddr::from(([127, 0, 0, 1], 2121)),
@@ -67,10 +70,10 @@ pub enum DemoError {
         /// The system's error.
         source: io::Error,
     },
-    /// No temporary directory can be made.
+    /// A temporary directory can't be created.
     #[error("can't make a temporary directory: {0}")]
     Temporary(io::Error),
-    /// The demo's own configuration is refused; a bug.
+    /// The demo's own configuration is invalid; a bug.
     #[error("the demo's configuration is wrong: {0}")]
     Config(#[from] ConfigErrors),
     /// The password can't be hashed; a bug.
@@ -79,7 +82,7 @@ pub enum DemoError {
     /// Another process has the port.
     #[error("{0} is in use by another program; choose another port with --listen")]
     PortInUse(SocketAddr),
-    /// The embedded store can't listen where it is to.
+    /// The embedded store can't listen on its address.
     #[error(
         "the embedded store can't listen on {address}: {source}; choose another address with --s3-listen"
     )]
@@ -89,7 +92,7 @@ pub enum DemoError {
         /// The system's error.
         source: io::Error,
     },
-    /// No certificate can be made; a bug.
+    /// The certificate can't be made; a bug.
     #[error("can't make a certificate: {0}")]
     Certificate(#[from] rcgen::Error),
     /// The gateway can't start.
@@ -108,10 +111,11 @@ impl From<ServerError> for DemoError {
     }
 }
 
-/// Runs a gateway in front of an embedded store until `shutdown` is cancelled, and prints what lands there.
+/// Runs a gateway in front of an embedded store until `shutdown` is cancelled, and prints the
+/// objects that are stored.
 ///
 /// # Errors
-/// See [`DemoError`]; once both are running there is none.
+/// [`DemoError`]; only before both are running.
 pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), DemoError> {
     let temporary = match options.data {
         Some(_) => None,
@@ -168,7 +172,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), De
     Ok(())
 }
 
-/// Explicit TLS, for clients that want it, with a certificate that is made here and lives in memory.
+/// Explicit TLS, for clients that want it, with a certificate that is made here and kept in memory.
 fn offer_tls(config: &mut ServerOptions) -> Result<(), rcgen::Error> {
     let mut names = vec!["localhost".to_owned()];
     names.extend(config.listen.iter().map(|l| l.address.ip().to_string()));
@@ -194,7 +198,7 @@ fn offer_tls(config: &mut ServerOptions) -> Result<(), rcgen::Error> {
     Ok(())
 }
 
-/// Where this machine reaches the store.
+/// The store's address for this machine.
 fn endpoint(store: &EmbeddedStore) -> String {
     let address = store.address();
     let host = console::reachable(address.ip());
@@ -207,7 +211,7 @@ fn configuration(options: &Options, store: &EmbeddedStore) -> Result<String, Dem
     let (key, secret) = store.credentials();
     let endpoint = endpoint(store);
     let listen = options.listen;
-    // What a user has typed is quoted as TOML quotes it; JSON's strings are among TOML's.
+    // User input is quoted as TOML requires; JSON's strings are valid TOML strings.
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let ports = quoted(&options.passive_ports);
     let address = options.passive_address.as_deref();

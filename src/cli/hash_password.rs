@@ -10,7 +10,7 @@ use crate::auth::{HashError, hash_password};
 
 use super::output::{FAILURE, USAGE, failed, print};
 
-/// No password is as long; what is beyond is not read.
+/// The limit of the input, far above the longest password, bytes; the rest is not read.
 const LONGEST_INPUT: u64 = 64 * 1024;
 
 /// Reads one password and prints its hash, unless `shutdown` comes first.
@@ -36,10 +36,10 @@ pub(super) async fn run(shutdown: CancellationToken) -> ExitCode {
     }
 }
 
-/// Why standard input gave no hash.
+/// Why standard input gives no hash.
 #[derive(Debug, thiserror::Error)]
 enum InputError {
-    /// It can't be read, or is no UTF-8.
+    /// It can't be read, or is not UTF-8.
     #[error("standard input can't be read: {0}")]
     Read(#[from] std::io::Error),
     /// There is more than one line.
@@ -50,7 +50,7 @@ enum InputError {
     Password(#[from] HashError),
 }
 
-/// The hash of the one line in `input`. On a terminal the first line is all there is to wait for.
+/// Hashes the one line in `input`. On a terminal, reads the first line and does not wait for more.
 fn hash_from(input: impl Read, terminal: bool) -> Result<String, InputError> {
     let mut input = std::io::BufReader::new(input.take(LONGEST_INPUT));
     let mut line = String::new();

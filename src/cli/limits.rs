@@ -6,8 +6,8 @@ use crate::server::options::ServerOptions;
 
 use super::warnings;
 
-/// Has no more sessions than what the system allows suffices for; the warnings about that, and about what is probably not
-/// meant in the configuration. An error if there is room for one session only.
+/// Caps the number of sessions to what the system's limits allow. Returns warnings about that, and
+/// about settings that are probably mistakes. An error if the system allows only one session.
 pub(super) fn cap(config: &mut ServerOptions) -> Result<Vec<String>, String> {
     let descriptors = descriptors::cap(config, descriptors::limit());
     if let Some(shortage) = descriptors.as_ref().filter(|shortage| shortage.is_fatal()) {

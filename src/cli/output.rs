@@ -5,10 +5,10 @@ use std::process::ExitCode;
 
 /// Failed while running.
 pub(super) const FAILURE: u8 = 1;
-/// Wrong usage or configuration; clap ends with it too.
+/// Wrong usage or configuration; clap exits with the same code.
 pub(super) const USAGE: u8 = 2;
 
-/// Prints to standard output. A reader who has gone is a failure, and no panic.
+/// Prints to standard output. If the reader has closed it, that is a failure and not a panic.
 pub(super) fn print(text: &str) -> ExitCode {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -17,9 +17,9 @@ pub(super) fn print(text: &str) -> ExitCode {
     }
 }
 
-/// Prints what went wrong to standard error, and returns this exit code.
+/// Prints an error to standard error, and returns this exit code.
 pub(super) fn failed(code: u8, problem: &str) -> ExitCode {
-    // Nothing is left to be done where standard error is closed.
+    // If standard error is closed, the message is lost.
     let _ = writeln!(std::io::stderr(), "{problem}");
     ExitCode::from(code)
 }

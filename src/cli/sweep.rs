@@ -1,4 +1,4 @@
-//! `sweep`: tells what broken uploads have left, and removes what is old.
+//! `sweep`: reports interrupted uploads and leftovers, and removes the old ones.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,19 +12,22 @@ use crate::memory::Budget;
 use crate::object::{NameLocks, Store, StoreContext, SweepOptions, Unrecorded};
 use crate::server::sweeper::Targets;
 
-/// What `sweep` can be told.
+/// Arguments of `sweep`.
 #[derive(Debug, Args)]
 pub struct SweepArguments {
-    /// TOML or (.yaml, .yml) YAML; a later file overrides an earlier one, the environment (S3FTPD__…) all of them
+    /// TOML or (.yaml, .yml) YAML; a later file overrides an earlier one, the environment
+    /// (S3FTPD__…) all of them
     #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
     pub config: Vec<PathBuf>,
-    /// Remove what has not moved for so long, such as 12h or 7d; left out: resume.keep_for of the configuration
+    /// Remove what has been idle for this time, such as 12h or 7d; default: resume.keep_for of the
+    /// configuration
     #[arg(long, value_name = "TIME", value_parser = crate::units::duration)]
     pub older_than: Option<Duration>,
-    /// Tell what would be removed, and remove nothing
+    /// Report what would be removed, and remove nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Remove old multipart uploads that no record names, too: only where no other tool uploads to these buckets
+    /// Also remove old multipart uploads that no record names: only if no other tool uploads to
+    /// these buckets
     #[arg(long)]
     pub unrecorded: bool,
 }
@@ -32,7 +35,7 @@ pub struct SweepArguments {
 /// Why a sweep failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SweepError {
-    /// The configuration is wrong. All that is wrong with it.
+    /// The configuration is wrong; the text lists all errors.
     #[error("{0}")]
     Configuration(String),
     /// The client of a store can't be built.
@@ -43,7 +46,8 @@ pub(super) enum SweepError {
         /// Why.
         reason: String,
     },
-    /// Some buckets could not be swept. The report, with these buckets and their errors at its end.
+    /// Some buckets could not be swept; the text is the report, with these buckets and their errors
+    /// at its end.
     #[error("{0}")]
     Incomplete(String),
 }

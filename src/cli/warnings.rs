@@ -1,4 +1,4 @@
-//! What is allowed in a configuration and probably not meant.
+//! Warnings about settings that are allowed and probably mistakes.
 
 use jiff::Timestamp;
 
@@ -9,7 +9,7 @@ use crate::tls;
 use crate::tls::options::Pem;
 use crate::units::human_bytes;
 
-/// The warnings for `check` and `serve`. `memory` is what the process may use in all, bytes.
+/// The warnings for `check` and `serve`. `memory` is the memory available to the process, bytes.
 pub(super) fn warnings(config: &ServerOptions, memory: Option<u64>, now: Timestamp) -> Vec<String> {
     let mut warnings = Vec::new();
     let budget = config.memory.budget;
@@ -43,7 +43,7 @@ fn expired(config: &ServerOptions, now: Timestamp) -> impl Iterator<Item = Strin
     })
 }
 
-/// Pairs of a user's mounts that reach the same keys with other permissions.
+/// Pairs of a user's mounts that reach the same keys with different permissions.
 fn overlaps(config: &ServerOptions, name: &str, user: &UserOptions) -> Vec<String> {
     let endpoint = |mount: &MountOptions| {
         let store = config.stores.get(&mount.store);

@@ -1,8 +1,8 @@
 //! Active mode: an outgoing connection to the client.
 //!
-//! A session checks what PORT or EPRT named with [`check_port_target`] and keeps it; the transfer
-//! command then [`connect`]s. The source port is a courtesy to old packet filters (RFC 959 wants
-//! port 20), so it is given up wherever it can't be had rather than failing the transfer.
+//! A session checks the target of PORT or EPRT with [`check_port_target`] and keeps it; the
+//! transfer command then [`connect`]s. The source port serves old packet filters (RFC 959 asks for
+//! port 20). If it is not available, another port is used, so that the transfer does not fail.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -14,8 +14,8 @@ use tokio::time::timeout;
 
 use crate::data::DataError;
 
-/// The lowest port PORT and EPRT may name: below it are services that a server must not be
-/// made to talk to (RFC 2577 section 3).
+/// The lowest port that PORT and EPRT may name: below it are services to which a server must not be
+/// made to connect (RFC 2577 section 3).
 const LOWEST_PORT: u16 = 1024;
 
 /// Why PORT or EPRT is refused, before any packet is sent.
@@ -24,13 +24,14 @@ pub enum ActiveRefused {
     /// The address is not the one the control connection comes from (the bounce attack).
     #[error("data connections go to your own address only")]
     OtherHost,
-    /// The port is one of a well-known service.
+    /// The port belongs to a well-known service.
     #[error("data connections go to ports of {LOWEST_PORT} and up only, not {0}")]
     LowPort(u16),
 }
 
-/// Whether a client at `control_peer` may have data connections made to `target`: only to its
-/// own address, ports 1024 and up (RFC 2577). An IPv4-mapped IPv6 address is the IPv4 address.
+/// Checks whether a client at `control_peer` may request data connections to `target`: only to its
+/// own address, ports 1024 and up (RFC 2577). An IPv4-mapped IPv6 address counts as the IPv4
+/// address.
 pub fn check_port_target(control_peer: IpAddr, target: SocketAddr) -> Result<(), ActiveRefused> {
     if target.ip().to_canonical() != control_peer.to_canonical() {
         return Err(ActiveRefused::OtherHost);
@@ -41,14 +42,14 @@ pub fn check_port_target(control_peer: IpAddr, target: SocketAddr) -> Result<(),
     Ok(())
 }
 
-/// Connects to `peer` from `local` and, where it can be bound, `source_port`; else from any port.
+/// Connects to `peer` from `local` and, if it can be bound, `source_port`; else from any port.
 ///
 /// All attempts together take at most `deadline`. A link-local IPv6 `peer` needs its scope id,
 /// which EPRT does not carry: the caller copies it from the control connection.
 ///
 /// # Errors
 ///
-/// [`DataError::Timeout`] when nothing answered, [`DataError::Connect`] when the client or the
+/// [`DataError::Timeout`] if there was no answer, [`DataError::Connect`] if the client or the
 /// network refused.
 pub async fn connect(
     local: IpAddr,
@@ -66,7 +67,7 @@ pub async fn connect(
     }
 }
 
-/// From `source_port` if that can be had, else from any.
+/// From `source_port` if it is available, else from any.
 async fn connect_by_preference(
     local: IpAddr,
     peer: SocketAddr,
@@ -95,8 +96,8 @@ async fn connect_from(local: IpAddr, peer: SocketAddr, port: u16) -> io::Result<
     SockRef::from(&socket).set_tcp_keepalive(&super::keepalive())?;
     socket.bind(bind_address(local, peer, port))?;
     let stream = socket.connect(peer).await?;
-    // A port of this very host on which nobody listens can be the one the system gives us as
-    // source: TCP then connects the socket to itself.
+    // The system may assign a port of this host without a listener as source: TCP then connects the
+    // socket to itself.
     if stream.local_addr()? == peer {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
@@ -114,8 +115,8 @@ fn bind_address(local: IpAddr, peer: SocketAddr, port: u16) -> SocketAddr {
     address
 }
 
-/// Whether another source port may help: no privilege for it, somebody else's, or the same pair
-/// of addresses and ports connected or in TIME_WAIT.
+/// Whether another source port may help: no privilege for this one, another user's port, or the
+/// same pair of addresses and ports is connected or in TIME_WAIT.
 fn is_about_source_port(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -152,8 +153,8 @@ mod tests {
         (listener, address)
     }
 
-    /// A port on which nobody listens and that only those who share it (`SO_REUSEADDR`) get while
-    /// the socket is held.
+    /// A port without a listener that only sockets with `SO_REUSEADDR` get while the socket is
+    /// held.
     fn held_port() -> (TcpSocket, u16) {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_reuseaddr(true).unwrap();
@@ -208,7 +209,7 @@ mod tests {
             .unwrap();
         assert_eq!(other.accept().await.unwrap().1.port(), source);
 
-        // The same pair of ends is taken: any other port.
+        // The same pair of addresses is taken: any other port.
         let _third = connect(LOOPBACK, peer, source, DEADLINE).await.unwrap();
         assert_ne!(listener.accept().await.unwrap().1.port(), source);
     }

@@ -1,13 +1,13 @@
-//! Which address a PASV reply tells.
+//! The address in a PASV reply.
 //!
-//! Behind NAT or a load balancer the server's own address is of no use to a client, and clients in
-//! different networks may need different ones. The first entry of `passive.networks` that holds the
-//! client's address decides, else `passive.address`, else it is the address that the client's
-//! control connection came to. (EPSV tells a port only, and needs none of this.)
+//! With NAT or a load balancer in front, the server's own address is of no use to a client, and
+//! clients in different networks may need different ones. The first entry of `passive.networks`
+//! that contains the client's address decides, else `passive.address`, else the address that the
+//! client's control connection reached. (EPSV replies contain a port only, and need none of this.)
 //!
 //! Either may be a host name, since a load balancer's address may change: it is looked up when
-//! needed and kept for a minute. Sessions that need it at the same time share one look-up. When a
-//! look-up fails, the address known before goes on being told.
+//! needed and kept for 60 s. Sessions that need it at the same time share one look-up. If a look-up
+//! fails, the last known address stays in use.
 
 use std::fmt;
 use std::io;
@@ -22,30 +22,30 @@ use tokio::time::{Instant, timeout};
 
 use crate::data::options::PassiveOptions;
 
-/// How long a look-up's answer holds.
+/// How long the result of a look-up is kept.
 const KEEP: Duration = Duration::from_secs(60);
-/// After a failed look-up, the old address is told for so long before the next one.
+/// After a failed look-up, the old address is used for this time before the next one.
 const RETRY: Duration = Duration::from_secs(5);
-/// A look-up takes at most this long.
+/// The longest duration of a look-up.
 const LOOKUP_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Why no address can be told; the client may still use EPSV.
+/// Why there is no address for PASV; the client may still use EPSV.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AdvertiseError {
-    /// The host name has no answer now.
+    /// The host name can't be resolved now.
     #[error("can't look up {name}: {reason}")]
     Lookup {
         /// The host name, as configured.
         name: String,
-        /// What the resolver said.
+        /// The resolver's error.
         reason: String,
     },
-    /// What is to be told is an IPv6 address, which PASV (RFC 959) can't carry.
+    /// The address is an IPv6 address, which PASV (RFC 959) can't carry.
     #[error("{0} is no IPv4 address: PASV can't tell it")]
     NotIpv4(String),
 }
 
-/// The addresses told in PASV replies.
+/// The addresses for PASV replies.
 pub struct Advertise {
     networks: Vec<(IpNet, AdvertisedAddress)>,
     address: Option<AdvertisedAddress>,
@@ -63,11 +63,11 @@ enum AdvertisedAddress {
     Name(String, Mutex<Cache>),
 }
 
-/// What is known of a host name.
+/// What is known about a host name.
 #[derive(Debug, Default)]
 struct Cache {
     answer: Option<CachedAddress>,
-    /// The look-up under way.
+    /// The look-up in progress.
     running: Option<AddressLookup>,
 }
 
@@ -78,7 +78,7 @@ struct CachedAddress {
 }
 
 impl Advertise {
-    /// What the configuration says. Nothing is looked up yet.
+    /// Creates it from the configuration. Looks up nothing yet.
     pub fn new(config: &PassiveOptions) -> Self {
         Self::with_resolver(config, Arc::new(|name| look_up(name).boxed()))
     }
@@ -95,12 +95,13 @@ impl Advertise {
         }
     }
 
-    /// The address to tell a client at `peer` whose control connection came to `local`. An
-    /// IPv4-mapped IPv6 address is the IPv4 address. Takes at most some seconds. Cancel safe.
+    /// Returns the address for a client at `peer` whose control connection reached `local`. An
+    /// IPv4-mapped IPv6 address counts as the IPv4 address. Takes a few seconds at most. Cancel
+    /// safe.
     ///
     /// # Errors
     ///
-    /// [`AdvertiseError`]: a host name that can't be looked up, or no IPv4 address.
+    /// [`AdvertiseError`]: a host name that can't be resolved, or an address that is not IPv4.
     pub async fn ipv4(&self, peer: IpAddr, local: IpAddr) -> Result<Ipv4Addr, AdvertiseError> {
         let of_network = self
             .networks
@@ -132,7 +133,7 @@ impl Advertise {
         };
         let result = lookup.clone().await;
         let mut cache = lock();
-        // The first of those who shared the look-up notes what came of it.
+        // The first of those that shared the look-up stores its result.
         if cache.running.as_ref().is_some_and(|it| it.ptr_eq(&lookup)) {
             cache.running = None;
             cache.note(name, &result);
@@ -200,8 +201,8 @@ impl fmt::Debug for Advertise {
     }
 }
 
-/// Whether `client` is in the network, where either may be written as IPv4-mapped IPv6. (`::/0` is
-/// all of IPv6 and not, for its mapped part, IPv4 too.)
+/// Whether `client` is in the network; either may be written as IPv4-mapped IPv6. (`::/0` is all of
+/// IPv6, and does not include IPv4 through its mapped part.)
 fn holds(network: &IpNet, client: IpAddr) -> bool {
     /// Length of the prefix `::ffff:0:0` under which IPv4 is mapped.
     const MAPPED: u8 = 96;

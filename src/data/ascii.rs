@@ -1,25 +1,25 @@
 //! TYPE A on a converting mount: CRLF on the wire ↔ LF in the object.
 //!
-//! Both filters take a stream in whatever pieces it arrives and give the same bytes for any way
-//! of cutting it: the one bit that matters at a cut (was the last byte a CR?) is their state.
-//! A chunk with nothing to convert is handed on as it is, without a copy.
+//! Both filters take a stream in pieces of any size and give the same bytes however it is cut:
+//! their state is the one bit that matters at a cut (was the last byte a CR?). A chunk with nothing
+//! to convert is passed on unchanged, without a copy.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 const CR: u8 = b'\r';
 const LF: u8 = b'\n';
 
-/// Wire → object: CRLF becomes LF, a lone CR or LF stays; whatever way the bytes are cut.
+/// Wire → object: CRLF becomes LF, a lone CR or LF stays, however the bytes are cut.
 #[derive(Debug, Default)]
 pub struct FromWire {
-    /// The last chunk ended in a CR that has not been given out yet.
+    /// The last chunk ended in a CR that has not been passed on yet.
     held_cr: bool,
 }
 
 impl FromWire {
     /// The converted bytes. A CR at the very end is held back until the next call.
     ///
-    /// The result is at most one byte longer than `chunk` (a CR held back before).
+    /// The result is at most one byte longer than `chunk` (a CR that was held back).
     pub fn convert(&mut self, chunk: Bytes) -> Bytes {
         if chunk.is_empty() {
             return chunk;
@@ -53,7 +53,7 @@ impl FromWire {
     }
 }
 
-/// Object → wire: LF becomes CRLF; CRLF stays as it is, whatever way the bytes are cut.
+/// Object → wire: LF becomes CRLF; CRLF stays as it is, however the bytes are cut.
 #[derive(Debug, Default)]
 pub struct ToWire {
     /// The last chunk ended in a CR.
@@ -61,7 +61,7 @@ pub struct ToWire {
 }
 
 impl ToWire {
-    /// The converted bytes, at most twice as many as `chunk` has.
+    /// The converted bytes, at most twice the length of `chunk`.
     pub fn convert(&mut self, chunk: Bytes) -> Bytes {
         let Some(&last) = chunk.last() else {
             return chunk;
@@ -101,7 +101,7 @@ fn drop_crs(body: &[u8], first: Option<usize>, out: &mut BytesMut) {
     out.put_slice(&body[copied..]);
 }
 
-/// Where the next CRLF begins, from `start` on.
+/// The position of the next CRLF at or after `start`.
 fn find_crlf(bytes: &[u8], start: usize) -> Option<usize> {
     let mut from = start;
     while let Some(at) = find(&bytes[from..], CR) {
@@ -114,15 +114,15 @@ fn find_crlf(bytes: &[u8], start: usize) -> Option<usize> {
     None
 }
 
-/// LFs that no CR precedes.
+/// LFs without a CR before them.
 fn bare_lfs(bytes: &[u8], after_cr: bool) -> usize {
     let first = usize::from(bytes.first() == Some(&LF) && !after_cr);
     let pairs = bytes.iter().zip(bytes.iter().skip(1));
     first + pairs.filter(|&(&a, &b)| a != CR && b == LF).count()
 }
 
-/// Where `wanted` is first. Looks at a block at a time without leaving it early: the compiler
-/// turns that into vector instructions, which a plain `position` does not get.
+/// The first position of `wanted`. Checks one block at a time without an early exit: the compiler
+/// turns that into vector instructions, unlike a plain `position`.
 fn find(bytes: &[u8], wanted: u8) -> Option<usize> {
     const BLOCK: usize = 32;
     let (blocks, rest) = bytes.as_chunks::<BLOCK>();
@@ -222,7 +222,7 @@ mod tests {
             crlf.as_ptr()
         );
 
-        // A CR at the end is cut off, and its LF taken from the next chunk, without a copy too.
+        // A CR at the end is cut off, and its LF taken from the next chunk, also without a copy.
         let mut filter = FromWire::default();
         let ends_in_cr = Bytes::from(b"line\r".to_vec());
         assert_eq!(
@@ -275,7 +275,7 @@ mod tests {
             let latin: String = bytes.iter().map(|&b| char::from(b)).collect();
             let back = |text: String| -> Vec<u8> { text.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect() };
             prop_assert_eq!(from_wire([&bytes[..]]), back(latin.replace("\r\n", "\n")));
-            // U+0100 is no Latin-1 character: it stands for the CRLFs there already.
+            // U+0100 is not a Latin-1 character: it stands for the existing CRLFs.
             let marked = latin.replace("\r\n", "\u{100}").replace(['\n', '\u{100}'], "\r\n");
             prop_assert_eq!(to_wire([&bytes[..]]), back(marked));
         }

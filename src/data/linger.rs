@@ -1,11 +1,11 @@
-//! Data connections whose transfer is over and whose clients have not closed them yet.
+//! Data connections whose transfer is finished and whose clients have not closed them yet.
 //!
-//! Why they are not simply closed is told in [`super::stream`]. Each has a small task that throws
-//! away what still arrives until the client's end. A client that has the whole file may keep it
-//! open for [`LIMIT`]; one to which some of it is still on its way, for as long as it gets ahead:
-//! at 1 Mbit/s the kernel's send buffer alone holds half a minute, and the process must not end
-//! before. When very many linger (clients that never close), further ones are closed at once:
-//! lingering is a courtesy, and file descriptors are few.
+//! [`super::stream`] says why they are not simply closed. Each has a small task that discards what
+//! still arrives until the client's end. A client that has the whole file may keep the connection
+//! open for [`LIMIT`]; a client that has not may do so while it makes progress: at 1 Mbit/s the
+//! kernel's send buffer alone holds half a minute, and the process must not end before. If very
+//! many linger (clients that never close), further ones are closed at once: lingering is a
+//! courtesy, and file descriptors are few.
 
 use std::io;
 use std::time::Duration;
@@ -17,17 +17,17 @@ use tokio_util::task::TaskTracker;
 
 use crate::data::tcp::TcpState;
 
-/// How long a client that has all of it may keep a finished data connection open.
+/// How long a client that has the whole file may keep a finished data connection open.
 pub const LIMIT: Duration = Duration::from_secs(10);
 /// The same when the process ends.
 pub const LAST_LIMIT: Duration = Duration::from_secs(1);
-/// When the process ends, a client that takes nothing for so long is not waited for.
+/// When the process ends, a client that takes nothing for this time is cut.
 const LAST_STALL: Duration = Duration::from_secs(10);
-/// How often it is looked how far a client has got, once the limit is over.
+/// The interval between checks of a client's progress, after the limit.
 const LOOK: Duration = Duration::from_millis(100);
-/// Connections that may linger at once, where there are descriptors for them.
+/// The limit of lingering connections, if there are descriptors for them.
 pub const MOST: usize = 1024;
-/// Bytes thrown away of one connection; a client that sends more is not one that reads a file.
+/// Limit of the bytes discarded of one connection: a client that sends more does not read a file.
 const MOST_DISCARDED: usize = 1 << 20;
 
 /// The owner of all lingering connections. Cheap to clone.
@@ -53,8 +53,8 @@ impl Lingering {
         Lingering::up_to(MOST, LIMIT)
     }
 
-    /// None yet; so many at once, and no more than [`MOST`]. A client that takes nothing of the rest for as long as
-    /// `stall` (and for [`LIMIT`]) does not get it.
+    /// Creates it for up to `most` connections, and [`MOST`] at most. A client that takes none of
+    /// the remaining bytes for `stall` (and for [`LIMIT`]) is cut.
     pub fn up_to(most: usize, stall: Duration) -> Self {
         Lingering {
             tasks: TaskTracker::new(),
@@ -65,19 +65,19 @@ impl Lingering {
         }
     }
 
-    /// How many linger now.
+    /// The number of lingering connections.
     pub fn len(&self) -> usize {
         self.tasks.len()
     }
 
-    /// Whether none does.
+    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.tasks.is_empty()
     }
 
-    /// Waits until all clients have what was sent and have closed (those who don't get [`LAST_LIMIT`]), at most
-    /// `deadline`, and cuts the rest; says whether there was none to cut. For the end of the process, when no more are
-    /// added.
+    /// Waits until all clients have received everything and have closed, at most `deadline`, and
+    /// cuts the rest. A client that has received everything gets [`LAST_LIMIT`] to close. Returns
+    /// whether none had to be cut. For the end of the process, when no more are added.
     pub async fn drained(&self, deadline: Duration) -> bool {
         self.tasks.close();
         self.ending.cancel();
@@ -112,7 +112,7 @@ impl Lingering {
     }
 }
 
-/// Returns when there is nothing more to wait for: whether the client has closed.
+/// Returns when there is nothing more to wait for, and whether the client has closed.
 async fn over(tcp: &TcpStream, stall: Duration, ending: &CancellationToken) -> io::Result<bool> {
     let begun = Instant::now();
     let first = TcpState::of(tcp).map_or(0, |state| state.acknowledged());
@@ -126,10 +126,10 @@ async fn over(tcp: &TcpStream, stall: Duration, ending: &CancellationToken) -> i
         end = client_end(tcp) => end.map(|()| true)?,
         () = limit => false,
     };
-    // A client may end its side first and go on reading.
+    // A client may end its side first and continue reading.
     let mut seen = (first, begun);
     loop {
-        // Where the system does not say, the limit is all that there is.
+        // If the system does not report it, the limit is all that applies.
         let state = match TcpState::of(tcp) {
             Ok(state) if !state.is_delivered() => state,
             Ok(_) | Err(_) => return Ok(closed),
@@ -145,12 +145,12 @@ async fn over(tcp: &TcpStream, stall: Duration, ending: &CancellationToken) -> i
             return Err(io::ErrorKind::TimedOut.into());
         }
         sleep(LOOK).await;
-        // What lies unread when the socket is closed makes a reset of its end.
+        // Unread bytes at the close of the socket would turn its end into a reset.
         discard_arrived(tcp)?;
     }
 }
 
-/// Throws away what arrives until the client ends its side.
+/// Discards what arrives until the client ends its side.
 async fn client_end(tcp: &TcpStream) -> io::Result<()> {
     let mut discarded = 0;
     let mut waste = [0; 512];
@@ -166,7 +166,7 @@ async fn client_end(tcp: &TcpStream) -> io::Result<()> {
     Err(io::Error::other("the client sends where it should read"))
 }
 
-/// Throws away what has arrived, without waiting.
+/// Discards what has arrived, without waiting.
 pub(super) fn discard_arrived(tcp: &TcpStream) -> io::Result<()> {
     let mut discarded = 0;
     let mut waste = [0; 4096];
@@ -220,7 +220,7 @@ mod tests {
         assert_eq!(end.unwrap(), 0);
     }
 
-    /// One on which our side has ended and much is still to be sent.
+    /// A connection whose server side has ended, with much still to be sent.
     async fn much_on_its_way(lingering: &Lingering) -> (usize, TcpStream) {
         let (mut server, client) = pair().await;
         let piece = vec![7; 64 * 1024];
@@ -247,7 +247,7 @@ mod tests {
                 client.shutdown().await.unwrap();
             }
             let mut drained = std::pin::pin!(lingering.drained(Duration::from_secs(600)));
-            // Longer than a client may take that has all of it.
+            // Longer than the limit of a client that has everything.
             let limit = 2 * LAST_LIMIT;
             timeout(limit, &mut drained).await.expect_err("not over");
             let mut got = Vec::new();

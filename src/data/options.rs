@@ -1,19 +1,19 @@
-//! What is configured of data connections.
+//! Options of data connections.
 
 use ipnet::IpNet;
 
-/// Where passive listeners are bound and what clients are told.
+/// The passive ports, and the address in PASV replies.
 #[derive(Debug, Clone)]
 pub struct PassiveOptions {
     /// The ports to listen on.
     pub ports: PassivePorts,
-    /// Address or host name told in PASV replies; `None`: the control connection's own.
+    /// Address or host name in PASV replies; `None`: the control connection's own.
     pub address: Option<String>,
-    /// Clients that are told another address; the first match wins.
+    /// Clients that get another address; the first match wins.
     pub networks: Vec<PassiveNetwork>,
 }
 
-/// Which ports passive mode listens on.
+/// The ports of passive mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PassivePorts {
     /// First and last port, inclusive (`ports = "30000-30099"`).
@@ -25,15 +25,15 @@ pub enum PassivePorts {
 /// One entry of `passive.networks`.
 #[derive(Debug, Clone)]
 pub struct PassiveNetwork {
-    /// The clients it is for.
+    /// The clients of this entry.
     pub clients: IpNet,
-    /// Address or host name they are told.
+    /// Address or host name for them.
     pub address: String,
 }
 
 /// Active mode.
 #[derive(Debug, Clone)]
 pub struct ActiveOptions {
-    /// Local port of outgoing data connections where it can be bound; 0: any.
+    /// Local port of outgoing data connections if it can be bound; 0: any.
     pub source_port: u16,
 }

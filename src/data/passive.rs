@@ -1,21 +1,22 @@
 //! Passive mode: shared listeners; a pair of port and peer address belongs to one waiting PASV.
 //!
-//! All ports are bound once, at start, so a handful of them serves thousands of sessions: what
-//! tells two sessions on one port apart is where their clients come from. A session
-//! [reserves](PassivePool::reserve) a port for its client's address, tells the client, and asks
-//! the [`Reservation`] for the connection when it needs it. One task a port accepts; the table of
-//! pairs (`port_table`) says whose a connection is:
+//! All ports are bound once, at start, so that a few of them serve thousands of sessions: the
+//! client's address distinguishes two sessions on one port. A session
+//! [reserves](PassivePool::reserve) a port for its client's address, sends it to the client, and
+//! asks the [`Reservation`] for the connection when it needs it. One task for each port accepts;
+//! the table of pairs (`port_table`) says to which reservation a connection belongs:
 //!
 //! ```text
 //! client ── connect ──▶ listener ─▶ accept task ─▶ PortTable ─▶ Reservation ─▶ session
 //!                                        └─ nobody waits for it: closed
 //! ```
 //!
-//! Clients connect as soon as they have the reply, long before STOR or RETR: the connection is
-//! kept in the reservation until the session asks for it.
+//! Clients connect as soon as they have the reply, long before STOR or RETR: the reservation keeps
+//! the connection until the session asks for it.
 //!
-//! Where the connection is a load balancer's, its client is known only when its PROXY header has been read ([`ProxyPolicy`]):
-//! a task of its own does that, so that one without a header holds up nobody.
+//! The client of a load balancer's connection is known only when its PROXY header has been read
+//! ([`ProxyPolicy`]): a separate task does that, so that a connection without a header delays no
+//! other.
 
 mod acceptor;
 mod listeners;
@@ -38,10 +39,10 @@ use crate::data::passive::acceptor::{DataAcceptor, accept_all};
 use crate::data::passive::listeners::{listen, named, take_when_free, wanted_ports};
 use crate::data::passive::port_table::{PortClaim, PortTable};
 
-/// How long a pair rests after its reservation ended without a connection: a client that gives
-/// up connects late, if at all, by less than this.
+/// How long a pair rests after its reservation ended without a connection. A late connection of a
+/// client that gives up comes within this time.
 const QUARANTINE: Duration = Duration::from_secs(10);
-/// Between two attempts to bind ports that another program holds.
+/// The interval between two attempts to bind ports that another program holds.
 const RETRY: Duration = Duration::from_secs(5);
 
 /// The passive listeners on one local address.
@@ -49,30 +50,33 @@ const RETRY: Duration = Duration::from_secs(5);
 pub struct PassivePool {
     table: Arc<PortTable>,
     tasks: TaskTracker,
-    /// Ends the tasks with the pool, also where nobody cancels `stop`.
+    /// Ends the tasks with the pool, even if `stop` is never cancelled.
     _stop: DropGuard,
 }
 
 /// A pair of port and peer address, held for one session.
 ///
-/// It is held until the connection is there, however long that takes: the session drops it when
-/// the client sends another PASV or is gone. Dropped without a connection, the pair rests 10 s.
+/// It is held until the connection has arrived, without a limit: the session drops it when the
+/// client sends another PASV or is gone. If it is dropped without a connection, the pair rests for
+/// 10 s.
 #[derive(Debug)]
 pub struct Reservation {
     claim: PortClaim,
-    /// A pool lives as long as somebody waits on it.
+    /// A pool lives as long as one of its reservations.
     _pool: Arc<PassivePool>,
 }
 
 impl PassivePool {
-    /// Binds the ports and starts to accept; ends with `stop`, which closes the listeners and fails waiting
-    /// reservations. An IPv6 `address` takes IPv6 only. A port of a range that another program holds (an outgoing
-    /// connection of any program may have it for its local one) is left out with a warning, and taken when it is free.
+    /// Binds the ports and starts to accept. `stop` closes the listeners and fails waiting
+    /// reservations. An IPv6 `address` accepts IPv6 only. A port of a range that another program
+    /// holds (as a listener or as the local port of an outgoing connection) is left out with a
+    /// warning, and taken when it is free.
     ///
     /// # Errors
     ///
-    /// What the system says of the first port that can't be bound for another reason, or of the last one if all are in
-    /// use; no port stays bound then. `InvalidInput` for an empty range or port 0.
+    /// The system's error for the first port that can't be bound for another reason, or for the
+    /// last one if all are in use; no port stays bound then. `InvalidInput` for an empty range or
+    /// port 0.
     pub async fn bind(
         address: IpAddr,
         ports: PassivePorts,
@@ -82,8 +86,8 @@ impl PassivePool {
         Self::bind_with(address, ports, policy, stop, QUARANTINE, RETRY)
     }
 
-    /// As [`PassivePool::bind`], with the time that a pair rests, and that between two attempts to bind. Must be called
-    /// on a runtime.
+    /// As [`PassivePool::bind`], with the rest of a pair and the interval between two attempts to
+    /// bind. Must be called on a runtime.
     fn bind_with(
         address: IpAddr,
         ports: PassivePorts,
@@ -155,20 +159,21 @@ impl PassivePool {
         }))
     }
 
-    /// The bound ports, as configured; where the system chose them, in the order it gave them. Ports that were in use at
-    /// the start come last, once they are bound.
+    /// The bound ports in the order of the configuration; if the system selected them, in its
+    /// order. Ports that were in use at the start come last, once they are bound.
     pub fn ports(&self) -> Vec<u16> {
         self.table.ports()
     }
 
-    /// Returns when `stop` has taken effect: every listener is closed, no task is left.
+    /// Returns when `stop` has taken effect: every listener is closed, and no task is left.
     pub async fn closed(&self) {
         self.tasks.wait().await;
     }
 
-    /// A port for a connection from `peer`; waits up to `wait` where all pairs of the peer are taken, then `None`.
+    /// Reserves a port for a connection from `peer`. If all pairs of the peer are taken, waits up
+    /// to `wait`, and then returns `None`.
     ///
-    /// Those who wait are served in their order. Also `None` when the pool has been stopped.
+    /// Waiting calls are served in their order. Also `None` when the pool has been stopped.
     pub async fn reserve(self: &Arc<Self>, peer: IpAddr, wait: Duration) -> Option<Reservation> {
         let claim = self.table.claim(peer.to_canonical(), wait).await?;
         Some(Reservation {
@@ -179,22 +184,23 @@ impl PassivePool {
 }
 
 impl Reservation {
-    /// The port to tell the client.
+    /// The port for the client.
     pub fn port(&self) -> u16 {
         self.claim.port()
     }
 
-    /// Whether the client has connected, whether or not [`connection`](Self::connection) has been asked for it.
+    /// Whether the client has connected, even if [`connection`](Self::connection) has not been
+    /// called yet.
     pub fn connected(&self) -> bool {
         self.claim.connected()
     }
 
-    /// The client's connection, within `deadline`. Cancel safe.
+    /// Waits up to `deadline` for the client's connection. Cancel safe.
     ///
     /// # Errors
     ///
-    /// [`DataError::Timeout`], after which one may ask again; [`DataError::Connect`] when the pool
-    /// has been stopped, or the connection was taken before.
+    /// [`DataError::Timeout`], after which another call is possible; [`DataError::Connect`] when
+    /// the pool has been stopped, or the connection was taken before.
     pub async fn connection(&mut self, deadline: Duration) -> Result<TcpStream, DataError> {
         timeout(deadline, self.arrival())
             .await

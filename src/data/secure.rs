@@ -1,12 +1,12 @@
-//! TLS on a data connection: from the socket that is there to the stream that a transfer uses.
+//! TLS on a data connection: from the accepted or connected socket to the stream of a transfer.
 //!
-//! When the handshake begins differs from client to client. Some wait for its end before they send the transfer
-//! command (aioftp), some begin it when they have read the 150 (Python's ftplib, curl). So it goes on from the moment
-//! that the connection is there ([`DataConnection::progress`]), and a transfer sends its 150 first and waits for the end of
-//! the handshake then ([`DataConnection::stream`]).
+//! Clients begin the handshake at different times. Some wait for its end before they send the
+//! transfer command (aioftp), some begin it after the 150 (Python's ftplib, curl). So it is driven
+//! from the moment that the connection exists ([`DataConnection::progress`]), and a transfer sends
+//! its 150 first and then waits for the end of the handshake ([`DataConnection::stream`]).
 //!
-//! Whose connection it is, is proven by resuming the control connection's session, where that is demanded; and a client
-//! certificate must be the one of the control connection.
+//! If required, the client proves that the connection is its own by resuming the control
+//! connection's TLS session; and a client certificate must be the one of the control connection.
 
 use std::io;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::data::stream::DataStream;
 /// How the data connections of a session are secured.
 #[derive(Debug)]
 pub struct DataTls {
-    /// Of them.
+    /// The settings of their handshakes.
     pub handshakes: Handshakes,
     /// Whether they must resume the control connection's session.
     pub require_reuse: bool,
@@ -35,11 +35,11 @@ pub struct DataTls {
     pub client: Option<CertificateDer<'static>>,
     /// Whether an upload's end may be a mere FIN.
     pub lenient_close: bool,
-    /// For a handshake, from the 150 on.
+    /// For a handshake, counted from the 150.
     pub deadline: Duration,
 }
 
-/// A data connection that is there; under TLS its handshake may still be on its way.
+/// An open data connection; under TLS its handshake may be in progress.
 pub struct DataConnection(ConnectionState);
 
 enum ConnectionState {
@@ -54,7 +54,7 @@ struct Handshake {
 }
 
 impl DataConnection {
-    /// Of a socket, to be secured or not. Nothing is sent or read yet.
+    /// Takes a socket, to be secured or not. Sends and reads nothing yet.
     pub fn new(tcp: TcpStream, tls: Option<&Arc<DataTls>>) -> Self {
         DataConnection(match tls {
             None => ConnectionState::Ready(DataStream::new(tcp)),
@@ -70,10 +70,10 @@ impl DataConnection {
         matches!(self.0, ConnectionState::Handshake(_))
     }
 
-    /// Itself, unless its handshake has failed.
+    /// Returns itself, unless its handshake has failed.
     ///
     /// # Errors
-    /// Why it has.
+    /// Why the handshake has failed.
     pub fn checked(self) -> Result<DataConnection, DataError> {
         match self.0 {
             ConnectionState::Failed(error) => Err(error),
@@ -81,8 +81,8 @@ impl DataConnection {
         }
     }
 
-    /// Goes on with the handshake, and returns when it is done or has failed. Cancel safe; the caller owns the
-    /// deadline.
+    /// Continues the handshake, and returns when it is done or has failed. Cancel safe; the caller
+    /// owns the deadline.
     pub async fn progress(&mut self) {
         if let ConnectionState::Handshake(handshake) = &mut self.0 {
             let ended = (&mut handshake.accept).await;
@@ -96,10 +96,10 @@ impl DataConnection {
         }
     }
 
-    /// The stream, when the handshake is done.
+    /// Waits for the end of the handshake and returns the stream.
     ///
     /// # Errors
-    /// It failed, or was not done within its deadline from now on.
+    /// It failed, or was not done within its deadline, counted from this call.
     pub async fn stream(mut self) -> Result<DataStream, DataError> {
         if let ConnectionState::Handshake(handshake) = &self.0 {
             let deadline = handshake.tls.deadline;
@@ -110,7 +110,7 @@ impl DataConnection {
         match self.0 {
             ConnectionState::Ready(stream) => Ok(stream),
             ConnectionState::Failed(error) => Err(error),
-            // `progress` has left it.
+            // Not reached: `progress` leaves this state.
             ConnectionState::Handshake(_) => Err(DataError::Tls(io::ErrorKind::TimedOut.into())),
         }
     }
@@ -127,7 +127,8 @@ impl std::fmt::Debug for DataConnection {
 }
 
 impl DataTls {
-    /// A connection whose handshake is done, where it is the client's of the control connection.
+    /// Returns a connection whose handshake is done, if it belongs to the client of the control
+    /// connection.
     fn secured(&self, tls: TlsStream<TlsSocket>) -> Result<DataStream, DataError> {
         let connection = tls.get_ref().1;
         let resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);

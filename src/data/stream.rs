@@ -1,26 +1,27 @@
-//! The data connection's bytes: what a session reads an upload from and writes a download to.
+//! The bytes of a data connection: a session reads an upload from it and writes a download to it.
 //!
-//! How it ends matters as much as what it carries, since a client takes the end of the data
-//! connection for the end of the file:
+//! How it ends matters as much as its bytes, since a client takes the end of the data connection
+//! for the end of the file:
 //!
-//! - **A download that is whole** is [finished](DataStream::finish): our FIN follows the last byte.
-//!   Then comes the 226, at once: some clients close their side when they see our end, others only
-//!   once they have the 226, so waiting for theirs first would hold up each file of the latter. But
-//!   closing the socket there and then isn't safe: what the client still sends (TLS clients answer
-//!   our close_notify) would be answered by a reset, which may overtake data in flight; and the
-//!   tail of the file, up to some MiB in the kernel's send buffer, would be lost if the process'
-//!   network went away with it (a pod that ends). So the session hands the stream to
-//!   [`Lingering`], which closes it when the client has, and which the server waits for at its end.
-//! - **A download that failed** is [reset](DataStream::reset): the client's read fails, so that it
-//!   can't take what it has for the file.
-//! - **An upload** ends cleanly with [`read_into`](DataStream::read_into) giving 0: a FIN, under TLS
-//!   close_notify. All else is an error, never an end, and so is a FIN without close_notify, which
-//!   anybody on the way can send; users whose devices never send it can be trusted with that
-//!   (`lenient_close`), but not with a FIN within a record of TLS: then what they sent is not all here. close_notify is answered at once ([`answer_end`](DataStream::answer_end)):
-//!   some clients (Python's ftplib) wait for that before they read the reply.
+//! - **A whole download** is [finished](DataStream::finish): our FIN follows the last byte. The 226
+//!   follows at once: some clients close their side when they see our end, others only after the
+//!   226, so waiting for the client's end first would delay each file of the latter. But closing
+//!   the socket immediately isn't safe: what the client still sends (TLS clients answer our
+//!   close_notify) would be answered by a reset, which may overtake data in flight; and the tail of
+//!   the file, up to some MiB in the kernel's send buffer, would be lost if the process' network
+//!   ended with it (a pod that stops). So the session passes the stream to [`Lingering`], which
+//!   closes it when the client has, and which the server waits for at its end.
+//! - **A failed download** is [reset](DataStream::reset): the client's read fails, so that it can't
+//!   take what it has for the file.
+//! - **An upload** ends cleanly if [`read_into`](DataStream::read_into) returns 0: a FIN, under TLS
+//!   a close_notify. Every other end is an error, including a FIN without close_notify, which
+//!   anything on the path can send. That of users whose devices never send close_notify can be
+//!   accepted (`lenient_close`), but not a FIN within a TLS record: then data is missing.
+//!   close_notify is answered at once ([`answer_end`](DataStream::answer_end)): some clients
+//!   (Python's ftplib) wait for that before they read the reply.
 //!
-//! Sockets keep the kernel's own buffer sizes, which grow with the connection's bandwidth and delay;
-//! setting them would switch that off.
+//! Sockets keep the kernel's own buffer sizes, which grow with the connection's bandwidth and
+//! delay; setting them would switch that off.
 
 use std::io;
 use std::net::SocketAddr;
@@ -36,10 +37,10 @@ use crate::data::linger::{self, Lingering};
 use crate::data::tcp::TcpState;
 use crate::tls::socket::TlsSocket;
 
-/// For the answer to a client's close_notify: a few bytes, for which there always is room.
+/// For the answer to a client's close_notify: a few bytes, which always fit into the send buffer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(1);
 
-/// A data connection that is there, its handshake done.
+/// An open data connection whose handshake is done.
 #[derive(Debug)]
 pub struct DataStream(Wire);
 
@@ -48,7 +49,7 @@ enum Wire {
     Plain(TcpStream),
     Tls {
         tls: Box<TlsStream<TlsSocket>>,
-        /// Whether a FIN without close_notify is the client's end, where it lies between two records.
+        /// Whether a FIN without close_notify is the client's end if it lies between two records.
         lenient: bool,
     },
 }
@@ -65,12 +66,12 @@ impl DataStream {
         Self::from(tcp)
     }
 
-    /// A data connection under TLS whose handshake has just ended. `lenient`: a FIN between two records, without
-    /// close_notify, is a clean end, too.
+    /// A data connection under TLS whose handshake has just ended. `lenient`: a FIN between two
+    /// records, without close_notify, is a clean end, too.
     pub fn secure(mut tls: TlsStream<TlsSocket>, lenient: bool) -> Self {
         tls.get_mut().0.established();
-        // The end of a transfer is small segments in a row, none of which is to wait for an acknowledgement of the one
-        // before. Where it can't be had it only takes longer.
+        // A transfer ends with several small segments, none of which should wait for the
+        // acknowledgement of the one before. A failure only makes it slower.
         let _ = tls.get_ref().0.tcp().set_nodelay(true);
         let tls = Box::new(tls);
         DataStream(Wire::Tls { tls, lenient })
@@ -80,12 +81,12 @@ impl DataStream {
     ///
     /// # Errors
     ///
-    /// When the connection is gone.
+    /// The connection is gone.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.tcp().peer_addr()
     }
 
-    /// Whether the client's FIN has arrived, although bytes before it may lie unread. Asks the kernel.
+    /// Whether the client's FIN has arrived, even if bytes before it are unread. Asks the kernel.
     pub fn end_has_arrived(&self) -> bool {
         TcpState::of(self.tcp()).is_ok_and(|state| state.peer_has_ended())
     }
@@ -97,16 +98,16 @@ impl DataStream {
         }
     }
 
-    /// Appends what has arrived, waiting for the first byte, to `buf`: up to its spare capacity,
-    /// which never grows. 0 is the client's clean end. Cancel safe: nothing read is lost.
+    /// Waits for the first byte, and appends what has arrived to `buf`, up to its spare capacity,
+    /// which never grows. 0 is the client's clean end. Cancel safe: no byte is lost.
     ///
-    /// The caller sets the deadline: only it knows whether it is the client who stalls.
+    /// The caller sets the deadline: only the caller knows whether the client stalls.
     ///
     /// # Errors
     ///
-    /// Any end that is not a FIN, such as a reset; under TLS, `UnexpectedEof` for a FIN that no close_notify
-    /// came before, or that came within a record. `InvalidInput` when `buf` has no spare capacity:
-    /// a 0 there would look like the end of the file.
+    /// Any end that is not a FIN, such as a reset; under TLS, `UnexpectedEof` for a FIN without a
+    /// close_notify before it, or one within a record. `InvalidInput` if `buf` has no spare
+    /// capacity: a 0 there would look like the end of the file.
     pub async fn read_into(&mut self, buf: &mut BytesMut) -> io::Result<usize> {
         let room = buf.capacity() - buf.len();
         if room == 0 {
@@ -137,18 +138,18 @@ impl DataStream {
     /// After the client's clean end: answers it, under TLS.
     pub async fn answer_end(&mut self) {
         if let Wire::Tls { tls, .. } = &mut self.0 {
-            // Who has closed his socket already misses nothing.
+            // A client that has already closed its socket misses nothing.
             let _ = timeout(ANSWER_DEADLINE, tls.shutdown()).await;
         }
     }
 
     /// Writes some of `bytes`, as many as the socket takes at once: at least one, unless `bytes` is
-    /// empty. Cancel safe. Under TLS a little may wait in memory for the next call or for
+    /// empty. Cancel safe. Under TLS a few bytes may wait in memory for the next call or for
     /// [`finish`](Self::finish).
     ///
     /// # Errors
     ///
-    /// When the connection is gone.
+    /// The connection is gone.
     pub async fn write_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = match &mut self.0 {
             Wire::Plain(tcp) => tcp.write(bytes).await,
@@ -160,12 +161,12 @@ impl DataStream {
         }
     }
 
-    /// Writes all of `bytes`, with no deadline of its own. Not cancel safe: how much has been
-    /// written is not known then, so all that is left is [`reset`](Self::reset).
+    /// Writes all of `bytes`, without a deadline. Not cancel safe: the number of written bytes is
+    /// unknown then, so only [`reset`](Self::reset) is possible.
     ///
     /// # Errors
     ///
-    /// When the connection is gone.
+    /// The connection is gone.
     pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.0 {
             Wire::Plain(tcp) => tcp.write_all(bytes).await,
@@ -176,21 +177,21 @@ impl DataStream {
         }
     }
 
-    /// As [`write_all`](Self::write_all), for bytes that the caller gives away.
+    /// As [`write_all`](Self::write_all), for owned bytes.
     ///
     /// # Errors
     ///
-    /// When the connection is gone.
+    /// The connection is gone.
     pub async fn write_all_bytes(&mut self, bytes: Bytes) -> io::Result<()> {
         self.write_all(&bytes).await
     }
 
-    /// Writes all of `bytes`; fails when not one byte moves for as long as `stall`. However slow a
-    /// client is, one that gets ahead is not cut.
+    /// Writes all of `bytes`; fails if not one byte moves for `stall`. A client that makes progress
+    /// is not cut, however slow it is.
     ///
     /// # Errors
     ///
-    /// `TimedOut` when the client stalls; else that the connection is gone.
+    /// `TimedOut` if the client stalls; else the connection is gone.
     pub async fn write_moving(&mut self, bytes: &[u8], stall: Duration) -> io::Result<()> {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -200,14 +201,14 @@ impl DataStream {
         Ok(())
     }
 
-    /// Ends our side: flushes and sends (under TLS) close_notify and the FIN, and throws away what the client has sent on a
-    /// connection meant for reading. It does not wait for the client's end; hand the stream to
-    /// [`linger`](Self::linger) then.
+    /// Ends our side: flushes, sends close_notify (under TLS) and the FIN, and discards what the
+    /// client has sent on a connection meant for reading. It does not wait for the client's end;
+    /// pass the stream to [`linger`](Self::linger) after it.
     ///
     /// # Errors
     ///
-    /// The client has reset the connection, or (where flushing takes long) `TimedOut` at the
-    /// `deadline`: the download is not whole.
+    /// The client has reset the connection, or `TimedOut` if flushing takes until `deadline`: the
+    /// download is not whole.
     pub async fn finish(&mut self, deadline: Duration) -> io::Result<()> {
         match &mut self.0 {
             Wire::Plain(tcp) => timeout(deadline, tcp.shutdown()).await??,
@@ -216,21 +217,21 @@ impl DataStream {
         linger::discard_arrived(self.tcp())
     }
 
-    /// After [`finish`](Self::finish): closes the socket when the client has closed its side, or
-    /// has all of it and does not close for [`linger::LIMIT`], on a task of `lingering`.
+    /// After [`finish`](Self::finish): a task of `lingering` closes the socket when the client has
+    /// closed its side, or has everything and does not close for [`linger::LIMIT`].
     pub fn linger(self, lingering: &Lingering) {
-        // Undecrypted: the client's close_notify is thrown away with the rest, his FIN is what counts.
+        // Not decrypted: the client's close_notify is discarded with the rest, only its FIN counts.
         lingering.take(match self.0 {
             Wire::Plain(tcp) => tcp,
             Wire::Tls { tls, .. } => tls.into_inner().0.into_tcp(),
         });
     }
 
-    /// Closes with a reset (RST), and drops what has not been sent yet: for a transfer that failed
-    /// or was aborted.
+    /// Closes with a reset (RST), and drops unsent bytes: for a transfer that failed or was
+    /// aborted.
     pub fn reset(self) {
         if let Err(error) = self.tcp().set_zero_linger() {
-            // Then it is an ordinary close. It fails where the connection is gone already.
+            // Else it is an ordinary close. It fails if the connection is gone.
             tracing::debug!(%error, "can't reset a data connection");
         }
     }
@@ -304,7 +305,7 @@ mod tests {
         stream.linger(&lingering);
         let (got, mut client) = timeout(DEADLINE, reading).await.unwrap().unwrap();
         assert_eq!(got, sent);
-        // What the client says now is no reason for a reset.
+        // Whatever the client sends now, it is not a reason for a reset.
         for _ in 0..10 {
             client.write_all(b"late").await.unwrap();
         }
@@ -353,7 +354,7 @@ mod tests {
         let (mut reader, _writer) = client.into_split();
         let length = 16 << 20;
         let reading = tokio::spawn(async move {
-            // Takes a piece whenever the time that counts as a stall is half over.
+            // Takes a piece whenever half of the time that counts as a stall is over.
             let mut pace = tokio::time::interval(Duration::from_millis(100));
             let mut piece = vec![0; 2 << 20];
             let mut got = 0;

@@ -1,4 +1,4 @@
-//! What the kernel knows of a TCP connection (tcp(7), TCP_INFO).
+//! The kernel's information about a TCP connection (tcp(7), TCP_INFO).
 
 use std::io;
 use std::time::Duration;
@@ -9,20 +9,20 @@ use tokio::net::TcpStream;
 
 /// `tcpi_state` of a connection both sides of which are open (linux/tcp_states.h).
 const TCP_ESTABLISHED: u8 = 1;
-/// Of one that is over: after a reset, or once both sides have ended.
+/// The same of a connection that is over: after a reset, or once both sides have ended.
 const TCP_CLOSE: u8 = 7;
-/// Of one whose peer has sent its FIN while our side is open.
+/// The same of a connection whose peer has sent its FIN while our side is open.
 const TCP_CLOSE_WAIT: u8 = 8;
 
-/// How it stands with a connection.
+/// The state of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TcpState(RawTcpInfo);
 
 impl TcpState {
-    /// Of this connection, now.
+    /// Reads the state of this connection.
     ///
     /// # Errors
-    /// The system does not say.
+    /// The system does not report it.
     pub(crate) fn of(tcp: &TcpStream) -> io::Result<TcpState> {
         Ok(TcpState(getsockopt(tcp, TcpInfo)?))
     }
@@ -32,17 +32,18 @@ impl TcpState {
         self.0.state == TCP_ESTABLISHED
     }
 
-    /// Whether the connection is over: a reset has come, or both sides have ended.
+    /// Whether the connection is over: a reset has arrived, or both sides have ended.
     pub(crate) fn is_over(&self) -> bool {
         self.0.state == TCP_CLOSE
     }
 
-    /// Whether the peer's FIN has come, although bytes before it may lie unread.
+    /// Whether the peer's FIN has arrived, even if bytes before it are unread.
     pub(crate) fn peer_has_ended(&self) -> bool {
         self.0.state == TCP_CLOSE_WAIT
     }
 
-    /// Whether the peer's kernel has all that was sent, the end too where it was; or nothing can reach it any more.
+    /// Whether the peer's kernel has everything that was sent, including the end if it was sent; or
+    /// nothing can reach it any more.
     pub(crate) fn is_delivered(&self) -> bool {
         self.0.state == TCP_CLOSE || (self.0.unacked == 0 && self.0.not_sent == 0)
     }
@@ -52,9 +53,9 @@ impl TcpState {
         self.0.bytes_acked
     }
 
-    /// The smoothed round trip, but at most twice the shortest one: a client that only listens on its
-    /// control connection acknowledges our replies up to 40 ms late, and these waits are in the smoothed one. Measured
-    /// over loopback: 20 ms smoothed, 0.01 ms shortest.
+    /// The smoothed round trip, but at most twice the shortest one: a client that only listens on
+    /// its control connection acknowledges our replies up to 40 ms late, and the smoothed value
+    /// includes these waits. Measured over loopback: 20 ms smoothed, 0.01 ms shortest.
     pub(crate) fn round_trip(&self) -> Duration {
         let smoothed = Duration::from_micros(self.0.rtt.into());
         let shortest = Duration::from_micros(self.0.min_rtt.into());
@@ -73,15 +74,16 @@ nix::getsockopt_impl!(
 );
 const _: () = assert!(size_of::<RawTcpInfo>() == 152);
 
-/// The beginning of `struct tcp_info` (linux/tcp.h), as far as Linux 4.6 had it. Not libc's: that grows with the newest
-/// kernel, and an older one fills less than was asked for, which nix takes for an error.
+/// The beginning of `struct tcp_info` (linux/tcp.h), as far as Linux 4.6 has it. The struct of libc
+/// is not used: it grows with the newest kernel, and an older one fills less than the size asked
+/// for, which nix treats as an error.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 struct RawTcpInfo {
     state: u8,
     _bytes: [u8; 7],
     _before_unacked: [u32; 4],
-    /// Segments sent and not acknowledged.
+    /// Segments that were sent and not acknowledged.
     unacked: u32,
     _before_rtt: [u32; 10],
     /// Smoothed round trip, microseconds.
@@ -91,7 +93,7 @@ struct RawTcpInfo {
     bytes_acked: u64,
     _bytes_received: u64,
     _segments: [u32; 2],
-    /// Bytes that wait to be sent.
+    /// Bytes that are not sent yet.
     not_sent: u32,
     /// The shortest round trip of the last minutes, microseconds.
     min_rtt: u32,

@@ -1,10 +1,12 @@
-//! What a session may answer: for each line exactly one final reply, in order, until one of them ends it.
+//! The replies that a session may send: for each line exactly one final reply, in order, until one
+//! of them ends the session.
 //!
-//! Two things reply out of turn, as RFC 959 wants it. While a transfer runs (or waits for its data connection), NOOP
-//! and STAT right behind it are answered before its final reply; the replies of other commands stay where they are, as
-//! each of these lines still has one. And an ABOR is answered behind the transfer that it cuts, before what was held
-//! meanwhile: where there are ABORs, replies are only counted between the commands whose own text tells which reply is
-//! theirs (`HELP something`).
+//! Two kinds of replies may be out of order, as RFC 959 requires. While a transfer runs (or waits
+//! for its data connection), NOOP and STAT sent right after it are answered before its final reply;
+//! the replies of other commands keep their order, as each of these lines still has one. And an
+//! ABOR is answered after the transfer that it cuts, before the commands that were held in the
+//! meantime: if there are ABORs, replies are only counted between the commands whose text
+//! identifies their reply (`HELP something`).
 
 use bytes::BytesMut;
 
@@ -24,10 +26,10 @@ enum Line {
     TooLong,
 }
 
-/// Checks what came back against what was sent, which must end in a QUIT.
+/// Checks the replies against the lines that were sent, which must end in a QUIT.
 ///
 /// # Errors
-/// What is wrong.
+/// A description of the violation.
 pub fn check(sent: &[u8], received: &[u8]) -> Result<(), String> {
     let lines = lines(sent);
     let replies = Reply::parse_all(received)?;
@@ -45,7 +47,7 @@ pub fn check(sent: &[u8], received: &[u8]) -> Result<(), String> {
         .position(Line::ends_session)
         .ok_or("a bug of the caller: no QUIT was sent")?;
     let (before, behind) = (&lines[..=stop], &lines[stop + 1..]);
-    // A transfer that was running may also have been cut by an ABOR behind the QUIT.
+    // A running transfer may also have been cut by an ABOR after the QUIT.
     let late = behind.iter().filter(|line| line.is_abor()).count();
     let aborts = late + before.iter().filter(|line| line.is_abor()).count();
     let count = finals.len();
@@ -61,7 +63,8 @@ pub fn check(sent: &[u8], received: &[u8]) -> Result<(), String> {
             Line::Command(_) => before.len() + late,
             _ => before.len(),
         };
-        // A line that is too long ends the session at once, and what a transfer holds back is dropped.
+        // A line that is too long ends the session at once, and drops the lines that a transfer
+        // holds back.
         let cut = matches!(lines[stop], Line::TooLong) && before.iter().any(Line::is_transfer);
         let least = if cut { 1 } else { before.len() };
         if !(least..=most).contains(&count) {
@@ -82,10 +85,10 @@ pub fn check(sent: &[u8], received: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// Each reply against the line of its own number.
+/// Each reply against the line with the same number.
 fn one_by_one(lines: &[Line], finals: &[&Reply<'_>]) -> Result<(), String> {
     for (number, (line, reply)) in lines.iter().zip(finals).enumerate() {
-        // Those that may have changed places.
+        // Replies whose order may have changed.
         if line.is_out_of_turn() || line.is_transfer() {
             continue;
         }
@@ -98,7 +101,8 @@ fn one_by_one(lines: &[Line], finals: &[&Reply<'_>]) -> Result<(), String> {
     Ok(())
 }
 
-/// The replies that tell which line they belong to: they come in order, and as many before each as lines before it.
+/// The replies that name their line: they are in order, and before each there are as many replies
+/// as lines.
 fn markers(lines: &[Line], finals: &[&Reply<'_>], aborts: usize) -> Result<(), String> {
     let mut from = 0;
     for (number, line) in lines.iter().enumerate() {
@@ -122,20 +126,20 @@ fn markers(lines: &[Line], finals: &[&Reply<'_>], aborts: usize) -> Result<(), S
     Ok(())
 }
 
-/// Whether HELP of a command has one line, on each server.
+/// Whether the server answers HELP of a command with one line.
 fn is_marker(verb: &str) -> bool {
     let verb = verb.to_ascii_uppercase();
     !["SITE", "HOST", "AUTH", "PBSZ", "PROT", "CCC"].contains(&&*verb)
 }
 
-/// What to ask HELP of for the reply to tell the number of a line, among some forty.
+/// The argument of HELP for the line with a number, one of about forty.
 #[cfg(test)]
 pub fn marker(number: usize) -> &'static str {
     let verbs: Vec<_> = Command::verbs().filter(|verb| is_marker(verb)).collect();
     verbs[number % verbs.len()]
 }
 
-/// The final replies; each preliminary one must have its final one somewhere behind it.
+/// The final replies; each preliminary one must have its final one somewhere after it.
 fn finals<'a, 'b>(replies: &'b [Reply<'a>]) -> Result<Vec<&'b Reply<'a>>, String> {
     let mut open = false;
     let mut finals = Vec::new();
@@ -146,7 +150,7 @@ fn finals<'a, 'b>(replies: &'b [Reply<'a>]) -> Result<Vec<&'b Reply<'a>>, String
             }
             continue;
         }
-        // What is answered while it runs.
+        // Commands that are answered during a transfer.
         if !(reply.code == 200 || reply.code == 211) {
             open = false;
         }
@@ -158,7 +162,7 @@ fn finals<'a, 'b>(replies: &'b [Reply<'a>]) -> Result<Vec<&'b Reply<'a>>, String
     Ok(finals)
 }
 
-/// The lines of an input, by the codec of the server, which has targets and tests of its own.
+/// Splits an input into lines, by the codec of the server, which has targets and tests of its own.
 fn lines(sent: &[u8]) -> Vec<Line> {
     let mut codec = LineCodec::default();
     let mut buffer = BytesMut::from(sent);
@@ -218,8 +222,8 @@ impl Line {
         )
     }
 
-    /// The text of the reply that is this line's: that to HELP of a command, of which a row of lines names one after the
-    /// other.
+    /// The text of the reply that belongs to this line: to HELP of a command; successive lines name
+    /// successive commands.
     fn marker(&self) -> Option<String> {
         let Line::Command(Command::Help(Some(topic))) = self else {
             return None;
@@ -230,7 +234,7 @@ impl Line {
             .map(|syntax| format!("Syntax: {syntax}"))
     }
 
-    /// Whether a final reply can be one to this line.
+    /// Whether a final reply is possible for this line.
     fn allows(&self, reply: &Reply<'_>) -> bool {
         use Command as C;
         let code = reply.code;

@@ -1,8 +1,8 @@
-//! A gateway without a network: its store is in memory, its control connections are pipes.
+//! A gateway without a network: its store is in memory, and its control connections are pipes.
 //!
-//! Data connections never come about: passive ports are bound, on loopback, but nobody connects to them, and the
-//! control connection's own address is one for documentation (RFC 5737), from which nothing can be connected. So PORT
-//! is answered as ever, and no byte leaves the process.
+//! Data connections never succeed: passive ports are bound, on loopback, but no client connects to
+//! them, and the control connection's own address is one for documentation (RFC 5737), from which
+//! no connection is possible. So PORT is answered as usual, and no byte leaves the process.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -32,22 +32,24 @@ use s3_embedded::Backend;
 /// The lines that log in.
 pub const LOGIN: &[u8] = b"USER alice\r\nPASS p\r\n";
 
-/// What stands in an object beside alice's directory, and must never be seen.
+/// The content of an object next to alice's directory, which must never be seen.
 pub const CANARY: &str = "canary-7f3a91c2";
 
-/// Where the session believes to be.
+/// The address that the session takes for its own.
 const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 21);
 
-/// The pipe's buffer: less than many inputs and most floods of replies, so that both ends have to wait.
+/// The pipe's buffer: smaller than many inputs and most floods of replies, so that both ends have
+/// to wait.
 const PIPE: usize = 8 * 1024;
 
-/// How often the client steps back between two segments: more than a session has stops on its way to its next read.
+/// How often the client yields between two segments: more often than a session yields before its
+/// next read.
 const YIELDS: usize = 8;
 
-/// How long a conversation may take before it counts as one that has no end.
+/// The limit of a conversation, after which it counts as endless.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Waits as short as can be, as nobody ever comes; more ports than an input can use up.
+/// The shortest waits, as no client connects; more ports than an input can use up.
 const CONFIGURATION: &str = r#"
 [passive]
 ports = "auto:128"
@@ -98,15 +100,16 @@ pub struct Gateway {
     context: Arc<session::ServerContext>,
     listener: Arc<session::Listener>,
     backend: Backend,
-    /// Counts the clients: each comes from an address of its own, so that no port it was told is held back from others.
+    /// Counts the clients: each has its own address, so that the ports of one are not held back
+    /// from others.
     clients: AtomicU32,
     _stop: DropGuard,
 }
 
 impl Gateway {
-    /// One with the files of [`reset`](Self::reset). Must be called on a runtime.
+    /// Starts one with the files of [`reset`](Self::reset). Must be called on a runtime.
     pub async fn start() -> Gateway {
-        // At bcrypt's lowest cost: inputs log in by the thousand.
+        // At bcrypt's lowest cost: inputs log in thousands of times.
         let hash = bcrypt::hash("p", 4).expect("a hash");
         let text = CONFIGURATION.replace("HASH", &hash);
         let config = Arc::new(config::from_str(&text, "fuzzing").expect("a configuration"));
@@ -166,8 +169,8 @@ impl Gateway {
         gateway
     }
 
-    /// Puts the store back to its beginning: some files of alice's, one with a name that would forge a reply, and one
-    /// beside her directory.
+    /// Resets the store: some files of alice's, one with a name that would forge a reply, and one
+    /// next to her directory.
     pub async fn reset(&self) {
         for bucket in ["files", "inbox"] {
             self.backend.create_bucket(bucket).expect("a bucket");
@@ -188,12 +191,13 @@ impl Gateway {
         }
     }
 
-    /// Sends `input` over a new control connection, [cut](segments) as it says, then what ends whatever line and
-    /// Telnet sequence it left open, and QUIT; returns what was sent and what came back.
+    /// Sends `input` over a new control connection, [cut](segments) into its pieces, then bytes
+    /// that end an open line and Telnet sequence, and QUIT. Returns the bytes that were sent and
+    /// those that came back.
     pub async fn converse(&self, input: &[u8]) -> (Vec<u8>, Vec<u8>) {
         let (near, far) = tokio::io::duplex(PIPE);
         let (context, listener) = (Arc::clone(&self.context), Arc::clone(&self.listener));
-        // 10.0.0.0/8, over and over.
+        // 10.0.0.0/8, again and again.
         let number = self.clients.fetch_add(1, Ordering::Relaxed) & 0x00ff_ffff;
         let peer = SocketAddr::new(Ipv4Addr::from(0x0a00_0000 | number).into(), 40_000);
         let session = session::serve_in_memory(
@@ -209,8 +213,8 @@ impl Gateway {
             .expect("the session to end")
     }
 
-    /// Sends `input` as [`converse`](Self::converse) does; panics where the answer is not what it must be, and where
-    /// anything beside the user's own directories was seen or changed.
+    /// Sends `input` as [`converse`](Self::converse) does. Panics if a reply is wrong, or if
+    /// anything outside the user's own directories was seen or changed.
     pub async fn check(&self, input: &[u8]) {
         let (sent, received) = self.converse(input).await;
         if let Err(what) = conversation::check(&sent, &received) {
@@ -237,7 +241,8 @@ impl Gateway {
         self.idle().await;
     }
 
-    /// Waits until the memory of the last conversation is given back: by tasks that end a little later than it.
+    /// Waits until the memory of the last conversation is given back, by tasks that end a little
+    /// later than it.
     async fn idle(&self) {
         let idle = async {
             while self.context.budget.in_use() > 0 {
@@ -248,7 +253,7 @@ impl Gateway {
         in_time.expect("memory is still held");
     }
 
-    /// A tree like alice's, for questions that ask no store.
+    /// A tree like alice's, for resolving paths without requests.
     pub fn namespace() -> Namespace {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -272,15 +277,15 @@ impl Gateway {
     }
 }
 
-/// The client's side; what was sent, and what came back.
+/// The client's side: the bytes sent, and those that came back.
 async fn client(stream: DuplexStream, input: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let (mut read, mut write) = tokio::io::split(stream);
     let mut sent = segments(input).concat();
-    // Two, as the first may be an escaped one; then whatever line is open ends.
+    // Two, as the first may be escaped; then every open line ends.
     let end = b"\xff\xf0\xff\xf0\r\nQUIT\r\n";
     let sending = async {
         for segment in segments(input).into_iter().chain([&end[..]]) {
-            // An error says that the session has ended: what it said tells why.
+            // An error means that the session has ended; its replies say why.
             if write.write_all(segment).await.is_err() {
                 break;
             }

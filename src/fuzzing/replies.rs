@@ -1,20 +1,20 @@
-//! Reads replies as strictly as RFC 959, 4.2 writes them, and a little stricter: one line end, no control characters,
-//! middle lines that can't be taken for a last one.
+//! Parses replies as strictly as RFC 959, 4.2 defines them, and a little more strictly: one line
+//! end, no control characters, and no middle line that could be taken for a last one.
 
 /// One reply, read from the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply<'a> {
     /// Three digits, the first of which is 1 to 5.
     pub code: u16,
-    /// Its lines without codes, separators and ends.
+    /// Its lines without codes, separators and line ends.
     pub lines: Vec<&'a str>,
 }
 
 impl<'a> Reply<'a> {
-    /// The first reply in `bytes` and what follows it; `None` where it is not there as a whole.
+    /// Parses the first reply in `bytes`, and returns it with the rest; `None` if it is incomplete.
     ///
     /// # Errors
-    /// Why these bytes are no reply.
+    /// Why these bytes are not a reply.
     pub fn parse(bytes: &'a [u8]) -> Result<Option<(Reply<'a>, &'a [u8])>, String> {
         let Some((first, mut rest)) = line(bytes)? else {
             return Ok(None);
@@ -50,7 +50,7 @@ impl<'a> Reply<'a> {
     /// All replies in `bytes`.
     ///
     /// # Errors
-    /// Why these bytes are no replies, or that the last is not whole.
+    /// Why these bytes are not replies, or that the last one is incomplete.
     pub fn parse_all(mut bytes: &'a [u8]) -> Result<Vec<Reply<'a>>, String> {
         let mut replies = Vec::new();
         while !bytes.is_empty() {
@@ -74,7 +74,7 @@ impl<'a> Reply<'a> {
     }
 }
 
-/// The first line, its CRLF taken off, and what follows.
+/// The first line, without its CRLF, and the rest.
 fn line(bytes: &[u8]) -> Result<Option<(&str, &[u8])>, String> {
     let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
         return Ok(None);

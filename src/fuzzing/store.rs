@@ -1,4 +1,5 @@
-//! S3 without a network: an HTTP client for the SDK that hands each request to an S3 service in this process.
+//! S3 without a network: an HTTP client for the SDK that passes each request to an S3 service in
+//! this process.
 
 use std::time::SystemTime;
 
@@ -17,10 +18,10 @@ use s3_embedded::Backend;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The credentials that are let in.
+/// The valid credentials.
 pub(super) const ACCESS_KEY: (&str, &str) = ("fuzzing", "fuzzing-secret");
 
-/// A client through which the SDK reaches `backend`, whatever the endpoint.
+/// A client through which the SDK reaches `backend`, whatever the endpoint is.
 pub(super) fn client(backend: Backend) -> SharedHttpClient {
     let mut builder = S3ServiceBuilder::new(backend);
     builder.set_auth(SimpleAuth::from_single(ACCESS_KEY.0, ACCESS_KEY.1));
@@ -51,7 +52,7 @@ impl HttpConnector for InProcess {
     }
 }
 
-/// One request and its answer, with the headers that HTTP's two ends would have added.
+/// One request and its answer, with the headers that the two ends of HTTP would have added.
 async fn exchange(service: &S3Service, request: HttpRequest) -> Result<HttpResponse, BoxError> {
     let mut request = request.try_into_http1x()?.map(s3s::Body::http_body_unsync);
     if let Some(authority) = request.uri().authority() {
@@ -62,7 +63,7 @@ async fn exchange(service: &S3Service, request: HttpRequest) -> Result<HttpRespo
         .call(request)
         .await
         .map_err(|error| format!("{error:?}"))?;
-    // The gateway judges by the store's clock alone, which this header tells.
+    // The gateway uses the store's clock alone, which is in this header.
     let now = jiff::Timestamp::try_from(SystemTime::now())?;
     let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now)?;
     response

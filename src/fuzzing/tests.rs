@@ -1,4 +1,5 @@
-//! Property tests of whole sessions: whatever is sent, in whatever segments, each line gets exactly one final reply.
+//! Property tests of whole sessions: each line gets exactly one final reply, whatever is sent and
+//! in whatever segments.
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -30,7 +31,7 @@ fn path() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Commands that are likely to be good ones.
+/// Commands that are likely to be valid.
 fn command() -> impl Strategy<Value = String> {
     let plain = select(vec![
         "PWD",
@@ -79,7 +80,7 @@ fn command() -> impl Strategy<Value = String> {
     prop_oneof![2 => plain, 3 => with_path]
 }
 
-/// A line, its end included: a command, in any case, with Telnet sequences within; or rubbish.
+/// A line with its end: a command, in any case, with Telnet sequences in it; or random bytes.
 fn line() -> impl Strategy<Value = Vec<u8>> {
     let end = select(vec![&b"\r\n"[..], b"\n"]);
     let telnet = select(vec![
@@ -103,7 +104,8 @@ fn line() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![8 => command, 1 => rubbish]
 }
 
-/// Lines, some of them followed by one whose reply names it, cut into segments that have nothing to do with lines.
+/// Lines, some of them followed by one whose reply names it, cut into segments that are independent
+/// of the lines.
 fn input(line: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     let lines = proptest::collection::vec((line, any::<bool>()), 0..24);
     let cuts = proptest::collection::vec(any::<prop::sample::Index>(), 0..8);
@@ -169,7 +171,8 @@ fn each_line_gets_one_reply_where_transfers_are_aborted_and_quit() {
     each_line_gets_one_reply(LOGIN, prop_oneof![3 => transfer, 1 => line()]);
 }
 
-/// The whole way to a store and back, with words: the property would hold as well if all were refused.
+/// The whole path to a store and back, with known commands: the property would also hold if all
+/// were refused.
 #[test]
 fn a_conversation_reaches_the_store() {
     let (runtime, gateway) = stage();
@@ -194,7 +197,7 @@ fn a_conversation_reaches_the_store() {
     );
 }
 
-/// A line cut off in the middle of everything still ends where the conversation ends.
+/// A line that is cut off anywhere still ends at the end of the conversation.
 #[test]
 fn each_way_to_end_a_session_is_known() {
     let (runtime, gateway) = stage();
@@ -209,7 +212,7 @@ fn each_way_to_end_a_session_is_known() {
         b"QUIT\r\nNOOP\r\n",
         b"GET / HTTP/1.1\r\nUSER alice\r\n",
         b"USER x\r\nPASS x\r\nUSER y\r\nPASS y\r\nUSER z\r\nPASS z\r\nNOOP\r\n",
-        // Behind the verb of a browser nothing counts, also where a transfer could be aborted.
+        // After the verb of a browser nothing counts, even if a transfer could be aborted.
         b"USER alice\r\nPASS p\r\nPASV\r\nLIST\r\nGET / HTTP/1.1\r\nABOR\r\nPWD\r\n",
         &long,
     ] {

@@ -1,4 +1,4 @@
-//! The account of the budget: what is free, who holds what, and who waits for it.
+//! The account of the budget: free memory, its holders and the waiting requests.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -8,10 +8,10 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::sync::{Notify, oneshot};
 
-/// What the budget is counted in, bytes.
+/// The unit of the budget, bytes.
 pub(super) const UNIT: u64 = 32 * 1024;
 
-/// Memory that comes with an [`Admission`], bytes.
+/// Memory that comes with an [`Admission`](super::Admission), bytes.
 pub const FIRST_MEMORY: u64 = 128 * 1024;
 
 /// The same in units.
@@ -30,36 +30,36 @@ pub(super) struct BudgetInner {
     pub(super) state: Mutex<BudgetState>,
     /// Units held, to be read without the lock.
     pub(super) held: AtomicU64,
-    /// How many wait, see [`Budget::contended`].
+    /// The number of waiting requests, see [`Budget::contended`](super::Budget::contended).
     pub(super) waiting: AtomicUsize,
-    /// How many of them wait for memory that parts hold.
+    /// The number of those that wait for memory that parts hold.
     pub(super) pressing: AtomicUsize,
-    /// Wakes those that fill parts when the first of these begins to wait.
+    /// Wakes uploads that fill parts when the first of these begins to wait.
     pub(super) pressure: Notify,
-    /// Chunks to be used again. The lock is held for a push or a pop only.
+    /// Chunks to be recycled. The lock is held for a push or a pop only.
     pub(super) idle: Mutex<Vec<BytesMut>>,
     /// Length of `idle`, to be read without the lock.
     pub(super) idle_count: AtomicUsize,
 }
 
-/// What is free, and who waits for it.
+/// Free memory and the requests that wait for it.
 #[derive(Debug)]
 pub(super) struct BudgetState {
-    /// Units that nobody holds.
+    /// Units without a holder.
     pub(super) free: u32,
     /// Units set aside.
     pub(super) aside: u32,
-    /// Units of the reserve, and how many of them are held.
+    /// Units of the reserve, and the number of them that is held.
     pub(super) reserve: u32,
     pub(super) recalled: u32,
-    /// How many admissions there may be, and how many there are.
+    /// The limit of admissions, and their number.
     pub(super) admissions: u32,
     pub(super) admitted: u32,
     /// By kind, first come first served.
     pub(super) waiters: [VecDeque<Waiter>; Holder::ALL.len()],
 }
 
-/// Who holds memory, in the order in which they are served.
+/// The kinds of holders, in the order in which they are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Holder {
     Recall,
@@ -78,7 +78,7 @@ pub(super) struct Waiter {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fit {
     Fits,
-    /// Its own kind is at its limit: others need not wait for it.
+    /// Its own kind is at its limit: other kinds need not wait for it.
     Limit,
     /// Too little is free.
     Short,
@@ -102,18 +102,19 @@ impl Holder {
 }
 
 impl BudgetState {
-    /// Next to all admissions and the reserve there has to be memory for the largest part.
+    /// Besides all admissions and the reserve, there has to be memory for the largest part.
     pub(super) fn bound_admissions(&mut self, total: u32) {
         let left = (total - self.aside).saturating_sub(total / 4 + self.reserve);
         self.admissions = (left.min(total / 2) / FIRST).max(1);
     }
 
-    /// Whether a request of this kind comes after others that wait.
+    /// Whether a request of this kind has to wait for other requests.
     pub(super) fn is_behind(&mut self, holder: Holder) -> bool {
         Holder::ALL.iter().take(holder as usize + 1).any(|before| {
             let waiters = &mut self.waiters[*before as usize];
             waiters.retain(|waiter| !waiter.served.is_closed());
-            // Those that wait for the reserve, or for an admission's end, wait for nothing that others take.
+            // Requests that wait for the reserve, or for an admission's end, wait for nothing that
+            // others take.
             !waiters.is_empty() && (*before == holder || *before == Holder::Work)
         })
     }
@@ -126,7 +127,7 @@ impl BudgetState {
             Holder::Admission if self.admitted >= self.admissions => return Fit::Limit,
             Holder::Recall => 0,
             Holder::Admission => reserve,
-            // A password that needs most of a small budget would never get it.
+            // Else a password that needs most of a small budget would never get it.
             Holder::Work if units + self.reserve + total / HEADROOM > total - self.aside => 0,
             Holder::Work | Holder::Part => reserve + admissions.min(total / HEADROOM),
         };
@@ -151,7 +152,7 @@ impl BudgetState {
         }
     }
 
-    /// The next that can be served, with its memory.
+    /// The next request that can be served, with its memory.
     pub(super) fn next(
         &mut self,
         inner: &Arc<BudgetInner>,
@@ -179,12 +180,12 @@ impl BudgetState {
 }
 
 impl Grant {
-    /// How much it is, bytes.
+    /// Its size in bytes.
     pub fn bytes(&self) -> u64 {
         u64::from(self.units) * UNIT
     }
 
-    /// Gives back what is held beyond `bytes`, in whole units.
+    /// Gives back the memory beyond `bytes`, in whole units.
     pub fn shrink_to(&mut self, bytes: u64) {
         let keep = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
         let surplus = self.units.saturating_sub(keep);
@@ -203,14 +204,14 @@ impl Drop for Grant {
 
 impl BudgetInner {
     pub(super) fn state(&self) -> MutexGuard<'_, BudgetState> {
-        // Nothing can panic while it is held but arithmetic on numbers that are checked before.
+        // Nothing can panic while it is held, except arithmetic on numbers that are checked before.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn give_back(self: &Arc<Self>, holder: Holder, units: u32, ends: bool) {
         {
             let mut state = self.state();
-            // Before anybody can take it: nobody ever sees more than the budget in use.
+            // Before other requests can take it: `held` never exceeds the budget.
             self.held.fetch_sub(u64::from(units), Ordering::Relaxed);
             state.free += units;
             match holder {
@@ -222,12 +223,12 @@ impl BudgetInner {
         self.serve();
     }
 
-    /// Serves those that wait, as far as there is memory.
+    /// Serves waiting requests while there is memory.
     pub(super) fn serve(self: &Arc<Self>) {
         loop {
             let next = self.state().next(self);
             match next {
-                // A waiter that has gone gives its memory back here, by the grant's drop.
+                // The grant of a request that was dropped gives its memory back here.
                 Some((waiter, grant)) => drop(waiter.send(grant)),
                 None => return,
             }
@@ -235,7 +236,7 @@ impl BudgetInner {
     }
 }
 
-/// Counts those that wait; a waiter that is dropped waits no more.
+/// Counts a waiting request until it is dropped.
 pub(super) struct WaitingCount<'a> {
     inner: &'a Arc<BudgetInner>,
     waits: bool,
@@ -244,9 +245,9 @@ pub(super) struct WaitingCount<'a> {
 
 impl<'a> WaitingCount<'a> {
     pub(super) fn new(inner: &'a Arc<BudgetInner>, holder: Holder, fit: Fit) -> Self {
-        // The reserve is for those alone that wait for it, whatever others give back.
+        // The reserve serves only requests for it, whatever others give back.
         let waits = holder != Holder::Recall;
-        // An admission that waits for another one to end needs no memory of a part.
+        // An admission that waits for the end of another one needs no memory of a part.
         let presses = waits && fit != Fit::Limit;
         if waits {
             inner.waiting.fetch_add(1, Ordering::Relaxed);
@@ -269,7 +270,7 @@ impl Drop for WaitingCount<'_> {
         };
         count(&self.inner.waiting, self.waits);
         count(&self.inner.pressing, self.presses);
-        // It may have been in the way of smaller ones.
+        // It may have been in the way of smaller requests.
         self.inner.serve();
     }
 }

@@ -10,12 +10,13 @@ use crate::memory::accounts::{BudgetInner, UNIT};
 /// Capacity of a recycled chunk, bytes.
 pub const CHUNK: usize = 256 * 1024;
 
-/// At most this much is kept for reuse, bytes.
+/// At most this much is kept for recycling, bytes.
 const RETAINED: u64 = 32 * 1024 * 1024;
 
 impl BudgetInner {
     pub(super) fn idle(&self) -> MutexGuard<'_, Vec<BytesMut>> {
-        // Nothing can panic while it is held, and a list of buffers has no state that could be half changed.
+        // Nothing can panic while it is held, and a list of buffers has no state that could be half
+        // changed.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -26,14 +27,14 @@ impl BudgetInner {
         buffer
     }
 
-    /// How many chunks may be kept beside what is held.
+    /// How many chunks may be kept besides the memory that is held.
     pub(super) fn retainable(&self) -> usize {
         let free = u64::from(self.state().free) * UNIT;
         usize::try_from(free.min(RETAINED) / CHUNK as u64).unwrap_or(0)
     }
 
-    /// Lets go of chunks that would take the process over its budget. Chunks that an upload has been granted memory
-    /// for come out of these: it takes them right after.
+    /// Frees chunks that would take the process over its budget. Chunks for which an upload has
+    /// been granted memory come out of these: it takes them right after.
     pub(super) fn trim(&self) {
         let keep = self.retainable();
         if self.idle_count.load(Ordering::Relaxed) > keep {
@@ -44,7 +45,7 @@ impl BudgetInner {
     }
 }
 
-/// A chunk on its way; its buffer is used again after it.
+/// A chunk in use, which is recycled on drop.
 pub(super) struct Chunk {
     pub(super) buffer: BytesMut,
     pub(super) inner: Arc<BudgetInner>,
@@ -60,7 +61,8 @@ impl Drop for Chunk {
     fn drop(&mut self) {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
-        // The grant that covers the chunk is still held here, so one chunk more than is free may stay.
+        // The grant that covers the chunk is still held here, so one chunk more than is free may
+        // stay.
         let keep = self.inner.retainable().max(1);
         let mut idle = self.inner.idle();
         if buffer.capacity() == CHUNK && idle.len() < keep {

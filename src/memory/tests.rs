@@ -55,7 +55,7 @@ async fn what_is_set_aside_is_nobodys_and_a_part_is_free_beside_all_admissions()
         part.unwrap();
         assert!(budget.can_hold(budget.largest_part()));
     }
-    // Transfers keep half, and it can't be had while they hold it.
+    // Transfers keep half, and it can't be set aside while they hold it.
     let budget = Budget::new(2 * MIB);
     assert!(!budget.set_aside(MIB + 1));
     assert!(budget.set_aside(MIB / 2));
@@ -81,7 +81,7 @@ async fn parts_leave_memory_for_admissions_and_for_the_reserve() {
     assert!(budget.try_grant(UNIT).is_none());
     let mut waiting = Box::pin(budget.part(MIB, LONG));
     assert!(futures::poll!(waiting.as_mut()).is_pending());
-    // They pass those that wait for parts, and leave the reserve alone.
+    // They overtake requests for parts, and leave the reserve alone.
     let mut admissions = Vec::new();
     while let Ok(admission) = budget.admit(Duration::ZERO).await {
         admissions.push(admission);
@@ -94,7 +94,7 @@ async fn parts_leave_memory_for_admissions_and_for_the_reserve() {
     assert_eq!(budget.in_use(), budget.total());
     drop(recalled);
     drop(next.await.unwrap());
-    // What a part gives back is for admissions first.
+    // Memory that a part gives back goes to admissions first.
     let mut admission = Box::pin(budget.admit(LONG));
     assert!(futures::poll!(admission.as_mut()).is_pending());
     parts.pop();
@@ -185,7 +185,7 @@ async fn serves_in_order_and_forgets_those_who_left() {
         budget.try_grant(UNIT).is_none(),
         "nobody takes the turn of those who wait"
     );
-    // The small one came after the large one and must not pass it, though it would fit beside nobody else.
+    // The small request came after the large one and must not overtake it, though it would fit.
     assert!(futures::poll!(small.as_mut()).is_pending());
     let large = large.await.unwrap();
     assert!(futures::poll!(small.as_mut()).is_pending());

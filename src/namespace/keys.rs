@@ -1,36 +1,40 @@
-//! Keys in a bucket: how they are made of a mount's prefix and a path below it, which ones are hidden, and the hash
-//! that tells one entry from another.
+//! Keys in a bucket: built from a mount's prefix and a path below it; which of them are hidden, and
+//! the hash that identifies an entry.
 
-/// The longest key S3 takes, bytes of UTF-8.
+/// The longest key that S3 accepts, bytes of UTF-8.
 pub const MAX_KEY: usize = 1024;
 
-/// Where the server keeps its own state, at the root of a bucket.
+/// The prefix of the server's own state, at the root of a bucket.
 const STATE: &str = ".s3ftpd";
 
-/// The key of an object; `None` at the mount's root, which is none, and where the key would be too long.
+/// The key of an object; `None` at the mount's root, which is not an object, and if the key would
+/// be too long.
 pub(super) fn object(prefix: &str, rest: &str) -> Option<String> {
     (!rest.is_empty())
         .then(|| format!("{prefix}{rest}"))
         .filter(|key| key.len() <= MAX_KEY)
 }
 
-/// A directory's key: ends in `/`, or is empty at the root of a bucket. `None` where it would be too long.
+/// A directory's key: ends in `/`, or is empty at the root of a bucket. `None` if it would be too
+/// long.
 pub(super) fn directory(prefix: &str, rest: &str) -> Option<String> {
     let slash = if rest.is_empty() { "" } else { "/" };
     Some(format!("{prefix}{rest}{slash}")).filter(|key| key.len() <= MAX_KEY)
 }
 
-/// Whether `key` is the server's own state: neither seen nor reached by FTP.
+/// Whether `key` is the server's own state, which FTP neither shows nor reaches.
 pub(super) fn hidden(key: &str) -> bool {
     key.strip_prefix(STATE)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// A hash of what makes an entry itself, in 16 hexadecimal digits; the same on each replica and after a restart.
+/// A hash of the fields that identify an entry, in 16 hexadecimal digits; the same on each replica
+/// and after a restart.
 ///
-/// FNV-1a with 64 bits: among a million entries two are alike with a probability of 1 in 37 million, and a client
-/// that is misled by that takes two files for one in its display. Each field is followed by a byte that UTF-8 does
-/// not have, so that no two lists of fields are the same bytes.
+/// FNV-1a with 64 bits: among a million entries two are equal with a probability of 1 in 37
+/// million, and a client that is misled by that takes two files for one in its display. Each field
+/// is followed by a byte that does not occur in UTF-8, so that different lists of fields are
+/// different bytes.
 pub(super) fn unique(store: &str, bucket: &str, key: &str) -> String {
     let fields = [store, bucket, key].into_iter();
     let bytes = fields.flat_map(|field| field.bytes().chain([0xff]));
@@ -93,7 +97,7 @@ mod tests {
 
     #[test]
     fn entries_have_hashes_of_their_own_that_never_change() {
-        // A change of this value would make every mirror take every entry for another one.
+        // A change of this value would make every mirror take every entry for a new one.
         assert_eq!(unique("main", "scans", "a/b"), "8830ef4f9de4bdf5");
         let hashes: BTreeSet<String> = [
             ("main", "scans", "a"),

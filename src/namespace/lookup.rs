@@ -1,33 +1,35 @@
-//! Which mount a path lies in: pure, over the mounts' paths and prefixes.
+//! Which mount contains a path: pure, from the mounts' paths and prefixes.
 
 use std::collections::BTreeSet;
 
 use crate::namespace::keys;
 use crate::namespace::path::VirtualPath;
 
-/// What has to be known of a mount.
+/// What the look-up needs of a mount.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct MountPoint<'m> {
-    /// Where it is in the tree.
+    /// Its path in the tree.
     pub path: &'m VirtualPath,
     /// Empty, or ends in `/`.
     pub prefix: &'m str,
 }
 
-/// Where a path lies.
+/// The result of a look-up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum MountLookup {
     /// In the mount of this number; the path's elements below it, joined by `/`.
     In(usize, String),
     /// In no mount, and above one, or the root.
     Above,
-    /// Neither; or where a mount has the server's state.
+    /// Neither; or the server's state in a mount.
     Nowhere,
 }
 
-/// Where `path` lies: in the mount with the longest path that it is below of, by whole elements.
+/// Finds `path`: it belongs to the mount with the longest path that equals it or is an ancestor of
+/// it, by whole elements.
 ///
-/// A path to the server's own state is in no mount: it leads nowhere, unless another mount lies below it.
+/// A path to the server's own state belongs to no mount: it does not exist, unless another mount
+/// lies below it.
 pub(super) fn find<'m>(
     mounts: impl Iterator<Item = MountPoint<'m>> + Clone,
     path: &VirtualPath,
@@ -140,7 +142,7 @@ mod tests {
             ("/p/.s3ftpd/a", within(1, ".s3ftpd/a")),
             ("/state", MountLookup::Nowhere),
             ("/state/a", MountLookup::Nowhere),
-            // A directory all the same, as it is on the way to a mount.
+            // It is a directory, as it is on the way to a mount.
             ("/.s3ftpd", MountLookup::Above),
             ("/.s3ftpd/x/a", within(3, "a")),
         ] {

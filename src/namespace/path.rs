@@ -1,7 +1,8 @@
 //! [`VirtualPath`]: an absolute, normalised path that can't leave its root.
 //!
-//! A path is a list of elements, each of which is checked when it is added, so nothing later has to look for `..` or
-//! a control character again. A name is taken as it is: spaces at its ends, backslashes and percent signs belong to it.
+//! A path is a list of elements, each of which is checked when it is added, so later code does not
+//! need to check for `..` or a control character. A name is taken literally: spaces at its ends,
+//! backslashes and percent signs belong to it.
 
 use crate::namespace::keys::MAX_KEY;
 
@@ -11,16 +12,16 @@ pub struct VirtualPath {
     elements: Vec<String>,
 }
 
-/// Why a text is no path.
+/// Why a text is not a path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
     /// A C0 or C1 control character, or DEL.
     #[error("the name holds a control character")]
     ControlCharacter,
-    /// Longer than a key can be: [`MAX_KEY`] bytes, the first slash not counted.
+    /// Longer than a key can be: [`MAX_KEY`] bytes, without the first slash.
     #[error("the path is longer than 1024 bytes")]
     TooLong,
-    /// Empty, `.`, `..`, or with a `/`, where one element is wanted.
+    /// Empty, `.`, `..`, or with a `/`, in place of a single element.
     #[error("the name is not that of one file or directory")]
     NotAnElement,
 }
@@ -31,12 +32,13 @@ impl VirtualPath {
         Self::default()
     }
 
-    /// `argument` seen from `self`: absolute where it begins with `/`; `.`, `..` and doubled slashes resolved,
-    /// `..` at the root stays there. A slash at the end means nothing.
+    /// Resolves `argument` relative to `self`: absolute if it begins with `/`; `.`, `..` and
+    /// doubled slashes are resolved, and `..` at the root stays there. A slash at the end has no
+    /// meaning.
     ///
     /// # Errors
     ///
-    /// A control character anywhere in `argument`; a result that is too long.
+    /// A control character anywhere in `argument`, or a result that is too long.
     pub fn join(&self, argument: &str) -> Result<VirtualPath, PathError> {
         if argument.chars().any(char::is_control) {
             return Err(PathError::ControlCharacter);
@@ -58,11 +60,11 @@ impl VirtualPath {
         VirtualPath { elements }.checked()
     }
 
-    /// One element more; `name` must be a valid single element.
+    /// Adds one element; `name` must be a valid single element.
     ///
     /// # Errors
     ///
-    /// `name` is not [`nameable`](Self::nameable); a result that is too long.
+    /// `name` is not [`nameable`](Self::nameable), or the result is too long.
     pub fn child(&self, name: &str) -> Result<VirtualPath, PathError> {
         if name.chars().any(char::is_control) {
             return Err(PathError::ControlCharacter);
@@ -99,12 +101,14 @@ impl VirtualPath {
         self.elements.is_empty()
     }
 
-    /// The rest of `self` below `ancestor` (empty where equal); `None` where it is not below it. By whole elements.
+    /// The rest of `self` below `ancestor` (empty if they are equal); `None` if it is not below it.
+    /// By whole elements.
     pub fn strip_prefix(&self, ancestor: &VirtualPath) -> Option<&[String]> {
         self.elements.strip_prefix(ancestor.elements.as_slice())
     }
 
-    /// Whether a key's element can be named by FTP: not empty, `.`, `..`, no `/`, no control character.
+    /// Whether a key's element can be named by FTP: not empty, `.`, `..`, no `/`, no control
+    /// character.
     pub fn nameable(element: &str) -> bool {
         !matches!(element, "" | "." | "..")
             && !element
@@ -112,7 +116,7 @@ impl VirtualPath {
                 .any(|character| character == '/' || character.is_control())
     }
 
-    /// The path, where it is not too long.
+    /// Returns the path unless it is too long.
     fn checked(self) -> Result<VirtualPath, PathError> {
         let names: usize = self.elements.iter().map(String::len).sum();
         let slashes = self.elements.len().saturating_sub(1);
@@ -216,7 +220,7 @@ mod tests {
         let longer = format!("{longest}x");
         assert_eq!(parent.join(&longer), Err(PathError::TooLong));
         assert_eq!(parent.child(&longer), Err(PathError::TooLong));
-        // What counts is the result.
+        // Only the result counts.
         assert_eq!(path(&"a/../".repeat(1000)), VirtualPath::root());
         assert!(VirtualPath::root().join(&"a/".repeat(512)).is_ok());
         assert_eq!(
@@ -262,7 +266,7 @@ mod tests {
         assert_eq!(path("/alice").strip_prefix(&path("/alice/a")), None);
     }
 
-    /// Arguments in which dots and slashes are common.
+    /// Arguments with many dots and slashes.
     fn argument() -> impl Strategy<Value = String> {
         prop_oneof![
             "(\\.|\\.\\.|/|a|b| ){0,12}",
@@ -279,7 +283,7 @@ mod tests {
                 let text = joined.to_string();
                 prop_assert!(text.starts_with('/') && text.len() <= MAX_KEY + 1);
                 prop_assert!(!text.contains("//") && !text.contains("/../") && !text.ends_with("/.."));
-                // Written and read again it is the same path, from wherever it is read.
+                // Its text, parsed relative to any directory, is the same path.
                 prop_assert_eq!(path("/x/y").join(&text).unwrap(), joined.clone());
                 prop_assert_eq!(joined.join("").unwrap(), joined.clone());
                 prop_assert_eq!(joined.join(".").unwrap(), joined);

@@ -1,6 +1,6 @@
 //! What a user may do in a mount.
 
-/// One permission, as the configuration and the 550 replies name it.
+/// One permission, as in the configuration and the 550 replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Permission {
     /// LIST, NLST, MLSD, MLST, STAT path, SIZE, MDTM.
@@ -28,7 +28,7 @@ pub enum Permission {
 pub struct Permissions(u16);
 
 impl Permission {
-    /// Every one, in the order of the documentation.
+    /// All, in the order of the documentation.
     pub const ALL: [Permission; 9] = [
         Permission::List,
         Permission::Read,
@@ -68,22 +68,22 @@ impl Permissions {
         Permissions(0)
     }
 
-    /// With one more.
+    /// Adds a permission.
     pub const fn with(self, permission: Permission) -> Self {
         Permissions(self.0 | 1 << permission as u16)
     }
 
-    /// With one less.
+    /// Removes a permission.
     pub const fn without(self, permission: Permission) -> Self {
         Permissions(self.0 & !(1 << permission as u16))
     }
 
-    /// Whether it is among them.
+    /// Whether the set contains it.
     pub const fn allows(self, permission: Permission) -> bool {
         self.0 & (1 << permission as u16) != 0
     }
 
-    /// The names of those it holds, in the order of the documentation: for messages.
+    /// The names of its permissions, in the order of the documentation: for messages.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         let held = Permission::ALL
             .into_iter()
@@ -91,10 +91,12 @@ impl Permissions {
         held.map(Permission::name)
     }
 
-    /// The letters of the fact `perm` (RFC 3659, 7.5.5) of a file or a directory, in alphabetical order.
+    /// The letters of the fact `perm` (RFC 3659, 7.5.5) of a file or a directory, in alphabetical
+    /// order.
     ///
-    /// File: `a` append, `d` delete, `f` rename, `r` read, `w` overwrite. Directory: `c` write new files, `d` rmdir,
-    /// `e` always (anybody may change into it), `f` rename, `l` list, `m` mkdir, `p` delete what is in it.
+    /// File: `a` append, `d` delete, `f` rename, `r` read, `w` overwrite. Directory: `c` write new
+    /// files, `d` rmdir, `e` always (every user may change into it), `f` rename, `l` list, `m`
+    /// mkdir, `p` delete its contents.
     pub fn perm(self, directory: bool) -> String {
         let letters: &[(char, Permission)] = if directory { &DIRECTORY } else { &FILE };
         let held = letters

@@ -1,7 +1,7 @@
 //! A user's tree of mounts.
 //!
-//! What is pure of it (which mount a path lies in, what its key is) is in [`super::lookup`] and [`super::keys`]; here
-//! it meets the stores.
+//! Its pure parts (which mount contains a path, and its key) are in [`super::lookup`] and
+//! [`super::keys`]; this file combines them with the stores.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use crate::namespace::path::VirtualPath;
 use crate::namespace::permissions::{Permission, Permissions};
 use crate::object::{Location, Store};
 
-/// A mount, its store at hand.
+/// A mount with its store.
 #[derive(Debug, Clone)]
 pub struct Mount {
-    /// Where it is in the tree.
+    /// Its path in the tree.
     pub path: VirtualPath,
     /// Its store.
     pub store: Arc<Store>,
@@ -39,14 +39,14 @@ pub struct Mount {
     pub on_control_loss: ControlLoss,
 }
 
-/// What a path names.
+/// What a path resolves to.
 #[derive(Debug, Clone)]
 pub enum Resolved {
-    /// Above a mount and in none: a directory that holds only the ways to mounts.
+    /// Above a mount and in none: a directory that contains only the ways to mounts.
     Virtual(VirtualPath),
     /// In a mount.
     Mounted {
-        /// The path asked for.
+        /// The requested path.
         path: VirtualPath,
         /// The mount.
         mount: Arc<Mount>,
@@ -64,28 +64,30 @@ pub struct Namespace {
 }
 
 impl Mount {
-    /// Whether a key of its bucket is the server's own state (`.s3ftpd/` at the bucket's root), which no path names
-    /// and no listing shows. `key` is the whole key, the mount's prefix included.
+    /// Whether a key of its bucket is the server's own state (`.s3ftpd/` at the bucket's root),
+    /// which no path names and no listing shows. `key` is the whole key, including the mount's
+    /// prefix.
     pub fn hidden(&self, key: &str) -> bool {
         keys::hidden(key)
     }
 
-    /// The fact `unique` of an entry (RFC 3659, 7.5.2): 16 hexadecimal digits that follow from store, bucket and key
-    /// alone, so they are the same each time. `key` is the whole key; a directory's ends in `/`.
+    /// The fact `unique` of an entry (RFC 3659, 7.5.2): 16 hexadecimal digits that follow from
+    /// store, bucket and key alone, so they are the same each time. `key` is the whole key; a
+    /// directory's ends in `/`.
     pub fn unique(&self, key: &str) -> String {
         keys::unique(self.store.name(), &self.bucket, key)
     }
 }
 
 impl Namespace {
-    /// From the mounts of a user. The mount with the longest path wins.
+    /// Creates the tree from the mounts of a user. The mount with the longest path wins.
     pub fn new(mounts: Vec<Mount>) -> Self {
         Namespace {
             mounts: mounts.into_iter().map(Arc::new).collect(),
         }
     }
 
-    /// What `path` names.
+    /// Resolves `path`.
     pub fn resolve(&self, path: &VirtualPath) -> Resolved {
         let points = self.mounts.iter().map(|mount| MountPoint {
             path: &mount.path,
@@ -102,12 +104,14 @@ impl Namespace {
         }
     }
 
-    /// Names directly below `path` that are mount points or lie on the way to one; sorted, no doubles.
+    /// The names directly below `path` that are mount points or lie on the way to one; sorted,
+    /// without duplicates.
     pub fn mount_names(&self, path: &VirtualPath) -> Vec<String> {
         lookup::names_below(self.paths(), path)
     }
 
-    /// Whether `path` is a mount point or lies above one: such a directory can't be removed or renamed.
+    /// Whether `path` is a mount point or lies above one: such a directory can't be removed or
+    /// renamed.
     pub fn holds_mount(&self, path: &VirtualPath) -> bool {
         lookup::holds(self.paths(), path)
     }
@@ -123,7 +127,7 @@ impl Namespace {
 }
 
 impl Resolved {
-    /// The path asked for.
+    /// The requested path.
     pub fn path(&self) -> &VirtualPath {
         match self {
             Resolved::Virtual(path) | Resolved::Mounted { path, .. } | Resolved::Nowhere(path) => {
@@ -132,8 +136,8 @@ impl Resolved {
         }
     }
 
-    /// The object a path names; `None` for a virtual directory, a mount's root, nowhere, and where the key
-    /// [would be too long](Self::key_too_long).
+    /// The object that the path names; `None` for a virtual directory, a mount's root, a path in no
+    /// mount, and if the key [would be too long](Self::key_too_long).
     pub fn object(&self) -> Option<Location> {
         let Resolved::Mounted { mount, rest, .. } = self else {
             return None;
@@ -141,8 +145,9 @@ impl Resolved {
         keys::object(&mount.prefix, rest).map(|key| mount.location(key))
     }
 
-    /// The location whose key is the directory's prefix: ends in `/`, or is empty at the root of a bucket. `None` for
-    /// a virtual directory, nowhere, and where the key [would be too long](Self::key_too_long).
+    /// The location whose key is the directory's prefix: ends in `/`, or is empty at the root of a
+    /// bucket. `None` for a virtual directory, a path in no mount, and if the key [would be too
+    /// long](Self::key_too_long).
     pub fn directory(&self) -> Option<Location> {
         let Resolved::Mounted { mount, rest, .. } = self else {
             return None;
@@ -150,20 +155,22 @@ impl Resolved {
         keys::directory(&mount.prefix, rest).map(|key| mount.location(key))
     }
 
-    /// Whether it lies in a mount, and its key as a directory, with the mount's prefix and the slash at its end, would
-    /// be longer than S3 takes ([`MAX_KEY`](super::MAX_KEY)). [`object`](Self::object) is `None` then but for a key of
-    /// just that length. Nothing of that name can exist: a 553 to a command that would make it, a 550 to others.
+    /// Whether the path is in a mount, and its key as a directory, with the mount's prefix and the
+    /// slash at its end, would be longer than S3 accepts ([`MAX_KEY`](super::MAX_KEY)).
+    /// [`object`](Self::object) is `None` then, except for a key of exactly that length. Nothing
+    /// with that name can exist: a command that would make it gets a 553, others a 550.
     pub fn key_too_long(&self) -> bool {
         matches!(self, Resolved::Mounted { .. }) && self.directory().is_none()
     }
 
-    /// Whether the user may do it here (never in a virtual directory but `List`).
+    /// Whether the user has this permission here (in a virtual directory only `List`).
     pub fn allows(&self, permission: Permission) -> bool {
         self.permissions().allows(permission)
     }
 
-    /// The letters of the fact `perm` (RFC 3659, 7.5.5) of the file or directory here, see [`Permissions::perm`].
-    /// A mount's root can't be removed or renamed, nor can a virtual directory; nowhere there is nothing to permit.
+    /// The letters of the fact `perm` (RFC 3659, 7.5.5) of the file or directory here, see
+    /// [`Permissions::perm`]. A mount's root and a virtual directory can't be removed or renamed; a
+    /// path in no mount has no permissions.
     pub fn perm(&self, directory: bool) -> String {
         match self {
             Resolved::Nowhere(_) => String::new(),
@@ -189,7 +196,7 @@ impl Resolved {
         location.map(|location| mount.unique(&location.key))
     }
 
-    /// What the user may do here.
+    /// The user's permissions here.
     pub fn permissions(&self) -> Permissions {
         match self {
             Resolved::Mounted { mount, .. } => mount.permissions,
@@ -215,7 +222,8 @@ mod tests {
 
     use super::*;
 
-    /// Without mounts, as these need a store; trees with mounts are tested in [`lookup`], their keys in [`keys`].
+    /// Without mounts, as these need a store; trees with mounts are tested in [`lookup`], their
+    /// keys in [`keys`].
     #[test]
     fn a_tree_without_mounts_is_one_virtual_directory() {
         let tree = Namespace::new(Vec::new());

@@ -1,12 +1,14 @@
-//! The PROXY protocol, versions 1 and 2: who the client behind a load balancer is.
+//! The PROXY protocol, versions 1 and 2: the address of a client behind a load balancer.
 //!
-//! A load balancer that ends TCP connections hides the client's address, which peer checks, limits, logs and the pairs
-//! of passive mode live on. It can tell it in a header before the first byte of the client. Whoever may send such a
-//! header may claim any address, so it is read only from [configured networks](Proxies::new): from these it is
-//! required, from all others it is not expected, and what looks like one is a command like any other rubbish.
+//! A load balancer that terminates TCP connections hides the client's address, which peer checks,
+//! limits, logs and the pairs of passive mode need. It can send it in a header before the client's
+//! first byte. A sender of such a header can claim any address, so it is read only from [configured
+//! networks](Proxies::new): from these it is required; from all others it is not expected, and
+//! bytes that look like one are treated as a command like any other.
 //!
-//! The header is read to its last byte and no further: what follows, a TLS handshake or FTP, stays in the socket. It is
-//! read within a deadline and by the connection's own task, so a silent peer holds up nobody.
+//! The header is read to its last byte and no further: what follows, a TLS handshake or FTP, stays
+//! in the socket. The connection's own task reads it within a deadline, so a silent peer delays no
+//! other.
 
 mod header;
 pub mod options;
@@ -25,32 +27,32 @@ use crate::net::proxy::options::ProxyOptions;
 pub use header::{HeaderError, ProxyHeader, parse};
 use header::{Step, step};
 
-/// Whose connections begin with a header.
+/// The networks whose connections begin with a header.
 #[derive(Debug, Clone)]
 pub struct Proxies {
     networks: Vec<IpNet>,
     deadline: Duration,
 }
 
-/// The ends of a connection, as its client sees them.
+/// The addresses of a connection, as its client sees them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionAddrs {
-    /// Where the client is.
+    /// The client's address.
     pub peer: SocketAddr,
-    /// Which address it has reached: ours, or the load balancer's.
+    /// The address that the client reached: ours, or the load balancer's.
     pub local: SocketAddr,
 }
 
-/// Why a connection of a load balancer is of no use.
+/// Why a connection of a load balancer can't be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyError {
-    /// The header is not one.
+    /// The header is invalid.
     #[error(transparent)]
     Header(#[from] HeaderError),
-    /// It ended within its header.
+    /// The connection ended within its header.
     #[error("the connection ended within its PROXY header")]
     Ended,
-    /// The header did not come in time.
+    /// The header did not arrive in time.
     #[error("no PROXY header within {} ms", .0.as_millis())]
     Deadline(Duration),
     /// The socket failed.
@@ -67,14 +69,15 @@ impl Proxies {
         }
     }
 
-    /// Whether a connection from there begins with a header.
+    /// Whether a connection from this address begins with a header.
     pub fn include(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         self.networks.iter().any(|network| network.contains(&peer))
     }
 
-    /// The ends of an accepted connection: those of its header where it must have one, else its own. A header that
-    /// tells none (a health check of the load balancer itself) leaves it its own, too.
+    /// Returns the addresses of an accepted connection: those of its header if it must have one,
+    /// else its own. They are also its own if the header has no addresses (a health check by the
+    /// load balancer itself).
     ///
     /// # Errors
     /// [`ProxyError`]: the connection can't be served.
@@ -108,7 +111,7 @@ impl Proxies {
 
 /// Reads one header, and not a byte more.
 async fn read(stream: &mut TcpStream) -> Result<ProxyHeader, ProxyError> {
-    // Its size follows from what has come, so that a silent connection holds no buffer.
+    // Sized by what has arrived, so that a silent connection holds no buffer.
     let mut seen = Vec::new();
     loop {
         let take = match step(&seen)? {
@@ -126,7 +129,8 @@ async fn read(stream: &mut TcpStream) -> Result<ProxyHeader, ProxyError> {
     }
 }
 
-/// How many of the bytes that lie there, at most `most`, belong to a line: those up to its end, or all.
+/// The number of available bytes, at most `most`, that belong to a line: those up to its end, or
+/// all.
 async fn line(stream: &TcpStream, most: usize) -> Result<usize, ProxyError> {
     let mut ahead = [0; header::LONGEST_V1];
     let ahead = &mut ahead[..most.min(header::LONGEST_V1)];

@@ -1,4 +1,4 @@
-//! PEM → certificates with their keys, chosen by the host name that a client asks for (SNI).
+//! PEM → certificates with their keys, selected by the host name that a client asks for (SNI).
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -15,19 +15,19 @@ use crate::tls::options::{CertificateFiles, Pem};
 
 use crate::tls::material::{About, Contents, MaterialError, contents};
 
-/// What a certificate says of itself.
+/// The contents of a certificate that are shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     /// Host names: those of its subject alternative names, else its common name; in lower case.
     pub names: Vec<String>,
-    /// When it ends, seconds since 1970.
+    /// When it expires, seconds since 1970.
     pub ends: i64,
 }
 
 /// Reads one certificate and its key, and checks that they belong together.
 ///
 /// # Errors
-/// What is wrong, and with which of the two ([`About`]'s number is 0).
+/// The problem, and which of the two has it ([`About`]'s number is 0).
 pub fn certificate(files: &CertificateFiles) -> Result<Summary, MaterialError> {
     let chain = contents(&files.certificate, About::Certificate(0))?;
     let key = contents(&files.key, About::Key(0))?;
@@ -39,7 +39,7 @@ pub fn certificate(files: &CertificateFiles) -> Result<Summary, MaterialError> {
 /// Reads the authorities of client certificates.
 ///
 /// # Errors
-/// There is none, or one that is damaged.
+/// There is none, or one of them is damaged.
 pub fn read_authorities(source: &Pem) -> Result<(), MaterialError> {
     let pem = contents(source, About::ClientCa)?;
     authorities(&pem).map_err(|error| error.at(source))?;
@@ -62,8 +62,8 @@ pub(super) fn authorities(pem: &[u8]) -> Result<RootCertStore, MaterialError> {
     Ok(roots)
 }
 
-/// Chooses the certificate of a handshake: the one for the name that the client asks for, an exact one before one with
-/// an asterisk; the first of the configuration for all others.
+/// Selects the certificate of a handshake: the one for the name that the client asks for, an exact
+/// name before one with an asterisk; for all other names the first of the configuration.
 #[derive(Debug)]
 pub(super) struct BySni {
     first: Arc<CertifiedKey>,
@@ -78,12 +78,12 @@ pub(super) struct Certificate {
     certified: Arc<CertifiedKey>,
     /// The names that it is for.
     names: Vec<String>,
-    /// They are the configuration's, not its own.
+    /// The names are those of the configuration, not of the certificate.
     configured: bool,
 }
 
 impl Certificate {
-    /// What its files hold: the chain and the key.
+    /// The contents of its files: the chain and the key.
     pub(super) fn contents(files: &CertificateFiles, number: usize) -> Contents {
         Ok(vec![
             contents(&files.certificate, About::Certificate(number))?,
@@ -91,7 +91,7 @@ impl Certificate {
         ])
     }
 
-    /// Of what they hold.
+    /// Parses these contents.
     #[expect(
         clippy::disallowed_methods,
         reason = "certificates expire by the machine's clock"
@@ -107,7 +107,7 @@ impl Certificate {
         let (certified, summary) =
             certified(chain, key, number).map_err(|error| located(error, files))?;
         if summary.ends <= jiff::Timestamp::now().as_second() {
-            // Clients will say so; there may be none better yet.
+            // Clients will report it; there may be no better certificate yet.
             tracing::warn!(names = ?summary.names, "a TLS certificate is no longer valid");
         }
         let configured = !files.names.is_empty();
@@ -132,7 +132,7 @@ impl BySni {
             exact: HashMap::new(),
             below: HashMap::new(),
         };
-        // What the configuration says goes before what a certificate says of itself.
+        // Names of the configuration go before those of a certificate.
         let configured = certificates
             .iter()
             .filter(|certificate| certificate.configured);
@@ -173,8 +173,9 @@ impl ResolvesServerCert for BySni {
     }
 }
 
-/// The certificates, for the connections of one control session. Whose handshake names nobody gets the one that the
-/// session is about: the host of the control connection's handshake, or the one that HOST has named before it.
+/// The certificates, for the connections of one control session. A handshake without a host name
+/// gets the certificate of the session's host: the host of the control connection's handshake, or
+/// the one that HOST named before it.
 #[derive(Debug)]
 pub(super) struct SessionCertificates {
     all: Arc<BySni>,
@@ -214,7 +215,7 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// A chain and its key, `number` of the configuration.
+/// Parses a chain and its key; `number` is their position in the configuration.
 fn certified(
     chain: &[u8],
     key: &[u8],
@@ -233,7 +234,7 @@ fn certified(
     let summary = summary(own)
         .ok_or_else(|| MaterialError::new(about, "holds a certificate that is damaged"))?;
     let about = About::Key(number);
-    // What is wrong with a key is told in our own words: nothing of it may be quoted.
+    // Problems with a key are described in our own words: an error must not quote any of it.
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| {
         MaterialError::new(
             about,

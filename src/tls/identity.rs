@@ -1,4 +1,4 @@
-//! Who a client certificate says that its holder is.
+//! The holder's names in a client certificate.
 
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
@@ -10,18 +10,18 @@ pub struct Identity {
     alternatives: Vec<String>,
 }
 
-/// The name that a certificate must have to stand for a user.
+/// The name that a certificate must have to identify a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequiredName {
     /// The common name of its subject, to the letter.
     Subject(String),
-    /// A subject alternative name: a host name, an e-mail address or a URI; case does not matter in host names and in the part of
-    /// an address behind its `@`.
+    /// A subject alternative name: a host name, an e-mail address or a URI; case does not matter in
+    /// host names and in the part of an address after its `@`.
     Alternative(String),
 }
 
 impl Identity {
-    /// The names in a certificate; none where it can't be read.
+    /// Reads the names in a certificate; empty if it can't be parsed.
     pub fn of(certificate: &CertificateDer<'_>) -> Identity {
         let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
             return Identity::default();
@@ -54,7 +54,7 @@ impl Identity {
     }
 }
 
-/// A name as it is compared.
+/// The form of a name for comparison.
 fn normal(name: &str) -> String {
     if name.contains("://") {
         return name.to_owned();

@@ -1,4 +1,4 @@
-//! The contents of the files that TLS is made of.
+//! The contents of the files for TLS.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::tls::options::Pem;
 
-/// No certificate chain, key or list of authorities is longer, bytes.
+/// The limit of a certificate chain, a key or a list of authorities, bytes.
 const LONGEST: u64 = 4 * 1024 * 1024;
 
 /// Which of the files is wrong.
@@ -22,20 +22,20 @@ pub enum About {
     ClientCa,
 }
 
-/// What is wrong with it. Nothing of a file's contents is in it.
+/// A problem with a file. It contains nothing of the file's contents.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {problem}")]
 pub struct MaterialError {
     /// Which file.
     pub about: About,
-    /// Its path, or what it is.
+    /// Its path, or a description.
     place: String,
-    /// What is wrong.
+    /// The problem.
     pub problem: String,
 }
 
 impl MaterialError {
-    /// About a file that is named later.
+    /// For a file that is named later.
     pub(super) fn new(about: About, problem: impl Into<String>) -> Self {
         MaterialError {
             place: about.to_string(),
@@ -44,7 +44,7 @@ impl MaterialError {
         }
     }
 
-    /// With the place that the configuration names.
+    /// Adds the path of the configuration.
     pub(super) fn at(mut self, source: &Pem) -> Self {
         if let Pem::File(path) = source {
             self.place = path.display().to_string();
@@ -63,23 +63,24 @@ impl fmt::Display for About {
     }
 }
 
-/// What belongs together of the files, a certificate with its key say. It changes as a whole or not at all, and for
-/// itself: what is wrong with another piece is no reason to go on with an old one here.
+/// Files that belong together, such as a certificate and its key. They are replaced together or not
+/// at all, and independently of others: a problem with one of them does not keep the others at old
+/// contents.
 #[derive(Debug, Clone)]
 pub(super) struct Reloadable<T> {
-    /// What was made of it when it was right last.
+    /// The last valid contents, parsed.
     pub(super) good: T,
-    /// What is wrong with it since.
+    /// The problem with newer contents, if there is one.
     pub(super) wrong: Option<MaterialError>,
-    /// Of what was read last, right or wrong.
+    /// The fingerprint of the last contents, valid or not.
     fingerprint: [u8; 32],
 }
 
-/// What the files of a piece hold.
+/// The contents of the files, or why they can't be read.
 pub(super) type Contents = Result<Vec<Vec<u8>>, MaterialError>;
 
 impl<T: Clone> Reloadable<T> {
-    /// What is read first must be right.
+    /// The first contents must be valid.
     pub(super) fn first(
         contents: Contents,
         make: impl FnOnce(&[Vec<u8>]) -> Result<T, MaterialError>,
@@ -91,7 +92,7 @@ impl<T: Clone> Reloadable<T> {
         })
     }
 
-    /// What is read later is taken where it is right.
+    /// Later contents are taken over if they are valid.
     pub(super) fn then(
         &self,
         contents: Contents,
@@ -112,13 +113,13 @@ impl<T: Clone> Reloadable<T> {
         }
     }
 
-    /// Whether something else was read than before.
+    /// Whether the contents have changed.
     pub(super) fn differs(&self, before: &Self) -> bool {
         self.fingerprint != before.fingerprint
     }
 }
 
-/// Tells contents from others, and what was wrong with reading them.
+/// Distinguishes contents, and errors of reading them.
 fn fingerprint(contents: &Contents) -> [u8; 32] {
     let mut hash = Sha256::new();
     match contents {
@@ -133,7 +134,7 @@ fn fingerprint(contents: &Contents) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// What a source holds.
+/// The contents of a source.
 pub(super) fn contents(source: &Pem, about: About) -> Result<Vec<u8>, MaterialError> {
     let wrong =
         |error: io::Error| MaterialError::new(about, format!("can't be read: {error}")).at(source);

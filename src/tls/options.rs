@@ -1,59 +1,59 @@
-//! What is configured of TLS.
+//! Options of TLS.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
 
-/// Whether a connection is to be under TLS.
+/// Whether a connection uses TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protection {
-    /// It can't be.
+    /// TLS is refused.
     Off,
-    /// As the client wants.
+    /// The client decides.
     Optional,
-    /// It must be.
+    /// TLS is required.
     Required,
 }
 
 /// `[tls]`.
 #[derive(Debug, Clone)]
 pub struct TlsOptions {
-    /// Certificates with their keys; the first is for clients that ask for none of the others' names.
+    /// Certificates with their keys; the first is for clients that ask for no name of the others.
     pub certificates: Vec<CertificateFiles>,
-    /// For listeners that say nothing else.
+    /// The control connections' default, for listeners without an own one.
     pub control: Protection,
-    /// For listeners that say nothing else.
+    /// The data connections' default, for listeners without an own one.
     pub data: Protection,
-    /// The oldest version of TLS.
+    /// The lowest version of TLS.
     pub min_version: TlsVersion,
     /// Whether data connections must resume the TLS session of their control connection.
     pub require_session_reuse: bool,
-    /// Who signs client certificates.
+    /// The authorities that sign client certificates.
     pub client_ca: Option<Pem>,
-    /// Whether clients are asked for certificates.
+    /// Whether clients are asked for a certificate.
     pub client_certificates: ClientCertificates,
-    /// How often the files are looked at; zero: on SIGHUP only.
+    /// How often the files are read; zero: on SIGHUP only.
     pub reload: Duration,
 }
 
 /// A certificate's files.
 #[derive(Debug, Clone)]
 pub struct CertificateFiles {
-    /// The chain: its own certificate first.
+    /// The chain, with the server's own certificate first.
     pub certificate: Pem,
     /// The private key.
     pub key: Pem,
-    /// The host names it is for; empty: those it names itself.
+    /// The host names that it is for; empty: those in the certificate.
     pub names: Vec<String>,
 }
 
 /// A text in PEM form.
 #[derive(Debug, Clone)]
 pub enum Pem {
-    /// In this file, and followed when it changes.
+    /// In this file, which is read again when it changes.
     File(PathBuf),
-    /// This.
+    /// This text.
     Memory(SecretString),
 }
 
@@ -66,13 +66,13 @@ pub enum TlsVersion {
     V13,
 }
 
-/// Whether clients are asked for certificates.
+/// Whether clients are asked for a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientCertificates {
-    /// They are not.
+    /// No.
     Off,
-    /// They may have one.
+    /// A client may have one.
     Optional,
-    /// They must have one.
+    /// A client must have one.
     Required,
 }

@@ -1,18 +1,19 @@
-//! The TLS sessions that one control session's clients can resume.
+//! The TLS sessions that the client of one control session can resume.
 //!
-//! Different from a common cache in three ways. It is one control session's own, and takes only what the control
-//! connection's handshake puts into it: a session that a data connection has begun could be a stranger's, who would then
-//! resume it and pass for the client. And an entry can be used more than once, also in TLS 1.3, whose tickets are
-//! commonly taken out when used: FileZilla, WinSCP and others offer the control connection's session on each of their
-//! data connections.
+//! It differs from a usual cache in three ways. It belongs to one control session. It takes only
+//! the entries of the control connection's handshake: a session that a data connection has begun
+//! could be another client's, which would then resume it and pass for the right one. And an entry
+//! can be used more than once, also in TLS 1.3, whose tickets are usually removed when used:
+//! FileZilla, WinSCP and others offer the control connection's session on each of their data
+//! connections.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustls::server::StoresServerSessions;
 
-/// Bytes that the entries of a session may have together. Each holds the client's certificates, where he has some:
-/// where they are long there are fewer tickets.
+/// Limit of all entries of a session, bytes. Each contains the client's certificates, if there are
+/// any: with long ones there are fewer tickets.
 const MOST_BYTES: usize = 64 * 1024;
 
 /// The cache of one control session.
@@ -31,7 +32,8 @@ struct Entries {
 }
 
 impl Resumption {
-    /// For a handshake that sends this many tickets, or is of TLS 1.2 and has one session.
+    /// For a handshake that sends this number of tickets, or that is of TLS 1.2 and has one
+    /// session.
     pub(super) fn new(most: usize) -> Self {
         Resumption {
             most,
@@ -39,7 +41,7 @@ impl Resumption {
         }
     }
 
-    /// The control connection's handshake is done: nothing more is taken.
+    /// The control connection's handshake is done: no further entries are taken.
     pub(super) fn close(&self) {
         self.entries().closed = true;
     }
@@ -69,12 +71,13 @@ impl StoresServerSessions for Resumption {
         found.map(|(_, value)| value.clone())
     }
 
-    /// Leaves it where it is.
+    /// Does not remove it.
     fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
         self.get(key)
     }
 
-    /// A client is not told that a session can be resumed which can't: he would forget the one that can.
+    /// The server offers no session that can't be resumed: the client would forget the one that
+    /// can.
     fn can_cache(&self) -> bool {
         !self.entries().closed
     }
@@ -111,7 +114,7 @@ mod tests {
         let cache = Resumption::new(8);
         let taken = (0..100_u8).filter(|n| cache.put(vec![*n], Vec::new()));
         assert_eq!(taken.count(), 8);
-        // Nor with long ones; but there is always one.
+        // Not with long ones either; but there is always one.
         for (length, most) in [(MOST_BYTES / 4, 3), (2 * MOST_BYTES, 1)] {
             let cache = Resumption::new(8);
             let taken = (0..100_u8).filter(|n| cache.put(vec![*n], vec![0; length]));

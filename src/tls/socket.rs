@@ -1,19 +1,23 @@
-//! The socket under a connection of TLS: between TCP and rustls.
+//! The socket under a TLS connection: between TCP and rustls.
 //!
-//! It knows four things that rustls does not say or do:
+//! It does four things that rustls does not do:
 //!
-//! - **Whether an end lies between two records or within one** ([`TlsSocket::between_records`]). rustls tells an end
-//!   without close_notify, but not that half a record came before it. A device that never sends close_notify is
-//!   believed that its FIN is its end; a FIN within a record is the end of nothing: what was sent is not all here.
-//! - **How long a handshake may be.** rustls keeps up to 64 KiB of a handshake message that does not end, for anybody
-//!   who connects. No client needs as much, so what comes before the handshake's end is counted ([`Handshakes`]). Behind
-//!   it rustls reads on up to the first record of application data before it says that it is done. So such a record
-//!   that has begun in time may be finished; from outside it can't be told from a last one of the handshake.
-//! - **When to acknowledge.** Clients send the end of a TLS 1.3 handshake in two pieces, and where Nagle's algorithm is on
-//!   (lftp) the second waits for the acknowledgement of the first, which our kernel puts off for 40 ms as nothing is
-//!   to be sent to it. So what is read of a handshake is acknowledged at once.
-//! - **Reading much at once**, where an upload runs ([`TlsSocket::read_ahead`]): rustls asks for 4 KiB at a time, which
-//!   would be a system call each.
+//! - **It knows whether a connection ended between two records or within one**
+//!   ([`TlsSocket::between_records`]). rustls reports an end without close_notify, but not that
+//!   half a record came before it. The FIN of a device that never sends close_notify counts as its
+//!   end; after a FIN within a record, data is missing.
+//! - **It limits the length of a handshake.** rustls keeps up to 64 KiB of a handshake message that
+//!   does not end, for every client that connects. No client needs as much, so the bytes before the
+//!   handshake's end are counted ([`Handshakes`]). After its end rustls reads on to the first
+//!   record of application data before it reports that the handshake is done. So such a record that
+//!   has begun in time may be finished; from outside it can't be distinguished from the last one of
+//!   the handshake.
+//! - **It acknowledges early.** Clients send the end of a TLS 1.3 handshake in two pieces. With
+//!   Nagle's algorithm on (lftp), the second waits for the acknowledgement of the first, which our
+//!   kernel delays by 40 ms because there is nothing to send. So each read of a handshake is
+//!   acknowledged at once.
+//! - **It reads much at once** during an upload ([`TlsSocket::read_ahead`]): rustls asks for 4 KiB
+//!   at a time, which would be a system call each.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -27,15 +31,15 @@ use tokio::net::TcpStream;
 use tokio_rustls::{Accept, TlsAcceptor};
 use tokio_util::io::poll_read_buf;
 
-/// The most that is read ahead, bytes: four of the largest records.
+/// The limit of the bytes that are read ahead: four of the largest records.
 const AHEAD: usize = 64 * 1024;
 
-/// Content type, version and length: what a record begins with (RFC 8446, 5.1).
+/// Content type, version and length: the head of a record (RFC 8446, 5.1).
 const HEAD: usize = 5;
 /// The content type of application data.
 const APPLICATION_DATA: u8 = 23;
 
-/// What the handshakes of a kind of connection begin with.
+/// The settings of the handshakes of a kind of connection.
 #[derive(Debug, Clone)]
 pub struct Handshakes {
     /// Certificates, protocols, sessions.
@@ -45,7 +49,7 @@ pub struct Handshakes {
 }
 
 impl Handshakes {
-    /// A handshake on a connection. When it is done, the socket must be [told](TlsSocket::established).
+    /// A handshake on a connection. [`TlsSocket::established`] must be called when it is done.
     pub fn accept(&self, tcp: TcpStream) -> Accept<TlsSocket> {
         TlsAcceptor::from(Arc::clone(&self.config)).accept(TlsSocket {
             tcp,
@@ -60,15 +64,15 @@ impl Handshakes {
 #[derive(Debug)]
 pub struct TlsSocket {
     tcp: TcpStream,
-    /// Bytes that may still come before the handshake's end; `None` behind it.
+    /// Bytes that may still arrive before the handshake's end; `None` after it.
     handshake: Option<usize>,
     records: Records,
-    /// What was read ahead; has memory only while there is something in it.
+    /// Bytes that were read ahead; allocated only while there are some.
     ahead: Option<BytesMut>,
 }
 
 impl TlsSocket {
-    /// TCP itself. What was read ahead does not lie in it any more.
+    /// The TCP stream. Bytes that were read ahead are no longer in it.
     pub fn tcp(&self) -> &TcpStream {
         &self.tcp
     }
@@ -78,17 +82,18 @@ impl TlsSocket {
         self.tcp
     }
 
-    /// The handshake is done: from now on the client may send what it likes.
+    /// The handshake is done: from now on the number of bytes is not limited.
     pub fn established(&mut self) {
         self.handshake = None;
     }
 
-    /// From now on much is read at once. Only for a connection that nobody reads past this socket.
+    /// From now on much is read at once. Only for a connection that is read through this socket
+    /// alone.
     pub fn read_ahead(&mut self) {
         self.ahead.get_or_insert_default();
     }
 
-    /// Whether what was read ends with a record's end.
+    /// Whether the bytes read end with a record's end.
     pub fn between_records(&self) -> bool {
         self.records == Records::default()
     }
@@ -124,7 +129,7 @@ impl AsyncRead for TlsSocket {
                     ahead.reserve(AHEAD);
                     let read = poll_read_buf(Pin::new(&mut this.tcp), cx, ahead);
                     if ahead.is_empty() {
-                        // A client that is waited for costs no memory.
+                        // Waiting for a client costs no memory.
                         *ahead = BytesMut::new();
                     }
                     ready!(read)?;
@@ -139,7 +144,8 @@ impl AsyncRead for TlsSocket {
     }
 }
 
-/// Acknowledges what has been read, and what comes next until something is sent. Without it all only takes longer.
+/// Acknowledges the bytes read, and the next ones until something is sent. A failure only makes the
+/// handshake slower.
 fn acknowledge(tcp: &TcpStream) {
     #[cfg(target_os = "linux")]
     let _ = tcp.set_quickack(true);
@@ -177,14 +183,16 @@ impl AsyncWrite for TlsSocket {
     }
 }
 
-/// Where in the sequence of records the bytes that came end. The default: behind one, or before the first.
+/// The position of the bytes read in the sequence of records. The default: after a record, or
+/// before the first.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Records {
-    /// What kind of record it is, as soon as one has begun.
+    /// The type of the record, as soon as one has begun.
     kind: u8,
-    /// Bytes of its head that came.
+    /// Bytes of its head that have been read.
     head: usize,
-    /// While the head is not whole: its length as far as it is known. Then: bytes of the body that are still to come.
+    /// While the head is incomplete: its length as far as it is known. Then: bytes of the body that
+    /// are to come.
     body: usize,
 }
 
@@ -214,7 +222,8 @@ impl Records {
         }
     }
 
-    /// How many bytes are to come of a record of application data, as which TLS 1.3 shows all that is encrypted.
+    /// Bytes to come of a record of application data; everything encrypted has that type in TLS
+    /// 1.3.
     fn application_data(&self) -> usize {
         if self.head == HEAD && self.kind == APPLICATION_DATA {
             self.body
@@ -314,12 +323,12 @@ mod tests {
             }
         };
         assert_eq!((read, error.kind()), (1000, io::ErrorKind::InvalidData));
-        // Behind its end anything may come.
+        // After its end anything may come.
         socket.established();
         socket.read_exact(&mut got[..500]).await.unwrap();
     }
 
-    /// Which rustls reads before it says that the handshake is done.
+    /// rustls reads it before it reports that the handshake is done.
     #[tokio::test]
     async fn a_record_of_application_data_that_begins_in_time_may_be_finished() {
         for (begins, kind, comes) in [
@@ -329,7 +338,7 @@ mod tests {
             (995, 22, 1000),
         ] {
             let (mut socket, mut client) = pair(Some(1000)).await;
-            // In one record of the handshake, and what comes behind it.
+            // Within one record of the handshake, and what comes after it.
             let mut bytes = record(begins - 5);
             bytes[0] = 22;
             let mut next = record(1005);
@@ -365,7 +374,7 @@ mod tests {
         got.extend(rest);
         let (client, bytes) = writing.await.unwrap();
         assert!(got == bytes);
-        // Pending: nothing is held.
+        // Pending: no memory is held.
         let waiting = socket.read_u8();
         assert!(futures::FutureExt::now_or_never(waiting).is_none());
         assert_eq!(socket.ahead.as_ref().unwrap().capacity(), 0);

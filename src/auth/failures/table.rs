@@ -9,14 +9,14 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(super) struct BucketTable {
     size: usize,
-    /// A full bucket is empty after this long; so long lasts a ban.
+    /// A full bucket is empty after this time, which is also how long a ban lasts.
     full: Duration,
     /// One failure leaks out in this time.
     leak: Duration,
     /// Whether a full bucket is a ban.
     bans: bool,
     buckets: HashMap<u64, Bucket>,
-    /// The same, the first to be empty in front: what has run out, then what is worth least.
+    /// The same, ordered by when they will be empty: expired ones first, then those worth least.
     by_end: BTreeSet<(Instant, u64)>,
 }
 
@@ -27,7 +27,7 @@ struct Bucket {
     banned: bool,
 }
 
-/// Where somebody stands after a failure.
+/// The counts after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FailureCount {
     /// Failures that are not forgotten yet, this one included.
@@ -39,7 +39,8 @@ pub(super) struct FailureCount {
 }
 
 impl BucketTable {
-    /// Of at most `size` buckets, each full with `failures` at once and then empty after `full`.
+    /// Holds at most `size` buckets, each full after `failures` failures in a row and empty again
+    /// after `full`.
     pub(super) fn new(size: usize, full: Duration, failures: u32, bans: bool) -> Self {
         BucketTable {
             size,
@@ -51,7 +52,7 @@ impl BucketTable {
         }
     }
 
-    /// Counts a failure. A ban is neither prolonged nor shortened by it.
+    /// Counts a failure. It neither prolongs nor shortens a ban.
     pub(super) fn add(&mut self, key: u64, now: Instant) -> FailureCount {
         self.expire(now);
         let bucket = self.buckets.get(&key).copied();
@@ -64,7 +65,8 @@ impl BucketTable {
         }
         let before = bucket.map_or(Duration::ZERO, |bucket| bucket.end.duration_since(now));
         let after = (before + self.leak).min(self.full);
-        // Durations are whole nanoseconds: what a division has left over must not make a ban need one more.
+        // Durations are whole nanoseconds: the remainder of a division must not make a ban need one
+        // more failure.
         let level = after.as_nanos().div_ceil(self.leak.as_nanos().max(1));
         let banned = self.bans && after + self.leak / 2 > self.full;
         let end = now + if banned { self.full } else { after };
@@ -104,7 +106,8 @@ impl BucketTable {
             Some(old) => {
                 self.by_end.remove(&(old.end, key));
             }
-            // What goes is never the new one, else somebody who tries on and on would never be counted.
+            // The new entry is never the one to go: else a client that keeps trying would never be
+            // counted.
             None if self.buckets.len() > self.size => {
                 if let Some((_, least)) = self.by_end.pop_first() {
                     self.buckets.remove(&least);
@@ -123,7 +126,7 @@ impl BucketTable {
             self.buckets.remove(&key);
         }
         if self.buckets.is_empty() {
-            // What an attack has grown need not stay.
+            // Gives back what an attack has allocated.
             self.buckets = HashMap::new();
         }
     }

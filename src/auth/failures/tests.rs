@@ -32,7 +32,7 @@ fn the_delay_doubles_for_an_address_and_for_a_name() {
         .map(|user| failures.failed_at(ip("10.0.0.1"), user, now).as_secs())
         .collect();
     assert_eq!(delays, [1, 2, 4, 8, 10]);
-    // The same name from elsewhere each time.
+    // The same name from another address each time.
     let delays: Vec<u64> = (1..=5)
         .map(|host| {
             let address = ip(&format!("10.0.1.{host}"));
@@ -57,7 +57,7 @@ fn an_address_is_banned_for_its_time_and_no_other() {
     assert!(failures.bans_address_at(ip("::ffff:10.0.0.1"), now));
     assert!(failures.bans_at(address, "somebody", now));
     assert!(!failures.bans_address_at(ip("10.0.0.2"), now));
-    // Knocking on does not prolong it.
+    // Further attempts do not prolong it.
     failures.failed_at(address, "x", now + 50 * SECOND);
     assert!(failures.bans_address_at(address, now + 59 * SECOND));
     assert!(!failures.bans_address_at(address, now + MINUTE));
@@ -148,12 +148,13 @@ fn the_right_password_of_a_banned_user_bans_no_address_and_a_wrong_one_does() {
             assert_eq!(failures.refused_at(address, "anna", now), max_delay);
         }
         assert!(!failures.bans_address_at(address, now), "{ban_users:?}");
-        // The answer tells nothing of which it was.
+        // The answer does not reveal which it was.
         for _ in 0..2 {
             assert_eq!(failures.failed_at(address, "anna", now), max_delay);
         }
         assert!(failures.bans_address_at(address, now), "{ban_users:?}");
-        // Who proves himself where he may not log in, at another host's address, and is not banned, guesses.
+        // A user with the right password who may not log in at another host's address, and is not
+        // banned, counts as guessing.
         let other = ip("10.0.0.2");
         for user in ["carl", "carl", "bert", "bert", "dora", "dora"] {
             failures.refused_at(other, user, now);
@@ -224,7 +225,7 @@ fn the_tables_are_bounded_and_bans_outlast_a_flood() {
     }
     assert!(failures.bans_address_at(banned, now));
     assert!(failures.bans_at(banned, "anna", now));
-    // Full tables count those who try on and on.
+    // Full tables count clients that keep trying.
     let persistent = ip("10.0.0.2");
     let later = now + Duration::from_millis(1);
     for number in 0..6_u8 {

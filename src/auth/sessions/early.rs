@@ -1,19 +1,24 @@
-//! The sessions that nobody has logged in to, and which of them makes room for another.
+//! The sessions before login, and which of them is displaced for another.
 //!
-//! It is the oldest one of the network that has the most of them, where that is a hoarder: he pays with his own, and nobody
-//! else does. A network is an IPv4 address or the /48
-//! of an IPv6 one: a home has up to a /56 and a company a /48, and whoever spreads his connections over all of it is
-//! still one. There is no limit for it, as there is for a /64, because customers of one hoster may share a /48: they don't lock
-//! each other out, and what such a network gains by its size it loses as soon as places are short.
+//! It is the oldest one of the network that has the most of them, if that network is a hoarder: the
+//! hoarder pays, and no other network does. A network is an IPv4 address or the /48 of an IPv6
+//! address: a home has up to a /56 and a company a /48, and a client that spreads its connections
+//! over all of it still counts as one. A /48 has no limit of its own, unlike a /64, because
+//! customers of one hoster may share it: they don't lock each other out, and what such a network
+//! gains by its size it loses as soon as permits are short.
 //!
-//! A connection whose PROXY header has not come is a network of its own: it has the header's deadline, and comes from a load
-//! balancer. Of many that one accepts at once, whoever they are, none must be ended before it is read.
+//! A connection whose PROXY header has not arrived is a network of its own: it has the header's
+//! deadline, and comes from a load balancer. If a load balancer opens many connections at once,
+//! none of them must be displaced before its header is read.
 //!
-//! A few more than the newcomer's network has, as an office or a client with two connections does, are no hoard. Then the oldest of
-//! all makes room, whoever's it is, when it has had the time to log in. Where none has, a network that has clearly more than the
-//! newcomer's, or more than half of all, pays, else the newcomer is refused: if each newcomer ended somebody's login, nobody would ever get in.
+//! A few more than the newcomer's network has, as in an office or with a client that opens two
+//! connections, are not a hoard. Then the oldest session of all is displaced, whichever network it
+//! belongs to, once it has had the time to log in. If none has, a network that has clearly more
+//! than the newcomer's, or more than half of all, pays; else the newcomer is refused. If each
+//! newcomer ended another client's login, no client would ever get in.
 //!
-//! All is found in ordered maps, so the work for a connection grows with the logarithm of their number.
+//! All look-ups use ordered maps, so the work for a connection grows with the logarithm of their
+//! number.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -23,13 +28,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// In this time whoever means to log in has done so, a handshake and the wait for a core to check his password (10 s at most)
-/// included.
+/// A client that wants to log in has done so within this time, including a handshake and the wait
+/// for a core to check the password (10 s at most).
 pub(super) const HEAD_START: Duration = Duration::from_secs(20);
-/// So many more than twice what the newcomer's network has are a hoard.
+/// This many more than twice what the newcomer's network has are a hoard.
 const HOARD: usize = 8;
 
-/// They are told apart by numbers that grow, so the smallest is the oldest.
+/// The sessions are numbered in ascending order, so the smallest number is the oldest session.
 #[derive(Debug, Default)]
 pub(super) struct Early {
     last: u64,
@@ -40,21 +45,21 @@ pub(super) struct Early {
     ranks: BTreeSet<Rank>,
 }
 
-/// Whose they are.
+/// The network of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Network {
     Of(IpAddr),
-    /// That of the one with this number: its header has not come.
+    /// That of the session with this number, whose header has not arrived.
     Unknown(u64),
 }
 
-/// How many it has, and the oldest of them.
+/// The number of its sessions, and the oldest of them.
 type Rank = (usize, Reverse<u64>, Network);
 
-/// One of them.
+/// A session before login.
 #[derive(Debug)]
 pub(super) struct EarlySession {
-    /// What it counts for, where that is known.
+    /// The address that it counts for, if it is known.
     pub(super) address: Option<IpAddr>,
     /// Ends it.
     pub(super) end: CancellationToken,
@@ -66,7 +71,7 @@ impl Early {
         self.ages.len()
     }
 
-    /// Its number.
+    /// Adds a session and returns its number.
     pub(super) fn add(
         &mut self,
         address: Option<IpAddr>,
@@ -84,7 +89,7 @@ impl Early {
         number
     }
 
-    /// `None`: it has made room for another.
+    /// Removes a session; `None`: it has been displaced.
     pub(super) fn remove(&mut self, address: Option<IpAddr>, number: u64) -> Option<EarlySession> {
         let removed = self.change(network(address, number), |its| its.remove(&number));
         if removed.is_some() {
@@ -93,7 +98,8 @@ impl Early {
         removed
     }
 
-    /// The header has come of one whose address was not known; false: it has made room for another.
+    /// The header of a session whose address was not known has arrived. Returns `false` if it has
+    /// been displaced.
     pub(super) fn is_of(&mut self, address: IpAddr, number: u64) -> bool {
         let Some(waiting) = self.remove(None, number) else {
             return false;
@@ -103,7 +109,7 @@ impl Early {
         true
     }
 
-    /// Removes the one that makes room for a newcomer; `None`: the newcomer has to wait his turn.
+    /// Removes the session that is displaced for a newcomer; `None`: the newcomer is refused.
     pub(super) fn displace(
         &mut self,
         newcomer: Option<IpAddr>,
@@ -134,7 +140,7 @@ impl Early {
         self.ages.insert(number, network);
     }
 
-    /// Changes what a network has, and its rank.
+    /// Changes the sessions of a network, and its rank.
     fn change<T>(
         &mut self,
         network: Network,
@@ -181,7 +187,8 @@ mod tests {
         Some(text.parse().unwrap())
     }
 
-    /// Those at these addresses, the oldest first, one a second; and the instant of the last.
+    /// Sessions at these addresses, the oldest first, one a millisecond; and the instant of the
+    /// last.
     fn waiting(addresses: &[&str]) -> (Early, Vec<u64>, Instant) {
         let mut early = Early::default();
         let mut now = Instant::now();
@@ -193,7 +200,7 @@ mod tests {
         (early, numbers, now)
     }
 
-    /// The address of the one that makes room; that it is the oldest there.
+    /// The address of the displaced session; checks that it is the oldest there.
     fn displaced(early: &mut Early, newcomer: &str, now: Instant) -> Option<String> {
         let displaced = early.displace(ip(newcomer), now)?;
         let its = early.networks.get(&network_of(displaced.address?));
@@ -232,7 +239,8 @@ mod tests {
         let soon = now + HEAD_START / 2;
         assert_eq!(displaced(&mut early, "10.0.0.3", soon), None);
         let later = now + HEAD_START;
-        // Those of an office too, who come while all is full of single ones that are silent.
+        // Including those of an office that come while all permits are held by single silent
+        // clients.
         for newcomer in ["10.0.0.5", "10.0.0.3"] {
             let displaced = displaced(&mut early, newcomer, later).unwrap();
             assert_ne!(displaced, "10.0.0.5");
@@ -286,7 +294,7 @@ mod tests {
         assert!(early.displace(Some(address), now).is_none());
         assert!(early.is_of(address, first));
         assert_eq!((early.count(), early.networks.len()), (3, 2));
-        // Now it has two of three. The oldest of them came first, whenever its header did.
+        // Now it has two of three. The older of them came first, whenever its header arrived.
         let displaced = early.displace(None, now).unwrap();
         assert_eq!(displaced.address, Some(address));
         assert!(early.remove(Some(address), first).is_none());

@@ -23,7 +23,7 @@ fn log_in(limiter: &Arc<SessionLimiter>, address: &str) -> Result<SessionPermit,
     Ok(permit)
 }
 
-/// In all, of these without a login, addresses.
+/// In total, of these without a login, addresses.
 fn held(limiter: &SessionLimiter) -> (usize, usize, usize) {
     let held = limiter.held();
     let early = held.early.count();
@@ -52,7 +52,7 @@ fn places_are_counted_and_given_back() {
     let again = enter(&limiter, "10.0.0.1").unwrap();
     drop(third);
     assert_eq!(held(&limiter), (2, 2, 1), "no address without sessions");
-    // Of whom nothing is known yet counts, too.
+    // A session whose address is not known yet counts, too.
     let mut unknown = limiter.enter(None).unwrap();
     assert_eq!(limiter.enter(None).unwrap_err(), Refused::Full);
     let address = "10.0.0.1".parse().unwrap();
@@ -84,9 +84,9 @@ fn who_is_in_takes_no_place_from_those_before_login() {
         Refused::EarlyAddressFull
     );
     let header = limiter.enter(None).unwrap();
-    // One each, and all of them have just come.
+    // One each, and all of them are new.
     assert_eq!(enter(&limiter, "10.0.0.2").unwrap_err(), Refused::EarlyFull);
-    // Who leaves needs one.
+    // A user who logs out needs a permit before login.
     assert_eq!(second.log_out(), Err(Refused::EarlyAddressFull));
     drop(silent);
     let mut other = log_in(&limiter, "10.0.0.2").unwrap();
@@ -113,12 +113,13 @@ fn one_that_makes_room_gives_all_of_its_place_to_the_newcomer() {
     let mut newcomer = enter(&limiter, "10.0.0.2").unwrap();
     assert_eq!(held(&limiter), (4, 3, 3));
     assert_eq!(hoard.each_ref().map(ended), [true, false, false]);
-    // It is too late for it, and it gives back nothing more.
+    // It is too late for it, and it gives nothing back.
     assert_eq!(hoard[0].logged_in(), Err(Refused::Displaced));
     newcomer.logged_in().unwrap();
     drop((hoard, newcomer));
     assert_eq!(held(&limiter), (1, 0, 1));
-    // So it is for one who leaves; and one whose header has come belongs to its network.
+    // This also holds for a user who logs out; and a session whose header has arrived belongs to
+    // its network.
     let mut hoard = [(); 3].map(|()| limiter.enter(None).unwrap());
     assert_eq!(member.log_out(), Err(Refused::EarlyFull));
     for permit in &mut hoard {

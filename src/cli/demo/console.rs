@@ -1,4 +1,4 @@
-//! What `s3ftpd demo` prints: what to type, and what happens in the store.
+//! The output of `s3ftpd demo`: commands to try, and the events in the store.
 
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -8,10 +8,10 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 use crate::cli::demo::{BUCKET, PASSWORD, USER};
 use s3_embedded::Event;
 
-/// Objects below it are the gateway's own records of interrupted uploads.
+/// The prefix of the gateway's own records of interrupted uploads.
 const STATE_PREFIX: &str = ".s3ftpd/";
 
-/// What to type to try the gateway.
+/// Commands to try.
 pub(super) fn instructions(ftp: SocketAddr, endpoint: &str, key: &str, secret: &str) -> String {
     let host = reachable(ftp.ip());
     let port = ftp.port();
@@ -29,7 +29,8 @@ pub(super) fn instructions(ftp: SocketAddr, endpoint: &str, key: &str, secret: &
     )
 }
 
-/// An address as part of a URL; that of this machine for a wildcard, which can't be connected to everywhere.
+/// An address as part of a URL; a loopback address for a wildcard, to which not every system can
+/// connect.
 pub(super) fn reachable(ip: IpAddr) -> String {
     match ip {
         IpAddr::V4(ip) if ip.is_unspecified() => "127.0.0.1".to_owned(),
@@ -39,7 +40,8 @@ pub(super) fn reachable(ip: IpAddr) -> String {
     }
 }
 
-/// Prints a line. Who closes our standard output wants no more lines, but may want the server to go on.
+/// Prints a line. If standard output is closed, no more lines are printed, and the server
+/// continues.
 pub(super) fn say(line: &str) {
     let _nobody_reads = writeln!(std::io::stdout(), "{line}");
 }
@@ -54,7 +56,7 @@ pub(super) struct Narrator {
 type Place = (String, String);
 
 impl Narrator {
-    /// Prints each event until the store is gone; to be cancelled by dropping it.
+    /// Prints each event until the store is gone. Drop the future to cancel it.
     pub(super) async fn narrate(mut self, mut events: Receiver<Event>) {
         loop {
             match events.recv().await {
@@ -97,7 +99,7 @@ fn is_shown((_, key): &Place) -> bool {
     !key.starts_with(STATE_PREFIX)
 }
 
-/// A key can hold anything, a terminal's control sequences too.
+/// A key can contain anything, including a terminal's control sequences.
 fn url((bucket, key): &Place) -> String {
     let safe: String = key
         .chars()

@@ -36,7 +36,7 @@ async fn told(advertise: &Advertise, peer: &str, local: &str) -> String {
     }
 }
 
-/// `advertise` for the name `ftp.example.com`, with its look-ups answered from a list.
+/// An `Advertise` for the name `ftp.example.com`, with its look-ups answered from a list.
 fn scripted(answers: Answers) -> (Advertise, Arc<Mutex<Answers>>) {
     let answers = Arc::new(Mutex::new(answers));
     let script = Arc::clone(&answers);

@@ -1,4 +1,4 @@
-//! What becomes of a connection to a passive port: it goes to the reservation of its client, or is closed.
+//! Passes a connection to a passive port to the reservation of its client, or closes it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::data::passive::port_table::PortTable;
 use crate::net::proxy::Proxies;
 
-/// Pause after a first failed accept; doubled with each further one in a row.
+/// Pause after a first failed accept; doubled with each further failure in a row.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(5);
 /// The longest pause between failing accepts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -21,18 +21,18 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Load balancers in front of the passive ports.
 #[derive(Debug, Clone)]
 pub struct ProxyPolicy {
-    /// Which they are.
+    /// Their networks.
     pub proxies: Proxies,
-    /// How many connections may wait for their header at once.
+    /// The limit of connections that wait for their header.
     pub waiting: usize,
 }
 
-/// Gives connections to those who wait for them.
+/// Passes connections to the reservations that wait for them.
 #[derive(Debug)]
 pub(super) struct DataAcceptor {
     table: Arc<PortTable>,
     proxies: Proxies,
-    /// A permit for each connection whose header is still to come.
+    /// A permit for each connection whose header has not been read.
     waiting: Arc<Semaphore>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -55,7 +55,7 @@ impl DataAcceptor {
         }
     }
 
-    /// Gives it to its reservation: at once, or when its header has been read.
+    /// Passes a connection to its reservation: at once, or when its header has been read.
     fn take(self: &Arc<Self>, port: u16, from: SocketAddr, mut stream: TcpStream) {
         if !self.proxies.include(from.ip()) {
             return self.deliver(port, from, stream);
@@ -84,7 +84,7 @@ impl DataAcceptor {
     }
 }
 
-/// Where connections come from: a listener, or a test's.
+/// The source of connections: a listener, or that of a test.
 pub(super) trait Accept {
     fn next(&self) -> impl Future<Output = io::Result<(TcpStream, SocketAddr)>> + Send;
 }
@@ -95,7 +95,7 @@ impl Accept for TcpListener {
     }
 }
 
-/// Takes every connection; for ever.
+/// Accepts connections without end.
 pub(super) async fn accept_all(listener: impl Accept, port: u16, acceptor: &Arc<DataAcceptor>) {
     let mut pause = FIRST_PAUSE;
     loop {
@@ -104,8 +104,8 @@ pub(super) async fn accept_all(listener: impl Accept, port: u16, acceptor: &Arc<
                 pause = FIRST_PAUSE;
                 acceptor.take(port, from, stream);
             }
-            // The client was gone before we looked: nothing is wrong here, and pausing for it
-            // would let such clients slow down the others.
+            // The client was gone before the accept: this is not a failure, and a pause would let
+            // such clients slow down others.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             // Out of file descriptors or memory: that passes. The connection stays in the backlog.
             Err(error) => {

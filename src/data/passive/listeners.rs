@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use crate::data::options::PassivePorts;
 
-/// Connections the kernel holds for the accept task, a port.
+/// Connections that the kernel holds for the accept task, for each port.
 const BACKLOG: i32 = 1024;
 
 /// Binds ports that are in use, each as soon as it is free.
@@ -35,7 +35,7 @@ pub(super) async fn take_when_free(
     }
 }
 
-/// The ports to bind; 0 where the system is to choose.
+/// The ports to bind; 0 if the system selects them.
 pub(super) fn wanted_ports(ports: PassivePorts) -> io::Result<Vec<u16>> {
     let wanted: Vec<u16> = match ports {
         PassivePorts::Range(first, last) => (first..=last).collect(),
@@ -62,10 +62,10 @@ pub(super) fn listen(address: IpAddr, port: u16) -> io::Result<TcpListener> {
         socket.set_only_v6(true)?;
     }
     if port != 0 {
-        // Data connections of the last run are in TIME_WAIT on these ports.
+        // Data connections of the previous run are in TIME_WAIT on these ports.
         socket.set_reuse_address(true)?;
     }
-    // Accepted sockets inherit it, which saves the calls on each of them.
+    // Accepted sockets inherit it, which saves a call for each of them.
     socket.set_tcp_keepalive(&crate::data::keepalive())?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -73,7 +73,7 @@ pub(super) fn listen(address: IpAddr, port: u16) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// `error`, with the port in its text.
+/// Adds the port to the text of `error`.
 pub(super) fn named(port: u16, error: &io::Error) -> io::Error {
     let which = match port {
         0 => "a passive port chosen by the system".to_owned(),

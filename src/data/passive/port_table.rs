@@ -1,10 +1,10 @@
-//! The table of pairs: which port waits for which peer address, and for whom.
+//! The table of pairs: which port waits for which peer address, and for which reservation.
 //!
 //! A pair is free (not in the table), waiting (a claim holds it), or resting (its claim ended
 //! without a connection; a late one must not reach the next claim of that address). Each peer has
 //! as many permits as there are ports, and a pair in the table holds one of them: so claims queue
-//! at a semaphore, first come first served, and are woken by whatever frees a pair. A peer is in
-//! the table only while it has pairs or claims, so memory follows what goes on now.
+//! at a semaphore, first come first served, and the release of a pair wakes the next. A peer is in
+//! the table only while it has pairs or claims, so memory follows current use.
 //!
 //! The lock is held for a look-up, never across an await, and no socket is closed under it.
 
@@ -22,26 +22,26 @@ use tokio::time::{Instant, sleep_until, timeout};
 pub(super) struct PortTable {
     quarantine: Duration,
     state: Mutex<TableState>,
-    /// A pair began to rest while none did.
+    /// Notified when a pair begins to rest while no other rests.
     resting: Notify,
 }
 
 #[derive(Debug, Default)]
 struct TableState {
     closed: bool,
-    /// The ports that are listened on.
+    /// The bound ports.
     ports: Vec<u16>,
     peers: HashMap<IpAddr, Peer>,
-    /// Pairs that rest, the first to be freed in front: all rest equally long.
+    /// Pairs that rest, the first to be freed in front: all rest for the same time.
     resting: VecDeque<Rest>,
-    /// Tells a claim from an older one of the same pair.
+    /// Distinguishes a claim from an older one of the same pair.
     last_claim: u64,
 }
 
 #[derive(Debug)]
 struct Peer {
     free: Arc<Semaphore>,
-    /// Claims under way: they hold the semaphore above.
+    /// Claims in progress: they hold the semaphore above.
     claiming: usize,
     pairs: HashMap<u16, Pair>,
 }
@@ -49,7 +49,7 @@ struct Peer {
 #[derive(Debug)]
 struct Pair {
     claim: u64,
-    /// Where the connection goes; `None` while the pair rests.
+    /// The receiver of the connection; `None` while the pair rests.
     to: Option<oneshot::Sender<TcpStream>>,
     _permit: OwnedSemaphorePermit,
 }
@@ -61,14 +61,15 @@ struct Rest {
     port: u16,
 }
 
-/// A pair held by one reservation. Dropped before a connection came, it lets the pair rest.
+/// A pair held by one reservation. If it is dropped before a connection has arrived, the pair
+/// rests.
 #[derive(Debug)]
 pub(super) struct PortClaim {
     table: Arc<PortTable>,
     peer: IpAddr,
     port: u16,
     id: u64,
-    /// `None` once it has given what it had to give.
+    /// `None` once the connection has been taken.
     arrival: Option<oneshot::Receiver<TcpStream>>,
 }
 
@@ -89,7 +90,7 @@ impl PortTable {
         self.lock().ports.clone()
     }
 
-    /// One more port is listened on: each peer has one more pair.
+    /// One more port is bound: each peer has one more pair.
     pub(super) fn add_port(&self, port: u16) {
         let mut state = self.lock();
         state.ports.push(port);
@@ -98,7 +99,7 @@ impl PortTable {
         }
     }
 
-    /// A free pair of `peer`, waited for up to `wait`.
+    /// Waits up to `wait` for a free pair of `peer`.
     pub(super) async fn claim(self: &Arc<Self>, peer: IpAddr, wait: Duration) -> Option<PortClaim> {
         let claiming = PendingClaim::begin(self, peer)?;
         let permit = Arc::clone(&claiming.free).acquire_owned();
@@ -106,7 +107,7 @@ impl PortTable {
         self.take(peer, permit)
     }
 
-    /// Puts a pair into the table. The permit says that one is free.
+    /// Puts a pair into the table. The permit proves that one is free.
     fn take(self: &Arc<Self>, peer: IpAddr, permit: OwnedSemaphorePermit) -> Option<PortClaim> {
         let random = random();
         let (to, arrival) = oneshot::channel();
@@ -135,8 +136,8 @@ impl PortTable {
         })
     }
 
-    /// Gives an arrived connection to the claim of its pair and frees the pair; gives it back
-    /// where no claim waits for it.
+    /// Passes an arrived connection to the claim of its pair and frees the pair; returns the
+    /// connection if no claim waits for it.
     pub(super) fn deliver(
         &self,
         port: u16,
@@ -158,7 +159,7 @@ impl PortTable {
         Some(to)
     }
 
-    /// Frees pairs as their rest ends; for ever.
+    /// Frees pairs when their rest ends; runs without end.
     pub(super) async fn release_rested(&self) {
         loop {
             match self.release_until(Instant::now()) {
@@ -168,7 +169,7 @@ impl PortTable {
         }
     }
 
-    /// Frees the pairs whose rest is over, and says when the next one's will be.
+    /// Frees the pairs whose rest is over, and returns when that of the next one will be.
     pub(super) fn release_until(&self, now: Instant) -> Option<Instant> {
         let mut state = self.lock();
         while let Some(rest) = state.resting.pop_front_if(|rest| rest.until <= now) {
@@ -177,14 +178,14 @@ impl PortTable {
             }
             state.forget_if_idle(rest.peer);
         }
-        // What ten thousand PASVs have grown need not stay.
+        // Gives back memory after ten thousand PASVs.
         if state.resting.is_empty() {
             state.resting = VecDeque::new();
         }
         state.resting.front().map(|rest| rest.until)
     }
 
-    /// No more claims: those that wait for a pair get none, those that have one no connection.
+    /// Accepts no more claims: waiting claims get no pair, existing ones no connection.
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
@@ -194,7 +195,7 @@ impl PortTable {
         }
     }
 
-    /// A claim ended. If its connection has not come, the pair rests.
+    /// A claim ended. If its connection has not arrived, the pair rests.
     fn end(&self, claim: &PortClaim) {
         let mut state = self.lock();
         let pair = state
@@ -235,11 +236,11 @@ impl PortTable {
     }
 }
 
-/// Where to begin to look for a free port: at random, so that ports are spread and another
-/// client behind the same NAT can't guess which one comes next (RFC 2577 section 8).
+/// The position at which the search for a free port begins: at random, so that ports are spread and
+/// another client behind the same NAT can't guess the next one (RFC 2577 section 8).
 fn random() -> usize {
     let random = getrandom::u32().unwrap_or_else(|_| {
-        // No entropy to be had: the spread can still come from the clock.
+        // Without entropy, the clock spreads the ports.
         std::time::UNIX_EPOCH
             .elapsed()
             .map_or(0, |since| since.subsec_nanos())
@@ -261,14 +262,15 @@ impl PortClaim {
         self.port
     }
 
-    /// Whether the connection has come (or was given already).
+    /// Whether the connection has arrived (or has been taken).
     pub(super) fn connected(&self) -> bool {
         self.arrival
             .as_ref()
             .is_none_or(|arrival| !arrival.is_empty())
     }
 
-    /// The connection; `None` when there won't be one, or it has been given before. Cancel safe.
+    /// Waits for the connection; `None` if there won't be one, or it has been taken before. Cancel
+    /// safe.
     pub(super) async fn arrival(&mut self) -> Option<TcpStream> {
         let stream = self.arrival.as_mut()?.await.ok();
         self.arrival = None;
@@ -282,7 +284,7 @@ impl Drop for PortClaim {
     }
 }
 
-/// A claim under way: keeps its peer, and so the semaphore it waits at, in the table.
+/// A claim in progress: keeps its peer, and so the semaphore that it waits at, in the table.
 struct PendingClaim<'a> {
     table: &'a PortTable,
     peer: IpAddr,

@@ -73,7 +73,7 @@ async fn assert_closed(mut stream: TcpStream) {
     }
 }
 
-/// Whether what `client` says arrives at the reservation.
+/// Checks that the bytes of `client` arrive at the reservation.
 async fn assert_reaches(mut client: TcpStream, reservation: &mut Reservation) {
     let word = format!("from {}", client.local_addr().unwrap());
     client.write_all(word.as_bytes()).await.unwrap();
@@ -100,7 +100,7 @@ async fn a_stranger_is_closed_and_the_rightful_one_served() {
 async fn peers_share_a_port() {
     let pool = pool(1, HOUR);
     let mut one = reserve(&pool, CLIENT).await;
-    // As a control connection on a dual-stack socket has it.
+    // As a control connection on a dual-stack socket reports it.
     let mut two = reserve(&pool, "::ffff:127.0.0.2".parse().unwrap()).await;
     assert_eq!(one.port(), two.port());
     let from_two = connect(STRANGER, two.port()).await.unwrap();
@@ -114,7 +114,7 @@ async fn an_early_connection_is_kept_and_its_pair_free_again() {
     let pool = pool(1, HOUR);
     let mut first = reserve(&pool, CLIENT).await;
     let early = connect(CLIENT, first.port()).await.unwrap();
-    // The pair is to be had only because the early connection has been handed over.
+    // The pair is free only because the early connection has been passed on.
     let mut second = reserve(&pool, CLIENT).await;
     let late = connect(CLIENT, second.port()).await.unwrap();
     let mut kept = first.connection(Duration::ZERO).await.unwrap();
@@ -122,7 +122,7 @@ async fn an_early_connection_is_kept_and_its_pair_free_again() {
     drop(early);
     assert_eq!(kept.read(&mut [0]).await.unwrap(), 0);
     assert_reaches(late, &mut second).await;
-    // There is one connection a reservation.
+    // There is one connection for each reservation.
     let again = first.connection(DEADLINE).await;
     assert!(matches!(again, Err(DataError::Connect(_))), "{again:?}");
 }
@@ -146,7 +146,7 @@ async fn a_pair_rests_after_a_reservation_without_connection() {
     let dropped = Instant::now();
     drop(reservation);
     assert!(pool.reserve(CLIENT, Duration::ZERO).await.is_none());
-    // Somebody else's pair is not concerned.
+    // Another session's pair is not affected.
     let other = reserve(&pool, STRANGER).await;
     let mut next = reserve(&pool, CLIENT).await;
     assert!(dropped.elapsed() >= rest);
@@ -202,7 +202,7 @@ async fn a_waiter_that_gives_up_takes_nothing_with_it() {
         assert_eq!(pool.table.claiming(CLIENT), 1);
         let _client = connect(CLIENT, held.port()).await.unwrap();
         held.connection(DEADLINE).await.unwrap();
-        // The pair is the waiter's now, who is gone before it knows.
+        // The pair belongs to the waiter, which is dropped before it notices.
     }
     assert_eq!(pool.table.counts(), (0, 0));
     assert!(pool.reserve(CLIENT, Duration::ZERO).await.is_some());
@@ -244,7 +244,7 @@ async fn rests_end_by_themselves() {
 
 #[tokio::test]
 async fn a_port_in_use_is_left_out_until_it_is_free() {
-    // An outgoing connection of another program, whose local port lies in the range.
+    // An outgoing connection of another program, whose local port is in the range.
     let far = TcpListener::bind((CLIENT, 0)).await.unwrap();
     let far_port = far.local_addr().unwrap().port();
     let (pool, outgoing, busy) = loop {
@@ -266,7 +266,8 @@ async fn a_port_in_use_is_left_out_until_it_is_free() {
     assert_eq!(first.port(), busy + 1);
     let mut waiting = pin!(pool.reserve(CLIENT, HOUR));
     assert!(poll!(waiting.as_mut()).is_pending());
-    // Connections that nobody has accepted are reset with their listener, so the port is free at once.
+    // Connections that were not accepted are reset with their listener, so the port is free at
+    // once.
     drop(far);
     drop(outgoing);
     let mut second = timeout(DEADLINE, waiting).await.unwrap().unwrap();
@@ -316,7 +317,7 @@ async fn a_dropped_pool_ends_with_its_last_reservation() {
         .expect("the tasks end");
 }
 
-/// Accepts what it was given, then nothing.
+/// Returns the given connections, then none.
 struct Script(Mutex<VecDeque<io::Result<(TcpStream, SocketAddr)>>>);
 
 impl Accept for Script {
@@ -363,7 +364,7 @@ async fn behind_a_load_balancer_the_header_says_whose_a_connection_is() {
     let pool = PassivePool::bind_with(CLIENT, ports, policy_for("127.0.0.1/32"), stop, HOUR, HOUR)
         .unwrap();
     let mut reservation = reserve(&pool, "192.0.2.7".parse().unwrap()).await;
-    // Two that never send a header hold up nobody; the third, who could not be waited for, is closed.
+    // Two that never send a header delay no other; the third, which exceeds the limit, is closed.
     let _silent = [
         connect(CLIENT, reservation.port()).await.unwrap(),
         connect(CLIENT, reservation.port()).await.unwrap(),
@@ -382,7 +383,7 @@ async fn behind_a_load_balancer_the_header_says_whose_a_connection_is() {
     let header = b"PROXY TCP4 192.0.2.7 198.51.100.1 40000 20\r\n";
     client.write_all(header).await.unwrap();
     assert_reaches(client, &mut reservation).await;
-    // Without a header, as from no load balancer.
+    // Without a header, as if there were no load balancer.
     let mut own = reserve(&pool, STRANGER).await;
     let client = connect(STRANGER, own.port()).await.unwrap();
     assert_reaches(client, &mut own).await;
@@ -428,7 +429,7 @@ async fn both_families_have_the_same_port_and_a_restart_gets_it_back() {
         }
         panic!("no port free in both families");
     };
-    // The side that closes first has the connection in TIME_WAIT.
+    // The side that closes first keeps the connection in TIME_WAIT.
     let mut reservation = reserve(&pool, CLIENT).await;
     let client = connect(CLIENT, port).await.unwrap();
     drop(reservation.connection(DEADLINE).await.unwrap());

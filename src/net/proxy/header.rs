@@ -1,6 +1,8 @@
-//! A PROXY header, as far as it has come: what is still to be read, what it tells, or what is wrong with it.
+//! Parses a PROXY header from the bytes that have arrived: how much is still to be read, its
+//! contents, or what is wrong with it.
 //!
-//! Pure: the socket's side asks [`step`] after each read, and never reads beyond what surely belongs to the header.
+//! Pure: the reader of the socket calls [`step`] after each read, and never reads beyond what
+//! surely belongs to the header.
 
 use std::net::SocketAddr;
 
@@ -10,8 +12,8 @@ use ppp::{v1, v2};
 
 /// The longest header of version 1, its line end included (specification, 2.1).
 pub(super) const LONGEST_V1: usize = 107;
-/// The longest header of version 2 that is taken: addresses need 52 bytes, the rest are a load balancer's own
-/// remarks. The format would allow 64 KiB.
+/// The longest header of version 2 that is accepted: addresses need 52 bytes, the rest are
+/// extensions (TLVs) of the load balancer. The format would allow 64 KiB.
 const LONGEST_V2: usize = 2048;
 /// `PROXY UNKNOWN\r\n`. No header is shorter.
 const SHORTEST: usize = 15;
@@ -19,51 +21,51 @@ const SHORTEST: usize = 15;
 const FIXED_V2: usize = 16;
 const V1: &[u8] = b"PROXY ";
 const V2: &[u8] = v2::PROTOCOL_PREFIX;
-/// Version 2, and the command by which a load balancer speaks for itself.
+/// Version 2, and the command LOCAL, by which a load balancer opens a connection of its own.
 const LOCAL: u8 = 0x20;
-/// The type of the remark that is a checksum (2.2.3).
+/// The type of the extension with the checksum (2.2.3).
 const CRC32C: u8 = 0x03;
 
-/// What a header tells.
+/// The contents of a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProxyHeader {
-    /// Where the client is, and which address it has reached.
+    /// The addresses of the client's connection.
     Addresses {
         /// The client.
         source: SocketAddr,
-        /// What it has connected to.
+        /// The address that the client connected to.
         destination: SocketAddr,
     },
-    /// Nothing: LOCAL, UNKNOWN, or a client that has no IP address.
+    /// No addresses: LOCAL, UNKNOWN, or a client that has no IP address.
     Unknown,
 }
 
-/// Why bytes are no header. Quotes nothing of them.
+/// Why bytes are not a header. Quotes none of them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
     /// They begin in another way.
     #[error("no PROXY header where one is required")]
     Missing,
-    /// Longer than a header may be.
+    /// Longer than the limit.
     #[error("the PROXY header is too long")]
     TooLong,
-    /// They can't be read.
+    /// They can't be parsed.
     #[error("the PROXY header is malformed: {0}")]
     Malformed(String),
 }
 
-/// What is to be done next.
+/// The next step of the reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// At least so many bytes more belong to the header.
+    /// At least this many more bytes belong to the header.
     Take(usize),
-    /// It goes on to the end of the line, at most for so many bytes.
+    /// It continues to the end of the line, at most for this many bytes.
     TakeLine(usize),
-    /// It is there.
+    /// It is complete.
     Whole(ProxyHeader),
 }
 
-/// Looks at what has come of a header; it must not hold anything beyond it.
+/// Examines the part of a header that has been read, which must not contain anything beyond it.
 pub(super) fn step(seen: &[u8]) -> Result<Step, HeaderError> {
     let begins = |signature: &[u8]| {
         let common = seen.len().min(signature.len());
@@ -78,7 +80,8 @@ pub(super) fn step(seen: &[u8]) -> Result<Step, HeaderError> {
     }
 }
 
-/// Reads a header that stands at the beginning of `bytes`: what it tells, and its length. `None`: it goes on.
+/// Parses a header at the beginning of `bytes`: its contents and its length. `None`: it is
+/// incomplete.
 ///
 /// # Errors
 /// [`HeaderError`].
@@ -109,7 +112,7 @@ fn step_v1(seen: &[u8]) -> Result<Step, HeaderError> {
         return whole(seen);
     }
     if seen.contains(&b'\n') {
-        // Only within the first bytes, which are taken at once.
+        // Only within the first bytes, which are read at once.
         return Err(HeaderError::Malformed("its line is too short".to_owned()));
     }
     match LONGEST_V1.checked_sub(seen.len()) {
@@ -120,7 +123,8 @@ fn step_v1(seen: &[u8]) -> Result<Step, HeaderError> {
 
 fn step_v2(seen: &[u8]) -> Result<Step, HeaderError> {
     let Some(&[high, low]) = seen.get(FIXED_V2 - 2..FIXED_V2) else {
-        // Until the signature is there it may still be a header of version 1, which can be one byte shorter.
+        // Until the signature is complete it may still be a header of version 1, which can be one
+        // byte shorter.
         let next = if seen.len() < V2.len() {
             SHORTEST
         } else {
@@ -133,8 +137,8 @@ fn step_v2(seen: &[u8]) -> Result<Step, HeaderError> {
         return Err(HeaderError::TooLong);
     }
     match length.checked_sub(seen.len()) {
-        // What the load balancer says for itself, such as a health check: of which family, and what else is in it, is to
-        // be ignored (specification, 2.2).
+        // In a connection of the load balancer's own, such as a health check, the address family
+        // and the rest are to be ignored (specification, 2.2).
         Some(0) if seen[V2.len()] == LOCAL => Ok(Step::Whole(ProxyHeader::Unknown)),
         Some(0) => {
             check_crc32c(seen)?;
@@ -145,8 +149,8 @@ fn step_v2(seen: &[u8]) -> Result<Step, HeaderError> {
     }
 }
 
-/// Verifies the checksum of a whole header of version 2 where it has one (2.2.3): CRC32C of it all, its own bytes taken
-/// as zero. What else is wrong with the header is not looked at here.
+/// Verifies the checksum of a complete header of version 2, if it has one (2.2.3): CRC32C of all
+/// bytes, with its own bytes as zero. Does not check the rest of the header.
 fn check_crc32c(header: &[u8]) -> Result<(), HeaderError> {
     let addresses = match header[V2.len() + 1] >> 4 {
         1 => 12,
@@ -186,7 +190,7 @@ fn whole(seen: &[u8]) -> Result<Step, HeaderError> {
             let header = header.map_err(|error| malformed(error.to_string()))?;
             match (header.command, header.protocol) {
                 (v2::Command::Proxy, v2::Protocol::Stream) => of_v2(header.addresses),
-                // The load balancer speaks for itself, or of what is no TCP.
+                // A connection of the load balancer's own, or not TCP.
                 _ => ProxyHeader::Unknown,
             }
         }

@@ -1,14 +1,14 @@
-//! What is configured of the PROXY protocol.
+//! Options of the PROXY protocol.
 
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-/// Load balancers that tell their clients' addresses by the PROXY protocol.
+/// Load balancers that send their clients' addresses by the PROXY protocol.
 #[derive(Debug, Clone)]
 pub struct ProxyOptions {
-    /// Where they are; a connection from there must begin with a header, none from elsewhere may.
+    /// Their networks; a connection from there must begin with a header, others must not.
     pub networks: Vec<IpNet>,
-    /// For the header to be there.
+    /// How long the header may take.
     pub header_timeout: Duration,
 }

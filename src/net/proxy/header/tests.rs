@@ -16,7 +16,7 @@ fn binary(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
     [V2, &[command, family], &length, rest].concat()
 }
 
-/// With a checksum among its remarks.
+/// With a checksum among its extensions.
 fn checked(command: u8, family: u8, addresses: &[u8]) -> Vec<u8> {
     let mark = [
         &[4, 0, 2, 7, 7][..],
@@ -80,7 +80,7 @@ fn headers_of_both_versions() {
         (checked(0x21, 0x11, &IPV4), ipv4),
         (checked(0x21, 0x21, &v6), ipv6),
         (checked(0x21, 0x00, &[]), ProxyHeader::Unknown),
-        // The load balancer speaks for itself: whatever it says.
+        // A connection of the load balancer's own, with any content.
         (binary(0x20, 0x41, &IPV4), ProxyHeader::Unknown),
         (binary(0x20, 0xff, &[]), ProxyHeader::Unknown),
         (binary(0x20, 0x11, &IPV4[..11]), ProxyHeader::Unknown),
@@ -146,7 +146,7 @@ fn what_is_no_header_is_refused_as_soon_as_it_shows() {
     }
 }
 
-/// Bytes that look like a header for a while.
+/// Bytes that look like a header at first.
 fn nearly() -> impl Strategy<Value = Vec<u8>> {
     let begin = prop_oneof![
         Just(V1.to_vec()),

@@ -32,7 +32,9 @@ enum HashKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HashError {
     /// The text begins like none of the kinds.
-    #[error("is no password hash (a plain-text password must be hashed: `s3ftpd hash-password`)")]
+    #[error(
+        "is not a password hash (a plain-text password must be hashed: `s3ftpd hash-password`)"
+    )]
     Unrecognised,
     /// The text begins like one of the kinds, and is damaged or has parameters that this kind does
     /// not have.

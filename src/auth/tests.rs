@@ -144,7 +144,7 @@ fn unknown_names_cost_what_known_ones_cost() {
     assert_eq!(
         seen.len(),
         HASHES.len(),
-        "every kind of hash stands in for somebody"
+        "every kind of hash stands in for some name"
     );
 }
 

@@ -174,7 +174,7 @@ fn passive(config: &ServerOptions) -> String {
         .as_deref()
         .unwrap_or("the control connection's own address");
     // Writing to a string does not fail.
-    let _ = write!(line, ", clients are told {address}");
+    let _ = write!(line, ", clients get {address}");
     for network in &config.passive.networks {
         let _ = write!(line, ", those of {} {}", network.clients, network.address);
     }
@@ -327,7 +327,7 @@ The configuration is right.
 listeners
   control 0.0.0.0:2121
   control [::]:2121
-  passive 4 ports of the system's choice, clients are told ftp.example.com, those of 10.0.0.0/8 10.1.2.3
+  passive 4 ports of the system's choice, clients get ftp.example.com, those of 10.0.0.0/8 10.1.2.3
   admin   127.0.0.1:9090
 memory budget 64 MiB
 part size 8 MiB
@@ -346,8 +346,8 @@ users
     }
 
     #[test]
-    fn times_are_told_as_they_are_written() {
-        for (milliseconds, told) in [
+    fn times_are_shown_as_they_are_written() {
+        for (milliseconds, shown) in [
             (0, "0ms"),
             (500, "500ms"),
             (1000, "1s"),
@@ -356,7 +356,7 @@ users
             (21_600_000, "6h"),
             (259_200_000, "3d"),
         ] {
-            assert_eq!(human_time(Duration::from_millis(milliseconds)), told);
+            assert_eq!(human_time(Duration::from_millis(milliseconds)), shown);
         }
         let never = ResumeOptions {
             refresh: Duration::from_secs(60),

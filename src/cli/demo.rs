@@ -215,7 +215,9 @@ fn configuration(options: &Options, store: &EmbeddedStore) -> Result<String, Dem
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let ports = quoted(&options.passive_ports);
     let address = options.passive_address.as_deref();
-    let address = address.map_or_else(String::new, |told| format!("address = {}", quoted(told)));
+    let address = address.map_or_else(String::new, |address| {
+        format!("address = {}", quoted(address))
+    });
     Ok(format!(
         r#"
 replica = "demo"

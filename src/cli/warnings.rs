@@ -98,11 +98,11 @@ mod tests {
     #[test]
     fn a_budget_above_the_memory_is_a_warning() {
         let config = config("memory.budget = \"900GiB\"", ONE_MOUNT);
-        let told = warnings(&config, Some(24 * GIB), Timestamp::UNIX_EPOCH);
-        assert_eq!(told.len(), 1, "{told:?}");
+        let found = warnings(&config, Some(24 * GIB), Timestamp::UNIX_EPOCH);
+        assert_eq!(found.len(), 1, "{found:?}");
         assert!(
-            told[0].contains("900 GiB is more than the 24 GiB"),
-            "{told:?}"
+            found[0].contains("900 GiB is more than the 24 GiB"),
+            "{found:?}"
         );
         assert_eq!(
             warnings(&config, Some(900 * GIB), Timestamp::UNIX_EPOCH),
@@ -115,7 +115,7 @@ mod tests {
     fn two_ways_to_the_same_keys_with_other_permissions_are_a_warning() {
         let all = r#"store = "main", bucket = "files""#;
         let alias = r#"store = "alias", bucket = "files""#;
-        for (mounts, told) in [
+        for (mounts, expected) in [
             (
                 format!(
                     r#""/" = {{ {all} }}, "/in" = {{ {all}, prefix = "in", permissions = ["write"] }}"#
@@ -147,7 +147,7 @@ mod tests {
         ] {
             let config = config("", &mounts);
             let found = overlaps(&config, "u", &config.users["u"]);
-            assert_eq!(found.len(), told, "{mounts}: {found:?}");
+            assert_eq!(found.len(), expected, "{mounts}: {found:?}");
         }
     }
 
@@ -168,10 +168,10 @@ mod tests {
         assert_eq!(expired(&config, Timestamp::UNIX_EPOCH).count(), 0);
         // The certificates of rcgen end in the year 4096.
         let late: Timestamp = "5000-01-01T00:00:00Z".parse().unwrap();
-        let told: Vec<_> = expired(&config, late).collect();
+        let found: Vec<_> = expired(&config, late).collect();
         assert!(
-            told.len() == 1 && told[0].contains("c.pem: the certificate expired at 4096"),
-            "{told:?}"
+            found.len() == 1 && found[0].contains("c.pem: the certificate expired at 4096"),
+            "{found:?}"
         );
     }
 }

@@ -41,7 +41,7 @@ pub enum AdvertiseError {
         reason: String,
     },
     /// The address is an IPv6 address, which PASV (RFC 959) can't carry.
-    #[error("{0} is no IPv4 address: PASV can't tell it")]
+    #[error("{0} is not an IPv4 address: PASV can't carry it")]
     NotIpv4(String),
 }
 
@@ -107,7 +107,7 @@ impl Advertise {
             .networks
             .iter()
             .find(|(clients, _)| holds(clients, peer))
-            .map(|(_, told)| told);
+            .map(|(_, address)| address);
         match of_network.or(self.address.as_ref()) {
             None => only_ipv4(local),
             Some(AdvertisedAddress::Address(address)) => only_ipv4(*address),
@@ -174,7 +174,7 @@ impl Cache {
             }
             (Err(error), Some(old)) => {
                 old.until = Instant::now() + RETRY;
-                tracing::warn!(name, %error, address = %old.address, "passive address not found, telling the old one");
+                tracing::warn!(name, %error, address = %old.address, "passive address not found, the old one stays in use");
             }
             (Err(error), None) => {
                 tracing::warn!(name, %error, "passive address not found");

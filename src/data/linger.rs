@@ -163,7 +163,7 @@ async fn client_end(tcp: &TcpStream) -> io::Result<()> {
             Err(error) => return Err(error),
         }
     }
-    Err(io::Error::other("the client sends where it should read"))
+    Err(io::Error::other("the client sends during a download"))
 }
 
 /// Discards what has arrived, without waiting.

@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! client ── connect ──▶ listener ─▶ accept task ─▶ PortTable ─▶ Reservation ─▶ session
-//!                                        └─ nobody waits for it: closed
+//!                                        └─ no session waits for it: closed
 //! ```
 //!
 //! Clients connect as soon as they have the reply, long before STOR or RETR: the reservation keeps

@@ -46,9 +46,9 @@ pub fn check(sent: &[u8], received: &[u8]) -> Result<(), String> {
         .iter()
         .position(Line::ends_session)
         .ok_or("a bug of the caller: no QUIT was sent")?;
-    let (before, behind) = (&lines[..=stop], &lines[stop + 1..]);
+    let (before, after) = (&lines[..=stop], &lines[stop + 1..]);
     // A running transfer may also have been cut by an ABOR after the QUIT.
-    let late = behind.iter().filter(|line| line.is_abor()).count();
+    let late = after.iter().filter(|line| line.is_abor()).count();
     let aborts = late + before.iter().filter(|line| line.is_abor()).count();
     let count = finals.len();
     if last.code == 421 {

@@ -227,7 +227,7 @@ impl Gateway {
         let contains = |text: &[u8]| text.windows(CANARY.len()).any(|at| at == CANARY.as_bytes());
         assert!(
             !contains(&received) || contains(&sent),
-            "another's bytes were told:\n{}",
+            "another user's bytes were sent:\n{}",
             shown(&received)
         );
         for key in ["alice-archive/secret", "bob/secret"] {

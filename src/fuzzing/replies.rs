@@ -83,7 +83,7 @@ fn line(bytes: &[u8]) -> Result<Option<(&str, &[u8])>, String> {
     let shown = || line.escape_ascii().to_string();
     let text = line
         .strip_suffix(b"\r")
-        .ok_or_else(|| format!("LF without CR behind {:?}", shown()))?;
+        .ok_or_else(|| format!("LF without CR after {:?}", shown()))?;
     let text = std::str::from_utf8(text).map_err(|_| format!("no UTF-8: {:?}", shown()))?;
     if text.contains(char::is_control) {
         return Err(format!("a control character in {:?}", shown()));

@@ -183,7 +183,7 @@ async fn serves_in_order_and_forgets_those_who_left() {
     drop(all);
     assert!(
         budget.try_grant(UNIT).is_none(),
-        "nobody takes the turn of those who wait"
+        "no request takes the turn of those that wait"
     );
     // The small request came after the large one and must not overtake it, though it would fit.
     assert!(futures::poll!(small.as_mut()).is_pending());
@@ -238,6 +238,6 @@ async fn chunks_are_used_again_and_stay_within_the_budget() {
     assert_eq!(
         budget.inner.idle().len(),
         0,
-        "what is held and what is kept are within the budget"
+        "held memory and idle chunks are within the budget"
     );
 }

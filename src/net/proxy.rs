@@ -93,10 +93,10 @@ impl Proxies {
         if !self.include(peer.ip()) {
             return Ok(own);
         }
-        let told = timeout(self.deadline, read(stream))
+        let header = timeout(self.deadline, read(stream))
             .await
             .map_err(|_| ProxyError::Deadline(self.deadline))??;
-        Ok(match told {
+        Ok(match header {
             ProxyHeader::Addresses {
                 source,
                 destination,
@@ -115,7 +115,7 @@ async fn read(stream: &mut TcpStream) -> Result<ProxyHeader, ProxyError> {
     let mut seen = Vec::new();
     loop {
         let take = match step(&seen)? {
-            Step::Whole(told) => return Ok(told),
+            Step::Whole(header) => return Ok(header),
             Step::Take(bytes) => bytes,
             Step::TakeLine(most) => line(stream, most).await?,
         };
@@ -175,10 +175,10 @@ mod tests {
 
     #[tokio::test]
     async fn the_header_is_taken_and_what_follows_stays() {
-        let told = v2(&[
+        let binary = v2(&[
             0x21, 0x11, 0, 15, 192, 0, 2, 7, 198, 51, 100, 1, 0x9c, 0x40, 0, 21, 4, 0, 0,
         ]);
-        for header in [V1, &told] {
+        for header in [V1, &binary] {
             // In one segment, and byte by byte.
             for whole in [true, false] {
                 let (mut client, mut server, peer) = connection().await;

@@ -51,7 +51,7 @@ pub(super) fn authorities(pem: &[u8]) -> Result<RootCertStore, MaterialError> {
     let wrong = |problem: &str| MaterialError::new(About::ClientCa, problem);
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|_| wrong("is no PEM file"))?;
+        let certificate = certificate.map_err(|_| wrong("is not a PEM file"))?;
         roots
             .add(certificate)
             .map_err(|_| wrong("holds a certificate that is damaged"))?;
@@ -224,7 +224,7 @@ fn certified(
     let about = About::Certificate(number);
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain)
         .collect::<Result<_, PemError>>()
-        .map_err(|_| MaterialError::new(about, "is no PEM file"))?;
+        .map_err(|_| MaterialError::new(about, "is not a PEM file"))?;
     let Some(own) = chain.first() else {
         return Err(MaterialError::new(
             about,
@@ -242,7 +242,7 @@ fn certified(
                 PemError::NoItemsFound => {
                     "holds no private key in PEM form (an encrypted one can't be read)"
                 }
-                _ => "is no PEM file",
+                _ => "is not a PEM file",
             },
         )
     })?;

@@ -167,11 +167,11 @@ mod tests {
         let make = |contents: &[Vec<u8>]| match String::from_utf8_lossy(&contents[0]).parse::<u8>()
         {
             Ok(number) => Ok(number),
-            Err(_) => Err(error("is no number")),
+            Err(_) => Err(error("is not a number")),
         };
         assert_eq!(
             Reloadable::first(holds("x"), make).unwrap_err(),
-            error("is no number")
+            error("is not a number")
         );
         assert_eq!(
             Reloadable::first(Err(error("is gone")), make).unwrap_err(),
@@ -180,8 +180,8 @@ mod tests {
         let mut piece = Reloadable::first(holds("1"), make).unwrap();
         let steps = [
             (holds("1"), 1, None, false),
-            (holds("x"), 1, Some("is no number"), true),
-            (holds("x"), 1, Some("is no number"), false),
+            (holds("x"), 1, Some("is not a number"), true),
+            (holds("x"), 1, Some("is not a number"), false),
             (Err(error("is gone")), 1, Some("is gone"), true),
             (Err(error("is gone")), 1, Some("is gone"), false),
             (holds("2"), 2, None, true),

@@ -277,7 +277,7 @@ async fn a_bad_header_ends_the_connection_and_is_in_the_log() {
     for (bytes, logged) in [
         (
             &b"USER u\r\nPASS p\r\n"[..],
-            "no PROXY header where one is required",
+            "no PROXY header, but one is required",
         ),
         (b"PROXY TCP4 127.0.0.300 127.0.0.1 1 2\r\n", "malformed"),
         (&huge, "too long"),

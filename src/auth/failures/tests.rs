@@ -41,7 +41,7 @@ fn the_delay_doubles_for_an_address_and_for_a_name() {
         .collect();
     assert_eq!(delays, [1, 2, 4, 8, 10]);
     let other = failures.failed_at(ip("10.0.2.1"), "bert", now);
-    assert_eq!(other, SECOND, "nobody else is slower for it");
+    assert_eq!(other, SECOND, "no other answer is slower for it");
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn an_address_is_banned_for_its_time_and_no_other() {
     }
     assert!(failures.bans_address_at(address, now));
     assert!(failures.bans_address_at(ip("::ffff:10.0.0.1"), now));
-    assert!(failures.bans_at(address, "somebody", now));
+    assert!(failures.bans_at(address, "unknown", now));
     assert!(!failures.bans_address_at(ip("10.0.0.2"), now));
     // Further attempts do not prolong it.
     failures.failed_at(address, "x", now + 50 * SECOND);
@@ -89,7 +89,7 @@ fn a_user_is_banned_where_he_was_guessed_at() {
     assert!(!failures.bans_at(guesser, "bert", now));
     assert!(
         !failures.bans_at(owner, "anna", now),
-        "she is not locked out"
+        "anna is not locked out"
     );
     assert!(!failures.bans_at(guesser, "anna", now + MINUTE));
 }

@@ -228,7 +228,7 @@ mod tests {
         }
         // With one more the newcomer would have two.
         assert_eq!(displace("10.0.0.9"), None);
-        assert_eq!(displace("10.0.0.3"), None, "three are no hoard");
+        assert_eq!(displace("10.0.0.3"), None, "three are not a hoard");
     }
 
     #[test]

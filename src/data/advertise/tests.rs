@@ -29,7 +29,7 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-async fn told(advertise: &Advertise, peer: &str, local: &str) -> String {
+async fn advertised(advertise: &Advertise, peer: &str, local: &str) -> String {
     match advertise.ipv4(ip(peer), ip(local)).await {
         Ok(address) => address.to_string(),
         Err(error) => error.to_string(),
@@ -83,12 +83,15 @@ async fn a_network_comes_first_then_the_address_then_the_own() {
         ("203.0.113.5", "198.51.100.7"),
     ];
     for (peer, want) in table {
-        assert_eq!(told(&all, peer, "127.0.0.1").await, want, "{peer}");
+        assert_eq!(advertised(&all, peer, "127.0.0.1").await, want, "{peer}");
     }
     let none = Advertise::new(&config(None, &networks));
-    assert_eq!(told(&none, "203.0.113.5", "192.0.2.1").await, "192.0.2.1");
     assert_eq!(
-        told(&none, "203.0.113.5", "::ffff:192.0.2.1").await,
+        advertised(&none, "203.0.113.5", "192.0.2.1").await,
+        "192.0.2.1"
+    );
+    assert_eq!(
+        advertised(&none, "203.0.113.5", "::ffff:192.0.2.1").await,
         "192.0.2.1"
     );
 }
@@ -113,7 +116,7 @@ async fn ipv6_cannot_be_told() {
 async fn the_systems_resolver_is_asked() {
     let advertise = Advertise::new(&config(Some("localhost"), &[]));
     assert_eq!(
-        told(&advertise, "192.0.2.5", "192.0.2.1").await,
+        advertised(&advertise, "192.0.2.5", "192.0.2.1").await,
         "127.0.0.1"
     );
 }
@@ -124,7 +127,7 @@ async fn a_name_is_looked_up_once_a_minute() {
     let (advertise, left) = scripted([first, Ok(vec![ip("192.0.2.20")])].into());
     for _ in 0..3 {
         assert_eq!(
-            told(&advertise, "192.0.2.5", "192.0.2.1").await,
+            advertised(&advertise, "192.0.2.5", "192.0.2.1").await,
             "192.0.2.10"
         );
     }
@@ -132,7 +135,7 @@ async fn a_name_is_looked_up_once_a_minute() {
     expire(&advertise);
     for _ in 0..3 {
         assert_eq!(
-            told(&advertise, "192.0.2.5", "192.0.2.1").await,
+            advertised(&advertise, "192.0.2.5", "192.0.2.1").await,
             "192.0.2.20"
         );
     }
@@ -144,18 +147,18 @@ async fn a_failed_look_up_leaves_the_old_address_or_is_told() {
     let only_ipv6 = Ok(vec![ip("2001:db8::1")]);
     let found = Ok(vec![ip("192.0.2.10")]);
     let (advertise, left) = scripted([failed(), only_ipv6, found, failed()].into());
-    let first = told(&advertise, "192.0.2.5", "192.0.2.1").await;
+    let first = advertised(&advertise, "192.0.2.5", "192.0.2.1").await;
     assert_eq!(first, "can't look up ftp.example.com: no such name");
-    let second = told(&advertise, "192.0.2.5", "192.0.2.1").await;
+    let second = advertised(&advertise, "192.0.2.5", "192.0.2.1").await;
     assert!(second.contains("no IPv4"), "{second}");
     assert_eq!(
-        told(&advertise, "192.0.2.5", "192.0.2.1").await,
+        advertised(&advertise, "192.0.2.5", "192.0.2.1").await,
         "192.0.2.10"
     );
     expire(&advertise);
     for _ in 0..3 {
         assert_eq!(
-            told(&advertise, "192.0.2.5", "192.0.2.1").await,
+            advertised(&advertise, "192.0.2.5", "192.0.2.1").await,
             "192.0.2.10"
         );
     }
@@ -182,7 +185,7 @@ async fn those_who_ask_together_share_a_look_up_that_outlives_each_of_them() {
     answer.send(vec![ip("192.0.2.10")]).unwrap();
     assert_eq!(second.await.unwrap().to_string(), "192.0.2.10");
     assert_eq!(
-        told(&advertise, "192.0.2.5", "192.0.2.1").await,
+        advertised(&advertise, "192.0.2.5", "192.0.2.1").await,
         "192.0.2.10"
     );
 }

@@ -79,7 +79,7 @@ impl DataAcceptor {
     fn deliver(&self, port: u16, from: SocketAddr, stream: TcpStream) {
         if let Err(stranger) = self.table.deliver(port, from.ip().to_canonical(), stream) {
             drop(stranger);
-            tracing::debug!(port, %from, "data connection that nobody waits for: closed");
+            tracing::debug!(port, %from, "data connection closed: no session waits for it");
         }
     }
 }

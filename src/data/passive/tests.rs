@@ -25,7 +25,7 @@ fn pool(ports: u16, quarantine: Duration) -> Arc<PassivePool> {
     PassivePool::bind_with(
         CLIENT,
         ports,
-        nobody(),
+        no_balancers(),
         CancellationToken::new(),
         quarantine,
         RETRY,
@@ -34,7 +34,7 @@ fn pool(ports: u16, quarantine: Duration) -> Arc<PassivePool> {
 }
 
 /// No load balancer.
-fn nobody() -> ProxyPolicy {
+fn no_balancers() -> ProxyPolicy {
     policy_for("[]")
 }
 
@@ -255,7 +255,7 @@ async fn a_port_in_use_is_left_out_until_it_is_free() {
         };
         let ports = PassivePorts::Range(busy, next);
         let (stop, retry) = (CancellationToken::new(), Duration::from_millis(5));
-        match PassivePool::bind_with(CLIENT, ports, nobody(), stop, HOUR, retry) {
+        match PassivePool::bind_with(CLIENT, ports, no_balancers(), stop, HOUR, retry) {
             Ok(pool) => break (pool, outgoing, busy),
             // The next port is in use as well.
             Err(error) => assert_eq!(error.kind(), io::ErrorKind::AddrInUse),
@@ -278,7 +278,13 @@ async fn a_port_in_use_is_left_out_until_it_is_free() {
 #[tokio::test]
 async fn stop_closes_the_ports_and_ends_those_who_wait() {
     let stop = CancellationToken::new();
-    let pool = PassivePool::bind(CLIENT, PassivePorts::Ephemeral(2), nobody(), stop.clone()).await;
+    let pool = PassivePool::bind(
+        CLIENT,
+        PassivePorts::Ephemeral(2),
+        no_balancers(),
+        stop.clone(),
+    )
+    .await;
     let pool = pool.unwrap();
     let mut held = reserve(&pool, CLIENT).await;
     let _also_held = reserve(&pool, CLIENT).await;
@@ -343,7 +349,7 @@ async fn failing_accepts_are_paused_and_got_over() {
     let table = Arc::new(PortTable::new(vec![port], HOUR));
     let mut claim = table.claim(CLIENT, DEADLINE).await.unwrap();
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let acceptor = Arc::new(DataAcceptor::new(&table, nobody(), &tasks, &stop));
+    let acceptor = Arc::new(DataAcceptor::new(&table, no_balancers(), &tasks, &stop));
     let began = Instant::now();
     let stream = tokio::select! {
         () = accept_all(Script(Mutex::new(script)), port, &acceptor) => unreachable!("it never ends"),
@@ -394,7 +400,7 @@ async fn a_port_that_is_taken_is_named() {
     let other = TcpListener::bind((CLIENT, 0)).await.unwrap();
     let port = other.local_addr().unwrap().port();
     let ports = PassivePorts::Range(port, port);
-    let error = PassivePool::bind(CLIENT, ports, nobody(), CancellationToken::new()).await;
+    let error = PassivePool::bind(CLIENT, ports, no_balancers(), CancellationToken::new()).await;
     let error = error.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     assert!(error.to_string().contains(&port.to_string()), "{error}");
@@ -403,7 +409,7 @@ async fn a_port_that_is_taken_is_named() {
         PassivePorts::Range(0, 5),
         PassivePorts::Ephemeral(0),
     ] {
-        let error = PassivePool::bind(CLIENT, none, nobody(), CancellationToken::new()).await;
+        let error = PassivePool::bind(CLIENT, none, no_balancers(), CancellationToken::new()).await;
         assert_eq!(error.unwrap_err().kind(), io::ErrorKind::InvalidInput);
     }
 }
@@ -416,14 +422,21 @@ async fn both_families_have_the_same_port_and_a_restart_gets_it_back() {
     // Another process may take a port between two binds: try some.
     let (pool, port) = 'found: {
         for _ in 0..20 {
-            let bind =
-                PassivePool::bind(six, PassivePorts::Ephemeral(1), nobody(), stop.clone()).await;
+            let bind = PassivePool::bind(
+                six,
+                PassivePorts::Ephemeral(1),
+                no_balancers(),
+                stop.clone(),
+            )
+            .await;
             let Ok(pool) = bind else {
                 return; // A machine without IPv6.
             };
             let port = pool.ports()[0];
             let ports = PassivePorts::Range(port, port);
-            if let Ok(four) = PassivePool::bind(any, ports, nobody(), stop.child_token()).await {
+            if let Ok(four) =
+                PassivePool::bind(any, ports, no_balancers(), stop.child_token()).await
+            {
                 break 'found (four, port);
             }
         }
@@ -439,7 +452,7 @@ async fn both_families_have_the_same_port_and_a_restart_gets_it_back() {
     let again = PassivePool::bind(
         any,
         PassivePorts::Range(port, port),
-        nobody(),
+        no_balancers(),
         CancellationToken::new(),
     );
     assert_eq!(again.await.unwrap().ports(), [port]);

@@ -44,7 +44,7 @@ pub enum ProxyHeader {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
     /// They begin in another way.
-    #[error("no PROXY header where one is required")]
+    #[error("no PROXY header, but one is required")]
     Missing,
     /// Longer than the limit.
     #[error("the PROXY header is too long")]
@@ -89,7 +89,7 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, HeaderError> 
     let mut end = 0;
     loop {
         let more = match step(&bytes[..end])? {
-            Step::Whole(told) => return Ok(Some((told, end))),
+            Step::Whole(header) => return Ok(Some((header, end))),
             Step::Take(more) => more,
             Step::TakeLine(most) => bytes[end..]
                 .iter()
@@ -145,7 +145,7 @@ fn step_v2(seen: &[u8]) -> Result<Step, HeaderError> {
             whole(seen)
         }
         Some(more) => Ok(Step::Take(more)),
-        None => Err(HeaderError::Malformed("bytes behind its end".to_owned())),
+        None => Err(HeaderError::Malformed("bytes after its end".to_owned())),
     }
 }
 
@@ -162,15 +162,17 @@ fn check_crc32c(header: &[u8]) -> Result<(), HeaderError> {
     while let Some(&[kind, high, low]) = header.get(at..at + 3) {
         let value = at + 3..at + 3 + usize::from(u16::from_be_bytes([high, low]));
         if kind == CRC32C {
-            let told = header.get(value.clone()).map(<[u8; 4]>::try_from);
-            let Some(Ok(told)) = told else {
-                return Err(HeaderError::Malformed("its checksum is none".to_owned()));
+            let checksum = header.get(value.clone()).map(<[u8; 4]>::try_from);
+            let Some(Ok(checksum)) = checksum else {
+                return Err(HeaderError::Malformed(
+                    "its checksum is not 4 bytes".to_owned(),
+                ));
             };
             let mut sum = crc_fast::Digest::new(CrcAlgorithm::Crc32Iscsi);
             sum.update(&header[..value.start]);
             sum.update(&[0; 4]);
             sum.update(&header[value.end..]);
-            if sum.finalize() != u64::from(u32::from_be_bytes(told)) {
+            if sum.finalize() != u64::from(u32::from_be_bytes(checksum)) {
                 return Err(HeaderError::Malformed("its checksum is wrong".to_owned()));
             }
         }
@@ -181,7 +183,7 @@ fn check_crc32c(header: &[u8]) -> Result<(), HeaderError> {
 
 fn whole(seen: &[u8]) -> Result<Step, HeaderError> {
     let malformed = |error: String| HeaderError::Malformed(error);
-    let told = match HeaderResult::parse(seen) {
+    let contents = match HeaderResult::parse(seen) {
         HeaderResult::V1(header) => {
             let header = header.map_err(|error| malformed(error.to_string()))?;
             of_v1(header.addresses)
@@ -195,18 +197,18 @@ fn whole(seen: &[u8]) -> Result<Step, HeaderError> {
             }
         }
     };
-    Ok(Step::Whole(told))
+    Ok(Step::Whole(contents))
 }
 
 fn of_v1(addresses: v1::Addresses) -> ProxyHeader {
     match addresses {
-        v1::Addresses::Tcp4(told) => addrs(
-            (told.source_address, told.source_port),
-            (told.destination_address, told.destination_port),
+        v1::Addresses::Tcp4(addresses) => addrs(
+            (addresses.source_address, addresses.source_port),
+            (addresses.destination_address, addresses.destination_port),
         ),
-        v1::Addresses::Tcp6(told) => addrs(
-            (told.source_address, told.source_port),
-            (told.destination_address, told.destination_port),
+        v1::Addresses::Tcp6(addresses) => addrs(
+            (addresses.source_address, addresses.source_port),
+            (addresses.destination_address, addresses.destination_port),
         ),
         v1::Addresses::Unknown => ProxyHeader::Unknown,
     }
@@ -214,13 +216,13 @@ fn of_v1(addresses: v1::Addresses) -> ProxyHeader {
 
 fn of_v2(addresses: v2::Addresses) -> ProxyHeader {
     match addresses {
-        v2::Addresses::IPv4(told) => addrs(
-            (told.source_address, told.source_port),
-            (told.destination_address, told.destination_port),
+        v2::Addresses::IPv4(addresses) => addrs(
+            (addresses.source_address, addresses.source_port),
+            (addresses.destination_address, addresses.destination_port),
         ),
-        v2::Addresses::IPv6(told) => addrs(
-            (told.source_address, told.source_port),
-            (told.destination_address, told.destination_port),
+        v2::Addresses::IPv6(addresses) => addrs(
+            (addresses.source_address, addresses.source_port),
+            (addresses.destination_address, addresses.destination_port),
         ),
         v2::Addresses::Unix(_) | v2::Addresses::Unspecified => ProxyHeader::Unknown,
     }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn told(source: &str, destination: &str) -> ProxyHeader {
+fn addresses(source: &str, destination: &str) -> ProxyHeader {
     ProxyHeader::Addresses {
         source: source.parse().unwrap(),
         destination: destination.parse().unwrap(),
@@ -51,8 +51,8 @@ fn headers_of_both_versions() {
         &[2, 0x9c, 0x40, 0, 21],
     ]
     .concat();
-    let ipv4 = told("192.0.2.7:40000", "198.51.100.1:21");
-    let ipv6 = told("[2001:db8::1]:40000", "[2001:db8::2]:21");
+    let ipv4 = addresses("192.0.2.7:40000", "198.51.100.1:21");
+    let ipv6 = addresses("[2001:db8::1]:40000", "[2001:db8::2]:21");
     let remarks = [&IPV4[..], &[0x20, 0, 5, 1, 0, 0, 0, 0]].concat();
     for (header, expected) in [
         (

@@ -87,7 +87,7 @@ impl Name {
 
 /// Whether a reply says that the result of a write is not known, or that it was cut in the middle.
 pub fn leaves_open(text: &str) -> bool {
-    text.contains("not known")
+    text.contains("check whether")
 }
 
 impl Model {

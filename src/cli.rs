@@ -66,6 +66,8 @@ pub enum Command {
     Check(Files),
     /// Reports interrupted uploads and other leftovers, and removes the old ones
     Sweep(sweep::SweepArguments),
+    /// Prints the JSON Schema of the configuration
+    Schema,
     /// Reads a password from standard input and prints its hash for the configuration
     HashPassword,
 }
@@ -119,6 +121,7 @@ pub async fn run(command: Command, shutdown: CancellationToken, reload: Arc<Noti
                 Err(error) => failed(FAILURE, &format!("demo: {error}")),
             }
         }
+        Command::Schema => print(&crate::config::schema()),
         Command::Check(files) => match Box::pin(check::check(&files.config)).await {
             Ok(summary) => print(&summary),
             Err(problems) => failed(FAILURE, &problems),

@@ -16,7 +16,8 @@ mod accounts;
 mod decode;
 mod edge;
 mod environment;
-mod error;
+mod report;
+mod schema;
 mod secret;
 mod section;
 #[cfg(test)]
@@ -31,7 +32,7 @@ use std::path::PathBuf;
 
 use crate::server::options::ServerOptions;
 
-pub use error::{ConfigError, ConfigErrors};
+pub use report::{ConfigError, ConfigErrors};
 
 /// Reads the files, the later over the earlier, and the environment over them.
 ///
@@ -49,11 +50,16 @@ pub fn load(files: &[PathBuf]) -> Result<ServerOptions, ConfigErrors> {
 /// # Errors
 /// Everything that is wrong, in one value.
 pub fn from_str(toml: &str, name: &str) -> Result<ServerOptions, ConfigErrors> {
-    let report = section::Report::default();
-    let source = tree::Source::File(name.into());
+    let report = report::Report::default();
+    let source = report::Source::File(name.into());
     let root = tree::parse(toml, tree::Format::Toml, &source, &report);
     report.check()?;
     decode::decode(tree::Node::table(source, root), &report)
+}
+
+/// The configuration as a JSON Schema (draft 2020-12).
+pub fn schema() -> String {
+    format!("{:#}", schema::json::document())
 }
 
 /// [`load`] with the environment as an argument, for tests.
@@ -61,7 +67,7 @@ fn load_from(
     files: &[PathBuf],
     variables: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<ServerOptions, ConfigErrors> {
-    let report = section::Report::default();
+    let report = report::Report::default();
     let mut root = tree::Table::new();
     for file in files {
         tree::merge(&mut root, tree::read(file, &report));
@@ -70,7 +76,7 @@ fn load_from(
     // What can't be parsed would only be followed by errors about keys that seem to be missing.
     report.check()?;
     decode::decode(
-        tree::Node::table(tree::Source::of_files(files), root),
+        tree::Node::table(report::Source::of_files(files), root),
         &report,
     )
 }

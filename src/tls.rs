@@ -29,7 +29,6 @@ mod resumption;
 pub mod socket;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::server::WebPkiClientVerifier;
@@ -365,6 +364,3 @@ fn client_verifier(config: &TlsOptions, contents: &[Vec<u8>]) -> Result<Verifier
         .map_err(|error| MaterialError::new(About::ClientCa, error.to_string()))?;
     Ok(Some(verifier))
 }
-
-/// The interval between two reads of the files, if not configured.
-pub const DEFAULT_RELOAD: Duration = Duration::from_secs(30);

@@ -134,9 +134,10 @@ pub struct LoginFailureOptions {
 }
 
 /// Where a user with failed logins is banned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BanUsers {
     /// At the address of the failed logins: guessing there bans the user nowhere else.
+    #[default]
     PerAddress,
     /// Everywhere: guessing from many addresses ends, but every client can get the user banned.
     Everywhere,

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::auth::PasswordHash;
 use crate::auth::options::UserOptions;
-use crate::config::decode::{LARGEST_PART, MOST_SESSIONS, SMALLEST_PART};
 use crate::config::secret;
 use crate::config::section::{Field, Section, nearest};
 use crate::config::tls;
@@ -30,7 +28,7 @@ const MOUNT: &str = "{ store = \"STORE\", bucket = \"BUCKET\", … }";
 
 /// Reads the three tables; `budget` is the memory that hashing has, bytes.
 pub(super) fn decode(
-    root: &mut Section<'_>,
+    root: &Section<'_>,
     budget: u64,
     tls: Option<&TlsOptions>,
     listeners: &[ListenOptions],
@@ -77,7 +75,7 @@ pub(super) fn decode(
 }
 
 /// The names in such a table, right or wrong, so that what refers to a wrong one is not told that it is missing.
-pub(super) fn names<'a>(root: &mut Section<'a>, key: &'static str) -> Vec<&'a str> {
+pub(super) fn names<'a>(root: &Section<'a>, key: &'static str) -> Vec<&'a str> {
     let Some(field) = root.field(key) else {
         return Vec::new();
     };
@@ -91,7 +89,7 @@ pub(super) fn names<'a>(root: &mut Section<'a>, key: &'static str) -> Vec<&'a st
 }
 
 /// The entries of a table whose keys are names; an empty or wild name is an error.
-fn named<'a>(root: &mut Section<'a>, key: &'static str) -> Vec<(&'a str, Field<'a>)> {
+fn named<'a>(root: &Section<'a>, key: &'static str) -> Vec<(&'a str, Field<'a>)> {
     let entries = root
         .field(key)
         .and_then(|field| field.entries(NAMES))
@@ -108,7 +106,7 @@ fn named<'a>(root: &mut Section<'a>, key: &'static str) -> Vec<(&'a str, Field<'
 }
 
 /// Whether the key is there and no table, which has been reported.
-fn is_wrong_type(root: &mut Section<'_>, key: &'static str) -> bool {
+fn is_wrong_type(root: &Section<'_>, key: &'static str) -> bool {
     root.field(key).is_some_and(|field| {
         !matches!(
             field.value(),
@@ -118,75 +116,37 @@ fn is_wrong_type(root: &mut Section<'_>, key: &'static str) -> bool {
 }
 
 fn store(name: &str, field: &Field<'_>, idle_connections: usize) -> Option<StoreOptions> {
-    let mut section = field.section("a table")?;
+    let section = field.section("a table")?;
     let endpoint = section
         .field("endpoint")
         .map(|field| values::endpoint(&field));
-    let region = section
-        .field("region")
-        .and_then(|field| values::line(&field, 100));
-    let path_style = section
-        .field("path_style")
-        .and_then(|field| values::boolean(&field));
-    let credentials = credentials(&mut section);
-    let checksums = section.field("checksums").and_then(|field| {
-        values::word(
-            &field,
-            &[
-                ("auto", Capability::Auto),
-                ("crc32", Capability::Yes),
-                ("none", Capability::No),
-            ],
-        )
-    });
-    let conditional_writes = section
-        .field("conditional_writes")
-        .and_then(|field| capability(&field));
-    let conditional_deletes = section
-        .field("conditional_deletes")
-        .and_then(|field| capability(&field));
-    let files_hide_directories = section
-        .field("files_hide_directories")
-        .and_then(|field| capability(&field));
-    let sign_payload = section
-        .field("sign_payload")
-        .and_then(|field| values::boolean(&field));
-    let connect_timeout = section
-        .field("connect_timeout")
-        .and_then(|field| values::duration(&field, false));
-    let request_timeout = section
-        .field("request_timeout")
-        .and_then(|field| values::duration(&field, false));
-    let attempts = section
-        .field("attempts")
-        .and_then(|field| values::small(&field, 1, 10));
-    let copy_limit = section.field("copy_limit");
-    let copy_limit = copy_limit.and_then(|field| values::size(&field, SMALLEST_PART, LARGEST_PART));
-    let equal_parts = section
-        .field("equal_parts")
-        .and_then(|field| values::boolean(&field));
-    section.finish();
+    let credentials = credentials(&section);
     let wants_equal = endpoint.as_ref().and_then(Option::as_ref);
     let wants_equal = wants_equal.is_some_and(|endpoint| is_r2(endpoint));
-    Some(StoreOptions {
+    let store = StoreOptions {
         name: name.to_owned(),
         // Where a bucket is no host name of its own, as with nearly every store but AWS.
-        path_style: path_style.unwrap_or(endpoint.is_some()),
+        path_style: section.flag("path_style").unwrap_or(endpoint.is_some()),
+        equal_parts: section.flag("equal_parts").unwrap_or(wants_equal),
         endpoint: endpoint.flatten(),
-        region,
+        region: section.line("region"),
         credentials,
-        checksums: checksums.unwrap_or(Capability::Auto),
-        conditional_writes: conditional_writes.unwrap_or(Capability::Auto),
-        conditional_deletes: conditional_deletes.unwrap_or(Capability::Auto),
-        files_hide_directories: files_hide_directories.unwrap_or(Capability::Auto),
-        sign_payload: sign_payload.unwrap_or(false),
-        connect_timeout: connect_timeout.unwrap_or(Duration::from_secs(5)),
-        request_timeout: request_timeout.unwrap_or(Duration::from_secs(30)),
-        attempts: attempts.unwrap_or(4),
-        copy_limit: copy_limit.unwrap_or(LARGEST_PART),
-        equal_parts: equal_parts.unwrap_or(wants_equal),
+        checksums: section.word_or_default(
+            "checksums",
+            &[Capability::Auto, Capability::Yes, Capability::No],
+        ),
+        conditional_writes: capability(&section, "conditional_writes"),
+        conditional_deletes: capability(&section, "conditional_deletes"),
+        files_hide_directories: capability(&section, "files_hide_directories"),
+        sign_payload: section.flag_or_default("sign_payload"),
+        connect_timeout: section.time_or_default("connect_timeout"),
+        request_timeout: section.time_or_default("request_timeout"),
+        attempts: section.number_or_default("attempts"),
+        copy_limit: section.size_or_default("copy_limit"),
         idle_connections,
-    })
+    };
+    section.finish();
+    Some(store)
 }
 
 /// Whether an endpoint is Cloudflare R2, the one store that is known to want equal parts.
@@ -198,7 +158,12 @@ fn is_r2(endpoint: &str) -> bool {
 }
 
 /// `"auto"`, `true`, `false`.
-fn capability(field: &Field<'_>) -> Option<Capability> {
+fn capability(section: &Section<'_>, key: &'static str) -> Capability {
+    let read = |field: Field<'_>| read_capability(&field);
+    section.field(key).and_then(read).unwrap_or_default()
+}
+
+fn read_capability(field: &Field<'_>) -> Option<Capability> {
     let allowed = "\"auto\", true, false";
     match field.value() {
         Value::Bool(true) => Some(Capability::Yes),
@@ -216,7 +181,7 @@ fn capability(field: &Field<'_>) -> Option<Capability> {
 }
 
 /// Both keys, or none.
-fn credentials(section: &mut Section<'_>) -> Option<StaticCredentials> {
+fn credentials(section: &Section<'_>) -> Option<StaticCredentials> {
     const TOGETHER: &str =
         "access_key_id and secret_access_key together, or neither for the AWS default chain";
     let id = section.field("access_key_id");
@@ -243,7 +208,7 @@ fn credentials(section: &mut Section<'_>) -> Option<StaticCredentials> {
 
 /// A mount; `{user}` stays in its prefix.
 fn mount(field: &Field<'_>, stores: &[&str]) -> Option<MountOptions> {
-    let mut section = field.section(MOUNT)?;
+    let section = field.section(MOUNT)?;
     let configured = known("store", stores);
     let store = section.required("store", &configured).and_then(|field| {
         let name = field.text(&configured)?;
@@ -261,42 +226,29 @@ fn mount(field: &Field<'_>, stores: &[&str]) -> Option<MountOptions> {
     let permissions = section
         .field("permissions")
         .map_or(Some(Permissions::all()), |field| permissions(&field));
-    let ascii_convert = section
-        .field("ascii")
-        .and_then(|field| values::word(&field, &[("binary", false), ("convert", true)]));
-    let times_metadata = section
-        .field("times")
-        .and_then(|field| values::word(&field, &[("store", false), ("metadata", true)]));
-    let verify_downloads = section
-        .field("verify_downloads")
-        .and_then(|field| values::boolean(&field));
     let state_bucket = section
         .field("state_bucket")
         .and_then(|field| values::bucket(&field));
-    let interrupted = section
-        .field("interrupted")
-        .and_then(|field| values::word(&field, &[("keep", true), ("abort", false)]));
-    let on_control_loss = section.field("on_control_loss").and_then(|field| {
-        values::word(
-            &field,
-            &[
-                ("keep", ControlLoss::Keep),
-                ("publish", ControlLoss::Publish),
-            ],
-        )
-    });
+    let ascii_convert = section.word_or_default("ascii", &[false, true]);
+    let times_metadata = section.word_or_default("times", &[false, true]);
+    let verify_downloads = section.flag_or_default("verify_downloads");
+    let keep_interrupted = section.word_or_default("interrupted", &[true, false]);
+    let on_control_loss = section.word_or_default(
+        "on_control_loss",
+        &[ControlLoss::Keep, ControlLoss::Publish],
+    );
     section.finish();
     Some(MountOptions {
         store: store?,
         bucket: bucket?,
         prefix: prefix?,
         permissions: permissions?,
-        ascii_convert: ascii_convert.unwrap_or(false),
-        times_metadata: times_metadata.unwrap_or(false),
-        verify_downloads: verify_downloads.unwrap_or(true),
+        ascii_convert,
+        times_metadata,
+        verify_downloads,
         state_bucket,
-        keep_interrupted: interrupted.unwrap_or(true),
-        on_control_loss: on_control_loss.unwrap_or(ControlLoss::Keep),
+        keep_interrupted,
+        on_control_loss,
     })
 }
 
@@ -334,11 +286,9 @@ struct Around<'a> {
 }
 
 fn user(name: &str, field: &Field<'_>, around: &Around<'_>) -> Option<UserOptions> {
-    let mut section = field.section("a table")?;
-    let (tls, certificate) = tls::user(&mut section, around.tls, around.listeners);
-    let lenient_close = section
-        .field("lenient_close")
-        .and_then(|field| values::boolean(&field));
+    let section = field.section("a table")?;
+    let (tls, certificate) = tls::user(&section, around.tls, around.listeners);
+    let lenient_close = section.flag_or_default("lenient_close");
     let asks_password = certificate.as_ref().is_none_or(|login| login.password);
     let password = if asks_password {
         let written = section.required("password", HASHES);
@@ -373,9 +323,7 @@ fn user(name: &str, field: &Field<'_>, around: &Around<'_>) -> Option<UserOption
             _ => complete = false,
         }
     }
-    let sessions = section
-        .field("sessions")
-        .and_then(|field| values::count(&field, 1, MOST_SESSIONS));
+    let sessions = section.number("sessions");
     section.finish();
     (complete && !tree.is_empty()).then_some(())?;
     Some(UserOptions {
@@ -386,7 +334,7 @@ fn user(name: &str, field: &Field<'_>, around: &Around<'_>) -> Option<UserOption
         },
         certificate,
         tls,
-        lenient_close: lenient_close.unwrap_or(false),
+        lenient_close,
         mounts: tree,
         sessions,
     })

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -13,46 +12,30 @@ use crate::net::proxy::options::ProxyOptions;
 use crate::session::options::{HostOptions, Hosts, host_key};
 use crate::tls::options::TlsOptions;
 
-pub(super) fn proxy_protocol(mut section: Section<'_>) -> ProxyOptions {
-    let networks = networks(&mut section, "networks");
-    let header_timeout = section
-        .field("header_timeout")
-        .and_then(|field| values::duration(&field, false));
+pub(super) fn proxy_protocol(section: Section<'_>) -> ProxyOptions {
+    let proxy = ProxyOptions {
+        networks: networks(&section, "networks"),
+        header_timeout: section.time_or_default("header_timeout"),
+    };
     section.finish();
-    ProxyOptions {
-        networks,
-        header_timeout: header_timeout.unwrap_or(Duration::from_secs(5)),
-    }
+    proxy
 }
 
-pub(super) fn login_failures(mut section: Section<'_>) -> LoginFailureOptions {
-    let mut time = |key, default, zero| {
-        let field = section.field(key);
-        let time = field.and_then(|field| values::duration(&field, zero));
-        time.unwrap_or(Duration::from_secs(default))
+pub(super) fn login_failures(section: Section<'_>) -> LoginFailureOptions {
+    // 0 is never.
+    let failures = |key| Some(section.number_or_default(key)).filter(|failures| *failures > 0);
+    let options = LoginFailureOptions {
+        delay: section.time_or_default("delay"),
+        max_delay: section.time_or_default("max_delay"),
+        ban_after: failures("ban_after"),
+        ban_user_after: failures("ban_user_after"),
+        ban_users: section
+            .word_or_default("ban_users", &[BanUsers::PerAddress, BanUsers::Everywhere]),
+        ban_for: section.time_or_default("ban_for"),
+        table_size: section.number_or_default("table_size"),
+        exempt: networks(&section, "exempt"),
     };
-    let delay = time("delay", 1, true);
-    let max_delay = time("max_delay", 30, true);
-    let ban_for = time("ban_for", 15 * 60, false);
-    let mut failures = |key, default| {
-        let field = section.field(key);
-        let failures = field.and_then(|field| values::small(&field, 0, 1_000_000));
-        Some(failures.unwrap_or(default)).filter(|failures| *failures > 0)
-    };
-    let ban_after = failures("ban_after", 20);
-    let ban_user_after = failures("ban_user_after", 10);
-    let ban_users = section.field("ban_users").and_then(|field| {
-        let words = [
-            ("per_address", BanUsers::PerAddress),
-            ("everywhere", BanUsers::Everywhere),
-        ];
-        values::word(&field, &words)
-    });
-    let table_size = section
-        .field("table_size")
-        .and_then(|field| values::count(&field, 100, 10_000_000));
-    let exempt = networks(&mut section, "exempt");
-    if delay > max_delay {
+    if options.delay > options.max_delay {
         section.wrong(
             "delay",
             "is longer than login_failures.max_delay",
@@ -60,24 +43,11 @@ pub(super) fn login_failures(mut section: Section<'_>) -> LoginFailureOptions {
         );
     }
     section.finish();
-    LoginFailureOptions {
-        delay,
-        max_delay,
-        ban_after,
-        ban_user_after,
-        ban_users: ban_users.unwrap_or(BanUsers::PerAddress),
-        ban_for,
-        table_size: table_size.unwrap_or(20_000),
-        exempt,
-    }
+    options
 }
 
 /// Reads `[hosts]`; `users` are the names of those who are configured. Their certificates go to those of `tls`.
-pub(super) fn hosts(
-    root: &mut Section<'_>,
-    users: &[&str],
-    mut tls: Option<&mut TlsOptions>,
-) -> Hosts {
+pub(super) fn hosts(root: &Section<'_>, users: &[&str], mut tls: Option<&mut TlsOptions>) -> Hosts {
     let entries = root
         .field("hosts")
         .and_then(|field| field.entries("a table of host names"))
@@ -110,15 +80,13 @@ fn host(
             "a name such as \"ftp.example.com\": letters, digits and hyphens between dots, the last part no number",
         );
     }
-    let mut section = field.section("a table")?;
-    let greeting = section
-        .field("greeting")
-        .and_then(|field| values::line(&field, 500));
+    let section = field.section("a table")?;
+    let greeting = section.line("greeting");
     let admitted = section
         .field("users")
         .map(|field| names_of_users(&field, users));
     let name = host_key(name);
-    tls::host(&mut section, &name, tls);
+    tls::host(&section, &name, tls);
     section.finish();
     Some(HostOptions {
         name,
@@ -148,7 +116,7 @@ fn names_of_users(field: &Field<'_>, users: &[&str]) -> BTreeSet<String> {
     names
 }
 
-fn networks(section: &mut Section<'_>, key: &'static str) -> Vec<IpNet> {
+fn networks(section: &Section<'_>, key: &'static str) -> Vec<IpNet> {
     let allowed = "a list of networks: [\"10.0.0.0/8\", \"fd00::/8\"]";
     let items = section.field(key).and_then(|field| field.items(allowed));
     items

@@ -12,8 +12,8 @@
 
 use std::ffi::OsString;
 
-use crate::config::section::Report;
-use crate::config::tree::{self, Format, Node, Source, Table, Value};
+use crate::config::report::{Report, Source};
+use crate::config::tree::{self, Format, Node, Table, Value};
 
 const PREFIX: &str = "S3FTPD__";
 const SEPARATOR: &str = "__";

@@ -1,22 +1,19 @@
-//! The reader of a tree: tables that remember what was asked of them, and the list of errors.
+//! The reader of a tree: tables and values, each with what the schema says of it.
 
-use std::cell::RefCell;
+use std::time::Duration;
 
-use crate::config::error::{ConfigError, ConfigErrors};
-use crate::config::tree::{Node, Source, Table, Value};
-
-/// The errors found so far.
-#[derive(Default)]
-pub(super) struct Report {
-    errors: RefCell<Vec<ConfigError>>,
-}
+use crate::config::report::{Report, Source};
+use crate::config::schema::{Key, Kind, ROOT, TableSchema};
+use crate::config::tree::{Node, Table, Value};
+use crate::config::values;
+use crate::units;
 
 /// One table being read by the schema.
 pub(super) struct Section<'a> {
     table: Option<&'a Table>,
+    schema: &'static TableSchema,
     source: Source,
     path: String,
-    asked: Vec<&'static str>,
     report: &'a Report,
 }
 
@@ -24,36 +21,9 @@ pub(super) struct Section<'a> {
 #[derive(Clone)]
 pub(super) struct Field<'a> {
     node: &'a Node,
+    kind: &'static Kind,
     key: String,
     report: &'a Report,
-}
-
-impl Report {
-    /// Adds an error.
-    pub(super) fn push(
-        &self,
-        source: &Source,
-        key: &str,
-        problem: impl Into<String>,
-        allowed: impl Into<String>,
-    ) {
-        self.errors.borrow_mut().push(ConfigError {
-            source: source.to_string(),
-            key: key.to_owned(),
-            problem: problem.into(),
-            allowed: allowed.into(),
-        });
-    }
-
-    /// Fails where anything was wrong.
-    pub(super) fn check(&self) -> Result<(), ConfigErrors> {
-        let errors = self.errors.borrow();
-        if errors.is_empty() {
-            Ok(())
-        } else {
-            Err(ConfigErrors::new(errors.clone()))
-        }
-    }
 }
 
 impl<'a> Section<'a> {
@@ -65,31 +35,30 @@ impl<'a> Section<'a> {
         };
         Section {
             table,
+            schema: &ROOT,
             source: node.source.clone(),
             path: String::new(),
-            asked: Vec::new(),
             report,
         }
     }
 
     /// The value of a key, where it is set.
-    pub(super) fn field(&mut self, key: &'static str) -> Option<Field<'a>> {
-        if !self.asked.contains(&key) {
-            self.asked.push(key);
-        }
+    pub(super) fn field(&self, key: &'static str) -> Option<Field<'a>> {
+        let kind = &self.key(key)?.kind;
         let node = self.table?.get(key)?;
         if matches!(node.value, Value::Nothing) {
             return None;
         }
         Some(Field {
             node,
+            kind,
             key: join(&self.path, key),
             report: self.report,
         })
     }
 
     /// The value of a key that must be set.
-    pub(super) fn required(&mut self, key: &'static str, allowed: &str) -> Option<Field<'a>> {
+    pub(super) fn required(&self, key: &'static str, allowed: &str) -> Option<Field<'a>> {
         let field = self.field(key);
         if field.is_none() {
             self.report
@@ -99,13 +68,14 @@ impl<'a> Section<'a> {
     }
 
     /// A table below this one; an empty one where it is left out or is no table.
-    pub(super) fn section(&mut self, key: &'static str) -> Section<'a> {
+    pub(super) fn section(&self, key: &'static str) -> Section<'a> {
         let below = self.field(key).and_then(|field| field.section("a table"));
+        let schema = self.key(key).and_then(|key| key.kind.table());
         below.unwrap_or_else(|| Section {
             table: None,
+            schema: schema.unwrap_or(self.schema),
             source: self.source.clone(),
             path: join(&self.path, key),
-            asked: Vec::new(),
             report: self.report,
         })
     }
@@ -125,7 +95,7 @@ impl<'a> Section<'a> {
             .push(source, &join(&self.path, key), problem, allowed);
     }
 
-    /// Reports every key that was never asked for.
+    /// Reports every key that the schema does not know.
     pub(super) fn finish(self) {
         self.finish_with(|_| None);
     }
@@ -136,9 +106,10 @@ impl<'a> Section<'a> {
             .table
             .into_iter()
             .flatten()
-            .filter(|(key, _)| !self.asked.contains(&key.as_str()));
+            .filter(|(key, _)| self.schema.key(key).is_none());
+        let names: Vec<&str> = self.schema.names().collect();
         for (key, node) in unknown {
-            let problem = match (special(key), nearest(key, &self.asked)) {
+            let problem = match (special(key), nearest(key, &names)) {
                 (Some(text), _) => text.to_owned(),
                 (None, Some(near)) => format!("unknown key, did you mean {near}?"),
                 (None, None) => "unknown key".to_owned(),
@@ -147,13 +118,116 @@ impl<'a> Section<'a> {
                 &node.source,
                 &join(&self.path, key),
                 problem,
-                self.asked.join(", "),
+                names.join(", "),
             );
         }
     }
 }
 
+impl<'a> Section<'a> {
+    /// `true` or `false`.
+    pub(super) fn flag(&self, key: &'static str) -> Option<bool> {
+        values::boolean(&self.field(key)?)
+    }
+
+    /// A [`Section::flag`], else its default.
+    pub(super) fn flag_or_default(&self, key: &'static str) -> bool {
+        let default = || self.default(key, |text| text.parse().ok());
+        self.flag(key).unwrap_or_else(default)
+    }
+
+    /// A whole number.
+    pub(super) fn number<N: TryFrom<u64>>(&self, key: &'static str) -> Option<N> {
+        values::integer(&self.field(key)?).and_then(|number| N::try_from(number).ok())
+    }
+
+    /// A [`Section::number`], else its default.
+    pub(super) fn number_or_default<N: TryFrom<u64> + Default>(&self, key: &'static str) -> N {
+        let parse = |text: &str| {
+            text.parse()
+                .ok()
+                .and_then(|number| N::try_from(number).ok())
+        };
+        self.number(key).unwrap_or_else(|| self.default(key, parse))
+    }
+
+    /// Bytes, else the default.
+    pub(super) fn size_or_default(&self, key: &'static str) -> u64 {
+        let field = self.field(key);
+        let size = field.and_then(|field| values::size(&field));
+        size.unwrap_or_else(|| self.default(key, |text| units::parse_size(text).flatten()))
+    }
+
+    /// A length of time, else the default.
+    pub(super) fn time_or_default(&self, key: &'static str) -> Duration {
+        let field = self.field(key);
+        let time = field.and_then(|field| values::duration(&field));
+        time.unwrap_or_else(|| self.default(key, |text| units::duration(text).ok()))
+    }
+
+    /// One line of text.
+    pub(super) fn line(&self, key: &'static str) -> Option<String> {
+        values::line(&self.field(key)?)
+    }
+
+    /// A [`Section::line`], else its default.
+    pub(super) fn line_or_default(&self, key: &'static str) -> String {
+        let default = || self.default(key, |text| Some(text.to_owned()));
+        self.line(key).unwrap_or_else(default)
+    }
+
+    /// A word, as the value of its place in the schema's list.
+    pub(super) fn word<T: Copy>(&self, key: &'static str, values: &[T]) -> Option<T> {
+        values::word(&self.field(key)?, values)
+    }
+
+    /// A [`Section::word`], else its default.
+    pub(super) fn word_or_default<T: Copy + Default>(&self, key: &'static str, values: &[T]) -> T {
+        let default = |text: &str| match &self.key(key)?.kind {
+            Kind::Word(words) => {
+                let place = words.iter().position(|word| *word == text)?;
+                values.get(place).copied()
+            }
+            _ => None,
+        };
+        self.word(key, values)
+            .unwrap_or_else(|| self.default(key, default))
+    }
+
+    /// The default of a key. There is always one: a test decodes a configuration of defaults.
+    pub(super) fn default_of<T>(
+        &self,
+        key: &'static str,
+        parse: impl FnOnce(&'static str) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.key(key).and_then(Key::default).and_then(parse);
+        debug_assert!(value.is_some(), "{key} has no default of its kind");
+        value
+    }
+
+    /// The same, for types that have a value of their own where there is none.
+    fn default<T: Default>(
+        &self,
+        key: &'static str,
+        parse: impl FnOnce(&'static str) -> Option<T>,
+    ) -> T {
+        self.default_of(key, parse).unwrap_or_default()
+    }
+
+    /// What the schema says of a key. The decoder asks for no other.
+    fn key(&self, name: &str) -> Option<&'static Key> {
+        let key = self.schema.key(name);
+        debug_assert!(key.is_some(), "{name} is not in the schema");
+        key
+    }
+}
+
 impl<'a> Field<'a> {
+    /// What the schema says of it.
+    pub(super) fn kind(&self) -> &'static Kind {
+        self.kind
+    }
+
     /// The value.
     pub(super) fn value(&self) -> &'a Value {
         &self.node.value
@@ -191,6 +265,7 @@ impl<'a> Field<'a> {
                     .enumerate()
                     .map(|(index, node)| Field {
                         node,
+                        kind: self.kind.item(),
                         key: format!("{}[{index}]", self.key),
                         report: self.report,
                     })
@@ -204,9 +279,9 @@ impl<'a> Field<'a> {
     pub(super) fn section(&self, allowed: &str) -> Option<Section<'a>> {
         Some(Section {
             table: Some(self.as_table(allowed)?),
+            schema: self.kind.table()?,
             source: self.node.source.clone(),
             path: self.key.clone(),
-            asked: Vec::new(),
             report: self.report,
         })
     }
@@ -219,6 +294,7 @@ impl<'a> Field<'a> {
                 name.as_str(),
                 Field {
                     node,
+                    kind: self.kind.item(),
                     key: join(&self.key, name),
                     report: self.report,
                 },
@@ -267,30 +343,10 @@ pub(super) fn nearest<'n>(wrong: &str, names: &[&'n str]) -> Option<&'n str> {
     let wrong = wrong.to_lowercase();
     names
         .iter()
-        .map(|name| (distance(&wrong, &name.to_lowercase()), *name))
+        .map(|name| (strsim::osa_distance(&wrong, &name.to_lowercase()), *name))
         .filter(|(distance, name)| *distance <= (name.chars().count() / 3).max(1))
         .min()
         .map(|(_, name)| name)
-}
-
-/// How many letters were left out, added, mistaken or swapped with their neighbour
-/// (Levenshtein's distance with transpositions).
-fn distance(one: &str, other: &str) -> usize {
-    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
-    let mut rows: Vec<Vec<usize>> = vec![(0..=other.len()).collect()];
-    for i in 1..=one.len() {
-        let mut row = vec![i];
-        for j in 1..=other.len() {
-            let mistaken = rows[i - 1][j - 1] + usize::from(one[i - 1] != other[j - 1]);
-            let mut least = mistaken.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && one[i - 1] == other[j - 2] && one[i - 2] == other[j - 1] {
-                least = least.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(least);
-        }
-        rows.push(row);
-    }
-    rows[one.len()][other.len()]
 }
 
 #[cfg(test)]

@@ -21,18 +21,19 @@ const UNCERTIFIED: &str =
 const CONTROL_OF_ONE: &str = "\"required\", or tls.client_certificates = \"optional\"";
 const CONTROL_OF_ALL: &str =
     "\"required\", here or on each listener, or client_certificates = \"optional\"";
+const PROTECTIONS: [Protection; 3] = [Protection::Required, Protection::Optional, Protection::Off];
 const LISTENER: &str = "an address, or a table of address, tls, control and data";
 
 /// Reads `[tls]`; `None` where it is left out.
-pub(super) fn decode(root: &mut Section<'_>) -> Option<TlsOptions> {
+pub(super) fn decode(root: &Section<'_>) -> Option<TlsOptions> {
     if !root.has("tls") {
         root.section("tls").finish();
         return None;
     }
-    let mut section = root.section("tls");
+    let section = root.section("tls");
     let mut certificates = Vec::new();
     let has_main = section.has("certificate") || section.has("key");
-    certificates.extend(own_certificate(&mut section));
+    certificates.extend(own_certificate(&section));
     let listed = section.field("certificates");
     for item in listed
         .as_ref()
@@ -48,12 +49,8 @@ pub(super) fn decode(root: &mut Section<'_>) -> Option<TlsOptions> {
             "the path of a certificate (and key), or certificates, a list of them",
         );
     }
-    let control = section.field("control").and_then(|f| protection(&f));
-    let data = section.field("data").and_then(|f| protection(&f));
-    let (control, data) = (
-        control.unwrap_or(Protection::Optional),
-        data.unwrap_or(Protection::Optional),
-    );
+    let control = section.word_or_default("control", &PROTECTIONS);
+    let data = section.word_or_default("data", &PROTECTIONS);
     if control == Protection::Off && data == Protection::Required {
         section.wrong(
             "data",
@@ -61,23 +58,16 @@ pub(super) fn decode(root: &mut Section<'_>) -> Option<TlsOptions> {
             "\"off\", or control = \"optional\" or \"required\"",
         );
     }
-    let min_version = section.field("min_version").and_then(|field| {
-        values::word(
-            &field,
-            &[("1.2", TlsVersion::V12), ("1.3", TlsVersion::V13)],
-        )
-    });
-    let require_session_reuse = section
-        .field("require_session_reuse")
-        .and_then(|field| values::boolean(&field));
+    let min_version = section.word_or_default("min_version", &[TlsVersion::V12, TlsVersion::V13]);
+    let require_session_reuse = section.flag_or_default("require_session_reuse");
     let client_ca = section.field("client_ca");
     let client_certificates = section.field("client_certificates").and_then(|field| {
         values::word(
             &field,
             &[
-                ("off", ClientCertificates::Off),
-                ("optional", ClientCertificates::Optional),
-                ("required", ClientCertificates::Required),
+                ClientCertificates::Required,
+                ClientCertificates::Optional,
+                ClientCertificates::Off,
             ],
         )
     });
@@ -93,24 +83,22 @@ pub(super) fn decode(root: &mut Section<'_>) -> Option<TlsOptions> {
         );
     }
     let client_ca = client_ca.and_then(|field| authorities(&field));
-    let reload = section
-        .field("reload")
-        .and_then(|field| values::duration(&field, true));
+    let reload = section.time_or_default("reload");
     section.finish();
     Some(TlsOptions {
         certificates,
         control,
         data,
-        min_version: min_version.unwrap_or(TlsVersion::V12),
-        require_session_reuse: require_session_reuse.unwrap_or(false),
+        min_version,
+        require_session_reuse,
         client_ca,
         client_certificates,
-        reload: reload.unwrap_or(tls::DEFAULT_RELOAD),
+        reload,
     })
 }
 
 /// Reads `listen`.
-pub(super) fn listen(root: &mut Section<'_>, tls: Option<&TlsOptions>) -> Vec<ListenOptions> {
+pub(super) fn listen(root: &Section<'_>, tls: Option<&TlsOptions>) -> Vec<ListenOptions> {
     let (control, data) = tls.map_or((Protection::Off, Protection::Off), |tls| {
         (tls.control, tls.data)
     });
@@ -136,10 +124,11 @@ pub(super) fn listen(root: &mut Section<'_>, tls: Option<&TlsOptions>) -> Vec<Li
             root.section("tls")
                 .wrong("control", UNCERTIFIED, CONTROL_OF_ALL);
         }
-        return vec![
-            plain(([0, 0, 0, 0], 2121).into()),
-            plain(([0u16; 8], 2121).into()),
-        ];
+        let addresses = |text: &'static str| {
+            let addresses = text.split('"').filter_map(|address| address.parse().ok());
+            Some(addresses.map(plain).collect())
+        };
+        return root.default_of("listen", addresses).unwrap_or_default();
     };
     let items = field.items(LISTEN);
     if items.as_ref().is_some_and(Vec::is_empty) {
@@ -192,13 +181,13 @@ fn listener(
     tls: Option<&TlsOptions>,
     plain: &impl Fn(std::net::SocketAddr) -> ListenOptions,
 ) -> Option<ListenOptions> {
-    let mut section = item.section(LISTENER)?;
+    let section = item.section(LISTENER)?;
     let address = section
         .required("address", "an IP address and a port")
         .and_then(|field| values::socket_address(&field));
     let implicit = section
         .field("tls")
-        .and_then(|field| values::word(&field, &[("explicit", false), ("implicit", true)]));
+        .and_then(|field| values::word(&field, &[false, true]));
     let control = section.field("control").and_then(|f| protection(&f));
     let data = section.field("data").and_then(|f| protection(&f));
     if tls.is_none() {
@@ -242,13 +231,13 @@ fn listener(
 
 /// Reads what a user's section says of TLS: `tls` and `certificate`.
 pub(super) fn user(
-    section: &mut Section<'_>,
+    section: &Section<'_>,
     tls: Option<&TlsOptions>,
     listeners: &[ListenOptions],
 ) -> (UserTls, Option<CertificateLogin>) {
     let mut wanted = UserTls::default();
     let field = section.field("tls");
-    if let Some(mut own) = field
+    if let Some(own) = field
         .as_ref()
         .and_then(|field| field.section("a table of control and data"))
     {
@@ -290,16 +279,12 @@ pub(super) fn user(
 
 fn certificate_login(field: &Field<'_>) -> Option<CertificateLogin> {
     let allowed = "{ subject = \"COMMON NAME\" } or { san = \"NAME\" }, with password = \"required\" or \"none\"";
-    let mut section = field.section(allowed)?;
-    let mut name = |key| {
-        section
-            .field(key)
-            .and_then(|field| values::line(&field, 500))
-    };
+    let section = field.section(allowed)?;
+    let name = |key| section.field(key).and_then(|field| values::line(&field));
     let (subject, alternative) = (name("subject"), name("san"));
     let password = section
         .field("password")
-        .and_then(|field| values::word(&field, &[("required", true), ("none", false)]));
+        .and_then(|field| values::word(&field, &[true, false]));
     section.finish();
     let name = match (subject, alternative) {
         (Some(subject), None) => RequiredName::Subject(subject),
@@ -313,18 +298,11 @@ fn certificate_login(field: &Field<'_>) -> Option<CertificateLogin> {
 }
 
 fn protection(field: &Field<'_>) -> Option<Protection> {
-    values::word(
-        field,
-        &[
-            ("required", Protection::Required),
-            ("optional", Protection::Optional),
-            ("off", Protection::Off),
-        ],
-    )
+    values::word(field, &PROTECTIONS)
 }
 
 /// Reads the certificate that a virtual host has of its own, and puts it among those of `[tls]`.
-pub(super) fn host(section: &mut Section<'_>, name: &str, tls: Option<&mut TlsOptions>) {
+pub(super) fn host(section: &Section<'_>, name: &str, tls: Option<&mut TlsOptions>) {
     let written = ["certificate", "key"]
         .into_iter()
         .find(|key| section.has(key));
@@ -350,7 +328,7 @@ pub(super) fn host(section: &mut Section<'_>, name: &str, tls: Option<&mut TlsOp
 }
 
 /// The keys `certificate` and `key`: both or none.
-fn own_certificate(section: &mut Section<'_>) -> Option<CertificateFiles> {
+fn own_certificate(section: &Section<'_>) -> Option<CertificateFiles> {
     match (section.field("certificate"), section.field("key")) {
         (Some(own), Some(key)) => return certificate(&own, &key, None),
         (Some(_), None) => section.wrong("key", "is missing", "the path of the certificate's key"),
@@ -364,7 +342,7 @@ fn own_certificate(section: &mut Section<'_>) -> Option<CertificateFiles> {
 
 fn listed_certificate(item: &Field<'_>) -> Option<CertificateFiles> {
     let allowed = "{ certificate = \"FILE\", key = \"FILE\", names = [\"HOST\", …] }";
-    let mut section = item.section(allowed)?;
+    let section = item.section(allowed)?;
     let own = section.required("certificate", "the path of a certificate");
     let key = section.required("key", "the path of the certificate's key");
     let names = section.field("names");

@@ -6,13 +6,11 @@
 //! forms of a secret into one (`{ file = … }` overridden by `{ env = … }`).
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
 use ::config::{ConfigError, File, FileFormat, Source as _, Value as Parsed, ValueKind};
 
-use crate::config::section::Report;
+use crate::config::report::{Report, Source};
 use crate::config::yaml_keys;
 
 /// The keys of a table.
@@ -53,15 +51,6 @@ pub(super) enum Value {
     List(Vec<Node>),
     /// A table.
     Table(Table),
-}
-
-/// Where a value was written.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) enum Source {
-    /// A file, or all of them.
-    File(Arc<str>),
-    /// An environment variable.
-    Variable(Arc<str>),
 }
 
 /// How a file is written.
@@ -265,29 +254,6 @@ impl Value {
             Value::Variable { .. } => "another text",
             Value::List(_) => "a list",
             Value::Table(_) => "a table",
-        }
-    }
-}
-
-impl Source {
-    /// The source of what is in none of the files.
-    pub(super) fn of_files(files: &[PathBuf]) -> Self {
-        if files.is_empty() {
-            return Source::File("the environment (no file is given)".into());
-        }
-        let names: Vec<String> = files
-            .iter()
-            .map(|file| file.display().to_string())
-            .collect();
-        Source::File(names.join(", ").into())
-    }
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Source::File(name) => f.write_str(name),
-            Source::Variable(name) => write!(f, "environment variable {name}"),
         }
     }
 }

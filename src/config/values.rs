@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::config::schema::Kind;
 use crate::config::section::Field;
 use crate::config::tree::Value;
 use crate::data::options::PassivePorts;
@@ -13,8 +14,12 @@ use ipnet::IpNet;
 /// No deadline is longer.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// A whole number between two bounds, both included.
-pub(super) fn integer(field: &Field<'_>, least: u64, most: u64) -> Option<u64> {
+/// A whole number between the schema's bounds, both included.
+pub(super) fn integer(field: &Field<'_>) -> Option<u64> {
+    let (least, most) = match field.kind() {
+        Kind::Number(least, most) => (*least, *most),
+        _ => (0, u64::MAX),
+    };
     let allowed = format!("a whole number from {least} to {most}");
     let number = match field.value() {
         Value::Integer(number) => i128::from(*number),
@@ -30,16 +35,6 @@ pub(super) fn integer(field: &Field<'_>, least: u64, most: u64) -> Option<u64> {
     }
 }
 
-/// [`integer`] as a `usize`.
-pub(super) fn count(field: &Field<'_>, least: u64, most: u64) -> Option<usize> {
-    integer(field, least, most).and_then(|number| usize::try_from(number).ok())
-}
-
-/// [`integer`] as a `u32`.
-pub(super) fn small(field: &Field<'_>, least: u64, most: u32) -> Option<u32> {
-    integer(field, least, u64::from(most)).and_then(|number| u32::try_from(number).ok())
-}
-
 /// `true` or `false`.
 pub(super) fn boolean(field: &Field<'_>) -> Option<bool> {
     match field.value() {
@@ -53,19 +48,26 @@ pub(super) fn boolean(field: &Field<'_>) -> Option<bool> {
     }
 }
 
-/// One of a few words.
-pub(super) fn word<T: Copy>(field: &Field<'_>, words: &[(&str, T)]) -> Option<T> {
-    let names: Vec<String> = words.iter().map(|(name, _)| format!("{name:?}")).collect();
+/// One of the schema's words, as the value of its place in their list.
+pub(super) fn word<T: Copy>(field: &Field<'_>, values: &[T]) -> Option<T> {
+    let words = match field.kind() {
+        Kind::Word(words) => *words,
+        _ => &[],
+    };
+    debug_assert_eq!(words.len(), values.len(), "a value for each word");
+    let names: Vec<String> = words.iter().map(|name| format!("{name:?}")).collect();
     let allowed = names.join(", ");
     let text = field.text(&allowed)?;
-    match words.iter().find(|(name, _)| *name == text) {
-        Some((_, value)) => Some(*value),
+    let place = words.iter().position(|name| *name == text);
+    match place.and_then(|place| values.get(place)) {
+        Some(value) => Some(*value),
         None => field.wrong(format!("{text:?} is unknown"), allowed),
     }
 }
 
-/// A number of seconds, or a text such as `30s`, `5m`, `500ms`; zero only where `zero` says so.
-pub(super) fn duration(field: &Field<'_>, zero: bool) -> Option<Duration> {
+/// A number of seconds, or a text such as `30s`, `5m`, `500ms`; zero only if the schema says so.
+pub(super) fn duration(field: &Field<'_>) -> Option<Duration> {
+    let zero = matches!(field.kind(), Kind::TimeOrZero);
     let least = if zero { "0" } else { "more than 0" };
     let allowed = format!(
         "a number of seconds, or a text such as \"30s\", \"5m\", \"500ms\"; {least}, at most 7 days"
@@ -87,7 +89,11 @@ pub(super) fn duration(field: &Field<'_>, zero: bool) -> Option<Duration> {
 }
 
 /// A number of bytes, or a text such as `512MiB`.
-pub(super) fn size(field: &Field<'_>, least: u64, most: u64) -> Option<u64> {
+pub(super) fn size(field: &Field<'_>) -> Option<u64> {
+    let (least, most) = match field.kind() {
+        Kind::Size(least, most) => (*least, *most),
+        _ => (0, u64::MAX),
+    };
     let allowed = format!(
         "a number of bytes, or a text such as \"512MiB\" (B, KiB, MiB, GiB, TiB, kB, MB, GB, TB); from {} to {}",
         human_bytes(least),
@@ -108,7 +114,11 @@ pub(super) fn size(field: &Field<'_>, least: u64, most: u64) -> Option<u64> {
 }
 
 /// A text of one line that shows: no control character, not empty.
-pub(super) fn line(field: &Field<'_>, longest: usize) -> Option<String> {
+pub(super) fn line(field: &Field<'_>) -> Option<String> {
+    let longest = match field.kind() {
+        Kind::Line(longest) => *longest,
+        _ => usize::MAX,
+    };
     let allowed = format!("one line of 1 to {longest} bytes, without control characters");
     let text = field.text(&allowed)?;
     if text.is_empty() || text.len() > longest || text.chars().any(char::is_control) {
@@ -146,7 +156,19 @@ pub(super) fn passive_ports(field: &Field<'_>) -> Option<PassivePorts> {
         }
         _ => field.text(allowed)?,
     };
-    let parsed = match text.strip_prefix("auto") {
+    let backwards = text.split_once('-').is_some_and(|(first, last)| {
+        let port = |text: &str| text.trim().parse::<u16>().ok();
+        matches!((port(first), port(last)), (Some(first), Some(last)) if first > last)
+    });
+    if backwards {
+        return field.wrong(format!("{text:?} ends before it begins"), allowed);
+    }
+    ports_in(text).or_else(|| field.wrong(format!("{text:?} is no range of ports"), allowed))
+}
+
+/// The ports that a text stands for.
+pub(super) fn ports_in(text: &str) -> Option<PassivePorts> {
+    match text.strip_prefix("auto") {
         Some("") => Some(PassivePorts::Ephemeral(16)),
         Some(count) => count
             .strip_prefix(':')
@@ -156,15 +178,13 @@ pub(super) fn passive_ports(field: &Field<'_>) -> Option<PassivePorts> {
         None => {
             let (first, last) = text.split_once('-').unwrap_or((text, text));
             match (first.trim().parse::<u16>(), last.trim().parse::<u16>()) {
-                (Ok(first), Ok(last)) if first > last => {
-                    return field.wrong(format!("{text:?} ends before it begins"), allowed);
+                (Ok(first), Ok(last)) if first > 0 && first <= last => {
+                    Some(PassivePorts::Range(first, last))
                 }
-                (Ok(first), Ok(last)) if first > 0 => Some(PassivePorts::Range(first, last)),
                 _ => None,
             }
         }
-    };
-    parsed.or_else(|| field.wrong(format!("{text:?} is no range of ports"), allowed))
+    }
 }
 
 /// An IP address or a host name.

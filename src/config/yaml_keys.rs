@@ -10,8 +10,7 @@ use yaml_rust2::Yaml;
 use yaml_rust2::parser::{Event, MarkedEventReceiver, Parser};
 use yaml_rust2::scanner::{Marker, TScalarStyle};
 
-use crate::config::section::Report;
-use crate::config::tree::Source;
+use crate::config::report::{Report, Source};
 
 /// Reports each key that is not read as it is written, and each that is there twice. A syntax error ends the search;
 /// the parser reports it.

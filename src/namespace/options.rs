@@ -32,9 +32,10 @@ pub struct MountOptions {
 
 /// What happens to an upload if the control connection ends without QUIT before the server has seen
 /// the end of the data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ControlLoss {
     /// It is kept and not published: the client may have died during the transfer.
+    #[default]
     Keep,
     /// It is published when its data connection ends: for devices that are known to behave so.
     Publish,

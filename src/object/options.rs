@@ -92,9 +92,10 @@ pub struct StaticCredentials {
 }
 
 /// What a store can do: told, or found out by a probe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Capability {
     /// Known of AWS; elsewhere probed at the first write.
+    #[default]
     Auto,
     /// It can.
     Yes,

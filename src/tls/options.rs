@@ -6,11 +6,12 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 /// Whether a connection uses TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Protection {
     /// TLS is refused.
     Off,
     /// The client decides.
+    #[default]
     Optional,
     /// TLS is required.
     Required,
@@ -58,9 +59,10 @@ pub enum Pem {
 }
 
 /// A version of TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TlsVersion {
     /// 1.2
+    #[default]
     V12,
     /// 1.3
     V13,

@@ -1,0 +1,130 @@
+//! What is wrong with a configuration, all of it, and where each value was written.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The file, or `environment variable NAME`.
+    pub source: String,
+    /// The key's full path (`stores.main.endpoint`); empty where the whole source is meant.
+    pub key: String,
+    /// What is wrong. Never quotes a secret.
+    pub problem: String,
+    /// What is allowed instead; empty where `problem` says it all.
+    pub allowed: String,
+}
+
+/// Everything that is wrong; displayed one error a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigErrors(Vec<ConfigError>);
+
+impl ConfigErrors {
+    /// From the errors found, at least one.
+    pub(super) fn new(errors: Vec<ConfigError>) -> Self {
+        ConfigErrors(errors)
+    }
+
+    /// The errors, in the order they were found.
+    pub fn errors(&self) -> &[ConfigError] {
+        &self.0
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.source)?;
+        if !self.key.is_empty() {
+            write!(f, ": {}", self.key)?;
+        }
+        write!(f, ": {}", self.problem)?;
+        if !self.allowed.is_empty() {
+            write!(f, "; allowed: {}", self.allowed)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, error) in self.0.iter().enumerate() {
+            if number > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+impl std::error::Error for ConfigErrors {}
+
+/// The errors found so far.
+#[derive(Default)]
+pub(super) struct Report {
+    errors: RefCell<Vec<ConfigError>>,
+}
+
+impl Report {
+    /// Adds an error.
+    pub(super) fn push(
+        &self,
+        source: &Source,
+        key: &str,
+        problem: impl Into<String>,
+        allowed: impl Into<String>,
+    ) {
+        self.errors.borrow_mut().push(ConfigError {
+            source: source.to_string(),
+            key: key.to_owned(),
+            problem: problem.into(),
+            allowed: allowed.into(),
+        });
+    }
+
+    /// Fails where anything was wrong.
+    pub(super) fn check(&self) -> Result<(), ConfigErrors> {
+        let errors = self.errors.borrow();
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigErrors::new(errors.clone()))
+        }
+    }
+}
+
+/// Where a value was written.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A file, or all of them.
+    File(Arc<str>),
+    /// An environment variable.
+    Variable(Arc<str>),
+}
+
+impl Source {
+    /// The source of what is in none of the files.
+    pub(super) fn of_files(files: &[PathBuf]) -> Self {
+        if files.is_empty() {
+            return Source::File("the environment (no file is given)".into());
+        }
+        let names: Vec<String> = files
+            .iter()
+            .map(|file| file.display().to_string())
+            .collect();
+        Source::File(names.join(", ").into())
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::File(name) => f.write_str(name),
+            Source::Variable(name) => write!(f, "environment variable {name}"),
+        }
+    }
+}

@@ -6,11 +6,9 @@
 //! none of them can say something else.
 
 pub(super) mod json;
-mod keys;
+pub(super) mod keys;
 #[cfg(test)]
 pub(super) mod markdown;
-
-pub(super) use crate::config::schema::keys::ROOT;
 
 /// A table of the configuration.
 pub(super) struct TableSchema {

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::config::schema::{Fallback, Kind, ROOT, Rule, TableSchema};
+use crate::config::schema::keys::ROOT;
+use crate::config::schema::{Fallback, Kind, Rule, TableSchema};
 
 /// Sizes as text.
 const SIZE: &str = "^ *[0-9]+ *([kKMGT]i?B|B)? *$";
@@ -24,6 +25,16 @@ fn table(of: &TableSchema) -> Value {
         .map(|key| {
             let mut schema = kind(&key.kind);
             schema["description"] = json!(key.about);
+            match key.fallback {
+                // TOML writes these values as JSON does.
+                Fallback::Value(text) => {
+                    schema["default"] = serde_json::from_str(text).unwrap_or_default();
+                }
+                Fallback::Text(text) => {
+                    schema["description"] = json!(format!("{}; left out: {text}", key.about));
+                }
+                Fallback::Required => {}
+            }
             (key.name.to_owned(), schema)
         })
         .collect();

@@ -1,6 +1,7 @@
 //! The table of keys as the tables of docs/reference/configuration.md.
 
-use crate::config::schema::{Fallback, Kind, ROOT, TableSchema};
+use crate::config::schema::keys::ROOT;
+use crate::config::schema::{Fallback, Kind, TableSchema};
 use crate::units::human_bytes;
 
 /// The table of a page's section, without its heading; `path` as in `limits`, `stores.NAME`,

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::*;
-use crate::config::schema::{Fallback, Kind, ROOT, TableSchema, json, markdown};
+use crate::config::schema::keys::ROOT;
+use crate::config::schema::{Fallback, Kind, TableSchema, json, markdown};
 
 fn file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)

@@ -1,11 +1,11 @@
-//! What a store can do: told by the configuration, assumed of AWS, or found out by a probe.
+//! What a store can do: from the configuration, known of AWS, or found by a probe.
 //!
-//! A probe writes a tiny object `.s3ftpd/probe-<random>` into the bucket at hand and looks whether the store refuses
-//! what it must refuse: a wrong checksum, or an `If-None-Match: *` where the object exists. A store that only accepts
-//! such headers without looking at them would let damage or an overwrite pass in silence. Whether it knows the checksum
-//! of a whole multipart upload is asked when the first one begins; whether it honours conditions at
-//! CompleteMultipartUpload, when a write has nothing else to rely on; whether a file hides the directory of its name,
-//! before the first upload.
+//! A probe writes a tiny object `.s3ftpd/probe-<random>` into the bucket at hand and looks whether
+//! the store refuses what it must refuse: a wrong checksum, or an `If-None-Match: *` if the object
+//! exists. A store that ignores such headers would silently accept damage or an overwrite. Whether
+//! it knows the checksum of a whole multipart upload is asked when the first one begins; whether it
+//! honours conditions at CompleteMultipartUpload, when a write has nothing else to rely on; whether
+//! a file hides the directory of its name, before the first upload.
 
 pub(in crate::object) mod probe;
 
@@ -20,7 +20,7 @@ use crate::object::capabilities::probe::ProbeTarget;
 use crate::object::error::RequestFailure;
 use crate::object::options::{Capability, StoreOptions};
 
-/// After a probe that told nothing (no permission, store down) the next one waits for this long.
+/// Pause after a probe without a result (no permission, store down).
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// What one store can do.
@@ -38,8 +38,8 @@ pub(super) struct Capabilities {
     files_hide_directories: Probed,
 }
 
-/// One capability. The lock is held while a probe runs, on purpose: it is what makes the probe run once; whoever
-/// waits for it needs the answer. Nothing else is ever done under it.
+/// One capability. A probe deliberately holds the lock, so that it runs once: a task that waits for
+/// the lock needs the result. Nothing else happens under it.
 #[derive(Debug)]
 struct Probed {
     told: Option<bool>,
@@ -56,7 +56,8 @@ impl Capabilities {
             checksums: Probed::new(config.checksums, aws.then_some(true)),
             full_object: Probed::new(config.checksums, aws.then_some(true)),
             conditional_writes: Probed::new(config.conditional_writes, aws.then_some(true)),
-            // Many stores learnt conditions on PutObject long before: what is configured is taken for that.
+            // Many stores learnt conditions on PutObject long before: what is configured is taken
+            // for that.
             conditional_complete: Probed::new(
                 match config.conditional_writes {
                     Capability::No => Capability::No,
@@ -81,7 +82,7 @@ impl Capabilities {
             .await
     }
 
-    /// Whether the store verifies the CRC-32 of a whole multipart upload, where it verifies others.
+    /// Whether the store verifies the CRC-32 of a whole multipart upload, if it verifies others.
     pub(super) async fn full_object(&self, client: &Client, bucket: &str) -> bool {
         self.full_object
             .get("full_object", &self.store, || {
@@ -134,12 +135,12 @@ impl Capabilities {
         }
     }
 
-    /// `false` where it is known that checksums do not work.
+    /// `false` if checksums are known not to work.
     pub(super) fn may_have_checksums(&self) -> bool {
         self.checksums.known() != Some(false)
     }
 
-    /// `false` where it is known that those of multipart uploads do not work.
+    /// `false` if those of multipart uploads are known not to work.
     pub(super) fn may_have_full_object(&self) -> bool {
         self.may_have_checksums() && self.full_object.known() != Some(false)
     }

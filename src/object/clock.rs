@@ -1,4 +1,5 @@
-//! [`StoreClock`]: the store's clock as its answers tell it. Nothing is ever judged by our own.
+//! [`StoreClock`]: the store's clock, from its answers. The machine's clock decides nothing in the
+//! store.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -10,15 +11,16 @@ use tokio::time::Instant;
 
 use crate::object::error::http_date;
 
-/// A store whose answers are so much behind what was expected has had its clock set back, milliseconds.
+/// If answers are this much older than expected, the store's clock was set back, milliseconds.
 const SET_BACK: i64 = 2000;
 
-/// The best guess is made anew after this time, milliseconds: our clock may run faster than the store's, so that an old
-/// guess gets ahead of the truth.
+/// The best guess is made anew after this time, milliseconds: our clock may run faster than the
+/// store's, so that an old guess gets ahead of the truth.
 const RENEWED: i64 = 600_000;
 
-/// Reads the Date header of each answer. An answer's date is cut to the second, and was written before it came, so each
-/// tells what the time is at least; the most that any has told is the best guess, and never after the truth.
+/// Reads the Date header of each answer. A date is cut to the second and was written before the
+/// answer arrived, so each is a lower bound of the time. The largest is the best estimate, and
+/// never after the true time.
 #[derive(Debug)]
 pub(super) struct StoreClock {
     /// What times of ours are counted from.
@@ -82,8 +84,9 @@ impl StoreClock {
     }
 }
 
-/// The clock as a part of the SDK's client. It reads what [`JudgeAnswers`](super::answer::JudgeAnswers) has left: an ingress
-/// has a clock of its own, and by a wrong one uploads that run would be taken for old ones.
+/// The clock as a part of the SDK's client. It reads what
+/// [`JudgeAnswers`](super::answer::JudgeAnswers) has left: an ingress has a clock of its own, and
+/// by a wrong one uploads that run would be taken for old ones.
 #[derive(Debug)]
 pub(super) struct ReadClock(pub(super) std::sync::Arc<StoreClock>);
 
@@ -124,7 +127,7 @@ mod tests {
         assert_eq!(at(0), None);
         clock.see_at("Thu, 01 Jan 1970 00:01:40 GMT", 0);
         assert_eq!(at(0), Some(100_000));
-        // It has told 100 only because it tells no more than seconds.
+        // It has reported 100 only because it reports whole seconds.
         clock.see_at("Thu, 01 Jan 1970 00:01:40 GMT", 900);
         assert_eq!(at(900), Some(100_900));
         clock.see_at("Thu, 01 Jan 1970 00:01:41 GMT", 900);

@@ -1,7 +1,8 @@
 //! DeleteObject and directory markers.
 //!
-//! S3 has no directories: one exists as long as a key has it as its prefix. FTP clients expect an emptied directory
-//! to stay, so whoever takes the last key of one leaves a marker `dir/` in its place, before.
+//! S3 has no directories: one exists while a key has it as its prefix. FTP clients expect that an
+//! emptied directory stays, so a marker `dir/` is written before the last key of a directory is
+//! removed.
 
 use aws_sdk_s3::primitives::ByteStream;
 use tracing::warn;
@@ -18,9 +19,9 @@ use crate::object::precondition::{Precondition, PreconditionHeaders};
 use crate::object::transfer_id::TransferId;
 use crate::object::verify::{WriteCheck, is_by, look};
 
-/// DeleteObject, where given pinned to an ETag (`If-Match`): [`ObjectError::Conflict`] where the object is another now.
-/// Deleting what is not there is no error. Stores that can't do it pinned say [`ObjectError::Unsupported`] or ignore
-/// the condition.
+/// DeleteObject, with `If-Match` if an ETag is given: [`ObjectError::Conflict`] if the object is
+/// another one now. Deleting a missing object succeeds. A store without conditional deletes gives
+/// [`ObjectError::Unsupported`] or ignores the condition.
 pub async fn delete(location: &Location, etag: Option<&str>) -> Result<(), ObjectError> {
     let request = location
         .store
@@ -75,9 +76,9 @@ pub enum Deleted {
 }
 
 impl CopyOf<'_> {
-    /// Whether the copy may be the object itself, since something was there before: one bucket can have two names (an
-    /// alias, an access point, an endpoint's other address). Its keys are the same in both, but for an endpoint that
-    /// adds to them.
+    /// Whether the copy may be the object itself, since something was there before: one bucket can
+    /// have two names (an alias, an access point, an endpoint's other address). Its keys are the
+    /// same in both, but for an endpoint that adds to them.
     fn may_be(&self, location: &Location) -> bool {
         let ends_in = |one: &str, other: &str| {
             let start = one.strip_suffix(other);
@@ -89,19 +90,20 @@ impl CopyOf<'_> {
             && (ends_in(copy, original) || ends_in(original, copy))
     }
 
-    /// Whether a listing of the original shows that it is another object: it has the time that it had before the copy,
-    /// and the copy has another one.
+    /// Whether a listing of the original shows that it is another object: it has the time that it
+    /// had before the copy, and the copy has another one.
     fn is_not(&self, original: &Key) -> bool {
         let modified = self.written.modified;
         modified.is_some_and(|copy| copy.as_second() != original.modified.as_second())
     }
 }
 
-/// Deletes a file under the lock of its name ([`ObjectError::NotFound`] if it is not there) and keeps its directory: if
-/// it is the last key there, `parent`'s marker is put first. At most 3 requests, unless two files are deleted at once.
-/// `parent` is `None` at a mount's root. With `expected` only that version is deleted, else [`ObjectError::Conflict`]:
-/// not every store honours If-Match on a delete, and no store compares more than the ETag, so it is looked at right
-/// before, too. Nothing is deleted, nor a marker put, if it is the copy itself.
+/// Deletes a file under the lock of its name ([`ObjectError::NotFound`] if it is not there) and
+/// keeps its directory: if it is the last key there, `parent`'s marker is put first. At most 3
+/// requests, unless two files are deleted at once. `parent` is `None` at a mount's root. With
+/// `expected` only that version is deleted, else [`ObjectError::Conflict`]: not every store honours
+/// If-Match on a delete, and no store compares more than the ETag, so it is looked at right before,
+/// too. Nothing is deleted, nor a marker put, if it is the copy itself.
 pub async fn delete_keeping_directory(
     location: &Location,
     parent: Option<&Location>,
@@ -137,8 +139,9 @@ pub async fn delete_keeping_directory(
     Ok(Deleted::Gone)
 }
 
-/// Sessions that delete the last files of a directory at the same time have each seen the others' files. Of those of
-/// this process each knows; of two in two processes each sees that there is one other file.
+/// Sessions that delete the last files of a directory at the same time have each seen the others'
+/// files. Of those of this process each knows; of two in two processes each sees that there is one
+/// other file.
 async fn keep_directory(directory: &Location, removal: &Participation, neighbours: &Neighbours) {
     let others = removal.overlapped() || matches!(neighbours, Neighbours::Pair(_));
     if others {
@@ -146,8 +149,8 @@ async fn keep_directory(directory: &Location, removal: &Participation, neighbour
     }
 }
 
-/// Puts the marker of a directory in which nothing is left. It is only logged if that fails: what the client has asked for
-/// is done.
+/// Puts the marker of a directory in which nothing is left. It is only logged if that fails: what
+/// the client has asked for is done.
 pub async fn keep_if_empty(directory: &Location) {
     let kept = match super::directory_exists(directory).await {
         Ok(true) => Ok(()),
@@ -168,9 +171,10 @@ enum Checked {
     IsTheCopy,
 }
 
-/// Whether the file is there and is the expected version. A listing is enough if it shows no difference, no session
-/// of this process has written the name since, and the copy cannot be the file itself. AWS, which honours If-Match, is
-/// not asked if there is no listing. In all other cases a HEAD shows it.
+/// Whether the file is there and is the expected version. A listing is enough if it shows no
+/// difference, no session of this process has written the name since, and the copy cannot be the
+/// file itself. AWS, which honours If-Match, is not asked if there is no listing. In all other
+/// cases a HEAD shows it.
 async fn check(
     location: &Location,
     expected: Option<Expected<'_>>,
@@ -214,10 +218,11 @@ async fn delete_checked(
     }
 }
 
-/// Puts the marker `dir/`; [`ObjectError::Conflict`] if the directory exists already, [`ObjectError::IsFile`] if a file has
-/// its name. 2 requests; 3 if more than a page of other names begin with that of the directory. Of two sessions that make one
-/// directory at once one has made it, since clients use directories as locks: for that its name is locked, and the marker
-/// put under `If-None-Match: *` if the store honours that.
+/// Puts the marker `dir/`; [`ObjectError::Conflict`] if the directory exists already,
+/// [`ObjectError::IsFile`] if a file has its name. 2 requests; 3 if more than a page of other names
+/// begin with that of the directory. Of two sessions that make one directory at once one has made
+/// it, since clients use directories as locks: for that its name is locked, and the marker put
+/// under `If-None-Match: *` if the store honours that.
 pub async fn make_directory(directory: &Location) -> Result<(), ObjectError> {
     let _lock = directory.lock(Patience::Command).await?;
     let file = directory.key.trim_end_matches('/');
@@ -244,8 +249,9 @@ pub async fn make_directory(directory: &Location) -> Result<(), ObjectError> {
     }
 }
 
-/// Removes the marker of an empty directory and keeps its parent. [`ObjectError::NotFound`]; [`ObjectError::Conflict`]
-/// where it is not empty. At most 4 requests, unless two entries are removed at once.
+/// Removes the marker of an empty directory and keeps its parent. [`ObjectError::NotFound`];
+/// [`ObjectError::Conflict`] where it is not empty. At most 4 requests, unless two entries are
+/// removed at once.
 pub async fn remove_directory(
     directory: &Location,
     parent: Option<&Location>,
@@ -270,11 +276,12 @@ pub async fn remove_directory(
     Ok(())
 }
 
-/// What the first two keys of a directory tell about one key in it; if it is one of them, as it is listed.
+/// What the first two keys of a directory show about one of its keys; as it is listed, if it is one
+/// of them.
 enum Neighbours {
     /// It is the only key.
     Alone(Key),
-    /// It is there, and one other that is no marker.
+    /// It exists, and another one that is not a marker.
     Pair(Key),
     /// It is there, and so are others, or a marker.
     Among(Key),
@@ -310,8 +317,8 @@ async fn put_marker(directory: &Location) -> Result<(), ObjectError> {
     .await
 }
 
-/// A marker with the attributes of another, which is how markers are copied, since stores that keep them as directories
-/// can't; [`ObjectError::Conflict`] where a condition does not hold.
+/// A marker with the attributes of another, which is how markers are copied, since stores that keep
+/// them as directories can't; [`ObjectError::Conflict`] where a condition does not hold.
 pub(super) async fn put_marker_with(
     directory: &Location,
     attributes: &Attributes,
@@ -334,7 +341,7 @@ pub(super) async fn put_marker_with(
     Err(failure.error)
 }
 
-/// Puts a marker where there is none, with the transfer's id in its metadata.
+/// Writes a marker unless there is one, with the transfer's id in its metadata.
 pub(super) async fn put_own_marker(
     at: &Location,
     attributes: &Attributes,
@@ -352,8 +359,8 @@ pub(super) async fn put_own_marker(
     }
 }
 
-/// Whether a directory's marker is there, as far as the store says. Listed rather than looked at: stores that keep
-/// markers as directories of their own do not show all of them to a HEAD.
+/// Whether a directory's marker is there, as far as the store says. Listed rather than looked at:
+/// stores that keep markers as directories of their own do not show all of them to a HEAD.
 async fn is_marked(directory: &Location) -> bool {
     let page = RawPage::fetch(directory, &directory.key, None, 1, None).await;
     page.is_ok_and(|page| page.keys.iter().any(|key| key.key == directory.key))

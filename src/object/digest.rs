@@ -1,8 +1,9 @@
-//! Digests of objects: from the checksum that the store holds, where that covers the whole object, else by reading it.
+//! Digests of objects: from the store's checksum if that covers the whole object, else by reading
+//! it.
 //!
-//! A store's checksum of a multipart upload covers the whole object only where its type says so (`FULL_OBJECT`, as our
-//! own uploads ask for); a composite one is a checksum of checksums. An ETag is the MD5 of nothing that can be relied
-//! on: not of multipart uploads, and not under SSE-KMS.
+//! A store's checksum of a multipart upload covers the whole object only if its type says so
+//! (`FULL_OBJECT`, as our own uploads request); a composite one is a checksum of checksums. An ETag
+//! is not a reliable MD5: not of multipart uploads, and not with SSE-KMS.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::object::error::{ObjectError, failure};
 use crate::object::head::total_size;
 use crate::object::location::Location;
 
-/// The others get their turn after so many bytes.
+/// After this number of bytes other tasks get their turn.
 const TURN: usize = 256 * 1024;
 
 /// What is computed.
@@ -34,9 +35,10 @@ pub enum Algorithm {
     Crc32,
 }
 
-/// The digest of the bytes from `first` to before `stop` (`None`: the object's end), the first and the end of what it
-/// is of, and the object's size. A whole object costs 1 HEAD where the store holds its checksum; else as a download of
-/// the bytes. `progress` hears how many bytes were read. An object that changes meanwhile is [`ObjectError::Changed`].
+/// The digest of the bytes from `first` to before `stop` (`None`: the object's end), the first and
+/// the end of what it is of, and the object's size. A whole object costs 1 HEAD if the store has
+/// its checksum, else a download of the bytes. `progress` hears how many bytes were read. An object
+/// that changes meanwhile is [`ObjectError::Changed`].
 pub async fn digest(
     location: &Location,
     algorithm: Algorithm,
@@ -81,7 +83,7 @@ pub async fn digest(
     Ok((hasher.finish(), end))
 }
 
-/// The store's own checksum of the whole object, and the object's size; `None` where it has none.
+/// The store's checksum of the whole object, `None` if it has none, and the object's size.
 async fn stored(
     location: &Location,
     algorithm: Algorithm,
@@ -101,8 +103,8 @@ async fn stored(
         Algorithm::Sha256 => output.checksum_sha256(),
         Algorithm::Sha512 | Algorithm::Md5 => None,
     };
-    // A composite checksum ends in the number of its parts. A store that does not tell the type is believed where the
-    // object was put in one piece.
+    // A composite checksum ends in the number of its parts. If a store does not report the type,
+    // its checksum counts if the object was written by one PutObject.
     let multipart = output
         .e_tag()
         .is_some_and(|etag| etag.trim_matches('"').contains('-'));

@@ -1,10 +1,11 @@
 //! Download: ranged GETs ahead of the reader, pinned to one ETag.
 //!
-//! The first GET tells size and ETag; its body goes straight to the reader. Further ranges are fetched beside it by tasks
-//! of their own, into memory of the budget that is taken only where it is free at the moment: where it is not, range
-//! follows range unbuffered, and nobody ever waits for memory with some in hand. How many ranges are ahead follows
-//! the reader: whenever it has waited for bytes the window doubles, since then the store is what is slow; a reader that
-//! has not waited at all through two whole windows gets a smaller one.
+//! The first GET gives size and ETag, and its body goes straight to the reader. In parallel, tasks
+//! fetch further ranges into memory of the budget, if some is free at the moment. If not, range
+//! follows range without a buffer, so that no task waits for memory while it holds some. How many
+//! ranges are ahead follows the reader: whenever it has waited for bytes the window doubles, since
+//! then the store is what is slow; a reader that has not waited at all through two whole windows
+//! gets a smaller one.
 
 mod range;
 mod whole;
@@ -32,10 +33,10 @@ use crate::object::head::{
 };
 use crate::object::location::Location;
 
-/// The window doubles after the reader has taken so many bytes that it had to wait for.
+/// The window doubles after the reader has waited for this number of bytes.
 const RAMP: u64 = 128 * 1024;
 
-/// Memory of a range, or of a page of a listing, that has been held for so long is given back when others wait.
+/// If others wait for memory, a range or a page of a listing returns its memory after this time.
 pub const HELD: Duration = Duration::from_secs(10);
 
 /// A download under way. Dropping it ends its requests.
@@ -89,8 +90,8 @@ struct Ahead {
 }
 
 impl Download {
-    /// Opens the object at `offset` with the first ranged GET; no HEAD. An offset at the object's end gives an empty
-    /// download, for which most stores tell no more than the size.
+    /// Opens the object at `offset` with the first ranged GET; no HEAD. An offset at the object's
+    /// end gives an empty download, for which most stores report only the size.
     pub async fn open(
         location: Location,
         admission: Admission,
@@ -109,9 +110,10 @@ impl Download {
         Download::start(location, Some(admission), offset, stop, None).await
     }
 
-    /// Bytes of a known object, to flow into an upload; [`ObjectError::Changed`] where it is another now. Its memory is
-    /// covered by the caller's admission. Range follows range: with some ahead it would hold memory while
-    /// the upload waits for memory, and several such would wait for each other.
+    /// Bytes of a known object, to flow into an upload; [`ObjectError::Changed`] where it is
+    /// another now. Its memory is covered by the caller's admission. Range follows range: with some
+    /// ahead it would hold memory while the upload waits for memory, and several such would wait
+    /// for each other.
     pub(super) async fn open_pinned(
         location: Location,
         info: &ObjectInfo,
@@ -158,15 +160,16 @@ impl Download {
             return Err(ObjectError::Changed);
         }
         let size = info.size;
-        // A store that ignores the range sends everything: what comes before the offset is skipped, and there is no
-        // second range to ask for.
+        // A store that ignores the range sends everything: what comes before the offset is skipped,
+        // and there is no second range to ask for.
         let (skip, end) = match output.content_range() {
             Some(range) if !starts_at(range, offset) => {
                 return Err(NotS3::result(206, OTHER_RANGE));
             }
             Some(_) => (0, size.min(last.saturating_add(1))),
             None => {
-                // So does something between that has made a whole of a part: it is as long as the part.
+                // So does something between that has made a whole of a part: it is as long as the
+                // part.
                 if (offset > 0 || size == last.saturating_add(1))
                     && !Box::pin(is_all(&location, &info)).await?
                 {
@@ -261,7 +264,7 @@ impl Download {
         })
     }
 
-    /// What the first GET told.
+    /// The result of the first GET.
     pub fn info(&self) -> &ObjectInfo {
         &self.info
     }
@@ -271,9 +274,9 @@ impl Download {
         self.stop - self.position
     }
 
-    /// Compares a download of the whole object with its CRC-32, before its last bytes are given out:
-    /// [`ObjectError::Damaged`] if they differ. `known` is the CRC-32 of the version with an ETag. Without a checksum, and
-    /// of a part of the object, nothing is compared.
+    /// Compares a download of the whole object with its CRC-32, before its last bytes are given
+    /// out: [`ObjectError::Damaged`] if they differ. `known` is the CRC-32 of the version with an
+    /// ETag. Without a checksum, and of a part of the object, nothing is compared.
     pub fn verify(&mut self, known: Option<(&str, u32)>) {
         let known = known.filter(|(etag, _)| !etag.is_empty() && *etag == self.info.etag);
         let crc = self.crc.or(known.map(|(_, crc)| crc));
@@ -282,7 +285,8 @@ impl Download {
         }
     }
 
-    /// The next bytes, `None` at the end, which is never before the last byte that was asked for. Cancel safe.
+    /// The next bytes, `None` at the end, which is never before the last byte that was asked for.
+    /// Cancel safe.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ObjectError> {
         loop {
             if let Some(check) = &mut self.check
@@ -337,8 +341,8 @@ impl Download {
                 None => {
                     self.current = None;
                     self.unwaited += 1;
-                    // Ranges that were asked for together come together, so the reader waits for one of a window
-                    // even where the store is what is slow.
+                    // Ranges that were requested together arrive together, so the reader waits for
+                    // one of a window even if the store is slow.
                     if self.unwaited > 2 * self.window {
                         self.unwaited = 0;
                         self.window = (self.window / 2).max(1);
@@ -348,8 +352,8 @@ impl Download {
         }
     }
 
-    /// Gives back what is held for a reader that is slow, where others wait for memory: those ranges are asked for
-    /// again when it gets there. To be called now and then while the reader takes its time.
+    /// Returns the memory of a slow reader's ranges if others wait for memory. They are requested
+    /// once more when the reader gets there. Call it periodically while the reader is busy.
     pub fn relieve(&mut self, now: Instant) {
         if !self.source.location.store.context().budget.contended() {
             return;
@@ -429,8 +433,8 @@ impl CurrentRange {
     }
 }
 
-/// A piece of memory of [`READ`] bytes of which less than three quarters are used is copied: what waits for its reader is
-/// to take little more memory than it is granted.
+/// A piece of memory of [`READ`] bytes of which less than three quarters are used is copied: what
+/// waits for its reader is to take little more memory than it is granted.
 fn compact(chunk: Bytes) -> Bytes {
     match chunk.len() < READ / 4 * 3 {
         true => Bytes::copy_from_slice(&chunk),
@@ -461,7 +465,7 @@ impl Ahead {
                     }
                     Ok(None) => return,
                     Err(error) => {
-                        // Nobody listens any more, or is told.
+                        // The receiver may be gone.
                         let _ = sender.send(Err(error));
                         return;
                     }

@@ -14,7 +14,7 @@ use crate::object::answer::content_range;
 use crate::object::error::{NotS3, ObjectError, failure};
 use crate::object::location::Location;
 
-/// What a HEAD (or the head of a GET) tells.
+/// The result of a HEAD, or of the head of a GET.
 #[derive(Debug, Clone)]
 pub struct ObjectInfo {
     /// Bytes.
@@ -27,7 +27,7 @@ pub struct ObjectInfo {
     pub attributes: Attributes,
 }
 
-/// What a copy has to keep. Values are as the headers give them; `None` where the store gives none.
+/// What a copy must preserve. Values are those of the headers; `None` if the store gives none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attributes {
     /// User metadata, without `x-amz-meta-`.
@@ -42,7 +42,7 @@ pub struct Attributes {
     pub content_disposition: Option<String>,
     /// Cache-Control.
     pub cache_control: Option<String>,
-    /// Expires; kept by a copy where it is an HTTP date.
+    /// Expires; a copy preserves it if it is an HTTP date.
     pub expires: Option<String>,
     /// x-amz-website-redirect-location.
     pub website_redirect_location: Option<String>,
@@ -56,7 +56,8 @@ pub struct Attributes {
     pub bucket_key_enabled: Option<bool>,
 }
 
-/// Reads [`ObjectInfo`] from the output of HeadObject or GetObject, whose types share nothing but the names.
+/// Reads [`ObjectInfo`] from the output of HeadObject or GetObject, whose types share nothing but
+/// the names.
 macro_rules! attributes_of {
     ($output:expr) => {{
         let output = &$output;
@@ -84,8 +85,9 @@ macro_rules! attributes_of {
     }};
 }
 
-/// The CRC-32 of the whole object in the output of a HeadObject, or of a GetObject of all its bytes. A composite checksum
-/// is of no whole: its type says so, or the number of parts in it or in the ETag.
+/// The CRC-32 of the whole object in the output of a HeadObject, or of a GetObject of all its
+/// bytes. A composite checksum is of no whole: its type says so, or the number of parts in it or in
+/// the ETag.
 macro_rules! whole_crc {
     ($output:expr) => {{
         let output = &$output;
@@ -149,7 +151,8 @@ pub(super) fn expires(attributes: &Attributes) -> Option<DateTime> {
 }
 
 impl ObjectInfo {
-    /// The client's modification time: rclone's `mtime` metadata (seconds since 1970, with a fraction), if any.
+    /// The client's modification time: rclone's `mtime` metadata (seconds since 1970, with a
+    /// fraction), if any.
     pub fn client_modified(&self) -> Option<Timestamp> {
         parse_mtime(self.attributes.metadata.get("mtime")?)
     }
@@ -185,7 +188,7 @@ pub(super) fn timestamp(time: Option<&DateTime>) -> Option<Timestamp> {
 pub struct Peek {
     /// As from a HEAD.
     pub info: ObjectInfo,
-    /// The first bytes: all of them where the object is no larger than asked for.
+    /// The first bytes; all of them if the object is not larger than requested.
     pub first: Bytes,
 }
 
@@ -195,8 +198,8 @@ pub async fn head(location: &Location) -> Result<ObjectInfo, ObjectError> {
     info_of(&output)
 }
 
-/// HeadObject with the CRC-32 of the whole object, if the store holds it. Under SSE-KMS it needs the permission to
-/// decrypt, as a GET does.
+/// HeadObject with the CRC-32 of the whole object, if the store holds it. Under SSE-KMS it needs
+/// the permission to decrypt, as a GET does.
 pub async fn head_with_crc(location: &Location) -> Result<(ObjectInfo, Option<u32>), ObjectError> {
     let output = Box::pin(head_object(location, Some(ChecksumMode::Enabled))).await?;
     Ok((info_of(&output)?, whole_crc!(output)))
@@ -234,8 +237,9 @@ async fn head_object(
     }
 }
 
-/// GetObject of the first `bytes` bytes: costs what a HEAD does, and may save the GET after it. An empty object's
-/// 416 tells its size, and neither time nor attributes: the time is then that of 1970.
+/// GetObject of the first `bytes` bytes: costs as much as a HEAD, and may save the GET after it.
+/// The 416 of an empty object has its size but neither time nor attributes: the time is then that
+/// of 1970.
 pub async fn peek(location: &Location, bytes: u64) -> Result<Peek, ObjectError> {
     let bytes = bytes.max(1);
     let request = location
@@ -308,7 +312,7 @@ pub async fn peek(location: &Location, bytes: u64) -> Result<Peek, ObjectError> 
 }
 
 impl Peek {
-    /// Compares all of an object with its checksum, where that is known.
+    /// Compares all of an object with its checksum, if that is known.
     fn checked(self, whole_crc: Option<u32>) -> Result<Peek, ObjectError> {
         match whole_crc {
             Some(crc) if crc != crc32fast::hash(&self.first) => Err(ObjectError::Damaged),
@@ -317,7 +321,8 @@ impl Peek {
     }
 }
 
-/// The object's size from a GET's Content-Range, or from its Content-Length where the store ignored the range.
+/// The object's size from a GET's Content-Range, or from its Content-Length if the store ignored
+/// the range.
 pub(super) fn total_size(range: Option<&str>, length: Option<i64>) -> Result<u64, ObjectError> {
     match range {
         Some(range) => content_range(range).map(|range| range.size),

@@ -1,16 +1,18 @@
 //! Requests with a body are bounded by its progress, not by a time for the whole.
 //!
-//! How long a part takes is the line's to say: eight of 8 MiB that share 10 Mbit/s take a minute, and to cut them and
-//! send them again only adds to what the line has to carry. So the SDK's HTTP client is wrapped. A request whose
-//! settings name a read timeout ([`Store::deadline_for_body`](super::Store) does that, and nothing else) hands its body
-//! over in small slices, and ends by a timeout when the connection has taken none for so long. Where it has taken all
-//! of them, the kernel may still hold the last ones: the answer is waited for as much longer as the body has taken so
-//! far, and at least 1 s for each MiB.
+//! The time of a part depends on the line: eight of 8 MiB that share 10 Mbit/s take a minute, and
+//! cutting and repeating them only adds to the load of the line. So this module wraps the SDK's
+//! HTTP client. A request with a read timeout (only [`Store::deadline_for_body`](super::Store) sets
+//! one) passes its body on in small slices, and times out if the connection has accepted none for
+//! that time. After the last slice the kernel may still hold some bytes: the answer may take as
+//! long again as the body has, and at least 1 s for each MiB.
 //!
-//! It costs a clock reading for each slice, and a timer that is set again when it fires, not at each slice.
+//! It costs a clock reading for each slice, and a timer that is set again when it fires, not at
+//! each slice.
 //!
-//! The body of the answer may pause for the same time. A store that copies or completes a large object says 200 at once
-//! and sends white space until it is done (AWS, MinIO): each piece of it is progress.
+//! The body of the answer may pause for the same time. A store that copies or completes a large
+//! object says 200 at once and sends white space until it is done (AWS, MinIO): each piece of it is
+//! progress.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -32,8 +34,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-/// What is handed over at once, bytes. hyper takes 16 of them, and the next when all of these are written: on a slow
-/// line that must not take as long as a stall.
+/// What is handed over at once, bytes. hyper takes 16 of them, and the next when all of these are
+/// written: on a slow line that must not take as long as a stall.
 const SLICE: usize = 16 * 1024;
 
 const MIB: u64 = 1024 * 1024;
@@ -135,9 +137,9 @@ struct BodyProgress {
     last: AtomicU64,
     /// Whether it has taken all of them.
     all: AtomicBool,
-    /// It may take none for so long.
+    /// Time limit for the next slice.
     stall: Duration,
-    /// At least so much longer may the answer take.
+    /// Additional time for the answer, at least.
     least: Duration,
 }
 
@@ -161,7 +163,7 @@ impl BodyProgress {
     }
 }
 
-/// A body in slices, each of which tells when it is taken.
+/// A body in slices, each of which reports when it is accepted.
 struct Sliced {
     body: SdkBody,
     rest: Bytes,
@@ -287,7 +289,7 @@ mod tests {
         assert_eq!(deadline(&progress(true)), Duration::from_secs(15));
     }
 
-    /// Takes so many slices, and no more.
+    /// Accepts this number of slices, and no more.
     #[derive(Debug)]
     struct TakesSlices(usize);
 

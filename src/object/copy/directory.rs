@@ -1,8 +1,9 @@
-//! A directory is renamed key by key: pass 1 lists and copies all to where nothing is, pass 2 lists again and deletes what
-//! was copied.
+//! A directory is renamed key by key: pass 1 lists and copies all to where nothing is, pass 2 lists
+//! again and deletes what was copied.
 //!
-//! Of each copied key a few bytes are kept ([`Copied`]), so that nothing is deleted that was written meanwhile. Keys are
-//! copied and deleted in parallel: small objects [`AT_ONCE`], large ones and those that pass through this process fewer.
+//! Of each copied key a few bytes are kept ([`Copied`]), so that nothing is deleted that was
+//! written meanwhile. Keys are copied and deleted in parallel: small objects [`AT_ONCE`], large
+//! ones and those that pass through this process fewer.
 
 use std::future::ready;
 use std::pin::pin;
@@ -29,7 +30,8 @@ use crate::object::verify::{WriteCheck, is_by, look};
 /// Keys that are copied, or deleted, at once.
 const AT_ONCE: usize = 64;
 
-/// An object above so many bytes is large: a copy of it keeps the store busy, or is itself made of parallel requests.
+/// An object above this size is large, bytes: a copy keeps the store busy, or consists of parallel
+/// requests.
 const LARGE: u64 = 8 * 1024 * 1024;
 
 /// How renaming a directory has failed. In each case what was not copied is at the old name.
@@ -49,9 +51,9 @@ pub enum DirectoryError {
     SourceLeft(ObjectError),
 }
 
-/// Renames a directory, key by key: all are copied before the first is deleted. Returns how many. Nothing that exists at
-/// the destination is replaced: where anything appears there meanwhile the rename ends, and takes its copies back. Keys
-/// written to the source meanwhile stay there.
+/// Renames a directory: copies all keys before it deletes the first. Returns the number of keys. It
+/// replaces nothing at the destination: if anything appears there meanwhile, the rename ends and
+/// removes its copies. Keys that are written to the source meanwhile stay there.
 pub async fn rename_directory(
     source: &Location,
     destination: &Location,
@@ -98,7 +100,7 @@ pub async fn rename_directory(
     Ok(copied.count)
 }
 
-/// Where the new directory would be in the old one, if the buckets of both are one by two names.
+/// The place of the new directory within the old one, if both bucket names are of one bucket.
 struct NestedDirectory(Option<Location>);
 
 impl NestedDirectory {
@@ -132,12 +134,14 @@ async fn has_marker(directory: &Location) -> Result<bool, ObjectError> {
         .is_some_and(|key| key.key == directory.key))
 }
 
-/// Puts the new directory's marker before anything is copied there. Of two that are renamed to one name at once, in
-/// step with each other, each would else find the place of each file free, and the later copy replace the earlier.
+/// Puts the new directory's marker before anything is copied there. Of two that are renamed to one
+/// name at once, in step with each other, each would else find the place of each file free, and the
+/// later copy replace the earlier.
 async fn claim(destination: &Location, id: &TransferId) -> Result<(), ObjectError> {
     put_own_marker(destination, &Attributes::default(), id).await?;
-    // Where the store does not look at conditions the later one has won. Not every store keeps a marker's metadata, nor
-    // answers a HEAD of it: then each copy is looked at before anything is deleted.
+    // Where the store does not look at conditions the later one has won. Not every store keeps a
+    // marker's metadata, nor answers a HEAD of it: then each copy is looked at before anything is
+    // deleted.
     if !destination
         .store
         .conditional_writes(&destination.bucket)
@@ -160,7 +164,8 @@ async fn remove_claim(destination: &Location, claimed: &Participation) -> Result
     Ok(())
 }
 
-/// Pass 1. After a failure nothing more is begun, and what is under way ends first: it is to be taken back, too.
+/// Pass 1. After a failure nothing more is begun, and what is under way ends first: it is to be
+/// taken back, too.
 async fn copy_all(
     source: &Location,
     destination: &Location,
@@ -214,8 +219,8 @@ fn lanes_of(key: &Key, within_store: bool) -> u32 {
     }
 }
 
-/// Copies one key as it is now to where nothing is; gives its name and what was copied, `None` where it is gone
-/// meanwhile.
+/// Copies one key to a name that does not exist. Returns the name and what was copied; `None` if
+/// the key is gone.
 async fn copy_one(
     source: &Location,
     destination: &Location,
@@ -267,7 +272,7 @@ async fn copy_marker(
         return put_marker_with(to, &target.attributes, PreconditionHeaders::default()).await;
     }
     match put_own_marker(to, attributes, id).await {
-        // Somebody has made the directory meanwhile: there it is.
+        // Another client has made the directory meanwhile, so it exists.
         Err(ObjectError::Conflict) => Ok(()),
         result => result,
     }
@@ -284,7 +289,8 @@ fn undone(error: ObjectError, taken_back: Result<(), ObjectError>) -> DirectoryE
     }
 }
 
-/// Removes what this rename has written to the destination, and nothing else: each object tells who has written it.
+/// Removes only what this rename has written to the destination; each object has the id of its
+/// writer.
 async fn take_back(destination: &Location, id: &TransferId) -> Result<(), ObjectError> {
     let mut token = None;
     loop {
@@ -316,15 +322,16 @@ async fn take_back_one(at: &Location, id: &TransferId) -> Result<(), ObjectError
     }
 }
 
-/// Pass 2. What was written since pass 1 stays; [`ObjectError::Conflict`] where a copy was found replaced, whose source
-/// stays then.
+/// Pass 2. What was written since pass 1 stays; [`ObjectError::Conflict`] where a copy was found
+/// replaced, whose source stays then.
 async fn delete_copied(
     source: &Location,
     destination: &Location,
     id: &TransferId,
     copied: &Copied,
 ) -> Result<(), ObjectError> {
-    // A claim means nothing to a store that does not look at conditions: of two that have one name both may have gone on.
+    // A claim has no effect on a store that ignores conditions: two renames with one name may both
+    // have continued.
     let unsure = !destination
         .store
         .conditional_writes(&destination.bucket)
@@ -349,7 +356,7 @@ async fn delete_copied(
     }
 }
 
-/// Whether it stays because its copy, where that is looked at, is not there any more.
+/// Whether it stays because its copy, if that is checked, no longer exists.
 async fn delete_one(
     (source, destination): (&Location, &Location),
     key: Key,
@@ -362,8 +369,8 @@ async fn delete_one(
         ..source.clone()
     };
     let _lock = location.lock(Patience::Command).await?;
-    // The page was listed up to a thousand deletes ago, and neither it nor If-Match, where the store honours that, sees
-    // that a version was replaced by one with the same bytes.
+    // The page was listed up to a thousand deletes ago. Neither it nor If-Match, if the store
+    // honours that, shows that a version was replaced by one with the same bytes.
     let info = match head(&location).await {
         Err(ObjectError::NotFound) => return Ok(false),
         info => info?,
@@ -372,7 +379,7 @@ async fn delete_one(
     if is_by(&info, id) || !copied.contains(&location.key, &info) {
         return Ok(false);
     }
-    // A marker may be somebody else's, and is as good.
+    // The marker may be another client's, which is as good.
     if look_at_copies && !location.key.ends_with('/') {
         match look(&moved(&location, source, destination), id, None).await {
             WriteCheck::Ours(_) => {}

@@ -1,4 +1,4 @@
-//! [`RangeReader`]: one range of an object, whose GET is sent again where its body breaks off or stalls.
+//! [`RangeReader`]: one range of an object. It repeats the GET if the body breaks off or stalls.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::object::location::Location;
 pub(super) struct PinnedObject {
     /// The object.
     pub(super) location: Location,
-    /// Its ETag, with quotes; empty where the store gives none.
+    /// Its ETag, with quotes; empty if the store gives none.
     pub(super) etag: String,
     /// Its size, bytes.
     pub(super) size: u64,
@@ -39,7 +39,7 @@ pub(super) struct RangeReader {
 }
 
 enum ReadState {
-    /// No request is under way; the next waits for so long.
+    /// No request is running; the next one waits for this time.
     Idle(Duration),
     Opening(BoxFuture<'static, Result<Body, ObjectError>>),
     Streaming(Body),
@@ -154,7 +154,8 @@ impl RangeReader {
         Some(chunk)
     }
 
-    /// The body broke off: the rest is asked for again after a while, unless it has been so too often.
+    /// The body broke off: the rest is asked for again after a while, unless it has been so too
+    /// often.
     fn broken(&mut self, error: ObjectError) -> Result<(), ObjectError> {
         self.breaks += 1;
         let location = &self.source.location;

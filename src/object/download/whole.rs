@@ -1,11 +1,11 @@
 //! The CRC-32 of a whole object on its way to the client.
 //!
-//! Where it comes from, without a request of its own: the answer to a GET that covers the whole object, or the HEAD of a
-//! SIZE before the download. AWS, MinIO and Ceph send no checksum with a part of an object, so a download of several
-//! ranges without a SIZE before it is not compared.
+//! It comes without an extra request: from the answer to a GET of the whole object, or from the
+//! HEAD of a SIZE before the download. AWS, MinIO and Ceph send no checksum with a part of an
+//! object, so a download of several ranges without a SIZE before it is not compared.
 //!
-//! The last bytes are held back until the sum agrees: a client that gets damaged bytes gets neither all of them nor a
-//! clean end.
+//! The last bytes are held back until the sum agrees: a client that gets damaged bytes gets neither
+//! all of them nor a clean end.
 
 use std::collections::VecDeque;
 
@@ -48,8 +48,8 @@ impl WholeCheck {
         self.held.push_back(chunk);
     }
 
-    /// Bytes that may be passed on: those before the last [`HELD_BACK`] ones, and the last ones if the sum agrees. `None`
-    /// while more have to come, and after the last.
+    /// Bytes that may be passed on: those before the last [`HELD_BACK`] ones, and the last ones if
+    /// the sum agrees. `None` while more have to come, and after the last.
     pub(super) fn pop(&mut self) -> Result<Option<Bytes>, ObjectError> {
         let free = match self.missing {
             0 if self.crc.clone().finalize() != self.expected => return Err(ObjectError::Damaged),

@@ -41,7 +41,9 @@ mod verify;
 
 pub use active_uploads::{ActiveUploads, EarlierUploads, UploadSnapshot};
 pub use client::{Store, StoreContext};
-pub use copy::{CopyOptions, DirectoryError, Written, copy, rename_directory, set_metadata};
+pub use copy::directory::{DirectoryError, rename_directory};
+pub use copy::whole::Written;
+pub use copy::{CopyOptions, copy, set_metadata};
 pub use delete::{
     CopyOf, Deleted, Expected, delete, delete_keeping_directory, keep_if_empty, make_directory,
     remove_directory,
@@ -59,6 +61,7 @@ pub use resume::{
     SweptKind, Unrecorded, refresh_record_cache, sweep, sweep_probes, sweep_uploads,
 };
 pub use transfer_id::TransferId;
-pub use upload::{
-    AppendTo, Condition, FailureWatch, GivesBack, Published, Relief, Upload, UploadOptions,
-};
+pub use upload::publish::SealedUpload;
+pub use upload::relief::{GivesBack, Relief};
+pub use upload::running::{FailureWatch, Upload};
+pub use upload::{AppendTo, Condition, Published, UploadOptions};

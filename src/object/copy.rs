@@ -5,7 +5,7 @@
 //! download that flows into an upload.
 
 mod copied;
-mod directory;
+pub(in crate::object) mod directory;
 pub(in crate::object) mod whole;
 
 use std::collections::BTreeMap;
@@ -16,22 +16,20 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
-use crate::object::copy::whole::copy_whole;
+use crate::object::copy::whole::{Written, copy_whole};
 use crate::object::download::Download;
 use crate::object::error::{ObjectError, failure};
 use crate::object::head::{Attributes, ObjectInfo, head};
 use crate::object::keys;
 use crate::object::location::Location;
-use crate::object::multipart::{CompleteError, Created, Target, whole_etag};
+use crate::object::multipart::{AbortMode, CompleteError, Created, PartSource, Target, whole_etag};
 use crate::object::name_lock::Patience;
 use crate::object::part_sizes::{copy_ranges, equal_copy_ranges};
 use crate::object::precondition::Precondition;
 use crate::object::transfer_id::TransferId;
-use crate::object::upload::{Condition, Upload, UploadOptions};
-use crate::object::verify::{WriteCheck, look_until};
-
-pub use crate::object::copy::directory::{DirectoryError, rename_directory};
-pub use crate::object::copy::whole::Written;
+use crate::object::upload::running::Upload;
+use crate::object::upload::{Condition, UploadOptions};
+use crate::object::verify::{LateWrite, WriteCheck, look_until};
 
 /// Ranges of one object that are copied at once.
 const PARALLEL: usize = 8;
@@ -145,7 +143,7 @@ async fn copy_parts(
         Err(ObjectError::Conflict) => Err(ObjectError::Changed),
         Err(error) => Err(error),
     };
-    let undecided = match locked {
+    let failed = match locked {
         Ok((parts, _lock)) => match target.complete(&created, parts, precondition).await {
             Ok(completed) => {
                 let written = believed(completed.etag, target, info.size).await;
@@ -155,19 +153,19 @@ async fn copy_parts(
                 }
                 CompleteError {
                     error: ObjectError::Lost,
-                    undecided: true,
+                    abort: AbortMode::LookFirst,
                 }
             }
             Err(failed) => failed,
         },
         Err(error) => CompleteError {
             error,
-            undecided: false,
+            abort: AbortMode::AtOnce,
         },
     };
     abort.defuse();
-    target.abort(&created.upload_id, undecided.undecided).await;
-    Err(undecided.error)
+    target.abort(&created.upload_id, failed.abort).await;
+    Err(failed.error)
 }
 
 /// A write that was answered by an ETag is there. Without one a HEAD must show it.
@@ -179,7 +177,14 @@ async fn believed(
     if whole_etag(etag.as_deref()).is_some() {
         return Ok(Written::default());
     }
-    match look_until(&target.location, &target.id, Some(size), true).await {
+    match look_until(
+        &target.location,
+        &target.id,
+        Some(size),
+        LateWrite::Possible,
+    )
+    .await
+    {
         WriteCheck::Ours(info) => Ok(Written::seen(&info)),
         check => Err(check.unless_unseen(ObjectError::Lost)),
     }
@@ -191,9 +196,9 @@ async fn create(target: &Target, tagging: Option<String>) -> Result<Created, Obj
     let cleanups = target.location.store.context().cleanups.clone();
     let target = target.clone();
     cleanups.spawn(async move {
-        let created = target.create(tagging, true).await;
+        let created = target.create(tagging, PartSource::Copied).await;
         if let Err(Ok(created)) = sender.send(created) {
-            target.abort(&created.upload_id, false).await;
+            target.abort(&created.upload_id, AbortMode::AtOnce).await;
         }
     });
     created
@@ -229,7 +234,7 @@ impl Drop for AbortOnDrop {
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             let cleanups = target.location.store.context().cleanups.clone();
-            let abort = async move { target.abort(&created.upload_id, true).await };
+            let abort = async move { target.abort(&created.upload_id, AbortMode::LookFirst).await };
             cleanups.spawn_on(abort, &runtime);
         }
     }
@@ -308,10 +313,11 @@ async fn stream(
                 upload.write(bytes).await?;
             }
         }
-        upload.seal().await
+        upload.store_parts().await
     };
     match Box::pin(flow).await {
         Ok(()) => {
+            let upload = upload.seal().await?;
             let lock = upload.turn().await?;
             let published = Box::pin(upload.publish(lock)).await?;
             let target = Target::new(destination.clone(), options.id.clone(), attributes);

@@ -20,7 +20,7 @@ use crate::object::part_sizes::CopyRange;
 use crate::object::precondition::Precondition;
 use crate::object::retry::{Attempts, LookFirst};
 use crate::object::transfer_id::{TRANSFER_KEY, TransferId};
-use crate::object::verify::{WriteCheck, look, look_until};
+use crate::object::verify::{LateWrite, WriteCheck, look, look_until};
 
 /// How often a CompleteMultipartUpload without a clear end is sent again, beyond the SDK's own attempts.
 const COMPLETE_ROUNDS: u32 = 3;
@@ -80,13 +80,31 @@ struct CompleteAnswer {
     repeated: bool,
 }
 
+/// Where the bytes of the parts come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PartSource {
+    /// All are sent from here.
+    Sent,
+    /// Some are copied inside the store.
+    Copied,
+}
+
+/// How a multipart upload that is given up is aborted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AbortMode {
+    /// At once: it was never completed.
+    AtOnce,
+    /// It may have been completed: only if the object is seen not to be ours, or the store keeps silent to the end.
+    LookFirst,
+}
+
 /// How a CompleteMultipartUpload failed.
 #[derive(Debug)]
 pub(super) struct CompleteError {
     /// Why.
     pub error: ObjectError,
-    /// Whether the upload may have been completed all the same: look before it is aborted.
-    pub undecided: bool,
+    /// How the upload is to be aborted: it may have been completed all the same.
+    pub abort: AbortMode,
 }
 
 impl Target {
@@ -102,16 +120,16 @@ impl Target {
         }
     }
 
-    /// CreateMultipartUpload; `tagging` as in `x-amz-tagging`, `copies` where parts of it will be copied.
+    /// CreateMultipartUpload; `tagging` as in `x-amz-tagging`.
     pub(super) async fn create(
         &self,
         tagging: Option<String>,
-        copies: bool,
+        parts: PartSource,
     ) -> Result<Created, ObjectError> {
         let store = &self.location.store;
         // Where the upload has a checksum each part needs one, and few stores but AWS compute it of a copied part
         // (MinIO refuses it).
-        let integrity = if copies && store.config().endpoint.is_some() {
+        let integrity = if parts == PartSource::Copied && store.config().endpoint.is_some() {
             Integrity::Signed
         } else {
             store.integrity_of_parts(&self.location.bucket).await
@@ -252,29 +270,31 @@ impl Target {
                 }
                 // A store that was killed while it put the parts together may say 200 from then on, with no object
                 // there (versitygw).
-                Ok(answer) => match look_until(&self.location, &self.id, size, false).await {
-                    WriteCheck::Ours(_) => {
-                        if answer.echoed == Echoed::Missing {
-                            self.location.store.echoes().complete.missed();
+                Ok(answer) => {
+                    match look_until(&self.location, &self.id, size, LateWrite::Impossible).await {
+                        WriteCheck::Ours(_) => {
+                            if answer.echoed == Echoed::Missing {
+                                self.location.store.echoes().complete.missed();
+                            }
+                            return Ok(answer.completed);
                         }
-                        return Ok(answer.completed);
+                        // Nothing else speaks against the answer.
+                        WriteCheck::Unknown(ObjectError::Denied(_)) => return Ok(answer.completed),
+                        WriteCheck::Unknown(error) => {
+                            return Err(CompleteError {
+                                error,
+                                abort: AbortMode::LookFirst,
+                            });
+                        }
+                        WriteCheck::Other(_) | WriteCheck::Absent => {
+                            last = match answer.echoed {
+                                Echoed::Missing => Echo::missing(),
+                                Echoed::AsEver => not_there(),
+                            };
+                            continue;
+                        }
                     }
-                    // Nothing else speaks against the answer.
-                    WriteCheck::Unknown(ObjectError::Denied(_)) => return Ok(answer.completed),
-                    WriteCheck::Unknown(error) => {
-                        return Err(CompleteError {
-                            error,
-                            undecided: true,
-                        });
-                    }
-                    WriteCheck::Other(_) | WriteCheck::Absent => {
-                        last = match answer.echoed {
-                            Echoed::Missing => Echo::missing(),
-                            Echoed::AsEver => not_there(),
-                        };
-                        continue;
-                    }
-                },
+                }
                 Err(failure) => failure,
             };
             // A 404 of the key is how S3 says that If-Match has nothing to match.
@@ -294,16 +314,19 @@ impl Target {
                 return Err(CompleteError {
                     error: failure.error,
                     // The round before had no clear answer.
-                    undecided: round > 0,
+                    abort: match round {
+                        0 => AbortMode::AtOnce,
+                        _ => AbortMode::LookFirst,
+                    },
                 });
             }
             let decided = |error| {
                 Err(CompleteError {
                     error,
-                    undecided: false,
+                    abort: AbortMode::AtOnce,
                 })
             };
-            match look_until(&self.location, &self.id, size, false).await {
+            match look_until(&self.location, &self.id, size, LateWrite::Impossible).await {
                 WriteCheck::Ours(info) => {
                     return Ok(Completed {
                         etag: Some(info.etag),
@@ -323,7 +346,7 @@ impl Target {
                 check @ WriteCheck::Unknown(_) if condition || lost => {
                     return Err(CompleteError {
                         error: check.unless_unseen(failure.error),
-                        undecided: true,
+                        abort: AbortMode::LookFirst,
                     });
                 }
                 WriteCheck::Unknown(error) => {
@@ -331,14 +354,14 @@ impl Target {
                         "CompleteMultipartUpload has no clear answer and the store does not tell");
                     return Err(CompleteError {
                         error: failure.error,
-                        undecided: true,
+                        abort: AbortMode::LookFirst,
                     });
                 }
             }
         }
         Err(CompleteError {
             error: last,
-            undecided: true,
+            abort: AbortMode::LookFirst,
         })
     }
 
@@ -436,12 +459,11 @@ impl Target {
         }))
     }
 
-    /// Aborts until nothing is left. With `look_first`, a Complete may have been carried out: then only where the
-    /// object is seen not to be ours, or the store keeps silent to the end.
-    pub(super) async fn abort(&self, upload_id: &str, look_first: bool) {
+    /// Aborts until nothing is left.
+    pub(super) async fn abort(&self, upload_id: &str, mode: AbortMode) {
         let mut pause = Duration::from_millis(500);
         for round in 1..=ABORT_ROUNDS {
-            if look_first {
+            if mode == AbortMode::LookFirst {
                 match look(&self.location, &self.id, None).await {
                     WriteCheck::Ours(_) => {
                         warn!(key = self.location.key, transfer = %self.id,

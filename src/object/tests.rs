@@ -55,7 +55,7 @@ async fn upload(
     let admission = admission(&location.store).await;
     let mut upload = Upload::begin(location.clone(), admission, options).await?;
     upload.write(data.clone()).await?;
-    upload.seal().await?;
+    let upload = upload.seal().await?;
     assert_eq!(upload.received(), data.len() as u64);
     let turn = upload.turn().await?;
     upload.publish(turn).await

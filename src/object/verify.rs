@@ -67,16 +67,24 @@ pub(in crate::object) fn is_by(info: &ObjectInfo, id: &TransferId) -> bool {
         == Some(id.as_str())
 }
 
-/// Looks again and again until the object is ours or the time is over, and gives the last sight. With `patient` also a
-/// sight of another object, or of none, is looked at again: the write may take effect late.
+/// Whether a write whose answer was lost can still take effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::object) enum LateWrite {
+    /// The store is done with it: what is there now is what became of it.
+    Impossible,
+    /// It may: another object, or none, is looked at again.
+    Possible,
+}
+
+/// Looks until the object is ours or the time is over, and returns the last check.
 pub(in crate::object) async fn look_until(
     location: &Location,
     id: &TransferId,
     size: Option<u64>,
-    patient: bool,
+    late: LateWrite,
 ) -> WriteCheck {
     let time = LOOKING.min(location.store.config().request_timeout);
-    look_within(location, id, size, patient, time).await
+    look_within(location, id, size, late, time).await
 }
 
 /// The same for another time.
@@ -84,7 +92,7 @@ pub(in crate::object) async fn look_within(
     location: &Location,
     id: &TransferId,
     size: Option<u64>,
-    patient: bool,
+    late: LateWrite,
     time: Duration,
 ) -> WriteCheck {
     let deadline = Instant::now() + time;
@@ -93,7 +101,11 @@ pub(in crate::object) async fn look_within(
     loop {
         match timeout_at(deadline, look(location, id, size)).await {
             Ok(check @ WriteCheck::Ours(_)) => return check,
-            Ok(check @ (WriteCheck::Other(_) | WriteCheck::Absent)) if !patient => return check,
+            Ok(check @ (WriteCheck::Other(_) | WriteCheck::Absent))
+                if late == LateWrite::Impossible =>
+            {
+                return check;
+            }
             // Without permission to look there is nothing to wait for.
             Ok(check @ WriteCheck::Unknown(ObjectError::Denied(_))) => return check,
             Ok(check) => last = check,

@@ -19,7 +19,7 @@ use crate::object::location::Location;
 use crate::object::multipart::{Target, whole_etag};
 use crate::object::precondition::Precondition;
 use crate::object::retry::LookFirst;
-use crate::object::verify::{WriteCheck, look, look_until, look_within};
+use crate::object::verify::{LateWrite, WriteCheck, look, look_until, look_within};
 
 /// A copy that is there.
 #[derive(Debug, Clone, Default)]
@@ -84,10 +84,20 @@ pub(super) async fn copy_whole(
         let last = refused || !unclear || late || round + 1 == rounds;
         let check = if late && !failure.answered() {
             let patience = (3 * took).min(store.copy_silence(info.size));
-            look_within(&target.location, &target.id, size, true, patience).await
+            look_within(
+                &target.location,
+                &target.id,
+                size,
+                LateWrite::Possible,
+                patience,
+            )
+            .await
         } else {
-            let patient = last && unclear && !failure.answered();
-            look_until(&target.location, &target.id, size, patient).await
+            let write = match last && unclear && !failure.answered() {
+                true => LateWrite::Possible,
+                false => LateWrite::Impossible,
+            };
+            look_until(&target.location, &target.id, size, write).await
         };
         // But for a condition on the target it is the source that is another now.
         let error = match &check {

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::object::error::ObjectError;
-use crate::object::multipart::{DonePart, Target};
+use crate::object::multipart::{AbortMode, DonePart, Target};
 use crate::object::parts::pending_create::PendingCreate;
 use crate::object::parts::pieces::Pieces;
 
@@ -22,8 +22,8 @@ pub(in crate::object) struct AbortCleanup {
     pub(in crate::object) create: Option<PendingCreate>,
     pub(in crate::object) pieces: Option<Arc<Pieces>>,
     pub(in crate::object) inflight: JoinSet<Result<DonePart, ObjectError>>,
-    /// Whether the upload may have been completed.
-    pub(in crate::object) look_first: bool,
+    /// How the upload is aborted.
+    pub(in crate::object) abort: AbortMode,
 }
 
 impl AbortCleanup {
@@ -37,7 +37,7 @@ impl AbortCleanup {
         if let Some(create) = &self.create
             && let Ok(created) = create.created().await
         {
-            self.target.abort(&created.upload_id, self.look_first).await;
+            self.target.abort(&created.upload_id, self.abort).await;
         }
         if let Some(pieces) = &self.pieces {
             pieces.remove(pieces.live_but(&[])).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::object::error::ObjectError;
-use crate::object::multipart::{Created, Target};
+use crate::object::multipart::{Created, PartSource, Target};
 
 /// CreateMultipartUpload under way or done, by a task that always ends: a Create that is cut off in the middle would
 /// leave an upload that nobody knows.
@@ -15,12 +15,12 @@ pub(in crate::object) struct PendingCreate {
 }
 
 impl PendingCreate {
-    pub(in crate::object) fn start(target: &Arc<Target>, copies: bool) -> Self {
+    pub(in crate::object) fn start(target: &Arc<Target>, parts: PartSource) -> Self {
         let (sender, result) = watch::channel(None);
         let target = Arc::clone(target);
         let cleanups = target.location.store.context().cleanups.clone();
         cleanups.spawn(async move {
-            let created = target.create(None, copies).await;
+            let created = target.create(None, parts).await;
             sender.send_replace(Some(created));
         });
         PendingCreate { result }

@@ -22,7 +22,7 @@ use tracing::debug;
 use crate::memory::Admission;
 use crate::object::active_uploads::{ActiveUploads, StatusHandle, name_of};
 use crate::object::error::ObjectError;
-use crate::object::multipart::{DonePart, Target};
+use crate::object::multipart::{AbortMode, DonePart, Target};
 use crate::object::parts::cleanup::AbortCleanup;
 use crate::object::parts::part::{Part, RetainedPart};
 use crate::object::parts::pending_create::PendingCreate;
@@ -95,8 +95,8 @@ pub(in crate::object) struct InterruptedUpload {
     pub(in crate::object) rest: (u32, Part),
     /// Whether the data connection had ended by itself: the object may have been written since it began.
     pub(in crate::object) ended: bool,
-    /// Whether it may have been published all the same.
-    pub(in crate::object) look_first: bool,
+    /// How it is aborted: it may have been published all the same.
+    pub(in crate::object) abort: AbortMode,
     /// Whether it is to be kept; else removed.
     pub(in crate::object) keep: bool,
     /// Where pieces of it lie, if there are any.

@@ -294,7 +294,7 @@ async fn a_failed_part_ends_the_upload_and_aborts_it() {
         .unwrap();
     assert!(matches!(failed, ObjectError::Full), "{failed:?}");
     assert!(matches!(upload.space().await, Err(ObjectError::Full)));
-    assert!(matches!(upload.seal().await, Err(ObjectError::Full)));
+    assert!(matches!(upload.store_parts().await, Err(ObjectError::Full)));
     upload.abandon().await;
     let log = log.lock().unwrap().clone();
     assert!(log.last().unwrap().starts_with("DELETE"), "{log:?}");

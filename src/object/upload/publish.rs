@@ -10,12 +10,14 @@ use crate::object::checksum::crc_header;
 use crate::object::echo::{Echo, Echoed};
 use crate::object::error::{ObjectError, RequestFailure, failure};
 use crate::object::head::with_attributes;
+use crate::object::multipart::AbortMode;
 use crate::object::name_lock::{NameLock, Patience};
 use crate::object::parts::part::{Part, Payload, RetainedPart};
-use crate::object::parts::pending_create::PendingCreate;
 use crate::object::precondition::PreconditionHeaders;
-use crate::object::upload::{Published, Upload};
-use crate::object::verify::{WriteCheck, is_by, look, look_until};
+use crate::object::upload::Published;
+use crate::object::upload::running::{OnFailure, Origin, Upload};
+use crate::object::upload::sending::Sending;
+use crate::object::verify::{LateWrite, WriteCheck, is_by, look, look_until};
 
 /// How often a PutObject that met another write of the same key is sent again.
 const CONFLICT_ROUNDS: u32 = 4;
@@ -23,62 +25,91 @@ const CONFLICT_ROUNDS: u32 = 4;
 /// A body of up to so many bytes is one write to the connection: there is no progress to be watched.
 const SMALL: u64 = 64 * 1024;
 
+/// An upload whose bytes are all in the store, or in memory if they are one PutObject. Dropping it before it is published
+/// is like dropping an [`Upload`].
+#[derive(Debug)]
+pub struct SealedUpload {
+    upload: Upload,
+    /// How its multipart upload is to be aborted; `None` once that is completed.
+    abort: Option<AbortMode>,
+    on_failure: OnFailure,
+}
+
 impl Upload {
-    /// The lock of the name, if no other session has it: what [`Upload::publish`] needs.
+    /// The client's bytes have ended: sends the last part off and waits until all parts are there. What fits in
+    /// one part sends nothing yet. If this is dropped, the upload is dropped.
+    pub async fn seal(mut self) -> Result<SealedUpload, ObjectError> {
+        self.store_parts().await?;
+        Ok(SealedUpload {
+            upload: self,
+            abort: Some(AbortMode::AtOnce),
+            on_failure: OnFailure::Keep,
+        })
+    }
+}
+
+impl SealedUpload {
+    /// Bytes that the client has sent; old bytes don't count.
+    pub fn received(&self) -> u64 {
+        self.upload.received()
+    }
+
+    /// The lock of the name, if no other session has it: what [`SealedUpload::publish`] needs.
     pub fn try_turn(&self) -> Option<NameLock> {
-        self.target.location.try_lock()
+        self.upload.target.location.try_lock()
     }
 
     /// Waits for the lock of the name. [`ObjectError::Busy`] if other sessions still write it when
     /// the patience for uploads is over. Cancel safe.
     pub async fn turn(&self) -> Result<NameLock, ObjectError> {
-        self.target.location.lock(Patience::Upload).await
+        self.upload.target.location.lock(Patience::Upload).await
     }
 
     /// PutObject or CompleteMultipartUpload, under the lock of the name, which is held until the
     /// store's answer is clear: the condition is looked at, written and, if the answer is lost,
     /// looked for without another session of this process in between. Ambiguous answers are settled
-    /// by a HEAD that looks for the transfer id. To be called after [`Upload::seal`].
+    /// by a HEAD that looks for the transfer id.
     pub async fn publish(mut self, lock: NameLock) -> Result<Published, ObjectError> {
-        if !self.target.location.is_locked_by(&lock) {
+        if !self.upload.target.location.is_locked_by(&lock) {
             return Err(ObjectError::Other(
                 "published under another lock".to_owned(),
             ));
         }
-        self.seal().await?;
-        let published = match self.create.clone() {
-            Some(create) => Box::pin(self.publish_parts(create)).await,
-            None => Box::pin(self.publish_whole()).await,
+        let published = match self.upload.sending.is_multipart() {
+            true => Box::pin(self.publish_parts()).await,
+            false => Box::pin(self.publish_whole()).await,
         };
         drop(lock);
         published
     }
 
     /// CompleteMultipartUpload.
-    pub(super) async fn publish_parts(
-        mut self,
-        create: PendingCreate,
-    ) -> Result<Published, ObjectError> {
+    async fn publish_parts(&mut self) -> Result<Published, ObjectError> {
+        let Some(flight) = self.upload.sending.in_flight() else {
+            return Err(ObjectError::Other("no multipart upload".to_owned()));
+        };
+        let create = flight.create.clone();
+        let parts = flight.done.clone();
         let created = create.created().await?;
-        let parts = self.done.clone();
         let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
         let sent: u64 = parts.iter().map(|part| part.size).sum();
-        if sent != self.size() {
+        let taken = self.upload.filling.size();
+        if sent != taken {
             // Can't be; and must never be published if it is.
             return Err(ObjectError::Integrity(format!(
-                "{sent} bytes are in parts, {} were taken",
-                self.size()
+                "{sent} bytes are in parts, {taken} were taken"
             )));
         }
-        // Should this be dropped in the middle, the clean-up looks before it aborts.
-        self.undecided = true;
-        match self
+        // If this is dropped in the middle, the clean-up looks before it aborts.
+        self.abort = Some(AbortMode::LookFirst);
+        let upload = &self.upload;
+        match upload
             .target
-            .complete(&created, parts, &self.precondition)
+            .complete(&created, parts, &upload.precondition)
             .await
         {
             Ok(completed) => {
-                self.create = None;
+                self.abort = None;
                 self.seen(sent).await?;
                 self.published();
                 Ok(Published {
@@ -88,25 +119,27 @@ impl Upload {
                 })
             }
             Err(failed) => {
-                self.undecided = failed.undecided;
-                self.keepable = later(&failed.error);
+                self.abort = Some(failed.abort);
+                self.on_failure = on_failure(&failed.error);
                 Err(self.limited(failed.error))
             }
         }
     }
 
     /// PutObject.
-    pub(super) async fn publish_whole(mut self) -> Result<Published, ObjectError> {
-        let part = match self.held.take() {
-            Some((_, part)) => part,
-            None => std::mem::take(&mut self.part),
+    async fn publish_whole(&mut self) -> Result<Published, ObjectError> {
+        let upload = &mut self.upload;
+        let first = match std::mem::take(&mut upload.sending) {
+            Sending::Single { first } => first,
+            Sending::Multipart(_) => None,
         };
-        self.buffer = BytesMut::new();
-        let store = &self.target.location.store;
-        let integrity = store.integrity(&self.target.location.bucket).await;
+        let part = first.unwrap_or_else(|| std::mem::take(&mut upload.filling.part));
+        upload.filling.buffer = BytesMut::new();
+        let location = &upload.target.location;
+        let integrity = location.store.integrity(&location.bucket).await;
         // What lies in pieces stays as it is until it is published.
         let part = RetainedPart::new(part);
-        let in_pieces = self.pieces.clone().filter(|_| part.has_pieces());
+        let in_pieces = upload.pieces.clone().filter(|_| part.has_pieces());
         let (whole, part) = match in_pieces {
             Some(pieces) => (Box::pin(pieces.read_back(&part)).await, Some(part)),
             None => (Ok(part.take()), None),
@@ -122,9 +155,13 @@ impl Upload {
                 Ok(published)
             }
             Err(error) => {
-                self.keepable = payload.is_err() || later(&error);
-                self.number = 1;
-                self.part = match (part, payload) {
+                self.on_failure = match payload {
+                    Ok(_) => on_failure(&error),
+                    Err(_) => OnFailure::Keep,
+                };
+                let filling = &mut self.upload.filling;
+                filling.number = 1;
+                filling.part = match (part, payload) {
                     (Some(part), _) => part.take(),
                     (None, payload) => payload.map(Payload::into_part).unwrap_or_default(),
                 };
@@ -137,16 +174,23 @@ impl Upload {
     /// so an object that was written in between may hide this one; and another process, taken for dead, may have
     /// completed the same upload with fewer parts, which S3 then answers as if it were ours.
     async fn seen(&self, size: u64) -> Result<(), ObjectError> {
-        if !self.resumed {
+        if !matches!(self.upload.origin, Origin::Resumed { .. }) {
             return Ok(());
         }
-        let location = &self.target.location;
-        match look_until(location, &self.target.id, Some(size), false).await {
+        let location = &self.upload.target.location;
+        match look_until(
+            location,
+            &self.upload.target.id,
+            Some(size),
+            LateWrite::Impossible,
+        )
+        .await
+        {
             WriteCheck::Ours(_) => Ok(()),
             // What was there has been compared, by the store or, where that ignores it at a Complete, right before: this
             // one has come after ours, or while it was completed.
             WriteCheck::Other(info)
-                if !is_by(&info, &self.target.id)
+                if !is_by(&info, &self.upload.target.id)
                     && location.store.conditional_writes(&location.bucket).await =>
             {
                 Ok(())
@@ -157,19 +201,20 @@ impl Upload {
 
     /// The object is there: what was written beside it goes.
     fn published(&mut self) {
-        if let Some(mut journal) = self.journal.take() {
-            if let Some(pieces) = &self.pieces {
-                journal.unstored(pieces.key());
+        let upload = &mut self.upload;
+        if let Some(mut record) = upload.record.take() {
+            if let Some(pieces) = &upload.pieces {
+                record.unstored(pieces.key());
             }
-            journal.published();
+            record.published();
         }
-        if let Some(pieces) = &self.pieces {
+        if let Some(pieces) = &upload.pieces {
             pieces.remove_alongside(pieces.live_but(&[]));
         }
     }
 
     async fn put_until_clear(&self, payload: &Payload) -> Result<Published, ObjectError> {
-        let store = &self.target.location.store;
+        let store = &self.upload.target.location.store;
         let published = |etag| Published {
             size: payload.size,
             etag,
@@ -178,11 +223,21 @@ impl Upload {
         let size = Some(payload.size);
         let mut round = 0;
         loop {
-            let conditions = match self.precondition.conditions(&self.target.location).await {
+            let conditions = match self
+                .upload
+                .precondition
+                .conditions(&self.upload.target.location)
+                .await
+            {
                 // What is there may be what the round before has written.
                 Err(ObjectError::Conflict) if round > 0 => {
-                    return match look_until(&self.target.location, &self.target.id, size, false)
-                        .await
+                    return match look_until(
+                        &self.upload.target.location,
+                        &self.upload.target.id,
+                        size,
+                        LateWrite::Impossible,
+                    )
+                    .await
                     {
                         WriteCheck::Ours(info) => Ok(published(Some(info.etag))),
                         check => Err(check.unless_unseen(ObjectError::Conflict)),
@@ -193,7 +248,14 @@ impl Upload {
             let failure = match self.put(payload, conditions).await {
                 Ok((etag, Echoed::AsEver)) => return Ok(published(etag)),
                 Ok((etag, Echoed::Missing)) => {
-                    match look_until(&self.target.location, &self.target.id, size, false).await {
+                    match look_until(
+                        &self.upload.target.location,
+                        &self.upload.target.id,
+                        size,
+                        LateWrite::Impossible,
+                    )
+                    .await
+                    {
                         WriteCheck::Ours(_) => {
                             store.echoes().put.missed();
                             return Ok(published(etag));
@@ -214,10 +276,17 @@ impl Upload {
                 Err(failure) => failure,
             };
             let condition = failure.condition_failed()
-                || (self.precondition.wants_object()
+                || (self.upload.precondition.wants_object()
                     && matches!(failure.error, ObjectError::NotFound));
             if condition || failure.concurrent_write() {
-                match look_until(&self.target.location, &self.target.id, size, false).await {
+                match look_until(
+                    &self.upload.target.location,
+                    &self.upload.target.id,
+                    size,
+                    LateWrite::Impossible,
+                )
+                .await
+                {
                     // An earlier attempt of ours was carried out, and its answer lost.
                     WriteCheck::Ours(info) => return Ok(published(Some(info.etag))),
                     check if condition => return Err(check.unless_unseen(ObjectError::Conflict)),
@@ -234,17 +303,27 @@ impl Upload {
                 if store.config().attempts > 1
                     && !failure.stored_wrong()
                     && let WriteCheck::Ours(info) =
-                        look(&self.target.location, &self.target.id, size).await
+                        look(&self.upload.target.location, &self.upload.target.id, size).await
                 {
                     return Ok(published(Some(info.etag)));
                 }
                 return Err(self.limited(failure.error));
             }
-            warn!(key = self.target.location.key, transfer = %self.target.id, error = %failure.error,
+            warn!(key = self.upload.target.location.key, transfer = %self.upload.target.id, error = %failure.error,
                 "PutObject has no clear answer");
             // A server error is an answer; a request without one may still take effect.
-            let patient = !failure.answered();
-            return match look_until(&self.target.location, &self.target.id, size, patient).await {
+            let write = match failure.answered() {
+                true => LateWrite::Impossible,
+                false => LateWrite::Possible,
+            };
+            return match look_until(
+                &self.upload.target.location,
+                &self.upload.target.id,
+                size,
+                write,
+            )
+            .await
+            {
                 WriteCheck::Ours(info) => Ok(published(Some(info.etag))),
                 _ => Err(failure.error),
             };
@@ -256,7 +335,7 @@ impl Upload {
         payload: &Payload,
         conditions: PreconditionHeaders,
     ) -> Result<(Option<String>, Echoed), RequestFailure> {
-        let target = &self.target;
+        let target = &self.upload.target;
         let store = &target.location.store;
         let request = with_attributes!(store.client().put_object(), &target.attributes)
             .bucket(&*target.location.bucket)
@@ -287,7 +366,7 @@ impl Upload {
     fn limited(&self, error: ObjectError) -> ObjectError {
         match error {
             ObjectError::TooLarge { .. } => ObjectError::TooLarge {
-                limit: self.target.location.store.largest_object(),
+                limit: self.upload.target.location.store.largest_object(),
             },
             error => error,
         }
@@ -295,6 +374,15 @@ impl Upload {
 }
 
 /// Whether the same bytes can be published later: the store was at fault, not they.
-fn later(error: &ObjectError) -> bool {
-    error.can_go_on() && !matches!(error, ObjectError::Integrity(_))
+fn on_failure(error: &ObjectError) -> OnFailure {
+    match error.can_go_on() && !matches!(error, ObjectError::Integrity(_)) {
+        true => OnFailure::Keep,
+        false => OnFailure::Remove,
+    }
+}
+
+impl Drop for SealedUpload {
+    fn drop(&mut self) {
+        self.upload.break_off(self.abort, self.on_failure);
+    }
 }

@@ -1,20 +1,23 @@
 //! An upload that goes on from what was kept of it.
 
+use std::sync::Arc;
+
 use bytes::Buf;
 
 use crate::memory::{Admission, Budget};
 use crate::object::checksum::Integrity;
 use crate::object::download::Download;
 use crate::object::error::ObjectError;
-use crate::object::head::ObjectInfo;
+use crate::object::head::{Attributes, ObjectInfo};
 use crate::object::location::Location;
-use crate::object::multipart::{Created, Target};
+use crate::object::multipart::{AbortMode, Created, Target};
 use crate::object::part_sizes::PartSizes;
 use crate::object::parts::pending_create::PendingCreate;
 use crate::object::resume::lookup::ResumableUpload;
 use crate::object::resume::record::{ResumeScope, ScheduleNote, TailNote};
 use crate::object::resume::record_task::RecordHandle;
-use crate::object::upload::Upload;
+use crate::object::upload::running::{Origin, Retention, Upload};
+use crate::object::upload::sending::{InFlight, Sending};
 
 impl ResumableUpload {
     /// Whether there is the memory for its next part: a process that has more may have begun it.
@@ -47,65 +50,76 @@ impl Upload {
         }
         let target = Target::new(location, kept.transfer(), kept.record.attributes.clone());
         let sizes = kept.record.schedule;
-        let part_sizes = PartSizes::new(sizes.first, sizes.largest);
-        let mut upload = Upload::blank(
-            target,
-            kept.precondition.clone(),
-            Some(admission),
-            part_sizes,
-        );
-        upload.resumed = true;
-        upload.restoring = true;
+        let sizes = PartSizes::new(sizes.first, sizes.largest);
+        let mut upload = Upload::blank(target, kept.precondition.clone(), Some(admission), sizes);
+        upload.origin = Origin::Resumed {
+            old_bytes: kept.size(),
+        };
+        upload.retention = Retention::UntilStored;
         upload.may_store_pieces(&keep);
         let tail_bucket = keep.state_bucket.clone();
-        let journal =
-            RecordHandle::take_over(&upload.target, keep, &kept, upload.failed.clone()).await?;
-        upload.journal = Some(journal);
-        if let Some(open) = &kept.record.upload
-            && kept.open
-        {
-            upload.copied = open.copied;
-            upload.number = u32::try_from(kept.parts.len())
-                .unwrap_or(u32::MAX)
-                .saturating_add(1);
-            upload.taken = kept.parts.iter().map(|part| part.size).sum();
-            upload.reopened = true;
-            upload.done.clone_from(&kept.parts);
-            upload.create = Some(PendingCreate::known(Created {
-                upload_id: open.id.as_str().into(),
-                integrity: match open.crc32 {
-                    true => Integrity::Crc32,
-                    false => Integrity::Signed,
-                },
-                at: tokio::time::Instant::now(),
-            }));
-        }
-        upload.old = kept.size();
+        let failed = upload.failed.clone();
+        let record = RecordHandle::take_over(&upload.target, keep, &kept, failed).await?;
+        let mut restoring = RestoringUpload {
+            reopened: upload.reopen(&kept),
+            upload: Some(upload),
+            record: Some(record),
+        };
         if let Some(tail) = &kept.tail {
-            let state = Location {
-                bucket: tail_bucket,
-                ..upload.target.location.clone()
-            };
-            Box::pin(upload.read_tail(&state, tail, kept.skip)).await?;
+            Box::pin(restoring.read_tail(tail_bucket, tail, kept.skip)).await?;
         }
-        upload.restoring = false;
-        if let Some(journal) = &mut upload.journal {
-            match &upload.create {
-                Some(create) => journal.opened(create, upload.copied),
-                // Its record is refreshed all the same, so that other replicas know that somebody is at it.
-                None => journal.start_task(),
-            }
-        }
-        Ok(upload)
+        restoring.done()
     }
 
+    /// Takes up the multipart upload of an interrupted upload, and its parts, if it is open.
+    fn reopen(&mut self, kept: &ResumableUpload) -> bool {
+        let Some(open) = kept.record.upload.as_ref().filter(|_| kept.open) else {
+            return false;
+        };
+        let mut flight = InFlight::new(PendingCreate::known(Created {
+            upload_id: open.id.as_str().into(),
+            integrity: match open.crc32 {
+                true => Integrity::Crc32,
+                false => Integrity::Signed,
+            },
+            at: tokio::time::Instant::now(),
+        }));
+        flight.copied = open.copied;
+        flight.done.clone_from(&kept.parts);
+        self.sending = Sending::Multipart(flight);
+        self.filling.number = u32::try_from(kept.parts.len())
+            .unwrap_or(u32::MAX)
+            .saturating_add(1);
+        self.filling.taken = kept.parts.iter().map(|part| part.size).sum();
+        true
+    }
+}
+
+/// An upload whose tail is being read. If it is dropped, everything stays as it was: its record is not written before
+/// all of the tail is read.
+struct RestoringUpload {
+    /// Taken out at the end, like the record.
+    upload: Option<Upload>,
+    record: Option<RecordHandle>,
+    /// Whether its multipart upload is that of the interrupted upload.
+    reopened: bool,
+}
+
+impl RestoringUpload {
     /// Reads a tail, piece by piece; the first `skip` bytes of it are in parts already.
     async fn read_tail(
         &mut self,
-        state: &Location,
+        state_bucket: Arc<str>,
         tail: &TailNote,
         mut skip: u64,
     ) -> Result<(), ObjectError> {
+        let Some(upload) = &mut self.upload else {
+            return Ok(());
+        };
+        let state = Location {
+            bucket: state_bucket,
+            ..upload.target.location.clone()
+        };
         for piece in &tail.pieces {
             let at = Location {
                 key: tail.piece_key(piece),
@@ -115,7 +129,7 @@ impl Upload {
                 size: piece.size,
                 etag: piece.etag.clone(),
                 modified: jiff::Timestamp::UNIX_EPOCH,
-                attributes: super::super::Attributes::default(),
+                attributes: Attributes::default(),
             };
             let mut body = Download::open_pinned(at, &info, 0..piece.size).await?;
             let mut read = 0;
@@ -127,7 +141,7 @@ impl Upload {
                 let passed = skip.min(bytes.len() as u64);
                 skip -= passed;
                 bytes.advance(usize::try_from(passed).unwrap_or(usize::MAX));
-                self.write(bytes).await?;
+                upload.write(bytes).await?;
             }
             if read != piece.size || crc.finalize() != piece.crc32 {
                 return Err(ObjectError::Integrity(
@@ -136,5 +150,29 @@ impl Upload {
             }
         }
         Ok(())
+    }
+    /// All of the tail is read: the record is written from now on.
+    fn done(mut self) -> Result<Upload, ObjectError> {
+        let (Some(mut upload), Some(mut record)) = (self.upload.take(), self.record.take()) else {
+            return Err(ObjectError::Other("the upload is restored".to_owned()));
+        };
+        match &upload.sending {
+            Sending::Multipart(flight) => record.opened(&flight.create, flight.copied),
+            // The record is refreshed all the same, so that other replicas do not take this process for dead.
+            Sending::Single { .. } => record.start_task(),
+        }
+        upload.record = Some(record);
+        Ok(upload)
+    }
+}
+
+impl Drop for RestoringUpload {
+    fn drop(&mut self) {
+        if let (Some(mut upload), Some(record)) = (self.upload.take(), self.record.take()) {
+            // The parts of the interrupted upload stay. A multipart upload that was opened since, for a tail that is more
+            // than a part, is aborted.
+            let abort = (!self.reopened).then_some(AbortMode::AtOnce);
+            record.restored(upload.take_cleanup(abort));
+        }
     }
 }

@@ -11,7 +11,7 @@ use crate::data::ascii::FromWire;
 use crate::data::stream::DataStream;
 use crate::memory::Budget;
 use crate::namespace::VirtualPath;
-use crate::object::{GivesBack, Upload};
+use crate::object::{GivesBack, SealedUpload, Upload};
 use ftp_proto::Reply;
 
 use crate::session::transfer::job::{Link, TransferError};
@@ -148,19 +148,17 @@ impl Pump<'_> {
     }
 }
 
-/// Seals the upload and waits for the permit to publish it. Returns the number of bytes that were
-/// received.
+/// Seals the upload and waits for the permit to publish it.
 pub(super) async fn permitted(
-    upload: &mut Upload,
+    upload: Upload,
     permit: &mut oneshot::Receiver<()>,
-) -> Result<u64, TransferError> {
-    upload.seal().await?;
-    let received = upload.received();
+) -> Result<SealedUpload, TransferError> {
+    let sealed = upload.seal().await?;
     // A session drops the permit only when it ends itself.
     permit
         .await
         .map_err(|_| std::io::Error::from(std::io::ErrorKind::ConnectionAborted))?;
-    Ok(received)
+    Ok(sealed)
 }
 
 /// Takes the bytes of a cancelled upload that have arrived, as long as there is room without

@@ -160,12 +160,12 @@ impl UploadJob {
         });
         stream.answer_end().await;
         // With the lock the upload cannot be cancelled any more.
-        let permitted = tokio::select! {
+        let upload = tokio::select! {
             biased;
-            permitted = permitted(&mut upload, &mut link.permit) => permitted?,
+            sealed = permitted(upload, &mut link.permit) => sealed?,
             why = &mut cut => return Ok(self.cut(why)),
         };
-        let received = permitted;
+        let received = upload.received();
         let lock = match upload.try_turn() {
             Some(lock) => lock,
             None => {

@@ -10,7 +10,7 @@ use crate::object::checksum::Integrity;
 use crate::object::error::ObjectError;
 use crate::object::head::{ObjectInfo, head};
 use crate::object::location::Location;
-use crate::object::multipart::Created;
+use crate::object::multipart::{AbortMode, Created};
 use crate::object::parts::part::{Part, put_part};
 use crate::object::parts::pieces::Pieces;
 use crate::object::resume::discard::remove_tail;
@@ -45,7 +45,7 @@ impl RecordTask {
             Some(opening) => opening.created().await.ok(),
             None => None,
         };
-        if upload.look_first
+        if upload.abort == AbortMode::LookFirst
             && matches!(
                 look(&self.target.location, &self.target.id, None).await,
                 WriteCheck::Ours(_)
@@ -65,9 +65,7 @@ impl RecordTask {
             return;
         }
         if let Some(created) = created {
-            self.target
-                .abort(&created.upload_id, upload.look_first)
-                .await;
+            self.target.abort(&created.upload_id, upload.abort).await;
         }
         if let Some(pieces) = &upload.pieces {
             self.unstored(pieces.key());

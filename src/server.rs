@@ -8,41 +8,32 @@
 //! session has ended.
 
 mod admission;
+pub mod builder;
 pub mod capacity;
 pub mod health;
 pub mod options;
 pub mod sweeper;
 
-use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::{Authenticator, Failures, SessionLimiter, UserLimiter};
-use crate::data::advertise::Advertise;
-use crate::data::linger::{LAST_LIMIT, Lingering};
-use crate::data::passive::{PassivePool, ProxyPolicy};
+use crate::data::linger::LAST_LIMIT;
+use crate::data::passive::PassivePool;
 use crate::memory::Budget;
-use crate::net::proxy::Proxies;
-use crate::object::{NameLocks, Replica, Store, StoreContext};
-use crate::server::health::{Admin, Gauges};
-use crate::server::options::ServerOptions;
-use crate::server::sweeper::Targets;
+use crate::object::NameLocks;
+use crate::server::health::Admin;
 use crate::session::{self, Listener, ServerContext};
-use crate::tls::{MaterialError, Tls};
+use crate::tls::MaterialError;
 
 use admission::{ConnectionAdmission, admit, refuse};
-
-/// Connections that the kernel queues until the server accepts them.
-const BACKLOG: i32 = 1024;
 
 /// Pause after a failed accept (no descriptors left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -103,174 +94,6 @@ pub enum ServerError {
 }
 
 impl Server {
-    /// Binds each listener, and starts to accept.
-    ///
-    /// # Errors
-    /// An address can't be bound, or a store's client can't be built. Then nothing stays running.
-    pub async fn start(config: ServerOptions) -> Result<Server, ServerError> {
-        let budget = Budget::for_parts(
-            config.memory.budget,
-            config.transfer.part_size,
-            config.memory.hold,
-        );
-        let cleanups = TaskTracker::new();
-        let stop = CancellationToken::new();
-        // An early return ends what has been started.
-        let guard = stop.clone().drop_guard();
-
-        let replica = Replica::new(config.replica.clone(), config.resume.refresh);
-        let names = NameLocks::new(config.timeouts.same_name);
-        let store_context = StoreContext {
-            budget: budget.clone(),
-            cleanups: cleanups.clone(),
-            transfer: config.transfer.clone(),
-            replica: replica.clone(),
-            names: names.clone(),
-        };
-        let mut stores = BTreeMap::new();
-        for (name, store) in &config.stores {
-            let store = Store::new(store, store_context.clone())
-                .await
-                .map_err(|error| ServerError::Store {
-                    name: name.clone(),
-                    reason: error.to_string(),
-                })?;
-            stores.insert(name.clone(), store);
-        }
-
-        let tls = match &config.tls {
-            Some(tls) => Some(Arc::new(Tls::load(tls)?)),
-            None => None,
-        };
-        let proxies = Proxies::new(&config.proxy_protocol);
-        let policy = ProxyPolicy {
-            proxies: proxies.clone(),
-            waiting: config.limits.transfers(),
-        };
-        // Bind the configured ports before the system chooses any (`passive.ports = "auto"`), since
-        // it could choose one of these.
-        let mut controls = Vec::with_capacity(config.listen.len());
-        for wanted in &config.listen {
-            let address = wanted.address;
-            let bind = |source| ServerError::Bind { address, source };
-            let listener = match listen(address) {
-                Err(error) if is_spare(&config, address) && no_such_family(&error) => {
-                    tracing::warn!(%address, %error, "this host has no such addresses; only the others are listened on");
-                    continue;
-                }
-                listener => listener.map_err(bind)?,
-            };
-            let bound = listener.local_addr().map_err(bind)?;
-            controls.push((listener, bound, wanted));
-        }
-        let admin_listener = match &config.admin {
-            Some(admin) => {
-                let address = admin.listen;
-                let bind = |source| ServerError::Bind { address, source };
-                Some((TcpListener::bind(address).await.map_err(bind)?, address))
-            }
-            None => None,
-        };
-        if let (true, Some(wanted)) = (controls.is_empty(), config.listen.first()) {
-            let source = io::ErrorKind::AddrNotAvailable.into();
-            let address = wanted.address;
-            return Err(ServerError::Bind { address, source });
-        }
-        let mut listeners = Vec::with_capacity(controls.len());
-        let mut pools: HashMap<IpAddr, Arc<PassivePool>> = HashMap::new();
-        for (listener, bound, wanted) in controls {
-            let address = config.passive_address(wanted.address.ip());
-            let pool = match pools.get(&address) {
-                Some(pool) => pool.clone(),
-                None => {
-                    let pool = PassivePool::bind(
-                        address,
-                        config.passive.ports,
-                        policy.clone(),
-                        stop.clone(),
-                    )
-                    .await
-                    .map_err(|source| ServerError::Passive { address, source })?;
-                    pools.insert(address, pool.clone());
-                    pool
-                }
-            };
-            let shared = Listener {
-                passive: pool,
-                implicit: wanted.implicit,
-                control: wanted.control,
-                data: wanted.data,
-            };
-            listeners.push((listener, bound, Arc::new(shared)));
-        }
-        let (ready, is_ready) = watch::channel(true);
-        let sessions = TaskTracker::new();
-        let gauges = Gauges {
-            sessions: sessions.clone(),
-            budget: budget.clone(),
-            replica: Arc::clone(&replica),
-        };
-        let admin = match admin_listener {
-            Some((listener, address)) => Some(
-                Admin::start(listener, is_ready, gauges, stop.clone())
-                    .map_err(|source| ServerError::Bind { address, source })?,
-            ),
-            None => None,
-        };
-
-        let context = Arc::new(ServerContext {
-            tls: tls.clone(),
-            authenticator: Authenticator::new(&config.users, budget.clone()),
-            failures: Failures::new(config.login_failures.clone()),
-            sessions: Arc::new(SessionLimiter::new(config.limits.clone())),
-            user_sessions: Arc::new(UserLimiter::new(config.limits.sessions_per_user)),
-            advertise: Advertise::new(&config.passive),
-            stores,
-            budget,
-            replica,
-            reported: session::ReportedUploads::default(),
-            broken: Arc::default(),
-            lingering: Lingering::up_to(config.limits.transfers(), config.timeouts.data_stall),
-            drain: CancellationToken::new(),
-            cut: CancellationToken::new(),
-            options: config.session(),
-        });
-        let targets = Targets::of(&config, &context.stores);
-        let sweeps = TaskTracker::new();
-        sweeps.spawn(targets.run(config.resume.clone(), context.drain.clone()));
-        if let Some(tls) = tls {
-            sweeps.spawn(tls.follow(context.drain.clone()));
-        }
-        sweeps.close();
-        let accepts = TaskTracker::new();
-        let admission = Arc::new(ConnectionAdmission::new(proxies));
-        let control_addresses = listeners.iter().map(|(_, bound, _)| *bound).collect();
-        for (listener, bound, shared) in listeners {
-            tracing::info!(implicit_tls = shared.implicit, address = %bound, "listening");
-            accepts.spawn(accept(
-                listener,
-                shared,
-                context.clone(),
-                sessions.clone(),
-                admission.clone(),
-            ));
-        }
-        guard.disarm();
-        Ok(Server {
-            context,
-            names,
-            control_addresses,
-            admin,
-            ready,
-            sessions,
-            accepts,
-            sweeps,
-            cleanups,
-            stop,
-            pools: pools.into_values().collect(),
-        })
-    }
-
     /// The bound control addresses, in the configuration's order.
     pub fn control_addresses(&self) -> &[SocketAddr] {
         &self.control_addresses
@@ -362,36 +185,7 @@ impl Server {
     }
 }
 
-/// Whether there are listeners on all addresses of both families: the server is useful with one of
-/// them.
-fn is_spare(config: &ServerOptions, address: SocketAddr) -> bool {
-    let other = |ip: IpAddr| ip.is_unspecified() && ip.is_ipv4() != address.is_ipv4();
-    address.ip().is_unspecified() && config.listen.iter().any(|l| other(l.address.ip()))
-}
-
-/// Whether a bind has failed because the host has no addresses of that family.
-fn no_such_family(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT)
-        || error.kind() == io::ErrorKind::AddrNotAvailable
-}
-
-/// A listening socket. An IPv6 one accepts only IPv6, so that `0.0.0.0` and `[::]` can coexist.
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
-}
-
+/// Accepts connections until the drain; each becomes a session task.
 async fn accept(
     listener: TcpListener,
     shared: Arc<Listener>,
@@ -437,41 +231,5 @@ async fn accept(
                 sessions.spawn(refuse(stream, implicit, refused));
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    #[test]
-    fn a_wildcard_of_a_family_that_the_host_lacks_is_spare_beside_the_other() {
-        let config = |listen: &str| {
-            let text = format!(
-                "listen = [{listen}]\n\
-                 [stores.main]\nendpoint = \"http://127.0.0.1:1\"\naccess_key_id = \"x\"\nsecret_access_key = \"x\"\n\
-                 [mounts.main]\nstore = \"main\"\nbucket = \"files\"\n\
-                 [users.u]\npassword = \"$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\"\nmounts = {{ \"/\" = \"main\" }}\n"
-            );
-            crate::config::from_str(&text, "test").unwrap()
-        };
-        for (listen, address, spare) in [
-            (r#""0.0.0.0:2121", "[::]:2121""#, "[::]:2121", true),
-            (r#""0.0.0.0:2121", "[::]:2121""#, "0.0.0.0:2121", true),
-            (r#""[::]:2121""#, "[::]:2121", false),
-            (r#""127.0.0.1:2121", "[::]:2121""#, "[::]:2121", false),
-            (r#""0.0.0.0:2121", "[::1]:2121""#, "[::1]:2121", false),
-            (r#""[::]:2121", "[::]:990""#, "[::]:990", false),
-        ] {
-            let found = is_spare(&config(listen), address.parse().unwrap());
-            assert_eq!(found, spare, "{address} of {listen}");
-        }
-        let error = io::Error::from_raw_os_error(nix::libc::EAFNOSUPPORT);
-        assert!(no_such_family(&error));
-        assert!(no_such_family(&io::ErrorKind::AddrNotAvailable.into()));
-        assert!(!no_such_family(&io::ErrorKind::AddrInUse.into()));
-        assert!(!no_such_family(&io::ErrorKind::PermissionDenied.into()));
     }
 }

@@ -4,27 +4,20 @@
 //! them, and the control connection's own address is one for documentation (RFC 5737), from which
 //! no connection is possible. So PORT is answered as usual, and no byte leaves the process.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
+use tokio_util::sync::DropGuard;
 
-use crate::auth::{Authenticator, Failures, SessionLimiter, UserLimiter};
 use crate::config::{self};
-use crate::data::advertise::Advertise;
-use crate::data::linger::Lingering;
-use crate::data::passive::{PassivePool, ProxyPolicy};
 use crate::fuzzing::{conversation, segments, store};
-use crate::memory::Budget;
 use crate::namespace::options::ControlLoss;
 use crate::namespace::{Mount, Namespace};
-use crate::net::proxy::{ConnectionAddrs, Proxies};
-use crate::object::{Replica, Store, StoreContext};
+use crate::net::proxy::ConnectionAddrs;
+use crate::server::builder::Builder;
 use crate::session;
 use crate::tls::options::Protection;
 use s3_embedded::Backend;
@@ -112,47 +105,14 @@ impl Gateway {
         // At bcrypt's lowest cost: inputs log in thousands of times.
         let hash = bcrypt::hash("p", 4).expect("a hash");
         let text = CONFIGURATION.replace("HASH", &hash);
-        let config = Arc::new(config::from_str(&text, "fuzzing").expect("a configuration"));
-        let budget = Budget::new(config.memory.budget);
-        let replica = Replica::new(config.replica.clone(), config.resume.refresh);
+        let options = config::from_str(&text, "fuzzing").expect("a configuration");
         let backend = Backend::in_memory();
-        let stores = StoreContext {
-            budget: budget.clone(),
-            cleanups: TaskTracker::new(),
-            transfer: config.transfer.clone(),
-            replica: replica.clone(),
-            names: crate::object::NameLocks::new(config.timeouts.same_name),
-        };
-        let http = store::client(backend.clone());
-        let store = Store::over(http, &config.stores["main"], stores)
+        let builder = Builder::over(options, store::client(backend.clone()))
             .await
             .expect("a store");
-        let stop = CancellationToken::new();
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let policy = ProxyPolicy {
-            proxies: Proxies::new(&config.proxy_protocol),
-            waiting: config.limits.transfers(),
-        };
-        let passive = PassivePool::bind(loopback, config.passive.ports, policy, stop.clone())
-            .await
-            .expect("passive ports");
-        let context = session::ServerContext {
-            tls: None,
-            authenticator: Authenticator::new(&config.users, budget.clone()),
-            failures: Failures::new(config.login_failures.clone()),
-            sessions: Arc::new(SessionLimiter::new(config.limits.clone())),
-            user_sessions: Arc::new(UserLimiter::new(config.limits.sessions_per_user)),
-            advertise: Advertise::new(&config.passive),
-            stores: BTreeMap::from([("main".to_owned(), store)]),
-            budget,
-            replica,
-            reported: session::ReportedUploads::default(),
-            broken: Arc::default(),
-            lingering: Lingering::new(),
-            drain: CancellationToken::new(),
-            cut: CancellationToken::new(),
-            options: config.session(),
-        };
+        let passive = builder.passive_pool(loopback).await.expect("passive ports");
+        let context = builder.context();
         let gateway = Gateway {
             context: Arc::new(context),
             listener: Arc::new(session::Listener {
@@ -163,7 +123,7 @@ impl Gateway {
             }),
             backend,
             clients: AtomicU32::new(0),
-            _stop: stop.drop_guard(),
+            _stop: builder.into_guard(),
         };
         gateway.reset().await;
         gateway

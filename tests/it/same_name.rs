@@ -141,7 +141,10 @@ async fn a_file_stored_while_the_old_one_is_renamed_away_stays() {
                 );
                 match moved.code {
                     250 => assert!(store.object(BUCKET, "done") == Some(old), "{what}"),
-                    451 => assert!(moved.text().contains("in the meantime"), "{what}: {moved:?}"),
+                    451 => assert!(
+                        moved.text().contains("in the meantime"),
+                        "{what}: {moved:?}"
+                    ),
                     _ => panic!("{what}: {moved:?}"),
                 }
                 ended(gateway, [renames, stores]).await;

@@ -1,0 +1,380 @@
+//! From the options to a running server, in three steps that may fail: build what sessions share,
+//! bind every address, start the tasks. A step that fails, or a builder that is dropped, ends what
+//! was begun.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use crate::auth::{Authenticator, Failures, SessionLimiter, UserLimiter};
+use crate::data::advertise::Advertise;
+use crate::data::linger::Lingering;
+use crate::data::passive::{PassivePool, ProxyPolicy};
+use crate::memory::Budget;
+use crate::net::proxy::Proxies;
+use crate::object::{NameLocks, Replica, Store, StoreContext};
+use crate::server::admission::ConnectionAdmission;
+use crate::server::health::{Admin, Gauges};
+use crate::server::options::{ListenOptions, ServerOptions};
+use crate::server::sweeper::Targets;
+use crate::server::{Server, ServerError, accept};
+use crate::session::{self, Listener, ServerContext};
+use crate::tls::Tls;
+
+/// Connections that the kernel queues until the server accepts them.
+const BACKLOG: i32 = 1024;
+
+/// What sessions share, built; nothing is bound yet.
+pub struct Builder {
+    options: ServerOptions,
+    budget: Budget,
+    replica: Arc<Replica>,
+    names: NameLocks,
+    cleanups: TaskTracker,
+    stores: BTreeMap<String, Arc<Store>>,
+    tls: Option<Arc<Tls>>,
+    stop: CancellationToken,
+    /// Ends what has been started if a step fails.
+    guard: DropGuard,
+}
+
+/// A [`Builder`] that has every address it needs.
+pub struct Bound {
+    builder: Builder,
+    listeners: Vec<(TcpListener, SocketAddr, Arc<Listener>)>,
+    admin: Option<(TcpListener, SocketAddr)>,
+    pools: Vec<Arc<PassivePool>>,
+}
+
+impl Server {
+    /// Builds the stores' clients, binds each listener, and starts to accept: a [`Builder`]'s steps.
+    ///
+    /// # Errors
+    /// An address can't be bound, or a store's client can't be built. Then nothing stays running.
+    pub async fn start(options: ServerOptions) -> Result<Server, ServerError> {
+        Builder::new(options).await?.bind().await?.spawn()
+    }
+}
+
+impl Builder {
+    /// Builds the stores' clients and reads the certificates.
+    ///
+    /// # Errors
+    /// A store's client can't be built, or a certificate can't be read.
+    pub async fn new(options: ServerOptions) -> Result<Builder, ServerError> {
+        let mut builder = Builder::without_stores(options);
+        let context = builder.store_context();
+        for (name, store) in &builder.options.stores {
+            let built = Store::new(store, context.clone()).await;
+            let store = built.map_err(|error| ServerError::Store {
+                name: name.clone(),
+                reason: error.to_string(),
+            })?;
+            builder.stores.insert(name.clone(), store);
+        }
+        builder.tls = match &builder.options.tls {
+            Some(tls) => Some(Arc::new(Tls::load(tls)?)),
+            None => None,
+        };
+        Ok(builder)
+    }
+
+    /// Without stores and certificates.
+    fn without_stores(options: ServerOptions) -> Builder {
+        let budget = Budget::for_parts(
+            options.memory.budget,
+            options.transfer.part_size,
+            options.memory.hold,
+        );
+        let stop = CancellationToken::new();
+        Builder {
+            budget,
+            replica: Replica::new(options.replica.clone(), options.resume.refresh),
+            names: NameLocks::new(options.timeouts.same_name),
+            cleanups: TaskTracker::new(),
+            stores: BTreeMap::new(),
+            tls: None,
+            guard: stop.clone().drop_guard(),
+            stop,
+            options,
+        }
+    }
+
+    /// What all stores share.
+    fn store_context(&self) -> StoreContext {
+        StoreContext {
+            budget: self.budget.clone(),
+            cleanups: self.cleanups.clone(),
+            transfer: self.options.transfer.clone(),
+            replica: self.replica.clone(),
+            names: self.names.clone(),
+        }
+    }
+
+    /// Binds the control listeners, the health endpoints and the passive ports, in this order: what
+    /// the configuration names is bound before the system chooses any port (`passive.ports =
+    /// "auto"`), since it could choose one of these.
+    ///
+    /// # Errors
+    /// An address can't be bound.
+    pub async fn bind(self) -> Result<Bound, ServerError> {
+        let controls = self.bind_control()?;
+        let admin = match &self.options.admin {
+            Some(admin) => {
+                let address = admin.listen;
+                let bind = |source| ServerError::Bind { address, source };
+                Some((TcpListener::bind(address).await.map_err(bind)?, address))
+            }
+            None => None,
+        };
+        if let (true, Some(wanted)) = (controls.is_empty(), self.options.listen.first()) {
+            let source = io::ErrorKind::AddrNotAvailable.into();
+            let address = wanted.address;
+            return Err(ServerError::Bind { address, source });
+        }
+        let mut listeners = Vec::with_capacity(controls.len());
+        let mut pools: HashMap<IpAddr, Arc<PassivePool>> = HashMap::new();
+        for (listener, bound, wanted) in controls {
+            let address = self.options.passive_address(wanted.address.ip());
+            let pool = match pools.get(&address) {
+                Some(pool) => pool.clone(),
+                None => {
+                    let pool = self.passive_pool(address).await?;
+                    pools.insert(address, pool.clone());
+                    pool
+                }
+            };
+            let shared = Listener {
+                passive: pool,
+                implicit: wanted.implicit,
+                control: wanted.control,
+                data: wanted.data,
+            };
+            listeners.push((listener, bound, Arc::new(shared)));
+        }
+        Ok(Bound {
+            builder: self,
+            listeners,
+            admin,
+            pools: pools.into_values().collect(),
+        })
+    }
+
+    fn bind_control(&self) -> Result<Vec<(TcpListener, SocketAddr, ListenOptions)>, ServerError> {
+        let mut controls = Vec::with_capacity(self.options.listen.len());
+        for wanted in &self.options.listen {
+            let address = wanted.address;
+            let bind = |source| ServerError::Bind { address, source };
+            let listener = match listen(address) {
+                Err(error) if is_spare(&self.options, address) && no_such_family(&error) => {
+                    tracing::warn!(%address, %error, "this host has no such addresses; only the others are listened on");
+                    continue;
+                }
+                listener => listener.map_err(bind)?,
+            };
+            let bound = listener.local_addr().map_err(bind)?;
+            controls.push((listener, bound, *wanted));
+        }
+        Ok(controls)
+    }
+
+    /// The passive ports at one address.
+    pub(crate) async fn passive_pool(
+        &self,
+        address: IpAddr,
+    ) -> Result<Arc<PassivePool>, ServerError> {
+        let policy = ProxyPolicy {
+            proxies: Proxies::new(&self.options.proxy_protocol),
+            waiting: self.options.limits.transfers(),
+        };
+        PassivePool::bind(
+            address,
+            self.options.passive.ports,
+            policy,
+            self.stop.clone(),
+        )
+        .await
+        .map_err(|source| ServerError::Passive { address, source })
+    }
+
+    /// What all sessions share.
+    pub(crate) fn context(&self) -> ServerContext {
+        let options = &self.options;
+        ServerContext {
+            tls: self.tls.clone(),
+            authenticator: Authenticator::new(&options.users, self.budget.clone()),
+            failures: Failures::new(options.login_failures.clone()),
+            sessions: Arc::new(SessionLimiter::new(options.limits.clone())),
+            user_sessions: Arc::new(UserLimiter::new(options.limits.sessions_per_user)),
+            advertise: Advertise::new(&options.passive),
+            stores: self.stores.clone(),
+            budget: self.budget.clone(),
+            replica: self.replica.clone(),
+            reported: session::ReportedUploads::default(),
+            broken: Arc::default(),
+            lingering: Lingering::up_to(options.limits.transfers(), options.timeouts.data_stall),
+            drain: CancellationToken::new(),
+            cut: CancellationToken::new(),
+            options: options.session(),
+        }
+    }
+}
+
+#[cfg(any(test, feature = "fuzzing"))]
+impl Builder {
+    /// A builder whose stores are all reached by this client: for sessions in memory.
+    pub(crate) async fn over(
+        options: ServerOptions,
+        http: aws_sdk_s3::config::SharedHttpClient,
+    ) -> Result<Builder, ServerError> {
+        let mut builder = Builder::without_stores(options);
+        let context = builder.store_context();
+        for (name, store) in &builder.options.stores {
+            let built = Store::over(http.clone(), store, context.clone()).await;
+            let store = built.map_err(|error| ServerError::Store {
+                name: name.clone(),
+                reason: error.to_string(),
+            })?;
+            builder.stores.insert(name.clone(), store);
+        }
+        Ok(builder)
+    }
+
+    /// Ends the passive ports when it is dropped.
+    pub(crate) fn into_guard(self) -> DropGuard {
+        self.guard
+    }
+}
+
+impl Bound {
+    /// Starts to accept, to sweep, and to follow the certificates.
+    ///
+    /// # Errors
+    /// The health endpoints can't be served.
+    pub fn spawn(self) -> Result<Server, ServerError> {
+        let builder = self.builder;
+        let (ready, is_ready) = watch::channel(true);
+        let sessions = TaskTracker::new();
+        let gauges = Gauges {
+            sessions: sessions.clone(),
+            budget: builder.budget.clone(),
+            replica: Arc::clone(&builder.replica),
+        };
+        let admin = match self.admin {
+            Some((listener, address)) => Some(
+                Admin::start(listener, is_ready, gauges, builder.stop.clone())
+                    .map_err(|source| ServerError::Bind { address, source })?,
+            ),
+            None => None,
+        };
+        let context = Arc::new(builder.context());
+        let targets = Targets::of(&builder.options, &context.stores);
+        let sweeps = TaskTracker::new();
+        sweeps.spawn(targets.run(builder.options.resume.clone(), context.drain.clone()));
+        if let Some(tls) = builder.tls {
+            sweeps.spawn(tls.follow(context.drain.clone()));
+        }
+        sweeps.close();
+        let accepts = TaskTracker::new();
+        let proxies = Proxies::new(&builder.options.proxy_protocol);
+        let admission = Arc::new(ConnectionAdmission::new(proxies));
+        let control_addresses = self.listeners.iter().map(|(_, bound, _)| *bound).collect();
+        for (listener, bound, shared) in self.listeners {
+            tracing::info!(implicit_tls = shared.implicit, address = %bound, "listening");
+            accepts.spawn(accept(
+                listener,
+                shared,
+                context.clone(),
+                sessions.clone(),
+                admission.clone(),
+            ));
+        }
+        builder.guard.disarm();
+        Ok(Server {
+            context,
+            names: builder.names,
+            control_addresses,
+            admin,
+            ready,
+            sessions,
+            accepts,
+            sweeps,
+            cleanups: builder.cleanups,
+            stop: builder.stop,
+            pools: self.pools,
+        })
+    }
+}
+
+/// Whether there are listeners on all addresses of both families: the server is useful with one of
+/// them.
+fn is_spare(config: &ServerOptions, address: SocketAddr) -> bool {
+    let other = |ip: IpAddr| ip.is_unspecified() && ip.is_ipv4() != address.is_ipv4();
+    address.ip().is_unspecified() && config.listen.iter().any(|l| other(l.address.ip()))
+}
+
+/// Whether a bind has failed because the host has no addresses of that family.
+fn no_such_family(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT)
+        || error.kind() == io::ErrorKind::AddrNotAvailable
+}
+
+/// A listening socket. An IPv6 one accepts only IPv6, so that `0.0.0.0` and `[::]` can coexist.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_wildcard_of_a_family_that_the_host_lacks_is_spare_beside_the_other() {
+        let config = |listen: &str| {
+            let text = format!(
+                "listen = [{listen}]\n\
+                 [stores.main]\nendpoint = \"http://127.0.0.1:1\"\naccess_key_id = \"x\"\nsecret_access_key = \"x\"\n\
+                 [mounts.main]\nstore = \"main\"\nbucket = \"files\"\n\
+                 [users.u]\npassword = \"$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\"\nmounts = {{ \"/\" = \"main\" }}\n"
+            );
+            crate::config::from_str(&text, "test").unwrap()
+        };
+        for (listen, address, spare) in [
+            (r#""0.0.0.0:2121", "[::]:2121""#, "[::]:2121", true),
+            (r#""0.0.0.0:2121", "[::]:2121""#, "0.0.0.0:2121", true),
+            (r#""[::]:2121""#, "[::]:2121", false),
+            (r#""127.0.0.1:2121", "[::]:2121""#, "[::]:2121", false),
+            (r#""0.0.0.0:2121", "[::1]:2121""#, "[::1]:2121", false),
+            (r#""[::]:2121", "[::]:990""#, "[::]:990", false),
+        ] {
+            let found = is_spare(&config(listen), address.parse().unwrap());
+            assert_eq!(found, spare, "{address} of {listen}");
+        }
+        let error = io::Error::from_raw_os_error(nix::libc::EAFNOSUPPORT);
+        assert!(no_such_family(&error));
+        assert!(no_such_family(&io::ErrorKind::AddrNotAvailable.into()));
+        assert!(!no_such_family(&io::ErrorKind::AddrInUse.into()));
+        assert!(!no_such_family(&io::ErrorKind::PermissionDenied.into()));
+    }
+}

@@ -151,7 +151,9 @@ async fn unread_listing(process: &Process, command: &str) -> (Ftp, TcpStream, u1
 #[tokio::test(flavor = "multi_thread")]
 async fn unread_listings_hold_memory_of_the_budget_only() {
     let limit = (40 + 64) * MIB;
-    let settings = "[transfer]\npart_size = \"5MiB\"\n[memory]\nbudget = \"40MiB\"";
+    // A listing without memory is refused after the time for a data connection.
+    let settings = "[transfer]\npart_size = \"5MiB\"\n[memory]\nbudget = \"40MiB\"\n\
+                    [timeouts]\ndata_connect = \"5s\"";
     let process = Process::start(settings).await;
     let name = "n".repeat(900);
     for number in 0..2100 {

@@ -75,7 +75,7 @@ fn has_extension(path: &Path, extensions: &[&str]) -> bool {
 struct Line<'a> {
     number: usize,
     text: &'a str,
-    /// What stands behind the fence, in a code block; the fences themselves count as its lines.
+    /// The text after the fence, in a code block; the fences themselves count as its lines.
     block: Option<&'a str>,
 }
 
@@ -269,8 +269,8 @@ fn pages_that_sources_name_exist() {
                 let name = &word[..end + 3];
                 if names.iter().any(|start| name.starts_with(start)) {
                     checked += 1;
-                    let beside = path.parent().unwrap().join(name);
-                    let paths = [root().join(name), root().join(beside)];
+                    let relative = path.parent().unwrap().join(name);
+                    let paths = [root().join(name), root().join(relative)];
                     if !paths.iter().any(|path| path.exists()) {
                         missing.push(format!("{}:{}: {name}", path.display(), index + 1));
                     }

@@ -254,7 +254,7 @@ async fn a_stalled_client_gives_its_memory_back_and_is_not_cut() {
 
 /// A full first part waits for the byte after it; other transfers get its memory in the meantime.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_last_part_is_sent_while_others_wait() {
+async fn a_full_part_that_may_be_the_last_is_sent_while_others_wait() {
     for more in [0, 1, PART] {
         let gateway = pressed().start().await;
         let mut ftp = gateway.ftp().await;

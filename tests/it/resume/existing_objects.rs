@@ -3,25 +3,11 @@
 use s3_embedded::Behaviour;
 
 use super::{By, only_objects, resume};
-use test_support::faults::Fault;
-use test_support::faults::Request;
+use test_support::faults::{Fault, Request};
 use test_support::ftp::{Mode, reset_stream};
 use test_support::gateway::{BUCKET, Gateway};
-use test_support::transfers::{settled, size, upload_in_progress};
+use test_support::transfers::{interrupt, settled, size, upload_in_progress};
 use test_support::{MIB, pattern};
-
-async fn break_off(gateway: &Gateway, commands: &[&str], bytes: &[u8]) {
-    let mut ftp = gateway.ftp().await;
-    let (last, before) = commands.split_last().unwrap();
-    for command in before {
-        ftp.expect(command, 350).await;
-    }
-    let data = upload_in_progress(&mut ftp, last, bytes).await;
-    reset_stream(data);
-    ftp.expect_reply(426).await;
-    ftp.close().await;
-    settled(gateway).await;
-}
 
 #[tokio::test]
 async fn an_interrupted_append_is_resumed() {
@@ -35,7 +21,7 @@ async fn an_interrupted_append_is_resumed() {
             let gateway = Gateway::start().await;
             let whole = pattern(old + sent + 2 * MIB, 5);
             gateway.store.put_before(BUCKET, "x", &whole[..old]);
-            break_off(&gateway, &["APPE x"], &whole[old..old + sent]).await;
+            interrupt(&gateway, "APPE x", &whole[old..old + sent]).await;
             assert!(gateway.store.object(BUCKET, "x").unwrap() == whole[..old]);
             resume(&gateway, by, "x", &whole, old + sent).await;
             assert!(
@@ -51,7 +37,7 @@ async fn an_interrupted_append_is_resumed() {
 async fn appe_without_size_appends_to_the_object() {
     let gateway = Gateway::start().await;
     gateway.store.put_before(BUCKET, "x", "old");
-    break_off(&gateway, &["APPE x"], b"lost").await;
+    interrupt(&gateway, "APPE x", b"lost").await;
     let mut ftp = gateway.ftp().await;
     let reply = ftp.upload_with("APPE x", b" new", Mode::Passive).await;
     assert_eq!(reply.code, 226);
@@ -64,7 +50,7 @@ async fn appe_without_size_appends_to_the_object() {
 async fn an_interrupted_append_ends_with_its_object() {
     let gateway = Gateway::start().await;
     gateway.store.put_before(BUCKET, "x", "old");
-    break_off(&gateway, &["APPE x"], b"lost").await;
+    interrupt(&gateway, "APPE x", b"lost").await;
     let mut ftp = gateway.ftp().await;
     assert_eq!(size(&mut ftp, "x").await, 6);
     ftp.expect("DELE x", 250).await;
@@ -82,7 +68,13 @@ async fn an_interrupted_restart_inside_an_object_is_resumed() {
     let from = 7 * MIB + 3;
     whole[..from].copy_from_slice(&old[..from]);
     let rest = format!("REST {from}");
-    break_off(&gateway, &[&rest, "STOR x"], &whole[from..14 * MIB]).await;
+    let mut ftp = gateway.ftp().await;
+    ftp.expect(&rest, 350).await;
+    let data = upload_in_progress(&mut ftp, "STOR x", &whole[from..14 * MIB]).await;
+    reset_stream(data);
+    ftp.expect_reply(426).await;
+    ftp.close().await;
+    settled(&gateway).await;
     resume(&gateway, By::Rest, "x", &whole, 14 * MIB).await;
     assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
     only_objects(&[&gateway], &["x"]).await;
@@ -138,14 +130,14 @@ async fn stores_that_differ_from_aws_can_be_resumed() {
         let whole = pattern(20 * MIB, 5);
         for sent in [1000, 5 * MIB, 13 * MIB] {
             gateway.store.a_while();
-            break_off(&gateway, &["STOR x"], &whole[..sent]).await;
+            interrupt(&gateway, "STOR x", &whole[..sent]).await;
             resume(&gateway, By::Rest, "x", &whole, sent).await;
             assert!(
                 gateway.store.object(BUCKET, "x").unwrap() == whole,
                 "{name}"
             );
         }
-        break_off(&gateway, &["APPE x"], &whole[..6 * MIB]).await;
+        interrupt(&gateway, "APPE x", &whole[..6 * MIB]).await;
         let doubled = [&whole[..], &whole[..]].concat();
         resume(&gateway, By::Appe, "x", &doubled, 26 * MIB).await;
         assert!(
@@ -167,7 +159,7 @@ async fn an_interrupted_append_is_resumed_if_the_store_cannot_copy() {
             let rule = rule.with(Fault::Status(501, "NotImplemented"));
             let whole = pattern(old + sent + 2 * MIB, 5);
             gateway.store.put_before(BUCKET, "x", &whole[..old]);
-            break_off(&gateway, &["APPE x"], &whole[old..old + sent]).await;
+            interrupt(&gateway, "APPE x", &whole[old..old + sent]).await;
             assert!(gateway.store.object(BUCKET, "x").unwrap() == whole[..old]);
             assert_eq!(rule.hits() > 0, old > 5 * MIB);
             resume(&gateway, by, "x", &whole, old + sent).await;
@@ -195,7 +187,7 @@ async fn a_concurrent_write_stays_if_only_put_object_compares() {
         let store = &gateway.store;
         store.behave(|now| now.conditional_complete = false);
         if way == "resume" {
-            break_off(&gateway, &["STOR x"], &whole[..6 * MIB]).await;
+            interrupt(&gateway, "STOR x", &whole[..6 * MIB]).await;
         }
         let mut ftp = gateway.ftp().await;
         let command = match way {
@@ -283,7 +275,7 @@ async fn an_interrupted_append_is_resumed_in_equal_parts() {
             let gateway = with_equal_parts().await;
             let whole = pattern(old + sent + 7 * MIB, 5);
             gateway.store.put_before(BUCKET, "x", &whole[..old]);
-            break_off(&gateway, &["APPE x"], &whole[old..old + sent]).await;
+            interrupt(&gateway, "APPE x", &whole[old..old + sent]).await;
             resume(&gateway, by, "x", &whole, old + sent).await;
             let there = gateway.store.object(BUCKET, "x").unwrap();
             assert!(there == whole, "{old} {sent} {by:?}");

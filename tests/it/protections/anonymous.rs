@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
+
 use super::greeted;
 use test_support::gateway::{Gateway, PASSWORD, USER};
 
@@ -42,15 +44,24 @@ async fn an_address_gets_one_answer_a_second() {
         "{:?}",
         begun.elapsed()
     );
-    let begun = Instant::now();
-    let mut other = greeted("127.0.0.2", gateway.address).await;
-    other.expect("USER anonymous", 331).await;
-    other.expect("PASS x", 530).await;
-    assert!(
-        begun.elapsed() < Duration::from_secs(1),
-        "{:?}",
-        begun.elapsed()
-    );
+    // Answers to this address for the next 5 s, however slow the machine is.
+    let mut waiting = Vec::new();
+    for _ in 0..6 {
+        let mut ftp = greeted(HERE, gateway.address).await;
+        ftp.expect("USER anonymous", 331).await;
+        ftp.send("PASS x").await;
+        waiting.push(ftp);
+    }
+    let answers = join_all(waiting.iter_mut().map(|ftp| ftp.expect_reply(530)));
+    let other = async {
+        let mut other = greeted("127.0.0.2", gateway.address).await;
+        other.expect("USER anonymous", 331).await;
+        other.expect("PASS x", 530).await;
+    };
+    tokio::select! {
+        _ = answers => panic!("another address has waited for all of them"),
+        () = other => {}
+    }
     gateway.stop().await;
 }
 

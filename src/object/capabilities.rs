@@ -42,7 +42,8 @@ pub(super) struct Capabilities {
 /// the lock needs the result. Nothing else happens under it.
 #[derive(Debug)]
 struct Probed {
-    told: Option<bool>,
+    /// From the configuration, or known of AWS.
+    stated: Option<bool>,
     found: std::sync::OnceLock<bool>,
     flight: Mutex<Option<Instant>>,
 }
@@ -149,20 +150,20 @@ impl Capabilities {
 impl Probed {
     /// `known`: what an unprobed store is known to do.
     fn new(capability: Capability, known: Option<bool>) -> Self {
-        let told = match capability {
+        let stated = match capability {
             Capability::Yes => Some(true),
             Capability::No => Some(false),
             Capability::Auto => known,
         };
         Probed {
-            told,
+            stated,
             found: std::sync::OnceLock::new(),
             flight: Mutex::new(None),
         }
     }
 
     fn known(&self) -> Option<bool> {
-        self.told.or_else(|| self.found.get().copied())
+        self.stated.or_else(|| self.found.get().copied())
     }
 
     async fn get<F>(&self, name: &str, store: &str, probe: impl FnOnce() -> F) -> bool
@@ -186,7 +187,7 @@ impl Probed {
             }
             Err(failure) => {
                 warn!(store, capability = name, error = %failure.error,
-                    "the probe told nothing; it is tried again in a minute");
+                    "the probe has no result; it is repeated after a minute");
                 *inconclusive = Some(Instant::now());
                 false
             }

@@ -68,7 +68,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Builds the client; makes no request to the store. Fails where credentials or endpoint can't be made sense of.
+    /// Builds the client; makes no request to the store. Fails if the credentials or the endpoint are not usable.
     pub async fn new(
         config: &StoreOptions,
         context: StoreContext,
@@ -122,7 +122,7 @@ impl Store {
         self.part_sizes.largest_object()
     }
 
-    /// The store's own time, as its answers tell it: at least that, by less than a second. `None` before the first.
+    /// The store's own time, by the Date of its answers: at least that, by less than a second. `None` before the first.
     pub(super) fn now(&self) -> Option<jiff::Timestamp> {
         self.clock.now()
     }
@@ -214,8 +214,8 @@ impl Store {
             .await
     }
 
-    /// The settings of a request that carries so many bytes: an attempt may take as long as they move, see
-    /// [`super::progress`], and end only where they do so for longer than any line needs.
+    /// The settings of a request whose body has `bytes` bytes: an attempt may take as long as they move, see
+    /// [`super::progress`], up to the time that the slowest line needs.
     pub(super) fn deadline_for_body(&self, bytes: u64) -> Builder {
         let longest = Duration::from_secs(bytes.div_ceil(SLOWEST));
         let timeouts = timeouts(&self.config, longest)
@@ -225,12 +225,12 @@ impl Store {
         Builder::default().timeout_config(timeouts)
     }
 
-    /// The settings of a request for which the store moves so many bytes itself: 1 s more for each 16 MiB.
+    /// The settings of a request for which the store itself moves `bytes` bytes: 1 s more for each 16 MiB.
     pub(super) fn deadline_for_copy(&self, bytes: u64) -> Builder {
         self.patient(self.copy_silence(bytes))
     }
 
-    /// How long the store may be silent about a copy of so many bytes.
+    /// How long the store may be silent about a copy of `bytes` bytes.
     pub(super) fn copy_silence(&self, bytes: u64) -> Duration {
         self.silence(Duration::from_secs(30 + bytes / (16 * MIB)))
     }
@@ -330,7 +330,7 @@ async fn sdk_config(http: SharedHttpClient, config: &StoreOptions) -> Result<Bui
 
 fn check_endpoint(endpoint: &str) -> Result<(), ObjectError> {
     let uri: http::Uri = endpoint.parse().map_err(|error| {
-        ObjectError::Other(format!("the endpoint {endpoint} is no URL: {error}"))
+        ObjectError::Other(format!("the endpoint {endpoint} is not a URL: {error}"))
     })?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
         return Err(ObjectError::Other(format!(

@@ -65,9 +65,9 @@ impl StoreClock {
         if seen.last == date {
             return;
         }
-        let Some(told) = http_date(date) else { return };
+        let Some(time) = http_date(date) else { return };
         date.clone_into(&mut seen.last);
-        let offset = told.as_millisecond() - local;
+        let offset = time.as_millisecond() - local;
         let stays =
             |best: i64| (best - SET_BACK..=best).contains(&offset) && local - seen.found < RENEWED;
         if !seen.offset.is_some_and(stays) {

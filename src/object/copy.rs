@@ -34,7 +34,7 @@ use crate::object::verify::{LateWrite, WriteCheck, look_until};
 /// Ranges of one object that are copied at once.
 const PARALLEL: usize = 8;
 
-/// A copy between stores waits for its memory for so long.
+/// The longest that a copy between stores waits for memory.
 const MEMORY_WAIT: Duration = Duration::from_secs(30);
 
 /// How to copy.
@@ -190,7 +190,7 @@ async fn believed(
     }
 }
 
-/// CreateMultipartUpload, by a task that always ends: where the caller goes away in the middle it aborts what it has made.
+/// CreateMultipartUpload, by a task that always ends: if the caller is dropped meanwhile, the task aborts the upload.
 async fn create(target: &Target, tagging: Option<String>) -> Result<Created, ObjectError> {
     let (sender, created) = oneshot::channel();
     let cleanups = target.location.store.context().cleanups.clone();
@@ -240,7 +240,7 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// The source's tags as `x-amz-tagging`; none where the store has no tagging.
+/// The source's tags as `x-amz-tagging`; none if the store has no tagging.
 async fn tags(source: &Location) -> Result<Option<String>, ObjectError> {
     let request = source
         .store

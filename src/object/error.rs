@@ -1,4 +1,4 @@
-//! [`ObjectError`]: what can go wrong with a store, sorted by who can mend it, and the one place where the SDK's
+//! [`ObjectError`]: what can go wrong with a store, sorted by what mends it, and the one place where the SDK's
 //! errors become ours.
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -20,16 +20,16 @@ pub enum ObjectError {
     #[error("the store denies access: {0}")]
     Denied(String),
     /// The store does not take our credentials at the moment: expired, not there yet, or the clocks differ. The
-    /// operator's to mend, and passing: nobody's file is at fault.
+    /// operator has to mend it; no file is at fault.
     #[error("the store does not take the credentials at the moment: {0}")]
     Credentials(String),
     /// A condition did not hold: the object exists (`If-None-Match: *`) or is another (`If-Match`).
-    #[error("the object exists or has been changed by somebody else")]
+    #[error("the object exists or was changed by another client")]
     Conflict,
     /// The object changed while it was read.
     #[error("the object was changed while it was read")]
     Changed,
-    /// The offset lies beyond the end of the object, whose size is given where known.
+    /// The offset lies beyond the end of the object, whose size is given if it is known.
     #[error("the offset is beyond the end of the object ({size:?})")]
     OutOfRange {
         /// The object's size.
@@ -38,7 +38,7 @@ pub enum ObjectError {
     /// The name is that of a directory: keys below it exist, or the store says so.
     #[error("is a directory")]
     IsDirectory,
-    /// The name is that of a file, where a directory was to be made.
+    /// The name is that of a file, so no directory can be made.
     #[error("is a file")]
     IsFile,
     /// An element of the path is a file, and the store has no keys below files.
@@ -77,11 +77,11 @@ pub enum ObjectError {
     /// No memory within the deadline.
     #[error("no memory free for the transfer")]
     Memory,
-    /// Somebody else's object took the place of ours: it was whole, and is gone.
+    /// Another client's object took the place of ours, which was whole and is gone.
     #[error("another upload of the same name has replaced this one")]
     Superseded,
     /// The store no longer knows the multipart upload, and the object is not ours: completed and deleted since, or
-    /// aborted by somebody.
+    /// aborted by another client.
     #[error("the store no longer knows the upload; whether the file was stored is not known")]
     Lost,
     /// The store can't do this.
@@ -156,11 +156,11 @@ impl NotS3 {
 /// A failed request: the error, and what is needed to find out what has become of the request.
 #[derive(Debug, Clone)]
 pub(super) struct RequestFailure {
-    /// The error as the caller is told it.
+    /// The error that the caller gets.
     pub error: ObjectError,
     /// HTTP status of the last answer; `None` without one, and if it was not S3's.
     pub status: Option<u16>,
-    /// S3's error code; empty where there is none.
+    /// S3's error code; empty if there is none.
     pub code: String,
     /// Headers of the answer.
     pub headers: Box<Headers>,
@@ -221,7 +221,7 @@ impl RequestFailure {
         self.code == "NoSuchUpload"
     }
 
-    /// The object's size as a 416 tells it.
+    /// The object's size as a 416 reports it.
     pub fn unsatisfiable_size(&self) -> Option<u64> {
         self.headers
             .content_range
@@ -290,7 +290,7 @@ where
                 None => ObjectError::Unavailable(chain(&error)),
             }
         }
-        // Nothing was sent: a value that can't be put in a header, a bucket that is no host name.
+        // Nothing was sent: a value that can't be put in a header, a bucket name that no host can have.
         _ => ObjectError::Other(chain(&error)),
     };
     if out.code.is_empty() && without_words(&out) {
@@ -360,7 +360,7 @@ fn sort(status: u16, code: &str, message: &str) -> ObjectError {
             return ObjectError::Conflict;
         }
         code if damaged(code) => return ObjectError::Integrity(text()),
-        // The limit is filled in by whoever knows it.
+        // The caller fills in the limit.
         "EntityTooLarge" => return ObjectError::TooLarge { limit: 0 },
         "QuotaExceeded"
         | "XMinioStorageFull"

@@ -52,7 +52,7 @@ pub(super) fn looks_encoded(text: &str) -> bool {
     })
 }
 
-/// The key behind its url-encoding in a listing (`+` is a space there).
+/// The key that a listing reports in url-encoding (`+` is a space there).
 pub(super) fn decode(text: &str) -> String {
     if !text.bytes().any(|byte| byte == b'%' || byte == b'+') {
         return text.to_owned();

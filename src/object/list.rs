@@ -296,7 +296,7 @@ impl RawPage {
             .prefix(prefix)
             .set_delimiter(delimiter.map(str::to_owned))
             .set_continuation_token(token)
-            // The store's own default; named only where it is another, as some stores count it as a feature.
+            // The store's own default; named only if it is another, as some stores count it as a feature.
             .set_max_keys((max_keys != 1000).then_some(max_keys))
             .encoding_type(EncodingType::Url)
             .customize()
@@ -341,7 +341,7 @@ impl RawPage {
                 .sum::<u64>()
     }
 
-    /// The first `count` keys of a directory, all where it has fewer: a page may hold fewer than were asked for, even
+    /// The first `count` keys of a directory, all if it has fewer: a page may hold fewer than were asked for, even
     /// none, and not be the last.
     pub(super) async fn first(directory: &Location, count: i32) -> Result<RawPage, ObjectError> {
         let wanted = usize::try_from(count).unwrap_or(1);

@@ -57,7 +57,7 @@ pub(super) struct DonePart {
     pub number: u32,
     /// ETag with its quotes.
     pub etag: String,
-    /// CRC-32 of its bytes, where known.
+    /// CRC-32 of its bytes, if known.
     pub crc: Option<u32>,
     /// Bytes.
     pub size: u64,
@@ -231,7 +231,7 @@ impl Target {
     }
 
     /// Why a part could not be stored. Some stores drop open uploads of a key when it is written: then the newer object
-    /// tells more than that the upload is unknown.
+    /// says more than that the upload is unknown.
     pub(super) async fn part_failed(
         &self,
         created: &Created,
@@ -302,7 +302,7 @@ impl Target {
                 || (precondition.wants_object() && matches!(failure.error, ObjectError::NotFound));
             let lost = failure.no_such_upload();
             if !(condition || lost || failure.ambiguous() || failure.concurrent_write()) {
-                // A refusal of the last attempt tells nothing of those before it.
+                // A refusal of the last attempt says nothing about those before it.
                 if self.location.store.config().attempts > 1
                     && !failure.stored_wrong()
                     && let WriteCheck::Ours(info) = look(&self.location, &self.id, size).await
@@ -342,7 +342,7 @@ impl Target {
                     return decided(ObjectError::Lost);
                 }
                 WriteCheck::Other(_) | WriteCheck::Absent => last = failure.error,
-                // To be told that the store can't be reached is more than to be told of a condition.
+                // That the store can't be reached says more than the condition.
                 check @ WriteCheck::Unknown(_) if condition || lost => {
                     return Err(CompleteError {
                         error: check.unless_unseen(failure.error),
@@ -351,7 +351,7 @@ impl Target {
                 }
                 WriteCheck::Unknown(error) => {
                     warn!(key = self.location.key, transfer = %self.id, %error,
-                        "CompleteMultipartUpload has no clear answer and the store does not tell");
+                        "CompleteMultipartUpload has no clear answer, and the object could not be looked at");
                     return Err(CompleteError {
                         error: failure.error,
                         abort: AbortMode::LookFirst,
@@ -597,7 +597,7 @@ pub(super) fn part_number(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-/// The CRC-32 of the whole object, where that of each part is known.
+/// The CRC-32 of the whole object, if that of each part is known.
 fn combined_crc(parts: &[DonePart]) -> Option<u32> {
     let mut whole = crc32fast::Hasher::new();
     for part in parts {

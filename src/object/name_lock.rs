@@ -24,7 +24,7 @@
 //! [`ObjectError::Busy`] after that.
 //!
 //! **What it does not protect.** Other processes that write to the same bucket: between those only
-//! the store's own conditions help (`If-Match`, `If-None-Match`), where it honours them. And one
+//! the store's own conditions help (`If-Match`, `If-None-Match`), if it honours them. And one
 //! bucket that is configured under two endpoints: those are two names here.
 
 use std::collections::HashMap;

@@ -17,7 +17,7 @@ pub struct TransferOptions {
     pub download_parallel: usize,
 }
 
-/// What is kept of broken uploads, and for how long.
+/// How interrupted uploads are stored, and for how long.
 #[derive(Debug, Clone)]
 pub struct ResumeOptions {
     /// The record of a running upload is refreshed so often; one that was not for two and a half times that is of a
@@ -31,7 +31,7 @@ pub struct ResumeOptions {
     pub keep_over_object: Duration,
     /// How often is swept; zero: never.
     pub sweep_every: Duration,
-    /// How often the names of what is kept are listed, so that this process knows what others have kept; zero: never.
+    /// How often the keys of records are listed, so that this process knows those of others; zero: never.
     pub look_every: Duration,
 }
 
@@ -42,7 +42,7 @@ pub struct StoreOptions {
     pub name: String,
     /// Endpoint URL; `None`: AWS.
     pub endpoint: Option<String>,
-    /// Region; `None`: from the AWS default chain, else `us-east-1` where an endpoint is given.
+    /// Region; `None`: from the AWS default chain, else `us-east-1` if an endpoint is given.
     pub region: Option<String>,
     /// `endpoint/bucket/key` instead of `bucket.endpoint/key`.
     pub path_style: bool,
@@ -54,9 +54,9 @@ pub struct StoreOptions {
     pub conditional_writes: Capability,
     /// Whether the store honours `If-Match` on DeleteObject.
     pub conditional_deletes: Capability,
-    /// Whether the store accepts an object `a` beside objects `a/…` and no longer lists those then (MinIO).
+    /// Whether the store accepts an object `a` alongside objects `a/…` and no longer lists those then (MinIO).
     pub files_hide_directories: Capability,
-    /// Sign payloads (SHA-256) even where checksums work.
+    /// Sign payloads (SHA-256) even if checksums work.
     pub sign_payload: bool,
     /// For a TCP connection to the store to be there.
     pub connect_timeout: Duration,
@@ -91,7 +91,7 @@ pub struct StaticCredentials {
     pub session_token: Option<SecretString>,
 }
 
-/// What a store can do: told, or found out by a probe.
+/// What a store can do: configured, or found out by a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Capability {
     /// Known of AWS; elsewhere probed at the first write.

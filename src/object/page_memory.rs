@@ -24,7 +24,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::memory::{Budget, Exhausted, Grant};
 
-/// A page waits for memory for so long: less than an attempt of a request may take.
+/// The longest that a page waits for memory: less than an attempt of a request may take.
 const WAIT: Duration = Duration::from_secs(20);
 
 /// A body of up to this length takes no memory of its own, bytes: the admission of the listing covers it.
@@ -82,7 +82,7 @@ impl PageMemory {
         matches!(*self.state(), Reserve::Refused)
     }
 
-    /// What the parsed page of so many bytes keeps; the rest is given back.
+    /// What a parsed page of `bytes` bytes keeps; the rest is given back.
     pub(super) fn keep(self, bytes: u64) -> Option<Grant> {
         match std::mem::replace(&mut *self.state(), Reserve::Nothing) {
             Reserve::Held(mut grant) => {

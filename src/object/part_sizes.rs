@@ -9,7 +9,7 @@ const LARGEST_OBJECT: u64 = 5 << 40;
 /// S3's largest part, bytes.
 const LARGEST_PART: u64 = 5 << 30;
 
-/// Part sizes double after each so many parts.
+/// Part sizes double after this number of parts.
 const STEP: u32 = 1000;
 
 /// Part sizes by part number: the configured size at first, doubled each 1,000 parts, up to what the memory budget and
@@ -67,8 +67,8 @@ impl PartSizes {
             .min(LARGEST_OBJECT)
     }
 
-    /// In which ranges the first `keep` bytes of an object become parts by a copy inside the store; what is left behind
-    /// them is read into the next part: all where it can't be a part, and where parts are equal what fills none.
+    /// In which ranges the first `keep` bytes of an object become parts by a copy inside the store; what is left after
+    /// them is read into the next part: all of it if it is too small for a part, and what fills none if parts are equal.
     pub(crate) fn copied(&self, keep: u64) -> Vec<CopyRange> {
         if self.equal {
             equal_ranges(keep - keep % self.first, self.first)
@@ -96,7 +96,7 @@ pub(in crate::object) struct CopyRange {
 }
 
 /// Cuts the first `size` bytes of an object into ranges for UploadPartCopy: each of a size between 5 MiB and 5 GiB
-/// where the whole is at least 5 MiB, as equal as can be, some eight of them where that is possible, at most 5,000.
+/// if the whole is at least 5 MiB, as equal as can be, some eight of them if that is possible, at most 5,000.
 pub(in crate::object) fn copy_ranges(size: u64) -> Vec<CopyRange> {
     if size == 0 {
         return Vec::new();
@@ -162,7 +162,7 @@ mod tests {
             assert_eq!(sizes.size(number), 8 * MIB);
         }
         assert_eq!(sizes.largest_object(), 10_000 * 8 * MIB);
-        // What was begun goes on by what its record tells.
+        // A resumed upload has the sizes of its record.
         let (first, largest) = sizes.sizes();
         assert_eq!(PartSizes::new(first, largest).size(10_000), 8 * MIB);
         for (keep, parts) in [(0, 0), (8 * MIB - 1, 0), (8 * MIB, 1), (41 * MIB, 5)] {

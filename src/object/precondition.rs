@@ -33,7 +33,7 @@ impl Precondition {
         matches!(self, Precondition::Etag(_) | Precondition::Version(_))
     }
 
-    /// The headers where the store honours them; else looks now, right before the write.
+    /// The headers, if the store honours them; else looks now, right before the write.
     pub(in crate::object) async fn conditions(
         &self,
         location: &Location,
@@ -80,7 +80,7 @@ impl Precondition {
         Ok(conditions)
     }
 
-    /// Looks whether it holds: 1 HEAD, none where nothing is asked.
+    /// Looks whether it holds: 1 HEAD, none if there is no condition.
     pub(in crate::object) async fn check(&self, location: &Location) -> Result<(), ObjectError> {
         if *self == Precondition::None {
             return Ok(());

@@ -198,12 +198,12 @@ impl Body for Sliced {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let (behind, rest) = (Body::size_hint(&self.body), self.rest.len() as u64);
+        let (after, rest) = (Body::size_hint(&self.body), self.rest.len() as u64);
         let mut hint = SizeHint::new();
-        if let Some(upper) = behind.upper() {
+        if let Some(upper) = after.upper() {
             hint.set_upper(upper + rest);
         }
-        hint.set_lower(behind.lower() + rest);
+        hint.set_lower(after.lower() + rest);
         hint
     }
 }

@@ -2,11 +2,11 @@
 //! here bodies break off by a small server that speaks just enough HTTP.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod broken;
 mod copies;
-mod review;
+mod rare_answers;
 mod server;
 mod transfers;
+mod unclear_answers;
 
 use std::sync::Arc;
 use std::time::Duration;

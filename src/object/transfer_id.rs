@@ -22,7 +22,7 @@ impl TransferId {
         let mut random = [0; 8];
         let random = match getrandom::fill(&mut random) {
             Ok(()) => u64::from_ne_bytes(random),
-            // Where the system has no randomness to give, the seed of hash maps is what there is.
+            // If the system has no randomness to give, the seed of hash maps is the next best.
             Err(_) => RandomState::new().hash_one(Timestamp::now()),
         };
         let time = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0);

@@ -10,7 +10,7 @@
 //! given back when the part is in the store, or when what there is of it is stored as a piece (`pieces`).
 //!
 //! A failed or abandoned upload leaves nothing: the requests in flight are ended first, then the multipart upload is
-//! aborted, by a task that outlives the upload. Where a Complete may have been carried out it looks before that.
+//! aborted, by a task that outlives the upload. If a Complete may have been carried out, it looks first.
 
 pub(in crate::object) mod append;
 pub(in crate::object) mod begin;
@@ -53,7 +53,7 @@ pub struct UploadOptions {
     pub condition: Condition,
     /// Begin with the old bytes of the object. Its attributes are kept, but for its `mtime`.
     pub append: Option<AppendTo>,
-    /// User metadata beside the transfer id.
+    /// User metadata next to the transfer id.
     pub metadata: Vec<(String, String)>,
     /// Keep what has arrived when it breaks off; else it is removed.
     pub keep: Option<ResumeScope>,

@@ -1,6 +1,7 @@
 //! What became of a write whose answer was lost.
 //!
-//! Each object that we write carries the id of its transfer in its metadata; whoever finds his id there has written it.
+//! Each object that we write carries the id of its transfer in its metadata: the transfer that finds its id there has
+//! written it.
 
 use std::time::Duration;
 
@@ -27,13 +28,13 @@ pub(in crate::object) enum WriteCheck {
     Other(ObjectInfo),
     /// None.
     Absent,
-    /// The store does not tell.
+    /// It could not be looked at.
     Unknown(ObjectError),
 }
 
 impl WriteCheck {
-    /// The error of a write that has failed with `error` and is not ours as far as was seen: that the store does not
-    /// tell is more than a condition, after which nobody would try again.
+    /// The error of a write that has failed with `error` and is not ours as far as was seen: that the store could
+    /// not be asked says more than a condition, after which no client would retry.
     pub(in crate::object) fn unless_unseen(self, error: ObjectError) -> ObjectError {
         match self {
             WriteCheck::Unknown(unseen) if !matches!(unseen, ObjectError::Denied(_)) => unseen,
@@ -42,7 +43,7 @@ impl WriteCheck {
     }
 }
 
-/// One look. Where a size is given ours has that: uploads that were gone on with by two processes have one id.
+/// One look. If a size is given, ours has that: an upload that two processes resumed has one id.
 pub(in crate::object) async fn look(
     location: &Location,
     id: &TransferId,

@@ -1,4 +1,4 @@
-//! The probes themselves. What one of them leaves where its process is killed, or a request fails, the sweep removes.
+//! The probes themselves. The sweep removes what a probe leaves if its process is killed or a request fails.
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Builder;
@@ -217,7 +217,7 @@ async fn part_and_complete(
         Box::pin(request.send()).await.map_err(failure)
     };
     match complete(WRONG_CRC32).await {
-        // Nobody has looked at it.
+        // The store has not compared it.
         Ok(_) => return Ok(false),
         Err(failure) if refused(&failure) => {}
         Err(failure) => return Err(failure),
@@ -291,7 +291,7 @@ async fn abort(at: ProbeTarget<'_>, key: &str, upload_id: &str) {
         // It was completed.
         Err(failure) if failure.status == Some(404) => {}
         Err(failure) => {
-            debug!(bucket = at.bucket, key, error = %failure.error, "a probe upload stays behind")
+            debug!(bucket = at.bucket, key, error = %failure.error, "a probe's multipart upload could not be aborted")
         }
     }
 }
@@ -299,6 +299,6 @@ async fn abort(at: ProbeTarget<'_>, key: &str, upload_id: &str) {
 async fn remove(at: ProbeTarget<'_>, key: &str) {
     let request = at.client.delete_object().bucket(at.bucket).key(key);
     if let Err(error) = Box::pin(request.send()).await.map_err(failure) {
-        debug!(bucket = at.bucket, key, error = %error.error, "a probe object stays behind");
+        debug!(bucket = at.bucket, key, error = %error.error, "a probe object could not be removed");
     }
 }

@@ -18,7 +18,7 @@ const FIRST_BLOCK: usize = 4096;
 /// Keys of each further block: 1 MiB.
 const BLOCK: usize = 128 * 1024;
 
-/// Memory for the next block is waited for so long.
+/// The longest wait for the memory of the next block.
 const MEMORY_WAIT: Duration = Duration::from_secs(30);
 
 /// Which keys were copied.

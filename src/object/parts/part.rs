@@ -38,7 +38,7 @@ pub(in crate::object) struct Part {
 }
 
 impl Part {
-    /// An empty part, whose CRC-32 is computed where it may be needed.
+    /// An empty part, whose CRC-32 is computed if `crc`.
     pub(in crate::object) fn new(crc: bool) -> Self {
         Part {
             crc: crc.then(crc32fast::Hasher::new),
@@ -250,7 +250,7 @@ impl RetainedPart {
         part.size = part.pieces.iter().map(|piece| piece.size).sum();
     }
 
-    /// Takes it out. Empty where the store has it.
+    /// Takes it out. Empty if the store has it.
     pub(in crate::object) fn take(&self) -> Part {
         std::mem::take(&mut *self.locked())
     }
@@ -261,7 +261,7 @@ impl RetainedPart {
 }
 
 /// The SDK signs only payloads in one piece, so a signed part costs a copy, chunk by chunk into fresh memory while the
-/// chunks go back to be used again; beside SHA-256 it does not count.
+/// chunks go back to be used again; next to SHA-256 it does not count.
 fn join(chunks: Vec<Bytes>) -> Bytes {
     if chunks.len() < 2 {
         return chunks.into_iter().next().unwrap_or_default();
@@ -279,7 +279,7 @@ pub(in crate::object) struct Payload {
     chunks: Arc<[Bytes]>,
     /// Bytes.
     pub(in crate::object) size: u64,
-    /// CRC-32 of the bytes, where the payload is not signed.
+    /// CRC-32 of the bytes, if the payload is not signed.
     pub(in crate::object) crc: Option<u32>,
     grants: Vec<Arc<Grant>>,
 }

@@ -57,7 +57,7 @@ impl Upload {
     }
 
     /// UploadPartCopy of the old bytes: the first range at once, since it shows whether the store can do it; the
-    /// others beside the client's bytes.
+    /// others alongside the client's bytes.
     async fn copy_old(
         &mut self,
         append: &AppendTo,
@@ -66,7 +66,7 @@ impl Upload {
         let create = PendingCreate::start(&self.target, PartSource::Copied);
         self.sending = Sending::Multipart(InFlight::new(create.clone()));
         let etag: Arc<str> = append.info.etag.as_str().into();
-        // Copies cost the store, not our memory: only so many at once all the same.
+        // Copies cost the store, not our memory: their number is limited all the same.
         let parallel = self
             .target
             .location
@@ -137,7 +137,7 @@ impl Upload {
     }
 }
 
-/// An old object that is gone or another is a conflict for who appends to it.
+/// An old object that is gone or another is a conflict for an append.
 fn replaced(error: ObjectError) -> ObjectError {
     match error {
         ObjectError::Changed | ObjectError::NotFound | ObjectError::OutOfRange { .. } => {

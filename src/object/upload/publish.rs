@@ -22,7 +22,7 @@ use crate::object::verify::{LateWrite, WriteCheck, is_by, look, look_until};
 /// How often a PutObject that met another write of the same key is sent again.
 const CONFLICT_ROUNDS: u32 = 4;
 
-/// A body of up to so many bytes is one write to the connection: there is no progress to be watched.
+/// A body of up to this size, bytes, is one write to the connection: there is no progress to be watched.
 const SMALL: u64 = 64 * 1024;
 
 /// An upload whose bytes are all in the store, or in memory if they are one PutObject. Dropping it before it is published
@@ -170,7 +170,7 @@ impl SealedUpload {
         }
     }
 
-    /// An upload that was gone on with looks at what it has published. S3 may order a Complete by the time of its Create,
+    /// A resumed upload looks at what it has published. S3 may order a Complete by the time of its Create,
     /// so an object that was written in between may hide this one; and another process, taken for dead, may have
     /// completed the same upload with fewer parts, which S3 then answers as if it were ours.
     async fn seen(&self, size: u64) -> Result<(), ObjectError> {
@@ -187,7 +187,7 @@ impl SealedUpload {
         .await
         {
             WriteCheck::Ours(_) => Ok(()),
-            // What was there has been compared, by the store or, where that ignores it at a Complete, right before: this
+            // What was there has been compared, by the store or, if that ignores it at a Complete, right before: this
             // one has come after ours, or while it was completed.
             WriteCheck::Other(info)
                 if !is_by(&info, &self.upload.target.id)
@@ -199,7 +199,7 @@ impl SealedUpload {
         }
     }
 
-    /// The object is there: what was written beside it goes.
+    /// The object is there: its record and its pieces go.
     fn published(&mut self) {
         let upload = &mut self.upload;
         if let Some(mut record) = upload.record.take() {
@@ -299,7 +299,7 @@ impl SealedUpload {
                 }
             }
             if !failure.ambiguous() {
-                // A refusal of the last attempt tells nothing of those before it.
+                // A refusal of the last attempt says nothing about those before it.
                 if store.config().attempts > 1
                     && !failure.stored_wrong()
                     && let WriteCheck::Ours(info) =

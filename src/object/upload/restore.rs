@@ -1,4 +1,4 @@
-//! An upload that goes on from what was kept of it.
+//! An upload that resumes an interrupted one.
 
 use std::sync::Arc;
 
@@ -32,10 +32,10 @@ impl ResumableUpload {
 }
 
 impl Upload {
-    /// Goes on: takes the record over, so that nobody else does ([`ObjectError::Conflict`] where somebody was quicker),
+    /// Takes the record over, so that no other session does ([`ObjectError::Conflict`] if one was quicker),
     /// and reads the tail back into the part it belongs to. The upload then stands at [`ResumableUpload::overlap`] bytes beyond
     /// [`ResumableUpload::reported_len`], and is published under the condition that the object is still the one that was there.
-    /// Where this fails, everything stays kept.
+    /// If this fails, everything stays as it was.
     pub async fn resume(
         location: Location,
         admission: Admission,

@@ -188,7 +188,7 @@ impl Upload {
         Ok((&mut self.filling.buffer, &mut self.relief))
     }
 
-    /// Copies `data` in: for sources that are no sockets.
+    /// Copies `data` in: for sources that are not sockets.
     pub async fn write(&mut self, mut data: Bytes) -> Result<(), ObjectError> {
         while !data.is_empty() {
             let buffer = self.space().await?;

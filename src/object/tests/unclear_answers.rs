@@ -1,4 +1,4 @@
-//! A store whose answers break off: just enough HTTP by hand.
+//! Answers that break off, are lost, or come from another server: just enough HTTP by hand.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

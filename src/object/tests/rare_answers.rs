@@ -1,7 +1,7 @@
 //! Answers of stores that are legal, rare, and easily taken for another.
 
 use super::*;
-use crate::object::tests::broken::{answering, at, methods, not_found, ok};
+use crate::object::tests::unclear_answers::{answering, at, methods, not_found, ok};
 
 fn listing(keys: &[&str], next: bool) -> String {
     let keys: String = keys
@@ -45,7 +45,7 @@ async fn a_pinned_delete_that_was_carried_out_before_is_done() {
 }
 
 #[tokio::test]
-async fn a_size_that_is_not_told_is_not_taken_for_zero() {
+async fn a_size_that_is_not_reported_is_not_taken_for_zero() {
     let (store, _) = answering(|_, _| "HTTP/1.1 200 OK\r\nETag: \"v1\"\r\n\r\n".to_owned()).await;
     let found = head(&at(&store)).await;
     assert!(matches!(found, Err(ObjectError::Foreign(_))), "{found:?}");
@@ -67,7 +67,7 @@ async fn bytes_from_elsewhere_in_the_object_are_refused() {
 
 #[tokio::test]
 async fn a_condition_is_not_blamed_while_the_store_keeps_silent() {
-    // The 412 may be of our own first attempt: "somebody else has written it" would be a guess.
+    // The 412 may be of our own first attempt: "another client has written it" would be a guess.
     let (store, _) = answering(|line, _| match line.starts_with("PUT") {
         true => ok("", "<Error><Code>PreconditionFailed</Code></Error>")
             .replace("200 OK", "412 Precondition Failed"),
@@ -83,13 +83,16 @@ async fn a_condition_is_not_blamed_while_the_store_keeps_silent() {
 #[tokio::test]
 async fn a_refused_retry_of_what_was_carried_out_is_a_success() {
     // The first attempt is carried out and its answer lost; the credentials expire before the second.
-    let (store, log) = super::broken::answering_with(
+    let (store, log) = super::unclear_answers::answering_with(
         |config| config.attempts = 2,
         |line, count| match (line.starts_with("PUT"), count) {
             (true, 1) => String::new(),
             (true, _) => ok("", "<Error><Code>ExpiredToken</Code></Error>")
                 .replace("200 OK", "400 Bad Request"),
-            _ => super::broken::head_of("ETag: \"v1\"\r\nx-amz-meta-s3ftpd-transfer: {id}\r\n", 10),
+            _ => super::unclear_answers::head_of(
+                "ETag: \"v1\"\r\nx-amz-meta-s3ftpd-transfer: {id}\r\n",
+                10,
+            ),
         },
     )
     .await;
@@ -100,7 +103,7 @@ async fn a_refused_retry_of_what_was_carried_out_is_a_success() {
 
 #[tokio::test]
 async fn an_outage_does_not_use_up_the_retries_of_others() {
-    let (store, log) = super::broken::answering_with(
+    let (store, log) = super::unclear_answers::answering_with(
         |config| config.attempts = 2,
         |line, count| match line.starts_with("HEAD") && (count <= 160 || count % 2 == 1) {
             true => ok("", "").replace("200 OK", "500 Internal TestStore Error"),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::schema::{Key, Kind};
+use crate::config::schema::{KeySchema, Kind};
 use crate::config::section::Section;
 use crate::config::values;
 use crate::units;
@@ -83,7 +83,7 @@ impl Section<'_> {
         key: &'static str,
         parse: impl FnOnce(&'static str) -> Option<T>,
     ) -> Option<T> {
-        let value = self.key(key).and_then(Key::default).and_then(parse);
+        let value = self.key(key).and_then(KeySchema::default).and_then(parse);
         debug_assert!(value.is_some(), "{key} has no default of its kind");
         value
     }

@@ -13,7 +13,7 @@ pub(super) mod markdown;
 /// A table of the configuration.
 pub(super) struct TableSchema {
     /// Its keys, in the order of documents and error messages.
-    pub(super) keys: &'static [Key],
+    pub(super) keys: &'static [KeySchema],
     /// What holds between its keys.
     pub(super) rules: &'static [Rule],
 }
@@ -27,7 +27,7 @@ pub(super) enum Rule {
 }
 
 /// A key.
-pub(super) struct Key {
+pub(super) struct KeySchema {
     /// Its name.
     pub(super) name: &'static str,
     /// The values it takes.
@@ -100,7 +100,7 @@ pub(super) enum Fallback {
 
 impl TableSchema {
     /// The key of this name.
-    pub(super) fn key(&self, name: &str) -> Option<&'static Key> {
+    pub(super) fn key(&self, name: &str) -> Option<&'static KeySchema> {
         self.keys.iter().find(|key| key.name == name)
     }
 
@@ -110,7 +110,7 @@ impl TableSchema {
     }
 }
 
-impl Key {
+impl KeySchema {
     /// The default without TOML's quotes; none if the default is not a value.
     pub(super) fn default(&self) -> Option<&'static str> {
         match self.fallback {

@@ -2,7 +2,7 @@
 
 use crate::config::report::{Report, Source};
 use crate::config::schema::keys::ROOT;
-use crate::config::schema::{Key, Kind, TableSchema};
+use crate::config::schema::{KeySchema, Kind, TableSchema};
 use crate::config::tree::{Node, Table, Value};
 
 /// One table being read by the schema.
@@ -78,7 +78,7 @@ impl<'a> Section<'a> {
     }
 
     /// What the schema says of a key. The decoder asks for no other.
-    pub(super) fn key(&self, name: &str) -> Option<&'static Key> {
+    pub(super) fn key(&self, name: &str) -> Option<&'static KeySchema> {
         let key = self.schema.key(name);
         debug_assert!(key.is_some(), "{name} is not in the schema");
         key

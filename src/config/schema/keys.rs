@@ -1,6 +1,6 @@
 //! The table of all keys.
 
-use crate::config::schema::{Fallback, Key, Kind, Rule, TableSchema};
+use crate::config::schema::{Fallback, KeySchema, Kind, Rule, TableSchema};
 use crate::units::{GIB, KIB, MIB};
 use Fallback::{Required, Text, Value};
 use Kind::{
@@ -33,8 +33,8 @@ const PERMISSIONS: &[&str] = &[
     "rmdir",
 ];
 
-const fn key(name: &'static str, kind: Kind, fallback: Fallback, about: &'static str) -> Key {
-    Key {
+const fn key(name: &'static str, kind: Kind, fallback: Fallback, about: &'static str) -> KeySchema {
+    KeySchema {
         name,
         kind,
         fallback,
@@ -42,7 +42,11 @@ const fn key(name: &'static str, kind: Kind, fallback: Fallback, about: &'static
     }
 }
 
-const fn section(name: &'static str, table: &'static TableSchema, about: &'static str) -> Key {
+const fn section(
+    name: &'static str,
+    table: &'static TableSchema,
+    about: &'static str,
+) -> KeySchema {
     key(name, Table(table), Text("the defaults of its keys"), about)
 }
 

@@ -10,7 +10,7 @@
 //!    was asked for, so the list of allowed keys can't differ from what is read.
 //!
 //! No error and no `Debug` output shows a secret: parsers of secrets never quote what they read, and
-//! a syntax error is told without the line it is in.
+//! a syntax error is reported without its line.
 
 mod accounts;
 mod decode;

@@ -20,7 +20,7 @@ use crate::tls::options::TlsOptions;
 
 type Stores = BTreeMap<String, Arc<StoreOptions>>;
 type Users = BTreeMap<String, Arc<UserOptions>>;
-/// Mounts by name; `None` for one that is wrong, so that its users are not told that it is missing.
+/// Mounts by name; `None` for one that is wrong, so that no error says that it is missing.
 type Mounts = BTreeMap<String, Option<Arc<MountOptions>>>;
 
 const NAMES: &str = "a table of names";
@@ -74,7 +74,7 @@ pub(super) fn decode(
     (stores, users)
 }
 
-/// The names in such a table, right or wrong, so that what refers to a wrong one is not told that it is missing.
+/// The names in such a table, right or wrong, so that no error says that a wrong one is missing.
 pub(super) fn names<'a>(root: &Section<'a>, key: &'static str) -> Vec<&'a str> {
     let Some(field) = root.field(key) else {
         return Vec::new();
@@ -97,7 +97,7 @@ fn named<'a>(root: &Section<'a>, key: &'static str) -> Vec<(&'a str, Field<'a>)>
     for (name, field) in &entries {
         if name.is_empty() || name.chars().any(char::is_control) {
             field.wrong::<()>(
-                "is no name",
+                "is not a name",
                 "a name that is not empty and has no control character",
             );
         }
@@ -125,7 +125,7 @@ fn store(name: &str, field: &Field<'_>, idle_connections: usize) -> Option<Store
     let wants_equal = wants_equal.is_some_and(|endpoint| is_r2(endpoint));
     let store = StoreOptions {
         name: name.to_owned(),
-        // Where a bucket is no host name of its own, as with nearly every store but AWS.
+        // Nearly every store but AWS has no host name for each bucket.
         path_style: section.flag("path_style").unwrap_or(endpoint.is_some()),
         equal_parts: section.flag("equal_parts").unwrap_or(wants_equal),
         endpoint: endpoint.flatten(),
@@ -382,7 +382,7 @@ fn user_mount(
     if !template.prefix.contains(values::USER) {
         return Some(template);
     }
-    // The name becomes a piece of keys: it must not reach beside its own.
+    // The name becomes a piece of keys: it must not leave its own directory.
     if user.contains('/') || user == "." || user == ".." {
         return place.wrong(
             "the prefix of this mount has {user}, and the user's name can't be an element of a key",

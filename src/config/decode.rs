@@ -83,10 +83,10 @@ fn passive(section: Section<'_>) -> PassiveOptions {
         let clients = network
             .required("clients", "a network")
             .and_then(|field| values::network(&field));
-        let told = network.required("address", "an address or a host name");
-        let told = told.and_then(|field| values::host(&field));
+        let address = network.required("address", "an address or a host name");
+        let address = address.and_then(|field| values::host(&field));
         network.finish();
-        if let (Some(clients), Some(address)) = (clients, told) {
+        if let (Some(clients), Some(address)) = (clients, address) {
             networks.push(PassiveNetwork { clients, address });
         }
     }
@@ -162,7 +162,7 @@ fn memory(section: Section<'_>, transfer: &TransferOptions) -> MemoryOptions {
     }
     let hold = section.time_or_default("hold");
     section.finish();
-    // Where it is wrong this value is never used, but others are measured against it.
+    // A wrong value is never used, but others are compared with it.
     MemoryOptions {
         budget: budget.unwrap_or(u64::MAX),
         hold,

@@ -76,7 +76,7 @@ fn host(
 ) -> Option<HostOptions> {
     if !values::is_host_name(name) {
         return field.wrong(
-            "is no host name",
+            "is not a host name",
             "a name such as \"ftp.example.com\": letters, digits and hyphens between dots, the last part no number",
         );
     }

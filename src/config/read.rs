@@ -88,7 +88,7 @@ impl Section<'_> {
         value
     }
 
-    /// The same, for types that have a value of their own where there is none.
+    /// The same, for types with a default of their own.
     fn default<T: Default>(
         &self,
         key: &'static str,

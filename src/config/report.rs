@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, all of it, and where each value was written.
+//! What is wrong with a configuration, all of it, and the source of each value.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -10,11 +10,11 @@ use std::sync::Arc;
 pub struct ConfigError {
     /// The file, or `environment variable NAME`.
     pub source: String,
-    /// The key's full path (`stores.main.endpoint`); empty where the whole source is meant.
+    /// The key's full path (`stores.main.endpoint`); empty if the whole source is meant.
     pub key: String,
     /// What is wrong. Never quotes a secret.
     pub problem: String,
-    /// What is allowed instead; empty where `problem` says it all.
+    /// What is allowed instead; empty if `problem` says it all.
     pub allowed: String,
 }
 
@@ -86,7 +86,7 @@ impl Report {
         });
     }
 
-    /// Fails where anything was wrong.
+    /// Fails if anything was wrong.
     pub(super) fn check(&self) -> Result<(), ConfigErrors> {
         let errors = self.errors.borrow();
         if errors.is_empty() {

@@ -76,7 +76,7 @@ pub(super) enum Kind {
     Secret,
     /// A name that is defined elsewhere in the configuration, or a host name.
     Name,
-    /// A list of so many items at least.
+    /// A list of at least this number of items.
     List(&'static Kind, usize),
     /// A table.
     Table(&'static TableSchema),

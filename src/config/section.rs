@@ -64,7 +64,7 @@ impl<'a> Section<'a> {
         field
     }
 
-    /// A table below this one; an empty one where it is left out or is no table.
+    /// A table below this one; an empty one if it is left out or is not a table.
     pub(super) fn section(&self, key: &'static str) -> Section<'a> {
         let below = self.field(key).and_then(|field| field.section("a table"));
         let schema = self.key(key).and_then(|key| key.kind.table());

@@ -243,26 +243,26 @@ fn wrong_values_name_what_is_allowed() {
         r#"
         listen = 3 => listen: is a number | a list of IP addresses with ports
         listen = [] => listen: is empty
-        listen = ['localhost:21'] => listen[0]: "localhost:21" is no such address | "[::]:2121"
+        listen = ['localhost:21'] => listen[0]: "localhost:21" is not such an address | "[::]:2121"
         listen = ['[::]:21', '[::]:21'] => listen[1] | twice
-        listen = ['10.0.0.5:21', '[::]:21', '0.0.0.0:21'] => listen[2]: 0.0.0.0:21 can't be listened on beside 10.0.0.5:21
+        listen = ['10.0.0.5:21', '[::]:21', '0.0.0.0:21'] => listen[2]: 0.0.0.0:21 can't be listened on together with 10.0.0.5:21
         admin.listen = '127.0.0.1:2121' => admin: its port can't be had: listen has 0.0.0.0:2121
         greeting = "a\r\n220 b" => greeting | without control characters
         passive = 3 => passive: is a number | a table
         passive.ports = '40099-40000' => passive.ports | ends before it begins | auto:N
-        passive.ports = '0-10' => passive.ports | no range of ports
-        passive.ports = '1-65536' => passive.ports | no range of ports
-        passive.ports = 'auto:0' => passive.ports | no range of ports
+        passive.ports = '0-10' => passive.ports | not a range of ports
+        passive.ports = '1-65536' => passive.ports | not a range of ports
+        passive.ports = 'auto:0' => passive.ports | not a range of ports
         passive.ports = '2000-3000' => listen: port 2121 is one of passive.ports | outside 2000-3000
         passive.address = '10.0.0.300' => passive.address | neither | host name
         passive.address = '-x.example.com' => passive.address
-        passive.networks = [{ clients = '10/8', address = 'x' }] => passive.networks[0].clients | no network
+        passive.networks = [{ clients = '10/8', address = 'x' }] => passive.networks[0].clients | not a network
         passive.networks = [{ clients = '10.0.0.0/8' }] => passive.networks[0].address: is missing
         active.source_port = 70000 => active.source_port: 70000 is out of range | 0 to 65535
         active.source_port = '20' => active.source_port: is a string | whole number
         [admin] => admin.listen: is missing
         transfer.part_size = '4MiB' => transfer.part_size: "4MiB" is out of range | 5 MiB to 5 GiB
-        transfer.part_size = '8 apples' => is no size | "512MiB"
+        transfer.part_size = '8 apples' => is not a size | "512MiB"
         transfer.part_size = '99999999999999999999GiB' => is out of range
         transfer.part_size = -1 => -1 is out of range
         transfer.part_size = '17MiB' => memory.budget: 64 MiB is too little | at least 68 MiB
@@ -270,7 +270,7 @@ fn wrong_values_name_what_is_allowed() {
         transfer.range_size = 65535 => transfer.range_size | 64 KiB
         transfer.upload_parallel = 0 => transfer.upload_parallel | 1 to 64
         transfer.download_parallel = 65 => transfer.download_parallel | 1 to 64
-        timeouts.idle = '5 weeks' => timeouts.idle: "5 weeks" is no length of time | "5m"
+        timeouts.idle = '5 weeks' => timeouts.idle: "5 weeks" is not a length of time | "5m"
         timeouts.idle = 0 => timeouts.idle: 0 is out of range | more than 0, at most 7 days
         timeouts.idle = -1 => timeouts.idle: -1 is out of range
         timeouts.idle = nan => timeouts.idle | out of range
@@ -278,7 +278,7 @@ fn wrong_values_name_what_is_allowed() {
         timeouts.shutdown_grace = '8d' => timeouts.shutdown_grace | at most 7 days
         limits.login_attempts = 0 => limits.login_attempts | 1 to 1000
         stores.b.endpoint = 'ftp://x' => stores.b.endpoint | http or https URL
-        stores.b.endpoint = 'http://u:SECRET@x' => stores.b.endpoint: is no such URL | without a user
+        stores.b.endpoint = 'http://u:SECRET@x' => stores.b.endpoint: is not such a URL | without a user
         stores.b.endpoint = '' => stores.b.endpoint
         stores.b.path_style = 'yes' => stores.b.path_style: is a string | true, false
         stores.b.checksums = 'md5' => stores.b.checksums: "md5" is unknown | "auto", "crc32", "none"
@@ -289,7 +289,7 @@ fn wrong_values_name_what_is_allowed() {
         stores.b.access_key_id = 'AK' => stores.b.access_key_id: is without secret_access_key | together
         stores.b.secret_access_key = 'SECRET' => stores.b.secret_access_key: is without access_key_id
         stores.b.session_token = 'SECRET' => stores.b.session_token: is without the keys
-        stores."" = {} => stores."": is no name
+        stores."" = {} => stores."": is not a name
         "#,
     );
 }
@@ -301,7 +301,7 @@ fn mounts_are_checked() {
         mounts.b = { store = 'man', bucket = 'bbb' } => mounts.b.store: there is no store "man", did you mean "main"? | the name of a store: main
         mounts.b = { bucket = 'bbb' } => mounts.b.store: is missing | main
         mounts.b = { store = 'main' } => mounts.b.bucket: is missing
-        mounts.b = { store = 'main', bucket = 'Scans' } => mounts.b.bucket: "Scans" is no name of a bucket | 3 to 63 lower-case
+        mounts.b = { store = 'main', bucket = 'Scans' } => mounts.b.bucket: "Scans" is not the name of a bucket | 3 to 63 lower-case
         mounts.b = { store = 'main', bucket = 'ab' } => mounts.b.bucket
         mounts.b = { store = 'main', bucket = 'a123456789b123456789c123456789d123456789e123456789f123456789g123' } => mounts.b.bucket
         mounts.b = { store = 'main', bucket = 'a..b' } => mounts.b.bucket
@@ -342,8 +342,8 @@ fn users_are_checked() {
         users.bert = { password = 'HASH', mounts = { '/a' = 'scans', '/a/' = 'scans' } } => users.bert.mounts."/a/": two mounts are on /a
         users.'a/b' = { password = 'HASH', mounts = { '/' = 'scans' } } => users."a/b".mounts."/" | {user}
         users.'..' = { password = 'HASH', mounts = { '/' = 'scans' } } => {user}
-        users.'' = { password = 'HASH', mounts = { '/' = 'scans' } } => users."": is no name
-        users."a\u0000" = { password = 'HASH', mounts = { '/' = 'scans' } } => is no name
+        users.'' = { password = 'HASH', mounts = { '/' = 'scans' } } => users."": is not a name
+        users."a\u0000" = { password = 'HASH', mounts = { '/' = 'scans' } } => is not a name
         "#,
     );
     // Without {user} a name is only a name.

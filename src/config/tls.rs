@@ -24,7 +24,7 @@ const CONTROL_OF_ALL: &str =
 const PROTECTIONS: [Protection; 3] = [Protection::Required, Protection::Optional, Protection::Off];
 const LISTENER: &str = "an address, or a table of address, tls, control and data";
 
-/// Reads `[tls]`; `None` where it is left out.
+/// Reads `[tls]`; `None` if it is left out.
 pub(super) fn decode(root: &Section<'_>) -> Option<TlsOptions> {
     if !root.has("tls") {
         root.section("tls").finish();
@@ -78,7 +78,7 @@ pub(super) fn decode(root: &Section<'_>) -> Option<TlsOptions> {
     if client_ca.is_none() && client_certificates != ClientCertificates::Off {
         section.wrong(
             "client_ca",
-            "is missing: nobody says which client certificates are good",
+            "is missing: it says which client certificates are good",
             "the path of a file with the authorities' certificates",
         );
     }
@@ -113,7 +113,7 @@ pub(super) fn listen(root: &Section<'_>, tls: Option<&TlsOptions>) -> Vec<Listen
         },
     };
     let uncertified = |control| {
-        // Without authorities nobody has one, which is said already.
+        // Without authorities no client has one; that error is reported already.
         let required = tls.is_some_and(|tls| {
             tls.client_certificates == ClientCertificates::Required && tls.client_ca.is_some()
         });
@@ -161,7 +161,7 @@ pub(super) fn listen(root: &Section<'_>, tls: Option<&TlsOptions>) -> Vec<Listen
                     item.wrong::<()>(format!("{address} is there twice"), LISTEN);
                 }
                 Some(other) => {
-                    let problem = format!("{address} can't be listened on beside {other}");
+                    let problem = format!("{address} can't be listened on together with {other}");
                     item.wrong::<()>(problem, LISTEN);
                 }
                 None => {}
@@ -311,8 +311,8 @@ pub(super) fn host(section: &Section<'_>, name: &str, tls: Option<&mut TlsOption
         (None, _) => {}
         (Some(key), None) => section.wrong(key, NO_TLS, WITH_TLS),
         (Some(key), Some(tls)) => {
-            let told = tls.certificates.iter().flat_map(|files| &files.names);
-            if told.into_iter().any(|told| *told == name) {
+            let mut names = tls.certificates.iter().flat_map(|files| &files.names);
+            if names.any(|other| *other == name) {
                 section.wrong(
                     key,
                     "tls.certificates has one for this name already",
@@ -357,23 +357,23 @@ fn certificate(
     names: Option<&Field<'_>>,
 ) -> Option<CertificateFiles> {
     let allowed = "a list of host names such as \"ftp.example.com\" or \"*.example.com\"; left out: those in the certificate";
-    let mut told = Vec::new();
+    let mut host_names = Vec::new();
     if let Some(names) = names {
         for item in names.items(allowed)? {
             let name = item.text(allowed)?.to_ascii_lowercase();
             if !values::is_host_name(name.strip_prefix("*.").unwrap_or(&name)) {
-                return item.wrong(format!("{name:?} is no host name"), allowed);
+                return item.wrong(format!("{name:?} is not a host name"), allowed);
             }
-            told.push(name);
+            host_names.push(name);
         }
-        if told.is_empty() {
+        if host_names.is_empty() {
             return names.wrong("is empty", allowed);
         }
     }
     let files = CertificateFiles {
         certificate: path(own)?,
         key: path(key)?,
-        names: told,
+        names: host_names,
     };
     match tls::certificate(&files) {
         Ok(_) => Some(files),
@@ -382,7 +382,7 @@ fn certificate(
                 About::Key(_) => (key, "the path of the certificate's private key in PEM form"),
                 _ => (
                     own,
-                    "the path of a certificate in PEM form, its issuers behind it",
+                    "the path of a certificate in PEM form, followed by its issuers",
                 ),
             };
             field.wrong(error.to_string(), allowed)

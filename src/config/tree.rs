@@ -16,7 +16,7 @@ use crate::config::yaml_keys;
 /// The keys of a table.
 pub(super) type Table = BTreeMap<String, Node>;
 
-/// A value and where it was written. Deliberately without `Debug`: it may be a secret.
+/// A value and its source. Deliberately without `Debug`: it may be a secret.
 #[derive(Clone)]
 pub(super) struct Node {
     /// Where it was written.
@@ -160,7 +160,7 @@ pub(super) fn is_reference(table: &Table) -> bool {
 /// - TOML: `TOML parse error at line 2, column 5`, a framed excerpt (left out), then the reason.
 /// - YAML: `reason at byte 20 line 2 column 5`.
 ///
-/// The name of a doubled key in TOML is taken from the text: names of keys are no secrets.
+/// The name of a doubled key in TOML is taken from the text: names of keys are not secrets.
 fn without_excerpt(message: &str, text: &str) -> String {
     let mut lines = message.lines();
     let first = lines.next().unwrap_or_default();
@@ -180,7 +180,7 @@ fn without_excerpt(message: &str, text: &str) -> String {
         return format!("{place}: {reason}{key}");
     }
     let Some((reason, place)) = first.rsplit_once(" at byte ") else {
-        return "is no table of keys and values, or a number in it is too large".to_owned();
+        return "is not a table of keys and values, or a number in it is too large".to_owned();
     };
     let place = place.split_once(' ').map_or(place, |(_, place)| place);
     format!("{place}: {reason}")

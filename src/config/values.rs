@@ -25,7 +25,7 @@ pub(super) fn integer(field: &Field<'_>) -> Option<u64> {
         Value::Integer(number) => i128::from(*number),
         Value::Variable { text, .. } => match text.trim().parse::<i128>() {
             Ok(number) => number,
-            Err(_) => return field.wrong(format!("{text:?} is no whole number"), allowed),
+            Err(_) => return field.wrong(format!("{text:?} is not a whole number"), allowed),
         },
         _ => return field.wrong_type(&allowed),
     };
@@ -80,7 +80,7 @@ pub(super) fn duration(field: &Field<'_>) -> Option<Duration> {
         _ => return field.wrong_type(&allowed),
     };
     let Some(seconds) = seconds else {
-        return field.wrong(format!("{shown} is no length of time"), allowed);
+        return field.wrong(format!("{shown} is not a length of time"), allowed);
     };
     match Duration::try_from_secs_f64(seconds) {
         Ok(duration) if duration <= LONGEST && (zero || !duration.is_zero()) => Some(duration),
@@ -103,7 +103,7 @@ pub(super) fn size(field: &Field<'_>) -> Option<u64> {
         Value::Integer(number) => (number.to_string(), u64::try_from(*number).ok()),
         Value::Text(text) | Value::Variable { text, .. } => match parse_size(text) {
             Some(size) => (format!("{text:?}"), size),
-            None => return field.wrong(format!("{text:?} is no size"), allowed),
+            None => return field.wrong(format!("{text:?} is not a size"), allowed),
         },
         _ => return field.wrong_type(&allowed),
     };
@@ -122,7 +122,7 @@ pub(super) fn line(field: &Field<'_>) -> Option<String> {
     let allowed = format!("one line of 1 to {longest} bytes, without control characters");
     let text = field.text(&allowed)?;
     if text.is_empty() || text.len() > longest || text.chars().any(char::is_control) {
-        return field.wrong("is no such text", allowed);
+        return field.wrong("is not such a text", allowed);
     }
     Some(text.to_owned())
 }
@@ -141,7 +141,7 @@ pub(super) fn socket_address(field: &Field<'_>) -> Option<SocketAddr> {
     let text = field.text(allowed)?;
     match text.parse() {
         Ok(address) => Some(address),
-        Err(_) => field.wrong(format!("{text:?} is no such address"), allowed),
+        Err(_) => field.wrong(format!("{text:?} is not such an address"), allowed),
     }
 }
 
@@ -163,7 +163,7 @@ pub(super) fn passive_ports(field: &Field<'_>) -> Option<PassivePorts> {
     if backwards {
         return field.wrong(format!("{text:?} ends before it begins"), allowed);
     }
-    ports_in(text).or_else(|| field.wrong(format!("{text:?} is no range of ports"), allowed))
+    ports_in(text).or_else(|| field.wrong(format!("{text:?} is not a range of ports"), allowed))
 }
 
 /// The ports that a text stands for.
@@ -224,7 +224,7 @@ pub(super) fn network(field: &Field<'_>) -> Option<IpNet> {
     let network = IpNet::from_str(text)
         .ok()
         .or_else(|| IpAddr::from_str(text).ok().map(IpNet::from));
-    network.or_else(|| field.wrong(format!("{text:?} is no network"), allowed))
+    network.or_else(|| field.wrong(format!("{text:?} is not a network"), allowed))
 }
 
 /// A store's endpoint. Never quoted: it may hold a password (which is refused).
@@ -243,7 +243,7 @@ pub(super) fn endpoint(field: &Field<'_>) -> Option<String> {
     if right {
         Some(text.to_owned())
     } else {
-        field.wrong("is no such URL", allowed)
+        field.wrong("is not such a URL", allowed)
     }
 }
 
@@ -264,7 +264,7 @@ pub(super) fn bucket(field: &Field<'_>) -> Option<String> {
     if right {
         Some(text.to_owned())
     } else {
-        field.wrong(format!("{text:?} is no name of a bucket"), allowed)
+        field.wrong(format!("{text:?} is not the name of a bucket"), allowed)
     }
 }
 

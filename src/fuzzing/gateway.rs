@@ -130,7 +130,7 @@ impl Gateway {
     }
 
     /// Resets the store: some files of alice's, one with a name that would forge a reply, and one
-    /// next to her directory.
+    /// next to the directory.
     pub async fn reset(&self) {
         for bucket in ["files", "inbox"] {
             self.backend.create_bucket(bucket).expect("a bucket");

@@ -104,7 +104,7 @@ fn wrong_values_name_what_is_allowed() {
     check(
         r#"
         proxy_protocol.networks = '10.0.0.0/8' => proxy_protocol.networks: is a string | a list of networks
-        proxy_protocol.networks = ['10/8'] => proxy_protocol.networks[0] | no network
+        proxy_protocol.networks = ['10/8'] => proxy_protocol.networks[0] | not a network
         proxy_protocol.header_timeout = 0 => proxy_protocol.header_timeout | more than 0
         proxy_protocol.network = [] => proxy_protocol.network: unknown key, did you mean networks?
         login_failures.delay = '31s' => login_failures.delay: is longer than login_failures.max_delay
@@ -112,14 +112,14 @@ fn wrong_values_name_what_is_allowed() {
         login_failures.ban_after = -1 => login_failures.ban_after | 0 to 1000000
         login_failures.ban_users = 'always' => login_failures.ban_users | "per_address", "everywhere"
         login_failures.table_size = 99 => login_failures.table_size | 100 to 10000000
-        login_failures.exempt = ['x'] => login_failures.exempt[0] | no network
+        login_failures.exempt = ['x'] => login_failures.exempt[0] | not a network
         timeouts.login_failure_delay = 1 => timeouts.login_failure_delay: unknown key: it is login_failures.delay now
         limits.sessions_before_login = 0 => limits.sessions_before_login | 1 to 10000000
         limits.sessions_before_login_per_address = -1 => limits.sessions_before_login_per_address | 1 to 10000000
         limits.sessions_per_user = 0 => limits.sessions_per_user | 1 to 10000000
         users.bert = { password = 'HASH', mounts = { '/' = 'scans' }, sessions = 0 } => users.bert.sessions | 1 to 10000000
-        hosts.'10.0.0.1' = {} => hosts."10.0.0.1": is no host name | letters, digits and hyphens
-        hosts.'a b' = {} => hosts."a b": is no host name
+        hosts.'10.0.0.1' = {} => hosts."10.0.0.1": is not a host name | letters, digits and hyphens
+        hosts.'a b' = {} => hosts."a b": is not a host name
         hosts.a = { users = [] } => hosts.a.users: is empty | left out: all
         hosts.a = { users = ['ana'] } => hosts.a.users[0]: there is no user "ana", did you mean "anna"?
         hosts.a = { greeting = "a\nb" } => hosts.a.greeting | without control characters

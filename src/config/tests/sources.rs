@@ -423,7 +423,7 @@ fn the_sample_is_right_and_names_every_key() {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/configuration.md"),
     )
     .unwrap();
-    // What the schema allows is what an unknown key is told.
+    // What the schema allows is what the error of an unknown key lists.
     let tables = "passive. active. admin. memory. transfer. timeouts. resume. limits. proxy_protocol. login_failures. stores.x. mounts.x. users.x. hosts.x.";
     for table in std::iter::once("").chain(tables.split(' ')) {
         let errors = from_str(&format!("{table}\"?\" = 1"), "x").unwrap_err();

@@ -240,7 +240,7 @@ fn what_does_not_fit_together() {
         (
             "tls.certificates = [{ certificate = '$two.crt', key = '$two.key', names = ['a b'] }]",
             "tls.certificates[0].names[0]",
-            "no host name",
+            "not a host name",
         ),
         (
             "listen = [{ tls = 'implicit' }]",

@@ -31,6 +31,8 @@ mod part_sizes;
 mod parts;
 mod precondition;
 mod progress;
+mod record_cache;
+mod replica;
 mod resume;
 mod retry;
 #[cfg(test)]
@@ -56,9 +58,11 @@ pub use identity::ObjectIdentity;
 pub use list::{Entry, Listing, Page, directory_exists};
 pub use location::Location;
 pub use name_lock::{NameLock, NameLocks, NameWatch, Participation};
+pub use record_cache::RecordCache;
+pub use replica::Replica;
 pub use resume::{
-    Lookup, Recorded, Replica, ResumableUpload, ResumeScope, Stored, SweepOptions, Swept,
-    SweptKind, Unrecorded, refresh_record_cache, sweep, sweep_probes, sweep_uploads,
+    Lookup, Recorded, ResumableUpload, ResumeScope, StoredRecord, SweepOptions, Swept, SweptKind,
+    Unrecorded, refresh_record_cache, sweep, sweep_probes, sweep_uploads,
 };
 pub use transfer_id::TransferId;
 pub use upload::publish::SealedUpload;

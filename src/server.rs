@@ -128,7 +128,7 @@ impl Server {
 
     /// Uploads that have started and still have work in the store: for tests and metrics.
     pub fn uploads(&self) -> usize {
-        self.context.replica.running.count()
+        self.context.active_uploads.count()
     }
 
     /// Stops: takes no new sessions, idle ones get a 421, and running transfers are cut after the

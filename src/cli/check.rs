@@ -28,6 +28,8 @@ pub(super) async fn check(files: &[PathBuf]) -> Result<String, String> {
         budget: Budget::new(config.memory.budget),
         cleanups: TaskTracker::new(),
         replica: std::sync::Arc::default(),
+        active_uploads: std::sync::Arc::default(),
+        record_cache: std::sync::Arc::default(),
         names: NameLocks::default(),
         transfer: config.transfer.clone(),
     };

@@ -64,6 +64,8 @@ pub(super) async fn sweep(arguments: &SweepArguments) -> Result<String, SweepErr
         cleanups: TaskTracker::new(),
         transfer: config.transfer.clone(),
         replica: std::sync::Arc::default(),
+        active_uploads: std::sync::Arc::default(),
+        record_cache: std::sync::Arc::default(),
         names: NameLocks::default(),
     };
     let mut stores = BTreeMap::new();

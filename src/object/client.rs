@@ -15,6 +15,7 @@ use secrecy::ExposeSecret;
 use tokio_util::task::TaskTracker;
 
 use crate::memory::Budget;
+use crate::object::active_uploads::ActiveUploads;
 use crate::object::answer::JudgeAnswers;
 use crate::object::capabilities::Capabilities;
 use crate::object::checksum::Integrity;
@@ -27,7 +28,8 @@ use crate::object::options::{StaticCredentials, StoreOptions, TransferOptions};
 use crate::object::part_sizes::PartSizes;
 use crate::object::parts::piece_support::PieceSupportCache;
 use crate::object::progress::watching;
-use crate::object::resume::record::Replica;
+use crate::object::record_cache::RecordCache;
+use crate::object::replica::Replica;
 use crate::object::retry::Damaged;
 
 /// The slowest that an attempt may send its body, bytes a second, however steadily it moves: one of 8 MiB ends after some
@@ -48,8 +50,12 @@ pub struct StoreContext {
     pub cleanups: TaskTracker,
     /// Parts, ranges and parallelism.
     pub transfer: TransferOptions,
-    /// This process among all that serve the same buckets, and its uploads.
+    /// This process among all that serve the same buckets.
     pub replica: Arc<Replica>,
+    /// The uploads of this process.
+    pub active_uploads: Arc<ActiveUploads>,
+    /// What this process remembers of records.
+    pub record_cache: Arc<RecordCache>,
     /// The object names that are being written.
     pub names: NameLocks,
 }

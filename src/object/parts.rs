@@ -5,3 +5,4 @@ pub(in crate::object) mod part;
 pub(in crate::object) mod pending_create;
 pub(in crate::object) mod piece_support;
 pub(in crate::object) mod pieces;
+pub(in crate::object) mod tail;

@@ -29,15 +29,21 @@
 //! that resumes sends that byte again, and it is passed over.
 
 pub(in crate::object) mod discard;
+pub(in crate::object) mod keys;
 pub(in crate::object) mod lookup;
 pub(in crate::object) mod order;
 pub(in crate::object) mod record;
 pub(in crate::object) mod record_task;
 pub(in crate::object) mod records;
+pub(in crate::object) mod resumable;
+pub(in crate::object) mod scope;
+pub(in crate::object) mod stored;
 pub(in crate::object) mod sweep;
 
-pub use crate::object::resume::lookup::{Lookup, ResumableUpload, Stored};
-pub use crate::object::resume::record::{Replica, ResumeScope};
+pub use crate::object::resume::lookup::Lookup;
+pub use crate::object::resume::resumable::ResumableUpload;
+pub use crate::object::resume::scope::ResumeScope;
+pub use crate::object::resume::stored::StoredRecord;
 pub use crate::object::resume::sweep::{
     Recorded, SweepOptions, Swept, SweptKind, Unrecorded, refresh_record_cache, sweep,
     sweep_probes, sweep_uploads,

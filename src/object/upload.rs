@@ -23,7 +23,7 @@ pub(in crate::object) mod running;
 pub(in crate::object) mod sending;
 
 use crate::object::head::ObjectInfo;
-use crate::object::resume::record::ResumeScope;
+use crate::object::resume::scope::ResumeScope;
 use crate::object::transfer_id::TransferId;
 
 /// What must hold when the object is published.

@@ -19,7 +19,7 @@ use crate::data::linger::Lingering;
 use crate::data::passive::{PassivePool, ProxyPolicy};
 use crate::memory::Budget;
 use crate::net::proxy::Proxies;
-use crate::object::{NameLocks, Replica, Store, StoreContext};
+use crate::object::{ActiveUploads, NameLocks, RecordCache, Replica, Store, StoreContext};
 use crate::server::admission::ConnectionAdmission;
 use crate::server::health::{Admin, Gauges};
 use crate::server::options::{ListenOptions, ServerOptions};
@@ -36,6 +36,8 @@ pub struct Builder {
     options: ServerOptions,
     budget: Budget,
     replica: Arc<Replica>,
+    active_uploads: Arc<ActiveUploads>,
+    record_cache: Arc<RecordCache>,
     names: NameLocks,
     cleanups: TaskTracker,
     stores: BTreeMap<String, Arc<Store>>,
@@ -97,6 +99,8 @@ impl Builder {
         Builder {
             budget,
             replica: Replica::new(options.replica.clone(), options.resume.refresh),
+            active_uploads: Arc::default(),
+            record_cache: Arc::default(),
             names: NameLocks::new(options.timeouts.same_name),
             cleanups: TaskTracker::new(),
             stores: BTreeMap::new(),
@@ -114,6 +118,8 @@ impl Builder {
             cleanups: self.cleanups.clone(),
             transfer: self.options.transfer.clone(),
             replica: self.replica.clone(),
+            active_uploads: Arc::clone(&self.active_uploads),
+            record_cache: Arc::clone(&self.record_cache),
             names: self.names.clone(),
         }
     }
@@ -216,7 +222,7 @@ impl Builder {
             advertise: Advertise::new(&options.passive),
             stores: self.stores.clone(),
             budget: self.budget.clone(),
-            replica: self.replica.clone(),
+            active_uploads: Arc::clone(&self.active_uploads),
             reported: session::ReportedUploads::default(),
             broken: Arc::default(),
             lingering: Lingering::up_to(options.limits.transfers(), options.timeouts.data_stall),
@@ -266,6 +272,7 @@ impl Bound {
             sessions: sessions.clone(),
             budget: builder.budget.clone(),
             replica: Arc::clone(&builder.replica),
+            active_uploads: Arc::clone(&builder.active_uploads),
         };
         let admin = match self.admin {
             Some((listener, address)) => Some(

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::memory::Budget;
-use crate::object::Replica;
+use crate::object::{ActiveUploads, Replica};
 
 /// Time limit of a connection, from its accept.
 const CONNECTION_TIME: Duration = Duration::from_secs(10);
@@ -46,8 +46,10 @@ pub struct Gauges {
     pub sessions: TaskTracker,
     /// The memory that transfers share.
     pub budget: Budget,
-    /// The uploads, and the name of the process.
+    /// The name of the process.
     pub replica: Arc<Replica>,
+    /// Its uploads.
+    pub active_uploads: Arc<ActiveUploads>,
 }
 
 /// The state that the endpoints report.
@@ -105,7 +107,7 @@ async fn status(State(shown): State<Shown>) -> ([(header::HeaderName, &'static s
         "version": env!("CARGO_PKG_VERSION"),
         "replica": gauges.replica.name,
         "sessions": gauges.sessions.len(),
-        "uploads": gauges.replica.running.count(),
+        "uploads": gauges.active_uploads.count(),
         "memory_in_use": gauges.budget.in_use(),
         "memory_budget": gauges.budget.total(),
     });
@@ -198,6 +200,7 @@ mod tests {
             sessions: TaskTracker::new(),
             budget: Budget::new(1 << 20),
             replica: Replica::new(Some("pod-\"0\"".to_owned()), SOON),
+            active_uploads: Arc::default(),
         }
     }
 

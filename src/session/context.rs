@@ -10,7 +10,7 @@ use crate::data::advertise::Advertise;
 use crate::data::linger::Lingering;
 use crate::data::passive::PassivePool;
 use crate::memory::Budget;
-use crate::object::{Replica, Store};
+use crate::object::{ActiveUploads, Store};
 use crate::session::options::SessionOptions;
 use crate::tls::Tls;
 use crate::tls::options::Protection;
@@ -37,8 +37,8 @@ pub struct ServerContext {
     pub stores: BTreeMap<String, Arc<Store>>,
     /// The memory of all transfers.
     pub budget: Budget,
-    /// This process as one of the replicas, and its uploads.
-    pub replica: Arc<Replica>,
+    /// The uploads of this process.
+    pub active_uploads: Arc<ActiveUploads>,
     /// The names of which SIZE has reported the length of an upload to a user.
     pub reported: ReportedUploads,
     /// Transfers that broke off.

@@ -172,17 +172,14 @@ impl Session {
             });
         }
         ending(path, &older).await?;
-        let (stored, info) = tokio::join!(keep.stored(location), object);
-        let info = info.map_err(fail)?;
-        let Some(stored) = stored.map_err(fail)? else {
-            return Ok((OwnUpload::None, info));
-        };
-        let underway = match Box::pin(judge(stored, location, keep, info.as_ref())).await {
-            Ok(Lookup::None) => OwnUpload::None,
-            Ok(Lookup::InUse { retry_after }) => OwnUpload::InUse(retry_after.as_secs()),
-            Ok(Lookup::LaterFormat(format)) => return Err(later(path, format)),
-            Ok(Lookup::Resumable(kept)) => OwnUpload::Interrupted(kept),
-            Err(error) => return Err(fail(error)),
+        let (lookup, info) = Box::pin(keep.lookup(location, object))
+            .await
+            .map_err(fail)?;
+        let underway = match lookup {
+            Lookup::None => OwnUpload::None,
+            Lookup::InUse { retry_after } => OwnUpload::InUse(retry_after.as_secs()),
+            Lookup::LaterFormat(format) => return Err(later(path, format)),
+            Lookup::Resumable(kept) => OwnUpload::Interrupted(kept),
         };
         Ok((underway, info))
     }
@@ -358,17 +355,12 @@ impl Session {
         let older = keep.earlier_uploads(location);
         older.stop();
         gone(path, &older).await?;
-        let (stored, info) = tokio::join!(keep.stored(location), existing_object(location));
-        let info = info.map_err(fail)?;
-        let Some(stored) = stored.map_err(fail)? else {
-            return Ok((None, info));
-        };
-        match Box::pin(judge(stored, location, keep, info.as_ref())).await {
-            Ok(Lookup::None) => Ok((None, info)),
-            Ok(Lookup::InUse { retry_after }) => Err(busy(path, retry_after.as_secs())),
-            Ok(Lookup::LaterFormat(format)) => Err(later(path, format)),
-            Ok(Lookup::Resumable(kept)) => Ok((Some(kept), info)),
-            Err(error) => Err(fail(error)),
+        let lookup = Box::pin(keep.lookup(location, existing_object(location)));
+        match lookup.await.map_err(fail)? {
+            (Lookup::None, info) => Ok((None, info)),
+            (Lookup::InUse { retry_after }, _) => Err(busy(path, retry_after.as_secs())),
+            (Lookup::LaterFormat(format), _) => Err(later(path, format)),
+            (Lookup::Resumable(kept), info) => Ok((Some(kept), info)),
         }
     }
 }
@@ -407,23 +399,6 @@ pub(super) fn other_length(path: &VirtualPath) -> Reply {
         450,
         format!("{path}: the file is not the one whose length was reported, ask SIZE again"),
     )
-}
-
-/// Decides whether a stored upload can be resumed. That needs the object's ETag and time, which a
-/// GET of an empty object does not return: then a HEAD follows.
-async fn judge(
-    stored: crate::object::Stored,
-    location: &Location,
-    keep: &ResumeScope,
-    info: Option<&ObjectInfo>,
-) -> Result<Lookup, ObjectError> {
-    match info {
-        Some(info) if info.etag.is_empty() || info.modified == jiff::Timestamp::UNIX_EPOCH => {
-            let info = existing_object(location).await?;
-            stored.judge(location, keep, info.as_ref()).await
-        }
-        info => stored.judge(location, keep, info).await,
-    }
 }
 
 /// Waits until the user's uploads of this process have ended.
@@ -466,7 +441,7 @@ pub(super) async fn refuse_later(
     }
 }
 
-fn later(path: &VirtualPath, format: u64) -> Reply {
+fn later(path: &VirtualPath, format: u32) -> Reply {
     Reply::new(
         450,
         format!(

@@ -6,19 +6,16 @@ use crate::object::head::timestamp;
 use crate::object::location::Location;
 use crate::object::multipart::DonePart;
 use crate::object::part_sizes::PartSizes;
-use crate::object::resume::record::ScheduleNote;
 
 /// The unbroken run from the first part. A part that does not have the size of its number was the last of an upload
 /// that came to its end: nothing can follow it.
 pub(in crate::object) fn run(
     copied: u32,
-    sizes: ScheduleNote,
+    sizes: &PartSizes,
     parts: Vec<DonePart>,
 ) -> Vec<DonePart> {
-    let part_sizes = PartSizes::new(sizes.first, sizes.largest);
-    let whole = |part: &DonePart| {
-        part.number <= copied || part.size == part_sizes.size(part.number - copied)
-    };
+    let whole =
+        |part: &DonePart| part.number <= copied || part.size == sizes.size(part.number - copied);
     (1..)
         .zip(parts)
         .take_while(|(number, part)| part.number == *number && whole(part))
@@ -134,11 +131,8 @@ mod tests {
             (vec![(1, 7), (2, 10), (3, 9)], 2),
         ] {
             let found: Vec<DonePart> = parts.iter().copied().map(part).collect();
-            let sizes = ScheduleNote {
-                first: 10,
-                largest: 100,
-            };
-            assert_eq!(run(1, sizes, found).len(), kept, "{parts:?}");
+            let sizes = PartSizes::new(10, 100);
+            assert_eq!(run(1, &sizes, found).len(), kept, "{parts:?}");
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::object::echo::{Echo, Echoed};
 use crate::object::error::{ObjectError, failure};
 use crate::object::location::Location;
 use crate::object::multipart::{Created, DonePart, Target, part_number};
-use crate::object::resume::record::PieceNote;
+use crate::object::parts::tail::PieceNote;
 
 /// A part that is being filled, or is full.
 #[derive(Debug, Clone, Default)]

@@ -27,7 +27,7 @@ use crate::object::head::{Attributes, ObjectInfo};
 use crate::object::location::Location;
 use crate::object::parts::part::{Part, RetainedPart, put_part};
 use crate::object::parts::piece_support::{PieceAnswer, PieceSupport};
-use crate::object::resume::record::{PieceNote, TailNote};
+use crate::object::parts::tail::{PieceNote, TailNote};
 
 /// Pieces of one part that are read at once.
 const READ_AT_ONCE: usize = 4;

@@ -5,24 +5,29 @@ use tracing::warn;
 use crate::object::delete::delete;
 use crate::object::location::Location;
 use crate::object::multipart::abort_upload;
-use crate::object::resume::record::{Record, StoredRecord, TailNote, aside, new_attempt};
+use crate::object::parts::tail::TailNote;
+use crate::object::resume::keys::set_aside_at;
+use crate::object::resume::record::{Record, new_attempt};
 use crate::object::resume::records::{self, Ended, LaterRecord, Leave, SaveError};
+use crate::object::resume::stored::StoredRecord;
 
-/// Removes the multipart upload, the tail and the record, in this order. Before that the record says that it is being
-/// removed: of a client that resumes the upload in the same moment and this, one finds out before anything is lost.
-/// What fails is left to the sweep, which the record still leads to.
-pub(in crate::object) async fn discard(object: &Location, read: &StoredRecord) {
-    let (at, record) = (read.at(object), read.record.removing());
-    let etag = match records::save(&at, &record, Some(&read.etag)).await {
-        Ok(etag) => etag,
-        Err(SaveError::Conflict(_)) => return,
-        Err(SaveError::Object(error)) => {
-            warn!(key = object.key, %error, "what is left of an upload could not be removed");
-            return;
+impl StoredRecord {
+    /// Removes the multipart upload, the tail and the record, in this order. Before that the record says that it is being
+    /// removed: of a client that resumes the upload in the same moment and this, one finds out before anything is lost.
+    /// What fails is left to the sweep, which the record still leads to.
+    pub async fn discard(&self, object: &Location) {
+        let (at, record) = (self.at(object), self.record.removing());
+        let etag = match records::save(&at, &record, Some(&self.etag)).await {
+            Ok(etag) => etag,
+            Err(SaveError::Conflict(_)) => return,
+            Err(SaveError::Object(error)) => {
+                warn!(key = object.key, %error, "what is left of an upload could not be removed");
+                return;
+            }
+        };
+        if remove_named(object, &at, &record).await {
+            end(&at, &etag, Leave::Nothing).await;
         }
-    };
-    if remove_named(object, &at, &record).await {
-        end(&at, &etag, Leave::Nothing).await;
     }
 }
 
@@ -45,7 +50,7 @@ pub(in crate::object) async fn remove_named(
 /// Takes a record of a later format out of the way of its user, who begins anew: it gets a name of its own, under which
 /// the sweep finds what it names.
 pub(in crate::object) async fn set_aside(at: &Location, later: LaterRecord) {
-    let aside = aside(at, &new_attempt());
+    let aside = set_aside_at(at, &new_attempt());
     match records::copy_to(&aside, later.body).await {
         Ok(()) if end(at, &later.etag, Leave::Nothing).await == Some(Ended::Gone) => {}
         // It is where it was, or another one is there.

@@ -1,126 +1,79 @@
-//! [`RecordHandle`]: the record of one upload, from its first part until the object is published or what is kept is stored.
+//! [`RecordHandle`]: the record of one upload, from its first part until the object is published or the interrupted
+//! upload is stored.
 //!
-//! One task an upload does all that is written beside it, one request after the other, so that a record is never
-//! overtaken by an older one of itself. It outlives the upload: it ends with an [`Outcome`].
+//! One task an upload makes all requests for its record, one after the other, so that a record is never overtaken by an
+//! older one of itself. It outlives the upload and ends with an [`Outcome`].
 //!
-//! The task and its requests are in `writer`, the order of two uploads of one user in `claim`, and what becomes of an
-//! interrupted upload in `keeping`.
+//! The task and its requests are in `task`, the order of two uploads of one user in `claim`, and what becomes of an
+//! interrupted upload in `interrupted` and `tail`.
 
 mod claim;
+mod event;
 mod interrupted;
+mod tail;
 mod task;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::memory::Admission;
-use crate::object::active_uploads::{ActiveUploads, StatusHandle, name_of};
+use crate::object::active_uploads::{ActiveUploads, NewUpload, StatusHandle};
 use crate::object::error::ObjectError;
-use crate::object::multipart::{AbortMode, DonePart, Target};
+use crate::object::multipart::Target;
 use crate::object::parts::cleanup::AbortCleanup;
-use crate::object::parts::part::{Part, RetainedPart};
 use crate::object::parts::pending_create::PendingCreate;
-use crate::object::parts::pieces::Pieces;
-use crate::object::resume::discard::{discard, set_aside};
+use crate::object::parts::tail::TailNote;
+use crate::object::replica::Replica;
+use crate::object::resume::discard::set_aside;
+use crate::object::resume::keys::name_of;
 use crate::object::resume::order::Began;
 use crate::object::resume::record::{
-    AttemptNote, BaseObject, FORMAT, Record, RecordState, Replica, ResumeScope, ScheduleNote,
-    TailNote, new_attempt,
+    AttemptNote, BaseObject, FORMAT, Record, RecordState, ScheduleNote, new_attempt,
 };
+use crate::object::resume::record_task::event::{Outcome, RecordEvent};
+use crate::object::resume::record_task::task::{Ownership, RecordTask, Slot};
 use crate::object::resume::records::{self, SaveError, SlotContent};
-use task::{RecordTask, Standing};
+use crate::object::resume::resumable::ResumableUpload;
+use crate::object::resume::scope::ResumeScope;
 
-/// An upload's record in the making. Dropped without an ending, nothing more is done.
+pub(in crate::object) use crate::object::resume::record_task::event::InterruptedUpload;
+
+/// An upload's side of its record. Dropped without an outcome, nothing more is done.
 #[derive(Debug)]
 pub(in crate::object) struct RecordHandle {
-    /// What the task will work with, until it begins.
-    idle: Option<Box<RecordTask>>,
-    /// To the task, once it has begun: how the upload began and ends, and each piece of a slow client.
-    tell: Option<mpsc::UnboundedSender<RecordEvent>>,
+    work: Work,
     status: StatusHandle,
 }
 
-/// What the task is told.
+/// The work on a record.
 #[derive(Debug)]
-enum RecordEvent {
-    /// The upload has become multipart; so many parts hold old bytes.
-    Opened(PendingCreate, u32),
-    /// Bytes of it are in these pieces.
-    Stored(TailNote),
-    /// Those of this tail are elsewhere now.
-    Unstored(String),
+enum Work {
+    /// It has not begun: the upload is within its first part.
+    Waiting(Box<RecordTask>),
+    /// The task is running. It is told how the upload became multipart and how it ends, and of each piece of a slow
+    /// client.
+    Begun(mpsc::UnboundedSender<RecordEvent>),
     /// The upload has ended.
-    Ended(Outcome),
+    Over,
 }
 
-/// How an upload has ended.
-#[derive(Debug)]
-enum Outcome {
-    Published,
-    Interrupted(Box<InterruptedUpload>),
-    Restored(Option<Box<AbortCleanup>>),
-}
-
-/// When an upload asks for an earlier one of its user and name.
+/// When an upload looks for an earlier one of its user and name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::object) enum EarlierCheck {
     /// Before its first byte, if this process knows of one.
-    First,
+    AtBegin,
     /// While its first part is still being filled.
-    Slow,
-}
-
-/// An upload that was broken off.
-#[derive(Debug)]
-pub(in crate::object) struct InterruptedUpload {
-    /// The multipart upload, if there is one.
-    pub(in crate::object) create: Option<PendingCreate>,
-    /// Parts on their way.
-    pub(in crate::object) inflight: JoinSet<Result<DonePart, ObjectError>>,
-    /// Parts whose bytes are at hand: those on their way or failed, and the last.
-    pub(in crate::object) sent: BTreeMap<u32, RetainedPart>,
-    /// Parts that are there.
-    pub(in crate::object) done: Vec<DonePart>,
-    /// Its first parts that hold old bytes of the object.
-    pub(in crate::object) copied: u32,
-    /// The number of the last part, if it is known to be that: it is shorter than others, so nothing can follow it.
-    pub(in crate::object) last: Option<u32>,
-    /// The part that was being filled, and its number.
-    pub(in crate::object) rest: (u32, Part),
-    /// Whether the data connection had ended by itself: the object may have been written since it began.
-    pub(in crate::object) ended: bool,
-    /// How it is aborted: it may have been published all the same.
-    pub(in crate::object) abort: AbortMode,
-    /// Whether it is to be kept; else removed.
-    pub(in crate::object) keep: bool,
-    /// Where pieces of it lie, if there are any.
-    pub(in crate::object) pieces: Option<Arc<Pieces>>,
-    /// The memory of the first chunks of the rest.
-    pub(in crate::object) _admission: Option<Admission>,
-}
-
-/// A writer that begins in this process.
-fn attempt_of(replica: &Replica) -> AttemptNote {
-    AttemptNote {
-        id: new_attempt(),
-        generation: 0,
-        replica: replica.name.clone(),
-        process: replica.process.clone(),
-        refresh_ms: u64::try_from(replica.refresh.as_millis()).unwrap_or(u64::MAX),
-    }
+    WhileFilling,
 }
 
 impl RecordHandle {
-    /// The journal of an upload that begins anew.
+    /// The record of an upload that begins anew.
     pub(in crate::object) fn new(
         target: &Arc<Target>,
-        keep: ResumeScope,
+        scope: ResumeScope,
         sizes: (u64, u64),
         base: BaseObject,
         old_bytes: u64,
@@ -131,8 +84,8 @@ impl RecordHandle {
             format: FORMAT,
             bucket: target.location.bucket.to_string(),
             key: target.location.key.clone(),
-            user: keep.user.to_string(),
-            peer: keep.peer,
+            user: scope.user.to_string(),
+            peer: scope.peer,
             transfer: target.id.as_str().to_owned(),
             state: RecordState::Running,
             // The rest of it is known when it has been entered.
@@ -153,79 +106,53 @@ impl RecordHandle {
             old_bytes,
             attributes: target.attributes.clone(),
         };
-        let mut journal = RecordHandle::of(target, keep, record, failed);
-        if let Some(task) = &mut journal.idle {
-            task.record.began.serial = task.guard.serial();
-            task.began = Some(Instant::now());
+        let (mut task, status) = enter(target, scope, record, failed);
+        task.record.began.serial = task.guard.serial();
+        task.began = Some(Instant::now());
+        RecordHandle {
+            work: Work::Waiting(task),
+            status,
         }
-        journal
     }
 
     /// Takes an interrupted upload's record over. [`ObjectError::Conflict`] if another process was quicker.
     pub(in crate::object) async fn take_over(
         target: &Arc<Target>,
-        keep: ResumeScope,
-        kept: &super::ResumableUpload,
+        scope: ResumeScope,
+        upload: &ResumableUpload,
         failed: watch::Sender<Option<ObjectError>>,
     ) -> Result<RecordHandle, ObjectError> {
         let record = Record {
-            peer: keep.peer,
+            peer: scope.peer,
             state: RecordState::Running,
             attempt: attempt_of(&target.location.store.context().replica),
-            ..kept.record.clone()
+            ..upload.record.clone()
         };
-        // Entered before it is waited for, so that of two sessions here the later finds the earlier.
-        let mut journal = RecordHandle::of(target, keep, record, failed);
-        journal.status.received(kept.size(), false);
-        if let Some(task) = &mut journal.idle {
-            task.date();
-            let at = task.at();
-            match Box::pin(records::save(&at, &task.record, Some(&kept.record_etag))).await {
-                Ok(etag) => task.saved = Some(etag),
-                Err(SaveError::Conflict(_)) => return Err(ObjectError::Conflict),
-                Err(SaveError::Object(error)) => return Err(error),
-            }
-            task.recorded = true;
-            journal.status.supersede_earlier();
+        let (mut task, status) = enter(target, scope, record, failed);
+        status.received(upload.size(), false);
+        task.date();
+        let at = task.at();
+        match Box::pin(records::save(&at, &task.record, Some(&upload.record_etag))).await {
+            Ok(etag) => task.slot = Slot::Held(etag),
+            Err(SaveError::Conflict(_)) => return Err(ObjectError::Conflict),
+            Err(SaveError::Object(error)) => return Err(error),
         }
-        Ok(journal)
-    }
-
-    fn of(
-        target: &Arc<Target>,
-        keep: ResumeScope,
-        record: Record,
-        failed: watch::Sender<Option<ObjectError>>,
-    ) -> RecordHandle {
-        let location = &target.location;
-        let replica = &location.store.context().replica;
-        let guard = ActiveUploads::enter(replica, name_of(location), &keep, &record);
-        RecordHandle {
-            status: guard.status(),
-            tell: None,
-            idle: Some(Box::new(RecordTask {
-                target: Arc::clone(target),
-                keep,
-                guard,
-                record,
-                began: None,
-                saved: None,
-                recorded: false,
-                set_aside: Vec::new(),
-                standing: Standing::Ours,
-                failed,
-            })),
-        }
+        status.supersede_earlier();
+        Ok(RecordHandle {
+            work: Work::Waiting(task),
+            status,
+        })
     }
 
     /// Gives up an interrupted upload of the name by the same user, if this process knows of it or if bytes come slowly
     /// and leave the time to ask (`when`). What is sent from here on does not continue that upload, and must not be taken
     /// for it if this process is killed.
     pub(in crate::object) async fn discard_earlier(&mut self, when: EarlierCheck) {
-        let Some(task) = &mut self.idle else {
+        let Work::Waiting(task) = &mut self.work else {
             return;
         };
-        if task.saved.is_some() || !(when == EarlierCheck::Slow || task.guard.hinted()) {
+        let asks = when == EarlierCheck::WhileFilling || task.knows_own_record();
+        if task.slot.is_held() || !asks {
             return;
         }
         let at = task.at();
@@ -236,71 +163,72 @@ impl RecordHandle {
             Ok(SlotContent::Record(found)) => {
                 // Before the first byte has come, one that has broken off is the earlier one, whatever any clock says.
                 let earlier = match when {
-                    EarlierCheck::First => task.ends(&found),
-                    EarlierCheck::Slow => task.is_earlier(&found),
+                    EarlierCheck::AtBegin => task.may_discard(&found),
+                    EarlierCheck::WhileFilling => task.is_earlier(&found),
                 };
                 if earlier {
-                    task.guard.take_hint();
-                    discard(object, &found).await;
-                    if when == EarlierCheck::Slow {
+                    task.forget_own_record();
+                    found.discard(object).await;
+                    if when == EarlierCheck::WhileFilling {
                         task.doubt(&found);
                     }
                 }
             }
             Ok(SlotContent::Later(later)) => set_aside(&at, *later).await,
             Ok(SlotContent::Nothing | SlotContent::Empty(_)) => {
-                task.guard.take_hint();
+                task.forget_own_record();
             }
             Ok(SlotContent::Garbage(_)) => {}
             Err(error) => debug!(%error, "the record of an earlier upload could not be looked for"),
         }
     }
 
-    /// Whether it has not become multipart.
-    pub(in crate::object) fn is_idle(&self) -> bool {
-        self.idle.is_some()
+    /// Whether the upload is within its first part, and nothing of it is recorded.
+    pub(in crate::object) fn is_waiting(&self) -> bool {
+        matches!(self.work, Work::Waiting(_))
     }
 
     /// The upload has become multipart: the record is written as soon as its id is known, and refreshed from then on.
     pub(in crate::object) fn opened(&mut self, opening: &PendingCreate, copied: u32) {
         self.start_task();
-        self.tell(RecordEvent::Opened(opening.clone(), copied));
+        self.send(RecordEvent::Opened(opening.clone(), copied));
     }
 
     /// Bytes of the upload are in these pieces, and all before them in parts: the record names them.
     pub(in crate::object) fn stored(&mut self, tail: TailNote) {
         self.start_task();
-        self.tell(RecordEvent::Stored(tail));
+        self.send(RecordEvent::Stored(tail));
     }
 
     /// The pieces of a tail are removed: their bytes are elsewhere.
     pub(in crate::object) fn unstored(&mut self, key: &str) {
-        self.tell(RecordEvent::Unstored(key.to_owned()));
+        self.send(RecordEvent::Unstored(key.to_owned()));
     }
 
-    fn tell(&self, news: RecordEvent) {
-        if let Some(tell) = &self.tell {
-            // The task ends with its ending, and not before.
-            let _ = tell.send(news);
+    fn send(&self, event: RecordEvent) {
+        if let Work::Begun(task) = &self.work {
+            // The task ends with its outcome, and not before.
+            let _ = task.send(event);
         }
     }
 
     /// The record is refreshed from now on.
     pub(in crate::object) fn start_task(&mut self) {
-        let Some(task) = self.idle.take() else {
+        if !self.is_waiting() {
             return;
-        };
+        }
         #[expect(
             clippy::disallowed_methods,
             reason = "a request to the store precedes each event"
         )]
-        let (tell, news) = mpsc::unbounded_channel();
-        self.tell = Some(tell);
-        let cleanups = task.target.location.store.context().cleanups.clone();
-        cleanups.spawn(task.run(news));
+        let (sender, events) = mpsc::unbounded_channel();
+        if let Work::Waiting(task) = std::mem::replace(&mut self.work, Work::Begun(sender)) {
+            let cleanups = task.target.location.store.context().cleanups.clone();
+            cleanups.spawn(task.run(events));
+        }
     }
 
-    /// Tells how much of the object has arrived.
+    /// Notes how much of the object has arrived. `sent`: whether the client has sent any of it.
     pub(in crate::object) fn received(&self, size: u64, sent: bool) {
         self.status.received(size, sent);
     }
@@ -313,11 +241,9 @@ impl RecordHandle {
     /// The object is there: the record goes, and whatever else was kept under its name.
     pub(in crate::object) fn published(mut self) {
         self.status.published();
-        let known = self.idle.as_ref().is_some_and(|task| task.knows_records());
-        if known || self.tell.is_some() {
-            self.end(Outcome::Published);
-        } else if let Some(task) = &self.idle {
-            task.guard.wrote();
+        match &self.work {
+            Work::Waiting(task) if !task.knows_records() => task.note_unchecked_write(),
+            Work::Waiting(_) | Work::Begun(_) | Work::Over => self.end(Outcome::Published),
         }
     }
 
@@ -334,16 +260,62 @@ impl RecordHandle {
         self.end(Outcome::Restored(opened.map(Box::new)));
     }
 
-    fn end(&mut self, ending: Outcome) {
-        if let Some(tell) = self.tell.take() {
-            // The task ends with this, and not before.
-            let _ = tell.send(RecordEvent::Ended(ending));
-        } else if let Some(task) = self.idle.take()
-            // Without a runtime there is nobody left to do it: the process is ending.
-            && tokio::runtime::Handle::try_current().is_ok()
-        {
-            let cleanups = task.target.location.store.context().cleanups.clone();
-            cleanups.spawn(task.finish(ending));
+    fn end(&mut self, outcome: Outcome) {
+        match std::mem::replace(&mut self.work, Work::Over) {
+            Work::Begun(task) => {
+                // The task ends with this, and not before.
+                let _ = task.send(RecordEvent::Ended(outcome));
+            }
+            // Without a runtime nothing can be done: the process is ending.
+            Work::Waiting(task) if tokio::runtime::Handle::try_current().is_ok() => {
+                let cleanups = task.target.location.store.context().cleanups.clone();
+                cleanups.spawn(task.finish(outcome));
+            }
+            Work::Waiting(_) | Work::Over => {}
         }
+    }
+}
+
+/// Enters an upload in the registry, before anything is waited for: of two sessions of this process the later one finds
+/// the earlier one.
+fn enter(
+    target: &Arc<Target>,
+    scope: ResumeScope,
+    record: Record,
+    failed: watch::Sender<Option<ObjectError>>,
+) -> (Box<RecordTask>, StatusHandle) {
+    let object = &target.location;
+    let new = NewUpload {
+        object: name_of(object),
+        user: Arc::clone(&scope.user),
+        peer: scope.peer,
+        old_bytes: record.old_bytes,
+        attempt: record.attempt.id.clone(),
+        transfer: record.transfer.clone(),
+    };
+    let guard = ActiveUploads::enter(&object.store.context().active_uploads, new);
+    let status = guard.status();
+    let task = RecordTask {
+        target: Arc::clone(target),
+        scope,
+        guard,
+        record,
+        began: None,
+        slot: Slot::Unwritten,
+        set_aside: Vec::new(),
+        ownership: Ownership::Ours,
+        failed,
+    };
+    (Box::new(task), status)
+}
+
+/// An attempt that begins in this process.
+fn attempt_of(replica: &Replica) -> AttemptNote {
+    AttemptNote {
+        id: new_attempt(),
+        generation: 0,
+        replica: replica.name.clone(),
+        process: replica.process.clone(),
+        refresh_ms: u64::try_from(replica.refresh.as_millis()).unwrap_or(u64::MAX),
     }
 }

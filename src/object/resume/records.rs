@@ -12,13 +12,15 @@ use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
 use tokio::time::timeout;
 
-use crate::object::active_uploads::{ActiveUploads, name_at};
 use crate::object::delete::delete;
-use crate::object::error::{ObjectError, failure};
+use crate::object::error::{ObjectError, RequestFailure, failure};
 use crate::object::head::timestamp;
 use crate::object::location::Location;
 use crate::object::precondition::{Precondition, PreconditionHeaders};
-use crate::object::resume::record::{Record, RecordContent, StableFields, StoredRecord, parse};
+use crate::object::record_cache::RecordCache;
+use crate::object::resume::keys::record_name;
+use crate::object::resume::record::{Record, RecordContent, StableFields, parse};
+use crate::object::resume::stored::StoredRecord;
 
 /// How often the body of a record is asked for: the SDK does not retry a GET whose body broke off.
 const BODIES: u32 = 3;
@@ -39,6 +41,17 @@ pub(in crate::object) enum SlotContent {
     Later(Box<LaterRecord>),
     /// Something that is not a record, with this ETag.
     Garbage(String),
+}
+
+impl SlotContent {
+    /// Whether it is a record of this object, of whatever format.
+    pub(in crate::object) fn is_of(&self, object: &Location) -> bool {
+        match self {
+            SlotContent::Record(stored) => stored.record.is_of(object),
+            SlotContent::Later(later) => later.names.are_of(object),
+            SlotContent::Nothing | SlotContent::Empty(_) | SlotContent::Garbage(_) => false,
+        }
+    }
 }
 
 /// A record of a later format.
@@ -159,7 +172,7 @@ pub(in crate::object) async fn save(
         .map_err(|error| SaveError::Object(ObjectError::Other(error.to_string())))?;
     let emptied = match replaces {
         Some(_) => None,
-        None => running(at).take_emptied(&name_at(at)),
+        None => cache(at).take_emptied(&record_name(at)),
     };
     match put(at, body.into(), replaces.or(emptied.as_deref())).await? {
         Put::Done(etag) => Ok(etag),
@@ -211,7 +224,7 @@ pub(in crate::object) async fn end(
     }
     match put(at, Bytes::new(), Some(etag)).await {
         Ok(Put::Done(etag)) => {
-            running(at).emptied(&name_at(at), etag);
+            cache(at).insert_emptied(&record_name(at), etag);
             Ok(Ended::Gone)
         }
         Ok(Put::Conflict(SlotContent::Nothing)) => Ok(Ended::Gone),
@@ -256,7 +269,7 @@ async fn send(
     at: &Location,
     body: Bytes,
     conditions: PreconditionHeaders,
-) -> Result<String, super::super::error::RequestFailure> {
+) -> Result<String, RequestFailure> {
     let request = at
         .store
         .client()
@@ -271,6 +284,6 @@ async fn send(
     Ok(output.e_tag().unwrap_or_default().to_owned())
 }
 
-fn running(at: &Location) -> &ActiveUploads {
-    &at.store.context().replica.running
+fn cache(at: &Location) -> &RecordCache {
+    &at.store.context().record_cache
 }

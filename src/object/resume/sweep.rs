@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::object::active_uploads::{name_at, name_in};
 use crate::object::capabilities::probe::PROBE_PREFIX;
 use crate::object::client::Store;
 use crate::object::delete::delete;
@@ -21,10 +20,14 @@ use crate::object::list::RawPage;
 use crate::object::location::Location;
 use crate::object::multipart::abort_upload;
 use crate::object::multipart::list_parts::last_part;
-use crate::object::resume::discard::{discard, end};
-use crate::object::resume::lookup::{age, now, written_since};
-use crate::object::resume::record::{self, RecordState, STATE_PREFIX, StoredRecord};
+use crate::object::resume::discard::end;
+use crate::object::resume::keys::{
+    all_records, all_tails, is_aside, name_in, object_hash, object_hash_in, record_name,
+    user_hash_in,
+};
+use crate::object::resume::record::RecordState;
 use crate::object::resume::records::{self, LaterRecord, Leave, SlotContent};
+use crate::object::resume::stored::{StoredRecord, age, now, written_since};
 
 /// An empty record of this age is deleted: no writer replaces it at the same moment, as far as that can be ruled out on a
 /// store that ignores conditions.
@@ -230,21 +233,21 @@ pub async fn refresh_record_cache(
         bucket: Arc::clone(state_bucket),
         key: String::new(),
     };
-    let running = &store.context().replica.running;
-    let prefix = format!("{STATE_PREFIX}uploads/");
+    let cache = &store.context().record_cache;
+    let prefix = all_records();
     let mut token = None;
     loop {
         let page = RawPage::fetch(&state, &prefix, None, 1000, token).await?;
         for key in page.keys {
             if key.size > 0 {
-                let object = name_in(store, object_hash(&key.key));
-                running.hint(&object, user_hash(&key.key));
+                let object = name_in(store, object_hash_in(&key.key));
+                cache.insert(&object, user_hash_in(&key.key));
             } else {
                 let at = Location {
                     key: key.key,
                     ..state.clone()
                 };
-                running.emptied(&name_at(&at), key.etag);
+                cache.insert_emptied(&record_name(&at), key.etag);
             }
         }
         if page.next.is_none() {
@@ -252,16 +255,6 @@ pub async fn refresh_record_cache(
         }
         token = page.next;
     }
-}
-
-/// The hash of bucket and key in the key of a record or a tail.
-fn object_hash(key: &str) -> &str {
-    key.split('/').nth(2).unwrap_or_default()
-}
-
-/// The hash of the user in the key of a record.
-fn user_hash(key: &str) -> &str {
-    key.rsplit('/').next().unwrap_or_default()
 }
 
 struct Sweep<'a> {
@@ -275,7 +268,7 @@ struct Sweep<'a> {
 
 impl Sweep<'_> {
     async fn records(&mut self) -> Result<(), ObjectError> {
-        let prefix = format!("{STATE_PREFIX}uploads/");
+        let prefix = all_records();
         let mut token = None;
         loop {
             let page = RawPage::fetch(&self.state, &prefix, None, 1000, token).await?;
@@ -294,7 +287,7 @@ impl Sweep<'_> {
 
     /// All open uploads and tails of a record's bucket and key stay.
     fn protect(&mut self, key: &str) {
-        let hash = object_hash(key).to_owned();
+        let hash = object_hash_in(key).to_owned();
         self.recorded.unread.insert(hash);
     }
 
@@ -332,15 +325,16 @@ impl Sweep<'_> {
         if let Some(upload) = &record.upload {
             self.recorded.uploads.insert(upload.id.clone());
         }
-        let replica = &self.state.store.context().replica;
+        let context = self.state.store.context();
+        let active = &context.active_uploads;
         let now = now(&self.state);
-        let here = name_in(&self.state.store, object_hash(&read.key));
-        let aside = record::is_aside(&read.key);
-        let alive = read.alive_for(replica, now).is_some()
+        let here = name_in(&self.state.store, object_hash_in(&read.key));
+        let aside = is_aside(&read.key);
+        let alive = read.in_use_for(&context.replica, now).is_some()
             || if aside {
-                replica.running.has_attempt(&here, &record.attempt.id)
+                active.has_attempt(&here, &record.attempt.id)
             } else {
-                replica.running.has_upload_by(&here, &record.user)
+                active.has_upload_by(&here, &record.user)
             };
         // An upload whose record was set aside may run without refreshing it.
         let moved = match &record.upload {
@@ -359,10 +353,10 @@ impl Sweep<'_> {
             removed: remove,
         });
         if remove && !self.options.dry_run {
-            discard(&object, read).await;
+            read.discard(&object).await;
         } else {
             if !remove {
-                replica.running.hint(&here, user_hash(&read.key));
+                context.record_cache.insert(&here, user_hash_in(&read.key));
             }
             let tail = record.tail.iter();
             self.tails.extend(tail.flat_map(|tail| tail.keys()));
@@ -443,8 +437,8 @@ impl Sweep<'_> {
                 Err(ObjectError::Unsupported(_)) => delete(at, None).await?,
                 Err(error) => return Err(error),
             }
-            let running = &at.store.context().replica.running;
-            running.take_emptied(&name_at(at));
+            let cache = &at.store.context().record_cache;
+            cache.take_emptied(&record_name(at));
         }
         Ok(())
     }
@@ -458,13 +452,13 @@ impl Sweep<'_> {
     }
 
     async fn tails(&mut self) -> Result<(), ObjectError> {
-        let prefix = format!("{STATE_PREFIX}tails/");
-        let running = &self.state.store.context().replica.running;
+        let prefix = all_tails();
+        let active = &self.state.store.context().active_uploads;
         let is_named = |key: &str| {
-            let hash = object_hash(key);
+            let hash = object_hash_in(key);
             self.tails.contains(key)
                 || self.recorded.unread.contains(hash)
-                || running.has_uploads_of(&name_in(&self.state.store, hash))
+                || active.has_upload(&name_in(&self.state.store, hash))
         };
         let found = objects(
             &self.state,
@@ -524,13 +518,13 @@ impl Recorded {
         self.uploads.contains(upload_id)
             || self
                 .unread
-                .contains(&record::name(&object.bucket, &object.key))
+                .contains(&object_hash(&object.bucket, &object.key))
     }
 }
 
 /// Whether a record of this bucket and key lies where it belongs: else what it names is not to be believed.
 fn is_named_rightly(bucket: &str, key: &str, at: &str) -> bool {
-    record::name(bucket, key) == object_hash(at)
+    object_hash(bucket, key) == object_hash_in(at)
 }
 
 /// Deletes all objects of a prefix.

@@ -154,6 +154,8 @@ pub(super) async fn store_at(
         budget: Budget::new(budget),
         cleanups: TaskTracker::new(),
         replica: Arc::default(),
+        active_uploads: Arc::default(),
+        record_cache: Arc::default(),
         names: NameLocks::default(),
         transfer: TransferOptions {
             part_size: PART as u64,

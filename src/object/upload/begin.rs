@@ -69,7 +69,7 @@ impl Upload {
                 upload.failed.clone(),
             ));
             if let Some(record) = &mut upload.record {
-                Box::pin(record.discard_earlier(EarlierCheck::First)).await;
+                Box::pin(record.discard_earlier(EarlierCheck::AtBegin)).await;
             }
         }
         if let Some(append) = options.append {

@@ -13,7 +13,8 @@ use crate::memory::{Budget, CHUNK, Grant};
 use crate::object::error::ObjectError;
 use crate::object::parts::piece_support::PieceSupport;
 use crate::object::parts::pieces::Pieces;
-use crate::object::resume::record::{ResumeScope, tail_at};
+use crate::object::resume::keys::tail_at;
+use crate::object::resume::scope::ResumeScope;
 use crate::object::upload::relief::{GivesBack, Relief};
 use crate::object::upload::running::Upload;
 

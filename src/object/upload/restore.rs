@@ -13,9 +13,11 @@ use crate::object::location::Location;
 use crate::object::multipart::{AbortMode, Created, Target};
 use crate::object::part_sizes::PartSizes;
 use crate::object::parts::pending_create::PendingCreate;
-use crate::object::resume::lookup::ResumableUpload;
-use crate::object::resume::record::{ResumeScope, ScheduleNote, TailNote};
+use crate::object::parts::tail::TailNote;
+use crate::object::resume::record::ScheduleNote;
 use crate::object::resume::record_task::RecordHandle;
+use crate::object::resume::resumable::ResumableUpload;
+use crate::object::resume::scope::ResumeScope;
 use crate::object::upload::running::{Origin, Retention, Upload};
 use crate::object::upload::sending::{InFlight, Sending};
 

@@ -165,10 +165,10 @@ impl Upload {
         if let Some(record) = &mut self.record {
             record.received(self.filling.size(), sent);
             if let EarlierLookup::Due(begun) = self.earlier
-                && record.is_idle()
+                && record.is_waiting()
                 && begun.elapsed() > SLOW
             {
-                Box::pin(record.discard_earlier(EarlierCheck::Slow)).await;
+                Box::pin(record.discard_earlier(EarlierCheck::WhileFilling)).await;
                 self.earlier = EarlierLookup::Done;
             }
         }

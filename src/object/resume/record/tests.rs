@@ -1,18 +1,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use super::*;
+use crate::object::parts::tail::PieceNote;
+use crate::object::resume::keys::user_hash;
 
-pub fn read_record(state: RecordState, process: &str, name: Option<&str>) -> StoredRecord {
-    StoredRecord {
-        bucket: "b".into(),
-        key: "r".to_owned(),
-        record: record(state, process, name),
-        etag: "\"e\"".to_owned(),
-        written: Timestamp::from_second(1000).unwrap(),
-    }
-}
-
-fn record(state: RecordState, process: &str, name: Option<&str>) -> Record {
+pub fn record(state: RecordState, process: &str, name: Option<&str>) -> Record {
     Record {
         format: FORMAT,
         bucket: "b".to_owned(),
@@ -47,42 +39,6 @@ fn record(state: RecordState, process: &str, name: Option<&str>) -> Record {
 }
 
 #[test]
-fn a_record_is_alive_while_it_is_refreshed() {
-    let replica = |name: Option<&str>| Replica {
-        name: name.map(str::to_owned),
-        process: "me".to_owned(),
-        ..Replica::default()
-    };
-    let at = |second| Timestamp::from_second(second).unwrap();
-    let seconds = |left: Option<Duration>| left.map(|left| left.as_secs());
-    for state in [RecordState::Running, RecordState::Doubtful] {
-        let other = read_record(state, "other", None);
-        let left = |second| seconds(other.alive_for(&replica(None), at(second)));
-        assert_eq!(left(1000), Some(151));
-        assert_eq!(left(1150), Some(1));
-        assert_eq!(left(1151), None);
-        // A clock that goes back does no harm.
-        assert_eq!(left(900), Some(151));
-    }
-    for state in [RecordState::Interrupted, RecordState::Removing] {
-        let ended = read_record(state, "other", None);
-        assert_eq!(ended.alive_for(&replica(None), at(1000)), None);
-    }
-    let ours = read_record(RecordState::Running, "me", None);
-    assert_eq!(ours.alive_for(&replica(None), at(1000)), None);
-    let before = read_record(RecordState::Running, "other", Some("pod-0"));
-    assert_eq!(before.alive_for(&replica(Some("pod-0")), at(1000)), None);
-    let left = before.alive_for(&replica(Some("pod-1")), at(1000));
-    assert!(left.is_some());
-}
-
-#[test]
-fn names_differ_by_bucket_and_key() {
-    assert_ne!(name("a", "bc"), name("ab", "c"));
-    assert_eq!(name("a", "b").len(), 32);
-}
-
-#[test]
 fn records_can_be_read_again() {
     let record = Record {
         peer: Some([192, 0, 2, 1].into()),
@@ -106,7 +62,7 @@ fn records_can_be_read_again() {
                 crc32: 9,
             }],
         )),
-        ..read_record(RecordState::Running, "p", Some("n")).record
+        ..record(RecordState::Running, "p", Some("n"))
     };
     let text = serde_json::to_vec(&record).unwrap();
     let RecordContent::Record(read) = parse(&text) else {
@@ -186,7 +142,7 @@ fn only_a_tail_of_the_object_is_removed_for_a_record() {
         }),
     };
     let directory = tails_of("b", "k");
-    let user = format!("{directory}{}/", hashed(&["u"]));
+    let user = format!("{directory}{}/", user_hash("u"));
     for (key, tail) in [
         (format!("{user}x"), true),
         (user, false),
@@ -216,21 +172,4 @@ fn what_is_not_a_record_is_garbage() {
         assert_eq!(matches!(found, RecordContent::Empty), empty, "{text}");
         assert_eq!(matches!(found, RecordContent::Garbage(_)), !empty, "{text}");
     }
-}
-
-#[test]
-fn a_tail_ends_at_its_first_missing_piece() {
-    let piece = |number, size| PieceNote {
-        number,
-        size,
-        etag: String::new(),
-        crc32: 0,
-    };
-    let pieces = vec![piece(0, 1), piece(1, 2), piece(5, 3)];
-    let tail = TailNote::new("t".to_owned(), 10, pieces);
-    assert_eq!((tail.size, tail.end()), (6, 16));
-    assert_eq!(tail.truncated(3), Some(tail.clone()));
-    assert_eq!(tail.truncated(2).unwrap().end(), 13);
-    assert_eq!(tail.truncated(0), None);
-    assert_eq!(tail.keys().collect::<Vec<_>>(), ["t", "t.1", "t.5"]);
 }

@@ -4,18 +4,18 @@
 //! under a name of its own, so that the sweep finds it if its process dies. If it cannot be decided which of two is
 //! the newer one, neither is kept: a resume would add the end of one to the beginning of the other.
 
+use bytes::Bytes;
 use tokio::time::sleep;
 use tracing::info;
 
-use crate::object::active_uploads::name_of;
 use crate::object::error::ObjectError;
-use crate::object::resume::discard::{discard, remove_object};
-use crate::object::resume::lookup::now;
+use crate::object::resume::discard::remove_object;
+use crate::object::resume::keys::set_aside_at;
 use crate::object::resume::order::BeganOrder;
-use crate::object::resume::record::{self, RecordState, StoredRecord, new_attempt};
-use crate::object::resume::record_task::interrupted::PAUSE;
-use crate::object::resume::record_task::task::{RecordTask, Standing};
+use crate::object::resume::record::{RecordState, new_attempt};
+use crate::object::resume::record_task::task::{Ownership, PAUSE, RecordTask, Slot};
 use crate::object::resume::records::{self, LaterRecord, SaveError, SlotContent};
+use crate::object::resume::stored::StoredRecord;
 
 /// How often a writer tries to put its record in the place of one that changes at the same time.
 const ROUNDS: u32 = 6;
@@ -25,7 +25,7 @@ enum Met {
     /// It replaces what has this ETag, or nothing.
     Replaces(Option<String>),
     /// It gives way.
-    GivesWay(Standing),
+    GivesWay(Ownership),
 }
 
 impl RecordTask {
@@ -36,15 +36,19 @@ impl RecordTask {
         let at = self.at();
         for round in 0..ROUNDS {
             // To store an interrupted upload takes time: a newer one may have come meanwhile, and even have been published.
-            if !self.record.state.runs() && self.guard.superseded() {
-                self.standing = Standing::Superseded;
+            if !self.record.state.is_running() && self.guard.is_superseded() {
+                self.ownership = Ownership::Superseded;
                 break;
             }
-            self.recorded = true;
+            if self.slot == Slot::Unwritten {
+                self.slot = Slot::Maybe;
+            }
             self.record.attempt.generation += 1;
-            let found = match records::save(&at, &self.record, self.saved.as_deref()).await {
+            let found = match records::save(&at, &self.record, self.slot.etag()).await {
                 Ok(etag) => {
-                    if self.saved.replace(etag).is_none() {
+                    let had = self.slot.is_held();
+                    self.slot = Slot::Held(etag);
+                    if !had {
                         self.guard.status().supersede_earlier();
                     }
                     return Ok(());
@@ -56,11 +60,12 @@ impl RecordTask {
             if let Some(key) = aside.take() {
                 remove_object(&at, key).await;
             }
-            let had = self.saved.take().is_some();
+            let had = self.slot.take().is_some();
             match self.meets(found, had, &mut aside).await? {
-                Met::Replaces(etag) => self.saved = etag,
+                Met::Replaces(Some(etag)) => self.slot = Slot::Held(etag),
+                Met::Replaces(None) => {}
                 Met::GivesWay(standing) => {
-                    self.standing = standing;
+                    self.ownership = standing;
                     return Ok(());
                 }
             }
@@ -68,9 +73,9 @@ impl RecordTask {
                 sleep(PAUSE / 10).await;
             }
         }
-        match self.standing {
-            Standing::Ours => Err(ObjectError::Conflict),
-            Standing::Superseded | Standing::TakenOver => Ok(()),
+        match self.ownership {
+            Ownership::Ours => Err(ObjectError::Conflict),
+            Ownership::Superseded | Ownership::TakenOver => Ok(()),
         }
     }
 
@@ -81,11 +86,11 @@ impl RecordTask {
         had: bool,
         aside: &mut Option<String>,
     ) -> Result<Met, ObjectError> {
-        let runs = self.record.state.runs();
+        let runs = self.record.state.is_running();
         let found = match found {
             SlotContent::Nothing | SlotContent::Empty(_) if had && !runs => {
                 // Another session has published an object of the name or deleted it, or a lifecycle rule was at work.
-                return Ok(Met::GivesWay(Standing::Superseded));
+                return Ok(Met::GivesWay(Ownership::Superseded));
             }
             SlotContent::Nothing | SlotContent::Empty(_) => {
                 if had {
@@ -107,22 +112,22 @@ impl RecordTask {
         let removing = found.record.state == RecordState::Removing;
         if found.record.transfer == self.record.transfer && !removing {
             self.failed.send_replace(Some(ObjectError::Superseded));
-            return Ok(Met::GivesWay(Standing::TakenOver));
+            return Ok(Met::GivesWay(Ownership::TakenOver));
         }
         // Another writer has replaced ours, and knew both.
         if had {
-            return Ok(Met::GivesWay(Standing::Superseded));
+            return Ok(Met::GivesWay(Ownership::Superseded));
         }
         let object = self.target.location.clone();
         if removing {
-            discard(&object, &found).await;
+            found.discard(&object).await;
             return Ok(Met::Replaces(None));
         }
         if self.record.began.order(&found.record.began) == BeganOrder::Before {
-            return Ok(Met::GivesWay(Standing::Superseded));
+            return Ok(Met::GivesWay(Ownership::Superseded));
         }
         self.doubt(&found);
-        if self.lives(&found) {
+        if found.still_running(&object) {
             self.set_aside(&found.record.attempt.id, serde_body(&found)?, aside)
                 .await?;
             self.set_aside.extend(aside.clone());
@@ -133,9 +138,9 @@ impl RecordTask {
             transfer = found.record.transfer,
             "an interrupted upload is given up for a new one"
         );
-        discard(&object, &found).await;
+        found.discard(&object).await;
         Ok(match self.record.state {
-            RecordState::Doubtful if !runs => Met::GivesWay(Standing::Superseded),
+            RecordState::Doubtful if !runs => Met::GivesWay(Ownership::Superseded),
             _ => Met::Replaces(None),
         })
     }
@@ -151,10 +156,10 @@ impl RecordTask {
         let theirs = later.names.upload.as_ref().map(|upload| &upload.id);
         if had && ours.is_some() && ours == theirs {
             self.failed.send_replace(Some(ObjectError::Superseded));
-            return Ok(Met::GivesWay(Standing::TakenOver));
+            return Ok(Met::GivesWay(Ownership::TakenOver));
         }
         if had {
-            return Ok(Met::GivesWay(Standing::Superseded));
+            return Ok(Met::GivesWay(Ownership::Superseded));
         }
         self.set_aside(&new_attempt(), later.body, aside).await?;
         Ok(Met::Replaces(Some(later.etag)))
@@ -165,7 +170,7 @@ impl RecordTask {
     async fn replaces(&mut self, etag: String, runs: bool) -> Result<Met, ObjectError> {
         if self.record.state == RecordState::Doubtful && !runs {
             self.end(&etag).await;
-            return Ok(Met::GivesWay(Standing::Superseded));
+            return Ok(Met::GivesWay(Ownership::Superseded));
         }
         Ok(Met::Replaces(Some(etag)))
     }
@@ -174,10 +179,10 @@ impl RecordTask {
     async fn set_aside(
         &self,
         by: &str,
-        body: bytes::Bytes,
+        body: Bytes,
         aside: &mut Option<String>,
     ) -> Result<(), ObjectError> {
-        let at = record::aside(&self.at(), by);
+        let at = set_aside_at(&self.at(), by);
         records::copy_to(&at, body).await?;
         *aside = Some(at.key);
         Ok(())
@@ -195,32 +200,26 @@ impl RecordTask {
         }
     }
 
-    /// See [`StoredRecord::lives`].
-    pub(in crate::object) fn lives(&self, found: &StoredRecord) -> bool {
-        let object = &self.target.location;
-        found.lives(&name_of(object), self.replica(), now(object))
-    }
-
     /// Whether a record is of an interrupted upload of the same user and object.
-    pub(in crate::object) fn ends(&self, found: &StoredRecord) -> bool {
+    pub(in crate::object) fn may_discard(&self, found: &StoredRecord) -> bool {
         found.record.is_of(&self.target.location)
-            && *found.record.user == *self.keep.user
+            && *found.record.user == *self.scope.user
             && found.record.state != RecordState::Removing
-            && !self.lives(found)
+            && !found.still_running(&self.target.location)
     }
 
     /// Whether a record is of an interrupted upload of the same user that ends with ours, since it is the earlier one or
     /// that cannot be ruled out.
     pub(in crate::object) fn is_earlier(&self, found: &StoredRecord) -> bool {
-        self.ends(found)
+        self.may_discard(found)
             && !self.is_superseded()
             && self.record.began.order(&found.record.began) != BeganOrder::Before
     }
 }
 
 /// The bytes of a record.
-fn serde_body(found: &StoredRecord) -> Result<bytes::Bytes, ObjectError> {
+fn serde_body(found: &StoredRecord) -> Result<Bytes, ObjectError> {
     serde_json::to_vec(&found.record)
-        .map(bytes::Bytes::from)
+        .map(Bytes::from)
         .map_err(|error| ObjectError::Other(error.to_string()))
 }

@@ -1,41 +1,31 @@
 //! What becomes of an upload that was broken off: its tail and record are written, or nothing of it stays.
 
-use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
-use crate::object::checksum::Integrity;
 use crate::object::error::ObjectError;
 use crate::object::head::{ObjectInfo, head};
-use crate::object::location::Location;
 use crate::object::multipart::{AbortMode, Created};
-use crate::object::parts::part::{Part, put_part};
+use crate::object::parts::part::Part;
 use crate::object::parts::pieces::Pieces;
+use crate::object::parts::tail::TailNote;
 use crate::object::resume::discard::remove_tail;
-use crate::object::resume::lookup::written_since;
-use crate::object::resume::record::{self, BaseObject, PieceNote, RecordState, TailNote};
-use crate::object::resume::record_task::InterruptedUpload;
-use crate::object::resume::record_task::task::{Earlier, RecordTask, Standing, note};
+use crate::object::resume::keys::tail_at;
+use crate::object::resume::record::{BaseObject, RecordState};
+use crate::object::resume::record_task::event::InterruptedUpload;
+use crate::object::resume::record_task::tail::gather;
+use crate::object::resume::record_task::task::{
+    Earlier, LOOK, Ownership, PAUSE, ROUNDS, RecordTask, note,
+};
 use crate::object::resume::records::{self, SlotContent};
+use crate::object::resume::stored::written_since;
 use crate::object::verify::{WriteCheck, look};
 
 /// Parts in flight are given so long to end, where nothing of the upload will be kept or the process ends. Else they
 /// have all the time that they need, which their own deadlines bound.
 const ENDING: Duration = Duration::from_secs(30);
-
-/// And so long has a tail that is on its way when the process ends: the record has to be written behind it.
-const LAST_TAIL: Duration = Duration::from_secs(10);
-
-/// How often it is looked which of both it is.
-const LOOK: Duration = Duration::from_secs(1);
-
-/// How often a tail and a record are tried to be written then, beyond the SDK's own attempts.
-const ROUNDS: u32 = 4;
-
-/// Between two of these; the second time twice as long, and so on.
-pub(in crate::object) const PAUSE: Duration = Duration::from_millis(500);
 
 impl RecordTask {
     pub(in crate::object) async fn interrupted(&mut self, mut upload: InterruptedUpload) {
@@ -55,10 +45,10 @@ impl RecordTask {
                 "the upload was completed after it had been given up");
             return self.published().await;
         }
-        if self.standing == Standing::TakenOver {
+        if self.ownership == Ownership::TakenOver {
             return;
         }
-        if upload.keep && self.is_keepable() && self.keep(&mut upload, created.as_ref()).await {
+        if upload.keep && self.is_keepable() && self.store(&mut upload, created.as_ref()).await {
             return;
         }
         if self.is_resumed_elsewhere().await {
@@ -73,7 +63,7 @@ impl RecordTask {
         }
         // An earlier interrupted upload of the name is not the beginning of this one: a client that resumed it with what
         // it has sent here would mix the two.
-        self.sign_off(Earlier::Ends).await;
+        self.withdraw(Earlier::Ends).await;
     }
 
     /// Whether it may be kept, as far as is known without asking.
@@ -83,7 +73,7 @@ impl RecordTask {
 
     /// Whether another process resumes this upload, of which this one may not have heard.
     async fn is_resumed_elsewhere(&self) -> bool {
-        if self.saved.is_none() {
+        if !self.slot.is_held() {
             return false;
         }
         match records::read(&self.at()).await {
@@ -113,7 +103,7 @@ impl RecordTask {
             }
             let kept = upload.keep && self.is_keepable();
             if begun.elapsed() >= ENDING && (!kept || self.process_ends())
-                || self.standing == Standing::TakenOver
+                || self.ownership == Ownership::TakenOver
             {
                 upload.inflight.abort_all();
                 // Some may have ended, and have given their bytes back.
@@ -130,12 +120,12 @@ impl RecordTask {
     }
 
     /// Whether what is still to be done is waited for by a process that is about to end.
-    fn process_ends(&self) -> bool {
+    pub(in crate::object) fn process_ends(&self) -> bool {
         self.target.location.store.context().cleanups.is_closed()
     }
 
     /// Stores the tail and the record. Whether the multipart upload is to stay.
-    async fn keep(&mut self, upload: &mut InterruptedUpload, created: Option<&Created>) -> bool {
+    async fn store(&mut self, upload: &mut InterruptedUpload, created: Option<&Created>) -> bool {
         let object = self.target.location.clone();
         let (run, parts) = gather(upload);
         let pieces = upload.pieces.clone();
@@ -161,7 +151,7 @@ impl RecordTask {
         if standing.is_some() || parts.is_empty() {
             self.record.tail = standing;
         } else {
-            let at = || record::tail_at(&object, &self.keep.state_bucket, &self.keep.user);
+            let at = || tail_at(&object, &self.scope.state_bucket, &self.scope.user);
             let pieces = pieces.clone().unwrap_or_else(|| Pieces::new(at()));
             let stored = self.put_pieces(&pieces, parts).await;
             let tail = TailNote::new(pieces.key().to_owned(), run, stored);
@@ -176,7 +166,7 @@ impl RecordTask {
         if self.record.state == RecordState::Running {
             self.record.state = RecordState::Interrupted;
         }
-        self.keep_recorded(old_tail, size, pieces.as_deref()).await
+        self.store_record(old_tail, size, pieces.as_deref()).await
     }
 
     /// Whether the object has not been written since the upload began, as far as that can be seen. It is looked if
@@ -207,16 +197,17 @@ impl RecordTask {
     fn is_older(&self, info: &ObjectInfo) -> bool {
         let version = info.identity();
         let (began, replica) = (&self.record.began, self.replica());
+        let active = &self.target.location.store.context().active_uploads;
         self.record.base == BaseObject::Unknown
             && began.process == replica.process
             && version
                 .transfer()
-                .is_some_and(|transfer| replica.running.published_before(transfer, began.serial))
+                .is_some_and(|transfer| active.published_before(transfer, began.serial))
     }
 
     /// Writes the last record of an interrupted upload, and removes the tail that it does not name any more: the old one,
     /// or the new one if the record could not be written.
-    async fn keep_recorded(
+    async fn store_record(
         &mut self,
         old_tail: Option<TailNote>,
         size: u64,
@@ -228,14 +219,14 @@ impl RecordTask {
         let replaced = key(&old_tail) != key(&self.record.tail);
         let mut pause = PAUSE;
         for round in 1..=ROUNDS {
-            let had = self.saved.is_some();
+            let had = self.slot.is_held();
             let claimed = match self.claim().await {
-                Ok(()) if self.standing == Standing::Ours => self.verify().await,
+                Ok(()) if self.ownership == Ownership::Ours => self.verify().await,
                 claimed => claimed,
             };
             match claimed {
                 // The old tail is of use to the process that resumes the upload.
-                Ok(()) if self.standing == Standing::TakenOver => {
+                Ok(()) if self.ownership == Ownership::TakenOver => {
                     if let Some(tail) = self.record.tail.take().filter(|_| replaced) {
                         remove_tail(&at, &tail).await;
                     }
@@ -257,7 +248,7 @@ impl RecordTask {
                         let named: Vec<u32> = named.map(|piece| piece.number).collect();
                         pieces.remove(pieces.live_but(&named)).await;
                     }
-                    self.guard.hint();
+                    self.note_own_record();
                     info!(key = object.key, transfer = %self.target.id, bytes = size, "kept an interrupted upload");
                     return true;
                 }
@@ -291,134 +282,10 @@ impl RecordTask {
                 if found.record.transfer == self.record.transfer
                     && found.record.state != RecordState::Removing =>
             {
-                self.standing = Standing::TakenOver;
+                self.ownership = Ownership::TakenOver;
             }
-            _ => self.standing = Standing::Superseded,
+            _ => self.ownership = Ownership::Superseded,
         }
         Ok(())
     }
-
-    /// Stores what is in memory of some parts next to the pieces that there are of them; gives all of them in order, up to
-    /// the first that could not be stored.
-    async fn put_pieces(&mut self, pieces: &Pieces, parts: Vec<Part>) -> Vec<PieceNote> {
-        let mut stored = Vec::new();
-        let mut in_memory = Vec::new();
-        for mut part in parts {
-            let in_store = part.take_pieces();
-            if !in_store.is_empty() && !self.put_piece(pieces, &mut in_memory, &mut stored).await {
-                return stored;
-            }
-            stored.extend(in_store);
-            in_memory.push(part);
-        }
-        self.put_piece(pieces, &mut in_memory, &mut stored).await;
-        stored
-    }
-
-    /// Stores some parts as one piece; whether nothing is left of them.
-    async fn put_piece(
-        &mut self,
-        pieces: &Pieces,
-        parts: &mut Vec<Part>,
-        stored: &mut Vec<PieceNote>,
-    ) -> bool {
-        let Some(part) = Part::joined(std::mem::take(parts)) else {
-            return true;
-        };
-        let (number, size, crc32) = (pieces.number(), part.size(), part.crc32());
-        match self.put_tail(&pieces.location(number), part).await {
-            Ok(etag) => {
-                stored.push(PieceNote {
-                    number,
-                    size,
-                    etag,
-                    crc32,
-                });
-                true
-            }
-            Err(error) => {
-                warn!(key = pieces.key(), transfer = %self.target.id, %error, "the tail of a broken upload could not be stored");
-                false
-            }
-        }
-    }
-
-    /// Stores a tail, also if the store is gone for some seconds: its bytes are nowhere else, and its length may have been
-    /// reported. It gives up if a newer upload has come.
-    async fn put_tail(&mut self, at: &Location, mut tail: Part) -> Result<String, ObjectError> {
-        if at.store.integrity(&at.bucket).await == Integrity::Signed {
-            tail.join();
-        }
-        let mut pause = PAUSE;
-        let mut round = 1;
-        loop {
-            let error = match self.put_tail_once(at, tail.clone()).await {
-                Err(error) if error.transient() && round < ROUNDS && !self.guard.superseded() => {
-                    error
-                }
-                result => return result,
-            };
-            debug!(key = at.key, %error, round, "the tail of a broken upload is tried again");
-            sleep(pause).await;
-            pause *= 2;
-            round += 1;
-        }
-    }
-
-    /// The record is refreshed meanwhile, so that nobody takes this process for dead.
-    async fn put_tail_once(&mut self, at: &Location, tail: Part) -> Result<String, ObjectError> {
-        let mut written = Instant::now();
-        let mut ends = None;
-        let mut put = pin!(put_part(at, tail));
-        loop {
-            if let Ok(result) = timeout(LOOK, &mut put).await {
-                return result;
-            }
-            if self.process_ends() {
-                let since: &mut Instant = ends.get_or_insert_with(Instant::now);
-                if since.elapsed() >= LAST_TAIL {
-                    return Err(ObjectError::Other("the process ends".to_owned()));
-                }
-            }
-            if written.elapsed() >= self.replica().refresh {
-                written = Instant::now();
-                self.write().await;
-                if self.standing != Standing::Ours {
-                    return Err(ObjectError::Superseded);
-                }
-            }
-        }
-    }
-}
-
-/// Bytes in the unbroken run of parts from the first, and what is at hand behind that run without a gap. A part that the
-/// store has behind one that failed is not at hand any more, and lost with what follows it.
-fn gather(upload: &mut InterruptedUpload) -> (u64, Vec<Part>) {
-    let (last, mut next) = (upload.last, 1);
-    upload.done.retain(|part| Some(part.number) != last);
-    upload.done.sort_unstable_by_key(|part| part.number);
-    let mut run = 0;
-    for part in &upload.done {
-        if part.number != next {
-            break;
-        }
-        run += part.size;
-        next += 1;
-    }
-    let mut tail = Vec::new();
-    let mut cut = false;
-    while !cut
-        && let Some(part) = upload.sent.remove(&next).map(|part| part.take())
-        && part.size() > 0
-    {
-        cut = part.is_cut();
-        tail.push(part);
-        next += 1;
-    }
-    let (number, rest) = std::mem::take(&mut upload.rest);
-    if number == next && rest.size() > 0 && !cut {
-        tail.push(rest);
-    }
-    upload.sent.clear();
-    (run, tail)
 }

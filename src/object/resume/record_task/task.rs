@@ -1,6 +1,7 @@
-//! [`RecordTask`]: the task that writes an upload's record, refreshes it, and does what its ending asks for.
+//! [`RecordTask`]: the task that writes an upload's record, refreshes it, and does what its outcome asks for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
@@ -13,39 +14,88 @@ use crate::object::head::head;
 use crate::object::location::Location;
 use crate::object::multipart::{Created, Target, abort_upload};
 use crate::object::parts::pending_create::PendingCreate;
-use crate::object::resume::discard::{discard, end, remove_object, remove_tail, set_aside};
-use crate::object::resume::record::{
-    self, Record, RecordState, Replica, ResumeScope, TailNote, UploadNote,
-};
-use crate::object::resume::record_task::{Outcome, RecordEvent};
+use crate::object::parts::tail::TailNote;
+use crate::object::record_cache::RecordCache;
+use crate::object::replica::Replica;
+use crate::object::resume::discard::{end, remove_object, remove_tail, set_aside};
+use crate::object::resume::keys::{record_at, set_aside_at, user_hash};
+use crate::object::resume::record::{Record, RecordState, UploadNote};
+use crate::object::resume::record_task::event::{Outcome, RecordEvent};
 use crate::object::resume::records::{self, Ended, Leave, SlotContent};
+use crate::object::resume::scope::ResumeScope;
+
+/// Between two attempts to write a tail or a record; the second time twice as long, and so on.
+pub(in crate::object) const PAUSE: Duration = Duration::from_millis(500);
+
+/// How often a tail and a record are tried to be written then, beyond the SDK's own attempts.
+pub(in crate::object) const ROUNDS: u32 = 4;
+
+/// How often it is looked which of both it is.
+pub(in crate::object) const LOOK: Duration = Duration::from_secs(1);
 
 /// What the task works with.
 #[derive(Debug)]
 pub(in crate::object) struct RecordTask {
     pub(in crate::object) target: Arc<Target>,
-    pub(in crate::object) keep: ResumeScope,
+    pub(in crate::object) scope: ResumeScope,
     pub(in crate::object) guard: RegistryGuard,
     pub(in crate::object) record: Record,
     /// When the upload began, until its time by the store's clock is known.
     pub(in crate::object) began: Option<Instant>,
-    /// The ETag of our record as it is in the store.
-    pub(in crate::object) saved: Option<String>,
-    /// Whether a record of ours may be in the store, or may have been.
-    pub(in crate::object) recorded: bool,
+    /// What the store has of our record.
+    pub(in crate::object) slot: Slot,
     /// The keys of records that were set aside for ours: their uploads may still run.
     pub(in crate::object) set_aside: Vec<String>,
-    pub(in crate::object) standing: Standing,
+    pub(in crate::object) ownership: Ownership,
     /// Where the upload hears that it is not ours any more.
     pub(in crate::object) failed: watch::Sender<Option<ObjectError>>,
 }
 
+/// What the slot, the place of the user's one record of the object, has of ours.
+///
+/// This is apart from [`Ownership`]: an upload that is superseded while it is running may still write a record, if the
+/// slot is empty, since no multipart upload is to be open that no record names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::object) enum Slot {
+    /// Nothing: no record was written.
+    Unwritten,
+    /// A record of ours may be there, or may have been.
+    Maybe,
+    /// Our next write replaces what has this ETag: our record, or one that gives way to ours.
+    Held(String),
+}
+
+impl Slot {
+    /// The ETag that the next write replaces.
+    pub(in crate::object) fn etag(&self) -> Option<&str> {
+        match self {
+            Slot::Held(etag) => Some(etag),
+            Slot::Unwritten | Slot::Maybe => None,
+        }
+    }
+
+    pub(in crate::object) fn is_held(&self) -> bool {
+        matches!(self, Slot::Held(_))
+    }
+
+    /// Gives the ETag up, if there is one.
+    pub(in crate::object) fn take(&mut self) -> Option<String> {
+        match std::mem::replace(self, Slot::Maybe) {
+            Slot::Held(etag) => Some(etag),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+}
+
 /// Whose the record and the upload are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::object) enum Standing {
+pub(in crate::object) enum Ownership {
     /// Both are ours.
     Ours,
-    /// A newer upload of the same user has the record, or nothing of ours may be kept for another reason.
+    /// A newer upload of the same user has the record, or nothing of ours may be stored for another reason.
     Superseded,
     /// Another process resumes this upload: nothing of it is ours any more.
     TakenOver,
@@ -54,29 +104,29 @@ pub(in crate::object) enum Standing {
 impl RecordTask {
     pub(in crate::object) async fn run(
         mut self: Box<Self>,
-        mut news: mpsc::UnboundedReceiver<RecordEvent>,
+        mut events: mpsc::UnboundedReceiver<RecordEvent>,
     ) {
         let refresh = self.replica().refresh;
         loop {
             tokio::select! {
                 biased;
-                news = news.recv() => match news {
-                    Some(RecordEvent::Opened(opening, copied)) => self.opened(&opening, copied).await,
+                event = events.recv() => match event {
+                    Some(RecordEvent::Opened(create, copied)) => self.opened(&create, copied).await,
                     Some(RecordEvent::Stored(tail)) => self.stored(tail).await,
                     Some(RecordEvent::Unstored(key)) => self.unstored(&key),
-                    Some(RecordEvent::Ended(ending)) => return self.finish(ending).await,
+                    Some(RecordEvent::Ended(outcome)) => return self.finish(outcome).await,
                     None => return,
                 },
-                () = sleep(refresh), if self.standing == Standing::Ours => self.write().await,
+                () = sleep(refresh), if self.ownership == Ownership::Ours => self.write().await,
             }
         }
     }
 
-    pub(in crate::object) async fn opened(&mut self, opening: &PendingCreate, copied: u32) {
-        if let Ok(created) = opening.created().await {
+    pub(in crate::object) async fn opened(&mut self, create: &PendingCreate, copied: u32) {
+        if let Ok(created) = create.created().await {
             let upload = Some(note(&created, copied));
             // A resumed upload has just written it.
-            if self.saved.is_none() || self.record.upload != upload {
+            if !self.slot.is_held() || self.record.upload != upload {
                 self.record.upload = upload;
                 self.write().await;
             }
@@ -89,7 +139,7 @@ impl RecordTask {
         let key = tail.key.clone();
         let old = self.record.tail.replace(tail);
         match self.claim().await {
-            Ok(()) if self.standing == Standing::Ours => {
+            Ok(()) if self.ownership == Ownership::Ours => {
                 // The tail that this upload was resumed from: its bytes are in parts or in pieces.
                 if let Some(old) = old.filter(|old| old.key != key) {
                     remove_tail(&self.at(), &old).await;
@@ -106,22 +156,22 @@ impl RecordTask {
         self.record.tail.take_if(|tail| tail.key == key);
     }
 
-    pub(in crate::object) async fn finish(mut self: Box<Self>, ending: Outcome) {
-        match ending {
+    pub(in crate::object) async fn finish(mut self: Box<Self>, outcome: Outcome) {
+        match outcome {
             Outcome::Published => self.published().await,
             Outcome::Interrupted(upload) => self.interrupted(*upload).await,
-            Outcome::Restored(opened) => {
-                if let Some(leftovers) = opened {
-                    leftovers.remove().await;
+            Outcome::Restored(cleanup) => {
+                if let Some(cleanup) = cleanup {
+                    cleanup.remove().await;
                 }
                 self.record.state = RecordState::Interrupted;
                 self.write().await;
                 // SlotContent is nothing to restore if a newer one has come.
-                if self.standing == Standing::Superseded {
+                if self.ownership == Ownership::Superseded {
                     if let Some(upload) = &self.record.upload {
                         abort_upload(&self.target.location, &upload.id).await;
                     }
-                    self.sign_off(Earlier::Stays).await;
+                    self.withdraw(Earlier::Stays).await;
                 }
             }
         }
@@ -138,36 +188,37 @@ impl RecordTask {
 
     /// The object is there: removes the record and the tail it names, and the interrupted uploads that it ends.
     pub(in crate::object) async fn published(&mut self) {
-        if self.standing == Standing::TakenOver {
+        if self.ownership == Ownership::TakenOver {
             return;
         }
         if self.is_superseded() {
-            return self.sign_off(Earlier::Stays).await;
+            return self.withdraw(Earlier::Stays).await;
         }
         let object = self.target.location.clone();
-        let (hinted, others) = (self.guard.take_hint(), self.guard.hinted_others());
-        match self.saved.take() {
+        let known = self.forget_own_record();
+        let others = self.knows_other_records();
+        match self.slot.take() {
             Some(etag) => {
                 let at = self.at();
                 if let Some(tail) = &self.record.tail {
                     remove_tail(&at, tail).await;
                 }
                 if self.end(&etag).await == Some(Ended::Conflict) {
-                    self.standing = Standing::Superseded;
-                    self.sign_off(Earlier::Stays).await;
+                    self.ownership = Ownership::Superseded;
+                    self.withdraw(Earlier::Stays).await;
                 }
             }
-            None if self.recorded => self.sign_off(Earlier::Ends).await,
-            None if hinted => self.end_earlier().await,
+            None if self.slot == Slot::Maybe => self.withdraw(Earlier::Ends).await,
+            None if known => self.end_earlier().await,
             None => {}
         }
         if others {
-            let ended = self.keep.object_published(&object, &self.target.id).await;
+            let ended = self.scope.object_published(&object, &self.target.id).await;
             if let Err(error) = ended {
                 warn!(key = object.key, %error, "a record may stay behind");
             }
         } else {
-            self.guard.wrote();
+            self.note_unchecked_write();
         }
     }
 
@@ -175,7 +226,9 @@ impl RecordTask {
     async fn end_earlier(&mut self) {
         let (object, at) = (self.target.location.clone(), self.at());
         match records::read(&at).await {
-            Ok(SlotContent::Record(found)) if self.ends(&found) => discard(&object, &found).await,
+            Ok(SlotContent::Record(found)) if self.may_discard(&found) => {
+                found.discard(&object).await
+            }
             Ok(SlotContent::Later(later)) => set_aside(&at, *later).await,
             Ok(_) => {}
             Err(error) => warn!(key = object.key, %error, "a record may stay behind"),
@@ -184,7 +237,7 @@ impl RecordTask {
 
     /// An upload of which nothing is kept removes its own record and tail, if they are still there, and the record that
     /// was set aside for it.
-    pub(in crate::object) async fn sign_off(&mut self, earlier: Earlier) {
+    pub(in crate::object) async fn withdraw(&mut self, earlier: Earlier) {
         let at = self.at();
         let read = records::read(&at).await;
         self.date();
@@ -211,14 +264,14 @@ impl RecordTask {
             Ok(SlotContent::Record(found))
                 if earlier == Earlier::Ends && self.is_earlier(&found) =>
             {
-                discard(object, &found).await;
+                found.discard(object).await;
             }
             Ok(_) => {}
             Err(error) => warn!(key = object.key, %error, "a record may stay behind"),
         }
-        if self.recorded {
+        if self.slot != Slot::Unwritten {
             // A newer upload may have set ours aside. See `end` for the order of these.
-            let aside = record::aside(&at, &self.record.attempt.id);
+            let aside = set_aside_at(&at, &self.record.attempt.id);
             remove_object(&aside, aside.key.clone()).await;
             if at.store.conditional_deletes(&at.bucket).await
                 && let Ok(SlotContent::Empty(etag)) = records::read(&at).await
@@ -260,7 +313,7 @@ impl RecordTask {
         let Some(now) = self.target.location.store.now() else {
             return;
         };
-        let ago = |passed: std::time::Duration| {
+        let ago = |passed: Duration| {
             let passed = i64::try_from(passed.as_millis()).unwrap_or(i64::MAX);
             now.as_millisecond().saturating_sub(passed)
         };
@@ -270,19 +323,53 @@ impl RecordTask {
         }
     }
 
-    /// Whether records of the object are known that end with its publication.
+    /// Whether this process knows of records of the object that end with its publication.
     pub(in crate::object) fn knows_records(&self) -> bool {
-        self.saved.is_some() || self.guard.hinted() || self.guard.hinted_others()
+        self.slot.is_held() || self.knows_own_record() || self.knows_other_records()
+    }
+
+    /// Whether this process knows of a record of the user.
+    pub(in crate::object) fn knows_own_record(&self) -> bool {
+        let own = user_hash(&self.scope.user);
+        let object = self.guard.object();
+        self.cache().contains(object, |user| user == own)
+    }
+
+    fn knows_other_records(&self) -> bool {
+        let own = user_hash(&self.scope.user);
+        let object = self.guard.object();
+        self.cache().contains(object, |user| user != own)
+    }
+
+    /// Remembers that the user has a record.
+    pub(in crate::object) fn note_own_record(&self) {
+        let own = user_hash(&self.scope.user);
+        self.cache().insert(self.guard.object(), &own);
+    }
+
+    /// Forgets the user's record; returns whether it was known.
+    pub(in crate::object) fn forget_own_record(&self) -> bool {
+        let own = user_hash(&self.scope.user);
+        self.cache().remove(self.guard.object(), &own)
+    }
+
+    /// Remembers that the object was written without a look at its records.
+    pub(in crate::object) fn note_unchecked_write(&self) {
+        self.cache().insert_unchecked_write(self.guard.object());
+    }
+
+    fn cache(&self) -> &RecordCache {
+        &self.target.location.store.context().record_cache
     }
 
     /// Whether nothing of the upload may be kept.
     pub(in crate::object) fn is_superseded(&self) -> bool {
-        self.standing == Standing::Superseded || self.guard.superseded()
+        self.ownership == Ownership::Superseded || self.guard.is_superseded()
     }
 
     pub(in crate::object) fn at(&self) -> Location {
         let object = &self.target.location;
-        record::record_at(object, &self.keep.state_bucket, &self.keep.user)
+        record_at(object, &self.scope.state_bucket, &self.scope.user)
     }
 
     pub(in crate::object) fn replica(&self) -> &Replica {

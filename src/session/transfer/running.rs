@@ -192,3 +192,75 @@ impl RunningTransfer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::namespace::VirtualPath;
+    use crate::object::TransferId;
+
+    fn running(control_end: ControlEnd, control: ControlSide) -> (RunningTransfer, Link) {
+        let label = Label {
+            id: TransferId::generate(),
+            verb: "STOR",
+            path: VirtualPath::root(),
+            location: None,
+            control_end,
+        };
+        let (running, link, _) = RunningTransfer::new(label, control);
+        (running, link)
+    }
+
+    #[test]
+    fn only_a_quit_after_the_data_lets_an_upload_outlive_its_control_connection() {
+        use ControlEnd::{BreaksOff, Ignored, NeedsQuit};
+        let open = ControlSide::Open;
+        let before = ControlSide::Quitting(QuitTime::BeforeInputEnd);
+        let after = ControlSide::Quitting(QuitTime::AfterInputEnd);
+        for (control_end, control, clean, continues) in [
+            (BreaksOff, open, true, false),
+            (BreaksOff, before, true, false),
+            (BreaksOff, after, true, true),
+            (BreaksOff, after, false, false),
+            (NeedsQuit, open, true, false),
+            (NeedsQuit, before, false, true),
+            (Ignored, open, false, true),
+        ] {
+            let (mut running, link) = running(control_end, control);
+            running.end_control(clean);
+            let case = format!("{control_end:?}, {control:?}, clean: {clean}");
+            assert_eq!(running.control, ControlSide::Closed, "{case}");
+            assert_eq!(running.cancelled.is_none(), continues, "{case}");
+            assert_eq!(link.abort.is_cancelled(), !continues, "{case}");
+        }
+    }
+
+    #[test]
+    fn the_permit_is_given_once_and_nothing_takes_it_back() {
+        let (mut running, mut link) = running(ControlEnd::BreaksOff, ControlSide::Open);
+        let until = Instant::now();
+        running.settle_until(until);
+        assert_eq!(running.settles_at(), Some(until));
+        assert!(link.permit.try_recv().is_err());
+        running.commit();
+        assert!(link.permit.try_recv().is_ok() && running.committed());
+        running.settle_until(until);
+        assert_eq!(running.settles_at(), None);
+        running.lose();
+        assert!(running.cancelled.is_none() && running.control == ControlSide::Lost);
+    }
+
+    #[test]
+    fn a_cancelled_job_keeps_its_first_reason_and_no_settle_window() {
+        let (mut running, mut link) = running(ControlEnd::BreaksOff, ControlSide::Open);
+        running.settle_until(Instant::now());
+        running.cancel(CancelReason::Abor);
+        running.lose();
+        assert_eq!(running.cancelled, Some(CancelReason::Abor));
+        assert_eq!(running.settles_at(), None);
+        // The permit stays with the session: the job ends as aborted, not as one whose session is gone.
+        assert!(link.abort.is_cancelled());
+        let none = link.permit.try_recv();
+        assert_eq!(none, Err(oneshot::error::TryRecvError::Empty));
+    }
+}

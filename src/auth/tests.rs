@@ -70,7 +70,7 @@ async fn the_right_password_only() {
 }
 
 #[tokio::test]
-async fn no_login_waits_for_transfers_but_where_the_budget_is_tiny() {
+async fn no_login_waits_for_transfers_unless_the_budget_is_tiny() {
     // Each of these hashes is charged with 1 MiB.
     for (budget, at_once) in [(64, 8), (8, 1), (2, 1)] {
         let cores = 16;
@@ -115,7 +115,7 @@ async fn beyond_what_is_set_aside_it_is_what_transfers_leave() {
 }
 
 #[tokio::test]
-async fn an_unknown_user_is_refused_even_with_the_password_of_his_decoy() {
+async fn an_unknown_user_is_refused_even_with_the_password_of_the_decoy() {
     let authenticator = authenticator();
     for unknown in ["", "ANNA", "anna ", "root"] {
         for password in ["password", "Hello world!"] {
@@ -162,7 +162,7 @@ async fn busy_when_no_core_becomes_free() {
 }
 
 #[tokio::test]
-async fn who_is_not_heard_any_more_takes_no_core() {
+async fn a_banned_client_takes_no_core() {
     let authenticator = authenticator();
     let unheard = authenticator
         .verify("anna", &"password".into(), HERE, || false)
@@ -171,7 +171,7 @@ async fn who_is_not_heard_any_more_takes_no_core() {
 }
 
 #[tokio::test]
-async fn nobody_is_configured() {
+async fn without_users_every_login_is_refused() {
     let authenticator = Authenticator::new(&BTreeMap::new(), Budget::new(64 << 20));
     assert_eq!(
         authenticator

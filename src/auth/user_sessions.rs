@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn each_user_has_his_own_places_and_gets_them_back() {
+    fn each_user_has_a_limit_and_gets_permits_back() {
         let limiter = Arc::new(UserLimiter::new(Some(1)));
         let (anna, bert) = (user("anna", None), user("bert", Some(2)));
         let first = limiter.enter(&anna).unwrap();

@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refused_connect_is_told() {
+    async fn a_refused_connect_is_reported() {
         let (_holder, port) = held_port();
         let peer = SocketAddr::new(LOOPBACK, port);
         // From the target's own port the socket would connect to itself.

@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_has_not_got_all_of_it_is_waited_for() {
+    async fn a_client_that_has_not_received_everything_is_waited_for() {
         for ends_first in [false, true] {
             let lingering = Lingering::new();
             let (sent, mut client) = much_on_its_way(&lingering).await;
@@ -260,14 +260,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_takes_nothing_is_not_waited_for() {
+    async fn a_client_that_takes_nothing_is_not_waited_for() {
         let lingering = Lingering::up_to(MOST, Duration::from_millis(100));
         let (_, _client) = much_on_its_way(&lingering).await;
         assert!(lingering.drained(DEADLINE).await);
     }
 
     #[tokio::test]
-    async fn who_is_gone_is_not_waited_for() {
+    async fn a_client_that_is_gone_is_not_waited_for() {
         let lingering = Lingering::up_to(MOST, Duration::from_secs(600));
         let (_, client) = much_on_its_way(&lingering).await;
         client.set_zero_linger().unwrap();

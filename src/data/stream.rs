@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn finishing_tells_that_the_client_is_gone() {
+    async fn finishing_fails_if_the_client_is_gone() {
         let (mut stream, client) = pair().await;
         stream.write_all(b"some").await.unwrap();
         client.set_zero_linger().unwrap();

@@ -152,7 +152,7 @@ fn each_line_of_a_user_gets_one_reply() {
 }
 
 #[test]
-fn each_line_gets_one_reply_where_transfers_are_aborted_and_quit() {
+fn each_line_gets_one_reply_if_transfers_are_aborted_and_quit() {
     let transfer = select(vec![
         "PASV\r\nLIST\r\n",
         "EPSV\r\nRETR a.csv\r\n",

@@ -34,7 +34,7 @@ async fn admissions_leave_half_of_the_budget() {
 }
 
 #[tokio::test]
-async fn what_is_set_aside_is_nobodys_and_a_part_is_free_beside_all_admissions() {
+async fn set_aside_memory_is_not_granted_and_a_part_fits_besides_all_admissions() {
     // The last one leaves no reserve.
     for (part, aside, reserve, admitted) in
         [(256, 512, 256, 6), (256, 1024, 256, 2), (512, 1024, 0, 4)]
@@ -146,7 +146,7 @@ async fn holders_are_pressed_when_others_wait_and_they_have_held_for_long() {
 }
 
 #[tokio::test]
-async fn who_waits_for_an_admission_to_end_presses_no_part() {
+async fn a_request_that_waits_for_an_admission_presses_no_part() {
     let budget = Budget::for_parts(2 * MIB, 256 * 1024, Duration::ZERO);
     let mut admissions = Vec::new();
     while let Ok(admission) = budget.admit(Duration::ZERO).await {
@@ -168,7 +168,7 @@ async fn more_than_the_budget_fails_at_once() {
 }
 
 #[tokio::test]
-async fn serves_in_order_and_forgets_those_who_left() {
+async fn serves_in_order_and_forgets_dropped_requests() {
     let budget = Budget::new(MIB);
     let all = budget.grant(MIB, LONG).await.unwrap();
     let mut left = Box::pin(budget.grant(MIB, LONG));

@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_end_between_records_is_told_from_one_within() {
+    async fn an_end_between_records_differs_from_one_within() {
         for (cut, between) in [(0, true), (3, false), (5, false), (60, false), (69, true)] {
             for ahead in [false, true] {
                 let (mut socket, mut client) = pair(None).await;

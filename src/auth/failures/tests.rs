@@ -77,7 +77,7 @@ fn a_network_of_ipv6_is_one_client() {
 }
 
 #[test]
-fn a_user_is_banned_where_he_was_guessed_at() {
+fn a_user_is_banned_at_the_address_of_the_failures() {
     let failures = Failures::new(config());
     let now = Instant::now();
     let (guesser, owner) = (ip("10.0.0.1"), ip("10.0.0.2"));
@@ -95,7 +95,7 @@ fn a_user_is_banned_where_he_was_guessed_at() {
 }
 
 #[test]
-fn or_everywhere_where_that_is_configured() {
+fn a_user_is_banned_everywhere_if_configured() {
     let failures = Failures::new(LoginFailureOptions {
         ban_users: BanUsers::Everywhere,
         ..config()
@@ -110,7 +110,7 @@ fn or_everywhere_where_that_is_configured() {
 }
 
 #[test]
-fn the_answer_to_a_banned_user_tells_nothing_of_what_he_tried() {
+fn the_answer_to_a_banned_user_reveals_nothing_about_the_password() {
     let failures = Failures::new(LoginFailureOptions {
         ban_after: None,
         ..config()

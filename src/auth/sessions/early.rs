@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_hoards_it_is_the_oldest_of_all_once_it_has_had_its_time() {
+    fn without_a_hoarder_the_oldest_of_all_makes_room_once_it_has_had_its_time() {
         let (mut early, _, now) = waiting(&[
             "10.0.0.9", "10.0.0.7", "10.0.0.8", "10.0.0.1", "10.0.0.5", "10.0.0.5", "10.0.0.5",
         ]);

@@ -38,7 +38,7 @@ fn held(limiter: &SessionLimiter) -> (usize, usize, usize) {
 }
 
 #[test]
-fn places_are_counted_and_given_back() {
+fn permits_are_counted_and_given_back() {
     let limiter = limiter([3, 2], [4, 4]);
     let first = enter(&limiter, "10.0.0.1").unwrap();
     let _second = enter(&limiter, "::ffff:10.0.0.1").unwrap();
@@ -74,7 +74,7 @@ fn a_network_of_ipv6_is_one_client() {
 }
 
 #[test]
-fn who_is_in_takes_no_place_from_those_before_login() {
+fn a_logged_in_user_takes_no_permit_of_sessions_before_login() {
     let limiter = limiter([9, 9], [2, 1]);
     let first = log_in(&limiter, "10.0.0.1").unwrap();
     let mut second = log_in(&limiter, "10.0.0.1").unwrap();
@@ -104,7 +104,7 @@ fn who_is_in_takes_no_place_from_those_before_login() {
 }
 
 #[test]
-fn one_that_makes_room_gives_all_of_its_place_to_the_newcomer() {
+fn a_displaced_session_gives_its_permit_to_the_newcomer() {
     let limiter = limiter([4, 9], [3, 9]);
     let ended = |permit: &SessionPermit| permit.ended().is_cancelled();
     let mut member = log_in(&limiter, "10.0.0.9").unwrap();

@@ -50,10 +50,10 @@ pub(super) fn say(line: &str) {
 #[derive(Debug, Default)]
 pub(super) struct Narrator {
     /// Source and destination of the last copy: a rename is a copy and the source's deletion.
-    last_copy: Option<(Place, Place)>,
+    last_copy: Option<(ObjectName, ObjectName)>,
 }
 
-type Place = (String, String);
+type ObjectName = (String, String);
 
 impl Narrator {
     /// Prints each event until the store is gone. Drop the future to cancel it.
@@ -74,9 +74,9 @@ impl Narrator {
     fn line(&mut self, event: Event) -> Option<String> {
         match event {
             Event::Landed { bucket, key, size } => {
-                let place = (bucket, key);
-                is_shown(&place)
-                    .then(|| format!("landed   {}  {} bytes", url(&place), grouped(size)))
+                let object = (bucket, key);
+                is_shown(&object)
+                    .then(|| format!("landed   {}  {} bytes", url(&object), grouped(size)))
             }
             Event::Copied { from, to } => {
                 let line =
@@ -85,22 +85,22 @@ impl Narrator {
                 line
             }
             Event::Deleted { bucket, key } => {
-                let place = (bucket, key);
-                match self.last_copy.take_if(|(from, _)| *from == place) {
+                let object = (bucket, key);
+                match self.last_copy.take_if(|(from, _)| *from == object) {
                     Some((from, to)) => Some(format!("renamed  {} -> {}", url(&from), url(&to))),
-                    None => is_shown(&place).then(|| format!("deleted  {}", url(&place))),
+                    None => is_shown(&object).then(|| format!("deleted  {}", url(&object))),
                 }
             }
         }
     }
 }
 
-fn is_shown((_, key): &Place) -> bool {
+fn is_shown((_, key): &ObjectName) -> bool {
     !key.starts_with(STATE_PREFIX)
 }
 
 /// A key can contain anything, including a terminal's control sequences.
-fn url((bucket, key): &Place) -> String {
+fn url((bucket, key): &ObjectName) -> String {
     let safe: String = key
         .chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
@@ -126,17 +126,17 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
 
-    fn place(key: &str) -> Place {
+    fn object(key: &str) -> ObjectName {
         ("demo".to_owned(), key.to_owned())
     }
 
     fn deleted(key: &str) -> Event {
-        let (bucket, key) = place(key);
+        let (bucket, key) = object(key);
         Event::Deleted { bucket, key }
     }
 
     fn landed(key: &str, size: u64) -> Event {
-        let (bucket, key) = place(key);
+        let (bucket, key) = object(key);
         Event::Landed { bucket, key, size }
     }
 
@@ -156,8 +156,8 @@ mod tests {
         assert_eq!(line(deleted(".s3ftpd/abc")), "");
         assert_eq!(
             line(Event::Copied {
-                from: place("a"),
-                to: place("b")
+                from: object("a"),
+                to: object("b")
             }),
             "copied   s3://demo/a -> s3://demo/b"
         );

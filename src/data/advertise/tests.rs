@@ -97,7 +97,7 @@ async fn a_network_comes_first_then_the_address_then_the_own() {
 }
 
 #[tokio::test]
-async fn ipv6_cannot_be_told() {
+async fn ipv6_is_refused() {
     let own = Advertise::new(&config(None, &[]));
     let error = own.ipv4(ip("2001:db8::5"), ip("2001:db8::1")).await;
     assert!(
@@ -142,7 +142,7 @@ async fn a_name_is_looked_up_once_a_minute() {
 }
 
 #[tokio::test]
-async fn a_failed_look_up_leaves_the_old_address_or_is_told() {
+async fn a_failed_look_up_leaves_the_old_address_or_is_reported() {
     let failed = || Err(io::Error::other("no such name"));
     let only_ipv6 = Ok(vec![ip("2001:db8::1")]);
     let found = Ok(vec![ip("192.0.2.10")]);
@@ -166,7 +166,7 @@ async fn a_failed_look_up_leaves_the_old_address_or_is_told() {
 }
 
 #[tokio::test]
-async fn those_who_ask_together_share_a_look_up_that_outlives_each_of_them() {
+async fn parallel_calls_share_a_look_up_that_outlives_each_of_them() {
     let (answer, asked) = oneshot::channel::<Vec<IpAddr>>();
     let asked = Mutex::new(Some(asked));
     let resolve = move |_| {

@@ -128,7 +128,7 @@ async fn an_early_connection_is_kept_and_its_pair_free_again() {
 }
 
 #[tokio::test]
-async fn nobody_connecting_is_a_timeout_and_one_may_ask_again() {
+async fn without_a_client_the_wait_times_out_and_can_be_repeated() {
     let pool = pool(1, HOUR);
     let mut reservation = reserve(&pool, CLIENT).await;
     let none = reservation.connection(Duration::from_millis(10)).await;
@@ -156,7 +156,7 @@ async fn a_pair_rests_after_a_reservation_without_connection() {
 }
 
 #[tokio::test]
-async fn a_late_connection_reaches_nobody() {
+async fn a_late_connection_reaches_no_session() {
     let pool = pool(1, HOUR);
     let port = reserve(&pool, CLIENT).await.port();
     let mut waiting = pin!(pool.reserve(CLIENT, HOUR));
@@ -276,7 +276,7 @@ async fn a_port_in_use_is_left_out_until_it_is_free() {
 }
 
 #[tokio::test]
-async fn stop_closes_the_ports_and_ends_those_who_wait() {
+async fn stop_closes_the_ports_and_ends_waiting_calls() {
     let stop = CancellationToken::new();
     let pool = PassivePool::bind(
         CLIENT,
@@ -364,7 +364,7 @@ async fn failing_accepts_are_paused_and_got_over() {
 }
 
 #[tokio::test]
-async fn behind_a_load_balancer_the_header_says_whose_a_connection_is() {
+async fn the_header_of_a_load_balancer_names_the_client() {
     let ports = PassivePorts::Ephemeral(1);
     let stop = CancellationToken::new();
     let pool = PassivePool::bind_with(CLIENT, ports, policy_for("127.0.0.1/32"), stop, HOUR, HOUR)

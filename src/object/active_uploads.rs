@@ -54,7 +54,7 @@ struct UploadStatus {
     size: AtomicU64,
     /// When the last of them arrived: milliseconds after it was entered.
     moved: AtomicU64,
-    /// Its [`Stage`]; it only goes up.
+    /// Its [`UploadStage`]; it only goes up.
     stage: AtomicU8,
     /// Whether nothing of it may be stored when it breaks off: a newer upload of the user has sent bytes, or the object
     /// was written. That can happen in each stage.
@@ -68,7 +68,7 @@ struct UploadStatus {
 /// How far an upload has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-enum Stage {
+enum UploadStage {
     /// Its client has not sent anything.
     Waiting,
     /// Its client sends.
@@ -122,7 +122,7 @@ impl ActiveUploads {
             entered: Instant::now(),
             size: AtomicU64::new(0),
             moved: AtomicU64::new(0),
-            stage: AtomicU8::new(Stage::Waiting as u8),
+            stage: AtomicU8::new(UploadStage::Waiting as u8),
             superseded: AtomicBool::new(false),
             stop: CancellationToken::new(),
             gone: CancellationToken::new(),
@@ -141,7 +141,7 @@ impl ActiveUploads {
         let uploads = self.locked();
         let here = uploads.get(object).into_iter().flatten();
         let own = here.filter(|upload| *upload.new.user == *user);
-        let open = own.filter(|upload| !upload.is_at(Stage::Published));
+        let open = own.filter(|upload| !upload.is_at(UploadStage::Published));
         EarlierUploads(open.cloned().collect())
     }
 
@@ -191,11 +191,11 @@ impl ActiveUploads {
 
 impl UploadStatus {
     /// Goes up to a stage; returns whether it was below it.
-    fn advance(&self, to: Stage) -> bool {
+    fn advance(&self, to: UploadStage) -> bool {
         self.stage.fetch_max(to as u8, Ordering::Relaxed) < to as u8
     }
 
-    fn is_at(&self, stage: Stage) -> bool {
+    fn is_at(&self, stage: UploadStage) -> bool {
         self.stage.load(Ordering::Relaxed) == stage as u8
     }
 
@@ -227,7 +227,7 @@ impl EarlierUploads {
             peer: upload.new.peer,
             old_bytes: upload.new.old_bytes,
             idle_for: upload.idle_for(),
-            ending: upload.is_at(Stage::Ending),
+            ending: upload.is_at(UploadStage::Ending),
         })
     }
 
@@ -246,7 +246,7 @@ impl EarlierUploads {
     /// Waits until those that have broken off are stored or removed. Cancel safe.
     pub async fn wait_until_stored(&self) {
         for upload in &self.0 {
-            if upload.is_at(Stage::Ending) {
+            if upload.is_at(UploadStage::Ending) {
                 upload.gone.cancelled().await;
             }
         }
@@ -281,7 +281,7 @@ impl StatusHandle {
             let moved = u64::try_from(moved).unwrap_or(u64::MAX);
             self.upload.moved.store(moved, Ordering::Relaxed);
         }
-        if sent && self.upload.advance(Stage::Receiving) {
+        if sent && self.upload.advance(UploadStage::Receiving) {
             self.supersede_earlier();
         }
     }
@@ -303,7 +303,7 @@ impl StatusHandle {
 
     /// The object is there.
     pub(in crate::object) fn published(&self) {
-        self.upload.advance(Stage::Published);
+        self.upload.advance(UploadStage::Published);
         let entered = self.registry.entered.load(Ordering::Relaxed);
         *self.registry.published().of(&self.upload.new.transfer) = entered;
         self.supersede_others();
@@ -321,7 +321,7 @@ impl StatusHandle {
 
     /// The upload has broken off; what there is of it is being stored or removed.
     pub(in crate::object) fn ending(&self) {
-        self.upload.advance(Stage::Ending);
+        self.upload.advance(UploadStage::Ending);
     }
 }
 

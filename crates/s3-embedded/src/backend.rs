@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
-use s3s::dto::{ETag, ETagCondition, Timestamp};
+use s3s::dto::ETagCondition;
 use s3s::{S3Result, s3_error};
 use tokio::sync::broadcast;
 
@@ -28,6 +28,7 @@ use super::index::{
     Bucket, Completed, Object, ObjectData, Part, PartData, State, Upload, UploadData,
     WriteCondition, hex, matches,
 };
+use super::s3_types::internal;
 
 /// Number of completed uploads that are stored, for a repeated Complete.
 const REMEMBERED_COMPLETES: usize = 1000;
@@ -434,19 +435,4 @@ impl Drop for Inner {
             disk.close();
         }
     }
-}
-
-/// A failure of this store, as S3 reports it: 500 InternalError.
-pub(crate) fn internal(error: io::Error) -> s3s::S3Error {
-    s3_error!(error, InternalError)
-}
-
-/// An ETag as in an answer.
-pub(crate) fn quoted(etag: &str) -> Option<ETag> {
-    Some(ETag::Strong(etag.to_owned()))
-}
-
-/// Seconds since the epoch as in an answer.
-pub(crate) fn timestamp(seconds: u64) -> Option<Timestamp> {
-    Some(Timestamp::from(UNIX_EPOCH + Duration::from_secs(seconds)))
 }

@@ -11,11 +11,12 @@ use s3s::dto::{
 };
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
-use super::backend::{Backend, Event, internal, quoted, timestamp};
+use super::backend::{Backend, Event};
 use super::blob::Content;
 use super::checksum::{Algorithm, Checksum, Hasher, Kind, set_checksum};
 use super::index::{Object, ObjectData, PartData, WriteCondition, hex};
 use super::objects::{ReadConditions, attributes_of, named_algorithm, parse_tags};
+use super::s3_types::{internal, quoted, timestamp};
 
 /// Digests of some content.
 pub(crate) struct Digests {

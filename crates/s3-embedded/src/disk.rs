@@ -27,13 +27,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use s3s::S3Result;
 
-use super::backend::internal;
 use super::blob::{Blob, Content, Segment};
 use super::checksum::{Algorithm, Checksum, Kind};
 use super::index::{
     Attributes, Bucket, Object, ObjectData, Part, PartData, State, Upload, UploadData,
 };
 use super::record::{Record, StoredFile};
+use super::s3_types::internal;
 
 const DIRECTORIES: [&str; 5] = ["buckets", "blobs", "objects", "uploads", "parts"];
 

@@ -33,6 +33,7 @@ mod listing;
 mod multipart;
 mod objects;
 mod record;
+mod s3_types;
 mod service;
 mod store;
 

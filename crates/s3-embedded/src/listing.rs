@@ -10,9 +10,10 @@ use percent_encoding::{AsciiSet, utf8_percent_encode};
 use s3s::dto::{CommonPrefix, EncodingType, ListObjectsV2Input, ListObjectsV2Output, Object};
 use s3s::{S3Response, S3Result, s3_error};
 
-use super::backend::{Backend, quoted, timestamp};
+use super::backend::Backend;
 use super::index::is_below_file;
 use super::record::RESERVED;
+use super::s3_types::{quoted, timestamp};
 
 /// Upper limit of the entries of a page.
 const MAX_KEYS: usize = 1000;

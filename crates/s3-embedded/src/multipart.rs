@@ -11,7 +11,7 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
-use super::backend::{Backend, quoted, timestamp};
+use super::backend::Backend;
 use super::behaviour::Behaviour;
 use super::blob::Content;
 use super::checksum::{Algorithm, Checksum, Kind, crc32_text, given_checksum, set_checksum};
@@ -19,6 +19,7 @@ use super::copy::digest;
 use super::index::{Completed, ObjectData, PartData, UploadData, WriteCondition, hex};
 use super::listing::{After, encoded, page, page_size};
 use super::objects::{Claims, attributes_of, named_algorithm, parse_tags};
+use super::s3_types::{quoted, timestamp};
 
 /// The highest part number.
 const MAX_PARTS: i32 = 10_000;

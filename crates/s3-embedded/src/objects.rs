@@ -11,11 +11,12 @@ use s3s::dto::{
 };
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, TrailingHeaders, s3_error};
 
-use super::backend::{Backend, Event, internal, quoted, timestamp};
+use super::backend::{Backend, Event};
 use super::blob::{Blob, Content};
 use super::checksum::{Algorithm, Checksum, Hasher, Kind, given_checksum, parse_md5, set_checksum};
 use super::index::{Attributes, Object, ObjectData, WriteCondition, hex, matches};
 use super::record::percent_decode;
+use super::s3_types::{internal, quoted, timestamp};
 
 /// What a request states about its body.
 pub(crate) struct Claims {

@@ -14,16 +14,17 @@ use s3s::dto::{
 };
 use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 
-use super::backend::{Backend, internal, timestamp};
+use super::backend::Backend;
+use super::s3_types::{internal, timestamp};
 
-type Answer<T> = S3Result<S3Response<T>>;
+type ServiceAnswer<T> = S3Result<S3Response<T>>;
 
 #[async_trait::async_trait]
 impl S3 for Backend {
     async fn list_buckets(
         &self,
         _request: S3Request<ListBucketsInput>,
-    ) -> Answer<ListBucketsOutput> {
+    ) -> ServiceAnswer<ListBucketsOutput> {
         let state = self.state();
         let buckets = state.buckets.iter().map(|(name, bucket)| Bucket {
             name: Some(name.clone()),
@@ -39,7 +40,7 @@ impl S3 for Backend {
     async fn create_bucket(
         &self,
         request: S3Request<CreateBucketInput>,
-    ) -> Answer<CreateBucketOutput> {
+    ) -> ServiceAnswer<CreateBucketOutput> {
         let name = request.input.bucket;
         if self.check_bucket(&name).is_ok() {
             return Err(s3_error!(BucketAlreadyOwnedByYou));
@@ -53,18 +54,24 @@ impl S3 for Backend {
     async fn head_bucket(
         &self,
         mut request: S3Request<HeadBucketInput>,
-    ) -> Answer<HeadBucketOutput> {
+    ) -> ServiceAnswer<HeadBucketOutput> {
         self.resolve(&mut request.input.bucket);
         self.check_bucket(&request.input.bucket)?;
         Ok(S3Response::new(HeadBucketOutput::default()))
     }
 
-    async fn put_object(&self, mut request: S3Request<PutObjectInput>) -> Answer<PutObjectOutput> {
+    async fn put_object(
+        &self,
+        mut request: S3Request<PutObjectInput>,
+    ) -> ServiceAnswer<PutObjectOutput> {
         self.resolve(&mut request.input.bucket);
         Backend::put_object(self, request).await
     }
 
-    async fn get_object(&self, mut request: S3Request<GetObjectInput>) -> Answer<GetObjectOutput> {
+    async fn get_object(
+        &self,
+        mut request: S3Request<GetObjectInput>,
+    ) -> ServiceAnswer<GetObjectOutput> {
         self.resolve(&mut request.input.bucket);
         Backend::get_object(self, request.input)
     }
@@ -72,7 +79,7 @@ impl S3 for Backend {
     async fn head_object(
         &self,
         mut request: S3Request<HeadObjectInput>,
-    ) -> Answer<HeadObjectOutput> {
+    ) -> ServiceAnswer<HeadObjectOutput> {
         self.resolve(&mut request.input.bucket);
         Backend::head_object(self, request.input)
     }
@@ -80,7 +87,7 @@ impl S3 for Backend {
     async fn delete_object(
         &self,
         mut request: S3Request<DeleteObjectInput>,
-    ) -> Answer<DeleteObjectOutput> {
+    ) -> ServiceAnswer<DeleteObjectOutput> {
         self.resolve(&mut request.input.bucket);
         let input = request.input;
         Backend::delete_object(self, &input.bucket, &input.key, input.if_match.as_ref())?;
@@ -90,7 +97,7 @@ impl S3 for Backend {
     async fn delete_objects(
         &self,
         mut request: S3Request<DeleteObjectsInput>,
-    ) -> Answer<DeleteObjectsOutput> {
+    ) -> ServiceAnswer<DeleteObjectsOutput> {
         self.resolve(&mut request.input.bucket);
         Backend::delete_objects(self, request.input)
     }
@@ -98,7 +105,7 @@ impl S3 for Backend {
     async fn copy_object(
         &self,
         mut request: S3Request<CopyObjectInput>,
-    ) -> Answer<CopyObjectOutput> {
+    ) -> ServiceAnswer<CopyObjectOutput> {
         self.resolve(&mut request.input.bucket);
         Backend::copy_object(self, request).await
     }
@@ -106,7 +113,7 @@ impl S3 for Backend {
     async fn list_objects_v2(
         &self,
         mut request: S3Request<ListObjectsV2Input>,
-    ) -> Answer<ListObjectsV2Output> {
+    ) -> ServiceAnswer<ListObjectsV2Output> {
         self.resolve(&mut request.input.bucket);
         self.list_objects(request.input)
     }
@@ -114,7 +121,7 @@ impl S3 for Backend {
     async fn create_multipart_upload(
         &self,
         mut request: S3Request<CreateMultipartUploadInput>,
-    ) -> Answer<CreateMultipartUploadOutput> {
+    ) -> ServiceAnswer<CreateMultipartUploadOutput> {
         self.resolve(&mut request.input.bucket);
         self.create_upload(request.input).await
     }
@@ -122,7 +129,7 @@ impl S3 for Backend {
     async fn upload_part(
         &self,
         mut request: S3Request<UploadPartInput>,
-    ) -> Answer<UploadPartOutput> {
+    ) -> ServiceAnswer<UploadPartOutput> {
         self.resolve(&mut request.input.bucket);
         Backend::upload_part(self, request).await
     }
@@ -130,7 +137,7 @@ impl S3 for Backend {
     async fn upload_part_copy(
         &self,
         mut request: S3Request<UploadPartCopyInput>,
-    ) -> Answer<UploadPartCopyOutput> {
+    ) -> ServiceAnswer<UploadPartCopyOutput> {
         self.resolve(&mut request.input.bucket);
         Backend::upload_part_copy(self, request.input).await
     }
@@ -138,7 +145,7 @@ impl S3 for Backend {
     async fn complete_multipart_upload(
         &self,
         mut request: S3Request<CompleteMultipartUploadInput>,
-    ) -> Answer<CompleteMultipartUploadOutput> {
+    ) -> ServiceAnswer<CompleteMultipartUploadOutput> {
         self.resolve(&mut request.input.bucket);
         self.complete_upload(request.input).await
     }
@@ -146,14 +153,17 @@ impl S3 for Backend {
     async fn abort_multipart_upload(
         &self,
         mut request: S3Request<AbortMultipartUploadInput>,
-    ) -> Answer<AbortMultipartUploadOutput> {
+    ) -> ServiceAnswer<AbortMultipartUploadOutput> {
         self.resolve(&mut request.input.bucket);
         let input = request.input;
         self.abort_upload(&input.upload_id, &input.bucket, &input.key)?;
         Ok(S3Response::new(AbortMultipartUploadOutput::default()))
     }
 
-    async fn list_parts(&self, mut request: S3Request<ListPartsInput>) -> Answer<ListPartsOutput> {
+    async fn list_parts(
+        &self,
+        mut request: S3Request<ListPartsInput>,
+    ) -> ServiceAnswer<ListPartsOutput> {
         self.resolve(&mut request.input.bucket);
         Backend::list_parts(self, request.input)
     }
@@ -161,7 +171,7 @@ impl S3 for Backend {
     async fn list_multipart_uploads(
         &self,
         mut request: S3Request<ListMultipartUploadsInput>,
-    ) -> Answer<ListMultipartUploadsOutput> {
+    ) -> ServiceAnswer<ListMultipartUploadsOutput> {
         self.resolve(&mut request.input.bucket);
         self.list_uploads(request.input)
     }
@@ -169,7 +179,7 @@ impl S3 for Backend {
     async fn get_object_tagging(
         &self,
         mut request: S3Request<GetObjectTaggingInput>,
-    ) -> Answer<GetObjectTaggingOutput> {
+    ) -> ServiceAnswer<GetObjectTaggingOutput> {
         self.resolve(&mut request.input.bucket);
         let object = self.find(&request.input.bucket, &request.input.key)?;
         let tags = object.data.tags.iter().map(|(key, value)| Tag {
@@ -185,7 +195,7 @@ impl S3 for Backend {
     async fn put_object_tagging(
         &self,
         mut request: S3Request<PutObjectTaggingInput>,
-    ) -> Answer<PutObjectTaggingOutput> {
+    ) -> ServiceAnswer<PutObjectTaggingOutput> {
         self.resolve(&mut request.input.bucket);
         let input = request.input;
         self.put_tags(&input.bucket, &input.key, input.tagging.tag_set)

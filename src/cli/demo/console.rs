@@ -50,10 +50,10 @@ pub(super) fn say(line: &str) {
 #[derive(Debug, Default)]
 pub(super) struct Narrator {
     /// Source and destination of the last copy: a rename is a copy and the source's deletion.
-    last_copy: Option<(ObjectName, ObjectName)>,
+    last_copy: Option<(ShownName, ShownName)>,
 }
 
-type ObjectName = (String, String);
+type ShownName = (String, String);
 
 impl Narrator {
     /// Prints each event until the store is gone. Drop the future to cancel it.
@@ -95,12 +95,12 @@ impl Narrator {
     }
 }
 
-fn is_shown((_, key): &ObjectName) -> bool {
+fn is_shown((_, key): &ShownName) -> bool {
     !key.starts_with(STATE_PREFIX)
 }
 
 /// A key can contain anything, including a terminal's control sequences.
-fn url((bucket, key): &ObjectName) -> String {
+fn url((bucket, key): &ShownName) -> String {
     let safe: String = key
         .chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
@@ -126,7 +126,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
 
-    fn object(key: &str) -> ObjectName {
+    fn object(key: &str) -> ShownName {
         ("demo".to_owned(), key.to_owned())
     }
 

@@ -2,12 +2,12 @@
 
 use ftp_proto::CommandError;
 
-use super::Refusal;
 use crate::auth::Refused;
 use crate::data::DataError;
 use crate::data::active::ActiveRefused;
 use crate::namespace::{PathError, VirtualPath};
 use crate::object::ObjectError;
+use crate::session::replies::refusal::Refusal;
 
 impl Refusal {
     /// A store's error about a path.

@@ -5,6 +5,9 @@
 //! 4yz asks the client to try again later, 5yz not to repeat the command (RFC 959, 4.2); 421 also
 //! closes the connection.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use ftp_proto::Reply;
@@ -33,8 +36,8 @@ macro_rules! refusals {
 
             /// One of each variant.
             #[cfg(test)]
-            pub(super) fn samples() -> Vec<(&'static str, Refusal)> {
-                use super::tests::Sample;
+            fn samples() -> Vec<(&'static str, Refusal)> {
+                use tests::Sample;
                 vec![$(
                     (stringify!($variant), Refusal::$variant $(($(<$kind>::sample()),+))?),
                 )+]

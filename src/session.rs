@@ -39,14 +39,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Refused, SessionPermit};
 use crate::net::proxy::ConnectionAddrs;
-use ftp_proto::{Command, CommandError, Reply};
+use ftp_proto::{Command, Reply};
 
 pub use broken::BrokenTransfers;
 pub use context::{Listener, ServerContext};
 use control::{Control, ControlError};
 use data_setup::DataSetup;
 use gate::Verdict;
-use replies::{Handled, Refusal};
+pub(crate) use replies::no_session;
+use replies::{Handled, Refusal, success};
 pub use reported::ReportedUploads;
 use state::{Flow, RenameSource, Session, Start};
 
@@ -130,7 +131,7 @@ impl Session {
             self.control.close().await;
             return;
         }
-        let greeting = Reply::new(220, self.greeting());
+        let greeting = success::greeting(&self.greeting());
         if self.control.reply(&greeting).await.is_ok() {
             while let Flow::Continue = self.step().await {}
             self.control.close().await;
@@ -156,18 +157,14 @@ impl Session {
                     }
                 };
             }
-            Awaited::Control(ControlError::LineTooLong(error)) => {
-                Reply::new(500, format!("{error}, closing the connection"))
-            }
+            Awaited::Control(ControlError::LineTooLong(_)) => Refusal::LineTooLong,
             Awaited::Control(_) => return Flow::Close,
-            Awaited::LoginDeadline => {
-                Reply::new(421, "No login within the time, closing the connection")
-            }
-            Awaited::Idle => Reply::new(421, "No command within the time, closing the connection"),
-            Awaited::Draining => Reply::new(421, "The server is shutting down, connect again"),
+            Awaited::LoginDeadline => Refusal::LoginTimeout,
+            Awaited::Idle => Refusal::IdleTimeout,
+            Awaited::Draining => Refusal::ShuttingDown,
         };
         // The connection ends either way.
-        let _ = self.control.reply(&last_words).await;
+        let _ = self.control.reply(&last_words.into()).await;
         Flow::Close
     }
 
@@ -226,20 +223,20 @@ impl Session {
         if self.logged_in().is_none() {
             self.pre_login.commands += 1;
             if self.pre_login.commands > MAX_EARLY {
-                let text = "Too many commands without a login, closing the connection";
-                self.control.reply(&Reply::new(421, text)).await?;
-                return Ok(Flow::Close);
+                return self.close_with(Refusal::EarlyCommands).await;
             }
         }
         let command = match Command::parse(line) {
             Ok(command) => command,
             Err(error) => {
                 self.forget_beginnings();
-                self.control.reply(&replies::command_error(&error)).await?;
-                return Ok(match error {
-                    CommandError::Http => Flow::Close,
+                let refusal = Refusal::from(error);
+                let flow = match refusal {
+                    Refusal::HttpRequest => Flow::Close,
                     _ => Flow::Continue,
-                });
+                };
+                self.control.reply(&refusal.into()).await?;
+                return Ok(flow);
             }
         };
         tracing::trace!(peer = %self.control.peer, ?command, "command");
@@ -298,7 +295,7 @@ impl Session {
             C::Hash(path) => return self.hash(path).await,
             C::Digest(name, piece) => return self.digest(*name, piece).await,
             C::Quit => {
-                self.control.reply(&Reply::new(221, "Goodbye")).await?;
+                self.control.reply(&success::goodbye()).await?;
                 return Ok(Flow::Close);
             }
             C::User(name) => return self.user_name(name).await,
@@ -319,21 +316,15 @@ impl Session {
             C::Prot(level) => self.prot(*level),
             C::Ccc => self.ccc(),
             C::Host(host) => self.choose_host(host),
-            C::Acct => Ok(Reply::new(202, "No account is needed")),
+            C::Acct => Ok(success::no_account_needed()),
             C::Cwd(path) => until(&cut, self.cwd(path)).await,
             C::Cdup => until(&cut, self.cwd("..")).await,
-            C::Pwd => Ok(Reply::new(
-                257,
-                format!(
-                    "{} is the working directory",
-                    Reply::quote_path(&self.cwd.to_string())
-                ),
-            )),
+            C::Pwd => Ok(success::working_directory(&self.cwd)),
             C::Mkd(path) => until(&cut, self.mkd(path)).await,
             C::Rmd(path) => until(&cut, self.rmd(path)).await,
             C::Type(transfer_type) => self.set_type(*transfer_type),
-            C::Mode => Ok(Reply::new(200, "Mode is stream")),
-            C::Stru => Ok(Reply::new(200, "Structure is file")),
+            C::Mode => Ok(success::mode()),
+            C::Stru => Ok(success::structure()),
             C::Pasv => self.pasv().await,
             C::Epsv(argument) => self.epsv(*argument).await,
             C::Port(address) => self.port(*address, false),
@@ -357,14 +348,14 @@ impl Session {
             C::OptsUtf8(on) => commands::information::opts_utf8(*on),
             C::OptsMlst(facts) => self.opts_mlst(facts),
             C::Help(topic) => self.help(topic.as_deref()),
-            C::Syst => Ok(Reply::new(215, "UNIX Type: L8")),
-            C::Noop => Ok(Reply::new(200, "OK")),
+            C::Syst => Ok(success::system()),
+            C::Noop => Ok(success::ok()),
             C::SiteHelp => Ok(self.site_help()),
             C::SiteUtime(time, path) => until(&cut, self.site_utime(*time, path)).await,
             C::SiteChmod(path) => self.site_chmod(path),
             C::Clnt(name) | C::Csid(name) => {
                 self.note_client(name);
-                Ok(Reply::new(200, "Noted"))
+                Ok(success::client_noted())
             }
         };
         let reply = handled.unwrap_or_else(Reply::from);

@@ -24,7 +24,7 @@ use crate::auth::network::network_of;
 use crate::auth::options::Limits;
 use early::Early;
 
-/// Why a session is refused. The text is that of the 421.
+/// Why a session is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// The limit of all sessions is reached.

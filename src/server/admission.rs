@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::auth::{Refused, SessionPermit};
 use crate::net::proxy::{ConnectionAddrs, Proxies};
-use crate::session::{Listener, ServerContext};
+use crate::session::{Listener, ServerContext, no_session};
 
 /// Time for a refused client to read the reason.
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(1);
@@ -124,8 +124,8 @@ pub(super) async fn refuse(mut stream: TcpStream, implicit: bool, refused: Refus
     if implicit {
         return;
     }
-    let line = format!("421 {refused}, try again later\r\n");
-    let _ = tokio::time::timeout(REFUSAL_DEADLINE, stream.write_all(line.as_bytes())).await;
+    let reply = no_session(refused).to_bytes();
+    let _ = tokio::time::timeout(REFUSAL_DEADLINE, stream.write_all(&reply)).await;
 }
 
 #[cfg(test)]

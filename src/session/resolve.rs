@@ -8,6 +8,10 @@ use crate::namespace::{Mount, Namespace, Permission, Resolved, VirtualPath};
 use crate::object::{Location, ObjectError, ObjectInfo, directory_exists, head, head_with_crc};
 use crate::session::replies::Refusal;
 
+/// No store holds an object of this size (1 PiB). An offset beyond it never reaches a store: stores
+/// read numbers near 2^63 in a Range differently, and some ignore a Range that they cannot read.
+const BEYOND_ANY_OBJECT: u64 = 1 << 50;
+
 /// The mount and object that a path names; refused if the path cannot name a file.
 pub(super) fn file_at(
     path: &VirtualPath,
@@ -170,4 +174,12 @@ pub(super) fn require(
     } else {
         Err(Refusal::PermissionDenied(path.clone(), permission))
     }
+}
+
+/// Refuses an offset of REST or RANG that no file reaches (RFC 3659, 5.3).
+pub(super) fn check_offset(path: &VirtualPath, offset: u64) -> Result<(), Refusal> {
+    if offset < BEYOND_ANY_OBJECT {
+        return Ok(());
+    }
+    Err(Refusal::BeyondAnyFile(path.clone()))
 }

@@ -15,9 +15,8 @@ use crate::object::{
     EarlierUploads, Location, Lookup, ObjectError, ObjectInfo, ResumableUpload, ResumeScope,
     UploadSnapshot,
 };
-use ftp_proto::Reply;
 
-use crate::session::replies;
+use crate::session::replies::Refusal;
 use crate::session::reported::ReportedLength;
 use crate::session::resolve::existing_object;
 use crate::session::state::Session;
@@ -107,7 +106,7 @@ impl Session {
         keep: &ResumeScope,
         location: &Location,
         object: impl Future<Output = Result<Option<ObjectInfo>, ObjectError>>,
-    ) -> Result<FileStatus, Reply> {
+    ) -> Result<FileStatus, Refusal> {
         let (underway, info) = self.look(path, keep, location, object).await?;
         let resumes = match info {
             _ if !resolved.allows(Permission::Read) => true,
@@ -120,7 +119,9 @@ impl Session {
             OwnUpload::Interrupted(kept) if resumes => {
                 FileStatus::Upload(kept.reported_len(), Some(kept.written()))
             }
-            OwnUpload::InUse(seconds) if resumes => return Err(busy(path, seconds)),
+            OwnUpload::InUse(seconds) if resumes => {
+                return Err(Refusal::OnOtherServer(path.clone(), seconds));
+            }
             OwnUpload::None if !self.context.reported.was_reported(&keep.user, location) => {
                 self.reported.forget(path);
                 return Ok(FileStatus::Object(info.map(Box::new)));
@@ -161,8 +162,8 @@ impl Session {
         keep: &ResumeScope,
         location: &Location,
         object: impl Future<Output = Result<Option<ObjectInfo>, ObjectError>>,
-    ) -> Result<(OwnUpload, Option<ObjectInfo>), Reply> {
-        let fail = |error: ObjectError| replies::object_error(path, &error);
+    ) -> Result<(OwnUpload, Option<ObjectInfo>), Refusal> {
+        let fail = |error: ObjectError| Refusal::store(path, &error);
         let older = keep.earlier_uploads(location);
         if let Some(upload) = older.running() {
             let info = object.await.map_err(fail)?;
@@ -178,7 +179,7 @@ impl Session {
         let underway = match lookup {
             Lookup::None => OwnUpload::None,
             Lookup::InUse { retry_after } => OwnUpload::InUse(retry_after.as_secs()),
-            Lookup::LaterFormat(format) => return Err(later(path, format)),
+            Lookup::LaterFormat(format) => return Err(Refusal::LaterRecord(path.clone(), format)),
             Lookup::Resumable(kept) => OwnUpload::Interrupted(kept),
         };
         Ok((underway, info))
@@ -192,12 +193,12 @@ impl Session {
         path: &VirtualPath,
         keep: &ResumeScope,
         location: &Location,
-    ) -> Result<Option<u64>, Reply> {
+    ) -> Result<Option<u64>, Refusal> {
         let object = existing_object(location);
         let length = match self.look(path, keep, location, object).await?.0 {
             OwnUpload::Running(upload) if !upload.appends() => upload.size - 1,
             OwnUpload::Interrupted(kept) if !kept.appends() => kept.reported_len(),
-            OwnUpload::InUse(seconds) => return Err(busy(path, seconds)),
+            OwnUpload::InUse(seconds) => return Err(Refusal::OnOtherServer(path.clone(), seconds)),
             _ => return Ok(None),
         };
         self.reported.note(path, ReportedLength::Upload(length));
@@ -217,30 +218,20 @@ impl Session {
         path: &VirtualPath,
         location: &Location,
         offset: u64,
-    ) -> Result<(), Reply> {
+    ) -> Result<(), Refusal> {
         let user = &self.user()?.config.name;
         let reported = &self.context.reported;
         match self.reported.of(path) {
             Some(ReportedLength::Upload(_)) => {
                 reported.refused(user, location);
                 self.reported.note(path, ReportedLength::Refused);
-                Err(Reply::new(
-                    450,
-                    format!(
-                        "{path}: the length that SIZE reported is that of an interrupted upload, ask SIZE again for the stored file"
-                    ),
-                ))
+                Err(Refusal::LengthOfUpload(path.clone()))
             }
             Some(ReportedLength::Object(_)) => Ok(()),
             Some(ReportedLength::Refused | ReportedLength::Forgotten) | None
                 if offset > 0 && reported.was_reported(user, location) =>
             {
-                Err(Reply::new(
-                    550,
-                    format!(
-                        "{path}: SIZE has reported the length of an interrupted upload, ask SIZE in this session before a part of the stored file"
-                    ),
-                ))
+                Err(Refusal::LengthOfUploadInOther(path.clone()))
             }
             Some(ReportedLength::Refused | ReportedLength::Forgotten) | None => Ok(()),
         }
@@ -256,7 +247,7 @@ impl Session {
         keep: &ResumeScope,
         location: &Location,
         from: ResumeAt,
-    ) -> Result<(), Reply> {
+    ) -> Result<(), Refusal> {
         let known = self.reported.of(path);
         let (underway, info) = match (known, from) {
             (None, ResumeAt::End) => return Ok(()),
@@ -289,9 +280,9 @@ impl Session {
             Some(ReportedLength::Object(version))
                 if version != info.as_ref().map(|info| self.reported.version(info)) =>
             {
-                Err(other_length(path))
+                Err(Refusal::OtherLength(path.clone()))
             }
-            Some(ReportedLength::Refused) => Err(other_length(path)),
+            Some(ReportedLength::Refused) => Err(Refusal::OtherLength(path.clone())),
             _ => Ok(()),
         }
     }
@@ -311,35 +302,25 @@ impl Session {
         path: &VirtualPath,
         resolved: &Resolved,
         underway: &OwnUpload,
-    ) -> Reply {
+    ) -> Refusal {
         let (length, appends) = match underway {
             OwnUpload::Running(upload) => (upload.size - 1, upload.appends()),
             OwnUpload::Interrupted(kept) => (kept.reported_len(), kept.appends()),
-            OwnUpload::InUse(seconds) => return busy(path, *seconds),
-            OwnUpload::None => return other_length(path),
+            OwnUpload::InUse(seconds) => return Refusal::OnOtherServer(path.clone(), *seconds),
+            OwnUpload::None => return Refusal::OtherLength(path.clone()),
         };
         if appends && !shows_files(resolved.permissions()) {
             // It is as long as the object and what was sent together.
-            return beyond(path);
+            return Refusal::NothingToResume(path.clone());
         }
         self.reported.note(path, ReportedLength::Refused);
         match underway {
             OwnUpload::Running(upload)
                 if upload.idle_for < self.context.options.resume.stalled_after =>
             {
-                Reply::new(
-                    450,
-                    format!(
-                        "{path}: another session of yours is uploading this file and has sent {length} bytes, try again when it has ended"
-                    ),
-                )
+                Refusal::InOtherSession(path.clone(), length)
             }
-            _ => Reply::new(
-                554,
-                format!(
-                    "{path}: an upload of yours was interrupted, use REST {length} and STOR to resume it, or STOR without REST to start over"
-                ),
-            ),
+            _ => Refusal::Interrupted(path.clone(), length),
         }
     }
 
@@ -350,16 +331,18 @@ impl Session {
         path: &VirtualPath,
         keep: &ResumeScope,
         location: &Location,
-    ) -> Result<(Option<Box<ResumableUpload>>, Option<ObjectInfo>), Reply> {
-        let fail = |error: ObjectError| replies::object_error(path, &error);
+    ) -> Result<(Option<Box<ResumableUpload>>, Option<ObjectInfo>), Refusal> {
+        let fail = |error: ObjectError| Refusal::store(path, &error);
         let older = keep.earlier_uploads(location);
         older.stop();
         gone(path, &older).await?;
         let lookup = Box::pin(keep.lookup(location, existing_object(location)));
         match lookup.await.map_err(fail)? {
             (Lookup::None, info) => Ok((None, info)),
-            (Lookup::InUse { retry_after }, _) => Err(busy(path, retry_after.as_secs())),
-            (Lookup::LaterFormat(format), _) => Err(later(path, format)),
+            (Lookup::InUse { retry_after }, _) => {
+                Err(Refusal::OnOtherServer(path.clone(), retry_after.as_secs()))
+            }
+            (Lookup::LaterFormat(format), _) => Err(Refusal::LaterRecord(path.clone(), format)),
             (Lookup::Resumable(kept), info) => Ok((Some(kept), info)),
         }
     }
@@ -385,46 +368,16 @@ pub(super) fn shows_files(permissions: Permissions) -> bool {
     permissions.allows(Permission::List) || permissions.allows(Permission::Read)
 }
 
-/// The same refusal for each file whose size must not be shown.
-pub(super) fn beyond(path: &VirtualPath) -> Reply {
-    Reply::new(
-        554,
-        format!("{path}: nothing can be resumed at this offset, use STOR without REST"),
-    )
-}
-
-/// The client's offset belongs to other bytes than those that are there now.
-pub(super) fn other_length(path: &VirtualPath) -> Reply {
-    Reply::new(
-        450,
-        format!("{path}: the file is not the one whose length was reported, ask SIZE again"),
-    )
-}
-
 /// Waits until the user's uploads of this process have ended.
-async fn gone(path: &VirtualPath, older: &EarlierUploads) -> Result<(), Reply> {
+async fn gone(path: &VirtualPath, older: &EarlierUploads) -> Result<(), Refusal> {
     let ended = timeout(GONE, older.wait_until_gone()).await;
-    ended.map_err(|_| being_kept(path))
+    ended.map_err(|_| Refusal::BeingSaved(path.clone()))
 }
 
 /// Waits until those that have broken off are stored for a resume.
-pub(super) async fn ending(path: &VirtualPath, older: &EarlierUploads) -> Result<(), Reply> {
+pub(super) async fn ending(path: &VirtualPath, older: &EarlierUploads) -> Result<(), Refusal> {
     let ended = timeout(GONE, older.wait_until_stored()).await;
-    ended.map_err(|_| being_kept(path))
-}
-
-fn being_kept(path: &VirtualPath) -> Reply {
-    Reply::new(
-        450,
-        format!("{path}: an earlier upload is still being kept, try again in 10 s"),
-    )
-}
-
-fn busy(path: &VirtualPath, seconds: u64) -> Reply {
-    Reply::new(
-        450,
-        format!("{path}: another server is still at this upload, try again in {seconds} s"),
-    )
+    ended.map_err(|_| Refusal::BeingSaved(path.clone()))
 }
 
 /// Refuses an append to a file of which a later version of this server is known to have recorded an
@@ -433,20 +386,10 @@ pub(super) async fn refuse_later(
     path: &VirtualPath,
     keep: &ResumeScope,
     location: &Location,
-) -> Result<(), Reply> {
+) -> Result<(), Refusal> {
     match keep.later_format(location).await {
         Ok(None) => Ok(()),
-        Ok(Some(format)) => Err(later(path, format)),
-        Err(error) => Err(replies::object_error(path, &error)),
+        Ok(Some(format)) => Err(Refusal::LaterRecord(path.clone(), format)),
+        Err(error) => Err(Refusal::store(path, &error)),
     }
-}
-
-fn later(path: &VirtualPath, format: u32) -> Reply {
-    Reply::new(
-        450,
-        format!(
-            "{path}: a later version of this server has recorded an upload of yours (format {format}), \
-             retry when all servers have that version, or begin anew with STOR without REST"
-        ),
-    )
 }

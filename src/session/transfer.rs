@@ -48,10 +48,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use ftp_proto::{Command, CommandError, Reply};
+use ftp_proto::{Command, CommandError};
 
 use crate::session::control::ControlError;
 use crate::session::gate::{Phase, Verdict, verdict};
+use crate::session::replies::success;
 use crate::session::state::{Flow, Session};
 use crate::session::transport::Pending;
 use conclude::progress_report;
@@ -208,7 +209,7 @@ impl Session {
                         return;
                     }
                     Command::Stat(_) => progress_report(running),
-                    _ => Reply::new(200, "OK"),
+                    _ => success::ok(),
                 };
                 if self.control.reply(&answer).await.is_err() {
                     running.lose();

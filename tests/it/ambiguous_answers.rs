@@ -324,7 +324,7 @@ async fn without_overwrite_one_of_two_uploads_wins_and_the_other_gets_550() {
         second.write_all(&pattern(size, 2)).await.unwrap();
         second.shutdown().await.unwrap();
         let reply = other.expect_reply(550).await;
-        assert!(reply.text().contains("somebody else"), "{reply:?}");
+        assert!(reply.text().contains("another client"), "{reply:?}");
         assert!(gateway.store.object(BUCKET, "x").unwrap() == pattern(size, 1));
         one.close().await;
         other.close().await;

@@ -208,7 +208,7 @@ async fn an_overwrite_during_an_append_fails_it_and_stays() {
             gateway.store.put(BUCKET, "x", "theirs");
             drop(data);
             let reply = ftp.expect_reply(550).await;
-            assert!(reply.text().contains("somebody else"), "{reply:?}");
+            assert!(reply.text().contains("another client"), "{reply:?}");
             assert_eq!(object(&gateway), b"theirs");
             gateway.store.no_uploads_left().await;
         }

@@ -9,10 +9,10 @@ use ftp_proto::Reply;
 use ftp_proto::command::{HashName, PieceOfFile};
 
 use crate::session::control::ControlError;
-use crate::session::replies::{Handled, Refusal, check_offset, success};
-use crate::session::resolve::{file_at, require};
+use crate::session::replies::{Handled, Refusal, success};
+use crate::session::resolve::{check_offset, file_at, require};
 use crate::session::state::{Flow, Session, Start};
-use crate::session::transfer::job::{ControlEnd, End, Label, TransferError};
+use crate::session::transfer::job::{ControlEnd, End, Label};
 
 impl Session {
     /// Bytes that the next RETR or HASH is of, the last included.
@@ -106,10 +106,10 @@ impl Session {
                     End::Answered(answer(text, end))
                 }
                 Err(ObjectError::Changed) => {
-                    End::Failed(TransferError::Refused(Refusal::DigestOfChanging(path).into()))
+                    End::Failed(Refusal::DigestOfChanging(path).into())
                 }
                 Err(error) => {
-                    End::Failed(TransferError::Refused(Refusal::store(&path, &error).into()))
+                    End::Failed(Refusal::store(&path, &error).into())
                 }
             }
         })

@@ -43,9 +43,7 @@ impl Session {
         let asked = info(&mut last_file, &budget, &path, &resolved, FileQuery::Size);
         let seen = match &keep {
             Some(keep) => {
-                Box::pin(self.file_status(&path, &resolved, keep, &location, found(asked)))
-                    .await
-                    .map_err(Refusal::from)
+                Box::pin(self.file_status(&path, &resolved, keep, &location, found(asked))).await
             }
             None => asked
                 .await

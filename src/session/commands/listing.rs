@@ -18,7 +18,7 @@ use ftp_proto::facts::{FactType, Facts, fact_line};
 use ftp_proto::glob::Glob;
 
 use crate::session::control::ControlError;
-use crate::session::replies::{Handled, Refusal};
+use crate::session::replies::{Handled, Refusal, success};
 use crate::session::resolve::{
     describe, existing_object, is_directory, is_mount_root, modified, require,
 };
@@ -397,13 +397,13 @@ struct ListingJob {
 impl ListingJob {
     async fn run(self, link: Link) -> End {
         match self.transfer(&link).await {
-            Ok(()) => End::Finished("Listing complete".to_owned()),
+            Ok(()) => End::Finished(success::list_sent()),
             Err(stop) => stop.into(),
         }
     }
 
     async fn transfer(mut self, link: &Link) -> Result<(), Stop> {
-        let opening = |(): &()| format!("Listing of {}", self.path);
+        let opening = |(): &()| success::sending_list(&self.path);
         let ((), arrival) = self.sink.open(link, async { Ok(()) }, opening).await?;
         self.sink.send_all(link, arrival, &mut self.lister).await
     }

@@ -20,7 +20,6 @@ macro_rules! refusals {
         $(, $argument:expr)*;)+) => {
         /// Why a command is refused.
         #[derive(Debug, Clone, PartialEq, Eq)]
-        #[allow(dead_code, reason = "the session and its transfers do not use theirs yet")]
         pub(in crate::session) enum Refusal {
             $($variant $(($($kind),+))?,)+
         }
@@ -55,6 +54,8 @@ macro_rules! refusals {
     };
 }
 
+impl std::error::Error for Refusal {}
+
 impl From<Refusal> for Reply {
     fn from(refusal: Refusal) -> Reply {
         Reply::new(refusal.code(), refusal.to_string())
@@ -62,9 +63,6 @@ impl From<Refusal> for Reply {
 }
 
 refusals! {
-    // A reply that was made elsewhere; goes with the last of those.
-    Made(reply: Reply) => reply.code, "{}", reply.lines.join(" ");
-
     // Command lines.
     LineTooLong => 500, "Command line too long, closing the connection";
     HttpRequest => 500, "This is FTP, not HTTP; closing the connection";
@@ -277,7 +275,7 @@ refusals! {
     Interrupted(path: VirtualPath, length: u64) => 554,
         "{path}: an upload of yours was interrupted, use REST {length} and STOR to resume it, \
          or STOR without REST to start over";
-    LaterRecord(path: VirtualPath, format: u64) => 450,
+    LaterRecord(path: VirtualPath, format: u32) => 450,
         "{path}: a later version of this server has recorded an upload of yours (format {format}), \
          try again when all servers have that version, or start over with STOR without REST";
     ResumeTooLarge(path: VirtualPath) => 554,

@@ -14,6 +14,10 @@ pub(in crate::session) fn greeting(text: &str) -> Reply {
     Reply::new(220, text)
 }
 
+pub(in crate::session) fn goodbye() -> Reply {
+    Reply::new(221, "Goodbye")
+}
+
 pub(in crate::session) fn reinitialised() -> Reply {
     Reply::new(220, "Ready for a new user")
 }
@@ -29,6 +33,14 @@ pub(in crate::session) fn logged_in() -> Reply {
 /// RFC 2228: authorised by the security data exchange.
 pub(in crate::session) fn logged_in_by_certificate() -> Reply {
     Reply::new(232, "Logged in by the client certificate")
+}
+
+pub(in crate::session) fn no_account_needed() -> Reply {
+    Reply::new(202, "No account is needed")
+}
+
+pub(in crate::session) fn client_noted() -> Reply {
+    Reply::new(200, "Noted")
 }
 
 pub(in crate::session) fn begin_handshake() -> Reply {
@@ -80,6 +92,24 @@ pub(in crate::session) fn transfer_type(transfer_type: TransferType) -> Reply {
     Reply::new(200, format!("Type is {letter}"))
 }
 
+pub(in crate::session) fn mode() -> Reply {
+    Reply::new(200, "Mode is stream")
+}
+
+pub(in crate::session) fn structure() -> Reply {
+    Reply::new(200, "Structure is file")
+}
+
+/// What clients look for: listings are in the form of Unix.
+pub(in crate::session) fn system() -> Reply {
+    Reply::new(215, "UNIX Type: L8")
+}
+
+/// The reply to NOOP.
+pub(in crate::session) fn ok() -> Reply {
+    Reply::new(200, "OK")
+}
+
 pub(in crate::session) fn rest(offset: u64) -> Reply {
     Reply::new(350, format!("The next transfer begins at {offset}"))
 }
@@ -125,6 +155,10 @@ pub(in crate::session) fn syntax(syntax: &str) -> Reply {
 
 pub(in crate::session) fn changed_directory(path: &VirtualPath) -> Reply {
     Reply::new(250, working_directory_text(path))
+}
+
+pub(in crate::session) fn working_directory(path: &VirtualPath) -> Reply {
+    Reply::new(257, working_directory_text(path))
 }
 
 fn working_directory_text(path: &VirtualPath) -> String {
@@ -196,4 +230,49 @@ pub(in crate::session) fn hash(
 /// The reply to XCRC and the like: the digest in capitals, as other servers write it.
 pub(in crate::session) fn digest(digest: &str) -> Reply {
     Reply::new(250, digest.to_uppercase())
+}
+
+// Transfers. The 226 gets the transfer's id at its end.
+
+/// The 150 of an upload; `from` is the byte of the file where it begins, if it may be shown.
+pub(in crate::session) fn ready_for(path: &VirtualPath, from: Option<u64>) -> Reply {
+    let text = match from {
+        Some(from) => format!("Ready for {path} from byte {from}"),
+        None => format!("Ready for {path}"),
+    };
+    Reply::new(150, text)
+}
+
+/// The 150 of STOU, which names the file in this form (RFC 1123, 4.1.2.9).
+pub(in crate::session) fn unique_name(path: &VirtualPath) -> Reply {
+    Reply::new(150, format!("FILE: {}", path.name().unwrap_or_default()))
+}
+
+pub(in crate::session) fn sending(path: &VirtualPath, bytes: u64) -> Reply {
+    Reply::new(150, format!("Sending {path} ({bytes} bytes)"))
+}
+
+pub(in crate::session) fn sending_list(path: &VirtualPath) -> Reply {
+    Reply::new(150, format!("Listing of {path}"))
+}
+
+/// `after`: the number of bytes of the file before those that were received.
+pub(in crate::session) fn stored(received: u64, after: u64) -> Reply {
+    let text = match after {
+        0 => format!("Transfer complete, {received} bytes stored"),
+        after => format!("Transfer complete, {received} bytes stored after {after}"),
+    };
+    Reply::new(226, text)
+}
+
+pub(in crate::session) fn sent(bytes: u64) -> Reply {
+    Reply::new(226, format!("Transfer complete, {bytes} bytes sent"))
+}
+
+pub(in crate::session) fn list_sent() -> Reply {
+    Reply::new(226, "Listing complete")
+}
+
+pub(in crate::session) fn abor_done() -> Reply {
+    Reply::new(226, "ABOR done")
 }

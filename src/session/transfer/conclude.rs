@@ -1,9 +1,12 @@
 //! The replies to a transfer, and its line in the log.
 
+use std::fmt;
+
+use crate::namespace::VirtualPath;
 use ftp_proto::Reply;
 
 use crate::session::control::ControlError;
-use crate::session::replies;
+use crate::session::replies::{Refusal, success, with_transfer};
 use crate::session::state::{Flow, Session};
 use crate::session::transfer::job::{End, TransferError};
 use crate::session::transfer::running::{CancelReason, ControlSide, RunningTransfer};
@@ -17,33 +20,24 @@ impl Session {
     ) -> Result<Flow, ControlError> {
         let id = &running.label.id;
         let path = &running.label.path;
-        let (reply, result) = match (&end, running.cancelled) {
-            (End::Finished(text), _) => (
-                Reply::new(226, format!("{text}, transfer {id}")),
-                "finished".to_owned(),
-            ),
-            (End::Answered(reply), _) => (reply.clone(), "finished".to_owned()),
-            (End::Aborted, reason) => {
-                let (code, why) = match reason {
-                    Some(CancelReason::Abor) | None => (426, "aborted by the client"),
-                    Some(CancelReason::ControlEnded) => (
-                        426,
-                        "broken off: the control connection was closed before its end",
-                    ),
-                    Some(CancelReason::ControlLost) => (426, "control connection lost"),
-                    Some(CancelReason::Shutdown) => (426, "cut: the server is shutting down"),
-                    Some(CancelReason::LineTooLong) => (426, "cut: the command line is too long"),
-                };
-                (
-                    Reply::new(code, format!("{path}: transfer {id} {why}")),
-                    why.to_owned(),
-                )
+        // After the 150 the id leads the client to the transfer's line in the log.
+        let named = |reply: Reply| with_transfer(reply, id);
+        let (reply, result) = match &end {
+            End::Finished(reply) => (named(reply.clone()), "finished".to_owned()),
+            End::Answered(reply) => (reply.clone(), "finished".to_owned()),
+            End::Aborted => {
+                let reason = running.cancelled.unwrap_or(CancelReason::Abor);
+                let reply = named(reason.refusal(path).into());
+                (reply, format!("{reason}{}", running.remedy(reason)))
             }
-            (End::Failed(failure), _) => (failure_reply(&running, failure), failure.to_string()),
-        };
-        let result = match (&end, running.cancelled) {
-            (End::Aborted, Some(reason)) => result + running.remedy(reason),
-            _ => result,
+            End::Failed(error) => {
+                let reply = Reply::from(error.refusal(path));
+                let reply = match running.preliminary_sent {
+                    true => named(reply),
+                    false => reply,
+                };
+                (reply, error.to_string())
+            }
         };
         self.log(&running, &end, &result);
         if running.control == ControlSide::Lost {
@@ -51,17 +45,12 @@ impl Session {
         }
         self.control.reply(&reply).await?;
         for _ in 0..running.abors {
-            self.control.reply(&Reply::new(226, "ABOR done")).await?;
+            self.control.reply(&success::abor_done()).await?;
         }
         if running.control != ControlSide::LineTooLong {
             return Ok(Flow::Continue);
         }
-        self.control
-            .reply(&Reply::new(
-                500,
-                "Command line too long, closing the connection",
-            ))
-            .await?;
+        self.control.reply(&Refusal::LineTooLong.into()).await?;
         Ok(Flow::Close)
     }
 
@@ -103,34 +92,47 @@ impl Session {
     }
 }
 
-fn failure_reply(running: &RunningTransfer, failure: &TransferError) -> Reply {
-    let path = &running.label.path;
-    let mut reply = match failure {
-        TransferError::Object(error) => replies::object_error(path, error),
-        TransferError::Data(error) => replies::data_error(error),
-        TransferError::Broken(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            Reply::new(
-                426,
-                format!("{path}: data connection broken: {error}, so it was not taken for whole"),
-            )
+impl TransferError {
+    fn refusal(&self, path: &VirtualPath) -> Refusal {
+        match self {
+            TransferError::Object(error) => Refusal::store(path, error),
+            TransferError::Data(error) => error.into(),
+            TransferError::Broken(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                Refusal::DataIncomplete(path.clone(), error.to_string())
+            }
+            TransferError::Broken(_) => Refusal::DataBroken(path.clone()),
+            TransferError::Stalled(after) => Refusal::DataStalled(path.clone(), after.as_secs()),
+            TransferError::Refused(refusal) => refusal.clone(),
         }
-        TransferError::Broken(_) => Reply::new(
-            426,
-            format!("{path}: data connection broken, nothing was stored or all was not sent"),
-        ),
-        TransferError::Stalled(after) => Reply::new(
-            426,
-            format!("{path}: no data moved for {} s", after.as_secs()),
-        ),
-        TransferError::Refused(reply) => reply.clone(),
-    };
-    if running.preliminary_sent
-        && let Some(last) = reply.lines.last_mut()
-    {
-        // The client has got a 150 for this transfer; the id leads to its line in the log.
-        last.push_str(&format!(", transfer {}", running.label.id));
     }
-    reply
+}
+
+impl CancelReason {
+    fn refusal(self, path: &VirtualPath) -> Refusal {
+        let refusal = match self {
+            CancelReason::Abor => Refusal::Aborted,
+            CancelReason::ControlEnded => Refusal::ControlEnded,
+            CancelReason::ControlLost => Refusal::ControlLost,
+            CancelReason::Shutdown => Refusal::TransferCut,
+            CancelReason::LineTooLong => Refusal::LineTooLongInTransfer,
+        };
+        refusal(path.clone())
+    }
+}
+
+/// The `result` of the log line.
+impl fmt::Display for CancelReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            CancelReason::Abor => "aborted by the client",
+            CancelReason::ControlEnded => {
+                "broken off: the control connection was closed before its end"
+            }
+            CancelReason::ControlLost => "control connection lost",
+            CancelReason::Shutdown => "cut: the server is shutting down",
+            CancelReason::LineTooLong => "cut: the command line is too long",
+        })
+    }
 }
 
 pub(super) fn progress_report(running: &RunningTransfer) -> Reply {

@@ -9,13 +9,12 @@ use crate::data::ascii::ToWire;
 use crate::memory::{Budget, Grant};
 use crate::namespace::{Permission, VirtualPath};
 use crate::object::{Download, Location, ObjectError, ObjectInfo, TransferId};
-use ftp_proto::Reply;
 
 use crate::session::broken::UserTransfers;
 use crate::session::control::ControlError;
 use crate::session::last_file::Whole;
-use crate::session::replies::check_offset;
-use crate::session::resolve::{file_at, require};
+use crate::session::replies::{Refusal, success};
+use crate::session::resolve::{check_offset, file_at, require};
 use crate::session::state::{Flow, Session, Start};
 use crate::session::transfer::job::{ControlEnd, End, Label, Link, Signal, TransferError};
 use crate::session::transfer::sink::{Outgoing, Sink, Stop};
@@ -57,7 +56,7 @@ impl Session {
     ) -> Result<Flow, ControlError> {
         let (job, location) = match self.prepare_retrieve(argument) {
             Ok(prepared) => prepared,
-            Err(reply) => return self.refuse_transfer(reply.into()).await,
+            Err(refusal) => return self.refuse_transfer(refusal).await,
         };
         let label = Label {
             id: TransferId::generate(),
@@ -69,7 +68,7 @@ impl Session {
         self.run_transfer(label, |link| job.run(link)).await
     }
 
-    fn prepare_retrieve(&mut self, argument: &str) -> Result<(DownloadJob, Location), Reply> {
+    fn prepare_retrieve(&mut self, argument: &str) -> Result<(DownloadJob, Location), Refusal> {
         let (path, resolved) = self.resolve(argument)?;
         require(&path, &resolved, Permission::Read)?;
         let (mount, location) = file_at(&path, &resolved)?;
@@ -81,10 +80,7 @@ impl Session {
         };
         check_offset(&path, offset)?;
         if convert && (offset > 0 || stop < u64::MAX) {
-            return Err(Reply::new(
-                504,
-                "REST and RANG are not possible in TYPE A here, use TYPE I",
-            ));
+            return Err(Refusal::RestInAscii);
         }
         self.check_retrieve(&path, &location, offset)?;
         let verify = match mount.verify_downloads {
@@ -124,10 +120,7 @@ impl Session {
 impl DownloadJob {
     async fn run(self, link: Link) -> End {
         match self.transfer(&link).await {
-            Ok(()) => End::Finished(format!(
-                "Transfer complete, {} bytes sent",
-                link.progress.bytes()
-            )),
+            Ok(()) => End::Finished(success::sent(link.progress.bytes())),
             Err(stop) => stop.into(),
         }
     }
@@ -146,17 +139,12 @@ impl DownloadJob {
         let open = async {
             let opened = source.open(&path, &budget, wait).await?;
             if rest && transfers.download_broke_in_another(opened.info()) {
-                return Err(TransferError::Refused(Reply::new(
-                    550,
-                    format!(
-                        "{path}: the file was replaced after a download of it had broken off, fetch it from its beginning"
-                    ),
-                )));
+                return Err(Refusal::ReplacedAfterDownload(path.clone()).into());
             }
             Ok(opened)
         };
         // In parallel: the refusal of a missing file does not wait for the data connection.
-        let opening = |opened: &Opened| format!("Sending {path} ({} bytes)", opened.size());
+        let opening = |opened: &Opened| success::sending(&path, opened.size());
         let (opened, arrival) = match sink.open(link, open, opening).await {
             Ok(opened) => opened,
             Err(stop) => {
@@ -200,12 +188,7 @@ impl FileSource {
                 let opened = Download::open_between(location, admission, offset, stop).await?;
                 // The client may stop at the length of the other version.
                 if reported.is_some_and(|reported| differ(&reported, opened.info())) {
-                    return Err(TransferError::Refused(Reply::new(
-                        450,
-                        format!(
-                            "{path}: the file was replaced after SIZE had reported its length, try again"
-                        ),
-                    )));
+                    return Err(Refusal::ReplacedAfterSize(path.clone()).into());
                 }
                 let mut download = Box::new(opened);
                 if let Verify::Yes(known) = &verify {

@@ -17,6 +17,7 @@ use crate::object::{Location, ObjectError, TransferId};
 use ftp_proto::Reply;
 
 use crate::session::data_setup::DataSetup;
+use crate::session::replies::Refusal;
 
 /// How long the 150 waits for a passive data connection when everything else is ready.
 const BEFORE_150: Duration = Duration::from_secs(1);
@@ -41,8 +42,8 @@ pub(in crate::session) enum Signal {
 /// The one end of a transfer.
 #[derive(Debug)]
 pub(in crate::session) enum End {
-    /// The transfer is complete; the text of the 226.
-    Finished(String),
+    /// The transfer is complete: the 226, without the transfer's id.
+    Finished(Reply),
     /// The transfer had no data connection and is complete; the reply.
     Answered(Reply),
     /// The session has cancelled it. Nothing was published.
@@ -66,9 +67,9 @@ pub(in crate::session) enum TransferError {
     /// No byte moved on it for this time.
     #[error("no data moved for {} s", .0.as_secs())]
     Stalled(Duration),
-    /// Refused.
-    #[error("{}", .0.lines.join(" "))]
-    Refused(Reply),
+    /// Refused by the session.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
 }
 
 /// What the end of the control connection means to a transfer.
@@ -149,11 +150,11 @@ impl Link {
         data: &mut DataSetup,
         deadline: Duration,
         others: impl Future<Output = Result<T, TransferError>>,
-        opening: impl FnOnce(&T) -> String,
+        opening: impl FnOnce(&T) -> Reply,
     ) -> Result<(T, DataConnection), TransferError> {
         let early = Instant::now() + BEFORE_150;
         let connects_later = matches!(data, DataSetup::Passive { .. }) && deadline > BEFORE_150;
-        let begin = |found: &T| self.signal(Signal::Preliminary(Reply::new(150, opening(found))));
+        let begin = |found: &T| self.signal(Signal::Preliminary(opening(found)));
         let mut connecting = pin!(data.open(deadline));
         let mut others = pin!(others);
         let mut arrived = None;

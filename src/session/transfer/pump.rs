@@ -12,8 +12,8 @@ use crate::data::stream::DataStream;
 use crate::memory::Budget;
 use crate::namespace::VirtualPath;
 use crate::object::{GivesBack, SealedUpload, Upload};
-use ftp_proto::Reply;
 
+use crate::session::replies::Refusal;
 use crate::session::transfer::job::{Link, TransferError};
 use crate::session::transfer::sink::with_stall;
 
@@ -44,12 +44,7 @@ impl Pump<'_> {
             let mut again = BytesMut::with_capacity(rest);
             let read = self.read(stream, &mut again).await?;
             if read == 0 {
-                return Err(TransferError::Refused(Reply::new(
-                    554,
-                    format!(
-                        "{path}: the file ends before what is there of it, begin anew with STOR without REST"
-                    ),
-                )));
+                return Err(Refusal::ShorterThanStored(path.clone()).into());
             }
             self.link.progress.add(read);
             // A longer read cannot happen: there was no room for it. Its bytes would be lost here.

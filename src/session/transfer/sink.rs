@@ -11,6 +11,7 @@ use crate::data::linger::Lingering;
 use crate::data::secure::DataConnection;
 use crate::data::stream::DataStream;
 use crate::memory::Budget;
+use ftp_proto::Reply;
 
 use crate::session::data_setup::DataSetup;
 use crate::session::options::Timeouts;
@@ -70,7 +71,7 @@ impl Sink {
         &mut self,
         link: &Link,
         source: impl Future<Output = Result<T, TransferError>>,
-        opening: impl FnOnce(&T) -> String,
+        opening: impl FnOnce(&T) -> Reply,
     ) -> Result<(T, DataConnection), Stop> {
         let deadline = self.timeouts.data_connect;
         tokio::select! {

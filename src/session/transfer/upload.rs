@@ -10,16 +10,13 @@ use crate::object::{
     AppendTo, Condition, Location, ObjectInfo, ResumableUpload, ResumeScope, TransferId,
     UploadOptions,
 };
-use ftp_proto::Reply;
 
 use crate::session::control::ControlError;
 use crate::session::occupant::{file_or_undisclosed, refuse_directory};
-use crate::session::replies;
+use crate::session::replies::{Refusal, success};
 use crate::session::reported::ReportedLength;
-use crate::session::resolve::{existing, file_at, names_directory, require};
-use crate::session::resume::{
-    OwnUpload, ResumeAt, beyond, other_length, refuse_later, shows_files,
-};
+use crate::session::resolve::{check_offset, existing, file_at, names_directory, require};
+use crate::session::resume::{OwnUpload, ResumeAt, refuse_later, shows_files};
 use crate::session::state::{Flow, Session, Start};
 use crate::session::transfer::job::{ControlEnd, End, Label, Link};
 use crate::session::transfer::upload_job::{UploadJob, UploadStart};
@@ -73,12 +70,12 @@ impl Session {
 
     async fn run_upload(
         &mut self,
-        prepared: Result<UploadJob, Reply>,
+        prepared: Result<UploadJob, Refusal>,
         verb: &'static str,
     ) -> Result<Flow, ControlError> {
         let job = match prepared {
             Ok(job) => job,
-            Err(reply) => return self.refuse_transfer(reply.into()).await,
+            Err(refusal) => return self.refuse_transfer(refusal).await,
         };
         let path = job.path.clone();
         let label = Label {
@@ -116,20 +113,20 @@ impl Session {
     }
 
     /// Checks everything that can be refused before the data connection opens. Nothing is written.
-    async fn prepare_upload(&mut self, argument: &str, mode: Mode) -> Result<UploadJob, Reply> {
+    async fn prepare_upload(&mut self, argument: &str, mode: Mode) -> Result<UploadJob, Refusal> {
         if matches!(self.start, Start::Range { .. }) {
-            return Err(Reply::new(504, "RANG is for RETR and HASH, use REST"));
+            return Err(Refusal::RangBeforeStor);
         }
         let (path, resolved) = self.resolve(argument)?;
         require(&path, &resolved, Permission::Write)?;
         let (mount, location) = file_at(&path, &resolved)?;
         if let Mode::From(offset) = mode {
-            replies::check_offset(&path, offset)?;
+            check_offset(&path, offset)?;
         }
         // A file of that name would exist next to the directory that is meant, or a directory above
         // a mount would hide it.
         if names_directory(argument) || self.user()?.namespace.holds_mount(&path) {
-            return Err(Reply::new(550, format!("{path}: is a directory")));
+            return Err(Refusal::IsDirectory(path));
         }
         let convert = self.converts(&mount);
         let resumes = match mode {
@@ -139,10 +136,7 @@ impl Session {
             Mode::Append => self.knows_upload(&path),
         };
         if convert && resumes {
-            return Err(Reply::new(
-                504,
-                "REST is not possible in TYPE A here, use TYPE I",
-            ));
+            return Err(Refusal::RestInAscii);
         }
         let mut condition = Condition::None;
         let mut append = None;
@@ -156,7 +150,7 @@ impl Session {
                 // makes sure that only one of two parallel uploads wins.
                 condition = Condition::IfAbsent;
                 if file_or_undisclosed(&path, &location).await?.is_some() {
-                    return Err(replies::forbidden(&path, Permission::Overwrite));
+                    return Err(Refusal::PermissionDenied(path, Permission::Overwrite));
                 }
             }
             Mode::From(offset) => {
@@ -167,7 +161,7 @@ impl Session {
                         Some(keep) => Box::pin(self.own_upload(&path, keep, &location)).await?,
                         None => None,
                     };
-                    own.ok_or_else(|| beyond(&path))?;
+                    own.ok_or_else(|| Refusal::NothingToResume(path.clone()))?;
                 }
                 let found = match &keep {
                     Some(keep) => {
@@ -185,7 +179,7 @@ impl Session {
                             }
                             // The offset is that of an upload, not of the object that may be there.
                             (None, _) if self.knows_upload(&path) => {
-                                return Err(other_length(&path));
+                                return Err(Refusal::OtherLength(path));
                             }
                             (None, found) => found,
                         }
@@ -201,13 +195,10 @@ impl Session {
                         }
                         append = Some(AppendTo { info, keep: offset });
                     }
-                    _ if !shows => return Err(beyond(&path)),
+                    _ if !shows => return Err(Refusal::NothingToResume(path)),
                     found => {
                         let end = found.map_or(0, |info| info.size);
-                        return Err(Reply::new(
-                            554,
-                            format!("{path}: the offset is beyond the end, use REST {end} or less"),
-                        ));
+                        return Err(Refusal::RestBeyondEnd(path, end));
                     }
                 }
             }
@@ -218,10 +209,10 @@ impl Session {
                     if let Some(ReportedLength::Upload(length)) = self.reported.of(&path) {
                         self.begins_at(&path, length)?;
                         let (Some(kept), found) = self.kept(&path, keep, &location).await? else {
-                            return Err(other_length(&path));
+                            return Err(Refusal::OtherLength(path));
                         };
                         if !kept.resumes_at(length) {
-                            return Err(other_length(&path));
+                            return Err(Refusal::OtherLength(path));
                         }
                         if found.is_none() {
                             refuse_directory(&path, &resolved, &location).await?;
@@ -258,35 +249,26 @@ impl Session {
 
     /// Refuses to extend an object if a STOR over it broke off and there is no interrupted upload:
     /// the client may be sending the rest of that STOR.
-    fn refuse_rest_of_lost(&self, path: &VirtualPath, location: &Location) -> Result<(), Reply> {
+    fn refuse_rest_of_lost(&self, path: &VirtualPath, location: &Location) -> Result<(), Refusal> {
         match self.transfers_of(location)?.upload_broke_off() {
-            true => Err(Reply::new(
-                554,
-                format!("{path}: your upload broke off and was discarded, use STOR without REST"),
-            )),
+            true => Err(Refusal::UploadDiscarded(path.clone())),
             false => Ok(()),
         }
     }
 
     /// Refuses an APPE after the REST of another offset: what the client sends belongs after that
     /// byte.
-    fn begins_at(&self, path: &VirtualPath, end: u64) -> Result<(), Reply> {
+    fn begins_at(&self, path: &VirtualPath, end: u64) -> Result<(), Refusal> {
         match self.start {
-            Start::Offset(offset) if offset != end => Err(Reply::new(
-                554,
-                format!("{path}: the offset of REST is not the end of the file, where APPE begins"),
-            )),
+            Start::Offset(offset) if offset != end => Err(Refusal::AppeNotAtEnd(path.clone())),
             _ => Ok(()),
         }
     }
 
     /// The name holds the transfer's own id, so it is new; the condition makes sure.
-    fn prepare_unique(&mut self, argument: Option<&str>) -> Result<UploadJob, Reply> {
+    fn prepare_unique(&mut self, argument: Option<&str>) -> Result<UploadJob, Refusal> {
         if self.start != Start::Beginning {
-            return Err(Reply::new(
-                504,
-                "STOU begins at byte 0, use STOR after REST",
-            ));
+            return Err(Refusal::RestBeforeStou);
         }
         let id = TransferId::generate();
         let (path, resolved) = self.resolve(&format!("{}.{id}", argument.unwrap_or("stou")))?;
@@ -301,7 +283,7 @@ impl Session {
             keep: if convert { None } else { self.keep(&mount) },
         }));
         let mut job = self.job(path, &mount, location, start, convert)?;
-        job.opening = format!("FILE: {}", job.path.name().unwrap_or_default());
+        job.opening = success::unique_name(&job.path);
         Ok(job)
     }
 
@@ -312,7 +294,7 @@ impl Session {
         location: Location,
         start: UploadStart,
         convert: bool,
-    ) -> Result<UploadJob, Reply> {
+    ) -> Result<UploadJob, Refusal> {
         let data = self.take_data()?;
         let state = self.state_of(mount);
         let (id, from) = match &start {
@@ -325,10 +307,7 @@ impl Session {
         // The byte at which an upload begins reveals the length of the object that it is appended
         // to.
         let from = from.filter(|_| shows_files(mount.permissions));
-        let opening = match from {
-            Some(from) => format!("Ready for {path} from byte {from}"),
-            None => format!("Ready for {path}"),
-        };
+        let opening = success::ready_for(&path, from);
         Ok(UploadJob {
             path,
             location,
@@ -358,20 +337,18 @@ impl Session {
         kept: Box<ResumableUpload>,
         found: Option<ObjectInfo>,
         offset: u64,
-    ) -> Result<UploadStart, Reply> {
+    ) -> Result<UploadStart, Refusal> {
         if found.is_some() && !resolved.allows(Permission::Overwrite) && !kept.appends() {
-            return Err(replies::forbidden(path, Permission::Overwrite));
+            return Err(Refusal::PermissionDenied(
+                path.clone(),
+                Permission::Overwrite,
+            ));
         }
         if !kept.resumes_at(offset) {
             return Err(self.refuse_resume(path, resolved, &OwnUpload::Interrupted(kept)));
         }
         if !kept.fits_into(&self.context.budget) {
-            return Err(Reply::new(
-                554,
-                format!(
-                    "{path}: this server has too little memory for the parts of the interrupted upload, use STOR without REST to start over"
-                ),
-            ));
+            return Err(Refusal::ResumeTooLarge(path.clone()));
         }
         Ok(UploadStart::Kept {
             keep: keep.clone(),

@@ -15,6 +15,7 @@ use ftp_proto::Reply;
 
 use crate::session::data_setup::DataSetup;
 use crate::session::options::Timeouts;
+use crate::session::replies::{Refusal, success};
 use crate::session::transfer::job::{ControlEnd, End, Link, Signal, TransferError};
 use crate::session::transfer::pump::{Pump, drain, permitted};
 
@@ -41,7 +42,8 @@ pub(super) struct UploadJob {
     pub(super) control_end: ControlEnd,
     /// Whether replies may show the byte of the object at which the upload begins.
     pub(super) shows_length: bool,
-    pub(super) opening: String,
+    /// The 150.
+    pub(super) opening: Reply,
 }
 
 /// How an upload begins.
@@ -95,26 +97,13 @@ impl UploadJob {
         match transferred {
             Ok(end) => end,
             Err(TransferError::Object(ObjectError::Conflict)) if resumed => {
-                End::Failed(TransferError::Refused(Reply::new(
-                    450,
-                    format!(
-                        "{path}: somebody else has written it or goes on with it, ask SIZE again"
-                    ),
-                )))
+                End::Failed(Refusal::ResumedObjectWritten(path).into())
             }
             Err(TransferError::Object(ObjectError::Conflict)) => {
-                End::Failed(TransferError::Refused(Reply::new(
-                    550,
-                    format!("{path}: somebody else has written it meanwhile, it was left as it is"),
-                )))
+                End::Failed(Refusal::WrittenMeanwhile(path).into())
             }
             Err(TransferError::Object(ObjectError::Busy)) if kept => {
-                End::Failed(TransferError::Refused(Reply::new(
-                    450,
-                    format!(
-                        "{path}: another session is writing this file; the upload is kept, ask SIZE and resume it later"
-                    ),
-                )))
+                End::Failed(Refusal::BeingWrittenButSaved(path).into())
             }
             Err(failure) => End::Failed(failure),
         }
@@ -180,23 +169,14 @@ impl UploadJob {
             }
         };
         upload.publish(lock).await?;
-        Ok(End::Finished(if begins_at > 0 && self.shows_length {
-            format!("Transfer complete, {received} bytes stored behind {begins_at}")
-        } else {
-            format!("Transfer complete, {received} bytes stored")
-        }))
+        let after = if self.shows_length { begins_at } else { 0 };
+        Ok(End::Finished(success::stored(received, after)))
     }
 
     fn cut(&self, why: CutBy) -> End {
         match why {
             CutBy::Aborted => End::Aborted,
-            CutBy::Resumed => End::Failed(TransferError::Refused(Reply::new(
-                426,
-                format!(
-                    "{}: another session of yours goes on with this upload",
-                    self.path
-                ),
-            ))),
+            CutBy::Resumed => End::Failed(Refusal::ResumedByOther(self.path.clone()).into()),
         }
     }
 
@@ -220,7 +200,7 @@ impl UploadJob {
                 }
             })
         };
-        let opening = std::mem::take(&mut self.opening);
+        let opening = self.opening.clone();
         let (mut upload, arrival) = link
             .open(&mut self.data, connect, upload, |_| opening)
             .await?;

@@ -90,7 +90,7 @@ async fn an_object_written_during_a_resume_stays() {
         gateway.store.put(BUCKET, "x", "the other's own");
         drop(data);
         let reply = ftp.expect_reply(450).await;
-        assert!(reply.text().contains("somebody else"), "{reply:?}");
+        assert!(reply.text().contains("another client"), "{reply:?}");
         assert_eq!(
             gateway.store.object(BUCKET, "x").unwrap(),
             b"the other's own"

@@ -1,5 +1,7 @@
 //! Each refusal has a reply that a client can read.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeSet;
 
 use super::*;
@@ -39,6 +41,12 @@ impl Sample for u64 {
     }
 }
 
+impl Sample for u32 {
+    fn sample() -> Self {
+        3
+    }
+}
+
 impl Sample for u16 {
     fn sample() -> Self {
         22
@@ -54,12 +62,6 @@ impl Sample for u8 {
 impl Sample for Box<Refusal> {
     fn sample() -> Self {
         Box::new(Refusal::StoreTimeout(VirtualPath::root()))
-    }
-}
-
-impl Sample for Reply {
-    fn sample() -> Self {
-        Reply::new(550, "Made")
     }
 }
 
@@ -92,4 +94,27 @@ fn no_two_refusals_have_one_text() {
         let new = texts.insert(refusal.to_string());
         assert!(new || alike.contains(&name), "{name}: {refusal}");
     }
+}
+
+/// Replies of several lines are data, and made where the data is. All others have their texts here.
+#[test]
+fn only_these_files_make_replies_of_one_line() {
+    let mut directories = vec![format!("{}/src", env!("CARGO_MANIFEST_DIR"))];
+    let mut read = 0;
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let shown = path.to_str().unwrap().to_owned();
+            if path.is_dir() && !shown.ends_with("/src/session/replies") {
+                directories.push(shown);
+            } else if shown.ends_with(".rs") {
+                read += 1;
+                let text = std::fs::read_to_string(&path).unwrap();
+                let made = text.split("Reply::new(").skip(1);
+                let numbers = made.filter(|rest| rest.trim_start().starts_with(char::is_numeric));
+                assert_eq!(numbers.count(), 0, "{shown}");
+            }
+        }
+    }
+    assert!(read > 100, "{read}");
 }

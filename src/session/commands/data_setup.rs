@@ -14,7 +14,7 @@ use crate::session::replies::{Handled, Refusal, success};
 use crate::session::state::{Flow, Session};
 use crate::session::transfer::sink::Sink;
 
-/// How long a PASV waits for a port where all are taken for this client.
+/// How long a PASV waits for a port if all are taken for this client.
 const PORT_WAIT: Duration = Duration::from_secs(5);
 
 /// The numbers of network protocols in EPSV and EPRT (RFC 2428, 2).
@@ -34,7 +34,7 @@ impl Session {
             .ipv4(self.control.peer.ip(), local)
             .await
             .map_err(|error| {
-                tracing::error!(%error, "no address to tell in a PASV reply");
+                tracing::error!(%error, "no address for a PASV reply");
                 Refusal::NoPassiveAddress
             })?;
         let port = self.reserve_port().await?;
@@ -79,7 +79,7 @@ impl Session {
         Ok(success::active())
     }
 
-    /// Takes what was set up; 425 where nothing was.
+    /// Takes what was set up; 425 if nothing was.
     pub(in crate::session) fn take_data(&mut self) -> Result<DataSetup, Refusal> {
         self.check_data_protection()?;
         match std::mem::replace(&mut self.data, DataSetup::None) {
@@ -99,8 +99,9 @@ impl Session {
         })
     }
 
-    /// Answers a transfer that is refused before it begins. A client that has connected for it must not wait for us to
-    /// read; a port nobody has connected to stays his, or a client that probes for files would use up all of them.
+    /// Replies to a transfer that is refused before it begins. A data connection is closed, so that
+    /// its client does not wait for the server to read. A port without a connection stays reserved:
+    /// a client that probes for files would otherwise use up all ports.
     pub(in crate::session) async fn refuse_transfer(
         &mut self,
         refusal: Refusal,
@@ -110,7 +111,8 @@ impl Session {
         Ok(Flow::Continue)
     }
 
-    /// The port of the next passive connection. A PASV after a PASV nobody connected to gets the same one again.
+    /// The port of the next passive connection. A second PASV gets the same port if no connection
+    /// came to the first.
     async fn reserve_port(&mut self) -> Result<u16, Refusal> {
         if let DataSetup::Passive {
             reservation, since, ..
@@ -147,8 +149,8 @@ impl Session {
     }
 }
 
-/// A link-local IPv6 address means nothing without its interface, which EPRT can't tell: it is the control
-/// connection's.
+/// A link-local IPv6 address needs an interface, which EPRT cannot name: the control connection's
+/// is taken.
 fn in_scope_of(peer: SocketAddr, mut target: SocketAddr) -> SocketAddr {
     if let (SocketAddr::V6(target), SocketAddr::V6(peer)) = (&mut target, peer)
         && target.ip().is_unicast_link_local()

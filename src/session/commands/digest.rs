@@ -1,7 +1,9 @@
-//! HASH, OPTS HASH, RANG (draft-ietf-ftpext2-hash) and XCRC, XMD5, XSHA1, XSHA256, XSHA512, which others offer.
+//! HASH, OPTS HASH, RANG (draft-ietf-ftpext2-hash) and XCRC, XMD5, XSHA1, XSHA256, XSHA512, which
+//! other servers offer.
 //!
-//! A digest that is read from the object takes its time, so it runs like a transfer, without a data connection: NOOP and
-//! STAT are answered meanwhile, ABOR stops it.
+//! To compute a digest the server reads the object, which can take minutes. So it runs like a
+//! transfer, without a data connection: NOOP and STAT get their replies while it runs, and ABOR
+//! stops it.
 
 use crate::namespace::{Permission, VirtualPath};
 use crate::object::{Algorithm, Location, ObjectError, TransferId, digest};
@@ -15,7 +17,7 @@ use crate::session::state::{Flow, Session, Start};
 use crate::session::transfer::job::{ControlEnd, End, Label};
 
 impl Session {
-    /// Bytes that the next RETR or HASH is of, the last included.
+    /// Sets the bytes of the next RETR or HASH, the last included.
     pub(in crate::session) fn rang(&mut self, range: Option<(u64, u64)>) -> Handled {
         self.start = match range {
             Some((first, last)) => Start::Range { first, last },
@@ -29,7 +31,7 @@ impl Session {
         Ok(success::hash_name(self.hash))
     }
 
-    /// The names as FEAT lists them; the chosen one has a star.
+    /// The names as FEAT lists them. A star marks the chosen one.
     pub(in crate::session) fn hash_names(&self) -> String {
         let names = HashName::ALL.map(|name| match name == self.hash {
             true => format!("{}*", name.name()),
@@ -38,7 +40,7 @@ impl Session {
         names.join(";")
     }
 
-    /// The reply: `213 SHA-256 0-49 <digest> <path>`. Of no bytes the range is told as `0-0`.
+    /// The reply is `213 SHA-256 0-49 <digest> <path>`. The range of an empty file is `0-0`.
     pub(in crate::session) async fn hash(&mut self, argument: &str) -> Result<Flow, ControlError> {
         let (first, stop) = match self.start {
             Start::Range { first, last } => (first, Some(last.saturating_add(1))),
@@ -53,7 +55,7 @@ impl Session {
         .await
     }
 
-    /// The reply: `250 <digest>`, in capitals as other servers write it.
+    /// The reply is `250 <digest>`, in capitals as other servers write it.
     pub(in crate::session) async fn digest(
         &mut self,
         name: HashName,

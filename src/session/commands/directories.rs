@@ -7,7 +7,8 @@ use crate::session::replies::{Handled, Refusal, success};
 use crate::session::resolve::{is_directory, parent_in_mount, require};
 use crate::session::state::Session;
 
-/// Whether the user may learn what is there: by listing or by reading it. The tree of mounts is theirs to see.
+/// Whether the user may learn which names exist here: by listing or by reading. Every user may see
+/// the tree of their mounts.
 fn sees_names(resolved: &Resolved) -> bool {
     match resolved {
         Resolved::Mounted { .. } => {
@@ -17,8 +18,9 @@ fn sees_names(resolved: &Resolved) -> bool {
     }
 }
 
-/// What CWD's argument stands for if nothing is called so: nothing and `~` for the start directory, `~/x` for what is below
-/// it. Only in CWD: in every other command `~` is a name.
+/// The path of an argument of CWD from the start directory: no argument and `~` mean the start
+/// directory, `~/x` a directory below it. Only CWD knows this: in every other command `~` is a
+/// name.
 fn from_start(argument: &str) -> Option<&str> {
     match argument.strip_prefix('~') {
         Some("") => Some("/"),
@@ -32,14 +34,14 @@ impl Session {
     pub(in crate::session) async fn cwd(&mut self, argument: &str) -> Handled {
         let (mut path, mut resolved) = self.resolve(argument)?;
         if let Some(from_start) = from_start(argument) {
-            // A directory of that name goes first, for those who may see it.
+            // A directory of that name comes first, for users who may see it.
             let named = !argument.is_empty() && sees_names(&resolved);
             if !named || !is_directory(&path, &resolved, &self.user()?.namespace).await? {
                 (path, resolved) = self.resolve(from_start)?;
             }
         }
-        // Any directory can be stored into, whether it is there or not: a user who sees no names may go anywhere, and a
-        // reply that looked would be an oracle for names.
+        // Files can be stored into any directory, whether it exists or not. A user who may see no
+        // names may change to any: a reply that depends on the directory would disclose names.
         if sees_names(&resolved) && !is_directory(&path, &resolved, &self.user()?.namespace).await?
         {
             return Err(Refusal::NoSuchDirectory(path));
@@ -54,7 +56,7 @@ impl Session {
         if resolved.object().is_none() || self.user()?.namespace.holds_mount(&path) {
             return Err(Refusal::Exists(path));
         }
-        // A file of that name may exist, whose key is just as long as one can be.
+        // A file of that name may exist whose key already has the largest length.
         let directory = resolved.directory().ok_or(Refusal::KeyTooLong)?;
         match make_directory(&directory).await {
             Err(ObjectError::Conflict) if sees_names(&resolved) => Err(Refusal::Exists(path)),
@@ -75,7 +77,7 @@ impl Session {
         match remove_directory(&directory, parent_in_mount(&resolved).as_ref()).await {
             Ok(()) => {
                 if self.cwd.strip_prefix(&path).is_some() {
-                    // Nobody should stand in a directory that is gone.
+                    // The session must not stay in a directory that is gone.
                     self.cwd = path.parent().unwrap_or_default();
                 }
                 Ok(success::removed(&path))

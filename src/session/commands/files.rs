@@ -23,7 +23,7 @@ impl Session {
     pub(in crate::session) async fn size(&mut self, argument: &str) -> Handled {
         let (path, resolved) = self.resolve(argument)?;
         if let Err(refused) = require_any(&path, &resolved) {
-            // Their own upload is all that may be reported to such a user.
+            // Such a user may only learn the length of their own upload.
             return match self.keep_at(&resolved).zip(resolved.object()) {
                 Some((keep, location)) if keep.may_have_upload(&location) => {
                     let length = Box::pin(self.own_upload(&path, &keep, &location)).await?;
@@ -37,7 +37,7 @@ impl Session {
             return Err(Refusal::SizeInAscii(path));
         }
         let keep = self.keep_at(&resolved);
-        // Taken out, so that the object can be asked for beside what is kept.
+        // Taken out, so that the object and the interrupted upload can be looked up in parallel.
         let mut last_file = std::mem::take(&mut self.last_file);
         let budget = self.context.budget.clone();
         let asked = info(&mut last_file, &budget, &path, &resolved, FileQuery::Size);
@@ -52,7 +52,7 @@ impl Session {
         };
         let size = match seen? {
             FileStatus::Object(info) => {
-                // What a RETR that follows is compared with, and sent from.
+                // The next RETR is compared with it, and sent from it.
                 self.last_file = last_file;
                 info.ok_or_else(|| Refusal::NotFound(path.clone()))?.size
             }
@@ -67,7 +67,8 @@ impl Session {
         Ok(success::time(time::format(modified(&info, &resolved))))
     }
 
-    /// `MDTM time path`, an old way to say MFMT; but where a file has that whole text as its name, MDTM asks for it.
+    /// `MDTM time path`, an old form of MFMT. If a file has the whole text as its name, this is
+    /// MDTM of that file.
     pub(in crate::session) async fn mdtm_set(
         &mut self,
         when: Timestamp,
@@ -106,7 +107,8 @@ impl Session {
         Ok(success::time_set(fact, &time::format(when), &path))
     }
 
-    /// SITE UTIME. Where no mount of the user keeps times it is not offered: lftp then does not send it for each file.
+    /// SITE UTIME. It is not offered if no mount of the user keeps times, so that lftp does not
+    /// send it for each file.
     pub(in crate::session) async fn site_utime(
         &mut self,
         when: Timestamp,
@@ -129,14 +131,15 @@ impl Session {
         let (_, location) = file_at(&path, &resolved)?;
         let parent = parent_in_mount(&resolved);
         let keep = self.keep_of_any_type(&resolved);
-        // What is kept of uploads of its name goes with it, where this process knows that there may be something.
+        // Interrupted uploads of the same name are deleted with the file if this process knows that
+        // there may be one.
         let ends = match &keep {
             Some(keep) => {
                 ending(&path, &keep.earlier_uploads(&location)).await?;
                 match Box::pin(keep.ended_by_delete(&location)).await {
                     Ok(ends) => ends,
                     Err(error) => {
-                        tracing::warn!(path = %path.to_string().escape_debug(), %error, "what is kept of an upload of it may be left");
+                        tracing::warn!(path = %path.to_string().escape_debug(), %error, "an interrupted upload of it may be left");
                         Vec::new()
                     }
                 }
@@ -153,7 +156,7 @@ impl Session {
                 }
                 Ok(success::deleted(&path))
             }
-            // What is kept of his upload is all there is of the file.
+            // Only the user's interrupted upload of the file exists.
             Err(ObjectError::NotFound) if self.give_up(&path, &resolved, &location).await? => {
                 self.transfers_of(&location)?.begins_anew();
                 Ok(success::interrupted_upload_deleted(&path))
@@ -162,7 +165,7 @@ impl Session {
         }
     }
 
-    /// Removes what is kept of the user's upload of a file; whether there was anything.
+    /// Removes the user's interrupted upload of a file; returns whether there was one.
     async fn give_up(
         &mut self,
         path: &VirtualPath,
@@ -183,7 +186,7 @@ impl Session {
         }
     }
 
-    /// A path whose size and time may be told.
+    /// A path whose size and time the user may learn.
     fn readable(&self, argument: &str) -> Result<(VirtualPath, Resolved), Refusal> {
         let (path, resolved) = self.resolve(argument)?;
         require_any(&path, &resolved)?;
@@ -209,7 +212,7 @@ impl Session {
     }
 }
 
-/// Refuses where the user may neither list nor read.
+/// Refuses if the user may neither list nor read.
 fn require_any(path: &VirtualPath, resolved: &Resolved) -> Result<(), Refusal> {
     match resolved.allows(Permission::Read) {
         true => Ok(()),
@@ -217,7 +220,7 @@ fn require_any(path: &VirtualPath, resolved: &Resolved) -> Result<(), Refusal> {
     }
 }
 
-/// A file's HEAD, or what was just learnt of it.
+/// A file's HEAD, or what the command before has found out.
 async fn info(
     last_file: &mut LastFile,
     budget: &Budget,
@@ -226,14 +229,14 @@ async fn info(
     wanted: FileQuery,
 ) -> Result<ObjectInfo, ObjectError> {
     let known = last_file.info(path);
-    let tells = |info: &&ObjectInfo| wanted == FileQuery::Size || has_time(info);
-    if let Some(info) = known.filter(tells) {
+    let suffices = |info: &&ObjectInfo| wanted == FileQuery::Size || has_time(info);
+    if let Some(info) = known.filter(suffices) {
         return Ok(info.clone());
     }
     let again = known.is_some();
     let location = resolved.object().ok_or(ObjectError::NotFound)?;
     let peeks = last_file.peek_pays() && !again && resolved.allows(Permission::Read);
-    // What is kept for a RETR is paid for out of the budget; where that is short, SIZE is a HEAD.
+    // The bytes retained for a RETR count in the memory budget. If memory is short, SIZE is a HEAD.
     let grant = peeks.then(|| budget.try_grant(PEEK)).flatten();
     let peeked = if grant.is_some() {
         let peeked = peek(&location, PEEK).await?;
@@ -261,7 +264,7 @@ async fn info(
     Ok(info)
 }
 
-/// "Not there" as an answer.
+/// `None` if the object does not exist.
 async fn found(
     asked: impl Future<Output = Result<ObjectInfo, ObjectError>>,
 ) -> Result<Option<ObjectInfo>, ObjectError> {
@@ -279,7 +282,7 @@ enum FileQuery {
     Time,
 }
 
-/// Whether the time is known: [`peek`] can't tell that of an empty object.
+/// Whether the time is known: [`peek`] does not find it for an empty object.
 fn has_time(info: &ObjectInfo) -> bool {
     info.modified != Timestamp::UNIX_EPOCH
 }

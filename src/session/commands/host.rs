@@ -1,9 +1,9 @@
 //! HOST (RFC 7151): which virtual host a session is on.
 //!
-//! A TLS handshake that names one of them (SNI) has chosen it. HOST with another name than the handshake's is refused,
-//! whether that is one of them or not: the certificate that the client has checked is one for that name, and need not
-//! be one for any other. A handshake that names nobody leaves the choice to HOST; to one before it, the certificate's
-//! ([`crate::tls::Tls::session`]).
+//! A TLS handshake that names a virtual host (SNI) chooses it. After it, HOST with any other name
+//! is refused: the certificate that the client has checked is for the name of the handshake, and
+//! need not be valid for another. If the handshake names no host, HOST chooses. HOST before the
+//! handshake chooses the certificate ([`crate::tls::Tls::session`]).
 
 use std::sync::Arc;
 
@@ -14,14 +14,15 @@ use crate::session::replies::{Handled, Refusal, success};
 use crate::session::state::Session;
 
 impl Session {
-    /// Chooses a virtual host; answered by its greeting. REIN takes it back, a new USER does not (RFC 7151, 3.2.1).
+    /// Chooses a virtual host; the reply is its greeting. REIN undoes the choice, a new USER does
+    /// not (RFC 7151, 3.2.1).
     pub(in crate::session) fn choose_host(&mut self, wanted: &HostName) -> Handled {
         if !self.has_hosts() {
             return Err(Refusal::NotOffered("HOST"));
         }
         let named = self.host_of_handshake();
         let chosen = match wanted {
-            // The address that the client has reached anyway: as if HOST had not been sent.
+            // The address that the client has connected to: as if HOST had not been sent.
             HostName::Address(address) if *address == self.control.local.ip() => named,
             HostName::Address(_) => return Err(Refusal::NoSuchHost),
             HostName::Name(name) => {
@@ -50,13 +51,13 @@ impl Session {
         !self.context.options.hosts.is_empty()
     }
 
-    /// Of the virtual host, where it has one.
+    /// The virtual host's greeting if it has one, else the server's.
     pub(in crate::session) fn greeting(&self) -> String {
         let own = self.host.as_ref().and_then(|host| host.greeting.as_ref());
         own.unwrap_or(&self.context.options.greeting).clone()
     }
 
-    /// Whether a user may log in where the session is.
+    /// Whether a user may log in on the session's virtual host.
     pub(in crate::session) fn host_admits(&self, user: &str) -> bool {
         self.host.as_ref().is_none_or(|host| host.admits(user))
     }

@@ -1,4 +1,5 @@
-//! FEAT, HELP, STAT without a path, OPTS UTF8, SITE HELP: what the server tells of itself (RFC 2389, 959).
+//! FEAT, HELP, STAT without a path, OPTS UTF8, SITE HELP: what the server says of itself (RFC 2389,
+//! 959).
 
 use crate::namespace::{Permission, Permissions};
 use ftp_proto::command::TransferType;
@@ -9,7 +10,7 @@ use crate::session::replies::{Handled, Refusal, success};
 use crate::session::state::Session;
 
 impl Session {
-    /// RFC 2389, 3: exactly what works, for this user.
+    /// RFC 2389, 3: exactly what works for this user.
     pub(in crate::session) fn feat(&self) -> Reply {
         let mut lines = vec!["Features:".to_owned()];
         let (auth, protection) = self.tls_features();
@@ -32,8 +33,9 @@ impl Session {
         Reply::lines(211, lines)
     }
 
-    /// Whether MFMT works wherever the user may write: clients that see it listed count on it after each upload. Before
-    /// the login, whether it does for any user: lftp asks then, and never again.
+    /// Whether MFMT works in all mounts that the user may write to: clients that see it in FEAT use
+    /// it after each upload. Before the login, whether it does for any user: lftp sends FEAT then,
+    /// and never again.
     fn sets_times(&self) -> bool {
         match self.logged_in() {
             Some(user) => all_keep_times(
@@ -67,7 +69,7 @@ impl Session {
         )
     }
 
-    /// HELP, of what works here only.
+    /// HELP lists only what works for this session.
     pub(in crate::session) fn help(&self, topic: Option<&str>) -> Handled {
         let has_tls = self.offered_tls().is_some();
         let works = |verb: &str| match verb.to_ascii_uppercase().as_str() {
@@ -78,7 +80,7 @@ impl Session {
             Some(topic) if topic.eq_ignore_ascii_case("SITE") => Ok(self.site_help()),
             Some(topic) => match Command::syntax(topic).filter(|_| works(topic)) {
                 Some(syntax) => Ok(success::syntax(syntax)),
-                // Whatever else was sent is not repeated: it may be a password.
+                // Other text is not repeated: it may be a password.
                 None => match Command::verbs().find(|verb| verb.eq_ignore_ascii_case(topic)) {
                     Some(verb) => Err(Refusal::NotOffered(verb)),
                     None => Err(Refusal::NoSuchCommand),
@@ -94,7 +96,7 @@ impl Session {
         }
     }
 
-    /// STAT without a path, no transfer running (RFC 959, 4.1.3).
+    /// STAT without a path while no transfer runs (RFC 959, 4.1.3).
     pub(in crate::session) fn status(&self) -> Reply {
         let transfer_type = match self.transfer_type {
             TransferType::Ascii => "ASCII",
@@ -116,7 +118,8 @@ impl Session {
     }
 }
 
-/// Of mounts, what may be done there, and whether times are kept: whether all that can be written to keep them.
+/// Whether all mounts that can be written to keep times. Each item is the permissions of a mount
+/// and whether it keeps times.
 fn all_keep_times(mounts: impl Iterator<Item = (Permissions, bool)>) -> bool {
     let mut writable = mounts
         .filter(|(permissions, _)| permissions.allows(Permission::Write))

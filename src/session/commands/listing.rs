@@ -1,8 +1,8 @@
 //! LIST, NLST, MLSD, MLST, STAT with a path (RFC 959, 4.1.3; 1123, 4.1.2.7; 3659, 7).
 //!
-//! A [`Lister`] turns pages of ListObjectsV2 into lines, a page at a time: LIST, NLST and MLSD send them over the data
-//! connection, STAT over the control connection. Nothing is sorted or collected: keys come in order, and mount points
-//! come first.
+//! A [`Lister`] turns pages of ListObjectsV2 into lines, one page at a time. LIST, NLST and MLSD
+//! send them over the data connection, STAT over the control connection. Nothing is sorted or
+//! collected: keys arrive in order, and mount points come first.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ use crate::session::transfer::lister::Lister;
 use crate::session::transfer::sink::{Sink, Stop};
 use crate::session::transfer::tree_lister::TreeLister;
 
-/// How lines look.
+/// The form of the lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::session) enum Style {
     /// LIST, STAT.
@@ -87,7 +87,7 @@ impl Session {
                 Ok(Some(lines)) => {
                     let mut shown = Vec::with_capacity(lines.len() + lines.len() / 64);
                     for line in lines.split_inclusive(|byte| *byte == b'\n') {
-                        // So that no name that begins with digits looks like the reply's last line.
+                        // A name that begins with digits must not look like the reply's last line.
                         shown.push(b' ');
                         shown.extend_from_slice(line);
                     }
@@ -131,7 +131,7 @@ impl Session {
         ))
     }
 
-    /// Size and time of a file, his own upload that is not published among them; `None` for a directory.
+    /// Size and time of a file, or of the user's own unpublished upload; `None` for a directory.
     async fn known(
         &mut self,
         path: &VirtualPath,
@@ -152,7 +152,7 @@ impl Session {
         {
             FileStatus::Upload(size, time) => Ok(Some((size, time))),
             FileStatus::Object(Some(info)) => Ok(Some(of(&info))),
-            // No file of the name: a directory, or nothing.
+            // There is no file of this name: it is a directory, or does not exist.
             FileStatus::Object(None) => {
                 match is_directory(path, resolved, &self.user()?.namespace).await? {
                     true => Ok(None),
@@ -204,7 +204,7 @@ impl Session {
         let now = Timestamp::now();
         let format = |prefix: String| style_format(long, now, prefix);
 
-        // Brackets are as often part of a name as of a glob: the name goes first.
+        // Brackets are as often part of a name as of a glob: the name comes first.
         let named = last.contains('[') && {
             let (path, resolved) = self.resolve(text)?;
             require(&path, &resolved, Permission::List)?;
@@ -223,7 +223,7 @@ impl Session {
         }
         let (path, resolved) = self.resolve(text)?;
         require(&path, &resolved, Permission::List)?;
-        // The longest keys can only be those of files: a directory's has a slash more.
+        // Only files can have the longest keys: a directory's key ends in one slash more.
         let longest = resolved.object().is_some() && resolved.directory().is_none();
         if argument.directory || longest {
             let info = describe(&path, &resolved).await?;
@@ -248,7 +248,8 @@ impl Session {
         if argument.recursive {
             lister.tree = Some(self.tree(&resolved, text, None, format)?);
         }
-        // The first page before the 150: what is not there must be told as 550, not as an empty list.
+        // The first page comes before the 150: a directory that does not exist gets 550, not an
+        // empty list.
         lister
             .fetch_first()
             .await
@@ -293,7 +294,7 @@ impl Session {
         Ok((path, lister))
     }
 
-    /// A listing of all that is below the directory a place is, which the client has named so.
+    /// A recursive listing of a directory; `text` is the name that the client gave.
     fn tree(
         &self,
         resolved: &Resolved,
@@ -312,14 +313,14 @@ impl Session {
         Ok(Box::new(tree))
     }
 
-    /// Leave to run a listing, as a transfer's.
+    /// The admission of a listing, as of a transfer, by the memory budget.
     async fn admit_listing(&self) -> Result<Admission, Refusal> {
         let wait = self.context.options.timeouts.data_connect;
         let admitted = self.context.budget.admit(wait).await;
         admitted.map_err(|_| Refusal::NoMemoryForListing)
     }
 
-    /// A listing of the directory a place is.
+    /// A listing of one directory.
     fn lister(
         &self,
         resolved: &Resolved,
@@ -387,7 +388,7 @@ fn text_or_dot(text: &str) -> &str {
     if text.is_empty() { "." } else { text }
 }
 
-/// A listing, ready to be sent.
+/// A listing that is ready to be sent.
 struct ListingJob {
     path: VirtualPath,
     lister: Lister,

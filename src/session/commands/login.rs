@@ -17,7 +17,7 @@ use crate::session::data_setup::DataSetup;
 use crate::session::replies::{Refusal, success};
 use crate::session::state::{Flow, Login, PreLogin, Session, Start, User};
 
-/// Of what CLNT says, so many characters are kept in the log.
+/// The largest number of characters of CLNT that the log shows.
 const LONGEST_CLIENT: usize = 200;
 
 /// Whether a login that is refused has proven who the client is.
@@ -29,7 +29,7 @@ enum Credentials {
 
 impl Session {
     pub(in crate::session) async fn user_name(&mut self, name: &str) -> Result<Flow, ControlError> {
-        // RFC 959: a new USER begins a new login, whoever is logged in.
+        // RFC 959: a new USER begins a new login, whether a user is logged in or not.
         if let Err(full) = self.leave() {
             return self.close_with(full).await;
         }
@@ -46,7 +46,8 @@ impl Session {
         Ok(Flow::Continue)
     }
 
-    /// A login without a password: what a right one does not get past, a client certificate does not either.
+    /// A login without a password. It must pass all checks that a login with the right password
+    /// must pass.
     async fn user_by_certificate(&mut self, user: Arc<UserOptions>) -> Result<Flow, ControlError> {
         let address = self.control.peer.ip();
         if self.context.failures.bans_address(address) {
@@ -70,7 +71,7 @@ impl Session {
         let name = name.clone();
         let address = self.control.peer.ip();
         if self.context.failures.bans_address(address) {
-            // It was not yet when this connection came.
+            // The ban may be newer than this connection.
             return self.close_with(Refusal::AddressBanned).await;
         }
         if self.context.authenticator.is_probe(&name) {
@@ -92,8 +93,8 @@ impl Session {
             Err(AuthError::Unheard) => self.close_with(Refusal::AddressBanned).await,
             Err(AuthError::Busy) => self.close_with(Refusal::LoginsBusy).await,
             Err(AuthError::Memory) => self.close_with(Refusal::NoMemoryForLogin).await,
-            // Whether he is banned is asked now and not before: of many guesses sent at once, those that were being
-            // checked when the ban came must not succeed.
+            // The ban is looked up after the check of the password: of many guesses in parallel,
+            // those that are being checked when the ban begins must not succeed.
             Ok(config)
                 if self.host_admits(&name) && !self.context.failures.bans(address, &name) =>
             {
@@ -104,7 +105,8 @@ impl Session {
         }
     }
 
-    /// The answer to `anonymous`, if there is no such user: nothing is counted, and the answer comes in its turn.
+    /// Refuses `anonymous` if there is no such user. This counts as no failure, and such logins of
+    /// one address get their replies one after the other.
     async fn refuse_probe(&mut self, name: &str) -> Result<Flow, ControlError> {
         self.login = Login::Anonymous;
         let peer = self.control.peer;
@@ -116,7 +118,8 @@ impl Session {
         self.answer_refused(delay).await
     }
 
-    /// The one answer to a wrong name, a wrong password, a banned user, and one of another host.
+    /// Refuses a wrong name, a wrong password, a banned user and a user of another host, all with
+    /// the same reply.
     async fn refuse_login(
         &mut self,
         name: &str,
@@ -134,7 +137,7 @@ impl Session {
         self.answer_refused(delay).await
     }
 
-    /// Holds up only this session: guessing becomes slow, others don't notice.
+    /// Delays only this session, which slows down guessing.
     async fn answer_refused(&mut self, delay: Duration) -> Result<Flow, ControlError> {
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
@@ -149,15 +152,15 @@ impl Session {
         Ok(Flow::Continue)
     }
 
-    /// Who he is has been proven: logs him in, unless he may not come in so.
+    /// Logs a user in whose credentials are right, unless the account requires more.
     async fn log_in(
         &mut self,
         config: Arc<UserOptions>,
         welcome: &Reply,
     ) -> Result<Flow, ControlError> {
         if let Err(refused) = self.admit(&config) {
-            // Neither a failure that leads to a ban, as nothing was guessed, nor a login. But each costs a hash, so there
-            // are as few as of those.
+            // This failure does not lead to a ban: the credentials were right. But each attempt
+            // costs the computation of a hash, so their number has the same limit.
             self.login = Login::Anonymous;
             self.pre_login.failures += 1;
             if self.pre_login.failures >= self.context.options.login_attempts {
@@ -177,7 +180,7 @@ impl Session {
         }
     }
 
-    /// Makes him the session's user; else why not.
+    /// Makes the account the session's user.
     fn enter(&mut self, config: Arc<UserOptions>) -> Result<(), Refusal> {
         let peer = self.control.peer;
         let Some(permit) = self.context.user_sessions.enter(&config) else {
@@ -203,7 +206,8 @@ impl Session {
         Ok(Flow::Close)
     }
 
-    /// CLNT and CSID: in the log, once a session, or anybody could fill it before he has logged in.
+    /// CLNT and CSID: logged once in a session, so that a client cannot fill the log before its
+    /// login.
     pub(in crate::session) fn note_client(&mut self, name: &str) {
         if !std::mem::replace(&mut self.client_noted, true) {
             let name: String = name.chars().take(LONGEST_CLIENT).collect();
@@ -219,7 +223,7 @@ impl Session {
                     return self.close_with(full).await;
                 }
                 self.reset();
-                // RFC 7151, 3.2: all is as it was right after the connection.
+                // RFC 7151, 3.2: the session is as it was right after the connection.
                 self.host = self.host_of_handshake();
                 success::reinitialised()
             }
@@ -228,15 +232,17 @@ impl Session {
         Ok(Flow::Continue)
     }
 
-    /// Before [`reset`](Self::reset): who leaves takes a place among those who have not logged in. Where there is none
-    /// the connection ends: else whoever has an account could hold any number of them.
+    /// Ends a login, before [`reset`](Self::reset). The session then counts among those before
+    /// login. If their limit is reached, the connection ends: otherwise a client with an account
+    /// could hold any number of such sessions.
     pub(in crate::session) fn leave(&mut self) -> Result<(), Refusal> {
         Ok(self.permit.log_out()?)
     }
 
-    /// As after the greeting.
+    /// Sets the session to its state after the greeting.
     pub(in crate::session) fn reset(&mut self) {
-        // Only one who was in gets time to log in anew, so nobody stays for ever without.
+        // Only a session that was logged in gets new time for a login, so that no session stays
+        // without a login.
         if let Login::LoggedIn(_) = std::mem::replace(&mut self.login, Login::Anonymous) {
             self.pre_login = PreLogin::begin(self.context.options.timeouts.login);
         }

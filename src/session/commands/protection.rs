@@ -1,13 +1,14 @@
-//! AUTH, PBSZ, PROT, CCC (RFC 2228, 4217) and implicit TLS: what is under TLS, and who must have it.
+//! AUTH, PBSZ, PROT, CCC (RFC 2228, 4217) and implicit TLS: which connections are under TLS, and
+//! which must be.
 //!
-//! Whether TLS is off, optional or required is said by the listener, for control and data connections; a user's own
-//! say takes its place once he is known. He is known only when his password was right: before, nobody learns from a
-//! refusal that there is such a user. Where the listener requires TLS, USER is refused before it, so no client sends
-//! a password in the clear.
+//! The listener says whether TLS is off, optional or required, for control and for data
+//! connections. An account can override it, after the password was right: an earlier refusal would
+//! disclose that the user exists. If the listener requires TLS, USER is refused before AUTH, so
+//! that no client sends a password in the clear.
 //!
-//! AUTH begins anew: the login and what lies in the buffers are forgotten, so nothing that somebody on the way has
-//! put before the handshake has an effect after it. There is no way back to plaintext: CCC and REIN are refused under
-//! TLS.
+//! AUTH resets the session and empties its buffers, so that bytes which an attacker injected before
+//! the handshake have no effect after it. There is no way back to plaintext: CCC and REIN are
+//! refused under TLS.
 
 use std::sync::Arc;
 
@@ -32,7 +33,8 @@ impl Session {
         let Some(tls) = self.context.tls.clone() else {
             return Err(ControlError::Lost);
         };
-        // Data connections are private by default here: there is no AUTH after which clients would say so.
+        // Data connections are private by default: there is no AUTH that a client could follow by
+        // PROT.
         self.handshake(&tls, None, true).await
     }
 
@@ -55,7 +57,7 @@ impl Session {
         };
         self.control.reply(&success::begin_handshake()).await?;
         self.held.clear();
-        // Of what HOST has said, only the certificate is chosen.
+        // Of the choice by HOST, only the certificate remains.
         let host = self.host.take();
         self.reset();
         let host = host.as_ref().map(|host| host.name.as_str());
@@ -83,7 +85,7 @@ impl Session {
             return Err(ControlError::Lost);
         }
         session.established(self.control.server_name());
-        // What HOST said in the clear is forgotten with the rest.
+        // The choice by HOST in the clear is forgotten with the rest.
         self.host = self.host_of_handshake();
         let identity = self.control.client_certificate().map(Identity::of);
         tracing::debug!(
@@ -113,7 +115,8 @@ impl Session {
         Ok(success::buffer_size())
     }
 
-    /// PROT (RFC 4217, 9). A data connection that is there already is closed: it was begun in the other way.
+    /// PROT (RFC 4217, 9). A data connection that already exists is closed: it began at the other
+    /// level.
     pub(in crate::session) fn prot(&mut self, level: ProtectionLevel) -> Handled {
         if self.offered_tls().is_none() {
             return Err(Refusal::NotOffered("PROT"));
@@ -144,7 +147,8 @@ impl Session {
         Ok(success::data_protection(private))
     }
 
-    /// CCC (RFC 4217, 12.3): after it, anybody on the way could send commands.
+    /// CCC (RFC 4217, 12.3) is always refused: after it an attacker in the network could send
+    /// commands.
     pub(in crate::session) fn ccc(&self) -> Handled {
         if self.offered_tls().is_none() {
             return Err(Refusal::NotOffered("CCC"));
@@ -155,7 +159,8 @@ impl Session {
         })
     }
 
-    /// REIN would end TLS by RFC 4217, and as CCC open the door; clients differ in what they expect of it.
+    /// By RFC 4217 REIN ends TLS, which is as unsafe as CCC. Clients differ in what they expect of
+    /// it.
     pub(in crate::session) fn refuse_rein(&self) -> Result<(), Refusal> {
         match self.secured {
             Some(_) => Err(Refusal::ReinUnderTls),
@@ -163,7 +168,7 @@ impl Session {
         }
     }
 
-    /// USER before TLS, where the listener requires that.
+    /// Refuses USER before TLS if the listener requires TLS.
     pub(in crate::session) fn require_tls(&self) -> Result<(), Refusal> {
         if self.listener.control == Protection::Required && self.secured.is_none() {
             Err(Refusal::TlsRequired)
@@ -172,13 +177,13 @@ impl Session {
         }
     }
 
-    /// The user of that name, where the client's certificate is enough.
+    /// The user of a name if the client's certificate is enough for a login.
     pub(in crate::session) fn by_certificate(&self, name: &str) -> Option<Arc<UserOptions>> {
         let identity = self.secured.as_ref()?.identity.as_ref()?;
         self.context.authenticator.by_certificate(name, identity)
     }
 
-    /// What a user demands beyond his password, which was right.
+    /// Refuses a login whose password was right if the account requires more.
     pub(in crate::session) fn admit(&self, user: &UserOptions) -> Result<(), Refusal> {
         let refused = match (user.tls.control, &self.secured) {
             (Some(Protection::Required), None) => Refusal::AccountNeedsTls,
@@ -197,7 +202,7 @@ impl Session {
         Err(refused)
     }
 
-    /// How the next data connection is secured; `None`: it is not.
+    /// The TLS of the next data connection; `None` if it is in the clear.
     pub(in crate::session) fn data_tls(&self) -> Option<Arc<DataTls>> {
         let policy = self.data_policy();
         let secured = self.secured.as_ref().filter(|s| s.private(policy))?;
@@ -213,7 +218,8 @@ impl Session {
         }))
     }
 
-    /// Refuses a transfer whose data connection would not be as it must (522 as vsftpd and ProFTPD say it).
+    /// Refuses a transfer whose data connection would not meet the policy (522 as in vsftpd and
+    /// ProFTPD).
     pub(in crate::session) fn check_data_protection(&self) -> Result<(), Refusal> {
         let policy = self.data_policy();
         let private = self.secured.as_ref().is_some_and(|s| s.private(policy));
@@ -227,7 +233,7 @@ impl Session {
         }
     }
 
-    /// What FEAT lists of it.
+    /// The lines of FEAT.
     pub(in crate::session) fn tls_features(
         &self,
     ) -> (Option<&'static str>, &'static [&'static str]) {
@@ -254,7 +260,7 @@ impl Session {
         }
     }
 
-    /// TLS, where it is to be had on this listener.
+    /// TLS if this listener offers it.
     pub(in crate::session) fn offered_tls(&self) -> Option<Arc<Tls>> {
         match self.listener.control {
             Protection::Off => None,
@@ -267,7 +273,7 @@ impl Session {
         own.unwrap_or(self.listener.data)
     }
 
-    /// After PROT: a connection that is there goes, a port that nobody has connected to stays.
+    /// After PROT: closes a data connection that exists, and keeps a port without a connection.
     fn protect_data_anew(&mut self) {
         self.drop_connected_data();
         let now = self.data_tls();
@@ -278,5 +284,5 @@ impl Session {
     }
 }
 
-/// Verbs that are offered where TLS is.
+/// Verbs that are offered only with TLS.
 pub(in crate::session) const VERBS: [&str; 4] = ["AUTH", "PBSZ", "PROT", "CCC"];

@@ -1,11 +1,11 @@
-//! RNFR, RNTO (RFC 959, 4.1.3): a copy and a delete; of a directory, key by key.
+//! RNFR, RNTO (RFC 959, 4.1.3): a copy and a delete. A directory is moved key by key.
 //!
-//! Inside one mount that is a permission of its own, `rename`. From one mount to another it is what it is made of: to
-//! read and to delete at the source, and to write at the target. Else a mount from which nothing may be read could be
-//! emptied into one from which it may.
+//! Inside one mount a rename needs the permission `rename`. From one mount to another it needs
+//! `read` and `delete` at the source and `write` at the target. Otherwise a user could move files
+//! out of a mount from which they may not read into one from which they may.
 //!
-//! Workers take jobs out of a directory by renaming them: of two sessions that rename one file, only
-//! one gets a 250.
+//! Some clients rename a file to claim it as their job: of two sessions that rename one file, only
+//! one gets 250.
 
 use crate::namespace::{Mount, Permission, Resolved, VirtualPath};
 use crate::object::{
@@ -28,7 +28,7 @@ impl Session {
         if resolved.object().is_none() || self.user()?.namespace.holds_mount(&path) {
             return Err(Refusal::HoldsMount(path));
         }
-        // If names may not be seen here, each gets the same reply.
+        // If the user may not see names here, every name gets the same reply.
         let visible = resolved.allows(Permission::List) || resolved.allows(Permission::Read);
         let found = match visible {
             true => Some(find(&path, &resolved).await?),
@@ -70,7 +70,7 @@ impl Session {
             }
             RenamedEntry::Directory => self.rename_tree(&source, (&path, &resolved), &id).await,
         };
-        // Another object is there now; an interrupted upload of the old name stays where it is.
+        // The name has another object now. An interrupted upload of the old name stays there.
         self.reported.forget(&path);
         match &renamed {
             Ok(()) => tracing::info!(
@@ -86,7 +86,7 @@ impl Session {
         renamed.map(|()| done)
     }
 
-    /// Whether what is there may be renamed into another mount of the user.
+    /// Whether the user may rename from here into another of their mounts.
     fn may_take_elsewhere(&self, resolved: &Resolved) -> bool {
         let Resolved::Mounted { mount, .. } = resolved else {
             return false;
@@ -110,7 +110,7 @@ impl Session {
         let (Some(from), Some(to)) = (from_resolved.object(), resolved.object()) else {
             return Err(Refusal::NotFound(path.clone()));
         };
-        // Two mounts can show one object: to copy it and delete "the old one" would be the end of it.
+        // Two mounts can show the same object: a copy and a delete would destroy it.
         if from.same_object(&to) {
             return Ok(());
         }
@@ -153,13 +153,14 @@ impl Session {
             && let Some(keep) = self.keep_in(from_resolved)
             && let Err(error) = Box::pin(keep.object_removed(&from, info)).await
         {
-            tracing::warn!(path = %old.to_string().escape_debug(), %error, "what is kept of an upload of it may be left");
+            tracing::warn!(path = %old.to_string().escape_debug(), %error, "an interrupted upload of it may be left");
         }
         match deleted {
-            // One object by two names: it is at the new one, and as before at the old one.
+            // The same object has two names, and stays at both.
             Ok(Deleted::IsTheCopy) => Ok(()),
             Ok(Deleted::Gone) => Ok(()),
-            // Another process may have given it to another client. What is at the new name stays: it may be all there is.
+            // Another process may have moved it for another client. The object at the new name
+            // stays: it may be the only copy.
             Err(ObjectError::NotFound) => Err(Refusal::OldNameGone(path.clone(), old.clone())),
             Err(ObjectError::Conflict) => Err(Refusal::OldNameWritten(path.clone(), old.clone())),
             Err(error) => {
@@ -195,14 +196,15 @@ impl Session {
         if file_there || directory_exists(&to).await.map_err(fail)? {
             return Err(Refusal::OntoExisting(path.clone()));
         }
-        // Sessions that delete other entries of the parent meanwhile know that this one goes, too.
+        // Sessions that delete other entries of the parent at the same time see that this entry
+        // goes, too.
         let parent = parent_in_mount(from_resolved);
         let _removal = parent.as_ref().map(Location::take_part);
         rename_directory(&from, &to, id).await.map_err(|error| {
             tracing::error!(%error, from = %old, to = %path, "directory not renamed");
             not_renamed(old, path, &error)
         })?;
-        // The parent that has become empty stays.
+        // The parent stays if it has become empty.
         if let Some(parent) = parent {
             keep_if_empty(&parent).await;
         }
@@ -210,7 +212,7 @@ impl Session {
     }
 }
 
-/// Waits for a session that renames the same away.
+/// Waits for another session that renames the same source.
 async fn lock_source(path: &VirtualPath, source: &Location) -> Result<NameLock, Refusal> {
     source.lock_as_source().await.map_err(|error| match error {
         ObjectError::Busy => Refusal::BeingRenamed(path.clone()),
@@ -218,7 +220,7 @@ async fn lock_source(path: &VirtualPath, source: &Location) -> Result<NameLock, 
     })
 }
 
-/// What is at a name that is to be renamed; 550 if nothing is.
+/// What a name stands for that is to be renamed; 550 if it does not exist.
 async fn find(path: &VirtualPath, resolved: &Resolved) -> Result<RenamedEntry, Refusal> {
     let watch = resolved.object().map(|location| location.watch());
     Ok(match describe_with_crc(path, resolved).await?.zip(watch) {
@@ -227,7 +229,8 @@ async fn find(path: &VirtualPath, resolved: &Resolved) -> Result<RenamedEntry, R
     })
 }
 
-/// Whether a rename is permitted, but for `overwrite`, which only matters if there is something.
+/// Refuses a rename without permission. `overwrite` is not checked here: it only matters if the
+/// target exists.
 fn may_rename(
     old: &VirtualPath,
     from: &Resolved,
@@ -249,7 +252,7 @@ fn may_rename(
     }
 }
 
-/// Whether two mounts are one, which a user may have at several paths.
+/// Whether two mounts are the same, shown at two paths.
 fn is_one_mount(one: &Mount, other: &Mount) -> bool {
     one.store.name() == other.store.name()
         && one.bucket == other.bucket
@@ -257,7 +260,7 @@ fn is_one_mount(one: &Mount, other: &Mount) -> bool {
         && one.permissions == other.permissions
 }
 
-/// What has become of a directory that was not renamed.
+/// What became of a directory that was not renamed, or only in part.
 fn not_renamed(old: &VirtualPath, new: &VirtualPath, error: &DirectoryError) -> Refusal {
     let cause = |error: &ObjectError| {
         Box::new(match error {

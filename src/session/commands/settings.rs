@@ -15,7 +15,7 @@ impl Session {
         Ok(success::transfer_type(transfer_type))
     }
 
-    /// RFC 3659, 5: the offset the next transfer begins at.
+    /// RFC 3659, 5: the offset where the next transfer begins.
     pub(in crate::session) fn rest(&mut self, offset: u64) -> Handled {
         self.start = match offset {
             0 => Start::Beginning,
@@ -24,7 +24,7 @@ impl Session {
         Ok(success::rest(offset))
     }
 
-    /// RFC 959: storage is not set aside; but what can't fit is said before it is sent.
+    /// RFC 959: no storage is set aside, but a file that is too large is refused before it is sent.
     pub(in crate::session) fn allo(&mut self, bytes: u64) -> Handled {
         let (path, resolved) = self.resolve("")?;
         let limit = match &resolved {
@@ -43,7 +43,7 @@ impl Session {
         Ok(success::nothing_to_allocate())
     }
 
-    /// ABOR while nothing runs: a data connection that was set up is closed.
+    /// ABOR while no transfer runs closes a data connection that was set up.
     pub(in crate::session) fn abor_nothing(&mut self) -> Handled {
         self.data = DataSetup::None;
         Ok(success::no_transfer_to_abort())
@@ -54,7 +54,7 @@ impl Session {
         Ok(success::facts(&self.facts.chosen()))
     }
 
-    /// Objects have no mode bits; clients that set them must not fail for it.
+    /// Objects have no mode bits. Clients that set them must not fail.
     pub(in crate::session) fn site_chmod(&mut self, argument: &str) -> Handled {
         let (path, resolved) = self.resolve(argument)?;
         require(&path, &resolved, Permission::Write)?;

@@ -253,7 +253,7 @@ refusals! {
     RestBeyondEnd(path: VirtualPath, end: u64) => 554,
         "{path}: the offset is beyond the end, use REST {end} or less";
     AppeNotAtEnd(path: VirtualPath) => 554,
-        "{path}: the offset of REST is not the end of the file, where APPE begins";
+        "{path}: the offset of REST is not the end of the file, at which APPE begins";
     WrittenMeanwhile(path: VirtualPath) => 550,
         "{path}: another client has written it in the meantime, it was left as it is";
     UploadDiscarded(path: VirtualPath) => 554,

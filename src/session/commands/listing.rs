@@ -211,15 +211,9 @@ impl Session {
             describe(&path, &resolved).await.is_ok()
         };
         if let Some(glob) = glob.filter(|_| !named) {
-            let (path, resolved) = self.resolve(parent_text)?;
-            require(&path, &resolved, Permission::List)?;
             let format = format(parent_text.to_owned());
-            let mut lister =
-                self.lister(&resolved, Some(glob.clone()), format.clone(), admission)?;
-            if argument.recursive {
-                lister.tree = Some(self.tree(&resolved, parent_text, Some(glob), format)?);
-            }
-            return Ok((path, lister));
+            let recursive = argument.recursive;
+            return self.list_matches(parent_text, glob, recursive, format, admission);
         }
         let (path, resolved) = self.resolve(text)?;
         require(&path, &resolved, Permission::List)?;
@@ -268,6 +262,24 @@ impl Session {
             }
             None => Ok((path, lister)),
         }
+    }
+
+    /// The entries of a directory whose names match a glob.
+    fn list_matches(
+        &self,
+        parent: &str,
+        glob: Glob,
+        recursive: bool,
+        format: LineFormat,
+        admission: Admission,
+    ) -> Result<(VirtualPath, Lister), Refusal> {
+        let (path, resolved) = self.resolve(parent)?;
+        require(&path, &resolved, Permission::List)?;
+        let mut lister = self.lister(&resolved, Some(glob.clone()), format.clone(), admission)?;
+        if recursive {
+            lister.tree = Some(self.tree(&resolved, parent, Some(glob), format)?);
+        }
+        Ok((path, lister))
     }
 
     async fn prepare_machine_list(

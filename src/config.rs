@@ -37,7 +37,7 @@ pub use report::{ConfigError, ConfigErrors};
 
 /// Reads the files, the later over the earlier, and the environment over them.
 ///
-/// A file ending in `.yaml` or `.yml` is YAML, any other TOML. No file at all is fine where the
+/// A file ending in `.yaml` or `.yml` is YAML, any other TOML. No file is needed if the
 /// environment says everything.
 ///
 /// # Errors

@@ -442,7 +442,7 @@ mod tests {
         assert_eq!(guard.upload.idle_after(hour), hour);
         guard.status().received(9, true);
         guard.upload.moved.store(7000, Ordering::Relaxed);
-        // The same again is no byte.
+        // The same value again is not a byte.
         guard.status().received(9, true);
         let idle = guard.upload.idle_after(hour);
         assert_eq!(idle, hour - Duration::from_secs(7));

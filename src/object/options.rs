@@ -73,8 +73,8 @@ pub struct StoreOptions {
 }
 
 impl StoreOptions {
-    /// A store's share of the connections that the process keeps: 1,024 in all, between 4 and 128 for each of so many
-    /// stores. 128 are several transfers at full parallelism.
+    /// A store's share of the connections that the process keeps: 1,024 in all, between 4 and 128 for each of
+    /// `stores` stores. 128 are several transfers at full parallelism.
     pub(crate) fn share_of_idle_connections(stores: usize) -> usize {
         (1024 / stores.max(1)).clamp(4, 128)
     }

@@ -16,7 +16,7 @@ const PAGE: &str = include_str!("../../docs/reference/commands.md");
 struct Step {
     line: String,
     send: Option<Vec<u8>>,
-    /// Whether the data connection is reset behind what is sent, and not closed.
+    /// Whether the data connection is reset after what is sent, instead of closed.
     reset: bool,
     receive: Option<String>,
     replies: Vec<String>,
@@ -105,7 +105,7 @@ fn unquote(text: &str) -> Vec<u8> {
     inner.replace("\\r", "\r").replace("\\n", "\n").into_bytes()
 }
 
-/// Whether `text` is `pattern`, where `*` stands for anything.
+/// Whether `text` is `pattern`; `*` stands for anything.
 fn alike(pattern: &str, text: &str) -> bool {
     let mut pieces = pattern.split('*');
     let first = pieces.next().unwrap();
@@ -171,7 +171,7 @@ async fn run(at: usize, actions: &[Action]) {
     gateway.stop().await;
 }
 
-/// Records and tails have names that nobody reads.
+/// Records and tails have names that no test reads.
 fn named(key: &str) -> &str {
     if key.starts_with(".s3ftpd/uploads/") {
         "(record)"

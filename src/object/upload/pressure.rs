@@ -23,7 +23,7 @@ use crate::object::upload::running::Upload;
 const PART_WAIT: Duration = Duration::from_secs(300);
 
 impl Upload {
-    /// Where pieces may be stored while others wait for memory, also if the upload cannot be resumed.
+    /// The place of pieces that are stored while others wait for memory, also if the upload cannot be resumed.
     pub fn may_store_pieces(&mut self, state: &ResumeScope) {
         let object = &self.target.location;
         let at = || tail_at(object, &state.state_bucket, &state.user);

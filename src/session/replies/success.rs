@@ -1,5 +1,5 @@
 //! The replies to commands that succeed. Replies of several lines (FEAT, HELP, STAT, MLST) are data,
-//! and are made beside it.
+//! and are made by their handlers.
 
 use std::net::Ipv4Addr;
 

@@ -56,7 +56,7 @@ async fn no_reply_reveals_a_file_without_list_or_read() {
             assert_eq!(there, absent, "{permissions}: {command}");
             assert!(!there.contains(&STORED.to_string()), "{there}");
         }
-        // With `append` a restart inside the object is allowed, so its length is no secret.
+        // With `append` a restart inside the object is allowed, so its length is not a secret.
         let least = match permissions.contains("append") {
             true => STORED + 1,
             false => 1,

@@ -95,7 +95,7 @@ fn no_two_refusals_have_one_text() {
     }
 }
 
-/// Replies of several lines are data, and are made beside it. All others have their texts here.
+/// Replies of several lines are data, and are made by their handlers. All others have their texts here.
 #[test]
 fn only_these_files_make_replies_of_one_line() {
     let mut directories = vec![format!("{}/src", env!("CARGO_MANIFEST_DIR"))];

@@ -168,6 +168,12 @@ impl Session {
         let line = match line {
             Ok(line) => line,
             // A reply that could not be sent came first.
+            // An upload that outlives its control connection does not outlive a line that is too long.
+            Err(ControlError::LineTooLong(_))
+                if running.control == ControlSide::Lost && !running.committed() =>
+            {
+                return running.cancel(CancelReason::LineTooLong);
+            }
             Err(_) if running.control == ControlSide::Lost => return,
             Err(ControlError::Ended) => return running.end_control(true),
             Err(ControlError::Torn) => return running.end_control(self.trusts_a_fin()),

@@ -84,7 +84,7 @@ pub(super) async fn sweep(arguments: &SweepArguments) -> Result<String, SweepErr
         dry_run: arguments.dry_run,
         unrecorded: match arguments.unrecorded {
             true => Unrecorded::Remove,
-            false => Unrecorded::Tell,
+            false => Unrecorded::Report,
         },
     };
     let (found, failed) = Targets::of(&config, &stores).sweep(&options).await;

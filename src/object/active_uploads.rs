@@ -1,8 +1,8 @@
 //! The uploads of this process that can be resumed, by their objects.
 //!
-//! An upload is entered when it begins, and leaves when nothing of it is left to do. Another session of the same user
-//! finds it here, with the exact number of bytes that have arrived, and stops it to resume it. Objects go by their names
-//! in `resume::keys`.
+//! An upload is entered when it begins, and leaves when nothing of it is left to do. Another
+//! session of the same user finds it here, with the exact number of bytes that have arrived, and
+//! stops it to resume it. Objects go by their names in `resume::keys`.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -21,7 +21,8 @@ pub struct ActiveUploads {
     uploads: Mutex<HashMap<String, Vec<Arc<UploadStatus>>>>,
     /// The number of uploads that have been entered.
     entered: AtomicU64,
-    /// The transfers that were published here, with the number of uploads that had been entered before.
+    /// The transfers that were published here, with the number of uploads that had been entered
+    /// before.
     published: Mutex<BoundedNames<u64>>,
 }
 
@@ -56,8 +57,8 @@ struct UploadStatus {
     moved: AtomicU64,
     /// Its [`UploadStage`]; it only goes up.
     stage: AtomicU8,
-    /// Whether nothing of it may be stored when it breaks off: a newer upload of the user has sent bytes, or the object
-    /// was written. That can happen in each stage.
+    /// Whether nothing of it may be stored when it breaks off: a newer upload of the user has sent
+    /// bytes, or the object was written. That can happen in each stage.
     superseded: AtomicBool,
     /// Cancelled to make it stop, so that another session can resume it.
     stop: CancellationToken,
@@ -108,7 +109,8 @@ pub struct UploadSnapshot {
     pub old_bytes: u64,
     /// The time since the last byte arrived, or since it began.
     pub idle_for: Duration,
-    /// Whether it has broken off and is being stored, so that its size is not an offset to resume at.
+    /// Whether it has broken off and is being stored, so that its size is not an offset to resume
+    /// at.
     pub ending: bool,
 }
 
@@ -266,15 +268,17 @@ impl UploadSnapshot {
         self.old_bytes > 0
     }
 
-    /// Whether there is anything to resume: a byte that is reported, and one that the client has sent.
+    /// Whether there is anything to resume: a byte that is reported, and one that the client has
+    /// sent.
     pub fn has_begun(&self) -> bool {
         self.size > self.old_bytes.max(1)
     }
 }
 
 impl StatusHandle {
-    /// Notes how much of the object has arrived; it only grows. `sent`: whether the client has sent any of it. A user who
-    /// sends a file anew does not mean an earlier upload of it that may still hang: that one is superseded.
+    /// Notes how much of the object has arrived; it only grows. `sent`: whether the client has sent
+    /// any of it. A user who sends a file anew does not mean an earlier upload of it that may still
+    /// hang: that one is superseded.
     pub(in crate::object) fn received(&self, size: u64, sent: bool) {
         if self.upload.size.fetch_max(size, Ordering::Relaxed) < size {
             let moved = self.upload.entered.elapsed().as_millis();
@@ -309,7 +313,8 @@ impl StatusHandle {
         self.supersede_others();
     }
 
-    /// The object is written: nothing is stored of any other upload of it that runs, of whatever user.
+    /// The object is written: nothing is stored of any other upload of it that runs, of whatever
+    /// user.
     fn supersede_others(&self) {
         let uploads = self.registry.locked();
         for other in uploads.get(&self.upload.new.object).into_iter().flatten() {

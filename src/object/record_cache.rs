@@ -1,7 +1,8 @@
-//! What this process remembers of records, so that it asks the store for a record only if there may be one.
+//! What this process remembers of records, so that it asks the store for a record only if there may
+//! be one.
 //!
-//! All of it is bounded and only saves requests: a process that has just started, or has forgotten a name, learns it
-//! from the next list of all records (`refresh_record_cache`).
+//! All of it is bounded and only saves requests: a process that has just started, or has forgotten
+//! a name, learns it from the next list of all records (`refresh_record_cache`).
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,8 +15,8 @@ const MOST_NAMES: usize = 10_000;
 pub struct RecordCache {
     /// The objects that have records, with the hashes of the records' users.
     records: Mutex<BoundedNames<HashSet<String>>>,
-    /// The objects that were written here without a look at their records. If such an object is removed, nothing shows
-    /// any more that an upload which another process has recorded is older.
+    /// The objects that were written here without a look at their records. If such an object is
+    /// removed, nothing shows any more that an upload which another process has recorded is older.
     unchecked_writes: Mutex<BoundedNames<()>>,
     /// The records that were overwritten as empty, with the ETags they have since.
     emptied: Mutex<BoundedNames<String>>,

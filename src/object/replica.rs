@@ -8,8 +8,8 @@ use crate::object::transfer_id::TransferId;
 /// This process among all that serve the same buckets.
 #[derive(Debug)]
 pub struct Replica {
-    /// A name that no other living process has, if one is configured. A running upload that an earlier process has
-    /// recorded under that name is known to be dead at once.
+    /// A name that no other living process has, if one is configured. A running upload that an
+    /// earlier process has recorded under that name is known to be dead at once.
     pub name: Option<String>,
     /// The id of this process; another one at each start.
     pub process: String,

@@ -1,32 +1,53 @@
-//! Interrupted uploads, stored so that they can be resumed. All state is in the store.
-//! docs/design/resume-protocol.md is the overview.
+//! Interrupted uploads: what is stored of them, so that any process can resume them to the byte.
+//!
+//! All state is in the store; docs/design/resume-protocol.md describes it. A user's upload of an
+//! object has one **record** (`record`, at a key of `keys`), which names the open multipart upload
+//! and the **tail**, the bytes after the last whole part. The record is written and read by
+//! requests under a condition (`records`).
 //!
 //! ```text
-//!   .s3ftpd/uploads/<hash of bucket and key>/<hash of user>          the record: which multipart upload, which tail
-//!   .s3ftpd/tails/<hash of bucket and key>/<hash of user>/<random>   the tail: the bytes after the last whole part
-//!   the open multipart upload of the key                             the parts
+//!            first part full,                     Complete
+//!   filling ──────────────────▶ Running ─────────────────────▶ published: tail and record go
+//!      │     or a piece stored   │   │
+//!      │                         │   │ another upload may be the newer one
+//!      │ breaks off              │   └──────────▶ Doubtful ──── breaks off ───┐
+//!      │                         │                                            │
+//!      │              breaks off │ or its process dies                        │
+//!      ▼                         ▼                                            ▼
+//!      └─────────────────▶ Interrupted ──────────────────────────────────▶ Removing
+//!         tail, then record  │   ▲     newer upload, object written or deleted,  │
+//!                            │   │     too old                                   ▼
+//!                     resume │   │ resume broke off                   abort, tail, record
+//!                            ▼   │
+//!                           Running
 //! ```
 //!
-//! **While an upload runs** (journal): when it becomes multipart its record is written alongside the first part, refreshed
-//! once a minute, and removed after the object is published. An upload that breaks off writes its tail, then a record
-//! that names it. Whatever the process was doing when it was killed, the last record still says what the store has.
+//! The capitalized words are the record's states (`record::RecordState`). A process that dies
+//! leaves `Running`; after 2.5 refresh times that counts as interrupted (`stored`).
 //!
-//! **What is resumed** (find): the unbroken run of parts from the first, and the tail if it begins at the end of that
-//! run. The store is asked for the parts (ListParts), never the record. An interrupted upload belongs to the user who
-//! sent it, as long as no other write of the object has happened: the object is still the one in the record, or, if the
-//! record has none (the process was killed), it is older than the upload by the store's clock.
+//! 1. **While an upload runs** one task (`record_task`) makes all requests for its record, so that
+//!    no record is overtaken by an older one of itself. It writes the record alongside the first
+//!    part, refreshes it once a minute and removes it after the object is published. When the
+//!    upload breaks off, it stores the tail, and then the record that names it.
+//! 2. **One record a user and object.** The newest upload has it. `record_task::claim` decides what
+//!    happens when two uploads meet, and `order` which of them is the newer one: the process's own
+//!    count, and between processes the store's clock alone. If that does not decide, both are
+//!    `Doubtful`: neither is stored when it breaks off. Records of other users are not touched
+//!    until the object is written.
+//! 3. **A client asks** with SIZE, REST or APPE: a session's `scope::ResumeScope` looks the record
+//!    up, and `lookup` judges it by what the store has. The parts come from ListParts, never from
+//!    the record. An upload can be resumed as long as the object has not been written since it
+//!    began. The result is a `resumable::ResumableUpload`.
+//! 4. **A resume** takes the record over under a condition on what was read: of two processes one
+//!    fails. Running uploads of this process are found in `active_uploads`, those of others by
+//!    their records.
+//! 5. **The rest** is removed by `discard`, in the order upload, tail, record, and by the `sweep`
+//!    later.
 //!
-//! **One record a user and key** (claim). The user's newest upload has it. An earlier one that broke off is discarded; one
-//! that still runs goes on, and its record is set aside under a name of its own, so that the sweep finds it if its
-//! process dies. Which one is newer is decided by the process's own count, and between processes by the store's clock
-//! alone (order); if that cannot tell, neither is kept. Other users' records are not touched until the object is written.
-//!
-//! **Which process.** A running upload of this process is found in [`ActiveUploads`], of another by its record: while that is
-//! refreshed its process lives. A record by our own replica's name and of another process belongs to a dead one.
-//!
-//! **The last byte.** A client that is told all of its bytes takes the file for stored, and sends nothing more (curl -C -,
-//! lftp put -c): then it would never be published. So the length reported is one less than what is there. The client
-//! that resumes sends that byte again, and it is passed over.
+//! **The last byte.** A client that sees the length of its whole file takes the file for stored,
+//! and sends nothing more (curl -C -, lftp put -c); the upload would never be published. So the
+//! length reported is one less than what is there. The client that resumes sends that byte again,
+//! and the server skips it.
 
 pub(in crate::object) mod discard;
 pub(in crate::object) mod keys;

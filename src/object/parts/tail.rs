@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A tail in a record: bytes of the object that are in no part. Piece 0 is the object `key`, piece i the object
-/// `key.i`. An upload that stores pieces while it runs removes those whose bytes have gone into a part, so the first of
-/// them may have a higher number.
+/// A tail in a record: bytes of the object that are in no part. Piece 0 is the object `key`, piece
+/// i the object `key.i`. An upload that stores pieces while it runs removes those whose bytes have
+/// gone into a part, so the first of them may have a higher number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::object) struct TailNote {
     /// Its key in the state bucket.

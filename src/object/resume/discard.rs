@@ -12,9 +12,10 @@ use crate::object::resume::records::{self, Ended, LaterRecord, Leave, SaveError}
 use crate::object::resume::stored::StoredRecord;
 
 impl StoredRecord {
-    /// Removes the multipart upload, the tail and the record, in this order. Before that the record says that it is being
-    /// removed: of a client that resumes the upload in the same moment and this, one finds out before anything is lost.
-    /// What fails is left to the sweep, which the record still leads to.
+    /// Removes the multipart upload, the tail and the record, in this order. Before that the record
+    /// says that it is being removed: of a client that resumes the upload in the same moment and
+    /// this, one finds out before anything is lost. What fails is left to the sweep, which the
+    /// record still leads to.
     pub async fn discard(&self, object: &Location) {
         let (at, record) = (self.at(object), self.record.removing());
         let etag = match records::save(&at, &record, Some(&self.etag)).await {
@@ -47,8 +48,8 @@ pub(in crate::object) async fn remove_named(
     gone
 }
 
-/// Takes a record of a later format out of the way of its user, who begins anew: it gets a name of its own, under which
-/// the sweep finds what it names.
+/// Takes a record of a later format out of the way of its user, who begins anew: it gets a name of
+/// its own, under which the sweep finds what it names.
 pub(in crate::object) async fn set_aside(at: &Location, later: LaterRecord) {
     let aside = set_aside_at(at, &new_attempt());
     match records::copy_to(&aside, later.body).await {
@@ -79,7 +80,8 @@ pub(in crate::object) async fn remove_tail(state: &Location, tail: &TailNote) {
     }
 }
 
-/// DeleteObject of an object of the state that only one writer ever writes. A failure is left to the sweep.
+/// DeleteObject of an object of the state that only one writer ever writes. A failure is left to
+/// the sweep.
 pub(in crate::object) async fn remove_object(state: &Location, key: String) {
     let at = Location {
         key,

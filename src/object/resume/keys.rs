@@ -16,7 +16,7 @@ use crate::object::client::Store;
 use crate::object::location::Location;
 use crate::object::transfer_id::TransferId;
 
-/// Where the server keeps its own state, in the bucket of the objects or in one of its own.
+/// The prefix of the server's own state, in the bucket of the objects or in one of its own.
 pub(in crate::object) const STATE_PREFIX: &str = ".s3ftpd/";
 
 /// The hash of some texts: 32 hexadecimal digits.
@@ -75,8 +75,9 @@ pub(in crate::object) fn record_at(
     }
 }
 
-/// Where the record of an upload is set aside for a newer one of the same user: it may still run, and no upload is to
-/// be open that no record names. `by` is its attempt id, or another name that no other record has.
+/// Where the record of an upload is set aside for a newer one of the same user: it may still run,
+/// and no upload is to be open that no record names. `by` is its attempt id, or another name that
+/// no other record has.
 pub(in crate::object) fn set_aside_at(at: &Location, by: &str) -> Location {
     Location {
         key: format!("{}.{by}", at.key),
@@ -124,8 +125,8 @@ pub(in crate::object) fn user_hash_in(key: &str) -> &str {
     key.rsplit('/').next().unwrap_or_default()
 }
 
-/// The name of an object in this process, from the hash of its bucket and key. It begins with the store's endpoint,
-/// since two stores can have buckets of one name.
+/// The name of an object in this process, from the hash of its bucket and key. It begins with the
+/// store's endpoint, since two stores can have buckets of one name.
 pub(in crate::object) fn name_in(store: &Store, hash: &str) -> String {
     format!("{} {hash}", store.endpoint())
 }

@@ -36,9 +36,10 @@ pub enum Lookup {
     Resumable(Box<ResumableUpload>),
 }
 
-/// What the user can resume, if `info` is what a HEAD has just reported of the object (`None`: it does not exist). Asks for
-/// the parts: 1 ListParts for each 1,000, and a HEAD for each piece of the tail. An upload that cannot be resumed any
-/// more, if only since the object has been there for `over_object`, is discarded in the background.
+/// What the user can resume, if `info` is what a HEAD has just reported of the object (`None`: it
+/// does not exist). Asks for the parts: 1 ListParts for each 1,000, and a HEAD for each piece of
+/// the tail. An upload that cannot be resumed any more, if only since the object has been there for
+/// `over_object`, is discarded in the background.
 pub(in crate::object) async fn judge(
     stored: &StoredRecord,
     object: &Location,

@@ -1,16 +1,18 @@
 //! Which of two uploads of one user and name began first.
 //!
-//! Two uploads of one process have serial numbers. Between processes only the store's clock counts: a replica's own
-//! clock, or an id made from it, can be wrong by any amount. The store reports its time in seconds, so two uploads
-//! that begin within [`UNCLEAR`] of each other cannot be ordered, and neither of them is kept if it breaks off.
+//! Two uploads of one process have serial numbers. Between processes only the store's clock counts:
+//! a replica's own clock, or an id made from it, can be wrong by any amount. The store reports its
+//! time in seconds, so two uploads that begin within [`UNCLEAR`] of each other cannot be ordered,
+//! and neither of them is kept if it breaks off.
 
 use serde::{Deserialize, Serialize};
 
-/// Two processes can differ by this in what they take for the store's time, milliseconds: an answer's Date is cut to
-/// the second, and it arrives late.
+/// Two processes can differ by this in what they take for the store's time, milliseconds: an
+/// answer's Date is cut to the second, and it arrives late.
 const UNCLEAR: u64 = 2000;
 
-/// When an upload began. A resume does not change it: it is the content that is ordered, not the sessions.
+/// When an upload began. A resume does not change it: it is the content that is ordered, not the
+/// sessions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::object) struct Began {
     /// [`Replica::process`](super::Replica::process) in which it began.

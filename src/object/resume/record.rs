@@ -1,7 +1,8 @@
 //! The record of an upload: its format.
 //!
-//! A record is JSON. Five fields never change their name or meaning: `format`, `bucket`, `key`, `upload.id` and
-//! `tail.key` ([`StableFields`]). By them a process removes what a record of a later format names, which it cannot read.
+//! A record is JSON. Five fields never change their name or meaning: `format`, `bucket`, `key`,
+//! `upload.id` and `tail.key` ([`StableFields`]). By them a process removes what a record of a
+//! later format names, which it cannot read.
 
 use std::net::IpAddr;
 
@@ -63,7 +64,8 @@ pub(in crate::object) struct Record {
 pub(in crate::object) enum RecordState {
     /// It runs; if it breaks off, it can be resumed.
     Running,
-    /// It runs; if it breaks off, nothing of it is kept, since another upload of the user and name may be the newer one.
+    /// It runs; if it breaks off, nothing of it is kept, since another upload of the user and name
+    /// may be the newer one.
     Doubtful,
     /// It broke off and can be resumed.
     Interrupted,
@@ -74,8 +76,8 @@ pub(in crate::object) enum RecordState {
 /// The last writer of a record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::object) struct AttemptNote {
-    /// Another one each time an upload begins or is resumed. No two writers write the same record, so a writer that
-    /// finds its own after an answer was lost knows that it is its own.
+    /// Another one each time an upload begins or is resumed. No two writers write the same record,
+    /// so a writer that finds its own after an answer was lost knows that it is its own.
     pub id: String,
     /// How often it has written the record: each write has other bytes, and so another ETag.
     #[serde(rename = "writes")]
@@ -95,7 +97,8 @@ pub(in crate::object) struct UploadNote {
     pub id: String,
     /// Whether its parts have CRC-32 checksums.
     pub crc32: bool,
-    /// The number of its first parts that hold old bytes of the object; the sizes of the others follow the schedule.
+    /// The number of its first parts that hold old bytes of the object; the sizes of the others
+    /// follow the schedule.
     pub copied: u32,
 }
 
@@ -258,7 +261,8 @@ impl StableFields {
         *self.bucket == *object.bucket && self.key == object.key
     }
 
-    /// The tail, if it lies where tails of the object do: nothing else is removed on behalf of a record.
+    /// The tail, if it lies where tails of the object do: nothing else is removed on behalf of a
+    /// record.
     pub(in crate::object) fn tail_prefix(&self) -> Option<&str> {
         let key = self.tail.as_ref()?.key.as_str();
         let rest = key.strip_prefix(&tails_of(&self.bucket, &self.key))?;

@@ -1,11 +1,11 @@
-//! [`RecordHandle`]: the record of one upload, from its first part until the object is published or the interrupted
-//! upload is stored.
+//! [`RecordHandle`]: the record of one upload, from its first part until the object is published or
+//! the interrupted upload is stored.
 //!
-//! One task an upload makes all requests for its record, one after the other, so that a record is never overtaken by an
-//! older one of itself. It outlives the upload and ends with an [`Outcome`].
+//! One task an upload makes all requests for its record, one after the other, so that a record is
+//! never overtaken by an older one of itself. It outlives the upload and ends with an [`Outcome`].
 //!
-//! The task and its requests are in `task`, the order of two uploads of one user in `claim`, and what becomes of an
-//! interrupted upload in `interrupted` and `tail`.
+//! The task and its requests are in `task`, the order of two uploads of one user in `claim`, and
+//! what becomes of an interrupted upload in `interrupted` and `tail`.
 
 mod claim;
 mod event;
@@ -53,8 +53,8 @@ pub(in crate::object) struct RecordHandle {
 enum Work {
     /// It has not begun: the upload is within its first part.
     Waiting(Box<RecordTask>),
-    /// The task is running. It is told how the upload became multipart and how it ends, and of each piece of a slow
-    /// client.
+    /// The task is running. It gets events: how the upload became multipart, each piece of a slow
+    /// client, how the upload ended.
     Begun(mpsc::UnboundedSender<RecordEvent>),
     /// The upload has ended.
     Over,
@@ -115,7 +115,8 @@ impl RecordHandle {
         }
     }
 
-    /// Takes an interrupted upload's record over. [`ObjectError::Conflict`] if another process was quicker.
+    /// Takes an interrupted upload's record over. [`ObjectError::Conflict`] if another process was
+    /// quicker.
     pub(in crate::object) async fn take_over(
         target: &Arc<Target>,
         scope: ResumeScope,
@@ -144,9 +145,9 @@ impl RecordHandle {
         })
     }
 
-    /// Gives up an interrupted upload of the name by the same user, if this process knows of it or if bytes come slowly
-    /// and leave the time to ask (`when`). What is sent from here on does not continue that upload, and must not be taken
-    /// for it if this process is killed.
+    /// Gives up an interrupted upload of the name by the same user, if this process knows of it or
+    /// if bytes come slowly and leave the time to ask (`when`). What is sent from here on does not
+    /// continue that upload, and must not be taken for it if this process is killed.
     pub(in crate::object) async fn discard_earlier(&mut self, when: EarlierCheck) {
         let Work::Waiting(task) = &mut self.work else {
             return;
@@ -161,7 +162,8 @@ impl RecordHandle {
         let object = &task.target.location;
         match read {
             Ok(SlotContent::Record(found)) => {
-                // Before the first byte has come, one that has broken off is the earlier one, whatever any clock says.
+                // Before the first byte has come, one that has broken off is the earlier one,
+                // whatever any clock says.
                 let earlier = match when {
                     EarlierCheck::AtBegin => task.may_discard(&found),
                     EarlierCheck::WhileFilling => task.is_earlier(&found),
@@ -188,13 +190,15 @@ impl RecordHandle {
         matches!(self.work, Work::Waiting(_))
     }
 
-    /// The upload has become multipart: the record is written as soon as its id is known, and refreshed from then on.
+    /// The upload has become multipart: the record is written as soon as its id is known, and
+    /// refreshed from then on.
     pub(in crate::object) fn opened(&mut self, opening: &PendingCreate, copied: u32) {
         self.start_task();
         self.send(RecordEvent::Opened(opening.clone(), copied));
     }
 
-    /// Bytes of the upload are in these pieces, and all before them in parts: the record names them.
+    /// Bytes of the upload are in these pieces, and all before them in parts: the record names
+    /// them.
     pub(in crate::object) fn stored(&mut self, tail: TailNote) {
         self.start_task();
         self.send(RecordEvent::Stored(tail));
@@ -233,12 +237,12 @@ impl RecordHandle {
         self.status.received(size, sent);
     }
 
-    /// Cancelled when another session goes on with this upload.
+    /// Cancelled when another session resumes this upload.
     pub(in crate::object) fn stopped(&self) -> CancellationToken {
         self.status.stopped()
     }
 
-    /// The object is there: the record goes, and whatever else was kept under its name.
+    /// The object is there: the record is removed, and the interrupted uploads of its name.
     pub(in crate::object) fn published(mut self) {
         self.status.published();
         match &self.work {
@@ -247,14 +251,14 @@ impl RecordHandle {
         }
     }
 
-    /// The upload was broken off.
+    /// The upload broke off.
     pub(in crate::object) fn interrupted(mut self, upload: InterruptedUpload) {
         self.status.ending();
         self.end(Outcome::Interrupted(Box::new(upload)));
     }
 
-    /// A resumed upload ended before what was kept of it had been read again: everything stays as it was, but for an
-    /// upload that was opened meanwhile.
+    /// A resumed upload ended before its tail had been read back: everything stays as it was,
+    /// except an upload that was opened meanwhile.
     pub(in crate::object) fn restored(mut self, opened: Option<AbortCleanup>) {
         self.status.ending();
         self.end(Outcome::Restored(opened.map(Box::new)));
@@ -276,8 +280,8 @@ impl RecordHandle {
     }
 }
 
-/// Enters an upload in the registry, before anything is waited for: of two sessions of this process the later one finds
-/// the earlier one.
+/// Enters an upload in the registry, before anything is waited for: of two sessions of this process
+/// the later one finds the earlier one.
 fn enter(
     target: &Arc<Target>,
     scope: ResumeScope,

@@ -1,11 +1,12 @@
 //! The requests that read, write and end a record.
 //!
-//! A record changes only under a condition on what it replaces: `If-Match` on its ETag, or `If-None-Match: *`. On a
-//! store without conditions a HEAD right before the write takes their place.
+//! A record changes only under a condition on what it replaces: `If-Match` on its ETag, or
+//! `If-None-Match: *`. On a store without conditions a HEAD right before the write takes their
+//! place.
 //!
-//! A record ends by DeleteObject under `If-Match`. On a store that ignores that condition a delete could hit the record
-//! of another writer, so the record is overwritten as empty instead. An empty record is as good as none; the sweep
-//! deletes it later.
+//! A record ends by DeleteObject under `If-Match`. On a store that ignores that condition a delete
+//! could hit the record of another writer, so the record is overwritten as empty instead. An empty
+//! record is as good as none; the sweep deletes it later.
 
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::{Bytes, BytesMut};
@@ -89,7 +90,8 @@ pub(in crate::object) async fn read(at: &Location) -> Result<SlotContent, Object
                 );
                 attempt += 1;
             }
-            // An answer may have been cut on its way: a record is not called unreadable after one look.
+            // An answer may have been cut on its way: a record is not called unreadable after one
+            // look.
             Ok(SlotContent::Garbage(_)) if attempt < BODIES => attempt += 1,
             result => return result,
         }

@@ -10,8 +10,8 @@ use crate::object::precondition::Precondition;
 use crate::object::resume::record::Record;
 use crate::object::transfer_id::TransferId;
 
-/// An interrupted upload that can be resumed. It is a picture of one moment: a resume takes the record over, which
-/// fails if another was quicker.
+/// An interrupted upload that can be resumed. It is a picture of one moment: a resume takes the
+/// record over, which fails if another was quicker.
 #[derive(Debug, Clone)]
 pub struct ResumableUpload {
     pub(in crate::object) record: Record,
@@ -22,7 +22,8 @@ pub struct ResumableUpload {
     pub(in crate::object) open: bool,
     /// The tail, if the end of the run is in it or at its begin.
     pub(in crate::object) tail: Option<TailNote>,
-    /// The number of bytes of the tail that are in parts already: a resume that broke off had read them back.
+    /// The number of bytes of the tail that are in parts already: a resume that broke off had read
+    /// them back.
     pub(in crate::object) skip: u64,
     /// The object that must still be there when it is published.
     pub(in crate::object) precondition: Precondition,
@@ -37,8 +38,9 @@ impl ResumableUpload {
         parts + self.tail.as_ref().map_or(0, |tail| tail.size - self.skip)
     }
 
-    /// The length that is reported, and the offset to resume at: one less than what is there. All bytes of the file may
-    /// have come, whatever ended the upload, and a client that sees its whole length takes the file for stored.
+    /// The length that is reported, and the offset to resume at: one less than what is there. All
+    /// bytes of the file may have come, whatever ended the upload, and a client that sees its whole
+    /// length takes the file for stored.
     pub fn reported_len(&self) -> u64 {
         self.size().saturating_sub(1)
     }
@@ -48,8 +50,8 @@ impl ResumableUpload {
         self.size() - self.reported_len()
     }
 
-    /// Whether a client that begins at this byte resumes it: at the end of all that is there, or at the byte before, which
-    /// is the length that SIZE reports.
+    /// Whether a client that begins at this byte resumes it: at the end of all that is there, or at
+    /// the byte before, which is the length that SIZE reports.
     pub fn resumes_at(&self, offset: u64) -> bool {
         let end = self.size();
         offset == end || offset + 1 == end

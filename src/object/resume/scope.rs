@@ -1,4 +1,4 @@
-//! [`ResumeScope`]: whose interrupted uploads, and where their records lie; what a session does with them.
+//! [`ResumeScope`]: whose interrupted uploads, in which bucket, and what a session does with them.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -36,8 +36,8 @@ impl ResumeScope {
         active.earlier(&name_of(object), &self.user)
     }
 
-    /// What there is to resume of an object, and the object itself, for which `info` asks while the record is read.
-    /// 1 GetObject; if it finds a record, the requests of [`judge`].
+    /// What there is to resume of an object, and the object itself, for which `info` asks while the
+    /// record is read. 1 GetObject; if it finds a record, the requests of [`judge`].
     pub async fn lookup(
         &self,
         object: &Location,
@@ -82,8 +82,8 @@ impl ResumeScope {
         })
     }
 
-    /// The format of the user's record, if it is a later one than this version reads. 1 GetObject, if this process knows
-    /// that there is a record.
+    /// The format of the user's record, if it is a later one than this version reads. 1 GetObject,
+    /// if this process knows that there is a record.
     pub async fn later_format(&self, object: &Location) -> Result<Option<u32>, ObjectError> {
         if !self.knows_own_record(object) {
             return Ok(None);
@@ -112,7 +112,8 @@ impl ResumeScope {
         let mut token = None;
         loop {
             let page = RawPage::fetch(&state, &prefix, None, 1000, token).await?;
-            // An empty one counts as none; one that was set aside is of an upload that may be running.
+            // An empty one counts as none; one that was set aside is of an upload that may be
+            // running.
             let wanted = |key: &Key| key.size > 0 && !is_aside(&key.key);
             for key in page.keys.into_iter().filter(wanted) {
                 let at = Location {
@@ -131,14 +132,16 @@ impl ResumeScope {
         }
     }
 
-    /// Whether this process knows of a record of this object, or has written the object without a look at its records.
+    /// Whether this process knows of a record of this object, or has written the object without a
+    /// look at its records.
     fn may_have_records(&self, object: &Location) -> bool {
         let cache = &object.store.context().record_cache;
         let name = name_of(object);
         cache.take_unchecked_write(&name) || cache.contains(&name, |_| true)
     }
 
-    /// Whether this process knows that the user may have an upload of this object. Makes no request.
+    /// Whether this process knows that the user may have an upload of this object. Makes no
+    /// request.
     pub fn may_have_upload(&self, object: &Location) -> bool {
         let active = &object.store.context().active_uploads;
         self.knows_own_record(object) || active.has_upload_by(&name_of(object), &self.user)
@@ -150,9 +153,9 @@ impl ResumeScope {
         cache.insert_unchecked_write(&name_of(object));
     }
 
-    /// The object has been removed, whose content was `info`. Nothing shows any more that an interrupted upload of its
-    /// name is older than that, so those are discarded. 1 ListObjectsV2 and a GetObject for each record, if this process
-    /// knows that there may be any.
+    /// The object has been removed, whose content was `info`. Nothing shows any more that an
+    /// interrupted upload of its name is older than that, so those are discarded. 1 ListObjectsV2
+    /// and a GetObject for each record, if this process knows that there may be any.
     pub async fn object_removed(
         &self,
         object: &Location,
@@ -169,10 +172,11 @@ impl ResumeScope {
         Ok(())
     }
 
-    /// The interrupted uploads that end with an object that its user is about to delete, and are then to be discarded:
-    /// the user's own, and those of other users that began before the object was written, which nothing would show
-    /// afterwards. Not those that are running. 1 ListObjectsV2 and a GetObject for each record, if this process knows
-    /// that there may be any, and 1 HEAD if one is another user's.
+    /// The interrupted uploads that end with an object that its user is about to delete, and are
+    /// then to be discarded: the user's own, and those of other users that began before the object
+    /// was written, which nothing would show afterwards. Not those that are running. 1
+    /// ListObjectsV2 and a GetObject for each record, if this process knows that there may be any,
+    /// and 1 HEAD if one is another user's.
     pub async fn ended_by_delete(
         &self,
         object: &Location,
@@ -200,8 +204,8 @@ impl ResumeScope {
         Ok(ends)
     }
 
-    /// The object has been published by a transfer: discards the interrupted uploads of all users that began before. 1
-    /// ListObjectsV2 and a GetObject for each record.
+    /// The object has been published by a transfer: discards the interrupted uploads of all users
+    /// that began before. 1 ListObjectsV2 and a GetObject for each record.
     pub(in crate::object) async fn object_published(
         &self,
         object: &Location,
@@ -219,7 +223,8 @@ impl ResumeScope {
         Ok(())
     }
 
-    /// Discards the user's interrupted upload of an object, if it is not running; returns whether there was one.
+    /// Discards the user's interrupted upload of an object, if it is not running; returns whether
+    /// there was one.
     pub async fn discard(&self, object: &Location) -> Result<bool, ObjectError> {
         match self.read(object).await? {
             SlotContent::Record(stored) if stored.is_idle(object) => {

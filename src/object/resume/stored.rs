@@ -1,5 +1,5 @@
-//! A record as it was read, and what it shows: whether its upload is running, and whether the object has been written
-//! since.
+//! A record as it was read, and what it shows: whether its upload is running, and whether the
+//! object has been written since.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub struct StoredRecord {
 }
 
 impl StoredRecord {
-    /// Where it lies, in the store of its object.
+    /// Its location, in the store of its object.
     pub(in crate::object) fn at(&self, object: &Location) -> Location {
         Location {
             store: Arc::clone(&object.store),
@@ -40,8 +40,8 @@ impl StoredRecord {
         }
     }
 
-    /// How long another process must be taken for alive and uploading; `None`: it is not. `replica` is the process that
-    /// asks, which knows its own uploads without a record.
+    /// How long another process must be taken for alive and uploading; `None`: it is not. `replica`
+    /// is the process that asks, which knows its own uploads without a record.
     pub(in crate::object) fn in_use_for(
         &self,
         replica: &Replica,
@@ -60,8 +60,8 @@ impl StoredRecord {
             .filter(|left| !left.is_zero())
     }
 
-    /// Whether the upload is still running, in this process or in another. An upload whose record says that it is not has
-    /// stored all that there is of it.
+    /// Whether the upload is still running, in this process or in another. An upload whose record
+    /// says that it is not has stored all that there is of it.
     pub(in crate::object) fn still_running(&self, object: &Location) -> bool {
         let context = object.store.context();
         let attempt = &self.record.attempt.id;

@@ -1,9 +1,10 @@
 //! Removes what interrupted uploads have left and no client has resumed.
 //!
-//! Records are read one after the other; whatever a record that stays names is left alone, and so is what belongs to
-//! a process that is alive. A record that cannot be read protects all open uploads and tails of its bucket and key. Open
-//! multipart uploads that no record names may be another tool's: they are only reported, and removed if that is asked
-//! for by hand. Those that a probe has opened (capabilities) are ours by their key.
+//! Records are read one after the other; whatever a record that stays names is left alone, and so
+//! is what belongs to a process that is alive. A record that cannot be read protects all open
+//! uploads and tails of its bucket and key. Open multipart uploads that no record names may be
+//! another tool's: they are only reported, and removed if that is asked for by hand. Those that a
+//! probe has opened (capabilities) are ours by their key.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -29,8 +30,8 @@ use crate::object::resume::record::RecordState;
 use crate::object::resume::records::{self, LaterRecord, Leave, SlotContent};
 use crate::object::resume::stored::{StoredRecord, age, now, written_since};
 
-/// An empty record of this age is deleted: no writer replaces it at the same moment, as far as that can be ruled out on a
-/// store that ignores conditions.
+/// An empty record of this age is deleted: no writer replaces it at the same moment, as far as that
+/// can be ruled out on a store that ignores conditions.
 const EMPTY: Duration = Duration::from_secs(600);
 
 /// What to sweep.
@@ -42,18 +43,20 @@ pub struct SweepOptions {
     pub over_object: Duration,
     /// Report, and remove nothing.
     pub dry_run: bool,
-    /// Where open multipart uploads that no record names are looked for, and whether they are removed.
+    /// Where open multipart uploads that no record names are looked for, and whether they are
+    /// removed.
     pub unrecorded: Unrecorded,
 }
 
-/// What becomes of open multipart uploads that no record names: a foreign tool's, or ours whose process was killed, or
-/// whose CreateMultipartUpload lost its answer, before a record could name them.
+/// What becomes of open multipart uploads that no record names: a foreign tool's, or ours whose
+/// process was killed, or whose CreateMultipartUpload lost its answer, before a record could name
+/// them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unrecorded {
     /// They are not looked for.
     Ignore,
-    /// They are told.
-    Tell,
+    /// They are reported.
+    Report,
     /// They are removed.
     Remove,
 }
@@ -99,8 +102,8 @@ impl std::fmt::Display for SweptKind {
     }
 }
 
-/// What the records of state buckets name. Those of all of them have to be read before anything of a bucket is called
-/// unrecorded: the state of its uploads can be in several.
+/// What the records of state buckets name. Those of all of them have to be read before anything of
+/// a bucket is called unrecorded: the state of its uploads can be in several.
 #[derive(Debug, Default)]
 pub struct Recorded {
     /// Upload ids.
@@ -109,9 +112,9 @@ pub struct Recorded {
     unread: HashSet<String>,
 }
 
-/// Sweeps one state bucket of a store, tells all that is there, and notes what its records name. Errors of single
-/// requests are told in the log, and what they were about is left for the next time; the error here is that of the
-/// listing.
+/// Sweeps one state bucket of a store, returns all that is there, and notes what its records name.
+/// Errors of single requests are logged, and what they were about is left for the next time; the
+/// error here is that of the listing.
 pub async fn sweep(
     store: &Arc<Store>,
     state_bucket: &Arc<str>,
@@ -148,9 +151,10 @@ pub async fn sweep_probes(
     objects(&bucket, PROBE_PREFIX, SweptKind::Probe, options, |_| false).await
 }
 
-/// Sweeps the open multipart uploads of a bucket that probes have left, and tells those that no record names, where that
-/// is asked for, or removes them. Errors as in [`sweep()`]. Not every store lists the uploads of a prefix (MinIO takes it
-/// for a whole key): there those of probes are found where all are listed.
+/// Sweeps the open multipart uploads of a bucket that probes have left, and reports those that no
+/// record names, if that is asked for, or removes them. Errors as in [`sweep()`]. Not every store
+/// lists the uploads of a prefix (MinIO takes it for a whole key): there those of probes are found
+/// where all are listed.
 pub async fn sweep_uploads(
     store: &Arc<Store>,
     bucket: &Arc<str>,
@@ -222,8 +226,8 @@ pub async fn sweep_uploads(
     }
 }
 
-/// Lists the names of the records of a state bucket, so that this process knows of them: a small upload, or a DELE, asks
-/// for a record only where there is one. 1 ListObjectsV2 for each 1,000.
+/// Lists the names of the records of a state bucket, so that this process knows of them: a small
+/// upload, or a DELE, asks for a record only if there is one. 1 ListObjectsV2 for each 1,000.
 pub async fn refresh_record_cache(
     store: &Arc<Store>,
     state_bucket: &Arc<str>,
@@ -364,8 +368,9 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    /// Whether an upload that does not run can never be resumed: it is being removed, or was never to be kept, or the
-    /// object has been written since, or it has lain over an existing object for too long.
+    /// Whether an upload that does not run can never be resumed: it is being removed, or was never
+    /// to be kept, or the object has been written since, or it has lain over an existing object for
+    /// too long.
     async fn has_ended(
         &self,
         read: &StoredRecord,
@@ -387,8 +392,8 @@ impl Sweep<'_> {
         Ok(expired || written_since(&read.record, info.as_ref()))
     }
 
-    /// A record of a later format: what it names is removed by the fields that never change, once it is old. Until then it
-    /// protects whatever it may name.
+    /// A record of a later format: what it names is removed by the fields that never change, once
+    /// it is old. Until then it protects whatever it may name.
     async fn later(&mut self, at: &Location, later: LaterRecord) -> Result<(), ObjectError> {
         let names = &later.names;
         let object = self.object(&names.bucket, &names.key);
@@ -423,7 +428,8 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    /// An empty record is deleted once it is old, whatever the store thinks of conditions: it is looked at right before.
+    /// An empty record is deleted once it is old, whatever the store thinks of conditions: it is
+    /// looked at right before.
     async fn empty(&mut self, at: &Location, etag: &str) -> Result<(), ObjectError> {
         let info = match head(at).await {
             Ok(info) => info,
@@ -473,7 +479,7 @@ impl Sweep<'_> {
     }
 }
 
-/// Objects of a bucket that nobody names.
+/// Objects of a bucket that no record names.
 async fn objects(
     bucket: &Location,
     prefix: &str,
@@ -522,7 +528,8 @@ impl Recorded {
     }
 }
 
-/// Whether a record of this bucket and key lies where it belongs: else what it names is not to be believed.
+/// Whether a record of this bucket and key lies where it belongs: else what it names is not to be
+/// believed.
 fn is_named_rightly(bucket: &str, key: &str, at: &str) -> bool {
     object_hash(bucket, key) == object_hash_in(at)
 }

@@ -1,8 +1,10 @@
-//! The order of uploads of one user and name: a writer puts its record in the place of another's, or gives way to it.
+//! The order of uploads of one user and name: a task puts its record in the place of another's, or
+//! gives way to it.
 //!
-//! The newest upload has the record. An older one that broke off is discarded; one that may still run is set aside
-//! under a name of its own, so that the sweep finds it if its process dies. If it cannot be decided which of two is
-//! the newer one, neither is kept: a resume would add the end of one to the beginning of the other.
+//! The newest upload has the record. An older one that broke off is discarded; one that may still
+//! run is set aside under a name of its own, so that the sweep finds it if its process dies. If it
+//! cannot be decided which of two is the newer one, neither is kept: a resume would add the end of
+//! one to the beginning of the other.
 
 use bytes::Bytes;
 use tokio::time::sleep;
@@ -17,10 +19,10 @@ use crate::object::resume::record_task::task::{Ownership, PAUSE, RecordTask, Slo
 use crate::object::resume::records::{self, LaterRecord, SaveError, SlotContent};
 use crate::object::resume::stored::StoredRecord;
 
-/// How often a writer tries to put its record in the place of one that changes at the same time.
+/// The number of attempts to replace a record that changes at the same time.
 const ROUNDS: u32 = 6;
 
-/// What a writer does after it has met another record.
+/// What a task does after it has met another record.
 enum Met {
     /// It replaces what has this ETag, or nothing.
     Replaces(Option<String>),
@@ -35,7 +37,8 @@ impl RecordTask {
         let mut aside = None;
         let at = self.at();
         for round in 0..ROUNDS {
-            // To store an interrupted upload takes time: a newer one may have come meanwhile, and even have been published.
+            // To store an interrupted upload takes time: a newer one may have come meanwhile, and
+            // even have been published.
             if !self.record.state.is_running() && self.guard.is_superseded() {
                 self.ownership = Ownership::Superseded;
                 break;
@@ -56,7 +59,8 @@ impl RecordTask {
                 Err(SaveError::Object(error)) => return Err(error),
                 Err(SaveError::Conflict(found)) => found,
             };
-            // It is not in the store any more that this names: its writer has ended it, or has written it again.
+            // It is not in the store any more that this names: its writer has ended it, or has
+            // written it again.
             if let Some(key) = aside.take() {
                 remove_object(&at, key).await;
             }
@@ -89,7 +93,8 @@ impl RecordTask {
         let runs = self.record.state.is_running();
         let found = match found {
             SlotContent::Nothing | SlotContent::Empty(_) if had && !runs => {
-                // Another session has published an object of the name or deleted it, or a lifecycle rule was at work.
+                // Another session has published an object of the name or deleted it, or a lifecycle
+                // rule was at work.
                 return Ok(Met::GivesWay(Ownership::Superseded));
             }
             SlotContent::Nothing | SlotContent::Empty(_) => {
@@ -165,8 +170,8 @@ impl RecordTask {
         Ok(Met::Replaces(Some(later.etag)))
     }
 
-    /// Takes the place of a record that was set aside. An upload in doubt that has ended leaves an empty one there: the
-    /// other one learns by it that it is in doubt, too.
+    /// Takes the place of a record that was set aside. An upload in doubt that has ended leaves an
+    /// empty one there: the other one learns by it that it is in doubt, too.
     async fn replaces(&mut self, etag: String, runs: bool) -> Result<Met, ObjectError> {
         if self.record.state == RecordState::Doubtful && !runs {
             self.end(&etag).await;
@@ -208,8 +213,8 @@ impl RecordTask {
             && !found.still_running(&self.target.location)
     }
 
-    /// Whether a record is of an interrupted upload of the same user that ends with ours, since it is the earlier one or
-    /// that cannot be ruled out.
+    /// Whether a record is of an interrupted upload of the same user that ends with ours, since it
+    /// is the earlier one or that cannot be ruled out.
     pub(in crate::object) fn is_earlier(&self, found: &StoredRecord) -> bool {
         self.may_discard(found)
             && !self.is_superseded()

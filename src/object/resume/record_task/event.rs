@@ -1,4 +1,4 @@
-//! What the record task is told, and how an upload has ended.
+//! The events that an upload sends to its record task, and how an upload has ended.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,7 +34,8 @@ pub(in crate::object) enum Outcome {
     Published,
     /// It broke off.
     Interrupted(Box<InterruptedUpload>),
-    /// It was resumed, and ended before its tail had been read back. What it opened meanwhile is to be aborted.
+    /// It was resumed, and ended before its tail had been read back. What it opened meanwhile is to
+    /// be aborted.
     Restored(Option<Box<AbortCleanup>>),
 }
 
@@ -51,17 +52,19 @@ pub(in crate::object) struct InterruptedUpload {
     pub(in crate::object) done: Vec<DonePart>,
     /// The number of its first parts that hold old bytes of the object.
     pub(in crate::object) copied: u32,
-    /// The number of the last part, if it is known to be that: it is shorter than others, so nothing can follow it.
+    /// The number of the last part, if it is known to be that: it is shorter than others, so
+    /// nothing can follow it.
     pub(in crate::object) last: Option<u32>,
     /// The part that was being filled, and its number.
     pub(in crate::object) rest: (u32, Part),
-    /// Whether the data connection had ended by itself: the object may have been written since it began.
+    /// Whether the data connection had ended by itself: the object may have been written since it
+    /// began.
     pub(in crate::object) ended: bool,
     /// How it is aborted: it may have been published all the same.
     pub(in crate::object) abort: AbortMode,
     /// Whether it is to be stored; else removed.
     pub(in crate::object) keep: bool,
-    /// Where pieces of it lie, if there are any.
+    /// Its pieces in the store, if there are any.
     pub(in crate::object) pieces: Option<Arc<Pieces>>,
     /// The memory of the first chunks of the rest.
     pub(in crate::object) _admission: Option<Admission>,

@@ -1,4 +1,5 @@
-//! What becomes of an upload that was broken off: its tail and record are written, or nothing of it stays.
+//! What becomes of an upload that was broken off: its tail and record are written, or nothing of it
+//! stays.
 
 use std::time::Duration;
 
@@ -23,8 +24,8 @@ use crate::object::resume::records::{self, SlotContent};
 use crate::object::resume::stored::written_since;
 use crate::object::verify::{WriteCheck, look};
 
-/// Parts in flight are given so long to end, where nothing of the upload will be kept or the process ends. Else they
-/// have all the time that they need, which their own deadlines bound.
+/// Parts in flight get this time to end if nothing of the upload will be stored or the process
+/// ends. Otherwise only their own deadlines bound them.
 const ENDING: Duration = Duration::from_secs(30);
 
 impl RecordTask {
@@ -61,8 +62,8 @@ impl RecordTask {
             self.unstored(pieces.key());
             pieces.remove(pieces.live_but(&[])).await;
         }
-        // An earlier interrupted upload of the name is not the beginning of this one: a client that resumed it with what
-        // it has sent here would mix the two.
+        // An earlier interrupted upload of the name is not the beginning of this one: a client that
+        // resumed it with what it has sent here would mix the two.
         self.withdraw(Earlier::Ends).await;
     }
 
@@ -90,8 +91,8 @@ impl RecordTask {
         }
     }
 
-    /// Waits until the parts in flight have ended; the record is refreshed meanwhile, so that nobody takes this process
-    /// for dead.
+    /// Waits until the parts in flight have ended; the record is refreshed meanwhile, so that no
+    /// process takes this one for dead.
     async fn parts_end(&mut self, upload: &mut InterruptedUpload) {
         let begun = Instant::now();
         let mut written = begun;
@@ -134,7 +135,8 @@ impl RecordTask {
                 .as_ref()
                 .is_some_and(|pieces| pieces.key() == tail.key)
         };
-        // The tail before stays good if no more has come than it has_uploads_of: the store has refused a part, say.
+        // The tail before stays good if no more has come than it has_uploads_of: the store has
+        // refused a part, say.
         let end = run + parts.iter().map(Part::size).sum::<u64>();
         let standing = self.record.tail.clone().filter(|old| {
             !is_ours(old)
@@ -146,7 +148,8 @@ impl RecordTask {
             return false;
         }
         self.date();
-        // The record names the old tail until there is another: the record may be written meanwhile.
+        // The record names the old tail until there is another: the record may be written
+        // meanwhile.
         let old_tail = self.record.tail.clone();
         if standing.is_some() || parts.is_empty() {
             self.record.tail = standing;
@@ -169,9 +172,10 @@ impl RecordTask {
         self.store_record(old_tail, size, pieces.as_deref()).await
     }
 
-    /// Whether the object has not been written since the upload began, as far as that can be seen. It is looked if
-    /// nothing is known of the object yet, or if the upload was refused when all its bytes had come: another session may
-    /// have written it since, and then nothing would ever resume this one.
+    /// Whether the object has not been written since the upload began, as far as that can be seen.
+    /// It is looked if nothing is known of the object yet, or if the upload was refused when all
+    /// its bytes had come: another session may have written it since, and then nothing would ever
+    /// resume this one.
     async fn is_newest(&mut self, ended: bool) -> bool {
         let unknown = self.record.base == BaseObject::Unknown;
         if !unknown && !ended {
@@ -193,7 +197,8 @@ impl RecordTask {
         true
     }
 
-    /// Whether an object was published in this process before the upload began, which its time may not show.
+    /// Whether an object was published in this process before the upload began, which its time may
+    /// not show.
     fn is_older(&self, info: &ObjectInfo) -> bool {
         let version = info.identity();
         let (began, replica) = (&self.record.began, self.replica());
@@ -205,8 +210,8 @@ impl RecordTask {
                 .is_some_and(|transfer| active.published_before(transfer, began.serial))
     }
 
-    /// Writes the last record of an interrupted upload, and removes the tail that it does not name any more: the old one,
-    /// or the new one if the record could not be written.
+    /// Writes the last record of an interrupted upload, and removes the tail that it does not name
+    /// any more: the old one, or the new one if the record could not be written.
     async fn store_record(
         &mut self,
         old_tail: Option<TailNote>,
@@ -269,8 +274,8 @@ impl RecordTask {
         false
     }
 
-    /// Looks whether the record is still ours, on a store without conditions: another process may have looked before we
-    /// wrote it, and have written after that.
+    /// Looks whether the record is still ours, on a store without conditions: another process may
+    /// have looked before we wrote it, and have written after that.
     async fn verify(&mut self) -> Result<(), ObjectError> {
         let at = self.at();
         if at.store.conditional_writes(&at.bucket).await {

@@ -15,12 +15,13 @@ use crate::object::parts::tail::PieceNote;
 use crate::object::resume::record_task::event::InterruptedUpload;
 use crate::object::resume::record_task::task::{LOOK, Ownership, PAUSE, ROUNDS, RecordTask};
 
-/// And so long has a tail that is on its way when the process ends: the record has to be written behind it.
+/// A tail that is on its way when the process ends gets this time: the record has to be written
+/// after it.
 const LAST_TAIL: Duration = Duration::from_secs(10);
 
 impl RecordTask {
-    /// Stores what is in memory of some parts next to the pieces that there are of them; gives all of them in order, up to
-    /// the first that could not be stored.
+    /// Stores what is in memory of some parts next to the pieces that there are of them; gives all
+    /// of them in order, up to the first that could not be stored.
     pub(in crate::object) async fn put_pieces(
         &mut self,
         pieces: &Pieces,
@@ -68,8 +69,8 @@ impl RecordTask {
         }
     }
 
-    /// Stores a tail, also if the store is gone for some seconds: its bytes are nowhere else, and its length may have been
-    /// reported. It gives up if a newer upload has come.
+    /// Stores a tail, also if the store is gone for some seconds: its bytes are nowhere else, and
+    /// its length may have been reported. It gives up if a newer upload has come.
     async fn put_tail(&mut self, at: &Location, mut tail: Part) -> Result<String, ObjectError> {
         if at.store.integrity(&at.bucket).await == Integrity::Signed {
             tail.join();
@@ -92,7 +93,7 @@ impl RecordTask {
         }
     }
 
-    /// The record is refreshed meanwhile, so that nobody takes this process for dead.
+    /// The record is refreshed meanwhile, so that no process takes this one for dead.
     async fn put_tail_once(&mut self, at: &Location, tail: Part) -> Result<String, ObjectError> {
         let mut written = Instant::now();
         let mut ends = None;
@@ -118,8 +119,9 @@ impl RecordTask {
     }
 }
 
-/// Bytes in the unbroken run of parts from the first, and what is at hand behind that run without a gap. A part that the
-/// store has behind one that failed is not at hand any more, and lost with what follows it.
+/// Bytes in the unbroken run of parts from the first, and what is at hand after that run without a
+/// gap. A part that the store has after one that failed is not at hand any more, and lost with what
+/// follows it.
 pub(in crate::object) fn gather(upload: &mut InterruptedUpload) -> (u64, Vec<Part>) {
     let (last, mut next) = (upload.last, 1);
     upload.done.retain(|part| Some(part.number) != last);

@@ -1,4 +1,5 @@
-//! [`RecordTask`]: the task that writes an upload's record, refreshes it, and does what its outcome asks for.
+//! [`RecordTask`]: the task that writes an upload's record, refreshes it, and does what its outcome
+//! asks for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,10 +28,10 @@ use crate::object::resume::scope::ResumeScope;
 /// Between two attempts to write a tail or a record; the second time twice as long, and so on.
 pub(in crate::object) const PAUSE: Duration = Duration::from_millis(500);
 
-/// How often a tail and a record are tried to be written then, beyond the SDK's own attempts.
+/// The number of attempts to write a tail and a record, beyond the SDK's own.
 pub(in crate::object) const ROUNDS: u32 = 4;
 
-/// How often it is looked which of both it is.
+/// The interval of the checks whether the process ends and whether the record must be refreshed.
 pub(in crate::object) const LOOK: Duration = Duration::from_secs(1);
 
 /// What the task works with.
@@ -47,14 +48,15 @@ pub(in crate::object) struct RecordTask {
     /// The keys of records that were set aside for ours: their uploads may still run.
     pub(in crate::object) set_aside: Vec<String>,
     pub(in crate::object) ownership: Ownership,
-    /// Where the upload hears that it is not ours any more.
+    /// Reports to the upload that it is not ours any more.
     pub(in crate::object) failed: watch::Sender<Option<ObjectError>>,
 }
 
 /// What the slot, the place of the user's one record of the object, has of ours.
 ///
-/// This is apart from [`Ownership`]: an upload that is superseded while it is running may still write a record, if the
-/// slot is empty, since no multipart upload is to be open that no record names.
+/// This is apart from [`Ownership`]: an upload that is superseded while it is running may still
+/// write a record, if the slot is empty, since no multipart upload is to be open that no record
+/// names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::object) enum Slot {
     /// Nothing: no record was written.
@@ -95,7 +97,8 @@ impl Slot {
 pub(in crate::object) enum Ownership {
     /// Both are ours.
     Ours,
-    /// A newer upload of the same user has the record, or nothing of ours may be stored for another reason.
+    /// A newer upload of the same user has the record, or nothing of ours may be stored for another
+    /// reason.
     Superseded,
     /// Another process resumes this upload: nothing of it is ours any more.
     TakenOver,
@@ -133,7 +136,8 @@ impl RecordTask {
         }
     }
 
-    /// The record names pieces at once: should this process be killed, the upload resumes after them.
+    /// The record names pieces at once: should this process be killed, the upload resumes after
+    /// them.
     async fn stored(&mut self, tail: TailNote) {
         self.date();
         let key = tail.key.clone();
@@ -186,7 +190,8 @@ impl RecordTask {
         }
     }
 
-    /// The object is there: removes the record and the tail it names, and the interrupted uploads that it ends.
+    /// The object is there: removes the record and the tail it names, and the interrupted uploads
+    /// that it ends.
     pub(in crate::object) async fn published(&mut self) {
         if self.ownership == Ownership::TakenOver {
             return;
@@ -215,7 +220,7 @@ impl RecordTask {
         if others {
             let ended = self.scope.object_published(&object, &self.target.id).await;
             if let Err(error) = ended {
-                warn!(key = object.key, %error, "a record may stay behind");
+                warn!(key = object.key, %error, "a record may be left to the sweep");
             }
         } else {
             self.note_unchecked_write();
@@ -231,12 +236,12 @@ impl RecordTask {
             }
             Ok(SlotContent::Later(later)) => set_aside(&at, *later).await,
             Ok(_) => {}
-            Err(error) => warn!(key = object.key, %error, "a record may stay behind"),
+            Err(error) => warn!(key = object.key, %error, "a record may be left to the sweep"),
         }
     }
 
-    /// An upload of which nothing is kept removes its own record and tail, if they are still there, and the record that
-    /// was set aside for it.
+    /// An upload of which nothing is kept removes its own record and tail, if they are still there,
+    /// and the record that was set aside for it.
     pub(in crate::object) async fn withdraw(&mut self, earlier: Earlier) {
         let at = self.at();
         let read = records::read(&at).await;
@@ -267,7 +272,7 @@ impl RecordTask {
                 found.discard(object).await;
             }
             Ok(_) => {}
-            Err(error) => warn!(key = object.key, %error, "a record may stay behind"),
+            Err(error) => warn!(key = object.key, %error, "a record may be left to the sweep"),
         }
         if self.slot != Slot::Unwritten {
             // A newer upload may have set ours aside. See `end` for the order of these.
@@ -281,9 +286,10 @@ impl RecordTask {
         }
     }
 
-    /// Ends our record. If another was set aside for it, an empty one stays, by which the upload of that learns that it
-    /// was superseded. It removes the other one and then looks for the empty one; here the empty one is written before it
-    /// is looked whether the other one is still there. So one of the two removes the empty one.
+    /// Ends our record. If another was set aside for it, an empty one stays, by which the upload of
+    /// that learns that it was superseded. It removes the other one and then looks for the empty
+    /// one; here the empty one is written before it is looked whether the other one is still there.
+    /// So one of the two removes the empty one.
     pub(in crate::object) async fn end(&self, etag: &str) -> Option<Ended> {
         let at = self.at();
         if self.set_aside.is_empty() {
@@ -308,7 +314,8 @@ impl RecordTask {
         ended
     }
 
-    /// Notes when bytes last arrived, and when the upload began as soon as the store has reported its time.
+    /// Notes when bytes last arrived, and when the upload began as soon as the store has reported
+    /// its time.
     pub(in crate::object) fn date(&mut self) {
         let Some(now) = self.target.location.store.now() else {
             return;

@@ -276,7 +276,7 @@ impl Worker {
                 if !sent.ended {
                     self.fail(name, "226 for what was not sent whole");
                 }
-                if from > 0 && !text.contains(&format!(" behind {from},")) {
+                if from > 0 && !text.contains(&format!(" after {from},")) {
                     self.fail(name, &format!("sent from {from} on, and taken so: {text}"));
                 }
                 self.figures.count("acknowledged");

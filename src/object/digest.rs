@@ -35,8 +35,8 @@ pub enum Algorithm {
     Crc32,
 }
 
-/// The digest of the bytes from `first` to before `stop` (`None`: the object's end), the first and
-/// the end of what it is of, and the object's size. A whole object costs 1 HEAD if the store has
+/// The digest of the bytes from `first` to before `stop` (`None`: the object's end), and the end of
+/// the bytes that it covers. A whole object costs 1 HEAD if the store has
 /// its checksum, else a download of the bytes. `progress` hears how many bytes were read. An object
 /// that changes meanwhile is [`ObjectError::Changed`].
 pub async fn digest(

@@ -74,7 +74,7 @@ pub(in crate::config) static ROOT: TableSchema = TableSchema {
             "listen",
             List(&Either(&Address, &Table(&LISTENER)), 1),
             Value("[\"0.0.0.0:2121\", \"[::]:2121\"]"),
-            "the control connections' addresses, each a text or a [listener table](#listeners). Port 0: any free port",
+            "the addresses for control connections, each a text or a [listener table](#listeners). Port 0: any free port",
         ),
         key(
             "greeting",
@@ -98,7 +98,7 @@ pub(in crate::config) static ROOT: TableSchema = TableSchema {
             "replica",
             Line(200),
             NONE,
-            "a name that no other living replica has, such as its pod's. A restarted process resumes at once what a dead process of the same name was uploading",
+            "a name that no other running replica has, such as the name of its pod. A restarted process resumes at once what a dead process of the same name was uploading",
         ),
         section("resume", &RESUME, "interrupted uploads"),
         section(
@@ -137,18 +137,18 @@ pub(in crate::config) static ROOT: TableSchema = TableSchema {
 table!(
     LISTENER,
     [
-        key("address", Address, Required, "where it listens"),
+        key("address", Address, Required, "the address of the listener"),
         key(
             "tls",
             Word(&["explicit", "implicit"]),
             Value("\"explicit\""),
-            "TLS begins with AUTH, or with the first byte",
+            "whether TLS begins with AUTH (`\"explicit\"`) or with the first byte (`\"implicit\"`)",
         ),
         key(
             "control",
             PROTECTION,
             Text("that of `[tls]`"),
-            "as in `[tls]`; an implicit listener's is always `\"required\"`",
+            "as in `[tls]`; always `\"required\"` on an implicit listener",
         ),
         key("data", PROTECTION, Text("that of `[tls]`"), "as in `[tls]`"),
     ]
@@ -191,7 +191,7 @@ table!(
             "min_version",
             Word(&["1.2", "1.3"]),
             Value("\"1.2\""),
-            "the oldest version of TLS",
+            "the oldest version of TLS that is accepted",
         ),
         key(
             "require_session_reuse",
@@ -215,7 +215,7 @@ table!(
             "reload",
             TimeOrZero,
             Value("\"30s\""),
-            "time between two looks at the files; 0: on SIGHUP only",
+            "how often the server checks the certificate files for changes; 0: on SIGHUP only",
         ),
     ],
     &[
@@ -245,19 +245,19 @@ table!(
             "ports",
             Ports,
             Value("\"30000-30099\""),
-            "no port of another listener",
+            "the ports for data connections; none may be the port of a listener",
         ),
         key(
             "address",
             Host,
             Text("the control connection's own"),
-            "what PASV advertises",
+            "the address that PASV advertises",
         ),
         key(
             "networks",
             List(&Table(&PASSIVE_NETWORK), 0),
             Value("[]"),
-            "what PASV advertises to the clients of a network; the first match wins",
+            "other addresses for the clients of some networks; the first match wins",
         ),
     ]
 );
@@ -265,8 +265,13 @@ table!(
 table!(
     PASSIVE_NETWORK,
     [
-        key("clients", Network, Required, "the clients"),
-        key("address", Host, Required, "what PASV advertises to them"),
+        key("clients", Network, Required, "the network of the clients"),
+        key(
+            "address",
+            Host,
+            Required,
+            "the address that PASV advertises to them"
+        ),
     ]
 );
 
@@ -276,7 +281,7 @@ table!(
         "source_port",
         Number(0, 65535),
         Value("20"),
-        "the port from which the server connects to clients, if the process may bind it; else, and with 0, any port",
+        "the port from which the server connects to clients. If the process may not bind it, and with 0: any port",
     )]
 );
 
@@ -297,7 +302,7 @@ table!(
             "part_size",
             Size(SMALLEST_PART, LARGEST_PART),
             Value("\"8MiB\""),
-            "the first parts of a multipart upload, and the largest PutObject",
+            "the size of the first parts of a multipart upload, and the largest PutObject",
         ),
         key(
             "upload_parallel",
@@ -309,7 +314,7 @@ table!(
             "range_size",
             Size(64 * KIB, LARGEST_PART),
             Value("\"8MiB\""),
-            "one ranged GET",
+            "the size of one ranged GET",
         ),
         key(
             "download_parallel",
@@ -327,7 +332,7 @@ table!(
             "budget",
             Size(4 * SMALLEST_PART, LARGEST_BUDGET),
             Text("half of the cgroup's limit or of the machine's memory, at most 2 GiB"),
-            "what transfers and the hashing of passwords may take together: at least four times `transfer.part_size`, and at least `transfer.range_size`",
+            "the memory that transfers and the hashing of passwords share: at least four times `transfer.part_size`, and at least `transfer.range_size`",
         ),
         key(
             "hold",
@@ -345,55 +350,55 @@ table!(
             "settle_min",
             TimeOrZero,
             Value("\"1ms\""),
-            "the least time for which the end of an upload is held back, at most 10 s; see [the settle window](commands.md#the-settle-window)",
+            "the shortest [settle window](commands.md#the-settle-window): the time from the last byte of an upload to its publication; at most 10 s",
         ),
         key(
             "login",
             Time,
             Value("\"60s\""),
-            "from the connection to the login"
+            "the time in which a client must log in after it has connected"
         ),
         key(
             "idle",
             Time,
             Value("\"5m\""),
-            "without a command, if no transfer is running"
+            "how long a session may stay without a command while no transfer is running"
         ),
         key(
             "data_connect",
             Time,
             Value("\"30s\""),
-            "until the data connection is established"
+            "how long the server waits for the data connection to be established"
         ),
         key(
             "data_stall",
             Time,
             Value("\"60s\""),
-            "without a byte on the data connection"
+            "how long a transfer may stay without a byte on the data connection"
         ),
         key(
             "control_write",
             Time,
             Value("\"60s\""),
-            "until the client has taken a reply"
+            "how long the server waits for the client to receive a reply"
         ),
         key(
             "tls_handshake",
             Time,
             Value("\"20s\""),
-            "for a TLS handshake: from AUTH; from the connection to an implicit listener; on data connections from the 150",
+            "how long a TLS handshake may take. It is measured from AUTH, on an implicit listener from the connection, on a data connection from the 150",
         ),
         key(
             "same_name",
             Time,
             Value("\"5m\""),
-            "how long an upload that has received all its bytes waits for other sessions that write the same name; then it is kept as interrupted, 450. Other commands wait for at most 20 s",
+            "how long an upload that has received all its bytes waits for other sessions that write the same name; then it is kept as interrupted and gets 450. Other commands wait for at most 20 s",
         ),
         key(
             "shutdown_grace",
             TimeOrZero,
             Value("\"30s\""),
-            "from SIGTERM or SIGINT until running transfers are cut, and finished downloads whose last bytes are still on their way. See [Upgrade and drain](../operations/upgrade-and-drain.md)",
+            "how long transfers may continue after SIGTERM or SIGINT, and how long finished downloads may take to reach their clients. See [Upgrade and drain](../operations/upgrade-and-drain.md)",
         ),
     ]
 );
@@ -401,12 +406,17 @@ table!(
 table!(
     LIMITS,
     [
-        key("sessions", SESSIONS, Value("10000"), "sessions in parallel"),
+        key(
+            "sessions",
+            SESSIONS,
+            Value("10000"),
+            "the number of sessions"
+        ),
         key(
             "sessions_per_address",
             SESSIONS,
             Value("1000"),
-            "of one address; a /64 of IPv6 counts as one address",
+            "the sessions of one address; a /64 of IPv6 counts as one address",
         ),
         key(
             "sessions_before_login",
@@ -414,25 +424,25 @@ table!(
             Text(
                 "a quarter of `sessions`, at least 4; fewer if there is [little memory](../operations/sizing.md#sessions-before-login)"
             ),
-            "the sessions, among `sessions`, that have not logged in",
+            "the sessions that have not logged in; they are part of `sessions`",
         ),
         key(
             "sessions_before_login_per_address",
             SESSIONS,
             Text("half of `sessions_before_login`, at most 250"),
-            "of one address",
+            "the sessions of one address that have not logged in",
         ),
         key(
             "sessions_per_user",
             SESSIONS,
             Text("any number"),
-            "of one user; `sessions` of a user overrides it",
+            "the sessions of one user; `sessions` of a user overrides it",
         ),
         key(
             "login_attempts",
             Number(1, 1000),
             Value("3"),
-            "failed logins, then the connection is closed. A right password that is refused because TLS or a certificate is missing counts as well",
+            "after this number of failed logins the connection is closed. A right password that is refused because TLS or a certificate is missing counts as well",
         ),
     ]
 );
@@ -444,7 +454,7 @@ table!(
             "refresh",
             Time,
             Value("\"60s\""),
-            "how often the record of a running upload is rewritten. A record that was not rewritten for 2.5 times this time belongs to a dead process",
+            "how often the record of a running upload is rewritten. If a record was not rewritten for 2.5 times this time, its process counts as dead",
         ),
         key(
             "stalled_after",
@@ -456,7 +466,7 @@ table!(
             "keep_for",
             Time,
             Value("\"3d\""),
-            "an interrupted upload that no client has resumed for this time is removed",
+            "how long an interrupted upload is kept if no client resumes it",
         ),
         key(
             "keep_over_object",
@@ -474,7 +484,7 @@ table!(
             "look_every",
             TimeOrZero,
             Value("\"60s\""),
-            "how often the server lists the names of all records (one ListObjectsV2 for each state bucket), to learn what other servers have kept; 0: never",
+            "how often the server lists the names of all records (one ListObjectsV2 for each state bucket), to learn of the interrupted uploads of other servers; 0: never",
         ),
     ]
 );
@@ -492,7 +502,7 @@ table!(
             "header_timeout",
             Time,
             Value("\"5s\""),
-            "until the header is complete, then the connection is closed",
+            "how long the server waits for the header before it closes the connection",
         ),
     ]
 );
@@ -504,44 +514,44 @@ table!(
             "delay",
             TimeOrZero,
             Value("\"1s\""),
-            "before the reply to a first failure, at most `max_delay`; doubled with each further failure",
+            "the delay before the reply to a first failure; it doubles with each further failure",
         ),
         key(
             "max_delay",
             TimeOrZero,
             Value("\"30s\""),
-            "no reply is delayed for longer",
+            "the longest delay",
         ),
         key("ban_for", Time, Value("\"15m\""), "how long a ban lasts"),
         key(
             "ban_after",
             Number(0, 1_000_000),
             Value("20"),
-            "failures, then the address is banned and gets 421 when it connects; 0: never. Right passwords of banned users do not count",
+            "after this number of failures an address is banned: it gets 421 when it connects; 0: never. Right passwords of banned users do not count",
         ),
         key(
             "ban_user_after",
             Number(0, 1_000_000),
             Value("10"),
-            "failures, then the user is banned: logins are refused as if the password were wrong; 0: never",
+            "after this number of failures a user is banned: logins are refused as if the password were wrong; 0: never",
         ),
         key(
             "ban_users",
             Word(&["per_address", "everywhere"]),
             Value("\"per_address\""),
-            "from where a banned user is refused",
+            "whether a banned user is refused at the address of the failures, or everywhere",
         ),
         key(
             "table_size",
             Number(100, 10_000_000),
             Value("20000"),
-            "addresses that are remembered, and as many users and users at addresses, of about 100 bytes each",
+            "the number of addresses that are remembered, of users, and of users at addresses; each takes about 100 bytes",
         ),
         key(
             "exempt",
             NETWORKS,
             Value("[]"),
-            "networks whose failures are delayed by `delay` and not counted, and for which no ban holds",
+            "networks without bans: their failures are delayed by `delay` and not counted",
         ),
     ]
 );
@@ -557,7 +567,7 @@ table!(
             "region",
             Line(100),
             Text("the AWS default chain, else us-east-1"),
-            "the region",
+            "the region of the buckets",
         ),
         key(
             "path_style",
@@ -565,14 +575,24 @@ table!(
             Text("true if an endpoint is given"),
             "true: `endpoint/bucket/key`; false: `bucket.endpoint/key`",
         ),
-        key("access_key_id", Secret, AWS_CHAIN, "together with the next"),
+        key(
+            "access_key_id",
+            Secret,
+            AWS_CHAIN,
+            "the access key; only together with `secret_access_key`"
+        ),
         key(
             "secret_access_key",
             Secret,
             AWS_CHAIN,
-            "together with the one before"
+            "the secret key; only together with `access_key_id`"
         ),
-        key("session_token", Secret, NONE, "of temporary credentials"),
+        key(
+            "session_token",
+            Secret,
+            NONE,
+            "the session token of temporary credentials"
+        ),
         key(
             "checksums",
             Word(&["auto", "crc32", "none"]),
@@ -607,19 +627,19 @@ table!(
             "connect_timeout",
             Time,
             Value("\"5s\""),
-            "for a TCP connection to the store"
+            "how long a TCP connection to the store may take to be established"
         ),
         key(
             "request_timeout",
             Time,
             Value("\"30s\""),
-            "for one request; see below"
+            "how long a request may stay without progress; see below"
         ),
         key(
             "attempts",
             Number(1, 10),
             Value("4"),
-            "attempts of one request"
+            "the number of attempts for one request"
         ),
         key(
             "copy_limit",
@@ -680,19 +700,19 @@ table!(
             "state_bucket",
             Bucket,
             Text("the bucket itself"),
-            "a bucket in the same store for the records and tails of interrupted uploads; one for all mounts of a bucket",
+            "a bucket in the same store for the records and tails of interrupted uploads. Give all mounts of a bucket the same one",
         ),
         key(
             "interrupted",
             Word(&["keep", "abort"]),
             Value("\"keep\""),
-            "an interrupted upload can be resumed, or is removed",
+            "whether an interrupted upload is kept for a resume, or removed",
         ),
         key(
             "on_control_loss",
             Word(&["keep", "publish"]),
             Value("\"keep\""),
-            "an upload whose control connection ends without QUIT is not published, or is published when its data connection ends: for [clients that leave without QUIT](../how-to/clients.md#clients-that-leave-without-quit)",
+            "what happens to an upload whose control connection ends without QUIT: it is kept for a resume, or published when its data connection ends. For [clients that leave without QUIT](../how-to/clients.md#clients-that-leave-without-quit)",
         ),
     ]
 );
@@ -704,7 +724,7 @@ table!(
             "tls",
             Table(&USER_TLS),
             Text("the listener's"),
-            "what this user must or cannot do. If a listener requires TLS on control connections, no user is admitted without it",
+            "overrides the listener's `control` and `data` for this user. If a listener requires TLS on control connections, no user is admitted without it",
         ),
         key(
             "certificate",
@@ -728,13 +748,13 @@ table!(
             "mounts",
             Paths(&Either(&Name, &Table(&MOUNT))),
             Required,
-            "absolute paths, each with a mount's name or an inline mount; at least one",
+            "the user's tree: absolute paths, each with the name of a mount or an inline mount; at least one",
         ),
         key(
             "sessions",
             SESSIONS,
             Text("`limits.sessions_per_user`"),
-            "sessions of this user in parallel",
+            "the number of sessions of this user",
         ),
     ]
 );
@@ -755,18 +775,23 @@ table!(
 table!(
     CERTIFICATE_LOGIN,
     [
-        key("subject", Line(500), NONE, "its common name"),
+        key(
+            "subject",
+            Line(500),
+            NONE,
+            "the common name that the certificate must have"
+        ),
         key(
             "san",
             Line(500),
             NONE,
-            "a host name or e-mail address among its subject alternative names",
+            "a host name or e-mail address that must be among the subject alternative names of the certificate",
         ),
         key(
             "password",
             Word(&["required", "none"]),
             Value("\"required\""),
-            "`\"none\"`: the certificate is enough and there is no password",
+            "whether the user needs a password as well; `\"none\"`: the certificate is enough",
         ),
     ],
     &[Rule::ExactlyOne(&["subject", "san"])]
@@ -791,13 +816,13 @@ table!(
             "certificate",
             File,
             Text("by its name, from `[tls]`"),
-            "a PEM file, as in `[tls]`, which must be configured: the certificate for clients that ask for this host",
+            "a PEM file: the certificate for clients that ask for this host. Needs `[tls]`",
         ),
         key(
             "key",
             File,
             Text("by its name, from `[tls]`"),
-            "a PEM file: its private key"
+            "a PEM file: the private key of `certificate`"
         ),
     ],
     &[

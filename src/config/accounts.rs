@@ -1,4 +1,4 @@
-//! The schema of stores, mounts and users, and what must fit between them.
+//! Reads stores, mounts and users, and checks that they fit together.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,13 +20,13 @@ use crate::tls::options::TlsOptions;
 
 type Stores = BTreeMap<String, Arc<StoreOptions>>;
 type Users = BTreeMap<String, Arc<UserOptions>>;
-/// Mounts by name; `None` for one that is wrong, so that no error says that it is missing.
+/// Mounts by name. A mount with an error is `None`, so that users of it do not get a second error.
 type Mounts = BTreeMap<String, Option<Arc<MountOptions>>>;
 
 const NAMES: &str = "a table of names";
 const MOUNT: &str = "{ store = \"STORE\", bucket = \"BUCKET\", … }";
 
-/// Reads the three tables; `budget` is the memory that hashing has, bytes.
+/// Reads the three tables. `budget` is the memory for password checks, in bytes.
 pub(super) fn decode(
     root: &Section<'_>,
     budget: u64,
@@ -74,7 +74,8 @@ pub(super) fn decode(
     (stores, users)
 }
 
-/// The names in such a table, right or wrong, so that no error says that a wrong one is missing.
+/// All names in such a table, including those with errors, so that a use of them does not get a
+/// second error.
 pub(super) fn names<'a>(root: &Section<'a>, key: &'static str) -> Vec<&'a str> {
     let Some(field) = root.field(key) else {
         return Vec::new();
@@ -88,7 +89,8 @@ pub(super) fn names<'a>(root: &Section<'a>, key: &'static str) -> Vec<&'a str> {
     }
 }
 
-/// The entries of a table whose keys are names; an empty or wild name is an error.
+/// The entries of a table whose keys are names. An empty name, or one with a control character, is
+/// an error.
 fn named<'a>(root: &Section<'a>, key: &'static str) -> Vec<(&'a str, Field<'a>)> {
     let entries = root
         .field(key)
@@ -105,7 +107,7 @@ fn named<'a>(root: &Section<'a>, key: &'static str) -> Vec<(&'a str, Field<'a>)>
     entries
 }
 
-/// Whether the key is there and no table, which has been reported.
+/// Whether the key exists and is not a table. That error is reported elsewhere.
 fn is_wrong_type(root: &Section<'_>, key: &'static str) -> bool {
     root.field(key).is_some_and(|field| {
         !matches!(
@@ -125,7 +127,7 @@ fn store(name: &str, field: &Field<'_>, idle_connections: usize) -> Option<Store
     let wants_equal = wants_equal.is_some_and(|endpoint| is_r2(endpoint));
     let store = StoreOptions {
         name: name.to_owned(),
-        // Nearly every store but AWS has no host name for each bucket.
+        // Few stores other than AWS have a host name for each bucket.
         path_style: section.flag("path_style").unwrap_or(endpoint.is_some()),
         equal_parts: section.flag("equal_parts").unwrap_or(wants_equal),
         endpoint: endpoint.flatten(),
@@ -149,7 +151,7 @@ fn store(name: &str, field: &Field<'_>, idle_connections: usize) -> Option<Store
     Some(store)
 }
 
-/// Whether an endpoint is Cloudflare R2, the one store that is known to want equal parts.
+/// Whether an endpoint is Cloudflare R2, the only known store that requires equal parts.
 fn is_r2(endpoint: &str) -> bool {
     let uri = endpoint.parse::<http::Uri>().ok();
     let host = uri.as_ref().and_then(http::Uri::host).unwrap_or_default();
@@ -157,7 +159,7 @@ fn is_r2(endpoint: &str) -> bool {
         .ends_with(".r2.cloudflarestorage.com")
 }
 
-/// `"auto"`, `true`, `false`.
+/// Reads `"auto"`, `true` or `false`.
 fn capability(section: &Section<'_>, key: &'static str) -> Capability {
     let read = |field: Field<'_>| read_capability(&field);
     section.field(key).and_then(read).unwrap_or_default()
@@ -180,7 +182,7 @@ fn read_capability(field: &Field<'_>) -> Option<Capability> {
     }
 }
 
-/// Both keys, or none.
+/// Reads the access key and the secret key: both or none.
 fn credentials(section: &Section<'_>) -> Option<StaticCredentials> {
     const TOGETHER: &str =
         "access_key_id and secret_access_key together, or neither for the AWS default chain";
@@ -206,7 +208,7 @@ fn credentials(section: &Section<'_>) -> Option<StaticCredentials> {
     })
 }
 
-/// A mount; `{user}` stays in its prefix.
+/// Reads a mount. `{user}` stays in its prefix.
 fn mount(field: &Field<'_>, stores: &[&str]) -> Option<MountOptions> {
     let section = field.section(MOUNT)?;
     let configured = known("store", stores);
@@ -276,7 +278,7 @@ fn permissions(field: &Field<'_>) -> Option<Permissions> {
     permissions
 }
 
-/// What a user must fit with.
+/// The other sections that a user refers to.
 struct Around<'a> {
     mounts: &'a Mounts,
     stores: &'a [&'a str],
@@ -342,9 +344,10 @@ fn user(name: &str, field: &Field<'_>, around: &Around<'_>) -> Option<UserOption
 
 const HASHES: &str = "what `s3ftpd hash-password` prints, or another argon2id, bcrypt ($2a$, $2b$, $2y$) or sha512-crypt ($6$) hash";
 
-/// A password's hash. Nothing of it is quoted: it may be the password.
+/// Reads the hash of a password. No error quotes it, since it may be the password itself.
 ///
-/// Checking it takes its memory from the budget, so a hash that needs more could never be checked.
+/// A check of the password takes its memory from the budget, so a hash that needs more than the
+/// budget is an error.
 fn password(field: &Field<'_>, budget: u64) -> Option<SecretString> {
     let secret = secret::read(field)?;
     match PasswordHash::parse(&secret) {
@@ -360,7 +363,7 @@ fn password(field: &Field<'_>, budget: u64) -> Option<SecretString> {
     }
 }
 
-/// A mount of one user: a name or an inline table, `{user}` replaced.
+/// Reads a mount of one user: a name or an inline table. Replaces `{user}`.
 fn user_mount(
     user: &str,
     place: &Field<'_>,
@@ -382,7 +385,7 @@ fn user_mount(
     if !template.prefix.contains(values::USER) {
         return Some(template);
     }
-    // The name becomes a piece of keys: it must not leave its own directory.
+    // The name becomes an element of keys, so it must not lead out of its own directory.
     if user.contains('/') || user == "." || user == ".." {
         return place.wrong(
             "the prefix of this mount has {user}, and the user's name can't be an element of a key",
@@ -402,7 +405,7 @@ fn user_mount(
     }))
 }
 
-/// A path of a user's tree in its normal form; one trailing slash is forgiven.
+/// Reads a path of a user's tree. It must be in its normal form, except for one trailing slash.
 fn mount_path(text: &str, place: &Field<'_>) -> Option<VirtualPath> {
     let allowed = "an absolute path such as \"/\" or \"/archive\", without an empty element, \".\", \"..\" or a control character";
     let Some(inner) = text.strip_prefix('/') else {
@@ -422,7 +425,7 @@ fn mount_path(text: &str, place: &Field<'_>) -> Option<VirtualPath> {
     }
 }
 
-/// The names there are.
+/// The allowed names, as the text of an error.
 fn known(kind: &str, names: &[&str]) -> String {
     if names.is_empty() {
         return format!("the name of a {kind}, of which none is configured");

@@ -1,14 +1,14 @@
-//! Environment variables over the tree of the files.
+//! Environment variables, which override the files.
 //!
-//! `S3FTPD__STORES__MAIN__ENDPOINT` is the key `stores.main.endpoint`: levels are separated by two
-//! underscores. Variables are upper case by custom while names of stores, mounts and users are as the
-//! user wrote them, so a level means, in this order: the key that is written exactly so, the one that
-//! differs in case only, the one that differs in what a shell's variable can't hold (`my-store` is
-//! `MY_STORE`). A level that names nothing yet becomes a new key, in lower case where the variable is
-//! all upper case.
+//! `S3FTPD__STORES__MAIN__ENDPOINT` is the key `stores.main.endpoint`: two underscores separate the
+//! levels. Variables are upper case by custom, but names of stores, mounts and users can have any
+//! case. So a level means the first of these keys that exists: the key with the same spelling, the
+//! key that differs only in case, the key that differs only in characters that a variable can't
+//! contain (`MY_STORE` means `my-store`). If none exists, the level is a new key, in lower case if
+//! the variable is all upper case.
 //!
-//! A value is a text; the schema decides what it must be. A list is parts between commas or TOML's
-//! form (`["a", "b"]`), a table is TOML's inline form. A secret is taken as it is.
+//! The value of a variable is text, and the schema decides its type. A list is items between commas
+//! or TOML's form (`["a", "b"]`), a table is TOML's inline form. A secret is the text itself.
 
 use std::ffi::OsString;
 
@@ -29,7 +29,7 @@ pub(super) fn apply(
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
         .filter(|(name, _)| name.starts_with(PREFIX))
         .collect();
-    // `A` comes before `A__FILE`, and errors come in an order that does not change.
+    // So `A` comes before `A__FILE`, and errors always have the same order.
     ours.sort_by(|one, other| one.0.cmp(&other.0));
     for (name, value) in ours {
         let source = Source::Variable(name.as_str().into());
@@ -64,7 +64,7 @@ fn set(table: &mut Table, path: &[&str], node: Node) -> Result<(), String> {
         (Value::Variable { .. }, Source::Variable(other)) => {
             return Err(format!("contradicts {other}, which sets the whole of it"));
         }
-        // A secret kept elsewhere: the environment's form of it replaces the file's.
+        // A secret in another form (`{ file = … }`): the variable replaces all of it.
         (Value::Table(below), Source::File(_)) if tree::is_reference(below) => {
             *child = Node::table(node.source.clone(), Table::new());
         }
@@ -73,12 +73,12 @@ fn set(table: &mut Table, path: &[&str], node: Node) -> Result<(), String> {
     }
     match &mut child.value {
         Value::Table(below) => set(below, rest, node),
-        // Made a table just above.
+        // It was made a table above.
         _ => Ok(()),
     }
 }
 
-/// The key that one level of a variable's name means.
+/// The key that a level of a variable's name means.
 fn matching_key(table: &Table, level: &str) -> Result<String, String> {
     if table.contains_key(level) {
         return Ok(level.to_owned());
@@ -127,7 +127,7 @@ fn variable(text: String, source: &Source) -> Node {
     let (list, table) = match toml {
         Some(Value::List(list)) => (list, None),
         Some(Value::Table(table)) => (Vec::new(), Some(table)),
-        // `[::]:2121` begins like a list and is none.
+        // `[::]:2121` begins like a list but is an address.
         _ => (split(trimmed, source), None),
     };
     Node {
@@ -136,7 +136,7 @@ fn variable(text: String, source: &Source) -> Node {
     }
 }
 
-/// The parts between commas; none of an empty text.
+/// The items between commas; an empty text has no items.
 fn split(text: &str, source: &Source) -> Vec<Node> {
     text.split(',')
         .map(str::trim)

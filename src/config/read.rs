@@ -1,4 +1,6 @@
-//! Typed reads of a table's keys: bounds and defaults are the schema's.
+//! Reads the keys of a table by type. The schema has their bounds and defaults.
+//!
+//! A key that is missing, or whose value is wrong and reported, reads as `None` or as its default.
 
 use std::time::Duration;
 
@@ -8,23 +10,23 @@ use crate::config::values;
 use crate::units;
 
 impl Section<'_> {
-    /// `true` or `false`.
+    /// Reads `true` or `false`.
     pub(super) fn flag(&self, key: &'static str) -> Option<bool> {
         values::boolean(&self.field(key)?)
     }
 
-    /// A [`Section::flag`], else its default.
+    /// [`Section::flag`] with the default of the schema.
     pub(super) fn flag_or_default(&self, key: &'static str) -> bool {
         let default = || self.default(key, |text| text.parse().ok());
         self.flag(key).unwrap_or_else(default)
     }
 
-    /// A whole number.
+    /// Reads a whole number.
     pub(super) fn number<N: TryFrom<u64>>(&self, key: &'static str) -> Option<N> {
         values::integer(&self.field(key)?).and_then(|number| N::try_from(number).ok())
     }
 
-    /// A [`Section::number`], else its default.
+    /// [`Section::number`] with the default of the schema.
     pub(super) fn number_or_default<N: TryFrom<u64> + Default>(&self, key: &'static str) -> N {
         let parse = |text: &str| {
             text.parse()
@@ -34,37 +36,37 @@ impl Section<'_> {
         self.number(key).unwrap_or_else(|| self.default(key, parse))
     }
 
-    /// Bytes, else the default.
+    /// Reads a size in bytes, with the default of the schema.
     pub(super) fn size_or_default(&self, key: &'static str) -> u64 {
         let field = self.field(key);
         let size = field.and_then(|field| values::size(&field));
         size.unwrap_or_else(|| self.default(key, |text| units::parse_size(text).flatten()))
     }
 
-    /// A length of time, else the default.
+    /// Reads a length of time, with the default of the schema.
     pub(super) fn time_or_default(&self, key: &'static str) -> Duration {
         let field = self.field(key);
         let time = field.and_then(|field| values::duration(&field));
         time.unwrap_or_else(|| self.default(key, |text| units::duration(text).ok()))
     }
 
-    /// One line of text.
+    /// Reads one line of text.
     pub(super) fn line(&self, key: &'static str) -> Option<String> {
         values::line(&self.field(key)?)
     }
 
-    /// A [`Section::line`], else its default.
+    /// [`Section::line`] with the default of the schema.
     pub(super) fn line_or_default(&self, key: &'static str) -> String {
         let default = || self.default(key, |text| Some(text.to_owned()));
         self.line(key).unwrap_or_else(default)
     }
 
-    /// A word, as the value of its place in the schema's list.
+    /// Reads a word. `values` has one value for each word in the schema's list, in the same order.
     pub(super) fn word<T: Copy>(&self, key: &'static str, values: &[T]) -> Option<T> {
         values::word(&self.field(key)?, values)
     }
 
-    /// A [`Section::word`], else its default.
+    /// [`Section::word`] with the default of the schema.
     pub(super) fn word_or_default<T: Copy + Default>(&self, key: &'static str, values: &[T]) -> T {
         let default = |text: &str| match &self.key(key)?.kind {
             Kind::Word(words) => {
@@ -77,7 +79,8 @@ impl Section<'_> {
             .unwrap_or_else(|| self.default(key, default))
     }
 
-    /// The default of a key. There is always one: a test decodes a configuration of defaults.
+    /// The default of a key. `None` is a bug of the schema; a test decodes a configuration that
+    /// consists of defaults.
     pub(super) fn default_of<T>(
         &self,
         key: &'static str,
@@ -88,7 +91,7 @@ impl Section<'_> {
         value
     }
 
-    /// The same, for types with a default of their own.
+    /// [`Section::default_of`] for types that implement `Default`.
     fn default<T: Default>(
         &self,
         key: &'static str,

@@ -21,28 +21,28 @@ use std::time::Duration;
 
 use socket2::TcpKeepalive;
 
-/// Why there is no data connection.
+/// Why a transfer has no data connection.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
-    /// No client connected, or the connect got no answer, in time.
+    /// The client did not connect in time (passive mode), or did not answer in time (active mode).
     #[error("no data connection within the time")]
     Timeout,
-    /// The client's port refused the connection, or the network did.
+    /// The client's port, or the network, refused the connection.
     #[error("can't connect to the client: {0}")]
     Connect(std::io::Error),
     /// The TLS handshake failed, or took too long.
     #[error("the TLS handshake of the data connection failed: {0}")]
     Tls(std::io::Error),
-    /// It does not resume the control connection's TLS session, as it must.
+    /// It does not resume the TLS session of the control connection, although it must.
     #[error("the data connection must resume the TLS session of the control connection")]
     NotReused,
-    /// It shows another client certificate than the control connection.
+    /// Its client certificate differs from that of the control connection.
     #[error("the client certificate of the data connection is not that of the control connection")]
     OtherCertificate,
 }
 
-/// Keepalive of data sockets: a vanished peer is noticed after two minutes, even while S3 is at
-/// work, and NAT tables on the path keep the flow.
+/// Keepalive of data sockets. The server notices after two minutes that a peer has vanished, even
+/// while it waits for S3, and NAT tables on the path keep the connection.
 fn keepalive() -> TcpKeepalive {
     TcpKeepalive::new()
         .with_time(Duration::from_secs(60))

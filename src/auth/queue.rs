@@ -1,10 +1,11 @@
-//! The queues of passwords that wait for a core: a few of each address, however many it sends.
+//! The queues of passwords that wait for a core: the common queue has a few of each address,
+//! however many an address sends.
 //!
-//! Cores are assigned first come, first served. A client that knows one right password could send
-//! it on a thousand connections, again and again, and fill that queue, since a right password leads
-//! to no delay and no ban. So each address has a queue of its own in front of the common one, from
-//! which at most as many logins as there are cores enter the common queue. Logins from one address
-//! wait for each other; they wait for a few logins of each other address at most.
+//! The common queue is first come, first served. A client that knows one right password could send
+//! it on a thousand connections and fill that queue, since a right password leads to no delay and
+//! no ban. So each address has a queue of its own before the common one. At most as many logins of
+//! an address as there are cores are in the common queue. So logins from one address wait for each
+//! other, and for only a few logins of each other address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,9 +16,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// The queues of all addresses.
 #[derive(Debug)]
 pub(super) struct Queues {
-    /// How many logins of one address are in the common queue at the same time.
+    /// The largest number of logins of one address in the common queue.
     each: usize,
-    /// Addresses without waiting logins are not in it. The lock is held for a look-up only.
+    /// The addresses that have logins. The lock is held for a look-up only.
     queues: Mutex<HashMap<IpAddr, Queue>>,
 }
 

@@ -1,11 +1,11 @@
-//! Data connections whose transfer is finished and whose clients have not closed them yet.
+//! Data connections of finished transfers that the client has not closed yet.
 //!
-//! [`super::stream`] says why they are not simply closed. Each has a small task that discards what
-//! still arrives until the client's end. A client that has the whole file may keep the connection
-//! open for [`LIMIT`]; a client that has not may do so while it makes progress: at 1 Mbit/s the
-//! kernel's send buffer alone holds half a minute, and the process must not end before. If very
-//! many linger (clients that never close), further ones are closed at once: lingering is a
-//! courtesy, and file descriptors are few.
+//! [`super::stream`] explains why the server does not simply close them. Each has a small task that
+//! discards what still arrives, until the client closes its side. A client that has received the
+//! whole file may keep the connection open for [`LIMIT`]. A client that has not may keep it open
+//! while it makes progress: at 1 Mbit/s the kernel's send buffer alone takes half a minute, and the
+//! process must not end before. If [`MOST`] connections linger, further ones are closed at once,
+//! since file descriptors are limited.
 
 use std::io;
 use std::time::Duration;
@@ -19,15 +19,16 @@ use crate::data::tcp::TcpState;
 
 /// How long a client that has the whole file may keep a finished data connection open.
 pub const LIMIT: Duration = Duration::from_secs(10);
-/// The same when the process ends.
+/// [`LIMIT`] while the process ends.
 pub const LAST_LIMIT: Duration = Duration::from_secs(1);
-/// When the process ends, a client that takes nothing for this time is cut.
+/// While the process ends, the server cuts a client that takes nothing for this time.
 const LAST_STALL: Duration = Duration::from_secs(10);
-/// The interval between checks of a client's progress, after the limit.
+/// The interval between checks of a client's progress after [`LIMIT`].
 const LOOK: Duration = Duration::from_millis(100);
-/// The limit of lingering connections, if there are descriptors for them.
+/// The largest number of lingering connections.
 pub const MOST: usize = 1024;
-/// Limit of the bytes discarded of one connection: a client that sends more does not read a file.
+/// The largest number of bytes that are discarded on one connection. A client that sends more is
+/// not reading a file.
 const MOST_DISCARDED: usize = 1 << 20;
 
 /// The owner of all lingering connections. Cheap to clone.
@@ -36,7 +37,7 @@ pub struct Lingering {
     tasks: TaskTracker,
     most: usize,
     stall: Duration,
-    /// The process ends.
+    /// Cancelled when the process ends.
     ending: CancellationToken,
     cut: CancellationToken,
 }
@@ -48,13 +49,13 @@ impl Default for Lingering {
 }
 
 impl Lingering {
-    /// None yet; [`MOST`] at once.
+    /// Creates it for up to [`MOST`] connections.
     pub fn new() -> Self {
         Lingering::up_to(MOST, LIMIT)
     }
 
-    /// Creates it for up to `most` connections, and [`MOST`] at most. A client that takes none of
-    /// the remaining bytes for `stall` (and for [`LIMIT`]) is cut.
+    /// Creates it for up to `most` connections, at most [`MOST`]. The server cuts a client that
+    /// takes none of the remaining bytes for `stall`, but not before [`LIMIT`].
     pub fn up_to(most: usize, stall: Duration) -> Self {
         Lingering {
             tasks: TaskTracker::new(),
@@ -70,14 +71,15 @@ impl Lingering {
         self.tasks.len()
     }
 
-    /// Whether there is none.
+    /// Whether no connection lingers.
     pub fn is_empty(&self) -> bool {
         self.tasks.is_empty()
     }
 
-    /// Waits until all clients have received everything and have closed, at most `deadline`, and
-    /// cuts the rest. A client that has received everything gets [`LAST_LIMIT`] to close. Returns
-    /// whether none had to be cut. For the end of the process, when no more are added.
+    /// Waits until all clients have received everything and have closed, at most until `deadline`,
+    /// and cuts the rest. A client that has received everything has [`LAST_LIMIT`] to close.
+    /// Returns whether no client had to be cut. Called at the end of the process, when no
+    /// connections are added any more.
     pub async fn drained(&self, deadline: Duration) -> bool {
         self.tasks.close();
         self.ending.cancel();
@@ -129,7 +131,7 @@ async fn over(tcp: &TcpStream, stall: Duration, ending: &CancellationToken) -> i
     // A client may end its side first and continue reading.
     let mut seen = (first, begun);
     loop {
-        // If the system does not report it, the limit is all that applies.
+        // If the system does not report it, only the limit applies.
         let state = match TcpState::of(tcp) {
             Ok(state) if !state.is_delivered() => state,
             Ok(_) | Err(_) => return Ok(closed),

@@ -15,9 +15,9 @@
 //!   take what it has for the file.
 //! - **An upload** ends cleanly if [`read_into`](DataStream::read_into) returns 0: a FIN, under TLS
 //!   a close_notify. Every other end is an error, including a FIN without close_notify, which
-//!   anything on the path can send. That of users whose devices never send close_notify can be
-//!   accepted (`lenient_close`), but not a FIN within a TLS record: then data is missing.
-//!   close_notify is answered at once ([`answer_end`](DataStream::answer_end)): some clients
+//!   anything on the path can send. `lenient_close` of a user accepts such a FIN from devices that
+//!   never send close_notify, but not within a TLS record, since data is missing then. The server
+//!   answers close_notify at once ([`answer_end`](DataStream::answer_end)): some clients
 //!   (Python's ftplib) wait for that before they read the reply.
 //!
 //! Sockets keep the kernel's own buffer sizes, which grow with the connection's bandwidth and
@@ -71,7 +71,8 @@ impl DataStream {
     pub fn secure(mut tls: TlsStream<TlsSocket>, lenient: bool) -> Self {
         tls.get_mut().0.established();
         // A transfer ends with several small segments, none of which should wait for the
-        // acknowledgement of the one before. A failure only makes it slower.
+        // acknowledgement of the one before. If the option cannot be set, the transfer is only
+        // slower.
         let _ = tls.get_ref().0.tcp().set_nodelay(true);
         let tls = Box::new(tls);
         DataStream(Wire::Tls { tls, lenient })
@@ -105,7 +106,7 @@ impl DataStream {
     ///
     /// # Errors
     ///
-    /// Any end that is not a FIN, such as a reset; under TLS, `UnexpectedEof` for a FIN without a
+    /// Any end other than a FIN, such as a reset; under TLS, `UnexpectedEof` for a FIN without a
     /// close_notify before it, or one within a record. `InvalidInput` if `buf` has no spare
     /// capacity: a 0 there would look like the end of the file.
     pub async fn read_into(&mut self, buf: &mut BytesMut) -> io::Result<usize> {
@@ -161,8 +162,8 @@ impl DataStream {
         }
     }
 
-    /// Writes all of `bytes`, without a deadline. Not cancel safe: the number of written bytes is
-    /// unknown then, so only [`reset`](Self::reset) is possible.
+    /// Writes all of `bytes`, without a deadline. Not cancel safe: after a cancel the number of
+    /// written bytes is unknown, and only [`reset`](Self::reset) is possible.
     ///
     /// # Errors
     ///
@@ -220,7 +221,8 @@ impl DataStream {
     /// After [`finish`](Self::finish): a task of `lingering` closes the socket when the client has
     /// closed its side, or has everything and does not close for [`linger::LIMIT`].
     pub fn linger(self, lingering: &Lingering) {
-        // Not decrypted: the client's close_notify is discarded with the rest, only its FIN counts.
+        // The task does not decrypt: it discards the client's close_notify with the rest, and only
+        // the FIN counts.
         lingering.take(match self.0 {
             Wire::Plain(tcp) => tcp,
             Wire::Tls { tls, .. } => tls.into_inner().0.into_tcp(),

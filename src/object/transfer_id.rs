@@ -1,19 +1,20 @@
-//! [`TransferId`]: the name of one transfer.
+//! [`TransferId`]: identifies one transfer in replies, log lines and objects.
 
 use std::hash::{BuildHasher, RandomState};
 
 use jiff::Timestamp;
 
-/// Name of the user metadata that holds the transfer id.
+/// The name of the user metadata that contains the transfer id.
 pub(in crate::object) const TRANSFER_KEY: &str = "s3ftpd-transfer";
 
-/// Name of one transfer: in replies, logs, and in the metadata of each object written (`s3ftpd-transfer`).
+/// The id of one transfer. Replies and log lines show it, and the metadata of each object that the
+/// server writes contains it (`s3ftpd-transfer`), so that the server can recognize its own write.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TransferId(String);
 
 impl TransferId {
-    /// A new one: 20 characters of lower-case base 32 (RFC 4648 "extended hex", so that names sort by time), beginning
-    /// with the time in milliseconds, the rest random.
+    /// Creates a new id: 20 characters of lower-case base 32, first the time in milliseconds, then
+    /// random bits. RFC 4648's "extended hex" alphabet makes ids sort by time.
     #[expect(
         clippy::disallowed_methods,
         reason = "the time only makes ids sort by age"
@@ -22,7 +23,7 @@ impl TransferId {
         let mut random = [0; 8];
         let random = match getrandom::fill(&mut random) {
             Ok(()) => u64::from_ne_bytes(random),
-            // If the system has no randomness to give, the seed of hash maps is the next best.
+            // If the system has no random numbers, the seed of a hash map is the next best source.
             Err(_) => RandomState::new().hash_one(Timestamp::now()),
         };
         let time = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0);
@@ -36,12 +37,12 @@ impl TransferId {
         TransferId(text)
     }
 
-    /// One that was written down.
+    /// The id that was read from an object or a record.
     pub(in crate::object) fn named(name: &str) -> Self {
         TransferId(name.to_owned())
     }
 
-    /// The name.
+    /// The text of the id.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! Binds the passive ports, and takes those that were in use when they become free.
+//! Binds the passive ports. A port that another program uses is bound when it is free.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -9,10 +9,10 @@ use tokio::net::TcpListener;
 
 use crate::data::options::PassivePorts;
 
-/// Connections that the kernel holds for the accept task, for each port.
+/// The number of connections that the kernel queues for each port until they are accepted.
 const BACKLOG: i32 = 1024;
 
-/// Binds ports that are in use, each as soon as it is free.
+/// Binds the ports of `busy`, each as soon as it is free. Tries every `retry`.
 pub(super) async fn take_when_free(
     address: IpAddr,
     mut busy: Vec<u16>,
@@ -35,7 +35,7 @@ pub(super) async fn take_when_free(
     }
 }
 
-/// The ports to bind; 0 if the system selects them.
+/// The ports to bind; 0 is a port that the system selects.
 pub(super) fn wanted_ports(ports: PassivePorts) -> io::Result<Vec<u16>> {
     let wanted: Vec<u16> = match ports {
         PassivePorts::Range(first, last) => (first..=last).collect(),

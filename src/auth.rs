@@ -76,7 +76,7 @@ pub enum AuthError {
 #[derive(Debug)]
 pub struct Authenticator {
     accounts: BTreeMap<String, Account>,
-    /// The same names, so that a number can select one.
+    /// The names of `accounts`, so that a number can select one.
     names: Vec<String>,
     /// Keys the selection; different in each process.
     chooser: RandomState,

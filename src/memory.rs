@@ -211,7 +211,7 @@ impl Budget {
         self.acquire(Holder::Recall, self.count(bytes)?).await
     }
 
-    /// The same without waiting: from the reserve, or from free memory.
+    /// Takes `bytes` to read a part back, without waiting: from the reserve, or from free memory.
     pub fn try_recall(&self, bytes: u64) -> Option<Grant> {
         let units = self.count(bytes).ok()?;
         self.try_acquire(Holder::Recall, units)

@@ -49,23 +49,23 @@ use socket::Handshakes;
 
 /// The application protocol of a control connection.
 const ALPN_CONTROL: [&[u8]; 1] = [b"ftp"];
-/// Those of a data connection: some clients distinguish the two.
+/// The application protocols of a data connection: some clients distinguish the two.
 const ALPN_DATA: [&[u8]; 2] = [b"ftp-data", b"ftp"];
 
 /// TLS 1.3 tickets sent on a control connection. Most clients use one ticket many times; some
 /// (curl, Java) use each ticket once, and begin a new session after the last.
 const TICKETS: usize = 4;
-/// The same if data connections must resume: such clients are refused after their last ticket, and
-/// the client decides how many it keeps. A ticket is 103 bytes on the wire, and about 200 in memory
-/// while the session lasts. Not more: Go ends a connection on which more than 16 messages without
-/// data arrive.
+/// TLS 1.3 tickets sent on a control connection if data connections must resume. A client that uses
+/// each ticket once is refused after its last one, and decides itself how many it keeps. A ticket
+/// is 103 bytes on the wire, and about 200 in memory while the session lasts. Not more than 16: Go
+/// closes a connection on which more messages without data arrive.
 const TICKETS_REQUIRED: usize = 16;
 
 /// The longest handshake of a client without a certificate, bytes; real ones have less than 3 KiB.
 /// The bytes that follow the handshake may be counted, see [`socket`].
 const LONGEST_HANDSHAKE: usize = 16 * 1024;
-/// The same of a client that may have a certificate, followed by its issuers: as much as rustls
-/// takes of one message.
+/// The longest handshake of a client that may send a certificate and its issuers, bytes: as much as
+/// rustls takes of one message.
 const LONGEST_HANDSHAKE_CERTIFIED: usize = 64 * 1024;
 
 /// The TLS of a server. Certificates come from files and follow them.

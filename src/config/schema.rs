@@ -48,7 +48,7 @@ pub(super) enum Kind {
     Size(u64, u64),
     /// A length of time of more than 0, at most 7 days.
     Time,
-    /// The same; it may be 0.
+    /// A length of time of at most 7 days, which may be 0.
     TimeOrZero,
     /// One line of text of at most this many bytes.
     Line(usize),

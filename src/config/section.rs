@@ -104,7 +104,8 @@ impl<'a> Section<'a> {
         self.finish_with(|_| None);
     }
 
-    /// The same; `special` may know a better text for a key.
+    /// Reports every key that the schema does not know. `special` can return a better text for a
+    /// key.
     pub(super) fn finish_with(self, special: impl Fn(&str) -> Option<&'static str>) {
         let unknown = self
             .table

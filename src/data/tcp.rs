@@ -9,9 +9,9 @@ use tokio::net::TcpStream;
 
 /// `tcpi_state` of a connection both sides of which are open (linux/tcp_states.h).
 const TCP_ESTABLISHED: u8 = 1;
-/// The same of a connection that is over: after a reset, or once both sides have ended.
+/// `tcpi_state` of a connection that is over: after a reset, or when both sides have ended.
 const TCP_CLOSE: u8 = 7;
-/// The same of a connection whose peer has sent its FIN while our side is open.
+/// `tcpi_state` of a connection whose peer has sent its FIN while our side is open.
 const TCP_CLOSE_WAIT: u8 = 8;
 
 /// The state of a connection.

@@ -14,7 +14,7 @@ pub(super) const UNIT: u64 = 32 * 1024;
 /// Memory that comes with an [`Admission`](super::Admission), bytes.
 pub const FIRST_MEMORY: u64 = 128 * 1024;
 
-/// The same in units.
+/// [`FIRST_MEMORY`] in units.
 pub(super) const FIRST: u32 = (FIRST_MEMORY / UNIT) as u32;
 
 /// The fraction of the budget that parts leave free for admissions.

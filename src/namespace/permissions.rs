@@ -58,12 +58,12 @@ impl Permission {
 }
 
 impl Permissions {
-    /// All of them: the default of a mount.
+    /// All permissions: the default of a mount.
     pub const fn all() -> Self {
         Permissions(0x1ff)
     }
 
-    /// None.
+    /// No permission.
     pub const fn none() -> Self {
         Permissions(0)
     }

@@ -206,7 +206,7 @@ impl UploadStatus {
         self.idle_after(self.entered.elapsed())
     }
 
-    /// The same, at a time after it was entered.
+    /// The time since the last byte arrived, `passed` after the upload was entered.
     fn idle_after(&self, passed: Duration) -> Duration {
         let moved = Duration::from_millis(self.moved.load(Ordering::Relaxed));
         passed.saturating_sub(moved)

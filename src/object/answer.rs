@@ -244,7 +244,7 @@ impl HttpAnswer<'_> {
 enum Success {
     /// An XML document with this root element.
     Xml(&'static str),
-    /// The same, or an error although the status is 200.
+    /// An XML document with this root element, or an error although the status is 200.
     LateXml(&'static str),
     /// An object or part was stored: an ETag.
     Stored,

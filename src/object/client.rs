@@ -169,7 +169,8 @@ impl Store {
         }
     }
 
-    /// The same of the parts of a multipart upload, whose checksum is that of the whole object.
+    /// How the parts of a multipart upload to `bucket` are protected on their way. Their checksum
+    /// is that of the whole object.
     pub(super) async fn integrity_of_parts(&self, bucket: &str) -> Integrity {
         match self.integrity(bucket).await {
             Integrity::Crc32 if !self.capabilities.full_object(&self.client, bucket).await => {

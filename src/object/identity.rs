@@ -35,7 +35,7 @@ impl ObjectIdentity {
         &self.etag
     }
 
-    /// One that was written down.
+    /// The identity that was read from a record.
     pub(super) fn recorded(etag: String, transfer: Option<String>, modified: Timestamp) -> Self {
         ObjectIdentity {
             etag,

@@ -134,7 +134,8 @@ impl Listing {
         }
     }
 
-    /// The same without a delimiter: all keys below the directory are its files, and their names may hold slashes.
+    /// Begins a listing without a delimiter: all keys below the directory are files of it, and
+    /// their names may contain slashes.
     pub fn all_below(directory: &Location, name_prefix: &str) -> Self {
         Listing {
             delimiter: None,

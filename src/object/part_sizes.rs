@@ -114,7 +114,8 @@ pub(in crate::object) fn copy_ranges(size: u64) -> Vec<CopyRange> {
         .collect()
 }
 
-/// The same for a store that wants equal parts: all of one size but the last, which has what is left.
+/// The ranges of a copy for a store that requires equal parts: all of one size except the last,
+/// which has the rest.
 pub(in crate::object) fn equal_copy_ranges(size: u64) -> Vec<CopyRange> {
     equal_ranges(size, wanted(size))
 }

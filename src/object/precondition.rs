@@ -62,8 +62,9 @@ impl Precondition {
         Ok(PreconditionHeaders::default())
     }
 
-    /// The same for a CompleteMultipartUpload. It is PutObject that is probed, and stores have learnt conditions of the
-    /// one long before those of the other, which they ignore until then: where it is not AWS it is also looked now.
+    /// The conditions of a CompleteMultipartUpload. Many stores honour conditions on PutObject,
+    /// which the probe tests, but ignore them on CompleteMultipartUpload. So on stores other than
+    /// AWS this also looks at the object now.
     pub(in crate::object) async fn conditions_of_parts(
         &self,
         location: &Location,

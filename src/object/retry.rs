@@ -106,7 +106,8 @@ const PASSING: [&str; 7] = [
     "RequestInTheFuture",
 ];
 
-/// The same of an answer; that to a HEAD has no body, and S3 refuses expired credentials by 400 then.
+/// Whether an answer is one of these errors. The answer to a HEAD has no body; S3 refuses expired
+/// credentials by 400 then.
 fn passing_trouble(status: u16, body: Option<&[u8]>) -> bool {
     let body = match (status, body) {
         (400, None | Some([])) => return true,

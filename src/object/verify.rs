@@ -22,13 +22,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// What a HEAD shows of a write.
 #[derive(Debug)]
 pub(in crate::object) enum WriteCheck {
-    /// Our object.
+    /// The object that we have written.
     Ours(ObjectInfo),
-    /// Another one.
+    /// Another object.
     Other(ObjectInfo),
-    /// None.
+    /// No object.
     Absent,
-    /// It could not be looked at.
+    /// The HEAD failed.
     Unknown(ObjectError),
 }
 
@@ -88,7 +88,7 @@ pub(in crate::object) async fn look_until(
     look_within(location, id, size, late, time).await
 }
 
-/// The same for another time.
+/// [`look_until`] with another time.
 pub(in crate::object) async fn look_within(
     location: &Location,
     id: &TransferId,

@@ -43,7 +43,7 @@ impl SweepTarget {
 }
 
 impl Targets {
-    /// Those of all mounts of all users.
+    /// The targets of all mounts of all users.
     pub fn of(config: &ServerOptions, stores: &BTreeMap<String, Arc<Store>>) -> Targets {
         let mut found: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
         for mount in config.users.values().flat_map(|user| user.mounts.values()) {

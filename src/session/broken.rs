@@ -45,7 +45,7 @@ pub struct BrokenTransfers {
 struct BoundedMap {
     /// By a keyed hash of user, address and object.
     known: HashMap<u64, Remembered>,
-    /// The same names, the oldest first.
+    /// The keys of `known`, the oldest first.
     order: VecDeque<u64>,
 }
 

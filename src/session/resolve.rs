@@ -82,8 +82,8 @@ pub(super) async fn describe(
     Ok(described.map(|(info, _)| info))
 }
 
-/// The same, with the CRC-32 of the file's bytes if the user may read the file and the store has
-/// it.
+/// [`describe`] with the CRC-32 of the file's bytes, if the user may read the file and the store
+/// has it.
 pub(super) async fn describe_with_crc(
     path: &VirtualPath,
     resolved: &Resolved,

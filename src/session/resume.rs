@@ -74,8 +74,8 @@ impl Session {
         }
     }
 
-    /// The same, if the user may write there (others can have no upload there) and no line ends are
-    /// converted.
+    /// [`keep_in`](Self::keep_in), if the user may write there (others cannot have an upload there)
+    /// and the mount does not convert line ends.
     pub(super) fn keep_at(&self, resolved: &Resolved) -> Option<ResumeScope> {
         let Resolved::Mounted { mount, .. } = resolved else {
             return None;
@@ -86,7 +86,7 @@ impl Session {
         }
     }
 
-    /// The same for commands that do not depend on TYPE.
+    /// [`keep_at`](Self::keep_at) for commands that do not depend on TYPE.
     pub(super) fn keep_of_any_type(&self, resolved: &Resolved) -> Option<ResumeScope> {
         let wanted = resolved.allows(Permission::Write);
         wanted.then(|| self.keep_in(resolved)).flatten()

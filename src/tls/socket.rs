@@ -77,7 +77,7 @@ impl TlsSocket {
         &self.tcp
     }
 
-    /// The same, without TLS.
+    /// The TCP stream, without TLS. Bytes that were read ahead are lost.
     pub fn into_tcp(self) -> TcpStream {
         self.tcp
     }

@@ -16,7 +16,8 @@ pub(super) struct BucketTable {
     /// Whether a full bucket is a ban.
     bans: bool,
     buckets: HashMap<u64, Bucket>,
-    /// The same, ordered by when they will be empty: expired ones first, then those worth least.
+    /// The keys of `buckets` by the time at which they will be empty: expired ones first, then
+    /// those that are worth least.
     by_end: BTreeSet<(Instant, u64)>,
 }
 

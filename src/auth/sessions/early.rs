@@ -39,9 +39,10 @@ const HOARD: usize = 8;
 pub(super) struct Early {
     last: u64,
     networks: HashMap<Network, BTreeMap<u64, EarlySession>>,
-    /// All of them, with their networks.
+    /// All sessions, with their networks.
     ages: BTreeMap<u64, Network>,
-    /// The same networks: last the one with the most, of several the one with the oldest.
+    /// All networks. The last is the one with the most sessions; of several, the one with the
+    /// oldest session.
     ranks: BTreeSet<Rank>,
 }
 
@@ -49,7 +50,7 @@ pub(super) struct Early {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Network {
     Of(IpAddr),
-    /// That of the session with this number, whose header has not arrived.
+    /// The network of the session with this number, whose PROXY header has not arrived.
     Unknown(u64),
 }
 

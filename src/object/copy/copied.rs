@@ -26,14 +26,14 @@ pub(super) struct Copied {
     budget: Budget,
     hasher: RandomState,
     blocks: Vec<(Vec<u64>, Grant)>,
-    /// How many.
+    /// The number of names.
     pub count: u64,
     /// Whether the directory's own marker is among them.
     pub marker: bool,
 }
 
 impl Copied {
-    /// None yet.
+    /// Creates an empty set.
     pub(super) fn new(budget: &Budget) -> Self {
         Copied {
             budget: budget.clone(),

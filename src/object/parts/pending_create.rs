@@ -26,7 +26,7 @@ impl PendingCreate {
         PendingCreate { result }
     }
 
-    /// One that is there already.
+    /// A Create that has its answer already.
     pub(in crate::object) fn known(created: Created) -> Self {
         let (_, result) = watch::channel(Some(Ok(created)));
         PendingCreate { result }

@@ -35,7 +35,7 @@ const READ_AT_ONCE: usize = 4;
 /// Where the pieces of one upload lie.
 #[derive(Debug)]
 pub(in crate::object) struct Pieces {
-    /// The first one.
+    /// The location of the first piece.
     at: Location,
     numbers: Mutex<Numbers>,
 }
@@ -43,7 +43,7 @@ pub(in crate::object) struct Pieces {
 #[derive(Debug, Default)]
 struct Numbers {
     next: u32,
-    /// Those that may be in the store.
+    /// The pieces that may be in the store.
     live: BTreeSet<u32>,
 }
 
@@ -253,9 +253,9 @@ impl Pieces {
         }
     }
 
-    /// The same, by a task of its own.
+    /// Removes these pieces in a task of its own.
     pub(in crate::object) fn remove_alongside(self: &Arc<Self>, numbers: Vec<u32>) {
-        // At once: what removes the rest meanwhile need not remove these, too.
+        // At once, so that another removal does not remove these pieces too.
         self.forget(&numbers);
         let pieces = Arc::clone(self);
         if !numbers.is_empty()
@@ -276,12 +276,12 @@ impl Pieces {
         TailNote::new(self.at.key.clone(), offset, pieces.to_vec())
     }
 
-    /// Whether one may be in the store.
+    /// Whether a piece may be in the store.
     pub(in crate::object) fn any(&self) -> bool {
         !self.numbers().live.is_empty()
     }
 
-    /// Those that may be in the store, but for some.
+    /// The pieces that may be in the store, except for `but`.
     pub(in crate::object) fn live_but(&self, but: &[u32]) -> Vec<u32> {
         let numbers = self.numbers();
         let live = numbers.live.iter().copied();

@@ -115,11 +115,11 @@ pub(in crate::object) struct ScheduleNote {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(in crate::object) enum BaseObject {
-    /// Not known: it was not asked for.
+    /// Not known: the server has not looked.
     Unknown,
-    /// None.
+    /// There was no object.
     Absent,
-    /// This version of it.
+    /// The object was this version.
     Object(VersionNote),
 }
 
@@ -241,7 +241,7 @@ impl Record {
         self.attempt.id == other.attempt.id
     }
 
-    /// The same, while what it names is being removed.
+    /// The record to write before what it names is removed.
     pub(in crate::object) fn removing(&self) -> Record {
         Record {
             state: RecordState::Removing,

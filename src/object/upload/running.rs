@@ -62,7 +62,7 @@ pub struct Upload {
 /// Which bytes of the object did not come from this client now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// None.
+    /// None: all bytes come from this client now.
     New,
     /// The first bytes of the old object.
     Append { old_bytes: u64 },
@@ -158,7 +158,8 @@ impl Upload {
         self.space_and_relief().await.map(|(space, _)| space)
     }
 
-    /// The same, with what is to be waited for alongside the client. Cancel safe.
+    /// [`space`](Self::space), with what the caller must wait for alongside the client. Cancel
+    /// safe.
     pub async fn space_and_relief(&mut self) -> Result<(&mut BytesMut, &mut Relief), ObjectError> {
         self.reap()?;
         let sent = self.received() > 0;

@@ -19,7 +19,7 @@ pub(crate) fn memory() -> Option<u64> {
     memory_below(Path::new("/"))
 }
 
-/// The same with the kernel's file systems below `root`, for tests.
+/// [`default_budget`] with the kernel's file systems below `root`, for tests.
 fn default_budget_below(root: &Path) -> u64 {
     (memory_below(root).unwrap_or(ASSUMED) / 2).min(MOST)
 }

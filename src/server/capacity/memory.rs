@@ -15,7 +15,7 @@ use crate::units::human_bytes;
 /// Memory of a session before its login, bytes: 16 KiB of TLS, 64 KiB of an unfinished handshake
 /// message, and its own.
 const UNDER_TLS: u64 = 104 * 1024;
-/// The same without TLS: its own, with an unfinished line.
+/// Memory of a session before its login without TLS, bytes: its own, with an unfinished line.
 const IN_THE_CLEAR: u64 = 24 * 1024;
 /// The smallest cap: if even these don't fit, the budget is too large.
 const LEAST: u64 = 64;

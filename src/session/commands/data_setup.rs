@@ -79,7 +79,7 @@ impl Session {
         Ok(success::active())
     }
 
-    /// Takes what was set up; 425 if nothing was.
+    /// Takes the data connection that was set up; 425 if none was.
     pub(in crate::session) fn take_data(&mut self) -> Result<DataSetup, Refusal> {
         self.check_data_protection()?;
         match std::mem::replace(&mut self.data, DataSetup::None) {
@@ -88,7 +88,7 @@ impl Session {
         }
     }
 
-    /// The same, for a transfer that sends.
+    /// [`take_data`](Self::take_data) for a transfer that sends.
     pub(in crate::session) fn take_sink(&mut self) -> Result<Sink, Refusal> {
         let data = self.take_data()?;
         Ok(Sink {

@@ -26,7 +26,7 @@ use crate::session::transfer::tree_blocks::{Blocks, below};
 /// The number of bytes of blocks that are collected, if the budget has them.
 const COLLECTED: usize = 256 * 1024;
 
-/// The same if it does not: the admission of the listing covers such blocks.
+/// The number of bytes if the budget has no more: the admission of the listing covers such blocks.
 const COLLECTED_LEAST: usize = 16 * 1024;
 
 /// The number of entries that are turned into lines at once.

@@ -9,8 +9,8 @@
 //! 3. `decode` and `accounts`: the tree is read by the schema. A `section` remembers which keys it
 //!    was asked for, so the list of allowed keys can't differ from what is read.
 //!
-//! No error and no `Debug` output shows a secret: parsers of secrets never quote what they read, and
-//! a syntax error is reported without its line.
+//! No error and no `Debug` output shows a secret: parsers of secrets never quote what they read,
+//! and a syntax error is reported without its line.
 
 mod accounts;
 mod decode;

@@ -1,4 +1,5 @@
-//! The schema of what stands between the network and a login: PROXY protocol, failed logins, virtual hosts.
+//! The schema of what stands between the network and a login: PROXY protocol, failed logins,
+//! virtual hosts.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -46,7 +47,8 @@ pub(super) fn login_failures(section: Section<'_>) -> LoginFailureOptions {
     options
 }
 
-/// Reads `[hosts]`; `users` are the names of those who are configured. Their certificates go to those of `tls`.
+/// Reads `[hosts]`; `users` are the names of those who are configured. Their certificates go to
+/// those of `tls`.
 pub(super) fn hosts(root: &Section<'_>, users: &[&str], mut tls: Option<&mut TlsOptions>) -> Hosts {
     let entries = root
         .field("hosts")

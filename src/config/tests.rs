@@ -52,8 +52,8 @@ fn lines(result: Result<ServerOptions, ConfigErrors>) -> Vec<String> {
     errors.errors().iter().map(ToString::to_string).collect()
 }
 
-/// Checks a table: in each line what is written, `=>`, and pieces of the one error it gives, between
-/// `|`. HASH stands for a password's hash, SECRET for what must not be shown.
+/// Checks a table: in each line what is written, `=>`, and pieces of the one error it gives,
+/// between `|`. HASH stands for a password's hash, SECRET for what must not be shown.
 fn check(table: &str) {
     for case in table.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (more, pieces) = case.split_once(" => ").expect(case);

@@ -1,4 +1,5 @@
-//! Parsers of single values: each returns what was meant, or reports what is wrong and what is allowed.
+//! Parsers of single values: each returns what was meant, or reports what is wrong and what is
+//! allowed.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
@@ -127,8 +128,8 @@ pub(super) fn line(field: &Field<'_>) -> Option<String> {
     Some(text.to_owned())
 }
 
-/// Whether they can't be listened on at once: the same port of one address, or of one and of all addresses of a family.
-/// Port 0 is another port each time.
+/// Whether they can't be listened on at once: the same port of one address, or of one and of all
+/// addresses of a family. Port 0 is another port each time.
 pub(super) fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     let all = one.ip().is_unspecified() || other.ip().is_unspecified();
     let same = one.ip() == other.ip() || (all && one.is_ipv4() == other.is_ipv4());

@@ -1,8 +1,8 @@
 //! What the YAML parser does to the keys of a document without a word, found before it does.
 //!
-//! A plain scalar may be a number: the user `0123` would become the user `123`, and `0x1F` the user `31`. Neither
-//! is what was meant, so such a key has to be quoted. A key that is there twice is found here too, because the
-//! parser's own error names only the place.
+//! A plain scalar may be a number: the user `0123` would become the user `123`, and `0x1F` the user
+//! `31`. Neither is what was meant, so such a key has to be quoted. A key that is there twice is
+//! found here too, because the parser's own error names only the place.
 
 use std::collections::HashSet;
 
@@ -12,8 +12,8 @@ use yaml_rust2::scanner::{Marker, TScalarStyle};
 
 use crate::config::report::{Report, Source};
 
-/// Reports each key that is not read as it is written, and each that is there twice. A syntax error ends the search;
-/// the parser reports it.
+/// Reports each key that is not read as it is written, and each that is there twice. A syntax error
+/// ends the search; the parser reports it.
 pub(super) fn check(text: &str, source: &Source, report: &Report) {
     let mut keys = Keys {
         open: Vec::new(),
@@ -42,7 +42,8 @@ enum Next {
 }
 
 impl Keys<'_> {
-    /// A node begins or, if it is a scalar, is there. Gives the keys of its mapping if it is one of them.
+    /// A node begins or, if it is a scalar, is there. Gives the keys of its mapping if it is one of
+    /// them.
     fn node(&mut self) -> Option<&mut HashSet<String>> {
         match self.open.last_mut() {
             Some(Collection::Mapping { keys, next }) => {

@@ -1,22 +1,23 @@
 //! Whether an answer is S3's. This is the only place that decides it.
 //!
-//! Between the gateway and the store there may be an ingress, a load balancer, a cache or a captive portal, which answer
-//! in the store's place: `404 default backend`, `200` with a login page, a body that ends early. The SDK reads such
-//! answers leniently: it takes an empty body for a result without fields, and any 404 to a HEAD for a missing object.
-//! [`JudgeAnswers`] runs after the SDK's parser and before its retries, and replaces the outcome of an answer that S3 did
-//! not write by [`NotS3`]: the request is sent again like after a 503, and fails as
+//! Between the gateway and the store there may be an ingress, a load balancer, a cache or a captive
+//! portal, which answer in the store's place: `404 default backend`, `200` with a login page, a
+//! body that ends early. The SDK reads such answers leniently: it takes an empty body for a result
+//! without fields, and any 404 to a HEAD for a missing object. [`JudgeAnswers`] runs after the
+//! SDK's parser and before its retries, and replaces the outcome of an answer that S3 did not write
+//! by [`NotS3`]: the request is sent again like after a 503, and fails as
 //! [`ObjectError::Foreign`](super::ObjectError::Foreign).
 //!
 //! What counts as S3's:
 //! - an error with a body: a complete `<Error>` document with a code;
 //! - a result in XML: a complete document with the operation's root element;
-//! - PutObject and UploadPart: status 200, an ETag, no body (the checksum is the caller's to miss, see
-//!   [`Echo`](super::echo::Echo));
+//! - PutObject and UploadPart: status 200, an ETag, no body (the checksum is the caller's to miss,
+//!   see [`Echo`](super::echo::Echo));
 //! - GetObject and HeadObject: an ETag; with status 206 also which bytes of how many;
 //! - DeleteObject and AbortMultipartUpload: status 204 or 200, no body.
 //!
-//! An answer that carries no XML has `x-amz-request-id` if the store sends it. Whether it does is learnt from its
-//! answers, for errors from errors as soon as there is one; AWS always does.
+//! An answer that carries no XML has `x-amz-request-id` if the store sends it. Whether it does is
+//! learnt from its answers, for errors from errors as soon as there is one; AWS always does.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -273,9 +274,9 @@ impl Success {
     }
 }
 
-/// The name of a document's root element, without its prefix, if the document ends with that element's end tag. It reads
-/// the document's two ends and nothing between: S3 escapes `<` in text, so a document that was cut anywhere does not end
-/// with this tag.
+/// The name of a document's root element, without its prefix, if the document ends with that
+/// element's end tag. It reads the document's two ends and nothing between: S3 escapes `<` in text,
+/// so a document that was cut anywhere does not end with this tag.
 fn whole_document(body: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(body).ok()?;
     let mut rest = text.trim_start_matches('\u{feff}').trim_start();
@@ -327,7 +328,8 @@ pub(super) fn content_range(text: &str) -> Option<ContentRange> {
     (range.first <= range.last && range.last < range.size).then_some(range)
 }
 
-/// Whether a store's answers always have something, as far as is known from those that are the store's beyond doubt.
+/// Whether a store's answers always have something, as far as is known from those that are the
+/// store's beyond doubt.
 #[derive(Debug, Default)]
 pub(super) struct Habit(AtomicU8);
 

@@ -1,11 +1,13 @@
 //! The HTTP client of a store's requests: hyper with buffers of a known size.
 //!
-//! The SDK's own client can't bound what it reads ahead. hyper's read buffer grows to 408 KiB for each connection, and over
-//! HTTP/2 one connection carries all requests: what a few slow readers leave unread fills its window, and every other
-//! transfer of that store stands still. This client speaks HTTP/1.1 and reads at most [`READ`] bytes at once. Of an answer
-//! whose reader is slow two such pieces are in memory, which the admission of a download covers.
+//! The SDK's own client can't bound what it reads ahead. hyper's read buffer grows to 408 KiB for
+//! each connection, and over HTTP/2 one connection carries all requests: what a few slow readers
+//! leave unread fills its window, and every other transfer of that store stands still. This client
+//! speaks HTTP/1.1 and reads at most [`READ`] bytes at once. Of an answer whose reader is slow two
+//! such pieces are in memory, which the admission of a download covers.
 //!
-//! The timeouts are the caller's: of the whole attempt, of an upload's progress, of each read of a download.
+//! The timeouts are the caller's: of the whole attempt, of an upload's progress, of each read of a
+//! download.
 
 use std::error::Error;
 use std::io;
@@ -36,8 +38,8 @@ use crate::object::options::StoreOptions;
 /// What is read of a connection at once, bytes. Each piece of an answer is of memory of this size.
 pub(super) const READ: usize = 64 * 1024;
 
-/// Idle connections to the store are closed after this long: before most stores and load balancers do (60 s), so that
-/// a request seldom meets a connection that is just being closed.
+/// Idle connections to the store are closed after this long: before most stores and load balancers
+/// do (60 s), so that a request seldom meets a connection that is just being closed.
 const POOL_IDLE: Duration = Duration::from_secs(50);
 
 /// The certificates that the system trusts; read once.

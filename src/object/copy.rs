@@ -1,8 +1,8 @@
 //! Copies inside S3: rename, metadata, directories.
 //!
-//! A copy is pinned to the source's ETag and keeps its class, encryption, tags and metadata. Up to the store's copy limit
-//! it is one CopyObject, above a multipart copy whose ranges the store copies in parallel, between two stores a
-//! download that flows into an upload.
+//! A copy is pinned to the source's ETag and keeps its class, encryption, tags and metadata. Up to
+//! the store's copy limit it is one CopyObject, above a multipart copy whose ranges the store
+//! copies in parallel, between two stores a download that flows into an upload.
 
 mod copied;
 pub(in crate::object) mod directory;
@@ -44,13 +44,14 @@ pub struct CopyOptions {
     pub id: TransferId,
     /// Fail with [`ObjectError::Conflict`] where the destination exists.
     pub if_absent: bool,
-    /// CRC-32 of the source's bytes, if it is known: what passes through this process is compared with it.
+    /// CRC-32 of the source's bytes, if it is known: what passes through this process is compared
+    /// with it.
     pub source_crc: Option<u32>,
 }
 
-/// Copies an object, pinned to `source_info.etag`, keeping class, encryption, tags and metadata: CopyObject; above the
-/// store's copy limit a multipart copy with parallel UploadPartCopy; between stores streamed through.
-/// [`ObjectError::Changed`] where the source is another now.
+/// Copies an object, pinned to `source_info.etag`, keeping class, encryption, tags and metadata:
+/// CopyObject; above the store's copy limit a multipart copy with parallel UploadPartCopy; between
+/// stores streamed through. [`ObjectError::Changed`] where the source is another now.
 pub async fn copy(
     source: &Location,
     source_info: &ObjectInfo,
@@ -75,8 +76,9 @@ pub async fn copy(
     Ok(written.under(&precondition))
 }
 
-/// Changes the user metadata of an object by a copy onto itself that keeps everything else, under the lock of its name.
-/// The transfer id is added. [`ObjectError::NotFound`]; [`ObjectError::Changed`] if it is written meanwhile.
+/// Changes the user metadata of an object by a copy onto itself that keeps everything else, under
+/// the lock of its name. The transfer id is added. [`ObjectError::NotFound`];
+/// [`ObjectError::Changed`] if it is written meanwhile.
 pub async fn set_metadata(
     location: &Location,
     change: impl FnOnce(&mut BTreeMap<String, String>),
@@ -92,7 +94,8 @@ pub async fn set_metadata(
             .await
             .map(drop);
     }
-    // A copy by parts takes its time: others may write meanwhile, and it must not bring old bytes back over theirs.
+    // A copy by parts takes its time: others may write meanwhile, and it must not bring old bytes
+    // back over theirs.
     drop(lock);
     let precondition = Precondition::Version(info.identity());
     copy_parts(location, &info, &target, &precondition)
@@ -133,7 +136,8 @@ async fn copy_parts(
         .buffer_unordered(PARALLEL)
         .try_collect::<Vec<_>>()
         .await;
-    // The parts take their time, and are nothing that others could see: the name is locked for the Complete only.
+    // The parts take their time, and are nothing that others could see: the name is locked for the
+    // Complete only.
     let locked = match parts {
         Ok(parts) => {
             let lock = target.location.lock(Patience::Upload).await;
@@ -190,7 +194,8 @@ async fn believed(
     }
 }
 
-/// CreateMultipartUpload, by a task that always ends: if the caller is dropped meanwhile, the task aborts the upload.
+/// CreateMultipartUpload, by a task that always ends: if the caller is dropped meanwhile, the task
+/// aborts the upload.
 async fn create(target: &Target, tagging: Option<String>) -> Result<Created, ObjectError> {
     let (sender, created) = oneshot::channel();
     let cleanups = target.location.store.context().cleanups.clone();
@@ -255,7 +260,8 @@ async fn tags(source: &Location) -> Result<Option<String>, ObjectError> {
             Ok((!tags.is_empty()).then_some(text))
         }
         Err(failure) => match failure.error {
-            // Without the permission, or without tagging, a copy without tags is still what was asked for.
+            // Without the permission, or without tagging, a copy without tags is still what was
+            // asked for.
             ObjectError::Unsupported(_) | ObjectError::Denied(_) | ObjectError::Other(_) => {
                 debug!(key = source.key, error = %failure.error, "copied without tags");
                 Ok(None)
@@ -265,8 +271,8 @@ async fn tags(source: &Location) -> Result<Option<String>, ObjectError> {
     }
 }
 
-/// A copy between two stores: through this process, within the memory of one transfer. Class, encryption and tags are
-/// the other store's own affair and not carried over.
+/// A copy between two stores: through this process, within the memory of one transfer. Class,
+/// encryption and tags are the other store's own affair and not carried over.
 async fn stream(
     source: &Location,
     info: &ObjectInfo,

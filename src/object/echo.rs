@@ -34,8 +34,8 @@ pub(super) enum Echoed {
 }
 
 impl Echo {
-    /// Compares what was sent with what the store says that it stored, if both are known. A checksum
-    /// of checksums (`…-3`) is of no whole.
+    /// Compares what was sent with what the store says that it stored, if both are known. A
+    /// checksum of checksums (`…-3`) is of no whole.
     ///
     /// # Errors
     /// [`ObjectError::Integrity`] if they differ.

@@ -1,6 +1,7 @@
 //! Keys in the places where S3 wants or gives them percent-encoded.
 
-/// The value of `x-amz-copy-source`: bucket and key, everything but unreserved characters and `/` encoded.
+/// The value of `x-amz-copy-source`: bucket and key, everything but unreserved characters and `/`
+/// encoded.
 pub(super) fn copy_source(bucket: &str, key: &str) -> String {
     let mut out = String::with_capacity(bucket.len() + key.len() + 16);
     out.push_str(bucket);
@@ -41,8 +42,9 @@ fn encode(text: &str, out: &mut String) {
     }
 }
 
-/// Whether `text` can be the url-encoding of a key. Stores that answer a listing with `EncodingType` url but do not
-/// encode give themselves away by a character that an encoder never leaves as it is.
+/// Whether `text` can be the url-encoding of a key. Stores that answer a listing with
+/// `EncodingType` url but do not encode give themselves away by a character that an encoder never
+/// leaves as it is.
 pub(super) fn looks_encoded(text: &str) -> bool {
     let bytes = text.as_bytes();
     bytes.iter().enumerate().all(|(index, byte)| match byte {

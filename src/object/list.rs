@@ -1,10 +1,12 @@
 //! ListObjectsV2, page by page, the next page fetched while this one is sent.
 //!
-//! Keys are asked for url-encoded: XML can't carry control characters, and stores written in Go would replace them.
+//! Keys are asked for url-encoded: XML can't carry control characters, and stores written in Go
+//! would replace them.
 //!
-//! Each page's memory comes out of the budget ([`PageMemory`]) and is given back with the page. A page that is fetched ahead
-//! takes memory only if some is free. A page whose reader is slow can be [given back](Listing::give_back) when others wait
-//! for memory; the same page is then listed again, by the same token, when the reader gets there.
+//! Each page's memory comes out of the budget ([`PageMemory`]) and is given back with the page. A
+//! page that is fetched ahead takes memory only if some is free. A page whose reader is slow can be
+//! [given back](Listing::give_back) when others wait for memory; the same page is then listed
+//! again, by the same token, when the reader gets there.
 
 use aws_sdk_s3::config::Builder;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
@@ -88,7 +90,8 @@ pub struct Page {
     _memory: Option<Grant>,
 }
 
-/// A listing under way. At most two pages are in memory: the one being sent, and the next one or the one on its way.
+/// A listing under way. At most two pages are in memory: the one being sent, and the next one or
+/// the one on its way.
 #[derive(Debug)]
 pub struct Listing {
     directory: Location,
@@ -119,8 +122,8 @@ struct Fetched {
 }
 
 impl Listing {
-    /// A listing with delimiter `/` of the directory (`location.key` empty or ending in `/`), of names that begin
-    /// with `name_prefix`. Makes no request yet.
+    /// A listing with delimiter `/` of the directory (`location.key` empty or ending in `/`), of
+    /// names that begin with `name_prefix`. Makes no request yet.
     pub fn new(directory: &Location, name_prefix: &str) -> Self {
         Listing {
             directory: directory.clone(),
@@ -143,11 +146,12 @@ impl Listing {
         }
     }
 
-    /// The next page, `None` after the last; begins to fetch the one after it. Dropping the listing ends the fetch.
-    /// Cancel safe. After an error there is no further page.
+    /// The next page, `None` after the last; begins to fetch the one after it. Dropping the listing
+    /// ends the fetch. Cancel safe. After an error there is no further page.
     ///
     /// # Errors
-    /// [`ObjectError::Memory`] if the budget has no memory for the page within the time; what the store answers.
+    /// [`ObjectError::Memory`] if the budget has no memory for the page within the time; what the
+    /// store answers.
     pub async fn next_page(&mut self) -> Result<Option<Page>, ObjectError> {
         let NextPage::Page(token) = &self.next else {
             return Ok(None);
@@ -211,8 +215,8 @@ impl Listing {
         self.directory.store.context().budget.contended()
     }
 
-    /// Gives back the memory of the last page, of which `sent` entries have been sent, and of the one ahead. The rest of
-    /// the page is what [`Listing::next_page`] returns next.
+    /// Gives back the memory of the last page, of which `sent` entries have been sent, and of the
+    /// one ahead. The rest of the page is what [`Listing::next_page`] returns next.
     pub fn give_back(&mut self, mut page: Page, sent: usize) {
         self.ahead = None;
         self.given_back = true;
@@ -297,7 +301,8 @@ impl RawPage {
             .prefix(prefix)
             .set_delimiter(delimiter.map(str::to_owned))
             .set_continuation_token(token)
-            // The store's own default; named only if it is another, as some stores count it as a feature.
+            // The store's own default; named only if it is another, as some stores count it as a
+            // feature.
             .set_max_keys((max_keys != 1000).then_some(max_keys))
             .encoding_type(EncodingType::Url)
             .customize()
@@ -321,8 +326,9 @@ impl RawPage {
         Ok(page)
     }
 
-    /// Whether it can be the answer to this question. A cache that ignores the query gives each directory the listing of
-    /// another one, and what is in that is not to be renamed or deleted in its place.
+    /// Whether it can be the answer to this question. A cache that ignores the query gives each
+    /// directory the listing of another one, and what is in that is not to be renamed or deleted in
+    /// its place.
     fn answers(&self, prefix: &str, delimiter: Option<&str>) -> bool {
         let keys = self.keys.iter().map(|key| &key.key);
         keys.chain(&self.prefixes)
@@ -342,8 +348,8 @@ impl RawPage {
                 .sum::<u64>()
     }
 
-    /// The first `count` keys of a directory, all if it has fewer: a page may hold fewer than were asked for, even
-    /// none, and not be the last.
+    /// The first `count` keys of a directory, all if it has fewer: a page may hold fewer than were
+    /// asked for, even none, and not be the last.
     pub(super) async fn first(directory: &Location, count: i32) -> Result<RawPage, ObjectError> {
         let wanted = usize::try_from(count).unwrap_or(1);
         let mut keys = Vec::new();
@@ -455,7 +461,8 @@ impl RawPage {
     }
 }
 
-/// Recognises tokens that lead round in a circle, by keeping one of them: the first, second, fourth, eighth, …
+/// Recognises tokens that lead round in a circle, by keeping one of them: the first, second,
+/// fourth, eighth, …
 #[derive(Debug, Default)]
 struct Tokens {
     kept: Option<String>,

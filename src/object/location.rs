@@ -18,8 +18,8 @@ pub struct Location {
 }
 
 impl Location {
-    /// Whether both are in one bucket, which may be reached by two stores of one endpoint (AWS's bucket names are
-    /// everybody's).
+    /// Whether both are in one bucket, which may be reached by two stores of one endpoint (AWS's
+    /// bucket names are everybody's).
     pub fn same_bucket(&self, other: &Location) -> bool {
         self.bucket == other.bucket
             && (Arc::ptr_eq(&self.store, &other.store)
@@ -43,8 +43,8 @@ impl Location {
         names.lock(self.name(), patience).await
     }
 
-    /// Locks the name as the source of a rename, of a file or a directory. [`ObjectError::Busy`] if it is not
-    /// free in time. Cancel safe.
+    /// Locks the name as the source of a rename, of a file or a directory. [`ObjectError::Busy`] if
+    /// it is not free in time. Cancel safe.
     pub async fn lock_as_source(&self) -> Result<NameLock, ObjectError> {
         let names = &self.store.context().names;
         let name = ObjectName {

@@ -1,10 +1,11 @@
 //! [`PageMemory`]: the memory of one page of a listing, out of the process's budget.
 //!
-//! While a page of 1,000 keys is read it takes between 200 KiB and 13 MiB: a key has up to 1,024 bytes, three times as many
-//! when it is url-encoded, and the SDK holds the body in pieces, in one piece, and parsed. The store's `Content-Length` says
-//! how much it is going to be. So the memory is taken when the headers have arrived and before the body is read; a store that
-//! does not answer holds none. A body of unknown length begins to be read without it, so that a short listing waits for no
-//! upload. What the page needs no more after it has been parsed is given back.
+//! While a page of 1,000 keys is read it takes between 200 KiB and 13 MiB: a key has up to 1,024
+//! bytes, three times as many when it is url-encoded, and the SDK holds the body in pieces, in one
+//! piece, and parsed. The store's `Content-Length` says how much it is going to be. So the memory
+//! is taken when the headers have arrived and before the body is read; a store that does not answer
+//! holds none. A body of unknown length begins to be read without it, so that a short listing waits
+//! for no upload. What the page needs no more after it has been parsed is given back.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,7 +28,8 @@ use crate::memory::{Budget, Exhausted, Grant};
 /// The longest that a page waits for memory: less than an attempt of a request may take.
 const WAIT: Duration = Duration::from_secs(20);
 
-/// A body of up to this length takes no memory of its own, bytes: the admission of the listing covers it.
+/// A body of up to this length takes no memory of its own, bytes: the admission of the listing
+/// covers it.
 const COVERED: u64 = 16 * 1024;
 
 /// A key's share of the body at most, bytes: 1,024 bytes, url-encoded, and what stands around them.

@@ -3,7 +3,8 @@
 /// S3's most parts of a multipart upload.
 pub(crate) const MAX_PARTS: u32 = 10_000;
 
-/// S3's largest object, bytes: 5 TiB. AWS has raised its own limit since; the stores that follow it have not.
+/// S3's largest object, bytes: 5 TiB. AWS has raised its own limit since; the stores that follow it
+/// have not.
 const LARGEST_OBJECT: u64 = 5 << 40;
 
 /// S3's largest part, bytes.
@@ -12,9 +13,9 @@ const LARGEST_PART: u64 = 5 << 30;
 /// Part sizes double after this number of parts.
 const STEP: u32 = 1000;
 
-/// Part sizes by part number: the configured size at first, doubled each 1,000 parts, up to what the memory budget and
-/// S3 allow. Small uploads need little memory, and 10,000 parts still make a large object. A store that wants equal parts
-/// has one size for all.
+/// Part sizes by part number: the configured size at first, doubled each 1,000 parts, up to what
+/// the memory budget and S3 allow. Small uploads need little memory, and 10,000 parts still make a
+/// large object. A store that wants equal parts has one size for all.
 #[derive(Debug, Clone)]
 pub(crate) struct PartSizes {
     first: u64,
@@ -25,8 +26,8 @@ pub(crate) struct PartSizes {
 impl PartSizes {
     /// From the configured part size and the largest part the budget allows, bytes.
     pub(crate) fn new(part_size: u64, largest: u64) -> Self {
-        // A budget too small for S3's smallest part is refused by the configuration; the least that works all the
-        // same is a budget of our own.
+        // A budget too small for S3's smallest part is refused by the configuration; the least that
+        // works all the same is a budget of our own.
         let largest = largest.clamp(1, LARGEST_PART);
         PartSizes {
             first: part_size.clamp(1, largest),
@@ -67,8 +68,9 @@ impl PartSizes {
             .min(LARGEST_OBJECT)
     }
 
-    /// In which ranges the first `keep` bytes of an object become parts by a copy inside the store; what is left after
-    /// them is read into the next part: all of it if it is too small for a part, and what fills none if parts are equal.
+    /// In which ranges the first `keep` bytes of an object become parts by a copy inside the store;
+    /// what is left after them is read into the next part: all of it if it is too small for a part,
+    /// and what fills none if parts are equal.
     pub(crate) fn copied(&self, keep: u64) -> Vec<CopyRange> {
         if self.equal {
             equal_ranges(keep - keep % self.first, self.first)
@@ -95,8 +97,9 @@ pub(in crate::object) struct CopyRange {
     pub(in crate::object) size: u64,
 }
 
-/// Cuts the first `size` bytes of an object into ranges for UploadPartCopy: each of a size between 5 MiB and 5 GiB
-/// if the whole is at least 5 MiB, as equal as can be, some eight of them if that is possible, at most 5,000.
+/// Cuts the first `size` bytes of an object into ranges for UploadPartCopy: each of a size between
+/// 5 MiB and 5 GiB if the whole is at least 5 MiB, as equal as can be, some eight of them if that
+/// is possible, at most 5,000.
 pub(in crate::object) fn copy_ranges(size: u64) -> Vec<CopyRange> {
     if size == 0 {
         return Vec::new();

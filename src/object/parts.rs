@@ -1,4 +1,5 @@
-//! Parts of a multipart upload and the pieces of a part, below both the upload and its resume record.
+//! Parts of a multipart upload and the pieces of a part, below both the upload and its resume
+//! record.
 
 pub(in crate::object) mod cleanup;
 pub(in crate::object) mod part;

@@ -73,7 +73,8 @@ impl Precondition {
         let sent = conditions.if_match.is_some() || conditions.if_none_match.is_some();
         if sent && location.store.config().endpoint.is_some() {
             match self.check(location).await {
-                // Who may only write, or may not list and asks for what is not there, has the condition alone.
+                // Who may only write, or may not list and asks for what is not there, has the
+                // condition alone.
                 Ok(()) | Err(ObjectError::Denied(_)) => {}
                 Err(error) => return Err(error),
             }

@@ -1,4 +1,5 @@
-//! APPE, and REST + STOR on an existing object: old bytes and new ones become one object, at once or not at all.
+//! APPE, and REST + STOR on an existing object: old bytes and new ones become one object, at once
+//! or not at all.
 
 use tokio::io::AsyncWriteExt;
 

@@ -39,8 +39,8 @@ enum Leaves {
     Resets,
 }
 
-/// An upload by `command` that ends in this way; the session, if replies are still read, and the data connection if it
-/// has not ended yet.
+/// An upload by `command` that ends in this way; the session, if replies are still read, and the
+/// data connection if it has not ended yet.
 async fn upload(
     gateway: &Gateway,
     command: &str,

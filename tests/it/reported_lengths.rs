@@ -399,7 +399,8 @@ async fn a_forgotten_length_of_an_upload_is_not_taken_for_the_objects() {
     assert!(gateway.store.object(BUCKET, "x").unwrap() == stored());
 }
 
-/// Behind a load balancer the client's address is that of the PROXY protocol; of IPv6 a /64 is one client.
+/// Behind a load balancer the client's address is that of the PROXY protocol; of IPv6 a /64 is one
+/// client.
 #[tokio::test]
 async fn the_address_is_that_of_the_client() {
     for (producer, consumer, same) in [

@@ -1,4 +1,5 @@
-//! Runs the examples of docs/reference/commands.md: what the page says is what happens, request for request.
+//! Runs the examples of docs/reference/commands.md: what the page says is what happens, request for
+//! request.
 
 use std::collections::BTreeMap;
 

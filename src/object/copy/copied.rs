@@ -1,8 +1,8 @@
-//! What a renamed directory has copied: of each key 8 bytes, a keyed hash of its name and version, in memory of the
-//! budget. A directory of ten million keys takes 80 MB and not gigabytes.
+//! What a renamed directory has copied: of each key 8 bytes, a keyed hash of its name and version,
+//! in memory of the budget. A directory of ten million keys takes 80 MB and not gigabytes.
 //!
-//! Files with equal bytes have equal ETags (trigger files), so the transfer that wrote the version counts, too. Only a
-//! HEAD shows that.
+//! Files with equal bytes have equal ETags (trigger files), so the transfer that wrote the version
+//! counts, too. Only a HEAD shows that.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;

@@ -7,8 +7,8 @@ use crate::object::location::Location;
 use crate::object::multipart::DonePart;
 use crate::object::part_sizes::PartSizes;
 
-/// The unbroken run from the first part. A part that does not have the size of its number was the last of an upload
-/// that came to its end: nothing can follow it.
+/// The unbroken run from the first part. A part that does not have the size of its number was the
+/// last of an upload that came to its end: nothing can follow it.
 pub(in crate::object) fn run(
     copied: u32,
     sizes: &PartSizes,

@@ -11,8 +11,8 @@ use crate::object::multipart::{AbortMode, DonePart, Target};
 use crate::object::parts::pending_create::PendingCreate;
 use crate::object::parts::pieces::Pieces;
 
-/// Parts in flight are given this long to end by themselves: most of them only wait for an answer then, and a part
-/// that the store is still storing while the upload is aborted may stay there.
+/// Parts in flight are given this long to end by themselves: most of them only wait for an answer
+/// then, and a part that the store is still storing while the upload is aborted may stay there.
 const ENDING: Duration = Duration::from_millis(500);
 
 /// What lies in the store of an upload that is given up: an open multipart upload, pieces, or both.

@@ -1,5 +1,5 @@
-//! One part on its way: chunks, their checksum, the memory they are in, and the request that carries them. The first
-//! bytes of a slow client's part can lie in pieces in the store (`pieces`).
+//! One part on its way: chunks, their checksum, the memory they are in, and the request that
+//! carries them. The first bytes of a slow client's part can lie in pieces in the store (`pieces`).
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -155,8 +155,8 @@ impl Part {
         self.chunks.push(chunk);
     }
 
-    /// Puts it in one piece, as a signed payload wants it: before it is held twice, since the pieces and their copy would
-    /// be more than was granted.
+    /// Puts it in one piece, as a signed payload wants it: before it is held twice, since the
+    /// pieces and their copy would be more than was granted.
     pub(in crate::object) fn join(&mut self) {
         let chunks = std::mem::take(&mut self.chunks);
         self.chunks = vec![join(chunks)];
@@ -195,7 +195,8 @@ impl Part {
     }
 }
 
-/// A part on its way, whose bytes stay at hand until the store has them: should the upload break off, they can be kept.
+/// A part on its way, whose bytes stay at hand until the store has them: should the upload break
+/// off, they can be kept.
 #[derive(Debug, Clone)]
 pub(in crate::object) struct RetainedPart(Arc<Mutex<Part>>);
 
@@ -260,8 +261,8 @@ impl RetainedPart {
     }
 }
 
-/// The SDK signs only payloads in one piece, so a signed part costs a copy, chunk by chunk into fresh memory while the
-/// chunks go back to be used again; next to SHA-256 it does not count.
+/// The SDK signs only payloads in one piece, so a signed part costs a copy, chunk by chunk into
+/// fresh memory while the chunks go back to be used again; next to SHA-256 it does not count.
 fn join(chunks: Vec<Bytes>) -> Bytes {
     if chunks.len() < 2 {
         return chunks.into_iter().next().unwrap_or_default();

@@ -7,8 +7,8 @@ use tokio::sync::watch;
 use crate::object::error::ObjectError;
 use crate::object::multipart::{Created, PartSource, Target};
 
-/// CreateMultipartUpload under way or done, by a task that always ends: a Create that is cut off in the middle would
-/// leave an upload that no task knows.
+/// CreateMultipartUpload under way or done, by a task that always ends: a Create that is cut off in
+/// the middle would leave an upload that no task knows.
 #[derive(Debug, Clone)]
 pub(in crate::object) struct PendingCreate {
     result: watch::Receiver<Option<Result<Created, ObjectError>>>,

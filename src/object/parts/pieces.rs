@@ -1,13 +1,15 @@
-//! Pieces: what a slow client has sent of a part, stored on its own so that other transfers get the memory.
+//! Pieces: what a slow client has sent of a part, stored on its own so that other transfers get the
+//! memory.
 //!
-//! S3's smallest part is 5 MiB, and 300 half parts do not fit into 256 MiB. So an upload that would hold memory for long
-//! while others wait stores what it holds as an object of its own below the state prefix, under the names of its tail
-//! (`.s3ftpd/tails/…`, the next ones with a number at the end). A part that is full is read back, piece by piece, each
-//! compared with its CRC-32, and sent as any other: the schedule of part sizes stays as it is. One part at a time is
-//! read back in the process, in memory that is reserved for it, or more if memory is free.
+//! S3's smallest part is 5 MiB, and 300 half parts do not fit into 256 MiB. So an upload that would
+//! hold memory for long while others wait stores what it holds as an object of its own below the
+//! state prefix, under the names of its tail (`.s3ftpd/tails/…`, the next ones with a number at the
+//! end). A part that is full is read back, piece by piece, each compared with its CRC-32, and sent
+//! as any other: the schedule of part sizes stays as it is. One part at a time is read back in the
+//! process, in memory that is reserved for it, or more if memory is free.
 //!
-//! If the upload breaks off, its pieces are the beginning of its tail. Pieces are deleted as soon as their bytes are in
-//! a part, or in no record of the upload.
+//! If the upload breaks off, its pieces are the beginning of its tail. Pieces are deleted as soon
+//! as their bytes are in a part, or in no record of the upload.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -120,7 +122,8 @@ impl Pieces {
         }
     }
 
-    /// Reads the pieces of a part that is to be sent, which is in memory then as a whole. Waits for its turn and memory.
+    /// Reads the pieces of a part that is to be sent, which is in memory then as a whole. Waits for
+    /// its turn and memory.
     pub(in crate::object) async fn read_back(
         &self,
         part: &RetainedPart,

@@ -82,7 +82,8 @@ async fn a_condition_is_not_blamed_while_the_store_keeps_silent() {
 
 #[tokio::test]
 async fn a_refused_retry_of_what_was_carried_out_is_a_success() {
-    // The first attempt is carried out and its answer lost; the credentials expire before the second.
+    // The first attempt is carried out and its answer lost; the credentials expire before the
+    // second.
     let (store, log) = super::unclear_answers::answering_with(
         |config| config.attempts = 2,
         |line, count| match (line.starts_with("PUT"), count) {

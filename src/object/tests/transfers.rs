@@ -128,7 +128,8 @@ async fn the_same_transfer_finds_its_own_object() {
     twice.condition = Condition::IfAbsent;
     let data = pattern(1000);
     upload(&location, twice.clone(), &data).await.unwrap();
-    // As if the answer to the first had been lost and the SDK had sent it again: 412, and the object is ours.
+    // As if the answer to the first had been lost and the SDK had sent it again: 412, and the
+    // object is ours.
     assert_eq!(upload(&location, twice, &data).await.unwrap().size, 1000);
 }
 

@@ -194,7 +194,8 @@ fn known_id(seen: &[String]) -> String {
 
 #[tokio::test]
 async fn a_lost_answer_is_looked_for() {
-    // The connection breaks instead of an answer to the PutObject; the object is there at the second look.
+    // The connection breaks instead of an answer to the PutObject; the object is there at the
+    // second look.
     let (store, log) = answering(|line, count| match (line.starts_with("PUT"), count) {
         (true, _) => String::new(),
         (false, 2) => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned(),
@@ -301,8 +302,8 @@ async fn a_failed_part_ends_the_upload_and_aborts_it() {
     idle(&store).await;
 }
 
-/// A multipart upload of two parts up to its Complete, the fourth request, whose answer is lost; `after` answers what
-/// follows.
+/// A multipart upload of two parts up to its Complete, the fourth request, whose answer is lost;
+/// `after` answers what follows.
 fn losing_complete(line: &str, count: usize, after: impl Fn(&str, usize) -> String) -> String {
     match (line.split(' ').next(), count) {
         (Some("POST"), 1) => ok(

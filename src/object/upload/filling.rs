@@ -5,8 +5,8 @@ use bytes::BytesMut;
 use crate::memory::{Admission, Budget};
 use crate::object::parts::part::Part;
 
-/// What a part holds before it asks for memory of its own, bytes: the admission covers it, and what is read of an old
-/// object at the same time.
+/// What a part holds before it asks for memory of its own, bytes: the admission covers it, and what
+/// is read of an old object at the same time.
 const FIRST_CHUNKS: u64 = 96 * 1024;
 
 /// The part being filled.
@@ -50,7 +50,8 @@ impl Filling {
     pub(super) fn push_buffer(&mut self, budget: &Budget) {
         let buffer = std::mem::take(&mut self.buffer);
         if !buffer.is_empty() {
-            // Not more than was given: a caller that reads beyond it makes a part larger, and nothing else.
+            // Not more than was given: a caller that reads beyond it makes a part larger, and
+            // nothing else.
             self.taken += buffer.len() as u64;
             self.part.push(budget.recycle(buffer));
         }

@@ -34,10 +34,11 @@ impl ResumableUpload {
 }
 
 impl Upload {
-    /// Takes the record over, so that no other session does ([`ObjectError::Conflict`] if one was quicker),
-    /// and reads the tail back into the part it belongs to. The upload then stands at [`ResumableUpload::overlap`] bytes beyond
-    /// [`ResumableUpload::reported_len`], and is published under the condition that the object is still the one that was there.
-    /// If this fails, everything stays as it was.
+    /// Takes the record over, so that no other session does ([`ObjectError::Conflict`] if one was
+    /// quicker), and reads the tail back into the part it belongs to. The upload then stands at
+    /// [`ResumableUpload::overlap`] bytes beyond [`ResumableUpload::reported_len`], and is
+    /// published under the condition that the object is still the one that was there. If this
+    /// fails, everything stays as it was.
     pub async fn resume(
         location: Location,
         admission: Admission,
@@ -97,8 +98,8 @@ impl Upload {
     }
 }
 
-/// An upload whose tail is being read. If it is dropped, everything stays as it was: its record is not written before
-/// all of the tail is read.
+/// An upload whose tail is being read. If it is dropped, everything stays as it was: its record is
+/// not written before all of the tail is read.
 struct RestoringUpload {
     /// Taken out at the end, like the record.
     upload: Option<Upload>,
@@ -160,7 +161,8 @@ impl RestoringUpload {
         };
         match &upload.sending {
             Sending::Multipart(flight) => record.opened(&flight.create, flight.copied),
-            // The record is refreshed all the same, so that other replicas do not take this process for dead.
+            // The record is refreshed all the same, so that other replicas do not take this process
+            // for dead.
             Sending::Single { .. } => record.start_task(),
         }
         upload.record = Some(record);
@@ -171,8 +173,8 @@ impl RestoringUpload {
 impl Drop for RestoringUpload {
     fn drop(&mut self) {
         if let (Some(mut upload), Some(record)) = (self.upload.take(), self.record.take()) {
-            // The parts of the interrupted upload stay. A multipart upload that was opened since, for a tail that is more
-            // than a part, is aborted.
+            // The parts of the interrupted upload stay. A multipart upload that was opened since,
+            // for a tail that is more than a part, is aborted.
             let abort = (!self.reopened).then_some(AbortMode::AtOnce);
             record.restored(upload.take_cleanup(abort));
         }

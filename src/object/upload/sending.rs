@@ -12,7 +12,8 @@ use crate::object::parts::pending_create::PendingCreate;
 /// How the parts of an upload are sent.
 #[derive(Debug)]
 pub(super) enum Sending {
-    /// What there is may be one PutObject. `first`: the first part, full, until a byte comes that does not fit in it.
+    /// What there is may be one PutObject. `first`: the first part, full, until a byte comes that
+    /// does not fit in it.
     Single { first: Option<Part> },
     /// More than one part has come, or old bytes are copied.
     Multipart(InFlight),
@@ -22,7 +23,8 @@ pub(super) enum Sending {
 #[derive(Debug)]
 pub(super) struct InFlight {
     pub(super) create: PendingCreate,
-    /// Part numbers taken by the old bytes of an append: the sizes of other parts are counted from there.
+    /// Part numbers taken by the old bytes of an append: the sizes of other parts are counted from
+    /// there.
     pub(super) copied: u32,
     /// How many of those are still being copied.
     pub(super) copying: usize,
@@ -30,8 +32,8 @@ pub(super) struct InFlight {
     /// What has been put in flight, by its number, while its bytes are at hand.
     pub(super) sent: BTreeMap<u32, RetainedPart>,
     pub(super) done: Vec<DonePart>,
-    /// The number of the last part, which may be smaller than others, so that nothing could follow it: its bytes stay at
-    /// hand also when it is stored.
+    /// The number of the last part, which may be smaller than others, so that nothing could follow
+    /// it: its bytes stay at hand also when it is stored.
     pub(super) last: Option<u32>,
 }
 

@@ -1,5 +1,5 @@
-//! The replies to commands that succeed. Replies of several lines (FEAT, HELP, STAT, MLST) are data,
-//! and are made by their handlers.
+//! The replies to commands that succeed. Replies of several lines (FEAT, HELP, STAT, MLST) are
+//! data, and are made by their handlers.
 
 use std::net::Ipv4Addr;
 
@@ -234,7 +234,8 @@ pub(in crate::session) fn digest(digest: &str) -> Reply {
 
 // Transfers. The 226 gets the transfer's id at its end.
 
-/// The 150 of an upload; `from` is the byte of the file at which it begins, if the user may know it.
+/// The 150 of an upload; `from` is the byte of the file at which it begins, if the user may know
+/// it.
 pub(in crate::session) fn ready_for(path: &VirtualPath, from: Option<u64>) -> Reply {
     let text = match from {
         Some(from) => format!("Ready for {path} from byte {from}"),

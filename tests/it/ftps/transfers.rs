@@ -1,4 +1,5 @@
-//! Uploads, downloads and listings under TLS, byte for byte: versions × explicit and implicit × sizes × habits.
+//! Uploads, downloads and listings under TLS, byte for byte: versions × explicit and implicit ×
+//! sizes × habits.
 
 use super::{Begins, begin_tls, download, implicit, secured, upload, with_tls};
 use test_support::ftp::{Ftp, Mode};

@@ -1,4 +1,5 @@
-//! DELE and RNFR of a name with an interrupted upload: which uploads end with the object, and which stay.
+//! DELE and RNFR of a name with an interrupted upload: which uploads end with the object, and which
+//! stay.
 
 use tokio::io::AsyncWriteExt;
 
@@ -10,7 +11,8 @@ use test_support::{MIB, pattern};
 
 const SENT: usize = 6 * MIB;
 
-/// A consumer fetches and deletes the last file while the producer sends the next one of the same name.
+/// A consumer fetches and deletes the last file while the producer sends the next one of the same
+/// name.
 #[tokio::test]
 async fn dele_of_an_object_leaves_a_running_upload_of_its_name() {
     for same_user in [true, false] {

@@ -86,7 +86,8 @@ fn each_refusal_is_one_line_with_a_code_of_refusals() {
 
 #[test]
 fn no_two_refusals_have_one_text() {
-    // PORT with the wrong protocol gets 501, EPRT 522, with the same text. The parser gives some texts.
+    // PORT with the wrong protocol gets 501, EPRT 522, with the same text. The parser gives some
+    // texts.
     let alike = ["PortNetworkProtocol", "Syntax", "ParameterNotOffered"];
     let mut texts = BTreeSet::new();
     for (name, refusal) in Refusal::samples() {
@@ -95,7 +96,8 @@ fn no_two_refusals_have_one_text() {
     }
 }
 
-/// Replies of several lines are data, and are made by their handlers. All others have their texts here.
+/// Replies of several lines are data, and are made by their handlers. All others have their texts
+/// here.
 #[test]
 fn only_these_files_make_replies_of_one_line() {
     let mut directories = vec![format!("{}/src", env!("CARGO_MANIFEST_DIR"))];

@@ -11,6 +11,9 @@ mod admission;
 pub mod builder;
 pub mod capacity;
 pub mod health;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod in_memory;
 pub mod options;
 pub mod sweeper;
 

@@ -58,7 +58,7 @@ const DRAIN_QUIET: Duration = Duration::from_secs(2);
 /// The largest number of commands without a login, including those of the login itself. No client
 /// needs a tenth of them. Without the limit a client that sends them without a pause keeps a core
 /// busy until the login's deadline.
-pub(crate) const MAX_EARLY: u32 = 1000;
+pub const MAX_EARLY: u32 = 1000;
 
 /// Serves one control connection until it ends.
 ///

@@ -10,16 +10,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-use tokio_util::sync::DropGuard;
 
-use crate::config::{self};
+use crate::config;
 use crate::fuzzing::{conversation, segments, store};
 use crate::namespace::options::ControlLoss;
 use crate::namespace::{Mount, Namespace};
 use crate::net::proxy::ConnectionAddrs;
-use crate::server::builder::Builder;
-use crate::session;
-use crate::tls::options::Protection;
+use crate::server::in_memory::InMemoryServer;
 use s3_embedded::Backend;
 
 /// The lines that log in.
@@ -90,13 +87,11 @@ users = ["alice"]
 
 /// A gateway for conversations, one after the other.
 pub struct Gateway {
-    context: Arc<session::ServerContext>,
-    listener: Arc<session::Listener>,
+    server: InMemoryServer,
     backend: Backend,
     /// Counts the clients: each has its own address, so that the ports of one are not held back
     /// from others.
     clients: AtomicU32,
-    _stop: DropGuard,
 }
 
 impl Gateway {
@@ -107,23 +102,11 @@ impl Gateway {
         let text = CONFIGURATION.replace("HASH", &hash);
         let options = config::from_str(&text, "fuzzing").expect("a configuration");
         let backend = Backend::in_memory();
-        let builder = Builder::over(options, store::client(backend.clone()))
-            .await
-            .expect("a store");
-        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let passive = builder.passive_pool(loopback).await.expect("passive ports");
-        let context = builder.context();
+        let server = InMemoryServer::start(options, store::client(backend.clone())).await;
         let gateway = Gateway {
-            context: Arc::new(context),
-            listener: Arc::new(session::Listener {
-                passive,
-                implicit: false,
-                control: Protection::Off,
-                data: Protection::Off,
-            }),
+            server: server.expect("a server"),
             backend,
             clients: AtomicU32::new(0),
-            _stop: builder.into_guard(),
         };
         gateway.reset().await;
         gateway
@@ -156,16 +139,12 @@ impl Gateway {
     /// those that came back.
     pub async fn converse(&self, input: &[u8]) -> (Vec<u8>, Vec<u8>) {
         let (near, far) = tokio::io::duplex(PIPE);
-        let (context, listener) = (Arc::clone(&self.context), Arc::clone(&self.listener));
         // 10.0.0.0/8, again and again.
         let number = self.clients.fetch_add(1, Ordering::Relaxed) & 0x00ff_ffff;
         let peer = SocketAddr::new(Ipv4Addr::from(0x0a00_0000 | number).into(), 40_000);
-        let session = session::serve_in_memory(
-            context,
-            listener,
-            far,
-            ConnectionAddrs { peer, local: LOCAL },
-        );
+        let session = self
+            .server
+            .serve(far, ConnectionAddrs { peer, local: LOCAL });
         let client = client(near, input);
         let both = async { tokio::join!(client, session).0 };
         tokio::time::timeout(PATIENCE, both)
@@ -205,7 +184,7 @@ impl Gateway {
     /// later than it.
     async fn idle(&self) {
         let idle = async {
-            while self.context.budget.in_use() > 0 {
+            while self.server.context().budget.in_use() > 0 {
                 tokio::task::yield_now().await;
             }
         };
@@ -219,10 +198,11 @@ impl Gateway {
             .enable_all()
             .build();
         let gateway = runtime.expect("a runtime").block_on(Gateway::start());
-        let user = &gateway.context.options.users["alice"];
+        let context = gateway.server.context();
+        let user = &context.options.users["alice"];
         let mounts = user.mounts.iter().map(|(path, mount)| Mount {
             path: path.clone(),
-            store: Arc::clone(&gateway.context.stores[&mount.store]),
+            store: Arc::clone(&context.stores[&mount.store]),
             bucket: mount.bucket.as_str().into(),
             prefix: mount.prefix.clone(),
             permissions: mount.permissions,

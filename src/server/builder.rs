@@ -192,7 +192,7 @@ impl Builder {
     }
 
     /// The passive ports at one address.
-    pub(crate) async fn passive_pool(
+    pub(super) async fn passive_pool(
         &self,
         address: IpAddr,
     ) -> Result<Arc<PassivePool>, ServerError> {
@@ -211,7 +211,7 @@ impl Builder {
     }
 
     /// What all sessions share.
-    pub(crate) fn context(&self) -> ServerContext {
+    pub(super) fn context(&self) -> ServerContext {
         let options = &self.options;
         ServerContext {
             tls: self.tls.clone(),
@@ -236,7 +236,7 @@ impl Builder {
 #[cfg(any(test, feature = "fuzzing"))]
 impl Builder {
     /// A builder whose stores are all reached by this client: for sessions in memory.
-    pub(crate) async fn over(
+    pub(super) async fn over(
         options: ServerOptions,
         http: aws_sdk_s3::config::SharedHttpClient,
     ) -> Result<Builder, ServerError> {
@@ -254,7 +254,7 @@ impl Builder {
     }
 
     /// Ends the passive ports when it is dropped.
-    pub(crate) fn into_guard(self) -> DropGuard {
+    pub(super) fn into_guard(self) -> DropGuard {
         self.guard
     }
 }

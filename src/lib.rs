@@ -17,8 +17,6 @@
 //!
 //! Below them are two crates: [`ftp_proto`] (command lines, replies, listing lines, times) and
 //! [`s3_embedded`] (the embedded S3 store of `s3ftpd demo` and of the tests).
-//!
-//! - `fuzzing`: sessions in memory, for the fuzz targets and the property tests; in no release.
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
@@ -26,9 +24,6 @@ pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod data;
-#[cfg(any(test, feature = "fuzzing"))]
-#[doc(hidden)]
-pub mod fuzzing;
 pub mod memory;
 pub mod namespace;
 pub mod net;

@@ -11,7 +11,7 @@ mod admission;
 pub mod builder;
 pub mod capacity;
 pub mod health;
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod in_memory;
 pub mod options;

@@ -83,7 +83,7 @@ pub async fn serve(
 }
 
 /// [`serve`] over a pipe, for tests and fuzz targets.
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(feature = "fuzzing")]
 pub(crate) async fn serve_in_memory(
     context: Arc<ServerContext>,
     listener: Arc<Listener>,

@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 /// The rooms of `src`, the topmost first. A room may import those after it.
 const ROOMS: &[&str] = &[
     "main",
-    "fuzzing",
     "cli",
     "config",
     "server",

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use s3ftpd::fuzzing::Gateway;
+use test_support::in_memory::Gateway;
 use tokio::runtime::{Builder, Runtime};
 
 thread_local! {

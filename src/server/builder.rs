@@ -233,7 +233,7 @@ impl Builder {
     }
 }
 
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(feature = "fuzzing")]
 impl Builder {
     /// A builder whose stores are all reached by this client: for sessions in memory.
     pub(super) async fn over(

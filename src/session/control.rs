@@ -117,7 +117,7 @@ impl Control {
     }
 
     /// Over a pipe, which has no addresses of its own.
-    #[cfg(any(test, feature = "fuzzing"))]
+    #[cfg(feature = "fuzzing")]
     pub(super) fn in_memory(
         pipe: tokio::io::DuplexStream,
         addrs: ConnectionAddrs,

@@ -49,7 +49,7 @@ pub(super) enum Transport {
     /// No connection: a handshake has failed.
     Closed,
     /// A pipe, for tests and fuzz targets.
-    #[cfg(any(test, feature = "fuzzing"))]
+    #[cfg(feature = "fuzzing")]
     Memory(tokio::io::DuplexStream),
 }
 
@@ -74,7 +74,7 @@ impl Transport {
                 Ok(read)
             }
             Transport::Closed => Ok(0),
-            #[cfg(any(test, feature = "fuzzing"))]
+            #[cfg(feature = "fuzzing")]
             Transport::Memory(pipe) => tokio::io::AsyncReadExt::read_buf(pipe, buffer).await,
         }
     }
@@ -88,7 +88,7 @@ impl Transport {
                 tls.flush().await
             }
             Transport::Closed => Err(io::ErrorKind::NotConnected.into()),
-            #[cfg(any(test, feature = "fuzzing"))]
+            #[cfg(feature = "fuzzing")]
             Transport::Memory(pipe) => pipe.write_all(bytes).await,
         }
     }
@@ -99,7 +99,7 @@ impl Transport {
             Transport::Plain(tcp) => tcp.shutdown().await,
             Transport::Tls(tls) => tls.shutdown().await,
             Transport::Closed => Ok(()),
-            #[cfg(any(test, feature = "fuzzing"))]
+            #[cfg(feature = "fuzzing")]
             Transport::Memory(pipe) => pipe.shutdown().await,
         }
     }
@@ -141,7 +141,7 @@ impl Transport {
             Transport::Tls(tls) => tls_pending(tls),
             Transport::Closed => Pending::Closed,
             // The end of a pipe is seen when it is read.
-            #[cfg(any(test, feature = "fuzzing"))]
+            #[cfg(feature = "fuzzing")]
             Transport::Memory(_) => Pending::Nothing,
         }
     }
@@ -158,7 +158,7 @@ impl Transport {
                 open && state(socket.tcp()) == Pending::Nothing
             }
             Transport::Closed => false,
-            #[cfg(any(test, feature = "fuzzing"))]
+            #[cfg(feature = "fuzzing")]
             Transport::Memory(_) => true,
         }
     }
@@ -177,7 +177,7 @@ impl Transport {
             Transport::Plain(tcp) => Some(tcp),
             Transport::Tls(tls) => Some(tls.get_ref().0.tcp()),
             Transport::Closed => None,
-            #[cfg(any(test, feature = "fuzzing"))]
+            #[cfg(feature = "fuzzing")]
             Transport::Memory(_) => None,
         }
     }

@@ -4,6 +4,7 @@
 //!   [`process`]: the binary.
 //! - [`ftp`] and [`tls`]: a client that sends exactly the bytes that a test names.
 //! - [`faults`]: requests to the store that fail on cue.
+//! - [`in_memory`]: sessions over pipes, for the fuzz targets and the property tests.
 //! - [`transfers`]: uploads in progress and interrupted ones, and the proof that nothing is left.
 
 #![allow(
@@ -14,6 +15,7 @@
 
 pub mod ftp;
 pub mod gateway;
+pub mod in_memory;
 pub mod process;
 pub mod settings;
 pub mod slow_line;

@@ -5,7 +5,7 @@
 use bytes::BytesMut;
 use ftp_proto::codec::{LineCodec, LineTooLong, MAX_LINE};
 use libfuzzer_sys::fuzz_target;
-use s3ftpd::fuzzing::segments;
+use test_support::in_memory::segments;
 
 const IAC: u8 = 0xff;
 

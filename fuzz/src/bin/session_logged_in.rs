@@ -4,6 +4,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use s3ftpd::fuzzing::LOGIN;
+use test_support::in_memory::LOGIN;
 
 fuzz_target!(|input: &[u8]| s3ftpd_fuzz::converse(LOGIN, input));

@@ -6,8 +6,8 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use s3ftpd::fuzzing::Gateway;
 use s3ftpd::namespace::{MAX_KEY, Namespace, VirtualPath};
+use test_support::in_memory::Gateway;
 
 /// `/` is `alice/` of a bucket, where `alice-archive/` must stay out of reach; `/in` is a whole
 /// bucket.

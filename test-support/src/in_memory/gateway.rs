@@ -9,15 +9,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use s3_embedded::Backend;
+use s3ftpd::config;
+use s3ftpd::namespace::options::ControlLoss;
+use s3ftpd::namespace::{Mount, Namespace};
+use s3ftpd::net::proxy::ConnectionAddrs;
+use s3ftpd::server::in_memory::InMemoryServer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-use crate::config;
-use crate::fuzzing::{conversation, segments, store};
-use crate::namespace::options::ControlLoss;
-use crate::namespace::{Mount, Namespace};
-use crate::net::proxy::ConnectionAddrs;
-use crate::server::in_memory::InMemoryServer;
-use s3_embedded::Backend;
+use crate::in_memory::{conversation, segments, store};
 
 /// The lines that log in.
 pub const LOGIN: &[u8] = b"USER alice\r\nPASS p\r\n";

@@ -1,18 +1,11 @@
-//! Support for the fuzz targets and the property tests of the session: a gateway whose store and
-//! control connections are in memory, and a strict parser of its replies. Built for tests and with
-//! the feature `fuzzing` only.
+//! Sessions without a network, for the fuzz targets and the property tests: a gateway whose store
+//! and control connections are in memory, and a strict parser of its replies.
 //!
 //! ```text
 //! input ─ segments ─▶ Gateway::converse ──▶ session ──▶ SDK ──▶ S3 service, in this process
 //!                           │
 //!                           └─▶ bytes of the replies ──▶ conversation::check(input, replies)
 //! ```
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a tool of tests, which fail by panics"
-)]
 
 mod conversation;
 mod gateway;

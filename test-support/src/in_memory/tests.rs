@@ -1,13 +1,13 @@
 //! Property tests of whole sessions: each line gets exactly one final reply, whatever is sent and
 //! in whatever segments.
 
+use ftp_proto::Command;
 use proptest::prelude::*;
 use proptest::sample::select;
 use tokio::runtime::Runtime;
 
-use crate::fuzzing::conversation::{self, check};
-use crate::fuzzing::{CUT, Gateway, LOGIN, Reply};
-use ftp_proto::Command;
+use crate::in_memory::conversation::{self, check};
+use crate::in_memory::{CUT, Gateway, LOGIN, Reply};
 
 /// A runtime, and a gateway on it.
 fn stage() -> (Runtime, Gateway) {

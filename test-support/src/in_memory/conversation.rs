@@ -10,10 +10,11 @@
 
 use bytes::BytesMut;
 
-use crate::fuzzing::Reply;
-use crate::session::MAX_EARLY;
 use ftp_proto::codec::LineCodec;
 use ftp_proto::{Command, CommandError};
+use s3ftpd::session::MAX_EARLY;
+
+use crate::in_memory::Reply;
 
 /// The failed login that ends a session.
 pub const LOGIN_ATTEMPTS: usize = 3;

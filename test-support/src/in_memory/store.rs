@@ -11,10 +11,9 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use http::header::{DATE, HOST, HeaderValue};
+use s3_embedded::Backend;
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
-
-use s3_embedded::Backend;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 

@@ -27,6 +27,14 @@ const ROOMS: &[&str] = &[
     "units",
 ];
 
+/// The sources of the crates.
+const CRATES: [&str; 4] = [
+    "src",
+    "crates/ftp-proto/src",
+    "crates/s3-embedded/src",
+    "test-support/src",
+];
+
 /// Files that know each other: a parser and its own helpers.
 const PAIRS: &[(&str, &str)] = &[("command::parse", "command::parameters")];
 
@@ -56,7 +64,7 @@ fn rooms_import_only_rooms_below_them() {
 
 #[test]
 fn no_files_import_each_other_in_a_circle() {
-    for root in ["src", "crates/ftp-proto/src", "crates/s3-embedded/src"] {
+    for root in CRATES {
         let mut source = Source::read(root);
         for (one, other) in PAIRS {
             for (from, to) in [(one, other), (other, one)] {
@@ -72,7 +80,7 @@ fn no_files_import_each_other_in_a_circle() {
 
 #[test]
 fn no_type_name_is_defined_twice_in_a_crate() {
-    for root in ["src", "crates/ftp-proto/src", "crates/s3-embedded/src"] {
+    for root in CRATES {
         let mut defined: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (file, text) in Source::read(root).texts {
             for line in text.lines() {

@@ -2,11 +2,11 @@
 
 use std::cell::RefCell;
 
-use test_support::in_memory::Gateway;
+use test_support::in_memory::InMemoryGateway;
 use tokio::runtime::{Builder, Runtime};
 
 thread_local! {
-    static STAGE: RefCell<Option<(Runtime, Gateway)>> = const { RefCell::new(None) };
+    static STAGE: RefCell<Option<(Runtime, InMemoryGateway)>> = const { RefCell::new(None) };
 }
 
 /// Runs one conversation with a gateway whose store has only its initial objects.
@@ -20,7 +20,7 @@ pub fn converse(before: &[u8], input: &[u8]) {
                 .enable_all()
                 .build()
                 .expect("a runtime");
-            let gateway = runtime.block_on(Gateway::start());
+            let gateway = runtime.block_on(InMemoryGateway::start());
             (runtime, gateway)
         });
         runtime.block_on(async {

@@ -18,12 +18,7 @@ use crate::ftp::Ftp;
 use crate::settings::{Settings, user_section};
 use crate::store::Store;
 
-/// The bucket at the root of user `u`.
-pub const BUCKET: &str = "files";
-/// The user of [`Gateway::ftp`].
-pub const USER: &str = "u";
-/// Their password.
-pub const PASSWORD: &str = "p";
+pub use crate::settings::{BUCKET, PASSWORD, USER};
 
 /// A running gateway.
 pub struct Gateway {

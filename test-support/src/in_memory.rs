@@ -2,7 +2,7 @@
 //! and control connections are in memory, and a strict parser of its replies.
 //!
 //! ```text
-//! input ─ segments ─▶ Gateway::converse ──▶ session ──▶ SDK ──▶ S3 service, in this process
+//! input ─ segments ─▶ InMemoryGateway::converse ──▶ session ──▶ SDK ──▶ S3 service, in this process
 //!                           │
 //!                           └─▶ bytes of the replies ──▶ conversation::check(input, replies)
 //! ```
@@ -13,8 +13,8 @@ mod replies;
 mod store;
 
 pub use conversation::{LOGIN_ATTEMPTS, check};
-pub use gateway::{CANARY, Gateway, LOGIN};
-pub use replies::Reply;
+pub use gateway::{CANARY, InMemoryGateway, LOGIN};
+pub use replies::StrictReply;
 
 /// The byte at which an input is cut into pieces that arrive one after the other; no command needs
 /// it.

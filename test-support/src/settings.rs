@@ -2,8 +2,14 @@
 
 use toml_edit::{DocumentMut, Item, Table};
 
-use crate::gateway::{BUCKET, PASSWORD, USER};
 use crate::store::Store;
+
+/// The bucket at the root of [`USER`].
+pub const BUCKET: &str = "files";
+/// The user of [`Settings::least`].
+pub const USER: &str = "u";
+/// Their password.
+pub const PASSWORD: &str = "p";
 
 /// TOML that further TOML can be laid over.
 #[derive(Debug, Default)]

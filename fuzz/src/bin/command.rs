@@ -4,7 +4,7 @@
 
 use ftp_proto::{Command, CommandError, Reply};
 use libfuzzer_sys::fuzz_target;
-use test_support::in_memory::Reply as Read;
+use test_support::in_memory::StrictReply as Read;
 
 fuzz_target!(|line: &[u8]| {
     let parsed = Command::parse(line);

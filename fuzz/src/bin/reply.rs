@@ -5,7 +5,7 @@
 
 use ftp_proto::Reply;
 use libfuzzer_sys::fuzz_target;
-use test_support::in_memory::Reply as Read;
+use test_support::in_memory::StrictReply as Read;
 
 const CODES: [u16; 8] = [150, 200, 211, 226, 230, 331, 550, 599];
 

@@ -7,11 +7,11 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use s3ftpd::namespace::{MAX_KEY, Namespace, VirtualPath};
-use test_support::in_memory::Gateway;
+use test_support::in_memory::InMemoryGateway;
 
 /// `/` is `alice/` of a bucket, where `alice-archive/` must stay out of reach; `/in` is a whole
 /// bucket.
-static NAMESPACE: LazyLock<Namespace> = LazyLock::new(Gateway::namespace);
+static NAMESPACE: LazyLock<Namespace> = LazyLock::new(InMemoryGateway::namespace);
 
 fuzz_target!(|input: &[u8]| {
     let Ok(text) = std::str::from_utf8(input) else {

@@ -14,7 +14,7 @@ use ftp_proto::codec::LineCodec;
 use ftp_proto::{Command, CommandError};
 use s3ftpd::session::MAX_EARLY;
 
-use crate::in_memory::Reply;
+use crate::in_memory::StrictReply;
 
 /// The failed login that ends a session.
 pub const LOGIN_ATTEMPTS: usize = 3;
@@ -33,7 +33,7 @@ enum Line {
 /// A description of the violation.
 pub fn check(sent: &[u8], received: &[u8]) -> Result<(), String> {
     let lines = lines(sent);
-    let replies = Reply::parse_all(received)?;
+    let replies = StrictReply::parse_all(received)?;
     let Some((greeting, replies)) = replies.split_first() else {
         return Err("no greeting".to_owned());
     };
@@ -87,7 +87,7 @@ pub fn check(sent: &[u8], received: &[u8]) -> Result<(), String> {
 }
 
 /// Each reply against the line with the same number.
-fn one_by_one(lines: &[Line], finals: &[&Reply<'_>]) -> Result<(), String> {
+fn one_by_one(lines: &[Line], finals: &[&StrictReply<'_>]) -> Result<(), String> {
     for (number, (line, reply)) in lines.iter().zip(finals).enumerate() {
         // Replies whose order may have changed.
         if line.is_out_of_turn() || line.is_transfer() {
@@ -104,7 +104,7 @@ fn one_by_one(lines: &[Line], finals: &[&Reply<'_>]) -> Result<(), String> {
 
 /// The replies that name their line: they are in order, and before each there are as many replies
 /// as lines.
-fn markers(lines: &[Line], finals: &[&Reply<'_>], aborts: usize) -> Result<(), String> {
+fn markers(lines: &[Line], finals: &[&StrictReply<'_>], aborts: usize) -> Result<(), String> {
     let mut from = 0;
     for (number, line) in lines.iter().enumerate() {
         let Some(text) = line.marker() else { continue };
@@ -141,7 +141,7 @@ pub fn marker(number: usize) -> &'static str {
 }
 
 /// The final replies; each preliminary one must have its final one somewhere after it.
-fn finals<'a, 'b>(replies: &'b [Reply<'a>]) -> Result<Vec<&'b Reply<'a>>, String> {
+fn finals<'a, 'b>(replies: &'b [StrictReply<'a>]) -> Result<Vec<&'b StrictReply<'a>>, String> {
     let mut open = false;
     let mut finals = Vec::new();
     for reply in replies {
@@ -236,7 +236,7 @@ impl Line {
     }
 
     /// Whether a final reply is possible for this line.
-    fn allows(&self, reply: &Reply<'_>) -> bool {
+    fn allows(&self, reply: &StrictReply<'_>) -> bool {
         use Command as C;
         let code = reply.code;
         let command = match self {

@@ -86,7 +86,7 @@ users = ["alice"]
 "#;
 
 /// A gateway for conversations, one after the other.
-pub struct Gateway {
+pub struct InMemoryGateway {
     server: InMemoryServer,
     backend: Backend,
     /// Counts the clients: each has its own address, so that the ports of one are not held back
@@ -94,16 +94,16 @@ pub struct Gateway {
     clients: AtomicU32,
 }
 
-impl Gateway {
+impl InMemoryGateway {
     /// Starts one with the files of [`reset`](Self::reset). Must be called on a runtime.
-    pub async fn start() -> Gateway {
+    pub async fn start() -> InMemoryGateway {
         // At bcrypt's lowest cost: inputs log in thousands of times.
         let hash = bcrypt::hash("p", 4).expect("a hash");
         let text = CONFIGURATION.replace("HASH", &hash);
         let options = config::from_str(&text, "fuzzing").expect("a configuration");
         let backend = Backend::in_memory();
         let server = InMemoryServer::start(options, store::client(backend.clone())).await;
-        let gateway = Gateway {
+        let gateway = InMemoryGateway {
             server: server.expect("a server"),
             backend,
             clients: AtomicU32::new(0),
@@ -197,7 +197,9 @@ impl Gateway {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
-        let gateway = runtime.expect("a runtime").block_on(Gateway::start());
+        let gateway = runtime
+            .expect("a runtime")
+            .block_on(InMemoryGateway::start());
         let context = gateway.server.context();
         let user = &context.options.users["alice"];
         let mounts = user.mounts.iter().map(|(path, mount)| Mount {

@@ -3,19 +3,19 @@
 
 /// One reply, read from the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply<'a> {
+pub struct StrictReply<'a> {
     /// Three digits, the first of which is 1 to 5.
     pub code: u16,
     /// Its lines without codes, separators and line ends.
     pub lines: Vec<&'a str>,
 }
 
-impl<'a> Reply<'a> {
+impl<'a> StrictReply<'a> {
     /// Parses the first reply in `bytes`, and returns it with the rest; `None` if it is incomplete.
     ///
     /// # Errors
     /// Why these bytes are not a reply.
-    pub fn parse(bytes: &'a [u8]) -> Result<Option<(Reply<'a>, &'a [u8])>, String> {
+    pub fn parse(bytes: &'a [u8]) -> Result<Option<(StrictReply<'a>, &'a [u8])>, String> {
         let Some((first, mut rest)) = line(bytes)? else {
             return Ok(None);
         };
@@ -25,7 +25,7 @@ impl<'a> Reply<'a> {
             .ok_or_else(|| format!("no text in {first:?}"))?;
         let mut lines = vec![text];
         match first.as_bytes()[3] {
-            b' ' => return Ok(Some((Reply { code, lines }, rest))),
+            b' ' => return Ok(Some((StrictReply { code, lines }, rest))),
             b'-' => {}
             _ => return Err(format!("no separator in {first:?}")),
         }
@@ -43,7 +43,7 @@ impl<'a> Reply<'a> {
                 return Err(format!("{next:?} within the reply {first:?}"));
             };
             lines.push(text);
-            return Ok(Some((Reply { code, lines }, rest)));
+            return Ok(Some((StrictReply { code, lines }, rest)));
         }
     }
 
@@ -51,10 +51,10 @@ impl<'a> Reply<'a> {
     ///
     /// # Errors
     /// Why these bytes are not replies, or that the last one is incomplete.
-    pub fn parse_all(mut bytes: &'a [u8]) -> Result<Vec<Reply<'a>>, String> {
+    pub fn parse_all(mut bytes: &'a [u8]) -> Result<Vec<StrictReply<'a>>, String> {
         let mut replies = Vec::new();
         while !bytes.is_empty() {
-            let Some((reply, rest)) = Reply::parse(bytes)? else {
+            let Some((reply, rest)) = StrictReply::parse(bytes)? else {
                 return Err(format!("not whole: {:?}", bytes.escape_ascii().to_string()));
             };
             replies.push(reply);
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn replies_are_read_as_they_are_written() {
         let wire = b"220 hello\r\n211-a\r\n 211 b\r\n \r\n211 c\r\n200 \r\n";
-        let replies = Reply::parse_all(wire).unwrap();
+        let replies = StrictReply::parse_all(wire).unwrap();
         let read: Vec<_> = replies
             .iter()
             .map(|reply| (reply.code, reply.lines.join("|")))
@@ -132,7 +132,11 @@ mod tests {
             b"200 a",
             b"200-a\r\n 200 b\r\n",
         ] {
-            assert!(Reply::parse_all(wire).is_err(), "{}", wire.escape_ascii());
+            assert!(
+                StrictReply::parse_all(wire).is_err(),
+                "{}",
+                wire.escape_ascii()
+            );
         }
     }
 }

@@ -7,15 +7,15 @@ use proptest::sample::select;
 use tokio::runtime::Runtime;
 
 use crate::in_memory::conversation::{self, check};
-use crate::in_memory::{CUT, Gateway, LOGIN, Reply};
+use crate::in_memory::{CUT, InMemoryGateway, LOGIN, StrictReply};
 
 /// A runtime, and a gateway on it.
-fn stage() -> (Runtime, Gateway) {
+fn stage() -> (Runtime, InMemoryGateway) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    let gateway = runtime.block_on(Gateway::start());
+    let gateway = runtime.block_on(InMemoryGateway::start());
     (runtime, gateway)
 }
 
@@ -181,7 +181,7 @@ fn a_conversation_reaches_the_store() {
         PORT 10,0,0,0,200,1\r\nRETR /a.csv\r\n";
     let (sent, received) = runtime.block_on(gateway.converse(&[LOGIN, input].concat()));
     check(&sent, &received).unwrap();
-    let codes: Vec<u16> = Reply::parse_all(&received)
+    let codes: Vec<u16> = StrictReply::parse_all(&received)
         .unwrap()
         .iter()
         .map(|reply| reply.code)

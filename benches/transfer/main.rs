@@ -14,6 +14,10 @@
 //! Each contestant is a process, so that the kernel counts its CPU time and its peak memory
 //! separately ([`process`]). All except s3ftpd and curl are this binary with another `--role`.
 //!
+//! The launcher and the clients are its own, not those of `test-support`: they block in threads,
+//! and the gateway's log goes to a file. So no async runtime, no collected log and no store of the
+//! tests takes CPU time or memory from what is measured next to it.
+//!
 //! Without `--bench`, which `cargo bench` passes and `cargo test --benches` does not, the program
 //! only checks itself ([`check`]).
 

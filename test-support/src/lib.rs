@@ -1,7 +1,7 @@
 //! What the tests of s3ftpd share.
 //!
 //! - [`gateway`]: a server in the test process, in front of a [`store`] of its own;
-//!   [`process`]: the binary.
+//!   [`process`]: the binary in front of such a store; [`launcher`]: the binary alone.
 //! - [`ftp`] and [`tls`]: a client that sends exactly the bytes that a test names.
 //! - [`faults`]: requests to the store that fail on cue.
 //! - [`in_memory`]: sessions over pipes, for the fuzz targets and the property tests.
@@ -16,6 +16,7 @@
 pub mod ftp;
 pub mod gateway;
 pub mod in_memory;
+pub mod launcher;
 pub mod process;
 pub mod settings;
 pub mod slow_line;

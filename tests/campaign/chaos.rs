@@ -106,7 +106,7 @@ impl Chaos {
     /// Ends all faults, and waits until late writes have been carried out.
     pub async fn end(&self) {
         self.on.store(false, Ordering::SeqCst);
-        crate::within("late writes are carried out", async {
+        test_support::within("late writes are carried out", async {
             while self.late.load(Ordering::SeqCst) > 0 {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }

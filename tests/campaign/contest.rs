@@ -20,9 +20,10 @@ use s3ftpd::config;
 use s3ftpd::server::Server;
 use s3s::{HttpRequest, HttpResponse};
 
+use crate::BUCKET;
 use crate::client::{Break, Client};
 use crate::content::Random;
-use crate::{BUCKET, within};
+use test_support::within;
 
 /// The names that all sessions write.
 const NAMES: [&str; 4] = ["x", "y", "d/z", "d/w"];

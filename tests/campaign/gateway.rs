@@ -2,25 +2,23 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use s3_embedded::EmbeddedStore;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
-use tokio::task::JoinHandle;
+use test_support::launcher::{Launcher, ServerProcess, command};
+use test_support::within;
 
 use crate::figures::Figures;
 use crate::leftovers::Causes;
 use crate::model::Model;
-use crate::{BUCKET, BUDGET_MIB, USERS, user, within};
+use crate::{BUCKET, BUDGET_MIB, USERS, user};
 
 pub struct Gateways {
     directory: tempfile::TempDir,
-    running: [tokio::sync::Mutex<Option<Process>>; 2],
-    addresses: Mutex<[Addresses; 2]>,
+    running: [tokio::sync::Mutex<Option<ServerProcess>>; 2],
+    addresses: Mutex<[SocketAddr; 2]>,
     /// Peak memory of the processes that have ended, KiB.
     peak: Mutex<u64>,
     /// Lines of their logs that no process may write.
@@ -30,18 +28,6 @@ pub struct Gateways {
     pub model: Arc<Model>,
     causes: Arc<Causes>,
     figures: Arc<Figures>,
-}
-
-struct Process {
-    child: Child,
-    /// Reads its log to the end.
-    log: JoinHandle<()>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Addresses {
-    control: SocketAddr,
-    admin: SocketAddr,
 }
 
 /// What a gateway reports of itself.
@@ -106,12 +92,7 @@ bucket = "{BUCKET}"
         let gateways = Gateways {
             directory,
             running: [const { tokio::sync::Mutex::const_new(None) }; 2],
-            addresses: Mutex::new(
-                [Addresses {
-                    control: nowhere,
-                    admin: nowhere,
-                }; 2],
-            ),
+            addresses: Mutex::new([nowhere; 2]),
             peak: Mutex::new(0),
             panics: Arc::default(),
             tails: Arc::default(),
@@ -125,7 +106,7 @@ bucket = "{BUCKET}"
     }
 
     pub fn address(&self, which: usize) -> SocketAddr {
-        self.addresses.lock().unwrap()[which].control
+        self.addresses.lock().unwrap()[which]
     }
 
     fn config(&self, which: usize) -> PathBuf {
@@ -133,54 +114,25 @@ bucket = "{BUCKET}"
     }
 
     async fn spawn(&self, which: usize) {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_s3ftpd"))
-            .args(["serve", "--config"])
-            .arg(self.config(which))
-            .env_remove("RUST_LOG")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let (mut control, mut admin) = (None, None);
-        let address = async {
-            while control.is_none() || admin.is_none() {
-                let line = log.next_line().await.unwrap();
-                let line = line.expect("a gateway that starts");
-                let address = |message: &str| {
-                    let (_, fields) = line.split_once(message)?;
-                    let (_, address) = fields.split_once("address=")?;
-                    address.trim().parse::<SocketAddr>().ok()
-                };
-                control = control.or(address("listening"));
-                admin = admin.or(address("health endpoints"));
-            }
-        };
-        within("a gateway listens", address).await;
-        self.addresses.lock().unwrap()[which] = Addresses {
-            control: control.unwrap(),
-            admin: admin.unwrap(),
-        };
         let name = ["a", "b"][which];
-        let keep = std::env::var_os("CAMPAIGN_LOG").is_some();
+        let print = std::env::var_os("CAMPAIGN_LOG").is_some();
         let panics = Arc::clone(&self.panics);
         let tails = Arc::clone(&self.tails);
-        let log = tokio::spawn(async move {
-            while let Ok(Some(line)) = log.next_line().await {
-                let panicked = line.contains("panicked");
-                if panicked || keep {
-                    println!("{name}: {line}");
-                }
-                if line.contains("the tail of a broken upload could not be stored") {
-                    tails.lock().unwrap().push(line);
-                } else if panicked {
-                    panics.lock().unwrap().push(line);
-                }
+        let watch = move |line: &str| {
+            let panicked = line.contains("panicked");
+            if panicked || print {
+                println!("{name}: {line}");
             }
-        });
-        *self.running[which].lock().await = Some(Process { child, log });
+            if line.contains("the tail of a broken upload could not be stored") {
+                tails.lock().unwrap().push(line.to_owned());
+            } else if panicked {
+                panics.lock().unwrap().push(line.to_owned());
+            }
+        };
+        let launcher = Launcher::of_file(self.config(which)).watch(watch);
+        let server = launcher.start().await;
+        self.addresses.lock().unwrap()[which] = server.address;
+        *self.running[which].lock().await = Some(server);
     }
 
     /// Whether a gateway's log reports that the store did not accept a tail of this object. The
@@ -214,34 +166,23 @@ bucket = "{BUCKET}"
     }
 
     async fn end(&self, which: usize, kill: bool) {
-        let Some(mut process) = self.running[which].lock().await.take() else {
+        let Some(mut server) = self.running[which].lock().await.take() else {
             return;
         };
-        let early = process.child.try_wait().unwrap();
-        assert_eq!(early, None, "a gateway has ended by itself");
-        let id = process.child.id().unwrap();
-        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-        let peak: u64 = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))
-            .and_then(|text| text.trim().trim_end_matches(" kB").parse().ok())
-            .expect("VmHWM in KiB");
+        assert_eq!(server.has_ended(), None, "a gateway has ended by itself");
+        let peak = server.peak() as u64 / 1024;
         {
             let mut most = self.peak.lock().unwrap();
             *most = peak.max(*most);
         }
         if kill {
-            process.child.kill().await.unwrap();
+            server.kill().await;
             self.causes.killed();
         } else {
-            let status = Command::new("kill")
-                .args(["-TERM", &id.to_string()])
-                .status();
-            assert!(status.await.unwrap().success());
-            let ended = within("a gateway ends", process.child.wait()).await;
-            assert_eq!(ended.unwrap().code(), Some(0), "a gateway that was stopped");
+            server.signal(Signal::SIGTERM);
+            let (code, _) = server.ended().await;
+            assert_eq!(code, Some(0), "a gateway that was stopped");
         }
-        within("the log's end", process.log).await.unwrap();
     }
 
     /// Ends both, and returns the largest peak memory of a process, KiB. Neither may have panicked.
@@ -254,24 +195,9 @@ bucket = "{BUCKET}"
 
     /// The gauges of a gateway, from its `/status`.
     pub async fn gauges(&self, which: usize) -> Gauges {
-        let admin = self.addresses.lock().unwrap()[which].admin;
-        let body = async {
-            loop {
-                let mut stream = TcpStream::connect(admin).await.unwrap();
-                let request = b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n";
-                stream.write_all(request).await.unwrap();
-                let mut answer = String::new();
-                stream.read_to_string(&mut answer).await.unwrap();
-                // The endpoint gives a request 1 s. On a busy machine it closes a connection whose
-                // request it has not read in time, without an answer.
-                if let Some((_, body)) = answer.split_once("\r\n\r\n") {
-                    return body.to_owned();
-                }
-                assert_eq!(answer, "", "cut in its head");
-            }
-        };
-        let body = within("/status", body).await;
-        let status: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let running = self.running[which].lock().await;
+        let server = running.as_ref().expect("a gateway that runs");
+        let status = server.status().await;
         let budget = status["memory_budget"].as_u64();
         assert_eq!(budget, Some(BUDGET_MIB * 1024 * 1024), "{status}");
         let gauge = |name: &str| status[name].as_u64().unwrap();
@@ -303,12 +229,10 @@ bucket = "{BUCKET}"
 
     /// Sweeps everything, and returns the number of uploads that no record names.
     pub async fn sweep(&self, more: &[&str]) -> usize {
-        let output = Command::new(env!("CARGO_BIN_EXE_s3ftpd"))
-            .args(["sweep", "--older-than", "0s"])
+        let output = command(&["sweep", "--older-than", "0s"])
             .args(more)
             .arg("--config")
             .arg(self.config(0))
-            .env_remove("RUST_LOG")
             .output();
         let output = within("the sweep", output).await.unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

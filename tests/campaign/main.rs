@@ -31,7 +31,6 @@ mod leftovers;
 mod model;
 mod worker;
 
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -60,14 +59,6 @@ const BUDGET_MIB: u64 = 64;
 /// store that fails, and what the allocator keeps (64.3 MiB in a release build after 10,000
 /// transfers).
 const BESIDE_MIB: u64 = 96;
-
-/// Waits for an event, at most a minute.
-pub async fn within<T>(what: &str, event: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(60), event).await {
-        Ok(done) => done,
-        Err(_) => panic!("waited 60s in vain: {what}"),
-    }
-}
 
 /// The name of a user.
 fn user(number: usize) -> String {

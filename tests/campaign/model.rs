@@ -15,7 +15,8 @@ use s3_embedded::EmbeddedStore;
 use crate::client::Client;
 use crate::content::Content;
 use crate::gateway::Gateways;
-use crate::{BUCKET, user, within};
+use crate::{BUCKET, user};
+use test_support::within;
 
 /// What a name may hold; a `None` in it is a missing object.
 pub type Possible = Vec<Option<Content>>;

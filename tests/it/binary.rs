@@ -1,15 +1,16 @@
 //! The binary: `check`, `hash-password`, `serve`, its signals and exit codes.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use nix::sys::signal::Signal;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::process::{Child, ChildStderr, Command};
+use tokio::process::Command;
 
 use test_support::ftp::Ftp;
-use test_support::gateway::{BUCKET, Gateway};
+use test_support::gateway::{BUCKET, Gateway, PASSWORD, USER};
+use test_support::launcher::{Launcher, ServerProcess, binary, command};
 use test_support::process::Process;
 use test_support::settings::Settings;
 use test_support::store::Store;
@@ -17,15 +18,6 @@ use test_support::tls::{HOST, Pki};
 use test_support::{MIB, pattern, within};
 
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/s3ftpd.example.toml");
-
-/// The binary, without the variables of this environment that it would read.
-fn s3ftpd(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_s3ftpd"));
-    command.args(arguments).env_remove("RUST_LOG");
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
-    command.stderr(Stdio::piped()).kill_on_drop(true);
-    command
-}
 
 /// Exit code, standard output, standard error.
 async fn run(mut command: Command, input: &str) -> (i32, String, String) {
@@ -49,7 +41,7 @@ fn write(directory: &Path, text: &str) -> PathBuf {
 
 #[tokio::test]
 async fn check_summarises_the_sample_file() {
-    let (code, out, err) = run(s3ftpd(&["check", "--config", SAMPLE]), "").await;
+    let (code, out, err) = run(command(&["check", "--config", SAMPLE]), "").await;
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     for text in [
         "0.0.0.0:2121",
@@ -67,7 +59,7 @@ async fn check_summarises_the_sample_file() {
         "{out}"
     );
     // The environment overrides the file.
-    let mut command = s3ftpd(&["check", "--config", SAMPLE]);
+    let mut command = command(&["check", "--config", SAMPLE]);
     command.env("S3FTPD__TRANSFER__PART_SIZE", "16MiB");
     let (code, out, _) = run(command, "").await;
     assert!(code == 0 && out.contains("part size 16 MiB"), "{out}");
@@ -86,7 +78,7 @@ async fn check_reports_all_errors_at_once() {
          [users.anna]\npassword = \"hunter2\"\nmounts = { \"/\" = \"none\" }\n",
     );
     let path = file.to_str().unwrap();
-    let (code, out, err) = run(s3ftpd(&["check", "--config", path]), "").await;
+    let (code, out, err) = run(command(&["check", "--config", path]), "").await;
     assert_eq!((code, out.as_str()), (1, ""), "{err}");
     for key in [
         "listen[0]",
@@ -105,13 +97,13 @@ async fn check_reports_all_errors_at_once() {
     assert!(err.contains("did you mean idle?"), "{err}");
     assert!(!err.contains("hunter2"), "{err}");
     // The server refuses it with the same message.
-    let (code, _, refused) = run(s3ftpd(&["serve", "--config", path]), "").await;
+    let (code, _, refused) = run(command(&["serve", "--config", path]), "").await;
     assert_eq!((code, refused), (2, err));
 }
 
 #[tokio::test]
 async fn a_hash_of_hash_password_logs_in() {
-    let (code, hash, err) = run(s3ftpd(&["hash-password"]), "pass word ü\n").await;
+    let (code, hash, err) = run(command(&["hash-password"]), "pass word ü\n").await;
     assert_eq!((code, err.as_str()), (0, ""));
     let hash = hash.strip_suffix('\n').unwrap();
     let gateway = Gateway::builder()
@@ -126,17 +118,8 @@ async fn a_hash_of_hash_password_logs_in() {
     ftp.expect("PASS pass word u", 530).await;
     ftp.close().await;
     gateway.stop().await;
-    let (code, out, _) = run(s3ftpd(&["hash-password"]), "").await;
+    let (code, out, _) = run(command(&["hash-password"]), "").await;
     assert_eq!((code, out.as_str()), (2, ""));
-}
-
-/// A server process in front of a store of this test.
-struct Serving {
-    child: Child,
-    log: Lines<BufReader<ChildStderr>>,
-    address: SocketAddr,
-    admin: SocketAddr,
-    _directory: tempfile::TempDir,
 }
 
 fn config(store: &Store, grace: &str) -> String {
@@ -152,125 +135,55 @@ fn config(store: &Store, grace: &str) -> String {
         .text()
 }
 
-impl Serving {
-    async fn start(store: &Store, grace: &str) -> Serving {
-        Serving::start_with(&config(store, grace)).await
-    }
-
-    async fn start_with(config: &str) -> Serving {
-        let directory = tempfile::tempdir().unwrap();
-        let file = write(directory.path(), config);
-        let mut child = s3ftpd(&["serve", "--config", file.to_str().unwrap()])
-            .spawn()
-            .unwrap();
-        let stderr = child.stderr.take().unwrap();
-        let mut log = BufReader::new(stderr).lines();
-        // Port 0: the log has the real ports.
-        let address = address_in(&mut log, "listening").await;
-        let admin = address_in(&mut log, "health endpoints").await;
-        Serving {
-            child,
-            log,
-            address,
-            admin,
-            _directory: directory,
-        }
-    }
-
-    async fn ftp(&self) -> Ftp {
-        let mut ftp = Ftp::connect(self.address).await;
-        ftp.login("u", "p").await;
-        ftp
-    }
-
-    async fn terminate(&self) {
-        self.signal("TERM").await;
-    }
-
-    async fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.child.id().unwrap());
-        let status = Command::new("sh").args(["-c", &kill]).status().await;
-        assert!(status.unwrap().success());
-    }
-
-    /// The answer of a health endpoint.
-    async fn get(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(self.admin).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
-    }
-
-    /// `/readyz`: its status line.
-    async fn ready(&self) -> String {
-        let answer = self.get("/readyz").await;
-        answer.lines().next().unwrap_or_default().to_owned()
-    }
-
-    /// `/status`: a gauge.
-    async fn gauge(&self, name: &str) -> u64 {
-        let answer = self.get("/status").await;
-        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status: serde_json::Value = serde_json::from_str(body).unwrap();
-        status[name].as_u64().unwrap()
-    }
-
-    /// Waits until a gauge has a value.
-    async fn gauge_becomes(&self, name: &str, value: u64) {
-        within(&format!("{name} becomes {value}"), async {
-            while self.gauge(name).await != value {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
-    }
-
-    /// Its exit code, and the rest of its log.
-    async fn end(mut self) -> (Option<i32>, String) {
-        let mut log = String::new();
-        let status = within("the process's end", async {
-            while let Some(line) = self.log.next_line().await.unwrap() {
-                log.push_str(&line);
-                log.push('\n');
-            }
-            self.child.wait().await.unwrap()
-        });
-        (status.await.code(), log)
-    }
+/// A server process in front of this store, with [`config`].
+async fn serve(store: &Store, grace: &str) -> ServerProcess {
+    Launcher::of_text(&config(store, grace)).start().await
 }
 
-/// The `address=` of the next line with this message.
-async fn address_in(log: &mut Lines<BufReader<ChildStderr>>, message: &str) -> SocketAddr {
-    within(message, async {
-        loop {
-            let line = log.next_line().await.unwrap().expect("more log");
-            if let Some((_, fields)) = line.split_once(message) {
-                let (_, address) = fields.split_once("address=").unwrap();
-                return address.split(' ').next().unwrap().parse().unwrap();
-            }
+/// A client of it that is logged in.
+async fn ftp(server: &ServerProcess) -> Ftp {
+    let mut ftp = Ftp::connect(server.address).await;
+    ftp.login(USER, PASSWORD).await;
+    ftp
+}
+
+/// `/readyz`: its status line.
+async fn ready(server: &ServerProcess) -> String {
+    let answer = server.get("/readyz").await;
+    answer.lines().next().unwrap_or_default().to_owned()
+}
+
+/// `/status`: a gauge.
+async fn gauge(server: &ServerProcess, name: &str) -> u64 {
+    server.status().await[name].as_u64().unwrap()
+}
+
+/// Waits until a gauge has a value.
+async fn gauge_becomes(server: &ServerProcess, name: &str, value: u64) {
+    within(&format!("{name} becomes {value}"), async {
+        while gauge(server, name).await != value {
+            tokio::task::yield_now().await;
         }
     })
-    .await
+    .await;
 }
 
 #[tokio::test]
 async fn a_stop_ends_idle_sessions_and_waits_for_running_transfers() {
     let store = Store::start(&[BUCKET]).await;
-    let server = Serving::start(&store, "20s").await;
-    assert!(server.ready().await.contains(" 200 "));
-    let mut idle = server.ftp().await;
-    let mut busy = server.ftp().await;
+    let mut server = serve(&store, "20s").await;
+    assert!(ready(&server).await.contains(" 200 "));
+    let mut idle = ftp(&server).await;
+    let mut busy = ftp(&server).await;
     let mut data = busy.data_passive().await;
     busy.expect("STOR x", 150).await;
     data.write_all(b"first half, ").await.unwrap();
 
-    server.terminate().await;
+    server.signal(Signal::SIGTERM);
     idle.expect_reply(421).await;
     idle.expect_end().await;
     // Probes get answers during the transfer, and new clients are refused.
-    assert!(server.ready().await.contains(" 503 "));
+    assert!(ready(&server).await.contains(" 503 "));
     let late = TcpStream::connect(server.address).await;
     assert!(late.is_err(), "a new session while draining");
     busy.expect("NOOP", 200).await;
@@ -279,7 +192,7 @@ async fn a_stop_ends_idle_sessions_and_waits_for_running_transfers() {
     busy.expect_reply(226).await;
     busy.expect_reply(421).await;
     busy.expect_end().await;
-    let (code, log) = server.end().await;
+    let (code, log) = server.ended().await;
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("stopped"), "{log}");
     let object = store.object(BUCKET, "x").unwrap();
@@ -294,7 +207,7 @@ async fn check_warns_of_few_file_descriptors() {
     let mut command = Command::new("sh");
     command
         .args(["-c", "ulimit -n 512; exec \"$0\" check --config \"$1\""])
-        .arg(env!("CARGO_BIN_EXE_s3ftpd"))
+        .arg(binary())
         .arg(&file)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -315,7 +228,7 @@ async fn check_warns_of_little_memory() {
     // More than any machine has, so that no memory is left for sessions.
     let text = config(&store, "1s").replace("\"64MiB\"", "\"1000TiB\"");
     let file = write(directory.path(), &text);
-    let command = s3ftpd(&["check", "--config", file.to_str().unwrap()]);
+    let command = command(&["check", "--config", file.to_str().unwrap()]);
     let (code, out, err) = run(command, "").await;
     assert_eq!(code, 0, "{err}");
     assert!(out.contains("before login 64, of one address 32;"), "{out}");
@@ -330,7 +243,7 @@ async fn check_shows_certificates_and_sighup_reloads_them() {
     let text = config(&store, "1s") + &pki.section("reload = 0");
     let directory = tempfile::tempdir().unwrap();
     let file = write(directory.path(), &text);
-    let command = s3ftpd(&["check", "--config", file.to_str().unwrap()]);
+    let command = command(&["check", "--config", file.to_str().unwrap()]);
     let (code, out, err) = run(command, "").await;
     assert_eq!(code, 0, "{err}");
     assert!(
@@ -342,7 +255,7 @@ async fn check_shows_certificates_and_sighup_reloads_them() {
         "{out}"
     );
 
-    let server = Serving::start_with(&text).await;
+    let mut server = Launcher::of_text(&text).start().await;
     let client = pki.client().build();
     let shown = async || {
         let mut ftp = Ftp::connect(server.address).await;
@@ -352,13 +265,13 @@ async fn check_shows_certificates_and_sighup_reloads_them() {
     let first = shown().await;
     pki.server("tls", &[HOST]);
     assert_eq!(shown().await, first);
-    server.signal("HUP").await;
+    server.signal(Signal::SIGHUP);
     within("the new certificate", async {
         while shown().await == first {}
     })
     .await;
-    server.terminate().await;
-    let (code, log) = server.end().await;
+    server.signal(Signal::SIGTERM);
+    let (code, log) = server.ended().await;
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("read anew"), "{log}");
 }
@@ -366,42 +279,42 @@ async fn check_shows_certificates_and_sighup_reloads_them() {
 #[tokio::test]
 async fn the_status_counts_transfers_and_returns_to_zero() {
     let store = Store::start(&[BUCKET]).await;
-    let server = Serving::start(&store, "20s").await;
-    assert_eq!(server.gauge("memory_budget").await, 64 * MIB as u64);
-    assert_eq!(server.gauge("sessions").await, 0);
-    let mut ftp = server.ftp().await;
+    let mut server = serve(&store, "20s").await;
+    assert_eq!(gauge(&server, "memory_budget").await, 64 * MIB as u64);
+    assert_eq!(gauge(&server, "sessions").await, 0);
+    let mut ftp = ftp(&server).await;
     let mut data = ftp.data_passive().await;
     ftp.expect("STOR kept/x", 150).await;
     data.write_all(&pattern(11 * MIB, 1)).await.unwrap();
     store.wait_for("UploadPart", 1).await;
-    assert_eq!(server.gauge("sessions").await, 1);
-    assert_eq!(server.gauge("uploads").await, 1);
-    assert!(server.gauge("memory_in_use").await > 0);
+    assert_eq!(gauge(&server, "sessions").await, 1);
+    assert_eq!(gauge(&server, "uploads").await, 1);
+    assert!(gauge(&server, "memory_in_use").await > 0);
     drop(data);
     ftp.expect_reply(226).await;
-    server.gauge_becomes("uploads", 0).await;
-    server.gauge_becomes("memory_in_use", 0).await;
+    gauge_becomes(&server, "uploads", 0).await;
+    gauge_becomes(&server, "memory_in_use", 0).await;
     ftp.expect("QUIT", 221).await;
-    server.gauge_becomes("sessions", 0).await;
-    server.terminate().await;
-    assert_eq!(server.end().await.0, Some(0));
+    gauge_becomes(&server, "sessions", 0).await;
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.ended().await.0, Some(0));
 }
 
 #[tokio::test]
 async fn uploads_that_run_after_the_grace_period_are_cut_and_not_published() {
     let store = Store::start(&[BUCKET]).await;
     store.put(BUCKET, "x", "old");
-    let server = Serving::start(&store, "300ms").await;
-    let mut ftp = server.ftp().await;
+    let mut server = serve(&store, "300ms").await;
+    let mut ftp = ftp(&server).await;
     let mut data = ftp.data_passive().await;
     ftp.expect("STOR x", 150).await;
     data.write_all(&pattern(11 * MIB, 1)).await.unwrap();
     store.wait_for("UploadPart", 1).await;
-    server.terminate().await;
+    server.signal(Signal::SIGTERM);
     ftp.expect_reply(426).await;
     ftp.expect_reply(421).await;
     ftp.expect_end().await;
-    let (code, log) = server.end().await;
+    let (code, log) = server.ended().await;
     assert_eq!(code, Some(0), "{log}");
     // Everything is closed when the process has ended.
     assert!(store.open_uploads().is_empty());
@@ -421,7 +334,7 @@ async fn a_busy_port_and_a_wrong_file_end_the_server_with_a_message() {
         let taken = listener.replace("127.0.0.1:0", &address);
         let text = config(&store, "1s").replace(listener, &taken);
         let file = write(directory.path(), &text);
-        let command = s3ftpd(&[
+        let command = command(&[
             "serve",
             "--log",
             "error",
@@ -432,8 +345,8 @@ async fn a_busy_port_and_a_wrong_file_end_the_server_with_a_message() {
         assert_eq!(code, 1, "{err}");
         assert!(err.contains(&address), "{err}");
     }
-    let command = s3ftpd(&["serve", "--config", "/no/such/file.toml"]);
-    let (code, _, err) = run(command, "").await;
+    let missing = command(&["serve", "--config", "/no/such/file.toml"]);
+    let (code, _, err) = run(missing, "").await;
     assert!(
         code == 2 && err.contains("/no/such/file.toml"),
         "{code}: {err}"
@@ -441,7 +354,7 @@ async fn a_busy_port_and_a_wrong_file_end_the_server_with_a_message() {
     let text = config(&store, "1s") + "[tls]\ncertificate = \"a\"\nkey = \"b\"\n";
     let file = write(directory.path(), &text);
     for (subcommand, expected) in [("serve", 2), ("check", 1)] {
-        let command = s3ftpd(&[subcommand, "--config", file.to_str().unwrap()]);
+        let command = command(&[subcommand, "--config", file.to_str().unwrap()]);
         let (code, _, err) = run(command, "").await;
         assert_eq!(code, expected, "{err}");
         assert!(err.contains("tls"), "{err}");
@@ -472,7 +385,7 @@ async fn the_addresses_of_the_configuration_are_bound_before_passive_ports() {
             .replace("\"auto\"", &format!("\"{port}-{port}\""));
         let file = write(directory.path(), &both);
         let file = file.to_str().unwrap();
-        let command = s3ftpd(&["serve", "--log", "error", "--config", file]);
+        let command = command(&["serve", "--log", "error", "--config", file]);
         let (code, _, err) = run(command, "").await;
         assert_eq!(code, 1, "{err}");
         assert!(err.contains(&format!("can't listen on {address}")), "{err}");

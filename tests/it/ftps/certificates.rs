@@ -2,13 +2,11 @@
 //! clients.
 
 use std::path::Path;
-use std::process::Stdio;
-
-use tokio::process::Command;
 
 use super::{download, secured, upload, with_tls};
 use test_support::ftp::Ftp;
 use test_support::gateway::{BUCKET, Builder, Gateway, PASSWORD, USER};
+use test_support::launcher::command;
 use test_support::process::Process;
 use test_support::tls::{Client, HOST, Pki, VERSIONS};
 use test_support::within;
@@ -272,11 +270,9 @@ async fn a_certificate_is_not_required_without_tls() {
     );
     let file = pki.path("s3ftpd.toml");
     std::fs::write(&file, pki.section(&required)).unwrap();
-    for command in ["check", "serve"] {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_s3ftpd"));
-        process.arg(command).arg("--config").arg(&file);
-        process.stdin(Stdio::null()).kill_on_drop(true);
-        let output = within(command, process.output()).await.unwrap();
+    for subcommand in ["check", "serve"] {
+        let output = command(&[subcommand, "--config", file.to_str().unwrap()]).output();
+        let output = within(subcommand, output).await.unwrap();
         let errors = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success());
         let wrong = format!(
@@ -284,7 +280,7 @@ async fn a_certificate_is_not_required_without_tls() {
              \"required\"; allowed: \"required\", here or on each listener",
             file.display()
         );
-        assert!(errors.contains(&wrong), "{command}: {errors}");
+        assert!(errors.contains(&wrong), "{subcommand}: {errors}");
     }
 }
 

@@ -1,16 +1,13 @@
 //! The sweep, and what it finds of uploads.
 
 use std::collections::BTreeSet;
-use std::process::Stdio;
 use std::time::Duration;
-
-use tokio::process::Command;
 
 use super::{By, only_objects, resume};
 use test_support::faults::Fault;
 use test_support::ftp::{Mode, reset_stream};
 use test_support::gateway::{BUCKET, Gateway, PASSWORD, USER};
-use test_support::process::binary;
+use test_support::launcher::command;
 use test_support::settings::{Settings, store_section, user_section};
 use test_support::transfers::{begin, interrupt, moved, settled, size, upload_in_progress};
 use test_support::{MIB, pattern, within};
@@ -45,12 +42,8 @@ async fn sweep_mounts(
     let mounts = format!("{{ {} }}", at.join(", "));
     settings.lay(&user_section(USER, PASSWORD, &mounts));
     std::fs::write(&file, settings.text()).unwrap();
-    let output = Command::new(binary())
-        .args(["sweep", "--config", file.to_str().unwrap()])
+    let output = command(&["sweep", "--config", file.to_str().unwrap()])
         .args(arguments)
-        .env_remove("RUST_LOG")
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
         .output();
     let output = within("the sweep", output).await.unwrap();
     let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();

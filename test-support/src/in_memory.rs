@@ -2,7 +2,7 @@
 //! and control connections are in memory, and a strict parser of its replies.
 //!
 //! ```text
-//! input ─ segments ─▶ InMemoryGateway::converse ──▶ session ──▶ SDK ──▶ S3 service, in this process
+//! input ─ segments ─▶ InMemoryGateway::converse ──▶ session ──▶ SDK ──▶ S3 service, in process
 //!                           │
 //!                           └─▶ bytes of the replies ──▶ conversation::check(input, replies)
 //! ```

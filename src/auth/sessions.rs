@@ -25,26 +25,33 @@ use crate::auth::options::Limits;
 use early::Early;
 
 /// Why a session is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
     /// The limit of all sessions is reached.
-    #[error("Too many sessions")]
     Full,
     /// The limit of an address is reached.
-    #[error("Too many sessions from your address")]
     AddressFull,
     /// The limit of sessions before login is reached, and none of them can be displaced.
-    #[error("Too many sessions before login")]
     EarlyFull,
     /// The limit of an address for sessions before login is reached.
-    #[error("Too many sessions before login from your address")]
     EarlyAddressFull,
     /// The session was one before login, and another displaced it.
-    #[error("Too many sessions before login, this one made room for another")]
     Displaced,
     /// Too many logins have failed.
-    #[error("Too many failed logins from your address")]
     Banned,
+}
+
+impl Refused {
+    /// The key of the configuration that holds the limit, for the log.
+    pub fn key(self) -> &'static str {
+        match self {
+            Refused::Full => "limits.sessions",
+            Refused::AddressFull => "limits.sessions_per_address",
+            Refused::EarlyFull | Refused::Displaced => "limits.sessions_before_login",
+            Refused::EarlyAddressFull => "limits.sessions_before_login_per_address",
+            Refused::Banned => "login_failures.ban_after",
+        }
+    }
 }
 
 /// Counts sessions. Share it in an `Arc`.

@@ -65,7 +65,7 @@ impl ConnectionAdmission {
             log.next(Instant::now())
         };
         if let Some(others) = others {
-            tracing::warn!(%peer, %reason, others, "connection refused");
+            tracing::warn!(%peer, reason = reason.key(), others, "connection refused");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::auth::Refused;
 use crate::config::schema::keys::ROOT;
 use crate::config::schema::{Fallback, Kind, TableSchema, json, markdown};
 
@@ -50,6 +51,22 @@ fn the_sample_names_every_key_of_the_schema() {
             assert!(text.contains(key.name), "{} is not in the sample", key.name);
         }
     });
+}
+
+#[test]
+fn the_log_names_keys_of_the_schema_for_refused_connections() {
+    for reason in [
+        Refused::Full,
+        Refused::AddressFull,
+        Refused::EarlyFull,
+        Refused::EarlyAddressFull,
+        Refused::Displaced,
+        Refused::Banned,
+    ] {
+        let (section, key) = reason.key().split_once('.').unwrap();
+        let table = ROOT.key(section).and_then(|section| section.kind.table());
+        assert!(table.unwrap().key(key).is_some(), "{}", reason.key());
+    }
 }
 
 #[test]

@@ -24,7 +24,7 @@ use crate::session::state::Session;
 /// How long a session waits until an upload of this process that has broken off, or that it stops,
 /// is stored for a resume. Parts in flight may take longer over a slow line; then the client has to
 /// retry.
-const GONE: Duration = Duration::from_secs(70);
+const EARLIER_WAIT: Duration = Duration::from_secs(70);
 
 /// The unpublished upload of a user.
 #[derive(Debug)]
@@ -51,12 +51,12 @@ pub(super) enum FileStatus {
 impl Session {
     /// The scope in which the user's uploads to a mount can be resumed; `None` if the mount keeps
     /// none.
-    pub(super) fn keep(&self, mount: &Mount) -> Option<ResumeScope> {
-        self.state_of(mount).filter(|_| mount.keep_interrupted)
+    pub(super) fn resume_scope(&self, mount: &Mount) -> Option<ResumeScope> {
+        self.record_scope(mount).filter(|_| mount.keep_interrupted)
     }
 
     /// The scope of the user's uploads to a mount, also if the mount keeps no interrupted uploads.
-    pub(super) fn state_of(&self, mount: &Mount) -> Option<ResumeScope> {
+    pub(super) fn record_scope(&self, mount: &Mount) -> Option<ResumeScope> {
         let user = self.logged_in()?;
         Some(ResumeScope {
             user: user.config.name.as_str().into(),
@@ -66,30 +66,28 @@ impl Session {
         })
     }
 
-    /// [`keep`](Self::keep) for the mount of a resolved path.
-    pub(super) fn keep_in(&self, resolved: &Resolved) -> Option<ResumeScope> {
+    /// [`resume_scope`](Self::resume_scope) of the mount of a resolved path.
+    pub(super) fn resume_scope_in(&self, resolved: &Resolved) -> Option<ResumeScope> {
         match resolved {
-            Resolved::Mounted { mount, .. } => self.keep(mount),
+            Resolved::Mounted { mount, .. } => self.resume_scope(mount),
             _ => None,
         }
     }
 
-    /// [`keep_in`](Self::keep_in), if the user may write there (others cannot have an upload there)
-    /// and the mount does not convert line ends.
-    pub(super) fn keep_at(&self, resolved: &Resolved) -> Option<ResumeScope> {
-        let Resolved::Mounted { mount, .. } = resolved else {
-            return None;
-        };
-        match self.converts(mount) {
-            true => None,
-            false => self.keep_of_any_type(resolved),
-        }
+    /// [`resume_scope_in`](Self::resume_scope_in), if the user may write there: others cannot have an
+    /// upload there.
+    pub(super) fn writer_scope(&self, resolved: &Resolved) -> Option<ResumeScope> {
+        let wanted = resolved.allows(Permission::Write);
+        wanted.then(|| self.resume_scope_in(resolved)).flatten()
     }
 
-    /// [`keep_at`](Self::keep_at) for commands that do not depend on TYPE.
-    pub(super) fn keep_of_any_type(&self, resolved: &Resolved) -> Option<ResumeScope> {
-        let wanted = resolved.allows(Permission::Write);
-        wanted.then(|| self.keep_in(resolved)).flatten()
+    /// [`writer_scope`](Self::writer_scope), if the mount does not convert line ends: lengths are
+    /// those of the stored bytes.
+    pub(super) fn binary_writer_scope(&self, resolved: &Resolved) -> Option<ResumeScope> {
+        match resolved {
+            Resolved::Mounted { mount, .. } if !self.converts(mount) => self.writer_scope(resolved),
+            _ => None,
+        }
     }
 
     /// What SIZE and MLST report of a file. Notes the report in this session and this process.
@@ -103,26 +101,26 @@ impl Session {
         &mut self,
         path: &VirtualPath,
         resolved: &Resolved,
-        keep: &ResumeScope,
+        scope: &ResumeScope,
         location: &Location,
         object: impl Future<Output = Result<Option<ObjectInfo>, ObjectError>>,
     ) -> Result<FileStatus, Refusal> {
-        let (underway, info) = self.look(path, keep, location, object).await?;
+        let (underway, info) = self.look(path, scope, location, object).await?;
         let resumes = match info {
             _ if !resolved.allows(Permission::Read) => true,
-            _ if self.context.reported.downloads(&keep.user, location) => false,
+            _ if self.context.reported.downloads(&scope.user, location) => false,
             None => true,
             Some(_) => self.is_interrupted_here(&underway),
         };
         let seen = match underway {
             OwnUpload::Running(upload) if resumes => FileStatus::Upload(upload.size - 1, None),
-            OwnUpload::Interrupted(kept) if resumes => {
-                FileStatus::Upload(kept.reported_len(), Some(kept.written()))
+            OwnUpload::Interrupted(interrupted) if resumes => {
+                FileStatus::Upload(interrupted.reported_len(), Some(interrupted.written()))
             }
             OwnUpload::InUse(seconds) if resumes => {
                 return Err(Refusal::OnOtherServer(path.clone(), seconds));
             }
-            OwnUpload::None if !self.context.reported.was_reported(&keep.user, location) => {
+            OwnUpload::None if !self.context.reported.was_reported(&scope.user, location) => {
                 self.reported.forget(path);
                 return Ok(FileStatus::Object(info.map(Box::new)));
             }
@@ -135,7 +133,7 @@ impl Session {
         if let FileStatus::Upload(length, _) = seen {
             self.last_file.forget();
             self.reported.note(path, ReportedLength::Upload(length));
-            self.context.reported.reported(&keep.user, location);
+            self.context.reported.reported(&scope.user, location);
         }
         Ok(seen)
     }
@@ -148,7 +146,7 @@ impl Session {
         let stalled = self.context.options.resume.stalled_after;
         match underway {
             OwnUpload::Running(upload) => upload.idle_for >= stalled && is_here(upload.peer),
-            OwnUpload::Interrupted(kept) => is_here(kept.peer()),
+            OwnUpload::Interrupted(interrupted) => is_here(interrupted.peer()),
             // The record shows that it was running, and not when its last byte came.
             OwnUpload::InUse(_) | OwnUpload::None => false,
         }
@@ -159,28 +157,28 @@ impl Session {
     pub(super) async fn look(
         &self,
         path: &VirtualPath,
-        keep: &ResumeScope,
+        scope: &ResumeScope,
         location: &Location,
         object: impl Future<Output = Result<Option<ObjectInfo>, ObjectError>>,
     ) -> Result<(OwnUpload, Option<ObjectInfo>), Refusal> {
         let fail = |error: ObjectError| Refusal::store(path, &error);
-        let older = keep.earlier_uploads(location);
-        if let Some(upload) = older.running() {
+        let earlier = scope.earlier_uploads(location);
+        if let Some(upload) = earlier.running() {
             let info = object.await.map_err(fail)?;
             return Ok(match upload.has_begun() {
                 true => (OwnUpload::Running(upload), info),
                 false => (OwnUpload::None, info),
             });
         }
-        ending(path, &older).await?;
-        let (lookup, info) = Box::pin(keep.lookup(location, object))
+        wait_until_stored(path, &earlier).await?;
+        let (lookup, info) = Box::pin(scope.lookup(location, object))
             .await
             .map_err(fail)?;
         let underway = match lookup {
             Lookup::None => OwnUpload::None,
             Lookup::InUse { retry_after } => OwnUpload::InUse(retry_after.as_secs()),
             Lookup::LaterFormat(format) => return Err(Refusal::LaterRecord(path.clone(), format)),
-            Lookup::Resumable(kept) => OwnUpload::Interrupted(kept),
+            Lookup::Resumable(interrupted) => OwnUpload::Interrupted(interrupted),
         };
         Ok((underway, info))
     }
@@ -191,13 +189,15 @@ impl Session {
     pub(super) async fn own_upload(
         &mut self,
         path: &VirtualPath,
-        keep: &ResumeScope,
+        scope: &ResumeScope,
         location: &Location,
     ) -> Result<Option<u64>, Refusal> {
         let object = existing_object(location);
-        let length = match self.look(path, keep, location, object).await?.0 {
+        let length = match self.look(path, scope, location, object).await?.0 {
             OwnUpload::Running(upload) if !upload.appends() => upload.size - 1,
-            OwnUpload::Interrupted(kept) if !kept.appends() => kept.reported_len(),
+            OwnUpload::Interrupted(interrupted) if !interrupted.appends() => {
+                interrupted.reported_len()
+            }
             OwnUpload::InUse(seconds) => return Err(Refusal::OnOtherServer(path.clone(), seconds)),
             _ => return Ok(None),
         };
@@ -244,7 +244,7 @@ impl Session {
         &mut self,
         path: &VirtualPath,
         resolved: &Resolved,
-        keep: &ResumeScope,
+        scope: &ResumeScope,
         location: &Location,
         from: ResumeAt,
     ) -> Result<(), Refusal> {
@@ -261,7 +261,7 @@ impl Session {
                 ),
                 ResumeAt::Byte(offset),
             ) => {
-                return match keep.earlier_uploads(location).running() {
+                return match scope.earlier_uploads(location).running() {
                     Some(upload) if upload.has_begun() && !resumes_at(upload.size, offset) => {
                         Err(self.refuse_resume(path, resolved, &OwnUpload::Running(upload)))
                     }
@@ -270,7 +270,7 @@ impl Session {
             }
             _ => {
                 let object = existing_object(location);
-                self.look(path, keep, location, object).await?
+                self.look(path, scope, location, object).await?
             }
         };
         if !matches!(underway, OwnUpload::None) {
@@ -305,7 +305,9 @@ impl Session {
     ) -> Refusal {
         let (length, appends) = match underway {
             OwnUpload::Running(upload) => (upload.size - 1, upload.appends()),
-            OwnUpload::Interrupted(kept) => (kept.reported_len(), kept.appends()),
+            OwnUpload::Interrupted(interrupted) => {
+                (interrupted.reported_len(), interrupted.appends())
+            }
             OwnUpload::InUse(seconds) => return Refusal::OnOtherServer(path.clone(), *seconds),
             OwnUpload::None => return Refusal::OtherLength(path.clone()),
         };
@@ -326,24 +328,24 @@ impl Session {
 
     /// The interrupted upload that a transfer resumes, and the object from a HEAD. An upload that
     /// still runs in this process is stopped and waited for.
-    pub(super) async fn kept(
+    pub(super) async fn interrupted_upload(
         &self,
         path: &VirtualPath,
-        keep: &ResumeScope,
+        scope: &ResumeScope,
         location: &Location,
     ) -> Result<(Option<Box<ResumableUpload>>, Option<ObjectInfo>), Refusal> {
         let fail = |error: ObjectError| Refusal::store(path, &error);
-        let older = keep.earlier_uploads(location);
-        older.stop();
-        gone(path, &older).await?;
-        let lookup = Box::pin(keep.lookup(location, existing_object(location)));
+        let earlier = scope.earlier_uploads(location);
+        earlier.stop();
+        wait_until_gone(path, &earlier).await?;
+        let lookup = Box::pin(scope.lookup(location, existing_object(location)));
         match lookup.await.map_err(fail)? {
             (Lookup::None, info) => Ok((None, info)),
             (Lookup::InUse { retry_after }, _) => {
                 Err(Refusal::OnOtherServer(path.clone(), retry_after.as_secs()))
             }
             (Lookup::LaterFormat(format), _) => Err(Refusal::LaterRecord(path.clone(), format)),
-            (Lookup::Resumable(kept), info) => Ok((Some(kept), info)),
+            (Lookup::Resumable(interrupted), info) => Ok((Some(interrupted), info)),
         }
     }
 }
@@ -369,14 +371,17 @@ pub(super) fn shows_files(permissions: Permissions) -> bool {
 }
 
 /// Waits until the user's uploads of this process have ended.
-async fn gone(path: &VirtualPath, older: &EarlierUploads) -> Result<(), Refusal> {
-    let ended = timeout(GONE, older.wait_until_gone()).await;
+async fn wait_until_gone(path: &VirtualPath, earlier: &EarlierUploads) -> Result<(), Refusal> {
+    let ended = timeout(EARLIER_WAIT, earlier.wait_until_gone()).await;
     ended.map_err(|_| Refusal::BeingSaved(path.clone()))
 }
 
 /// Waits until those that have broken off are stored for a resume.
-pub(super) async fn ending(path: &VirtualPath, older: &EarlierUploads) -> Result<(), Refusal> {
-    let ended = timeout(GONE, older.wait_until_stored()).await;
+pub(super) async fn wait_until_stored(
+    path: &VirtualPath,
+    earlier: &EarlierUploads,
+) -> Result<(), Refusal> {
+    let ended = timeout(EARLIER_WAIT, earlier.wait_until_stored()).await;
     ended.map_err(|_| Refusal::BeingSaved(path.clone()))
 }
 
@@ -384,10 +389,10 @@ pub(super) async fn ending(path: &VirtualPath, older: &EarlierUploads) -> Result
 /// upload.
 pub(super) async fn refuse_later(
     path: &VirtualPath,
-    keep: &ResumeScope,
+    scope: &ResumeScope,
     location: &Location,
 ) -> Result<(), Refusal> {
-    match keep.later_format(location).await {
+    match scope.later_format(location).await {
         Ok(None) => Ok(()),
         Ok(Some(format)) => Err(Refusal::LaterRecord(path.clone(), format)),
         Err(error) => Err(Refusal::store(path, &error)),

@@ -33,6 +33,7 @@ pub(in crate::session) mod download;
 pub(in crate::session) mod job;
 pub(in crate::session) mod list_format;
 pub(in crate::session) mod lister;
+mod prepare_upload;
 pub(in crate::session) mod pump;
 mod running;
 pub(in crate::session) mod sink;

@@ -16,7 +16,7 @@ use ftp_proto::{Reply, time};
 use crate::session::last_file::{LastFile, PEEK, Whole};
 use crate::session::replies::{Handled, Refusal, success};
 use crate::session::resolve::{file_at, modified, parent_in_mount, require};
-use crate::session::resume::{FileStatus, OwnUpload, ending};
+use crate::session::resume::{FileStatus, OwnUpload, wait_until_stored};
 use crate::session::state::Session;
 
 impl Session {
@@ -24,9 +24,9 @@ impl Session {
         let (path, resolved) = self.resolve(argument)?;
         if let Err(refused) = require_any(&path, &resolved) {
             // Such a user may only learn the length of their own upload.
-            return match self.keep_at(&resolved).zip(resolved.object()) {
-                Some((keep, location)) if keep.may_have_upload(&location) => {
-                    let length = Box::pin(self.own_upload(&path, &keep, &location)).await?;
+            return match self.binary_writer_scope(&resolved).zip(resolved.object()) {
+                Some((scope, location)) if scope.may_have_upload(&location) => {
+                    let length = Box::pin(self.own_upload(&path, &scope, &location)).await?;
                     Ok(success::size(length.ok_or(refused)?))
                 }
                 _ => Err(refused),
@@ -36,14 +36,14 @@ impl Session {
         if self.converts(&mount) {
             return Err(Refusal::SizeInAscii(path));
         }
-        let keep = self.keep_at(&resolved);
+        let scope = self.binary_writer_scope(&resolved);
         // Taken out, so that the object and the interrupted upload can be looked up in parallel.
         let mut last_file = std::mem::take(&mut self.last_file);
         let budget = self.context.budget.clone();
         let asked = info(&mut last_file, &budget, &path, &resolved, FileQuery::Size);
-        let seen = match &keep {
-            Some(keep) => {
-                Box::pin(self.file_status(&path, &resolved, keep, &location, found(asked))).await
+        let seen = match &scope {
+            Some(scope) => {
+                Box::pin(self.file_status(&path, &resolved, scope, &location, found(asked))).await
             }
             None => asked
                 .await
@@ -130,13 +130,13 @@ impl Session {
         }
         let (_, location) = file_at(&path, &resolved)?;
         let parent = parent_in_mount(&resolved);
-        let keep = self.keep_of_any_type(&resolved);
+        let scope = self.writer_scope(&resolved);
         // Interrupted uploads of the same name are deleted with the file if this process knows that
         // there may be one.
-        let ends = match &keep {
-            Some(keep) => {
-                ending(&path, &keep.earlier_uploads(&location)).await?;
-                match Box::pin(keep.ended_by_delete(&location)).await {
+        let ends = match &scope {
+            Some(scope) => {
+                wait_until_stored(&path, &scope.earlier_uploads(&location)).await?;
+                match Box::pin(scope.ended_by_delete(&location)).await {
                     Ok(ends) => ends,
                     Err(error) => {
                         tracing::warn!(path = %path.to_string().escape_debug(), %error, "an interrupted upload of it may be left");
@@ -157,7 +157,11 @@ impl Session {
                 Ok(success::deleted(&path))
             }
             // Only the user's interrupted upload of the file exists.
-            Err(ObjectError::NotFound) if self.give_up(&path, &resolved, &location).await? => {
+            Err(ObjectError::NotFound)
+                if self
+                    .discard_interrupted(&path, &resolved, &location)
+                    .await? =>
+            {
                 self.transfers_of(&location)?.begins_anew();
                 Ok(success::interrupted_upload_deleted(&path))
             }
@@ -166,19 +170,19 @@ impl Session {
     }
 
     /// Removes the user's interrupted upload of a file; returns whether there was one.
-    async fn give_up(
+    async fn discard_interrupted(
         &mut self,
         path: &VirtualPath,
         resolved: &Resolved,
         location: &Location,
     ) -> Result<bool, Refusal> {
-        let Some(keep) = self.keep_of_any_type(resolved) else {
+        let Some(scope) = self.writer_scope(resolved) else {
             return Ok(false);
         };
         self.reported.forget(path);
         let absent = async { Ok(None) };
-        match Box::pin(self.look(path, &keep, location, absent)).await?.0 {
-            OwnUpload::Interrupted(_) => keep
+        match Box::pin(self.look(path, &scope, location, absent)).await?.0 {
+            OwnUpload::Interrupted(_) => scope
                 .discard(location)
                 .await
                 .map_err(|error| Refusal::store(path, &error)),

@@ -138,13 +138,14 @@ impl Session {
         resolved: &Resolved,
     ) -> Result<Option<(u64, Option<Timestamp>)>, Refusal> {
         let of = |info: &ObjectInfo| (info.size, Some(modified(info, resolved)));
-        let (Some(keep), Some(location)) = (self.keep_at(resolved), resolved.object()) else {
+        let (Some(scope), Some(location)) = (self.binary_writer_scope(resolved), resolved.object())
+        else {
             return Ok(describe(path, resolved).await?.as_ref().map(of));
         };
         match Box::pin(self.file_status(
             path,
             resolved,
-            &keep,
+            &scope,
             &location,
             existing_object(&location),
         ))

@@ -131,8 +131,8 @@ impl Session {
                 ObjectError::NotFound => Refusal::NotFound(old.clone()),
                 error => Refusal::store(path, &error),
             })?;
-        if let Some(keep) = self.keep_in(resolved) {
-            keep.object_written(&to);
+        if let Some(scope) = self.resume_scope_in(resolved) {
+            scope.object_written(&to);
         }
         self.transfers_of(&to)?.begins_anew();
         let deleted = delete_keeping_directory(
@@ -150,8 +150,8 @@ impl Session {
         )
         .await;
         if matches!(deleted, Ok(Deleted::Gone))
-            && let Some(keep) = self.keep_in(from_resolved)
-            && let Err(error) = Box::pin(keep.object_removed(&from, info)).await
+            && let Some(scope) = self.resume_scope_in(from_resolved)
+            && let Err(error) = Box::pin(scope.object_removed(&from, info)).await
         {
             tracing::warn!(path = %old.to_string().escape_debug(), %error, "an interrupted upload of it may be left");
         }

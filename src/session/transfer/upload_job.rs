@@ -20,7 +20,7 @@ use crate::session::transfer::job::{ControlEnd, End, Link, Signal, TransferError
 use crate::session::transfer::pump::{Pump, drain, permitted};
 
 /// The reply to an upload that broke off waits for its parts to be stored, for this time at most.
-const KEEPING: Duration = Duration::from_secs(5);
+const STORE_WAIT: Duration = Duration::from_secs(5);
 
 /// After an upload is cancelled, bytes that still arrive are taken for this time at most.
 const DRAIN: Duration = Duration::from_millis(250);
@@ -32,8 +32,9 @@ pub(super) struct UploadJob {
     pub(super) id: TransferId,
     pub(super) start: UploadStart,
     pub(super) data: DataSetup,
-    /// The scope in which its pieces may be stored while others wait for memory.
-    pub(super) state: Option<ResumeScope>,
+    /// The scope in which its pieces may be stored while others wait for memory, even if it can't be
+    /// resumed.
+    pub(super) record_scope: Option<ResumeScope>,
     pub(super) budget: Budget,
     pub(super) timeouts: Timeouts,
     /// See [`crate::object::options::TransferOptions::part_size`].
@@ -50,11 +51,11 @@ pub(super) struct UploadJob {
 pub(super) enum UploadStart {
     New(Box<UploadOptions>),
     /// At the end of an interrupted upload.
-    Kept {
-        keep: ResumeScope,
-        kept: Box<ResumableUpload>,
+    Resumed {
+        scope: ResumeScope,
+        interrupted: Box<ResumableUpload>,
         /// The number of bytes that the server has and the client sends again.
-        again: u64,
+        resent: u64,
     },
 }
 
@@ -74,24 +75,32 @@ impl UploadJob {
 
     pub(super) async fn run(self, link: Link) -> End {
         let path = self.path.clone();
-        let resumed = matches!(self.start, UploadStart::Kept { .. });
+        let resumed = matches!(self.start, UploadStart::Resumed { .. });
         let location = self.location.clone();
-        let keep = match &self.start {
+        let scope = match &self.start {
             UploadStart::New(options) => options.keep.clone(),
-            UploadStart::Kept { keep, .. } => Some(keep.clone()),
+            UploadStart::Resumed { scope, .. } => Some(scope.clone()),
         };
-        let kept = keep.is_some();
-        let state = self.state.clone();
+        let resumable = scope.is_some();
+        let record_scope = self.record_scope.clone();
         let transferred = self.transfer(link).await;
-        match (matches!(transferred, Ok(End::Finished(_))), keep, state) {
+        match (
+            matches!(transferred, Ok(End::Finished(_))),
+            scope,
+            record_scope,
+        ) {
             // After the reply the client may ask another replica, which must find the state after
             // this upload.
-            (false, Some(keep), _) => {
-                let _ = timeout(KEEPING, keep.earlier_uploads(&location).wait_until_stored()).await;
+            (false, Some(scope), _) => {
+                let _ = timeout(
+                    STORE_WAIT,
+                    scope.earlier_uploads(&location).wait_until_stored(),
+                )
+                .await;
             }
             // An interrupted upload of the name may be older than this file, and nothing shows this
             // after the file is deleted.
-            (true, None, Some(state)) => state.object_written(&location),
+            (true, None, Some(scope)) => scope.object_written(&location),
             _ => {}
         }
         match transferred {
@@ -102,7 +111,7 @@ impl UploadJob {
             Err(TransferError::Object(ObjectError::Conflict)) => {
                 End::Failed(Refusal::WrittenMeanwhile(path).into())
             }
-            Err(TransferError::Object(ObjectError::Busy)) if kept => {
+            Err(TransferError::Object(ObjectError::Busy)) if resumable => {
                 End::Failed(Refusal::BeingWrittenButSaved(path).into())
             }
             Err(failure) => End::Failed(failure),
@@ -195,8 +204,11 @@ impl UploadJob {
                 UploadStart::New(options) => {
                     Upload::begin(location, admission, (**options).clone()).await?
                 }
-                UploadStart::Kept { keep, kept, .. } => {
-                    Upload::resume(location, admission, keep.clone(), (**kept).clone()).await?
+                UploadStart::Resumed {
+                    scope, interrupted, ..
+                } => {
+                    Upload::resume(location, admission, scope.clone(), (**interrupted).clone())
+                        .await?
                 }
             })
         };
@@ -204,12 +216,16 @@ impl UploadJob {
         let (mut upload, arrival) = link
             .open(&mut self.data, connect, upload, |_| opening)
             .await?;
-        if let Some(state) = &self.state {
-            upload.may_store_pieces(state);
+        if let Some(scope) = &self.record_scope {
+            upload.may_store_pieces(scope);
         }
         let begins_at = match &self.start {
             UploadStart::New(options) => options.append.as_ref().map_or(0, |append| append.keep),
-            UploadStart::Kept { kept, again, .. } => kept.reported_len() + kept.overlap() - again,
+            UploadStart::Resumed {
+                interrupted,
+                resent,
+                ..
+            } => interrupted.reported_len() + interrupted.overlap() - resent,
         };
         Ok((upload, arrival, begins_at))
     }
@@ -228,8 +244,8 @@ impl UploadJob {
             gives_back: upload.gives_back(),
             link,
         };
-        if let UploadStart::Kept { again, .. } = &self.start {
-            pump.pass_over(stream, *again, &self.path).await?;
+        if let UploadStart::Resumed { resent, .. } = &self.start {
+            pump.pass_over(stream, *resent, &self.path).await?;
         }
         *passed = true;
         if self.convert {

@@ -14,7 +14,7 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use super::backend::{Backend, Event};
 use super::blob::Content;
 use super::checksum::{Algorithm, Checksum, Hasher, Kind, set_checksum};
-use super::index::{Object, ObjectData, PartData, WriteCondition, hex};
+use super::index::{Attributes, Object, ObjectData, PartData, WriteCondition, hex};
 use super::objects::{ReadConditions, attributes_of, named_algorithm, parse_tags};
 use super::s3_types::{internal, quoted, timestamp};
 
@@ -77,32 +77,8 @@ impl Backend {
                 "The specified copy source is larger than the maximum allowable size for a copy source: {limit}"
             ));
         }
-        let replaces = |directive: Option<&str>| directive == Some(MetadataDirective::REPLACE);
-        let replaces_metadata = replaces(input.metadata_directive.as_ref().map(|d| d.as_str()));
-        let replaces_tags = input
-            .tagging_directive
-            .as_ref()
-            .is_some_and(|d| d.as_str() == TaggingDirective::REPLACE);
-        let mut attributes = match replaces_metadata {
-            true => attributes_of!(input),
-            false => source.data.attributes.clone(),
-        };
-        // Class and encryption come from the request or are the default; they are never copied.
-        let requested = attributes_of!(input);
-        attributes.storage_class = requested.storage_class;
-        attributes.server_side_encryption = requested.server_side_encryption;
         let to_itself = from == (input.bucket.clone(), input.key.clone());
-        if to_itself && !replaces_metadata && attributes == source.data.attributes {
-            return Err(s3_error!(
-                InvalidRequest,
-                "This copy request is illegal because it is trying to copy an object to itself without changing the \
-                 object's metadata, storage class, website redirect location or encryption attributes."
-            ));
-        }
-        let tags = match replaces_tags {
-            true => parse_tags(input.tagging.as_deref())?,
-            false => source.data.tags.clone(),
-        };
+        let (attributes, tags) = copied_attributes(&input, &source.data, to_itself)?;
         let algorithm = named_algorithm(input.checksum_algorithm.as_ref())?.or(source
             .data
             .checksum
@@ -218,6 +194,41 @@ impl Backend {
         let object = self.find(&bucket, key)?;
         Ok(((bucket, key.to_string()), object))
     }
+}
+
+/// The attributes and tags of a copy: those of the source, or those of the request if its directive
+/// is REPLACE.
+fn copied_attributes(
+    input: &CopyObjectInput,
+    source: &ObjectData,
+    to_itself: bool,
+) -> S3Result<(Attributes, Vec<(String, String)>)> {
+    let replaces = |directive: Option<&str>| directive == Some(MetadataDirective::REPLACE);
+    let replaces_metadata = replaces(input.metadata_directive.as_ref().map(|d| d.as_str()));
+    let replaces_tags = input
+        .tagging_directive
+        .as_ref()
+        .is_some_and(|d| d.as_str() == TaggingDirective::REPLACE);
+    let mut attributes = match replaces_metadata {
+        true => attributes_of!(input),
+        false => source.attributes.clone(),
+    };
+    // Class and encryption come from the request or are the default; they are never copied.
+    let requested = attributes_of!(input);
+    attributes.storage_class = requested.storage_class;
+    attributes.server_side_encryption = requested.server_side_encryption;
+    if to_itself && !replaces_metadata && attributes == source.attributes {
+        return Err(s3_error!(
+            InvalidRequest,
+            "This copy request is illegal because it is trying to copy an object to itself without changing the \
+             object's metadata, storage class, website redirect location or encryption attributes."
+        ));
+    }
+    let tags = match replaces_tags {
+        true => parse_tags(input.tagging.as_deref())?,
+        false => source.tags.clone(),
+    };
+    Ok((attributes, tags))
 }
 
 /// A source that does not meet a condition is always 412, never 304.

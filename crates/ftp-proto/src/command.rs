@@ -6,6 +6,7 @@
 //! line, which may have a secret.
 
 mod address;
+mod argument;
 mod host;
 mod list_argument;
 mod parameters;

@@ -2,8 +2,10 @@
 //! parameters.
 
 use super::address::{self, AddressError, number};
-use super::verbs::{self, Offered};
-use super::{Command, CommandError, HashName, HostName, ListArgument, Password, parameters};
+use super::argument::Argument;
+use super::parameters::{csid_name, time_and_path};
+use super::verbs;
+use super::{Command, CommandError, HashName, HostName, ListArgument, Password};
 
 /// See [`Command::parse`].
 pub(super) fn parse(line: &[u8]) -> Result<Command, CommandError> {
@@ -25,14 +27,6 @@ pub(super) fn parse(line: &[u8]) -> Result<Command, CommandError> {
         given: space.is_some(),
     }
     .command()
-}
-
-/// A command's verb and the text after the one space that follows it.
-pub(super) struct Argument<'a> {
-    pub offered: &'static Offered,
-    pub text: &'a str,
-    /// Whether a space follows the verb: then an empty text is intended.
-    pub given: bool,
 }
 
 impl Argument<'_> {
@@ -87,8 +81,7 @@ impl Argument<'_> {
             "SIZE" => Command::Size(self.required()?),
             "MDTM" => self.mdtm()?,
             "MFMT" => {
-                let (time, path) =
-                    parameters::time_and_path(self.text).ok_or_else(|| self.wanted())?;
+                let (time, path) = time_and_path(self.text).ok_or_else(|| self.wanted())?;
                 Command::Mfmt(time, path)
             }
             "MFF" => self.mff()?,
@@ -112,43 +105,10 @@ impl Argument<'_> {
             "NOOP" => Command::Noop,
             "SITE" => self.site()?,
             "CLNT" => Command::Clnt(self.client_name()?.to_owned()),
-            "CSID" => Command::Csid(parameters::csid_name(self.client_name()?).to_owned()),
+            "CSID" => Command::Csid(csid_name(self.client_name()?).to_owned()),
             // A verb of the table without an arm; a test ensures that there is none.
             _ => return Err(CommandError::Unknown),
         })
-    }
-
-    /// The error with the expected syntax.
-    pub(super) fn wanted(&self) -> CommandError {
-        CommandError::Syntax(format!("syntax: {}", self.offered.syntax))
-    }
-
-    /// The error for a valid argument that is not supported.
-    pub(super) fn not_offered(&self) -> CommandError {
-        CommandError::Parameter(format!("not offered; syntax: {}", self.offered.syntax))
-    }
-
-    /// The whole text, which must not be empty.
-    pub(super) fn required(&self) -> Result<String, CommandError> {
-        self.optional().ok_or_else(|| self.wanted())
-    }
-
-    fn optional(&self) -> Option<String> {
-        Some(self.text.to_owned()).filter(|text| !text.is_empty())
-    }
-
-    /// For parameters other than paths: ignores spaces around them.
-    pub(super) fn trimmed(&self) -> &str {
-        self.text.trim_matches(' ')
-    }
-
-    /// Its words in capitals.
-    pub(super) fn words(&self) -> Vec<String> {
-        self.text
-            .split(' ')
-            .filter(|word| !word.is_empty())
-            .map(str::to_ascii_uppercase)
-            .collect()
     }
 }
 

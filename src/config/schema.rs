@@ -5,6 +5,7 @@
 //! check of the sample file, and the `config` of the chart's values.schema.json come from it too, so
 //! none of them can say something else.
 
+mod entry;
 pub(super) mod json;
 pub(super) mod keys;
 #[cfg(test)]

@@ -30,7 +30,7 @@ fn the_reference_page_shows_the_keys_of_the_schema() {
     }
     assert!(
         expected == page,
-        "docs/reference/configuration.md differs from src/config/schema/keys.rs; \
+        "docs/reference/configuration.md differs from src/config/schema/keys; \
          UPDATE_REFERENCE=1 cargo test --lib the_reference_page writes it"
     );
     for key in ROOT.keys {

@@ -16,8 +16,7 @@ use crate::tls::{self, About};
 const NO_TLS: &str = "there is no section [tls]";
 const WITH_TLS: &str = "this key only together with a section [tls]";
 const LISTEN: &str = "a list of IP addresses with ports: [\"0.0.0.0:2121\", { address = \"0.0.0.0:990\", tls = \"implicit\" }]";
-const UNCERTIFIED: &str =
-    "who does not begin TLS would need no certificate, but client_certificates is \"required\"";
+const UNCERTIFIED: &str = "a client that does not begin TLS would need no certificate, but client_certificates is \"required\"";
 const CONTROL_OF_ONE: &str = "\"required\", or tls.client_certificates = \"optional\"";
 const CONTROL_OF_ALL: &str =
     "\"required\", here or on each listener, or client_certificates = \"optional\"";

@@ -13,6 +13,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use crate::data::DataError;
+use crate::net::canonical;
 
 /// The lowest port that PORT and EPRT may name: below it are services to which a server must not be
 /// made to connect (RFC 2577 section 3).
@@ -124,14 +125,6 @@ fn is_about_source_port(error: &io::Error) -> bool {
             | io::ErrorKind::AddrInUse
             | io::ErrorKind::AddrNotAvailable
     )
-}
-
-/// An IPv4-mapped address as the IPv4 address; IPv6 keeps its scope.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    match address.ip().to_canonical() {
-        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
-        IpAddr::V6(_) => address,
-    }
 }
 
 #[cfg(test)]

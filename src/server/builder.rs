@@ -7,7 +7,6 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -18,6 +17,7 @@ use crate::data::advertise::Advertise;
 use crate::data::linger::Lingering;
 use crate::data::passive::{PassivePool, ProxyPolicy};
 use crate::memory::Budget;
+use crate::net::listen;
 use crate::net::proxy::Proxies;
 use crate::object::{ActiveUploads, NameLocks, RecordCache, Replica, Store, StoreContext};
 use crate::server::admission::ConnectionAdmission;
@@ -27,9 +27,6 @@ use crate::server::sweeper::Targets;
 use crate::server::{Server, ServerError, accept};
 use crate::session::{self, Listener, ServerContext};
 use crate::tls::Tls;
-
-/// Connections that the kernel queues until the server accepts them.
-const BACKLOG: i32 = 1024;
 
 /// What sessions share, built; nothing is bound yet.
 pub struct Builder {
@@ -178,7 +175,7 @@ impl Builder {
         for wanted in &self.options.listen {
             let address = wanted.address;
             let bind = |source| ServerError::Bind { address, source };
-            let listener = match listen(address) {
+            let listener = match listen(address, |socket| socket.set_reuse_address(true)) {
                 Err(error) if is_spare(&self.options, address) && no_such_family(&error) => {
                     tracing::warn!(%address, %error, "this host has no such addresses; only the others are listened on");
                     continue;
@@ -331,23 +328,6 @@ fn is_spare(config: &ServerOptions, address: SocketAddr) -> bool {
 fn no_such_family(error: &io::Error) -> bool {
     error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT)
         || error.kind() == io::ErrorKind::AddrNotAvailable
-}
-
-/// A listening socket. An IPv6 one accepts only IPv6, so that `0.0.0.0` and `[::]` can coexist.
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
 }
 
 #[cfg(test)]

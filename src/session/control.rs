@@ -17,6 +17,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
+use crate::net::canonical;
 use crate::net::proxy::ConnectionAddrs;
 use crate::tls::socket::Handshakes;
 use ftp_proto::Reply;
@@ -317,15 +318,6 @@ async fn in_time<T>(
         done = done => Some(done),
         () = hurried => None,
         () = tokio::time::sleep(deadline) => None,
-    }
-}
-
-/// Turns the address of an IPv4 client on a dual-stack socket into an IPv4 address. An IPv6 address
-/// keeps its scope.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    match address.ip().to_canonical() {
-        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
-        IpAddr::V6(_) => address,
     }
 }
 

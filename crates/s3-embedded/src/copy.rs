@@ -48,6 +48,18 @@ pub(crate) async fn digest(content: &Content, algorithm: Option<Algorithm>) -> S
     })
 }
 
+/// The conditions of a copy on its source.
+macro_rules! source_conditions_of {
+    ($input:expr) => {
+        ReadConditions {
+            if_match: $input.copy_source_if_match.as_ref(),
+            if_none_match: $input.copy_source_if_none_match.as_ref(),
+            if_modified_since: $input.copy_source_if_modified_since.as_ref(),
+            if_unmodified_since: $input.copy_source_if_unmodified_since.as_ref(),
+        }
+    };
+}
+
 impl Backend {
     /// CopyObject.
     pub(crate) async fn copy_object(
@@ -62,14 +74,9 @@ impl Backend {
         let input = request.input;
         self.check_bucket(&input.bucket)?;
         let (from, source) = self.copy_source(&input.copy_source)?;
-        ReadConditions {
-            if_match: input.copy_source_if_match.as_ref(),
-            if_none_match: input.copy_source_if_none_match.as_ref(),
-            if_modified_since: input.copy_source_if_modified_since.as_ref(),
-            if_unmodified_since: input.copy_source_if_unmodified_since.as_ref(),
-        }
-        .check(&source.data)
-        .map_err(refused_source)?;
+        source_conditions_of!(input)
+            .check(&source.data)
+            .map_err(refused_source)?;
         let limit = self.behaviour().max_single_size;
         if source.data.content.length() > limit {
             return Err(s3_error!(
@@ -125,14 +132,9 @@ impl Backend {
     ) -> S3Result<S3Response<UploadPartCopyOutput>> {
         let plan = self.upload_plan(&input.upload_id, &input.bucket, &input.key)?;
         let (_, source) = self.copy_source(&input.copy_source)?;
-        ReadConditions {
-            if_match: input.copy_source_if_match.as_ref(),
-            if_none_match: input.copy_source_if_none_match.as_ref(),
-            if_modified_since: input.copy_source_if_modified_since.as_ref(),
-            if_unmodified_since: input.copy_source_if_unmodified_since.as_ref(),
-        }
-        .check(&source.data)
-        .map_err(refused_source)?;
+        source_conditions_of!(input)
+            .check(&source.data)
+            .map_err(refused_source)?;
         let behaviour = self.behaviour();
         let size = source.data.content.length();
         let content = match &input.copy_source_range {

@@ -64,6 +64,18 @@ macro_rules! attributes_of {
 }
 pub(crate) use attributes_of;
 
+/// The conditions of GetObject and HeadObject.
+macro_rules! conditions_of {
+    ($input:expr) => {
+        ReadConditions {
+            if_match: $input.if_match.as_ref(),
+            if_none_match: $input.if_none_match.as_ref(),
+            if_modified_since: $input.if_modified_since.as_ref(),
+            if_unmodified_since: $input.if_unmodified_since.as_ref(),
+        }
+    };
+}
+
 /// Sets the fields that GetObject and HeadObject both return.
 macro_rules! describe {
     ($output:expr, $data:expr) => {{
@@ -85,7 +97,7 @@ macro_rules! describe {
 }
 
 /// Adds the checksum of an object.
-macro_rules! tell_checksum {
+macro_rules! add_checksum {
     ($output:expr, $data:expr) => {
         if let Some(checksum) = $data.checksum.clone() {
             $output.checksum_type = Some(ChecksumType::from_static(checksum.kind.name()));
@@ -128,7 +140,7 @@ impl Backend {
             e_tag: quoted(&data.etag),
             ..PutObjectOutput::default()
         };
-        tell_checksum!(output, data);
+        add_checksum!(output, data);
         let size = data.content.length();
         let condition = WriteCondition {
             if_match: input.if_match,
@@ -217,13 +229,7 @@ impl Backend {
     ) -> S3Result<S3Response<GetObjectOutput>> {
         let object = self.find(&input.bucket, &input.key)?;
         let data = &object.data;
-        let conditions = ReadConditions {
-            if_match: input.if_match.as_ref(),
-            if_none_match: input.if_none_match.as_ref(),
-            if_modified_since: input.if_modified_since.as_ref(),
-            if_unmodified_since: input.if_unmodified_since.as_ref(),
-        };
-        conditions.check(data)?;
+        conditions_of!(input).check(data)?;
         if input.part_number.is_some() {
             return Err(s3_error!(NotImplemented, "partNumber"));
         }
@@ -245,7 +251,7 @@ impl Backend {
         };
         describe!(output, data);
         if whole && asks_checksum(input.checksum_mode.as_ref()) {
-            tell_checksum!(output, data);
+            add_checksum!(output, data);
         }
         Ok(S3Response::new(output))
     }
@@ -257,20 +263,14 @@ impl Backend {
     ) -> S3Result<S3Response<HeadObjectOutput>> {
         let object = self.find(&input.bucket, &input.key)?;
         let data = &object.data;
-        let conditions = ReadConditions {
-            if_match: input.if_match.as_ref(),
-            if_none_match: input.if_none_match.as_ref(),
-            if_modified_since: input.if_modified_since.as_ref(),
-            if_unmodified_since: input.if_unmodified_since.as_ref(),
-        };
-        conditions.check(data)?;
+        conditions_of!(input).check(data)?;
         let mut output = HeadObjectOutput {
             content_length: i64::try_from(data.content.length()).ok(),
             ..HeadObjectOutput::default()
         };
         describe!(output, data);
         if asks_checksum(input.checksum_mode.as_ref()) {
-            tell_checksum!(output, data);
+            add_checksum!(output, data);
         }
         Ok(S3Response::new(output))
     }

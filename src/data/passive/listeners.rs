@@ -4,13 +4,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
 use crate::data::options::PassivePorts;
-
-/// The number of connections that the kernel queues for each port until they are accepted.
-const BACKLOG: i32 = 1024;
 
 /// Binds the ports of `busy`, each as soon as it is free. Tries every `retry`.
 pub(super) async fn take_when_free(
@@ -53,24 +49,14 @@ pub(super) fn wanted_ports(ports: PassivePorts) -> io::Result<Vec<u16>> {
 
 pub(super) fn listen(address: IpAddr, port: u16) -> io::Result<TcpListener> {
     let address = SocketAddr::new(address.to_canonical(), port);
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    if port != 0 {
-        // Data connections of the previous run are in TIME_WAIT on these ports.
-        socket.set_reuse_address(true)?;
-    }
-    // Accepted sockets inherit it, which saves a call for each of them.
-    socket.set_tcp_keepalive(&crate::data::keepalive())?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    crate::net::listen(address, |socket| {
+        if port != 0 {
+            // Data connections of the previous run are in TIME_WAIT on these ports.
+            socket.set_reuse_address(true)?;
+        }
+        // Accepted sockets inherit it, which saves a call for each of them.
+        socket.set_tcp_keepalive(&crate::data::keepalive())
+    })
 }
 
 /// Adds the port to the text of `error`.

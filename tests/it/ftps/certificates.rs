@@ -276,7 +276,7 @@ async fn a_certificate_is_not_required_without_tls() {
         let errors = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success());
         let wrong = format!(
-            "{}: tls.control: who does not begin TLS would need no certificate, but client_certificates is \
+            "{}: tls.control: a client that does not begin TLS would need no certificate, but client_certificates is \
              \"required\"; allowed: \"required\", here or on each listener",
             file.display()
         );

@@ -250,7 +250,7 @@ pub async fn make_directory(directory: &Location) -> Result<(), ObjectError> {
 }
 
 /// Removes the marker of an empty directory and keeps its parent. [`ObjectError::NotFound`];
-/// [`ObjectError::Conflict`] where it is not empty. At most 4 requests, unless two entries are
+/// [`ObjectError::Conflict`] if it is not empty. At most 4 requests, unless two entries are
 /// removed at once.
 pub async fn remove_directory(
     directory: &Location,

@@ -110,10 +110,10 @@ impl Download {
         Download::start(location, Some(admission), offset, stop, None).await
     }
 
-    /// Bytes of a known object, to flow into an upload; [`ObjectError::Changed`] where it is
-    /// another now. Its memory is covered by the caller's admission. Range follows range: with some
-    /// ahead it would hold memory while the upload waits for memory, and several such would wait
-    /// for each other.
+    /// Bytes of a known object, to flow into an upload; [`ObjectError::Changed`] if it is another
+    /// object now. The caller's admission covers its memory. It requests one range at a time: with
+    /// ranges ahead it would hold memory while the upload waits for memory, and several such
+    /// uploads would wait for each other.
     pub(super) async fn open_pinned(
         location: Location,
         info: &ObjectInfo,

@@ -74,7 +74,7 @@ impl Disk {
             state,
             next,
             blobs,
-            rubbish,
+            replaced,
             left_out,
             ..
         } = loader;
@@ -85,7 +85,7 @@ impl Disk {
             disk.closing.store(false, Ordering::Release);
             disk.sweep(&blobs)?;
         }
-        drop(rubbish);
+        drop(replaced);
         disk.closing.store(false, Ordering::Release);
         Ok((disk, state, next))
     }

@@ -195,9 +195,9 @@ pub(in crate::object) async fn copy_to(at: &Location, body: Bytes) -> Result<(),
 /// How a record has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::object) enum Ended {
-    /// SlotContent is none any more, or an empty one.
+    /// There is no record any more, or an empty one.
     Gone,
-    /// Another one was there in its place, which may be empty.
+    /// Another record had taken its place, which may be empty.
     Conflict,
 }
 

@@ -15,7 +15,7 @@ use crate::object::parts::pieces::Pieces;
 pub(super) struct Pace {
     /// When it could begin to send, and the bytes that were there before.
     begun: Option<(Instant, u64)>,
-    /// When it could go on after the upload last waited, and the bytes that were there.
+    /// When it could continue after the upload last waited, and the bytes that were there.
     since: Option<(Instant, u64)>,
     /// How long the server has held it back.
     held_back: Duration,

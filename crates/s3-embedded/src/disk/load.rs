@@ -24,7 +24,7 @@ pub(super) struct Loader<'a> {
     pub(super) next: u64,
     pub(super) blobs: HashMap<String, Arc<Blob>>,
     /// Superseded values: held until all is read, then dropped with their files.
-    pub(super) rubbish: Vec<Box<dyn std::any::Any>>,
+    pub(super) replaced: Vec<Box<dyn std::any::Any>>,
     /// Unusable records, and the reasons.
     pub(super) left_out: Vec<(PathBuf, io::Error)>,
 }
@@ -37,7 +37,7 @@ impl Loader<'_> {
             state: State::default(),
             next: 1,
             blobs: HashMap::new(),
-            rubbish: Vec::new(),
+            replaced: Vec::new(),
             left_out: Vec::new(),
         }
     }
@@ -122,7 +122,7 @@ impl Loader<'_> {
         let bucket = record.value("bucket")?.to_owned();
         let bucket = self.state.buckets.entry(bucket).or_default();
         let key = record.value("key")?.to_owned();
-        self.rubbish
+        self.replaced
             .push(Box::new(bucket.objects.insert(key, object)));
         Ok(())
     }
@@ -141,7 +141,7 @@ impl Loader<'_> {
             // Its upload was completed or aborted.
             None => Some(part),
         };
-        self.rubbish.push(Box::new(superseded));
+        self.replaced.push(Box::new(superseded));
         Ok(())
     }
 

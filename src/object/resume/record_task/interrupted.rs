@@ -274,8 +274,8 @@ impl RecordTask {
         false
     }
 
-    /// Looks whether the record is still ours, on a store without conditions: another process may
-    /// have looked before we wrote it, and have written after that.
+    /// Checks that the record is still ours, on a store without conditions: another process may have
+    /// checked before we wrote it, and have written after that.
     async fn verify(&mut self) -> Result<(), ObjectError> {
         let at = self.at();
         if at.store.conditional_writes(&at.bucket).await {

@@ -66,6 +66,7 @@ pub use resume::{
 };
 pub use transfer_id::TransferId;
 pub use upload::publish::SealedUpload;
+pub use upload::publish_error::PublishError;
 pub use upload::relief::{GivesBack, Relief};
 pub use upload::running::{FailureWatch, Upload};
 pub use upload::{AppendTo, Condition, Published, UploadOptions};

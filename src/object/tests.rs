@@ -58,7 +58,7 @@ async fn upload(
     let upload = upload.seal().await?;
     assert_eq!(upload.received(), data.len() as u64);
     let turn = upload.turn().await?;
-    upload.publish(turn).await
+    Ok(upload.publish(turn).await?)
 }
 
 async fn put(location: &Location, data: &Bytes) -> Published {

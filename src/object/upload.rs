@@ -17,6 +17,7 @@ pub(in crate::object) mod begin;
 pub(in crate::object) mod filling;
 pub(in crate::object) mod pressure;
 pub(in crate::object) mod publish;
+pub(in crate::object) mod publish_error;
 pub(in crate::object) mod relief;
 pub(in crate::object) mod restore;
 pub(in crate::object) mod running;

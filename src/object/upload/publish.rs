@@ -15,6 +15,7 @@ use crate::object::name_lock::{NameLock, Patience};
 use crate::object::parts::part::{Part, Payload, RetainedPart};
 use crate::object::precondition::PreconditionHeaders;
 use crate::object::upload::Published;
+use crate::object::upload::publish_error::PublishError;
 use crate::object::upload::running::{OnFailure, Origin, Upload};
 use crate::object::upload::sending::Sending;
 use crate::object::verify::{LateWrite, WriteCheck, is_by, look, look_until};
@@ -68,12 +69,11 @@ impl SealedUpload {
     /// PutObject or CompleteMultipartUpload, under the lock of the name, which is held until the
     /// store's answer is clear: the condition is looked at, written and, if the answer is lost,
     /// looked for without another session of this process in between. Ambiguous answers are settled
-    /// by a HEAD that looks for the transfer id.
-    pub async fn publish(mut self, lock: NameLock) -> Result<Published, ObjectError> {
+    /// by a HEAD that looks for the transfer id; [`PublishError`] says whether one was not.
+    pub async fn publish(mut self, lock: NameLock) -> Result<Published, PublishError> {
         if !self.upload.target.location.is_locked_by(&lock) {
-            return Err(ObjectError::Other(
-                "published under another lock".to_owned(),
-            ));
+            let error = ObjectError::Other("published under another lock".to_owned());
+            return Err(error.into());
         }
         let published = match self.upload.sending.is_multipart() {
             true => Box::pin(self.publish_parts()).await,
@@ -84,9 +84,9 @@ impl SealedUpload {
     }
 
     /// CompleteMultipartUpload.
-    async fn publish_parts(&mut self) -> Result<Published, ObjectError> {
+    async fn publish_parts(&mut self) -> Result<Published, PublishError> {
         let Some(flight) = self.upload.sending.in_flight() else {
-            return Err(ObjectError::Other("no multipart upload".to_owned()));
+            return Err(ObjectError::Other("no multipart upload".to_owned()).into());
         };
         let create = flight.create.clone();
         let parts = flight.done.clone();
@@ -96,9 +96,8 @@ impl SealedUpload {
         let taken = self.upload.filling.size();
         if sent != taken {
             // Can't be; and must never be published if it is.
-            return Err(ObjectError::Integrity(format!(
-                "{sent} bytes are in parts, {taken} were taken"
-            )));
+            let error = format!("{sent} bytes are in parts, {taken} were taken");
+            return Err(ObjectError::Integrity(error).into());
         }
         // If this is dropped in the middle, the clean-up looks before it aborts.
         self.abort = Some(AbortMode::LookFirst);
@@ -119,15 +118,20 @@ impl SealedUpload {
                 })
             }
             Err(failed) => {
+                let error = self.limited(failed.error);
+                let error = match failed.abort {
+                    AbortMode::AtOnce => error.into(),
+                    AbortMode::LookFirst => PublishError::unclear(error),
+                };
                 self.abort = Some(failed.abort);
-                self.on_failure = on_failure(&failed.error);
-                Err(self.limited(failed.error))
+                self.on_failure = error.on_failure();
+                Err(error)
             }
         }
     }
 
     /// PutObject.
-    async fn publish_whole(&mut self) -> Result<Published, ObjectError> {
+    async fn publish_whole(&mut self) -> Result<Published, PublishError> {
         let upload = &mut self.upload;
         let first = match std::mem::take(&mut upload.sending) {
             Sending::Single { first } => first,
@@ -147,7 +151,7 @@ impl SealedUpload {
         let payload = whole.map(|whole| Part::into_payload(whole, integrity));
         let published = match &payload {
             Ok(payload) => self.put_until_clear(payload).await,
-            Err(error) => Err(error.clone()),
+            Err(error) => Err(error.clone().into()),
         };
         match published {
             Ok(published) => {
@@ -156,7 +160,7 @@ impl SealedUpload {
             }
             Err(error) => {
                 self.on_failure = match payload {
-                    Ok(_) => on_failure(&error),
+                    Ok(_) => error.on_failure(),
                     Err(_) => OnFailure::Keep,
                 };
                 let filling = &mut self.upload.filling;
@@ -173,19 +177,12 @@ impl SealedUpload {
     /// A resumed upload looks at what it has published. S3 may order a Complete by the time of its Create,
     /// so an object that was written in between may hide this one; and another process, taken for dead, may have
     /// completed the same upload with fewer parts, which S3 then answers as if it were ours.
-    async fn seen(&self, size: u64) -> Result<(), ObjectError> {
+    async fn seen(&self, size: u64) -> Result<(), PublishError> {
         if !matches!(self.upload.origin, Origin::Resumed { .. }) {
             return Ok(());
         }
         let location = &self.upload.target.location;
-        match look_until(
-            location,
-            &self.upload.target.id,
-            Some(size),
-            LateWrite::Impossible,
-        )
-        .await
-        {
+        match self.check(Some(size), LateWrite::Impossible).await {
             WriteCheck::Ours(_) => Ok(()),
             // What was there has been compared, by the store or, if that ignores it at a Complete, right before: this
             // one has come after ours, or while it was completed.
@@ -195,7 +192,7 @@ impl SealedUpload {
             {
                 Ok(())
             }
-            check => Err(check.unless_unseen(ObjectError::Superseded)),
+            check => Err(PublishError::after(check, ObjectError::Superseded)),
         }
     }
 
@@ -213,7 +210,7 @@ impl SealedUpload {
         }
     }
 
-    async fn put_until_clear(&self, payload: &Payload) -> Result<Published, ObjectError> {
+    async fn put_until_clear(&self, payload: &Payload) -> Result<Published, PublishError> {
         let store = &self.upload.target.location.store;
         let published = |etag| Published {
             size: payload.size,
@@ -231,16 +228,9 @@ impl SealedUpload {
             {
                 // What is there may be what the round before has written.
                 Err(ObjectError::Conflict) if round > 0 => {
-                    return match look_until(
-                        &self.upload.target.location,
-                        &self.upload.target.id,
-                        size,
-                        LateWrite::Impossible,
-                    )
-                    .await
-                    {
+                    return match self.check(size, LateWrite::Impossible).await {
                         WriteCheck::Ours(info) => Ok(published(Some(info.etag))),
-                        check => Err(check.unless_unseen(ObjectError::Conflict)),
+                        check => Err(PublishError::after(check, ObjectError::Conflict)),
                     };
                 }
                 conditions => conditions?,
@@ -248,23 +238,16 @@ impl SealedUpload {
             let failure = match self.put(payload, conditions).await {
                 Ok((etag, Echoed::AsEver)) => return Ok(published(etag)),
                 Ok((etag, Echoed::Missing)) => {
-                    match look_until(
-                        &self.upload.target.location,
-                        &self.upload.target.id,
-                        size,
-                        LateWrite::Impossible,
-                    )
-                    .await
-                    {
+                    match self.check(size, LateWrite::Impossible).await {
                         WriteCheck::Ours(_) => {
                             store.echoes().put.missed();
                             return Ok(published(etag));
                         }
                         // Nothing speaks against the answer but this.
                         WriteCheck::Unknown(ObjectError::Denied(_)) => return Ok(published(etag)),
-                        WriteCheck::Unknown(error) => return Err(error),
+                        WriteCheck::Unknown(error) => return Err(PublishError::unclear(error)),
                         WriteCheck::Other(_) | WriteCheck::Absent if round == CONFLICT_ROUNDS => {
-                            return Err(Echo::missing());
+                            return Err(Echo::missing().into());
                         }
                         WriteCheck::Other(_) | WriteCheck::Absent => {
                             sleep(Duration::from_millis(100 << round)).await;
@@ -279,18 +262,13 @@ impl SealedUpload {
                 || (self.upload.precondition.wants_object()
                     && matches!(failure.error, ObjectError::NotFound));
             if condition || failure.concurrent_write() {
-                match look_until(
-                    &self.upload.target.location,
-                    &self.upload.target.id,
-                    size,
-                    LateWrite::Impossible,
-                )
-                .await
-                {
+                match self.check(size, LateWrite::Impossible).await {
                     // An earlier attempt of ours was carried out, and its answer lost.
                     WriteCheck::Ours(info) => return Ok(published(Some(info.etag))),
-                    check if condition => return Err(check.unless_unseen(ObjectError::Conflict)),
-                    _ if round == CONFLICT_ROUNDS => return Err(failure.error),
+                    check if condition => {
+                        return Err(PublishError::after(check, ObjectError::Conflict));
+                    }
+                    _ if round == CONFLICT_ROUNDS => return Err(failure.error.into()),
                     _ => {
                         sleep(Duration::from_millis(100 << round)).await;
                         round += 1;
@@ -307,7 +285,7 @@ impl SealedUpload {
                 {
                     return Ok(published(Some(info.etag)));
                 }
-                return Err(self.limited(failure.error));
+                return Err(self.limited(failure.error).into());
             }
             warn!(key = self.upload.target.location.key, transfer = %self.upload.target.id, error = %failure.error,
                 "PutObject has no clear answer");
@@ -316,18 +294,20 @@ impl SealedUpload {
                 true => LateWrite::Impossible,
                 false => LateWrite::Possible,
             };
-            return match look_until(
-                &self.upload.target.location,
-                &self.upload.target.id,
-                size,
-                write,
-            )
-            .await
-            {
+            return match self.check(size, write).await {
                 WriteCheck::Ours(info) => Ok(published(Some(info.etag))),
-                _ => Err(failure.error),
+                WriteCheck::Other(_) | WriteCheck::Absent if write == LateWrite::Impossible => {
+                    Err(failure.error.into())
+                }
+                _ => Err(PublishError::unclear(failure.error)),
             };
         }
+    }
+
+    /// Looks at the object until it is seen to be ours or not, or the time is over.
+    async fn check(&self, size: Option<u64>, late: LateWrite) -> WriteCheck {
+        let target = &self.upload.target;
+        look_until(&target.location, &target.id, size, late).await
     }
 
     async fn put(
@@ -370,14 +350,6 @@ impl SealedUpload {
             },
             error => error,
         }
-    }
-}
-
-/// Whether the same bytes can be published later: the store was at fault, not they.
-fn on_failure(error: &ObjectError) -> OnFailure {
-    match error.can_go_on() && !matches!(error, ObjectError::Integrity(_)) {
-        true => OnFailure::Keep,
-        false => OnFailure::Remove,
     }
 }
 

@@ -6,7 +6,7 @@ use crate::auth::Refused;
 use crate::data::DataError;
 use crate::data::active::ActiveRefused;
 use crate::namespace::{PathError, VirtualPath};
-use crate::object::ObjectError;
+use crate::object::{ObjectError, PublishError};
 use crate::session::replies::refusal::Refusal;
 
 impl Refusal {
@@ -43,6 +43,16 @@ impl Refusal {
             ObjectError::Other(_) => Refusal::StoreRefused,
         };
         refusal(path.clone())
+    }
+
+    /// Why an upload was not published.
+    pub(in crate::session) fn publish(path: &VirtualPath, error: &PublishError) -> Refusal {
+        let cause = || Refusal::store(path, error.cause());
+        match error {
+            PublishError::Conflict => Refusal::WrittenMeanwhile(path.clone()),
+            PublishError::Final(_) | PublishError::Temporary(_) => cause(),
+            PublishError::Unclear(_) => Refusal::MayBeStored(Box::new(cause())),
+        }
     }
 }
 

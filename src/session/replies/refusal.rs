@@ -245,6 +245,7 @@ refusals! {
         "{path}: another upload of the same name has replaced this one";
     UploadUnknown(path: VirtualPath) => 451,
         "{path}: the store no longer knows the upload, check whether the file was stored";
+    MayBeStored(cause: Box<Refusal>) => cause.code(), "{cause}; check whether the file was stored";
 
     // Uploads.
     RangBeforeStor => 504, "RANG is for RETR and HASH, use REST";

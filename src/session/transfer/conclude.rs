@@ -96,6 +96,7 @@ impl TransferError {
     fn refusal(&self, path: &VirtualPath) -> Refusal {
         match self {
             TransferError::Object(error) => Refusal::store(path, error),
+            TransferError::Publish(error) => Refusal::publish(path, error),
             TransferError::Data(error) => error.into(),
             TransferError::Broken(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
                 Refusal::DataIncomplete(path.clone(), error.to_string())

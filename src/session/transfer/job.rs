@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::data::DataError;
 use crate::data::secure::DataConnection;
 use crate::namespace::VirtualPath;
-use crate::object::{Location, ObjectError, TransferId};
+use crate::object::{Location, ObjectError, PublishError, TransferId};
 use ftp_proto::Reply;
 
 use crate::session::data_setup::DataSetup;
@@ -58,6 +58,9 @@ pub(in crate::session) enum TransferError {
     /// The store.
     #[error(transparent)]
     Object(#[from] ObjectError),
+    /// An upload that has come to its end was not published.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
     /// No data connection.
     #[error(transparent)]
     Data(#[from] DataError),

@@ -9,7 +9,8 @@ use crate::data::stream::DataStream;
 use crate::memory::Budget;
 use crate::namespace::VirtualPath;
 use crate::object::{
-    Location, ObjectError, ResumableUpload, ResumeScope, TransferId, Upload, UploadOptions,
+    Location, ObjectError, PublishError, ResumableUpload, ResumeScope, TransferId, Upload,
+    UploadOptions,
 };
 use ftp_proto::Reply;
 
@@ -105,9 +106,10 @@ impl UploadJob {
         }
         match transferred {
             Ok(end) => end,
-            Err(TransferError::Object(ObjectError::Conflict)) if resumed => {
-                End::Failed(Refusal::ResumedObjectWritten(path).into())
-            }
+            Err(
+                TransferError::Object(ObjectError::Conflict)
+                | TransferError::Publish(PublishError::Conflict),
+            ) if resumed => End::Failed(Refusal::ResumedObjectWritten(path).into()),
             Err(TransferError::Object(ObjectError::Conflict)) => {
                 End::Failed(Refusal::WrittenMeanwhile(path).into())
             }

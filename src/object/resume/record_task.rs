@@ -4,12 +4,14 @@
 //! One task an upload makes all requests for its record, one after the other, so that a record is
 //! never overtaken by an older one of itself. It outlives the upload and ends with an [`Outcome`].
 //!
-//! The task and its requests are in `task`, the order of two uploads of one user in `claim`, and
-//! what becomes of an interrupted upload in `interrupted` and `tail`.
+//! The task and its requests are in `task`, what it knows of its place in the store in `ownership`,
+//! the order of two uploads of one user in `claim`, and what becomes of an interrupted upload in
+//! `interrupted` and `tail`.
 
 mod claim;
 mod event;
 mod interrupted;
+mod ownership;
 mod tail;
 mod task;
 
@@ -34,7 +36,8 @@ use crate::object::resume::record::{
     AttemptNote, BaseObject, FORMAT, Record, RecordState, ScheduleNote, new_attempt,
 };
 use crate::object::resume::record_task::event::{Outcome, RecordEvent};
-use crate::object::resume::record_task::task::{Ownership, RecordTask, Slot};
+use crate::object::resume::record_task::ownership::{Ownership, SlotView};
+use crate::object::resume::record_task::task::RecordTask;
 use crate::object::resume::records::{self, SaveError, SlotContent};
 use crate::object::resume::resumable::ResumableUpload;
 use crate::object::resume::scope::ResumeScope;
@@ -134,7 +137,7 @@ impl RecordHandle {
         task.date();
         let at = task.at();
         match Box::pin(records::save(&at, &task.record, Some(&upload.record_etag))).await {
-            Ok(etag) => task.slot = Slot::Held(etag),
+            Ok(etag) => task.slot = SlotView::Version(etag),
             Err(SaveError::Conflict(_)) => return Err(ObjectError::Conflict),
             Err(SaveError::Object(error)) => return Err(error),
         }
@@ -153,7 +156,7 @@ impl RecordHandle {
             return;
         };
         let asks = when == EarlierCheck::WhileFilling || task.knows_own_record();
-        if task.slot.is_held() || !asks {
+        if task.slot.has_version() || !asks {
             return;
         }
         let at = task.at();
@@ -305,7 +308,7 @@ fn enter(
         guard,
         record,
         began: None,
-        slot: Slot::Unwritten,
+        slot: SlotView::Unwritten,
         set_aside: Vec::new(),
         ownership: Ownership::Ours,
         failed,

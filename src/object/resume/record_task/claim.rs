@@ -15,7 +15,8 @@ use crate::object::resume::discard::remove_object;
 use crate::object::resume::keys::set_aside_at;
 use crate::object::resume::order::BeganOrder;
 use crate::object::resume::record::{RecordState, new_attempt};
-use crate::object::resume::record_task::task::{Ownership, PAUSE, RecordTask, Slot};
+use crate::object::resume::record_task::ownership::{Ownership, SlotView};
+use crate::object::resume::record_task::task::{PAUSE, RecordTask};
 use crate::object::resume::records::{self, LaterRecord, SaveError, SlotContent};
 use crate::object::resume::stored::StoredRecord;
 
@@ -43,14 +44,14 @@ impl RecordTask {
                 self.ownership = Ownership::Superseded;
                 break;
             }
-            if self.slot == Slot::Unwritten {
-                self.slot = Slot::Maybe;
+            if self.slot == SlotView::Unwritten {
+                self.slot = SlotView::Maybe;
             }
             self.record.attempt.generation += 1;
             let found = match records::save(&at, &self.record, self.slot.etag()).await {
                 Ok(etag) => {
-                    let had = self.slot.is_held();
-                    self.slot = Slot::Held(etag);
+                    let had = self.slot.has_version();
+                    self.slot = SlotView::Version(etag);
                     if !had {
                         self.guard.status().supersede_earlier();
                     }
@@ -66,10 +67,10 @@ impl RecordTask {
             }
             let had = self.slot.take().is_some();
             match self.meets(found, had, &mut aside).await? {
-                Met::Replaces(Some(etag)) => self.slot = Slot::Held(etag),
+                Met::Replaces(Some(etag)) => self.slot = SlotView::Version(etag),
                 Met::Replaces(None) => {}
-                Met::GivesWay(standing) => {
-                    self.ownership = standing;
+                Met::GivesWay(ownership) => {
+                    self.ownership = ownership;
                     return Ok(());
                 }
             }

@@ -16,10 +16,9 @@ use crate::object::resume::discard::remove_tail;
 use crate::object::resume::keys::tail_at;
 use crate::object::resume::record::{BaseObject, RecordState};
 use crate::object::resume::record_task::event::InterruptedUpload;
+use crate::object::resume::record_task::ownership::Ownership;
 use crate::object::resume::record_task::tail::gather;
-use crate::object::resume::record_task::task::{
-    Earlier, LOOK, Ownership, PAUSE, ROUNDS, RecordTask, note,
-};
+use crate::object::resume::record_task::task::{Earlier, LOOK, PAUSE, ROUNDS, RecordTask, note};
 use crate::object::resume::records::{self, SlotContent};
 use crate::object::resume::stored::written_since;
 use crate::object::verify::{WriteCheck, look};
@@ -74,7 +73,7 @@ impl RecordTask {
 
     /// Whether another process resumes this upload, of which this one may not have heard.
     async fn is_resumed_elsewhere(&self) -> bool {
-        if !self.slot.is_held() {
+        if !self.slot.has_version() {
             return false;
         }
         match records::read(&self.at()).await {
@@ -135,7 +134,7 @@ impl RecordTask {
                 .as_ref()
                 .is_some_and(|pieces| pieces.key() == tail.key)
         };
-        // The tail before stays good if no more has come than it has_uploads_of: the store has
+        // The tail before stays good if no more has come than it it holds: the store has
         // refused a part, say.
         let end = run + parts.iter().map(Part::size).sum::<u64>();
         let standing = self.record.tail.clone().filter(|old| {
@@ -224,7 +223,7 @@ impl RecordTask {
         let replaced = key(&old_tail) != key(&self.record.tail);
         let mut pause = PAUSE;
         for round in 1..=ROUNDS {
-            let had = self.slot.is_held();
+            let had = self.slot.has_version();
             let claimed = match self.claim().await {
                 Ok(()) if self.ownership == Ownership::Ours => self.verify().await,
                 claimed => claimed,

@@ -13,7 +13,8 @@ use crate::object::parts::part::{Part, put_part};
 use crate::object::parts::pieces::Pieces;
 use crate::object::parts::tail::PieceNote;
 use crate::object::resume::record_task::event::InterruptedUpload;
-use crate::object::resume::record_task::task::{LOOK, Ownership, PAUSE, ROUNDS, RecordTask};
+use crate::object::resume::record_task::ownership::Ownership;
+use crate::object::resume::record_task::task::{LOOK, PAUSE, ROUNDS, RecordTask};
 
 /// A tail that is on its way when the process ends gets this time: the record has to be written
 /// after it.

@@ -22,6 +22,7 @@ use crate::object::resume::discard::{end, remove_object, remove_tail, set_aside}
 use crate::object::resume::keys::{record_at, set_aside_at, user_hash};
 use crate::object::resume::record::{Record, RecordState, UploadNote};
 use crate::object::resume::record_task::event::{Outcome, RecordEvent};
+use crate::object::resume::record_task::ownership::{Ownership, SlotView};
 use crate::object::resume::records::{self, Ended, Leave, SlotContent};
 use crate::object::resume::scope::ResumeScope;
 
@@ -43,65 +44,12 @@ pub(in crate::object) struct RecordTask {
     pub(in crate::object) record: Record,
     /// When the upload began, until its time by the store's clock is known.
     pub(in crate::object) began: Option<Instant>,
-    /// What the store has of our record.
-    pub(in crate::object) slot: Slot,
+    pub(in crate::object) slot: SlotView,
     /// The keys of records that were set aside for ours: their uploads may still run.
     pub(in crate::object) set_aside: Vec<String>,
     pub(in crate::object) ownership: Ownership,
     /// Reports to the upload that it is not ours any more.
     pub(in crate::object) failed: watch::Sender<Option<ObjectError>>,
-}
-
-/// What the slot, the place of the user's one record of the object, has of ours.
-///
-/// This is apart from [`Ownership`]: an upload that is superseded while it is running may still
-/// write a record, if the slot is empty, since no multipart upload is to be open that no record
-/// names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::object) enum Slot {
-    /// Nothing: no record was written.
-    Unwritten,
-    /// A record of ours may be there, or may have been.
-    Maybe,
-    /// Our next write replaces what has this ETag: our record, or one that gives way to ours.
-    Held(String),
-}
-
-impl Slot {
-    /// The ETag that the next write replaces.
-    pub(in crate::object) fn etag(&self) -> Option<&str> {
-        match self {
-            Slot::Held(etag) => Some(etag),
-            Slot::Unwritten | Slot::Maybe => None,
-        }
-    }
-
-    pub(in crate::object) fn is_held(&self) -> bool {
-        matches!(self, Slot::Held(_))
-    }
-
-    /// Gives the ETag up, if there is one.
-    pub(in crate::object) fn take(&mut self) -> Option<String> {
-        match std::mem::replace(self, Slot::Maybe) {
-            Slot::Held(etag) => Some(etag),
-            other => {
-                *self = other;
-                None
-            }
-        }
-    }
-}
-
-/// Whose the record and the upload are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::object) enum Ownership {
-    /// Both are ours.
-    Ours,
-    /// A newer upload of the same user has the record, or nothing of ours may be stored for another
-    /// reason.
-    Superseded,
-    /// Another process resumes this upload: nothing of it is ours any more.
-    TakenOver,
 }
 
 impl RecordTask {
@@ -129,7 +77,7 @@ impl RecordTask {
         if let Ok(created) = create.created().await {
             let upload = Some(note(&created, copied));
             // A resumed upload has just written it.
-            if !self.slot.is_held() || self.record.upload != upload {
+            if !self.slot.has_version() || self.record.upload != upload {
                 self.record.upload = upload;
                 self.write().await;
             }
@@ -170,7 +118,7 @@ impl RecordTask {
                 }
                 self.record.state = RecordState::Interrupted;
                 self.write().await;
-                // SlotContent is nothing to restore if a newer one has come.
+                // There is nothing to restore if a newer one has come.
                 if self.ownership == Ownership::Superseded {
                     if let Some(upload) = &self.record.upload {
                         abort_upload(&self.target.location, &upload.id).await;
@@ -213,7 +161,7 @@ impl RecordTask {
                     self.withdraw(Earlier::Stays).await;
                 }
             }
-            None if self.slot == Slot::Maybe => self.withdraw(Earlier::Ends).await,
+            None if self.slot == SlotView::Maybe => self.withdraw(Earlier::Ends).await,
             None if known => self.end_earlier().await,
             None => {}
         }
@@ -274,7 +222,7 @@ impl RecordTask {
             Ok(_) => {}
             Err(error) => warn!(key = object.key, %error, "a record may be left to the sweep"),
         }
-        if self.slot != Slot::Unwritten {
+        if self.slot != SlotView::Unwritten {
             // A newer upload may have set ours aside. See `end` for the order of these.
             let aside = set_aside_at(&at, &self.record.attempt.id);
             remove_object(&aside, aside.key.clone()).await;
@@ -332,7 +280,7 @@ impl RecordTask {
 
     /// Whether this process knows of records of the object that end with its publication.
     pub(in crate::object) fn knows_records(&self) -> bool {
-        self.slot.is_held() || self.knows_own_record() || self.knows_other_records()
+        self.slot.has_version() || self.knows_own_record() || self.knows_other_records()
     }
 
     /// Whether this process knows of a record of the user.

@@ -1,7 +1,9 @@
-//! The stored record: its format, its names, its order, and its end on stores without conditions.
+//! The stored record: its format, its names, its order, simultaneous writers, and its end on
+//! stores without conditions.
 
 mod formats;
 mod order;
+mod simultaneous_writes;
 mod unconditional_stores;
 
 use std::time::Duration;

@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use tracing::info;
 
 use crate::object::error::ObjectError;
+use crate::object::multipart::list_parts::list_parts;
 use crate::object::resume::discard::remove_object;
 use crate::object::resume::keys::set_aside_at;
 use crate::object::resume::order::BeganOrder;
@@ -22,6 +23,13 @@ use crate::object::resume::stored::StoredRecord;
 
 /// The number of attempts to replace a record that changes at the same time.
 const ROUNDS: u32 = 6;
+
+/// A record that was set aside.
+struct Aside {
+    key: String,
+    /// The multipart upload that it names.
+    upload: Option<String>,
+}
 
 /// What a task does after it has met another record.
 enum Met {
@@ -55,6 +63,10 @@ impl RecordTask {
                     if !had {
                         self.guard.status().supersede_earlier();
                     }
+                    // With conditions its writer had not ended the record that ours has replaced.
+                    if !at.store.conditional_writes(&at.bucket).await {
+                        self.remove_if_ended(aside).await;
+                    }
                     return Ok(());
                 }
                 Err(SaveError::Object(error)) => return Err(error),
@@ -62,8 +74,8 @@ impl RecordTask {
             };
             // It is not in the store any more that this names: its writer has ended it, or has
             // written it again.
-            if let Some(key) = aside.take() {
-                remove_object(&at, key).await;
+            if let Some(aside) = aside.take() {
+                remove_object(&at, aside.key).await;
             }
             let had = self.slot.take().is_some();
             match self.meets(found, had, &mut aside).await? {
@@ -71,6 +83,7 @@ impl RecordTask {
                 Met::Replaces(None) => {}
                 Met::GivesWay(ownership) => {
                     self.ownership = ownership;
+                    self.remove_if_ended(aside).await;
                     return Ok(());
                 }
             }
@@ -89,7 +102,7 @@ impl RecordTask {
         &mut self,
         found: SlotContent,
         had: bool,
-        aside: &mut Option<String>,
+        aside: &mut Option<Aside>,
     ) -> Result<Met, ObjectError> {
         let runs = self.record.state.is_running();
         let found = match found {
@@ -134,9 +147,12 @@ impl RecordTask {
         }
         self.doubt(&found);
         if found.still_running(&object) {
-            self.set_aside(&found.record.attempt.id, serde_body(&found)?, aside)
+            let upload = found.record.upload.as_ref().map(|upload| upload.id.clone());
+            let by = &found.record.attempt.id;
+            self.set_aside(by, serde_body(&found)?, upload, aside)
                 .await?;
-            self.set_aside.extend(aside.clone());
+            self.set_aside
+                .extend(aside.as_ref().map(|aside| aside.key.clone()));
             return self.replaces(found.etag, runs).await;
         }
         info!(
@@ -156,7 +172,7 @@ impl RecordTask {
         &mut self,
         later: LaterRecord,
         had: bool,
-        aside: &mut Option<String>,
+        aside: &mut Option<Aside>,
     ) -> Result<Met, ObjectError> {
         let ours = self.record.upload.as_ref().map(|upload| &upload.id);
         let theirs = later.names.upload.as_ref().map(|upload| &upload.id);
@@ -167,7 +183,9 @@ impl RecordTask {
         if had {
             return Ok(Met::GivesWay(Ownership::Superseded));
         }
-        self.set_aside(&new_attempt(), later.body, aside).await?;
+        let theirs = theirs.cloned();
+        self.set_aside(&new_attempt(), later.body, theirs, aside)
+            .await?;
         Ok(Met::Replaces(Some(later.etag)))
     }
 
@@ -186,12 +204,31 @@ impl RecordTask {
         &self,
         by: &str,
         body: Bytes,
-        aside: &mut Option<String>,
+        upload: Option<String>,
+        aside: &mut Option<Aside>,
     ) -> Result<(), ObjectError> {
         let at = set_aside_at(&self.at(), by);
         records::copy_to(&at, body).await?;
-        *aside = Some(at.key);
+        *aside = Some(Aside {
+            key: at.key,
+            upload,
+        });
         Ok(())
+    }
+
+    /// Removes a record that was set aside if its upload has ended. The writer of that upload
+    /// removes it only if it finds another record in the slot. If it ends its own record there in
+    /// the moment in which ours takes the place, it does not see ours. But it ends the upload
+    /// before the record, so the upload is closed now. 1 ListParts.
+    async fn remove_if_ended(&self, aside: Option<Aside>) {
+        if let Some(Aside {
+            key,
+            upload: Some(upload),
+        }) = aside
+            && let Ok(None) = list_parts(&self.target.location, &upload).await
+        {
+            remove_object(&self.at(), key).await;
+        }
     }
 
     /// Ours is not kept if it cannot be decided whether it is newer than another.

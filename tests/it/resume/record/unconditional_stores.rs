@@ -13,7 +13,7 @@ use test_support::transfers::{settled, size, upload_in_progress};
 use test_support::{MIB, pattern};
 
 /// The configuration for this behaviour of a store.
-fn on(builder: Builder, behaviour: &Behaviour) -> Builder {
+pub(super) fn on(builder: Builder, behaviour: &Behaviour) -> Builder {
     builder.with(&format!(
         "[stores.main]\nconditional_writes = {}\nconditional_deletes = {}",
         behaviour.conditional_writes, behaviour.conditional_deletes

@@ -133,8 +133,8 @@ impl RecordTask {
             self.failed.send_replace(Some(ObjectError::Superseded));
             return Ok(Met::GivesWay(Ownership::TakenOver));
         }
-        // Another writer has replaced ours, and knew both.
-        if had {
+        // Its writer knew both.
+        if had && (removing || self.had_seen_ours(&found).await) {
             return Ok(Met::GivesWay(Ownership::Superseded));
         }
         let object = self.target.location.clone();
@@ -229,6 +229,19 @@ impl RecordTask {
         {
             remove_object(&self.at(), key).await;
         }
+    }
+
+    /// Whether the writer of the record that has replaced ours had seen ours. It replaces ours only
+    /// if its own is newer, or in doubt. On a store without conditions it may have looked before
+    /// ours was written.
+    async fn had_seen_ours(&self, found: &StoredRecord) -> bool {
+        let at = self.at();
+        let may_replace_ours = match self.record.began.order(&found.record.began) {
+            BeganOrder::Before => true,
+            BeganOrder::Unclear => found.record.state == RecordState::Doubtful,
+            BeganOrder::After => false,
+        };
+        may_replace_ours || at.store.conditional_writes(&at.bucket).await
     }
 
     /// Ours is not kept if it cannot be decided whether it is newer than another.

@@ -6,13 +6,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use s3_embedded::Behaviour;
 use serde_json::{Value, json};
 
+use super::super::only_objects_of;
 use super::unconditional_stores::on;
-use super::{only_objects, record_key};
+use super::{By, change, only_objects, record, record_key, resume};
 use test_support::faults::Fault;
 use test_support::ftp::reset_stream;
 use test_support::gateway::{BUCKET, Gateway};
 use test_support::store::Store;
-use test_support::transfers::{settled, upload_in_progress};
+use test_support::transfers::{nothing_left, settled, size, upload_in_progress};
 use test_support::{MIB, pattern};
 
 const RECORDS: &str = ".s3ftpd/uploads/";
@@ -123,5 +124,69 @@ async fn a_record_set_aside_by_an_upload_in_doubt_is_removed() {
         edit.remove();
         assert!(store.object(BUCKET, "x").unwrap() == whole);
         only_objects(&[&gateway, &other], &["x"]).await;
+    }
+}
+
+/// Both find no record and write theirs, the older one last, and both break off. The end of one
+/// must never be added to the start of the other: only one that is known to be newer is kept.
+#[tokio::test]
+async fn a_record_that_replaced_another_unseen_is_judged_by_its_age() {
+    for in_same_moment in [true, false] {
+        for older_breaks_first in [true, false] {
+            let what = format!("{in_same_moment}, {older_breaks_first}");
+            let [gateway, other] = two(&Behaviour::garage()).await;
+            let store = Arc::clone(&gateway.store);
+            let whole = pattern(9 * MIB, 2);
+            let of_older = store.fail("PutObject").key(RECORDS).with(Fault::Stall);
+            let mut older = gateway.ftp().await;
+            let first = upload_in_progress(&mut older, "STOR x", &pattern(6 * MIB, 1)).await;
+            of_older.hit().await;
+            if !in_same_moment {
+                store.a_while();
+            }
+            let mut newer = other.ftp().await;
+            let second = upload_in_progress(&mut newer, "STOR x", &whole[..7 * MIB]).await;
+            let recorded = |store: &Store| in_slot(store).is_some();
+            store.until("the newer record", recorded).await;
+            let before = in_slot(&store);
+            let began = record(&store, "u")["began"]["at_ms"].clone();
+            of_older.release();
+            let replaced = |store: &Store| in_slot(store) != before;
+            store.until("the older record", replaced).await;
+
+            let mut ends = [(older, first, &gateway), (newer, second, &other)];
+            if !older_breaks_first {
+                ends.reverse();
+            }
+            for (number, (mut ftp, data, on)) in ends.into_iter().enumerate() {
+                // Before the newer one breaks off. However slow this machine is, it finds that both
+                // began in the same moment.
+                if in_same_moment && (number == 1) == older_breaks_first {
+                    change(&store, "u", |record| {
+                        record["began"]["at_ms"] = began.clone();
+                    });
+                }
+                reset_stream(data);
+                ftp.expect_reply(426).await;
+                ftp.close().await;
+                settled(on).await;
+            }
+            let mut ftp = gateway.ftp().await;
+            if in_same_moment {
+                let reply = ftp.command("SIZE x").await;
+                assert_eq!(reply.code, 550, "{what}: {reply:?}");
+                ftp.close().await;
+                for gateway in [&gateway, &other] {
+                    nothing_left(gateway, 0).await;
+                }
+                only_objects_of(&store, &[]).await;
+                continue;
+            }
+            assert_eq!(size(&mut ftp, "x").await, 7 * MIB - 1, "{what}");
+            ftp.close().await;
+            resume(&gateway, By::OtherReplica, "x", &whole, 7 * MIB).await;
+            assert!(store.object(BUCKET, "x").unwrap() == whole, "{what}");
+            only_objects(&[&gateway, &other], &["x"]).await;
+        }
     }
 }

@@ -19,6 +19,7 @@ pub(in crate::object) mod pressure;
 pub(in crate::object) mod publish;
 pub(in crate::object) mod publish_error;
 pub(in crate::object) mod relief;
+pub(in crate::object) mod resources;
 pub(in crate::object) mod restore;
 pub(in crate::object) mod running;
 pub(in crate::object) mod sending;

@@ -16,6 +16,7 @@ mod tail;
 mod task;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -44,10 +45,15 @@ use crate::object::resume::scope::ResumeScope;
 
 pub(in crate::object) use crate::object::resume::record_task::event::InterruptedUpload;
 
+/// An upload that is still within its first part after this time looks for an interrupted upload of
+/// the same name. Files that come faster spare that request.
+const SLOW: Duration = Duration::from_secs(1);
+
 /// An upload's side of its record. Dropped without an outcome, nothing more is done.
 #[derive(Debug)]
 pub(in crate::object) struct RecordHandle {
     work: Work,
+    earlier: EarlierLookup,
     status: StatusHandle,
 }
 
@@ -61,6 +67,15 @@ enum Work {
     Begun(mpsc::UnboundedSender<RecordEvent>),
     /// The upload has ended.
     Over,
+}
+
+/// Whether an earlier upload of the user and name was looked for while this one was slow.
+#[derive(Debug, Clone, Copy)]
+enum EarlierLookup {
+    /// Not yet; this one began at this time.
+    Due(Instant),
+    /// It was, or there is none: the upload resumes it.
+    Done,
 }
 
 /// When an upload looks for an earlier one of its user and name.
@@ -111,9 +126,11 @@ impl RecordHandle {
         };
         let (mut task, status) = enter(target, scope, record, failed);
         task.record.began.serial = task.guard.serial();
-        task.began = Some(Instant::now());
+        let now = Instant::now();
+        task.began = Some(now);
         RecordHandle {
             work: Work::Waiting(task),
+            earlier: EarlierLookup::Due(now),
             status,
         }
     }
@@ -144,6 +161,7 @@ impl RecordHandle {
         status.supersede_earlier();
         Ok(RecordHandle {
             work: Work::Waiting(task),
+            earlier: EarlierLookup::Done,
             status,
         })
     }
@@ -152,6 +170,22 @@ impl RecordHandle {
     /// if bytes come slowly and leave the time to ask (`when`). What is sent from here on does not
     /// continue that upload, and must not be taken for it if this process is killed.
     pub(in crate::object) async fn discard_earlier(&mut self, when: EarlierCheck) {
+        self.look_for_earlier(when).await;
+        if when == EarlierCheck::WhileFilling {
+            self.earlier = EarlierLookup::Done;
+        }
+    }
+
+    /// Whether the upload has been within its first part for so long that it is to look for an
+    /// earlier one.
+    pub(in crate::object) fn check_is_due(&self) -> bool {
+        let EarlierLookup::Due(begun) = self.earlier else {
+            return false;
+        };
+        self.is_waiting() && begun.elapsed() > SLOW
+    }
+
+    async fn look_for_earlier(&mut self, when: EarlierCheck) {
         let Work::Waiting(task) = &mut self.work else {
             return;
         };
@@ -189,7 +223,7 @@ impl RecordHandle {
     }
 
     /// Whether the upload is within its first part, and nothing of it is recorded.
-    pub(in crate::object) fn is_waiting(&self) -> bool {
+    fn is_waiting(&self) -> bool {
         matches!(self.work, Work::Waiting(_))
     }
 

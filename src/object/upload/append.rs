@@ -67,15 +67,7 @@ impl Upload {
         self.sending = Sending::Multipart(InFlight::new(create.clone()));
         let etag: Arc<str> = append.info.etag.as_str().into();
         // Copies cost the store, not our memory: their number is limited all the same.
-        let parallel = self
-            .target
-            .location
-            .store
-            .context()
-            .transfer
-            .upload_parallel
-            .max(1);
-        let places = Arc::new(tokio::sync::Semaphore::new(parallel));
+        let places = Arc::new(tokio::sync::Semaphore::new(self.resources.parallel));
         let mut numbered = (1..).zip(ranges.iter().copied());
         if let Some((number, range)) = numbered.next() {
             let created = create.created().await?;

@@ -43,8 +43,7 @@ impl Upload {
             // It may be all of the file: then it is a multipart upload of one part.
             self.send_first();
         } else if self.piece_support() != PieceSupport::No && self.store_piece().await.is_err() {
-            let budget = self.target.location.store.context().budget.clone();
-            self.relief.hold(&budget);
+            self.relief.hold(&self.resources.budget);
         }
         self.pace.held_back(begun, self.filling.size());
         Ok(())
@@ -52,12 +51,12 @@ impl Upload {
 
     /// Whether it can give its memory back.
     pub fn gives_back(&self) -> GivesBack {
-        let recallable = self.target.location.store.context().budget.recallable();
+        let recallable = self.resources.budget.recallable();
         GivesBack(self.pieces.clone().filter(|_| recallable > 0))
     }
 
     fn piece_support(&self) -> PieceSupport {
-        let recallable = self.target.location.store.context().budget.recallable();
+        let recallable = self.resources.budget.recallable();
         match &self.pieces {
             Some(pieces) if self.part_size() <= recallable => pieces.support(),
             _ => PieceSupport::No,
@@ -104,7 +103,7 @@ impl Upload {
     }
 
     async fn more_memory_or_piece(&mut self, begun: Instant) -> Result<(), ObjectError> {
-        let budget = self.target.location.store.context().budget.clone();
+        let budget = self.resources.budget.clone();
         let mut failed = None;
         loop {
             let takes = self.piece_support();
@@ -178,7 +177,7 @@ impl Upload {
 
     /// Parts that have failed hold theirs until the upload ends, so it must not wait for that.
     async fn memory(&self, bytes: u64, wait: Duration) -> Result<Option<Grant>, ObjectError> {
-        let budget = &self.target.location.store.context().budget;
+        let budget = &self.resources.budget;
         let mut failure = self.failure();
         tokio::select! {
             biased;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::watch;
@@ -22,14 +21,11 @@ use crate::object::precondition::Precondition;
 use crate::object::resume::record_task::{EarlierCheck, InterruptedUpload, RecordHandle};
 use crate::object::upload::filling::Filling;
 use crate::object::upload::relief::{Pace, Relief};
+use crate::object::upload::resources::Resources;
 use crate::object::upload::sending::{InFlight, Sending};
 
 /// The first chunk of a part, bytes: enough for most of what devices send.
 const FIRST_CHUNK: u64 = 32 * 1024;
-
-/// An upload that is still within its first part after this time looks for an interrupted upload of the same name.
-/// Files that come faster spare that request.
-const SLOW: Duration = Duration::from_secs(1);
 
 /// An upload under way. Dropping it abandons it: nothing becomes visible, and a task of
 /// [`StoreContext::cleanups`](crate::object::StoreContext::cleanups) stores what can be resumed, or aborts the multipart
@@ -37,6 +33,7 @@ const SLOW: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Upload {
     pub(super) target: Arc<Target>,
+    pub(super) resources: Resources,
     pub(super) precondition: Precondition,
     /// The sizes of its parts.
     pub(super) sizes: PartSizes,
@@ -47,7 +44,6 @@ pub struct Upload {
     /// Its resume record, if it can be resumed.
     pub(super) record: Option<RecordHandle>,
     pub(super) retention: Retention,
-    pub(super) earlier: EarlierLookup,
     /// Where pieces may be stored.
     pub(super) pieces: Option<Arc<Pieces>>,
     /// When memory is to be given back.
@@ -88,15 +84,6 @@ pub(super) enum Retention {
     UntilStored,
 }
 
-/// Whether an interrupted upload of the same name was looked for.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum EarlierLookup {
-    /// Not yet; the upload began at this time.
-    Due(Instant),
-    /// It was.
-    Done,
-}
-
 /// Whether an upload that ends before it is published can be resumed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OnFailure {
@@ -133,6 +120,7 @@ impl Upload {
     ) -> Upload {
         let crc = target.location.store.may_need_crc();
         Upload {
+            resources: Resources::of(&target.location.store),
             target: Arc::new(target),
             precondition,
             sizes,
@@ -142,7 +130,6 @@ impl Upload {
             sending: Sending::default(),
             record: None,
             retention: Retention::WhileSent,
-            earlier: EarlierLookup::Due(Instant::now()),
             pieces: None,
             relief: Relief::default(),
             pace: Pace::default(),
@@ -165,12 +152,8 @@ impl Upload {
         let sent = self.received() > 0;
         if let Some(record) = &mut self.record {
             record.received(self.filling.size(), sent);
-            if let EarlierLookup::Due(begun) = self.earlier
-                && record.is_waiting()
-                && begun.elapsed() > SLOW
-            {
+            if record.check_is_due() {
                 Box::pin(record.discard_earlier(EarlierCheck::WhileFilling)).await;
-                self.earlier = EarlierLookup::Done;
             }
         }
         let buffer = &self.filling.buffer;
@@ -261,7 +244,7 @@ impl Upload {
         if self.record.is_some() {
             return self.break_off(Some(AbortMode::AtOnce), OnFailure::Remove);
         }
-        let cleanups = self.target.location.store.context().cleanups.clone();
+        let cleanups = self.resources.cleanups.clone();
         if let Some(cleanup) = self.take_cleanup(Some(AbortMode::AtOnce)) {
             // Spawned, so that it is carried out also if the caller is dropped meanwhile.
             let _ = cleanups.spawn(cleanup.remove()).await;
@@ -319,8 +302,7 @@ impl Upload {
 
     /// The chunk being filled joins its part.
     pub(super) fn push_buffer(&mut self) {
-        let budget = &self.target.location.store.context().budget;
-        self.filling.push_buffer(budget);
+        self.filling.push_buffer(&self.resources.budget);
     }
 
     /// Takes the part out and begins the next.
@@ -339,7 +321,7 @@ impl Upload {
         let rest = self.part_size() - self.filling.part.size();
         let rest = rest.min(self.filling.room());
         self.filling.buffer = if rest >= CHUNK as u64 {
-            self.target.location.store.context().budget.chunk()
+            self.resources.budget.chunk()
         } else {
             let first = self.filling.part.in_memory() == 0;
             let size = if first { rest.min(FIRST_CHUNK) } else { rest };
@@ -350,8 +332,7 @@ impl Upload {
 
     /// Waits until fewer parts than allowed are in flight; those that the store copies don't count.
     async fn slot(&mut self) -> Result<(), ObjectError> {
-        let transfer = &self.target.location.store.context().transfer;
-        let parallel = transfer.upload_parallel.max(1);
+        let parallel = self.resources.parallel;
         let begun = Instant::now();
         let mut waited = false;
         while let Some(flight) = self.sending.in_flight()
@@ -451,10 +432,9 @@ impl Upload {
             return record.interrupted(self.take_interrupted(abort, on_failure));
         }
         if let Some(cleanup) = self.take_cleanup(abort) {
-            let cleanups = self.target.location.store.context().cleanups.clone();
             // Without a runtime nothing can be done any more: the process is ending.
             if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                cleanups.spawn_on(cleanup.remove(), &runtime);
+                self.resources.cleanups.spawn_on(cleanup.remove(), &runtime);
             }
         }
     }

@@ -7,6 +7,7 @@
 
 mod active_uploads;
 mod answer;
+mod backoff;
 mod capabilities;
 mod checksum;
 mod client;

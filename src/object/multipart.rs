@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use jiff::{SignedDuration, Timestamp};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use tracing::warn;
 
+use crate::object::backoff::Backoff;
 use crate::object::checksum::{Integrity, crc_from_header, crc_header};
 use crate::object::echo::{Echo, Echoed};
 use crate::object::error::{NotS3, ObjectError, RequestFailure, failure};
@@ -27,6 +28,12 @@ const COMPLETE_ROUNDS: u32 = 3;
 
 /// How often an abort is tried, beyond the SDK's own attempts.
 const ABORT_ROUNDS: u32 = 4;
+
+/// Between two attempts to copy a part or to complete an upload.
+const PAUSES: Backoff = Backoff::doubling(Duration::from_millis(600));
+
+/// Between two attempts to abort an upload.
+const ABORT_PAUSES: Backoff = Backoff::quadrupling(Duration::from_millis(500));
 
 /// What is written where, and by which transfer.
 #[derive(Debug, Clone)]
@@ -180,7 +187,7 @@ impl Target {
             if silent || !unclear || round == rounds {
                 return Err(failure.error);
             }
-            sleep(Duration::from_millis(300 << round)).await;
+            PAUSES.pause(round).await;
         }
     }
 
@@ -262,7 +269,7 @@ impl Target {
         let mut last = ObjectError::Timeout;
         for round in 0..COMPLETE_ROUNDS {
             if round > 0 {
-                sleep(Duration::from_millis(300 << round)).await;
+                PAUSES.pause(round).await;
             }
             let failure = match self.complete_once(created, &parts, precondition).await {
                 Ok(answer) if answer.echoed == Echoed::AsEver && round == 0 && !answer.repeated => {
@@ -461,7 +468,6 @@ impl Target {
 
     /// Aborts until nothing is left.
     pub(super) async fn abort(&self, upload_id: &str, mode: AbortMode) {
-        let mut pause = Duration::from_millis(500);
         for round in 1..=ABORT_ROUNDS {
             if mode == AbortMode::LookFirst {
                 match look(&self.location, &self.id, None).await {
@@ -471,8 +477,7 @@ impl Target {
                         return;
                     }
                     WriteCheck::Unknown(_) if round < ABORT_ROUNDS => {
-                        sleep(pause).await;
-                        pause *= 4;
+                        ABORT_PAUSES.pause(round).await;
                         continue;
                     }
                     _ => {}
@@ -482,8 +487,7 @@ impl Target {
                 return;
             }
             if round < ABORT_ROUNDS {
-                sleep(pause).await;
-                pause *= 4;
+                ABORT_PAUSES.pause(round).await;
             }
         }
     }
@@ -496,14 +500,12 @@ fn not_there() -> ObjectError {
 
 /// Aborts an upload that is not needed any more; whether nothing is left of it.
 pub(super) async fn abort_upload(object: &Location, upload_id: &str) -> bool {
-    let mut pause = Duration::from_millis(500);
     for round in 1..=ABORT_ROUNDS {
         if abort_once(object, upload_id).await {
             return true;
         }
         if round < ABORT_ROUNDS {
-            sleep(pause).await;
-            pause *= 4;
+            ABORT_PAUSES.pause(round).await;
         }
     }
     false

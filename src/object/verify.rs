@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
+use crate::object::backoff::Backoff;
 use crate::object::error::ObjectError;
 use crate::object::head::{ObjectInfo, head};
 use crate::object::location::Location;
@@ -16,8 +17,9 @@ use crate::object::transfer_id::{TRANSFER_KEY, TransferId};
 /// A lost answer is looked for this long at most.
 const LOOKING: Duration = Duration::from_secs(10);
 
-/// The longest pause between two looks.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Between two looks.
+const PAUSES: Backoff =
+    Backoff::doubling(Duration::from_millis(200)).at_most(Duration::from_secs(10));
 
 /// What a HEAD shows of a write.
 #[derive(Debug)]
@@ -97,7 +99,7 @@ pub(in crate::object) async fn look_within(
     time: Duration,
 ) -> WriteCheck {
     let deadline = Instant::now() + time;
-    let mut pause = Duration::from_millis(200);
+    let mut looks = 0;
     let mut last = WriteCheck::Unknown(ObjectError::Timeout);
     loop {
         match timeout_at(deadline, look(location, id, size)).await {
@@ -117,10 +119,10 @@ pub(in crate::object) async fn look_within(
             ?last,
             "the answer to a write was lost; looking again"
         );
-        if Instant::now() + pause >= deadline {
+        looks += 1;
+        if Instant::now() + PAUSES.after(looks) >= deadline {
             return last;
         }
-        sleep(pause).await;
-        pause = (2 * pause).min(LONGEST_PAUSE);
+        PAUSES.pause(looks).await;
     }
 }

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
+use crate::object::backoff::Backoff;
 use crate::object::error::{ObjectError, RequestFailure, failure};
 use crate::object::head::{ObjectInfo, timestamp, with_attributes};
 use crate::object::keys;
@@ -113,10 +114,13 @@ pub(super) async fn copy_whole(
                 if !last => {}
             check => return Err(check.unless_unseen(error)),
         }
-        sleep(Duration::from_millis(300 << round)).await;
         round += 1;
+        PAUSES.pause(round).await;
     }
 }
+
+/// Between two attempts.
+const PAUSES: Backoff = Backoff::doubling(Duration::from_millis(300));
 
 /// A request that has failed after that time may still be carried out.
 const SLOW: Duration = Duration::from_secs(10);

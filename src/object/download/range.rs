@@ -9,9 +9,14 @@ use futures::future::BoxFuture;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::debug;
 
+use crate::object::backoff::Backoff;
 use crate::object::error::{NotS3, ObjectError, failure};
 use crate::object::head::{OTHER_RANGE, starts_at, total_size};
 use crate::object::location::Location;
+
+/// After a body that broke off.
+const PAUSES: Backoff =
+    Backoff::doubling(Duration::from_millis(100)).at_most(Duration::from_millis(6_400));
 
 /// The one version of an object that all its ranges are of.
 #[derive(Debug)]
@@ -163,7 +168,7 @@ impl RangeReader {
         if self.breaks >= location.store.config().attempts.max(2) {
             return Err(error);
         }
-        self.state = ReadState::Idle(Duration::from_millis(100 << (self.breaks - 1).min(6)));
+        self.state = ReadState::Idle(PAUSES.after(self.breaks));
         Ok(())
     }
 }

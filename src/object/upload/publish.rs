@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::time::sleep;
 use tracing::warn;
 
+use crate::object::backoff::Backoff;
 use crate::object::checksum::crc_header;
 use crate::object::echo::{Echo, Echoed};
 use crate::object::error::{ObjectError, RequestFailure, failure};
@@ -22,6 +22,9 @@ use crate::object::verify::{LateWrite, WriteCheck, is_by, look, look_until};
 
 /// How often a PutObject that met another write of the same key is sent again.
 const CONFLICT_ROUNDS: u32 = 4;
+
+/// The pauses before that.
+const CONFLICT_PAUSES: Backoff = Backoff::doubling(Duration::from_millis(100));
 
 /// A body of up to this size, bytes, is one write to the connection: there is no progress to be watched.
 const SMALL: u64 = 64 * 1024;
@@ -250,8 +253,8 @@ impl SealedUpload {
                             return Err(Echo::missing().into());
                         }
                         WriteCheck::Other(_) | WriteCheck::Absent => {
-                            sleep(Duration::from_millis(100 << round)).await;
                             round += 1;
+                            CONFLICT_PAUSES.pause(round).await;
                             continue;
                         }
                     }
@@ -270,8 +273,8 @@ impl SealedUpload {
                     }
                     _ if round == CONFLICT_ROUNDS => return Err(failure.error.into()),
                     _ => {
-                        sleep(Duration::from_millis(100 << round)).await;
                         round += 1;
+                        CONFLICT_PAUSES.pause(round).await;
                         continue;
                     }
                 }

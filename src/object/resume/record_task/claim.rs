@@ -6,6 +6,8 @@
 //! cannot be decided which of two is the newer one, neither is kept: a resume would add the end of
 //! one to the beginning of the other.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use tokio::time::sleep;
 use tracing::info;
@@ -17,7 +19,7 @@ use crate::object::resume::keys::set_aside_at;
 use crate::object::resume::order::BeganOrder;
 use crate::object::resume::record::{RecordState, new_attempt};
 use crate::object::resume::record_task::ownership::{Ownership, SlotView};
-use crate::object::resume::record_task::task::{PAUSE, RecordTask};
+use crate::object::resume::record_task::task::RecordTask;
 use crate::object::resume::records::{self, LaterRecord, SaveError, SlotContent};
 use crate::object::resume::stored::StoredRecord;
 
@@ -30,6 +32,8 @@ struct Aside {
     /// The multipart upload that it names.
     upload: Option<String>,
 }
+/// Between these attempts, from the second on.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What a task does after it has met another record.
 enum Met {
@@ -88,7 +92,7 @@ impl RecordTask {
                 }
             }
             if round > 0 {
-                sleep(PAUSE / 10).await;
+                sleep(PAUSE).await;
             }
         }
         match self.ownership {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
 use crate::object::error::ObjectError;
@@ -18,7 +18,7 @@ use crate::object::resume::record::{BaseObject, RecordState};
 use crate::object::resume::record_task::event::InterruptedUpload;
 use crate::object::resume::record_task::ownership::Ownership;
 use crate::object::resume::record_task::tail::gather;
-use crate::object::resume::record_task::task::{Earlier, LOOK, PAUSE, ROUNDS, RecordTask, note};
+use crate::object::resume::record_task::task::{Earlier, LOOK, PAUSES, ROUNDS, RecordTask, note};
 use crate::object::resume::records::{self, SlotContent};
 use crate::object::resume::stored::written_since;
 use crate::object::verify::{WriteCheck, look};
@@ -221,7 +221,6 @@ impl RecordTask {
         let at = self.at();
         let key = |tail: &Option<TailNote>| tail.as_ref().map(|tail| tail.key.clone());
         let replaced = key(&old_tail) != key(&self.record.tail);
-        let mut pause = PAUSE;
         for round in 1..=ROUNDS {
             let had = self.slot.has_version();
             let claimed = match self.claim().await {
@@ -267,8 +266,7 @@ impl RecordTask {
                     }
                 }
             }
-            sleep(pause).await;
-            pause *= 2;
+            PAUSES.pause(round).await;
         }
         false
     }

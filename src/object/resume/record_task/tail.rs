@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
 use crate::object::checksum::Integrity;
@@ -14,7 +14,7 @@ use crate::object::parts::pieces::Pieces;
 use crate::object::parts::tail::PieceNote;
 use crate::object::resume::record_task::event::InterruptedUpload;
 use crate::object::resume::record_task::ownership::Ownership;
-use crate::object::resume::record_task::task::{LOOK, PAUSE, ROUNDS, RecordTask};
+use crate::object::resume::record_task::task::{LOOK, PAUSES, ROUNDS, RecordTask};
 
 /// A tail that is on its way when the process ends gets this time: the record has to be written
 /// after it.
@@ -76,7 +76,6 @@ impl RecordTask {
         if at.store.integrity(&at.bucket).await == Integrity::Signed {
             tail.join();
         }
-        let mut pause = PAUSE;
         let mut round = 1;
         loop {
             let error = match self.put_tail_once(at, tail.clone()).await {
@@ -88,8 +87,7 @@ impl RecordTask {
                 result => return result,
             };
             debug!(key = at.key, %error, round, "the tail of a broken upload is tried again");
-            sleep(pause).await;
-            pause *= 2;
+            PAUSES.pause(round).await;
             round += 1;
         }
     }

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use crate::object::active_uploads::RegistryGuard;
+use crate::object::backoff::Backoff;
 use crate::object::checksum::Integrity;
 use crate::object::error::ObjectError;
 use crate::object::head::head;
@@ -26,8 +27,8 @@ use crate::object::resume::record_task::ownership::{Ownership, SlotView};
 use crate::object::resume::records::{self, Ended, Leave, SlotContent};
 use crate::object::resume::scope::ResumeScope;
 
-/// Between two attempts to write a tail or a record; the second time twice as long, and so on.
-pub(in crate::object) const PAUSE: Duration = Duration::from_millis(500);
+/// Between two attempts to write a tail or a record.
+pub(in crate::object) const PAUSES: Backoff = Backoff::doubling(Duration::from_millis(500));
 
 /// The number of attempts to write a tail and a record, beyond the SDK's own.
 pub(in crate::object) const ROUNDS: u32 = 4;

@@ -13,17 +13,27 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::object::record_cache::BoundedNames;
+use crate::object::record_cache::{BoundedNames, bounded_names, locked};
 
 /// The uploads of this process, by their objects.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ActiveUploads {
     uploads: Mutex<HashMap<String, Vec<Arc<UploadStatus>>>>,
     /// The number of uploads that have been entered.
     entered: AtomicU64,
     /// The transfers that were published here, with the number of uploads that had been entered
     /// before.
-    published: Mutex<BoundedNames<u64>>,
+    published: BoundedNames<u64>,
+}
+
+impl Default for ActiveUploads {
+    fn default() -> Self {
+        ActiveUploads {
+            uploads: Mutex::default(),
+            entered: AtomicU64::default(),
+            published: bounded_names(),
+        }
+    }
 }
 
 /// An upload that is about to be entered.
@@ -175,19 +185,13 @@ impl ActiveUploads {
 
     /// Whether this transfer was published here before the upload with this number was entered.
     pub(in crate::object) fn published_before(&self, transfer: &str, serial: u64) -> bool {
-        let published = self.published();
-        let before = published.get(transfer);
+        let published = locked(&self.published);
+        let before = published.peek(transfer);
         before.is_some_and(|entered| *entered <= serial)
     }
 
     fn locked(&self) -> MutexGuard<'_, HashMap<String, Vec<Arc<UploadStatus>>>> {
         self.uploads.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn published(&self) -> MutexGuard<'_, BoundedNames<u64>> {
-        self.published
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -309,7 +313,8 @@ impl StatusHandle {
     pub(in crate::object) fn published(&self) {
         self.upload.advance(UploadStage::Published);
         let entered = self.registry.entered.load(Ordering::Relaxed);
-        *self.registry.published().of(&self.upload.new.transfer) = entered;
+        let transfer = self.upload.new.transfer.clone();
+        locked(&self.registry.published).put(transfer, entered);
         self.supersede_others();
     }
 

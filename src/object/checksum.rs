@@ -1,4 +1,9 @@
 //! How the bytes of an upload are protected on their way, and how S3's headers carry a CRC-32.
+//!
+//! A CRC-32 is computed by `crc32fast`. `crc-fast` is used for CRC-32C, which a PROXY header can
+//! have and `crc32fast` has not. The SDK brings both crates anyway. On one x86-64 machine with
+//! `crc-fast` 1.10 and `crc32fast` 1.5, `crc32fast` read a buffer of 8 MiB at 4.1 GB/s and
+//! `crc-fast` at 1.9; to combine the sums of two parts took 0.3 and 113 µs.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;

@@ -8,7 +8,7 @@
 //!                 both with the session's own resumption cache
 //! ```
 //!
-//! Each control session has a resumption cache of its own ([`resumption`]), so a data connection
+//! Each control session has a resumption cache of its own (`resumption`), so a data connection
 //! that resumes proves that its client is the one of the control connection: no other client has
 //! the secret. `require_session_reuse` asks for that. TLS 1.3 tickets go out on the control
 //! connection only: a client that only writes on a data connection, and closes it with a ticket

@@ -1,7 +1,7 @@
 //! `s3ftpd demo`: a gateway with an embedded store, to try the server without installing anything
 //! else.
 //!
-//! The store is [`s3_embedded`]; the demo prints the objects that are stored ([`console`]).
+//! The store is [`s3_embedded`]; the demo prints the objects that are stored (`console`).
 
 mod console;
 

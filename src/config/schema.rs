@@ -1,7 +1,7 @@
 //! What the configuration may say: a table of all keys, each written once.
 //!
 //! The decoder takes bounds and defaults from here, and refuses to ask for a key that is not here.
-//! `s3ftpd schema` ([`json`]), the tables of docs/reference/configuration.md ([`markdown`]), the
+//! `s3ftpd schema` ([`json`]), the tables of docs/reference/configuration.md (`markdown`), the
 //! check of the sample file, and the `config` of the chart's values.schema.json come from it too, so
 //! none of them can say something else.
 

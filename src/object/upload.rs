@@ -1,16 +1,19 @@
 //! Upload: chunks → parts → PutObject or a multipart upload. Only `publish` makes anything visible.
 //!
-//! The caller reads straight into the chunk that [`Upload::space`] gives. Full chunks join the part being filled; a full
-//! part is sent by a task of its own while the next is filled, at most `upload_parallel` of them at once. The first
-//! part is held back until a byte comes that does not fit in it: an upload that ends before is one PutObject.
+//! The caller reads straight into the chunk that [`Upload::space`](running::Upload::space) gives.
+//! Full chunks join the part being filled; a full part is sent by a task of its own while the next
+//! is filled, at most `upload_parallel` of them at once. The first part is held back until a byte
+//! comes that does not fit in it: an upload that ends before is one PutObject.
 //!
-//! Memory: each part begins with small chunks out of the admission's memory, so a small file needs no more, and a client
-//! that has nothing more to say never waits for a part's memory. When those are full more is waited for (`pressure`),
-//! first come first served, with nothing in hand that others could need but parts that come free by themselves. It is
-//! given back when the part is in the store, or when what there is of it is stored as a piece (`pieces`).
+//! Memory: each part begins with small chunks out of the admission's memory, so a small file needs
+//! no more, and a client that has nothing more to say never waits for a part's memory. When those
+//! are full more is waited for (`pressure`), first come first served, with nothing in hand that
+//! others could need but parts that come free by themselves. It is given back when the part is in
+//! the store, or when what there is of it is stored as a piece (`pieces`).
 //!
-//! A failed or abandoned upload leaves nothing: the requests in flight are ended first, then the multipart upload is
-//! aborted, by a task that outlives the upload. If a Complete may have been carried out, it looks first.
+//! A failed or abandoned upload leaves nothing: the requests in flight are ended first, then the
+//! multipart upload is aborted, by a task that outlives the upload. If a Complete may have been
+//! carried out, it looks first.
 
 pub(in crate::object) mod append;
 pub(in crate::object) mod begin;

@@ -15,7 +15,7 @@ const UNCLEAR: u64 = 2000;
 /// sessions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::object) struct Began {
-    /// [`Replica::process`](super::Replica::process) in which it began.
+    /// [`Replica::process`](crate::object::replica::Replica::process) in which it began.
     pub process: String,
     /// Its serial number there.
     pub serial: u64,

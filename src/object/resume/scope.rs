@@ -37,7 +37,7 @@ impl ResumeScope {
     }
 
     /// What there is to resume of an object, and the object itself, for which `info` asks while the
-    /// record is read. 1 GetObject; if it finds a record, the requests of [`judge`].
+    /// record is read. 1 GetObject; if it finds a record, the requests of `judge`.
     pub async fn lookup(
         &self,
         object: &Location,

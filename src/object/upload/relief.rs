@@ -36,8 +36,8 @@ impl Pace {
         self.since = Some((Instant::now(), bytes));
     }
 
-    /// Bytes that it sends within a time. What has gathered on the way while it was held back comes at once, so this is the
-    /// less of what it has sent on average and since then.
+    /// Bytes that it sends within a time. What has gathered on the way while it was held back comes
+    /// at once, so this is the less of what it has sent on average and since then.
     pub(super) fn within(&self, time: Duration, bytes: u64) -> u64 {
         let part_of = |since: Option<(Instant, u64)>, less: Duration| {
             let (since, before) = since?;
@@ -74,7 +74,8 @@ impl std::fmt::Debug for Relief {
 }
 
 impl Relief {
-    /// Waits until [`Upload::relieve`] is to be called. Cancel safe.
+    /// Waits until [`Upload::relieve`](super::running::Upload::relieve) is to be called. Cancel
+    /// safe.
     pub async fn wanted(&mut self) {
         match &mut self.0 {
             Some(pressed) => {

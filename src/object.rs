@@ -1,9 +1,9 @@
 //! The S3 side: knows buckets, keys and S3 operations, and nothing of FTP.
 //!
-//! A [`Store`] holds the SDK's client of one endpoint and what it is known to be able to do. Everything else is
-//! said of a [`Location`], a bucket and a key in a store. Data flows through [`Upload`] (chunks → parts → S3) and
-//! [`Download`] (ranges → chunks); the rest are single requests or short sequences of them. Errors of the SDK become
-//! [`ObjectError`]s in one place.
+//! A [`Store`] holds the SDK's client of one endpoint and what it is known to be able to do.
+//! Everything else is said of a [`Location`], a bucket and a key in a store. Data flows through
+//! [`Upload`] (chunks → parts → S3) and [`Download`] (ranges → chunks); the rest are single
+//! requests or short sequences of them. Errors of the SDK become [`ObjectError`]s in one place.
 
 mod active_uploads;
 mod answer;

@@ -32,8 +32,8 @@ use crate::object::record_cache::RecordCache;
 use crate::object::replica::Replica;
 use crate::object::retry::Damaged;
 
-/// The slowest that an attempt may send its body, bytes a second, however steadily it moves: one of 8 MiB ends after some
-/// nine minutes.
+/// The slowest that an attempt may send its body, bytes a second, however steadily it moves: one of
+/// 8 MiB ends after some nine minutes.
 const SLOWEST: u64 = 16 * 1024;
 
 /// The longest that an answer may take while it moves, beyond the silence that is allowed.
@@ -46,7 +46,8 @@ const MIB: u64 = 1024 * 1024;
 pub struct StoreContext {
     /// The memory budget.
     pub budget: Budget,
-    /// Owner of clean-up tasks that outlive a transfer (AbortMultipartUpload); waited for at shutdown.
+    /// Owner of clean-up tasks that outlive a transfer (AbortMultipartUpload); waited for at
+    /// shutdown.
     pub cleanups: TaskTracker,
     /// Parts, ranges and parallelism.
     pub transfer: TransferOptions,
@@ -74,7 +75,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Builds the client; makes no request to the store. Fails if the credentials or the endpoint are not usable.
+    /// Builds the client; makes no request to the store. Fails if the credentials or the endpoint
+    /// are not usable.
     pub async fn new(
         config: &StoreOptions,
         context: StoreContext,
@@ -83,7 +85,8 @@ impl Store {
         Store::over(http, config, context).await
     }
 
-    /// As [`Store::new`], over an HTTP client of the caller's: one that reaches a store in this process, say.
+    /// As [`Store::new`], over an HTTP client of the caller's: one that reaches a store in this
+    /// process, say.
     pub(crate) async fn over(
         http: SharedHttpClient,
         config: &StoreOptions,
@@ -128,7 +131,8 @@ impl Store {
         self.part_sizes.largest_object()
     }
 
-    /// The store's own time, by the Date of its answers: at least that, by less than a second. `None` before the first.
+    /// The store's own time, by the Date of its answers: at least that, by less than a second.
+    /// `None` before the first.
     pub(super) fn now(&self) -> Option<jiff::Timestamp> {
         self.clock.now()
     }
@@ -204,8 +208,8 @@ impl Store {
             .await
     }
 
-    /// Whether the store honours `If-None-Match: *` on every write of an object: PutObject and CompleteMultipartUpload.
-    /// Probed once for each.
+    /// Whether the store honours `If-None-Match: *` on every write of an object: PutObject and
+    /// CompleteMultipartUpload. Probed once for each.
     pub async fn honours_if_absent(&self, bucket: &str) -> bool {
         self.conditional_writes(bucket).await
             && self
@@ -221,8 +225,8 @@ impl Store {
             .await
     }
 
-    /// The settings of a request whose body has `bytes` bytes: an attempt may take as long as they move, see
-    /// [`super::progress`], up to the time that the slowest line needs.
+    /// The settings of a request whose body has `bytes` bytes: an attempt may take as long as they
+    /// move, see [`super::progress`], up to the time that the slowest line needs.
     pub(super) fn deadline_for_body(&self, bytes: u64) -> Builder {
         let longest = Duration::from_secs(bytes.div_ceil(SLOWEST));
         let timeouts = timeouts(&self.config, longest)
@@ -232,7 +236,8 @@ impl Store {
         Builder::default().timeout_config(timeouts)
     }
 
-    /// The settings of a request for which the store itself moves `bytes` bytes: 1 s more for each 16 MiB.
+    /// The settings of a request for which the store itself moves `bytes` bytes: 1 s more for each
+    /// 16 MiB.
     pub(super) fn deadline_for_copy(&self, bytes: u64) -> Builder {
         self.patient(self.copy_silence(bytes))
     }
@@ -247,14 +252,15 @@ impl Store {
         self.patient(self.silence(Duration::from_secs(30 + parts as u64 / 10)))
     }
 
-    /// One attempt has the time that all attempts of another request have: a store that is slow is not helped by doing
-    /// the same twice.
+    /// One attempt has the time that all attempts of another request have: a store that is slow is
+    /// not helped by doing the same twice.
     fn silence(&self, more: Duration) -> Duration {
         self.config.request_timeout * self.config.attempts.max(1) + more
     }
 
-    /// The settings of a request whose answer may take its time: it ends after that much silence. White space, which
-    /// stores send while they work, is an answer that moves, see [`super::progress`].
+    /// The settings of a request whose answer may take its time: it ends after that much silence.
+    /// White space, which stores send while they work, is an answer that moves, see
+    /// [`super::progress`].
     fn patient(&self, silence: Duration) -> Builder {
         let timeouts = timeouts(&self.config, silence + LONGEST_ANSWER)
             .to_builder()
@@ -283,8 +289,8 @@ async fn sdk_config(http: SharedHttpClient, config: &StoreOptions) -> Result<Bui
     };
     let builder = match (&config.credentials, &region) {
         (Some(_), Some(_)) => Builder::new().behavior_version(BehaviorVersion::latest()),
-        // The default chain: environment, profiles, web identity, container and instance roles. The credentials
-        // themselves are fetched at the first request.
+        // The default chain: environment, profiles, web identity, container and instance roles. The
+        // credentials themselves are fetched at the first request.
         _ => {
             // With the SDK's own HTTP client: each source of credentials has timeouts of its own.
             let mut loader = aws_config::defaults(BehaviorVersion::latest());
@@ -309,19 +315,21 @@ async fn sdk_config(http: SharedHttpClient, config: &StoreOptions) -> Result<Bui
                 .with_max_attempts(config.attempts.max(1))
                 .with_initial_backoff(Duration::from_millis(300)),
         )
-        // The SDK's own quota (35 retries for all clients of a region, given back only by success) would leave running
-        // uploads without retries after a short outage of any store. Attempts are few, and transfers are bounded.
+        // The SDK's own quota (35 retries for all clients of a region, given back only by success)
+        // would leave running uploads without retries after a short outage of any store. Attempts
+        // are few, and transfers are bounded.
         .retry_partition(
             RetryPartition::custom(format!("s3ftpd {}", config.name))
                 .token_bucket(TokenBucket::unlimited())
                 .build(),
         )
         .retry_classifier(Damaged)
-        // Checksums are ours to choose: the SDK's defaults are aws-chunked trailers, which many stores refuse.
+        // Checksums are ours to choose: the SDK's defaults are aws-chunked trailers, which many
+        // stores refuse.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-        // Uploads are bounded by their progress and each read of a download by its own deadline; to watch each frame
-        // once more in the SDK costs CPU and protects against nothing else.
+        // Uploads are bounded by their progress and each read of a download by its own deadline; to
+        // watch each frame once more in the SDK costs CPU and protects against nothing else.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     if let Some(region) = region {
         builder = builder.region(region);

@@ -158,7 +158,8 @@ pub async fn keep_if_empty(directory: &Location) {
         Err(error) => Err(error),
     };
     if let Err(error) = kept {
-        warn!(key = directory.key, %error, "a directory that may have become empty could not be kept");
+        warn!(key = directory.key, %error,
+            "a directory that may have become empty could not be kept");
     }
 }
 

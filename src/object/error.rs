@@ -1,5 +1,5 @@
-//! [`ObjectError`]: what can go wrong with a store, sorted by what mends it, and the one place where the SDK's
-//! errors become ours.
+//! [`ObjectError`]: what can go wrong with a store, sorted by what mends it, and the one place
+//! where the SDK's errors become ours.
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use jiff::fmt::rfc2822::DateTimeParser;
@@ -19,8 +19,8 @@ pub enum ObjectError {
     /// 401, 403: credentials, policy.
     #[error("the store denies access: {0}")]
     Denied(String),
-    /// The store does not take our credentials at the moment: expired, not there yet, or the clocks differ. The
-    /// operator has to mend it; no file is at fault.
+    /// The store does not take our credentials at the moment: expired, not there yet, or the clocks
+    /// differ. The operator has to mend it; no file is at fault.
     #[error("the store does not take the credentials at the moment: {0}")]
     Credentials(String),
     /// A condition did not hold: the object exists (`If-None-Match: *`) or is another (`If-Match`).
@@ -47,7 +47,8 @@ pub enum ObjectError {
     /// Another session of this process is writing the object, and was not done in time.
     #[error("another session is writing this file")]
     Busy,
-    /// The store can't hold a key of this length: more than 1,024 bytes, or an element longer than its file names.
+    /// The store can't hold a key of this length: more than 1,024 bytes, or an element longer than
+    /// its file names.
     #[error("the name is too long for the store")]
     NameTooLong,
     /// Larger than 10,000 parts of this store and budget can be.
@@ -80,15 +81,15 @@ pub enum ObjectError {
     /// Another client's object took the place of ours, which was whole and is gone.
     #[error("another upload of the same name has replaced this one")]
     Superseded,
-    /// The store no longer knows the multipart upload, and the object is not ours: completed and deleted since, or
-    /// aborted by another client.
+    /// The store no longer knows the multipart upload, and the object is not ours: completed and
+    /// deleted since, or aborted by another client.
     #[error("the store no longer knows the upload; whether the file was stored is not known")]
     Lost,
     /// The store can't do this.
     #[error("the store does not support it: {0}")]
     Unsupported(String),
-    /// Something other than S3 answered, after all retries: an ingress, a load balancer, a body that was cut. Nothing is
-    /// known of the request or the object.
+    /// Something other than S3 answered, after all retries: an ingress, a load balancer, a body
+    /// that was cut. Nothing is known of the request or the object.
     #[error("an answer that is not the store's: {0}")]
     Foreign(Box<NotS3>),
     /// Anything else, with the store's code and message.
@@ -180,20 +181,25 @@ pub(super) struct Headers {
 }
 
 impl RequestFailure {
-    /// Whether the request may have been carried out, or may still be: no answer, or a server error.
+    /// Whether the request may have been carried out, or may still be: no answer, or a server
+    /// error.
     pub fn ambiguous(&self) -> bool {
         match self.status {
             None => !matches!(self.error, ObjectError::Other(_)),
             Some(status) => {
                 (status >= 500 && !matches!(status, 501 | 507))
                     // CompleteMultipartUpload and CopyObject can fail after they have said 200.
-                    || matches!(self.code.as_str(), "InternalError" | "ServiceUnavailable" | "SlowDown" | "RequestTimeout")
+                    || matches!(
+                        self.code.as_str(),
+                        "InternalError" | "ServiceUnavailable" | "SlowDown" | "RequestTimeout"
+                    )
             }
         }
     }
 
-    /// Whether the store is done with the request, which failed; a request without an answer may take effect later, and
-    /// so may one of which a gateway says that it has accepted it, or that the store behind it is late.
+    /// Whether the store is done with the request, which failed; a request without an answer may
+    /// take effect later, and so may one of which a gateway says that it has accepted it, or that
+    /// the store behind it is late.
     pub fn answered(&self) -> bool {
         match (self.status, &self.error) {
             (Some(status), _) => status >= 300,
@@ -282,7 +288,8 @@ where
                 meta.message().unwrap_or_default(),
             )
         }
-        // An answer that is not S3's, or can't be read to its end: the request may well have been carried out.
+        // An answer that is not S3's, or can't be read to its end: the request may well have been
+        // carried out.
         SdkError::ResponseError(_) => {
             out.status = None;
             match not_s3(&error) {
@@ -290,7 +297,8 @@ where
                 None => ObjectError::Unavailable(chain(&error)),
             }
         }
-        // Nothing was sent: a value that can't be put in a header, a bucket name that no host can have.
+        // Nothing was sent: a value that can't be put in a header, a bucket name that no host can
+        // have.
         _ => ObjectError::Other(chain(&error)),
     };
     if out.code.is_empty() && without_words(&out) {
@@ -312,8 +320,8 @@ fn not_s3<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a NotS3>
     causes.find_map(|cause| cause.downcast_ref())
 }
 
-/// A HEAD is refused without a body that says why. S3 answers 403 to a clock that is wrong, which the answer's own date
-/// gives away; what 400 means, [`head`](super::head()) asks.
+/// A HEAD is refused without a body that says why. S3 answers 403 to a clock that is wrong, which
+/// the answer's own date gives away; what 400 means, [`head`](super::head()) asks.
 #[expect(
     clippy::disallowed_methods,
     reason = "compares the machine's clock with the store's"
@@ -434,9 +442,10 @@ mod tests {
             sort(404, "NoSuchBucket", ""),
             ObjectError::NoSuchBucket
         ));
-        assert!(
-            matches!(sort(404, "NoSuchUpload", "gone"), ObjectError::Other(text) if text == "NoSuchUpload: gone")
-        );
+        assert!(matches!(
+            sort(404, "NoSuchUpload", "gone"),
+            ObjectError::Other(text) if text == "NoSuchUpload: gone"
+        ));
         assert!(matches!(sort(404, "", ""), ObjectError::NotFound));
         assert!(matches!(sort(403, "", ""), ObjectError::Denied(_)));
         assert!(matches!(
@@ -474,9 +483,10 @@ mod tests {
 
     #[test]
     fn text_stays_in_one_line() {
-        assert!(
-            matches!(sort(400, "X", "a\r\n226 y"), ObjectError::Other(text) if text == "X: a  226 y")
-        );
+        assert!(matches!(
+            sort(400, "X", "a\r\n226 y"),
+            ObjectError::Other(text) if text == "X: a  226 y"
+        ));
     }
 
     #[test]

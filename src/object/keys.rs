@@ -48,8 +48,12 @@ fn encode(text: &str, out: &mut String) {
 pub(super) fn looks_encoded(text: &str) -> bool {
     let bytes = text.as_bytes();
     bytes.iter().enumerate().all(|(index, byte)| match byte {
-        b'%' => matches!(bytes.get(index + 1..index + 3), Some([a, b]) if a.is_ascii_hexdigit() && b.is_ascii_hexdigit()),
-        b' ' | b'"' | b'<' | b'>' | b'&' | b'#' | b'?' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' => false,
+        b'%' => matches!(
+            bytes.get(index + 1..index + 3),
+            Some([a, b]) if a.is_ascii_hexdigit() && b.is_ascii_hexdigit()
+        ),
+        b' ' | b'"' | b'<' | b'>' | b'&' | b'#' | b'?' | b'\\' => false,
+        b'^' | b'`' | b'{' | b'|' | b'}' => false,
         _ => byte.is_ascii_graphic(),
     })
 }

@@ -1,4 +1,5 @@
-//! Multipart uploads as requests: create, copy a range, complete, abort. Shared by uploads, appends and large copies.
+//! Multipart uploads as requests: create, copy a range, complete, abort. Shared by uploads, appends
+//! and large copies.
 
 pub(in crate::object) mod list_parts;
 
@@ -23,7 +24,8 @@ use crate::object::retry::{Attempts, LookFirst};
 use crate::object::transfer_id::{TRANSFER_KEY, TransferId};
 use crate::object::verify::{LateWrite, WriteCheck, look, look_until};
 
-/// How often a CompleteMultipartUpload without a clear end is sent again, beyond the SDK's own attempts.
+/// How often a CompleteMultipartUpload without a clear end is sent again, beyond the SDK's own
+/// attempts.
 const COMPLETE_ROUNDS: u32 = 3;
 
 /// How often an abort is tried, beyond the SDK's own attempts.
@@ -83,7 +85,8 @@ struct CompleteAnswer {
     completed: Completed,
     /// What it says of the checksum.
     echoed: Echoed,
-    /// Whether the SDK has sent the request more than once: an answer before this one was lost, or a refusal.
+    /// Whether the SDK has sent the request more than once: an answer before this one was lost, or
+    /// a refusal.
     repeated: bool,
 }
 
@@ -101,7 +104,8 @@ pub(super) enum PartSource {
 pub(super) enum AbortMode {
     /// At once: it was never completed.
     AtOnce,
-    /// It may have been completed: only if the object is seen not to be ours, or the store keeps silent to the end.
+    /// It may have been completed: only if the object is seen not to be ours, or the store keeps
+    /// silent to the end.
     LookFirst,
 }
 
@@ -134,8 +138,8 @@ impl Target {
         parts: PartSource,
     ) -> Result<Created, ObjectError> {
         let store = &self.location.store;
-        // Where the upload has a checksum each part needs one, and few stores but AWS compute it of a copied part
-        // (MinIO refuses it).
+        // Where the upload has a checksum each part needs one, and few stores but AWS compute it of
+        // a copied part (MinIO refuses it).
         let integrity = if parts == PartSource::Copied && store.config().endpoint.is_some() {
             Integrity::Signed
         } else {
@@ -161,8 +165,8 @@ impl Target {
         }
     }
 
-    /// UploadPartCopy of `first..first + size` of `source`, pinned to its ETag. One that fails is sent again, unless the
-    /// store has been silent for as long as a copy may take.
+    /// UploadPartCopy of `first..first + size` of `source`, pinned to its ETag. One that fails is
+    /// sent again, unless the store has been silent for as long as a copy may take.
     pub(super) async fn copy_part(
         &self,
         created: &Created,
@@ -237,8 +241,8 @@ impl Target {
         })
     }
 
-    /// Why a part could not be stored. Some stores drop open uploads of a key when it is written: then the newer object
-    /// says more than that the upload is unknown.
+    /// Why a part could not be stored. Some stores drop open uploads of a key when it is written:
+    /// then the newer object says more than that the upload is unknown.
     pub(super) async fn part_failed(
         &self,
         created: &Created,
@@ -256,8 +260,8 @@ impl Target {
         failure.error
     }
 
-    /// CompleteMultipartUpload under a condition. An answer without a clear end is settled by looking for the
-    /// transfer id, and by sending the request again, which S3 allows.
+    /// CompleteMultipartUpload under a condition. An answer without a clear end is settled by
+    /// looking for the transfer id, and by sending the request again, which S3 allows.
     pub(super) async fn complete(
         &self,
         created: &Created,
@@ -275,8 +279,8 @@ impl Target {
                 Ok(answer) if answer.echoed == Echoed::AsEver && round == 0 && !answer.repeated => {
                     return Ok(answer.completed);
                 }
-                // A store that was killed while it put the parts together may say 200 from then on, with no object
-                // there (versitygw).
+                // A store that was killed while it put the parts together may say 200 from then on,
+                // with no object there (versitygw).
                 Ok(answer) => {
                     match look_until(&self.location, &self.id, size, LateWrite::Impossible).await {
                         WriteCheck::Ours(_) => {
@@ -358,7 +362,8 @@ impl Target {
                 }
                 WriteCheck::Unknown(error) => {
                     warn!(key = self.location.key, transfer = %self.id, %error,
-                        "CompleteMultipartUpload has no clear answer, and the object could not be looked at");
+                        "CompleteMultipartUpload has no clear answer, and the object could not be \
+                         looked at");
                     return Err(CompleteError {
                         error: failure.error,
                         abort: AbortMode::LookFirst,
@@ -524,7 +529,8 @@ async fn abort_once(object: &Location, upload_id: &str) -> bool {
         Ok(_) => true,
         Err(failure) if failure.status == Some(404) => true,
         Err(failure) => {
-            warn!(key = object.key, upload_id, error = %failure.error, "AbortMultipartUpload failed");
+            warn!(key = object.key, upload_id, error = %failure.error,
+                "AbortMultipartUpload failed");
             false
         }
     }
@@ -559,8 +565,8 @@ impl RequestFailure {
     /// A failure before the request itself.
     fn from_error(error: ObjectError) -> Self {
         RequestFailure {
-            // Neither ambiguous nor a condition: the error is final. A condition that we have looked at ourselves may
-            // have met what an earlier round has written.
+            // Neither ambiguous nor a condition: the error is final. A condition that we have
+            // looked at ourselves may have met what an earlier round has written.
             status: match error {
                 ObjectError::Conflict => Some(412),
                 _ => Some(400),
@@ -572,8 +578,8 @@ impl RequestFailure {
     }
 }
 
-/// Whether an object was written after our upload began, by the store's clock alone: its time when it answered, less
-/// what has passed here since.
+/// Whether an object was written after our upload began, by the store's clock alone: its time when
+/// it answered, less what has passed here since.
 fn newer(modified: Timestamp, created: &Created, failure: &RequestFailure) -> bool {
     let Some(now) = failure.headers.date else {
         return false;

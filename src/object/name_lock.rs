@@ -10,15 +10,15 @@
 //! the copy of a rename at its target, then the delete at its source, DELE, and MFMT in all its
 //! forms. RMD does not: it deletes a marker, never a file.
 //!
-//! **Sources of renames** have a lock of their own, `Location::lock_as_source`, held from before the copy to
-//! after the delete: of two sessions that rename one file to different names, the second finds it
-//! gone, and does not get a copy of it. Writes of the name do not wait for this lock, and no
-//! session that holds one waits for another one.
+//! **Sources of renames** have a lock of their own, `Location::lock_as_source`, held from before
+//! the copy to after the delete: of two sessions that rename one file to different names, the
+//! second finds it gone, and does not get a copy of it. Writes of the name do not wait for this
+//! lock, and no session that holds one waits for another one.
 //!
-//! **How long.** An upload takes it when all bytes have come and the settle window has passed. It is
-//! never held while a client sends, or while the server waits for a client. Each request made under
-//! it has a deadline of its own, so a holder moves or ends. No holder of the lock of a name waits
-//! for another lock.
+//! **How long.** An upload takes it when all bytes have come and the settle window has passed. It
+//! is never held while a client sends, or while the server waits for a client. Each request made
+//! under it has a deadline of its own, so a holder moves or ends. No holder of the lock of a name
+//! waits for another lock.
 //!
 //! **Waiting** is first come, first served, cancel safe, and bounded by a [`Patience`]:
 //! [`ObjectError::Busy`] after that.

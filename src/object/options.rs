@@ -20,10 +20,11 @@ pub struct TransferOptions {
 /// How interrupted uploads are stored, and for how long.
 #[derive(Debug, Clone)]
 pub struct ResumeOptions {
-    /// The record of a running upload is refreshed so often; one that was not for two and a half times that is of a
-    /// process that has died.
+    /// The record of a running upload is refreshed so often; one that was not for two and a half
+    /// times that is of a process that has died.
     pub refresh: Duration,
-    /// An upload that has received nothing for this time counts as interrupted: SIZE reports its length also over an object.
+    /// An upload that has received nothing for this time counts as interrupted: SIZE reports its
+    /// length also over an object.
     pub stalled_after: Duration,
     /// What was left by an upload whose last activity is older than this is swept.
     pub keep_for: Duration,
@@ -31,7 +32,8 @@ pub struct ResumeOptions {
     pub keep_over_object: Duration,
     /// How often is swept; zero: never.
     pub sweep_every: Duration,
-    /// How often the keys of records are listed, so that this process knows those of others; zero: never.
+    /// How often the keys of records are listed, so that this process knows those of others; zero:
+    /// never.
     pub look_every: Duration,
 }
 
@@ -54,13 +56,15 @@ pub struct StoreOptions {
     pub conditional_writes: Capability,
     /// Whether the store honours `If-Match` on DeleteObject.
     pub conditional_deletes: Capability,
-    /// Whether the store accepts an object `a` alongside objects `a/…` and no longer lists those then (MinIO).
+    /// Whether the store accepts an object `a` alongside objects `a/…` and no longer lists those
+    /// then (MinIO).
     pub files_hide_directories: Capability,
     /// Sign payloads (SHA-256) even if checksums work.
     pub sign_payload: bool,
     /// For a TCP connection to the store to be there.
     pub connect_timeout: Duration,
-    /// For one request, its retries not counted; for that of an upload, without any of its body being taken.
+    /// For one request, its retries not counted; for that of an upload, without any of its body
+    /// being taken.
     pub request_timeout: Duration,
     /// Attempts of one request, the first included.
     pub attempts: u32,
@@ -68,13 +72,14 @@ pub struct StoreOptions {
     pub copy_limit: u64,
     /// All parts of a multipart upload but the last have one size.
     pub equal_parts: bool,
-    /// Connections that are kept for the next request, at most; not a key, but this store's share of what the process keeps.
+    /// Connections that are kept for the next request, at most; not a key, but this store's share
+    /// of what the process keeps.
     pub idle_connections: usize,
 }
 
 impl StoreOptions {
-    /// A store's share of the connections that the process keeps: 1,024 in all, between 4 and 128 for each of
-    /// `stores` stores. 128 are several transfers at full parallelism.
+    /// A store's share of the connections that the process keeps: 1,024 in all, between 4 and 128
+    /// for each of `stores` stores. 128 are several transfers at full parallelism.
     pub(crate) fn share_of_idle_connections(stores: usize) -> usize {
         (1024 / stores.max(1)).clamp(4, 128)
     }

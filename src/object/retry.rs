@@ -44,7 +44,8 @@ impl ClassifyRetry for Damaged {
     }
 }
 
-/// No further attempt by the SDK, but for credentials and clocks: for requests that are looked after first.
+/// No further attempt by the SDK, but for credentials and clocks: for requests that are looked
+/// after first.
 #[derive(Debug)]
 pub(super) struct LookFirst;
 

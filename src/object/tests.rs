@@ -1,5 +1,5 @@
-//! The room as a whole, against an embedded S3 server on loopback. What a store does wrong on cue is tested elsewhere;
-//! here bodies break off by a small server that speaks just enough HTTP.
+//! The room as a whole, against an embedded S3 server on loopback. What a store does wrong on cue
+//! is tested elsewhere; here bodies break off by a small server that speaks just enough HTTP.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod copies;

@@ -1,7 +1,7 @@
 //! What became of a write whose answer was lost.
 //!
-//! Each object that we write carries the id of its transfer in its metadata: the transfer that finds its id there has
-//! written it.
+//! Each object that we write carries the id of its transfer in its metadata: the transfer that
+//! finds its id there has written it.
 
 use std::time::Duration;
 
@@ -35,8 +35,8 @@ pub(in crate::object) enum WriteCheck {
 }
 
 impl WriteCheck {
-    /// The error of a write that has failed with `error` and is not ours as far as was seen: that the store could
-    /// not be asked says more than a condition, after which no client would retry.
+    /// The error of a write that has failed with `error` and is not ours as far as was seen: that
+    /// the store could not be asked says more than a condition, after which no client would retry.
     pub(in crate::object) fn unless_unseen(self, error: ObjectError) -> ObjectError {
         match self {
             WriteCheck::Unknown(unseen) if !matches!(unseen, ObjectError::Denied(_)) => unseen,

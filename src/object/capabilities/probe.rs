@@ -1,4 +1,5 @@
-//! The probes themselves. The sweep removes what a probe leaves if its process is killed or a request fails.
+//! The probes themselves. The sweep removes what a probe leaves if its process is killed or a
+//! request fails.
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Builder;
@@ -123,8 +124,8 @@ async fn complete_if_absent(at: ProbeTarget<'_>, key: &str) -> Result<bool, Requ
     answer
 }
 
-/// Whether the key `a/b` is in no listing any more once there is an object `a`. A store that refuses that object hides
-/// nothing.
+/// Whether the key `a/b` is in no listing any more once there is an object `a`. A store that
+/// refuses that object hides nothing.
 pub(super) async fn files_hide_directories(at: ProbeTarget<'_>) -> Result<bool, RequestFailure> {
     let file = probe_key();
     let below = format!("{file}/below");
@@ -144,9 +145,10 @@ pub(super) async fn files_hide_directories(at: ProbeTarget<'_>) -> Result<bool, 
     answer
 }
 
-/// Whether a multipart upload is verified by the CRC-32 of the whole object: a Complete that names a wrong one is refused,
-/// and the very same with the right one is not. Some stores know no more than a checksum of the parts' checksums
-/// (Cloudflare R2, MinIO before 2025): they refuse the type, or compare the whole's checksum with that.
+/// Whether a multipart upload is verified by the CRC-32 of the whole object: a Complete that names
+/// a wrong one is refused, and the very same with the right one is not. Some stores know no more
+/// than a checksum of the parts' checksums (Cloudflare R2, MinIO before 2025): they refuse the
+/// type, or compare the whole's checksum with that.
 pub(super) async fn full_object(at: ProbeTarget<'_>) -> Result<bool, RequestFailure> {
     let key = probe_key();
     let request = at
@@ -164,7 +166,8 @@ pub(super) async fn full_object(at: ProbeTarget<'_>) -> Result<bool, RequestFail
         Err(failure) => return Err(failure),
     };
     let answer = part_and_complete(at, &key, &upload_id).await;
-    // The answer to a Complete that was carried out may have been lost: first nothing is left that could be completed.
+    // The answer to a Complete that was carried out may have been lost: first nothing is left that
+    // could be completed.
     if !matches!(answer, Ok(true)) {
         abort(at, &key, &upload_id).await;
     }
@@ -291,7 +294,8 @@ async fn abort(at: ProbeTarget<'_>, key: &str, upload_id: &str) {
         // It was completed.
         Err(failure) if failure.status == Some(404) => {}
         Err(failure) => {
-            debug!(bucket = at.bucket, key, error = %failure.error, "a probe's multipart upload could not be aborted")
+            debug!(bucket = at.bucket, key, error = %failure.error,
+                "a probe's multipart upload could not be aborted")
         }
     }
 }
@@ -299,6 +303,7 @@ async fn abort(at: ProbeTarget<'_>, key: &str, upload_id: &str) {
 async fn remove(at: ProbeTarget<'_>, key: &str) {
     let request = at.client.delete_object().bucket(at.bucket).key(key);
     if let Err(error) = Box::pin(request.send()).await.map_err(failure) {
-        debug!(bucket = at.bucket, key, error = %error.error, "a probe object could not be removed");
+        debug!(bucket = at.bucket, key, error = %error.error,
+            "a probe object could not be removed");
     }
 }

@@ -87,7 +87,8 @@ pub async fn rename_directory(
     if !copied.marker
         && let Err(error) = remove_claim(destination, &claimed).await
     {
-        warn!(key = destination.key, %error, "the marker of a directory that was moved could not be removed");
+        warn!(key = destination.key, %error,
+            "the marker of a directory that was moved could not be removed");
     }
     drop(claimed);
     if copied.count == 0 {

@@ -1,9 +1,10 @@
 //! CopyObject: sent once, waited for as long as it takes, and believed only with an ETag.
 //!
-//! A store may copy for minutes before it answers, or say 200 at once and send white space until it is done. A second
-//! request would only make it copy twice. So the SDK does not repeat the request: it may take as long as all attempts of
-//! another request. While the store is silent, and before the request is sent again, a HEAD of the target looks for the
-//! transfer id. An answer without an ETag says nothing either way: it is settled by the same look.
+//! A store may copy for minutes before it answers, or say 200 at once and send white space until it
+//! is done. A second request would only make it copy twice. So the SDK does not repeat the request:
+//! it may take as long as all attempts of another request. While the store is silent, and before
+//! the request is sent again, a HEAD of the target looks for the transfer id. An answer without an
+//! ETag says nothing either way: it is settled by the same look.
 
 use std::time::Duration;
 
@@ -57,7 +58,8 @@ pub(super) async fn copy_whole(
     precondition: &Precondition,
 ) -> Result<Written, ObjectError> {
     let store = &target.location.store;
-    // Of all stores only AWS is known to honour a condition on the target of a copy; the others may ignore it.
+    // Of all stores only AWS is known to honour a condition on the target of a copy; the others may
+    // ignore it.
     let absent = *precondition == Precondition::Absent && store.config().endpoint.is_none();
     if !absent {
         precondition.check(&target.location).await?;
@@ -79,7 +81,8 @@ pub(super) async fn copy_whole(
         }
         debug!(key = target.location.key, transfer = %target.id, error = %failure.error, round,
             "a copy has no clear answer");
-        // After that much time the store, or what stands before it, is slow: it may still be copying.
+        // After that much time the store, or what stands before it, is slow: it may still be
+        // copying.
         let took = begun.elapsed();
         let late = took >= store.config().request_timeout.min(SLOW);
         let last = refused || !unclear || late || round + 1 == rounds;
@@ -125,7 +128,8 @@ const PAUSES: Backoff = Backoff::doubling(Duration::from_millis(300));
 /// A request that has failed after that time may still be carried out.
 const SLOW: Duration = Duration::from_secs(10);
 
-/// One CopyObject. Whenever the store has been silent for the time of a request, a HEAD looks whether it is done.
+/// One CopyObject. Whenever the store has been silent for the time of a request, a HEAD looks
+/// whether it is done.
 async fn copy_once(
     source: &Location,
     info: &ObjectInfo,

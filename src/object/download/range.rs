@@ -164,7 +164,8 @@ impl RangeReader {
     fn broken(&mut self, error: ObjectError) -> Result<(), ObjectError> {
         self.breaks += 1;
         let location = &self.source.location;
-        debug!(key = location.key, position = self.position, breaks = self.breaks, %error, "a body broke off");
+        debug!(key = location.key, position = self.position, breaks = self.breaks, %error,
+            "a body broke off");
         if self.breaks >= location.store.config().attempts.max(2) {
             return Err(error);
         }

@@ -113,7 +113,8 @@ impl Pieces {
                 })
             }
             Err(error) => {
-                warn!(key = self.at.key, %error, "what a slow client has sent could not be stored: it stays in memory");
+                warn!(key = self.at.key, %error,
+                    "what a slow client has sent could not be stored: it stays in memory");
                 if !error.transient() {
                     known.learn(&self.at.bucket, PieceAnswer::Refused(Instant::now()));
                 }
@@ -251,7 +252,8 @@ impl Pieces {
         for number in numbers {
             let at = self.location(number);
             if let Err(error) = delete(&at, None).await {
-                debug!(key = at.key, %error, "a piece could not be removed; it is left for the sweep");
+                debug!(key = at.key, %error,
+                    "a piece could not be removed; it is left for the sweep");
             }
         }
     }

@@ -190,7 +190,8 @@ pub async fn sweep_uploads(
             let moved = match last_part(&object, id).await {
                 Ok(part) => begun.max(part),
                 Err(error) => {
-                    tracing::warn!(key, upload_id = id, %error, "an open upload could not be looked at; it is left for the next time");
+                    tracing::warn!(key, upload_id = id, %error,
+                        "an open upload could not be looked at; it is left for the next time");
                     continue;
                 }
             };
@@ -279,7 +280,8 @@ impl Sweep<'_> {
             for key in &page.keys {
                 if let Err(error) = self.record(&key.key).await {
                     self.protect(&key.key);
-                    tracing::warn!(key = key.key, %error, "a record could not be swept; it is left for the next time");
+                    tracing::warn!(key = key.key, %error,
+                        "a record could not be swept; it is left for the next time");
                 }
             }
             if page.next.is_none() {
@@ -508,7 +510,8 @@ async fn objects(
                     ..bucket.clone()
                 };
                 if let Err(error) = delete(&at, None).await {
-                    tracing::warn!(key = at.key, %error, "could not be removed; it is left for the next time");
+                    tracing::warn!(key = at.key, %error,
+                        "could not be removed; it is left for the next time");
                 }
             }
         }

@@ -58,7 +58,8 @@ impl TestStore {
                 let (socket, _) = listener.accept().await.unwrap();
                 let service = service.clone();
                 tokio::spawn(async move {
-                    // s3s-fs answers a directory's PutObject without an ETag, which S3 always sends.
+                    // s3s-fs answers a directory's PutObject without an ETag, which S3 always
+                    // sends.
                     let service = hyper::service::service_fn(move |request| {
                         let answer = hyper::service::Service::call(&service, request);
                         async move {

@@ -13,7 +13,8 @@ use crate::object::upload::running::{Origin, Upload};
 use crate::object::upload::sending::{InFlight, Sending};
 
 impl Upload {
-    /// Begins with the first bytes of the old object: copied inside the store where they can be parts, else read.
+    /// Begins with the first bytes of the old object: copied inside the store where they can be
+    /// parts, else read.
     pub(super) async fn append_to(&mut self, append: AppendTo) -> Result<(), ObjectError> {
         let keep = append.keep;
         self.origin = Origin::Append { old_bytes: keep };
@@ -56,8 +57,8 @@ impl Upload {
         }
     }
 
-    /// UploadPartCopy of the old bytes: the first range at once, since it shows whether the store can do it; the
-    /// others alongside the client's bytes.
+    /// UploadPartCopy of the old bytes: the first range at once, since it shows whether the store
+    /// can do it; the others alongside the client's bytes.
     async fn copy_old(
         &mut self,
         append: &AppendTo,

@@ -1,8 +1,9 @@
 //! How an upload gets the memory of the part it is filling, and gives it back for others.
 //!
-//! A fast client's part gets all of its memory at once. A slow client's part gets as much as the client fills while a
-//! half-filled part may be held ([`Budget::hold`]), about half of that, and more when that is full, if more is free. If it is not, the upload
-//! stores what it holds as a piece. It does so as well while others wait and it has held memory for that time, and when it
+//! A fast client's part gets all of its memory at once. A slow client's part gets as much as the
+//! client fills while a half-filled part may be held ([`Budget::hold`]), about half of that, and
+//! more when that is full, if more is free. If it is not, the upload stores what it holds as a
+//! piece. It does so as well while others wait and it has held memory for that time, and when it
 //! has waited for that time itself. See [`crate::memory`] for why no transfer waits for ever.
 
 use std::time::Duration;
@@ -18,12 +19,14 @@ use crate::object::resume::scope::ResumeScope;
 use crate::object::upload::relief::{GivesBack, Relief};
 use crate::object::upload::running::Upload;
 
-/// A part's memory is waited for at most this long, if the store does not take pieces. Parts of others come free by
-/// themselves within their own deadlines, and a client that stalls with one is cut much sooner.
+/// A part's memory is waited for at most this long, if the store does not take pieces. Parts of
+/// others come free by themselves within their own deadlines, and a client that stalls with one is
+/// cut much sooner.
 const PART_WAIT: Duration = Duration::from_secs(300);
 
 impl Upload {
-    /// The place of pieces that are stored while others wait for memory, also if the upload cannot be resumed.
+    /// The place of pieces that are stored while others wait for memory, also if the upload cannot
+    /// be resumed.
     pub fn may_store_pieces(&mut self, state: &ResumeScope) {
         let object = &self.target.location;
         let at = || tail_at(object, &state.state_bucket, &state.user);
@@ -35,8 +38,8 @@ impl Upload {
         &mut self.relief
     }
 
-    /// Gives memory back, for others that wait for it: stores what there is of the part being filled. If that fails it is
-    /// kept, and tried again after a while. Cancel safe.
+    /// Gives memory back, for others that wait for it: stores what there is of the part being
+    /// filled. If that fails it is kept, and tried again after a while. Cancel safe.
     pub async fn relieve(&mut self) -> Result<(), ObjectError> {
         let begun = Instant::now();
         if self.sending.holds_first() {
@@ -85,7 +88,8 @@ impl Upload {
         Ok(())
     }
 
-    /// The record names the pieces, should the process be killed; unless bytes before them are nowhere else yet.
+    /// The record names the pieces, should the process be killed; unless bytes before them are
+    /// nowhere else yet.
     fn record_pieces(&mut self, pieces: &Pieces) {
         let before = self.filling.taken - self.filling.part.size();
         let unstored = self.sending.has_unstored();
@@ -110,14 +114,16 @@ impl Upload {
             let holds = self.filling.part.granted() > 0;
             let bytes = self.wanted(takes, &budget);
             if !budget.can_hold(bytes) {
-                // An upload that was begun by a server with more memory. Whatever is waited for, it does not come.
+                // An upload that was begun by a server with more memory. Whatever is waited for, it
+                // does not come.
                 return Err(ObjectError::Memory);
             }
             if let Some(grant) = budget.try_grant(bytes) {
                 self.granted(grant, &budget);
                 return Ok(());
             }
-            // Memory in hand is not to be held while waiting; and whether the store takes pieces is to be known soon.
+            // Memory in hand is not to be held while waiting; and whether the store takes pieces is
+            // to be known soon.
             let at_once = match takes {
                 PieceSupport::Unknown => self.pieces.as_ref().is_some_and(|pieces| pieces.ask()),
                 PieceSupport::Yes => holds,

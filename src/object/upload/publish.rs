@@ -26,11 +26,12 @@ const CONFLICT_ROUNDS: u32 = 4;
 /// The pauses before that.
 const CONFLICT_PAUSES: Backoff = Backoff::doubling(Duration::from_millis(100));
 
-/// A body of up to this size, bytes, is one write to the connection: there is no progress to be watched.
+/// A body of up to this size, bytes, is one write to the connection: there is no progress to be
+/// watched.
 const SMALL: u64 = 64 * 1024;
 
-/// An upload whose bytes are all in the store, or in memory if they are one PutObject. Dropping it before it is published
-/// is like dropping an [`Upload`].
+/// An upload whose bytes are all in the store, or in memory if they are one PutObject. Dropping it
+/// before it is published is like dropping an [`Upload`].
 #[derive(Debug)]
 pub struct SealedUpload {
     upload: Upload,
@@ -40,8 +41,8 @@ pub struct SealedUpload {
 }
 
 impl Upload {
-    /// The client's bytes have ended: sends the last part off and waits until all parts are there. What fits in
-    /// one part sends nothing yet. If this is dropped, the upload is dropped.
+    /// The client's bytes have ended: sends the last part off and waits until all parts are there.
+    /// What fits in one part sends nothing yet. If this is dropped, the upload is dropped.
     pub async fn seal(mut self) -> Result<SealedUpload, ObjectError> {
         self.store_parts().await?;
         Ok(SealedUpload {
@@ -177,9 +178,10 @@ impl SealedUpload {
         }
     }
 
-    /// A resumed upload looks at what it has published. S3 may order a Complete by the time of its Create,
-    /// so an object that was written in between may hide this one; and another process, taken for dead, may have
-    /// completed the same upload with fewer parts, which S3 then answers as if it were ours.
+    /// A resumed upload looks at what it has published. S3 may order a Complete by the time of its
+    /// Create, so an object that was written in between may hide this one; and another process,
+    /// taken for dead, may have completed the same upload with fewer parts, which S3 then answers
+    /// as if it were ours.
     async fn seen(&self, size: u64) -> Result<(), PublishError> {
         if !matches!(self.upload.origin, Origin::Resumed { .. }) {
             return Ok(());
@@ -187,8 +189,8 @@ impl SealedUpload {
         let location = &self.upload.target.location;
         match self.check(Some(size), LateWrite::Impossible).await {
             WriteCheck::Ours(_) => Ok(()),
-            // What was there has been compared, by the store or, if that ignores it at a Complete, right before: this
-            // one has come after ours, or while it was completed.
+            // What was there has been compared, by the store or, if that ignores it at a Complete,
+            // right before: this one has come after ours, or while it was completed.
             WriteCheck::Other(info)
                 if !is_by(&info, &self.upload.target.id)
                     && location.store.conditional_writes(&location.bucket).await =>
@@ -290,7 +292,8 @@ impl SealedUpload {
                 }
                 return Err(self.limited(failure.error).into());
             }
-            warn!(key = self.upload.target.location.key, transfer = %self.upload.target.id, error = %failure.error,
+            let target = &self.upload.target;
+            warn!(key = target.location.key, transfer = %target.id, error = %failure.error,
                 "PutObject has no clear answer");
             // A server error is an answer; a request without one may still take effect.
             let write = match failure.answered() {

@@ -28,8 +28,8 @@ use crate::object::upload::sending::{InFlight, Sending};
 const FIRST_CHUNK: u64 = 32 * 1024;
 
 /// An upload under way. Dropping it abandons it: nothing becomes visible, and a task of
-/// [`StoreContext::cleanups`](crate::object::StoreContext::cleanups) stores what can be resumed, or aborts the multipart
-/// upload.
+/// [`StoreContext::cleanups`](crate::object::StoreContext::cleanups) stores what can be resumed, or
+/// aborts the multipart upload.
 #[derive(Debug)]
 pub struct Upload {
     pub(super) target: Arc<Target>,
@@ -80,7 +80,8 @@ pub(super) enum Input {
 pub(super) enum Retention {
     /// Until it is stored, or has failed.
     WhileSent,
-    /// Until it is stored: a part that the store was out of reach for can be stored when the upload is interrupted.
+    /// Until it is stored: a part that the store was out of reach for can be stored when the upload
+    /// is interrupted.
     UntilStored,
 }
 
@@ -138,9 +139,9 @@ impl Upload {
         }
     }
 
-    /// Room for the next bytes: a buffer with spare capacity to read into (`read_buf`), never beyond it. Full
-    /// chunks and parts are sent off by the next call. Waits for memory and for a free place in flight; fails as
-    /// soon as a part has failed, and from then on. Cancel safe.
+    /// Room for the next bytes: a buffer with spare capacity to read into (`read_buf`), never
+    /// beyond it. Full chunks and parts are sent off by the next call. Waits for memory and for a
+    /// free place in flight; fails as soon as a part has failed, and from then on. Cancel safe.
     pub async fn space(&mut self) -> Result<&mut BytesMut, ObjectError> {
         self.space_and_relief().await.map(|(space, _)| space)
     }
@@ -187,7 +188,8 @@ impl Upload {
         FailureWatch(self.failed.subscribe())
     }
 
-    /// Cancelled when another session of the same user resumes this upload, which is to be dropped then.
+    /// Cancelled when another session of the same user resumes this upload, which is to be dropped
+    /// then.
     pub fn stopped(&self) -> CancellationToken {
         self.record
             .as_ref()
@@ -199,8 +201,8 @@ impl Upload {
         self.input = Input::Ended;
     }
 
-    /// The client's bytes have ended: sends the last part off and waits until all parts are there. What fits in
-    /// one part sends nothing yet. Calling it again does nothing.
+    /// The client's bytes have ended: sends the last part off and waits until all parts are there.
+    /// What fits in one part sends nothing yet. Calling it again does nothing.
     pub(in crate::object) async fn store_parts(&mut self) -> Result<(), ObjectError> {
         self.input = Input::Ended;
         self.reap()?;
@@ -211,7 +213,8 @@ impl Upload {
         self.end_chunk().await?;
         if self.sending.is_multipart() && self.filling.part.size() > 0 {
             self.slot().await?;
-            // Until the part is in flight nothing is awaited: if this is dropped, a part in a local variable is lost.
+            // Until the part is in flight nothing is awaited: if this is dropped, a part in a local
+            // variable is lost.
             let part = self.next_part();
             let keeps = self.retention == Retention::UntilStored;
             if let Some(flight) = self.sending.in_flight() {
@@ -351,7 +354,8 @@ impl Upload {
         Ok(())
     }
 
-    /// More has come than fits in one part: it becomes a multipart upload, and the first part is sent, if it is held back.
+    /// More has come than fits in one part: it becomes a multipart upload, and the first part is
+    /// sent, if it is held back.
     pub(super) fn send_first(&mut self) {
         let Sending::Single { first } = &mut self.sending else {
             return;
@@ -425,8 +429,9 @@ impl Upload {
         });
     }
 
-    /// Ends it before it is published: a task stores what can be resumed, or removes it from the store. `abort`: how the
-    /// multipart upload is aborted, if it is; `None` if it is not open any more. Nothing is left to be done after that.
+    /// Ends it before it is published: a task stores what can be resumed, or removes it from the
+    /// store. `abort`: how the multipart upload is aborted, if it is; `None` if it is not open any
+    /// more. Nothing is left to be done after that.
     pub(super) fn break_off(&mut self, abort: Option<AbortMode>, on_failure: OnFailure) {
         if let Some(record) = self.record.take() {
             return record.interrupted(self.take_interrupted(abort, on_failure));
@@ -497,7 +502,8 @@ impl Upload {
     }
 }
 
-/// Whether a part that failed so would fail again: only those for which the store was out of reach are kept.
+/// Whether a part that failed so would fail again: only those for which the store was out of reach
+/// are kept.
 fn refused(error: &ObjectError) -> bool {
     !error.transient() || matches!(error, ObjectError::Integrity(_))
 }

@@ -185,7 +185,9 @@ impl RecordTask {
         self.date();
         match info {
             Ok(info) if written_since(&self.record, Some(&info)) && !self.is_older(&info) => {
-                info!(key = object.key, transfer = %self.target.id, "the object may have been written since the upload began: nothing of it is kept");
+                info!(key = object.key, transfer = %self.target.id,
+                    "the object may have been written since the upload began: nothing of it is \
+                     kept");
                 return false;
             }
             Ok(info) if unknown => self.record.base = BaseObject::Object(info.identity().into()),
@@ -252,11 +254,13 @@ impl RecordTask {
                         pieces.remove(pieces.live_but(&named)).await;
                     }
                     self.note_own_record();
-                    info!(key = object.key, transfer = %self.target.id, bytes = size, "kept an interrupted upload");
+                    info!(key = object.key, transfer = %self.target.id, bytes = size,
+                        "kept an interrupted upload");
                     return true;
                 }
                 Err(error) => {
-                    warn!(key = object.key, transfer = %self.target.id, %error, round, "the record of a broken upload could not be written");
+                    warn!(key = object.key, transfer = %self.target.id, %error, round,
+                        "the record of a broken upload could not be written");
                     // The one before still names the parts.
                     if round == ROUNDS {
                         if let Some(tail) = self.record.tail.take().filter(|_| replaced) {

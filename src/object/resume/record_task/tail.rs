@@ -64,7 +64,8 @@ impl RecordTask {
                 true
             }
             Err(error) => {
-                warn!(key = pieces.key(), transfer = %self.target.id, %error, "the tail of a broken upload could not be stored");
+                warn!(key = pieces.key(), transfer = %self.target.id, %error,
+                    "the tail of a broken upload could not be stored");
                 false
             }
         }

@@ -202,7 +202,10 @@ impl RecordTask {
                 _ => None,
             };
             let is_named = named.is_some_and(|named| named.key == tail.key);
-            let is_ours = matches!(&read, Ok(SlotContent::Record(found)) if found.record.is_same(&self.record));
+            let is_ours = matches!(
+                &read,
+                Ok(SlotContent::Record(found)) if found.record.is_same(&self.record)
+            );
             if !is_named || is_ours {
                 remove_tail(&at, tail).await;
             }

@@ -26,14 +26,15 @@ use crate::object::resume::stored::StoredRecord;
 /// The number of attempts to replace a record that changes at the same time.
 const ROUNDS: u32 = 6;
 
+/// Between these attempts, from the second on.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// A record that was set aside.
 struct Aside {
     key: String,
     /// The multipart upload that it names.
     upload: Option<String>,
 }
-/// Between these attempts, from the second on.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// What a task does after it has met another record.
 enum Met {

@@ -27,6 +27,7 @@ use crate::object::name_lock::Patience;
 use crate::object::part_sizes::{copy_ranges, equal_copy_ranges};
 use crate::object::precondition::Precondition;
 use crate::object::transfer_id::TransferId;
+use crate::object::upload::publish_error::PublishError;
 use crate::object::upload::running::Upload;
 use crate::object::upload::{Condition, UploadOptions};
 use crate::object::verify::{LateWrite, WriteCheck, look_until};
@@ -51,13 +52,14 @@ pub struct CopyOptions {
 
 /// Copies an object, pinned to `source_info.etag`, keeping class, encryption, tags and metadata:
 /// CopyObject; above the store's copy limit a multipart copy with parallel UploadPartCopy; between
-/// stores streamed through. [`ObjectError::Changed`] where the source is another now.
+/// stores streamed through. [`ObjectError::Changed`] where the source is another now. After
+/// [`PublishError::Unclear`] the copy may be there, or come later.
 pub async fn copy(
     source: &Location,
     source_info: &ObjectInfo,
     destination: &Location,
     options: &CopyOptions,
-) -> Result<Written, ObjectError> {
+) -> Result<Written, PublishError> {
     let precondition = if options.if_absent {
         Precondition::Absent
     } else {
@@ -90,17 +92,15 @@ pub async fn set_metadata(
     change(&mut attributes.metadata);
     let target = Target::new(location.clone(), id.clone(), attributes);
     if info.size <= location.store.config().copy_limit {
-        return copy_whole(location, &info, &target, &Precondition::None)
-            .await
-            .map(drop);
+        let copied = copy_whole(location, &info, &target, &Precondition::None).await;
+        return copied.map(drop).map_err(ObjectError::from);
     }
     // A copy by parts takes its time: others may write meanwhile, and it must not bring old bytes
     // back over theirs.
     drop(lock);
     let precondition = Precondition::Version(info.identity());
-    copy_parts(location, &info, &target, &precondition)
-        .await
-        .map(drop)
+    let copied = copy_parts(location, &info, &target, &precondition).await;
+    copied.map(drop).map_err(ObjectError::from)
 }
 
 /// A copy within one store. The target's name is locked around look and copy.
@@ -109,7 +109,7 @@ async fn inside(
     info: &ObjectInfo,
     target: &Target,
     precondition: &Precondition,
-) -> Result<Written, ObjectError> {
+) -> Result<Written, PublishError> {
     if info.size > target.location.store.config().copy_limit {
         return copy_parts(source, info, target, precondition).await;
     }
@@ -123,7 +123,7 @@ async fn copy_parts(
     info: &ObjectInfo,
     target: &Target,
     precondition: &Precondition,
-) -> Result<Written, ObjectError> {
+) -> Result<Written, PublishError> {
     let tagging = tags(source).await?;
     let created = create(target, tagging).await?;
     let abort = AbortOnDrop::new(target, &created);
@@ -150,10 +150,9 @@ async fn copy_parts(
     let failed = match locked {
         Ok((parts, _lock)) => match target.complete(&created, parts, precondition).await {
             Ok(completed) => {
-                let written = believed(completed.etag, target, info.size).await;
-                if written.is_ok() {
+                if let Ok(written) = believed(completed.etag, target, info.size).await {
                     abort.defuse();
-                    return written;
+                    return Ok(written);
                 }
                 CompleteError {
                     error: ObjectError::Lost,
@@ -169,7 +168,10 @@ async fn copy_parts(
     };
     abort.defuse();
     target.abort(&created.upload_id, failed.abort).await;
-    Err(failed.error)
+    Err(match failed.abort {
+        AbortMode::AtOnce => failed.error.into(),
+        AbortMode::LookFirst => PublishError::unclear(failed.error),
+    })
 }
 
 /// A write that was answered by an ETag is there. Without one a HEAD must show it.
@@ -278,7 +280,7 @@ async fn stream(
     info: &ObjectInfo,
     destination: &Location,
     options: &CopyOptions,
-) -> Result<Written, ObjectError> {
+) -> Result<Written, PublishError> {
     let attributes = Attributes {
         storage_class: None,
         server_side_encryption: None,
@@ -327,12 +329,14 @@ async fn stream(
             let lock = upload.turn().await?;
             let published = Box::pin(upload.publish(lock)).await?;
             let target = Target::new(destination.clone(), options.id.clone(), attributes);
-            believed(published.etag, &target, info.size).await
+            believed(published.etag, &target, info.size)
+                .await
+                .map_err(PublishError::unclear)
         }
         Err(error) => {
             upload.abandon().await;
             warn!(from = source.key, to = destination.key, %error, "a copy between stores failed");
-            Err(error)
+            Err(error.into())
         }
     }
 }

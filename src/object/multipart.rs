@@ -20,7 +20,7 @@ use crate::object::keys;
 use crate::object::location::Location;
 use crate::object::part_sizes::CopyRange;
 use crate::object::precondition::Precondition;
-use crate::object::retry::{Attempts, LookFirst};
+use crate::object::retry::{Attempts, LookFirst, Sent};
 use crate::object::transfer_id::{TRANSFER_KEY, TransferId};
 use crate::object::verify::{LateWrite, WriteCheck, look, look_until};
 
@@ -85,9 +85,6 @@ struct CompleteAnswer {
     completed: Completed,
     /// What it says of the checksum.
     echoed: Echoed,
-    /// Whether the SDK has sent the request more than once: an answer before this one was lost, or
-    /// a refusal.
-    repeated: bool,
 }
 
 /// Where the bytes of the parts come from.
@@ -275,8 +272,15 @@ impl Target {
             if round > 0 {
                 PAUSES.pause(round).await;
             }
-            let failure = match self.complete_once(created, &parts, precondition).await {
-                Ok(answer) if answer.echoed == Echoed::AsEver && round == 0 && !answer.repeated => {
+            let attempts = Attempts::default();
+            let answer = self.complete_once(created, &parts, precondition, &attempts);
+            let answer = answer.await;
+            let sent = match round {
+                0 => attempts.sent(),
+                _ => Sent::Repeatedly,
+            };
+            let failure = match answer {
+                Ok(answer) if answer.echoed == Echoed::AsEver && sent == Sent::Once => {
                     return Ok(answer.completed);
                 }
                 // A store that was killed while it put the parts together may say 200 from then on,
@@ -313,21 +317,24 @@ impl Target {
                 || (precondition.wants_object() && matches!(failure.error, ObjectError::NotFound));
             let lost = failure.no_such_upload();
             if !(condition || lost || failure.ambiguous() || failure.concurrent_write()) {
-                // A refusal of the last attempt says nothing about those before it.
-                if self.location.store.config().attempts > 1
-                    && !failure.stored_wrong()
-                    && let WriteCheck::Ours(info) = look(&self.location, &self.id, size).await
-                {
+                let check = match sent {
+                    Sent::Repeatedly if !failure.stored_wrong() => {
+                        Some(look(&self.location, &self.id, size).await)
+                    }
+                    Sent::Once | Sent::Repeatedly => None,
+                };
+                if let Some(WriteCheck::Ours(info)) = check {
                     return Ok(Completed {
                         etag: Some(info.etag),
                     });
                 }
+                // The round before had no clear answer.
+                let open = round > 0 || matches!(check, Some(WriteCheck::Unknown(_)));
                 return Err(CompleteError {
                     error: failure.error,
-                    // The round before had no clear answer.
-                    abort: match round {
-                        0 => AbortMode::AtOnce,
-                        _ => AbortMode::LookFirst,
+                    abort: match open {
+                        false => AbortMode::AtOnce,
+                        true => AbortMode::LookFirst,
                     },
                 });
             }
@@ -353,6 +360,13 @@ impl Target {
                     return decided(ObjectError::Lost);
                 }
                 WriteCheck::Other(_) | WriteCheck::Absent => last = failure.error,
+                // An attempt before this one may have completed it.
+                WriteCheck::Unknown(unseen) if condition && sent == Sent::Repeatedly => {
+                    return Err(CompleteError {
+                        error: unseen,
+                        abort: AbortMode::LookFirst,
+                    });
+                }
                 // That the store can't be reached says more than the condition.
                 check @ WriteCheck::Unknown(_) if condition || lost => {
                     return Err(CompleteError {
@@ -382,9 +396,9 @@ impl Target {
         created: &Created,
         parts: &[DonePart],
         precondition: &Precondition,
+        attempts: &Attempts,
     ) -> Result<CompleteAnswer, RequestFailure> {
         let store = &self.location.store;
-        let attempts = Attempts::default();
         let conditions = precondition
             .conditions_of_parts(&self.location)
             .await
@@ -436,7 +450,6 @@ impl Target {
                 etag: output.e_tag().map(str::to_owned),
             },
             echoed,
-            repeated: attempts.count() > 1,
         })
     }
 

@@ -69,10 +69,22 @@ impl ClassifyRetry for LookFirst {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Attempts(Arc<AtomicU32>);
 
+/// How often a request was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// Once, or not at all: its answer is all that became of it.
+    Once,
+    /// Repeatedly: its answer says nothing about the attempts before it.
+    Repeatedly,
+}
+
 impl Attempts {
     /// How often it has been sent.
-    pub(super) fn count(&self) -> u32 {
-        self.0.load(Ordering::Relaxed)
+    pub(super) fn sent(&self) -> Sent {
+        match self.0.load(Ordering::Relaxed) {
+            0 | 1 => Sent::Once,
+            _ => Sent::Repeatedly,
+        }
     }
 }
 

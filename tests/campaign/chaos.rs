@@ -117,6 +117,7 @@ impl Chaos {
     /// Takes the store away for this time.
     pub fn outage(&self, time: Duration) {
         self.figures.fault("outage");
+        self.model.note_event(&format!("outage of {time:?}"));
         *self.outage.lock().unwrap() = Some(Instant::now() + time);
     }
 
@@ -212,6 +213,7 @@ impl Chaos {
     /// Has the store carry a request out long after its client has given up.
     fn carry_out_late(&self, request: HttpRequest, next: Next, key: &str) {
         let late = self.model.late(key);
+        let key = key.to_owned();
         let model = Arc::clone(&self.model);
         let count = Arc::clone(&self.late);
         count.fetch_add(1, Ordering::SeqCst);
@@ -232,6 +234,7 @@ impl Chaos {
                 tokio::time::sleep(STALL).await;
                 let body = Body::from(bytes.freeze());
                 next.run(HttpRequest::from_parts(head, body)).await;
+                model.note_request(&key, "carried out late");
             }
             if let Some(late) = &late {
                 model.landed(late);
@@ -259,6 +262,8 @@ impl Interceptor for Chaos {
         let Some((name, trouble)) = chosen else {
             return Box::pin(async move { Ok(next.run(request).await) });
         };
+        let line = format!("{}: {name}", noted.operation);
+        self.model.note_request(&noted.key, &line);
         self.note(name, &trouble, &noted);
         match trouble {
             Trouble::Fault(fault) => Box::pin(async move { perform(fault, request, &next).await }),

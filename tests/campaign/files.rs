@@ -31,6 +31,9 @@ impl Worker {
         let since = self.model.moment();
         let (bytes, (code, text)) = client.download(name, from).await?;
         self.figures.count("downloads");
+        let (at, size) = (self.at, bytes.len());
+        let line = format!("{at}: RETR from {from}: {size} bytes, {code} {text}");
+        self.model.note(name, &line);
         // A late write may have happened in between.
         let possible = self.model.possible(name);
         let begins = |content: &Content| content.holds(from, &bytes);
@@ -84,9 +87,8 @@ impl Worker {
         let since = self.model.intend(name, None);
         self.model.intend(&to, Some(content.clone()));
         let reply = client.command(&format!("RNTO {to}")).await;
-        let line = format!("RNFR {name}, RNTO {to}: {reply:?}");
+        let line = format!("{}: RNFR {name}, RNTO {to}: {reply:?}", self.at);
         self.model.note(name, &line);
-        self.model.note(&to, &line);
         if let Ok((250, _)) = reply {
             self.figures.count("renames");
             self.model.set(name, vec![None], since);
@@ -114,7 +116,8 @@ impl Worker {
         let mut client = self.connect().await?;
         let since = self.model.intend(name, None);
         let reply = client.command(&format!("DELE {name}")).await;
-        self.model.note(name, &format!("DELE {name}: {reply:?}"));
+        let line = format!("{}: DELE {name}: {reply:?}", self.at);
+        self.model.note(name, &line);
         match &reply {
             Ok((250, text)) if text.contains("kept") => {}
             Ok((250, _)) => {

@@ -15,6 +15,9 @@ use crate::leftovers::Causes;
 use crate::model::Model;
 use crate::{BUCKET, BUDGET_MIB, USERS, user};
 
+/// The names of the two gateways.
+pub const NAMES: [&str; 2] = ["a", "b"];
+
 pub struct Gateways {
     directory: tempfile::TempDir,
     running: [tokio::sync::Mutex<Option<ServerProcess>>; 2],
@@ -54,7 +57,7 @@ impl Gateways {
                 format!("[users.{name}]\npassword = '{hash}'\nmounts = {{ \"/\" = \"main\" }}\n")
             })
             .collect();
-        for name in ["a", "b"] {
+        for name in NAMES {
             let text = format!(
                 r#"listen = ["127.0.0.1:0"]
 replica = "{name}"
@@ -114,7 +117,7 @@ bucket = "{BUCKET}"
     }
 
     async fn spawn(&self, which: usize) {
-        let name = ["a", "b"][which];
+        let name = NAMES[which];
         let print = std::env::var_os("CAMPAIGN_LOG").is_some();
         let panics = Arc::clone(&self.panics);
         let tails = Arc::clone(&self.tails);
@@ -175,6 +178,9 @@ bucket = "{BUCKET}"
             let mut most = self.peak.lock().unwrap();
             *most = peak.max(*most);
         }
+        let how = if kill { "killed" } else { "stopped" };
+        let name = NAMES[which];
+        self.model.note_event(&format!("gateway {name} is {how}"));
         if kill {
             server.kill().await;
             self.causes.killed();

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use s3_embedded::EmbeddedStore;
 
@@ -24,6 +24,9 @@ pub type Possible = Vec<Option<Content>>;
 /// A late write may be one of this number of writes that were begun last.
 const INTENTS: usize = 4;
 
+/// The number of lines that explain a failure.
+const EXPLAINED: usize = 300;
+
 pub struct Model {
     begun: Instant,
     state: Mutex<State>,
@@ -35,6 +38,15 @@ struct State {
     shared: BTreeMap<String, Shared>,
     /// Late writes so far: a clock of the store's own.
     landings: u64,
+    /// What happened to all names at once.
+    events: Vec<Line>,
+}
+
+/// A line of a history.
+struct Line {
+    /// After the begin of the campaign.
+    at: Duration,
+    text: String,
 }
 
 /// A name of one client's own.
@@ -46,7 +58,7 @@ struct Name {
     pending: Vec<(u64, Possible)>,
     /// Late writes that have been carried out, and when.
     landed: Vec<(u64, Possible)>,
-    history: Vec<String>,
+    history: Vec<Line>,
 }
 
 /// A name that several clients write.
@@ -57,7 +69,7 @@ struct Shared {
     acknowledged: bool,
     /// Sizes of all files that were begun.
     sizes: BTreeSet<u64>,
-    history: Vec<String>,
+    history: Vec<Line>,
 }
 
 /// A pending late write.
@@ -83,6 +95,14 @@ impl Name {
         if !self.possible.contains(&content) {
             self.possible.push(content);
         }
+    }
+}
+
+/// The names of one client have this in common. Of the others each stands for itself.
+fn client_of(name: &str) -> &str {
+    match name.split_once("/n") {
+        Some((client, _)) => client,
+        None => name,
     }
 }
 
@@ -211,27 +231,64 @@ impl Model {
     }
 
     /// Notes an operation, to explain a failure.
-    pub fn note(&self, name: &str, line: &str) {
-        let line = format!("{:9.3} {line}", self.begun.elapsed().as_secs_f64());
+    pub fn note(&self, name: &str, text: &str) {
+        let line = self.line(text);
         let mut state = self.state();
         match state.shared.get_mut(name) {
             Some(shared) => shared.history.push(line),
-            None => state
-                .names
-                .entry(name.to_owned())
-                .or_default()
-                .history
-                .push(line),
+            None => {
+                let name = state.names.entry(name.to_owned()).or_default();
+                name.history.push(line);
+            }
         }
     }
 
+    /// Notes what happens to a request of a key, if it is a client's file.
+    pub fn note_request(&self, key: &str, text: &str) {
+        let line = self.line(text);
+        let mut state = self.state();
+        if let Some(shared) = state.shared.get_mut(key) {
+            shared.history.push(line);
+        } else if let Some(name) = state.names.get_mut(key) {
+            name.history.push(line);
+        }
+    }
+
+    /// Notes what happens to all names: the end of a gateway, an outage.
+    pub fn note_event(&self, text: &str) {
+        let line = self.line(text);
+        self.state().events.push(line);
+    }
+
+    fn line(&self, text: &str) -> Line {
+        Line {
+            at: self.begun.elapsed(),
+            text: text.to_owned(),
+        }
+    }
+
+    /// The last operations of a name and of all other names of its client, which renames connect,
+    /// with the faults of their requests.
     pub fn history(&self, name: &str) -> String {
         let state = self.state();
-        let shared = state.shared.get(name).map(|shared| &shared.history);
-        let own = state.names.get(name).map(|name| &name.history);
-        shared
-            .or(own)
-            .map_or_else(String::new, |lines| lines.join("\n"))
+        let mut lines: Vec<(&str, &Line)> = Vec::new();
+        if let Some(shared) = state.shared.get(name) {
+            lines.extend(shared.history.iter().map(|line| (name, line)));
+        }
+        let client = client_of(name);
+        for (other, known) in &state.names {
+            if client_of(other) == client {
+                lines.extend(known.history.iter().map(|line| (other.as_str(), line)));
+            }
+        }
+        lines.extend(state.events.iter().map(|line| ("", line)));
+        lines.sort_by_key(|(_, line)| line.at);
+        let last = lines.len().saturating_sub(EXPLAINED);
+        let lines = lines[last..].iter().map(|(name, line)| {
+            let at = line.at.as_secs_f64();
+            format!("{at:9.3} {name:6} {}", line.text)
+        });
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     /// All names, and what they may hold.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::client::{Break, Client, Sent};
 use crate::content::{Content, Random};
 use crate::figures::Figures;
-use crate::gateway::Gateways;
+use crate::gateway::{self, Gateways};
 use crate::model::{Model, leaves_open};
 use crate::{SHARED, user};
 
@@ -27,6 +27,8 @@ pub struct Worker {
     pub model: Arc<Model>,
     pub figures: Arc<Figures>,
     tags: u64,
+    /// The gateway of the last session, for histories.
+    pub at: &'static str,
     /// Names with an upload that was given up and may still be saved. A process that is killed in a
     /// fast upload leaves no trace of it, so the next reported length may be that of the earlier
     /// upload (docs/design/resume-protocol.md). A careful client starts over.
@@ -68,6 +70,7 @@ impl Worker {
             model,
             figures,
             tags: 0,
+            at: "",
             left: BTreeSet::new(),
         }
     }
@@ -94,6 +97,7 @@ impl Worker {
 
     pub async fn connect(&mut self) -> io::Result<Client> {
         let which = self.random.below(2) as usize;
+        self.at = gateway::NAMES[which];
         let mut last = io::Error::other("never");
         for _ in 0..100 {
             match Client::connect(self.gateways.address(which), &user(self.number)).await {
@@ -107,7 +111,8 @@ impl Worker {
 
     /// Ends the campaign, and prints what was done with a name.
     pub fn fail(&self, name: &str, what: &str) -> ! {
-        panic!("{name}: {what}\n{}", self.model.history(name))
+        let (possible, history) = (self.model.possible(name), self.model.history(name));
+        panic!("{name}: {what}\nit may hold {possible:?}\n{history}")
     }
 
     fn tag(&mut self) -> u64 {
@@ -237,7 +242,8 @@ impl Worker {
             false => self.model.intend(name, Some(pending.whole.clone())),
         };
         let whole = &pending.whole;
-        let line = format!("{command} from {from} to {to} of {whole:?}, {how:?}");
+        let at = self.at;
+        let line = format!("{at}: {command} from {from} to {to} of {whole:?}, {how:?}");
         self.model.note(name, &line);
         let sent = client.upload(before, command, &bytes, how).await;
         self.model.note(name, &format!("{sent:?}"));
@@ -322,7 +328,7 @@ impl Worker {
             let Ok((code, text)) = client.command(&format!("SIZE {name}")).await else {
                 continue;
             };
-            self.model.note(name, &format!("SIZE: {code} {text}"));
+            self.model.note(name, &format!("{}: SIZE: {code} {text}", self.at));
             match code {
                 213 => {}
                 // Another replica is receiving it, or the store is down.

@@ -38,5 +38,6 @@ mod slow_clients;
 mod store_failures;
 mod times_and_types;
 mod truncation;
+mod unseen_writes;
 mod updates;
 mod write_only;

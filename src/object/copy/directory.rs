@@ -251,7 +251,8 @@ async fn copy_one(
     if info.size == 0 && to.key.ends_with('/') {
         copy_marker(&info.attributes, &to, destination, id).await?;
     } else {
-        match Box::pin(copy(&from, &info, &to, &options)).await {
+        let copied = Box::pin(copy(&from, &info, &to, &options)).await;
+        match copied.map_err(ObjectError::from) {
             Err(ObjectError::NotFound) => return Ok(None),
             done => {
                 done?;

@@ -21,6 +21,7 @@ use crate::object::location::Location;
 use crate::object::multipart::{Target, whole_etag};
 use crate::object::precondition::Precondition;
 use crate::object::retry::LookFirst;
+use crate::object::upload::publish_error::PublishError;
 use crate::object::verify::{LateWrite, WriteCheck, look, look_until, look_within};
 
 /// A copy that is there.
@@ -56,7 +57,7 @@ pub(super) async fn copy_whole(
     info: &ObjectInfo,
     target: &Target,
     precondition: &Precondition,
-) -> Result<Written, ObjectError> {
+) -> Result<Written, PublishError> {
     let store = &target.location.store;
     // Of all stores only AWS is known to honour a condition on the target of a copy; the others may
     // ignore it.
@@ -67,6 +68,8 @@ pub(super) async fn copy_whole(
     let size = Some(info.size);
     let rounds = store.config().attempts.max(1);
     let mut round = 0;
+    // Whether a round may have copied unseen, or may still do it.
+    let mut open = false;
     loop {
         let begun = Instant::now();
         let failure = match copy_once(source, info, target, absent).await {
@@ -77,7 +80,7 @@ pub(super) async fn copy_whole(
         let unclear =
             failure.ambiguous() || failure.concurrent_write() || failure.error.transient();
         if !refused && !unclear && round == 0 {
-            return Err(failure.error);
+            return Err(failure.error.into());
         }
         debug!(key = target.location.key, transfer = %target.id, error = %failure.error, round,
             "a copy has no clear answer");
@@ -103,6 +106,8 @@ pub(super) async fn copy_whole(
             };
             look_until(&target.location, &target.id, size, write).await
         };
+        let unseen = matches!(check, WriteCheck::Unknown(_));
+        open |= failure.ambiguous() && (unseen || !failure.answered());
         // But for a condition on the target it is the source that is another now.
         let error = match &check {
             WriteCheck::Other(_) if absent => failure.error,
@@ -115,7 +120,8 @@ pub(super) async fn copy_whole(
             | WriteCheck::Other(_)
             | WriteCheck::Absent
                 if !last => {}
-            check => return Err(check.unless_unseen(error)),
+            check if open => return Err(PublishError::unclear(check.unless_unseen(error))),
+            check => return Err(check.unless_unseen(error).into()),
         }
         round += 1;
         PAUSES.pause(round).await;

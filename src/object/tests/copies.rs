@@ -50,7 +50,7 @@ async fn copies_keep_the_metadata() {
         );
 
         let exists = copy(&from, &info, &to, &copy_options(true)).await;
-        assert!(matches!(exists, Err(ObjectError::Conflict)), "{exists:?}");
+        assert!(matches!(exists, Err(PublishError::Conflict)), "{exists:?}");
 
         let change = |metadata: &mut BTreeMap<String, String>| {
             metadata.insert("mtime".to_owned(), "2".to_owned());
@@ -73,7 +73,8 @@ async fn a_source_that_changed_is_not_copied() {
     let info = head(&from).await.unwrap();
     put(&from, &pattern(11)).await;
     let changed = copy(&from, &info, &to, &copy_options(false)).await;
-    assert!(matches!(changed, Err(ObjectError::Changed)), "{changed:?}");
+    let cause = changed.unwrap_err();
+    assert!(matches!(cause.cause(), ObjectError::Changed), "{cause:?}");
     assert!(matches!(head(&to).await, Err(ObjectError::NotFound)));
 }
 
@@ -89,7 +90,7 @@ async fn copies_between_stores_are_streamed() {
         copy(&from, &info, &to, &copy_options(false)).await.unwrap();
         assert_eq!(download(&to, 0).await.unwrap(), data);
         let exists = copy(&from, &info, &to, &copy_options(true)).await;
-        assert!(matches!(exists, Err(ObjectError::Conflict)), "{exists:?}");
+        assert!(matches!(exists, Err(PublishError::Conflict)), "{exists:?}");
     }
     idle(&store).await;
     idle(&other).await;

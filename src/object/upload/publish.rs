@@ -14,6 +14,7 @@ use crate::object::multipart::AbortMode;
 use crate::object::name_lock::{NameLock, Patience};
 use crate::object::parts::part::{Part, Payload, RetainedPart};
 use crate::object::precondition::PreconditionHeaders;
+use crate::object::retry::{Attempts, Sent};
 use crate::object::upload::Published;
 use crate::object::upload::publish_error::PublishError;
 use crate::object::upload::running::{OnFailure, Origin, Upload};
@@ -197,7 +198,9 @@ impl SealedUpload {
             {
                 Ok(())
             }
-            check => Err(PublishError::after(check, ObjectError::Superseded)),
+            // The store has said that it has it.
+            WriteCheck::Unknown(error) => Err(PublishError::unclear(error)),
+            WriteCheck::Other(_) | WriteCheck::Absent => Err(ObjectError::Superseded.into()),
         }
     }
 
@@ -235,12 +238,22 @@ impl SealedUpload {
                 Err(ObjectError::Conflict) if round > 0 => {
                     return match self.check(size, LateWrite::Impossible).await {
                         WriteCheck::Ours(info) => Ok(published(Some(info.etag))),
-                        check => Err(PublishError::after(check, ObjectError::Conflict)),
+                        check => Err(PublishError::after(
+                            check,
+                            ObjectError::Conflict,
+                            Sent::Repeatedly,
+                        )),
                     };
                 }
                 conditions => conditions?,
             };
-            let failure = match self.put(payload, conditions).await {
+            let attempts = Attempts::default();
+            let answer = self.put(payload, conditions, &attempts).await;
+            let sent = match round {
+                0 => attempts.sent(),
+                _ => Sent::Repeatedly,
+            };
+            let failure = match answer {
                 Ok((etag, Echoed::AsEver)) => return Ok(published(etag)),
                 Ok((etag, Echoed::Missing)) => {
                     match self.check(size, LateWrite::Impossible).await {
@@ -271,7 +284,7 @@ impl SealedUpload {
                     // An earlier attempt of ours was carried out, and its answer lost.
                     WriteCheck::Ours(info) => return Ok(published(Some(info.etag))),
                     check if condition => {
-                        return Err(PublishError::after(check, ObjectError::Conflict));
+                        return Err(PublishError::after(check, ObjectError::Conflict, sent));
                     }
                     _ if round == CONFLICT_ROUNDS => return Err(failure.error.into()),
                     _ => {
@@ -282,15 +295,16 @@ impl SealedUpload {
                 }
             }
             if !failure.ambiguous() {
-                // A refusal of the last attempt says nothing about those before it.
-                if store.config().attempts > 1
-                    && !failure.stored_wrong()
-                    && let WriteCheck::Ours(info) =
-                        look(&self.upload.target.location, &self.upload.target.id, size).await
-                {
-                    return Ok(published(Some(info.etag)));
+                let error = self.limited(failure.error.clone());
+                if sent == Sent::Once || failure.stored_wrong() {
+                    return Err(error.into());
                 }
-                return Err(self.limited(failure.error).into());
+                let target = &self.upload.target;
+                return match look(&target.location, &target.id, size).await {
+                    WriteCheck::Ours(info) => Ok(published(Some(info.etag))),
+                    WriteCheck::Other(_) | WriteCheck::Absent => Err(error.into()),
+                    WriteCheck::Unknown(_) => Err(PublishError::unclear(error)),
+                };
             }
             let target = &self.upload.target;
             warn!(key = target.location.key, transfer = %target.id, error = %failure.error,
@@ -320,6 +334,7 @@ impl SealedUpload {
         &self,
         payload: &Payload,
         conditions: PreconditionHeaders,
+        attempts: &Attempts,
     ) -> Result<(Option<String>, Echoed), RequestFailure> {
         let target = &self.upload.target;
         let store = &target.location.store;
@@ -330,7 +345,8 @@ impl SealedUpload {
             .set_if_none_match(conditions.if_none_match)
             .set_if_match(conditions.if_match)
             .body(payload.body())
-            .customize();
+            .customize()
+            .interceptor(attempts.clone());
         let request = match payload.crc {
             Some(_) => request.disable_payload_signing(),
             None => request,

@@ -1,10 +1,11 @@
-//! [`PublishError`]: what is known of an upload whose publication failed.
+//! [`PublishError`]: what is known of an upload or a copy whose publication failed.
 
 use crate::object::error::ObjectError;
+use crate::object::retry::Sent;
 use crate::object::upload::running::OnFailure;
 use crate::object::verify::WriteCheck;
 
-/// Why an upload was not published, and whether the object may be there all the same.
+/// Why an upload or a copy was not published, and whether the object may be there all the same.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum PublishError {
     /// Another client has written or removed the object: the precondition of the upload does not
@@ -38,20 +39,20 @@ impl PublishError {
     }
 
     /// An error after which the object may be there.
-    pub(super) fn unclear(error: ObjectError) -> Self {
+    pub(in crate::object) fn unclear(error: ObjectError) -> Self {
         match error {
             ObjectError::Conflict => PublishError::Conflict,
             error => PublishError::Unclear(error),
         }
     }
 
-    /// What a write has failed with that is not ours as far as `check` shows. That the object could
-    /// not be looked at says more than a condition: the write may have been carried out.
-    pub(super) fn after(check: WriteCheck, error: ObjectError) -> Self {
-        match check {
-            WriteCheck::Unknown(unseen) if !matches!(unseen, ObjectError::Denied(_)) => {
-                PublishError::Unclear(unseen)
-            }
+    /// What a write has failed with that is not ours as far as `check` shows. If the object could
+    /// not be looked at, an attempt before the last may have written it. A server that may not look
+    /// at objects has sent most requests once: then the error is the answer.
+    pub(in crate::object) fn after(check: WriteCheck, error: ObjectError, sent: Sent) -> Self {
+        match (check, sent) {
+            (WriteCheck::Unknown(ObjectError::Denied(_)), Sent::Once) => error.into(),
+            (WriteCheck::Unknown(unseen), _) => PublishError::unclear(unseen),
             _ => error.into(),
         }
     }
@@ -112,16 +113,25 @@ mod tests {
     }
 
     #[test]
-    fn a_conflict_is_one_also_if_the_object_could_not_be_looked_at() {
-        let denied = WriteCheck::Unknown(ObjectError::Denied(String::new()));
-        let after = |check| PublishError::after(check, ObjectError::Conflict);
-        assert!(matches!(after(denied), PublishError::Conflict));
-        assert!(matches!(after(WriteCheck::Absent), PublishError::Conflict));
-        let unseen = WriteCheck::Unknown(ObjectError::Timeout);
+    fn a_conflict_is_one_if_no_attempt_before_it_can_have_written_the_object() {
+        let denied = || WriteCheck::Unknown(ObjectError::Denied(String::new()));
+        let after = |check, sent| PublishError::after(check, ObjectError::Conflict, sent);
+        assert!(matches!(after(denied(), Sent::Once), PublishError::Conflict));
         assert!(matches!(
-            after(unseen),
-            PublishError::Unclear(ObjectError::Timeout)
+            after(denied(), Sent::Repeatedly),
+            PublishError::Unclear(ObjectError::Denied(_))
         ));
+        for sent in [Sent::Once, Sent::Repeatedly] {
+            assert!(matches!(
+                after(WriteCheck::Absent, sent),
+                PublishError::Conflict
+            ));
+            let unseen = WriteCheck::Unknown(ObjectError::Timeout);
+            assert!(matches!(
+                after(unseen, sent),
+                PublishError::Unclear(ObjectError::Timeout)
+            ));
+        }
         let conflict = PublishError::unclear(ObjectError::Conflict);
         assert!(matches!(conflict, PublishError::Conflict));
     }

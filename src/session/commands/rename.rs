@@ -10,8 +10,8 @@
 use crate::namespace::{Mount, Permission, Resolved, VirtualPath};
 use crate::object::{
     CopyOf, CopyOptions, Deleted, DirectoryError, Expected, Location, NameLock, NameWatch,
-    ObjectError, ObjectInfo, TransferId, copy, delete_keeping_directory, directory_exists,
-    keep_if_empty, rename_directory,
+    ObjectError, ObjectInfo, PublishError, TransferId, copy, delete_keeping_directory,
+    directory_exists, keep_if_empty, rename_directory,
 };
 
 use crate::session::occupant::refuse_directory;
@@ -121,19 +121,27 @@ impl Session {
             if_absent: !resolved.allows(Permission::Overwrite),
             source_crc: *crc,
         };
-        let written = copy(&from, info, &to, &options)
-            .await
-            .map_err(|error| match error {
+        let written = copy(&from, info, &to, &options).await;
+        let unclear = matches!(written, Err(PublishError::Unclear(_)));
+        if (written.is_ok() || unclear)
+            && let Some(scope) = self.resume_scope_in(resolved)
+        {
+            scope.object_written(&to);
+        }
+        let written = written.map_err(|error| {
+            let refusal = match error.cause() {
                 ObjectError::Conflict if options.if_absent => {
                     Refusal::PermissionDenied(path.clone(), Permission::Overwrite)
                 }
                 ObjectError::Conflict | ObjectError::Changed => Refusal::SourceChanged(old.clone()),
                 ObjectError::NotFound => Refusal::NotFound(old.clone()),
-                error => Refusal::store(path, &error),
-            })?;
-        if let Some(scope) = self.resume_scope_in(resolved) {
-            scope.object_written(&to);
-        }
+                error => Refusal::store(path, error),
+            };
+            match unclear {
+                true => Refusal::MayBeRenamed(Box::new(refusal), path.clone(), old.clone()),
+                false => refusal,
+            }
+        })?;
         self.transfers_of(&to)?.begins_anew();
         let deleted = delete_keeping_directory(
             &from,

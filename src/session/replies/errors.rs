@@ -51,6 +51,8 @@ impl Refusal {
         match error {
             PublishError::Conflict => Refusal::WrittenMeanwhile(path.clone()),
             PublishError::Final(_) | PublishError::Temporary(_) => cause(),
+            // Says it itself.
+            PublishError::Unclear(ObjectError::Lost) => cause(),
             PublishError::Unclear(_) => Refusal::MayBeStored(Box::new(cause())),
         }
     }

@@ -196,6 +196,8 @@ refusals! {
         "{new} is there, but {old} was written in the meantime and stays";
     OldNameStays(new: VirtualPath, old: VirtualPath) => 451,
         "{new} is there, but {old} could not be deleted and stays";
+    MayBeRenamed(cause: Box<Refusal>, new: VirtualPath, old: VirtualPath) => cause.code(),
+        "{cause}; {old} stays, check whether {new} was written";
     IntoItself(new: VirtualPath) => 553,
         "{new}: a directory can't be moved into itself or onto one it is in";
     OntoExisting(new: VirtualPath) => 553,

@@ -11,6 +11,7 @@
 //! - [`namespace`]: virtual paths, mounts, permissions; path ↔ bucket and key.
 //! - [`object`]: the S3 side: list, head, upload, download, copy, delete.
 //! - [`net`]: the PROXY protocol, which comes before the first byte of a session.
+//! - [`events`]: what happened, as one stream for logs, metrics, the status page and hooks.
 //! - [`memory`]: the budget that all transfers share.
 //! - [`config`]: files and environment → one validated value.
 //! - [`tls`]: certificates, client certificates, session resumption.
@@ -24,6 +25,7 @@ pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod data;
+pub mod events;
 pub mod memory;
 pub mod namespace;
 pub mod net;

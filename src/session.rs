@@ -13,6 +13,7 @@
 //! in `replies`.
 
 mod broken;
+mod chronicle;
 mod commands;
 mod context;
 mod control;
@@ -39,9 +40,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Refused, SessionPermit};
 use crate::net::proxy::ConnectionAddrs;
-use ftp_proto::{Command, Reply};
+use ftp_proto::Command;
 
 pub use broken::BrokenTransfers;
+use chronicle::FileCommand;
 pub use context::{Listener, ServerContext};
 use control::{Control, ControlError};
 use data_setup::DataSetup;
@@ -110,8 +112,7 @@ enum Awaited {
 
 impl Session {
     async fn run(mut self) -> Result<(), Refused> {
-        let peer = self.control.peer;
-        tracing::debug!(%peer, "session opened");
+        self.chronicle.opened();
         let ended = self.permit.ended().clone();
         // At each await: a handshake, the check of a password, a client that does not read.
         let ended = tokio::select! {
@@ -120,19 +121,24 @@ impl Session {
             () = self.converse() => Ok(()),
         };
         if let Err(refused) = ended {
-            self.control.end(&Refusal::from(refused).into()).await;
+            let refusal = Refusal::from(refused);
+            self.chronicle.ends(refusal.to_string());
+            self.control.end(&refusal.into()).await;
         }
-        tracing::debug!(%peer, "session closed");
+        self.chronicle.closed();
         ended
     }
 
     async fn converse(&mut self) {
         if self.listener.implicit && self.begin_implicit().await.is_err() {
+            self.chronicle.ends("the TLS handshake failed");
             self.control.close().await;
             return;
         }
         let greeting = success::greeting(&self.greeting());
-        if self.control.reply(&greeting).await.is_ok() {
+        if let Err(error) = self.control.reply(&greeting).await {
+            self.chronicle.ends(error.to_string());
+        } else {
             while let Flow::Continue = self.step().await {}
             self.control.close().await;
         }
@@ -152,17 +158,21 @@ impl Session {
                 return match Box::pin(self.execute(&line)).await {
                     Ok(flow) => flow,
                     Err(error) => {
-                        tracing::debug!(peer = %self.control.peer, %error, "session ends");
+                        self.chronicle.ends(error.to_string());
                         Flow::Close
                     }
                 };
             }
             Awaited::Control(ControlError::LineTooLong(_)) => Refusal::LineTooLong,
-            Awaited::Control(_) => return Flow::Close,
+            Awaited::Control(error) => {
+                self.chronicle.ends(error.to_string());
+                return Flow::Close;
+            }
             Awaited::LoginDeadline => Refusal::LoginTimeout,
             Awaited::Idle => Refusal::IdleTimeout,
             Awaited::Draining => Refusal::ShuttingDown,
         };
+        self.chronicle.ends(last_words.to_string());
         // The connection ends either way.
         let _ = self.control.reply(&last_words.into()).await;
         Flow::Close
@@ -226,7 +236,10 @@ impl Session {
                 return self.close_with(Refusal::EarlyCommands).await;
             }
         }
-        let command = match Command::parse(line) {
+        let parsed = Command::parse(line);
+        self.chronicle
+            .begin(FileCommand::of(line, parsed.as_ref().ok()));
+        let command = match parsed {
             Ok(command) => command,
             Err(error) => {
                 self.forget_beginnings();
@@ -235,7 +248,11 @@ impl Session {
                     Refusal::HttpRequest => Flow::Close,
                     _ => Flow::Continue,
                 };
-                self.control.reply(&refusal.into()).await?;
+                if flow == Flow::Close {
+                    self.chronicle.ends(refusal.to_string());
+                }
+                let reply = self.refuse(refusal);
+                self.control.reply(&reply).await?;
                 return Ok(flow);
             }
         };
@@ -245,7 +262,8 @@ impl Session {
             Verdict::Run | Verdict::Hold => {}
             Verdict::Refuse(refusal) => {
                 self.forget_beginnings();
-                self.control.reply(&refusal.into()).await?;
+                let reply = self.refuse(refusal);
+                self.control.reply(&reply).await?;
                 return Ok(Flow::Continue);
             }
         }
@@ -259,6 +277,9 @@ impl Session {
         } else {
             self.rename_from.take()
         };
+        if let (Command::Rnto(_), Some(source)) = (&command, &rename_from) {
+            self.chronicle.renames(&source.path);
+        }
         let flow = Box::pin(self.dispatch(&command, rename_from)).await?;
         if !gate::keeps_restart(&command) && !matches!(command, Command::Rest(_) | Command::Rang(_))
         {
@@ -295,6 +316,7 @@ impl Session {
             C::Hash(path) => return self.hash(path).await,
             C::Digest(name, piece) => return self.digest(*name, piece).await,
             C::Quit => {
+                self.chronicle.ends("QUIT");
                 self.control.reply(&success::goodbye()).await?;
                 return Ok(Flow::Close);
             }
@@ -358,7 +380,7 @@ impl Session {
                 Ok(success::client_noted())
             }
         };
-        let reply = handled.unwrap_or_else(Reply::from);
+        let reply = handled.unwrap_or_else(|refusal| self.refuse(refusal));
         self.control.reply(&reply).await?;
         Ok(Flow::Continue)
     }
@@ -369,10 +391,7 @@ async fn until(cut: &CancellationToken, handler: impl Future<Output = Handled>) 
     tokio::select! {
         biased;
         handled = handler => handled,
-        () = cut.cancelled() => {
-            tracing::warn!("a command was cut at the end of the grace period");
-            Err(Refusal::CommandCut)
-        }
+        () = cut.cancelled() => Err(Refusal::CommandCut),
     }
 }
 

@@ -28,6 +28,7 @@ pub mod options;
 mod resumption;
 pub mod socket;
 
+use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -38,6 +39,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::events::{Class, Event, Events, Kind, Level};
 use crate::tls::options::{ClientCertificates, Pem, TlsOptions, TlsVersion};
 
 use certificates::{BySni, Certificate, SessionCertificates, provider};
@@ -169,7 +171,7 @@ impl Tls {
     /// notices every way of replacing them, including Kubernetes' swap of a symbolic link. Problems
     /// are logged when a file changes or after [`look`](Self::look), and the previous contents stay
     /// in use. New contents apply to handshakes that begin from then on.
-    pub async fn follow(self: Arc<Self>, stop: CancellationToken) {
+    pub async fn follow(self: Arc<Self>, events: Events, stop: CancellationToken) {
         loop {
             let period = self.config.reload;
             let pause = async {
@@ -189,20 +191,23 @@ impl Tls {
             let changes = match looked {
                 Ok(Ok(changes)) => changes,
                 Ok(Err(error)) => {
-                    tracing::error!(%error, "TLS certificates can't be read anew, the old ones stay");
+                    events.send(not_reloaded("the TLS certificates", &error));
                     continue;
                 }
                 Err(error) => {
-                    tracing::error!(%error, "reading TLS certificates anew failed");
+                    events.send(not_reloaded("the TLS certificates", &error));
                     continue;
                 }
             };
             if changes.renewed {
-                tracing::info!("TLS certificates were read anew");
+                let mut event = Event::new(Kind::Reload, Level::Info);
+                event.class = Some(Class::Ok);
+                event.reason = Some("the TLS certificates were read anew".into());
+                events.send(event);
             }
             if changes.changed || asked {
                 for error in self.current.load().material.wrong() {
-                    tracing::error!(%error, "this can't be read anew for TLS, the old one stays");
+                    events.send(not_reloaded("a file of TLS", error));
                 }
             }
         }
@@ -218,6 +223,15 @@ impl Tls {
         }
         Ok(changes)
     }
+}
+
+/// The event of files that can't be used.
+fn not_reloaded(what: &str, error: &dyn fmt::Display) -> Event {
+    let mut event = Event::new(Kind::Reload, Level::Error);
+    event.class = Some(Class::Invalid);
+    event.reason = Some(format!("{what} can't be read anew, what was read before stays").into());
+    event.detail = Some(error.to_string().into());
+    event
 }
 
 /// What has changed in the files since they were read last.

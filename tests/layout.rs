@@ -23,6 +23,7 @@ const ROOMS: &[&str] = &[
     "net",
     "tls",
     "object",
+    "events",
     "memory",
     "units",
 ];

@@ -29,7 +29,7 @@
 mod table;
 
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +37,7 @@ use tokio::time::Instant;
 
 use crate::auth::network::network_of;
 use crate::auth::options::{BanUsers, LoginFailureOptions};
+use crate::events::{Cause, Event, Events, Kind, Level};
 use table::{BucketTable, FailureCount};
 
 /// The size of a bucket, in failures, if nothing is banned.
@@ -46,6 +47,7 @@ const UNBANNED: u32 = 20;
 #[derive(Debug)]
 pub struct Failures {
     config: LoginFailureOptions,
+    events: Events,
     /// Keys the hashes; different in each process.
     hasher: RandomState,
     /// The lock is held for a look-up only.
@@ -94,9 +96,17 @@ impl Failures {
         };
         Failures {
             config,
+            events: Events::none(),
             hasher: RandomState::new(),
             tables: Mutex::new(tables),
         }
+    }
+
+    /// Reports bans as events.
+    #[must_use]
+    pub fn with_events(mut self, events: Events) -> Self {
+        self.events = events;
+        self
     }
 
     /// Whether all logins from this address are refused now.
@@ -156,13 +166,27 @@ impl Failures {
         let of_both = tables.users_at_addresses.add(keys.user_at_address, now);
         drop(tables);
         if of_address.newly_banned {
-            tracing::warn!(%address, for_s = self.config.ban_for.as_secs(), "address banned: too many failed logins");
+            let reason = "too many failed logins from this address";
+            self.events.send(self.banned(address, None, reason));
         }
-        if of_user.newly_banned || of_both.newly_banned {
-            let everywhere = of_user.newly_banned;
-            tracing::warn!(%address, user = %user.escape_debug(), everywhere, for_s = self.config.ban_for.as_secs(), "user banned: too many failed logins");
+        if of_user.newly_banned {
+            let reason = "too many failed logins of this user, who is banned at all addresses";
+            self.events.send(self.banned(address, Some(user), reason));
+        } else if of_both.newly_banned {
+            let reason = "too many failed logins of this user at this address";
+            self.events.send(self.banned(address, Some(user), reason));
         }
         self.delay(&[of_address, of_user, of_both])
+    }
+
+    fn banned(&self, address: IpAddr, user: Option<&str>, reason: &str) -> Event {
+        let mut event = Event::new(Kind::Banned, Level::Warn);
+        event.peer = Some(SocketAddr::new(address, 0));
+        event.user = user.map(Into::into);
+        event.seconds = Some(self.config.ban_for.as_secs_f64());
+        event.cause = Some(Cause::Password);
+        event.reason = Some(reason.into());
+        event
     }
 
     fn refused_at(&self, address: IpAddr, user: &str, now: Instant) -> Duration {

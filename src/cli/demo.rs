@@ -155,7 +155,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), De
         // The other half is for the store.
         tracing::warn!("{shortage}");
     }
-    let server = Server::start(config).await?;
+    let server = Server::start(config, Vec::new()).await?;
 
     let (key, secret) = store.credentials();
     for address in server.control_addresses() {

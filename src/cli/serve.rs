@@ -28,7 +28,7 @@ pub(super) async fn run(
             .for_each(|warning| tracing::warn!("{warning}")),
         Err(problem) => return failed(USAGE, &problem),
     }
-    let server = match Box::pin(Server::start(config)).await {
+    let server = match Box::pin(Server::start(config, Vec::new())).await {
         Ok(server) => server,
         Err(error) => return failed(FAILURE, &error.to_string()),
     };

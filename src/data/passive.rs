@@ -15,12 +15,13 @@
 //! the connection until the session asks for it.
 //!
 //! The client of a load balancer's connection is known only when its PROXY header has been read
-//! ([`ProxyPolicy`]): a separate task does that, so that a connection without a header delays no
+//! ([`AcceptPolicy`]): a separate task does that, so that a connection without a header delays no
 //! other.
 
 mod acceptor;
 mod listeners;
 mod port_table;
+mod strangers;
 
 use std::io;
 use std::net::IpAddr;
@@ -34,7 +35,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::data::DataError;
 use crate::data::options::PassivePorts;
-pub use crate::data::passive::acceptor::ProxyPolicy;
+pub use crate::data::passive::acceptor::AcceptPolicy;
 use crate::data::passive::acceptor::{DataAcceptor, accept_all};
 use crate::data::passive::listeners::{listen, named, take_when_free, wanted_ports};
 use crate::data::passive::port_table::{PortClaim, PortTable};
@@ -80,7 +81,7 @@ impl PassivePool {
     pub async fn bind(
         address: IpAddr,
         ports: PassivePorts,
-        policy: ProxyPolicy,
+        policy: AcceptPolicy,
         stop: CancellationToken,
     ) -> io::Result<Arc<PassivePool>> {
         Self::bind_with(address, ports, policy, stop, QUARANTINE, RETRY)
@@ -91,7 +92,7 @@ impl PassivePool {
     fn bind_with(
         address: IpAddr,
         ports: PassivePorts,
-        policy: ProxyPolicy,
+        policy: AcceptPolicy,
         stop: CancellationToken,
         quarantine: Duration,
         retry: Duration,

@@ -77,6 +77,10 @@ pub(super) struct DonePart {
 pub(super) struct Completed {
     /// ETag with its quotes.
     pub etag: Option<String>,
+    /// The version, if the answer named it.
+    pub version_id: Option<String>,
+    /// The CRC-32 of all bytes, if that of each part is known.
+    pub crc32: Option<u32>,
 }
 
 /// A CompleteMultipartUpload that was answered with 200.
@@ -267,6 +271,7 @@ impl Target {
     ) -> Result<Completed, CompleteError> {
         parts.sort_unstable_by_key(|part| part.number);
         let size = Some(parts.iter().map(|part| part.size).sum());
+        let crc32 = combined_crc(&parts);
         let mut last = ObjectError::Timeout;
         for round in 0..COMPLETE_ROUNDS {
             if round > 0 {
@@ -326,6 +331,8 @@ impl Target {
                 if let Some(WriteCheck::Ours(info)) = check {
                     return Ok(Completed {
                         etag: Some(info.etag),
+                        version_id: None,
+                        crc32,
                     });
                 }
                 // The round before had no clear answer.
@@ -348,6 +355,8 @@ impl Target {
                 WriteCheck::Ours(info) => {
                     return Ok(Completed {
                         etag: Some(info.etag),
+                        version_id: None,
+                        crc32,
                     });
                 }
                 WriteCheck::Other(_) | WriteCheck::Absent if condition => {
@@ -448,6 +457,8 @@ impl Target {
         Ok(CompleteAnswer {
             completed: Completed {
                 etag: output.e_tag().map(str::to_owned),
+                version_id: output.version_id().map(str::to_owned),
+                crc32: combined_crc(parts),
             },
             echoed,
         })

@@ -71,6 +71,10 @@ pub struct Published {
     pub size: u64,
     /// ETag with its quotes.
     pub etag: Option<String>,
+    /// The version that was written, if the store keeps versions and has said which.
+    pub version_id: Option<String>,
+    /// The CRC-32 of all bytes, if each was computed.
+    pub crc32: Option<u32>,
     /// 0: one PutObject.
     pub parts: u32,
 }

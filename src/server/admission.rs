@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::auth::{Refused, SessionPermit};
+use crate::events::{Cause, Class, Event, Events, Kind, Level};
 use crate::net::proxy::{ConnectionAddrs, Proxies};
 use crate::session::{Listener, ServerContext, no_session};
 
@@ -24,6 +25,7 @@ const LOG_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct ConnectionAdmission {
     pub(super) proxies: Proxies,
+    events: Events,
     log: Mutex<RefusalLog>,
 }
 
@@ -35,9 +37,10 @@ struct RefusalLog {
 }
 
 impl ConnectionAdmission {
-    pub(super) fn new(proxies: Proxies) -> Self {
+    pub(super) fn new(proxies: Proxies, events: Events) -> Self {
         ConnectionAdmission {
             proxies,
+            events,
             log: Mutex::default(),
         }
     }
@@ -58,15 +61,27 @@ impl ConnectionAdmission {
         context.sessions.enter(Some(address))
     }
 
-    /// A refusal, for the log.
+    /// Sends the event of a refusal, at most one a second: a flood of connections must not flood the
+    /// log.
     pub(super) fn refused(&self, peer: SocketAddr, reason: Refused) {
         let others = {
             let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
             log.next(Instant::now())
         };
-        if let Some(others) = others {
-            tracing::warn!(%peer, reason = reason.key(), others, "connection refused");
-        }
+        let Some(others) = others else {
+            return;
+        };
+        let reply = no_session(reason);
+        let mut event = Event::new(Kind::LoginRefused, Level::Warn);
+        event.peer = Some(peer);
+        event.code = Some(reply.code);
+        (event.cause, event.class) = match reason {
+            Refused::Banned => (Some(Cause::Banned), Some(Class::Permission)),
+            _ => (Some(Cause::Limit), Some(Class::Busy)),
+        };
+        event.reason = Some(reply.lines.join(" ").into());
+        event.count = Some(others + 1);
+        self.events.send(event);
     }
 }
 

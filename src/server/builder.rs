@@ -15,7 +15,8 @@ use tokio_util::task::TaskTracker;
 use crate::auth::{Authenticator, Failures, SessionLimiter, UserLimiter};
 use crate::data::advertise::Advertise;
 use crate::data::linger::Lingering;
-use crate::data::passive::{PassivePool, ProxyPolicy};
+use crate::data::passive::{AcceptPolicy, PassivePool};
+use crate::events::{EventSink, Events};
 use crate::memory::Budget;
 use crate::net::listen;
 use crate::net::proxy::Proxies;
@@ -31,6 +32,7 @@ use crate::tls::Tls;
 /// What sessions share, built; nothing is bound yet.
 pub struct Builder {
     options: ServerOptions,
+    events: Events,
     budget: Budget,
     replica: Arc<Replica>,
     active_uploads: Arc<ActiveUploads>,
@@ -54,21 +56,28 @@ pub struct Bound {
 
 impl Server {
     /// Builds the stores' clients, binds each listener, and starts to accept: a [`Builder`]'s steps.
+    /// The sinks take all events.
     ///
     /// # Errors
     /// An address can't be bound, or a store's client can't be built. Then nothing stays running.
-    pub async fn start(options: ServerOptions) -> Result<Server, ServerError> {
-        Builder::new(options).await?.bind().await?.spawn()
+    pub async fn start(
+        options: ServerOptions,
+        sinks: Vec<Arc<dyn EventSink>>,
+    ) -> Result<Server, ServerError> {
+        Builder::new(options, sinks).await?.bind().await?.spawn()
     }
 }
 
 impl Builder {
-    /// Builds the stores' clients and reads the certificates.
+    /// Builds the stores' clients and reads the certificates. The sinks take all events.
     ///
     /// # Errors
     /// A store's client can't be built, or a certificate can't be read.
-    pub async fn new(options: ServerOptions) -> Result<Builder, ServerError> {
-        let mut builder = Builder::without_stores(options);
+    pub async fn new(
+        options: ServerOptions,
+        sinks: Vec<Arc<dyn EventSink>>,
+    ) -> Result<Builder, ServerError> {
+        let mut builder = Builder::without_stores(options, sinks);
         let context = builder.store_context();
         for (name, store) in &builder.options.stores {
             let built = Store::new(store, context.clone()).await;
@@ -86,7 +95,7 @@ impl Builder {
     }
 
     /// Without stores and certificates.
-    fn without_stores(options: ServerOptions) -> Builder {
+    fn without_stores(options: ServerOptions, sinks: Vec<Arc<dyn EventSink>>) -> Builder {
         let budget = Budget::for_parts(
             options.memory.budget,
             options.transfer.part_size,
@@ -104,6 +113,7 @@ impl Builder {
             tls: None,
             guard: stop.clone().drop_guard(),
             stop,
+            events: Events::new(sinks),
             options,
         }
     }
@@ -193,7 +203,8 @@ impl Builder {
         &self,
         address: IpAddr,
     ) -> Result<Arc<PassivePool>, ServerError> {
-        let policy = ProxyPolicy {
+        let policy = AcceptPolicy {
+            events: self.events.clone(),
             proxies: Proxies::new(&self.options.proxy_protocol),
             waiting: self.options.limits.transfers(),
         };
@@ -211,9 +222,11 @@ impl Builder {
     pub(super) fn context(&self) -> ServerContext {
         let options = &self.options;
         ServerContext {
+            events: self.events.clone(),
             tls: self.tls.clone(),
             authenticator: Authenticator::new(&options.users, self.budget.clone()),
-            failures: Failures::new(options.login_failures.clone()),
+            failures: Failures::new(options.login_failures.clone())
+                .with_events(self.events.clone()),
             sessions: Arc::new(SessionLimiter::new(options.limits.clone())),
             user_sessions: Arc::new(UserLimiter::new(options.limits.sessions_per_user)),
             advertise: Advertise::new(&options.passive),
@@ -236,8 +249,9 @@ impl Builder {
     pub(super) async fn over(
         options: ServerOptions,
         http: aws_sdk_s3::config::SharedHttpClient,
+        sinks: Vec<Arc<dyn EventSink>>,
     ) -> Result<Builder, ServerError> {
-        let mut builder = Builder::without_stores(options);
+        let mut builder = Builder::without_stores(options, sinks);
         let context = builder.store_context();
         for (name, store) in &builder.options.stores {
             let built = Store::over(http.clone(), store, context.clone()).await;
@@ -281,14 +295,18 @@ impl Bound {
         let context = Arc::new(builder.context());
         let targets = Targets::of(&builder.options, &context.stores);
         let sweeps = TaskTracker::new();
-        sweeps.spawn(targets.run(builder.options.resume.clone(), context.drain.clone()));
+        sweeps.spawn(targets.run(
+            builder.options.resume.clone(),
+            builder.events.clone(),
+            context.drain.clone(),
+        ));
         if let Some(tls) = builder.tls {
-            sweeps.spawn(tls.follow(context.drain.clone()));
+            sweeps.spawn(tls.follow(builder.events.clone(), context.drain.clone()));
         }
         sweeps.close();
         let accepts = TaskTracker::new();
         let proxies = Proxies::new(&builder.options.proxy_protocol);
-        let admission = Arc::new(ConnectionAdmission::new(proxies));
+        let admission = Arc::new(ConnectionAdmission::new(proxies, builder.events.clone()));
         let control_addresses = self.listeners.iter().map(|(_, bound, _)| *bound).collect();
         for (listener, bound, shared) in self.listeners {
             tracing::info!(implicit_tls = shared.implicit, address = %bound, "listening");

@@ -11,6 +11,7 @@ use aws_sdk_s3::config::SharedHttpClient;
 use tokio::io::DuplexStream;
 use tokio_util::sync::DropGuard;
 
+use crate::events::EventSink;
 use crate::net::proxy::ConnectionAddrs;
 use crate::server::ServerError;
 use crate::server::builder::Builder;
@@ -35,8 +36,9 @@ impl InMemoryServer {
     pub async fn start(
         options: ServerOptions,
         http: SharedHttpClient,
+        sinks: Vec<Arc<dyn EventSink>>,
     ) -> Result<InMemoryServer, ServerError> {
-        let builder = Builder::over(options, http).await?;
+        let builder = Builder::over(options, http, sinks).await?;
         let passive = builder
             .passive_pool(IpAddr::V4(Ipv4Addr::LOCALHOST))
             .await?;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::events::{Class, Event, Events, Kind, Level};
 use crate::object::options::ResumeOptions;
 use crate::object::{
     ObjectError, Recorded, Store, SweepOptions, Swept, Unrecorded, refresh_record_cache, sweep,
@@ -108,9 +109,12 @@ impl Targets {
     }
 
     /// Lists and sweeps at the configured intervals, until it is cancelled.
-    pub async fn run(self, config: ResumeOptions, end: CancellationToken) {
+    pub async fn run(self, config: ResumeOptions, events: Events, end: CancellationToken) {
         end.run_until_cancelled(async {
-            tokio::join!(self.look(&config), self.sweep_now_and_then(&config));
+            tokio::join!(
+                self.look(&config),
+                self.sweep_now_and_then(&config, &events)
+            );
         })
         .await;
     }
@@ -127,7 +131,7 @@ impl Targets {
         }
     }
 
-    async fn sweep_now_and_then(&self, config: &ResumeOptions) {
+    async fn sweep_now_and_then(&self, config: &ResumeOptions, events: &Events) {
         if config.sweep_every.is_zero() {
             return;
         }
@@ -148,9 +152,32 @@ impl Targets {
                     user = %swept.user.escape_debug(), age_s = swept.age.as_secs(), "swept"
                 );
             }
+            let removed = found.iter().filter(|swept| swept.removed).count();
+            events.send(swept_event(removed));
             for (label, error) in failed {
-                tracing::warn!(place = label, %error, "could not be swept");
+                events.send(failed_event(&label, &error));
             }
         }
     }
+}
+
+/// The event of a sweep.
+fn swept_event(removed: usize) -> Event {
+    let level = match removed {
+        0 => Level::Debug,
+        _ => Level::Info,
+    };
+    let mut event = Event::new(Kind::Sweep, level);
+    event.class = Some(Class::Ok);
+    event.count = Some(removed as u64);
+    event
+}
+
+/// The event of a place that could not be swept.
+fn failed_event(label: &str, error: &ObjectError) -> Event {
+    let mut event = Event::new(Kind::Sweep, Level::Warn);
+    event.class = Some(Class::StoreError);
+    event.reason = Some(format!("{label} could not be swept").into());
+    event.detail = Some(error.to_string().into());
+    event
 }

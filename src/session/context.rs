@@ -9,6 +9,7 @@ use crate::auth::{Authenticator, Failures, SessionLimiter, UserLimiter};
 use crate::data::advertise::Advertise;
 use crate::data::linger::Lingering;
 use crate::data::passive::PassivePool;
+use crate::events::Events;
 use crate::memory::Budget;
 use crate::object::{ActiveUploads, Store};
 use crate::session::options::SessionOptions;
@@ -23,6 +24,8 @@ use crate::session::reported::ReportedUploads;
 pub struct ServerContext {
     /// What is configured of sessions.
     pub options: SessionOptions,
+    /// Where sessions report what happens.
+    pub events: Events,
     /// TLS, if it is configured.
     pub tls: Option<Arc<Tls>>,
     /// The users and their passwords.

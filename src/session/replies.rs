@@ -4,7 +4,7 @@ mod errors;
 mod refusal;
 pub(super) mod success;
 
-pub(super) use refusal::Refusal;
+pub(super) use refusal::{Detail, Refusal};
 
 use crate::auth::Refused;
 use crate::object::TransferId;
@@ -17,6 +17,14 @@ pub(super) type Handled = Result<Reply, Refusal>;
 pub(super) fn with_transfer(mut reply: Reply, id: &TransferId) -> Reply {
     if let Some(last) = reply.lines.last_mut() {
         last.push_str(&format!(", transfer {id}"));
+    }
+    reply
+}
+
+/// Adds the id of the event of a command that failed, by which the log is searched.
+pub(super) fn with_request(mut reply: Reply, id: &TransferId) -> Reply {
+    if let Some(last) = reply.lines.last_mut() {
+        last.push_str(&format!(", request {id}"));
     }
     reply
 }

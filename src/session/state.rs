@@ -15,6 +15,7 @@ use ftp_proto::command::{HashName, TransferType};
 use ftp_proto::facts::FactSet;
 
 use crate::session::broken::UserTransfers;
+use crate::session::chronicle::Chronicle;
 use crate::session::context::{Listener, ServerContext};
 use crate::session::control::Control;
 use crate::session::data_setup::DataSetup;
@@ -35,10 +36,10 @@ pub(super) struct Session {
     pub(super) secured: Option<Box<Secured>>,
     /// The virtual host that HOST or the TLS handshake has chosen.
     pub(super) host: Option<Arc<HostOptions>>,
+    /// What the session reports as events.
+    pub(super) chronicle: Chronicle,
     pub(super) login: Login,
     pub(super) pre_login: PreLogin,
-    /// Whether the client's name, from CLNT, is in the log.
-    pub(super) client_noted: bool,
     pub(super) cwd: VirtualPath,
     pub(super) transfer_type: TransferType,
     pub(super) data: DataSetup,
@@ -136,6 +137,7 @@ impl Session {
         permit: SessionPermit,
     ) -> Session {
         Session {
+            chronicle: Chronicle::new(context.events.clone(), control.peer),
             control,
             listener,
             permit,
@@ -143,7 +145,6 @@ impl Session {
             host: None,
             login: Login::Anonymous,
             pre_login: PreLogin::begin(context.options.timeouts.login),
-            client_noted: false,
             cwd: VirtualPath::root(),
             transfer_type: TransferType::Ascii,
             data: DataSetup::None,

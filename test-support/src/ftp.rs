@@ -28,7 +28,7 @@ pub use data::{
     Active, DataSide, Mode, connect_from, eprt_command, port_command, read_to_end_deadline,
     reset_stream,
 };
-pub use reply::Reply;
+pub use reply::{Reply, without_id};
 
 use reply::parse_reply;
 

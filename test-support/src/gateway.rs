@@ -12,8 +12,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use s3ftpd::config;
+use s3ftpd::events::EventSink;
 use s3ftpd::server::Server;
 
+use crate::events::Recorder;
 use crate::ftp::Ftp;
 use crate::settings::{Settings, user_section};
 use crate::store::Store;
@@ -28,6 +30,8 @@ pub struct Gateway {
     pub store: Arc<Store>,
     /// The address of its first control listener.
     pub address: SocketAddr,
+    /// The events of the server.
+    pub events: Arc<Recorder>,
 }
 
 impl Gateway {
@@ -143,12 +147,17 @@ impl Builder {
             Ok(config) => config,
             Err(errors) => panic!("{errors}\nin\n{text}"),
         };
-        let server = Server::start(config).await.unwrap();
+        let events = Arc::new(Recorder::default());
+        let server = {
+            let sink: Arc<dyn EventSink> = events.clone();
+            Server::start(config, vec![sink]).await.unwrap()
+        };
         let address = server.control_addresses()[0];
         Gateway {
             server,
             store,
             address,
+            events,
         }
     }
 }

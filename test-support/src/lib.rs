@@ -2,6 +2,7 @@
 //!
 //! - [`gateway`]: a server in the test process, in front of a [`store`] of its own;
 //!   [`process`]: the binary in front of such a store; [`launcher`]: the binary alone.
+//! - [`events`]: the events of a server, and the wait for one.
 //! - [`ftp`] and [`tls`]: a client that sends exactly the bytes that a test names.
 //! - [`faults`]: requests to the store that fail on cue.
 //! - [`in_memory`]: sessions over pipes, for the fuzz targets and the property tests.
@@ -13,6 +14,7 @@
     reason = "tests fail by panics"
 )]
 
+pub mod events;
 pub mod ftp;
 pub mod gateway;
 pub mod in_memory;

@@ -127,7 +127,9 @@ pub async fn run(name: &str, behaviour: Behaviour, rounds: u64, seed: u64) {
     .unwrap();
     store.backend().create_bucket(BUCKET).unwrap();
     store.backend().set_behaviour(behaviour);
-    let server = Server::start(configuration(&store)).await.unwrap();
+    let server = Server::start(configuration(&store), Vec::new())
+        .await
+        .unwrap();
     let address = server.control_addresses()[0];
     let mut random = Random::new(seed);
     let mut files = Files::new();

@@ -1,14 +1,12 @@
 //! Requests whose answer was lost: the server looks in the store for their result. Each transfer
-//! gets exactly one final reply, and a log line with the same id.
+//! gets exactly one final reply, and an event with the same id.
 
-use std::cell::RefCell;
-use std::io::Write;
-use std::sync::{Arc, Mutex, Once};
+use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use s3_embedded::Behaviour;
+use s3ftpd::events::{Class, Event, Kind};
 use tokio::io::AsyncWriteExt;
-use tracing_subscriber::fmt::writer::OptionalWriter;
 
 use test_support::faults::Fault;
 use test_support::ftp::{Ftp, Mode, Reply, reset_stream};
@@ -332,118 +330,63 @@ async fn without_overwrite_one_of_two_uploads_wins_and_the_other_gets_550() {
     }
 }
 
-/// The log of this thread, which includes the gateway's: the test's runtime has only this thread.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-thread_local! {
-    static COLLECTING: RefCell<Option<Log>> = const { RefCell::new(None) };
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    /// Collects the log of this thread from now on. The subscriber is global: `tracing` caches an
-    /// event that a thread without a subscriber reaches first as one that no subscriber wants.
-    fn collect() -> Log {
-        static SUBSCRIBER: Once = Once::new();
-        SUBSCRIBER.call_once(|| {
-            tracing_subscriber::fmt()
-                .with_max_level(tracing::Level::INFO)
-                .with_ansi(false)
-                .with_writer(|| OptionalWriter::from(COLLECTING.with_borrow(Option::clone)))
-                .init();
-        });
-        let log = Log::default();
-        COLLECTING.replace(Some(log.clone()));
-        log
-    }
-
-    /// The lines that report the end of a transfer.
-    fn transfers(&self) -> Vec<String> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        let lines = text.lines().filter(|line| line.contains(" verb="));
-        lines.map(str::to_owned).collect()
-    }
-}
-
 #[tokio::test]
-async fn each_transfer_has_one_log_line_with_the_id_of_its_one_reply() {
-    let log = Log::collect();
+async fn each_transfer_has_one_event_with_the_id_of_its_one_reply() {
+    use Class::{ClientAborted, ClientGone, Ok, StoreDenied, StoreUnreachable};
     let gateway = hasty("").await;
     let mut ftp = gateway.ftp().await;
     let mut expected = Vec::new();
 
-    expected.push(("INFO", "finished", ftp.store("x", b"bytes").await));
-    expected.push(("INFO", "finished", ftp.retrieve("x").await.1));
-    expected.push(("INFO", "finished", ftp.list("LIST").await.1));
+    expected.push((Kind::Transfer, Ok, ftp.store("x", b"bytes").await));
+    expected.push((Kind::Transfer, Ok, ftp.retrieve("x").await.1));
+    expected.push((Kind::Listing, Ok, ftp.list("LIST").await.1));
     let rule = gateway.store.fail("PutObject").always();
     let rule = rule.with(Fault::Status(403, "AccessDenied"));
-    expected.push(("WARN", "AccessDenied", ftp.store("x", b"bytes").await));
+    expected.push((Kind::Transfer, StoreDenied, ftp.store("x", b"bytes").await));
     rule.remove();
     let data = begin(&mut ftp, "STOR x", Mode::Passive).await;
     reset_stream(data);
-    expected.push(("WARN", "data connection broken", ftp.reply().await));
+    expected.push((Kind::Transfer, ClientGone, ftp.reply().await));
     let data = begin(&mut ftp, "STOR x", Mode::Active).await;
-    expected.push(("WARN", "aborted by the client", ftp.command("ABOR").await));
+    expected.push((Kind::Transfer, ClientAborted, ftp.command("ABOR").await));
     ftp.expect_reply(226).await;
     drop(data);
     let rule = gateway.store.fail("GetObject").nth(1).always();
     let rule = rule.with(Fault::CutBody(0));
-    expected.push(("WARN", "can't be reached", ftp.retrieve("x").await.1));
+    expected.push((Kind::Transfer, StoreUnreachable, ftp.retrieve("x").await.1));
     rule.remove();
     ftp.in_step().await;
 
-    let lines = log.transfers();
-    assert_eq!(lines.len(), expected.len(), "{lines:#?}");
-    for ((level, result, reply), line) in expected.iter().zip(&lines) {
-        let id = transfer_of(reply);
-        assert!(
-            line.contains(level)
-                && line.contains(result)
-                && line.contains(&format!("transfer={id}")),
-            "{reply:?}\n{line}"
-        );
+    let events = transfers(&gateway);
+    assert_eq!(events.len(), expected.len(), "{events:#?}");
+    for ((kind, class, reply), event) in expected.iter().zip(&events) {
+        let case = format!("{reply:?}\n{event:?}");
+        assert_eq!((event.kind, event.class), (*kind, Some(*class)), "{case}");
+        assert_eq!(event.id.as_deref(), reply.id(), "{case}");
+        assert_eq!(event.code, Some(reply.code), "{case}");
     }
 
-    // Without a client to reply to, it is in the log.
+    // Without a client to reply to, there is an event.
     let data = begin(&mut ftp, "STOR x", Mode::Passive).await;
     ftp.reset();
     nothing_left(&gateway, 0).await;
     drop(data);
-    let lines = log.transfers();
-    assert_eq!(lines.len(), expected.len() + 1);
-    assert!(lines.last().unwrap().contains("control connection lost"));
-    assert_eq!(gateway.store.object(BUCKET, "x").unwrap(), b"bytes");
+    gateway.events.wait_for(Kind::SessionClose).await;
+    let events = transfers(&gateway);
+    assert_eq!(events.len(), expected.len() + 1);
+    let last = events.last().unwrap();
+    assert_eq!(last.class, Some(ClientGone));
+    assert!(
+        last.reason
+            .as_ref()
+            .unwrap()
+            .contains("control connection lost")
+    );
 }
 
-#[tokio::test]
-async fn an_upload_that_a_newer_one_removed_gets_a_reply_that_says_so() {
-    // As Garage: a PutObject of the key removes its open uploads.
-    let gateway = Gateway::start().await;
-    let store = &gateway.store;
-    store.behave(|behaviour| behaviour.put_drops_uploads = true);
-    let (mut one, mut two) = (gateway.ftp().await, gateway.ftp().await);
-    let part = store.fail("UploadPart").nth(2).with(Fault::Stall);
-    let bytes = vec![1; 6 << 20];
-    let (first, ()) = tokio::join!(one.store("f", &bytes), async {
-        part.hit().await;
-        assert_eq!(two.store("f", b"newer").await.code, 226);
-        part.release();
-    });
-    assert_eq!(first.code, 451, "{first:?}");
-    assert!(first.text().contains("replaced"), "{first:?}");
-    assert_eq!(store.object(BUCKET, "f").as_deref(), Some(&b"newer"[..]));
-    one.close().await;
-    two.close().await;
-    gateway.stop().await;
+/// The events that report the end of a transfer.
+fn transfers(gateway: &Gateway) -> Vec<Arc<Event>> {
+    let mut events = gateway.events.all();
+    events.retain(|event| matches!(event.kind, Kind::Transfer | Kind::Listing | Kind::Refused));
+    events
 }

@@ -14,6 +14,7 @@ mod demo;
 mod digests;
 mod durability;
 mod embedded_store;
+mod events;
 mod foreign_answers;
 mod ftps;
 mod hosts;

@@ -266,13 +266,13 @@ async fn a_missing_permission_is_named_and_nothing_is_done() {
         let expected = format!("permission denied ({missing})");
         for line in *plain {
             let reply = ftp.expect(line, 550).await;
-            assert!(reply.text().ends_with(&expected), "{line}: {reply:?}");
+            assert!(reply.reason().ends_with(&expected), "{line}: {reply:?}");
             ftp.in_step().await;
         }
         for line in *with_data {
             let mut data = ftp.data_passive().await;
             let reply = ftp.expect(line, 550).await;
-            assert!(reply.text().ends_with(&expected), "{line}: {reply:?}");
+            assert!(reply.reason().ends_with(&expected), "{line}: {reply:?}");
             // The server may have closed it.
             let _ = data.write_all(b"new").await;
             drop(data);
@@ -282,7 +282,7 @@ async fn a_missing_permission_is_named_and_nothing_is_done() {
             ftp.expect("REST 2", 350).await;
             let reply = ftp.store("x", b"new").await;
             assert!(
-                reply.code == 550 && reply.text().ends_with(&expected),
+                reply.code == 550 && reply.reason().ends_with(&expected),
                 "{reply:?}"
             );
         }
@@ -322,7 +322,7 @@ async fn a_rename_over_a_file_needs_overwrite() {
     ftp.expect("RNFR a", 350).await;
     let reply = ftp.expect("RNTO b", 550).await;
     assert!(
-        reply.text().ends_with("permission denied (overwrite)"),
+        reply.reason().ends_with("permission denied (overwrite)"),
         "{reply:?}"
     );
     writes_nothing(&gateway.store);
@@ -334,7 +334,7 @@ async fn a_rename_over_a_file_needs_overwrite() {
     ftp.expect("REST 2", 350).await;
     let reply = ftp.store("d", b"XX").await;
     assert!(
-        reply.text().ends_with("permission denied (overwrite)"),
+        reply.reason().ends_with("permission denied (overwrite)"),
         "{reply:?}"
     );
     ftp.expect("REST 4", 350).await;

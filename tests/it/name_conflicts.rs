@@ -299,7 +299,7 @@ async fn an_upload_to_the_name_of_a_directory_is_refused() {
         for verb in ["STOR", "APPE"] {
             let data = ftp.data_passive().await;
             let reply = ftp.expect(&format!("{verb} {path}"), 550).await;
-            assert!(reply.text().ends_with("is a directory"), "{reply:?}");
+            assert!(reply.reason().ends_with("is a directory"), "{reply:?}");
             drop(data);
         }
     }

@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use jiff::Timestamp;
 
 pub use host::HostName;
+pub use verbs::verb_of;
 
 /// One command with its parsed parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::data::passive::port_table::PortTable;
+use crate::data::passive::strangers::Strangers;
+use crate::events::Events;
 use crate::net::proxy::Proxies;
 
 /// Pause after a first failed accept; doubled with each further failure in a row.
@@ -18,10 +20,12 @@ pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(5);
 /// The longest pause between failing accepts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Load balancers in front of the passive ports.
+/// Whose connections to the passive ports are accepted, and the stream that gets the others.
 #[derive(Debug, Clone)]
-pub struct ProxyPolicy {
-    /// Their networks.
+pub struct AcceptPolicy {
+    /// Gets an event of a connection from another address.
+    pub events: Events,
+    /// The networks of load balancers.
     pub proxies: Proxies,
     /// The limit of connections that wait for their header.
     pub waiting: usize,
@@ -31,6 +35,7 @@ pub struct ProxyPolicy {
 #[derive(Debug)]
 pub(super) struct DataAcceptor {
     table: Arc<PortTable>,
+    strangers: Strangers,
     proxies: Proxies,
     /// A permit for each connection whose header has not been read.
     waiting: Arc<Semaphore>,
@@ -41,13 +46,14 @@ pub(super) struct DataAcceptor {
 impl DataAcceptor {
     pub(super) fn new(
         table: &Arc<PortTable>,
-        policy: ProxyPolicy,
+        policy: AcceptPolicy,
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Self {
         let waiting = policy.waiting.min(Semaphore::MAX_PERMITS);
         DataAcceptor {
             table: Arc::clone(table),
+            strangers: Strangers::new(policy.events),
             proxies: policy.proxies,
             waiting: Arc::new(Semaphore::new(waiting)),
             tasks: tasks.clone(),
@@ -79,7 +85,12 @@ impl DataAcceptor {
     fn deliver(&self, port: u16, from: SocketAddr, stream: TcpStream) {
         if let Err(stranger) = self.table.deliver(port, from.ip().to_canonical(), stream) {
             drop(stranger);
-            tracing::debug!(port, %from, "data connection closed: no session waits for it");
+            match self.table.expected(port) {
+                Some(expected) => self.strangers.came(expected, from, port),
+                None => {
+                    tracing::debug!(port, %from, "data connection closed: no session waits for it");
+                }
+            }
         }
     }
 }

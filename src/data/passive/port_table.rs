@@ -150,6 +150,14 @@ impl PortTable {
         }
     }
 
+    /// An address from which a session expects a connection to this port.
+    pub(super) fn expected(&self, port: u16) -> Option<IpAddr> {
+        let state = self.lock();
+        let waits = |peer: &Peer| peer.pairs.get(&port).is_some_and(|pair| pair.to.is_some());
+        let mut expected = state.peers.iter().filter(|(_, peer)| waits(peer));
+        expected.next().map(|(address, _)| *address)
+    }
+
     fn remove_waiting(&self, port: u16, peer: IpAddr) -> Option<oneshot::Sender<TcpStream>> {
         let mut state = self.lock();
         let pairs = &mut state.peers.get_mut(&peer)?.pairs;

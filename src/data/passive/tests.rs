@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::acceptor::{Accept, FIRST_PAUSE};
 use super::*;
+use crate::events::Events;
 use crate::net::proxy::Proxies;
 use crate::net::proxy::options::ProxyOptions;
 
@@ -34,13 +35,14 @@ fn pool(ports: u16, quarantine: Duration) -> Arc<PassivePool> {
 }
 
 /// No load balancer.
-fn no_balancers() -> ProxyPolicy {
+fn no_balancers() -> AcceptPolicy {
     policy_for("[]")
 }
 
-fn policy_for(networks: &str) -> ProxyPolicy {
+fn policy_for(networks: &str) -> AcceptPolicy {
     let networks = networks.trim_matches(['[', ']']).split(',');
-    ProxyPolicy {
+    AcceptPolicy {
+        events: Events::none(),
         proxies: Proxies::new(&ProxyOptions {
             networks: networks
                 .filter_map(|network| network.parse().ok())

@@ -9,7 +9,7 @@ use crate::object::backoff::Backoff;
 use crate::object::checksum::crc_header;
 use crate::object::echo::{Echo, Echoed};
 use crate::object::error::{ObjectError, RequestFailure, failure};
-use crate::object::head::with_attributes;
+use crate::object::head::{ObjectInfo, with_attributes};
 use crate::object::multipart::AbortMode;
 use crate::object::name_lock::{NameLock, Patience};
 use crate::object::parts::part::{Part, Payload, RetainedPart};
@@ -39,6 +39,12 @@ pub struct SealedUpload {
     /// How its multipart upload is to be aborted; `None` once that is completed.
     abort: Option<AbortMode>,
     on_failure: OnFailure,
+}
+
+/// What the answer to a PutObject says of the object.
+struct Written {
+    etag: Option<String>,
+    version_id: Option<String>,
 }
 
 impl Upload {
@@ -119,6 +125,8 @@ impl SealedUpload {
                 Ok(Published {
                     size: sent,
                     etag: completed.etag,
+                    version_id: completed.version_id,
+                    crc32: completed.crc32,
                     parts: count,
                 })
             }
@@ -220,10 +228,18 @@ impl SealedUpload {
 
     async fn put_until_clear(&self, payload: &Payload) -> Result<Published, PublishError> {
         let store = &self.upload.target.location.store;
-        let published = |etag| Published {
+        let written = |written: Written| Published {
             size: payload.size,
-            etag,
+            etag: written.etag,
+            version_id: written.version_id,
+            crc32: payload.crc,
             parts: 0,
+        };
+        let found = |info: ObjectInfo| {
+            written(Written {
+                etag: Some(info.etag),
+                version_id: None,
+            })
         };
         let size = Some(payload.size);
         let mut round = 0;
@@ -237,7 +253,7 @@ impl SealedUpload {
                 // What is there may be what the round before has written.
                 Err(ObjectError::Conflict) if round > 0 => {
                     return match self.check(size, LateWrite::Impossible).await {
-                        WriteCheck::Ours(info) => Ok(published(Some(info.etag))),
+                        WriteCheck::Ours(info) => Ok(found(info)),
                         check => Err(PublishError::after(
                             check,
                             ObjectError::Conflict,
@@ -254,15 +270,15 @@ impl SealedUpload {
                 _ => Sent::Repeatedly,
             };
             let failure = match answer {
-                Ok((etag, Echoed::AsEver)) => return Ok(published(etag)),
-                Ok((etag, Echoed::Missing)) => {
+                Ok((answer, Echoed::AsEver)) => return Ok(written(answer)),
+                Ok((answer, Echoed::Missing)) => {
                     match self.check(size, LateWrite::Impossible).await {
                         WriteCheck::Ours(_) => {
                             store.echoes().put.missed();
-                            return Ok(published(etag));
+                            return Ok(written(answer));
                         }
                         // Nothing speaks against the answer but this.
-                        WriteCheck::Unknown(ObjectError::Denied(_)) => return Ok(published(etag)),
+                        WriteCheck::Unknown(ObjectError::Denied(_)) => return Ok(written(answer)),
                         WriteCheck::Unknown(error) => return Err(PublishError::unclear(error)),
                         WriteCheck::Other(_) | WriteCheck::Absent if round == CONFLICT_ROUNDS => {
                             return Err(Echo::missing().into());
@@ -282,7 +298,7 @@ impl SealedUpload {
             if condition || failure.concurrent_write() {
                 match self.check(size, LateWrite::Impossible).await {
                     // An earlier attempt of ours was carried out, and its answer lost.
-                    WriteCheck::Ours(info) => return Ok(published(Some(info.etag))),
+                    WriteCheck::Ours(info) => return Ok(found(info)),
                     check if condition => {
                         return Err(PublishError::after(check, ObjectError::Conflict, sent));
                     }
@@ -301,7 +317,7 @@ impl SealedUpload {
                 }
                 let target = &self.upload.target;
                 return match look(&target.location, &target.id, size).await {
-                    WriteCheck::Ours(info) => Ok(published(Some(info.etag))),
+                    WriteCheck::Ours(info) => Ok(found(info)),
                     WriteCheck::Other(_) | WriteCheck::Absent => Err(error.into()),
                     WriteCheck::Unknown(_) => Err(PublishError::unclear(error)),
                 };
@@ -315,7 +331,7 @@ impl SealedUpload {
                 false => LateWrite::Possible,
             };
             return match self.check(size, write).await {
-                WriteCheck::Ours(info) => Ok(published(Some(info.etag))),
+                WriteCheck::Ours(info) => Ok(found(info)),
                 WriteCheck::Other(_) | WriteCheck::Absent if write == LateWrite::Impossible => {
                     Err(failure.error.into())
                 }
@@ -335,7 +351,7 @@ impl SealedUpload {
         payload: &Payload,
         conditions: PreconditionHeaders,
         attempts: &Attempts,
-    ) -> Result<(Option<String>, Echoed), RequestFailure> {
+    ) -> Result<(Written, Echoed), RequestFailure> {
         let target = &self.upload.target;
         let store = &target.location.store;
         let request = with_attributes!(store.client().put_object(), &target.attributes)
@@ -361,7 +377,11 @@ impl SealedUpload {
         let echoed = echo
             .check(payload.crc, output.checksum_crc32())
             .map_err(RequestFailure::of)?;
-        Ok((output.e_tag().map(str::to_owned), echoed))
+        let written = Written {
+            etag: output.e_tag().map(str::to_owned),
+            version_id: output.version_id().map(str::to_owned),
+        };
+        Ok((written, echoed))
     }
 
     /// Fills in what too large means here.

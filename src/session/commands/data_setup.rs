@@ -107,7 +107,8 @@ impl Session {
         refusal: Refusal,
     ) -> Result<Flow, ControlError> {
         self.drop_connected_data();
-        self.control.reply(&refusal.into()).await?;
+        let reply = self.refuse(refusal);
+        self.control.reply(&reply).await?;
         Ok(Flow::Continue)
     }
 

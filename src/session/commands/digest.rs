@@ -83,7 +83,8 @@ impl Session {
         let (path, location) = match found {
             Ok(found) => found,
             Err(refusal) => {
-                self.control.reply(&refusal.into()).await?;
+                let reply = self.refuse(refusal);
+                self.control.reply(&reply).await?;
                 return Ok(Flow::Continue);
             }
         };

@@ -1,5 +1,6 @@
 //! CWD, CDUP, MKD, RMD (RFC 959, 4.1.1 and 4.1.3).
 
+use crate::events::Kind;
 use crate::namespace::{Permission, Resolved};
 use crate::object::{ObjectError, make_directory, remove_directory};
 
@@ -60,7 +61,13 @@ impl Session {
         let directory = resolved.directory().ok_or(Refusal::KeyTooLong)?;
         match make_directory(&directory).await {
             Err(ObjectError::Conflict) if sees_names(&resolved) => Err(Refusal::Exists(path)),
-            Ok(()) | Err(ObjectError::Conflict) => Ok(success::created(&path)),
+            Ok(()) => {
+                self.chronicle
+                    .send(self.happened(Kind::DirectoryMade, &path));
+                Ok(success::created(&path))
+            }
+            // This user may not learn that it exists.
+            Err(ObjectError::Conflict) => Ok(success::created(&path)),
             Err(error) => Err(Refusal::store(&path, &error)),
         }
     }
@@ -80,6 +87,8 @@ impl Session {
                     // The session must not stay in a directory that is gone.
                     self.cwd = path.parent().unwrap_or_default();
                 }
+                self.chronicle
+                    .send(self.happened(Kind::DirectoryRemoved, &path));
                 Ok(success::removed(&path))
             }
             Err(ObjectError::Conflict | ObjectError::NotFound) if !sees_names(&resolved) => {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use jiff::Timestamp;
 
+use crate::events::Kind;
 use crate::memory::Budget;
 use crate::namespace::{Permission, Resolved, VirtualPath};
 use crate::object::{
@@ -148,7 +149,7 @@ impl Session {
         };
         match delete_keeping_directory(&location, parent.as_ref(), None).await {
             Ok(_) => {
-                tracing::info!(user = %self.user_label(), path = %path.to_string().escape_debug(), bucket = &*location.bucket, key = %location.key.escape_debug(), "deleted");
+                self.chronicle.send(self.happened(Kind::Deleted, &path));
                 self.reported.forget(&path);
                 self.transfers_of(&location)?.begins_anew();
                 for stored in ends {
@@ -162,6 +163,9 @@ impl Session {
                     .discard_interrupted(&path, &resolved, &location)
                     .await? =>
             {
+                let mut event = self.happened(Kind::Deleted, &path);
+                event.detail = Some("an interrupted upload, there was no file".into());
+                self.chronicle.send(event);
                 self.transfers_of(&location)?.begins_anew();
                 Ok(success::interrupted_upload_deleted(&path))
             }

@@ -33,8 +33,15 @@ impl Session {
                 Some(self.host_named(name).ok_or(Refusal::NoSuchHost)?)
             }
         };
-        self.host = chosen;
+        self.enter_host(chosen);
         Ok(success::greeting(&self.greeting()))
+    }
+
+    /// The session is on this virtual host from now on.
+    pub(in crate::session) fn enter_host(&mut self, host: Option<Arc<HostOptions>>) {
+        let name = host.as_ref().map(|host| host.name.as_str().into());
+        self.chronicle.change(|facts| facts.host = name);
+        self.host = host;
     }
 
     /// The one that the client has named in its TLS handshake.

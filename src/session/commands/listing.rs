@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use crate::events::Kind;
 use crate::memory::Admission;
 use crate::namespace::{Permission, Resolved, VirtualPath};
 use crate::object::{Listing, ObjectInfo, TransferId};
@@ -70,7 +71,8 @@ impl Session {
         let (path, mut lister) = match self.prepare_list(argument, Style::Long).await {
             Ok(prepared) => prepared,
             Err(refusal) => {
-                self.control.reply(&refusal.into()).await?;
+                let reply = self.refuse(refusal);
+                self.control.reply(&reply).await?;
                 return Ok(Flow::Continue);
             }
         };
@@ -80,8 +82,7 @@ impl Session {
             .await?;
         let last = loop {
             if self.context.cut.is_cancelled() {
-                break "Broken off: the server is shutting down, the list is not complete"
-                    .to_owned();
+                break Err(Refusal::ListingCut);
             }
             match lister.next_lines().await {
                 Ok(Some(lines)) => {
@@ -94,14 +95,26 @@ impl Session {
                     self.control.send(&shown).await?;
                     lister.relieve(Instant::now());
                 }
-                Ok(None) => break "End".to_owned(),
+                Ok(None) => break Ok("End".to_owned()),
                 Err(error) => {
-                    tracing::warn!(%path, %error, "listing broken off");
-                    break "Broken off: the store failed, the list is not complete".to_owned();
+                    break Err(Refusal::ListingBroken(Box::new(Refusal::store(
+                        &path, &error,
+                    ))));
                 }
             }
         };
-        self.control.reply(&Reply::new(code, last)).await?;
+        // After the first line the code can't change (RFC 959, 4.2): the last line says it.
+        let last = match last {
+            Ok(last) => {
+                self.chronicle.send(self.happened(Kind::Listing, &path));
+                Reply::new(code, last)
+            }
+            Err(refusal) => Reply {
+                code,
+                ..self.refuse(refusal)
+            },
+        };
+        self.control.reply(&last).await?;
         Ok(Flow::Continue)
     }
 

@@ -7,6 +7,7 @@ use secrecy::SecretString;
 
 use crate::auth::AuthError;
 use crate::auth::options::UserOptions;
+use crate::events::{Cause, Kind, Level};
 use crate::namespace::{Mount, Namespace};
 use ftp_proto::Reply;
 use ftp_proto::command::{HashName, Password, TransferType};
@@ -17,7 +18,7 @@ use crate::session::data_setup::DataSetup;
 use crate::session::replies::{Refusal, success};
 use crate::session::state::{Flow, Login, PreLogin, Session, Start, User};
 
-/// The largest number of characters of CLNT that the log shows.
+/// The largest number of characters of CLNT that events show.
 const LONGEST_CLIENT: usize = 200;
 
 /// Whether a login that is refused has proven who the client is.
@@ -35,7 +36,10 @@ impl Session {
         }
         self.reset();
         let reply = match (self.require_tls(), self.by_certificate(name)) {
-            (Err(refused), _) => refused.into(),
+            (Err(refused), _) => {
+                self.note_refused_login(name, Cause::Tls, &refused);
+                refused.into()
+            }
             (Ok(()), Some(user)) => return self.user_by_certificate(user).await,
             (Ok(()), None) => {
                 self.login = Login::NameGiven(name.to_owned());
@@ -51,7 +55,8 @@ impl Session {
     async fn user_by_certificate(&mut self, user: Arc<UserOptions>) -> Result<Flow, ControlError> {
         let address = self.control.peer.ip();
         if self.context.failures.bans_address(address) {
-            return self.close_with(Refusal::AddressBanned).await;
+            let refusal = Refusal::AddressBanned;
+            return self.end_login(&user.name, Cause::Banned, refusal).await;
         }
         if !self.host_admits(&user.name) || self.context.failures.bans(address, &user.name) {
             return self.refuse_login(&user.name, Credentials::Right).await;
@@ -72,7 +77,8 @@ impl Session {
         let address = self.control.peer.ip();
         if self.context.failures.bans_address(address) {
             // The ban may be newer than this connection.
-            return self.close_with(Refusal::AddressBanned).await;
+            let refusal = Refusal::AddressBanned;
+            return self.end_login(&name, Cause::Banned, refusal).await;
         }
         if self.context.authenticator.is_probe(&name) {
             return self.refuse_probe(&name).await;
@@ -90,9 +96,18 @@ impl Session {
             }
         };
         match verified {
-            Err(AuthError::Unheard) => self.close_with(Refusal::AddressBanned).await,
-            Err(AuthError::Busy) => self.close_with(Refusal::LoginsBusy).await,
-            Err(AuthError::Memory) => self.close_with(Refusal::NoMemoryForLogin).await,
+            Err(AuthError::Unheard) => {
+                self.end_login(&name, Cause::Banned, Refusal::AddressBanned)
+                    .await
+            }
+            Err(AuthError::Busy) => {
+                self.end_login(&name, Cause::Limit, Refusal::LoginsBusy)
+                    .await
+            }
+            Err(AuthError::Memory) => {
+                self.end_login(&name, Cause::Limit, Refusal::NoMemoryForLogin)
+                    .await
+            }
             // The ban is looked up after the check of the password: of many guesses in parallel,
             // those that are being checked when the ban begins must not succeed.
             Ok(config)
@@ -111,10 +126,12 @@ impl Session {
         self.login = Login::Anonymous;
         let peer = self.control.peer;
         let Some(turn) = self.context.authenticator.probe_turn(peer.ip()) else {
-            return self.close_with(Refusal::LoginsBusy).await;
+            return self
+                .end_login(name, Cause::Limit, Refusal::LoginsBusy)
+                .await;
         };
         let delay = turn.max(self.context.options.login_delay);
-        tracing::info!(%peer, user = %name.escape_debug(), delay_ms = delay.as_millis(), "login refused: there is no such user");
+        self.note_refused_login(name, Cause::UnknownUser, &Refusal::LoginIncorrect);
         self.answer_refused(delay).await
     }
 
@@ -129,12 +146,38 @@ impl Session {
         self.pre_login.failures += 1;
         let peer = self.control.peer;
         let failures = &self.context.failures;
+        // The event comes before that of the ban to which it may lead.
+        let cause = match credentials {
+            Credentials::Right if !self.host_admits(name) => Cause::Host,
+            Credentials::Right => Cause::Banned,
+            Credentials::Wrong if !self.context.options.users.contains_key(name) => {
+                Cause::UnknownUser
+            }
+            Credentials::Wrong => Cause::Password,
+        };
+        self.note_refused_login(name, cause, &Refusal::LoginIncorrect);
         let delay = match credentials {
             Credentials::Right => failures.refused(peer.ip(), name),
             Credentials::Wrong => failures.failed(peer.ip(), name),
         };
-        tracing::warn!(%peer, user = %name.escape_debug(), delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX), "login refused");
         self.answer_refused(delay).await
+    }
+
+    /// Sends the event of a refused login.
+    fn note_refused_login(&self, name: &str, cause: Cause, refusal: &Refusal) {
+        let event = self.chronicle.login_refused(Some(name), cause, refusal);
+        self.chronicle.send(event);
+    }
+
+    /// Refuses a login, and ends the session.
+    async fn end_login(
+        &mut self,
+        name: &str,
+        cause: Cause,
+        refusal: Refusal,
+    ) -> Result<Flow, ControlError> {
+        self.note_refused_login(name, cause, &refusal);
+        self.close_with(refusal).await
     }
 
     /// Delays only this session, which slows down guessing.
@@ -158,7 +201,8 @@ impl Session {
         config: Arc<UserOptions>,
         welcome: &Reply,
     ) -> Result<Flow, ControlError> {
-        if let Err(refused) = self.admit(&config) {
+        if let Err((cause, refused)) = self.admit(&config) {
+            self.note_refused_login(&config.name, cause, &refused);
             // This failure does not lead to a ban: the credentials were right. But each attempt
             // costs the computation of a hash, so their number has the same limit.
             self.login = Login::Anonymous;
@@ -171,25 +215,33 @@ impl Session {
         }
         let address = self.control.peer.ip();
         self.context.failures.succeeded(address, &config.name);
+        let name = config.name.clone();
         match self.enter(config) {
             Ok(()) => {
                 self.control.reply(welcome).await?;
                 Ok(Flow::Continue)
             }
-            Err(refused) => self.close_with(refused).await,
+            Err(refused) => {
+                let cause = match refused {
+                    Refusal::AccountNotSetUp => Cause::Configuration,
+                    _ => Cause::Limit,
+                };
+                self.end_login(&name, cause, refused).await
+            }
         }
     }
 
     /// Makes the account the session's user.
     fn enter(&mut self, config: Arc<UserOptions>) -> Result<(), Refusal> {
-        let peer = self.control.peer;
         let Some(permit) = self.context.user_sessions.enter(&config) else {
-            tracing::warn!(%peer, user = %config.name, "login refused: too many sessions of this user");
             return Err(Refusal::UserSessionsFull);
         };
         let namespace = self.namespace_of(&config)?;
         self.permit.logged_in()?;
-        tracing::info!(%peer, user = %config.name, "logged in");
+        let name = config.name.as_str().into();
+        self.chronicle.change(|facts| facts.user = Some(name));
+        self.chronicle
+            .send(self.chronicle.event(Kind::Login, Level::Info));
         self.login = Login::LoggedIn(User {
             config,
             namespace,
@@ -202,16 +254,17 @@ impl Session {
         &mut self,
         refusal: Refusal,
     ) -> Result<Flow, ControlError> {
+        self.chronicle.ends(refusal.to_string());
         self.control.reply(&refusal.into()).await?;
         Ok(Flow::Close)
     }
 
-    /// CLNT and CSID: logged once in a session, so that a client cannot fill the log before its
-    /// login.
+    /// CLNT and CSID: the first name counts, and stands in the events of the session.
     pub(in crate::session) fn note_client(&mut self, name: &str) {
-        if !std::mem::replace(&mut self.client_noted, true) {
+        if self.chronicle.facts().client.is_none() {
             let name: String = name.chars().take(LONGEST_CLIENT).collect();
-            tracing::info!(peer = %self.control.peer, client = %name.escape_debug(), "client software");
+            self.chronicle
+                .change(|facts| facts.client = Some(name.into()));
         }
     }
 
@@ -224,7 +277,7 @@ impl Session {
                 }
                 self.reset();
                 // RFC 7151, 3.2: the session is as it was right after the connection.
-                self.host = self.host_of_handshake();
+                self.enter_host(self.host_of_handshake());
                 success::reinitialised()
             }
         };
@@ -245,6 +298,7 @@ impl Session {
         // without a login.
         if let Login::LoggedIn(_) = std::mem::replace(&mut self.login, Login::Anonymous) {
             self.pre_login = PreLogin::begin(self.context.options.timeouts.login);
+            self.chronicle.change(|facts| facts.user = None);
         }
         self.cwd = crate::namespace::VirtualPath::root();
         self.transfer_type = TransferType::Ascii;
@@ -262,7 +316,6 @@ impl Session {
         let mut mounts = Vec::with_capacity(config.mounts.len());
         for (path, mount) in &config.mounts {
             let Some(store) = self.context.stores.get(&mount.store) else {
-                tracing::error!(user = %config.name, store = %mount.store, "a mount names a store that is not there");
                 return Err(Refusal::AccountNotSetUp);
             };
             mounts.push(Mount {

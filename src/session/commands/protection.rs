@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::auth::options::UserOptions;
 use crate::data::secure::DataTls;
+use crate::events::{Cause, Kind, Level};
 use crate::tls::Tls;
 use crate::tls::identity::Identity;
 use crate::tls::options::Protection;
@@ -81,12 +82,18 @@ impl Session {
         // Boxed: a handshake holds much more than an idle session should.
         let done = Box::pin(self.control.secure(&session.control, deadline)).await;
         if let Err(error) = done {
-            tracing::info!(peer = %self.control.peer, %error, "TLS handshake failed");
+            let mut event = self.chronicle.event(Kind::LoginRefused, Level::Info);
+            event.cause = Some(Cause::Tls);
+            event.reason = Some("the TLS handshake failed".into());
+            event.detail = Some(error.to_string().into());
+            self.chronicle.send(event);
             return Err(ControlError::Lost);
         }
         session.established(self.control.server_name());
         // The choice by HOST in the clear is forgotten with the rest.
-        self.host = self.host_of_handshake();
+        self.enter_host(self.host_of_handshake());
+        let tls = self.control.tls_version();
+        self.chronicle.change(|facts| facts.tls = tls);
         let identity = self.control.client_certificate().map(Identity::of);
         tracing::debug!(
             peer = %self.control.peer,
@@ -184,22 +191,20 @@ impl Session {
     }
 
     /// Refuses a login whose password was right if the account requires more.
-    pub(in crate::session) fn admit(&self, user: &UserOptions) -> Result<(), Refusal> {
-        let refused = match (user.tls.control, &self.secured) {
-            (Some(Protection::Required), None) => Refusal::AccountNeedsTls,
-            (Some(Protection::Off), Some(_)) => Refusal::AccountWithoutTls,
+    pub(in crate::session) fn admit(&self, user: &UserOptions) -> Result<(), (Cause, Refusal)> {
+        match (user.tls.control, &self.secured) {
+            (Some(Protection::Required), None) => Err((Cause::Tls, Refusal::AccountNeedsTls)),
+            (Some(Protection::Off), Some(_)) => Err((Cause::Tls, Refusal::AccountWithoutTls)),
             (_, secured) => {
                 let identity = secured.as_ref().and_then(|s| s.identity.as_ref());
                 match &user.certificate {
                     Some(wanted) if !identity.is_some_and(|own| own.is(&wanted.name)) => {
-                        Refusal::AccountNeedsCertificate
+                        Err((Cause::Certificate, Refusal::AccountNeedsCertificate))
                     }
-                    _ => return Ok(()),
+                    _ => Ok(()),
                 }
             }
-        };
-        tracing::warn!(peer = %self.control.peer, user = %user.name, reason = %refused, "login refused");
-        Err(refused)
+        }
     }
 
     /// The TLS of the next data connection; `None` if it is in the clear.

@@ -7,6 +7,7 @@
 //! Some clients rename a file to claim it as their job: of two sessions that rename one file, only
 //! one gets 250.
 
+use crate::events::Kind;
 use crate::namespace::{Mount, Permission, Resolved, VirtualPath};
 use crate::object::{
     CopyOf, CopyOptions, Deleted, DirectoryError, Expected, Location, NameLock, NameWatch,
@@ -15,7 +16,7 @@ use crate::object::{
 };
 
 use crate::session::occupant::refuse_directory;
-use crate::session::replies::{Handled, Refusal, success};
+use crate::session::replies::{Detail, Handled, Refusal, success};
 use crate::session::resolve::{describe_with_crc, existing, parent_in_mount, require};
 use crate::session::state::{RenameSource, RenamedEntry, Session};
 
@@ -72,18 +73,12 @@ impl Session {
         };
         // The name has another object now. An interrupted upload of the old name stays there.
         self.reported.forget(&path);
-        match &renamed {
-            Ok(()) => tracing::info!(
-                transfer = %id, user = %self.user_label(),
-                from = %source.0.to_string().escape_debug(), to = %path.to_string().escape_debug(), "renamed"
-            ),
-            Err(refusal) => tracing::warn!(
-                transfer = %id, user = %self.user_label(),
-                from = %source.0.to_string().escape_debug(), to = %path.to_string().escape_debug(),
-                reply = %refusal, "rename failed"
-            ),
-        }
-        renamed.map(|()| done)
+        renamed?;
+        let mut event = self.happened(Kind::Renamed, &source.0);
+        event.to = Some(path.to_string().into());
+        event.id = Some(id.as_str().into());
+        self.chronicle.send(event);
+        Ok(done)
     }
 
     /// Whether the user may rename from here into another of their mounts.
@@ -172,8 +167,8 @@ impl Session {
             Err(ObjectError::NotFound) => Err(Refusal::OldNameGone(path.clone(), old.clone())),
             Err(ObjectError::Conflict) => Err(Refusal::OldNameWritten(path.clone(), old.clone())),
             Err(error) => {
-                tracing::error!(%error, from = %old, to = %path, "copied, but the old name could not be deleted");
-                Err(Refusal::OldNameStays(path.clone(), old.clone()))
+                let detail = Detail::of(error);
+                Err(Refusal::OldNameStays(path.clone(), old.clone(), detail))
             }
         }
     }
@@ -208,10 +203,9 @@ impl Session {
         // goes, too.
         let parent = parent_in_mount(from_resolved);
         let _removal = parent.as_ref().map(Location::take_part);
-        rename_directory(&from, &to, id).await.map_err(|error| {
-            tracing::error!(%error, from = %old, to = %path, "directory not renamed");
-            not_renamed(old, path, &error)
-        })?;
+        rename_directory(&from, &to, id)
+            .await
+            .map_err(|error| not_renamed(old, path, &error))?;
         // The parent stays if it has become empty.
         if let Some(parent) = parent {
             keep_if_empty(&parent).await;

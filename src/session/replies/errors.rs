@@ -7,42 +7,41 @@ use crate::data::DataError;
 use crate::data::active::ActiveRefused;
 use crate::namespace::{PathError, VirtualPath};
 use crate::object::{ObjectError, PublishError};
-use crate::session::replies::refusal::Refusal;
+use crate::session::replies::refusal::{Detail, Refusal};
 
 impl Refusal {
     /// A store's error about a path.
     pub(in crate::session) fn store(path: &VirtualPath, error: &ObjectError) -> Refusal {
-        let refusal = match error {
-            ObjectError::NotFound => Refusal::NotFound,
-            ObjectError::NoSuchBucket => Refusal::NoSuchBucket,
-            ObjectError::Denied(_) => Refusal::StoreDenied,
-            ObjectError::Credentials(_) => Refusal::StoreCredentials,
-            ObjectError::Conflict => Refusal::WrittenByOther,
-            ObjectError::Changed => Refusal::ChangedWhileRead,
-            ObjectError::OutOfRange { size: Some(size) } => {
-                return Refusal::BeyondEndAt(path.clone(), *size);
-            }
-            ObjectError::OutOfRange { size: None } => Refusal::BeyondEnd,
-            ObjectError::IsDirectory => Refusal::IsDirectory,
-            ObjectError::IsFile => Refusal::IsFile,
-            ObjectError::BelowFile => Refusal::BelowFile,
-            ObjectError::Busy => Refusal::BeingWritten,
-            ObjectError::NameTooLong => Refusal::NameTooLong,
-            ObjectError::TooLarge { limit } => return Refusal::TooLarge(path.clone(), *limit),
-            ObjectError::Integrity(_) => Refusal::OtherBytesStored,
-            ObjectError::Damaged => Refusal::OtherBytesRead,
-            ObjectError::Throttled => Refusal::StoreOverloaded,
-            ObjectError::Unavailable(_) => Refusal::StoreUnreachable,
-            ObjectError::Timeout => Refusal::StoreTimeout,
-            ObjectError::Full => Refusal::StoreFull,
-            ObjectError::Memory => Refusal::NoMemory,
-            ObjectError::Superseded => Refusal::Superseded,
-            ObjectError::Lost => Refusal::UploadUnknown,
-            ObjectError::Unsupported(_) => Refusal::StoreUnsupported,
-            ObjectError::Foreign(_) => Refusal::NotTheStore,
-            ObjectError::Other(_) => Refusal::StoreRefused,
-        };
-        refusal(path.clone())
+        let detail = || Detail::of(error);
+        let path = path.clone();
+        match error {
+            ObjectError::NotFound => Refusal::NotFound(path),
+            ObjectError::NoSuchBucket => Refusal::NoSuchBucket(path),
+            ObjectError::Denied(_) => Refusal::StoreDenied(path, detail()),
+            ObjectError::Credentials(_) => Refusal::StoreCredentials(path, detail()),
+            ObjectError::Conflict => Refusal::WrittenByOther(path),
+            ObjectError::Changed => Refusal::ChangedWhileRead(path),
+            ObjectError::OutOfRange { size: Some(size) } => Refusal::BeyondEndAt(path, *size),
+            ObjectError::OutOfRange { size: None } => Refusal::BeyondEnd(path),
+            ObjectError::IsDirectory => Refusal::IsDirectory(path),
+            ObjectError::IsFile => Refusal::IsFile(path),
+            ObjectError::BelowFile => Refusal::BelowFile(path),
+            ObjectError::Busy => Refusal::BeingWritten(path),
+            ObjectError::NameTooLong => Refusal::NameTooLong(path),
+            ObjectError::TooLarge { limit } => Refusal::TooLarge(path, *limit),
+            ObjectError::Integrity(_) => Refusal::OtherBytesStored(path, detail()),
+            ObjectError::Damaged => Refusal::OtherBytesRead(path),
+            ObjectError::Throttled => Refusal::StoreOverloaded(path),
+            ObjectError::Unavailable(_) => Refusal::StoreUnreachable(path, detail()),
+            ObjectError::Timeout => Refusal::StoreTimeout(path),
+            ObjectError::Full => Refusal::StoreFull(path),
+            ObjectError::Memory => Refusal::NoMemory(path),
+            ObjectError::Superseded => Refusal::Superseded(path),
+            ObjectError::Lost => Refusal::UploadUnknown(path),
+            ObjectError::Unsupported(_) => Refusal::StoreUnsupported(path, detail()),
+            ObjectError::Foreign(_) => Refusal::NotTheStore(path, detail()),
+            ObjectError::Other(_) => Refusal::StoreRefused(path, detail()),
+        }
     }
 
     /// Why an upload was not published.

@@ -1,45 +1,24 @@
-//! The replies to a transfer, and its line in the log.
+//! The replies to a transfer, and its event.
 
-use std::fmt;
-
+use crate::events::{Class, Direction, Event, Kind, Level};
 use crate::namespace::VirtualPath;
 use ftp_proto::Reply;
 
+use crate::session::chronicle::describe;
 use crate::session::control::ControlError;
-use crate::session::replies::{Refusal, success, with_transfer};
+use crate::session::replies::{Detail, Refusal, success, with_request, with_transfer};
 use crate::session::state::{Flow, Session};
-use crate::session::transfer::job::{End, TransferError};
+use crate::session::transfer::job::{End, Label, TransferError};
 use crate::session::transfer::running::{CancelReason, ControlSide, RunningTransfer};
 
 impl Session {
-    /// The one final reply, the replies to the ABORs after it, and the log line.
+    /// The event, the one final reply, and the replies to the ABORs after it.
     pub(super) async fn conclude(
         &mut self,
         running: RunningTransfer,
         end: End,
     ) -> Result<Flow, ControlError> {
-        let id = &running.label.id;
-        let path = &running.label.path;
-        // After the 150 the id leads the client to the transfer's line in the log.
-        let named = |reply: Reply| with_transfer(reply, id);
-        let (reply, result) = match &end {
-            End::Finished(reply) => (named(reply.clone()), "finished".to_owned()),
-            End::Answered(reply) => (reply.clone(), "finished".to_owned()),
-            End::Aborted => {
-                let reason = running.cancelled.unwrap_or(CancelReason::Abor);
-                let reply = named(reason.refusal(path).into());
-                (reply, format!("{reason}{}", running.remedy(reason)))
-            }
-            End::Failed(error) => {
-                let reply = Reply::from(error.refusal(path));
-                let reply = match running.preliminary_sent {
-                    true => named(reply),
-                    false => reply,
-                };
-                (reply, error.to_string())
-            }
-        };
-        self.log(&running, &end, &result);
+        let reply = self.report_end(&running, &end);
         if running.control == ControlSide::Lost {
             return Err(ControlError::Lost);
         }
@@ -50,44 +29,104 @@ impl Session {
         if running.control != ControlSide::LineTooLong {
             return Ok(Flow::Continue);
         }
+        self.chronicle.ends(Refusal::LineTooLong.to_string());
         self.control.reply(&Refusal::LineTooLong.into()).await?;
         Ok(Flow::Close)
     }
 
-    fn log(&self, running: &RunningTransfer, end: &End, result: &str) {
+    /// Sends the event of a transfer, and returns its final reply, which ends in the event's id.
+    fn report_end(&mut self, running: &RunningTransfer, end: &End) -> Reply {
+        self.chronicle.begin(None);
         let label = &running.label;
-        let seconds = running.started.elapsed().as_secs_f64();
         let bytes = running.progress.bytes();
-        let (store, bucket, key) = match &label.location {
-            Some(location) => (
-                location.store.name(),
-                &*location.bucket,
-                location.key.as_str(),
-            ),
-            None => ("", "", ""),
-        };
-        macro_rules! line {
-            ($level:ident) => {
-                tracing::$level!(
-                    transfer = %label.id,
-                    verb = label.verb,
-                    user = %self.user_label(),
-                    peer = %self.control.peer,
-                    path = %label.path.to_string().escape_debug(),
-                    store,
-                    bucket,
-                    key = %key.escape_debug(),
-                    bytes,
-                    seconds,
-                    result,
-                    "transfer"
-                )
-            };
+        if let Some(direction) = label.direction() {
+            let whole = matches!(end, End::Finished(_));
+            self.chronicle.count(direction, bytes, whole);
         }
-        if matches!(end, End::Finished(_) | End::Answered(_)) {
-            line!(info)
-        } else {
-            line!(warn)
+        let refusal = match end {
+            End::Finished(reply) | End::Answered(reply) => {
+                let level = match label.is_listing() {
+                    true => Level::Debug,
+                    false => Level::Info,
+                };
+                let mut event = self.event_of(running, label.kind(), level);
+                event.code = Some(reply.code);
+                event.class = Some(Class::Ok);
+                self.chronicle.send(event);
+                return match end {
+                    End::Finished(_) => with_transfer(reply.clone(), &label.id),
+                    _ => reply.clone(),
+                };
+            }
+            End::Aborted => {
+                let reason = running.cancelled.unwrap_or(CancelReason::Abor);
+                reason.refusal(&label.path)
+            }
+            End::Failed(error) => error.refusal(&label.path),
+        };
+        // Without the 150 it is a refused command.
+        let (kind, level) = match running.preliminary_sent {
+            true => (label.kind(), Level::Warn),
+            false => (Kind::Refused, self.level_of(refusal.class())),
+        };
+        let mut event = self.event_of(running, kind, level);
+        describe(&mut event, &refusal);
+        if let Some(remedy) = running.remedy() {
+            event.detail = Some(remedy.into());
+        }
+        self.chronicle.send(event);
+        match running.preliminary_sent {
+            true => with_transfer(refusal.into(), &label.id),
+            false => with_request(refusal.into(), &label.id),
+        }
+    }
+
+    fn event_of(&self, running: &RunningTransfer, kind: Kind, level: Level) -> Event {
+        let label = &running.label;
+        let mut event = self.chronicle.event(kind, level);
+        event.id = Some(label.id.as_str().into());
+        event.verb = Some(label.verb);
+        self.place(&mut event, &label.path);
+        if let Some(location) = &label.location {
+            event.store = Some(location.store.name().into());
+            event.bucket = Some((*location.bucket).into());
+            event.key = Some(location.key.as_str().into());
+        }
+        event.seconds = Some(running.started.elapsed().as_secs_f64());
+        if kind == Kind::Refused {
+            return event;
+        }
+        let object = running.progress.object();
+        event.direction = label.direction();
+        event.bytes = Some(running.progress.bytes());
+        event.offset = object.offset;
+        event.size = object.size;
+        event.etag = object.etag.map(Into::into);
+        event.version_id = object.version_id.map(Into::into);
+        event.crc32 = object.crc32;
+        event
+    }
+}
+
+impl Label {
+    /// Whether it is a listing.
+    fn is_listing(&self) -> bool {
+        matches!(self.verb, "LIST" | "NLST" | "MLSD")
+    }
+
+    fn kind(&self) -> Kind {
+        match self.is_listing() {
+            true => Kind::Listing,
+            false => Kind::Transfer,
+        }
+    }
+
+    /// `None` if no file is transferred: a listing, a digest.
+    fn direction(&self) -> Option<Direction> {
+        match self.verb {
+            "STOR" | "STOU" | "APPE" => Some(Direction::In),
+            "RETR" => Some(Direction::Out),
+            _ => None,
         }
     }
 }
@@ -101,7 +140,7 @@ impl TransferError {
             TransferError::Broken(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
                 Refusal::DataIncomplete(path.clone(), error.to_string())
             }
-            TransferError::Broken(_) => Refusal::DataBroken(path.clone()),
+            TransferError::Broken(error) => Refusal::DataBroken(path.clone(), Detail::of(error)),
             TransferError::Stalled(after) => Refusal::DataStalled(path.clone(), after.as_secs()),
             TransferError::Refused(refusal) => refusal.clone(),
         }
@@ -118,21 +157,6 @@ impl CancelReason {
             CancelReason::LineTooLong => Refusal::LineTooLongInTransfer,
         };
         refusal(path.clone())
-    }
-}
-
-/// The `result` of the log line.
-impl fmt::Display for CancelReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            CancelReason::Abor => "aborted by the client",
-            CancelReason::ControlEnded => {
-                "broken off: the control connection was closed before its end"
-            }
-            CancelReason::ControlLost => "control connection lost",
-            CancelReason::Shutdown => "cut: the server is shutting down",
-            CancelReason::LineTooLong => "cut: the command line is too long",
-        })
     }
 }
 

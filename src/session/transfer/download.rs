@@ -42,8 +42,8 @@ struct DownloadJob {
     source: FileSource,
     /// Whether it is the whole file.
     whole: bool,
-    /// Whether it begins after byte 0, by REST or RANG.
-    rest: bool,
+    /// Its first byte, by REST or RANG.
+    offset: u64,
     transfers: UserTransfers,
     sink: Sink,
     convert: bool,
@@ -108,7 +108,7 @@ impl Session {
             path,
             source,
             whole: offset == 0 && stop == u64::MAX,
-            rest: offset > 0,
+            offset,
             transfers,
             sink,
             convert,
@@ -130,7 +130,7 @@ impl DownloadJob {
             path,
             source,
             whole,
-            rest,
+            offset,
             transfers,
             mut sink,
             convert,
@@ -138,7 +138,13 @@ impl DownloadJob {
         let (budget, wait) = (sink.budget.clone(), sink.timeouts.data_connect);
         let open = async {
             let opened = source.open(&path, &budget, wait).await?;
-            if rest && transfers.download_broke_in_another(opened.info()) {
+            let info = opened.info();
+            link.progress.note(|object| {
+                object.offset = Some(offset);
+                object.size = Some(info.size);
+                object.etag = Some(info.etag.clone()).filter(|etag| !etag.is_empty());
+            });
+            if offset > 0 && transfers.download_broke_in_another(opened.info()) {
                 return Err(Refusal::ReplacedAfterDownload(path.clone()).into());
             }
             Ok(opened)

@@ -2,8 +2,8 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -117,9 +117,36 @@ pub(in crate::session) struct TransferProgress(Arc<Moved>);
 struct Moved {
     bytes: AtomicU64,
     input_arrived: AtomicBool,
+    object: Mutex<ObjectFacts>,
+}
+
+/// What is known of the object of a transfer, for its event.
+#[derive(Debug, Clone, Default)]
+pub(in crate::session) struct ObjectFacts {
+    /// The byte of the object at which the client begins.
+    pub(in crate::session) offset: Option<u64>,
+    /// Bytes of the whole object.
+    pub(in crate::session) size: Option<u64>,
+    /// With its quotes, as S3 gives it.
+    pub(in crate::session) etag: Option<String>,
+    /// The version that was written.
+    pub(in crate::session) version_id: Option<String>,
+    /// The CRC-32 of all bytes.
+    pub(in crate::session) crc32: Option<u32>,
 }
 
 impl TransferProgress {
+    /// Adds to what is known of the object.
+    pub(in crate::session) fn note(&self, note: impl FnOnce(&mut ObjectFacts)) {
+        note(&mut self.0.object.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// What is known of the object.
+    pub(in crate::session) fn object(&self) -> ObjectFacts {
+        let object = self.0.object.lock();
+        object.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(in crate::session) fn add(&self, bytes: usize) {
         self.0.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }

@@ -182,13 +182,16 @@ impl RunningTransfer {
         }
     }
 
-    /// For the operator: the configuration key that lets an upload of this kind through.
-    pub(super) fn remedy(&self, reason: CancelReason) -> &'static str {
-        match (self.label.control_end, reason) {
-            (ControlEnd::BreaksOff, CancelReason::ControlEnded | CancelReason::ControlLost) => {
-                "; on_control_loss = \"publish\" of the mount publishes uploads of clients that end so"
-            }
-            _ => "",
+    /// For the operator: the configuration key that lets an upload that was cancelled so through.
+    pub(super) fn remedy(&self) -> Option<&'static str> {
+        match (self.label.control_end, self.cancelled) {
+            (
+                ControlEnd::BreaksOff,
+                Some(CancelReason::ControlEnded | CancelReason::ControlLost),
+            ) => Some(
+                "on_control_loss = \"publish\" of the mount publishes uploads of clients that end so",
+            ),
+            _ => None,
         }
     }
 }

@@ -128,6 +128,7 @@ impl UploadJob {
             () = abort.cancelled() => return Ok(End::Aborted),
         };
         let (mut upload, arrival, begins_at) = opened;
+        link.progress.note(|object| object.offset = Some(begins_at));
         let mut stream = tokio::select! {
             biased;
             secured = arrival.stream() => secured?,
@@ -179,7 +180,13 @@ impl UploadJob {
                 turn
             }
         };
-        upload.publish(lock).await?;
+        let published = upload.publish(lock).await?;
+        link.progress.note(|object| {
+            object.size = Some(published.size);
+            object.etag = published.etag;
+            object.version_id = published.version_id;
+            object.crc32 = published.crc32;
+        });
         let after = if self.shows_length { begins_at } else { 0 };
         Ok(End::Finished(success::stored(received, after)))
     }

@@ -20,10 +20,36 @@ impl Reply {
         self.lines.last().map_or("", |line| &line[4..])
     }
 
+    /// The last line without its code and without the id of its event.
+    pub fn reason(&self) -> &str {
+        without_id(self.text())
+    }
+
+    /// The id of its event: of a transfer, or of a command that was refused or has failed.
+    pub fn id(&self) -> Option<&str> {
+        split_id(self.text()).1
+    }
+
     /// Whether it is a 1yz: another reply follows.
     pub fn is_preliminary(&self) -> bool {
         self.code < 200
     }
+}
+
+/// The text of a reply without the id of its event.
+pub fn without_id(text: &str) -> &str {
+    split_id(text).0
+}
+
+fn split_id(text: &str) -> (&str, Option<&str>) {
+    let split = |name: &str| {
+        let (before, id) = text.rsplit_once(name)?;
+        let is_id = id.len() == 20 && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        is_id.then_some((before, Some(id)))
+    };
+    split(", transfer ")
+        .or_else(|| split(", request "))
+        .unwrap_or((text, None))
 }
 
 /// The address in the text of a 227: six numbers in parentheses.

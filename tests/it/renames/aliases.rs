@@ -115,7 +115,7 @@ async fn a_file_that_may_not_be_replaced_is_not_renamed_onto_itself() {
             ftp.expect("RNFR /d/f", 350).await;
             let reply = ftp.expect("RNTO /again/d/f", 550).await;
             assert!(
-                reply.text().ends_with("permission denied (overwrite)"),
+                reply.reason().ends_with("permission denied (overwrite)"),
                 "{reply:?}"
             );
             assert_eq!(store.keys(BUCKET), ["d/f"]);

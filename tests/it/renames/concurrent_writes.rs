@@ -101,7 +101,7 @@ async fn a_file_that_is_written_into_the_new_directory_during_the_rename_stays()
         replica.stop().await;
         copying.release();
         let reply = ftp.expect_reply(451).await;
-        assert!(reply.text().ends_with("nothing was moved"), "{reply:?}");
+        assert!(reply.reason().ends_with("nothing was moved"), "{reply:?}");
         assert_whole(store, "tree", "tree", &names, names.len());
         // No copy is left, and everything that the other process wrote.
         let moved = store.keys(BUCKET);
@@ -148,7 +148,7 @@ async fn a_file_whose_copy_is_gone_stays_in_the_old_directory() {
     let reply = ftp.expect_reply(451).await;
     assert!(
         reply
-            .text()
+            .reason()
             .ends_with("a part of /tree is not deleted and stays"),
         "{reply:?}"
     );
@@ -179,7 +179,7 @@ async fn of_two_directories_renamed_to_one_name_at_once_each_stays_whole() {
     first_held.hit_times(AT_ONCE).await;
     second_held.release();
     let reply = second.expect_reply(451).await;
-    assert!(reply.text().ends_with("nothing was moved"), "{reply:?}");
+    assert!(reply.reason().ends_with("nothing was moved"), "{reply:?}");
     first_held.release();
     first.expect_reply(250).await;
     assert_whole(store, "c", "a", &names, names.len());

@@ -100,7 +100,7 @@ async fn each_rename_needs_its_permissions() {
             if !from.contains(&"rename") && !may_take {
                 assert_eq!(named.code, 550, "{what}: {named:?}");
                 assert!(
-                    named.text().ends_with("permission denied (rename)"),
+                    named.reason().ends_with("permission denied (rename)"),
                     "{what}"
                 );
                 assert_eq!(gateway.store.operations(), [""; 0], "{what}");
@@ -114,7 +114,7 @@ async fn each_rename_needs_its_permissions() {
                 Some(name) => {
                     assert_eq!(reply.code, 550, "{what}: {reply:?}");
                     let expected = format!("permission denied ({name})");
-                    assert!(reply.text().ends_with(&expected), "{what}: {reply:?}");
+                    assert!(reply.reason().ends_with(&expected), "{what}: {reply:?}");
                 }
                 // A directory is never moved onto another.
                 None if directory && exists => assert_eq!(reply.code, 553, "{what}: {reply:?}"),
@@ -151,7 +151,7 @@ async fn a_mount_without_read_is_not_emptied_into_another() {
         ftp.expect(&format!("RNFR /box/{name}"), 350).await;
         let reply = ftp.expect("RNTO /own/mine", 550).await;
         assert!(
-            reply.text().ends_with("permission denied (read)"),
+            reply.reason().ends_with("permission denied (read)"),
             "{reply:?}"
         );
     }
@@ -183,7 +183,7 @@ async fn rnfr_does_not_reveal_names_without_permission() {
         let mut replies = Vec::new();
         for name in ["file", "dir", "none"] {
             let reply = ftp.expect(&format!("RNFR /box/{name}"), code).await;
-            replies.push(reply.text().replace(name, "NAME"));
+            replies.push(reply.reason().replace(name, "NAME"));
         }
         replies.dedup();
         assert_eq!(replies.len(), 1, "{replies:?}");

@@ -107,6 +107,13 @@ pub(super) fn offered(verb: &[u8]) -> Option<&'static Offered> {
         .find(|offered| offered.verb.as_bytes().eq_ignore_ascii_case(verb))
 }
 
+/// The verb of a command line if it is supported, whatever follows it: for logs and counts, which
+/// must not grow with what clients send.
+pub fn verb_of(line: &[u8]) -> Option<&'static str> {
+    let end = line.iter().position(|byte| *byte == b' ');
+    offered(&line[..end.unwrap_or(line.len())]).map(|offered| offered.verb)
+}
+
 /// The error for a verb that is not supported.
 pub(super) fn refusal(verb: &[u8]) -> CommandError {
     if HTTP.contains(&verb) {
@@ -140,6 +147,19 @@ mod tests {
                     .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()),
                 "{verb}"
             );
+        }
+    }
+
+    #[test]
+    fn the_verb_of_a_line_is_known_whatever_follows_it() {
+        for (line, verb) in [
+            (&b"retr"[..], Some("RETR")),
+            (b"Stor \xff", Some("STOR")),
+            (b"RETRX a", None),
+            (b"LANG en", None),
+            (b"", None),
+        ] {
+            assert_eq!(verb_of(line), verb, "{line:?}");
         }
     }
 

@@ -35,6 +35,12 @@ impl Sample for &'static str {
     }
 }
 
+impl Sample for Detail {
+    fn sample() -> Self {
+        Detail::of("the error")
+    }
+}
+
 impl Sample for u64 {
     fn sample() -> Self {
         40

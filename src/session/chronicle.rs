@@ -1,0 +1,354 @@
+//! What a session reports as events.
+//!
+//! ```text
+//! execute ── begin(FileCommand) ──▶ handler ──▶ refusal, end of the transfer, or success
+//!                                                  └─ takes the FileCommand: one event, one id
+//! ```
+//!
+//! A *file command* reads, writes, lists or changes something. Each of them that is refused or fails
+//! gives exactly one event, and its reply ends in the event's id, by which the log is searched. How
+//! clients probe is the exception: if SIZE, MDTM, MLST, CWD, MKD or RNFR finds nothing, or finds
+//! something, the event is for debugging, and the reply has no id.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::events::{Cause, Class, Direction, Event, Events, Kind, Level, SessionFacts, Totals};
+use crate::namespace::{Resolved, VirtualPath};
+use crate::object::{Location, TransferId};
+use crate::session::replies::{Refusal, with_request};
+use crate::session::state::Session;
+use ftp_proto::command::verb_of;
+use ftp_proto::{Command, Reply};
+
+/// The events of one session: what they have in common, and the command that runs.
+#[derive(Debug)]
+pub(super) struct Chronicle {
+    events: Events,
+    facts: Arc<SessionFacts>,
+    opened: Instant,
+    totals: Totals,
+    /// Whether a user was ever logged in.
+    had_user: bool,
+    command: Option<FileCommand>,
+    /// Why the session ends.
+    end: Option<Box<str>>,
+}
+
+/// A command that reads, writes, lists or changes something.
+#[derive(Debug)]
+pub(super) struct FileCommand {
+    verb: &'static str,
+    /// Its path, as the client has sent it; `None` for the working directory, and if the line was
+    /// not understood.
+    argument: Option<String>,
+    /// What RNFR has named, if this is RNTO.
+    source: Option<VirtualPath>,
+}
+
+impl FileCommand {
+    /// `None` if it is another command. `parsed` is `None` if the line was not understood.
+    pub(super) fn of(line: &[u8], parsed: Option<&Command>) -> Option<FileCommand> {
+        use Command as C;
+        let verb = verb_of(line)?;
+        let argument = match parsed {
+            Some(
+                C::Retr(path)
+                | C::Stor(path)
+                | C::Appe(path)
+                | C::Size(path)
+                | C::Mdtm(path)
+                | C::Cwd(path)
+                | C::Mkd(path)
+                | C::Rmd(path)
+                | C::Dele(path)
+                | C::Rnfr(path)
+                | C::Rnto(path)
+                | C::Hash(path)
+                | C::Mfmt(_, path)
+                | C::Mff(_, path)
+                | C::MdtmSet(_, path, _)
+                | C::SiteUtime(_, path)
+                | C::SiteChmod(path),
+            ) => Some(path.clone()),
+            Some(C::Stou(path) | C::Mlsd(path) | C::Mlst(path)) => path.clone(),
+            Some(C::List(list) | C::Nlst(list) | C::Stat(Some(list))) => list.path.clone(),
+            Some(C::Digest(_, piece)) => Some(piece.path.clone()),
+            Some(C::Cdup) => Some("..".to_owned()),
+            Some(_) => return None,
+            None if is_file_verb(verb) => None,
+            None => return None,
+        };
+        Some(FileCommand {
+            verb,
+            argument,
+            source: None,
+        })
+    }
+
+    /// Whether clients use the command to ask whether a name exists.
+    fn probes(&self) -> bool {
+        matches!(
+            self.verb,
+            "SIZE" | "MDTM" | "MLST" | "CWD" | "XCWD" | "CDUP" | "XCUP" | "MKD" | "XMKD" | "RNFR"
+        )
+    }
+}
+
+/// Whether each form of the command is a file command. SITE and STAT have others.
+fn is_file_verb(verb: &str) -> bool {
+    matches!(
+        verb,
+        "RETR"
+            | "STOR"
+            | "STOU"
+            | "APPE"
+            | "LIST"
+            | "NLST"
+            | "MLSD"
+            | "MLST"
+            | "SIZE"
+            | "MDTM"
+            | "MFMT"
+            | "MFF"
+            | "CWD"
+            | "XCWD"
+            | "CDUP"
+            | "XCUP"
+            | "MKD"
+            | "XMKD"
+            | "RMD"
+            | "XRMD"
+            | "DELE"
+            | "RNFR"
+            | "RNTO"
+            | "HASH"
+            | "XCRC"
+            | "XMD5"
+            | "XSHA"
+            | "XSHA1"
+            | "XSHA256"
+            | "XSHA512"
+    )
+}
+
+impl Chronicle {
+    pub(super) fn new(events: Events, peer: SocketAddr) -> Chronicle {
+        let facts = SessionFacts {
+            session: TransferId::generate().as_str().into(),
+            user: None,
+            peer,
+            client: None,
+            tls: None,
+            host: None,
+        };
+        Chronicle {
+            events,
+            facts: Arc::new(facts),
+            opened: Instant::now(),
+            totals: Totals::default(),
+            had_user: false,
+            command: None,
+            end: None,
+        }
+    }
+
+    /// What the events of the session have in common now.
+    pub(super) fn facts(&self) -> &Arc<SessionFacts> {
+        &self.facts
+    }
+
+    /// Changes what later events have in common.
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut SessionFacts)) {
+        change(Arc::make_mut(&mut self.facts));
+        self.had_user |= self.facts.user.is_some();
+    }
+
+    /// A command begins.
+    pub(super) fn begin(&mut self, command: Option<FileCommand>) {
+        self.command = command;
+    }
+
+    /// The command that runs is RNTO, of what RNFR has named.
+    pub(super) fn renames(&mut self, source: &VirtualPath) {
+        if let Some(command) = &mut self.command {
+            command.source = Some(source.clone());
+        }
+    }
+
+    /// The session ends for this reason. The first one counts.
+    pub(super) fn ends(&mut self, reason: impl Into<Box<str>>) {
+        self.end.get_or_insert_with(|| reason.into());
+    }
+
+    /// Counts what a transfer has moved; `whole` if its file is complete.
+    pub(super) fn count(&mut self, direction: Direction, bytes: u64, whole: bool) {
+        let (files, moved) = match direction {
+            Direction::In => (&mut self.totals.files_in, &mut self.totals.bytes_in),
+            Direction::Out => (&mut self.totals.files_out, &mut self.totals.bytes_out),
+        };
+        *files += u64::from(whole);
+        *moved += bytes;
+    }
+
+    /// An event of this session.
+    pub(super) fn event(&self, kind: Kind, level: Level) -> Event {
+        let mut event = Event::new(kind, level);
+        event.session = Some(Arc::clone(&self.facts));
+        event
+    }
+
+    pub(super) fn send(&self, event: Event) {
+        self.events.send(event);
+    }
+
+    pub(super) fn opened(&self) {
+        self.send(self.event(Kind::SessionOpen, Level::Debug));
+    }
+
+    pub(super) fn closed(&mut self) {
+        let level = match self.had_user {
+            true => Level::Info,
+            false => Level::Debug,
+        };
+        let mut event = self.event(Kind::SessionClose, level);
+        event.seconds = Some(self.opened.elapsed().as_secs_f64());
+        event.totals = Some(self.totals);
+        event.reason = self.end.take();
+        self.send(event);
+    }
+
+    /// A refused login. `name` is the user's as the client has sent it.
+    pub(super) fn login_refused(
+        &self,
+        name: Option<&str>,
+        cause: Cause,
+        refusal: &Refusal,
+    ) -> Event {
+        let level = match cause {
+            Cause::UnknownUser | Cause::Tls => Level::Info,
+            _ => Level::Warn,
+        };
+        let mut event = self.event(Kind::LoginRefused, level);
+        event.user = name.map(Arc::from);
+        event.cause = Some(cause);
+        event.code = Some(refusal.code());
+        event.class = Some(refusal.class());
+        event.reason = Some(refusal.to_string().into());
+        event
+    }
+}
+
+impl Session {
+    /// The reply to a command that is refused or has failed. If it is a file command, its event is
+    /// sent, and the reply ends in the event's id.
+    pub(super) fn refuse(&mut self, refusal: Refusal) -> Reply {
+        match self.report(&refusal) {
+            Some(id) => with_request(refusal.into(), &id),
+            None => refusal.into(),
+        }
+    }
+
+    /// Sends the event of a file command that is refused or has failed, and returns its id if the
+    /// reply needs it.
+    pub(super) fn report(&mut self, refusal: &Refusal) -> Option<TransferId> {
+        let command = self.chronicle.command.take()?;
+        let class = refusal.class();
+        let probed = command.probes() && matches!(class, Class::NotFound | Class::Exists);
+        let level = match probed {
+            true => Level::Debug,
+            false => self.level_of(class),
+        };
+        let id = (!probed).then(TransferId::generate);
+        let mut event = self.chronicle.event(Kind::Refused, level);
+        event.id = id.as_ref().map(|id| id.as_str().into());
+        event.verb = Some(command.verb);
+        self.locate(&mut event, command);
+        describe(&mut event, refusal);
+        self.chronicle.send(event);
+        id
+    }
+
+    /// Something has happened to a path.
+    pub(super) fn happened(&self, kind: Kind, path: &VirtualPath) -> Event {
+        let level = match kind {
+            Kind::Listing => Level::Debug,
+            _ => Level::Info,
+        };
+        let mut event = self.chronicle.event(kind, level);
+        event.verb = self.chronicle.command.as_ref().map(|command| command.verb);
+        event.class = Some(Class::Ok);
+        self.place(&mut event, path);
+        event
+    }
+
+    /// Fills in the path, and which object it is.
+    pub(super) fn place(&self, event: &mut Event, path: &VirtualPath) {
+        event.path = Some(path.to_string().into());
+        let Some(user) = self.logged_in() else {
+            return;
+        };
+        let resolved = user.namespace.resolve(path);
+        if let Resolved::Mounted { mount, .. } = &resolved {
+            event.mount = Some(mount.path.to_string().into());
+            event.store = Some(mount.store.name().into());
+            event.bucket = Some((*mount.bucket).into());
+            let location = resolved.object().or_else(|| resolved.directory());
+            event.key = location.map(|Location { key, .. }| key.into());
+        }
+    }
+
+    /// How much a refusal matters. Before a login every client on the network can cause it.
+    pub(super) fn level_of(&self, class: Class) -> Level {
+        match class {
+            _ if self.logged_in().is_none() => Level::Debug,
+            Class::Permission
+            | Class::NotFound
+            | Class::Exists
+            | Class::Invalid
+            | Class::Busy
+            | Class::ClientAborted => Level::Info,
+            _ => Level::Warn,
+        }
+    }
+
+    /// Fills in the paths of a command.
+    fn locate(&self, event: &mut Event, command: FileCommand) {
+        let lists = command.lists();
+        let argument = command.argument.as_deref();
+        let named = argument.map(|argument| self.cwd.join(argument));
+        match (command.source, named) {
+            (Some(source), named) => {
+                self.place(event, &source);
+                event.to = named
+                    .and_then(Result::ok)
+                    .map(|path| path.to_string().into());
+            }
+            (None, Some(Ok(path))) => self.place(event, &path),
+            // A name that no path can have.
+            (None, Some(Err(_))) => event.path = argument.map(Into::into),
+            (None, None) if lists => self.place(event, &self.cwd.clone()),
+            (None, None) => {}
+        }
+    }
+}
+
+impl FileCommand {
+    /// Whether the command without a path is one on the working directory.
+    fn lists(&self) -> bool {
+        matches!(
+            self.verb,
+            "LIST" | "NLST" | "MLSD" | "MLST" | "STAT" | "STOU"
+        )
+    }
+}
+
+/// Fills in how a command failed.
+pub(super) fn describe(event: &mut Event, refusal: &Refusal) {
+    event.code = Some(refusal.code());
+    event.class = Some(refusal.class());
+    event.reason = Some(refusal.to_string().into());
+    event.detail = refusal.detail().map(Into::into);
+}

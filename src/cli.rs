@@ -8,9 +8,12 @@ mod check;
 pub mod demo;
 mod hash_password;
 mod limits;
+pub mod log;
 mod output;
 mod serve;
 mod sweep;
+#[cfg(feature = "otlp")]
+pub mod traces;
 mod warnings;
 
 use std::net::SocketAddr;
@@ -18,10 +21,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use log::{Log, LogArguments};
 use output::{FAILURE, USAGE, failed, print};
 use sweep::SweepError;
 
@@ -34,25 +38,12 @@ use sweep::SweepError;
     max_term_width = 100
 )]
 pub struct Cli {
-    /// How much is logged: off, error, warn, info, debug, trace, or directives such as
-    /// s3ftpd=debug,info; default: RUST_LOG, else info
-    #[arg(long, global = true, value_name = "LEVEL")]
-    pub log: Option<String>,
-    /// How log lines are written, to standard error
-    #[arg(long, global = true, value_enum, default_value = "text")]
-    pub log_format: LogFormat,
+    /// The log
+    #[command(flatten)]
+    pub log: LogArguments,
     /// What to do
     #[command(subcommand)]
     pub command: Command,
-}
-
-/// How log lines are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 /// A subcommand.
@@ -105,9 +96,14 @@ pub struct DemoArguments {
 
 /// Runs a subcommand to its end. `shutdown` ends `serve` and `demo` gracefully; `reload` makes
 /// `serve` read certificates again.
-pub async fn run(command: Command, shutdown: CancellationToken, reload: Arc<Notify>) -> ExitCode {
+pub async fn run(
+    command: Command,
+    log: &Log,
+    shutdown: CancellationToken,
+    reload: Arc<Notify>,
+) -> ExitCode {
     match command {
-        Command::Serve(files) => serve::run(&files.config, shutdown, &reload).await,
+        Command::Serve(files) => serve::run(&files.config, log, shutdown, &reload).await,
         Command::Demo(arguments) => {
             let options = demo::Options {
                 listen: arguments.listen,
@@ -115,6 +111,7 @@ pub async fn run(command: Command, shutdown: CancellationToken, reload: Arc<Noti
                 passive_ports: arguments.passive,
                 passive_address: arguments.passive_address,
                 s3_listen: arguments.s3_listen,
+                sinks: log.sinks(),
             };
             match Box::pin(demo::run(options, shutdown)).await {
                 Ok(()) => ExitCode::SUCCESS,
@@ -128,7 +125,7 @@ pub async fn run(command: Command, shutdown: CancellationToken, reload: Arc<Noti
         },
         Command::Sweep(arguments) => {
             let swept = tokio::select! {
-                swept = Box::pin(sweep::sweep(&arguments)) => swept,
+                swept = Box::pin(sweep::sweep(&arguments, log)) => swept,
                 () = shutdown.cancelled() => return ExitCode::from(FAILURE),
             };
             match swept {
@@ -150,6 +147,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+    use crate::events::options::LogFormat;
 
     #[test]
     fn arguments() {
@@ -164,7 +162,7 @@ mod tests {
             "json",
         ]);
         let cli = cli.unwrap();
-        assert_eq!(cli.log_format, LogFormat::Json);
+        assert_eq!(cli.log.format, Some(LogFormat::Json));
         let Command::Serve(files) = cli.command else {
             panic!("not serve")
         };
@@ -184,6 +182,7 @@ mod tests {
             &["s3ftpd", "serve"],
             &["s3ftpd", "demo", "--listen", "x"],
             &["s3ftpd", "sing"],
+            &["s3ftpd", "--log", "inof", "demo"],
         ] {
             assert_eq!(
                 Cli::try_parse_from(wrong).unwrap_err().exit_code(),
@@ -202,12 +201,13 @@ mod tests {
             config: vec![file.clone()],
         };
         let shutdown = CancellationToken::new;
+        let (log, _) = Log::new(&LogArguments::default(), false, std::io::sink);
         assert_eq!(
-            run(Command::Serve(files()), shutdown(), Arc::default()).await,
+            run(Command::Serve(files()), &log, shutdown(), Arc::default()).await,
             ExitCode::from(USAGE)
         );
         assert_eq!(
-            run(Command::Check(files()), shutdown(), Arc::default()).await,
+            run(Command::Check(files()), &log, shutdown(), Arc::default()).await,
             ExitCode::from(FAILURE)
         );
     }

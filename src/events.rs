@@ -10,12 +10,20 @@
 //! The room is below all others that send events, so an [`Event`] holds texts and numbers, not
 //! their types. A sink takes an event at once and never waits: an event must not delay a reply.
 
+#[cfg(test)]
+mod documented;
 mod event;
+pub mod filter;
+pub mod log;
+pub mod options;
+pub mod xferlog;
 
 use std::fmt;
 use std::sync::Arc;
 
-pub use event::{Cause, Class, Direction, Event, Kind, Level, SessionFacts, Totals, Value};
+pub use event::{
+    Cause, Class, Direction, Event, Kind, Level, Representation, SessionFacts, Totals, Value,
+};
 
 /// Takes events.
 ///

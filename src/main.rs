@@ -7,15 +7,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
 use clap::error::ErrorKind;
-use s3ftpd::cli::{self, Cli, LogFormat};
+use clap::{CommandFactory, Parser};
+use s3ftpd::cli::log::Log;
+use s3ftpd::cli::{self, Cli};
 use s3ftpd::server::capacity::descriptors;
 use tikv_jemalloc_ctl::{Access, AsName};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 /// The exit code of a process that a second SIGINT has ended.
 const GAVE_UP: i32 = 1;
@@ -34,7 +34,10 @@ const THREAD_ARENA: &str = "thread.arena\0";
 
 fn main() -> ExitCode {
     let arguments = Cli::parse();
-    start_log(&arguments);
+    let log = match Log::start(&arguments.log) {
+        Ok(log) => log,
+        Err(error) => Cli::command().error(ErrorKind::ValueValidation, error).exit(),
+    };
     descriptors::raise();
     share_one_arena();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -52,7 +55,7 @@ fn main() -> ExitCode {
     let reload = Arc::new(Notify::new());
     let code = runtime.block_on(async {
         match listen_to_signals(shutdown.clone(), reload.clone()) {
-            Ok(()) => Box::pin(cli::run(arguments.command, shutdown, reload)).await,
+            Ok(()) => Box::pin(cli::run(arguments.command, &log, shutdown, reload)).await,
             Err(error) => {
                 tracing::error!(%error, "signals can't be handled");
                 ExitCode::FAILURE
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
     });
     // Everything has ended, except a read from standard input that a signal interrupted.
     runtime.shutdown_background();
+    log.finish();
     code
 }
 
@@ -70,36 +74,6 @@ fn main() -> ExitCode {
 fn share_one_arena() {
     if let Err(error) = THREAD_ARENA.name().write(0_u32) {
         tracing::warn!(%error, "threads do not share an arena of the allocator: more memory is held");
-    }
-}
-
-/// Log lines go to standard error, so that standard output holds what a command prints and no more.
-fn start_log(arguments: &Cli) {
-    let level = match &arguments.log {
-        Some(level) => level.clone(),
-        None => std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_else(|_| "info".to_owned()),
-    };
-    let filter = EnvFilter::try_new(level).unwrap_or_else(|error| {
-        let command = &mut <Cli as clap::CommandFactory>::command();
-        clap::Error::raw(
-            ErrorKind::ValueValidation,
-            format!("--log or RUST_LOG: {error}\n"),
-        )
-        .with_cmd(command)
-        .exit()
-    });
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        // An error of writing the log would else be written to standard error, which is the log,
-        // and panic.
-        .log_internal_errors(false)
-        .with_writer(io::stderr);
-    match arguments.log_format {
-        LogFormat::Text => {
-            let colours = io::IsTerminal::is_terminal(&io::stderr());
-            log.with_ansi(colours).init();
-        }
-        LogFormat::Json => log.json().flatten_event(true).init(),
     }
 }
 

@@ -37,10 +37,12 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::auth::{Refused, SessionPermit};
 use crate::net::proxy::ConnectionAddrs;
 use ftp_proto::Command;
+use ftp_proto::command::verb_of;
 
 pub use broken::BrokenTransfers;
 use chronicle::FileCommand;
@@ -61,6 +63,9 @@ const DRAIN_QUIET: Duration = Duration::from_secs(2);
 /// needs a tenth of them. Without the limit a client that sends them without a pause keeps a core
 /// busy until the login's deadline.
 pub const MAX_EARLY: u32 = 1000;
+
+/// The target of the spans of commands: no log line has it.
+pub const TRACE_TARGET: &str = "s3ftpd::trace";
 
 /// Serves one control connection until it ends.
 ///
@@ -280,12 +285,25 @@ impl Session {
         if let (Command::Rnto(_), Some(source)) = (&command, &rename_from) {
             self.chronicle.renames(&source.path);
         }
-        let flow = Box::pin(self.dispatch(&command, rename_from)).await?;
+        let span = self.span_of(line);
+        let running = Box::pin(self.dispatch(&command, rename_from));
+        let flow = running.instrument(span).await?;
         if !gate::keeps_restart(&command) && !matches!(command, Command::Rest(_) | Command::Rang(_))
         {
             self.start = Start::Beginning;
         }
         Ok(flow)
+    }
+
+    /// A span for traces. Its fields are those of the command's event, if it has one.
+    fn span_of(&self, line: &[u8]) -> tracing::Span {
+        tracing::debug_span!(
+            target: TRACE_TARGET,
+            "command",
+            otel.name = verb_of(line).unwrap_or("command"),
+            otel.kind = "server",
+            session = %self.chronicle.facts().session,
+        )
     }
 
     /// REST, RANG and RNFR apply to the next command. A line that is not understood, or is refused

@@ -8,6 +8,7 @@ mod console;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use s3_embedded::{EmbeddedStore, StoreOptions};
 
 use crate::config::{self, ConfigErrors};
+use crate::events::EventSink;
 use crate::server::capacity::descriptors;
 use crate::server::options::ServerOptions;
 use crate::server::{Server, ServerError};
@@ -44,6 +46,8 @@ pub struct Options {
     pub passive_address: Option<String>,
     /// The address of the embedded store.
     pub s3_listen: SocketAddr,
+    /// What takes the events of the server.
+    pub sinks: Vec<Arc<dyn EventSink>>,
 }
 
 impl Default for Options {
@@ -55,6 +59,7 @@ impl Default for Options {
             passive_ports: "auto".to_owned(),
             passive_address: None,
             s3_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            sinks: Vec::new(),
         }
     }
 }
@@ -155,7 +160,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), De
         // The other half is for the store.
         tracing::warn!("{shortage}");
     }
-    let server = Server::start(config, Vec::new()).await?;
+    let server = Server::start(config, options.sinks).await?;
 
     let (key, secret) = store.credentials();
     for address in server.control_addresses() {

@@ -2,19 +2,24 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::log::Log;
 use crate::config;
+use crate::events::xferlog::TransferLog;
 use crate::server::Server;
 
 use super::limits::cap;
 use super::output::{FAILURE, USAGE, failed};
 
-/// Runs the server until `shutdown`; `reload` makes it read certificates anew.
+/// Runs the server until `shutdown`; `reload` makes it read certificates anew, and open the transfer
+/// log anew.
 pub(super) async fn run(
     files: &[PathBuf],
+    log: &Log,
     shutdown: CancellationToken,
     reload: &Notify,
 ) -> ExitCode {
@@ -22,13 +27,22 @@ pub(super) async fn run(
         Ok(config) => config,
         Err(errors) => return failed(USAGE, &errors.to_string()),
     };
+    log.configure(&config.log);
     match cap(&mut config) {
         Ok(warnings) => warnings
             .iter()
             .for_each(|warning| tracing::warn!("{warning}")),
         Err(problem) => return failed(USAGE, &problem),
     }
-    let server = match Box::pin(Server::start(config, Vec::new())).await {
+    let transfer_log = match config.log.xferlog.as_ref().map(TransferLog::start).transpose() {
+        Ok(transfer_log) => transfer_log,
+        Err(error) => return failed(FAILURE, &error.to_string()),
+    };
+    let mut sinks = log.sinks();
+    if let Some(transfer_log) = &transfer_log {
+        sinks.push(Arc::<TransferLog>::clone(transfer_log));
+    }
+    let server = match Box::pin(Server::start(config, sinks)).await {
         Ok(server) => server,
         Err(error) => return failed(FAILURE, &error.to_string()),
     };
@@ -38,9 +52,17 @@ pub(super) async fn run(
     loop {
         tokio::select! {
             () = shutdown.cancelled() => break,
-            () = reload.notified() => server.reload(),
+            () = reload.notified() => {
+                server.reload();
+                if let Some(transfer_log) = &transfer_log {
+                    transfer_log.reopen();
+                }
+            }
         }
     }
     Box::pin(server.stop()).await;
+    if let Some(transfer_log) = &transfer_log {
+        transfer_log.stop().await;
+    }
     ExitCode::SUCCESS
 }

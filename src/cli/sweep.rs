@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio_util::task::TaskTracker;
 
+use crate::cli::log::Log;
 use crate::config;
 use crate::memory::Budget;
 use crate::object::{NameLocks, Store, StoreContext, SweepOptions, Unrecorded};
@@ -56,9 +57,10 @@ pub(super) enum SweepError {
 ///
 /// # Errors
 /// [`SweepError`]; the buckets that can be swept are swept, even if another one fails.
-pub(super) async fn sweep(arguments: &SweepArguments) -> Result<String, SweepError> {
+pub(super) async fn sweep(arguments: &SweepArguments, log: &Log) -> Result<String, SweepError> {
     let config = config::load(&arguments.config)
         .map_err(|errors| SweepError::Configuration(errors.to_string()))?;
+    log.configure(&config.log);
     let context = StoreContext {
         budget: Budget::new(config.memory.budget),
         cleanups: TaskTracker::new(),

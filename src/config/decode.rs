@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::auth::options::Limits;
 use crate::config::accounts;
 use crate::config::edge;
+use crate::config::log;
 use crate::config::report::{ConfigErrors, Report};
 use crate::config::section::Section;
 use crate::config::tls;
@@ -28,6 +29,7 @@ pub(super) fn decode(tree: Node, report: &Report) -> Result<ServerOptions, Confi
     let passive = passive(root.section("passive"));
     let active = active(root.section("active"));
     let admin = admin(&root);
+    let log = log::decode(root.section("log"));
     let transfer = transfer(root.section("transfer"));
     let memory = memory(root.section("memory"), &transfer);
     let timeouts = timeouts(root.section("timeouts"));
@@ -49,6 +51,7 @@ pub(super) fn decode(tree: Node, report: &Report) -> Result<ServerOptions, Confi
         passive,
         active,
         admin,
+        log,
         memory,
         transfer,
         timeouts,

@@ -149,6 +149,16 @@ words! {
 }
 
 words! {
+    /// The type of a transfer (RFC 959: representation type), as the client has set it.
+    Representation {
+        /// TYPE A.
+        Ascii = "ascii",
+        /// TYPE I or L 8.
+        Binary = "binary",
+    }
+}
+
+words! {
     /// How much an event matters to an operator.
     Level {
         /// The operator has to act.
@@ -215,6 +225,8 @@ pub struct Event {
     pub verb: Option<&'static str>,
     /// The direction of a transfer.
     pub direction: Option<Direction>,
+    /// The type of a transfer.
+    pub representation: Option<Representation>,
     /// The virtual path.
     pub path: Option<Box<str>>,
     /// The new virtual path of a rename.
@@ -289,6 +301,7 @@ impl Event {
             id: None,
             verb: None,
             direction: None,
+            representation: None,
             path: None,
             to: None,
             mount: None,
@@ -356,6 +369,7 @@ impl Event {
         put("host", session.and_then(|s| s.host.as_deref()).map(Text));
         put("verb", self.verb.map(Text));
         put("direction", self.direction.map(|d| Text(d.name())));
+        put("type", self.representation.map(|r| Text(r.name())));
         put("path", self.path.as_deref().map(Text));
         put("to", self.to.as_deref().map(Text));
         put("mount", self.mount.as_deref().map(Text));

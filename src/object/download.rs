@@ -21,6 +21,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 
 use crate::memory::{Admission, Grant};
 use crate::object::connector::READ;
@@ -451,11 +452,7 @@ impl Ahead {
         )]
         let (sender, chunks) = mpsc::unbounded_channel();
         let mut reader = RangeReader::new(Arc::clone(source), first, end);
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "`Ahead` owns the task and aborts it when dropped"
-        )]
-        let task = tokio::spawn(async move {
+        let reading = async move {
             loop {
                 match reader.next().await {
                     Ok(Some(chunk)) => {
@@ -471,7 +468,12 @@ impl Ahead {
                     }
                 }
             }
-        });
+        };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "`Ahead` owns the task and aborts it when dropped"
+        )]
+        let task = tokio::spawn(reading.in_current_span());
         Ahead {
             chunks,
             rest: end - first,

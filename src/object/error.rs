@@ -30,7 +30,7 @@ pub enum ObjectError {
     #[error("the object was changed while it was read")]
     Changed,
     /// The offset lies beyond the end of the object, whose size is given if it is known.
-    #[error("the offset is beyond the end of the object ({size:?})")]
+    #[error("the offset is beyond the end of the object{}", size.map(|size| format!(", {size} bytes")).unwrap_or_default())]
     OutOfRange {
         /// The object's size.
         size: Option<u64>,
@@ -401,19 +401,34 @@ fn sort(status: u16, code: &str, message: &str) -> ObjectError {
     }
 }
 
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
+/// What the SDK and hyper say of each error: only which of their layers it has passed.
+const LAYERS: [&str; 7] = [
+    "dispatch failure",
+    "response error",
+    "io error",
+    "user error",
+    "other",
+    "client error (Connect)",
+    "client error (SendRequest)",
+];
+
+/// An error with its causes, in one line, without the layers it has passed.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = String::new();
+    for cause in std::iter::successors(Some(error), |cause| cause.source()) {
+        let cause = cause.to_string();
+        if LAYERS.contains(&cause.as_str()) || text.contains(&cause) {
+            continue;
         }
-        source = cause.source();
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&cause);
     }
-    printable(&text)
+    match text.is_empty() {
+        true => printable(&error.to_string()),
+        false => printable(&text),
+    }
 }
 
 /// At most 300 characters, none of them a control character: it ends up in replies and logs.
@@ -487,6 +502,45 @@ mod tests {
             sort(400, "X", "a\r\n226 y"),
             ObjectError::Other(text) if text == "X: a  226 y"
         ));
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Layer(&'static str, #[source] Option<Box<Layer>>);
+
+    #[test]
+    fn an_error_is_its_causes_and_not_the_layers_of_the_sdk() {
+        let nested = |texts: &[&'static str]| {
+            let layers = texts.iter().rev();
+            let nest = |below, text: &&'static str| Some(Box::new(Layer(text, below)));
+            chain(&*layers.fold(None, nest).unwrap())
+        };
+        for (texts, shown) in [
+            (
+                &[
+                    "dispatch failure",
+                    "io error",
+                    "client error (Connect)",
+                    "tcp connect error",
+                    "Connection refused (os error 111)",
+                ][..],
+                "tcp connect error: Connection refused (os error 111)",
+            ),
+            (
+                &[
+                    "dispatch failure",
+                    "other",
+                    "an error occurred while loading credentials",
+                    "no providers in chain provided credentials",
+                    "no providers in chain provided credentials",
+                ],
+                "an error occurred while loading credentials: no providers in chain provided credentials",
+            ),
+            (&["dispatch failure", "io error"], "dispatch failure"),
+            (&["a\nb"], "a b"),
+        ] {
+            assert_eq!(nested(texts), shown);
+        }
     }
 
     #[test]

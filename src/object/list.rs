@@ -13,6 +13,7 @@ use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::types::EncodingType;
 use jiff::Timestamp;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 
 use crate::memory::Grant;
 use crate::object::error::{NotS3, ObjectError, failure};
@@ -205,7 +206,7 @@ impl Listing {
                 clippy::disallowed_methods,
                 reason = "the handle aborts the task when dropped"
             )]
-            let task = tokio::spawn(task);
+            let task = tokio::spawn(task.in_current_span());
             self.ahead = Some(AbortOnDropHandle::new(task));
         }
     }

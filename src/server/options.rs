@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::auth::options::{Limits, LoginFailureOptions, UserOptions};
 use crate::data::options::{ActiveOptions, PassiveOptions};
+use crate::events::options::LogOptions;
 use crate::net::proxy::options::ProxyOptions;
 use crate::object::options::{ResumeOptions, StoreOptions, TransferOptions};
 use crate::session::options::{Hosts, SessionOptions, Timeouts};
@@ -27,6 +28,8 @@ pub struct ServerOptions {
     pub active: ActiveOptions,
     /// Health endpoints; `None`: off.
     pub admin: Option<AdminOptions>,
+    /// The log and the transfer log.
+    pub log: LogOptions,
     /// The process's memory for transfers.
     pub memory: MemoryOptions,
     /// Parts, ranges and parallelism.

@@ -21,6 +21,7 @@ mod hosts;
 mod late_data_connections;
 mod listeners;
 mod listings;
+mod logs;
 mod memory;
 mod mounts;
 mod name_conflicts;

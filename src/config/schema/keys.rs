@@ -2,6 +2,7 @@
 
 mod connections;
 mod limits;
+mod log;
 mod stores;
 mod transfers;
 mod users;
@@ -12,6 +13,7 @@ use Fallback::{Required, Text, Value};
 use Kind::{Address, Either, Line, List, Named, Table};
 use connections::{ACTIVE, ADMIN, HOST, LISTENER, PASSIVE, PROXY_PROTOCOL, TLS};
 use limits::{LIMITS, LOGIN_FAILURES, TIMEOUTS};
+use log::LOG;
 use stores::{MOUNT, STORE};
 use transfers::{MEMORY, RESUME, TRANSFER};
 use users::USER;
@@ -45,6 +47,7 @@ pub(in crate::config) static ROOT: TableSchema = TableSchema {
             Text("no health endpoints"),
             "the health endpoints over HTTP",
         ),
+        section("log", &LOG, "the log and the transfer log"),
         section("transfer", &TRANSFER, "parts, ranges and parallelism"),
         section("memory", &MEMORY, "the memory budget"),
         section("timeouts", &TIMEOUTS, "deadlines"),

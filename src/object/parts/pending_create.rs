@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use crate::object::error::ObjectError;
 use crate::object::multipart::{Created, PartSource, Target};
@@ -19,10 +20,11 @@ impl PendingCreate {
         let (sender, result) = watch::channel(None);
         let target = Arc::clone(target);
         let cleanups = target.location.store.context().cleanups.clone();
-        cleanups.spawn(async move {
+        let create = async move {
             let created = target.create(None, parts).await;
             sender.send_replace(Some(created));
-        });
+        };
+        cleanups.spawn(create.in_current_span());
         PendingCreate { result }
     }
 

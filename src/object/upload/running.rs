@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::memory::{Admission, CHUNK};
 use crate::object::error::ObjectError;
@@ -420,13 +421,14 @@ impl Upload {
             return;
         };
         let failed = self.failed.clone();
-        flight.tasks.spawn(async move {
+        let sent = async move {
             let done = part.await;
             if let Err(error) = &done {
                 failed.send_replace(Some(error.clone()));
             }
             done
-        });
+        };
+        flight.tasks.spawn(sent.in_current_span());
     }
 
     /// Ends it before it is published: a task stores what can be resumed, or removes it from the

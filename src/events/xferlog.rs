@@ -1,0 +1,333 @@
+//! [`TransferLog`]: uploads, downloads and deletes in wu-ftpd's format, for the scripts that read
+//! it.
+//!
+//! ```text
+//! take ── Event ──▶ bounded queue ──▶ thread ── line ──▶ file, or standard output
+//! ```
+//!
+//! A disk or a pipe that does not take the lines delays only the thread: if the queue is full,
+//! lines are lost, and the log says so once a minute. The server goes on.
+
+mod line;
+mod output;
+
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use std::{io, iter};
+
+use jiff::tz::TimeZone;
+
+use crate::events::options::TransferLogPlace;
+use crate::events::{Event, EventSink};
+
+use output::Output;
+
+/// The number of events that may wait for the thread; about 1 KiB each.
+const QUEUE: usize = 4096;
+
+/// The number of lines that are written at once.
+const BATCH: usize = 256;
+
+/// How often lost lines are reported.
+const REPORT_EVERY: Duration = Duration::from_secs(60);
+
+/// How long [`TransferLog::stop`] waits for the last lines.
+const LAST_LINES: Duration = Duration::from_secs(5);
+
+/// The transfer log. Its thread ends when it is stopped or dropped.
+#[derive(Debug)]
+pub struct TransferLog {
+    jobs: Mutex<Option<SyncSender<Job>>>,
+    losses: Arc<Losses>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// The transfer log can't be written.
+#[derive(Debug, thiserror::Error)]
+#[error("log.xferlog: can't write to {path}: {source}")]
+pub struct TransferLogError {
+    path: String,
+    source: io::Error,
+}
+
+#[derive(Debug)]
+enum Job {
+    Write(Arc<Event>),
+    /// The file may have been moved away.
+    Reopen,
+}
+
+impl TransferLog {
+    /// Opens the file, and starts the thread that writes to it.
+    ///
+    /// # Errors
+    /// The file can't be opened.
+    pub fn start(place: &TransferLogPlace) -> Result<Arc<TransferLog>, TransferLogError> {
+        let failed = |source| TransferLogError {
+            path: match place {
+                TransferLogPlace::Stdout => "standard output".to_owned(),
+                TransferLogPlace::File(path) => path.display().to_string(),
+            },
+            source,
+        };
+        let output = Output::open(place).map_err(failed)?;
+        let losses = Arc::<Losses>::default();
+        let (jobs, queue) = sync_channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("xferlog".to_owned())
+            .spawn({
+                let losses = Arc::clone(&losses);
+                move || write(&queue, output, &losses)
+            })
+            .map_err(failed)?;
+        Ok(Arc::new(TransferLog {
+            jobs: Mutex::new(Some(jobs)),
+            losses,
+            thread: Mutex::new(Some(thread)),
+        }))
+    }
+
+    /// Opens the file anew (SIGHUP). A file that was moved or removed is noticed without it, at the
+    /// next line.
+    pub fn reopen(&self) {
+        // If the queue is full, the next line notices it.
+        let _ = self.send(Job::Reopen);
+    }
+
+    /// Takes no more events, and waits until the others are written.
+    pub async fn stop(&self) {
+        drop(lock(&self.jobs).take());
+        let Some(thread) = lock(&self.thread).take() else {
+            return;
+        };
+        let joined = tokio::task::spawn_blocking(move || thread.join());
+        if tokio::time::timeout(LAST_LINES, joined).await.is_err() {
+            tracing::error!("the end of the transfer log could not be written");
+        }
+    }
+
+    fn send(&self, job: Job) -> Result<(), TrySendError<Job>> {
+        match &*lock(&self.jobs) {
+            Some(jobs) => jobs.try_send(job),
+            None => Ok(()),
+        }
+    }
+}
+
+impl EventSink for TransferLog {
+    fn take(&self, event: &Arc<Event>) {
+        if line::is_wanted(event) && self.send(Job::Write(Arc::clone(event))).is_err() {
+            self.losses.add(1, &"its file does not take lines fast enough");
+        }
+    }
+}
+
+/// The thread.
+fn write(queue: &Receiver<Job>, mut output: Output, losses: &Losses) {
+    let zone = TimeZone::system();
+    let mut text = String::new();
+    while let Ok(first) = queue.recv() {
+        text.clear();
+        for job in iter::once(first).chain(queue.try_iter().take(BATCH)) {
+            match job {
+                Job::Write(event) => line::append(&mut text, &event, &zone),
+                Job::Reopen => output.reopen(),
+            }
+        }
+        match output.write(&text) {
+            Ok(()) => losses.report_rest(REPORT_EVERY),
+            Err(failure) => losses.add(failure.lines, &failure.error),
+        }
+    }
+    losses.report_rest(Duration::ZERO);
+}
+
+/// Lines that could not be written.
+#[derive(Debug, Default)]
+struct Losses(Mutex<Lost>);
+
+#[derive(Debug, Default)]
+struct Lost {
+    /// Those that the log does not yet report.
+    lines: u64,
+    reported: Option<Instant>,
+}
+
+impl Losses {
+    fn add(&self, lines: u64, error: &dyn std::fmt::Display) {
+        let mut lost = lock(&self.0);
+        lost.lines += lines;
+        if lost.may_report(REPORT_EVERY) {
+            let lines = lost.report();
+            drop(lost);
+            tracing::error!(lines, %error, "lines of the transfer log are lost");
+        }
+    }
+
+    /// Reports those that came after the last report, if that was `after` ago.
+    fn report_rest(&self, after: Duration) {
+        let mut lost = lock(&self.0);
+        if lost.lines > 0 && lost.may_report(after) {
+            let lines = lost.report();
+            drop(lost);
+            tracing::error!(lines, "more lines of the transfer log were lost");
+        }
+    }
+}
+
+impl Lost {
+    fn may_report(&self, after: Duration) -> bool {
+        self.reported.is_none_or(|at| at.elapsed() >= after)
+    }
+
+    fn report(&mut self) -> u64 {
+        self.reported = Some(Instant::now());
+        std::mem::take(&mut self.lines)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Each value is right between any two statements.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+    use crate::events::{Direction, Kind, Level};
+
+    fn upload(path: &str) -> Arc<Event> {
+        let mut event = Event::new(Kind::Transfer, Level::Info);
+        event.direction = Some(Direction::In);
+        event.path = Some(path.into());
+        Arc::new(event)
+    }
+
+    fn at(path: &Path) -> Arc<TransferLog> {
+        TransferLog::start(&TransferLogPlace::File(path.to_owned())).unwrap()
+    }
+
+    /// Waits until a file has this number of lines.
+    async fn lines(path: &Path, number: usize) -> String {
+        let come = async {
+            loop {
+                let text = fs::read_to_string(path).unwrap_or_default();
+                if text.lines().count() == number {
+                    return text;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let what = || panic!("{number} lines in {}", path.display());
+        let come = tokio::time::timeout(Duration::from_secs(30), come).await;
+        come.unwrap_or_else(|_| what())
+    }
+
+    #[tokio::test]
+    async fn lines_are_added_to_the_file_and_all_are_there_after_the_stop() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("xferlog");
+        fs::write(&path, "an older line\n").unwrap();
+        let log = at(&path);
+        for number in 0..1000 {
+            log.take(&upload(&format!("/{number}")));
+        }
+        log.stop().await;
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().count(), 1001);
+        assert!(text.starts_with("an older line\n"), "{text}");
+        assert!(text.contains(" /999 b _ i "), "{text}");
+        // After the stop it takes nothing.
+        log.take(&upload("/late"));
+        log.reopen();
+        log.stop().await;
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_moved_away_gets_a_successor() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("xferlog");
+        let moved = directory.path().join("xferlog.1");
+        let log = at(&path);
+        log.take(&upload("/one"));
+        lines(&path, 1).await;
+        fs::rename(&path, &moved).unwrap();
+        log.take(&upload("/two"));
+        assert!(lines(&path, 1).await.contains("/two"));
+        // SIGHUP makes the new file at once.
+        fs::rename(&path, &moved).unwrap();
+        log.reopen();
+        lines(&path, 0).await;
+        while !path.exists() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        fs::remove_file(&path).unwrap();
+        log.take(&upload("/three"));
+        log.stop().await;
+        assert!(fs::read_to_string(&path).unwrap().contains("/three"));
+        assert!(fs::read_to_string(&moved).unwrap().contains("/two"));
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_cut_goes_on_at_its_new_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("xferlog");
+        let log = at(&path);
+        log.take(&upload("/one"));
+        lines(&path, 1).await;
+        fs::OpenOptions::new()
+            .write(true)
+            .truncate(true)
+            .open(&path)
+            .unwrap();
+        log.take(&upload("/two"));
+        log.stop().await;
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains("/two") && !text.contains('\0'), "{text:?}");
+    }
+
+    #[test]
+    fn a_file_that_can_t_be_opened_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("none/xferlog");
+        let error = TransferLog::start(&TransferLogPlace::File(path)).unwrap_err();
+        let shown = error.to_string();
+        assert!(shown.starts_with("log.xferlog: can't write to "), "{shown}");
+        assert!(shown.contains("No such file"), "{shown}");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_takes_nothing_loses_lines_and_delays_no_event() {
+        // /dev/full answers each write with ENOSPC.
+        let log = at(Path::new("/dev/full"));
+        for number in 0..10_000 {
+            log.take(&upload(&format!("/{number}")));
+        }
+        let lost = lock(&log.losses.0).reported.is_some();
+        log.stop().await;
+        assert!(lost || lock(&log.losses.0).reported.is_some());
+        assert_eq!(lock(&log.losses.0).lines, 0);
+    }
+
+    #[test]
+    fn losses_are_reported_once_a_minute() {
+        let losses = Losses::default();
+        losses.add(1, &"x");
+        assert_eq!(lock(&losses.0).lines, 0);
+        losses.add(2, &"x");
+        losses.add(3, &"x");
+        losses.report_rest(REPORT_EVERY);
+        assert_eq!(lock(&losses.0).lines, 5);
+        lock(&losses.0).reported = Instant::now().checked_sub(REPORT_EVERY);
+        losses.report_rest(REPORT_EVERY);
+        assert_eq!(lock(&losses.0).lines, 0);
+    }
+}

@@ -4,7 +4,7 @@
     clients.py --binary target/release/s3ftpd STORE...      STORE: demo, versitygw, minio, garage
     clients.py --server HOST:PORT:USER:PASSWORD --root DIR  only the clients, against any FTP server
                                                             whose root directory is DIR
-    --only NAME    curl, lftp, classic, ftplib, consumers, resume, tls, replicas or faults
+    --only NAME    curl, lftp, classic, ftplib, consumers, resume, tls, replicas, stores or faults
     --keep         keeps the temporary directory
 
 The last line is "N passed, N failed"; the exit code is 0 if nothing failed.
@@ -32,6 +32,7 @@ import drive_ftplib
 import drive_lftp
 import drive_replicas
 import drive_resume
+import drive_stores
 import drive_tls
 from harness import Directory, Gateway, RealStore, Steps, Target, free_port, tail
 from s3 import S3
@@ -77,7 +78,7 @@ def parse():
     parser.add_argument("--binary", type=Path)
     parser.add_argument("--server")
     parser.add_argument("--root", type=Path)
-    parser.add_argument("--only", choices=[*DRIVERS, "resume", "tls", "replicas", "faults"])
+    parser.add_argument("--only", choices=[*DRIVERS, "resume", "tls", "replicas", "stores", "faults"])
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("stores", nargs="*", choices=["demo", "versitygw", "minio", "garage", []])
     arguments = parser.parse_args()
@@ -124,6 +125,8 @@ def against_store(arguments, name, work):
                 target.run([*login, "-T", target.file("own.txt", b"mine"), target.url("own/in/"), "--ftp-create-dirs"])
                 target.stored(f"home/{USER}/in/own.txt", b"mine")
                 assert target.run([*login, target.url("own/in/own.txt")]) == b"mine"
+        if real_store and arguments.only in (None, "stores"):
+            drive_stores.drive(steps, arguments.binary, gateway, real_store)
         if real_store and arguments.only in (None, "lftp"):
             drive_lftp.keeps_times(target, steps, KEEPS_TIMES)
         drive(arguments, target, steps)

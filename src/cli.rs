@@ -2,7 +2,8 @@
 //! server.
 //!
 //! Commands print results to standard output and errors to standard error. Exit codes: 0 success, 1
-//! failure while running (and `check` of a wrong configuration), 2 wrong usage or configuration.
+//! failure while running (and `check` of a wrong configuration), 2 wrong usage or configuration, 3 a
+//! store that can't be used.
 
 mod check;
 pub mod demo;
@@ -53,8 +54,8 @@ pub enum Command {
     Serve(Files),
     /// Runs a server with an embedded store, to try things out
     Demo(DemoArguments),
-    /// Reports everything that is wrong with a configuration, or sums it up
-    Check(Files),
+    /// Reports everything that is wrong with a configuration, or sums it up; looks at its stores
+    Check(check::CheckArguments),
     /// Reports interrupted uploads and other leftovers, and removes the old ones
     Sweep(sweep::SweepArguments),
     /// Prints the JSON Schema of the configuration
@@ -119,10 +120,7 @@ pub async fn run(
             }
         }
         Command::Schema => print(&crate::config::schema()),
-        Command::Check(files) => match Box::pin(check::check(&files.config)).await {
-            Ok(summary) => print(&summary),
-            Err(problems) => failed(FAILURE, &problems),
-        },
+        Command::Check(arguments) => Box::pin(check::run(&arguments, &shutdown)).await,
         Command::Sweep(arguments) => {
             let swept = tokio::select! {
                 swept = Box::pin(sweep::sweep(&arguments, log)) => swept,
@@ -200,6 +198,12 @@ mod tests {
         let files = || Files {
             config: vec![file.clone()],
         };
+        let check = check::CheckArguments {
+            files: files(),
+            stores: false,
+            write: false,
+            format: check::CheckFormat::Text,
+        };
         let shutdown = CancellationToken::new;
         let (log, _) = Log::new(&LogArguments::default(), false, std::io::sink);
         assert_eq!(
@@ -207,7 +211,7 @@ mod tests {
             ExitCode::from(USAGE)
         );
         assert_eq!(
-            run(Command::Check(files()), &log, shutdown(), Arc::default()).await,
+            run(Command::Check(check), &log, shutdown(), Arc::default()).await,
             ExitCode::from(FAILURE)
         );
     }

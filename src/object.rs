@@ -5,6 +5,7 @@
 //! [`Upload`] (chunks → parts → S3) and [`Download`] (ranges → chunks); the rest are single
 //! requests or short sequences of them. Errors of the SDK become [`ObjectError`]s in one place.
 
+mod access;
 mod active_uploads;
 mod answer;
 mod backoff;
@@ -24,6 +25,7 @@ mod identity;
 mod keys;
 mod list;
 mod location;
+pub mod look;
 mod multipart;
 mod name_lock;
 pub mod options;
@@ -62,8 +64,8 @@ pub use name_lock::{NameLock, NameLocks, NameWatch, Participation};
 pub use record_cache::RecordCache;
 pub use replica::Replica;
 pub use resume::{
-    Lookup, Recorded, ResumableUpload, ResumeScope, StoredRecord, SweepOptions, Swept, SweptKind,
-    Unrecorded, refresh_record_cache, sweep, sweep_probes, sweep_uploads,
+    Lookup, Recorded, ResumableUpload, ResumeScope, STATE_PREFIX, StoredRecord, SweepOptions,
+    Swept, SweptKind, Unrecorded, refresh_record_cache, sweep, sweep_probes, sweep_uploads,
 };
 pub use transfer_id::TransferId;
 pub use upload::publish::SealedUpload;

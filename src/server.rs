@@ -15,6 +15,8 @@ pub mod health;
 #[doc(hidden)]
 pub mod in_memory;
 pub mod options;
+pub mod store_use;
+pub mod store_watch;
 pub mod sweeper;
 
 use std::io;
@@ -33,6 +35,7 @@ use crate::data::passive::PassivePool;
 use crate::memory::Budget;
 use crate::object::NameLocks;
 use crate::server::health::Admin;
+use crate::server::store_watch::{RequiredStoreError, StoreState, StoreWatch};
 use crate::session::{self, Listener, ServerContext};
 use crate::tls::MaterialError;
 
@@ -54,6 +57,7 @@ pub struct Server {
     names: NameLocks,
     control_addresses: Vec<SocketAddr>,
     admin: Option<Admin>,
+    store_watch: Arc<StoreWatch>,
     ready: watch::Sender<bool>,
     sessions: TaskTracker,
     accepts: TaskTracker,
@@ -94,6 +98,9 @@ pub enum ServerError {
         /// The reason.
         reason: String,
     },
+    /// A required store can't be used.
+    #[error(transparent)]
+    RequiredStore(#[from] RequiredStoreError),
 }
 
 impl Server {
@@ -115,6 +122,11 @@ impl Server {
     /// The object names that are being written: for tests and metrics.
     pub fn names(&self) -> &NameLocks {
         &self.names
+    }
+
+    /// What is known of the stores: for tests and metrics.
+    pub fn stores(&self) -> Vec<StoreState> {
+        self.store_watch.states()
     }
 
     /// Sessions open now.

@@ -1,13 +1,20 @@
-//! `s3ftpd check`: reports everything that is wrong with a configuration, or a summary of it.
+//! `s3ftpd check`: reports everything that is wrong with a configuration, or a summary of it; looks
+//! at its stores if that is asked for.
+
+mod stores;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
+use clap::{Args, ValueEnum};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{self};
+use crate::config;
 use crate::data::options::PassivePorts;
 use crate::memory::Budget;
 use crate::namespace::Permission;
@@ -20,8 +27,80 @@ use crate::tls;
 use crate::tls::options::{CertificateFiles, Pem, Protection};
 use crate::units::{about_bytes, human_bytes};
 
-/// Returns the summary, or all errors, one a line.
-pub(super) async fn check(files: &[PathBuf]) -> Result<String, String> {
+use super::Files;
+use super::output::{FAILURE, STORE, failed, print};
+use stores::{Looks, StoresReport};
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArguments {
+    #[command(flatten)]
+    pub(super) files: Files,
+    /// List each bucket that a mount uses, and report which stores can't be used
+    #[arg(long)]
+    pub(super) stores: bool,
+    /// Also put, read, copy, multipart-upload and delete probe objects below .s3ftpd/ in buckets
+    /// that a mount may write to, and report what their stores can do
+    #[arg(long, requires = "stores")]
+    pub(super) write: bool,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value = "text", requires = "stores")]
+    pub(super) format: CheckFormat,
+}
+
+/// How `check --stores` prints its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    /// A summary for people, with a line for each bucket.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// Prints the summary, or all errors, one a line; looks at the stores if that is asked for, until
+/// `shutdown`.
+pub(super) async fn run(arguments: &CheckArguments, shutdown: &CancellationToken) -> ExitCode {
+    let format = arguments.format;
+    let checked = match check(&arguments.files.config).await {
+        Ok(checked) => checked,
+        Err(problems) if format == CheckFormat::Json => {
+            print(&stores::problems(&problems));
+            return ExitCode::from(FAILURE);
+        }
+        Err(problems) => return failed(FAILURE, &problems),
+    };
+    if !arguments.stores {
+        return print(&checked.summary());
+    }
+    let looks = match arguments.write {
+        true => Looks::Write,
+        false => Looks::List,
+    };
+    let report = StoresReport::of(&checked.config, &checked.stores, looks, shutdown).await;
+    let printed = match format {
+        CheckFormat::Text => print(&format!(
+            "{}looked at\n{}",
+            checked.summary(),
+            report.text()
+        )),
+        CheckFormat::Json => print(&report.json(&checked.warnings)),
+    };
+    match printed {
+        _ if shutdown.is_cancelled() => failed(FAILURE, "interrupted"),
+        ExitCode::SUCCESS if !report.passed() => ExitCode::from(STORE),
+        printed => printed,
+    }
+}
+
+/// A configuration without errors.
+struct CheckedConfiguration {
+    config: ServerOptions,
+    stores: BTreeMap<String, Arc<Store>>,
+    warnings: Vec<String>,
+}
+
+/// Returns all errors, one a line.
+async fn check(files: &[PathBuf]) -> Result<CheckedConfiguration, String> {
     let mut config = config::load(files).map_err(|errors| errors.to_string())?;
     let warnings = super::limits::cap(&mut config)?;
     let context = StoreContext {
@@ -33,12 +112,12 @@ pub(super) async fn check(files: &[PathBuf]) -> Result<String, String> {
         names: NameLocks::default(),
         transfer: config.transfer.clone(),
     };
-    let mut largest = BTreeMap::new();
+    let mut stores = BTreeMap::new();
     let mut problems = Vec::new();
     for (name, store) in &config.stores {
         match Box::pin(Store::new(store, context.clone())).await {
             Ok(store) => {
-                largest.insert(name.as_str(), store.largest_object());
+                stores.insert(name.clone(), store);
             }
             Err(error) => problems.push(format!("stores.{name}: {error}")),
         }
@@ -46,12 +125,24 @@ pub(super) async fn check(files: &[PathBuf]) -> Result<String, String> {
     if !problems.is_empty() {
         return Err(problems.join("\n"));
     }
-    let mut text = summary(&config, &largest);
-    for warning in warnings {
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "warning: {warning}");
+    Ok(CheckedConfiguration {
+        config,
+        stores,
+        warnings,
+    })
+}
+
+impl CheckedConfiguration {
+    fn summary(&self) -> String {
+        let stores = self.stores.iter();
+        let largest = stores.map(|(name, store)| (name.as_str(), store.largest_object()));
+        let mut text = summary(&self.config, &largest.collect());
+        for warning in &self.warnings {
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "warning: {warning}");
+        }
+        text
     }
-    Ok(text)
 }
 
 /// The summary of a configuration; `largest` is the largest object of each store, bytes.

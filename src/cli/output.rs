@@ -7,6 +7,8 @@ use std::process::ExitCode;
 pub(super) const FAILURE: u8 = 1;
 /// Wrong usage or configuration; clap exits with the same code.
 pub(super) const USAGE: u8 = 2;
+/// A store can't be used as the configuration wants it.
+pub(super) const STORE: u8 = 3;
 
 /// Prints to standard output. If the reader has closed it, that is a failure and not a panic.
 pub(super) fn print(text: &str) -> ExitCode {

@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::log::Log;
 use crate::config;
 use crate::events::xferlog::TransferLog;
-use crate::server::Server;
+use crate::server::{Server, ServerError};
 
 use super::limits::cap;
-use super::output::{FAILURE, USAGE, failed};
+use super::output::{FAILURE, STORE, USAGE, failed};
 
 /// Runs the server until `shutdown`; `reload` makes it read certificates anew, and open the transfer
 /// log anew.
@@ -42,9 +42,15 @@ pub(super) async fn run(
     if let Some(transfer_log) = &transfer_log {
         sinks.push(Arc::<TransferLog>::clone(transfer_log));
     }
-    let server = match Box::pin(Server::start(config, sinks)).await {
-        Ok(server) => server,
-        Err(error) => return failed(FAILURE, &error.to_string()),
+    // It may wait for a required store.
+    let started = shutdown.run_until_cancelled(Box::pin(Server::start(config, sinks)));
+    let server = match started.await {
+        Some(Ok(server)) => server,
+        Some(Err(error @ ServerError::RequiredStore(_))) => {
+            return failed(STORE, &error.to_string());
+        }
+        Some(Err(error)) => return failed(FAILURE, &error.to_string()),
+        None => return ExitCode::SUCCESS,
     };
     if let Some(address) = server.admin_address() {
         tracing::info!(%address, "health endpoints");

@@ -145,6 +145,7 @@ fn store(name: &str, field: &Field<'_>, idle_connections: usize) -> Option<Store
         request_timeout: section.time_or_default("request_timeout"),
         attempts: section.number_or_default("attempts"),
         copy_limit: section.size_or_default("copy_limit"),
+        required: section.flag_or_default("required"),
         idle_connections,
     };
     section.finish();

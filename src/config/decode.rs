@@ -14,7 +14,9 @@ use crate::config::values;
 use crate::data::options::{ActiveOptions, PassiveNetwork, PassiveOptions, PassivePorts};
 use crate::object::options::{ResumeOptions, TransferOptions};
 use crate::server::capacity::machine;
-use crate::server::options::{AdminOptions, ListenOptions, MemoryOptions, ServerOptions};
+use crate::server::options::{
+    AdminOptions, ListenOptions, LookOptions, MemoryOptions, ServerOptions,
+};
 use crate::session::options::Timeouts;
 use crate::units::human_bytes;
 
@@ -61,6 +63,7 @@ pub(super) fn decode(tree: Node, report: &Report) -> Result<ServerOptions, Confi
         hosts,
         replica,
         resume,
+        store_looks: LookOptions::default(),
         stores,
         users,
     })

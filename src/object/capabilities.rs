@@ -132,6 +132,7 @@ impl Capabilities {
         ProbeTarget {
             client,
             bucket,
+            run: "",
             attempts: self.attempts,
         }
     }

@@ -15,6 +15,7 @@ use secrecy::ExposeSecret;
 use tokio_util::task::TaskTracker;
 
 use crate::memory::Budget;
+use crate::object::access::{Access, WatchAccess};
 use crate::object::active_uploads::ActiveUploads;
 use crate::object::answer::JudgeAnswers;
 use crate::object::capabilities::Capabilities;
@@ -71,6 +72,7 @@ pub struct Store {
     echoes: Echoes,
     part_sizes: PartSizes,
     clock: Arc<StoreClock>,
+    access: Arc<Access>,
     piece_support: PieceSupportCache,
 }
 
@@ -93,10 +95,12 @@ impl Store {
         context: StoreContext,
     ) -> Result<Arc<Store>, ObjectError> {
         let clock = Arc::new(StoreClock::new());
+        let access = Access::new(&config.name);
         let sdk = sdk_config(http, config)
             .await?
             .interceptor(ReadClock(Arc::clone(&clock)))
             .interceptor(JudgeAnswers::new(config.endpoint.is_none()))
+            .interceptor(WatchAccess(Arc::clone(&access)))
             .build();
         let sizes = (context.transfer.part_size, context.budget.largest_part());
         let part_sizes = match config.equal_parts {
@@ -110,6 +114,7 @@ impl Store {
             client: Client::from_conf(sdk),
             part_sizes,
             clock,
+            access,
             piece_support: PieceSupportCache::default(),
             context,
         }))
@@ -135,6 +140,11 @@ impl Store {
     /// `None` before the first.
     pub(super) fn now(&self) -> Option<jiff::Timestamp> {
         self.clock.now()
+    }
+
+    /// Whether it takes the server's credentials.
+    pub(super) fn access(&self) -> &Access {
+        &self.access
     }
 
     /// What it shares with the other stores.

@@ -14,7 +14,7 @@ use sha2::Digest as _;
 
 use crate::object::download::Download;
 use crate::object::error::{ObjectError, failure};
-use crate::object::head::total_size;
+use crate::object::head::{explained, total_size};
 use crate::object::location::Location;
 
 /// After this number of bytes other tasks get their turn.
@@ -95,7 +95,10 @@ async fn stored(
         .bucket(&*location.bucket)
         .key(&location.key)
         .checksum_mode(ChecksumMode::Enabled);
-    let output = Box::pin(request.send()).await.map_err(failure)?;
+    let output = match Box::pin(request.send()).await.map_err(failure) {
+        Ok(output) => output,
+        Err(failure) => return Err(explained(location, failure).await),
+    };
     let size = total_size(None, output.content_length())?;
     let text = match algorithm {
         Algorithm::Crc32 => output.checksum_crc32(),

@@ -16,13 +16,17 @@ pub enum ObjectError {
     /// 404 of a bucket.
     #[error("the bucket does not exist")]
     NoSuchBucket,
-    /// 401, 403: credentials, policy.
+    /// 401, 403: a policy denies this request.
     #[error("the store denies access: {0}")]
     Denied(String),
-    /// The store does not take our credentials at the moment: expired, not there yet, or the clocks
-    /// differ. The operator has to mend it; no file is at fault.
-    #[error("the store does not take the credentials at the moment: {0}")]
+    /// The store does not take the server's credentials: wrong, expired, not there yet, or for
+    /// another region. The operator has to mend it; no file is at fault.
+    #[error("the store does not take the server's credentials: {0}")]
     Credentials(String),
+    /// The clocks of the server and of the store differ by more than the store tolerates. The
+    /// operator has to mend it.
+    #[error("the clocks of the server and of the store differ: {0}")]
+    Clock(String),
     /// A condition did not hold: the object exists (`If-None-Match: *`) or is another (`If-Match`).
     #[error("the object exists or was changed by another client")]
     Conflict,
@@ -104,6 +108,7 @@ impl ObjectError {
             self,
             Self::Throttled
                 | Self::Credentials(_)
+                | Self::Clock(_)
                 | Self::Unavailable(_)
                 | Self::Timeout
                 | Self::Memory
@@ -117,6 +122,15 @@ impl ObjectError {
 }
 
 impl ObjectError {
+    /// Whether the server's own access to the store is at fault, whatever the client asks for: its
+    /// credentials, its clock, or a bucket of the configuration that does not exist.
+    pub(super) fn is_servers_fault(&self) -> bool {
+        matches!(
+            self,
+            Self::Credentials(_) | Self::Clock(_) | Self::NoSuchBucket
+        )
+    }
+
     /// Whether an upload whose part failed so can go on later with what had been stored before.
     pub(super) fn can_go_on(&self) -> bool {
         !matches!(
@@ -302,14 +316,7 @@ where
         _ => ObjectError::Other(chain(&error)),
     };
     if out.code.is_empty() && without_words(&out) {
-        out.error =
-            ObjectError::Credentials("refused without a word, and the clocks differ".to_owned());
-    }
-    if let ObjectError::Credentials(text) = &out.error {
-        tracing::error!(
-            reason = text,
-            "the store does not take the credentials: renew them, or set the clock right"
-        );
+        out.error = ObjectError::Clock("refused without a word".to_owned());
     }
     out
 }
@@ -338,8 +345,11 @@ fn without_words(failure: &RequestFailure) -> bool {
     }
 }
 
+/// What Garage says of an access key that it does not know, and of a wrong secret.
+const WRONG_KEY: [&str; 2] = ["No such key: ", "Invalid signature"];
+
 /// S3's status, code and message → our error.
-fn sort(status: u16, code: &str, message: &str) -> ObjectError {
+pub(super) fn sort(status: u16, code: &str, message: &str) -> ObjectError {
     let text = || match (code, message) {
         ("", "") => format!("HTTP status {status}"),
         ("", text) | (text, "") => printable(text),
@@ -349,11 +359,21 @@ fn sort(status: u16, code: &str, message: &str) -> ObjectError {
         "NoSuchKey" | "NotFound" => return ObjectError::NotFound,
         "KeyTooLongError" | "KeyTooLong" => return ObjectError::NameTooLong,
         "NoSuchBucket" => return ObjectError::NoSuchBucket,
-        "AccessDenied"
-        | "AllAccessDisabled"
-        | "AccountProblem"
+        // Garage has no code of its own for these.
+        "AccessDenied" if WRONG_KEY.iter().any(|words| message.contains(words)) => {
+            return ObjectError::Credentials(text());
+        }
+        "AccessDenied" | "AllAccessDisabled" => return ObjectError::Denied(text()),
+        "RequestTimeTooSkewed" | "RequestExpired" | "RequestInTheFuture" => {
+            return ObjectError::Clock(text());
+        }
+        "AccountProblem"
+        | "NotSignedUp"
         | "InvalidAccessKeyId"
-        | "SignatureDoesNotMatch" => return ObjectError::Denied(text()),
+        | "SignatureDoesNotMatch"
+        // The region of the configuration is not that of the bucket.
+        | "AuthorizationHeaderMalformed"
+        | "PermanentRedirect" => return ObjectError::Credentials(text()),
         code if passing(code) => return ObjectError::Credentials(text()),
         "SlowDown"
         | "SlowDownRead"
@@ -467,6 +487,22 @@ mod tests {
             sort(400, "ExpiredToken", ""),
             ObjectError::Credentials(_)
         ));
+        for code in ["InvalidAccessKeyId", "SignatureDoesNotMatch"] {
+            let error = sort(403, code, "");
+            assert!(matches!(error, ObjectError::Credentials(_)) && error.is_servers_fault());
+        }
+        assert!(matches!(
+            sort(403, "RequestTimeTooSkewed", ""),
+            ObjectError::Clock(_)
+        ));
+        for (message, wrong_key) in [
+            ("Forbidden: No such key: GK31c2", true),
+            ("Forbidden: Invalid signature", true),
+            ("Forbidden: Operation is not allowed for this key.", false),
+        ] {
+            let error = sort(403, "AccessDenied", message);
+            assert_eq!(error.is_servers_fault(), wrong_key, "{message}");
+        }
         assert!(matches!(sort(503, "SlowDown", ""), ObjectError::Throttled));
         assert!(matches!(
             sort(500, "InternalError", ""),

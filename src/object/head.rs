@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use crate::object::answer::content_range;
-use crate::object::error::{NotS3, ObjectError, failure};
+use crate::object::error::{NotS3, ObjectError, RequestFailure, failure};
 use crate::object::location::Location;
 
 /// The result of a HEAD, or of the head of a GET.
@@ -215,7 +215,6 @@ fn info_of(output: &HeadObjectOutput) -> Result<ObjectInfo, ObjectError> {
     })
 }
 
-/// A 400 has no body that says why, so a GetObject is made whose refusal has one.
 async fn head_object(
     location: &Location,
     checksum: Option<ChecksumMode>,
@@ -229,11 +228,32 @@ async fn head_object(
         .set_checksum_mode(checksum);
     match request.send().await.map_err(failure) {
         Ok(output) => Ok(output),
-        Err(failure) if failure.status == Some(400) => Err(match peek(location, 1).await {
-            Ok(_) => ObjectError::Unavailable("a HEAD is refused, a GET is not".to_owned()),
-            Err(error) => error,
-        }),
-        Err(failure) => Err(failure.error),
+        Err(failure) => Err(explained(location, failure).await),
+    }
+}
+
+/// Why a HEAD was refused. Its refusal has no body that says so: a GetObject is made, whose refusal
+/// has one, after a 301 or 400; after a 403 unless the store took the credentials a moment ago;
+/// after a 404 only if the bucket is known to be missing.
+pub(super) async fn explained(location: &Location, failure: RequestFailure) -> ObjectError {
+    let access = location.store.access();
+    let ask = match failure.status {
+        // 301: the bucket is in another region.
+        Some(301 | 400) => true,
+        Some(403) => matches!(failure.error, ObjectError::Denied(_)) && !access.recently_accepted(),
+        Some(404) => access.is_missing(&location.bucket),
+        _ => false,
+    };
+    if !ask {
+        return failure.error;
+    }
+    match (failure.status, Box::pin(peek(location, 1)).await) {
+        (Some(400), Ok(_)) => {
+            ObjectError::Unavailable("a HEAD is refused, a GET is not".to_owned())
+        }
+        (Some(400), Err(error)) => error,
+        (_, Err(error)) if error.is_servers_fault() => error,
+        _ => failure.error,
     }
 }
 

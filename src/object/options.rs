@@ -72,6 +72,8 @@ pub struct StoreOptions {
     pub copy_limit: u64,
     /// All parts of a multipart upload but the last have one size.
     pub equal_parts: bool,
+    /// The server does not start without it.
+    pub required: bool,
     /// Connections that are kept for the next request, at most; not a key, but this store's share
     /// of what the process keeps.
     pub idle_connections: usize,

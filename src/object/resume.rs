@@ -61,6 +61,7 @@ pub(in crate::object) mod scope;
 pub(in crate::object) mod stored;
 pub(in crate::object) mod sweep;
 
+pub use crate::object::resume::keys::STATE_PREFIX;
 pub use crate::object::resume::lookup::Lookup;
 pub use crate::object::resume::resumable::ResumableUpload;
 pub use crate::object::resume::scope::ResumeScope;

@@ -122,16 +122,20 @@ const PASSING: [&str; 7] = [
 /// Whether an answer is one of these errors. The answer to a HEAD has no body; S3 refuses expired
 /// credentials by 400 then.
 fn passing_trouble(status: u16, body: Option<&[u8]>) -> bool {
-    let body = match (status, body) {
-        (400, None | Some([])) => return true,
-        (400 | 403, Some(body)) => String::from_utf8_lossy(body),
-        _ => return false,
-    };
-    let code = body
-        .split_once("<Code>")
-        .and_then(|(_, rest)| rest.split_once("</Code>"))
-        .map(|(code, _)| code);
-    code.is_some_and(passing)
+    match (status, body) {
+        (400, None | Some([])) => true,
+        (400 | 403, Some(body)) => {
+            element(&String::from_utf8_lossy(body), "Code").is_some_and(passing)
+        }
+        _ => false,
+    }
+}
+
+/// The text of an element of an error document.
+pub(super) fn element<'a>(document: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = document.split_once(&format!("<{name}>"))?;
+    let (text, _) = rest.split_once(&format!("</{name}>"))?;
+    Some(text)
 }
 
 /// Whether an error code says that what has arrived is not what its checksum is of.

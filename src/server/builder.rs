@@ -24,6 +24,7 @@ use crate::object::{ActiveUploads, NameLocks, RecordCache, Replica, Store, Store
 use crate::server::admission::ConnectionAdmission;
 use crate::server::health::{Admin, Gauges};
 use crate::server::options::{ListenOptions, ServerOptions};
+use crate::server::store_watch::StoreWatch;
 use crate::server::sweeper::Targets;
 use crate::server::{Server, ServerError, accept};
 use crate::session::{self, Listener, ServerContext};
@@ -55,16 +56,20 @@ pub struct Bound {
 }
 
 impl Server {
-    /// Builds the stores' clients, binds each listener, and starts to accept: a [`Builder`]'s steps.
-    /// The sinks take all events.
+    /// Builds the stores' clients, looks at the required ones, binds each listener, and starts to
+    /// accept: a [`Builder`]'s steps. The sinks take all events.
     ///
     /// # Errors
-    /// An address can't be bound, or a store's client can't be built. Then nothing stays running.
+    /// An address can't be bound, a store's client can't be built, or a required store can't be
+    /// used. Then nothing stays running.
     pub async fn start(
         options: ServerOptions,
         sinks: Vec<Arc<dyn EventSink>>,
     ) -> Result<Server, ServerError> {
-        Builder::new(options, sinks).await?.bind().await?.spawn()
+        let builder = Builder::new(options, sinks).await?;
+        let watch = builder.store_watch();
+        Box::pin(watch.wait_for_required()).await?;
+        builder.bind().await?.spawn()
     }
 }
 
@@ -116,6 +121,11 @@ impl Builder {
             events: Events::new(sinks),
             options,
         }
+    }
+
+    /// Looks at the stores.
+    pub fn store_watch(&self) -> StoreWatch {
+        StoreWatch::new(&self.options, &self.stores, self.events.clone())
     }
 
     /// What all stores share.
@@ -271,7 +281,7 @@ impl Builder {
 }
 
 impl Bound {
-    /// Starts to accept, to sweep, and to follow the certificates.
+    /// Starts to accept, to sweep, to look at the stores, and to follow the certificates.
     ///
     /// # Errors
     /// The health endpoints can't be served.
@@ -279,7 +289,9 @@ impl Bound {
         let builder = self.builder;
         let (ready, is_ready) = watch::channel(true);
         let sessions = TaskTracker::new();
+        let store_watch = Arc::new(builder.store_watch());
         let gauges = Gauges {
+            stores: Arc::clone(&store_watch),
             sessions: sessions.clone(),
             budget: builder.budget.clone(),
             replica: Arc::clone(&builder.replica),
@@ -300,6 +312,7 @@ impl Bound {
             builder.events.clone(),
             context.drain.clone(),
         ));
+        sweeps.spawn(Arc::clone(&store_watch).run(context.drain.clone()));
         if let Some(tls) = builder.tls {
             sweeps.spawn(tls.follow(builder.events.clone(), context.drain.clone()));
         }
@@ -324,6 +337,7 @@ impl Bound {
             names: builder.names,
             control_addresses,
             admin,
+            store_watch,
             ready,
             sessions,
             accepts,

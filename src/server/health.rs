@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::routing::get;
 use hyper::server::conn::http1;
@@ -29,6 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::memory::Budget;
 use crate::object::{ActiveUploads, Replica};
+use crate::server::store_watch::StoreWatch;
 
 /// Time limit of a connection, from its accept.
 const CONNECTION_TIME: Duration = Duration::from_secs(10);
@@ -42,6 +43,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The gauges of `/status`. All are 0 if nothing runs.
 #[derive(Debug, Clone)]
 pub struct Gauges {
+    /// The stores.
+    pub stores: Arc<StoreWatch>,
     /// The sessions.
     pub sessions: TaskTracker,
     /// The memory that transfers share.
@@ -72,7 +75,8 @@ impl Admin {
     /// Answers requests on `listener` until `stop` is cancelled. Must be called on a runtime.
     ///
     /// - `/healthz`: 200 while the process runs.
-    /// - `/readyz`: 200 while `ready` is true, else 503 `draining`.
+    /// - `/readyz`: 200 while `ready` is true, else 503 `draining`; `/readyz?verbose`: the same, and
+    ///   a line for each store and for each bucket that can't be used.
     /// - `/status`: 200, the gauges as a JSON object.
     ///
     /// # Errors
@@ -115,12 +119,23 @@ async fn status(State(shown): State<Shown>) -> ([(header::HeaderName, &'static s
     (json, format!("{status}\n"))
 }
 
-async fn readyz(State(shown): State<Shown>) -> (StatusCode, &'static str) {
-    if *shown.ready.borrow() {
-        (StatusCode::OK, "ready\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+async fn readyz(State(shown): State<Shown>, RawQuery(query): RawQuery) -> (StatusCode, String) {
+    let (code, word) = match *shown.ready.borrow() {
+        true => (StatusCode::OK, "ready\n"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+    };
+    let query = query.unwrap_or_default();
+    let verbose = query
+        .split('&')
+        .any(|part| part.split('=').next() == Some("verbose"));
+    let mut text = word.to_owned();
+    if verbose {
+        let stores = shown.gauges.stores.states();
+        stores
+            .iter()
+            .for_each(|store| text.push_str(&store.to_string()));
     }
+    (code, text)
 }
 
 async fn accept(listener: TcpListener, router: Router, stop: CancellationToken) {
@@ -197,6 +212,7 @@ mod tests {
 
     fn gauges() -> Gauges {
         Gauges {
+            stores: Arc::default(),
             sessions: TaskTracker::new(),
             budget: Budget::new(1 << 20),
             replica: Replica::new(Some("pod-\"0\"".to_owned()), SOON),

@@ -48,6 +48,8 @@ pub struct ServerOptions {
     pub replica: Option<String>,
     /// Interrupted uploads.
     pub resume: ResumeOptions,
+    /// When stores are looked at.
+    pub store_looks: LookOptions,
     /// Stores by name.
     pub stores: BTreeMap<String, Arc<StoreOptions>>,
     /// Users by name.
@@ -102,6 +104,27 @@ pub struct ListenOptions {
 pub struct AdminOptions {
     /// Address of the HTTP listener.
     pub listen: SocketAddr,
+}
+
+/// When stores are looked at. No keys: tests change them.
+#[derive(Debug, Clone)]
+pub struct LookOptions {
+    /// How often a store is looked at while the server runs; zero: never, nor at the start.
+    pub every: Duration,
+    /// For how long the start looks at a required store that fails.
+    pub required_for: Duration,
+    /// The pause between two of these looks.
+    pub required_pause: Duration,
+}
+
+impl Default for LookOptions {
+    fn default() -> Self {
+        LookOptions {
+            every: Duration::from_secs(60),
+            required_for: Duration::from_secs(60),
+            required_pause: Duration::from_secs(2),
+        }
+    }
 }
 
 /// The memory budget.

@@ -10,10 +10,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use s3ftpd::config;
 use s3ftpd::events::EventSink;
 use s3ftpd::server::Server;
+use s3ftpd::server::options::LookOptions;
 
 use crate::events::Recorder;
 use crate::ftp::Ftp;
@@ -46,6 +48,10 @@ impl Gateway {
             settings: Settings::default(),
             buckets: vec![BUCKET.to_owned()],
             store: None,
+            looks: LookOptions {
+                every: Duration::ZERO,
+                ..LookOptions::default()
+            },
         }
     }
 
@@ -84,6 +90,7 @@ pub struct Builder {
     settings: Settings,
     buckets: Vec<String>,
     store: Option<Arc<Store>>,
+    looks: LookOptions,
 }
 
 impl Builder {
@@ -121,6 +128,13 @@ impl Builder {
         self.with(&format!("listen = [\"{address}\"]"))
     }
 
+    /// Looks at the stores at the start and at this interval. Else it never looks, so that no
+    /// request disturbs a test.
+    pub fn look_every(mut self, every: Duration) -> Builder {
+        self.looks.every = every;
+        self
+    }
+
     /// Uses a store that exists already.
     pub fn on(mut self, store: &Arc<Store>) -> Builder {
         self.store = Some(Arc::clone(store));
@@ -143,14 +157,15 @@ impl Builder {
         settings.lay(BASE);
         settings.lay(&self.settings.text());
         let text = settings.text();
-        let config = match config::from_str(&text, "test") {
+        let mut config = match config::from_str(&text, "test") {
             Ok(config) => config,
             Err(errors) => panic!("{errors}\nin\n{text}"),
         };
+        config.store_looks = self.looks;
         let events = Arc::new(Recorder::default());
         let server = {
             let sink: Arc<dyn EventSink> = events.clone();
-            Server::start(config, vec![sink]).await.unwrap()
+            Box::pin(Server::start(config, vec![sink])).await.unwrap()
         };
         let address = server.control_addresses()[0];
         Gateway {

@@ -64,14 +64,10 @@ async fn no_226_while_the_store_has_not_acknowledged_everything() {
 /// The store's answer, the reply's code, and words in its text.
 const REFUSALS: [(Fault, u16, &str); 11] = [
     (Fault::Status(403, "AccessDenied"), 550, "denies access"),
-    (
-        Fault::Status(403, "InvalidAccessKeyId"),
-        550,
-        "denies access",
-    ),
+    (Fault::Status(403, "InvalidAccessKeyId"), 451, "credentials"),
     (
         Fault::Status(404, "NoSuchBucket"),
-        550,
+        451,
         "the bucket does not exist",
     ),
     (Fault::Status(503, "SlowDown"), 451, "overloaded"),

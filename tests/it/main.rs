@@ -38,6 +38,7 @@ mod same_name;
 mod semantics;
 mod slow_clients;
 mod store_failures;
+mod stores;
 mod times_and_types;
 mod truncation;
 mod unseen_writes;

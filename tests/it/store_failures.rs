@@ -50,7 +50,12 @@ async fn expired_credentials_and_a_wrong_clock_are_retried_and_reported_as_trans
             );
             assert_eq!(store.object(BUCKET, "x").is_some(), passes, "{code}");
             if !passes {
-                assert!(reply.text().contains("expired or its clock"), "{reply:?}");
+                let words = if status == 400 {
+                    "credentials"
+                } else {
+                    "clocks"
+                };
+                assert!(reply.text().contains(words), "{reply:?}");
             }
             let (_, reply) = ftp.retrieve("f").await;
             assert_eq!(
@@ -80,14 +85,6 @@ async fn expired_credentials_and_a_wrong_clock_are_retried_and_reported_as_trans
         .with(Fault::Status(400, ""));
     ftp.expect("PWD", 257).await;
     ftp.expect("MDTM f", 451).await;
-    // Wrong keys stay wrong.
-    gateway
-        .store
-        .fail("GetObject")
-        .always()
-        .with(Fault::Status(403, "InvalidAccessKeyId"));
-    let (_, reply) = ftp.retrieve("f").await;
-    assert_eq!(reply.code, 550, "{reply:?}");
     ftp.close().await;
 }
 

@@ -25,18 +25,20 @@ const WRONG_CRC32: &str = "AAAAAA==";
 
 /// The bucket that is probed.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ProbeTarget<'a> {
+pub(in crate::object) struct ProbeTarget<'a> {
     /// The store's client.
-    pub(super) client: &'a Client,
+    pub(in crate::object) client: &'a Client,
     /// The bucket.
-    pub(super) bucket: &'a str,
+    pub(in crate::object) bucket: &'a str,
+    /// What the names of the probe objects begin with, after [`PROBE_PREFIX`].
+    pub(in crate::object) run: &'a str,
     /// How often a request is sent that may be sent again, with its first time.
-    pub(super) attempts: u32,
+    pub(in crate::object) attempts: u32,
 }
 
 /// Whether a wrong CRC-32 is refused because it is wrong.
-pub(super) async fn checksums(at: ProbeTarget<'_>) -> Result<bool, RequestFailure> {
-    let key = probe_key();
+pub(in crate::object) async fn checksums(at: ProbeTarget<'_>) -> Result<bool, RequestFailure> {
+    let key = probe_key(at);
     let answer = put(at, &key, Some(WRONG_CRC32), false).await;
     // Some stores keep what they have refused.
     remove(at, &key).await;
@@ -50,8 +52,8 @@ pub(super) async fn checksums(at: ProbeTarget<'_>) -> Result<bool, RequestFailur
 }
 
 /// Whether a second PutObject under `If-None-Match: *` is refused.
-pub(super) async fn conditions(at: ProbeTarget<'_>) -> Result<bool, RequestFailure> {
-    let key = probe_key();
+pub(in crate::object) async fn conditions(at: ProbeTarget<'_>) -> Result<bool, RequestFailure> {
+    let key = probe_key(at);
     put(at, &key, None, false).await?;
     let answer = match put(at, &key, None, true).await {
         Ok(()) => Ok(false),
@@ -64,8 +66,10 @@ pub(super) async fn conditions(at: ProbeTarget<'_>) -> Result<bool, RequestFailu
 }
 
 /// Whether a DeleteObject under an `If-Match` that does not hold is refused.
-pub(super) async fn conditional_deletes(at: ProbeTarget<'_>) -> Result<bool, RequestFailure> {
-    let key = probe_key();
+pub(in crate::object) async fn conditional_deletes(
+    at: ProbeTarget<'_>,
+) -> Result<bool, RequestFailure> {
+    let key = probe_key(at);
     put(at, &key, None, false).await?;
     let request = at
         .client
@@ -86,8 +90,10 @@ pub(super) async fn conditional_deletes(at: ProbeTarget<'_>) -> Result<bool, Req
 }
 
 /// Whether a CompleteMultipartUpload under `If-None-Match: *` is refused if the object exists.
-pub(super) async fn conditional_complete(at: ProbeTarget<'_>) -> Result<bool, RequestFailure> {
-    let key = probe_key();
+pub(in crate::object) async fn conditional_complete(
+    at: ProbeTarget<'_>,
+) -> Result<bool, RequestFailure> {
+    let key = probe_key(at);
     put(at, &key, None, false).await?;
     let answer = complete_if_absent(at, &key).await;
     remove(at, &key).await;
@@ -126,8 +132,10 @@ async fn complete_if_absent(at: ProbeTarget<'_>, key: &str) -> Result<bool, Requ
 
 /// Whether the key `a/b` is in no listing any more once there is an object `a`. A store that
 /// refuses that object hides nothing.
-pub(super) async fn files_hide_directories(at: ProbeTarget<'_>) -> Result<bool, RequestFailure> {
-    let file = probe_key();
+pub(in crate::object) async fn files_hide_directories(
+    at: ProbeTarget<'_>,
+) -> Result<bool, RequestFailure> {
+    let file = probe_key(at);
     let below = format!("{file}/below");
     put(at, &below, None, false).await?;
     let answer = match put(at, &file, None, false).await {
@@ -149,8 +157,8 @@ pub(super) async fn files_hide_directories(at: ProbeTarget<'_>) -> Result<bool, 
 /// a wrong one is refused, and the very same with the right one is not. Some stores know no more
 /// than a checksum of the parts' checksums (Cloudflare R2, MinIO before 2025): they refuse the
 /// type, or compare the whole's checksum with that.
-pub(super) async fn full_object(at: ProbeTarget<'_>) -> Result<bool, RequestFailure> {
-    let key = probe_key();
+pub(in crate::object) async fn full_object(at: ProbeTarget<'_>) -> Result<bool, RequestFailure> {
+    let key = probe_key(at);
     let request = at
         .client
         .create_multipart_upload()
@@ -245,8 +253,8 @@ fn refuses_feature(failure: &RequestFailure) -> bool {
     matches!(failure.status, Some(400 | 501))
 }
 
-fn probe_key() -> String {
-    format!("{PROBE_PREFIX}{}", TransferId::generate())
+fn probe_key(at: ProbeTarget<'_>) -> String {
+    format!("{PROBE_PREFIX}{}{}", at.run, TransferId::generate())
 }
 
 async fn put(

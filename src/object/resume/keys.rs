@@ -18,7 +18,7 @@ use crate::object::location::Location;
 use crate::object::transfer_id::TransferId;
 
 /// The prefix of the server's own state, in the bucket of the objects or in one of its own.
-pub(in crate::object) const STATE_PREFIX: &str = ".s3ftpd/";
+pub const STATE_PREFIX: &str = ".s3ftpd/";
 
 /// The hash of some texts: 32 hexadecimal digits.
 fn hash(texts: &[&str]) -> String {

@@ -148,6 +148,7 @@ pub(super) async fn store_at(
         attempts: 3,
         copy_limit: 5 << 30,
         equal_parts: false,
+        required: false,
         idle_connections: 128,
     };
     change(&mut config);

@@ -19,6 +19,7 @@ impl Refusal {
             ObjectError::NoSuchBucket => Refusal::NoSuchBucket(path),
             ObjectError::Denied(_) => Refusal::StoreDenied(path, detail()),
             ObjectError::Credentials(_) => Refusal::StoreCredentials(path, detail()),
+            ObjectError::Clock(_) => Refusal::StoreClock(path, detail()),
             ObjectError::Conflict => Refusal::WrittenByOther(path),
             ObjectError::Changed => Refusal::ChangedWhileRead(path),
             ObjectError::OutOfRange { size: Some(size) } => Refusal::BeyondEndAt(path, *size),

@@ -84,6 +84,7 @@ impl Refusal {
             | Refusal::StoreUnsupported(_, detail)
             | Refusal::StoreRefused(_, detail)
             | Refusal::StoreCredentials(_, detail)
+            | Refusal::StoreClock(_, detail)
             | Refusal::StoreUnreachable(_, detail)
             | Refusal::NotTheStore(_, detail)
             | Refusal::OtherBytesStored(_, detail)
@@ -264,7 +265,6 @@ refusals! {
     NoMemoryForListing => 450, Class::Busy, "No memory is free for the listing, try again later";
 
     // The store. Its own words can show its inside: they stand in the log, the client gets these.
-    NoSuchBucket(path: VirtualPath) => 550, Class::NotFound, "{path}: the bucket does not exist";
     StoreDenied(path: VirtualPath, detail: Detail) => 550, Class::StoreDenied, "{path}: the store denies access";
     StoreUnsupported(path: VirtualPath, detail: Detail) => 550, Class::StoreError, "{path}: the store does not support this";
     StoreRefused(path: VirtualPath, detail: Detail) => 550, Class::StoreError, "{path}: the store refused the operation";
@@ -272,8 +272,14 @@ refusals! {
         "{path}: another client has created or changed the file";
     NameTooLong(path: VirtualPath) => 553, Class::Invalid, "{path}: the name is too long for the store";
     StoreFull(path: VirtualPath) => 452, Class::Quota, "{path}: the store is full";
+    // The server's own access is at fault, and the file may be right.
+    NoSuchBucket(path: VirtualPath) => 451, Class::StoreError,
+        "{path}: the bucket does not exist, the operator has to create it; try again later";
     StoreCredentials(path: VirtualPath, detail: Detail) => 451, Class::StoreCredentials,
-        "{path}: the server's access to the store has expired or its clock is wrong, \
+        "{path}: the store does not take this server's credentials, the operator has to renew \
+         them; try again later";
+    StoreClock(path: VirtualPath, detail: Detail) => 451, Class::StoreCredentials,
+        "{path}: the clocks of this server and the store differ, the operator has to set them; \
          try again later";
     StoreUnreachable(path: VirtualPath, detail: Detail) => 451, Class::StoreUnreachable,
         "{path}: the store can't be reached, try again later";

@@ -116,6 +116,12 @@ table!(
             Text("true if the endpoint's host ends in `.r2.cloudflarestorage.com`, else false"),
             "true: all parts of an object but the last have one size, as Cloudflare R2 requires. The largest object is then 10,000 × `transfer.part_size` (8 MiB: 78 GiB)",
         ),
+        key(
+            "required",
+            Flag,
+            Value("false"),
+            "true: the server does not start if a bucket of the store can't be listed for 60 s. It looks at each store in any case: [stores](../operations/stores.md)",
+        ),
     ],
     &[
         Rule::Needs("access_key_id", "secret_access_key"),

@@ -26,6 +26,7 @@ main() {
     helm template ci "$chart" --namespace ftp --values "$values" >"$out/$name.yaml"
     valid "$out/$name.yaml" "$name"
     implicit "$out/$name.yaml" "$name" "$values"
+    monitoring "$out/$name.yaml" "$name" "$values"
     taken "$out/$name.yaml" "$name"
   done
   complete
@@ -34,8 +35,16 @@ main() {
 
 valid() {
   local version
+  # The kinds of the Prometheus Operator are not Kubernetes' own: monitoring() checks them.
+  "$python" - "$1" >"$out/kubernetes.yaml" <<'END'
+import sys
+import yaml
+
+documents = [d for d in yaml.safe_load_all(open(sys.argv[1])) if d]
+yaml.safe_dump_all([d for d in documents if not d["apiVersion"].startswith("monitoring.")], sys.stdout)
+END
   for version in 1.26 1.30 ""; do
-    "$python" -m kubernetes_validate --strict --quiet ${version:+--kubernetes-version "$version"} "$1" || {
+    "$python" -m kubernetes_validate --strict --quiet ${version:+--kubernetes-version "$version"} "$out/kubernetes.yaml" || {
       echo "chart: $2 is not valid for Kubernetes ${version:-(newest)}" >&2
       exit 1
     }
@@ -87,7 +96,8 @@ implicit() {
 import sys
 import yaml
 
-kinds = {d["kind"]: d for d in yaml.safe_load_all(open(sys.argv[1])) if d}
+documents = [d for d in yaml.safe_load_all(open(sys.argv[1])) if d]
+kinds = {d["kind"]: d for d in documents if not d["metadata"]["name"].endswith(("-metrics", "-dashboard"))}
 asked = yaml.safe_load(open(sys.argv[2])).get("service", {})
 wanted = asked.get("implicitPort")
 service = [p for p in kinds["Service"]["spec"]["ports"] if p["name"] == "ftps"]
@@ -106,6 +116,52 @@ END
   echo "ok   chart: implicit TLS of $2"
 }
 
+# The resources of the Prometheus Operator and the dashboard are there if the values ask for them; the
+# ServiceMonitor selects the Service of the admin port and nothing else, and that Service the pod.
+monitoring() {
+  "$python" - "$1" "$3" "$chart" <<'END'
+import json, sys
+from pathlib import Path
+import yaml
+
+documents = [d for d in yaml.safe_load_all(open(sys.argv[1])) if d]
+asked = yaml.safe_load(open(sys.argv[2])).get("metrics", {})
+chart = Path(sys.argv[3])
+
+def one(kind, ending=""):
+    found = [d for d in documents if d["kind"] == kind and d["metadata"]["name"].endswith(ending)]
+    assert len(found) <= 1, found
+    return found[0] if found else None
+
+def selects(selector, labels):
+    return all(labels.get(name) == value for name, value in selector.items())
+
+pod = one("Deployment")["spec"]["template"]
+monitor, service = one("ServiceMonitor"), one("Service", "-metrics")
+enabled = asked.get("serviceMonitor", {}).get("enabled", False)
+assert bool(monitor) == bool(service) == enabled, (monitor, service)
+if enabled:
+    assert selects(service["spec"]["selector"], pod["metadata"]["labels"]), service
+    selector = monitor["spec"]["selector"]["matchLabels"]
+    selected = [d for d in documents if d["kind"] == "Service" and selects(selector, d["metadata"]["labels"])]
+    assert selected == [service], selected
+    (endpoint,), (port,) = monitor["spec"]["endpoints"], service["spec"]["ports"]
+    assert endpoint["port"] == port["name"], endpoint
+    ports = {p["name"]: p["containerPort"] for p in pod["spec"]["containers"][0]["ports"]}
+    assert port["port"] == ports[port["targetPort"]], port
+    assert monitor["metadata"]["labels"].items() >= asked["serviceMonitor"]["labels"].items(), monitor
+rule = one("PrometheusRule")
+assert bool(rule) == asked.get("rules", {}).get("enabled", False), rule
+if rule:
+    assert rule["spec"] == yaml.safe_load((chart / "files/alerts.yaml").read_text()), rule
+dashboard = one("ConfigMap", "-dashboard")
+assert bool(dashboard) == asked.get("dashboard", {}).get("enabled", False), dashboard
+if dashboard:
+    assert json.loads(dashboard["data"]["s3ftpd.json"])["uid"] == "s3ftpd"
+END
+  echo "ok   chart: monitoring of $2"
+}
+
 # s3ftpd checks the rendered configuration. Its secrets become files, in a temporary directory.
 taken() {
   if [ -z "$binary" ]; then
@@ -120,7 +176,8 @@ from pathlib import Path
 import yaml
 
 rendered, directory, binary = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
-config = next(d for d in yaml.safe_load_all(open(rendered)) if d and d["kind"] == "ConfigMap")["data"]["s3ftpd.yaml"]
+maps = [d["data"] for d in yaml.safe_load_all(open(rendered)) if d and d["kind"] == "ConfigMap"]
+config = next(data["s3ftpd.yaml"] for data in maps if "s3ftpd.yaml" in data)
 hashed = subprocess.run([binary, "hash-password"], input="x\n", capture_output=True, text=True, check=True).stdout
 names = set(re.findall(r"/run/secrets/s3ftpd/(\S+)", config))
 if any(name.endswith(".crt") for name in names):

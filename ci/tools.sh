@@ -35,7 +35,7 @@ crates() {
 packages() {
   local -A wanted=(
     [curl]=curl [lftp]=lftp [ncftpput]=ncftp [tnftp]=tnftp [inetutils-ftp]=inetutils-ftp [wget]=wget [perl]=perl
-    [setpriv]=util-linux [cc]=build-essential [pkg-config]=pkg-config
+    [setpriv]=util-linux [cc]=build-essential [pkg-config]=pkg-config [promtool]=prometheus
   )
   local missing=() command
   for command in "${!wanted[@]}"; do

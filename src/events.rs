@@ -15,6 +15,7 @@ mod documented;
 mod event;
 pub mod filter;
 pub mod log;
+pub mod metrics;
 pub mod options;
 pub mod xferlog;
 

@@ -36,7 +36,9 @@ fn main() -> ExitCode {
     let arguments = Cli::parse();
     let log = match Log::start(&arguments.log) {
         Ok(log) => log,
-        Err(error) => Cli::command().error(ErrorKind::ValueValidation, error).exit(),
+        Err(error) => Cli::command()
+            .error(ErrorKind::ValueValidation, error)
+            .exit(),
     };
     descriptors::raise();
     share_one_arena();

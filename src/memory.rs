@@ -152,6 +152,16 @@ impl Budget {
         waiting > self.inner.pressing.load(Ordering::Relaxed)
     }
 
+    /// The number of waiting requests of each kind of holder.
+    pub fn waiters(&self) -> [(&'static str, usize); 4] {
+        let state = self.inner.state();
+        Holder::ALL.map(|holder| {
+            let waiters = state.waiters[holder as usize].iter();
+            let open = waiters.filter(|waiter| !waiter.served.is_closed());
+            (holder.name(), open.count())
+        })
+    }
+
     /// The largest part that an upload may ask for, bytes: a quarter of the budget.
     pub fn largest_part(&self) -> u64 {
         u64::from(self.inner.total / 4) * UNIT

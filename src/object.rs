@@ -26,6 +26,7 @@ mod keys;
 mod list;
 mod location;
 pub mod look;
+mod measure;
 mod multipart;
 mod name_lock;
 pub mod options;

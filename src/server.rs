@@ -15,6 +15,7 @@ pub mod health;
 #[doc(hidden)]
 pub mod in_memory;
 pub mod options;
+mod scrape;
 pub mod store_use;
 pub mod store_watch;
 pub mod sweeper;
@@ -32,6 +33,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::data::linger::LAST_LIMIT;
 use crate::data::passive::PassivePool;
+use crate::events::metrics::Metrics;
 use crate::memory::Budget;
 use crate::object::NameLocks;
 use crate::server::health::Admin;
@@ -127,6 +129,11 @@ impl Server {
     /// What is known of the stores: for tests and metrics.
     pub fn stores(&self) -> Vec<StoreState> {
         self.store_watch.states()
+    }
+
+    /// What is counted, for tests.
+    pub fn metrics(&self) -> &Metrics {
+        &self.context.metrics
     }
 
     /// Sessions open now.

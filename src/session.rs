@@ -40,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::auth::{Refused, SessionPermit};
+use crate::events::metrics::{NO_VERB, OTHER};
 use crate::net::proxy::ConnectionAddrs;
 use ftp_proto::Command;
 use ftp_proto::command::verb_of;
@@ -79,7 +80,8 @@ pub async fn serve(
     permit: SessionPermit,
 ) -> Result<(), Refused> {
     let (deadline, cut) = (context.options.timeouts.control_write, context.cut.clone());
-    let control = match Control::new(stream, addrs, deadline, cut) {
+    let metrics = Arc::clone(&context.metrics);
+    let control = match Control::new(stream, addrs, deadline, cut, metrics) {
         Ok(control) => control,
         Err(error) => {
             tracing::debug!(peer = %addrs.peer, %error, "connection lost before the greeting");
@@ -98,7 +100,8 @@ pub(crate) async fn serve_in_memory(
     addrs: ConnectionAddrs,
 ) {
     let deadline = context.options.timeouts.control_write;
-    let control = Control::in_memory(stream, addrs, deadline, context.cut.clone());
+    let metrics = Arc::clone(&context.metrics);
+    let control = Control::in_memory(stream, addrs, deadline, context.cut.clone(), metrics);
     // A test begins fewer sessions than the limit.
     if let Ok(permit) = context.sessions.enter(Some(addrs.peer.ip())) {
         let served = Session::new(context, listener, control, permit).run().await;
@@ -128,6 +131,7 @@ impl Session {
         if let Err(refused) = ended {
             let refusal = Refusal::from(refused);
             self.chronicle.ends(refusal.to_string());
+            self.control.answers(NO_VERB);
             self.control.end(&refusal.into()).await;
         }
         self.chronicle.closed();
@@ -178,6 +182,7 @@ impl Session {
             Awaited::Draining => Refusal::ShuttingDown,
         };
         self.chronicle.ends(last_words.to_string());
+        self.control.answers(NO_VERB);
         // The connection ends either way.
         let _ = self.control.reply(&last_words.into()).await;
         Flow::Close
@@ -242,6 +247,9 @@ impl Session {
             }
         }
         let parsed = Command::parse(line);
+        let verb = parsed.as_ref().ok().map(Command::verb);
+        let verb = verb.or_else(|| verb_of(line));
+        self.control.answers(verb.unwrap_or(OTHER));
         self.chronicle
             .begin(FileCommand::of(line, parsed.as_ref().ok()));
         let command = match parsed {

@@ -157,6 +157,13 @@ impl Tls {
         }
     }
 
+    /// The certificates in use, in the configuration's order.
+    pub fn certificates(&self) -> Vec<Summary> {
+        let current = self.current.load();
+        let certificates = current.material.certificates.iter();
+        certificates.map(|piece| piece.good.summary()).collect()
+    }
+
     /// Whether data connections must resume the session of their control connection.
     pub fn requires_session_reuse(&self) -> bool {
         self.config.require_session_reuse

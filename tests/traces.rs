@@ -111,7 +111,10 @@ async fn answer(mut stream: TcpStream, received: Arc<Received>) {
         };
         assert!(head.starts_with("POST /v1/traces HTTP/1.1\r\n"), "{head}");
         let head = head.to_ascii_lowercase();
-        assert!(head.contains("content-type: application/x-protobuf"), "{head}");
+        assert!(
+            head.contains("content-type: application/x-protobuf"),
+            "{head}"
+        );
         let (_, length) = head.split_once("content-length: ").unwrap();
         let length: usize = length.lines().next().unwrap().parse().unwrap();
         while read.len() < begin + length {
@@ -297,7 +300,10 @@ async fn a_refused_command_is_a_failed_span_with_its_id() {
     assert!(dele.failed, "{dele:?}");
     assert_eq!(dele.attributes["class"], "not_found");
     let id = &dele.attributes["request"];
-    assert!(reply.lines.concat().contains(id.as_str()), "{reply:?} and {id}");
+    assert!(
+        reply.lines.concat().contains(id.as_str()),
+        "{reply:?} and {id}"
+    );
     server.stop().await;
 }
 
@@ -340,7 +346,9 @@ async fn a_collector_that_is_down_is_reported_once_and_delays_nothing() {
     server.logged("spans can't be exported").await;
     ftp.expect("QUIT", 221).await;
     let log = server.stop().await;
-    let reports = log.lines().filter(|line| line.contains("can't be exported"));
+    let reports = log
+        .lines()
+        .filter(|line| line.contains("can't be exported"));
     assert_eq!(reports.count(), 1, "{log}");
 }
 

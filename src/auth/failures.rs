@@ -138,6 +138,15 @@ impl Failures {
         self.lock().users_at_addresses.forget(keys.user_at_address);
     }
 
+    /// The number of addresses and of users that are banned now.
+    pub fn ban_counts(&self) -> (usize, usize) {
+        let now = Instant::now();
+        let mut tables = self.lock();
+        let addresses = tables.addresses.banned(now);
+        let users = tables.users.banned(now) + tables.users_at_addresses.banned(now);
+        (addresses, users)
+    }
+
     fn bans_address_at(&self, address: IpAddr, now: Instant) -> bool {
         !self.is_exempt(address)
             && self

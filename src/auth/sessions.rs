@@ -130,6 +130,12 @@ impl SessionLimiter {
         })
     }
 
+    /// The number of sessions, and of those before login among them.
+    pub fn counts(&self) -> (usize, usize) {
+        let held = self.held();
+        (held.sessions, held.early.count())
+    }
+
     fn held(&self) -> MutexGuard<'_, Held> {
         // Each step leaves it whole.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)

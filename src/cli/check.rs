@@ -110,6 +110,7 @@ async fn check(files: &[PathBuf]) -> Result<CheckedConfiguration, String> {
         active_uploads: std::sync::Arc::default(),
         record_cache: std::sync::Arc::default(),
         names: NameLocks::default(),
+        metrics: std::sync::Arc::default(),
         transfer: config.transfer.clone(),
     };
     let mut stores = BTreeMap::new();

@@ -34,7 +34,13 @@ pub(super) async fn run(
             .for_each(|warning| tracing::warn!("{warning}")),
         Err(problem) => return failed(USAGE, &problem),
     }
-    let transfer_log = match config.log.xferlog.as_ref().map(TransferLog::start).transpose() {
+    let transfer_log = match config
+        .log
+        .xferlog
+        .as_ref()
+        .map(TransferLog::start)
+        .transpose()
+    {
         Ok(transfer_log) => transfer_log,
         Err(error) => return failed(FAILURE, &error.to_string()),
     };

@@ -69,6 +69,7 @@ pub(super) async fn sweep(arguments: &SweepArguments, log: &Log) -> Result<Strin
         active_uploads: std::sync::Arc::default(),
         record_cache: std::sync::Arc::default(),
         names: NameLocks::default(),
+        metrics: std::sync::Arc::default(),
     };
     let mut stores = BTreeMap::new();
     for (name, store) in &config.stores {

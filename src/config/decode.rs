@@ -12,6 +12,7 @@ use crate::config::tls;
 use crate::config::tree::Node;
 use crate::config::values;
 use crate::data::options::{ActiveOptions, PassiveNetwork, PassiveOptions, PassivePorts};
+use crate::events::metrics::options::MetricsOptions;
 use crate::object::options::{ResumeOptions, TransferOptions};
 use crate::server::capacity::machine;
 use crate::server::options::{
@@ -32,6 +33,7 @@ pub(super) fn decode(tree: Node, report: &Report) -> Result<ServerOptions, Confi
     let active = active(root.section("active"));
     let admin = admin(&root);
     let log = log::decode(root.section("log"));
+    let metrics = metrics(root.section("metrics"));
     let transfer = transfer(root.section("transfer"));
     let memory = memory(root.section("memory"), &transfer);
     let timeouts = timeouts(root.section("timeouts"));
@@ -54,6 +56,7 @@ pub(super) fn decode(tree: Node, report: &Report) -> Result<ServerOptions, Confi
         active,
         admin,
         log,
+        metrics,
         memory,
         transfer,
         timeouts,
@@ -123,6 +126,12 @@ fn admin(root: &Section<'_>) -> Option<AdminOptions> {
     let listen = listen.and_then(|field| values::socket_address(&field));
     section.finish();
     listen.map(|listen| AdminOptions { listen })
+}
+
+fn metrics(section: Section<'_>) -> MetricsOptions {
+    let last_uploads = section.number_or_default("last_uploads");
+    section.finish();
+    MetricsOptions { last_uploads }
 }
 
 fn transfer(section: Section<'_>) -> TransferOptions {

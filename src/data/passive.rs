@@ -38,6 +38,7 @@ use crate::data::options::PassivePorts;
 pub use crate::data::passive::acceptor::AcceptPolicy;
 use crate::data::passive::acceptor::{DataAcceptor, accept_all};
 use crate::data::passive::listeners::{listen, named, take_when_free, wanted_ports};
+pub use crate::data::passive::port_table::PortUsage;
 use crate::data::passive::port_table::{PortClaim, PortTable};
 
 /// How long a pair rests after its reservation ended without a connection. A late connection of a
@@ -164,6 +165,11 @@ impl PassivePool {
     /// order. Ports that were in use at the start come last, once they are bound.
     pub fn ports(&self) -> Vec<u16> {
         self.table.ports()
+    }
+
+    /// How the ports are used now.
+    pub fn usage(&self) -> PortUsage {
+        self.table.usage()
     }
 
     /// Returns when `stop` has taken effect: every listener is closed, and no task is left.

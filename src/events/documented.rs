@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use super::{Cause, Class, Direction, Event, Kind, Level, Representation, SessionFacts, Totals};
 use super::Value;
+use super::{Cause, Class, Direction, Event, Kind, Level, Representation, SessionFacts, Totals};
 
 /// The first two columns of the table of a section; names without their quotes.
 fn table(heading: &str) -> Vec<(String, String)> {
@@ -52,7 +52,10 @@ fn the_page_lists_each_field_with_its_type() {
         });
     };
     note(&mut fields, &full(Kind::Transfer));
-    let place = fields.iter().position(|(name, _)| name == "transfer").unwrap();
+    let place = fields
+        .iter()
+        .position(|(name, _)| name == "transfer")
+        .unwrap();
     // The id of all other kinds has another name.
     fields.insert(place + 1, ("request".to_owned(), "text".to_owned()));
     assert_eq!(table("Fields"), fields);

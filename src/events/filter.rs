@@ -143,7 +143,10 @@ mod tests {
             let error = text.parse::<LogFilter>().unwrap_err();
             assert_eq!(error, LogFilterError(wrong.to_owned()));
             let shown = error.to_string();
-            assert!(shown.contains("TARGET=LEVEL") && !shown.contains('\n'), "{shown}");
+            assert!(
+                shown.contains("TARGET=LEVEL") && !shown.contains('\n'),
+                "{shown}"
+            );
         }
     }
 

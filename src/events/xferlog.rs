@@ -119,7 +119,8 @@ impl TransferLog {
 impl EventSink for TransferLog {
     fn take(&self, event: &Arc<Event>) {
         if line::is_wanted(event) && self.send(Job::Write(Arc::clone(event))).is_err() {
-            self.losses.add(1, &"its file does not take lines fast enough");
+            self.losses
+                .add(1, &"its file does not take lines fast enough");
         }
     }
 }

@@ -99,6 +99,16 @@ impl Holder {
         Holder::Work,
         Holder::Part,
     ];
+
+    /// The name in metrics.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Holder::Recall => "recall",
+            Holder::Admission => "admission",
+            Holder::Work => "work",
+            Holder::Part => "part",
+        }
+    }
 }
 
 impl BudgetState {

@@ -14,6 +14,7 @@ use aws_sdk_s3::config::{
 use secrecy::ExposeSecret;
 use tokio_util::task::TaskTracker;
 
+use crate::events::metrics::Metrics;
 use crate::memory::Budget;
 use crate::object::access::{Access, WatchAccess};
 use crate::object::active_uploads::ActiveUploads;
@@ -24,6 +25,7 @@ use crate::object::clock::{ReadClock, StoreClock};
 use crate::object::connector::http_client;
 use crate::object::echo::Echoes;
 use crate::object::error::ObjectError;
+use crate::object::measure::Measure;
 use crate::object::name_lock::NameLocks;
 use crate::object::options::{StaticCredentials, StoreOptions, TransferOptions};
 use crate::object::part_sizes::PartSizes;
@@ -60,6 +62,8 @@ pub struct StoreContext {
     pub record_cache: Arc<RecordCache>,
     /// The object names that are being written.
     pub names: NameLocks,
+    /// What requests to the stores are counted by.
+    pub metrics: Arc<Metrics>,
 }
 
 /// One configured S3 endpoint.
@@ -101,6 +105,7 @@ impl Store {
             .interceptor(ReadClock(Arc::clone(&clock)))
             .interceptor(JudgeAnswers::new(config.endpoint.is_none()))
             .interceptor(WatchAccess(Arc::clone(&access)))
+            .interceptor(Measure(context.metrics.store_requests(&config.name)))
             .build();
         let sizes = (context.transfer.part_size, context.budget.largest_part());
         let part_sizes = match config.equal_parts {

@@ -433,7 +433,7 @@ const LAYERS: [&str; 7] = [
 ];
 
 /// An error with its causes, in one line, without the layers it has passed.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = String::new();
     for cause in std::iter::successors(Some(error), |cause| cause.source()) {
         let cause = cause.to_string();

@@ -40,6 +40,11 @@ impl RecordCache {
         users.is_some_and(|users| users.iter().any(|user| of(user)))
     }
 
+    /// The number of objects with records.
+    pub fn count(&self) -> usize {
+        locked(&self.records).len()
+    }
+
     /// Forgets a record; returns whether it was known.
     pub(in crate::object) fn remove(&self, object: &str, user: &str) -> bool {
         let mut records = locked(&self.records);

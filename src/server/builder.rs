@@ -16,6 +16,7 @@ use crate::auth::{Authenticator, Failures, SessionLimiter, UserLimiter};
 use crate::data::advertise::Advertise;
 use crate::data::linger::Lingering;
 use crate::data::passive::{AcceptPolicy, PassivePool};
+use crate::events::metrics::Metrics;
 use crate::events::{EventSink, Events};
 use crate::memory::Budget;
 use crate::net::listen;
@@ -24,16 +25,19 @@ use crate::object::{ActiveUploads, NameLocks, RecordCache, Replica, Store, Store
 use crate::server::admission::ConnectionAdmission;
 use crate::server::health::{Admin, Gauges};
 use crate::server::options::{ListenOptions, ServerOptions};
+use crate::server::scrape::Observed;
 use crate::server::store_watch::StoreWatch;
 use crate::server::sweeper::Targets;
 use crate::server::{Server, ServerError, accept};
 use crate::session::{self, Listener, ServerContext};
 use crate::tls::Tls;
+use ftp_proto::Command;
 
 /// What sessions share, built; nothing is bound yet.
 pub struct Builder {
     options: ServerOptions,
     events: Events,
+    metrics: Arc<Metrics>,
     budget: Budget,
     replica: Arc<Replica>,
     active_uploads: Arc<ActiveUploads>,
@@ -107,6 +111,8 @@ impl Builder {
             options.memory.hold,
         );
         let stop = CancellationToken::new();
+        let metrics = Arc::new(Metrics::new(options.metrics, Command::verbs()));
+        let counts: Arc<dyn EventSink> = Arc::clone(&metrics) as _;
         Builder {
             budget,
             replica: Replica::new(options.replica.clone(), options.resume.refresh),
@@ -118,7 +124,8 @@ impl Builder {
             tls: None,
             guard: stop.clone().drop_guard(),
             stop,
-            events: Events::new(sinks),
+            events: Events::new(sinks.into_iter().chain([counts]).collect()),
+            metrics,
             options,
         }
     }
@@ -138,6 +145,7 @@ impl Builder {
             active_uploads: Arc::clone(&self.active_uploads),
             record_cache: Arc::clone(&self.record_cache),
             names: self.names.clone(),
+            metrics: Arc::clone(&self.metrics),
         }
     }
 
@@ -233,6 +241,7 @@ impl Builder {
         let options = &self.options;
         ServerContext {
             events: self.events.clone(),
+            metrics: Arc::clone(&self.metrics),
             tls: self.tls.clone(),
             authenticator: Authenticator::new(&options.users, self.budget.clone()),
             failures: Failures::new(options.login_failures.clone())
@@ -290,8 +299,16 @@ impl Bound {
         let (ready, is_ready) = watch::channel(true);
         let sessions = TaskTracker::new();
         let store_watch = Arc::new(builder.store_watch());
+        let context = Arc::new(builder.context());
+        let observed = Observed {
+            context: Arc::clone(&context),
+            pools: self.pools.clone(),
+            record_cache: Arc::clone(&builder.record_cache),
+            ready: is_ready.clone(),
+        };
         let gauges = Gauges {
             stores: Arc::clone(&store_watch),
+            metrics: observed.registry(),
             sessions: sessions.clone(),
             budget: builder.budget.clone(),
             replica: Arc::clone(&builder.replica),
@@ -304,7 +321,6 @@ impl Bound {
             ),
             None => None,
         };
-        let context = Arc::new(builder.context());
         let targets = Targets::of(&builder.options, &context.stores);
         let sweeps = TaskTracker::new();
         sweeps.spawn(targets.run(

@@ -1,5 +1,5 @@
-//! Health endpoints over HTTP, for probes: `/healthz` and `/readyz`; and `/status`, the gauges of
-//! the process.
+//! Health endpoints over HTTP, for probes: `/healthz` and `/readyz`; `/status`, the gauges of the
+//! process; and `/metrics`, for Prometheus.
 //!
 //! A small HTTP server answers them. A connection carries one request, whose head must arrive
 //! within a second, and ends after ten seconds at the latest. There are at most 64 connections. At
@@ -21,6 +21,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
@@ -29,6 +30,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::memory::Budget;
 use crate::object::{ActiveUploads, Replica};
+use crate::server::scrape;
 use crate::server::store_watch::StoreWatch;
 
 /// Time limit of a connection, from its accept.
@@ -45,6 +47,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub struct Gauges {
     /// The stores.
     pub stores: Arc<StoreWatch>,
+    /// What `/metrics` reports.
+    pub metrics: Arc<Registry>,
     /// The sessions.
     pub sessions: TaskTracker,
     /// The memory that transfers share.
@@ -78,6 +82,7 @@ impl Admin {
     /// - `/readyz`: 200 while `ready` is true, else 503 `draining`; `/readyz?verbose`: the same, and
     ///   a line for each store and for each bucket that can't be used.
     /// - `/status`: 200, the gauges as a JSON object.
+    /// - `/metrics`: 200, the metrics as OpenMetrics text.
     ///
     /// # Errors
     /// The system does not report the listening address.
@@ -102,6 +107,7 @@ fn router(shown: Shown) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/status", get(status))
+        .route("/metrics", get(metrics))
         .with_state(shown)
 }
 
@@ -117,6 +123,14 @@ async fn status(State(shown): State<Shown>) -> ([(header::HeaderName, &'static s
     });
     let json = [(header::CONTENT_TYPE, "application/json")];
     (json, format!("{status}\n"))
+}
+
+async fn metrics(
+    State(shown): State<Shown>,
+) -> Result<([(header::HeaderName, &'static str); 1], String), StatusCode> {
+    let text = scrape::text(&shown.gauges.metrics);
+    let text = text.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    Ok(([(header::CONTENT_TYPE, scrape::CONTENT_TYPE)], text))
 }
 
 async fn readyz(State(shown): State<Shown>, RawQuery(query): RawQuery) -> (StatusCode, String) {
@@ -213,6 +227,7 @@ mod tests {
     fn gauges() -> Gauges {
         Gauges {
             stores: Arc::default(),
+            metrics: Arc::default(),
             sessions: TaskTracker::new(),
             budget: Budget::new(1 << 20),
             replica: Replica::new(Some("pod-\"0\"".to_owned()), SOON),

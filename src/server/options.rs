@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::auth::options::{Limits, LoginFailureOptions, UserOptions};
 use crate::data::options::{ActiveOptions, PassiveOptions};
+use crate::events::metrics::options::MetricsOptions;
 use crate::events::options::LogOptions;
 use crate::net::proxy::options::ProxyOptions;
 use crate::object::options::{ResumeOptions, StoreOptions, TransferOptions};
@@ -30,6 +31,8 @@ pub struct ServerOptions {
     pub admin: Option<AdminOptions>,
     /// The log and the transfer log.
     pub log: LogOptions,
+    /// What metrics count.
+    pub metrics: MetricsOptions,
     /// The process's memory for transfers.
     pub memory: MemoryOptions,
     /// Parts, ranges and parallelism.

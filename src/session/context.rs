@@ -10,6 +10,7 @@ use crate::data::advertise::Advertise;
 use crate::data::linger::Lingering;
 use crate::data::passive::PassivePool;
 use crate::events::Events;
+use crate::events::metrics::Metrics;
 use crate::memory::Budget;
 use crate::object::{ActiveUploads, Store};
 use crate::session::options::SessionOptions;
@@ -26,6 +27,8 @@ pub struct ServerContext {
     pub options: SessionOptions,
     /// Where sessions report what happens.
     pub events: Events,
+    /// What commands and transfers are counted by.
+    pub metrics: Arc<Metrics>,
     /// TLS, if it is configured.
     pub tls: Option<Arc<Tls>>,
     /// The users and their passwords.

@@ -7,6 +7,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
+use crate::events::metrics::{Metrics, NO_VERB};
 use crate::net::canonical;
 use crate::net::proxy::ConnectionAddrs;
 use crate::tls::socket::Handshakes;
@@ -61,6 +63,10 @@ pub(super) struct Control {
     cut: CancellationToken,
     /// The peer has not taken its replies. Nothing more is sent to it.
     stuck: bool,
+    /// The command that replies answer.
+    verb: &'static str,
+    /// Counts the replies.
+    metrics: Arc<Metrics>,
     /// The client's address.
     pub(super) peer: SocketAddr,
     /// The address that the client connected to: ours, or that of the load balancer in front of the
@@ -81,6 +87,7 @@ impl Control {
         addrs: ConnectionAddrs,
         write_deadline: Duration,
         cut: CancellationToken,
+        metrics: Arc<Metrics>,
     ) -> io::Result<Self> {
         let own = stream.local_addr()?.ip().to_canonical();
         let direct = stream.peer_addr().is_ok_and(|peer| peer == addrs.peer);
@@ -100,6 +107,8 @@ impl Control {
             write_deadline,
             cut,
             stuck: false,
+            verb: NO_VERB,
+            metrics,
             peer: canonical(addrs.peer),
             local: canonical(addrs.local),
             own,
@@ -124,6 +133,7 @@ impl Control {
         addrs: ConnectionAddrs,
         write_deadline: Duration,
         cut: CancellationToken,
+        metrics: Arc<Metrics>,
     ) -> Self {
         Control {
             transport: Transport::Memory(pipe),
@@ -132,6 +142,8 @@ impl Control {
             write_deadline,
             cut,
             stuck: false,
+            verb: NO_VERB,
+            metrics,
             peer: addrs.peer,
             local: addrs.local,
             own: addrs.local.ip(),
@@ -163,8 +175,26 @@ impl Control {
         }
     }
 
-    /// Sends a reply.
+    /// From now on replies answer this command.
+    pub(super) fn answers(&mut self, verb: &'static str) {
+        self.verb = verb;
+    }
+
+    /// Sends a reply to the command that runs.
     pub(super) async fn reply(&mut self, reply: &Reply) -> Result<(), ControlError> {
+        self.reply_to(self.verb, reply).await
+    }
+
+    /// Sends a reply to another command than the one that runs.
+    pub(super) async fn reply_to(
+        &mut self,
+        verb: &'static str,
+        reply: &Reply,
+    ) -> Result<(), ControlError> {
+        // Not a preliminary reply.
+        if reply.code >= 200 {
+            self.metrics.command(verb, reply.code);
+        }
         self.send(&reply.to_bytes()).await
     }
 

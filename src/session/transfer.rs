@@ -92,6 +92,7 @@ impl Session {
             true => ControlSide::Quitting(QuitTime::BeforeInputEnd),
             false => ControlSide::Open,
         };
+        let _counted = self.context.metrics.transfer_begins(label.verb);
         let (mut running, link, mut signalled) = RunningTransfer::new(label, control);
         let mut job = pin!(job(link));
         let shutdown = self.context.cut.clone();
@@ -207,6 +208,7 @@ impl Session {
                 if (abor || self.held.is_empty())
                     && verdict(Phase::Transferring, &command) == Verdict::Run =>
             {
+                let verb = command.verb();
                 let answer = match command {
                     Command::Abor => {
                         running.abors += 1;
@@ -218,7 +220,7 @@ impl Session {
                     Command::Stat(_) => progress_report(running),
                     _ => success::ok(),
                 };
-                if self.control.reply(&answer).await.is_err() {
+                if self.control.reply_to(verb, &answer).await.is_err() {
                     running.lose();
                 }
             }

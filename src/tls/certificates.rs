@@ -78,6 +78,8 @@ pub(super) struct Certificate {
     certified: Arc<CertifiedKey>,
     /// The names that it is for.
     names: Vec<String>,
+    /// When it expires, seconds since 1970.
+    ends: i64,
     /// The names are those of the configuration, not of the certificate.
     configured: bool,
 }
@@ -119,8 +121,17 @@ impl Certificate {
         Ok(Certificate {
             certified: Arc::new(certified),
             names,
+            ends: summary.ends,
             configured,
         })
+    }
+
+    /// What is shown of it.
+    pub(super) fn summary(&self) -> Summary {
+        Summary {
+            names: self.names.clone(),
+            ends: self.ends,
+        }
     }
 }
 

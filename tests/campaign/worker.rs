@@ -328,7 +328,8 @@ impl Worker {
             let Ok((code, text)) = client.command(&format!("SIZE {name}")).await else {
                 continue;
             };
-            self.model.note(name, &format!("{}: SIZE: {code} {text}", self.at));
+            self.model
+                .note(name, &format!("{}: SIZE: {code} {text}", self.at));
             match code {
                 213 => {}
                 // Another replica is receiving it, or the store is down.

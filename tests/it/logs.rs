@@ -31,9 +31,15 @@ async fn login(address: std::net::SocketAddr) -> Ftp {
 fn objects(log: &str) -> Vec<Value> {
     let line = |line: &str| {
         let value: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
-        assert!(value["timestamp"].is_string() && value["level"].is_string(), "{line}");
+        assert!(
+            value["timestamp"].is_string() && value["level"].is_string(),
+            "{line}"
+        );
         assert!(value["target"].is_string(), "{line}");
-        assert!(value["message"].is_string() != value["event"].is_string(), "{line}");
+        assert!(
+            value["message"].is_string() != value["event"].is_string(),
+            "{line}"
+        );
         value
     };
     log.lines().map(line).collect()
@@ -53,14 +59,18 @@ async fn each_line_is_a_json_object_whatever_clients_send() {
     ftp.expect("USER forged\u{1b}[2J\u{2028}\",\"event\":\"x\"", 331)
         .await;
     ftp.expect("PASS x", 530).await;
-    ftp.expect("CLNT \"\\\u{1b}]0;title\u{7}\u{202e}", 200).await;
+    ftp.expect("CLNT \"\\\u{1b}]0;title\u{7}\u{202e}", 200)
+        .await;
     ftp.login(USER, PASSWORD).await;
     let name = "a \"b\\\" {c=d} \u{202e}fdp.\u{1f980}";
     assert_eq!(ftp.store(name, b"bytes").await.code, 226);
     ftp.expect("QUIT", 221).await;
     let log = process.stop().await;
     let lines = objects(&log);
-    assert!(!log.contains(['\u{1b}', '\u{7}', '\u{202e}', '\u{2028}']), "{log}");
+    assert!(
+        !log.contains(['\u{1b}', '\u{7}', '\u{202e}', '\u{2028}']),
+        "{log}"
+    );
     let refused = only(&lines, "login_refused");
     assert_eq!(refused["user"], "forged\u{1b}[2J\u{2028}\",\"event\":\"x\"");
     assert_eq!(refused["cause"], "unknown_user");
@@ -85,7 +95,10 @@ async fn each_line_is_a_json_object_whatever_clients_send() {
     assert!(transfer["seconds"].is_f64(), "{transfer}");
     let closed = only(&lines, "session_close");
     assert_eq!(closed["session"], transfer["session"]);
-    assert_eq!((&closed["files_in"], &closed["bytes_in"]), (&1.into(), &5.into()));
+    assert_eq!(
+        (&closed["files_in"], &closed["bytes_in"]),
+        (&1.into(), &5.into())
+    );
 }
 
 #[tokio::test]
@@ -104,7 +117,11 @@ async fn the_environment_comes_before_the_configuration_and_the_command_line_bef
     let (_store, mut server) = launch("export RUST_LOG=info,s3ftpd::events=off", log).await;
     login(server.address).await.expect("QUIT", 221).await;
     let lines = objects(&server.stop().await);
-    assert!(lines.iter().all(|line| line["event"].is_null() && line["level"] == "INFO"));
+    assert!(
+        lines
+            .iter()
+            .all(|line| line["event"].is_null() && line["level"] == "INFO")
+    );
 
     let store = Store::start(&[BUCKET]).await;
     let text = Settings::least(&store).with(log).text();
@@ -113,8 +130,14 @@ async fn the_environment_comes_before_the_configuration_and_the_command_line_bef
     let mut server = launcher.options(&options).start().await;
     login(server.address).await.expect("QUIT", 221).await;
     let log = server.stop().await;
-    assert!(log.contains(" INFO s3ftpd::events: login session="), "{log}");
-    assert!(!log.contains("DEBUG") && !log.contains("\"event\""), "{log}");
+    assert!(
+        log.contains(" INFO s3ftpd::events: login session="),
+        "{log}"
+    );
+    assert!(
+        !log.contains("DEBUG") && !log.contains("\"event\""),
+        "{log}"
+    );
 }
 
 #[tokio::test]
@@ -128,7 +151,10 @@ async fn a_filter_that_is_none_is_a_wrong_usage() {
         let output = within("its end", command.output()).await.unwrap();
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{error}");
-        assert!(error.contains(named) && error.contains("s3ftpd=debug,info"), "{error}");
+        assert!(
+            error.contains(named) && error.contains("s3ftpd=debug,info"),
+            "{error}"
+        );
     }
 }
 
@@ -168,7 +194,10 @@ async fn uploads_downloads_and_deletes_stand_in_the_transfer_log() {
     ftp.expect("QUIT", 221).await;
     server.stop().await;
     let text = std::fs::read_to_string(&path).unwrap();
-    let lines: Vec<Vec<&str>> = text.lines().map(|l| l.split_whitespace().collect()).collect();
+    let lines: Vec<Vec<&str>> = text
+        .lines()
+        .map(|l| l.split_whitespace().collect())
+        .collect();
     let after_the_size: Vec<String> = lines.iter().map(|line| line[7..].join(" ")).collect();
     assert_eq!(
         after_the_size,
@@ -231,7 +260,10 @@ async fn the_transfer_log_can_go_to_standard_output() {
     ftp.expect("QUIT", 221).await;
     let log = server.stop().await;
     let text = std::fs::read_to_string(&out).unwrap();
-    assert!(text.lines().count() == 2 && text.contains(" /two b _ i "), "{text}");
+    assert!(
+        text.lines().count() == 2 && text.contains(" /two b _ i "),
+        "{text}"
+    );
     assert!(!log.contains(" b _ i "), "{log}");
 }
 

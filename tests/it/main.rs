@@ -23,6 +23,7 @@ mod listeners;
 mod listings;
 mod logs;
 mod memory;
+mod metrics;
 mod mounts;
 mod name_conflicts;
 mod names;

@@ -71,7 +71,10 @@ async fn a_repeated_upload_that_meets_its_own_object_is_not_called_refused() {
             data.shutdown().await.unwrap();
             let reply = ftp.reply().await;
             lost.hit().await;
-            assert!(reply.code == 226 || asks_to_check(&reply), "{what}: {reply:?}");
+            assert!(
+                reply.code == 226 || asks_to_check(&reply),
+                "{what}: {reply:?}"
+            );
             looks.remove();
             assert!(
                 gateway.store.object(BUCKET, "x").as_ref() == Some(&bytes),
@@ -128,7 +131,9 @@ async fn a_rename_that_may_have_copied_asks_to_look_at_the_new_name() {
         let far = Store::start(&["far"]).await;
         let far_store = store_section("far", &far);
         let gateway = hasty()
-            .with(&format!("{far_store}\nattempts = 2\nrequest_timeout = \"1s\""))
+            .with(&format!(
+                "{far_store}\nattempts = 2\nrequest_timeout = \"1s\""
+            ))
             .with("[mounts.far]\nstore = \"far\"\nbucket = \"far\"")
             .with("[users.u]\nmounts = { \"/\" = \"main\", \"/far\" = \"far\" }")
             .start()
@@ -148,12 +153,17 @@ async fn a_rename_that_may_have_copied_asks_to_look_at_the_new_name() {
         let reply = ftp.command(&format!("RNTO {to}")).await;
         lost.hit().await;
         assert!(
-            reply.text().contains(&format!("check whether {to} was written")),
+            reply
+                .text()
+                .contains(&format!("check whether {to} was written")),
             "{what}: {reply:?}"
         );
         lost.remove();
         looks.remove();
-        assert!(gateway.store.object(BUCKET, "a").unwrap() == bytes, "{what}");
+        assert!(
+            gateway.store.object(BUCKET, "a").unwrap() == bytes,
+            "{what}"
+        );
         assert!(store.object(bucket, "b").unwrap() == bytes, "{what}");
         ftp.in_step().await;
         ftp.close().await;
@@ -177,7 +187,10 @@ async fn a_rename_that_was_refused_asks_for_nothing() {
         let mut ftp = gateway.ftp().await;
         ftp.expect("RNFR a", 350).await;
         let reply = ftp.command("RNTO b").await;
-        assert!(reply.code >= 400 && !asks_to_check(&reply), "{fault:?}: {reply:?}");
+        assert!(
+            reply.code >= 400 && !asks_to_check(&reply),
+            "{fault:?}: {reply:?}"
+        );
         assert_eq!(gateway.store.keys(BUCKET), ["a"], "{fault:?}");
         ftp.in_step().await;
         ftp.close().await;

@@ -16,6 +16,14 @@
 {{- end }}
 {{- end }}
 
+{{- define "s3ftpd.metricsName" -}}
+{{- printf "%s-metrics" (include "s3ftpd.fullname" . | trunc 55 | trimSuffix "-") }}
+{{- end }}
+
+{{- define "s3ftpd.dashboardName" -}}
+{{- printf "%s-dashboard" (include "s3ftpd.fullname" . | trunc 53 | trimSuffix "-") }}
+{{- end }}
+
 {{- define "s3ftpd.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "s3ftpd.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}

@@ -85,6 +85,12 @@ impl BucketTable {
         self.buckets.get(&key).is_some_and(|bucket| bucket.banned)
     }
 
+    /// The number of bans.
+    pub(super) fn banned(&mut self, now: Instant) -> usize {
+        self.expire(now);
+        self.buckets.values().filter(|bucket| bucket.banned).count()
+    }
+
     /// Empties a bucket, unless it is a ban.
     pub(super) fn forget(&mut self, key: u64) {
         if let Some(bucket) = self.buckets.get(&key)

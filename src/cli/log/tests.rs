@@ -122,7 +122,11 @@ fn a_line_of_json_has_the_fields_with_their_types() {
             assert_eq!(line[name], value, "{name}");
         }
         assert_eq!(line.get("host"), None);
-        line["timestamp"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+        line["timestamp"]
+            .as_str()
+            .unwrap()
+            .parse::<jiff::Timestamp>()
+            .unwrap();
         // The program's other lines have the same shape.
         tracing::info!(target: "s3ftpd::server", sessions = 3, "draining");
         let other = object(&written.take());
@@ -184,15 +188,18 @@ fn no_name_breaks_a_line_of_text() {
 
 #[test]
 fn a_line_below_the_level_is_not_built() {
-    logging(&given(Some("info,s3ftpd::events=warn"), None), |_, written| {
-        send(full(Level::Debug, "x"));
-        send(full(Level::Info, "x"));
-        assert_eq!(written.take(), "");
-        send(full(Level::Error, "x"));
-        assert!(written.take().contains("ERROR s3ftpd::events: transfer"));
-        tracing::info!(target: "s3ftpd::server", "listening");
-        assert!(written.take().contains("listening"));
-    });
+    logging(
+        &given(Some("info,s3ftpd::events=warn"), None),
+        |_, written| {
+            send(full(Level::Debug, "x"));
+            send(full(Level::Info, "x"));
+            assert_eq!(written.take(), "");
+            send(full(Level::Error, "x"));
+            assert!(written.take().contains("ERROR s3ftpd::events: transfer"));
+            tracing::info!(target: "s3ftpd::server", "listening");
+            assert!(written.take().contains("listening"));
+        },
+    );
 }
 
 #[test]
@@ -206,7 +213,10 @@ fn the_filter_can_be_changed_while_lines_come() {
         send(full(Level::Debug, "x"));
         assert!(written.take().contains("DEBUG"));
         let error = log.set_filter("s3ftpd=loud").unwrap_err().to_string();
-        assert!(error.contains("s3ftpd=loud") && error.contains("debug"), "{error}");
+        assert!(
+            error.contains("s3ftpd=loud") && error.contains("debug"),
+            "{error}"
+        );
         assert_eq!(log.filter(), "s3ftpd=debug,info");
         log.set_filter("off").unwrap();
         send(full(Level::Error, "x"));
@@ -277,7 +287,10 @@ fn a_library_s_long_text_is_cut_unless_it_is_for_debugging() {
             let page = format!("no credentials: {}", "Debug { x } ".repeat(200));
             tracing::warn!(target: "aws_config::meta", error = %page, "it failed");
             let line = written.take();
-            assert!(line.chars().count() < 700 && line.contains("no credentials"), "{line}");
+            assert!(
+                line.chars().count() < 700 && line.contains("no credentials"),
+                "{line}"
+            );
             assert!(line.contains('…') && line.contains("it failed"), "{line}");
             if format == LogFormat::Json {
                 assert_eq!(object(&line)["message"], "it failed");

@@ -3,6 +3,7 @@
 mod connections;
 mod limits;
 mod log;
+mod metrics;
 mod stores;
 mod transfers;
 mod users;
@@ -14,6 +15,7 @@ use Kind::{Address, Either, Line, List, Named, Table};
 use connections::{ACTIVE, ADMIN, HOST, LISTENER, PASSIVE, PROXY_PROTOCOL, TLS};
 use limits::{LIMITS, LOGIN_FAILURES, TIMEOUTS};
 use log::LOG;
+use metrics::METRICS;
 use stores::{MOUNT, STORE};
 use transfers::{MEMORY, RESUME, TRANSFER};
 use users::USER;
@@ -48,6 +50,7 @@ pub(in crate::config) static ROOT: TableSchema = TableSchema {
             "the health endpoints over HTTP",
         ),
         section("log", &LOG, "the log and the transfer log"),
+        section("metrics", &METRICS, "metrics, at the health endpoints"),
         section("transfer", &TRANSFER, "parts, ranges and parallelism"),
         section("memory", &MEMORY, "the memory budget"),
         section("timeouts", &TIMEOUTS, "deadlines"),

@@ -61,6 +61,19 @@ struct Rest {
     port: u16,
 }
 
+/// How the ports of a pool are used. A pair is a port and a client's address.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PortUsage {
+    /// Bound ports.
+    pub ports: usize,
+    /// Pairs that are reserved and wait for their connection.
+    pub waiting: usize,
+    /// Pairs that rest after a reservation without a connection.
+    pub resting: usize,
+    /// Sessions that wait for a pair, since all of their client's are taken.
+    pub queued: usize,
+}
+
 /// A pair held by one reservation. If it is dropped before a connection has arrived, the pair
 /// rests.
 #[derive(Debug)]
@@ -227,6 +240,23 @@ impl PortTable {
     fn lock(&self) -> MutexGuard<'_, TableState> {
         // Nothing panics while it holds the lock, and each step leaves the table whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How the ports are used now.
+    pub(super) fn usage(&self) -> PortUsage {
+        let state = self.lock();
+        let mut usage = PortUsage {
+            ports: state.ports.len(),
+            ..PortUsage::default()
+        };
+        for peer in state.peers.values() {
+            let resting = peer.pairs.values().filter(|pair| pair.to.is_none()).count();
+            usage.resting += resting;
+            usage.waiting += peer.pairs.len() - resting;
+            // Claims that are not served yet.
+            usage.queued += peer.claiming;
+        }
+        usage
     }
 
     /// Peers in the table, and pairs that wait or rest.

@@ -108,7 +108,8 @@ mod tests {
         upload.size = Some(5000);
         upload.seconds = Some(2.6);
         upload.class = Some(Class::Ok);
-        let expected = "Fri Nov  6 08:49:07 2026 3 192.0.2.1 1234 /in/a.csv b _ i r ann ftp 0 * c\n";
+        let expected =
+            "Fri Nov  6 08:49:07 2026 3 192.0.2.1 1234 /in/a.csv b _ i r ann ftp 0 * c\n";
         assert_eq!(line(&upload), expected);
 
         let mut download = event(Kind::Transfer, "anonymous", "/pub/README");

@@ -86,7 +86,9 @@ impl LogFile {
         let all = *rest;
         let written = write(file, rest);
         let done = &all[..all.len() - rest.len()];
-        self.torn = done.last().map_or(torn && written.is_err(), |byte| *byte != b'\n');
+        self.torn = done
+            .last()
+            .map_or(torn && written.is_err(), |byte| *byte != b'\n');
         written
     }
 

@@ -159,6 +159,7 @@ pub(super) async fn store_at(
         active_uploads: Arc::default(),
         record_cache: Arc::default(),
         names: NameLocks::default(),
+        metrics: Arc::default(),
         transfer: TransferOptions {
             part_size: PART as u64,
             upload_parallel: 4,

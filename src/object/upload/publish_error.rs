@@ -116,7 +116,10 @@ mod tests {
     fn a_conflict_is_one_if_no_attempt_before_it_can_have_written_the_object() {
         let denied = || WriteCheck::Unknown(ObjectError::Denied(String::new()));
         let after = |check, sent| PublishError::after(check, ObjectError::Conflict, sent);
-        assert!(matches!(after(denied(), Sent::Once), PublishError::Conflict));
+        assert!(matches!(
+            after(denied(), Sent::Once),
+            PublishError::Conflict
+        ));
         assert!(matches!(
             after(denied(), Sent::Repeatedly),
             PublishError::Unclear(ObjectError::Denied(_))

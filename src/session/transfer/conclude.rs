@@ -1,5 +1,6 @@
 //! The replies to a transfer, and its event.
 
+use crate::events::metrics::NO_VERB;
 use crate::events::{Class, Direction, Event, Kind, Level};
 use crate::namespace::VirtualPath;
 use ftp_proto::Reply;
@@ -24,13 +25,15 @@ impl Session {
         }
         self.control.reply(&reply).await?;
         for _ in 0..running.abors {
-            self.control.reply(&success::abor_done()).await?;
+            let done = success::abor_done();
+            self.control.reply_to("ABOR", &done).await?;
         }
         if running.control != ControlSide::LineTooLong {
             return Ok(Flow::Continue);
         }
         self.chronicle.ends(Refusal::LineTooLong.to_string());
-        self.control.reply(&Refusal::LineTooLong.into()).await?;
+        let last = Refusal::LineTooLong.into();
+        self.control.reply_to(NO_VERB, &last).await?;
         Ok(Flow::Close)
     }
 

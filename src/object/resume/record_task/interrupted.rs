@@ -254,6 +254,7 @@ impl RecordTask {
                         pieces.remove(pieces.live_but(&named)).await;
                     }
                     self.note_own_record();
+                    at.store.context().metrics.upload_interrupted();
                     info!(key = object.key, transfer = %self.target.id, bytes = size,
                         "kept an interrupted upload");
                     return true;

@@ -1,0 +1,102 @@
+//! Sessions, logins, bans, strangers and ports.
+
+use std::net::SocketAddr;
+
+use s3ftpd::events::Kind;
+use tokio::io::AsyncReadExt;
+
+use test_support::ftp::{Ftp, connect_from};
+use test_support::gateway::USER;
+use test_support::transfers::sessions_ended;
+
+use super::{Scrape, with_admin};
+
+#[tokio::test]
+async fn sessions_have_a_state_and_logins_a_result() {
+    let gateway = with_admin()
+        .with("[login_failures]\nban_after = 100\nban_user_after = 2")
+        .start()
+        .await;
+    let early = Ftp::connect(gateway.address).await;
+    let ftp = gateway.ftp().await;
+    let scrape = Scrape::of(&gateway).await;
+    let state = |scrape: &Scrape, state: &str, count: f64| {
+        scrape.is("s3ftpd_sessions", &[("state", state)], count);
+    };
+    state(&scrape, "before_login", 1.0);
+    state(&scrape, "idle", 1.0);
+    state(&scrape, "transferring", 0.0);
+    scrape.is("s3ftpd_logins_total", &[("result", "ok")], 1.0);
+    scrape.is("s3ftpd_ready", &[], 1.0);
+    scrape.is("s3ftpd_bans_total", &[], 0.0);
+    drop((early, ftp));
+    let mut guesser = Ftp::connect(gateway.address).await;
+    for (user, password) in [("x", "x"), (USER, "x"), (USER, "x"), (USER, "p")] {
+        guesser.expect(&format!("USER {user}"), 331).await;
+        guesser.expect(&format!("PASS {password}"), 530).await;
+    }
+    drop(guesser);
+    sessions_ended(&gateway).await;
+    let scrape = Scrape::of(&gateway).await;
+    for (result, count) in [("unknown_user", 1.0), ("password", 2.0), ("banned", 1.0)] {
+        scrape.is("s3ftpd_logins_total", &[("result", result)], count);
+    }
+    scrape.is("s3ftpd_bans_total", &[("of", "user")], 1.0);
+    scrape.is("s3ftpd_banned", &[("of", "user")], 1.0);
+    scrape.is("s3ftpd_banned", &[("of", "address")], 0.0);
+    scrape.is("s3ftpd_sessions", &[], 0.0);
+    scrape.is("s3ftpd_events_total", &[("kind", "session_open")], 3.0);
+    scrape.is("s3ftpd_events_total", &[("kind", "session_close")], 3.0);
+}
+
+#[tokio::test]
+async fn passive_ports_and_strangers_are_counted() {
+    let gateway = with_admin().start().await;
+    let mut ftp = gateway.ftp().await;
+    let before = Scrape::of(&gateway).await;
+    assert!(before.sum("s3ftpd_passive_ports", &[]) >= 1.0);
+    before.is("s3ftpd_passive_reservations", &[], 0.0);
+    let port = ftp.epsv().await.port();
+    let scrape = Scrape::of(&gateway).await;
+    scrape.is("s3ftpd_passive_reservations", &[("state", "waiting")], 1.0);
+    let passive = SocketAddr::new([127, 0, 0, 1].into(), port);
+    let mut stranger = connect_from([127, 0, 0, 9].into(), passive).await.unwrap();
+    // Closed at once, by an end or a reset.
+    let _ = stranger.read_to_end(&mut Vec::new()).await;
+    gateway.events.wait_for(Kind::DataStranger).await;
+    let scrape = Scrape::of(&gateway).await;
+    scrape.is("s3ftpd_data_strangers_total", &[], 1.0);
+    drop(ftp);
+    sessions_ended(&gateway).await;
+    let scrape = Scrape::of(&gateway).await;
+    scrape.is("s3ftpd_passive_reservations", &[("state", "waiting")], 0.0);
+    scrape.is("s3ftpd_passive_reservations", &[("state", "resting")], 1.0);
+}
+
+#[tokio::test]
+async fn no_client_adds_a_series() {
+    let gateway = with_admin()
+        .with(
+            "[limits]\nlogin_attempts = 1000\n[login_failures]\nban_after = 0\nban_user_after = 0",
+        )
+        .start()
+        .await;
+    let mut ftp = Ftp::connect(gateway.address).await;
+    let mut series = Vec::new();
+    for round in 0..3 {
+        for number in 0..20 {
+            ftp.expect(&format!("XY{round}Z{number} a"), 500).await;
+            ftp.expect(&format!("USER name{round}-{number}"), 331).await;
+            ftp.expect("PASS x", 530).await;
+        }
+        let scrape = Scrape::of(&gateway).await;
+        series.push(scrape.samples.values().map(Vec::len).sum::<usize>());
+        let labels = [("verb", "other"), ("code", "500")];
+        scrape.is(
+            "s3ftpd_commands_total",
+            &labels,
+            f64::from(20 * (round + 1)),
+        );
+    }
+    assert!(series.iter().all(|count| *count == series[0]), "{series:?}");
+}

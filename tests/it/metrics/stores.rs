@@ -1,0 +1,85 @@
+//! The requests to stores.
+
+use test_support::faults::Fault;
+use test_support::ftp::Mode;
+
+use super::{Scrape, with_admin};
+
+const REQUESTS: &str = "s3ftpd_store_requests_total";
+
+#[tokio::test]
+async fn each_request_has_an_operation_a_status_and_a_time() {
+    let gateway = with_admin().start().await;
+    let mut ftp = gateway.ftp().await;
+    ftp.store("/a", b"bytes").await;
+    ftp.retrieve("/a").await;
+    ftp.expect("SIZE /missing", 550).await;
+    let scrape = Scrape::of(&gateway).await;
+    for (operation, status) in [
+        ("PutObject", "200"),
+        ("GetObject", "200"),
+        ("HeadObject", "404"),
+    ] {
+        let count = gateway.store.count(operation) as f64;
+        assert!(count >= 1.0, "{operation}");
+        let of = [("store", "main"), ("operation", operation)];
+        let time = "s3ftpd_store_request_duration_seconds_count";
+        scrape.is(time, &of, scrape.sum(REQUESTS, &of));
+        let found = scrape.sum(REQUESTS, &[of[0], of[1], ("status", status)]);
+        // A download is a range of the object.
+        let found = found + scrape.sum(REQUESTS, &[of[0], of[1], ("status", "206")]);
+        assert!(
+            found >= 1.0 && found <= count,
+            "{operation}: {found} {count}"
+        );
+    }
+    scrape.is(REQUESTS, &[], gateway.store.requests().len() as f64);
+    scrape.is("s3ftpd_store_requests_in_flight", &[], 0.0);
+    scrape.is("s3ftpd_store_retries_total", &[], 0.0);
+}
+
+#[tokio::test]
+async fn a_failure_and_its_retry_are_two_attempts() {
+    let gateway = with_admin().start().await;
+    let mut ftp = gateway.ftp().await;
+    let fault = Fault::Status(503, "SlowDown");
+    let rule = gateway.store.fail("HeadObject").times(1).with(fault);
+    ftp.expect("SIZE /missing", 550).await;
+    assert_eq!(rule.hits(), 1);
+    let scrape = Scrape::of(&gateway).await;
+    let of = ("operation", "HeadObject");
+    scrape.is(REQUESTS, &[of, ("status", "503")], 1.0);
+    scrape.is("s3ftpd_store_retries_total", &[of], 1.0);
+}
+
+#[tokio::test]
+async fn a_request_that_is_given_up_is_cancelled() {
+    let gateway = with_admin().start().await;
+    let mut ftp = gateway.ftp().await;
+    let rule = gateway.store.fail("ListObjectsV2").with(Fault::Stall);
+    let data = ftp.data(Mode::Passive).await;
+    ftp.send("LIST").await;
+    rule.hit().await;
+    let scrape = Scrape::of(&gateway).await;
+    scrape.is("s3ftpd_store_requests_in_flight", &[], 1.0);
+    ftp.send("ABOR").await;
+    Scrape::until(&gateway, "a cancelled request", |scrape| {
+        scrape.sum(REQUESTS, &[("status", "cancelled")]) == 1.0
+            && scrape.sum("s3ftpd_store_requests_in_flight", &[]) == 0.0
+    })
+    .await;
+    rule.remove();
+    drop(data);
+}
+
+#[tokio::test]
+async fn a_store_that_is_gone_is_unreachable() {
+    let gateway = with_admin().start().await;
+    let mut ftp = gateway.ftp().await;
+    gateway.store.stop().await;
+    ftp.expect("SIZE /missing", 451).await;
+    let scrape = Scrape::of(&gateway).await;
+    let unreachable = scrape.sum(REQUESTS, &[("status", "unreachable")]);
+    assert!(unreachable >= 1.0, "{scrape:#?}");
+    scrape.is("s3ftpd_store_requests_in_flight", &[], 0.0);
+}

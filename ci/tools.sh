@@ -6,6 +6,7 @@
 #   tools.sh chart         helm, and kubernetes-validate in a virtual environment
 #   tools.sh stores        versitygw and MinIO
 #   tools.sh garage        Garage; it compiles for ten minutes
+#   tools.sh browser       Chromium, and playwright-core, which drives it
 #   tools.sh tls           the FTPS libraries that the programs in ci/tls-clients use
 #
 # This file alone names the versions. A tool that has its version is not installed again.
@@ -18,6 +19,7 @@ GARAGE=2.5.0
 KUBERNETES_VALIDATE=1.37.0
 JLAFFAYE_FTP=v0.2.4
 BASIC_FTP=6.2.6
+PLAYWRIGHT=1.65.1
 COMMONS_NET=3.11.1
 AIOFTP=0.28.3
 
@@ -97,6 +99,19 @@ garage() {
   rm -rf "$cache/garage-target"
 }
 
+browser() {
+  local package missing=()
+  for package in chromium:chromium node:nodejs npm:npm openssl:openssl; do
+    command -v "${package%%:*}" >/dev/null || missing+=("${package#*:}")
+  done
+  fc-list 2>/dev/null | grep -q . || missing+=(fonts-dejavu-core)
+  apt "${missing[@]}"
+  local at="$cache/browser"
+  if grep -qF "\"version\": \"$PLAYWRIGHT\"" "$at/node_modules/playwright-core/package.json" 2>/dev/null; then return; fi
+  mkdir -p "$at"
+  retry npm install --silent --no-audit --no-fund --prefix "$at" "playwright-core@$PLAYWRIGHT"
+}
+
 # Installs each library in the form that drive_tls.py expects: a Go module, a directory of packages,
 # jars, a virtual environment. A library that can't be downloaded in two attempts is reported and left
 # out, and drive_tls.py skips its client. drive_tls.py fails without openssl, curl, lftp and Python.
@@ -154,7 +169,7 @@ if [ "${1:-}" = one ]; then
 fi
 for what in "$@"; do
   case "$what" in
-    crates | packages | chart | stores | garage | tls) "$what" ;;
-    *) sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+    crates | packages | chart | stores | garage | browser | tls) "$what" ;;
+    *) sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
   esac
 done

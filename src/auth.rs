@@ -38,7 +38,8 @@ use crate::auth::options::UserOptions;
 use crate::memory::{Budget, Grant};
 use crate::tls::identity::Identity;
 
-pub use failures::Failures;
+pub(crate) use failures::BucketTable;
+pub use failures::{Ban, Failures};
 pub use hash::{HashError, PasswordHash, hash_password};
 pub use network::network_of;
 use probes::Probes;

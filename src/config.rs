@@ -16,6 +16,7 @@ mod accounts;
 mod decode;
 mod edge;
 mod environment;
+mod fingerprint;
 mod log;
 mod read;
 mod report;

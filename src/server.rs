@@ -7,6 +7,7 @@
 //! cut. Last, the server waits for the clean-up in the store. Passive ports accept until the last
 //! session has ended.
 
+pub mod admin;
 mod admission;
 pub mod builder;
 pub mod capacity;
@@ -92,6 +93,9 @@ pub enum ServerError {
     /// A certificate can't be read.
     #[error("TLS: {0}")]
     Tls(#[from] MaterialError),
+    /// The system has no random numbers, which `admin.token` needs.
+    #[error("no random numbers for the admin port: {0}")]
+    Random(getrandom::Error),
     /// A store's client can't be built.
     #[error("store {name}: {reason}")]
     Store {

@@ -20,6 +20,7 @@ mod control;
 mod data_setup;
 mod gate;
 mod last_file;
+mod live;
 mod occupant;
 pub mod options;
 mod replies;
@@ -51,6 +52,7 @@ pub use context::{Listener, ServerContext};
 use control::{Control, ControlError};
 use data_setup::DataSetup;
 use gate::Verdict;
+pub use live::{Activity, LiveSession, LiveSessions, LiveTransfer};
 pub(crate) use replies::no_session;
 use replies::{Handled, Refusal, success};
 pub use reported::ReportedUploads;
@@ -79,7 +81,11 @@ pub async fn serve(
     addrs: ConnectionAddrs,
     permit: SessionPermit,
 ) -> Result<(), Refused> {
-    let (deadline, cut) = (context.options.timeouts.control_write, context.cut.clone());
+    // The session's own token: an operator may end it alone.
+    let (deadline, cut) = (
+        context.options.timeouts.control_write,
+        context.cut.child_token(),
+    );
     let metrics = Arc::clone(&context.metrics);
     let control = match Control::new(stream, addrs, deadline, cut, metrics) {
         Ok(control) => control,
@@ -101,7 +107,7 @@ pub(crate) async fn serve_in_memory(
 ) {
     let deadline = context.options.timeouts.control_write;
     let metrics = Arc::clone(&context.metrics);
-    let control = Control::in_memory(stream, addrs, deadline, context.cut.clone(), metrics);
+    let control = Control::in_memory(stream, addrs, deadline, context.cut.child_token(), metrics);
     // A test begins fewer sessions than the limit.
     if let Ok(permit) = context.sessions.enter(Some(addrs.peer.ip())) {
         let served = Session::new(context, listener, control, permit).run().await;
@@ -157,14 +163,17 @@ impl Session {
     async fn step(&mut self) -> Flow {
         let waited = match self.held.pop_front() {
             // A client that sends one command after the other is never waited for.
-            _ if self.context.cut.is_cancelled() => Awaited::Draining,
+            _ if self.control.cut().is_cancelled() => Awaited::Draining,
             Some(line) => Awaited::Line(line),
             None => self.wait().await,
         };
         let last_words = match waited {
             Awaited::Line(line) => {
                 // Boxed: handlers hold much more than an idle session should.
-                return match Box::pin(self.execute(&line)).await {
+                self.chronicle.live().set_verb(verb_of(&line));
+                let executed = Box::pin(self.execute(&line)).await;
+                self.chronicle.live().set_verb(None);
+                return match executed {
                     Ok(flow) => flow,
                     Err(error) => {
                         self.chronicle.ends(error.to_string());
@@ -179,6 +188,7 @@ impl Session {
             }
             Awaited::LoginDeadline => Refusal::LoginTimeout,
             Awaited::Idle => Refusal::IdleTimeout,
+            Awaited::Draining if self.chronicle.live().ended() => Refusal::SessionEnded,
             Awaited::Draining => Refusal::ShuttingDown,
         };
         self.chronicle.ends(last_words.to_string());
@@ -202,12 +212,15 @@ impl Session {
             self.pre_login.deadline
         };
         let drain = self.context.drain.clone();
-        let cut = self.context.cut.clone();
+        let cut = self.control.cut().clone();
         let drained = async {
-            drain.cancelled().await;
+            let quiet = async {
+                drain.cancelled().await;
+                sleep_until(now + DRAIN_QUIET).await;
+            };
             tokio::select! {
-                () = sleep_until(now + DRAIN_QUIET) => {}
                 () = cut.cancelled() => {}
+                () = quiet => {}
             }
         };
         tokio::pin!(drained);
@@ -328,7 +341,7 @@ impl Session {
         rename_from: Option<RenameSource>,
     ) -> Result<Flow, ControlError> {
         use Command as C;
-        let cut = self.context.cut.clone();
+        let cut = self.control.cut().clone();
         let handled: Handled = match command {
             // Transfers send their own replies: a preliminary one, then the final one.
             C::Retr(path) => return self.retrieve(path).await,
@@ -406,13 +419,18 @@ impl Session {
                 Ok(success::client_noted())
             }
         };
+        let handled = match handled {
+            Err(Refusal::CommandCut) if self.chronicle.live().ended() => Err(Refusal::CommandEnded),
+            handled => handled,
+        };
         let reply = handled.unwrap_or_else(|refusal| self.refuse(refusal));
         self.control.reply(&reply).await?;
         Ok(Flow::Continue)
     }
 }
 
-/// Runs a handler until the end of the grace period: after it the server waits for no handler.
+/// Runs a handler until the end of the grace period, or of the session by an operator: after it the
+/// server waits for no handler.
 async fn until(cut: &CancellationToken, handler: impl Future<Output = Handled>) -> Handled {
     tokio::select! {
         biased;

@@ -218,7 +218,7 @@ fn spans(request: &[u8]) -> Vec<Span> {
 async fn serve(before: &str, options: &[&str]) -> (Store, ServerProcess) {
     let store = Store::start(&[BUCKET]).await;
     let text = Settings::least(&store)
-        .with("[transfer]\npart_size = \"5MiB\"")
+        .with("[transfer]\npart_size = \"5MiB\"\n[login_failures]\ndelay = 0")
         .text();
     let launcher = Launcher::of_text(&text).after(before).options(options);
     let server = launcher.start().await;

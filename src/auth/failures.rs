@@ -26,6 +26,7 @@
 //! a client that cycles through names or addresses, one failure each, only pushes out entries like
 //! its own, never a ban or one that is close to it.
 
+mod bans;
 mod table;
 
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -38,7 +39,11 @@ use tokio::time::Instant;
 use crate::auth::network::network_of;
 use crate::auth::options::{BanUsers, LoginFailureOptions};
 use crate::events::{Cause, Event, Events, Kind, Level};
-use table::{BucketTable, FailureCount};
+use bans::{BanKey, BanList};
+use table::FailureCount;
+
+pub use bans::Ban;
+pub(crate) use table::BucketTable;
 
 /// The size of a bucket, in failures, if nothing is banned.
 const UNBANNED: u32 = 20;
@@ -59,6 +64,7 @@ struct Tables {
     addresses: BucketTable,
     users: BucketTable,
     users_at_addresses: BucketTable,
+    listed: BanList,
 }
 
 /// The keys under which one login is counted.
@@ -93,6 +99,7 @@ impl Failures {
             addresses: table(config.ban_after),
             users: table(config.ban_user_after.filter(|_| !per_address)),
             users_at_addresses: table(config.ban_user_after.filter(|_| per_address)),
+            listed: BanList::default(),
         };
         Failures {
             config,
@@ -147,6 +154,23 @@ impl Failures {
         (addresses, users)
     }
 
+    /// The bans that hold, the newest first; at most a thousand.
+    pub fn list_bans(&self) -> Vec<Ban> {
+        self.lock().listed.all(Instant::now())
+    }
+
+    /// Lifts a ban. Its failures are forgotten. `None`: it has ended, or there was none.
+    pub fn lift_ban(&self, id: u64) -> Option<Ban> {
+        let mut tables = self.lock();
+        let (ban, key) = tables.listed.remove(id, Instant::now())?;
+        match key {
+            BanKey::Address(key) => tables.addresses.lift(key),
+            BanKey::User(key) => tables.users.lift(key),
+            BanKey::UserAtAddress(key) => tables.users_at_addresses.lift(key),
+        }
+        Some(ban)
+    }
+
     fn bans_address_at(&self, address: IpAddr, now: Instant) -> bool {
         !self.is_exempt(address)
             && self
@@ -173,6 +197,20 @@ impl Failures {
         let of_address = tables.addresses.add(keys.address, now);
         let of_user = tables.users.add(keys.user, now);
         let of_both = tables.users_at_addresses.add(keys.user_at_address, now);
+        let until = now + self.config.ban_for;
+        let network = Some(network_of(address));
+        if of_address.newly_banned {
+            let key = BanKey::Address(keys.address);
+            tables.listed.add(key, network, None, until);
+        }
+        if of_user.newly_banned {
+            let key = BanKey::User(keys.user);
+            tables.listed.add(key, None, Some(user), until);
+        }
+        if of_both.newly_banned {
+            let key = BanKey::UserAtAddress(keys.user_at_address);
+            tables.listed.add(key, network, Some(user), until);
+        }
         drop(tables);
         if of_address.newly_banned {
             let reason = "too many failed logins from this address";

@@ -27,6 +27,7 @@ use crate::events::EventSink;
 use crate::events::filter::{LogFilter, LogFilterError};
 use crate::events::log::LogSink;
 use crate::events::options::{LogFormat, LogOptions};
+use crate::server::admin::status::LogSwitch;
 
 use form::LineForm;
 use shown::Shown;
@@ -212,6 +213,16 @@ impl Log {
         // A value is replaced as a whole.
         let current = self.shared.current.lock();
         current.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LogSwitch for Log {
+    fn filter(&self) -> String {
+        Log::filter(self)
+    }
+
+    fn set_filter(&self, filter: &str) -> Result<(), String> {
+        Log::set_filter(self, filter).map_err(|error| error.to_string())
     }
 }
 

@@ -9,7 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::log::Log;
 use crate::config;
+use crate::events::EventSink;
 use crate::events::xferlog::TransferLog;
+use crate::server::builder::Builder;
+use crate::server::options::ServerOptions;
 use crate::server::{Server, ServerError};
 
 use super::limits::cap;
@@ -49,7 +52,7 @@ pub(super) async fn run(
         sinks.push(Arc::<TransferLog>::clone(transfer_log));
     }
     // It may wait for a required store.
-    let started = shutdown.run_until_cancelled(Box::pin(Server::start(config, sinks)));
+    let started = shutdown.run_until_cancelled(Box::pin(start(config, sinks, log)));
     let server = match started.await {
         Some(Ok(server)) => server,
         Some(Err(error @ ServerError::RequiredStore(_))) => {
@@ -77,4 +80,14 @@ pub(super) async fn run(
         transfer_log.stop().await;
     }
     ExitCode::SUCCESS
+}
+
+/// Starts the server, whose status page may change the log.
+async fn start(
+    config: ServerOptions,
+    sinks: Vec<Arc<dyn EventSink>>,
+    log: &Log,
+) -> Result<Server, ServerError> {
+    let builder = Builder::new(config, sinks).await?;
+    Box::pin(builder.log_switch(Arc::new(log.clone())).start()).await
 }

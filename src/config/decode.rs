@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+use secrecy::{ExposeSecret, SecretString};
+
 use crate::auth::options::Limits;
 use crate::config::accounts;
 use crate::config::edge;
+use crate::config::fingerprint;
 use crate::config::log;
 use crate::config::report::{ConfigErrors, Report};
-use crate::config::section::Section;
+use crate::config::secret;
+use crate::config::section::{Field, Section};
 use crate::config::tls;
 use crate::config::tree::Node;
 use crate::config::values;
@@ -20,6 +24,9 @@ use crate::server::options::{
 };
 use crate::session::options::Timeouts;
 use crate::units::human_bytes;
+
+/// The shortest `admin.token`, bytes.
+const SHORTEST_TOKEN: usize = 16;
 
 const MOVED: &str = "unknown key: it is login_failures.delay now";
 
@@ -49,6 +56,7 @@ pub(super) fn decode(tree: Node, report: &Report) -> Result<ServerOptions, Confi
     root.finish();
     report.check()?;
     Ok(ServerOptions {
+        hash: fingerprint::of(&tree),
         listen,
         tls,
         greeting,
@@ -124,8 +132,20 @@ fn admin(root: &Section<'_>) -> Option<AdminOptions> {
     let section = root.section("admin");
     let listen = section.required("listen", "an IP address and a port");
     let listen = listen.and_then(|field| values::socket_address(&field));
+    let token = section.field("token");
+    let token = token.and_then(|field| admin_token(&field));
     section.finish();
-    listen.map(|listen| AdminOptions { listen })
+    listen.map(|listen| AdminOptions { listen, token })
+}
+
+/// It is guessed at over the network, however slowly.
+fn admin_token(field: &Field<'_>) -> Option<SecretString> {
+    let token = secret::read(field)?;
+    if token.expose_secret().len() < SHORTEST_TOKEN {
+        let allowed = format!("a secret of at least {SHORTEST_TOKEN} bytes");
+        return field.wrong("is too short", allowed);
+    }
+    Some(token)
 }
 
 fn metrics(section: Section<'_>) -> MetricsOptions {

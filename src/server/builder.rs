@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -22,6 +23,9 @@ use crate::memory::Budget;
 use crate::net::listen;
 use crate::net::proxy::Proxies;
 use crate::object::{ActiveUploads, NameLocks, RecordCache, Replica, Store, StoreContext};
+use crate::server::admin;
+use crate::server::admin::recent::RecentEvents;
+use crate::server::admin::status::{LogSwitch, Status};
 use crate::server::admission::ConnectionAdmission;
 use crate::server::health::{Admin, Gauges};
 use crate::server::options::{ListenOptions, ServerOptions};
@@ -46,6 +50,10 @@ pub struct Builder {
     cleanups: TaskTracker,
     stores: BTreeMap<String, Arc<Store>>,
     tls: Option<Arc<Tls>>,
+    /// The last events, for the status page.
+    recent: Arc<RecentEvents>,
+    /// Changes the log's filter, if that can be changed.
+    log: Option<Arc<dyn LogSwitch>>,
     stop: CancellationToken,
     /// Ends what has been started if a step fails.
     guard: DropGuard,
@@ -70,10 +78,7 @@ impl Server {
         options: ServerOptions,
         sinks: Vec<Arc<dyn EventSink>>,
     ) -> Result<Server, ServerError> {
-        let builder = Builder::new(options, sinks).await?;
-        let watch = builder.store_watch();
-        Box::pin(watch.wait_for_required()).await?;
-        builder.bind().await?.spawn()
+        Builder::new(options, sinks).await?.start().await
     }
 }
 
@@ -103,8 +108,29 @@ impl Builder {
         Ok(builder)
     }
 
+    /// Looks at the required stores, binds each listener, and starts to accept.
+    ///
+    /// # Errors
+    /// An address can't be bound, or a required store can't be used.
+    pub async fn start(self) -> Result<Server, ServerError> {
+        let watch = self.store_watch();
+        Box::pin(watch.wait_for_required()).await?;
+        self.bind().await?.spawn()
+    }
+
+    /// Lets the status page change which lines the log has.
+    #[must_use]
+    pub fn log_switch(mut self, log: Arc<dyn LogSwitch>) -> Builder {
+        self.log = Some(log);
+        self
+    }
+
     /// Without stores and certificates.
-    fn without_stores(options: ServerOptions, sinks: Vec<Arc<dyn EventSink>>) -> Builder {
+    fn without_stores(options: ServerOptions, mut sinks: Vec<Arc<dyn EventSink>>) -> Builder {
+        let recent = Arc::<RecentEvents>::default();
+        if options.admin.is_some() {
+            sinks.push(recent.clone());
+        }
         let budget = Budget::for_parts(
             options.memory.budget,
             options.transfer.part_size,
@@ -126,6 +152,8 @@ impl Builder {
             stop,
             events: Events::new(sinks.into_iter().chain([counts]).collect()),
             metrics,
+            recent,
+            log: None,
             options,
         }
     }
@@ -246,6 +274,7 @@ impl Builder {
             authenticator: Authenticator::new(&options.users, self.budget.clone()),
             failures: Failures::new(options.login_failures.clone())
                 .with_events(self.events.clone()),
+            live: Arc::default(),
             sessions: Arc::new(SessionLimiter::new(options.limits.clone())),
             user_sessions: Arc::new(UserLimiter::new(options.limits.sessions_per_user)),
             advertise: Advertise::new(&options.passive),
@@ -313,12 +342,23 @@ impl Bound {
             budget: builder.budget.clone(),
             replica: Arc::clone(&builder.replica),
             active_uploads: Arc::clone(&builder.active_uploads),
+            configuration: builder.options.hash.clone(),
+            started: Instant::now(),
         };
         let admin = match self.admin {
-            Some((listener, address)) => Some(
-                Admin::start(listener, is_ready, gauges, builder.stop.clone())
-                    .map_err(|source| ServerError::Bind { address, source })?,
-            ),
+            Some((listener, address)) => {
+                let status = Status::new(
+                    &builder.options,
+                    Arc::clone(&context),
+                    Arc::clone(&builder.replica),
+                    Arc::clone(&store_watch),
+                    builder.recent,
+                    builder.log,
+                );
+                let pages = admin::router(status.map_err(ServerError::Random)?);
+                let started = Admin::start(listener, is_ready, gauges, pages, builder.stop.clone());
+                Some(started.map_err(|source| ServerError::Bind { address, source })?)
+            }
             None => None,
         };
         let targets = Targets::of(&builder.options, &context.stores);

@@ -1,5 +1,6 @@
 //! Health endpoints over HTTP, for probes: `/healthz` and `/readyz`; `/status`, the gauges of the
-//! process; and `/metrics`, for Prometheus.
+//! process; `/metrics`, for Prometheus; and the server that carries the status page
+//! ([`crate::server::admin`]).
 //!
 //! A small HTTP server answers them. A connection carries one request, whose head must arrive
 //! within a second, and ends after ten seconds at the latest. There are at most 64 connections. At
@@ -10,13 +11,13 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{RawQuery, State};
-use axum::http::{StatusCode, header};
+use axum::http::{Request, StatusCode, header};
 use axum::routing::get;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -25,11 +26,13 @@ use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::memory::Budget;
 use crate::object::{ActiveUploads, Replica};
+use crate::server::admin::connection::AdminConnection;
 use crate::server::scrape;
 use crate::server::store_watch::StoreWatch;
 
@@ -57,6 +60,10 @@ pub struct Gauges {
     pub replica: Arc<Replica>,
     /// Its uploads.
     pub active_uploads: Arc<ActiveUploads>,
+    /// The hash of its configuration.
+    pub configuration: String,
+    /// When it began.
+    pub started: Instant,
 }
 
 /// The state that the endpoints report.
@@ -83,6 +90,7 @@ impl Admin {
     ///   a line for each store and for each bucket that can't be used.
     /// - `/status`: 200, the gauges as a JSON object.
     /// - `/metrics`: 200, the metrics as OpenMetrics text.
+    /// - What `pages` answers: the status page.
     ///
     /// # Errors
     /// The system does not report the listening address.
@@ -90,6 +98,7 @@ impl Admin {
         listener: TcpListener,
         ready: watch::Receiver<bool>,
         gauges: Gauges,
+        pages: Router,
         stop: CancellationToken,
     ) -> io::Result<Admin> {
         let address = listener.local_addr()?;
@@ -97,7 +106,11 @@ impl Admin {
             clippy::disallowed_methods,
             reason = "`Admin` owns the task, and `stop` ends it"
         )]
-        let task = tokio::spawn(accept(listener, router(Shown { ready, gauges }), stop));
+        let task = tokio::spawn(accept(
+            listener,
+            router(Shown { ready, gauges }).merge(pages),
+            stop,
+        ));
         Ok(Admin { address, task })
     }
 }
@@ -116,6 +129,8 @@ async fn status(State(shown): State<Shown>) -> ([(header::HeaderName, &'static s
     let status = serde_json::json!({
         "version": env!("CARGO_PKG_VERSION"),
         "replica": gauges.replica.name,
+        "configuration": gauges.configuration,
+        "uptime": gauges.started.elapsed().as_secs(),
         "sessions": gauges.sessions.len(),
         "uploads": gauges.active_uploads.count(),
         "memory_in_use": gauges.budget.in_use(),
@@ -165,14 +180,14 @@ async fn accept(listener: TcpListener, router: Router, stop: CancellationToken) 
                 connections.retain(|connection| connection.task.id() != id);
             }
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     if connections.len() >= CONNECTIONS {
                         make_room(&mut connections);
                     }
-                    let asked = Arc::new(AtomicBool::new(false));
-                    let served = serve(stream, router.clone(), Arc::clone(&asked));
+                    let about = Arc::new(AdminConnection::new(peer));
+                    let served = serve(stream, router.clone(), Arc::clone(&about));
                     let task = tasks.spawn(tokio::time::timeout(CONNECTION_TIME, served));
-                    connections.push_back(Connection { task, asked });
+                    connections.push_back(Connection { task, about });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection to the health endpoints can't be accepted");
@@ -186,22 +201,22 @@ async fn accept(listener: TcpListener, router: Router, stop: CancellationToken) 
 /// A connection that is being served.
 struct Connection {
     task: AbortHandle,
-    /// Whether the head of its request has come.
-    asked: Arc<AtomicBool>,
+    about: Arc<AdminConnection>,
 }
 
 /// Ends the oldest connection without a request, else the oldest one.
 fn make_room(connections: &mut VecDeque<Connection>) {
-    let silent = |connection: &Connection| !connection.asked.load(Ordering::Relaxed);
+    let silent = |connection: &Connection| connection.about.is_silent();
     let oldest = connections.iter().position(silent).unwrap_or_default();
     if let Some(connection) = connections.remove(oldest) {
         connection.task.abort();
     }
 }
 
-async fn serve(stream: TcpStream, router: Router, asked: Arc<AtomicBool>) {
-    let service = service_fn(move |request| {
-        asked.store(true, Ordering::Relaxed);
+async fn serve(stream: TcpStream, router: Router, about: Arc<AdminConnection>) {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        about.note_asked();
+        request.extensions_mut().insert(Arc::clone(&about));
         TowerToHyperService::new(router.clone()).call(request)
     });
     let connection = http1::Builder::new()
@@ -232,6 +247,8 @@ mod tests {
             budget: Budget::new(1 << 20),
             replica: Replica::new(Some("pod-\"0\"".to_owned()), SOON),
             active_uploads: Arc::default(),
+            configuration: "00ff".to_owned(),
+            started: Instant::now(),
         }
     }
 
@@ -252,7 +269,8 @@ mod tests {
         let (ready, readiness) = watch::channel(true);
         let stop = CancellationToken::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let admin = Admin::start(listener, readiness, gauges(), stop.clone()).unwrap();
+        let admin =
+            Admin::start(listener, readiness, gauges(), Router::new(), stop.clone()).unwrap();
         assert!(
             request(admin.address, "/healthz")
                 .await
@@ -294,7 +312,8 @@ mod tests {
         let (_ready, readiness) = watch::channel(true);
         let stop = CancellationToken::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let admin = Admin::start(listener, readiness, gauges(), stop.clone()).unwrap();
+        let admin =
+            Admin::start(listener, readiness, gauges(), Router::new(), stop.clone()).unwrap();
         let mut silent = Vec::new();
         for round in 0..3 * CONNECTIONS {
             let mut stream = TcpStream::connect(admin.address).await.unwrap();
@@ -321,7 +340,14 @@ mod tests {
         let stop = CancellationToken::new();
         let gauges = gauges();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let admin = Admin::start(listener, readiness, gauges.clone(), stop.clone()).unwrap();
+        let admin = Admin::start(
+            listener,
+            readiness,
+            gauges.clone(),
+            Router::new(),
+            stop.clone(),
+        )
+        .unwrap();
         let status = async || {
             let answer = request(admin.address, "/status").await;
             let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -332,6 +358,7 @@ mod tests {
         let shown = status().await;
         assert_eq!(shown["replica"], "pod-\"0\"");
         assert_eq!(shown["version"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(shown["configuration"], "00ff");
         assert_eq!(shown["memory_budget"], 1 << 20);
         for gauge in ["sessions", "uploads", "memory_in_use"] {
             assert_eq!(shown[gauge], 0, "{gauge}");

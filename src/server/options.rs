@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::SecretString;
+
 use crate::auth::options::{Limits, LoginFailureOptions, UserOptions};
 use crate::data::options::{ActiveOptions, PassiveOptions};
 use crate::events::metrics::options::MetricsOptions;
@@ -17,6 +19,9 @@ use crate::tls::options::{Protection, TlsOptions};
 /// The validated configuration of a server.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
+    /// A hash of what was written, without secrets: two processes with the same one are configured
+    /// alike.
+    pub hash: String,
     /// Control listeners.
     pub listen: Vec<ListenOptions>,
     /// TLS; `None`: off.
@@ -102,11 +107,13 @@ pub struct ListenOptions {
     pub data: Protection,
 }
 
-/// Health endpoints.
+/// Health endpoints and status page.
 #[derive(Debug, Clone)]
 pub struct AdminOptions {
     /// Address of the HTTP listener.
     pub listen: SocketAddr,
+    /// What changes over it are allowed with; `None`: it is read-only.
+    pub token: Option<SecretString>,
 }
 
 /// When stores are looked at. No keys: tests change them.

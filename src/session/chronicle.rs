@@ -14,10 +14,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::events::{Cause, Class, Direction, Event, Events, Kind, Level, SessionFacts, Totals};
 use crate::namespace::{Resolved, VirtualPath};
 use crate::object::{Location, TransferId};
+use crate::session::live::{LiveEntry, LiveSessions};
 use crate::session::replies::{Refusal, with_request};
 use crate::session::state::Session;
 use ftp_proto::command::verb_of;
@@ -28,6 +30,8 @@ use ftp_proto::{Command, Reply};
 pub(super) struct Chronicle {
     events: Events,
     facts: Arc<SessionFacts>,
+    /// Its entry among the sessions that run.
+    live: LiveEntry,
     opened: Instant,
     totals: Totals,
     /// Whether a user was ever logged in.
@@ -135,18 +139,24 @@ fn is_file_verb(verb: &str) -> bool {
 }
 
 impl Chronicle {
-    pub(super) fn new(events: Events, peer: SocketAddr) -> Chronicle {
-        let facts = SessionFacts {
+    pub(super) fn new(
+        events: Events,
+        peer: SocketAddr,
+        live: &Arc<LiveSessions>,
+        cut: CancellationToken,
+    ) -> Chronicle {
+        let facts = Arc::new(SessionFacts {
             session: TransferId::generate().as_str().into(),
             user: None,
             peer,
             client: None,
             tls: None,
             host: None,
-        };
+        });
         Chronicle {
             events,
-            facts: Arc::new(facts),
+            live: live.enter(Arc::clone(&facts), cut),
+            facts,
             opened: Instant::now(),
             totals: Totals::default(),
             had_user: false,
@@ -160,9 +170,15 @@ impl Chronicle {
         &self.facts
     }
 
+    /// The session among those that run.
+    pub(super) fn live(&self) -> &LiveEntry {
+        &self.live
+    }
+
     /// Changes what later events have in common.
     pub(super) fn change(&mut self, change: impl FnOnce(&mut SessionFacts)) {
         change(Arc::make_mut(&mut self.facts));
+        self.live.set_facts(&self.facts);
         self.had_user |= self.facts.user.is_some();
     }
 

@@ -18,6 +18,7 @@ use crate::tls::Tls;
 use crate::tls::options::Protection;
 
 use crate::session::broken::BrokenTransfers;
+use crate::session::live::LiveSessions;
 use crate::session::reported::ReportedUploads;
 
 /// What all sessions of a server share.
@@ -35,6 +36,8 @@ pub struct ServerContext {
     pub authenticator: Authenticator,
     /// Failed logins and bans.
     pub failures: Failures,
+    /// The sessions that run.
+    pub live: Arc<LiveSessions>,
     /// How many sessions there are.
     pub sessions: Arc<SessionLimiter>,
     /// How many sessions each user has.

@@ -59,7 +59,7 @@ pub(super) struct Control {
     codec: LineCodec,
     buffer: BytesMut,
     write_deadline: Duration,
-    /// Cancelled when the grace period ends.
+    /// Cancelled when the grace period ends, or an operator ends the session.
     cut: CancellationToken,
     /// The peer has not taken its replies. Nothing more is sent to it.
     stuck: bool,
@@ -178,6 +178,11 @@ impl Control {
     /// From now on replies answer this command.
     pub(super) fn answers(&mut self, verb: &'static str) {
         self.verb = verb;
+    }
+
+    /// Cancelled when the session has to end: the grace period is over, or an operator ends it.
+    pub(super) fn cut(&self) -> &CancellationToken {
+        &self.cut
     }
 
     /// Sends a reply to the command that runs.

@@ -137,7 +137,12 @@ impl Session {
         permit: SessionPermit,
     ) -> Session {
         Session {
-            chronicle: Chronicle::new(context.events.clone(), control.peer),
+            chronicle: Chronicle::new(
+                context.events.clone(),
+                control.peer,
+                &context.live,
+                control.cut().clone(),
+            ),
             control,
             listener,
             permit,

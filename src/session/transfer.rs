@@ -94,8 +94,9 @@ impl Session {
         };
         let _counted = self.context.metrics.transfer_begins(label.verb);
         let (mut running, link, mut signalled) = RunningTransfer::new(label, control);
+        let _shown = self.chronicle.live().show(running.live());
         let mut job = pin!(job(link));
-        let shutdown = self.context.cut.clone();
+        let cut = self.control.cut().clone();
         // A client that floods its control connection must not starve its own job or the deadlines:
         // after each line the other branches have a turn.
         let mut had_line = false;
@@ -121,7 +122,7 @@ impl Session {
                     }
                 }
                 Some(signal) = signalled.recv() => self.signalled(&mut running, signal).await,
-                () = shutdown.cancelled(), if running.cancelled.is_none() => running.cancel(CancelReason::Shutdown),
+                () = cut.cancelled(), if running.cancelled.is_none() => running.cancel(self.cut_reason()),
                 () = sleep_until(settle.unwrap_or_else(Instant::now)), if settle.is_some() => self.settle(&mut running),
                 end = &mut job => break end,
                 () = std::future::ready(()), if !read => {}
@@ -132,6 +133,14 @@ impl Session {
             self.signalled(&mut running, signal).await;
         }
         self.conclude(running, end).await
+    }
+
+    /// Why transfers are cut.
+    fn cut_reason(&self) -> CancelReason {
+        match self.chronicle.live().ended() {
+            true => CancelReason::Ended,
+            false => CancelReason::Shutdown,
+        }
     }
 
     /// Whether another line may be read while a transfer runs.

@@ -54,7 +54,7 @@ fn only<'a>(lines: &'a [Value], event: &str) -> &'a Value {
 
 #[tokio::test]
 async fn each_line_is_a_json_object_whatever_clients_send() {
-    let mut process = Process::start("").await;
+    let mut process = Process::start("[login_failures]\ndelay = 0").await;
     let mut ftp = Ftp::connect(process.address).await;
     ftp.expect("USER forged\u{1b}[2J\u{2028}\",\"event\":\"x\"", 331)
         .await;
@@ -62,6 +62,7 @@ async fn each_line_is_a_json_object_whatever_clients_send() {
     ftp.expect("CLNT \"\\\u{1b}]0;title\u{7}\u{202e}", 200)
         .await;
     ftp.login(USER, PASSWORD).await;
+    ftp.expect("TYPE I", 200).await;
     let name = "a \"b\\\" {c=d} \u{202e}fdp.\u{1f980}";
     assert_eq!(ftp.store(name, b"bytes").await.code, 226);
     ftp.expect("QUIT", 221).await;
@@ -184,6 +185,7 @@ async fn uploads_downloads_and_deletes_stand_in_the_transfer_log() {
     let (log, path) = in_directory(directory.path());
     let (_store, mut server) = launch("export TZ=CET-1", &log).await;
     let mut ftp = login(server.address).await;
+    ftp.expect("TYPE I", 200).await;
     assert_eq!(ftp.store("a b.csv", b"bytes").await.code, 226);
     assert_eq!(ftp.retrieve("a b.csv").await.1.code, 226);
     ftp.expect("TYPE A", 200).await;

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::large_futures)]
 
+mod admin_page;
 mod ambiguous_answers;
 mod append_restart;
 mod binary;

@@ -72,6 +72,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- with .Values.passive.address }}{{ $_ := set $passive "address" . }}{{ end }}
 {{- with .Values.passive.networks }}{{ $_ := set $passive "networks" . }}{{ end }}
 {{- $admin := dict "listen" (include "s3ftpd.socket" (dict "address" (first .Values.bindAddresses) "port" 8080)) }}
+{{- if .Values.admin.tokenSecret.name }}{{ $_ := set $admin "token" (dict "file" "/run/secrets/s3ftpd/admin-token") }}{{ end }}
 {{- $timeouts := merge (dict "shutdown_grace" (printf "%ds" (int .Values.shutdownGraceSeconds))) (.Values.config.timeouts | default dict) }}
 {{- $own := dict "listen" $listen "passive" $passive "admin" $admin "timeouts" $timeouts }}
 {{- merge $own (deepCopy .Values.config) | toYaml }}

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 /// Buckets by key; an empty one is not in it.
 #[derive(Debug)]
-pub(super) struct BucketTable {
+pub(crate) struct BucketTable {
     size: usize,
     /// A full bucket is empty after this time, which is also how long a ban lasts.
     full: Duration,
@@ -30,19 +30,19 @@ struct Bucket {
 
 /// The counts after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FailureCount {
+pub(crate) struct FailureCount {
     /// Failures that are not forgotten yet, this one included.
-    pub(super) level: u32,
+    pub(crate) level: u32,
     /// Banned, by this failure or before.
-    pub(super) banned: bool,
+    pub(crate) banned: bool,
     /// By this failure.
-    pub(super) newly_banned: bool,
+    pub(crate) newly_banned: bool,
 }
 
 impl BucketTable {
     /// Holds at most `size` buckets, each full after `failures` failures in a row and empty again
     /// after `full`.
-    pub(super) fn new(size: usize, full: Duration, failures: u32, bans: bool) -> Self {
+    pub(crate) fn new(size: usize, full: Duration, failures: u32, bans: bool) -> Self {
         BucketTable {
             size,
             full,
@@ -54,7 +54,7 @@ impl BucketTable {
     }
 
     /// Counts a failure. It neither prolongs nor shortens a ban.
-    pub(super) fn add(&mut self, key: u64, now: Instant) -> FailureCount {
+    pub(crate) fn add(&mut self, key: u64, now: Instant) -> FailureCount {
         self.expire(now);
         let bucket = self.buckets.get(&key).copied();
         if bucket.is_some_and(|bucket| bucket.banned) {
@@ -80,7 +80,7 @@ impl BucketTable {
     }
 
     /// Whether it is banned.
-    pub(super) fn is_banned(&mut self, key: u64, now: Instant) -> bool {
+    pub(crate) fn is_banned(&mut self, key: u64, now: Instant) -> bool {
         self.expire(now);
         self.buckets.get(&key).is_some_and(|bucket| bucket.banned)
     }
@@ -98,6 +98,13 @@ impl BucketTable {
         {
             self.by_end.remove(&(bucket.end, key));
             self.buckets.remove(&key);
+        }
+    }
+
+    /// Empties a bucket, also one that is a ban.
+    pub(super) fn lift(&mut self, key: u64) {
+        if let Some(bucket) = self.buckets.remove(&key) {
+            self.by_end.remove(&(bucket.end, key));
         }
     }
 

@@ -46,8 +46,8 @@ pub(in crate::config) static ROOT: TableSchema = TableSchema {
         key(
             "admin",
             Table(&ADMIN),
-            Text("no health endpoints"),
-            "the health endpoints over HTTP",
+            Text("no health endpoints and no status page"),
+            "the health endpoints and the [status page](../how-to/status-page.md) over HTTP",
         ),
         section("log", &LOG, "the log and the transfer log"),
         section("metrics", &METRICS, "metrics, at the health endpoints"),

@@ -86,9 +86,7 @@ impl LogFile {
         let all = *rest;
         let written = write(file, rest);
         let done = &all[..all.len() - rest.len()];
-        self.torn = done
-            .last()
-            .map_or(torn && written.is_err(), |byte| *byte != b'\n');
+        self.torn = done.last().is_some_and(|byte| *byte != b'\n');
         written
     }
 

@@ -81,7 +81,7 @@ impl Session {
             .send(format!("{code}-Status of {path}:\r\n").as_bytes())
             .await?;
         let last = loop {
-            if self.context.cut.is_cancelled() {
+            if self.control.cut().is_cancelled() {
                 break Err(Refusal::ListingCut);
             }
             match lister.next_lines().await {

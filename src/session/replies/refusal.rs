@@ -136,8 +136,11 @@ refusals! {
     LoginTimeout => 421, Class::ClientStalled, "No login within the time limit, closing the connection";
     IdleTimeout => 421, Class::ClientStalled, "No command within the time limit, closing the connection";
     ShuttingDown => 421, Class::Shutdown, "The server is shutting down, connect again";
+    SessionEnded => 421, Class::Shutdown, "The operator has ended the session";
     CommandCut => 451, Class::Shutdown,
         "The server is shutting down and has stopped the command, check whether it was done";
+    CommandEnded => 451, Class::Shutdown,
+        "The operator has ended the session and stopped the command, check whether it was done";
 
     // Logging in.
     UserFirst => 503, Class::Invalid, "Send USER first";
@@ -379,5 +382,7 @@ refusals! {
         "{path}: broken off: the control connection was closed before its end";
     ControlLost(path: VirtualPath) => 426, Class::ClientGone, "{path}: control connection lost";
     TransferCut(path: VirtualPath) => 426, Class::Shutdown, "{path}: cut: the server is shutting down";
+    TransferEnded(path: VirtualPath) => 426, Class::Shutdown,
+        "{path}: cut: the operator has ended the session";
     LineTooLongInTransfer(path: VirtualPath) => 426, Class::Invalid, "{path}: cut: the command line is too long";
 }

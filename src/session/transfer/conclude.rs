@@ -1,9 +1,10 @@
 //! The replies to a transfer, and its event.
 
 use crate::events::metrics::NO_VERB;
-use crate::events::{Class, Direction, Event, Kind, Level};
+use crate::events::{Class, Event, Kind, Level, Representation};
 use crate::namespace::VirtualPath;
 use ftp_proto::Reply;
+use ftp_proto::command::TransferType;
 
 use crate::session::chronicle::describe;
 use crate::session::control::ControlError;
@@ -101,6 +102,7 @@ impl Session {
         }
         let object = running.progress.object();
         event.direction = label.direction();
+        event.representation = label.direction().map(|_| self.representation());
         event.bytes = Some(running.progress.bytes());
         event.offset = object.offset;
         event.size = object.size;
@@ -108,6 +110,15 @@ impl Session {
         event.version_id = object.version_id.map(Into::into);
         event.crc32 = object.crc32;
         event
+    }
+}
+
+impl Session {
+    fn representation(&self) -> Representation {
+        match self.transfer_type {
+            TransferType::Ascii => Representation::Ascii,
+            TransferType::Image => Representation::Binary,
+        }
     }
 }
 
@@ -121,15 +132,6 @@ impl Label {
         match self.is_listing() {
             true => Kind::Listing,
             false => Kind::Transfer,
-        }
-    }
-
-    /// `None` if no file is transferred: a listing, a digest.
-    fn direction(&self) -> Option<Direction> {
-        match self.verb {
-            "STOR" | "STOU" | "APPE" => Some(Direction::In),
-            "RETR" => Some(Direction::Out),
-            _ => None,
         }
     }
 }
@@ -157,6 +159,7 @@ impl CancelReason {
             CancelReason::ControlEnded => Refusal::ControlEnded,
             CancelReason::ControlLost => Refusal::ControlLost,
             CancelReason::Shutdown => Refusal::TransferCut,
+            CancelReason::Ended => Refusal::TransferEnded,
             CancelReason::LineTooLong => Refusal::LineTooLongInTransfer,
         };
         refusal(path.clone())

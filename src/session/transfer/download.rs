@@ -147,6 +147,9 @@ impl DownloadJob {
             if offset > 0 && transfers.download_broke_in_another(opened.info()) {
                 return Err(Refusal::ReplacedAfterDownload(path.clone()).into());
             }
+            if !convert {
+                link.progress.expect(opened.size());
+            }
             Ok(opened)
         };
         // In parallel: the refusal of a missing file does not wait for the data connection.

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::data::DataError;
 use crate::data::secure::DataConnection;
+use crate::events::Direction;
 use crate::namespace::VirtualPath;
 use crate::object::{Location, ObjectError, PublishError, TransferId};
 use ftp_proto::Reply;
@@ -96,6 +97,17 @@ pub(in crate::session) struct Label {
     pub(in crate::session) control_end: ControlEnd,
 }
 
+impl Label {
+    /// `None` if no file is transferred: a listing, a digest.
+    pub(in crate::session) fn direction(&self) -> Option<Direction> {
+        match self.verb {
+            "STOR" | "STOU" | "APPE" => Some(Direction::In),
+            "RETR" => Some(Direction::Out),
+            _ => None,
+        }
+    }
+}
+
 /// A job's side of the link to its session.
 #[derive(Debug)]
 pub(in crate::session) struct Link {
@@ -116,6 +128,8 @@ pub(in crate::session) struct TransferProgress(Arc<Moved>);
 #[derive(Debug, Default)]
 struct Moved {
     bytes: AtomicU64,
+    /// One more than the bytes that there will be; 0 if that is not known.
+    expected: AtomicU64,
     input_arrived: AtomicBool,
     object: Mutex<ObjectFacts>,
 }
@@ -153,6 +167,17 @@ impl TransferProgress {
 
     pub(in crate::session) fn bytes(&self) -> u64 {
         self.0.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Notes how many bytes there will be.
+    pub(in crate::session) fn expect(&self, bytes: u64) {
+        let noted = bytes.saturating_add(1);
+        self.0.expected.store(noted, Ordering::Relaxed);
+    }
+
+    /// How many bytes there will be, if that is known.
+    pub(in crate::session) fn expected(&self) -> Option<u64> {
+        self.0.expected.load(Ordering::Relaxed).checked_sub(1)
     }
 
     /// Notes that the client's end has arrived, although bytes before it may be unread.

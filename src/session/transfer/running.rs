@@ -4,6 +4,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::session::live::LiveTransfer;
 use crate::session::transfer::job::{ControlEnd, Label, Link, Signal, TransferProgress};
 
 /// What a job reports to its session.
@@ -18,6 +19,8 @@ pub(super) enum CancelReason {
     /// The control connection was reset, or the client does not take its replies.
     ControlLost,
     Shutdown,
+    /// An operator ends the session.
+    Ended,
     LineTooLong,
 }
 
@@ -108,6 +111,17 @@ impl RunningTransfer {
             waits_for_name: false,
         };
         (running, link, signalled)
+    }
+
+    /// What is shown of it while it runs.
+    pub(super) fn live(&self) -> LiveTransfer {
+        LiveTransfer::new(
+            self.label.id.as_str(),
+            self.label.verb,
+            &self.label.path.to_string(),
+            self.label.direction(),
+            self.progress.clone(),
+        )
     }
 
     pub(super) fn cancel(&mut self, reason: CancelReason) {

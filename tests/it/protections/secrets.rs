@@ -79,7 +79,7 @@ async fn no_secret_is_in_a_log_or_a_reply() {
     let (key, secret) = (key.to_owned(), secret.to_owned());
     let log = process.stop().await;
     assert!(
-        log.contains("logged in") && log.contains("login refused"),
+        log.contains("\"event\":\"login\"") && log.contains("\"event\":\"login_refused\""),
         "{log}"
     );
     for shown in [&secret, &key, &hash, "-secret"] {

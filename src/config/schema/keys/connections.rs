@@ -1,12 +1,12 @@
-//! Keys of connections: listeners, TLS, passive and active data connections, health endpoints, load
-//! balancers, virtual hosts.
+//! Keys of connections: listeners, TLS, passive and active data connections, health endpoints and
+//! status page, load balancers, virtual hosts.
 
 use crate::config::schema::entry::{NETWORKS, NONE, PROTECTION, key, table};
 use crate::config::schema::{Fallback, Kind, Rule, TableSchema};
 use Fallback::{Required, Text, Value};
 use Kind::{
-    Address, File, Flag, Host, Line, List, Name, Network, Number, Ports, Table, Time, TimeOrZero,
-    Word,
+    Address, File, Flag, Host, Line, List, Name, Network, Number, Ports, Secret, Table, Time,
+    TimeOrZero, Word,
 };
 
 table!(
@@ -162,12 +162,15 @@ table!(
 
 table!(
     ADMIN,
-    [key(
-        "listen",
-        Address,
-        Required,
-        "the address of the endpoints"
-    )]
+    [
+        key("listen", Address, Required, "the address of the endpoints"),
+        key(
+            "token",
+            Secret,
+            Text("the status page is read-only"),
+            "a secret of at least 16 bytes, with which operators end sessions, lift bans and change the filter of the log on the [status page](../how-to/status-page.md)",
+        ),
+    ]
 );
 
 table!(

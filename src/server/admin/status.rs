@@ -1,0 +1,104 @@
+//! [`Status`]: what the status page shows and may change.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use axum::extract::State;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use crate::object::Replica;
+use crate::server::admin::recent::RecentEvents;
+use crate::server::admin::token::AdminToken;
+use crate::server::options::ServerOptions;
+use crate::server::store_watch::StoreWatch;
+use crate::session::ServerContext;
+
+/// The most pages that are made and sent at the same time. Each may hold a megabyte.
+const PAGES: usize = 16;
+
+/// Reads and changes which lines the log has, while the server runs.
+pub trait LogSwitch: fmt::Debug + Send + Sync {
+    /// The filter, as it is written.
+    fn filter(&self) -> String;
+
+    /// Sets it.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    fn set_filter(&self, filter: &str) -> Result<(), String>;
+}
+
+/// What the reader of a page may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rights {
+    /// No token is configured: nothing can be changed.
+    ReadOnly,
+    /// The token was not entered.
+    LoggedOut,
+    /// The token was entered.
+    LoggedIn,
+}
+
+/// The status, as handlers get it.
+pub(super) type SharedStatus = State<Arc<Status>>;
+
+/// What the page is made from.
+#[derive(Debug)]
+pub(in crate::server) struct Status {
+    /// The sessions, bans, certificates and memory.
+    pub(super) context: Arc<ServerContext>,
+    /// The last transfers and failures.
+    pub(super) recent: Arc<RecentEvents>,
+    /// What is known of the stores.
+    pub(super) stores: Arc<StoreWatch>,
+    /// The endpoints of the stores by name, without credentials; AWS has none.
+    pub(super) endpoints: BTreeMap<String, Option<String>>,
+    /// What changes are allowed with; `None`: none are.
+    pub(super) token: Option<AdminToken>,
+    /// Which lines the log has, if that can be changed.
+    pub(super) log: Option<Arc<dyn LogSwitch>>,
+    /// The hash of the configuration.
+    pub(super) configuration: String,
+    /// The process among its replicas.
+    pub(super) replica: Arc<Replica>,
+    /// When the server began.
+    pub(super) started: Instant,
+    /// Bounds the pages that are sent at the same time.
+    pub(super) pages: Arc<Semaphore>,
+}
+
+impl Status {
+    /// The status of a server that begins.
+    ///
+    /// # Errors
+    /// The system has no random numbers, which `admin.token` needs.
+    pub(in crate::server) fn new(
+        options: &ServerOptions,
+        context: Arc<ServerContext>,
+        replica: Arc<Replica>,
+        stores: Arc<StoreWatch>,
+        recent: Arc<RecentEvents>,
+        log: Option<Arc<dyn LogSwitch>>,
+    ) -> Result<Status, getrandom::Error> {
+        let started = Instant::now();
+        let token = options.admin.as_ref().and_then(|admin| admin.token.clone());
+        let endpoints = options.stores.iter();
+        let endpoints = endpoints.map(|(name, store)| (name.clone(), store.endpoint.clone()));
+        Ok(Status {
+            context,
+            recent,
+            stores,
+            endpoints: endpoints.collect(),
+            token: token
+                .map(|token| AdminToken::new(token, started))
+                .transpose()?,
+            log,
+            configuration: options.hash.clone(),
+            replica,
+            started,
+            pages: Arc::new(Semaphore::new(PAGES)),
+        })
+    }
+}

@@ -17,6 +17,7 @@ mod decode;
 mod edge;
 mod environment;
 mod fingerprint;
+mod hooks;
 mod log;
 mod read;
 mod report;

@@ -10,6 +10,7 @@
 //! - [`data`]: the data connection: passive ports, active connects, ASCII conversion.
 //! - [`namespace`]: virtual paths, mounts, permissions; path ↔ bucket and key.
 //! - [`object`]: the S3 side: list, head, upload, download, copy, delete.
+//! - [`hooks`]: calls to HTTP endpoints of the operator: before an upload is published, and for events.
 //! - [`net`]: the PROXY protocol, which comes before the first byte of a session.
 //! - [`events`]: what happened, as one stream for logs, metrics, the status page and hooks.
 //! - [`memory`]: the budget that all transfers share.
@@ -26,6 +27,7 @@ pub mod cli;
 pub mod config;
 pub mod data;
 pub mod events;
+pub mod hooks;
 pub mod memory;
 pub mod namespace;
 pub mod net;

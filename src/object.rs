@@ -47,6 +47,7 @@ mod verify;
 
 pub use active_uploads::{ActiveUploads, EarlierUploads, UploadSnapshot};
 pub use client::{Store, StoreContext};
+pub use connector::trusted_roots;
 pub use copy::directory::{DirectoryError, rename_directory};
 pub use copy::whole::Written;
 pub use copy::{CopyOptions, copy, set_metadata};
@@ -65,12 +66,14 @@ pub use name_lock::{NameLock, NameLocks, NameWatch, Participation};
 pub use record_cache::RecordCache;
 pub use replica::Replica;
 pub use resume::{
-    Lookup, Recorded, ResumableUpload, ResumeScope, STATE_PREFIX, StoredRecord, SweepOptions,
-    Swept, SweptKind, Unrecorded, refresh_record_cache, sweep, sweep_probes, sweep_uploads,
+    Lookup, Recorded, ResumableUpload, ResumeScope, STATE_PREFIX, Staging, StoredRecord,
+    SweepOptions, Swept, SweptKind, Unrecorded, refresh_record_cache, sweep, sweep_probes,
+    sweep_uploads,
 };
 pub use transfer_id::TransferId;
 pub use upload::publish::SealedUpload;
 pub use upload::publish_error::PublishError;
 pub use upload::relief::{GivesBack, Relief};
 pub use upload::running::{FailureWatch, Upload};
+pub use upload::staged::StagedUpload;
 pub use upload::{AppendTo, Condition, Published, UploadOptions};

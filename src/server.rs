@@ -66,6 +66,9 @@ pub struct Server {
     accepts: TaskTracker,
     sweeps: TaskTracker,
     cleanups: TaskTracker,
+    hooks: TaskTracker,
+    /// Ends the delivery of events.
+    hooks_end: CancellationToken,
     /// Ends the passive listeners and the health endpoints.
     stop: CancellationToken,
     pools: Vec<Arc<PassivePool>>,
@@ -107,6 +110,14 @@ pub enum ServerError {
     /// A required store can't be used.
     #[error(transparent)]
     RequiredStore(#[from] RequiredStoreError),
+    /// A hook can't be called.
+    #[error("{name}: {reason}")]
+    Hook {
+        /// Its section of the configuration.
+        name: String,
+        /// The reason.
+        reason: String,
+    },
 }
 
 impl Server {
@@ -198,6 +209,9 @@ impl Server {
                 "clean-up in the store has not ended; open multipart uploads may be left"
             );
         }
+        // All that is to happen has happened.
+        self.hooks_end.cancel();
+        self.hooks.wait().await;
         self.stop.cancel();
         // Their ports are free when this returns.
         for pool in &self.pools {

@@ -22,6 +22,7 @@ const ROOMS: &[&str] = &[
     "data",
     "net",
     "tls",
+    "hooks",
     "object",
     "events",
     "memory",

@@ -8,6 +8,7 @@ use crate::auth::options::Limits;
 use crate::config::accounts;
 use crate::config::edge;
 use crate::config::fingerprint;
+use crate::config::hooks;
 use crate::config::log;
 use crate::config::report::{ConfigErrors, Report};
 use crate::config::secret;
@@ -53,6 +54,8 @@ pub(super) fn decode(tree: Node, report: &Report) -> Result<ServerOptions, Confi
     let (stores, users) = accounts::decode(&root, memory.budget, tls.as_ref(), &listen);
     let names: Vec<&str> = accounts::names(&root, "users");
     let hosts = edge::hosts(&root, &names, tls.as_mut());
+    let before_publish = hooks::before_publish(&root);
+    let events = hooks::events(&root);
     root.finish();
     report.check()?;
     Ok(ServerOptions {
@@ -75,6 +78,8 @@ pub(super) fn decode(tree: Node, report: &Report) -> Result<ServerOptions, Confi
         replica,
         resume,
         store_looks: LookOptions::default(),
+        before_publish,
+        events,
         stores,
         users,
     })

@@ -67,6 +67,8 @@ pub(super) enum Kind {
     Network,
     /// An http or https URL.
     Url,
+    /// An http or https URL that is called: without a user or a fragment.
+    HookUrl,
     /// The name of a bucket.
     Bucket,
     /// The prefix of keys.

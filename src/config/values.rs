@@ -248,6 +248,24 @@ pub(super) fn endpoint(field: &Field<'_>) -> Option<String> {
     }
 }
 
+/// The URL of a hook. Never quoted: its query may be a secret.
+pub(super) fn hook_url(field: &Field<'_>) -> Option<String> {
+    let allowed = "an http or https URL such as \"https://scan.example.com/check\", without a user or a fragment";
+    let text = field.text(allowed)?;
+    let right = text.parse::<http::Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri
+                .authority()
+                .is_some_and(|authority| !authority.as_str().contains('@'))
+            && uri.host().is_some_and(|host| !host.is_empty())
+            && !text.contains('#')
+    });
+    match right {
+        true => Some(text.to_owned()),
+        false => field.wrong("is not such a URL", allowed),
+    }
+}
+
 /// A bucket's name, by the rules of S3 for general purpose buckets.
 pub(super) fn bucket(field: &Field<'_>) -> Option<String> {
     let allowed = "3 to 63 lower-case letters, digits, dots and hyphens; begins and ends with a letter or digit, no two dots in a row, no IP address";

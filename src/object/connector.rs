@@ -53,6 +53,11 @@ static ROOTS: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
     Arc::new(roots)
 });
 
+/// The certificates that the system trusts.
+pub fn trusted_roots() -> Arc<RootCertStore> {
+    Arc::clone(&ROOTS)
+}
+
 /// A client with one pool of HTTP/1.1 connections for a store.
 ///
 /// # Errors
@@ -65,7 +70,7 @@ pub(super) fn http_client(config: &StoreOptions) -> Result<SharedHttpClient, rus
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let tls = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(Arc::clone(&ROOTS))
+        .with_root_certificates(trusted_roots())
         .with_no_client_auth();
     let connector = HttpsConnectorBuilder::new()
         .with_tls_config(tls)

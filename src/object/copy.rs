@@ -6,6 +6,7 @@
 
 mod copied;
 pub(in crate::object) mod directory;
+pub(in crate::object) mod staged;
 pub(in crate::object) mod whole;
 
 use std::collections::BTreeMap;
@@ -23,7 +24,7 @@ use crate::object::head::{Attributes, ObjectInfo, head};
 use crate::object::keys;
 use crate::object::location::Location;
 use crate::object::multipart::{AbortMode, CompleteError, Created, PartSource, Target, whole_etag};
-use crate::object::name_lock::Patience;
+use crate::object::name_lock::{NameLock, Patience};
 use crate::object::part_sizes::{copy_ranges, equal_copy_ranges};
 use crate::object::precondition::Precondition;
 use crate::object::transfer_id::TransferId;
@@ -99,7 +100,8 @@ pub async fn set_metadata(
     // back over theirs.
     drop(lock);
     let precondition = Precondition::Version(info.identity());
-    let copied = copy_parts(location, &info, &target, &precondition).await;
+    let tagging = tags(location).await?;
+    let copied = copy_parts(location, &info, &target, &precondition, tagging, None).await;
     copied.map(drop).map_err(ObjectError::from)
 }
 
@@ -111,20 +113,24 @@ async fn inside(
     precondition: &Precondition,
 ) -> Result<Written, PublishError> {
     if info.size > target.location.store.config().copy_limit {
-        return copy_parts(source, info, target, precondition).await;
+        let tagging = tags(source).await?;
+        return copy_parts(source, info, target, precondition, tagging, None).await;
     }
     let _lock = target.location.lock(Patience::Command).await?;
     copy_whole(source, info, target, precondition).await
 }
 
-/// A copy larger than one CopyObject may be.
+/// A copy larger than one CopyObject may be, or under a precondition that the store honours of a
+/// CompleteMultipartUpload only. `tagging` as in `x-amz-tagging`; `lock` is that of the name, if the
+/// caller has it already.
 async fn copy_parts(
     source: &Location,
     info: &ObjectInfo,
     target: &Target,
     precondition: &Precondition,
+    tagging: Option<String>,
+    lock: Option<NameLock>,
 ) -> Result<Written, PublishError> {
-    let tagging = tags(source).await?;
     let created = create(target, tagging).await?;
     let abort = AbortOnDrop::new(target, &created);
     let ranges = match target.location.store.config().equal_parts {
@@ -139,10 +145,13 @@ async fn copy_parts(
     // The parts take their time, and are nothing that others could see: the name is locked for the
     // Complete only.
     let locked = match parts {
-        Ok(parts) => {
-            let lock = target.location.lock(Patience::Upload).await;
-            lock.map(|lock| (parts, lock))
-        }
+        Ok(parts) => match lock {
+            Some(lock) => Ok((parts, lock)),
+            None => {
+                let lock = target.location.lock(Patience::Upload).await;
+                lock.map(|lock| (parts, lock))
+            }
+        },
         // A part has no other condition than that the source is still the same.
         Err(ObjectError::Conflict) => Err(ObjectError::Changed),
         Err(error) => Err(error),
@@ -150,7 +159,8 @@ async fn copy_parts(
     let failed = match locked {
         Ok((parts, _lock)) => match target.complete(&created, parts, precondition).await {
             Ok(completed) => {
-                if let Ok(written) = believed(completed.etag, target, info.size).await {
+                let written = believed(completed.etag, completed.version_id, target, info.size);
+                if let Ok(written) = written.await {
                     abort.defuse();
                     return Ok(written);
                 }
@@ -177,11 +187,16 @@ async fn copy_parts(
 /// A write that was answered by an ETag is there. Without one a HEAD must show it.
 async fn believed(
     etag: Option<String>,
+    version_id: Option<String>,
     target: &Target,
     size: u64,
 ) -> Result<Written, ObjectError> {
     if whole_etag(etag.as_deref()).is_some() {
-        return Ok(Written::default());
+        return Ok(Written {
+            etag,
+            version_id,
+            ..Written::default()
+        });
     }
     match look_until(
         &target.location,
@@ -222,6 +237,7 @@ impl AbortOnDrop {
     fn new(target: &Target, created: &Created) -> Self {
         let target = Target {
             location: target.location.clone(),
+            staged: target.staged.clone(),
             id: target.id.clone(),
             attributes: Attributes::default(),
         };
@@ -297,6 +313,7 @@ async fn stream(
         },
         append: None,
         metadata: Vec::new(),
+        staged: None,
         keep: None,
     };
     let budget = &destination.store.context().budget;
@@ -329,7 +346,7 @@ async fn stream(
             let lock = upload.turn().await?;
             let published = Box::pin(upload.publish(lock)).await?;
             let target = Target::new(destination.clone(), options.id.clone(), attributes);
-            believed(published.etag, &target, info.size)
+            believed(published.etag, published.version_id, &target, info.size)
                 .await
                 .map_err(PublishError::unclear)
         }

@@ -3,6 +3,7 @@
 
 pub(in crate::object) mod list_parts;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::object::error::{NotS3, ObjectError, RequestFailure, failure};
 use crate::object::head::{Attributes, with_attributes};
 use crate::object::keys;
 use crate::object::location::Location;
-use crate::object::part_sizes::CopyRange;
+use crate::object::part_sizes::{CopyRange, SMALLEST_PART};
 use crate::object::precondition::Precondition;
 use crate::object::retry::{Attempts, LookFirst, Sent};
 use crate::object::transfer_id::{TRANSFER_KEY, TransferId};
@@ -42,6 +43,8 @@ const ABORT_PAUSES: Backoff = Backoff::quadrupling(Duration::from_millis(500));
 pub(super) struct Target {
     /// The object.
     pub location: Location,
+    /// The key that its bytes are written to before it is published by a copy, if it has one.
+    pub staged: Option<Location>,
     /// The transfer.
     pub id: TransferId,
     /// Its attributes; the metadata hold the transfer id.
@@ -127,8 +130,31 @@ impl Target {
             .insert(TRANSFER_KEY.to_owned(), id.as_str().to_owned());
         Target {
             location,
+            staged: None,
             id,
             attributes,
+        }
+    }
+
+    /// The same object, whose bytes are written to a staged key first.
+    pub(super) fn staged_at(self, staged: Option<Location>) -> Self {
+        Target { staged, ..self }
+    }
+
+    /// Where its bytes are written: at the staged key, if there is one, else at the object.
+    pub(super) fn written_at(&self) -> &Location {
+        self.staged.as_ref().unwrap_or(&self.location)
+    }
+
+    /// The attributes of what is written there: the class of the object is for the object.
+    pub(super) fn written_attributes(&self) -> Cow<'_, Attributes> {
+        match self.staged {
+            None => Cow::Borrowed(&self.attributes),
+            Some(_) => Cow::Owned(Attributes {
+                storage_class: None,
+                website_redirect_location: None,
+                ..self.attributes.clone()
+            }),
         }
     }
 
@@ -138,18 +164,19 @@ impl Target {
         tagging: Option<String>,
         parts: PartSource,
     ) -> Result<Created, ObjectError> {
-        let store = &self.location.store;
+        let store = &self.written_at().store;
         // Where the upload has a checksum each part needs one, and few stores but AWS compute it of
         // a copied part (MinIO refuses it).
         let integrity = if parts == PartSource::Copied && store.config().endpoint.is_some() {
             Integrity::Signed
         } else {
-            store.integrity_of_parts(&self.location.bucket).await
+            store.integrity_of_parts(&self.written_at().bucket).await
         };
         let crc = integrity == Integrity::Crc32;
-        let request = with_attributes!(store.client().create_multipart_upload(), &self.attributes)
-            .bucket(&*self.location.bucket)
-            .key(&self.location.key)
+        let attributes = self.written_attributes();
+        let request = with_attributes!(store.client().create_multipart_upload(), &attributes)
+            .bucket(&*self.written_at().bucket)
+            .key(&self.written_at().key)
             .set_tagging(tagging)
             .set_checksum_algorithm(crc.then_some(ChecksumAlgorithm::Crc32))
             .set_checksum_type(crc.then_some(ChecksumType::FullObject));
@@ -176,7 +203,7 @@ impl Target {
         etag: &str,
         range: CopyRange,
     ) -> Result<DonePart, ObjectError> {
-        let store = &self.location.store;
+        let store = &self.written_at().store;
         let rounds = store.config().attempts.max(1);
         let mut round = 0;
         loop {
@@ -204,21 +231,17 @@ impl Target {
         etag: &str,
         range: CopyRange,
     ) -> Result<DonePart, RequestFailure> {
-        let store = &self.location.store;
+        let store = &self.written_at().store;
         let request = store
             .client()
             .upload_part_copy()
-            .bucket(&*self.location.bucket)
-            .key(&self.location.key)
+            .bucket(&*self.written_at().bucket)
+            .key(&self.written_at().key)
             .upload_id(&*created.upload_id)
             .part_number(part_number(number))
             .copy_source(keys::copy_source(&source.bucket, &source.key))
             .copy_source_if_match(etag)
-            .copy_source_range(format!(
-                "bytes={}-{}",
-                range.first,
-                range.first + range.size - 1
-            ))
+            .set_copy_source_range(copy_source_range(range))
             .customize()
             .config_override(
                 store
@@ -250,7 +273,7 @@ impl Target {
         failure: RequestFailure,
     ) -> ObjectError {
         if failure.no_such_upload()
-            && let WriteCheck::Other(info) = look(&self.location, &self.id, None).await
+            && let WriteCheck::Other(info) = look(self.written_at(), &self.id, None).await
             && newer(info.modified, created, &failure)
         {
             return ObjectError::Superseded;
@@ -291,10 +314,11 @@ impl Target {
                 // A store that was killed while it put the parts together may say 200 from then on,
                 // with no object there (versitygw).
                 Ok(answer) => {
-                    match look_until(&self.location, &self.id, size, LateWrite::Impossible).await {
+                    match look_until(self.written_at(), &self.id, size, LateWrite::Impossible).await
+                    {
                         WriteCheck::Ours(_) => {
                             if answer.echoed == Echoed::Missing {
-                                self.location.store.echoes().complete.missed();
+                                self.written_at().store.echoes().complete.missed();
                             }
                             return Ok(answer.completed);
                         }
@@ -324,7 +348,7 @@ impl Target {
             if !(condition || lost || failure.ambiguous() || failure.concurrent_write()) {
                 let check = match sent {
                     Sent::Repeatedly if !failure.stored_wrong() => {
-                        Some(look(&self.location, &self.id, size).await)
+                        Some(look(self.written_at(), &self.id, size).await)
                     }
                     Sent::Once | Sent::Repeatedly => None,
                 };
@@ -351,7 +375,7 @@ impl Target {
                     abort: AbortMode::AtOnce,
                 })
             };
-            match look_until(&self.location, &self.id, size, LateWrite::Impossible).await {
+            match look_until(self.written_at(), &self.id, size, LateWrite::Impossible).await {
                 WriteCheck::Ours(info) => {
                     return Ok(Completed {
                         etag: Some(info.etag),
@@ -384,7 +408,7 @@ impl Target {
                     });
                 }
                 WriteCheck::Unknown(error) => {
-                    warn!(key = self.location.key, transfer = %self.id, %error,
+                    warn!(key = self.written_at().key, transfer = %self.id, %error,
                         "CompleteMultipartUpload has no clear answer, and the object could not be \
                          looked at");
                     return Err(CompleteError {
@@ -407,9 +431,9 @@ impl Target {
         precondition: &Precondition,
         attempts: &Attempts,
     ) -> Result<CompleteAnswer, RequestFailure> {
-        let store = &self.location.store;
+        let store = &self.written_at().store;
         let conditions = precondition
-            .conditions_of_parts(&self.location)
+            .conditions_of_parts(self.written_at())
             .await
             .map_err(RequestFailure::from_error)?;
         let crc = (created.integrity == Integrity::Crc32)
@@ -433,8 +457,8 @@ impl Target {
         let request = store
             .client()
             .complete_multipart_upload()
-            .bucket(&*self.location.bucket)
-            .key(&self.location.key)
+            .bucket(&*self.written_at().bucket)
+            .key(&self.written_at().key)
             .upload_id(&*created.upload_id)
             .multipart_upload(
                 CompletedMultipartUpload::builder()
@@ -470,12 +494,12 @@ impl Target {
         created: &Created,
         number: u32,
     ) -> Result<Option<DonePart>, ObjectError> {
-        let store = &self.location.store;
+        let store = &self.written_at().store;
         let request = store
             .client()
             .list_parts()
-            .bucket(&*self.location.bucket)
-            .key(&self.location.key)
+            .bucket(&*self.written_at().bucket)
+            .key(&self.written_at().key)
             .upload_id(&*created.upload_id)
             .part_number_marker((number - 1).to_string())
             .max_parts(1);
@@ -499,9 +523,9 @@ impl Target {
     pub(super) async fn abort(&self, upload_id: &str, mode: AbortMode) {
         for round in 1..=ABORT_ROUNDS {
             if mode == AbortMode::LookFirst {
-                match look(&self.location, &self.id, None).await {
+                match look(self.written_at(), &self.id, None).await {
                     WriteCheck::Ours(_) => {
-                        warn!(key = self.location.key, transfer = %self.id,
+                        warn!(key = self.written_at().key, transfer = %self.id,
                             "the upload was completed after it had been given up");
                         return;
                     }
@@ -512,7 +536,7 @@ impl Target {
                     _ => {}
                 }
             }
-            if abort_once(&self.location, upload_id).await {
+            if abort_once(self.written_at(), upload_id).await {
                 return;
             }
             if round < ABORT_ROUNDS {
@@ -520,6 +544,13 @@ impl Target {
             }
         }
     }
+}
+
+/// S3 takes no range of an object that is smaller than a part: it is copied whole.
+fn copy_source_range(range: CopyRange) -> Option<String> {
+    let whole = range.first == 0 && range.size < SMALLEST_PART;
+    let last = range.first + range.size.saturating_sub(1);
+    (!whole).then(|| format!("bytes={}-{last}", range.first))
 }
 
 /// Why the 200 to a repeated CompleteMultipartUpload is not taken.
@@ -630,7 +661,7 @@ pub(super) fn part_number(number: u32) -> i32 {
 }
 
 /// The CRC-32 of the whole object, if that of each part is known.
-fn combined_crc(parts: &[DonePart]) -> Option<u32> {
+pub(super) fn combined_crc(parts: &[DonePart]) -> Option<u32> {
     let mut whole = crc32fast::Hasher::new();
     for part in parts {
         whole.combine(&crc32fast::Hasher::new_with_initial_len(

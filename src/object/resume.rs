@@ -44,6 +44,10 @@
 //! 5. **The rest** is removed by `discard`, in the order upload, tail, record, and by the `sweep`
 //!    later.
 //!
+//! **A staged file.** With a check before the publication an upload goes to a staged key
+//! (`upload::staged`), whose multipart upload the record names. Once it is whole there, the staged
+//! file is the tail of the upload.
+//!
 //! **The last byte.** A client that sees the length of its whole file takes the file for stored,
 //! and sends nothing more (curl -C -, lftp put -c); the upload would never be published. So the
 //! length reported is one less than what is there. The client that resumes sends that byte again,
@@ -64,7 +68,7 @@ pub(in crate::object) mod sweep;
 pub use crate::object::resume::keys::STATE_PREFIX;
 pub use crate::object::resume::lookup::Lookup;
 pub use crate::object::resume::resumable::ResumableUpload;
-pub use crate::object::resume::scope::ResumeScope;
+pub use crate::object::resume::scope::{ResumeScope, Staging};
 pub use crate::object::resume::stored::StoredRecord;
 pub use crate::object::resume::sweep::{
     Recorded, SweepOptions, Swept, SweptKind, Unrecorded, refresh_record_cache, sweep,

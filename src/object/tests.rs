@@ -43,6 +43,7 @@ fn options() -> UploadOptions {
         condition: Condition::None,
         append: None,
         metadata: Vec::new(),
+        staged: None,
         keep: None,
     }
 }

@@ -26,8 +26,10 @@ pub(in crate::object) mod resources;
 pub(in crate::object) mod restore;
 pub(in crate::object) mod running;
 pub(in crate::object) mod sending;
+pub(in crate::object) mod staged;
 
 use crate::object::head::ObjectInfo;
+use crate::object::location::Location;
 use crate::object::resume::scope::ResumeScope;
 use crate::object::transfer_id::TransferId;
 
@@ -60,6 +62,8 @@ pub struct UploadOptions {
     pub append: Option<AppendTo>,
     /// User metadata next to the transfer id.
     pub metadata: Vec<(String, String)>,
+    /// The staged key that its bytes go to; it is published by a copy then. `None`: the object.
+    pub staged: Option<Location>,
     /// Keep what has arrived when it breaks off; else it is removed.
     pub keep: Option<ResumeScope>,
 }

@@ -19,6 +19,7 @@ use crate::data::linger::Lingering;
 use crate::data::passive::{AcceptPolicy, PassivePool};
 use crate::events::metrics::Metrics;
 use crate::events::{EventSink, Events};
+use crate::hooks::{BeforePublish, EventHook};
 use crate::memory::Budget;
 use crate::net::listen;
 use crate::net::proxy::Proxies;
@@ -54,6 +55,8 @@ pub struct Builder {
     recent: Arc<RecentEvents>,
     /// Changes the log's filter, if that can be changed.
     log: Option<Arc<dyn LogSwitch>>,
+    before_publish: Option<Arc<BeforePublish>>,
+    hooks: Vec<EventHook>,
     stop: CancellationToken,
     /// Ends what has been started if a step fails.
     guard: DropGuard,
@@ -91,7 +94,19 @@ impl Builder {
         options: ServerOptions,
         sinks: Vec<Arc<dyn EventSink>>,
     ) -> Result<Builder, ServerError> {
+        let mut sinks = sinks;
+        let mut hooks = Vec::with_capacity(options.events.len());
+        for (name, hook) in &options.events {
+            let hook = EventHook::new(name, hook, options.replica.as_deref());
+            let hook = hook.map_err(|error| ServerError::Hook {
+                name: format!("events.{name}"),
+                reason: error.to_string(),
+            })?;
+            sinks.push(hook.sink());
+            hooks.push(hook);
+        }
         let mut builder = Builder::without_stores(options, sinks);
+        builder.hooks = hooks;
         let context = builder.store_context();
         for (name, store) in &builder.options.stores {
             let built = Store::new(store, context.clone()).await;
@@ -105,6 +120,13 @@ impl Builder {
             Some(tls) => Some(Arc::new(Tls::load(tls)?)),
             None => None,
         };
+        if let Some(options) = &builder.options.before_publish {
+            let hook = BeforePublish::new(options).map_err(|error| ServerError::Hook {
+                name: "before_publish".to_owned(),
+                reason: error.to_string(),
+            })?;
+            builder.before_publish = Some(Arc::new(hook));
+        }
         Ok(builder)
     }
 
@@ -148,6 +170,8 @@ impl Builder {
             cleanups: TaskTracker::new(),
             stores: BTreeMap::new(),
             tls: None,
+            before_publish: None,
+            hooks: Vec::new(),
             guard: stop.clone().drop_guard(),
             stop,
             events: Events::new(sinks.into_iter().chain([counts]).collect()),
@@ -279,6 +303,7 @@ impl Builder {
             user_sessions: Arc::new(UserLimiter::new(options.limits.sessions_per_user)),
             advertise: Advertise::new(&options.passive),
             stores: self.stores.clone(),
+            before_publish: self.before_publish.clone(),
             budget: self.budget.clone(),
             active_uploads: Arc::clone(&self.active_uploads),
             reported: session::ReportedUploads::default(),
@@ -373,6 +398,12 @@ impl Bound {
             sweeps.spawn(tls.follow(builder.events.clone(), context.drain.clone()));
         }
         sweeps.close();
+        let hooks = TaskTracker::new();
+        let hooks_end = builder.stop.child_token();
+        for hook in builder.hooks {
+            hooks.spawn(hook.run(hooks_end.clone()));
+        }
+        hooks.close();
         let accepts = TaskTracker::new();
         let proxies = Proxies::new(&builder.options.proxy_protocol);
         let admission = Arc::new(ConnectionAdmission::new(proxies, builder.events.clone()));
@@ -398,6 +429,8 @@ impl Bound {
             sessions,
             accepts,
             sweeps,
+            hooks,
+            hooks_end,
             cleanups: builder.cleanups,
             stop: builder.stop,
             pools: self.pools,

@@ -11,6 +11,7 @@ use crate::auth::options::{Limits, LoginFailureOptions, UserOptions};
 use crate::data::options::{ActiveOptions, PassiveOptions};
 use crate::events::metrics::options::MetricsOptions;
 use crate::events::options::LogOptions;
+use crate::hooks::options::{BeforePublishOptions, EventHookOptions};
 use crate::net::proxy::options::ProxyOptions;
 use crate::object::options::{ResumeOptions, StoreOptions, TransferOptions};
 use crate::session::options::{Hosts, SessionOptions, Timeouts};
@@ -58,6 +59,10 @@ pub struct ServerOptions {
     pub resume: ResumeOptions,
     /// When stores are looked at.
     pub store_looks: LookOptions,
+    /// URLs that events are posted to, by name.
+    pub events: BTreeMap<String, EventHookOptions>,
+    /// Who is asked before an upload is published; `None`: no one.
+    pub before_publish: Option<BeforePublishOptions>,
     /// Stores by name.
     pub stores: BTreeMap<String, Arc<StoreOptions>>,
     /// Users by name.

@@ -105,6 +105,22 @@ impl Targets {
                 }
             }
         }
+        // State buckets that hold no objects of mounts: only what is ours by its key.
+        let ours = SweepOptions {
+            unrecorded: Unrecorded::Ignore,
+            ..options.clone()
+        };
+        for target in &self.0 {
+            let bucket = &target.state_bucket;
+            if listed.insert(target.real(bucket)) {
+                match Box::pin(sweep_uploads(&target.store, bucket, &ours, &recorded)).await {
+                    Ok(swept) => found.extend(swept),
+                    Err(error) => {
+                        tracing::debug!(place = target.label(bucket), %error, "open uploads of staged keys could not be listed");
+                    }
+                }
+            }
+        }
         (found, failed)
     }
 

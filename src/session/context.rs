@@ -11,6 +11,7 @@ use crate::data::linger::Lingering;
 use crate::data::passive::PassivePool;
 use crate::events::Events;
 use crate::events::metrics::Metrics;
+use crate::hooks::BeforePublish;
 use crate::memory::Budget;
 use crate::object::{ActiveUploads, Store};
 use crate::session::options::SessionOptions;
@@ -44,6 +45,8 @@ pub struct ServerContext {
     pub user_sessions: Arc<UserLimiter>,
     /// Stores by name.
     pub stores: BTreeMap<String, Arc<Store>>,
+    /// Who is asked before an upload is published, if anyone is.
+    pub before_publish: Option<Arc<BeforePublish>>,
     /// The memory of all transfers.
     pub budget: Budget,
     /// The uploads of this process.

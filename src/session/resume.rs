@@ -13,7 +13,7 @@ use crate::auth::network_of;
 use crate::namespace::{Mount, Permission, Permissions, Resolved, VirtualPath};
 use crate::object::{
     EarlierUploads, Location, Lookup, ObjectError, ObjectInfo, ResumableUpload, ResumeScope,
-    UploadSnapshot,
+    Staging, UploadSnapshot,
 };
 
 use crate::session::replies::Refusal;
@@ -63,6 +63,10 @@ impl Session {
             peer: Some(self.control.peer.ip()),
             state_bucket: mount.state_bucket.clone(),
             over_object: self.context.options.resume.keep_over_object,
+            staging: match self.context.before_publish {
+                Some(_) => Staging::Staged,
+                None => Staging::Direct,
+            },
         })
     }
 

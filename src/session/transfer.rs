@@ -18,6 +18,11 @@
 //! in flight continue during this window. The session cannot take the permit back: it reports the
 //! upload's own result, and a later ABOR gets a 226 of its own.
 //!
+//! **A check before the publication** (`[before_publish]`). The upload is written whole to a staged
+//! key. After the settle window the job asks, and the session still has the permit: an ABOR or the
+//! loss of the control connection cancels the upload as long as the answer is awaited. After a yes
+//! the session looks at the control connection once more, and gives the permit.
+//!
 //! **The end of the control connection.** A client that leaves sends QUIT. For an upload the QUIT
 //! counts only if it came after the end of the data and the connection then ended cleanly: a QUIT
 //! that was sent in advance says nothing about the data, and a reset is a failure. Before the
@@ -28,6 +33,7 @@
 //! **Ends.** A job ends in exactly one [`End`]. If the session cancels a job, the [`CancelReason`]
 //! selects the reply.
 
+mod check;
 mod conclude;
 pub(in crate::session) mod download;
 pub(in crate::session) mod job;
@@ -58,7 +64,7 @@ use crate::session::state::{Flow, Session};
 use crate::session::transport::Pending;
 use conclude::progress_report;
 use job::{End, Label, Link, Signal};
-use running::{CancelReason, ControlSide, QuitTime, RunningTransfer};
+use running::{CancelReason, ControlSide, QuitTime, RunningTransfer, WaitsFor};
 
 /// The least settle window of an upload of more than one part, which waits for its last part
 /// anyway. On a very busy machine, 63 MB of the 200 MB of a client killed with SIGKILL were once
@@ -163,13 +169,22 @@ impl Session {
                 self.data = setup;
                 self.drop_connected_data();
             }
-            Signal::SameName => running.waits_for_name = true,
-            Signal::Publishing => running.waits_for_name = false,
+            Signal::SameName => running.waits_for = Some(WaitsFor::Name),
+            Signal::Publishing => running.waits_for = None,
             Signal::InputEnded { large } => {
                 running.progress.note_input_arrived();
-                let least = self.context.options.timeouts.settle_min;
-                let window = settle_window(self.control.round_trip(), large, least);
-                running.settle_until(Instant::now() + window);
+                running.settle_until(Instant::now() + self.settle_window(large));
+            }
+            Signal::Staged { large, settled } => {
+                let until = Instant::now() + self.settle_window(large);
+                running.settle_first(until, settled);
+            }
+            Signal::Checking => running.waits_for = Some(WaitsFor::Check),
+            Signal::Checked => {
+                running.waits_for = None;
+                // The client was watched all the time: what has come is read, and no more is
+                // waited for.
+                running.settle_until(Instant::now());
             }
         }
     }
@@ -250,6 +265,11 @@ impl Session {
     fn trusts_a_fin(&self) -> bool {
         self.logged_in()
             .is_some_and(|user| user.config.lenient_close)
+    }
+
+    fn settle_window(&self, large: bool) -> Duration {
+        let least = self.context.options.timeouts.settle_min;
+        settle_window(self.control.round_trip(), large, least)
     }
 
     /// The settle window has passed: is the client still there?

@@ -20,6 +20,7 @@ pub mod gateway;
 pub mod in_memory;
 pub mod launcher;
 pub mod process;
+pub mod receiver;
 pub mod settings;
 pub mod slow_line;
 pub mod store;

@@ -7,6 +7,7 @@
 mod admin_page;
 mod ambiguous_answers;
 mod append_restart;
+mod before_publish;
 mod binary;
 mod client_library;
 mod commands;
@@ -15,6 +16,7 @@ mod demo;
 mod digests;
 mod durability;
 mod embedded_store;
+mod event_hooks;
 mod events;
 mod foreign_answers;
 mod ftps;

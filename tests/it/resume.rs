@@ -14,7 +14,7 @@ mod record;
 mod state_prefix;
 mod store_failures;
 mod superseded;
-mod sweep;
+pub(crate) mod sweep;
 
 use std::sync::Arc;
 

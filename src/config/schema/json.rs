@@ -87,7 +87,7 @@ fn kind(of: &Kind) -> Value {
         Kind::Word(words) => json!({ "enum": words }),
         Kind::Capability => json!({ "enum": ["auto", true, false] }),
         Kind::Ports => json!({ "type": ["integer", "string"], "minimum": 1, "maximum": 65535 }),
-        Kind::Url => json!({ "type": "string", "pattern": "^https?://" }),
+        Kind::Url | Kind::HookUrl => json!({ "type": "string", "pattern": "^https?://" }),
         Kind::Bucket => json!({ "type": "string", "minLength": 3, "maxLength": 63 }),
         Kind::Prefix => json!({ "type": "string" }),
         Kind::Secret => {

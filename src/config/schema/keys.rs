@@ -1,6 +1,7 @@
 //! The table of all keys. Each group of sections has a file of its own.
 
 mod connections;
+mod hooks;
 mod limits;
 mod log;
 mod metrics;
@@ -13,6 +14,7 @@ use crate::config::schema::{Fallback, Kind, TableSchema};
 use Fallback::{Required, Text, Value};
 use Kind::{Address, Either, Line, List, Named, Table};
 use connections::{ACTIVE, ADMIN, HOST, LISTENER, PASSIVE, PROXY_PROTOCOL, TLS};
+use hooks::{BEFORE_PUBLISH, EVENT_HOOK};
 use limits::{LIMITS, LOGIN_FAILURES, TIMEOUTS};
 use log::LOG;
 use metrics::METRICS;
@@ -62,6 +64,18 @@ pub(in crate::config) static ROOT: TableSchema = TableSchema {
             "a name that no other running replica has, such as the name of its pod. A restarted process resumes at once what a dead process of the same name was uploading",
         ),
         section("resume", &RESUME, "interrupted uploads"),
+        key(
+            "before_publish",
+            Table(&BEFORE_PUBLISH),
+            Text("no check"),
+            "[who is asked before an upload becomes visible](../how-to/hooks.md)",
+        ),
+        key(
+            "events",
+            Named(&EVENT_HOOK),
+            NONE,
+            "[URLs that events are posted to](../how-to/hooks.md#send-events), by a name of your choice",
+        ),
         section(
             "proxy_protocol",
             &PROXY_PROTOCOL,

@@ -56,6 +56,7 @@ fn allowed(of: &Kind) -> String {
         Kind::Address => "an IP address with a port".to_owned(),
         Kind::Network => "a network or an address".to_owned(),
         Kind::Url => "http or https URL without user, query or fragment".to_owned(),
+        Kind::HookUrl => "http or https URL without user or fragment".to_owned(),
         Kind::Bucket => "3 to 63 lower-case letters, digits, dots, hyphens".to_owned(),
         Kind::Prefix => "path without empty elements, `.` or `..`".to_owned(),
         Kind::File => "path".to_owned(),

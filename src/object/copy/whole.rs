@@ -19,7 +19,7 @@ use crate::object::head::{ObjectInfo, timestamp, with_attributes};
 use crate::object::keys;
 use crate::object::location::Location;
 use crate::object::multipart::{Target, whole_etag};
-use crate::object::precondition::Precondition;
+use crate::object::precondition::{Precondition, PreconditionHeaders};
 use crate::object::retry::LookFirst;
 use crate::object::upload::publish_error::PublishError;
 use crate::object::verify::{LateWrite, WriteCheck, look, look_until, look_within};
@@ -31,6 +31,10 @@ pub struct Written {
     pub modified: Option<Timestamp>,
     /// Whether nothing was there before.
     pub replaced_nothing: bool,
+    /// Its ETag, if the store has said it.
+    pub etag: Option<String>,
+    /// Its version, if the store keeps versions and has said which.
+    pub version_id: Option<String>,
 }
 
 impl Written {
@@ -39,6 +43,8 @@ impl Written {
         Written {
             modified: Some(info.modified),
             replaced_nothing: false,
+            etag: Some(info.etag.clone()),
+            version_id: None,
         }
     }
 
@@ -61,10 +67,15 @@ pub(super) async fn copy_whole(
     let store = &target.location.store;
     // Of all stores only AWS is known to honour a condition on the target of a copy; the others may
     // ignore it.
-    let absent = *precondition == Precondition::Absent && store.config().endpoint.is_none();
+    let aws = store.config().endpoint.is_none();
+    let absent = *precondition == Precondition::Absent && aws;
     if !absent {
         precondition.check(&target.location).await?;
     }
+    let conditions = match aws {
+        true => precondition.conditions(&target.location).await?,
+        false => PreconditionHeaders::default(),
+    };
     let size = Some(info.size);
     let rounds = store.config().attempts.max(1);
     let mut round = 0;
@@ -72,7 +83,7 @@ pub(super) async fn copy_whole(
     let mut open = false;
     loop {
         let begun = Instant::now();
-        let failure = match copy_once(source, info, target, absent).await {
+        let failure = match copy_once(source, info, target, &conditions).await {
             Ok(written) => return Ok(written),
             Err(failure) => failure,
         };
@@ -111,6 +122,8 @@ pub(super) async fn copy_whole(
         // But for a condition on the target it is the source that is another now.
         let error = match &check {
             WriteCheck::Other(_) if absent => failure.error,
+            // The source that a condition on its target is combined with is a file of our own.
+            _ if refused && conditions.if_match.is_some() => ObjectError::Conflict,
             _ if refused => ObjectError::Changed,
             _ => failure.error,
         };
@@ -140,7 +153,7 @@ async fn copy_once(
     source: &Location,
     info: &ObjectInfo,
     target: &Target,
-    absent: bool,
+    conditions: &PreconditionHeaders,
 ) -> Result<Written, RequestFailure> {
     let store = &target.location.store;
     let request = with_attributes!(store.client().copy_object(), &target.attributes)
@@ -150,7 +163,8 @@ async fn copy_once(
         .copy_source_if_match(&info.etag)
         .metadata_directive(MetadataDirective::Replace)
         .tagging_directive(TaggingDirective::Copy)
-        .set_if_none_match(absent.then(|| "*".to_owned()))
+        .set_if_none_match(conditions.if_none_match.clone())
+        .set_if_match(conditions.if_match.clone())
         .customize()
         .config_override(
             store
@@ -170,9 +184,11 @@ async fn copy_once(
     };
     let result = output.copy_object_result();
     match whole_etag(result.and_then(|result| result.e_tag())) {
-        Some(_) => Ok(Written {
+        Some(etag) => Ok(Written {
             modified: timestamp(result.and_then(|result| result.last_modified())),
             replaced_nothing: false,
+            etag: Some(etag.to_owned()),
+            version_id: output.version_id().map(str::to_owned),
         }),
         None => Err(RequestFailure::unclear(
             "CopyObject was answered without an ETag",

@@ -180,7 +180,7 @@ impl Part {
             chunks: chunks.into(),
             size: self.size,
             crc,
-            grants: std::mem::take(&mut self.grants),
+            _grants: std::mem::take(&mut self.grants),
         }
     }
 
@@ -282,21 +282,10 @@ pub(in crate::object) struct Payload {
     pub(in crate::object) size: u64,
     /// CRC-32 of the bytes, if the payload is not signed.
     pub(in crate::object) crc: Option<u32>,
-    grants: Vec<Arc<Grant>>,
+    _grants: Vec<Arc<Grant>>,
 }
 
 impl Payload {
-    /// The part it was made of.
-    pub(in crate::object) fn into_part(self) -> Part {
-        Part {
-            chunks: self.chunks.to_vec(),
-            size: self.size,
-            in_memory: self.size,
-            grants: self.grants,
-            ..Part::default()
-        }
-    }
-
     /// A body of known length that can be sent again from the chunks, without a copy.
     pub(in crate::object) fn body(&self) -> ByteStream {
         match &*self.chunks {
@@ -415,8 +404,8 @@ async fn send_part(
     let request = store
         .client()
         .upload_part()
-        .bucket(&*target.location.bucket)
-        .key(&target.location.key)
+        .bucket(&*target.written_at().bucket)
+        .key(&target.written_at().key)
         .upload_id(&*created.upload_id)
         .part_number(part_number(number))
         .set_checksum_crc32(payload.crc.map(crc_header))

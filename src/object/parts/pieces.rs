@@ -100,7 +100,7 @@ impl Pieces {
     /// PutObject of what a part has in memory. The caller keeps it until this has ended.
     pub(in crate::object) async fn store(&self, part: Part) -> Result<PieceNote, ObjectError> {
         let number = self.number();
-        let (size, crc32) = (part.size(), part.crc32());
+        let (size, crc32) = (part.size(), Some(part.crc32()));
         let known = self.at.store.piece_support();
         match put_part(&self.location(number), part).await {
             Ok(etag) => {
@@ -240,7 +240,11 @@ impl Pieces {
         if !chunk.is_empty() {
             chunks.push(budget.recycle(chunk));
         }
-        if rest > 0 || crc.clone().finalize() != piece.crc32 {
+        if rest > 0
+            || piece
+                .crc32
+                .is_some_and(|crc32| crc32 != crc.clone().finalize())
+        {
             return Err(wrong());
         }
         Ok((chunks, crc))

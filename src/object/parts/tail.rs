@@ -26,8 +26,25 @@ pub(in crate::object) struct PieceNote {
     pub size: u64,
     /// Its ETag.
     pub etag: String,
-    /// CRC-32 of its bytes.
-    pub crc32: u32,
+    /// CRC-32 of its bytes; `None` if it was not computed: a whole file at its staged key, whose
+    /// parts have none.
+    pub crc32: Option<u32>,
+}
+
+/// A whole file at its staged key, as the tail of an upload that has no part.
+pub(in crate::object) fn staged_tail(
+    key: String,
+    size: u64,
+    etag: String,
+    crc32: Option<u32>,
+) -> TailNote {
+    let piece = PieceNote {
+        number: 0,
+        size,
+        etag,
+        crc32,
+    };
+    TailNote::new(key, 0, vec![piece])
 }
 
 impl TailNote {
@@ -78,7 +95,7 @@ mod tests {
             number,
             size,
             etag: String::new(),
-            crc32: 0,
+            crc32: None,
         };
         let pieces = vec![piece(0, 1), piece(1, 2), piece(5, 3)];
         let tail = TailNote::new("t".to_owned(), 10, pieces);

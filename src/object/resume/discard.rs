@@ -39,7 +39,7 @@ pub(in crate::object) async fn remove_named(
     record: &Record,
 ) -> bool {
     let gone = match &record.upload {
-        Some(upload) => abort_upload(object, &upload.id).await,
+        Some(upload) => abort_upload(&upload.at(object, at), &upload.id).await,
         None => true,
     };
     if let Some(tail) = &record.tail {

@@ -4,7 +4,7 @@
 //!   .s3ftpd/uploads/<object>/<user>            the record of a user's upload of an object
 //!   .s3ftpd/uploads/<object>/<user>.<attempt>  a record that was set aside for a newer one
 //!   .s3ftpd/tails/<object>/<user>/<random>     a tail, or its first piece; further pieces
-//!                                              end in `.1`, `.2` …
+//!                                              end in `.1`, `.2` …; a staged file
 //! ```
 //!
 //! `<object>` is the hash of bucket and key, `<user>` the hash of the user's name.

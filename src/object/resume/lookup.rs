@@ -14,6 +14,7 @@ use crate::object::precondition::Precondition;
 use crate::object::resume::keys::{name_of, user_hash};
 use crate::object::resume::record::RecordState;
 use crate::object::resume::resumable::ResumableUpload;
+use crate::object::resume::scope::{ResumeScope, Staging};
 use crate::object::resume::stored::{StoredRecord, age, now, written_since};
 use crate::object::transfer_id::TRANSFER_KEY;
 
@@ -39,16 +40,15 @@ pub enum Lookup {
 /// What the user can resume, if `info` is what a HEAD has just reported of the object (`None`: it
 /// does not exist). Asks for the parts: 1 ListParts for each 1,000, and a HEAD for each piece of
 /// the tail. An upload that cannot be resumed any more, if only since the object has been there for
-/// `over_object`, is discarded in the background.
+/// [`ResumeScope::over_object`], is discarded in the background.
 pub(in crate::object) async fn judge(
     stored: &StoredRecord,
     object: &Location,
-    user: &str,
-    over_object: Duration,
+    scope: &ResumeScope,
     info: Option<&ObjectInfo>,
 ) -> Result<Lookup, ObjectError> {
     let record = &stored.record;
-    if *record.user != *user || record.state == RecordState::Removing {
+    if *record.user != *scope.user || record.state == RecordState::Removing {
         return Ok(Lookup::None);
     }
     let by = info.and_then(|info| info.attributes.metadata.get(TRANSFER_KEY));
@@ -62,20 +62,27 @@ pub(in crate::object) async fn judge(
         let retry_after = Duration::from_secs(left.as_secs() + 1);
         return Ok(Lookup::InUse { retry_after });
     }
-    let expired = info.is_some() && age(now, stored.written) >= over_object;
-    if record.state == RecordState::Doubtful || expired || written_since(record, info) {
+    let expired = info.is_some() && age(now, stored.written) >= scope.over_object;
+    // What is to be asked about before it is published can't be read in an open upload of the
+    // object.
+    let upload = record.upload.as_ref();
+    let unreadable =
+        scope.staging == Staging::Staged && upload.is_some_and(|upload| upload.key.is_none());
+    if record.state == RecordState::Doubtful || expired || unreadable || written_since(record, info)
+    {
         discard_in_background(stored, object);
         return Ok(Lookup::None);
     }
+    let at = stored.at(object);
     let parts = async {
         match &record.upload {
-            Some(upload) => list_parts(object, &upload.id).await,
+            Some(upload) => list_parts(&upload.at(object, &at), &upload.id).await,
             None => Ok(Some(Vec::new())),
         }
     };
     let tail = async {
         match &record.tail {
-            Some(tail) => still_there(&stored.at(object), tail).await,
+            Some(tail) => still_there(&at, tail).await,
             None => Ok(None),
         }
     };
@@ -84,7 +91,10 @@ pub(in crate::object) async fn judge(
     let parts = match (&record.upload, parts) {
         (Some(upload), Some(parts)) => {
             let sizes = PartSizes::new(record.schedule.first, record.schedule.largest);
-            run(upload.copied, &sizes, parts)
+            let run = run(upload.copied, &sizes, parts);
+            // The numbers of the parts after the copied ones are counted from those.
+            let copied = usize::try_from(upload.copied).unwrap_or(usize::MAX);
+            if run.len() < copied { Vec::new() } else { run }
         }
         _ => Vec::new(),
     };
@@ -110,7 +120,7 @@ pub(in crate::object) async fn judge(
     }
     // If the user begins anew, this process knows that there is something to remove.
     let name = name_of(object);
-    context.record_cache.insert(&name, &user_hash(user));
+    context.record_cache.insert(&name, &user_hash(&scope.user));
     Ok(Lookup::Resumable(Box::new(resumable)))
 }
 

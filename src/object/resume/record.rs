@@ -1,7 +1,7 @@
 //! The record of an upload: its format.
 //!
-//! A record is JSON. Five fields never change their name or meaning: `format`, `bucket`, `key`,
-//! `upload.id` and `tail.key` ([`StableFields`]). By them a process removes what a record of a
+//! A record is JSON. Six fields never change their name or meaning: `format`, `bucket`, `key`,
+//! `upload.id`, `upload.key` and `tail.key` ([`StableFields`]). By them a process removes what a record of a
 //! later format names, which it cannot read.
 
 use std::net::IpAddr;
@@ -95,6 +95,9 @@ pub(in crate::object) struct AttemptNote {
 pub(in crate::object) struct UploadNote {
     /// S3's UploadId.
     pub id: String,
+    /// The staged key in the state bucket that it is an upload of; `None`: of the object itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// Whether its parts have CRC-32 checksums.
     pub crc32: bool,
     /// The number of its first parts that hold old bytes of the object; the sizes of the others
@@ -177,6 +180,9 @@ pub(in crate::object) struct StableFields {
 pub(in crate::object) struct StableUpload {
     /// S3's UploadId.
     pub id: String,
+    /// The staged key that it is an upload of.
+    #[serde(default)]
+    pub key: Option<String>,
 }
 
 /// `tail.key` of a record.
@@ -252,6 +258,33 @@ impl Record {
             },
             ..self.clone()
         }
+    }
+}
+
+impl UploadNote {
+    /// The key that it is an upload of, in the bucket of the record at `at`.
+    pub(in crate::object) fn at(&self, object: &Location, at: &Location) -> Location {
+        upload_at(self.key.as_deref(), object, at)
+    }
+}
+
+impl StableUpload {
+    /// See [`UploadNote::at`].
+    pub(in crate::object) fn at(&self, object: &Location, at: &Location) -> Location {
+        upload_at(self.key.as_deref(), object, at)
+    }
+}
+
+/// A staged key counts only if it lies where tails of the object do: nothing else is touched on
+/// behalf of a record.
+fn upload_at(staged: Option<&str>, object: &Location, record: &Location) -> Location {
+    let tails = tails_of(&object.bucket, &object.key);
+    match staged.filter(|key| key.starts_with(&tails)) {
+        Some(key) => Location {
+            key: key.to_owned(),
+            ..record.clone()
+        },
+        None => object.clone(),
     }
 }
 

@@ -241,6 +241,12 @@ impl RecordHandle {
         self.send(RecordEvent::Stored(tail));
     }
 
+    /// The whole file is at its staged key. A record that there is names it, should the process be
+    /// killed; for a small file none is written.
+    pub(in crate::object) fn staged(&mut self, whole: TailNote) {
+        self.send(RecordEvent::Stored(whole));
+    }
+
     /// The pieces of a tail are removed: their bytes are elsewhere.
     pub(in crate::object) fn unstored(&mut self, key: &str) {
         self.send(RecordEvent::Unstored(key.to_owned()));

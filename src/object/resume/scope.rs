@@ -9,7 +9,7 @@ use crate::object::error::ObjectError;
 use crate::object::head::{ObjectInfo, head};
 use crate::object::list::{Key, RawPage};
 use crate::object::location::Location;
-use crate::object::resume::keys::{is_aside, name_of, record_at, records_of, user_hash};
+use crate::object::resume::keys::{is_aside, name_of, record_at, records_of, tail_at, user_hash};
 use crate::object::resume::lookup::{Lookup, judge};
 use crate::object::resume::record::BaseObject;
 use crate::object::resume::records::{self, SlotContent};
@@ -27,9 +27,28 @@ pub struct ResumeScope {
     pub state_bucket: Arc<str>,
     /// How long an interrupted upload can be resumed if an object of its name exists.
     pub over_object: Duration,
+    /// Where the bytes of its uploads go.
+    pub staging: Staging,
+}
+
+/// Where the bytes of an upload go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Staging {
+    /// To the object.
+    Direct,
+    /// To a staged key below the state prefix, where the whole can be read before it is published.
+    Staged,
 }
 
 impl ResumeScope {
+    /// A new staged key for an upload of this object, if its bytes are to go to one.
+    pub fn staged_at(&self, object: &Location) -> Option<Location> {
+        match self.staging {
+            Staging::Direct => None,
+            Staging::Staged => Some(tail_at(object, &self.state_bucket, &self.user)),
+        }
+    }
+
     /// The uploads of this object by the same user in this process.
     pub fn earlier_uploads(&self, object: &Location) -> EarlierUploads {
         let active = &object.store.context().active_uploads;
@@ -65,9 +84,9 @@ impl ResumeScope {
                     Err(ObjectError::NotFound) => None,
                     Err(error) => return Err(error),
                 };
-                judge(&stored, object, &self.user, self.over_object, info.as_ref()).await?
+                judge(&stored, object, self, info.as_ref()).await?
             }
-            info => judge(&stored, object, &self.user, self.over_object, info.as_ref()).await?,
+            info => judge(&stored, object, self, info.as_ref()).await?,
         };
         Ok((lookup, info))
     }

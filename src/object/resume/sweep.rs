@@ -23,8 +23,8 @@ use crate::object::multipart::abort_upload;
 use crate::object::multipart::list_parts::last_part;
 use crate::object::resume::discard::end;
 use crate::object::resume::keys::{
-    all_records, all_tails, is_aside, name_in, object_hash, object_hash_in, record_name,
-    user_hash_in,
+    STATE_PREFIX, all_records, all_tails, is_aside, name_in, object_hash, object_hash_in,
+    record_name, user_hash_in,
 };
 use crate::object::resume::record::RecordState;
 use crate::object::resume::records::{self, LaterRecord, Leave, SlotContent};
@@ -151,17 +151,17 @@ pub async fn sweep_probes(
     objects(&bucket, PROBE_PREFIX, SweptKind::Probe, options, |_| false).await
 }
 
-/// Sweeps the open multipart uploads of a bucket that probes have left, and reports those that no
-/// record names, if that is asked for, or removes them. Errors as in [`sweep()`]. Not every store
-/// lists the uploads of a prefix (MinIO takes it for a whole key): there those of probes are found
-/// where all are listed.
+/// Sweeps the open multipart uploads of a bucket that are ours by their key: those that probes have
+/// left, and those of staged keys that no record names. Reports the others that no record names, if
+/// that is asked for, or removes them. Errors as in [`sweep()`]. Not every store lists the uploads
+/// of a prefix (MinIO takes it for a whole key): there ours are found where all are listed.
 pub async fn sweep_uploads(
     store: &Arc<Store>,
     bucket: &Arc<str>,
     options: &SweepOptions,
     recorded: &Recorded,
 ) -> Result<Vec<Swept>, ObjectError> {
-    let prefix = (options.unrecorded == Unrecorded::Ignore).then(|| PROBE_PREFIX.to_owned());
+    let prefix = (options.unrecorded == Unrecorded::Ignore).then(|| STATE_PREFIX.to_owned());
     let mut found = Vec::new();
     let (mut key_marker, mut id_marker): (Option<String>, Option<String>) = (None, None);
     loop {
@@ -183,7 +183,8 @@ pub async fn sweep_uploads(
                 key: key.to_owned(),
             };
             let probe = key.starts_with(PROBE_PREFIX);
-            if !probe && recorded.may_name(&object, id) {
+            let staged = key.starts_with(&all_tails());
+            if !probe && recorded.may_name(&object, id) || staged && recorded.may_stage(&object) {
                 continue;
             }
             let begun = timestamp(upload.initiated()).unwrap_or(Timestamp::UNIX_EPOCH);
@@ -196,7 +197,7 @@ pub async fn sweep_uploads(
                 }
             };
             let age = age(now(&object), moved);
-            let ours = probe || options.unrecorded == Unrecorded::Remove;
+            let ours = probe || staged || options.unrecorded == Unrecorded::Remove;
             let remove = ours && age >= options.older_than;
             found.push(Swept {
                 kind: match probe {
@@ -344,7 +345,10 @@ impl Sweep<'_> {
             };
         // An upload whose record was set aside may run without refreshing it.
         let moved = match &record.upload {
-            Some(upload) if aside => read.written.max(last_part(&object, &upload.id).await?),
+            Some(upload) if aside => {
+                let parts = upload.at(&object, &self.state);
+                read.written.max(last_part(&parts, &upload.id).await?)
+            }
             _ => read.written,
         };
         let age = age(now, moved);
@@ -400,7 +404,10 @@ impl Sweep<'_> {
         let names = &later.names;
         let object = self.object(&names.bucket, &names.key);
         let moved = match &names.upload {
-            Some(upload) => later.written.max(last_part(&object, &upload.id).await?),
+            Some(upload) => {
+                let parts = upload.at(&object, &self.state);
+                later.written.max(last_part(&parts, &upload.id).await?)
+            }
             None => later.written,
         };
         let age = age(now(&self.state), moved);
@@ -418,7 +425,7 @@ impl Sweep<'_> {
             return Ok(());
         }
         if let Some(upload) = &names.upload
-            && !abort_upload(&object, &upload.id).await
+            && !abort_upload(&upload.at(&object, &self.state), &upload.id).await
         {
             self.protect(&at.key);
             return Ok(());
@@ -528,6 +535,14 @@ impl Recorded {
             || self
                 .unread
                 .contains(&object_hash(&object.bucket, &object.key))
+    }
+
+    /// Whether a staged key is of an object that this process uploads, or whose record could not be
+    /// read.
+    fn may_stage(&self, staged: &Location) -> bool {
+        let hash = object_hash_in(&staged.key);
+        let active = &staged.store.context().active_uploads;
+        self.unread.contains(hash) || active.has_upload(&name_in(&staged.store, hash))
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::object::download::Download;
 use crate::object::error::ObjectError;
+use crate::object::location::Location;
 use crate::object::multipart::{AbortMode, PartSource};
 use crate::object::part_sizes::CopyRange;
 use crate::object::parts::cleanup::AbortCleanup;
@@ -28,11 +29,29 @@ impl Upload {
         if keep > limit {
             return Err(ObjectError::TooLarge { limit });
         }
+        let object = self.target.location.clone();
+        match self.copy_first(&object, &append.info.etag, keep).await {
+            Err(error) => Err(replaced(error)),
+            Ok(0) => self.read_old(&append, 0).await,
+            // Other copies are still under way, and may fail meanwhile.
+            Ok(copied) => self.read_old(&append, copied).await.map_err(replaced),
+        }
+    }
+
+    /// Copies the first `keep` bytes of an object of the store, as far as they can be parts; gives
+    /// their number. Nothing if the store has no UploadPartCopy.
+    pub(super) async fn copy_first(
+        &mut self,
+        source: &Location,
+        etag: &str,
+        keep: u64,
+    ) -> Result<u64, ObjectError> {
+        let store = Arc::clone(&source.store);
         let ranges = store.part_sizes().copied(keep);
         let Some(copied) = ranges.last().map(|last| last.first + last.size) else {
-            return self.read_old(&append, 0).await;
+            return Ok(0);
         };
-        match self.copy_old(&append, ranges).await {
+        match self.copy_old(source, etag, ranges).await {
             Err(ObjectError::Unsupported(reason)) => {
                 tracing::debug!(
                     store = store.name(),
@@ -44,16 +63,15 @@ impl Upload {
                         target: Arc::clone(&self.target),
                         create: Some(flight.create),
                         pieces: None,
+                        staged: None,
                         inflight: flight.tasks,
                         abort: AbortMode::AtOnce,
                     };
                     cleanup.remove().await;
                 }
-                self.read_old(&append, 0).await
+                Ok(0)
             }
-            Err(error) => Err(replaced(error)),
-            // Other copies are still under way, and may fail meanwhile.
-            Ok(()) => self.read_old(&append, copied).await.map_err(replaced),
+            result => result.map(|()| copied),
         }
     }
 
@@ -61,18 +79,18 @@ impl Upload {
     /// can do it; the others alongside the client's bytes.
     async fn copy_old(
         &mut self,
-        append: &AppendTo,
+        source: &Location,
+        etag: &str,
         ranges: Vec<CopyRange>,
     ) -> Result<(), ObjectError> {
         let create = PendingCreate::start(&self.target, PartSource::Copied);
         self.sending = Sending::Multipart(InFlight::new(create.clone()));
-        let etag: Arc<str> = append.info.etag.as_str().into();
+        let etag: Arc<str> = etag.into();
         // Copies cost the store, not our memory: their number is limited all the same.
         let places = Arc::new(tokio::sync::Semaphore::new(self.resources.parallel));
         let mut numbered = (1..).zip(ranges.iter().copied());
         if let Some((number, range)) = numbered.next() {
             let created = create.created().await?;
-            let source = &self.target.location;
             let first = self
                 .target
                 .copy_part(&created, number, source, &etag, range)
@@ -94,14 +112,13 @@ impl Upload {
                 flight.copying += 1;
             }
             let (target, create) = (Arc::clone(&self.target), create.clone());
-            let (places, etag) = (Arc::clone(&places), Arc::clone(&etag));
+            let (places, etag, source) = (Arc::clone(&places), Arc::clone(&etag), source.clone());
             self.spawn(async move {
                 // Never closed.
                 let _place = places.acquire().await;
                 let created = create.created().await?;
-                let source = &target.location;
                 target
-                    .copy_part(&created, number, source, &etag, range)
+                    .copy_part(&created, number, &source, &etag, range)
                     .await
             });
         }

@@ -52,7 +52,7 @@ impl Upload {
         };
         let sizes = location.store.part_sizes().clone();
         let mut upload = Upload::blank(
-            Target::new(location, options.id, attributes),
+            Target::new(location, options.id, attributes).staged_at(options.staged),
             precondition,
             admission,
             sizes,

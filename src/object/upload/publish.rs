@@ -6,14 +6,15 @@ use bytes::BytesMut;
 use tracing::warn;
 
 use crate::object::backoff::Backoff;
-use crate::object::checksum::crc_header;
+use crate::object::checksum::{Integrity, crc_header};
 use crate::object::echo::{Echo, Echoed};
 use crate::object::error::{ObjectError, RequestFailure, failure};
 use crate::object::head::{ObjectInfo, with_attributes};
 use crate::object::multipart::AbortMode;
 use crate::object::name_lock::{NameLock, Patience};
+use crate::object::parts::cleanup::remove_staged;
 use crate::object::parts::part::{Part, Payload, RetainedPart};
-use crate::object::precondition::PreconditionHeaders;
+use crate::object::precondition::{Precondition, PreconditionHeaders};
 use crate::object::retry::{Attempts, Sent};
 use crate::object::upload::Published;
 use crate::object::upload::publish_error::PublishError;
@@ -35,10 +36,12 @@ const SMALL: u64 = 64 * 1024;
 /// before it is published is like dropping an [`Upload`].
 #[derive(Debug)]
 pub struct SealedUpload {
-    upload: Upload,
+    pub(super) upload: Upload,
     /// How its multipart upload is to be aborted; `None` once that is completed.
-    abort: Option<AbortMode>,
-    on_failure: OnFailure,
+    pub(super) abort: Option<AbortMode>,
+    pub(super) on_failure: OnFailure,
+    /// Whether a PutObject of all of it was sent.
+    pub(super) put_sent: bool,
 }
 
 /// What the answer to a PutObject says of the object.
@@ -56,6 +59,7 @@ impl Upload {
             upload: self,
             abort: Some(AbortMode::AtOnce),
             on_failure: OnFailure::Keep,
+            put_sent: false,
         })
     }
 }
@@ -86,16 +90,26 @@ impl SealedUpload {
             let error = ObjectError::Other("published under another lock".to_owned());
             return Err(error.into());
         }
-        let published = match self.upload.sending.is_multipart() {
-            true => Box::pin(self.publish_parts()).await,
-            false => Box::pin(self.publish_whole()).await,
-        };
+        if self.upload.target.staged.is_some() {
+            let error = ObjectError::Other("published without its copy".to_owned());
+            return Err(error.into());
+        }
+        let published = self.write().await?;
+        self.published();
         drop(lock);
-        published
+        Ok(published)
+    }
+
+    /// PutObject or CompleteMultipartUpload, where its bytes go.
+    pub(super) async fn write(&mut self) -> Result<Published, PublishError> {
+        match self.upload.sending.is_multipart() {
+            true => Box::pin(self.write_parts()).await,
+            false => Box::pin(self.write_whole()).await,
+        }
     }
 
     /// CompleteMultipartUpload.
-    async fn publish_parts(&mut self) -> Result<Published, PublishError> {
+    async fn write_parts(&mut self) -> Result<Published, PublishError> {
         let Some(flight) = self.upload.sending.in_flight() else {
             return Err(ObjectError::Other("no multipart upload".to_owned()).into());
         };
@@ -115,13 +129,12 @@ impl SealedUpload {
         let upload = &self.upload;
         match upload
             .target
-            .complete(&created, parts, &upload.precondition)
+            .complete(&created, parts, self.precondition())
             .await
         {
             Ok(completed) => {
                 self.abort = None;
                 self.seen(sent).await?;
-                self.published();
                 Ok(Published {
                     size: sent,
                     etag: completed.etag,
@@ -144,16 +157,22 @@ impl SealedUpload {
     }
 
     /// PutObject.
-    async fn publish_whole(&mut self) -> Result<Published, PublishError> {
+    async fn write_whole(&mut self) -> Result<Published, PublishError> {
         let upload = &mut self.upload;
         let first = match std::mem::take(&mut upload.sending) {
             Sending::Single { first } => first,
             Sending::Multipart(_) => None,
         };
-        let part = first.unwrap_or_else(|| std::mem::take(&mut upload.filling.part));
+        let mut part = first.unwrap_or_else(|| std::mem::take(&mut upload.filling.part));
         upload.filling.buffer = BytesMut::new();
-        let location = &upload.target.location;
+        let location = upload.target.written_at();
         let integrity = location.store.integrity(&location.bucket).await;
+        if integrity == Integrity::Signed {
+            part.join();
+        }
+        // If this is dropped in the middle, it can be stored all the same.
+        upload.filling.number = 1;
+        upload.filling.part = part.clone();
         // What lies in pieces stays as it is until it is published.
         let part = RetainedPart::new(part);
         let in_pieces = upload.pieces.clone().filter(|_| part.has_pieces());
@@ -162,28 +181,37 @@ impl SealedUpload {
             None => (Ok(part.take()), None),
         };
         let payload = whole.map(|whole| Part::into_payload(whole, integrity));
-        let published = match &payload {
-            Ok(payload) => self.put_until_clear(payload).await,
+        let written = match &payload {
+            Ok(payload) => {
+                self.put_sent = true;
+                self.put_until_clear(payload).await
+            }
             Err(error) => Err(error.clone().into()),
         };
-        match published {
-            Ok(published) => {
-                self.published();
-                Ok(published)
+        let filling = &mut self.upload.filling;
+        match written {
+            Ok(written) => {
+                filling.part = Part::default();
+                Ok(written)
             }
             Err(error) => {
                 self.on_failure = match payload {
                     Ok(_) => error.on_failure(),
                     Err(_) => OnFailure::Keep,
                 };
-                let filling = &mut self.upload.filling;
-                filling.number = 1;
-                filling.part = match (part, payload) {
-                    (Some(part), _) => part.take(),
-                    (None, payload) => payload.map(Payload::into_part).unwrap_or_default(),
-                };
+                if let Some(part) = part {
+                    filling.part = part.take();
+                }
                 Err(error)
             }
+        }
+    }
+
+    /// What must hold where its bytes go: nothing at a staged key, which no other writes.
+    fn precondition(&self) -> &Precondition {
+        match self.upload.target.staged {
+            Some(_) => &Precondition::None,
+            None => &self.upload.precondition,
         }
     }
 
@@ -195,7 +223,7 @@ impl SealedUpload {
         if !matches!(self.upload.origin, Origin::Resumed { .. }) {
             return Ok(());
         }
-        let location = &self.upload.target.location;
+        let location = self.upload.target.written_at();
         match self.check(Some(size), LateWrite::Impossible).await {
             WriteCheck::Ours(_) => Ok(()),
             // What was there has been compared, by the store or, if that ignores it at a Complete,
@@ -212,12 +240,15 @@ impl SealedUpload {
         }
     }
 
-    /// The object is there: its record and its pieces go.
-    fn published(&mut self) {
+    /// The object is there: its record, its pieces and its staged file go.
+    pub(super) fn published(&mut self) {
         let upload = &mut self.upload;
         if let Some(mut record) = upload.record.take() {
             if let Some(pieces) = &upload.pieces {
                 record.unstored(pieces.key());
+            }
+            if let Some(staged) = &upload.target.staged {
+                record.unstored(&staged.key);
             }
             record.published();
         }
@@ -244,12 +275,8 @@ impl SealedUpload {
         let size = Some(payload.size);
         let mut round = 0;
         loop {
-            let conditions = match self
-                .upload
-                .precondition
-                .conditions(&self.upload.target.location)
-                .await
-            {
+            let at = self.upload.target.written_at();
+            let conditions = match self.precondition().conditions(at).await {
                 // What is there may be what the round before has written.
                 Err(ObjectError::Conflict) if round > 0 => {
                     return match self.check(size, LateWrite::Impossible).await {
@@ -293,7 +320,7 @@ impl SealedUpload {
                 Err(failure) => failure,
             };
             let condition = failure.condition_failed()
-                || (self.upload.precondition.wants_object()
+                || (self.precondition().wants_object()
                     && matches!(failure.error, ObjectError::NotFound));
             if condition || failure.concurrent_write() {
                 match self.check(size, LateWrite::Impossible).await {
@@ -316,7 +343,7 @@ impl SealedUpload {
                     return Err(error.into());
                 }
                 let target = &self.upload.target;
-                return match look(&target.location, &target.id, size).await {
+                return match look(target.written_at(), &target.id, size).await {
                     WriteCheck::Ours(info) => Ok(found(info)),
                     WriteCheck::Other(_) | WriteCheck::Absent => Err(error.into()),
                     WriteCheck::Unknown(_) => Err(PublishError::unclear(error)),
@@ -343,7 +370,7 @@ impl SealedUpload {
     /// Looks at the object until it is seen to be ours or not, or the time is over.
     async fn check(&self, size: Option<u64>, late: LateWrite) -> WriteCheck {
         let target = &self.upload.target;
-        look_until(&target.location, &target.id, size, late).await
+        look_until(target.written_at(), &target.id, size, late).await
     }
 
     async fn put(
@@ -354,9 +381,10 @@ impl SealedUpload {
     ) -> Result<(Written, Echoed), RequestFailure> {
         let target = &self.upload.target;
         let store = &target.location.store;
-        let request = with_attributes!(store.client().put_object(), &target.attributes)
-            .bucket(&*target.location.bucket)
-            .key(&target.location.key)
+        let attributes = target.written_attributes();
+        let request = with_attributes!(store.client().put_object(), &attributes)
+            .bucket(&*target.written_at().bucket)
+            .key(&target.written_at().key)
             .set_checksum_crc32(payload.crc.map(crc_header))
             .set_if_none_match(conditions.if_none_match)
             .set_if_match(conditions.if_match)
@@ -397,6 +425,16 @@ impl SealedUpload {
 
 impl Drop for SealedUpload {
     fn drop(&mut self) {
+        let upload = &self.upload;
+        if self.put_sent
+            && upload.staged.is_none()
+            && let Some(at) = upload.target.staged.clone()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            // It may be there; what is stored of the upload is elsewhere.
+            let cleanups = upload.resources.cleanups.clone();
+            cleanups.spawn_on(async move { remove_staged(&at).await }, &runtime);
+        }
         self.upload.break_off(self.abort, self.on_failure);
     }
 }

@@ -10,7 +10,7 @@ use crate::object::download::Download;
 use crate::object::error::ObjectError;
 use crate::object::head::{Attributes, ObjectInfo};
 use crate::object::location::Location;
-use crate::object::multipart::{AbortMode, Created, Target};
+use crate::object::multipart::{AbortMode, Created, Target, abort_upload};
 use crate::object::part_sizes::PartSizes;
 use crate::object::parts::pending_create::PendingCreate;
 use crate::object::parts::tail::TailNote;
@@ -46,12 +46,23 @@ impl Upload {
         mut kept: ResumableUpload,
     ) -> Result<Upload, ObjectError> {
         let budget = &location.store.context().budget;
-        if kept.parts.is_empty() && !budget.can_hold(kept.record.schedule.first) {
+        let open = kept.record.upload.as_ref().filter(|_| kept.open);
+        let state = Location {
+            bucket: keep.state_bucket.clone(),
+            ..location.clone()
+        };
+        let staged = match open {
+            Some(open) => open.key.as_ref().map(|_| open.at(&location, &state)),
+            None => keep.staged_at(&location),
+        };
+        let fits = budget.can_hold(kept.record.schedule.first);
+        if kept.parts.is_empty() && (!fits || staged.is_some()) {
             // No part is there that the schedule is of.
             let (first, largest) = location.store.part_sizes().sizes();
             kept.record.schedule = ScheduleNote { first, largest };
         }
-        let target = Target::new(location, kept.transfer(), kept.record.attributes.clone());
+        let target = Target::new(location, kept.transfer(), kept.record.attributes.clone())
+            .staged_at(staged);
         let sizes = kept.record.schedule;
         let sizes = PartSizes::new(sizes.first, sizes.largest);
         let mut upload = Upload::blank(target, kept.precondition.clone(), Some(admission), sizes);
@@ -63,6 +74,17 @@ impl Upload {
         let tail_bucket = keep.state_bucket.clone();
         let failed = upload.failed.clone();
         let record = RecordHandle::take_over(&upload.target, keep, &kept, failed).await?;
+        if let Some(copied) = kept.record.upload.as_ref().filter(|_| !kept.open)
+            && copied.copied > 0
+        {
+            // Not all of what it was to begin with is in it: it is copied anew.
+            let (at, id) = (
+                copied.at(&upload.target.location, &state),
+                copied.id.clone(),
+            );
+            let aborted = async move { abort_upload(&at, &id).await };
+            upload.resources.cleanups.spawn(aborted);
+        }
         let mut restoring = RestoringUpload {
             reopened: upload.reopen(&kept),
             upload: Some(upload),
@@ -134,8 +156,18 @@ impl RestoringUpload {
                 modified: jiff::Timestamp::UNIX_EPOCH,
                 attributes: Attributes::default(),
             };
-            let mut body = Download::open_pinned(at, &info, 0..piece.size).await?;
-            let mut read = 0;
+            // A whole file is copied inside the store as far as it can be.
+            let copied = match upload.target.staged.is_some() && upload.filling.size() + skip == 0 {
+                true if piece.size > upload.sizes.size(1) => {
+                    Box::pin(upload.copy_first(&at, &piece.etag, piece.size)).await?
+                }
+                _ => 0,
+            };
+            if copied == piece.size {
+                continue;
+            }
+            let mut body = Download::open_pinned(at, &info, copied..piece.size).await?;
+            let mut read = copied;
             let mut crc = crc32fast::Hasher::new();
             while let Some(mut bytes) = body.next().await? {
                 crc.update(&bytes);
@@ -146,7 +178,8 @@ impl RestoringUpload {
                 bytes.advance(usize::try_from(passed).unwrap_or(usize::MAX));
                 upload.write(bytes).await?;
             }
-            if read != piece.size || crc.finalize() != piece.crc32 {
+            let right = copied > 0 || piece.crc32.is_none_or(|crc32| crc32 == crc.finalize());
+            if read != piece.size || !right {
                 return Err(ObjectError::Integrity(
                     "the tail of the upload is not what was stored".to_owned(),
                 ));

@@ -24,6 +24,7 @@ use crate::object::upload::filling::Filling;
 use crate::object::upload::relief::{Pace, Relief};
 use crate::object::upload::resources::Resources;
 use crate::object::upload::sending::{InFlight, Sending};
+use crate::object::upload::staged::StagedFile;
 
 /// The first chunk of a part, bytes: enough for most of what devices send.
 const FIRST_CHUNK: u64 = 32 * 1024;
@@ -47,6 +48,8 @@ pub struct Upload {
     pub(super) retention: Retention,
     /// Where pieces may be stored.
     pub(super) pieces: Option<Arc<Pieces>>,
+    /// All of it at its staged key, once it is there.
+    pub(super) staged: Option<StagedFile>,
     /// When memory is to be given back.
     pub(super) relief: Relief,
     /// How fast the client sends.
@@ -133,6 +136,7 @@ impl Upload {
             record: None,
             retention: Retention::WhileSent,
             pieces: None,
+            staged: None,
             relief: Relief::default(),
             pace: Pace::default(),
             failure: None,
@@ -454,10 +458,13 @@ impl Upload {
             Sending::Multipart(flight) => (Some(flight.create), flight.tasks),
         };
         let create = create.filter(|_| abort.is_some());
-        (create.is_some() || pieces.is_some()).then(|| AbortCleanup {
+        let staged = self.staged.take().and(self.target.staged.clone());
+        let any = create.is_some() || pieces.is_some() || staged.is_some();
+        any.then(|| AbortCleanup {
             target: Arc::clone(&self.target),
             create,
             pieces,
+            staged,
             inflight,
             abort: abort.unwrap_or(AbortMode::LookFirst),
         })
@@ -482,6 +489,7 @@ impl Upload {
             rest,
             pieces: self.pieces.take().filter(|pieces| pieces.any()),
             ended: self.input == Input::Ended,
+            staged: self.staged.take().map(|staged| staged.tail),
             abort: abort.unwrap_or(AbortMode::LookFirst),
             _admission: self.filling.admission.take(),
             keep: on_failure == OnFailure::Keep && resumable,

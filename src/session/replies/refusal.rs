@@ -89,6 +89,8 @@ impl Refusal {
             | Refusal::NotTheStore(_, detail)
             | Refusal::OtherBytesStored(_, detail)
             | Refusal::OldNameStays(.., detail)
+            | Refusal::Unchecked(_, detail)
+            | Refusal::UncheckedButSaved(_, detail)
             | Refusal::DataBroken(_, detail) => Some(&detail.0),
             Refusal::LastLogin(cause)
             | Refusal::MayBeRenamed(cause, ..)
@@ -316,6 +318,10 @@ refusals! {
         "{path}: the offset of REST is not the end of the file, at which APPE begins";
     WrittenMeanwhile(path: VirtualPath) => 550, Class::Superseded,
         "{path}: another client has written it in the meantime, it was left as it is";
+    RefusedByCheck(path: VirtualPath, reason: String) => 550, Class::Permission,
+        "{path}: refused, nothing was stored: {reason}";
+    Unchecked(path: VirtualPath, detail: Detail) => 451, Class::Busy,
+        "{path}: the file could not be checked and was not stored, send it again later";
     UploadDiscarded(path: VirtualPath) => 554, Class::Invalid,
         "{path}: your upload broke off and was discarded, use STOR without REST";
 
@@ -349,6 +355,9 @@ refusals! {
     BeingWrittenButSaved(path: VirtualPath) => 450, Class::Busy,
         "{path}: another session is writing this file; your upload is saved, ask SIZE and resume \
          it later";
+    UncheckedButSaved(path: VirtualPath, detail: Detail) => 451, Class::Busy,
+        "{path}: the file could not be checked; your upload is saved, ask SIZE and resume it later, \
+         or send it again";
     ResumedByOther(path: VirtualPath) => 426, Class::Superseded,
         "{path}: another session of yours resumes this upload";
 

@@ -11,7 +11,7 @@ use crate::session::control::ControlError;
 use crate::session::replies::{Detail, Refusal, success, with_request, with_transfer};
 use crate::session::state::{Flow, Session};
 use crate::session::transfer::job::{End, Label, TransferError};
-use crate::session::transfer::running::{CancelReason, ControlSide, RunningTransfer};
+use crate::session::transfer::running::{CancelReason, ControlSide, RunningTransfer, WaitsFor};
 
 impl Session {
     /// The event, the one final reply, and the replies to the ABORs after it.
@@ -177,9 +177,11 @@ pub(super) fn progress_report(running: &RunningTransfer) -> Reply {
             running.label.id
         ),
     ];
-    if running.waits_for_name {
-        lines.push("All bytes have come; another session is writing this file".to_owned());
-    }
+    let waits_for = running.waits_for.map(|waits_for| match waits_for {
+        WaitsFor::Check => "All bytes have come; the file is being checked",
+        WaitsFor::Name => "All bytes have come; another session is writing this file",
+    });
+    lines.extend(waits_for.map(str::to_owned));
     lines.push("End".to_owned());
     Reply::lines(211, lines)
 }

@@ -38,6 +38,16 @@ pub(in crate::session) enum Signal {
     /// The client's bytes have ended. `large`: together with the bytes before them they are more
     /// than one part.
     InputEnded { large: bool },
+    /// The upload lies whole at its staged key: after the settle window the session reports that, and
+    /// keeps the permit.
+    Staged {
+        large: bool,
+        settled: oneshot::Sender<()>,
+    },
+    /// The upload is being checked before it is published.
+    Checking,
+    /// It may be published: the session gives the permit if the client is still there.
+    Checked,
 }
 
 /// The one end of a transfer.

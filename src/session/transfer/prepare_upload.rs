@@ -18,6 +18,7 @@ use crate::session::reported::ReportedLength;
 use crate::session::resolve::{check_offset, existing, file_at, names_directory, require};
 use crate::session::resume::{OwnUpload, ResumeAt, refuse_later, shows_files};
 use crate::session::state::{Session, Start};
+use crate::session::transfer::check::Check;
 use crate::session::transfer::job::ControlEnd;
 use crate::session::transfer::upload_job::{UploadJob, UploadStart};
 
@@ -42,6 +43,8 @@ struct UploadTarget {
     convert: bool,
     /// The scope in which the upload can be resumed; `None` if it can't be.
     scope: Option<ResumeScope>,
+    /// The same, also if it can't be resumed.
+    record_scope: Option<ResumeScope>,
 }
 
 impl UploadTarget {
@@ -74,6 +77,10 @@ impl UploadTarget {
             condition,
             append,
             metadata: Vec::new(),
+            staged: self
+                .record_scope
+                .as_ref()
+                .and_then(|scope| scope.staged_at(&self.location)),
             keep: self.scope.clone(),
         }))
     }
@@ -134,6 +141,7 @@ impl Session {
         Ok(UploadTarget {
             path,
             resolved,
+            record_scope: self.record_scope(&mount),
             mount,
             location,
             convert,
@@ -283,6 +291,7 @@ impl Session {
     }
 
     fn job(&mut self, target: UploadTarget, start: UploadStart) -> Result<UploadJob, Refusal> {
+        let user = self.user()?.config.name.clone();
         let data = self.take_data()?;
         let shows_length = target.shows_files();
         let (id, from) = match &start {
@@ -304,7 +313,12 @@ impl Session {
             id,
             start,
             data,
-            record_scope: self.record_scope(&target.mount),
+            record_scope: target.record_scope,
+            check: self.context.before_publish.clone().map(|hook| Check {
+                hook,
+                user,
+                peer: self.control.peer.ip(),
+            }),
             budget: self.context.budget.clone(),
             timeouts: self.context.options.timeouts.clone(),
             part_size: self.context.options.part_size,

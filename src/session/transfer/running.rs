@@ -38,6 +38,15 @@ pub(super) enum Stage {
     Committed,
 }
 
+/// What an upload waits for after all its bytes have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WaitsFor {
+    /// The answer to the question before it is published.
+    Check,
+    /// Another session that writes the same name.
+    Name,
+}
+
 /// The state of the control connection while a job runs. It only ever moves down this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ControlSide {
@@ -76,8 +85,10 @@ pub(super) struct RunningTransfer {
     pub(super) abors: u32,
     /// Whether the client has got the 150.
     pub(super) preliminary_sent: bool,
-    /// Whether an upload with the permit waits for another session that writes the same name.
-    pub(super) waits_for_name: bool,
+    /// What an upload waits for after all its bytes have come.
+    pub(super) waits_for: Option<WaitsFor>,
+    /// Learns of the end of the settle window before the permit is given.
+    settled: Option<oneshot::Sender<()>>,
 }
 
 impl RunningTransfer {
@@ -108,7 +119,8 @@ impl RunningTransfer {
             cancelled: None,
             abors: 0,
             preliminary_sent: false,
-            waits_for_name: false,
+            waits_for: None,
+            settled: None,
         };
         (running, link, signalled)
     }
@@ -177,6 +189,12 @@ impl RunningTransfer {
         };
     }
 
+    /// Begins a settle window after which the session keeps the permit, and says that it has passed.
+    pub(super) fn settle_first(&mut self, until: Instant, settled: oneshot::Sender<()>) {
+        self.settled = Some(settled);
+        self.settle_until(until);
+    }
+
     /// When the settle window ends. A cancelled job has none.
     pub(super) fn settles_at(&self) -> Option<Instant> {
         match self.stage {
@@ -185,14 +203,22 @@ impl RunningTransfer {
         }
     }
 
-    /// Gives the permit to publish.
+    /// The settle window has passed: gives the permit to publish, or reports the end of a window
+    /// that another follows. A job that has failed meanwhile takes neither, and reports its own
+    /// failure.
     pub(super) fn commit(&mut self) {
-        match std::mem::replace(&mut self.stage, Stage::Committed) {
-            Stage::Moving(permit) | Stage::Settling { permit, .. } => {
-                // A job that has failed meanwhile does not take it, and reports its own failure.
+        let permit = match std::mem::replace(&mut self.stage, Stage::Committed) {
+            Stage::Moving(permit) | Stage::Settling { permit, .. } => permit,
+            Stage::Committed => return,
+        };
+        match self.settled.take() {
+            Some(settled) => {
+                self.stage = Stage::Moving(permit);
+                let _ = settled.send(());
+            }
+            None => {
                 let _ = permit.send(());
             }
-            Stage::Committed => {}
         }
     }
 
@@ -265,6 +291,19 @@ mod tests {
         assert_eq!(running.settles_at(), None);
         running.lose();
         assert!(running.cancelled.is_none() && running.control == ControlSide::Lost);
+    }
+
+    #[test]
+    fn the_permit_of_an_upload_that_is_checked_follows_a_second_window() {
+        let (mut running, mut link) = running(ControlEnd::BreaksOff, ControlSide::Open);
+        let (settled, mut window) = oneshot::channel();
+        running.settle_first(Instant::now(), settled);
+        running.commit();
+        assert!(window.try_recv().is_ok() && link.permit.try_recv().is_err());
+        assert!(!running.committed() && running.settles_at().is_none());
+        running.settle_until(Instant::now());
+        running.commit();
+        assert!(link.permit.try_recv().is_ok() && running.committed());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The job of an upload: its stages from the data connection to the published object.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -9,14 +10,15 @@ use crate::data::stream::DataStream;
 use crate::memory::Budget;
 use crate::namespace::VirtualPath;
 use crate::object::{
-    Location, ObjectError, PublishError, ResumableUpload, ResumeScope, TransferId, Upload,
-    UploadOptions,
+    Location, NameLock, ObjectError, PublishError, Published, ResumableUpload, ResumeScope,
+    TransferId, Upload, UploadOptions,
 };
 use ftp_proto::Reply;
 
 use crate::session::data_setup::DataSetup;
 use crate::session::options::Timeouts;
 use crate::session::replies::{Refusal, success};
+use crate::session::transfer::check::Check;
 use crate::session::transfer::job::{ControlEnd, End, Link, Signal, TransferError};
 use crate::session::transfer::pump::{Pump, drain, permitted};
 
@@ -36,6 +38,8 @@ pub(super) struct UploadJob {
     /// The scope in which its pieces may be stored while others wait for memory, even if it can't be
     /// resumed.
     pub(super) record_scope: Option<ResumeScope>,
+    /// Who is asked before it is published, if anyone is.
+    pub(super) check: Option<Check>,
     pub(super) budget: Budget,
     pub(super) timeouts: Timeouts,
     /// See [`crate::object::options::TransferOptions::part_size`].
@@ -61,7 +65,7 @@ pub(super) enum UploadStart {
 }
 
 /// What has cancelled an upload.
-enum CutBy {
+pub(super) enum CutBy {
     /// Its session.
     Aborted,
     /// Another session, which resumes it.
@@ -74,14 +78,23 @@ impl UploadJob {
         matches!(&self.start, UploadStart::New(options) if options.append.is_none())
     }
 
+    /// The scope in which it can be resumed; `None` if it can't be.
+    fn scope(&self) -> Option<&ResumeScope> {
+        match &self.start {
+            UploadStart::New(options) => options.keep.as_ref(),
+            UploadStart::Resumed { scope, .. } => Some(scope),
+        }
+    }
+
+    pub(super) fn is_resumable(&self) -> bool {
+        self.scope().is_some()
+    }
+
     pub(super) async fn run(self, link: Link) -> End {
         let path = self.path.clone();
         let resumed = matches!(self.start, UploadStart::Resumed { .. });
         let location = self.location.clone();
-        let scope = match &self.start {
-            UploadStart::New(options) => options.keep.clone(),
-            UploadStart::Resumed { scope, .. } => Some(scope.clone()),
-        };
+        let scope = self.scope().cloned();
         let resumable = scope.is_some();
         let record_scope = self.record_scope.clone();
         let transferred = self.transfer(link).await;
@@ -156,39 +169,53 @@ impl UploadJob {
             }
             return Ok(self.cut(why));
         }
-        link.signal(Signal::InputEnded {
-            large: begins_at + upload.received() > self.part_size,
-        });
+        let received = upload.received();
+        let large = begins_at + received > self.part_size;
+        match upload.is_staged() {
+            true => link.progress.note_input_arrived(),
+            false => link.signal(Signal::InputEnded { large }),
+        }
         stream.answer_end().await;
-        // With the lock the upload cannot be cancelled any more.
-        let upload = tokio::select! {
+        drop(stream);
+        let published = self.publish(upload, large, &mut link, cut.as_mut());
+        match Box::pin(published).await {
+            Ok(published) => {
+                link.progress.note(|object| {
+                    object.size = Some(published.size);
+                    object.etag = published.etag;
+                    object.version_id = published.version_id;
+                    object.crc32 = published.crc32;
+                });
+                let after = if self.shows_length { begins_at } else { 0 };
+                Ok(End::Finished(success::stored(received, after)))
+            }
+            Err(Unpublished::Cut(why)) => Ok(self.cut(why)),
+            Err(Unpublished::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Publishes an upload, all of whose bytes have come. With the permit and the lock of the name
+    /// it cannot be cancelled any more.
+    async fn publish(
+        &self,
+        upload: Upload,
+        large: bool,
+        link: &mut Link,
+        mut cut: Pin<&mut impl Future<Output = CutBy>>,
+    ) -> Result<Published, Unpublished> {
+        if upload.is_staged() {
+            let checked = self.checked(upload, large, link, cut.as_mut());
+            let staged = Box::pin(checked).await?;
+            let lock = turn(link, staged.try_turn(), staged.turn(), cut).await?;
+            return Ok(staged.publish(lock).await?);
+        }
+        let sealed = tokio::select! {
             biased;
             sealed = permitted(upload, &mut link.permit) => sealed?,
-            why = &mut cut => return Ok(self.cut(why)),
+            why = &mut cut => return Err(Unpublished::Cut(why)),
         };
-        let received = upload.received();
-        let lock = match upload.try_turn() {
-            Some(lock) => lock,
-            None => {
-                link.signal(Signal::SameName);
-                let turn = tokio::select! {
-                    biased;
-                    why = &mut cut => return Ok(self.cut(why)),
-                    turn = upload.turn() => turn?,
-                };
-                link.signal(Signal::Publishing);
-                turn
-            }
-        };
-        let published = upload.publish(lock).await?;
-        link.progress.note(|object| {
-            object.size = Some(published.size);
-            object.etag = published.etag;
-            object.version_id = published.version_id;
-            object.crc32 = published.crc32;
-        });
-        let after = if self.shows_length { begins_at } else { 0 };
-        Ok(End::Finished(success::stored(received, after)))
+        let lock = turn(link, sealed.try_turn(), sealed.turn(), cut).await?;
+        Ok(sealed.publish(lock).await?)
     }
 
     fn cut(&self, why: CutBy) -> End {
@@ -265,4 +292,50 @@ impl UploadJob {
         upload.input_ended();
         Ok(())
     }
+}
+
+/// Why an upload is not published.
+pub(super) enum Unpublished {
+    /// It was cancelled.
+    Cut(CutBy),
+    /// It has failed, or was refused.
+    Failed(TransferError),
+}
+
+impl From<TransferError> for Unpublished {
+    fn from(error: TransferError) -> Unpublished {
+        Unpublished::Failed(error)
+    }
+}
+
+impl From<ObjectError> for Unpublished {
+    fn from(error: ObjectError) -> Unpublished {
+        Unpublished::Failed(error.into())
+    }
+}
+
+impl From<PublishError> for Unpublished {
+    fn from(error: PublishError) -> Unpublished {
+        Unpublished::Failed(error.into())
+    }
+}
+
+/// The lock of the name: `free`, if no other session has it.
+async fn turn(
+    link: &Link,
+    free: Option<NameLock>,
+    turn: impl Future<Output = Result<NameLock, ObjectError>>,
+    mut cut: Pin<&mut impl Future<Output = CutBy>>,
+) -> Result<NameLock, Unpublished> {
+    if let Some(lock) = free {
+        return Ok(lock);
+    }
+    link.signal(Signal::SameName);
+    let lock = tokio::select! {
+        biased;
+        why = &mut cut => return Err(Unpublished::Cut(why)),
+        lock = turn => lock?,
+    };
+    link.signal(Signal::Publishing);
+    Ok(lock)
 }

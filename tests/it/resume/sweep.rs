@@ -13,7 +13,7 @@ use test_support::transfers::{begin, interrupt, moved, settled, size, upload_in_
 use test_support::{MIB, pattern, within};
 
 /// `s3ftpd sweep` with these arguments.
-pub(super) async fn sweep(gateway: &Gateway, arguments: &[&str]) -> (bool, String) {
+pub(crate) async fn sweep(gateway: &Gateway, arguments: &[&str]) -> (bool, String) {
     sweep_mounts(gateway, &[("main", "")], arguments).await
 }
 

@@ -49,6 +49,7 @@ fn records_can_be_read_again() {
         }),
         upload: Some(UploadNote {
             id: "u".to_owned(),
+            key: None,
             crc32: true,
             copied: 2,
         }),
@@ -59,7 +60,7 @@ fn records_can_be_read_again() {
                 number: 2,
                 size: 3,
                 etag: "\"y\"".to_owned(),
-                crc32: 9,
+                crc32: Some(9),
             }],
         )),
         ..record(RecordState::Running, "p", Some("n"))

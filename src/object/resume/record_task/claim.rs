@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use tracing::info;
 
 use crate::object::error::ObjectError;
+use crate::object::location::Location;
 use crate::object::multipart::list_parts::list_parts;
 use crate::object::resume::discard::remove_object;
 use crate::object::resume::keys::set_aside_at;
@@ -32,8 +33,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// A record that was set aside.
 struct Aside {
     key: String,
-    /// The multipart upload that it names.
-    upload: Option<String>,
+    /// The multipart upload that it names, and the key that this is an upload of.
+    upload: Option<(Location, String)>,
 }
 
 /// What a task does after it has met another record.
@@ -152,7 +153,9 @@ impl RecordTask {
         }
         self.doubt(&found);
         if found.still_running(&object) {
-            let upload = found.record.upload.as_ref().map(|upload| upload.id.clone());
+            let at = self.at();
+            let upload = found.record.upload.as_ref();
+            let upload = upload.map(|upload| (upload.at(&object, &at), upload.id.clone()));
             let by = &found.record.attempt.id;
             self.set_aside(by, serde_body(&found)?, upload, aside)
                 .await?;
@@ -180,15 +183,16 @@ impl RecordTask {
         aside: &mut Option<Aside>,
     ) -> Result<Met, ObjectError> {
         let ours = self.record.upload.as_ref().map(|upload| &upload.id);
-        let theirs = later.names.upload.as_ref().map(|upload| &upload.id);
-        if had && ours.is_some() && ours == theirs {
+        let theirs = later.names.upload.as_ref();
+        if had && ours.is_some() && ours == theirs.map(|upload| &upload.id) {
             self.failed.send_replace(Some(ObjectError::Superseded));
             return Ok(Met::GivesWay(Ownership::TakenOver));
         }
         if had {
             return Ok(Met::GivesWay(Ownership::Superseded));
         }
-        let theirs = theirs.cloned();
+        let (object, at) = (&self.target.location, self.at());
+        let theirs = theirs.map(|upload| (upload.at(object, &at), upload.id.clone()));
         self.set_aside(&new_attempt(), later.body, theirs, aside)
             .await?;
         Ok(Met::Replaces(Some(later.etag)))
@@ -209,7 +213,7 @@ impl RecordTask {
         &self,
         by: &str,
         body: Bytes,
-        upload: Option<String>,
+        upload: Option<(Location, String)>,
         aside: &mut Option<Aside>,
     ) -> Result<(), ObjectError> {
         let at = set_aside_at(&self.at(), by);
@@ -228,9 +232,9 @@ impl RecordTask {
     async fn remove_if_ended(&self, aside: Option<Aside>) {
         if let Some(Aside {
             key,
-            upload: Some(upload),
+            upload: Some((parts, id)),
         }) = aside
-            && let Ok(None) = list_parts(&self.target.location, &upload).await
+            && let Ok(None) = list_parts(&parts, &id).await
         {
             remove_object(&self.at(), key).await;
         }

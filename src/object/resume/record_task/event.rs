@@ -60,6 +60,8 @@ pub(in crate::object) struct InterruptedUpload {
     /// Whether the data connection had ended by itself: the object may have been written since it
     /// began.
     pub(in crate::object) ended: bool,
+    /// All of it at its staged key, if it is there. Then there is nothing else of it.
+    pub(in crate::object) staged: Option<TailNote>,
     /// How it is aborted: it may have been published all the same.
     pub(in crate::object) abort: AbortMode,
     /// Whether it is to be stored; else removed.

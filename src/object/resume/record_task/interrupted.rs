@@ -11,14 +11,14 @@ use crate::object::head::{ObjectInfo, head};
 use crate::object::multipart::{AbortMode, Created};
 use crate::object::parts::part::Part;
 use crate::object::parts::pieces::Pieces;
-use crate::object::parts::tail::TailNote;
+use crate::object::parts::tail::{TailNote, staged_tail};
 use crate::object::resume::discard::remove_tail;
 use crate::object::resume::keys::tail_at;
 use crate::object::resume::record::{BaseObject, RecordState};
 use crate::object::resume::record_task::event::InterruptedUpload;
 use crate::object::resume::record_task::ownership::Ownership;
 use crate::object::resume::record_task::tail::gather;
-use crate::object::resume::record_task::task::{Earlier, LOOK, PAUSES, ROUNDS, RecordTask, note};
+use crate::object::resume::record_task::task::{Earlier, LOOK, PAUSES, ROUNDS, RecordTask};
 use crate::object::resume::records::{self, SlotContent};
 use crate::object::resume::stored::written_since;
 use crate::object::verify::{WriteCheck, look};
@@ -31,28 +31,44 @@ impl RecordTask {
     pub(in crate::object) async fn interrupted(&mut self, mut upload: InterruptedUpload) {
         self.parts_end(&mut upload).await;
         // A Create that is still under way is waited for: its upload would stay open else.
-        let created = match &upload.create {
+        let mut created = match &upload.create {
             Some(opening) => opening.created().await.ok(),
             None => None,
         };
-        if upload.abort == AbortMode::LookFirst
-            && matches!(
-                look(&self.target.location, &self.target.id, None).await,
-                WriteCheck::Ours(_)
-            )
-        {
-            warn!(key = self.target.location.key, transfer = %self.target.id,
-                "the upload was completed after it had been given up");
-            return self.published().await;
+        if upload.abort == AbortMode::LookFirst {
+            let object = self.target.location.clone();
+            let at = match (&self.target.staged, &upload.staged) {
+                (Some(staged), None) => staged.clone(),
+                _ => object.clone(),
+            };
+            if let WriteCheck::Ours(info) = look(&at, &self.target.id, None).await {
+                warn!(key = object.key, transfer = %self.target.id,
+                    "the upload was completed after it had been given up");
+                if at.same_object(&object) {
+                    if let Some(staged) = &upload.staged {
+                        self.unstored(&staged.key);
+                        remove_tail(&self.at(), staged).await;
+                    }
+                    return self.published().await;
+                }
+                // Its parts have become the staged file.
+                created = None;
+                upload.staged = Some(staged_tail(at.key, info.size, info.etag, None));
+            }
         }
         if self.ownership == Ownership::TakenOver {
             return;
         }
+        let staged = upload.staged.clone();
         if upload.keep && self.is_keepable() && self.store(&mut upload, created.as_ref()).await {
             return;
         }
         if self.is_resumed_elsewhere().await {
             return;
+        }
+        if staged.is_some() {
+            // It is removed with the record.
+            self.record.tail = staged;
         }
         if let Some(created) = created {
             self.target.abort(&created.upload_id, upload.abort).await;
@@ -126,6 +142,9 @@ impl RecordTask {
 
     /// Stores the tail and the record. Whether the multipart upload is to stay.
     async fn store(&mut self, upload: &mut InterruptedUpload, created: Option<&Created>) -> bool {
+        if let Some(staged) = upload.staged.take() {
+            return self.store_staged(staged, upload.ended).await;
+        }
         let object = self.target.location.clone();
         let (run, parts) = gather(upload);
         let pieces = upload.pieces.clone();
@@ -164,11 +183,27 @@ impl RecordTask {
                 self.record.tail = Some(tail);
             }
         }
-        self.record.upload = created.map(|created| note(created, upload.copied));
+        self.record.upload = created.map(|created| self.note(created, upload.copied));
         if self.record.state == RecordState::Running {
             self.record.state = RecordState::Interrupted;
         }
         self.store_record(old_tail, size, pieces.as_deref()).await
+    }
+
+    /// A whole file at its staged key is the tail of an upload without parts: the one that resumes
+    /// it copies it, or reads it.
+    async fn store_staged(&mut self, staged: TailNote, ended: bool) -> bool {
+        let size = staged.end();
+        if size <= self.record.old_bytes || !self.is_newest(ended).await {
+            return false;
+        }
+        self.date();
+        let old_tail = self.record.tail.replace(staged);
+        self.record.upload = None;
+        if self.record.state == RecordState::Running {
+            self.record.state = RecordState::Interrupted;
+        }
+        self.store_record(old_tail, size, None).await
     }
 
     /// Whether the object has not been written since the upload began, as far as that can be seen.

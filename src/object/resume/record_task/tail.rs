@@ -52,7 +52,7 @@ impl RecordTask {
         let Some(part) = Part::joined(std::mem::take(parts)) else {
             return true;
         };
-        let (number, size, crc32) = (pieces.number(), part.size(), part.crc32());
+        let (number, size, crc32) = (pieces.number(), part.size(), Some(part.crc32()));
         match self.put_tail(&pieces.location(number), part).await {
             Ok(etag) => {
                 stored.push(PieceNote {

@@ -76,7 +76,7 @@ impl RecordTask {
 
     pub(in crate::object) async fn opened(&mut self, create: &PendingCreate, copied: u32) {
         if let Ok(created) = create.created().await {
-            let upload = Some(note(&created, copied));
+            let upload = Some(self.note(&created, copied));
             // A resumed upload has just written it.
             if !self.slot.has_version() || self.record.upload != upload {
                 self.record.upload = upload;
@@ -122,7 +122,8 @@ impl RecordTask {
                 // There is nothing to restore if a newer one has come.
                 if self.ownership == Ownership::Superseded {
                     if let Some(upload) = &self.record.upload {
-                        abort_upload(&self.target.location, &upload.id).await;
+                        let parts = upload.at(&self.target.location, &self.at());
+                        abort_upload(&parts, &upload.id).await;
                     }
                     self.withdraw(Earlier::Stays).await;
                 }
@@ -326,6 +327,16 @@ impl RecordTask {
         self.ownership == Ownership::Superseded || self.guard.is_superseded()
     }
 
+    /// What the record says of the multipart upload.
+    pub(in crate::object) fn note(&self, created: &Created, copied: u32) -> UploadNote {
+        UploadNote {
+            id: created.upload_id.to_string(),
+            key: self.target.staged.as_ref().map(|at| at.key.clone()),
+            crc32: created.integrity == Integrity::Crc32,
+            copied,
+        }
+    }
+
     pub(in crate::object) fn at(&self) -> Location {
         let object = &self.target.location;
         record_at(object, &self.scope.state_bucket, &self.scope.user)
@@ -343,13 +354,4 @@ pub(in crate::object) enum Earlier {
     Stays,
     /// It is discarded.
     Ends,
-}
-
-/// What a record says of a multipart upload.
-pub(in crate::object) fn note(created: &Created, copied: u32) -> UploadNote {
-    UploadNote {
-        id: created.upload_id.to_string(),
-        crc32: created.integrity == Integrity::Crc32,
-        copied,
-    }
 }

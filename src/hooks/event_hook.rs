@@ -1,0 +1,295 @@
+//! [`EventHook`]: delivers the events of one `[events.NAME]`.
+//!
+//! One task a hook takes events from the queue and posts them, a few in parallel. A delivery that
+//! fails in a way that may pass (no connection, no answer in time, 408, 425, 429, 5xx) is repeated
+//! with a growing pause; any other answer but 2xx is final. What is lost is counted and logged: by
+//! a full queue at most once a minute.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use http::StatusCode;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::events::EventSink;
+use crate::hooks::client::{CallError, HookClient};
+use crate::hooks::cloud_event;
+use crate::hooks::event_queue::{HookSink, Numbered};
+use crate::hooks::options::EventHookOptions;
+use crate::hooks::signature::{self, Signer};
+
+/// Events of one hook that are delivered in parallel.
+const PARALLEL: usize = 4;
+
+/// The pause before the second attempt; it doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Lost events are logged at most so often.
+const REPORT_EVERY: Duration = Duration::from_secs(60);
+
+/// When the server stops, what waits is delivered for this time at most.
+const FLUSH: Duration = Duration::from_secs(5);
+
+/// One hook: its queue and its task.
+#[derive(Debug)]
+pub struct EventHook {
+    name: String,
+    sink: Arc<HookSink>,
+    delivery: Delivery,
+}
+
+/// What a delivery needs.
+#[derive(Debug)]
+struct Delivery {
+    client: HookClient,
+    signer: Option<Signer>,
+    source: String,
+    /// Begins each id; another one in each process.
+    process: String,
+    retry_for: Duration,
+}
+
+/// How a delivery has failed for good.
+enum Undelivered {
+    /// The receiver refuses it.
+    Refused(StatusCode),
+    /// No attempt has succeeded in the time.
+    TooLate(String),
+}
+
+impl EventHook {
+    /// Makes no connection yet.
+    ///
+    /// # Errors
+    /// The URL is not one, or TLS can't be set up.
+    pub fn new(
+        name: &str,
+        options: &EventHookOptions,
+        replica: Option<&str>,
+    ) -> Result<EventHook, CallError> {
+        Ok(EventHook {
+            name: name.to_owned(),
+            sink: Arc::new(HookSink::new(options.filter.clone(), options.queue)),
+            delivery: Delivery {
+                client: HookClient::new(&options.url, options.timeout)?,
+                signer: options.secret.clone().map(Signer::new),
+                source: cloud_event::source(replica),
+                process: format!("{:016x}", random()),
+                retry_for: options.retry_for,
+            },
+        })
+    }
+
+    /// Takes the events.
+    pub fn sink(&self) -> Arc<dyn EventSink> {
+        Arc::clone(&self.sink) as Arc<dyn EventSink>
+    }
+
+    /// Delivers until `end`; then what waits, for a few seconds more.
+    pub async fn run(self, end: CancellationToken) {
+        let mut running = FuturesUnordered::new();
+        let mut losses = Losses::default();
+        let mut until: Option<Instant> = None;
+        loop {
+            losses.note_lost(self.sink.take_lost());
+            if losses.may_be_logged() {
+                losses.log(&self.name);
+            }
+            while running.len() < PARALLEL
+                && let Some(numbered) = self.sink.next()
+            {
+                running.push(self.delivery.deliver(numbered, &end));
+            }
+            if until.is_some() && running.is_empty() {
+                break;
+            }
+            let flush = until.unwrap_or_else(Instant::now);
+            tokio::select! {
+                Some(delivered) = running.next() => losses.note(delivered),
+                () = self.sink.came() => {}
+                () = sleep_until(losses.next()), if losses.is_due() => {}
+                () = end.cancelled(), if until.is_none() => until = Some(Instant::now() + FLUSH),
+                () = sleep_until(flush), if until.is_some() => break,
+            }
+        }
+        losses.note_lost(self.sink.take_lost());
+        losses.log(&self.name);
+        let left = running.len() + self.sink.waiting();
+        if left > 0 {
+            tracing::error!(
+                hook = self.name,
+                events = left,
+                "the server stops and loses events that were not delivered"
+            );
+        }
+    }
+}
+
+impl Delivery {
+    /// Posts an event until it is taken, refused, or too old. After `end` it is tried at once, and
+    /// not again.
+    async fn deliver(
+        &self,
+        numbered: Numbered,
+        end: &CancellationToken,
+    ) -> Result<(), Undelivered> {
+        let id = format!("{}-{}", self.process, numbered.number);
+        let body = Bytes::from(cloud_event::body(&numbered.event, &self.source, &id));
+        let give_up = Instant::now() + self.retry_for;
+        let mut attempt = 0;
+        loop {
+            let failure = match self.post(&id, &body).await {
+                Ok(status) if status.is_success() => return Ok(()),
+                Ok(status) if may_pass(status) => format!("HTTP {}", status.as_u16()),
+                Ok(status) => return Err(Undelivered::Refused(status)),
+                Err(error) => error.to_string(),
+            };
+            if end.is_cancelled() {
+                return Err(Undelivered::TooLate(failure));
+            }
+            let pause = pause(attempt);
+            attempt += 1;
+            if Instant::now() + pause >= give_up {
+                return Err(Undelivered::TooLate(failure));
+            }
+            tracing::debug!(
+                id,
+                attempt,
+                failure,
+                "an event was not delivered, it is tried again"
+            );
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = end.cancelled() => {}
+            }
+        }
+    }
+
+    async fn post(&self, id: &str, body: &Bytes) -> Result<StatusCode, CallError> {
+        let headers = signature::headers(self.signer.as_ref(), id, body);
+        let headers = headers.map_err(|error| CallError::Setup(error.to_string()))?;
+        self.client
+            .deliver(cloud_event::CONTENT_TYPE, headers, body.clone())
+            .await
+    }
+}
+
+/// What has been lost, and when it was last logged.
+#[derive(Debug, Default)]
+struct Losses {
+    overflowed: u64,
+    undelivered: u64,
+    reason: String,
+    last: Option<Instant>,
+}
+
+impl Losses {
+    /// Notes what a full queue has lost.
+    fn note_lost(&mut self, events: u64) {
+        self.overflowed += events;
+    }
+
+    /// Notes how a delivery has ended.
+    fn note(&mut self, delivered: Result<(), Undelivered>) {
+        self.reason = match delivered {
+            Ok(()) => return,
+            Err(Undelivered::Refused(status)) => format!("it answered HTTP {}", status.as_u16()),
+            Err(Undelivered::TooLate(failure)) => failure,
+        };
+        self.undelivered += 1;
+    }
+
+    /// Logs what has been lost.
+    fn log(&mut self, hook: &str) {
+        if self.overflowed > 0 {
+            tracing::error!(
+                hook,
+                events = self.overflowed,
+                "events were lost: the queue is full, since their URL does not take them"
+            );
+        }
+        if self.undelivered > 0 {
+            tracing::error!(
+                hook,
+                events = self.undelivered,
+                reason = self.reason,
+                "events were lost: their URL did not take them"
+            );
+        }
+        *self = Losses {
+            last: Some(Instant::now()),
+            ..Losses::default()
+        };
+    }
+
+    fn may_be_logged(&self) -> bool {
+        self.is_due() && self.next() <= Instant::now()
+    }
+
+    /// Whether something is to be logged.
+    fn is_due(&self) -> bool {
+        self.overflowed + self.undelivered > 0
+    }
+
+    /// When it may be.
+    fn next(&self) -> Instant {
+        self.last
+            .map_or_else(Instant::now, |last| last + REPORT_EVERY)
+    }
+}
+
+/// Whether a later attempt may be answered otherwise.
+fn may_pass(status: StatusCode) -> bool {
+    status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429)
+}
+
+/// The pause after an attempt, counted from 0: between half and all of it, so that events that
+/// failed together are not repeated together.
+fn pause(attempt: u32) -> Duration {
+    let whole = FIRST_PAUSE
+        .saturating_mul(1_u32.checked_shl(attempt.min(16)).unwrap_or(u32::MAX))
+        .min(LONGEST_PAUSE);
+    let spread = u32::try_from(random() % 1000).unwrap_or(0);
+    whole / 2 + whole / 2 * spread / 1000
+}
+
+/// A number that is another one in each process and at each call.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_a_minute() {
+        for (attempt, whole) in [(0, 500), (1, 1000), (6, 32_000), (7, 60_000), (40, 60_000)] {
+            let pause = pause(attempt);
+            let whole = Duration::from_millis(whole);
+            assert!((whole / 2..=whole).contains(&pause), "{attempt}: {pause:?}");
+        }
+    }
+
+    #[test]
+    fn answers_that_may_pass() {
+        for (status, passes) in [
+            (500, true),
+            (503, true),
+            (429, true),
+            (404, false),
+            (302, false),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap_or_default();
+            assert_eq!(may_pass(status), passes, "{status}");
+        }
+    }
+}

@@ -4,11 +4,24 @@ import json
 import os
 import subprocess
 
-# What each store can do: the embedded store's Behaviour of the same name says the same.
+# What each store can do; src/behaviour.rs of crates/s3-embedded says the same of it.
+EVERYTHING = {
+    "checksums": True,
+    "full_object_checksums": True,
+    "conditional_writes": True,
+    "conditional_complete": True,
+    "conditional_deletes": True,
+    "files_hide_directories": False,
+}
 CAN = {
-    "versitygw": {},
-    "minio": {},
-    "garage": {},
+    "versitygw": EVERYTHING,
+    "minio": {**EVERYTHING, "conditional_deletes": False, "files_hide_directories": True},
+    "garage": {
+        **EVERYTHING,
+        "conditional_writes": False,
+        "conditional_complete": False,
+        "conditional_deletes": False,
+    },
 }
 
 

@@ -141,6 +141,25 @@ class Client(ftplib.FTP):
         self.voidcmd("TYPE I")
 
 
+class SlowDownload(threading.Thread):
+    """A download that is read a little at a time."""
+
+    def __init__(self, port, user, path, rate):
+        super().__init__(daemon=True)
+        self.client = Client(port, user, "curl/8.14.1")
+        self.connection = self.client.transfercmd(f"RETR {path}")
+        self.rate = rate
+        self.over = threading.Event()
+
+    def run(self):
+        try:
+            while not self.over.is_set() and self.connection.recv(self.rate // 10):
+                time.sleep(0.1)
+        except OSError:
+            pass
+        self.connection.close()
+
+
 class SlowUpload(threading.Thread):
     """An upload that sends a little all the time, until its session is ended."""
 
@@ -181,12 +200,12 @@ def drive(steps, server, images):
     script = [shutil.which("node"), HERE / "status_page.js"]
     with steps.step("the page in Chromium"):
         done = subprocess.run(
-            script, env=environment, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL
+            script, env=environment, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL
         )
         print("\n".join(f"     {line}" for line in done.stdout.splitlines()), flush=True)
         assert done.returncode == 0, done.stderr[-3000:]
     with steps.step("the button End has ended the session of its row"):
-        ended, others = uploads[0], uploads[1:]
+        ended, others = uploads[0], uploads[1:2]
         ended.join(DEADLINE)
         assert [reply[:3] for reply in ended.replies] == ["426", "421"], ended.replies
         assert all(upload.is_alive() for upload in others), "another session has ended"
@@ -202,7 +221,7 @@ def drive(steps, server, images):
 
 
 def fill(port):
-    """Transfers and failures of all kinds; returns the uploads that run."""
+    """Transfers and failures of all kinds; returns the transfers that run, all but the last are uploads."""
     acme = Client(port, "acme", "WinSCP 6.5")
     for directory in ("in", "out"):
         acme.mkd(f"/{directory}")
@@ -211,12 +230,20 @@ def fill(port):
     acme.retrbinary("RETR /in/orders-2026-11-01.csv", lambda _: None)
     bolt = Client(port, "bolt-logistics", "FileZilla 3.69")
     bolt.storbinary("STOR /out/manifest.xml", io.BytesIO(bytes(80_000)))
-    for command in ("RETR /in/missing.csv", "STOR /in", "RETR /out/<img src=x onerror=alert(1)>.csv"):
+    for command in ("RETR /in/missing.csv", "RETR /out/<img src=x onerror=alert(1)>.csv"):
         try:
             bolt.transfercmd(command)
             raise AssertionError(f"{command} was not refused")
         except ftplib.error_perm:
             pass
+    uploads = [
+        SlowUpload(port, "acme", "/in/catalogue-2026.zip", 400_000),
+        SlowUpload(port, "bolt-logistics", "/out/photos.tar", 1_500_000),
+    ]
+    big = Client(port, "scanner1", "curl/8.14.1")
+    big.storbinary("STOR /out/archive.tar", io.BytesIO(bytes(64 << 20)), blocksize=1 << 20)
+    big.quit()
+    uploads.append(SlowDownload(port, "scanner1", "/out/archive.tar", 300_000))
     for _ in range(3):
         with ftplib.FTP(timeout=DEADLINE) as guess:
             guess.connect("127.0.0.1", port)
@@ -224,10 +251,6 @@ def fill(port):
                 guess.login("scanner1", "wrong")
             except ftplib.error_perm:
                 pass
-    uploads = [
-        SlowUpload(port, "acme", "/in/catalogue-2026.zip", 400_000),
-        SlowUpload(port, "bolt-logistics", "/out/photos.tar", 1_500_000),
-    ]
     for upload in uploads:
         upload.start()
     # Idle sessions stay open.

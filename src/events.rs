@@ -23,7 +23,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use event::{
-    Cause, Class, Direction, Event, Kind, Level, Representation, SessionFacts, Totals, Value,
+    Cause, Class, Direction, Event, FieldValue, Kind, Level, Representation, SessionFacts, Totals,
 };
 
 /// Takes events.

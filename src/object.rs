@@ -35,6 +35,7 @@ mod part_sizes;
 mod parts;
 mod precondition;
 mod progress;
+mod publish_error;
 mod record_cache;
 mod replica;
 mod resume;
@@ -63,6 +64,7 @@ pub use identity::ObjectIdentity;
 pub use list::{Entry, Listing, Page, directory_exists};
 pub use location::Location;
 pub use name_lock::{NameLock, NameLocks, NameWatch, Participation};
+pub use publish_error::PublishError;
 pub use record_cache::RecordCache;
 pub use replica::Replica;
 pub use resume::{
@@ -72,7 +74,6 @@ pub use resume::{
 };
 pub use transfer_id::TransferId;
 pub use upload::publish::SealedUpload;
-pub use upload::publish_error::PublishError;
 pub use upload::relief::{GivesBack, Relief};
 pub use upload::running::{FailureWatch, Upload};
 pub use upload::staged::StagedUpload;

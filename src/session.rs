@@ -19,6 +19,7 @@ mod context;
 mod control;
 mod data_setup;
 mod gate;
+mod happenings;
 mod last_file;
 mod live;
 mod occupant;

@@ -160,7 +160,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), De
         // The other half is for the store.
         tracing::warn!("{shortage}");
     }
-    let server = Server::start(config, options.sinks).await?;
+    let server = Box::pin(Server::start(config, options.sinks)).await?;
 
     let (key, secret) = store.credentials();
     for address in server.control_addresses() {

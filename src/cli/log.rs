@@ -1,7 +1,7 @@
 //! [`Log`]: the log of the process: which lines it has, and how they are written.
 //!
 //! ```text
-//! tracing ──▶ Shown: is it an event, and does the filter have it? ──▶ LineForm ──▶ standard error
+//! tracing ──▶ Selection: is it an event, and does the filter have it? ──▶ LineForm ──▶ standard error
 //! ```
 //!
 //! The command line decides, then `RUST_LOG`, then `[log]` of the configuration. The log begins
@@ -9,7 +9,7 @@
 //! be changed while the server runs.
 
 mod form;
-mod shown;
+mod selection;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,7 +30,7 @@ use crate::events::options::{LogFormat, LogOptions};
 use crate::server::admin::status::LogSwitch;
 
 use form::LineForm;
-use shown::Shown;
+use selection::Selection;
 
 /// The variable that sets the filter if `--log` does not.
 const VARIABLE: &str = "RUST_LOG";
@@ -43,7 +43,13 @@ pub struct LogArguments {
     #[arg(long = "log", global = true, value_name = "LEVEL")]
     pub filter: Option<LogFilter>,
     /// How log lines are written, to standard error; default: log.format of the configuration
-    #[arg(long = "log-format", global = true, value_enum, value_name = "FORMAT")]
+    #[arg(
+        id = "log-format",
+        long = "log-format",
+        global = true,
+        value_enum,
+        value_name = "FORMAT"
+    )]
     pub format: Option<LogFormat>,
 }
 
@@ -57,11 +63,11 @@ pub struct Log {
 
 #[derive(Debug)]
 struct Shared {
-    handle: reload::Handle<Shown, Registry>,
+    handle: reload::Handle<Selection, Registry>,
     json: Arc<AtomicBool>,
     /// What the configuration does not change.
     fixed: Fixed,
-    current: Mutex<Current>,
+    current: Mutex<LogState>,
 }
 
 #[derive(Debug)]
@@ -71,7 +77,7 @@ struct Fixed {
 }
 
 #[derive(Debug)]
-struct Current {
+struct LogState {
     filter: LogFilter,
     /// What the configuration said last.
     configured: LogFilter,
@@ -127,7 +133,7 @@ impl Log {
         W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
     {
         let filter = given.filter.clone().unwrap_or_default();
-        let (shown, handle) = reload::Layer::new(Shown::new(&filter));
+        let (shown, handle) = reload::Layer::new(Selection::new(&filter));
         let json = Arc::new(AtomicBool::new(given.format == Some(LogFormat::Json)));
         let layer = fmt::layer()
             .event_format(LineForm::new(Arc::clone(&json)))
@@ -144,7 +150,7 @@ impl Log {
                 filter: given.filter.is_some(),
                 format: given.format.is_some(),
             },
-            current: Mutex::new(Current {
+            current: Mutex::new(LogState {
                 filter,
                 configured: LogFilter::default(),
             }),
@@ -203,13 +209,13 @@ impl Log {
         }
     }
 
-    fn show(&self, current: &mut Current, filter: LogFilter) {
+    fn show(&self, current: &mut LogState, filter: LogFilter) {
         // It fails only if the subscriber is gone, and with it the log.
-        let _ = self.shared.handle.reload(Shown::new(&filter));
+        let _ = self.shared.handle.reload(Selection::new(&filter));
         current.filter = filter;
     }
 
-    fn current(&self) -> MutexGuard<'_, Current> {
+    fn current(&self) -> MutexGuard<'_, LogState> {
         // A value is replaced as a whole.
         let current = self.shared.current.lock();
         current.unwrap_or_else(PoisonError::into_inner)

@@ -88,6 +88,6 @@ async fn start(
     sinks: Vec<Arc<dyn EventSink>>,
     log: &Log,
 ) -> Result<Server, ServerError> {
-    let builder = Builder::new(config, sinks).await?;
+    let builder = Box::pin(Builder::new(config, sinks)).await?;
     Box::pin(builder.log_switch(Arc::new(log.clone())).start()).await
 }

@@ -32,7 +32,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::events::{Class, Event, EventSink, Kind, Value};
+use crate::events::{Class, Event, EventSink, FieldValue, Kind};
 use crate::session::TRACE_TARGET;
 
 /// The SDK's spans of requests; their targets end in the operation.
@@ -140,13 +140,13 @@ impl EventSink for SpanSink {
             return;
         }
         event.visit(|name, value| match value {
-            Value::Text(text) => span.set_attribute(name, text.to_owned()),
-            Value::Made(text) => span.set_attribute(name, text),
+            FieldValue::Text(text) => span.set_attribute(name, text.to_owned()),
+            FieldValue::Made(text) => span.set_attribute(name, text),
             // No file is larger than what fits.
-            Value::Integer(number) => {
+            FieldValue::Integer(number) => {
                 span.set_attribute(name, i64::try_from(number).unwrap_or(i64::MAX));
             }
-            Value::Float(number) => span.set_attribute(name, number),
+            FieldValue::Float(number) => span.set_attribute(name, number),
         });
         if event.class.is_some_and(|class| class != Class::Ok) {
             let reason = event.reason.as_deref().unwrap_or_default();

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::Value;
+use super::FieldValue;
 use super::{Cause, Class, Direction, Event, Kind, Level, Representation, SessionFacts, Totals};
 
 /// The first two columns of the table of a section; names without their quotes.
@@ -44,9 +44,9 @@ fn the_page_lists_each_field_with_its_type() {
     let note = |fields: &mut Vec<(String, String)>, event: &Event| {
         event.visit(|name, value| {
             let kind = match value {
-                Value::Text(_) | Value::Made(_) => "text",
-                Value::Integer(_) => "integer",
-                Value::Float(_) => "number",
+                FieldValue::Text(_) | FieldValue::Made(_) => "text",
+                FieldValue::Integer(_) => "integer",
+                FieldValue::Float(_) => "number",
             };
             fields.push((name.to_owned(), kind.to_owned()));
         });

@@ -273,7 +273,7 @@ pub struct Event {
 
 /// The value of a field.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value<'a> {
+pub enum FieldValue<'a> {
     /// A word or text.
     Text(&'a str),
     /// A number.
@@ -348,9 +348,9 @@ impl Event {
     /// Calls `visit` for each field that has a value, in the order of the documentation. `event`
     /// comes first; the time and the level are not among them, since each form has its own place
     /// for them.
-    pub fn visit<'a>(&'a self, mut visit: impl FnMut(&'static str, Value<'a>)) {
-        use Value::{Float, Integer, Made, Text};
-        let mut put = |name, value: Option<Value<'a>>| {
+    pub fn visit<'a>(&'a self, mut visit: impl FnMut(&'static str, FieldValue<'a>)) {
+        use FieldValue::{Float, Integer, Made, Text};
+        let mut put = |name, value: Option<FieldValue<'a>>| {
             if let Some(value) = value {
                 visit(name, value);
             }
@@ -429,12 +429,12 @@ mod tests {
         let mut fields = Vec::new();
         event.visit(|name, value| fields.push((name, value)));
         let expected = [
-            ("event", Value::Text("deleted")),
-            ("session", Value::Text("s1")),
-            ("user", Value::Text("ann")),
-            ("peer", Value::Made("192.0.2.1:5000".to_owned())),
-            ("tls", Value::Text("TLS 1.3")),
-            ("crc32", Value::Made("000000ab".to_owned())),
+            ("event", FieldValue::Text("deleted")),
+            ("session", FieldValue::Text("s1")),
+            ("user", FieldValue::Text("ann")),
+            ("peer", FieldValue::Made("192.0.2.1:5000".to_owned())),
+            ("tls", FieldValue::Text("TLS 1.3")),
+            ("crc32", FieldValue::Made("000000ab".to_owned())),
         ];
         assert_eq!(fields, expected);
     }

@@ -13,7 +13,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::events::{Event, EventSink, Level, Value};
+use crate::events::{Event, EventSink, FieldValue, Level};
 
 /// The target of the lines, for the filter.
 pub const TARGET: &str = "s3ftpd::events";
@@ -61,27 +61,37 @@ impl fmt::Debug for LogLine<'_> {
 }
 
 /// `"name":value`; the kind of the event is a member like the others.
-fn member(f: &mut fmt::Formatter<'_>, first: bool, name: &str, value: &Value<'_>) -> fmt::Result {
+fn member(
+    f: &mut fmt::Formatter<'_>,
+    first: bool,
+    name: &str,
+    value: &FieldValue<'_>,
+) -> fmt::Result {
     let comma = if first { "" } else { "," };
     write!(f, "{comma}\"{name}\":")?;
     match value {
-        Value::Text(text) => write!(f, "{}", JsonText(text)),
-        Value::Made(text) => write!(f, "{}", JsonText(text)),
-        Value::Integer(number) => write!(f, "{number}"),
-        Value::Float(number) => write!(f, "{}", Seconds(*number)),
+        FieldValue::Text(text) => write!(f, "{}", JsonText(text)),
+        FieldValue::Made(text) => write!(f, "{}", JsonText(text)),
+        FieldValue::Integer(number) => write!(f, "{number}"),
+        FieldValue::Float(number) => write!(f, "{}", Seconds(*number)),
     }
 }
 
 /// `name=value`, or the kind of the event alone.
-fn field(f: &mut fmt::Formatter<'_>, first: bool, name: &str, value: &Value<'_>) -> fmt::Result {
+fn field(
+    f: &mut fmt::Formatter<'_>,
+    first: bool,
+    name: &str,
+    value: &FieldValue<'_>,
+) -> fmt::Result {
     if !first {
         write!(f, " {name}=")?;
     }
     match value {
-        Value::Text(text) => word(f, text),
-        Value::Made(text) => word(f, text),
-        Value::Integer(number) => write!(f, "{number}"),
-        Value::Float(number) => write!(f, "{}", Seconds(*number)),
+        FieldValue::Text(text) => word(f, text),
+        FieldValue::Made(text) => word(f, text),
+        FieldValue::Integer(number) => write!(f, "{number}"),
+        FieldValue::Float(number) => write!(f, "{}", Seconds(*number)),
     }
 }
 

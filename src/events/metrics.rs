@@ -59,7 +59,7 @@ const TRANSFER_BYTES: [f64; 7] = [
     68719476736.0,
 ];
 
-/// The verb of replies that answer no command: a greeting, a timeout, a line that is no command.
+/// The verb of replies that answer no command: a greeting, a timeout, a line without a verb.
 pub const NO_VERB: &str = "none";
 
 /// Counts what happens.

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 use crate::events::filter::LogFilter;
 
-/// What is logged, how, and where the transfer log goes.
+/// What is logged, in which form, and the place of the transfer log.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LogOptions {
     /// Which lines; `--log` and `RUST_LOG` come first.

@@ -1,8 +1,8 @@
 //! The question before an upload is published: a virus scanner's place.
 //!
-//! The file lies whole at a staged key, where the receiver reads it from the store itself. The
-//! answer is HTTP 200 with `{"allow": true}`, or `{"allow": false, "reason": "…"}`. Anything else is
-//! no answer.
+//! The file lies whole at a staged key, and the receiver reads it from the store itself. The answer
+//! is HTTP 200 with `{"allow": true}`, or `{"allow": false, "reason": "…"}`. Anything else does not
+//! count as an answer.
 
 use std::net::IpAddr;
 
@@ -126,7 +126,13 @@ fn one_line(text: &str) -> String {
 
 /// Characters that change how the rest of a line is shown.
 fn is_invisible(character: char) -> bool {
-    matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    matches!(
+        character,
+        '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{2069}'
+            | '\u{feff}'
+    )
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::events::{Event, Value};
+use crate::events::{Event, FieldValue};
 
 /// The type of the content of a call.
 pub(super) const CONTENT_TYPE: &str = "application/cloudevents+json";
@@ -52,13 +52,13 @@ pub(super) fn source(replica: Option<&str>) -> String {
     source
 }
 
-fn of(value: Value<'_>) -> Json {
+fn of(value: FieldValue<'_>) -> Json {
     match value {
-        Value::Text(text) => text.into(),
-        Value::Made(text) => text.into(),
-        Value::Integer(number) => number.into(),
+        FieldValue::Text(text) => text.into(),
+        FieldValue::Made(text) => text.into(),
+        FieldValue::Integer(number) => number.into(),
         // Without a value if it is not finite.
-        Value::Float(number) => number.into(),
+        FieldValue::Float(number) => number.into(),
     }
 }
 

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::events::EventSink;
 use crate::hooks::client::{CallError, HookClient};
 use crate::hooks::cloud_event;
-use crate::hooks::event_queue::{HookSink, Numbered};
+use crate::hooks::event_queue::{HookSink, QueuedEvent};
 use crate::hooks::options::EventHookOptions;
 use crate::hooks::signature::{self, Signer};
 
@@ -96,7 +96,7 @@ impl EventHook {
     /// Delivers until `end`; then what waits, for a few seconds more.
     pub async fn run(self, end: CancellationToken) {
         let mut running = FuturesUnordered::new();
-        let mut losses = Losses::default();
+        let mut losses = LostEvents::default();
         let mut until: Option<Instant> = None;
         loop {
             losses.note_lost(self.sink.take_lost());
@@ -138,7 +138,7 @@ impl Delivery {
     /// not again.
     async fn deliver(
         &self,
-        numbered: Numbered,
+        numbered: QueuedEvent,
         end: &CancellationToken,
     ) -> Result<(), Undelivered> {
         let id = format!("{}-{}", self.process, numbered.number);
@@ -184,14 +184,14 @@ impl Delivery {
 
 /// What has been lost, and when it was last logged.
 #[derive(Debug, Default)]
-struct Losses {
+struct LostEvents {
     overflowed: u64,
     undelivered: u64,
     reason: String,
     last: Option<Instant>,
 }
 
-impl Losses {
+impl LostEvents {
     /// Notes what a full queue has lost.
     fn note_lost(&mut self, events: u64) {
         self.overflowed += events;
@@ -224,9 +224,9 @@ impl Losses {
                 "events were lost: their URL did not take them"
             );
         }
-        *self = Losses {
+        *self = LostEvents {
             last: Some(Instant::now()),
-            ..Losses::default()
+            ..LostEvents::default()
         };
     }
 

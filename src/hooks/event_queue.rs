@@ -13,7 +13,7 @@ use crate::hooks::options::EventFilter;
 
 /// An event, and its number in the queue of its hook.
 #[derive(Debug, Clone)]
-pub(super) struct Numbered {
+pub(super) struct QueuedEvent {
     pub(super) number: u64,
     pub(super) event: Arc<Event>,
 }
@@ -30,7 +30,7 @@ pub(super) struct HookSink {
 
 #[derive(Debug, Default)]
 struct QueuedEvents {
-    events: VecDeque<Numbered>,
+    events: VecDeque<QueuedEvent>,
     next: u64,
     lost: u64,
 }
@@ -47,7 +47,7 @@ impl HookSink {
     }
 
     /// The oldest event.
-    pub(super) fn next(&self) -> Option<Numbered> {
+    pub(super) fn next(&self) -> Option<QueuedEvent> {
         self.queue().events.pop_front()
     }
 
@@ -83,7 +83,7 @@ impl EventSink for HookSink {
         }
         let number = queue.next;
         queue.next += 1;
-        queue.events.push_back(Numbered {
+        queue.events.push_back(QueuedEvent {
             number,
             event: Arc::clone(event),
         });

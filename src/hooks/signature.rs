@@ -1,7 +1,7 @@
 //! The signature of a call: Standard Webhooks, scheme `v1`.
 //!
-//! `webhook-signature: v1,BASE64(HMAC-SHA256(secret, "ID.TIMESTAMP.BODY"))`, where ID and TIMESTAMP
-//! are the headers `webhook-id` and `webhook-timestamp` (seconds since 1970).
+//! `webhook-signature: v1,BASE64(HMAC-SHA256(secret, "ID.TIMESTAMP.BODY"))`. ID and TIMESTAMP are the
+//! headers `webhook-id` and `webhook-timestamp` (seconds since 1970).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

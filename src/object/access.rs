@@ -37,6 +37,8 @@ pub(super) struct Access {
 struct Known {
     /// When the credentials were last taken; `None` if they have been refused since.
     accepted: Option<Instant>,
+    /// Whether the last answer refused the credentials or the clock.
+    refused: bool,
     /// Buckets of the configuration that do not exist.
     missing: BTreeSet<String>,
     /// When the last line was logged.
@@ -63,16 +65,18 @@ impl Access {
         known.accepted.is_some_and(|at| now - at < FRESH)
     }
 
-    /// Whether the store has said that the bucket does not exist.
-    pub(super) fn is_missing(&self, bucket: &str) -> bool {
+    /// Whether the last answers refused the credentials or the clock, or said that the bucket does
+    /// not exist.
+    pub(super) fn is_refused(&self, bucket: &str) -> bool {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.missing.contains(bucket)
+        known.refused || known.missing.contains(bucket)
     }
 
     /// A request was carried out, or refused for a reason of its own.
     fn accepted(&self, bucket: &str, now: Instant) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.accepted = Some(now);
+        known.refused = false;
         if !known.missing.is_empty() {
             known.missing.remove(bucket);
         }
@@ -85,9 +89,13 @@ impl Access {
             match error {
                 ObjectError::NoSuchBucket => {
                     known.accepted = Some(now);
+                    known.refused = false;
                     known.missing.insert(bucket.to_owned());
                 }
-                _ => known.accepted = None,
+                _ => {
+                    known.accepted = None;
+                    known.refused = true;
+                }
             }
             if known.logged.is_some_and(|at| now - at < PACE) {
                 known.unlogged += 1;
@@ -170,16 +178,17 @@ mod tests {
     #[test]
     fn the_last_answers_count() {
         let (access, now) = (Access::new("main"), Instant::now());
-        assert!(!access.accepted_before(now) && !access.is_missing("files"));
+        assert!(!access.accepted_before(now) && !access.is_refused("files"));
         access.refused("files", &ObjectError::NoSuchBucket, now);
-        assert!(access.accepted_before(now) && access.is_missing("files"));
+        assert!(access.accepted_before(now) && access.is_refused("files"));
         access.accepted("other", now);
-        assert!(access.is_missing("files"));
+        assert!(access.is_refused("files"));
         access.accepted("files", now);
-        assert!(!access.is_missing("files"));
+        assert!(!access.is_refused("files"));
         access.refused("files", &ObjectError::Clock(String::new()), now);
-        assert!(!access.accepted_before(now));
+        assert!(!access.accepted_before(now) && access.is_refused("files"));
         access.accepted("files", now);
+        assert!(!access.is_refused("files"));
         assert!(access.accepted_before(now) && !access.accepted_before(now + FRESH));
     }
 }

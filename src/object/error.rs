@@ -216,7 +216,8 @@ impl RequestFailure {
     /// the store behind it is late.
     pub fn answered(&self) -> bool {
         match (self.status, &self.error) {
-            (Some(status), _) => status >= 300,
+            // S3 answers a copy that fails late by 200 with an error.
+            (Some(status), _) => status >= 300 || !self.code.is_empty(),
             (None, ObjectError::Foreign(answer)) => answer.status < 500 && answer.status != 202,
             (None, _) => false,
         }
@@ -370,6 +371,8 @@ pub(super) fn sort(status: u16, code: &str, message: &str) -> ObjectError {
         "AccountProblem"
         | "NotSignedUp"
         | "InvalidAccessKeyId"
+        // Of versitygw, with status 404.
+        | "XAdminUserNotFound"
         | "SignatureDoesNotMatch"
         // The region of the configuration is not that of the bucket.
         | "AuthorizationHeaderMalformed"
@@ -487,8 +490,12 @@ mod tests {
             sort(400, "ExpiredToken", ""),
             ObjectError::Credentials(_)
         ));
-        for code in ["InvalidAccessKeyId", "SignatureDoesNotMatch"] {
-            let error = sort(403, code, "");
+        for (status, code) in [
+            (403, "InvalidAccessKeyId"),
+            (403, "SignatureDoesNotMatch"),
+            (404, "XAdminUserNotFound"),
+        ] {
+            let error = sort(status, code, "");
             assert!(matches!(error, ObjectError::Credentials(_)) && error.is_servers_fault());
         }
         assert!(matches!(

@@ -234,14 +234,15 @@ async fn head_object(
 
 /// Why a HEAD was refused. Its refusal has no body that says so: a GetObject is made, whose refusal
 /// has one, after a 301 or 400; after a 403 unless the store took the credentials a moment ago;
-/// after a 404 only if the bucket is known to be missing.
+/// after a 404 only if the answer before refused the server's access.
 pub(super) async fn explained(location: &Location, failure: RequestFailure) -> ObjectError {
     let access = location.store.access();
     let ask = match failure.status {
         // 301: the bucket is in another region.
         Some(301 | 400) => true,
         Some(403) => matches!(failure.error, ObjectError::Denied(_)) && !access.recently_accepted(),
-        Some(404) => access.is_missing(&location.bucket),
+        // versitygw answers 404 also if it does not know the access key.
+        Some(404) => access.is_refused(&location.bucket),
         _ => false,
     };
     if !ask {

@@ -67,8 +67,9 @@ pub(in crate::object) mod sweep;
 
 pub use crate::object::resume::keys::STATE_PREFIX;
 pub use crate::object::resume::lookup::Lookup;
+pub use crate::object::resume::lookup::Staging;
 pub use crate::object::resume::resumable::ResumableUpload;
-pub use crate::object::resume::scope::{ResumeScope, Staging};
+pub use crate::object::resume::scope::ResumeScope;
 pub use crate::object::resume::stored::StoredRecord;
 pub use crate::object::resume::sweep::{
     Recorded, SweepOptions, Swept, SweptKind, Unrecorded, refresh_record_cache, sweep,

@@ -20,13 +20,13 @@ pub(in crate::object) mod begin;
 pub(in crate::object) mod filling;
 pub(in crate::object) mod pressure;
 pub(in crate::object) mod publish;
-pub(in crate::object) mod publish_error;
 pub(in crate::object) mod relief;
 pub(in crate::object) mod resources;
 pub(in crate::object) mod restore;
 pub(in crate::object) mod running;
 pub(in crate::object) mod sending;
 pub(in crate::object) mod staged;
+mod staged_file;
 
 use crate::object::head::ObjectInfo;
 use crate::object::location::Location;

@@ -81,7 +81,7 @@ impl Server {
         options: ServerOptions,
         sinks: Vec<Arc<dyn EventSink>>,
     ) -> Result<Server, ServerError> {
-        Builder::new(options, sinks).await?.start().await
+        Box::pin(Builder::new(options, sinks)).await?.start().await
     }
 }
 

@@ -16,14 +16,13 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::events::{Cause, Class, Direction, Event, Events, Kind, Level, SessionFacts, Totals};
-use crate::namespace::{Resolved, VirtualPath};
-use crate::object::{Location, TransferId};
+use crate::events::{Cause, Direction, Event, Events, Kind, Level, SessionFacts, Totals};
+use crate::namespace::VirtualPath;
+use crate::object::TransferId;
 use crate::session::live::{LiveEntry, LiveSessions};
-use crate::session::replies::{Refusal, with_request};
-use crate::session::state::Session;
+use crate::session::replies::Refusal;
+use ftp_proto::Command;
 use ftp_proto::command::verb_of;
-use ftp_proto::{Command, Reply};
 
 /// The events of one session: what they have in common, and the command that runs.
 #[derive(Debug)]
@@ -36,7 +35,7 @@ pub(super) struct Chronicle {
     totals: Totals,
     /// Whether a user was ever logged in.
     had_user: bool,
-    command: Option<FileCommand>,
+    pub(super) command: Option<FileCommand>,
     /// Why the session ends.
     end: Option<Box<str>>,
 }
@@ -44,12 +43,12 @@ pub(super) struct Chronicle {
 /// A command that reads, writes, lists or changes something.
 #[derive(Debug)]
 pub(super) struct FileCommand {
-    verb: &'static str,
+    pub(super) verb: &'static str,
     /// Its path, as the client has sent it; `None` for the working directory, and if the line was
     /// not understood.
-    argument: Option<String>,
+    pub(super) argument: Option<String>,
     /// What RNFR has named, if this is RNTO.
-    source: Option<VirtualPath>,
+    pub(super) source: Option<VirtualPath>,
 }
 
 impl FileCommand {
@@ -93,7 +92,7 @@ impl FileCommand {
     }
 
     /// Whether clients use the command to ask whether a name exists.
-    fn probes(&self) -> bool {
+    pub(super) fn probes(&self) -> bool {
         matches!(
             self.verb,
             "SIZE" | "MDTM" | "MLST" | "CWD" | "XCWD" | "CDUP" | "XCUP" | "MKD" | "XMKD" | "RNFR"
@@ -257,103 +256,9 @@ impl Chronicle {
     }
 }
 
-impl Session {
-    /// The reply to a command that is refused or has failed. If it is a file command, its event is
-    /// sent, and the reply ends in the event's id.
-    pub(super) fn refuse(&mut self, refusal: Refusal) -> Reply {
-        match self.report(&refusal) {
-            Some(id) => with_request(refusal.into(), &id),
-            None => refusal.into(),
-        }
-    }
-
-    /// Sends the event of a file command that is refused or has failed, and returns its id if the
-    /// reply needs it.
-    pub(super) fn report(&mut self, refusal: &Refusal) -> Option<TransferId> {
-        let command = self.chronicle.command.take()?;
-        let class = refusal.class();
-        let probed = command.probes() && matches!(class, Class::NotFound | Class::Exists);
-        let level = match probed {
-            true => Level::Debug,
-            false => self.level_of(class),
-        };
-        let id = (!probed).then(TransferId::generate);
-        let mut event = self.chronicle.event(Kind::Refused, level);
-        event.id = id.as_ref().map(|id| id.as_str().into());
-        event.verb = Some(command.verb);
-        self.locate(&mut event, command);
-        describe(&mut event, refusal);
-        self.chronicle.send(event);
-        id
-    }
-
-    /// Something has happened to a path.
-    pub(super) fn happened(&self, kind: Kind, path: &VirtualPath) -> Event {
-        let level = match kind {
-            Kind::Listing => Level::Debug,
-            _ => Level::Info,
-        };
-        let mut event = self.chronicle.event(kind, level);
-        event.verb = self.chronicle.command.as_ref().map(|command| command.verb);
-        event.class = Some(Class::Ok);
-        self.place(&mut event, path);
-        event
-    }
-
-    /// Fills in the path, and which object it is.
-    pub(super) fn place(&self, event: &mut Event, path: &VirtualPath) {
-        event.path = Some(path.to_string().into());
-        let Some(user) = self.logged_in() else {
-            return;
-        };
-        let resolved = user.namespace.resolve(path);
-        if let Resolved::Mounted { mount, .. } = &resolved {
-            event.mount = Some(mount.path.to_string().into());
-            event.store = Some(mount.store.name().into());
-            event.bucket = Some((*mount.bucket).into());
-            let location = resolved.object().or_else(|| resolved.directory());
-            event.key = location.map(|Location { key, .. }| key.into());
-        }
-    }
-
-    /// How much a refusal matters. Before a login every client on the network can cause it.
-    pub(super) fn level_of(&self, class: Class) -> Level {
-        match class {
-            _ if self.logged_in().is_none() => Level::Debug,
-            Class::Permission
-            | Class::NotFound
-            | Class::Exists
-            | Class::Invalid
-            | Class::Busy
-            | Class::ClientAborted => Level::Info,
-            _ => Level::Warn,
-        }
-    }
-
-    /// Fills in the paths of a command.
-    fn locate(&self, event: &mut Event, command: FileCommand) {
-        let lists = command.lists();
-        let argument = command.argument.as_deref();
-        let named = argument.map(|argument| self.cwd.join(argument));
-        match (command.source, named) {
-            (Some(source), named) => {
-                self.place(event, &source);
-                event.to = named
-                    .and_then(Result::ok)
-                    .map(|path| path.to_string().into());
-            }
-            (None, Some(Ok(path))) => self.place(event, &path),
-            // A name that no path can have.
-            (None, Some(Err(_))) => event.path = argument.map(Into::into),
-            (None, None) if lists => self.place(event, &self.cwd.clone()),
-            (None, None) => {}
-        }
-    }
-}
-
 impl FileCommand {
     /// Whether the command without a path is one on the working directory.
-    fn lists(&self) -> bool {
+    pub(super) fn lists(&self) -> bool {
         matches!(
             self.verb,
             "LIST" | "NLST" | "MLSD" | "MLST" | "STAT" | "STOU"

@@ -34,6 +34,7 @@
 //! selects the reply.
 
 mod check;
+mod checked_upload;
 mod conclude;
 pub(in crate::session) mod download;
 pub(in crate::session) mod job;

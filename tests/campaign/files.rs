@@ -100,13 +100,17 @@ impl Worker {
             Ok((_, text)) if text.contains(" is there, but ") => {
                 self.model.set(&to, vec![Some(content)], since);
                 if leaves_open(text) {
-                    self.model.add(name, None);
+                    self.model.may_become(name, None);
                 }
+            }
+            // The copy may be there.
+            Ok((_, text)) if text.contains(" stays, check whether ") => {
+                self.model.may_become(&to, Some(content));
             }
             Ok((_, text)) if !leaves_open(text) => {}
             _ => {
-                self.model.add(name, None);
-                self.model.add(&to, Some(content));
+                self.model.may_become(name, None);
+                self.model.may_become(&to, Some(content));
             }
         }
         Ok(())
@@ -131,7 +135,7 @@ impl Worker {
                 self.model.set(name, vec![None], since);
             }
             Ok((_, text)) if !leaves_open(text) => {}
-            _ => self.model.add(name, None),
+            _ => self.model.may_become(name, None),
         }
         Ok(())
     }

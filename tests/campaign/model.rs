@@ -24,6 +24,10 @@ pub type Possible = Vec<Option<Content>>;
 /// A late write may be one of this number of writes that were begun last.
 const INTENTS: usize = 4;
 
+/// How long after an operation without a clear result the store may still carry it out: the longest
+/// "slow first byte" of [`crate::chaos`], and time for a busy machine.
+const MAY_COME: Duration = Duration::from_secs(2);
+
 /// The number of lines that explain a failure.
 const EXPLAINED: usize = 300;
 
@@ -58,6 +62,8 @@ struct Name {
     pending: Vec<(u64, Possible)>,
     /// Late writes that have been carried out, and when.
     landed: Vec<(u64, Possible)>,
+    /// What operations without a clear result may still make of it, and until when.
+    open: Vec<(Instant, Option<Content>)>,
     history: Vec<Line>,
 }
 
@@ -85,6 +91,7 @@ impl Default for Name {
             intents: VecDeque::new(),
             pending: Vec::new(),
             landed: Vec::new(),
+            open: Vec::new(),
             history: Vec::new(),
         }
     }
@@ -154,16 +161,21 @@ impl Model {
         let pending = name.pending.iter().map(|(_, late)| late);
         let landed = name.landed.iter().filter(|(at, _)| *at > since);
         let late = pending.chain(landed.map(|(_, late)| late));
-        let late: Possible = late.flatten().cloned().collect();
+        let mut late: Possible = late.flatten().cloned().collect();
+        let now = Instant::now();
+        name.open.retain(|(until, _)| *until > now);
+        late.extend(name.open.iter().map(|(_, content)| content.clone()));
         for content in late {
             name.add(content);
         }
     }
 
-    /// Adds one content that it may hold.
-    pub fn add(&self, name: &str, content: Option<Content>) {
+    /// An operation without a clear result may have made this of a name, or may still do it.
+    pub fn may_become(&self, name: &str, content: Option<Content>) {
         let mut state = self.state();
-        state.names.entry(name.to_owned()).or_default().add(content);
+        let name = state.names.entry(name.to_owned()).or_default();
+        name.open.push((Instant::now() + MAY_COME, content.clone()));
+        name.add(content);
     }
 
     /// A write of a key will be carried out late; `None` if it is of no file of a client.

@@ -275,7 +275,7 @@ impl Worker {
         let shared = name.starts_with("shared/");
         let possibly = |model: &Model| match shared {
             true => model.sent_shared(name, whole.clone(), false),
-            false => model.add(name, Some(whole.clone())),
+            false => model.may_become(name, Some(whole.clone())),
         };
         match &sent.reply {
             Some((226, text)) => {

@@ -263,10 +263,10 @@ async fn the_transfer_log_can_go_to_standard_output() {
     let log = server.stop().await;
     let text = std::fs::read_to_string(&out).unwrap();
     assert!(
-        text.lines().count() == 2 && text.contains(" /two b _ i "),
+        text.lines().count() == 2 && text.contains(" /two a _ i "),
         "{text}"
     );
-    assert!(!log.contains(" b _ i "), "{log}");
+    assert!(!log.contains(" a _ i "), "{log}");
 }
 
 #[tokio::test]

@@ -18,11 +18,14 @@ fn with_admin() -> Builder {
     Gateway::builder().with("[admin]\nlisten = \"127.0.0.1:0\"")
 }
 
+/// The labels and the value of one sample.
+type Sample = (BTreeMap<String, String>, f64);
+
 /// What a scrape has returned.
 #[derive(Debug)]
 struct Scrape {
     /// By name: the labels of each sample and its value.
-    samples: BTreeMap<String, Vec<(BTreeMap<String, String>, f64)>>,
+    samples: BTreeMap<String, Vec<Sample>>,
     /// The types of the families by their names.
     types: BTreeMap<String, String>,
 }

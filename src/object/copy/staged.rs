@@ -4,14 +4,14 @@
 //! CompleteMultipartUpload: there an upload that has a precondition is copied by UploadPartCopy.
 //! On the rest a HEAD right before takes its place.
 
-use crate::object::copy::copy_parts;
+use crate::object::copy::parts::copy_parts;
 use crate::object::copy::whole::{Written, copy_whole};
 use crate::object::head::ObjectInfo;
 use crate::object::location::Location;
 use crate::object::multipart::Target;
 use crate::object::name_lock::NameLock;
 use crate::object::precondition::Precondition;
-use crate::object::upload::publish_error::PublishError;
+use crate::object::publish_error::PublishError;
 
 /// Copies a staged file to its object. [`PublishError::Conflict`] if the precondition does not hold.
 /// The error is `Changed` or `NotFound` if the staged file is another, or gone.

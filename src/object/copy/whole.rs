@@ -20,8 +20,8 @@ use crate::object::keys;
 use crate::object::location::Location;
 use crate::object::multipart::{Target, whole_etag};
 use crate::object::precondition::{Precondition, PreconditionHeaders};
+use crate::object::publish_error::PublishError;
 use crate::object::retry::LookFirst;
-use crate::object::upload::publish_error::PublishError;
 use crate::object::verify::{LateWrite, WriteCheck, look, look_until, look_within};
 
 /// A copy that is there.

@@ -14,7 +14,6 @@ use crate::object::precondition::Precondition;
 use crate::object::resume::keys::{name_of, user_hash};
 use crate::object::resume::record::RecordState;
 use crate::object::resume::resumable::ResumableUpload;
-use crate::object::resume::scope::{ResumeScope, Staging};
 use crate::object::resume::stored::{StoredRecord, age, now, written_since};
 use crate::object::transfer_id::TRANSFER_KEY;
 
@@ -37,18 +36,38 @@ pub enum Lookup {
     Resumable(Box<ResumableUpload>),
 }
 
+/// Where the bytes of an upload go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Staging {
+    /// To the object.
+    Direct,
+    /// To a staged key below the state prefix: the whole can be read there before it is published.
+    Staged,
+}
+
+/// Who wants to resume, and under which terms.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::object) struct Resumer<'a> {
+    /// The user.
+    pub user: &'a str,
+    /// How long an upload over an object that is there can be resumed.
+    pub over_object: Duration,
+    /// Where the bytes of a new upload would go.
+    pub staging: Staging,
+}
+
 /// What the user can resume, if `info` is what a HEAD has just reported of the object (`None`: it
 /// does not exist). Asks for the parts: 1 ListParts for each 1,000, and a HEAD for each piece of
 /// the tail. An upload that cannot be resumed any more, if only since the object has been there for
-/// [`ResumeScope::over_object`], is discarded in the background.
+/// [`Resumer::over_object`], is discarded in the background.
 pub(in crate::object) async fn judge(
     stored: &StoredRecord,
     object: &Location,
-    scope: &ResumeScope,
+    resumer: Resumer<'_>,
     info: Option<&ObjectInfo>,
 ) -> Result<Lookup, ObjectError> {
     let record = &stored.record;
-    if *record.user != *scope.user || record.state == RecordState::Removing {
+    if *record.user != *resumer.user || record.state == RecordState::Removing {
         return Ok(Lookup::None);
     }
     let by = info.and_then(|info| info.attributes.metadata.get(TRANSFER_KEY));
@@ -62,12 +81,12 @@ pub(in crate::object) async fn judge(
         let retry_after = Duration::from_secs(left.as_secs() + 1);
         return Ok(Lookup::InUse { retry_after });
     }
-    let expired = info.is_some() && age(now, stored.written) >= scope.over_object;
+    let expired = info.is_some() && age(now, stored.written) >= resumer.over_object;
     // What is to be asked about before it is published can't be read in an open upload of the
     // object.
     let upload = record.upload.as_ref();
     let unreadable =
-        scope.staging == Staging::Staged && upload.is_some_and(|upload| upload.key.is_none());
+        resumer.staging == Staging::Staged && upload.is_some_and(|upload| upload.key.is_none());
     if record.state == RecordState::Doubtful || expired || unreadable || written_since(record, info)
     {
         discard_in_background(stored, object);
@@ -120,7 +139,7 @@ pub(in crate::object) async fn judge(
     }
     // If the user begins anew, this process knows that there is something to remove.
     let name = name_of(object);
-    context.record_cache.insert(&name, &user_hash(&scope.user));
+    context.record_cache.insert(&name, &user_hash(resumer.user));
     Ok(Lookup::Resumable(Box::new(resumable)))
 }
 

@@ -10,7 +10,7 @@ use crate::object::head::{ObjectInfo, head};
 use crate::object::list::{Key, RawPage};
 use crate::object::location::Location;
 use crate::object::resume::keys::{is_aside, name_of, record_at, records_of, tail_at, user_hash};
-use crate::object::resume::lookup::{Lookup, judge};
+use crate::object::resume::lookup::{Lookup, Resumer, Staging, judge};
 use crate::object::resume::record::BaseObject;
 use crate::object::resume::records::{self, SlotContent};
 use crate::object::resume::stored::{StoredRecord, written_since};
@@ -29,15 +29,6 @@ pub struct ResumeScope {
     pub over_object: Duration,
     /// Where the bytes of its uploads go.
     pub staging: Staging,
-}
-
-/// Where the bytes of an upload go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Staging {
-    /// To the object.
-    Direct,
-    /// To a staged key below the state prefix, where the whole can be read before it is published.
-    Staged,
 }
 
 impl ResumeScope {
@@ -84,11 +75,19 @@ impl ResumeScope {
                     Err(ObjectError::NotFound) => None,
                     Err(error) => return Err(error),
                 };
-                judge(&stored, object, self, info.as_ref()).await?
+                judge(&stored, object, self.resumer(), info.as_ref()).await?
             }
-            info => judge(&stored, object, self, info.as_ref()).await?,
+            info => judge(&stored, object, self.resumer(), info.as_ref()).await?,
         };
         Ok((lookup, info))
+    }
+
+    fn resumer(&self) -> Resumer<'_> {
+        Resumer {
+            user: &self.user,
+            over_object: self.over_object,
+            staging: self.staging,
+        }
     }
 
     /// GetObject of the user's record. One that is not of this object counts as none.

@@ -15,10 +15,10 @@ use crate::object::name_lock::{NameLock, Patience};
 use crate::object::parts::cleanup::remove_staged;
 use crate::object::parts::part::{Part, Payload, RetainedPart};
 use crate::object::precondition::{Precondition, PreconditionHeaders};
+use crate::object::publish_error::{OnFailure, PublishError};
 use crate::object::retry::{Attempts, Sent};
 use crate::object::upload::Published;
-use crate::object::upload::publish_error::PublishError;
-use crate::object::upload::running::{OnFailure, Origin, Upload};
+use crate::object::upload::running::{Origin, Upload};
 use crate::object::upload::sending::Sending;
 use crate::object::verify::{LateWrite, WriteCheck, is_by, look, look_until};
 
@@ -45,7 +45,7 @@ pub struct SealedUpload {
 }
 
 /// What the answer to a PutObject says of the object.
-struct Written {
+struct PutAnswer {
     etag: Option<String>,
     version_id: Option<String>,
 }
@@ -100,7 +100,7 @@ impl SealedUpload {
         Ok(published)
     }
 
-    /// PutObject or CompleteMultipartUpload, where its bytes go.
+    /// PutObject or CompleteMultipartUpload, at the staged key or the object.
     pub(super) async fn write(&mut self) -> Result<Published, PublishError> {
         match self.upload.sending.is_multipart() {
             true => Box::pin(self.write_parts()).await,
@@ -207,7 +207,7 @@ impl SealedUpload {
         }
     }
 
-    /// What must hold where its bytes go: nothing at a staged key, which no other writes.
+    /// What must hold of what it writes: nothing at a staged key, which no other writes.
     fn precondition(&self) -> &Precondition {
         match self.upload.target.staged {
             Some(_) => &Precondition::None,
@@ -259,7 +259,7 @@ impl SealedUpload {
 
     async fn put_until_clear(&self, payload: &Payload) -> Result<Published, PublishError> {
         let store = &self.upload.target.location.store;
-        let written = |written: Written| Published {
+        let written = |written: PutAnswer| Published {
             size: payload.size,
             etag: written.etag,
             version_id: written.version_id,
@@ -267,7 +267,7 @@ impl SealedUpload {
             parts: 0,
         };
         let found = |info: ObjectInfo| {
-            written(Written {
+            written(PutAnswer {
                 etag: Some(info.etag),
                 version_id: None,
             })
@@ -378,7 +378,7 @@ impl SealedUpload {
         payload: &Payload,
         conditions: PreconditionHeaders,
         attempts: &Attempts,
-    ) -> Result<(Written, Echoed), RequestFailure> {
+    ) -> Result<(PutAnswer, Echoed), RequestFailure> {
         let target = &self.upload.target;
         let store = &target.location.store;
         let attributes = target.written_attributes();
@@ -405,7 +405,7 @@ impl SealedUpload {
         let echoed = echo
             .check(payload.crc, output.checksum_crc32())
             .map_err(RequestFailure::of)?;
-        let written = Written {
+        let written = PutAnswer {
             etag: output.e_tag().map(str::to_owned),
             version_id: output.version_id().map(str::to_owned),
         };

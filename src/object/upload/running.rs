@@ -19,12 +19,13 @@ use crate::object::parts::part::{Part, RetainedPart, upload_part};
 use crate::object::parts::pending_create::PendingCreate;
 use crate::object::parts::pieces::Pieces;
 use crate::object::precondition::Precondition;
+use crate::object::publish_error::OnFailure;
 use crate::object::resume::record_task::{EarlierCheck, InterruptedUpload, RecordHandle};
 use crate::object::upload::filling::Filling;
 use crate::object::upload::relief::{Pace, Relief};
 use crate::object::upload::resources::Resources;
 use crate::object::upload::sending::{InFlight, Sending};
-use crate::object::upload::staged::StagedFile;
+use crate::object::upload::staged_file::StagedFile;
 
 /// The first chunk of a part, bytes: enough for most of what devices send.
 const FIRST_CHUNK: u64 = 32 * 1024;
@@ -87,15 +88,6 @@ pub(super) enum Retention {
     /// Until it is stored: a part that the store was out of reach for can be stored when the upload
     /// is interrupted.
     UntilStored,
-}
-
-/// Whether an upload that ends before it is published can be resumed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum OnFailure {
-    /// It is stored to be resumed, if it has a record.
-    Keep,
-    /// It is removed.
-    Remove,
 }
 
 /// See [`Upload::failure`].

@@ -1,5 +1,5 @@
-//! [`StagedUpload`]: an upload that lies whole at a key of its own below the state prefix, where it
-//! can be read, and is published by a copy.
+//! [`StagedUpload`]: an upload that lies whole at a key of its own below the state prefix. It can be
+//! read there, and is published by a copy.
 //!
 //! ```text
 //!   SealedUpload ── stage ──▶ StagedUpload ── publish ──▶ object; the staged file is removed
@@ -20,27 +20,17 @@ use crate::object::location::Location;
 use crate::object::multipart::{AbortMode, Target, combined_crc, whole_etag};
 use crate::object::name_lock::NameLock;
 use crate::object::parts::part::Part;
-use crate::object::parts::tail::{TailNote, staged_tail};
+use crate::object::parts::tail::staged_tail;
+use crate::object::publish_error::{OnFailure, PublishError};
 use crate::object::transfer_id::TransferId;
 use crate::object::upload::Published;
 use crate::object::upload::publish::SealedUpload;
-use crate::object::upload::publish_error::PublishError;
-use crate::object::upload::running::{OnFailure, Origin, Upload};
+use crate::object::upload::running::{Origin, Upload};
 use crate::object::upload::sending::Sending;
+use crate::object::upload::staged_file::StagedFile;
 
 /// The type of the content of a PutObject without one.
 const BINARY: &str = "application/octet-stream";
-
-/// A whole file at its staged key.
-#[derive(Debug)]
-pub(super) struct StagedFile {
-    /// What a record says of it.
-    pub(super) tail: TailNote,
-    /// Its ETag.
-    etag: String,
-    /// The number of parts it was sent in.
-    parts: u32,
-}
 
 /// An upload whose bytes are all in the store, and not visible. Dropping it keeps it for a resume,
 /// if it has a record; else it is removed.

@@ -12,9 +12,9 @@ pub(super) type OwnConnection = Extension<Arc<AdminConnection>>;
 
 /// A connection, which carries one request.
 #[derive(Debug)]
-pub(in crate::server) struct AdminConnection {
+pub(crate) struct AdminConnection {
     /// The client's address.
-    pub(in crate::server) peer: SocketAddr,
+    pub(crate) peer: SocketAddr,
     /// Whether the head of its request has come.
     asked: AtomicBool,
     /// Given back with the connection, when the answer was sent.
@@ -22,7 +22,7 @@ pub(in crate::server) struct AdminConnection {
 }
 
 impl AdminConnection {
-    pub(in crate::server) fn new(peer: SocketAddr) -> AdminConnection {
+    pub(crate) fn new(peer: SocketAddr) -> AdminConnection {
         AdminConnection {
             peer,
             asked: AtomicBool::new(false),
@@ -31,12 +31,12 @@ impl AdminConnection {
     }
 
     /// The head of the request has come.
-    pub(in crate::server) fn note_asked(&self) {
+    pub(crate) fn note_asked(&self) {
         self.asked.store(true, Ordering::Relaxed);
     }
 
     /// Whether it has not come.
-    pub(in crate::server) fn is_silent(&self) -> bool {
+    pub(crate) fn is_silent(&self) -> bool {
         !self.asked.load(Ordering::Relaxed)
     }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json, json};
 use tokio::time::Instant;
 
 use crate::auth::Ban;
-use crate::events::{Event, Value};
+use crate::events::{Event, FieldValue};
 use crate::object::look::LookFailure;
 use crate::server::admin::query::{Asked, AskedError};
 use crate::server::admin::recent::Numbered;
@@ -85,10 +85,10 @@ fn event(numbered: &Numbered) -> Json {
     fields.insert("level".to_owned(), event.level.name().into());
     event.visit(|name, value| {
         let value = match value {
-            Value::Text(text) => text.into(),
-            Value::Integer(number) => number.into(),
-            Value::Float(number) => number.into(),
-            Value::Made(text) => text.into(),
+            FieldValue::Text(text) => text.into(),
+            FieldValue::Integer(number) => number.into(),
+            FieldValue::Float(number) => number.into(),
+            FieldValue::Made(text) => text.into(),
         };
         fields.insert(name.to_owned(), value);
     });

@@ -167,8 +167,16 @@ impl Session {
             Err(ObjectError::NotFound) => Err(Refusal::OldNameGone(path.clone(), old.clone())),
             Err(ObjectError::Conflict) => Err(Refusal::OldNameWritten(path.clone(), old.clone())),
             Err(error) => {
-                let detail = Detail::of(error);
-                Err(Refusal::OldNameStays(path.clone(), old.clone(), detail))
+                let detail = Detail::of(&error);
+                let refusal = match error {
+                    // The last answer may be lost.
+                    ObjectError::Throttled
+                    | ObjectError::Unavailable(_)
+                    | ObjectError::Timeout
+                    | ObjectError::Foreign(_) => Refusal::OldNameMayStay,
+                    _ => Refusal::OldNameStays,
+                };
+                Err(refusal(path.clone(), old.clone(), detail))
             }
         }
     }

@@ -89,6 +89,7 @@ impl Refusal {
             | Refusal::NotTheStore(_, detail)
             | Refusal::OtherBytesStored(_, detail)
             | Refusal::OldNameStays(.., detail)
+            | Refusal::OldNameMayStay(.., detail)
             | Refusal::Unchecked(_, detail)
             | Refusal::UncheckedButSaved(_, detail)
             | Refusal::DataBroken(_, detail) => Some(&detail.0),
@@ -249,6 +250,8 @@ refusals! {
         "{new} is there, but {old} was written in the meantime and stays";
     OldNameStays(new: VirtualPath, old: VirtualPath, detail: Detail) => 451, Class::StoreError,
         "{new} is there, but {old} could not be deleted and stays";
+    OldNameMayStay(new: VirtualPath, old: VirtualPath, detail: Detail) => 451, Class::StoreError,
+        "{new} is there, but {old} may not be deleted, check whether it stays";
     MayBeRenamed(cause: Box<Refusal>, new: VirtualPath, old: VirtualPath) => cause.code(),
         cause.class(),
         "{cause}; {old} stays, check whether {new} was written";

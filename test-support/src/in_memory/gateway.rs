@@ -102,8 +102,12 @@ impl InMemoryGateway {
         let text = CONFIGURATION.replace("HASH", &hash);
         let options = config::from_str(&text, "fuzzing").expect("a configuration");
         let backend = Backend::in_memory();
-        let server =
-            InMemoryServer::start(options, store::client(backend.clone()), Vec::new()).await;
+        let server = Box::pin(InMemoryServer::start(
+            options,
+            store::client(backend.clone()),
+            Vec::new(),
+        ))
+        .await;
         let gateway = InMemoryGateway {
             server: server.expect("a server"),
             backend,

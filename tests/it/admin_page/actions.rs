@@ -113,12 +113,12 @@ async fn the_filter_of_the_log_is_shown_and_set() {
     let server = builder.bind().await.unwrap().spawn().unwrap();
     let address = server.admin_address().unwrap();
     let cookie = Request::post("/login", &format!("token={TOKEN}"))
-        .from_page(address, "")
+        .sent_by_page(address, "")
         .send(address)
         .await;
     let set = async |filter: &str| {
         Request::post("/log/filter", &format!("filter={filter}"))
-            .from_page(address, cookie.cookie())
+            .sent_by_page(address, cookie.cookie())
             .send(address)
             .await
     };

@@ -38,7 +38,7 @@ async fn hostile_names_are_escaped_on_the_page_and_exact_in_json() {
 
     let login = format!("token={}", super::TOKEN);
     let cookie = Request::post("/login", &login)
-        .from_page(admin(&gateway), "")
+        .sent_by_page(admin(&gateway), "")
         .send(admin(&gateway))
         .await;
     let query = "%3C%2Ftd%3E%3Csvg"; // </td><svg

@@ -48,7 +48,7 @@ impl Request {
     }
 
     /// As a browser sends it from a page of this server.
-    pub(super) fn from_page(self, server: SocketAddr, cookie: &str) -> Request {
+    pub(super) fn sent_by_page(self, server: SocketAddr, cookie: &str) -> Request {
         self.with("Origin", &format!("http://{server}"))
             .with("Accept", "text/html,*/*")
             .with("Cookie", cookie)

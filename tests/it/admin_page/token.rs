@@ -14,7 +14,7 @@ async fn session(gateway: &Gateway) -> String {
 
 async fn log_in(gateway: &Gateway, token: &str) -> Answer {
     Request::post("/login", &format!("token={token}"))
-        .from_page(admin(gateway), "")
+        .sent_by_page(admin(gateway), "")
         .send(admin(gateway))
         .await
 }
@@ -132,7 +132,7 @@ async fn a_browser_logs_in_once_and_only_its_own_page_may_use_the_cookie() {
     let bare = Request::post(&end, "").with("Cookie", cookie);
     assert_eq!(bare.send(server).await.status, 403);
     let forged = cookie.replace('=', "=1");
-    let forged = Request::post(&end, "").from_page(server, &forged);
+    let forged = Request::post(&end, "").sent_by_page(server, &forged);
     let forged = forged.send(server).await;
     assert_eq!(
         (forged.status, forged.header("location")),
@@ -141,13 +141,13 @@ async fn a_browser_logs_in_once_and_only_its_own_page_may_use_the_cookie() {
     ftp.in_step().await;
 
     let own = Request::post(&end, "")
-        .from_page(server, cookie)
+        .sent_by_page(server, cookie)
         .send(server)
         .await;
     assert_eq!((own.status, own.header("location")), (303, Some("/")));
     ftp.expect_reply(421).await;
     let out = Request::post("/logout", "")
-        .from_page(server, cookie)
+        .sent_by_page(server, cookie)
         .send(server)
         .await;
     assert!(out.header("set-cookie").unwrap().contains("Max-Age=0"));

@@ -7,7 +7,7 @@ use test_support::pattern;
 use test_support::receiver::{Reaction, Receiver, allow};
 use test_support::transfers::{settled, size};
 
-/// Everything that is no answer, apart from a receiver that is down.
+/// Each way not to answer, apart from a receiver that is down.
 fn no_answers() -> Vec<Reaction> {
     let answer = |status, body: &str| Reaction::Answer(status, body.to_owned());
     vec![

@@ -14,6 +14,7 @@ use super::{Scrape, with_admin};
 #[tokio::test]
 async fn sessions_have_a_state_and_logins_a_result() {
     let gateway = with_admin()
+        .with("[limits]\nlogin_attempts = 100")
         .with("[login_failures]\nban_after = 100\nban_user_after = 2")
         .start()
         .await;

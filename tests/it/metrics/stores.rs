@@ -1,7 +1,6 @@
 //! The requests to stores.
 
 use test_support::faults::Fault;
-use test_support::ftp::Mode;
 
 use super::{Scrape, with_admin};
 
@@ -55,19 +54,24 @@ async fn a_failure_and_its_retry_are_two_attempts() {
 #[tokio::test]
 async fn a_request_that_is_given_up_is_cancelled() {
     let gateway = with_admin().start().await;
+    for number in 0..1001 {
+        gateway.store.put("files", &format!("d/{number}"), b"");
+    }
+    let rule = gateway.store.fail("ListObjectsV2").nth(2);
+    let rule = rule.with(Fault::Stall);
     let mut ftp = gateway.ftp().await;
-    let rule = gateway.store.fail("ListObjectsV2").with(Fault::Stall);
-    let data = ftp.data(Mode::Passive).await;
-    ftp.send("LIST").await;
+    let data = ftp.data_passive().await;
+    ftp.expect("LIST d", 150).await;
     rule.hit().await;
     let scrape = Scrape::of(&gateway).await;
     scrape.is("s3ftpd_store_requests_in_flight", &[], 1.0);
-    ftp.send("ABOR").await;
-    Scrape::until(&gateway, "a cancelled request", |scrape| {
-        scrape.sum(REQUESTS, &[("status", "cancelled")]) == 1.0
-            && scrape.sum("s3ftpd_store_requests_in_flight", &[]) == 0.0
+    ftp.expect("ABOR", 426).await;
+    ftp.expect_reply(226).await;
+    let scrape = Scrape::until(&gateway, "no request", |scrape| {
+        scrape.sum("s3ftpd_store_requests_in_flight", &[]) == 0.0
     })
     .await;
+    scrape.is(REQUESTS, &[("status", "cancelled")], 1.0);
     rule.remove();
     drop(data);
 }

@@ -50,6 +50,7 @@ async fn each_command_gets_451_if_the_servers_access_is_at_fault() {
         (403, "InvalidAccessKeyId", "credentials"),
         (403, "SignatureDoesNotMatch", "credentials"),
         (400, "ExpiredToken", "credentials"),
+        (404, "XAdminUserNotFound", "credentials"),
         (403, "RequestTimeTooSkewed", "clocks"),
         (404, "NoSuchBucket", "bucket does not exist"),
     ];

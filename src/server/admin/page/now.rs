@@ -78,10 +78,7 @@ fn session(row: &LiveRow, rights: Rights) -> Markup {
     let activity = &row.activity;
     let facts = &activity.facts;
     let user = facts.user.as_deref();
-    let under = match facts.tls {
-        Some(version) => version,
-        None => "no TLS",
-    };
+    let under = facts.tls.unwrap_or("no TLS");
     html! {
         tr {
             td data-label="User" { div {

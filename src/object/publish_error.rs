@@ -2,7 +2,6 @@
 
 use crate::object::error::ObjectError;
 use crate::object::retry::Sent;
-use crate::object::upload::running::OnFailure;
 use crate::object::verify::WriteCheck;
 
 /// Why an upload or a copy was not published, and whether the object may be there all the same.
@@ -25,6 +24,15 @@ pub enum PublishError {
     /// anything.
     #[error(transparent)]
     Unclear(ObjectError),
+}
+
+/// Whether an upload that ends before it is published can be resumed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::object) enum OnFailure {
+    /// It is stored to be resumed, if it has a record.
+    Keep,
+    /// It is removed.
+    Remove,
 }
 
 impl PublishError {
@@ -58,7 +66,7 @@ impl PublishError {
     }
 
     /// Whether the upload can be resumed.
-    pub(super) fn on_failure(&self) -> OnFailure {
+    pub(in crate::object) fn on_failure(&self) -> OnFailure {
         match self {
             PublishError::Conflict | PublishError::Final(_) => OnFailure::Remove,
             PublishError::Temporary(_) => OnFailure::Keep,

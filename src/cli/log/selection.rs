@@ -1,4 +1,4 @@
-//! [`Shown`]: what the log shows.
+//! [`Selection`]: what the log shows.
 
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
@@ -10,15 +10,15 @@ use crate::events::filter::LogFilter;
 
 /// Events that a filter has, and no spans: those are for traces, and do not change the log.
 #[derive(Debug)]
-pub(super) struct Shown(Targets);
+pub(super) struct Selection(Targets);
 
-impl Shown {
-    pub(super) fn new(filter: &LogFilter) -> Shown {
-        Shown(filter.targets().clone())
+impl Selection {
+    pub(super) fn new(filter: &LogFilter) -> Selection {
+        Selection(filter.targets().clone())
     }
 }
 
-impl<S: Subscriber> Filter<S> for Shown {
+impl<S: Subscriber> Filter<S> for Selection {
     fn enabled(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool {
         metadata.is_event() && Filter::enabled(&self.0, metadata, context)
     }

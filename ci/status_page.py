@@ -243,7 +243,7 @@ def fill(port):
     big = Client(port, "scanner1", "curl/8.14.1")
     big.storbinary("STOR /out/archive.tar", io.BytesIO(bytes(64 << 20)), blocksize=1 << 20)
     big.quit()
-    uploads.append(SlowDownload(port, "scanner1", "/out/archive.tar", 300_000))
+    uploads.append(SlowDownload(port, "scanner1", "/out/archive.tar", 1_500_000))
     for _ in range(3):
         with ftplib.FTP(timeout=DEADLINE) as guess:
             guess.connect("127.0.0.1", port)

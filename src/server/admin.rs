@@ -7,7 +7,7 @@
 //!                                   token ─▶ actions: end a session, lift a ban, filter the log
 //! ```
 //!
-//! Everybody who reaches the port may read; changes need `admin.token` ([`access`]). The server of
+//! Everybody who reaches the port may read; changes need `admin.token` (`access`). The server of
 //! the health endpoints ([`crate::server::health`]) carries the requests. Pages may be a megabyte, so
 //! only a few are sent at the same time, and probes never wait for one.
 

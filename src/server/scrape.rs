@@ -15,7 +15,7 @@ use crate::data::passive::{PassivePool, PortUsage};
 use crate::object::RecordCache;
 use crate::session::ServerContext;
 
-/// The type of [`text`]: OpenMetrics.
+/// The type of [`text()`]: OpenMetrics.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The owners of the gauges.

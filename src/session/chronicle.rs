@@ -80,7 +80,42 @@ impl FileCommand {
             Some(C::List(list) | C::Nlst(list) | C::Stat(Some(list))) => list.path.clone(),
             Some(C::Digest(_, piece)) => Some(piece.path.clone()),
             Some(C::Cdup) => Some("..".to_owned()),
-            Some(_) => return None,
+            // By name, so that a new command is decided about.
+            Some(
+                C::User(_)
+                | C::Pass(_)
+                | C::Host(_)
+                | C::Acct
+                | C::Rein
+                | C::Auth(_)
+                | C::Pbsz
+                | C::Prot(_)
+                | C::Ccc
+                | C::Quit
+                | C::Pwd
+                | C::Type(_)
+                | C::Mode
+                | C::Stru
+                | C::Pasv
+                | C::Epsv(_)
+                | C::Port(_)
+                | C::Eprt(_)
+                | C::Allo(_)
+                | C::Rest(_)
+                | C::Stat(None)
+                | C::Abor
+                | C::Feat
+                | C::OptsUtf8(_)
+                | C::OptsMlst(_)
+                | C::OptsHash(_)
+                | C::Rang(_)
+                | C::Help(_)
+                | C::Syst
+                | C::Noop
+                | C::SiteHelp
+                | C::Clnt(_)
+                | C::Csid(_),
+            ) => return None,
             None if is_file_verb(verb) => None,
             None => return None,
         };

@@ -1,4 +1,4 @@
-//! [`Status`]: what the status page shows and may change.
+//! `Status`: what the status page shows and may change.
 
 use std::collections::BTreeMap;
 use std::fmt;

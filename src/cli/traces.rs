@@ -91,7 +91,7 @@ impl Traces {
     /// What takes the spans of commands and requests, and nothing else.
     pub(super) fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
     where
-        S: Subscriber + for<'span> LookupSpan<'span>,
+        S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
         let spans = Targets::new()
             .with_target(TRACE_TARGET, LevelFilter::DEBUG)

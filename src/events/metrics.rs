@@ -43,7 +43,7 @@ pub use requests::{MeasuredAttempt, StoreRequests};
 const PREFIX: &str = "s3ftpd";
 
 /// The most mounts with labels of their own.
-const MOST_MOUNTS: usize = 100;
+const MOST_MOUNTS: usize = 50;
 
 /// Upper bounds of the buckets for the time of a transfer, seconds.
 const TRANSFER_SECONDS: [f64; 9] = [0.05, 0.2, 1.0, 5.0, 20.0, 60.0, 300.0, 1800.0, 7200.0];

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::hooks::client::{CallError, HookClient};
+use crate::hooks::client::{CallError, Connections, HookClient};
 use crate::hooks::options::{BeforePublishOptions, OnHookFailure};
 use crate::hooks::signature::{self, Signer};
 
@@ -69,7 +69,7 @@ impl BeforePublish {
     /// The URL is not one, or TLS can't be set up.
     pub fn new(options: &BeforePublishOptions) -> Result<BeforePublish, CallError> {
         Ok(BeforePublish {
-            client: HookClient::new(&options.url, options.timeout)?,
+            client: HookClient::new(&options.url, options.timeout, Connections::Fresh)?,
             signer: options.secret.clone().map(Signer::new),
             on_failure: options.on_failure,
         })
@@ -87,8 +87,11 @@ impl BeforePublish {
     pub async fn ask(&self, question: &Question<'_>) -> Result<Decision, CallError> {
         let setup = |error: &dyn std::error::Error| CallError::Setup(error.to_string());
         let body = serde_json::to_vec(question).map_err(|error| setup(&error))?;
-        let id = question.transfer;
-        let headers = signature::headers(self.signer.as_ref(), id, &body);
+        // A resumed upload has the id of its first transfer, and other bytes: a receiver that keeps
+        // answers by id must not give the old one.
+        let unique = getrandom::u64().map_err(|error| CallError::Setup(error.to_string()))?;
+        let id = format!("{}-{unique:016x}", question.transfer);
+        let headers = signature::headers(self.signer.as_ref(), &id, &body);
         let headers = headers.map_err(|error| setup(&error))?;
         let answer = self
             .client

@@ -27,6 +27,15 @@ const POOL_IDLE: Duration = Duration::from_secs(20);
 /// Idle connections to one host.
 const POOL_SIZE: usize = 16;
 
+/// Whether calls share connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Connections {
+    /// A call can meet the close of an idle one, and then has no answer: for calls that are repeated.
+    Reused,
+    /// Each call has its own.
+    Fresh,
+}
+
 /// Posts to one URL.
 #[derive(Debug, Clone)]
 pub(super) struct HookClient {
@@ -67,7 +76,11 @@ impl HookClient {
     ///
     /// # Errors
     /// The URL is not one, or TLS can't be set up.
-    pub(super) fn new(url: &str, timeout: Duration) -> Result<HookClient, CallError> {
+    pub(super) fn new(
+        url: &str,
+        timeout: Duration,
+        connections: Connections,
+    ) -> Result<HookClient, CallError> {
         let setup = |error: &dyn Error| CallError::Setup(with_causes(error));
         let url = url.parse::<Uri>().map_err(|error| setup(&error))?;
         let mut tcp = HttpConnector::new();
@@ -88,7 +101,10 @@ impl HookClient {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)
-            .pool_max_idle_per_host(POOL_SIZE)
+            .pool_max_idle_per_host(match connections {
+                Connections::Reused => POOL_SIZE,
+                Connections::Fresh => 0,
+            })
             .build(connector);
         Ok(HookClient {
             client,

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::events::EventSink;
-use crate::hooks::client::{CallError, HookClient};
+use crate::hooks::client::{CallError, Connections, HookClient};
 use crate::hooks::cloud_event;
 use crate::hooks::event_queue::{HookSink, QueuedEvent};
 use crate::hooks::options::EventHookOptions;
@@ -79,7 +79,7 @@ impl EventHook {
             name: name.to_owned(),
             sink: Arc::new(HookSink::new(options.filter.clone(), options.queue)),
             delivery: Delivery {
-                client: HookClient::new(&options.url, options.timeout)?,
+                client: HookClient::new(&options.url, options.timeout, Connections::Reused)?,
                 signer: options.secret.clone().map(Signer::new),
                 source: cloud_event::source(replica),
                 process: format!("{:016x}", random()),

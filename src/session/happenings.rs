@@ -39,14 +39,15 @@ impl Session {
         id
     }
 
-    /// Something has happened to a path.
-    pub(super) fn happened(&self, kind: Kind, path: &VirtualPath) -> Event {
+    /// Something has happened to a path. It is the event of the command that runs, which then gives
+    /// no other: what a cut of its last steps changes is not worth a second one.
+    pub(super) fn happened(&mut self, kind: Kind, path: &VirtualPath) -> Event {
         let level = match kind {
             Kind::Listing => Level::Debug,
             _ => Level::Info,
         };
         let mut event = self.chronicle.event(kind, level);
-        event.verb = self.chronicle.command.as_ref().map(|command| command.verb);
+        event.verb = self.chronicle.command.take().map(|command| command.verb);
         event.class = Some(Class::Ok);
         self.place(&mut event, path);
         event

@@ -69,9 +69,6 @@ pub(super) async fn copy_whole(
     // ignore it.
     let aws = store.config().endpoint.is_none();
     let absent = *precondition == Precondition::Absent && aws;
-    if !absent {
-        precondition.check(&target.location).await?;
-    }
     let conditions = match aws {
         true => precondition.conditions(&target.location).await?,
         false => PreconditionHeaders::default(),
@@ -82,6 +79,10 @@ pub(super) async fn copy_whole(
     // Whether a round may have copied unseen, or may still do it.
     let mut open = false;
     loop {
+        if !absent {
+            // In each round: another client may have written the name since the last one.
+            precondition.check(&target.location).await?;
+        }
         let begun = Instant::now();
         let failure = match copy_once(source, info, target, &conditions).await {
             Ok(written) => return Ok(written),

@@ -32,7 +32,13 @@ pub(super) enum AskedError {
     /// Not a number.
     #[error("{0} must be a whole number")]
     Number(&'static str),
+    /// A longer text than names have.
+    #[error("user and path can have at most {LONGEST} bytes")]
+    TooLong,
 }
+
+/// The longest text that is searched, bytes: as that of a path.
+const LONGEST: usize = 1024;
 
 impl Asked {
     /// The search for events.
@@ -48,6 +54,9 @@ impl Asked {
                 Some(EndedAs::Class(*class.ok_or(AskedError::Class)?))
             }
         };
+        if self.user.len().max(self.path.len()) > LONGEST {
+            return Err(AskedError::TooLong);
+        }
         Ok(Search {
             user: self.user.trim().to_owned(),
             path: self.path.trim().to_owned(),

@@ -62,8 +62,8 @@ impl Session {
         match make_directory(&directory).await {
             Err(ObjectError::Conflict) if sees_names(&resolved) => Err(Refusal::Exists(path)),
             Ok(()) => {
-                self.chronicle
-                    .send(self.happened(Kind::DirectoryMade, &path));
+                let event = self.happened(Kind::DirectoryMade, &path);
+                self.chronicle.send(event);
                 Ok(success::created(&path))
             }
             // This user may not learn that it exists.
@@ -87,8 +87,8 @@ impl Session {
                     // The session must not stay in a directory that is gone.
                     self.cwd = path.parent().unwrap_or_default();
                 }
-                self.chronicle
-                    .send(self.happened(Kind::DirectoryRemoved, &path));
+                let event = self.happened(Kind::DirectoryRemoved, &path);
+                self.chronicle.send(event);
                 Ok(success::removed(&path))
             }
             Err(ObjectError::Conflict | ObjectError::NotFound) if !sees_names(&resolved) => {

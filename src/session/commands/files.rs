@@ -149,7 +149,8 @@ impl Session {
         };
         match delete_keeping_directory(&location, parent.as_ref(), None).await {
             Ok(_) => {
-                self.chronicle.send(self.happened(Kind::Deleted, &path));
+                let event = self.happened(Kind::Deleted, &path);
+                self.chronicle.send(event);
                 self.reported.forget(&path);
                 self.transfers_of(&location)?.begins_anew();
                 for stored in ends {

@@ -106,7 +106,8 @@ impl Session {
         // After the first line the code can't change (RFC 959, 4.2): the last line says it.
         let last = match last {
             Ok(last) => {
-                self.chronicle.send(self.happened(Kind::Listing, &path));
+                let event = self.happened(Kind::Listing, &path);
+                self.chronicle.send(event);
                 Reply::new(code, last)
             }
             Err(refusal) => Reply {

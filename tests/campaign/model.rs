@@ -24,8 +24,8 @@ pub type Possible = Vec<Option<Content>>;
 /// A late write may be one of this number of writes that were begun last.
 const INTENTS: usize = 4;
 
-/// How long after an operation without a clear result the store may still carry it out: the longest
-/// "slow first byte" of [`crate::chaos`], and time for a busy machine.
+/// How long after an operation without a clear result the store may still carry it out: a gateway
+/// that was killed leaves a request that the store is handling, longer on a busy machine.
 const MAY_COME: Duration = Duration::from_secs(2);
 
 /// The number of lines that explain a failure.

@@ -168,7 +168,7 @@ fn fields(mut message: &[u8]) -> Vec<(u64, Option<&[u8]>, u64)> {
 }
 
 /// The messages, texts or bytes of one field.
-fn all<'a>(message: &'a [u8], field: u64) -> impl Iterator<Item = &'a [u8]> {
+fn all(message: &[u8], field: u64) -> impl Iterator<Item = &[u8]> {
     let found = fields(message).into_iter();
     found.filter_map(move |(number, bytes, _)| bytes.filter(|_| number == field))
 }

@@ -71,7 +71,7 @@ impl Traces {
         let named = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let disabled = std::env::var("OTEL_SDK_DISABLED");
         let disabled = disabled.is_ok_and(|value| value.eq_ignore_ascii_case("true"));
-        if disabled || !ENDPOINTS.iter().any(|name| named(name)) {
+        if disabled || !ENDPOINTS.iter().any(named) {
             return Ok(None);
         }
         let wrong = |error: &dyn fmt::Display| TracesError(error.to_string());

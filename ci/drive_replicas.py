@@ -56,7 +56,7 @@ def taken_over(first, at_first, at_second):
     ftp, data = begun(at_first, key, whole[: 3 * PART + MIB])
     first_part(at_first, key)
     reply = refused(lambda: size_of(at_second, key))
-    seconds = re.fullmatch(r"450 .* another server .*\b(\d+) s", reply)
+    seconds = re.fullmatch(r"450 .* another server .*\b(\d+) s, request \w+", reply)
     assert seconds and 1 <= int(seconds[1]) <= DEAD_AFTER, reply
     # The first refreshes its record, so the second waits as long as the first lives.
     alive = time.monotonic() + DEAD_AFTER + 1

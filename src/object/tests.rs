@@ -5,6 +5,7 @@
 mod copies;
 mod rare_answers;
 mod server;
+mod staged;
 mod transfers;
 mod unclear_answers;
 

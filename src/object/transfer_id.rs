@@ -7,6 +7,9 @@ use jiff::Timestamp;
 /// The name of the user metadata that contains the transfer id.
 pub(in crate::object) const TRANSFER_KEY: &str = "s3ftpd-transfer";
 
+/// The first characters of an id, which are the time.
+const TIME: usize = 9;
+
 /// The id of one transfer. Replies and log lines show it, and the metadata of each object that the
 /// server writes contains it (`s3ftpd-transfer`), so that the server can recognize its own write.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -42,6 +45,14 @@ impl TransferId {
         TransferId(name.to_owned())
     }
 
+    /// Whether this transfer began after another, by the clocks of their servers.
+    pub(in crate::object) fn began_after(&self, other: &TransferId) -> bool {
+        match (self.0.get(..TIME), other.0.get(..TIME)) {
+            (Some(time), Some(others)) => time > others,
+            _ => false,
+        }
+    }
+
     /// The text of the id.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -66,8 +77,18 @@ mod tests {
         let now = Timestamp::now().as_millisecond();
         for name in names {
             assert_eq!(name.as_str().len(), 20);
-            let time = i64::from_str_radix(&name.as_str()[..9], 32).unwrap_or(0);
+            let time = i64::from_str_radix(&name.as_str()[..TIME], 32).unwrap_or(0);
             assert!((now - 60_000..=now).contains(&time), "{name}");
         }
+    }
+
+    #[test]
+    fn what_began_later() {
+        let [first, second, foreign] = ["1k8n92cea0", "1k8n92ceb0", "short"].map(TransferId::named);
+        assert!(second.began_after(&first));
+        assert!(!first.began_after(&second));
+        assert!(!first.began_after(&TransferId::named("1k8n92cea9")));
+        assert!(!foreign.began_after(&first));
+        assert!(!second.began_after(&foreign));
     }
 }

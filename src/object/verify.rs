@@ -63,11 +63,13 @@ pub(in crate::object) async fn look(
 
 /// Whether an object was written by a transfer.
 pub(in crate::object) fn is_by(info: &ObjectInfo, id: &TransferId) -> bool {
-    info.attributes
-        .metadata
-        .get(TRANSFER_KEY)
-        .map(String::as_str)
-        == Some(id.as_str())
+    written_by(info).as_ref() == Some(id)
+}
+
+/// The transfer that has written an object; `None` if it was another program.
+pub(in crate::object) fn written_by(info: &ObjectInfo) -> Option<TransferId> {
+    let id = info.attributes.metadata.get(TRANSFER_KEY)?;
+    Some(TransferId::named(id))
 }
 
 /// Whether a write whose answer was lost can still take effect.

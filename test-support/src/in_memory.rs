@@ -15,6 +15,7 @@ mod store;
 pub use conversation::{LOGIN_ATTEMPTS, check};
 pub use gateway::{CANARY, InMemoryGateway, LOGIN};
 pub use replies::StrictReply;
+pub use store::{ACCESS_KEY, client};
 
 /// The byte at which an input is cut into pieces that arrive one after the other; no command needs
 /// it.

@@ -25,7 +25,7 @@ pub(super) async fn copy_parts(
     target: &Target,
     precondition: &Precondition,
     tagging: Option<String>,
-    lock: Option<NameLock>,
+    lock: Option<&NameLock>,
 ) -> Result<Written, PublishError> {
     let created = create(target, tagging).await?;
     let abort = AbortOnDrop::new(target, &created);
@@ -42,10 +42,10 @@ pub(super) async fn copy_parts(
     // Complete only.
     let locked = match parts {
         Ok(parts) => match lock {
-            Some(lock) => Ok((parts, lock)),
+            Some(_) => Ok((parts, None)),
             None => {
                 let lock = target.location.lock(Patience::Upload).await;
-                lock.map(|lock| (parts, lock))
+                lock.map(|lock| (parts, Some(lock)))
             }
         },
         // A part has no other condition than that the source is still the same.

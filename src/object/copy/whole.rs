@@ -88,6 +88,10 @@ pub(super) async fn copy_whole(
             Ok(written) => return Ok(written),
             Err(failure) => failure,
         };
+        if conditions.if_match.is_some() && matches!(failure.error, ObjectError::NotFound) {
+            // The source is not there, or the target that it must replace.
+            precondition.check(&target.location).await?;
+        }
         let refused = failure.condition_failed();
         let unclear =
             failure.ambiguous() || failure.concurrent_write() || failure.error.transient();

@@ -128,9 +128,17 @@ pub(super) async fn store_at(
     budget: u64,
     change: impl FnOnce(&mut StoreOptions),
 ) -> Arc<Store> {
-    let mut config = StoreOptions {
+    let mut config = options();
+    config.endpoint = Some(format!("http://{address}"));
+    change(&mut config);
+    Store::new(&config, context(budget)).await.unwrap()
+}
+
+/// Of a store with all capabilities, at AWS.
+pub(super) fn options() -> StoreOptions {
+    StoreOptions {
         name: "test".to_owned(),
-        endpoint: Some(format!("http://{address}")),
+        endpoint: None,
         region: None,
         path_style: true,
         credentials: Some(StaticCredentials {
@@ -150,9 +158,11 @@ pub(super) async fn store_at(
         equal_parts: false,
         required: false,
         idle_connections: 128,
-    };
-    change(&mut config);
-    let context = StoreContext {
+    }
+}
+
+pub(super) fn context(budget: u64) -> StoreContext {
+    StoreContext {
         budget: Budget::new(budget),
         cleanups: TaskTracker::new(),
         replica: Arc::default(),
@@ -166,6 +176,5 @@ pub(super) async fn store_at(
             range_size: PART as u64,
             download_parallel: 4,
         },
-    };
-    Store::new(&config, context).await.unwrap()
+    }
 }

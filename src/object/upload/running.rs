@@ -21,6 +21,7 @@ use crate::object::parts::pieces::Pieces;
 use crate::object::precondition::Precondition;
 use crate::object::publish_error::OnFailure;
 use crate::object::resume::record_task::{EarlierCheck, InterruptedUpload, RecordHandle};
+use crate::object::transfer_id::TransferId;
 use crate::object::upload::filling::Filling;
 use crate::object::upload::relief::{Pace, Relief};
 use crate::object::upload::resources::Resources;
@@ -72,12 +73,21 @@ pub(super) enum Origin {
 }
 
 /// Whether the client sends more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Input {
     /// It may.
     Open,
-    /// Its bytes have ended.
-    Ended,
+    /// Its bytes have ended: an id of that time, which sorts before those of later transfers.
+    Ended(TransferId),
+}
+
+impl Input {
+    /// Called again, it changes nothing.
+    fn end(&mut self) {
+        if let Input::Open = self {
+            *self = Input::Ended(TransferId::generate());
+        }
+    }
 }
 
 /// How long the bytes of a part that is sent stay in memory.
@@ -195,13 +205,13 @@ impl Upload {
 
     /// The client's bytes have ended.
     pub fn input_ended(&mut self) {
-        self.input = Input::Ended;
+        self.input.end();
     }
 
     /// The client's bytes have ended: sends the last part off and waits until all parts are there.
     /// What fits in one part sends nothing yet. Calling it again does nothing.
     pub(in crate::object) async fn store_parts(&mut self) -> Result<(), ObjectError> {
-        self.input = Input::Ended;
+        self.input.end();
         self.reap()?;
         self.check_size()?;
         if self.filling.filled() > 0 {
@@ -480,7 +490,7 @@ impl Upload {
             last: None,
             rest,
             pieces: self.pieces.take().filter(|pieces| pieces.any()),
-            ended: self.input == Input::Ended,
+            ended: matches!(self.input, Input::Ended(_)),
             staged: self.staged.take().map(|staged| staged.tail),
             abort: abort.unwrap_or(AbortMode::LookFirst),
             _admission: self.filling.admission.take(),

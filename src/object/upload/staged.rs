@@ -13,7 +13,7 @@
 
 use jiff::Timestamp;
 
-use crate::object::copy::staged::copy_staged;
+use crate::object::copy::staged::{Staged, copy_staged};
 use crate::object::error::ObjectError;
 use crate::object::head::{ObjectInfo, head};
 use crate::object::location::Location;
@@ -25,7 +25,7 @@ use crate::object::publish_error::{OnFailure, PublishError};
 use crate::object::transfer_id::TransferId;
 use crate::object::upload::Published;
 use crate::object::upload::publish::SealedUpload;
-use crate::object::upload::running::{Origin, Upload};
+use crate::object::upload::running::{Input, Origin, Upload};
 use crate::object::upload::sending::Sending;
 use crate::object::upload::staged_file::StagedFile;
 
@@ -151,7 +151,7 @@ impl StagedUpload {
     }
 
     /// Copies it to the object under the upload's precondition and the lock of the name, which is
-    /// held until the store's answer is clear. Then the staged file is removed, alongside.
+    /// held until the store's answer is clear; not over an object of a later upload. Then the staged file is removed, alongside.
     ///
     /// # Errors
     /// As those of [`SealedUpload::publish`].
@@ -162,9 +162,12 @@ impl StagedUpload {
             return Err(error.into());
         }
         let upload = &sealed.upload;
-        let (Some(source), Some(file)) = (upload.target.staged.clone(), &upload.staged) else {
+        let (Some(source), Some(file), Input::Ended(came)) =
+            (upload.target.staged.clone(), &upload.staged, &upload.input)
+        else {
             return Err(ObjectError::Other("the upload has no staged file".to_owned()).into());
         };
+        let came = came.clone();
         let (size, parts) = (file.tail.size, file.parts);
         let crc32 = file.tail.pieces.first().and_then(|whole| whole.crc32);
         let Target {
@@ -188,7 +191,12 @@ impl StagedUpload {
         let precondition = upload.precondition.clone();
         // If this is dropped in the middle, it is looked whether the object is there.
         sealed.abort = Some(AbortMode::LookFirst);
-        match Box::pin(copy_staged(&source, &info, &target, &precondition, lock)).await {
+        let staged = Staged {
+            at: &source,
+            info: &info,
+            came: &came,
+        };
+        match Box::pin(copy_staged(staged, &target, &precondition, lock)).await {
             Ok(written) => {
                 sealed.published();
                 sealed.upload.break_off(None, OnFailure::Remove);

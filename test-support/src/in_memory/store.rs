@@ -18,10 +18,10 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The valid credentials.
-pub(super) const ACCESS_KEY: (&str, &str) = ("fuzzing", "fuzzing-secret");
+pub const ACCESS_KEY: (&str, &str) = ("fuzzing", "fuzzing-secret");
 
 /// A client through which the SDK reaches `backend`, whatever the endpoint is.
-pub(super) fn client(backend: Backend) -> SharedHttpClient {
+pub fn client(backend: Backend) -> SharedHttpClient {
     let mut builder = S3ServiceBuilder::new(backend);
     builder.set_auth(SimpleAuth::from_single(ACCESS_KEY.0, ACCESS_KEY.1));
     SharedHttpClient::new(InProcess(builder.build()))

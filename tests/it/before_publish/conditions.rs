@@ -1,10 +1,14 @@
 //! The object is written under the conditions of the upload's begin, also if another writer comes
 //! while the question is open.
 
+use tokio::io::AsyncWriteExt;
+
 use super::{Asked, SIZES, asked, asking, hold, only, sent};
-use test_support::gateway::{BUCKET, Builder};
+use test_support::ftp::Mode;
+use test_support::gateway::{BUCKET, Builder, Gateway};
 use test_support::pattern;
 use test_support::receiver::{Receiver, allow};
+use test_support::transfers::begin;
 
 /// Stores that honour conditions on all writes, on PutObject only, and on none.
 fn stores() -> [fn(Builder) -> Builder; 2] {
@@ -103,7 +107,7 @@ async fn of_two_sessions_without_overwrite_one_publishes() {
 }
 
 #[tokio::test]
-async fn two_sessions_that_overwrite_end_as_one_of_the_two_files() {
+async fn of_two_sessions_that_overwrite_the_later_upload_stays() {
     let receiver = Receiver::start().await;
     let released = hold(&receiver, allow());
     let gateway = asking(&receiver).start().await;
@@ -115,10 +119,96 @@ async fn two_sessions_that_overwrite_end_as_one_of_the_two_files() {
     sent(&mut other, "STOR x", &second).await;
     receiver.called(2).await;
     released.cancel();
-    for ftp in [&mut one, &mut other] {
-        ftp.expect_reply(226).await;
+    // The first to get the lock of the name is either.
+    let code = one.reply().await.code;
+    assert!([226, 451].contains(&code), "{code}");
+    other.expect_reply(226).await;
+    assert!(gateway.store.object(BUCKET, "x").unwrap() == second);
+    only(&gateway, 2, &["x"]).await;
+}
+
+/// Sends `x` and, while its question is open, lets another session put another object there.
+async fn superseded(store: fn(Builder) -> Builder, size: usize, later: impl AsyncFn(&Asked)) {
+    let mut asked = asked(store, &pattern(size, 1)).await;
+    asked.receiver.react(allow());
+    later(&asked).await;
+    let expected = asked.gateway.store.object(BUCKET, "x").unwrap();
+    asked.released.cancel();
+    let reply = asked.ftp.expect_reply(451).await;
+    assert!(reply.text().contains("has replaced this one"), "{reply:?}");
+    assert!(asked.gateway.store.object(BUCKET, "x").unwrap() == expected);
+    only(&asked.gateway, 1, &["x"]).await;
+}
+
+/// A client whose session was lost sends its file again, and has the answer.
+#[tokio::test]
+async fn a_file_that_was_sent_again_is_not_replaced_by_the_earlier_upload() {
+    for store in stores() {
+        for size in SIZES {
+            for again in [0, SIZES[0], SIZES[2]] {
+                let stored = |asked: &Asked| asked.gateway.store.object(BUCKET, "x").unwrap();
+                superseded(store, size, async |asked| {
+                    let mut ftp = asked.gateway.ftp().await;
+                    let whole = pattern(again, 2);
+                    assert_eq!(ftp.store("x", &whole).await.code, 226);
+                    assert!(stored(asked) == whole);
+                })
+                .await;
+            }
+        }
     }
-    let found = gateway.store.object(BUCKET, "x").unwrap();
-    assert!(found == first || found == second);
+}
+
+#[tokio::test]
+async fn nor_are_one_sent_to_another_process_one_appended_to_and_one_moved_there() {
+    let whole = pattern(SIZES[0], 2);
+    superseded(
+        |builder| builder,
+        SIZES[0],
+        async |asked| {
+            let other = Gateway::builder().on(&asked.gateway.store).start().await;
+            let mut ftp = other.ftp().await;
+            assert_eq!(ftp.store("x", &whole).await.code, 226);
+        },
+    )
+    .await;
+    superseded(
+        |builder| builder,
+        SIZES[2],
+        async |asked| {
+            asked.gateway.store.put(BUCKET, "x", "old");
+            let mut ftp = asked.gateway.ftp().await;
+            let reply = ftp.upload_with("APPE x", &whole, Mode::Passive).await;
+            assert_eq!(reply.code, 226);
+        },
+    )
+    .await;
+    superseded(
+        |builder| builder,
+        SIZES[2],
+        async |asked| {
+            let mut ftp = asked.gateway.ftp().await;
+            assert_eq!(ftp.store("y", &whole).await.code, 226);
+            ftp.expect("RNFR y", 350).await;
+            ftp.expect("RNTO x", 250).await;
+        },
+    )
+    .await;
+}
+
+/// It had begun before the bytes of the other ended: the last to end stays, as without a check.
+#[tokio::test]
+async fn an_upload_that_ends_after_another_that_ran_beside_it_replaces_that() {
+    let receiver = Receiver::start().await;
+    let gateway = asking(&receiver).start().await;
+    let mut one = gateway.ftp().await;
+    let mut other = gateway.ftp().await;
+    let whole = pattern(SIZES[0], 1);
+    let mut data = begin(&mut one, "STOR x", Mode::Passive).await;
+    data.write_all(&whole).await.unwrap();
+    assert_eq!(other.store("x", b"another's").await.code, 226);
+    data.shutdown().await.unwrap();
+    one.expect_reply(226).await;
+    assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
     only(&gateway, 2, &["x"]).await;
 }

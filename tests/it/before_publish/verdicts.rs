@@ -143,15 +143,15 @@ async fn nothing_is_visible_and_no_memory_is_held_while_the_question_is_open() {
     }
 }
 
+/// The requests of a checked upload of up to one part.
+const CHECKED: &[&str] = &["PutObject", "HeadObject", "CopyObject", "DeleteObject"];
+
 #[tokio::test]
 async fn the_requests_are_those_that_the_documentation_counts() {
     let receiver = Receiver::start().await;
     let gateway = asking(&receiver).start().await;
     let mut ftp = gateway.ftp().await;
-    for (size, requests) in [
-        (0, &["PutObject", "CopyObject", "DeleteObject"][..]),
-        (SIZES[0], &["PutObject", "CopyObject", "DeleteObject"][..]),
-    ] {
+    for (size, requests) in [(0, CHECKED), (SIZES[0], CHECKED)] {
         gateway.store.reset_counts();
         assert_eq!(ftp.store("x", &pattern(size, 3)).await.code, 226);
         only(&gateway, 1, &["x"]).await;

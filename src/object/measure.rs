@@ -10,6 +10,7 @@ use aws_smithy_runtime_api::client::retries::RequestAttempts;
 use aws_smithy_types::config_bag::{Storable, StoreReplace};
 
 use crate::events::metrics::{MeasuredAttempt, RequestStatus, StoreRequests};
+use crate::object::retry::SentBefore;
 
 /// Measures each attempt of each request: from its signature until its answer is read; of a
 /// download, until the head of its answer is read. A request that is dropped counts as cancelled.
@@ -37,8 +38,9 @@ impl Intercept for Measure {
     ) -> Result<(), BoxError> {
         let attempt = config.load::<RequestAttempts>();
         let attempt = attempt.map_or(1, RequestAttempts::attempts);
+        let before = config.load::<SentBefore>().map_or(0, |before| before.0);
         let name = config.load::<Metadata>().map_or("", Metadata::name);
-        let running = MeasuredRequest(self.0.begin(name, attempt));
+        let running = MeasuredRequest(self.0.begin(name, before + attempt));
         config.interceptor_state().store_put(running);
         Ok(())
     }

@@ -208,7 +208,8 @@ impl Target {
         let mut round = 0;
         loop {
             let begun = Instant::now();
-            let once = self.copy_part_once(created, number, source, etag, range);
+            let attempts = Attempts::after(round);
+            let once = self.copy_part_once(created, number, source, etag, range, attempts);
             let failure = match once.await {
                 Ok(part) => return Ok(part),
                 Err(failure) => failure,
@@ -230,6 +231,7 @@ impl Target {
         source: &Location,
         etag: &str,
         range: CopyRange,
+        attempts: Attempts,
     ) -> Result<DonePart, RequestFailure> {
         let store = &self.written_at().store;
         let request = store
@@ -243,6 +245,7 @@ impl Target {
             .copy_source_if_match(etag)
             .set_copy_source_range(copy_source_range(range))
             .customize()
+            .interceptor(attempts)
             .config_override(
                 store
                     .deadline_for_copy(range.size)
@@ -296,17 +299,14 @@ impl Target {
         let size = Some(parts.iter().map(|part| part.size).sum());
         let crc32 = combined_crc(&parts);
         let mut last = ObjectError::Timeout;
+        let attempts = Attempts::default();
         for round in 0..COMPLETE_ROUNDS {
             if round > 0 {
                 PAUSES.pause(round).await;
             }
-            let attempts = Attempts::default();
             let answer = self.complete_once(created, &parts, precondition, &attempts);
             let answer = answer.await;
-            let sent = match round {
-                0 => attempts.sent(),
-                _ => Sent::Repeatedly,
-            };
+            let sent = attempts.sent();
             let failure = match answer {
                 Ok(answer) if answer.echoed == Echoed::AsEver && sent == Sent::Once => {
                     return Ok(answer.completed);

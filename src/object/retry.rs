@@ -3,12 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use aws_sdk_s3::config::interceptors::{BeforeTransmitInterceptorContextRef, InterceptorContext};
+use aws_sdk_s3::config::interceptors::{
+    BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
+    InterceptorContext,
+};
 use aws_sdk_s3::config::retry::{ClassifyRetry, RetryAction};
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::{BoxError, ProvideErrorMetadata};
 use aws_sdk_s3::operation::put_object::PutObjectError;
 use aws_sdk_s3::operation::upload_part::UploadPartError;
+use aws_smithy_types::config_bag::{Storable, StoreReplace};
 
 /// Bytes that arrived damaged: PutObject and UploadPart are sent again from the part's own bytes.
 #[derive(Debug)]
@@ -65,9 +69,18 @@ impl ClassifyRetry for LookFirst {
     }
 }
 
-/// Counts how often one request is sent.
+/// Counts how often one request is sent: by the SDK, and by us, who look what has become of it and
+/// begin it anew.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Attempts(Arc<AtomicU32>);
+
+/// How often a request had been sent before the SDK began it, in the state of the request.
+#[derive(Debug)]
+pub(super) struct SentBefore(pub(super) u32);
+
+impl Storable for SentBefore {
+    type Storer = StoreReplace<SentBefore>;
+}
 
 /// How often a request was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +92,11 @@ pub(super) enum Sent {
 }
 
 impl Attempts {
+    /// Of a request that was sent `times` times before.
+    pub(super) fn after(times: u32) -> Self {
+        Attempts(Arc::new(times.into()))
+    }
+
     /// How often it has been sent.
     pub(super) fn sent(&self) -> Sent {
         match self.0.load(Ordering::Relaxed) {
@@ -91,6 +109,16 @@ impl Attempts {
 impl Intercept for Attempts {
     fn name(&self) -> &'static str {
         "attempts"
+    }
+
+    fn read_before_execution(
+        &self,
+        _: &BeforeSerializationInterceptorContextRef<'_>,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let sent = SentBefore(self.0.load(Ordering::Relaxed));
+        config.interceptor_state().store_put(sent);
+        Ok(())
     }
 
     fn read_before_transmit(

@@ -12,6 +12,7 @@ use crate::object::publish_error::PublishError;
 use crate::object::verify::{LateWrite, WriteCheck, look_until};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::oneshot;
+use tracing::Instrument;
 
 /// Ranges of one object that are copied at once.
 const PARALLEL: usize = 8;
@@ -113,12 +114,13 @@ async fn create(target: &Target, tagging: Option<String>) -> Result<Created, Obj
     let (sender, created) = oneshot::channel();
     let cleanups = target.location.store.context().cleanups.clone();
     let target = target.clone();
-    cleanups.spawn(async move {
+    let create = async move {
         let created = target.create(tagging, PartSource::Copied).await;
         if let Err(Ok(created)) = sender.send(created) {
             target.abort(&created.upload_id, AbortMode::AtOnce).await;
         }
-    });
+    };
+    cleanups.spawn(create.in_current_span());
     created
         .await
         .map_err(|_| ObjectError::Other("CreateMultipartUpload was cut off".to_owned()))?

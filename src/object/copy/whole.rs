@@ -21,7 +21,7 @@ use crate::object::location::Location;
 use crate::object::multipart::{Target, whole_etag};
 use crate::object::precondition::{Precondition, PreconditionHeaders};
 use crate::object::publish_error::PublishError;
-use crate::object::retry::LookFirst;
+use crate::object::retry::{Attempts, LookFirst};
 use crate::object::verify::{LateWrite, WriteCheck, look, look_until, look_within};
 
 /// A copy that is there.
@@ -84,7 +84,8 @@ pub(super) async fn copy_whole(
             precondition.check(&target.location).await?;
         }
         let begun = Instant::now();
-        let failure = match copy_once(source, info, target, &conditions).await {
+        let attempts = Attempts::after(round);
+        let failure = match copy_once(source, info, target, &conditions, attempts).await {
             Ok(written) => return Ok(written),
             Err(failure) => failure,
         };
@@ -159,6 +160,7 @@ async fn copy_once(
     info: &ObjectInfo,
     target: &Target,
     conditions: &PreconditionHeaders,
+    attempts: Attempts,
 ) -> Result<Written, RequestFailure> {
     let store = &target.location.store;
     let request = with_attributes!(store.client().copy_object(), &target.attributes)
@@ -171,6 +173,7 @@ async fn copy_once(
         .set_if_none_match(conditions.if_none_match.clone())
         .set_if_match(conditions.if_match.clone())
         .customize()
+        .interceptor(attempts)
         .config_override(
             store
                 .deadline_for_copy(info.size)

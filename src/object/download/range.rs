@@ -13,6 +13,7 @@ use crate::object::backoff::Backoff;
 use crate::object::error::{NotS3, ObjectError, failure};
 use crate::object::head::{OTHER_RANGE, starts_at, total_size};
 use crate::object::location::Location;
+use crate::object::retry::Attempts;
 
 /// After a body that broke off.
 const PAUSES: Backoff =
@@ -102,9 +103,10 @@ impl RangeReader {
                 ReadState::Idle(pause) => {
                     let (source, pause) = (Arc::clone(&self.source), *pause);
                     let (first, end) = (self.position, self.end);
+                    let attempts = Attempts::after(self.breaks);
                     self.state = ReadState::Opening(Box::pin(async move {
                         sleep(pause).await;
-                        open(&source, first, end).await
+                        open(&source, first, end, attempts).await
                     }));
                 }
                 ReadState::Opening(opening) => match opening.await {
@@ -175,7 +177,12 @@ impl RangeReader {
 }
 
 /// GetObject of `first..end`, of the version we know.
-async fn open(source: &PinnedObject, first: u64, end: u64) -> Result<Body, ObjectError> {
+async fn open(
+    source: &PinnedObject,
+    first: u64,
+    end: u64,
+    attempts: Attempts,
+) -> Result<Body, ObjectError> {
     let location = &source.location;
     let request = location
         .store
@@ -184,7 +191,9 @@ async fn open(source: &PinnedObject, first: u64, end: u64) -> Result<Body, Objec
         .bucket(&*location.bucket)
         .key(&location.key)
         .range(format!("bytes={first}-{}", end - 1))
-        .set_if_match((!source.etag.is_empty()).then(|| source.etag.clone()));
+        .set_if_match((!source.etag.is_empty()).then(|| source.etag.clone()))
+        .customize()
+        .interceptor(attempts);
     let output = match Box::pin(request.send()).await.map_err(failure) {
         Ok(output) => output,
         // Overwritten, deleted, or shorter than it was.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 
+use tracing::Instrument;
+
 use crate::object::error::ObjectError;
 use crate::object::head::{ObjectInfo, head};
 use crate::object::location::Location;
@@ -172,5 +174,5 @@ fn discard_in_background(stored: &StoredRecord, object: &Location) {
     }
     let (stored, object) = (stored.clone(), object.clone());
     let discarded = async move { stored.discard(&object).await };
-    context.cleanups.spawn(discarded);
+    context.cleanups.spawn(discarded.in_current_span());
 }

@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{Instrument, debug};
 
 use crate::object::active_uploads::{ActiveUploads, NewUpload, StatusHandle};
 use crate::object::error::ObjectError;
@@ -271,7 +271,7 @@ impl RecordHandle {
         let (sender, events) = mpsc::unbounded_channel();
         if let Work::Waiting(task) = std::mem::replace(&mut self.work, Work::Begun(sender)) {
             let cleanups = task.target.location.store.context().cleanups.clone();
-            cleanups.spawn(task.run(events));
+            cleanups.spawn(task.run(events).in_current_span());
         }
     }
 
@@ -316,7 +316,7 @@ impl RecordHandle {
             // Without a runtime nothing can be done: the process is ending.
             Work::Waiting(task) if tokio::runtime::Handle::try_current().is_ok() => {
                 let cleanups = task.target.location.store.context().cleanups.clone();
-                cleanups.spawn(task.finish(outcome));
+                cleanups.spawn(task.finish(outcome).in_current_span());
             }
             Work::Waiting(_) | Work::Over => {}
         }

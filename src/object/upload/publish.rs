@@ -274,6 +274,7 @@ impl SealedUpload {
         };
         let size = Some(payload.size);
         let mut round = 0;
+        let attempts = Attempts::default();
         loop {
             let at = self.upload.target.written_at();
             let conditions = match self.precondition().conditions(at).await {
@@ -290,12 +291,8 @@ impl SealedUpload {
                 }
                 conditions => conditions?,
             };
-            let attempts = Attempts::default();
             let answer = self.put(payload, conditions, &attempts).await;
-            let sent = match round {
-                0 => attempts.sent(),
-                _ => Sent::Repeatedly,
-            };
+            let sent = attempts.sent();
             let failure = match answer {
                 Ok((answer, Echoed::AsEver)) => return Ok(written(answer)),
                 Ok((answer, Echoed::Missing)) => {

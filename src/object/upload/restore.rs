@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Buf;
+use tracing::Instrument;
 
 use crate::memory::{Admission, Budget};
 use crate::object::checksum::Integrity;
@@ -83,7 +84,8 @@ impl Upload {
                 copied.id.clone(),
             );
             let aborted = async move { abort_upload(&at, &id).await };
-            upload.resources.cleanups.spawn(aborted);
+            let cleanups = &upload.resources.cleanups;
+            cleanups.spawn(aborted.in_current_span());
         }
         let mut restoring = RestoringUpload {
             reopened: upload.reopen(&kept),

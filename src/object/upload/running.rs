@@ -257,7 +257,7 @@ impl Upload {
         let cleanups = self.resources.cleanups.clone();
         if let Some(cleanup) = self.take_cleanup(Some(AbortMode::AtOnce)) {
             // Spawned, so that it is carried out also if the caller is dropped meanwhile.
-            let _ = cleanups.spawn(cleanup.remove()).await;
+            let _ = cleanups.spawn(cleanup.remove().in_current_span()).await;
         }
     }
 
@@ -447,7 +447,8 @@ impl Upload {
         if let Some(cleanup) = self.take_cleanup(abort) {
             // Without a runtime nothing can be done any more: the process is ending.
             if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                self.resources.cleanups.spawn_on(cleanup.remove(), &runtime);
+                let removed = cleanup.remove().in_current_span();
+                self.resources.cleanups.spawn_on(removed, &runtime);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The requests to stores.
 
 use test_support::faults::Fault;
+use test_support::{MIB, pattern};
 
 use super::{Scrape, with_admin};
 
@@ -49,6 +50,53 @@ async fn a_failure_and_its_retry_are_two_attempts() {
     let of = ("operation", "HeadObject");
     scrape.is(REQUESTS, &[of, ("status", "503")], 1.0);
     scrape.is("s3ftpd_store_retries_total", &[of], 1.0);
+}
+
+/// The server looks first what has become of these, and sends them anew.
+#[tokio::test]
+async fn what_the_server_itself_sends_again_is_a_retry() {
+    let refused = || Fault::Status(503, "SlowDown");
+    for (operation, fault, times) in [
+        (
+            "PutObject",
+            Fault::Status(409, "ConditionalRequestConflict"),
+            2,
+        ),
+        (
+            "CompleteMultipartUpload",
+            Fault::ErrorIn200("InternalError"),
+            2,
+        ),
+        ("UploadPartCopy", refused(), 2),
+        ("CopyObject", refused(), 2),
+        ("GetObject", Fault::CutBody(10), 1),
+    ] {
+        let settings = "[stores.main]\ncopy_limit = \"5MiB\"\n[transfer]\npart_size = \"5MiB\"";
+        let gateway = with_admin().with(settings).start().await;
+        let (small, large) = (pattern(70_000, 1), pattern(6 * MIB, 2));
+        let mut ftp = gateway.ftp().await;
+        gateway.store.put("files", "small", &small);
+        gateway.store.put("files", "large", &large);
+        let rule = gateway.store.fail(operation).times(times).with(fault);
+        let (code, expected) = match operation {
+            "PutObject" => (ftp.store("/a", &small).await.code, 226),
+            "CompleteMultipartUpload" => (ftp.store("/a", &large).await.code, 226),
+            "GetObject" => (ftp.retrieve("/small").await.1.code, 226),
+            "CopyObject" => {
+                ftp.expect("RNFR /small", 350).await;
+                (ftp.command("RNTO /a").await.code, 250)
+            }
+            _ => {
+                ftp.expect("RNFR /large", 350).await;
+                (ftp.command("RNTO /a").await.code, 250)
+            }
+        };
+        assert_eq!(code, expected, "{operation}");
+        assert_eq!(rule.hits(), times, "{operation}");
+        let scrape = Scrape::of(&gateway).await;
+        let of = ("operation", operation);
+        scrape.is("s3ftpd_store_retries_total", &[of], times as f64);
+    }
 }
 
 #[tokio::test]

@@ -53,8 +53,8 @@ pub use copy::directory::{DirectoryError, rename_directory};
 pub use copy::whole::Written;
 pub use copy::{CopyOptions, copy, set_metadata};
 pub use delete::{
-    CopyOf, Deleted, Expected, delete, delete_keeping_directory, keep_if_empty, make_directory,
-    remove_directory,
+    CopyOf, DeleteError, Deleted, Expected, delete, delete_keeping_directory, keep_if_empty,
+    make_directory, remove_directory,
 };
 pub use digest::{Algorithm, digest};
 pub use download::{Download, HELD};

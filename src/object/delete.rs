@@ -23,6 +23,31 @@ use crate::object::verify::{WriteCheck, is_by, look};
 /// another one now. Deleting a missing object succeeds. A store without conditional deletes gives
 /// [`ObjectError::Unsupported`] or ignores the condition.
 pub async fn delete(location: &Location, etag: Option<&str>) -> Result<(), ObjectError> {
+    Ok(delete_or_look(location, etag).await?)
+}
+
+/// Why an object was not deleted, and whether it may be gone all the same.
+#[derive(Debug, thiserror::Error)]
+pub enum DeleteError {
+    /// It is still there, or is not there and was not.
+    #[error(transparent)]
+    Refused(#[from] ObjectError),
+    /// The store has given no clear answer to the DeleteObject, and the object could not be looked
+    /// at.
+    #[error(transparent)]
+    Unclear(ObjectError),
+}
+
+impl From<DeleteError> for ObjectError {
+    fn from(error: DeleteError) -> Self {
+        match error {
+            DeleteError::Refused(error) | DeleteError::Unclear(error) => error,
+        }
+    }
+}
+
+/// [`delete`], for those who must know whether the object may be gone.
+async fn delete_or_look(location: &Location, etag: Option<&str>) -> Result<(), DeleteError> {
     let request = location
         .store
         .client()
@@ -37,10 +62,11 @@ pub async fn delete(location: &Location, etag: Option<&str>) -> Result<(), Objec
         Err(failure) if failure.condition_failed() || failure.ambiguous() => {
             match head(location).await {
                 Err(ObjectError::NotFound) => Ok(()),
-                _ => Err(failure.error),
+                Err(_) if failure.ambiguous() => Err(DeleteError::Unclear(failure.error)),
+                _ => Err(failure.error.into()),
             }
         }
-        Err(failure) => Err(failure.error),
+        Err(failure) => Err(failure.error.into()),
     }
 }
 
@@ -108,7 +134,7 @@ pub async fn delete_keeping_directory(
     location: &Location,
     parent: Option<&Location>,
     expected: Option<Expected<'_>>,
-) -> Result<Deleted, ObjectError> {
+) -> Result<Deleted, DeleteError> {
     let lock = location.lock(Patience::Command).await?;
     let Some(parent) = parent else {
         if check(location, expected, None, &lock).await? == Checked::IsTheCopy {
@@ -125,7 +151,7 @@ pub async fn delete_keeping_directory(
             Some(listed)
         }
         Neighbours::Unseen => None,
-        Neighbours::Absent => return Err(ObjectError::NotFound),
+        Neighbours::Absent => return Err(ObjectError::NotFound.into()),
     };
     if check(location, expected, listed, &lock).await? == Checked::IsTheCopy {
         return Ok(Deleted::IsTheCopy);
@@ -211,10 +237,12 @@ async fn check(
 async fn delete_checked(
     location: &Location,
     expected: Option<Expected<'_>>,
-) -> Result<(), ObjectError> {
+) -> Result<(), DeleteError> {
     let etag = expected.map(|expected| expected.version.etag());
-    match delete(location, etag).await {
-        Err(ObjectError::Unsupported(_)) if etag.is_some() => delete(location, None).await,
+    match delete_or_look(location, etag).await {
+        Err(DeleteError::Refused(ObjectError::Unsupported(_))) if etag.is_some() => {
+            delete_or_look(location, None).await
+        }
         result => result,
     }
 }
@@ -256,23 +284,23 @@ pub async fn make_directory(directory: &Location) -> Result<(), ObjectError> {
 pub async fn remove_directory(
     directory: &Location,
     parent: Option<&Location>,
-) -> Result<(), ObjectError> {
+) -> Result<(), DeleteError> {
     let page = RawPage::first(directory, 2).await?;
     if page.keys.is_empty() {
-        return Err(ObjectError::NotFound);
+        return Err(ObjectError::NotFound.into());
     }
     if page.keys.len() > 1 || page.keys.iter().any(|key| key.key != directory.key) {
-        return Err(ObjectError::Conflict);
+        return Err(ObjectError::Conflict.into());
     }
     let Some(parent) = parent else {
-        return delete(directory, None).await;
+        return delete_or_look(directory, None).await;
     };
     let removal = parent.take_part();
     let neighbours = neighbours(directory, parent).await?;
     if matches!(neighbours, Neighbours::Alone(_)) {
         put_marker(parent).await?;
     }
-    delete(directory, None).await?;
+    delete_or_look(directory, None).await?;
     keep_directory(parent, &removal, &neighbours).await;
     Ok(())
 }

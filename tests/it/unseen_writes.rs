@@ -196,6 +196,56 @@ async fn a_rename_does_not_call_an_old_name_there_that_may_be_deleted() {
 }
 
 #[tokio::test]
+async fn a_delete_does_not_call_what_may_be_gone_there() {
+    // Of a file in the root a HEAD comes right before the DELETE.
+    for (command, key, first, others) in [
+        ("DELE a", "a", 2, vec![]),
+        ("DELE d/a", "d/a", 1, vec!["d/"]),
+        ("RMD d", "d/", 1, vec![]),
+    ] {
+        for head in unseen() {
+            let gateway = hasty().start().await;
+            gateway.store.put(BUCKET, key, "");
+            let mut ftp = gateway.ftp().await;
+            let lost = gateway.store.fail("DeleteObject").key(key).always();
+            let lost = lost.with(Fault::LoseAnswer);
+            let looks = gateway.store.fail("HeadObject").key(key);
+            let looks = looks.nth(first).always().with(head);
+            let reply = ftp.expect(command, 451).await;
+            lost.hit().await;
+            looks.hit().await;
+            assert!(asks_to_check(&reply), "{command}: {reply:?}");
+            assert_eq!(gateway.store.keys(BUCKET), others, "{command}");
+            ftp.in_step().await;
+            ftp.close().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_delete_that_was_refused_asks_for_nothing() {
+    for command in ["DELE d/a", "RMD e"] {
+        for fault in [
+            Fault::Status(403, "AccessDenied"),
+            Fault::Status(503, "SlowDown"),
+        ] {
+            let gateway = hasty().start().await;
+            gateway.store.put(BUCKET, "d/a", "");
+            gateway.store.put(BUCKET, "e/", "");
+            gateway.store.fail("DeleteObject").always().with(fault);
+            let mut ftp = gateway.ftp().await;
+            let reply = ftp.command(command).await;
+            assert!(
+                reply.code >= 400 && !asks_to_check(&reply),
+                "{command}: {reply:?}"
+            );
+            ftp.in_step().await;
+            ftp.close().await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_rename_that_was_refused_asks_for_nothing() {
     let faults = [
         Fault::Status(500, "InternalError"),

@@ -2,7 +2,7 @@
 
 use crate::events::Kind;
 use crate::namespace::{Permission, Resolved};
-use crate::object::{ObjectError, make_directory, remove_directory};
+use crate::object::{DeleteError, ObjectError, make_directory, remove_directory};
 
 use crate::session::replies::{Handled, Refusal, success};
 use crate::session::resolve::{is_directory, parent_in_mount, require};
@@ -91,12 +91,14 @@ impl Session {
                 self.chronicle.send(event);
                 Ok(success::removed(&path))
             }
-            Err(ObjectError::Conflict | ObjectError::NotFound) if !sees_names(&resolved) => {
+            Err(DeleteError::Refused(ObjectError::Conflict | ObjectError::NotFound))
+                if !sees_names(&resolved) =>
+            {
                 Err(Refusal::NoneOrNotEmpty(path))
             }
-            Err(ObjectError::Conflict) => Err(Refusal::NotEmpty(path)),
-            Err(ObjectError::NotFound) => Err(Refusal::NoSuchDirectory(path)),
-            Err(error) => Err(Refusal::store(&path, &error)),
+            Err(DeleteError::Refused(ObjectError::Conflict)) => Err(Refusal::NotEmpty(path)),
+            Err(DeleteError::Refused(ObjectError::NotFound)) => Err(Refusal::NoSuchDirectory(path)),
+            Err(error) => Err(Refusal::delete(&path, &error)),
         }
     }
 }

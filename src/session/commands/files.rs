@@ -9,8 +9,8 @@ use crate::events::Kind;
 use crate::memory::Budget;
 use crate::namespace::{Permission, Resolved, VirtualPath};
 use crate::object::{
-    Location, ObjectError, ObjectInfo, TransferId, delete_keeping_directory, head, head_with_crc,
-    peek, set_metadata,
+    DeleteError, Location, ObjectError, ObjectInfo, TransferId, delete_keeping_directory, head,
+    head_with_crc, peek, set_metadata,
 };
 use ftp_proto::{Reply, time};
 
@@ -159,7 +159,7 @@ impl Session {
                 Ok(success::deleted(&path))
             }
             // Only the user's interrupted upload of the file exists.
-            Err(ObjectError::NotFound)
+            Err(DeleteError::Refused(ObjectError::NotFound))
                 if self
                     .discard_interrupted(&path, &resolved, &location)
                     .await? =>
@@ -170,7 +170,7 @@ impl Session {
                 self.transfers_of(&location)?.begins_anew();
                 Ok(success::interrupted_upload_deleted(&path))
             }
-            Err(error) => Err(Refusal::store(&path, &error)),
+            Err(error) => Err(Refusal::delete(&path, &error)),
         }
     }
 

@@ -10,8 +10,8 @@
 use crate::events::Kind;
 use crate::namespace::{Mount, Permission, Resolved, VirtualPath};
 use crate::object::{
-    CopyOf, CopyOptions, Deleted, DirectoryError, Expected, Location, NameLock, NameWatch,
-    ObjectError, ObjectInfo, PublishError, TransferId, copy, delete_keeping_directory,
+    CopyOf, CopyOptions, DeleteError, Deleted, DirectoryError, Expected, Location, NameLock,
+    NameWatch, ObjectError, ObjectInfo, PublishError, TransferId, copy, delete_keeping_directory,
     directory_exists, keep_if_empty, rename_directory,
 };
 
@@ -164,19 +164,17 @@ impl Session {
             Ok(Deleted::Gone) => Ok(()),
             // Another process may have moved it for another client. The object at the new name
             // stays: it may be the only copy.
-            Err(ObjectError::NotFound) => Err(Refusal::OldNameGone(path.clone(), old.clone())),
-            Err(ObjectError::Conflict) => Err(Refusal::OldNameWritten(path.clone(), old.clone())),
             Err(error) => {
                 let detail = Detail::of(&error);
-                let refusal = match error {
-                    // The last answer may be lost.
-                    ObjectError::Throttled
-                    | ObjectError::Unavailable(_)
-                    | ObjectError::Timeout
-                    | ObjectError::Foreign(_) => Refusal::OldNameMayStay,
-                    _ => Refusal::OldNameStays,
-                };
-                Err(refusal(path.clone(), old.clone(), detail))
+                let (path, old) = (path.clone(), old.clone());
+                Err(match error {
+                    DeleteError::Refused(ObjectError::NotFound) => Refusal::OldNameGone(path, old),
+                    DeleteError::Refused(ObjectError::Conflict) => {
+                        Refusal::OldNameWritten(path, old)
+                    }
+                    DeleteError::Refused(_) => Refusal::OldNameStays(path, old, detail),
+                    DeleteError::Unclear(_) => Refusal::OldNameMayStay(path, old, detail),
+                })
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::auth::Refused;
 use crate::data::DataError;
 use crate::data::active::ActiveRefused;
 use crate::namespace::{PathError, VirtualPath};
-use crate::object::{ObjectError, PublishError};
+use crate::object::{DeleteError, ObjectError, PublishError};
 use crate::session::replies::refusal::{Detail, Refusal};
 
 impl Refusal {
@@ -54,6 +54,18 @@ impl Refusal {
             // Says it itself.
             PublishError::Unclear(ObjectError::Lost) => cause(),
             PublishError::Unclear(_) => Refusal::MayBeStored(Box::new(cause())),
+        }
+    }
+}
+
+impl Refusal {
+    /// Why a file or a directory was not deleted.
+    pub(in crate::session) fn delete(path: &VirtualPath, error: &DeleteError) -> Refusal {
+        match error {
+            DeleteError::Refused(error) => Refusal::store(path, error),
+            DeleteError::Unclear(error) => {
+                Refusal::MayBeDeleted(Box::new(Refusal::store(path, error)))
+            }
         }
     }
 }

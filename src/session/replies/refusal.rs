@@ -99,7 +99,8 @@ impl Refusal {
             | Refusal::TreeCopiesLeft(cause, _)
             | Refusal::TreeSourceLeft(cause, ..)
             | Refusal::ListingBroken(cause)
-            | Refusal::MayBeStored(cause) => cause.detail(),
+            | Refusal::MayBeStored(cause)
+            | Refusal::MayBeDeleted(cause) => cause.detail(),
             _ => None,
         }
     }
@@ -310,6 +311,7 @@ refusals! {
     UploadUnknown(path: VirtualPath) => 451, Class::StoreError,
         "{path}: the store no longer knows the upload, check whether the file was stored";
     MayBeStored(cause: Box<Refusal>) => cause.code(), cause.class(), "{cause}; check whether the file was stored";
+    MayBeDeleted(cause: Box<Refusal>) => cause.code(), cause.class(), "{cause}; check whether it is still there";
 
     // Uploads.
     RangBeforeStor => 504, Class::Invalid, "RANG is for RETR and HASH, use REST";

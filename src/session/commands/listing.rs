@@ -40,6 +40,26 @@ pub(in crate::session) enum Style {
     Names,
 }
 
+/// Why a STAT path has not sent all its lines.
+enum StatusError {
+    /// The last line can say it.
+    Refused(Refusal),
+    /// No line reaches the client.
+    Control(ControlError),
+}
+
+impl From<Refusal> for StatusError {
+    fn from(refusal: Refusal) -> StatusError {
+        StatusError::Refused(refusal)
+    }
+}
+
+impl From<ControlError> for StatusError {
+    fn from(error: ControlError) -> StatusError {
+        StatusError::Control(error)
+    }
+}
+
 impl Session {
     pub(in crate::session) async fn list(
         &mut self,
@@ -77,46 +97,69 @@ impl Session {
             }
         };
         let code = if lister.single { 213 } else { 212 };
-        self.control
-            .send(format!("{code}-Status of {path}:\r\n").as_bytes())
-            .await?;
-        let last = loop {
-            if self.control.cut().is_cancelled() {
-                break Err(Refusal::ListingCut);
-            }
-            match lister.next_lines().await {
-                Ok(Some(lines)) => {
-                    let mut shown = Vec::with_capacity(lines.len() + lines.len() / 64);
-                    for line in lines.split_inclusive(|byte| *byte == b'\n') {
-                        // A name that begins with digits must not look like the reply's last line.
-                        shown.push(b' ');
-                        shown.extend_from_slice(line);
-                    }
-                    self.control.send(&shown).await?;
-                    lister.relieve(Instant::now());
-                }
-                Ok(None) => break Ok("End".to_owned()),
-                Err(error) => {
-                    break Err(Refusal::ListingBroken(Box::new(Refusal::store(
-                        &path, &error,
-                    ))));
-                }
-            }
-        };
         // After the first line the code can't change (RFC 959, 4.2): the last line says it.
-        let last = match last {
-            Ok(last) => {
+        let last = match self.send_status(&path, code, &mut lister).await {
+            Ok(()) => {
                 let event = self.happened(Kind::Listing, &path);
                 self.chronicle.send(event);
-                Reply::new(code, last)
+                Reply::new(code, "End")
             }
-            Err(refusal) => Reply {
+            Err(StatusError::Refused(refusal)) => Reply {
                 code,
                 ..self.refuse(refusal)
             },
+            Err(StatusError::Control(error)) => {
+                // No reply reaches the client. The event is for the operator.
+                self.report(&self.unsent_listing(path, &error));
+                return Err(error);
+            }
         };
         self.control.reply(&last).await?;
         Ok(Flow::Continue)
+    }
+
+    /// Sends the lines of a STAT path, without the last one.
+    async fn send_status(
+        &mut self,
+        path: &VirtualPath,
+        code: u16,
+        lister: &mut Lister,
+    ) -> Result<(), StatusError> {
+        let first = format!("{code}-Status of {path}:\r\n");
+        self.control.send(first.as_bytes()).await?;
+        loop {
+            if self.control.cut().is_cancelled() {
+                return Err(Refusal::ListingCut.into());
+            }
+            let lines = match lister.next_lines().await {
+                Ok(Some(lines)) => lines,
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    let cause = Refusal::store(path, &error);
+                    return Err(Refusal::ListingBroken(Box::new(cause)).into());
+                }
+            };
+            let mut shown = Vec::with_capacity(lines.len() + lines.len() / 64);
+            for line in lines.split_inclusive(|byte| *byte == b'\n') {
+                // A name that begins with digits must not look like the reply's last line.
+                shown.push(b' ');
+                shown.extend_from_slice(line);
+            }
+            self.control.send(&shown).await?;
+            lister.relieve(Instant::now());
+        }
+    }
+
+    /// Why the lines of a STAT path did not reach the client.
+    fn unsent_listing(&self, path: VirtualPath, error: &ControlError) -> Refusal {
+        match error {
+            _ if self.control.cut().is_cancelled() => Refusal::ListingCut,
+            ControlError::WriteDeadline => {
+                let deadline = self.context.options.timeouts.control_write;
+                Refusal::DataStalled(path, deadline.as_secs())
+            }
+            _ => Refusal::ControlLost(path),
+        }
     }
 
     /// MLST (RFC 3659, 7.2): one entry, over the control connection.

@@ -282,6 +282,52 @@ async fn each_end_of_a_client_is_one_event() {
 }
 
 #[tokio::test]
+async fn a_status_that_the_client_does_not_read_is_one_event() {
+    let gateway = Gateway::builder()
+        .with("[timeouts]\ncontrol_write = \"1s\"")
+        .start()
+        .await;
+    // More than the buffers of a connection hold.
+    let long = "x".repeat(200);
+    for number in 0..20_000 {
+        gateway
+            .store
+            .put(BUCKET, &format!("dir/{number}{long}"), "");
+    }
+    for (line, class) in [
+        ("STAT dir", Class::ClientStalled),
+        ("STAT dir/*", Class::ClientGone),
+    ] {
+        let mut ftp = gateway.ftp().await;
+        of_commands(&gateway);
+        let listed = gateway.store.count("ListObjectsV2");
+        ftp.send(line).await;
+        if class == Class::ClientGone {
+            // A reset before the line was read would discard it.
+            gateway
+                .store
+                .until("the listing", |store| store.count("ListObjectsV2") > listed)
+                .await;
+            ftp.reset();
+        }
+        let closed = gateway.events.wait_for(Kind::SessionClose).await;
+        let events = of_commands(&gateway);
+        assert_eq!(events.len(), 1, "{line}: {events:#?}");
+        let event = &events[0];
+        assert_eq!(
+            (event.kind, event.class),
+            (Kind::Refused, Some(class)),
+            "{line}"
+        );
+        assert_eq!(event.verb, Some("STAT"), "{line}");
+        assert_eq!(event.level, Level::Warn, "{line}");
+        let path = event.path.as_deref().unwrap();
+        assert!(path.starts_with("/dir"), "{line}: {path}");
+        assert!(event.id.is_some() && closed.reason.is_some(), "{line}");
+    }
+}
+
+#[tokio::test]
 async fn a_transfer_says_what_was_stored() {
     let gateway = Gateway::start().await;
     let mut ftp = gateway.ftp().await;

@@ -2,8 +2,9 @@
 //!
 //! One task a hook takes events from the queue and posts them, a few in parallel. A delivery that
 //! fails in a way that may pass (no connection, no answer in time, 408, 425, 429, 5xx) is repeated
-//! with a growing pause; any other answer but 2xx is final. What is lost is counted and logged: by
-//! a full queue at most once a minute.
+//! with a growing pause until the event is too old; any other answer but 2xx is final. The time in
+//! the queue counts: if the URL has failed for that time, each older event has one attempt, and newer
+//! ones do not wait for it. What is lost is counted and logged: by a full queue at most once a minute.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
@@ -143,7 +144,7 @@ impl Delivery {
     ) -> Result<(), Undelivered> {
         let id = format!("{}-{}", self.process, numbered.number);
         let body = Bytes::from(cloud_event::body(&numbered.event, &self.source, &id));
-        let give_up = Instant::now() + self.retry_for;
+        let give_up = numbered.came + self.retry_for;
         let mut attempt = 0;
         loop {
             let failure = match self.post(&id, &body).await {
@@ -268,7 +269,10 @@ fn random() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
+    use crate::events::{Event, Kind, Level};
 
     #[test]
     fn pauses_double_up_to_a_minute() {
@@ -279,14 +283,53 @@ mod tests {
         }
     }
 
+    /// A hook whose URL no server listens at.
+    fn delivery(retry_for: Duration) -> Delivery {
+        Delivery {
+            client: HookClient::new(
+                "http://127.0.0.1:1/",
+                Duration::from_secs(10),
+                Connections::Reused,
+            )
+            .unwrap(),
+            signer: None,
+            source: cloud_event::source(None),
+            process: "p".to_owned(),
+            retry_for,
+        }
+    }
+
+    #[tokio::test]
+    async fn an_event_that_was_too_old_in_the_queue_has_one_attempt() {
+        let hour = Duration::from_secs(3600);
+        let queued = QueuedEvent {
+            number: 0,
+            came: Instant::now().checked_sub(hour).unwrap(),
+            event: Arc::new(Event::new(Kind::Deleted, Level::Info)),
+        };
+        let (delivery, end) = (delivery(hour), CancellationToken::new());
+        let delivered = delivery.deliver(queued, &end);
+        // It would be repeated for an hour.
+        let delivered = tokio::time::timeout(Duration::from_secs(30), delivered).await;
+        assert!(matches!(delivered, Ok(Err(Undelivered::TooLate(_)))));
+    }
+
     #[test]
     fn answers_that_may_pass() {
         for (status, passes) in [
             (500, true),
             (503, true),
+            (408, true),
+            (425, true),
             (429, true),
-            (404, false),
             (302, false),
+            (400, false),
+            (401, false),
+            (403, false),
+            (404, false),
+            (410, false),
+            (413, false),
+            (422, false),
         ] {
             let status = StatusCode::from_u16(status).unwrap_or_default();
             assert_eq!(may_pass(status), passes, "{status}");

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::events::{Event, EventSink};
 use crate::hooks::options::EventFilter;
@@ -15,6 +16,8 @@ use crate::hooks::options::EventFilter;
 #[derive(Debug, Clone)]
 pub(super) struct QueuedEvent {
     pub(super) number: u64,
+    /// When it has come.
+    pub(super) came: Instant,
     pub(super) event: Arc<Event>,
 }
 
@@ -85,6 +88,7 @@ impl EventSink for HookSink {
         queue.next += 1;
         queue.events.push_back(QueuedEvent {
             number,
+            came: Instant::now(),
             event: Arc::clone(event),
         });
         drop(queue);

@@ -11,6 +11,7 @@ use serde_json::Value;
 use sha2::Sha256;
 
 use test_support::gateway::{BUCKET, Builder, Gateway};
+use test_support::process::Process;
 use test_support::receiver::{Call, Reaction, Receiver};
 use test_support::within;
 
@@ -27,6 +28,15 @@ fn taken() -> Reaction {
 fn paths(calls: &[Call]) -> Vec<String> {
     let path = |call: &Call| call.json()["data"]["path"].as_str().map(str::to_owned);
     calls.iter().filter_map(path).collect()
+}
+
+/// Waits for a call about this name.
+async fn called_for(receiver: &Receiver, name: &str) {
+    let path = format!("/{name}");
+    let mut number = 0;
+    while !paths(&receiver.calls()).contains(&path) {
+        number = receiver.called(number + 1).await.len();
+    }
 }
 
 /// Uploads a few bytes to each of these names.
@@ -129,6 +139,7 @@ async fn a_hook_gets_what_it_asks_for() {
 async fn a_delivery_that_fails_is_repeated_until_it_is_taken() {
     for reaction in [
         Reaction::Answer(500, String::new()),
+        Reaction::Answer(408, String::new()),
         Reaction::Answer(429, String::new()),
         Reaction::Raw(b"SSH-2.0-OpenSSH_9.6\r\n".to_vec()),
         Reaction::Silence,
@@ -161,6 +172,7 @@ async fn an_answer_that_is_final_is_not_repeated() {
     for reaction in [
         Reaction::Answer(404, String::new()),
         Reaction::Answer(302, String::new()),
+        Reaction::Answer(403, String::new()),
         Reaction::Answer(410, String::new()),
         // The answer came; its body does not count.
         Reaction::Trickle,
@@ -199,6 +211,39 @@ async fn a_receiver_that_is_down_gets_the_newest_events_when_it_is_back() {
     let mut found = paths(&receiver.calls());
     found.sort();
     assert_eq!(calls.len(), 6);
+    assert_eq!(found, ["/f0", "/f1", "/f2", "/f3", "/f7", "/f8"]);
+}
+
+#[tokio::test]
+async fn a_receiver_that_always_fails_delays_no_other_and_its_oldest_events_are_reported_as_lost() {
+    let (failing, good) = (Receiver::start().await, Receiver::start().await);
+    failing.react(Reaction::Answer(503, String::new()));
+    good.react(taken());
+    let settings = format!(
+        "[events.failing]\nurl = \"{}\"\non = [\"upload\"]\nqueue = 2\n\
+         [events.good]\nurl = \"{}\"\non = [\"upload\"]",
+        failing.url(),
+        good.url()
+    );
+    let mut process = Process::start(&settings).await;
+    let mut ftp = process.ftp().await;
+    let names: Vec<String> = (0..9).map(|number| format!("f{number}")).collect();
+    for (number, name) in names.iter().enumerate() {
+        assert_eq!(ftp.store(name, b"12345").await.code, 226);
+        good.called(number + 1).await;
+        // Four occupy the hook.
+        if number < 4 {
+            called_for(&failing, name).await;
+        }
+    }
+    process.logged("events were lost: the queue is full").await;
+    failing.react(taken());
+    called_for(&failing, "f8").await;
+    process.stop().await;
+    assert_eq!(good.calls().len(), 9);
+    let mut found = paths(&failing.calls());
+    found.sort();
+    found.dedup();
     assert_eq!(found, ["/f0", "/f1", "/f2", "/f3", "/f7", "/f8"]);
 }
 

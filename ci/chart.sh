@@ -30,6 +30,7 @@ main() {
     taken "$out/$name.yaml" "$name"
   done
   complete
+  plain_on
   refusals
 }
 
@@ -81,13 +82,31 @@ def there(value, path):
         return any(there(one, path[1:]) for one in inner)
     return isinstance(value, dict) and path[0] in value and there(value[path[0]], path[1:])
 
-# Helm's own, one that needs a recent cluster, and temporary credentials.
-left_out = {("global",), ("resources", "claims"), ("config", "stores", "*", "session_token")}
+# Helm's own, one that needs a recent cluster, temporary credentials, and what plain_on() renders.
+left_out = {
+    ("global",), ("resources", "claims"), ("config", "stores", "*", "session_token"),
+    ("config", "events", "*", "true"),
+}
 missing = [path for path in keys(schema) if path not in left_out and not any(there(file, path) for file in files)]
 if missing:
     sys.exit("chart: in no file of ci: " + ", ".join(".".join(path) for path in missing))
 END
   echo "ok   chart: each value is rendered"
+}
+
+# YAML 1.1, which Helm reads, takes the key on without quotes for true: the chart takes both.
+plain_on() {
+  local good="$chart/ci/cluster-ip-values.yaml" key
+  for key in on '"on"'; do
+    printf 'config: { events: { billing: { url: "https://x", %s: [upload] } } }\n' "$key" >"$out/on.yaml"
+    helm template ci "$chart" --values "$good" --values "$out/on.yaml" >"$out/on-$key"
+  done
+  cmp "$out/on-on" "$out/on-\"on\""
+  grep -qxF '        "on":' "$out/on-on"
+  echo "ok   chart: on without quotes"
+  printf 'config: { events: { billing: { url: "https://x", on: [uplaod] } } }\n' >"$out/wrong.yaml"
+  refused "/config/events/billing/true/0': value must be one of 'upload'" --values "$good" --values "$out/wrong.yaml"
+  refused "has the key on twice" --values "$good" --values "$out/on.yaml" --set 'config.events.billing.true={login}'
 }
 
 # The port for implicit TLS is in the Service, the pod and the configuration, or in none of them.

@@ -3,8 +3,9 @@
 
     cargo run --quiet -- schema | ci/chart_schema.py
 
-The chart sets listen, passive, admin and timeouts.shutdown_grace itself. `cargo test` fails if the
-two schemas differ.
+The chart sets listen, passive, admin and timeouts.shutdown_grace itself. Helm reads YAML 1.1, in
+which the key `on` without quotes is `true`: the chart takes both. `cargo test` fails if the two
+schemas differ otherwise.
 """
 
 import json
@@ -19,6 +20,8 @@ for key in ("$schema", "title"):
 for key in ("listen", "passive", "admin"):
     del config["properties"][key]
 del config["properties"]["timeouts"]["properties"]["shutdown_grace"]
+hook = config["properties"]["events"]["additionalProperties"]["properties"]
+hook["true"] = {**hook["on"], "description": "`on` without quotes, as Helm reads it"}
 config["required"] = ["stores", "mounts", "users"]
 config["description"] = (
     "s3ftpd's own configuration. The chart sets listen, passive, admin and timeouts.shutdown_grace."

@@ -74,8 +74,16 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $admin := dict "listen" (include "s3ftpd.socket" (dict "address" (first .Values.bindAddresses) "port" 8080)) }}
 {{- if .Values.admin.tokenSecret.name }}{{ $_ := set $admin "token" (dict "file" "/run/secrets/s3ftpd/admin-token") }}{{ end }}
 {{- $timeouts := merge (dict "shutdown_grace" (printf "%ds" (int .Values.shutdownGraceSeconds))) (.Values.config.timeouts | default dict) }}
+{{- $config := deepCopy .Values.config }}
+{{- /* Helm reads YAML 1.1, in which a plain on is true. */}}
+{{- range $hook := $config.events }}
+{{- if hasKey $hook "true" }}
+{{- $_ := set $hook "on" (index $hook "true") }}
+{{- $_ := unset $hook "true" }}
+{{- end }}
+{{- end }}
 {{- $own := dict "listen" $listen "passive" $passive "admin" $admin "timeouts" $timeouts }}
-{{- merge $own (deepCopy .Values.config) | toYaml }}
+{{- merge $own $config | toYaml }}
 {{- end }}
 
 {{/* Rules that the schema can't express. All problems are reported at once. */}}
@@ -91,6 +99,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if kindIs "string" (index $store $key) }}
 {{- $problems = append $problems (printf "config.stores.%s.%s is plain text and would stand in a ConfigMap: put it into secrets.data and refer to it as { file: /run/secrets/s3ftpd/… }" $name $key) }}
 {{- end }}
+{{- end }}
+{{- end }}
+{{- range $name, $hook := .Values.config.events }}
+{{- if and (hasKey $hook "true") (hasKey $hook "on") }}
+{{- $problems = append $problems (printf "config.events.%s has the key on twice, with quotes and without: write it once" $name) }}
 {{- end }}
 {{- end }}
 {{- $first := int .Values.passive.firstPort }}

@@ -94,6 +94,11 @@ fn the_chart_s_schema_is_that_of_the_configuration() {
         remove(&mut expected, key);
     }
     remove(&mut expected["properties"]["timeouts"], "shutdown_grace");
+    // Helm reads YAML 1.1, in which `on` without quotes is `true`.
+    let hook = &mut expected["properties"]["events"]["additionalProperties"]["properties"];
+    let mut on = hook["on"].clone();
+    on["description"] = "`on` without quotes, as Helm reads it".into();
+    hook["true"] = on;
     for (key, value) in expected["properties"].as_object().unwrap() {
         assert_eq!(
             &chart["properties"]["config"]["properties"][key], value,

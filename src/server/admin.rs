@@ -8,14 +8,16 @@
 //! ```
 //!
 //! Everybody who reaches the port may read; changes need `admin.token` (`access`). The server of
-//! the health endpoints ([`crate::server::health`]) carries the requests. Pages may be a megabyte, so
-//! only a few are sent at the same time, and probes never wait for one.
+//! the health endpoints ([`crate::server::health`]) carries the requests, and ends each connection
+//! after a fixed time. Pages may be a megabyte, so only a few are sent at the same time (`permits`).
+//! Probes and changes never wait for one.
 
 mod access;
 mod actions;
 pub(super) mod connection;
 mod json;
 mod page;
+mod permits;
 mod query;
 pub(super) mod recent;
 pub mod status;
@@ -30,11 +32,11 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, Extension, Query, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
-use access::{AdminError, html, rights};
+use access::{AdminError, html, knows_token, rights};
 use connection::OwnConnection;
 use query::{Asked, AskedError};
 use status::{SharedStatus, Status};
@@ -62,35 +64,50 @@ pub(super) fn router(status: Status) -> Router {
         .route("/transfers", get(transfers))
         .route("/stores", get(stores))
         .route("/bans", get(bans))
+        .route_layer(from_fn_with_state(Arc::clone(&status), admit))
+        // Their answers are small.
         .route("/login", get(actions::login_form).post(actions::login))
         .route("/logout", post(actions::logout))
         .route("/sessions/{id}/end", post(actions::end_session))
         .route("/bans/{id}/lift", post(actions::lift_ban))
         .route("/log/filter", post(actions::set_log_filter))
-        .route_layer(from_fn_with_state(Arc::clone(&status), guard))
+        .route_layer(from_fn(add_headers))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(status)
 }
 
 type AskedFor = Result<Query<Asked>, QueryRejection>;
 
-/// Bounds the answers that are sent at the same time, and adds the headers of all answers.
-async fn guard(
+/// Bounds the pages that are sent at the same time.
+async fn admit(
     State(status): SharedStatus,
     Extension(connection): OwnConnection,
     request: Request,
     next: Next,
 ) -> Response {
-    let mut response = match Arc::clone(&status.pages).try_acquire_owned() {
-        Ok(permit) => {
+    let permit = match status.pages.take(connection.peer.ip()) {
+        Some(permit) => Some(permit),
+        None => match knows_token(&status, request.headers(), connection.peer).await {
+            Ok(true) => status.pages.take_reserved(),
+            Ok(false) => None,
+            Err(error) => return error.answer(request.headers()),
+        },
+    };
+    match permit {
+        Some(permit) => {
             connection.hold(permit);
             next.run(request).await
         }
-        Err(_) => {
+        None => {
             let busy = "too many pages at once, try again\n";
             (StatusCode::SERVICE_UNAVAILABLE, busy).into_response()
         }
-    };
+    }
+}
+
+/// Adds the headers of all answers.
+async fn add_headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let policy = page::content_security_policy();

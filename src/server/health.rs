@@ -23,6 +23,7 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use prometheus_client::registry::Registry;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
@@ -32,7 +33,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::memory::Budget;
 use crate::object::{ActiveUploads, Replica};
-use crate::server::admin::connection::AdminConnection;
+use crate::server::admin::connection::{AdminConnection, ServedConnection};
 use crate::server::scrape;
 use crate::server::store_watch::StoreWatch;
 
@@ -42,6 +43,9 @@ const CONNECTION_TIME: Duration = Duration::from_secs(10);
 const HEAD_TIME: Duration = Duration::from_secs(1);
 /// Limit of open connections; a further one replaces the oldest.
 const CONNECTIONS: usize = 64;
+/// The system's buffer for the answer of a connection, bytes. By itself it grows to megabytes, and
+/// would hold the whole pages of clients that do not read them, whose number is not bounded then.
+const SEND_BUFFER: usize = 64 * 1024;
 /// Pause after an accept that failed for lack of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -214,6 +218,10 @@ fn make_room(connections: &mut VecDeque<Connection>) {
 }
 
 async fn serve(stream: TcpStream, router: Router, about: Arc<AdminConnection>) {
+    let _served = ServedConnection(Arc::clone(&about));
+    if let Err(error) = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER) {
+        tracing::debug!(%error, "the send buffer of a connection can't be bounded");
+    }
     let service = service_fn(move |mut request: Request<Incoming>| {
         about.note_asked();
         request.extensions_mut().insert(Arc::clone(&about));

@@ -3,6 +3,7 @@
 
 mod actions;
 mod bans;
+mod crowd;
 mod hostile_names;
 mod http;
 mod shown;

@@ -116,6 +116,21 @@ pub(super) async fn authorise(
     }
 }
 
+/// Whether the request comes from a client that knows the token: it has the token, or the cookie.
+///
+/// # Errors
+/// As of [`check`].
+pub(super) async fn knows_token(
+    status: &Status,
+    headers: &HeaderMap,
+    peer: SocketAddr,
+) -> Result<bool, AdminError> {
+    match bearer(headers) {
+        Some(token) if status.token.is_some() => check(status, token, peer).await.map(|()| true),
+        _ => Ok(rights(status, headers) == Rights::LoggedIn),
+    }
+}
+
 /// Whether a client has sent the token.
 ///
 /// # Errors

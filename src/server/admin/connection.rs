@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::extract::Extension;
-use tokio::sync::OwnedSemaphorePermit;
+
+use crate::server::admin::permits::PagePermit;
 
 /// The connection of a request, as handlers get it.
 pub(super) type OwnConnection = Extension<Arc<AdminConnection>>;
@@ -17,8 +18,8 @@ pub(crate) struct AdminConnection {
     pub(crate) peer: SocketAddr,
     /// Whether the head of its request has come.
     asked: AtomicBool,
-    /// Given back with the connection, when the answer was sent.
-    permit: Mutex<Option<OwnedSemaphorePermit>>,
+    /// That of the page that is being sent.
+    permit: Mutex<Option<PagePermit>>,
 }
 
 impl AdminConnection {
@@ -40,9 +41,23 @@ impl AdminConnection {
         !self.asked.load(Ordering::Relaxed)
     }
 
-    /// Holds a permit as long as the connection exists.
-    pub(super) fn hold(&self, permit: OwnedSemaphorePermit) {
-        let mut held = self.permit.lock().unwrap_or_else(PoisonError::into_inner);
-        *held = Some(permit);
+    /// Holds a permit until the answer was sent.
+    pub(super) fn hold(&self, permit: PagePermit) {
+        *self.permit() = Some(permit);
+    }
+
+    fn permit(&self) -> MutexGuard<'_, Option<PagePermit>> {
+        self.permit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection as long as it is served.
+#[derive(Debug)]
+pub(crate) struct ServedConnection(pub(crate) Arc<AdminConnection>);
+
+impl Drop for ServedConnection {
+    fn drop(&mut self) {
+        // The answer was sent, or no client reads it any more.
+        drop(self.0.permit().take());
     }
 }

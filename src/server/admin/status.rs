@@ -5,18 +5,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::extract::State;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::object::Replica;
+use crate::server::admin::permits::PagePermits;
 use crate::server::admin::recent::RecentEvents;
 use crate::server::admin::token::AdminToken;
 use crate::server::options::ServerOptions;
 use crate::server::store_watch::StoreWatch;
 use crate::session::ServerContext;
-
-/// The most pages that are made and sent at the same time. Each may hold a megabyte.
-const PAGES: usize = 16;
 
 /// Reads and changes which lines the log has, while the server runs.
 pub trait LogSwitch: fmt::Debug + Send + Sync {
@@ -66,7 +63,7 @@ pub(in crate::server) struct Status {
     /// When the server began.
     pub(super) started: Instant,
     /// Bounds the pages that are sent at the same time.
-    pub(super) pages: Arc<Semaphore>,
+    pub(super) pages: Arc<PagePermits>,
 }
 
 impl Status {
@@ -98,7 +95,7 @@ impl Status {
             configuration: options.hash.clone(),
             replica,
             started,
-            pages: Arc::new(Semaphore::new(PAGES)),
+            pages: Arc::default(),
         })
     }
 }

@@ -40,6 +40,8 @@ fn main() -> ExitCode {
             .error(ErrorKind::ValueValidation, error)
             .exit(),
     };
+    // Also after a panic.
+    let _end = EndOfLog(&log);
     descriptors::raise();
     share_one_arena();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -66,8 +68,16 @@ fn main() -> ExitCode {
     });
     // Everything has ended, except a read from standard input that a signal interrupted.
     runtime.shutdown_background();
-    log.finish();
     code
+}
+
+/// Finishes the log when it is dropped.
+struct EndOfLog<'a>(&'a Log);
+
+impl Drop for EndOfLog<'_> {
+    fn drop(&mut self) {
+        self.0.finish();
+    }
 }
 
 /// Makes this thread allocate from the arena that all others use. By default jemalloc has up to
@@ -105,6 +115,7 @@ fn listen_to_signals(shutdown: CancellationToken, reload: Arc<Notify>) -> io::Re
                 let first = *interrupted.get_or_insert_with(Instant::now);
                 if first.elapsed() >= ONE_SIGNAL {
                     tracing::warn!(signal = name, "second SIGINT: the process ends at once");
+                    Log::flush();
                     #[expect(
                         clippy::disallowed_methods,
                         reason = "the user wants the process to end at once"

@@ -1,7 +1,7 @@
 //! [`Log`]: the log of the process: which lines it has, and how they are written.
 //!
 //! ```text
-//! tracing ──▶ Selection: is it an event, and does the filter have it? ──▶ LineForm ──▶ standard error
+//! tracing ──▶ Selection: is it an event, and does the filter have it? ──▶ LineForm ──▶ LogWriter
 //! ```
 //!
 //! The command line decides, then `RUST_LOG`, then `[log]` of the configuration. The log begins
@@ -10,10 +10,14 @@
 
 mod form;
 mod selection;
+mod writer;
 
-use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::{self, Write};
+use std::panic::PanicHookInfo;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use clap::Args;
 use tracing_subscriber::fmt::MakeWriter;
@@ -31,9 +35,19 @@ use crate::server::admin::status::LogSwitch;
 
 use form::LineForm;
 use selection::Selection;
+use writer::LogWriter;
 
 /// The variable that sets the filter if `--log` does not.
 const VARIABLE: &str = "RUST_LOG";
+
+/// How long the end of the process waits for the last lines.
+const LAST_LINES: Duration = Duration::from_secs(5);
+
+/// How long a panic waits for its message: the process may be about to abort.
+const PANIC: Duration = Duration::from_secs(1);
+
+/// Writes to the standard error of the process, after [`Log::start`].
+static STANDARD_ERROR: OnceLock<LogWriter> = OnceLock::new();
 
 /// The log, on the command line.
 #[derive(Debug, Clone, Default, Args)]
@@ -89,6 +103,9 @@ pub enum LogError {
     /// The variable `RUST_LOG` is wrong.
     #[error("{VARIABLE}: {0}")]
     Variable(#[from] LogFilterError),
+    /// The system has no thread for the writer.
+    #[error("the log's thread can't be started: {0}")]
+    Thread(#[from] io::Error),
     /// Spans can't be exported.
     #[cfg(feature = "otlp")]
     #[error(transparent)]
@@ -97,10 +114,12 @@ pub enum LogError {
 
 impl Log {
     /// Starts the log of the process, to standard error, so that standard output holds what a
-    /// command prints and no more.
+    /// command prints and no more. Messages of panics take the same way. [`Log::finish`] must be
+    /// called before the process ends.
     ///
     /// # Errors
-    /// `RUST_LOG` counts, and is not a filter; or traces are wanted and can't be exported.
+    /// `RUST_LOG` counts, and is not a filter; the system has no thread; or traces are wanted and
+    /// can't be exported.
     pub fn start(arguments: &LogArguments) -> Result<Log, LogError> {
         let variable = match (&arguments.filter, std::env::var(VARIABLE)) {
             (None, Ok(text)) if !text.trim().is_empty() => Some(text.parse::<LogFilter>()?),
@@ -111,7 +130,10 @@ impl Log {
             format: arguments.format,
         };
         let colours = io::IsTerminal::is_terminal(&io::stderr());
-        let (log, layer) = Log::new(&given, colours, io::stderr);
+        let writer = LogWriter::start(io::stderr())?;
+        let writer = STANDARD_ERROR.get_or_init(|| writer);
+        std::panic::set_hook(Box::new(|info| report_panic(writer, info)));
+        let (log, layer) = Log::new(&given, colours, writer.clone());
         let subscriber = tracing_subscriber::registry().with(layer);
         #[cfg(feature = "otlp")]
         let (log, subscriber) = {
@@ -172,11 +194,20 @@ impl Log {
         ]
     }
 
-    /// The process ends: what is left of traces is exported.
+    /// The process ends: what is left of traces is exported, and the last lines are written.
     pub fn finish(&self) {
         #[cfg(feature = "otlp")]
         if let Some(traces) = &self.traces {
             traces.finish();
+        }
+        Log::flush();
+    }
+
+    /// Waits until all lines are written, for a few seconds at most.
+    pub fn flush() {
+        if let Some(writer) = STANDARD_ERROR.get() {
+            // What standard error does not take in this time is lost.
+            writer.flush(LAST_LINES);
         }
     }
 
@@ -230,6 +261,35 @@ impl LogSwitch for Log {
     fn set_filter(&self, filter: &str) -> Result<(), String> {
         Log::set_filter(self, filter).map_err(|error| error.to_string())
     }
+
+    fn lost_lines(&self) -> Arc<AtomicU64> {
+        STANDARD_ERROR
+            .get()
+            .map(LogWriter::lost)
+            .unwrap_or_default()
+    }
+}
+
+/// Prints the reason why the process ends to standard error, after all lines of the log.
+pub(super) fn print_last_words(text: &str) {
+    match STANDARD_ERROR.get() {
+        Some(writer) => writer.write_last_words(&format!("{text}\n")),
+        // If standard error is closed, the message is lost.
+        None => drop(writeln!(io::stderr(), "{text}")),
+    }
+}
+
+/// Writes the message of a panic.
+fn report_panic(writer: &LogWriter, info: &PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or("without a name");
+    let mut text = format!("thread '{name}' {info}\n");
+    let backtrace = Backtrace::capture();
+    if backtrace.status() == BacktraceStatus::Captured {
+        text.push_str(&format!("stack backtrace:\n{backtrace}"));
+    }
+    writer.write_last_words(&text);
+    writer.flush(PANIC);
 }
 
 #[cfg(test)]

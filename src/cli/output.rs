@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use crate::cli::log::print_last_words;
+
 /// Failed while running.
 pub(super) const FAILURE: u8 = 1;
 /// Wrong usage or configuration; clap exits with the same code.
@@ -21,7 +23,6 @@ pub(super) fn print(text: &str) -> ExitCode {
 
 /// Prints an error to standard error, and returns this exit code.
 pub(super) fn failed(code: u8, problem: &str) -> ExitCode {
-    // If standard error is closed, the message is lost.
-    let _ = writeln!(std::io::stderr(), "{problem}");
+    print_last_words(problem);
     ExitCode::from(code)
 }

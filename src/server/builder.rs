@@ -359,6 +359,11 @@ impl Bound {
             pools: self.pools.clone(),
             record_cache: Arc::clone(&builder.record_cache),
             ready: is_ready.clone(),
+            lost_lines: builder
+                .log
+                .as_ref()
+                .map(|log| log.lost_lines())
+                .unwrap_or_default(),
         };
         let gauges = Gauges {
             stores: Arc::clone(&store_watch),

@@ -3,9 +3,10 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, text};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
@@ -29,6 +30,8 @@ pub(super) struct Observed {
     pub(super) record_cache: Arc<RecordCache>,
     /// Whether the server takes new sessions.
     pub(super) ready: watch::Receiver<bool>,
+    /// The number of lines that the log has lost.
+    pub(super) lost_lines: Arc<AtomicU64>,
 }
 
 /// All metrics as text.
@@ -130,6 +133,14 @@ impl Observed {
         gauges.one("upload_records", help, None, records)
     }
 
+    fn log(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let lost = self.lost_lines.load(Ordering::Relaxed);
+        let help = "Lines of the log that were lost, since standard error did not take them";
+        encoder
+            .encode_descriptor("log_lines_lost", help, None, MetricType::Counter)?
+            .encode_counter::<NoLabelSet, _, u64>(&lost, None)
+    }
+
     fn certificates(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let Some(tls) = &self.context.tls else {
             return Ok(());
@@ -159,6 +170,7 @@ impl Collector for Observed {
         self.memory(&mut gauges)?;
         self.ports(&mut gauges)?;
         self.uploads(&mut gauges)?;
+        self.log(&mut encoder)?;
         self.certificates(&mut encoder)
     }
 }

@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::{MIB, within};
@@ -134,10 +135,19 @@ impl Launcher {
         })
         .await;
         let log = Arc::new(Mutex::new(first));
+        let (read_log, mut reads) = watch::channel(true);
         let reader = tokio::spawn({
             let log = Arc::clone(&log);
             async move {
-                while let Ok(Some(line)) = lines.next_line().await {
+                loop {
+                    if reads.wait_for(|reads| *reads).await.is_err() {
+                        return;
+                    }
+                    let line = tokio::select! {
+                        line = lines.next_line() => line,
+                        Ok(_) = reads.wait_for(|reads| !*reads) => continue,
+                    };
+                    let Ok(Some(line)) = line else { return };
                     watch(&line);
                     let mut log = log.lock().unwrap();
                     if log.len() < MOST_LINES {
@@ -150,6 +160,7 @@ impl Launcher {
             child,
             address,
             reader,
+            read_log,
             log,
             _own: own,
         }
@@ -163,6 +174,8 @@ pub struct ServerProcess {
     pub address: SocketAddr,
     /// Collects its log.
     reader: JoinHandle<()>,
+    /// Whether it is read.
+    read_log: watch::Sender<bool>,
     log: Arc<Mutex<Vec<String>>>,
     _own: Option<tempfile::TempDir>,
 }
@@ -173,6 +186,11 @@ impl ServerProcess {
         let reader = std::mem::replace(&mut self.reader, tokio::spawn(async {}));
         reader.abort();
         let _ = reader.await;
+    }
+
+    /// Stops to read its log, whose pipe stays open, or resumes.
+    pub fn read_log(&self, read: bool) {
+        self.read_log.send_replace(read);
     }
 
     /// Waits until a line of its log holds this.

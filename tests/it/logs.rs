@@ -298,3 +298,94 @@ async fn a_transfer_log_that_can_t_be_opened_stops_the_start() {
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(error.contains("log.xferlog: can't write to "), "{error}");
 }
+
+/// A name of about 1000 bytes, of a file that does not exist.
+fn long_name(number: usize) -> String {
+    let segment = "x".repeat(200);
+    format!("{number}/{segment}/{segment}/{segment}/{segment}")
+}
+
+#[tokio::test]
+async fn a_log_that_no_process_reads_delays_no_session_and_all_lines_come_when_it_is_read() {
+    let mut process = Process::start("[admin]\nlisten = \"127.0.0.1:0\"").await;
+    assert!(process.get("/healthz").await.contains(" 200 "));
+    process.read_log(false);
+    let mut ftp = process.ftp().await;
+    // More than a pipe holds, and the buffer of the reader.
+    for number in 0..200 {
+        let reply = ftp.command(&format!("DELE {}", long_name(number))).await;
+        assert_eq!(reply.code, 550);
+    }
+    assert_eq!(ftp.store("x", b"bytes").await.code, 226);
+    let mut other = process.ftp().await;
+    other.expect("QUIT", 221).await;
+    assert!(process.get("/healthz").await.contains(" 200 "));
+    process.signal(Signal::SIGTERM);
+    ftp.expect_reply(421).await;
+    process.read_log(true);
+    let (code, log) = process.ended().await;
+    assert_eq!(code, Some(0));
+    let lines = objects(&log);
+    let refused = lines.iter().filter(|line| line["event"] == "refused");
+    let paths: Vec<_> = refused.map(|line| line["path"].as_str().unwrap()).collect();
+    let expected: Vec<_> = (0..200).map(|n| format!("/{}", long_name(n))).collect();
+    assert_eq!(paths, expected);
+    only(&lines, "transfer");
+    assert_eq!(lines.last().unwrap()["message"], "stopped");
+}
+
+#[tokio::test]
+async fn the_reason_why_a_start_fails_is_the_last_line_of_the_log() {
+    let store = Store::start(&[BUCKET]).await;
+    let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = busy.local_addr().unwrap();
+    let text = Settings::least(&store).text();
+    let text = text.replace("127.0.0.1:0", &address.to_string());
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("s3ftpd.toml");
+    std::fs::write(&file, text).unwrap();
+    let mut serve = command(&["--log", "trace", "serve", "--config"]);
+    let ended = within("the end", serve.arg(&file).output()).await.unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    let log = String::from_utf8(ended.stderr).unwrap();
+    let last = log.lines().last().unwrap();
+    assert!(
+        last.contains(&format!("can't listen on {address}")),
+        "{log}"
+    );
+}
+
+/// The value of the metric.
+async fn lost_lines(process: &Process) -> u64 {
+    let answer = process.get("/metrics").await;
+    let mut lines = answer.lines();
+    let value = lines.find_map(|line| line.strip_prefix("s3ftpd_log_lines_lost_total "));
+    value.unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn lines_that_the_log_has_no_room_for_are_counted_and_reported() {
+    let process = Process::start("[admin]\nlisten = \"127.0.0.1:0\"").await;
+    assert_eq!(lost_lines(&process).await, 0);
+    process.read_log(false);
+    let mut ftp = process.ftp().await;
+    // JSON writes a control character as six bytes.
+    let name = "\u{1}".repeat(3000);
+    while lost_lines(&process).await == 0 {
+        for _ in 0..50 {
+            ftp.expect(&format!("DELE {name}"), 553).await;
+        }
+    }
+    process.read_log(true);
+    process.logged("lines of the log were lost").await;
+    let lost = lost_lines(&process).await;
+    let mut process = process;
+    let log = process.stop().await;
+    let reports = objects(&log);
+    let reports = reports.iter().filter(|line| {
+        let message = line["message"].as_str().unwrap_or_default();
+        message.starts_with("lines of the log were lost")
+    });
+    let reported: u64 = reports.map(|line| line["lines"].as_u64().unwrap()).sum();
+    assert_eq!(reported, lost);
+}

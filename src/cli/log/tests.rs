@@ -328,3 +328,27 @@ fn a_program_s_line_of_json_keeps_the_types_of_its_fields() {
         }
     });
 }
+
+#[test]
+fn the_message_of_a_panic_is_written() {
+    const NAME: &str = "a thread that panics";
+    let written = Written::default();
+    let writer = LogWriter::start(written.clone()).unwrap();
+    let usual = std::panic::take_hook();
+    // It stays: other tests may panic at the same time.
+    std::panic::set_hook(Box::new(move |info| {
+        match std::thread::current().name() == Some(NAME) {
+            true => report_panic(&writer, info),
+            false => usual(info),
+        }
+    }));
+    let thread = std::thread::Builder::new().name(NAME.to_owned());
+    let panicking = thread.spawn(|| panic!("the reason")).unwrap();
+    assert!(panicking.join().is_err());
+    let text = written.take();
+    let first = format!("thread '{NAME}' panicked at src/cli/log/tests.rs:");
+    assert!(
+        text.starts_with(&first) && text.contains("\nthe reason\n"),
+        "{text}"
+    );
+}

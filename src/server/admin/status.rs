@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use axum::extract::State;
 use tokio::time::Instant;
@@ -25,6 +26,9 @@ pub trait LogSwitch: fmt::Debug + Send + Sync {
     /// # Errors
     /// What is wrong with the text.
     fn set_filter(&self, filter: &str) -> Result<(), String>;
+
+    /// The number of lines that were lost, since the log could not be written. It grows.
+    fn lost_lines(&self) -> Arc<AtomicU64>;
 }
 
 /// What the reader of a page may do.

@@ -21,7 +21,7 @@ pub struct SweepArguments {
     #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
     pub config: Vec<PathBuf>,
     /// Remove what has been idle for this time, such as 12h or 7d; default: resume.keep_for of the
-    /// configuration
+    /// configuration. What no current record names stays for at least 24 h
     #[arg(long, value_name = "TIME", value_parser = crate::units::duration)]
     pub older_than: Option<Duration>,
     /// Report what would be removed, and remove nothing
@@ -116,8 +116,12 @@ pub(super) async fn sweep(arguments: &SweepArguments, log: &Log) -> Result<Strin
     } else {
         "removed"
     };
+    let unrecorded = match options.unrecorded_age() {
+        age if age == options.older_than => String::new(),
+        age => format!("; without a current record: {} s", age.as_secs()),
+    };
     text.push_str(&format!(
-        "{} found, {removed} {verb} (older than {} s)\n",
+        "{} found, {removed} {verb} (older than {} s{unrecorded})\n",
         found.len(),
         options.older_than.as_secs()
     ));

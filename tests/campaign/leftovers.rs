@@ -212,9 +212,11 @@ pub async fn check(store: &EmbeddedStore, gateways: &Gateways, causes: &Causes, 
     figures.add("left: tails no record names", tails.count() as u64);
 
     // A record of a running upload counts as alive until it has not been refreshed for 2.5
-    // intervals and a second: 3.5 s here. An empty record is deleted after ten minutes. Both
-    // gateways have ended, so nothing is written any more.
-    store.backend().advance_clock(Duration::from_secs(700));
+    // intervals and a second: 3.5 s here. An empty record is deleted after ten minutes, what no
+    // record names after a day. Both gateways have ended, so nothing is written any more.
+    store
+        .backend()
+        .advance_clock(Duration::from_secs(25 * 3600));
     let swept = gateways.sweep(&[]).await;
     assert_eq!(swept, unrecorded.len(), "unrecorded uploads by the sweep");
     let swept = Left::of(store).await;

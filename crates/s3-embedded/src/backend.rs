@@ -148,6 +148,11 @@ impl Backend {
             .fetch_add(by.as_secs(), Ordering::Relaxed);
     }
 
+    /// How far the store's clock is ahead of the system's.
+    pub(crate) fn clock_ahead(&self) -> Duration {
+        Duration::from_secs(self.inner.clock_ahead.load(Ordering::Relaxed))
+    }
+
     /// All changes from now on.
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.inner.events.subscribe()
@@ -257,12 +262,12 @@ impl Backend {
             reason = "it is the clock of the embedded store"
         )]
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        since.map_or(0, |since| since.as_secs()) + self.inner.clock_ahead.load(Ordering::Relaxed)
+        since.map_or(0, |since| since.as_secs()) + self.clock_ahead().as_secs()
     }
 
     /// The Date header of an answer, if the clock is not the system's, which hyper sends.
     pub(crate) fn date(&self) -> Option<http::HeaderValue> {
-        if self.inner.clock_ahead.load(Ordering::Relaxed) == 0 {
+        if self.clock_ahead().is_zero() {
             return None;
         }
         let now = jiff::Timestamp::from_second(i64::try_from(self.now()).ok()?).ok()?;

@@ -18,6 +18,7 @@ use futures::future::BoxFuture;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use s3s::auth::SimpleAuth;
+use s3s::config::{S3Config, S3ConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, HttpRequest, HttpResponse};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -30,6 +31,27 @@ use super::backend::Backend;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
+
+/// How far the date of a request may be off. The service compares it with the system's clock; a
+/// client that has seen the backend's clock signs by that one, which may be ahead.
+struct ClockConfig {
+    backend: Backend,
+    usual: Arc<S3Config>,
+}
+
+impl S3ConfigProvider for ClockConfig {
+    fn snapshot(&self) -> Arc<S3Config> {
+        let ahead = self.backend.clock_ahead();
+        if ahead.is_zero() {
+            return Arc::clone(&self.usual);
+        }
+        let mut config = S3Config::clone(&self.usual);
+        let ahead = u32::try_from(ahead.as_secs()).unwrap_or(u32::MAX);
+        let skew = &mut config.presigned_url_max_skew_time_secs;
+        *skew = skew.saturating_add(ahead);
+        Arc::new(config)
+    }
+}
 
 /// Options of an [`EmbeddedStore`].
 #[derive(Clone)]
@@ -161,6 +183,10 @@ impl EmbeddedStore {
                 options.access_key_id.clone(),
                 options.secret_access_key.clone(),
             ));
+            builder.set_config(Arc::new(ClockConfig {
+                backend: backend.clone(),
+                usual: Arc::default(),
+            }));
             builder.build()
         };
         let chosen = options.listen.port() == 0;

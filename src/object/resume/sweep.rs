@@ -5,6 +5,10 @@
 //! uploads and tails of its bucket and key. Open multipart uploads that no record names may be
 //! another tool's: they are only reported, and removed if that is asked for by hand. Those that a
 //! probe has opened (capabilities) are ours by their key.
+//!
+//! Whether the upload behind a leftover runs is known if it is one of this process, or if its
+//! record is refreshed. Without either of these the leftover stays for [`NO_SIGN_OF_LIFE`], even
+//! if the caller asks for less.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -34,10 +38,17 @@ use crate::object::resume::stored::{StoredRecord, age, now, written_since};
 /// can be ruled out on a store that ignores conditions.
 const EMPTY: Duration = Duration::from_secs(600);
 
+/// What has no refreshed record stays for this time, since another process may be at work on it: an
+/// upload that can't be resumed has no record, one whose record was set aside does not refresh it, a
+/// staged file of one part waits for its check, and probes are under way. None of these is silent
+/// for a day: a client that needs a day for a part of 8 MiB sends less than 100 bytes a second.
+const NO_SIGN_OF_LIFE: Duration = Duration::from_secs(24 * 3600);
+
 /// What to sweep.
 #[derive(Debug, Clone)]
 pub struct SweepOptions {
-    /// Only what has not moved for this time.
+    /// Only what has not moved for this time. What may belong to a running upload that no record
+    /// shows to be alive has to be older: see [`SweepOptions::unrecorded_age`].
     pub older_than: Duration,
     /// An interrupted upload over an existing object ends after this time.
     pub over_object: Duration,
@@ -46,6 +57,14 @@ pub struct SweepOptions {
     /// Where open multipart uploads that no record names are looked for, and whether they are
     /// removed.
     pub unrecorded: Unrecorded,
+}
+
+impl SweepOptions {
+    /// The age at which something is removed that no record shows to be dead: `older_than`, and at
+    /// least 24 h.
+    pub fn unrecorded_age(&self) -> Duration {
+        self.older_than.max(NO_SIGN_OF_LIFE)
+    }
 }
 
 /// What becomes of open multipart uploads that no record names: a foreign tool's, or ours whose
@@ -198,7 +217,7 @@ pub async fn sweep_uploads(
             };
             let age = age(now(&object), moved);
             let ours = probe || staged || options.unrecorded == Unrecorded::Remove;
-            let remove = ours && age >= options.older_than;
+            let remove = ours && age >= options.unrecorded_age();
             found.push(Swept {
                 kind: match probe {
                     true => SweptKind::Probe,
@@ -353,7 +372,11 @@ impl Sweep<'_> {
         };
         let age = age(now, moved);
         let ended = !alive && !aside && self.has_ended(read, &object, age).await?;
-        let remove = !alive && (ended || age >= self.options.older_than);
+        let old = match aside {
+            true => self.options.unrecorded_age(),
+            false => self.options.older_than,
+        };
+        let remove = !alive && (ended || age >= old);
         self.found.push(Swept {
             kind: SweptKind::Upload,
             bucket: record.bucket.clone(),
@@ -411,7 +434,8 @@ impl Sweep<'_> {
             None => later.written,
         };
         let age = age(now(&self.state), moved);
-        let remove = age >= self.options.older_than;
+        // How its process says that it is alive is not known.
+        let remove = age >= self.options.unrecorded_age();
         self.found.push(Swept {
             kind: SweptKind::Upload,
             bucket: names.bucket.clone(),
@@ -502,7 +526,7 @@ async fn objects(
         let page = RawPage::fetch(bucket, prefix, None, 1000, token).await?;
         for key in page.keys.iter().filter(|key| !is_named(&key.key)) {
             let age = age(now(bucket), key.modified);
-            let remove = age >= options.older_than;
+            let remove = age >= options.unrecorded_age();
             found.push(Swept {
                 kind,
                 bucket: bucket.bucket.to_string(),

@@ -2,15 +2,18 @@
 //! configuration.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{SIZES, asking, hold, only, sent, visible};
+use tokio::io::AsyncWriteExt;
+
+use super::{SIZES, asked, asking, hold, only, sent, visible};
 use crate::resume::sweep::sweep;
 use test_support::ftp::Mode;
 use test_support::gateway::{BUCKET, Gateway};
 use test_support::process::Process;
 use test_support::receiver::{Receiver, allow};
 use test_support::store::Store;
-use test_support::transfers::{interrupt, size};
+use test_support::transfers::{interrupt, size, upload_in_progress};
 use test_support::{MIB, pattern};
 
 /// Kills a process while its question is open; the next gateway has its replica's name.
@@ -82,6 +85,7 @@ async fn a_small_upload_of_a_killed_process_is_sent_again_and_its_staged_file_sw
             store.keys(BUCKET).len() == 2
         })
         .await;
+    store.a_day();
     let (success, text) = sweep(&gateway, &["--older-than", "0s"]).await;
     assert!(success && text.contains("tail"), "{text}");
     only(&gateway, 0, &["x"]).await;
@@ -98,16 +102,62 @@ async fn the_sweep_leaves_what_is_asked_about_and_what_a_record_names() {
     let key = ".s3ftpd/tails/0123456789abcdef0123456789abcdef/user/left";
     open.bucket(BUCKET).key(key).send().await.unwrap();
     assert_eq!(gateway.store.open_uploads().len(), 2);
-    let (success, text) = sweep(&gateway, &["--older-than", "0s", "--dry-run"]).await;
-    assert!(success, "{text}");
-    assert_eq!(gateway.store.open_uploads().len(), 2);
-    gateway.store.a_while();
     let (success, text) = sweep(&gateway, &["--older-than", "1h"]).await;
-    assert!(success, "{text}");
+    assert!(success && text.contains("2 found, 0 removed"), "{text}");
+    gateway.store.a_day();
+    let (success, text) = sweep(&gateway, &["--older-than", "0s", "--dry-run"]).await;
+    assert!(success && text.contains("2 found, 2 to remove"), "{text}");
     assert_eq!(gateway.store.open_uploads().len(), 2);
     let (success, text) = sweep(&gateway, &["--older-than", "0s"]).await;
     assert!(success, "{text}");
     only(&gateway, 0, &[]).await;
+}
+
+/// No record names a staged file of one part, and none an upload to a mount that keeps no
+/// interrupted uploads. The sweep is another process, so it does not know that they run.
+#[tokio::test]
+async fn the_sweep_leaves_staged_files_that_are_asked_about() {
+    for (word, size) in [("keep", SIZES[0]), ("abort", SIZES[0]), ("abort", SIZES[2])] {
+        let whole = pattern(size, 1);
+        let mount = format!("interrupted = \"{word}\"");
+        let mut asked = asked(|builder| builder.mount(&mount), &whole).await;
+        let store = Arc::clone(&asked.gateway.store);
+        store.backend().advance_clock(Duration::from_secs(3600));
+        for more in [&[][..], &["--unrecorded"]] {
+            let options = [&["--older-than", "1m"], more].concat();
+            let (success, text) = sweep(&asked.gateway, &options).await;
+            assert!(success && text.contains("stays: tail files/"), "{text}");
+        }
+        asked.released.cancel();
+        asked.ftp.expect_reply(226).await;
+        asked.ftp.close().await;
+        assert!(store.object(BUCKET, "x").unwrap() == whole);
+        only(&asked.gateway, 0, &["x"]).await;
+    }
+}
+
+#[tokio::test]
+async fn the_sweep_leaves_the_parts_of_a_running_upload_that_will_be_asked_about() {
+    let receiver = Receiver::start().await;
+    let gateway = asking(&receiver)
+        .mount("interrupted = \"abort\"")
+        .start()
+        .await;
+    let whole = pattern(SIZES[2], 1);
+    let mut ftp = gateway.ftp().await;
+    let mut data = upload_in_progress(&mut ftp, "STOR x", &whole[..6 * MIB]).await;
+    gateway.store.wait_for("UploadPart", 1).await;
+    let an_hour = Duration::from_secs(3600);
+    gateway.store.backend().advance_clock(an_hour);
+    let (success, text) = sweep(&gateway, &["--older-than", "1m"]).await;
+    let stays = "stays: unrecorded upload files/.s3ftpd/tails/";
+    assert!(success && text.contains(stays), "{text}");
+    data.write_all(&whole[6 * MIB..]).await.unwrap();
+    drop(data);
+    ftp.expect_reply(226).await;
+    ftp.close().await;
+    assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
+    only(&gateway, 0, &["x"]).await;
 }
 
 #[tokio::test]

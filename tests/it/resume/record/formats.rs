@@ -94,6 +94,7 @@ async fn a_later_format_is_not_resumed_and_a_new_upload_replaces_it() {
                 "{output}"
             );
             assert!(is_open(store, &upload) && tails(store) == 4);
+            store.a_day();
             let (succeeded, output) = sweep(&gateway, &["--older-than", "0s"]).await;
             assert!(
                 succeeded && output.contains("removed: upload files/x"),
@@ -114,6 +115,13 @@ async fn an_old_record_of_a_later_format_is_swept_by_the_fields_that_never_chang
     let foreign = store.client().create_multipart_upload();
     foreign.bucket(BUCKET).key("y").send().await.unwrap();
     let all = ["--older-than", "0s", "--dry-run"];
+    // A server of that version may be running, and how it says so is not known.
+    let (succeeded, output) = sweep(&gateway, &all).await;
+    assert!(
+        succeeded && output.contains("stays: upload files/x"),
+        "{output}"
+    );
+    store.a_day();
     let (succeeded, output) = sweep(&gateway, &all).await;
     assert!(
         succeeded && output.contains("would be removed: upload files/x"),
@@ -150,6 +158,7 @@ async fn an_unreadable_record_protects_the_uploads_and_tails_of_its_object() {
                 let open = store.client().create_multipart_upload();
                 open.bucket(BUCKET).key(object).send().await.unwrap();
             }
+            store.a_day();
             let all = ["--older-than", "0s", "--unrecorded"];
             let (succeeded, output) = sweep(&gateway, &all).await;
             assert!(
@@ -174,6 +183,7 @@ async fn a_record_in_the_wrong_place_removes_nothing() {
     let wrong = format!(".s3ftpd/uploads/{}/{}", hash(&[BUCKET, "y"]), hash(&["u"]));
     store.put(BUCKET, &wrong, &bytes);
     store.backend().remove(BUCKET, &record_key("u"));
+    store.a_day();
     sweep(&gateway, &["--older-than", "0s"]).await;
     assert_eq!(store.open_uploads().len(), 1);
 }

@@ -146,7 +146,7 @@ async fn without_conditions_no_upload_is_left_without_a_record() {
             let named = !key.contains("/tails/") || records.contains(&key);
             assert!(named, "{key}: {records}");
         }
-        store.backend().advance_clock(Duration::from_secs(700));
+        store.a_day();
         let (succeeded, output) = sweep(&gateways[0], &["--older-than", "0s"]).await;
         assert!(succeeded && !output.contains("unrecorded"), "{output}");
         let left = store.keys(BUCKET);

@@ -37,13 +37,19 @@ def drive(steps, binary, gateway, store):
         assert buckets[0]["can"] == CAN[store.name], report
         assert sorted(store.keys()) == before, sorted(store.keys())
         assert not store.open_uploads(), store.open_uploads()
-    for name, variables, failure in [
+    rows = [
         ("a wrong secret", {"S3FTPD__STORES__MAIN__SECRET_ACCESS_KEY": "x" * 40}, "credentials"),
         ("an unknown access key", {"S3FTPD__STORES__MAIN__ACCESS_KEY_ID": "GK" + "0" * 24}, "credentials"),
         ("another region", {"S3FTPD__STORES__MAIN__REGION": "mars-north-1"}, "credentials"),
         ("a missing bucket", {"S3FTPD__MOUNTS__ALL__BUCKET": "no-such-bucket"}, "no_bucket"),
         ("no store at all", {"S3FTPD__STORES__MAIN__ENDPOINT": "http://127.0.0.1:9"}, "unreachable"),
-    ]:
+        ("https to http", {"S3FTPD__STORES__MAIN__ENDPOINT": f"https://{store.host}"}, "unreachable"),
+    ]
+    # Garage has no temporary credentials.
+    if store.name != "garage":
+        token = {"S3FTPD__STORES__MAIN__SESSION_TOKEN": "not one"}
+        rows.append(("a wrong session token", token, "credentials"))
+    for name, variables, failure in rows:
         with steps.step(f"check --stores: {name}"):
             code, report = check(binary, config, **variables)
             failures = failed(report)

@@ -286,7 +286,7 @@ where
             ObjectError::Other(chain(&error))
         }
         SdkError::DispatchFailure(_) => {
-            let text = chain(&error);
+            let text = explained(chain(&error));
             // Credentials that can't be loaded come as a dispatch failure, too.
             if text.contains("credentials") {
                 ObjectError::Credentials(text)
@@ -346,8 +346,15 @@ fn without_words(failure: &RequestFailure) -> bool {
     }
 }
 
-/// What Garage says of an access key that it does not know, and of a wrong secret.
-const WRONG_KEY: [&str; 2] = ["No such key: ", "Invalid signature"];
+/// What Garage says of an access key that it does not know, of one that has expired, and of a wrong
+/// secret. It has no codes of its own for these and the next two.
+const GARAGE_KEY: [&str; 3] = ["No such key: ", " has expired", "Invalid signature"];
+
+/// What Garage says if a bucket has its number of objects, or its size.
+const GARAGE_QUOTA: &str = " quota is reached";
+
+/// What Garage says if the server's clock is a day late. It takes each time of the future.
+const GARAGE_CLOCK: &str = "Date is too old";
 
 /// S3's status, code and message → our error.
 pub(super) fn sort(status: u16, code: &str, message: &str) -> ObjectError {
@@ -360,10 +367,11 @@ pub(super) fn sort(status: u16, code: &str, message: &str) -> ObjectError {
         "NoSuchKey" | "NotFound" => return ObjectError::NotFound,
         "KeyTooLongError" | "KeyTooLong" => return ObjectError::NameTooLong,
         "NoSuchBucket" => return ObjectError::NoSuchBucket,
-        // Garage has no code of its own for these.
-        "AccessDenied" if WRONG_KEY.iter().any(|words| message.contains(words)) => {
+        "AccessDenied" if GARAGE_KEY.iter().any(|words| message.contains(words)) => {
             return ObjectError::Credentials(text());
         }
+        "AccessDenied" if message.contains(GARAGE_QUOTA) => return ObjectError::Full,
+        "InvalidRequest" if message.contains(GARAGE_CLOCK) => return ObjectError::Clock(text()),
         "AccessDenied" | "AllAccessDisabled" => return ObjectError::Denied(text()),
         "RequestTimeTooSkewed" | "RequestExpired" | "RequestInTheFuture" => {
             return ObjectError::Clock(text());
@@ -454,6 +462,17 @@ pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     }
 }
 
+/// rustls' words for a peer that answers in plain text.
+const NO_TLS: &str = "received corrupt message of type InvalidContentType";
+
+/// What can't be sent, with what to mend if its own words don't say.
+fn explained(text: String) -> String {
+    match text.contains(NO_TLS) {
+        true => format!("{text}: no TLS there, https:// in `endpoint` may have to be http://"),
+        false => text,
+    }
+}
+
 /// At most 300 characters, none of them a control character: it ends up in replies and logs.
 fn printable(text: &str) -> String {
     text.chars()
@@ -492,6 +511,7 @@ mod tests {
         ));
         for (status, code) in [
             (403, "InvalidAccessKeyId"),
+            (403, "InvalidTokenId"),
             (403, "SignatureDoesNotMatch"),
             (404, "XAdminUserNotFound"),
         ] {
@@ -505,11 +525,22 @@ mod tests {
         for (message, wrong_key) in [
             ("Forbidden: No such key: GK31c2", true),
             ("Forbidden: Invalid signature", true),
+            ("Forbidden: Access key GK31c2 has expired", true),
             ("Forbidden: Operation is not allowed for this key.", false),
         ] {
             let error = sort(403, "AccessDenied", message);
             assert_eq!(error.is_servers_fault(), wrong_key, "{message}");
         }
+        let full = "Forbidden: Object quota is reached, maximum objects for this bucket: 9";
+        assert!(matches!(sort(403, "AccessDenied", full), ObjectError::Full));
+        assert!(matches!(
+            sort(400, "InvalidRequest", "Bad request: Date is too old"),
+            ObjectError::Clock(_)
+        ));
+        assert!(matches!(
+            sort(400, "InvalidRequest", "Bad request: Missing header"),
+            ObjectError::Other(_)
+        ));
         assert!(matches!(sort(503, "SlowDown", ""), ObjectError::Throttled));
         assert!(matches!(
             sort(500, "InternalError", ""),
@@ -545,6 +576,13 @@ mod tests {
             sort(400, "X", "a\r\n226 y"),
             ObjectError::Other(text) if text == "X: a  226 y"
         ));
+    }
+
+    #[test]
+    fn a_peer_without_tls_is_named() {
+        let text = explained(NO_TLS.to_owned());
+        assert!(text.contains("https:// in `endpoint`"), "{text}");
+        assert_eq!(explained("reset".to_owned()), "reset");
     }
 
     #[derive(Debug, thiserror::Error)]

@@ -137,11 +137,13 @@ pub(super) fn passing(code: &str) -> bool {
     PASSING.contains(&code)
 }
 
-const PASSING: [&str; 7] = [
+const PASSING: [&str; 8] = [
     "ExpiredToken",
     "ExpiredTokenException",
     "TokenRefreshRequired",
     "InvalidToken",
+    // Of MinIO.
+    "InvalidTokenId",
     "RequestExpired",
     "RequestTimeTooSkewed",
     "RequestInTheFuture",

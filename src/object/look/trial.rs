@@ -182,8 +182,19 @@ impl Trial {
             run: &run,
         };
         cancel.run_until_cancelled(bucket.write(&mut trial)).await;
-        trial.left = bucket.clean_up().await.err();
+        // A key that may only read may not delete, either.
+        if !trial.put_was_denied() {
+            trial.left = bucket.clean_up().await.err();
+        }
         trial
+    }
+
+    /// Whether a policy has denied the first write, so that nothing was made.
+    fn put_was_denied(&self) -> bool {
+        matches!(
+            self.steps.last(),
+            Some((TrialStep::Put, Err(failure))) if failure.trouble == StoreTrouble::Denied
+        )
     }
 
     /// Whether everything that was tried is allowed, and the configuration agrees.

@@ -138,6 +138,7 @@ async fn a_store_that_fails_has_its_class_and_exit_code_3() {
     for (fault, class) in [
         (Fault::Status(403, "InvalidAccessKeyId"), "credentials"),
         (Fault::Status(400, "ExpiredToken"), "credentials"),
+        (Fault::Status(403, "InvalidTokenId"), "credentials"),
         (Fault::Status(403, "RequestTimeTooSkewed"), "clock"),
         (Fault::Status(403, "AccessDenied"), "denied"),
         (Fault::Status(404, "NoSuchBucket"), "no_bucket"),
@@ -157,6 +158,14 @@ async fn a_store_that_fails_has_its_class_and_exit_code_3() {
         assert_eq!(step["failure"]["class"], class, "{report}");
         rule.remove();
     }
+    let https = store.endpoint().replace("http:", "https:");
+    let tls = Check::of(&store, &format!("[stores.main]\nendpoint = \"{https}\""));
+    let (_, out) = tls.run(&["--stores"]).await;
+    let words = "https:// in `endpoint` may have to be http://";
+    assert!(
+        line(&out).contains("unreachable (") && out.contains(words),
+        "{out}"
+    );
     store.stop().await;
     let (code, out) = check.run(&["--stores", "--write"]).await;
     assert_eq!(code, 3, "{out}");
@@ -189,6 +198,19 @@ async fn a_step_that_fails_is_named_and_nothing_is_left() {
             rule.remove();
             nothing_is_left(&store);
         }
+    }
+    // A key that may only read.
+    let denied = |operation| {
+        let rule = store.fail(operation).always();
+        rule.with(Fault::Status(403, "AccessDenied"))
+    };
+    let rules = ["PutObject", "DeleteObject"].map(denied);
+    let (code, out) = check.run(&["--stores", "--write"]).await;
+    assert_eq!(code, 3, "{out}");
+    assert!(line(&out).contains("failed put: denied ("), "{out}");
+    assert!(!line(&out).contains("may be left"), "{out}");
+    for rule in rules {
+        rule.remove();
     }
     // What can't be removed is reported.
     let rule = store.fail("DeleteObject").always();

@@ -39,7 +39,7 @@ pub enum EventChoice {
     Upload,
     /// A file that was downloaded as asked.
     Download,
-    /// A transfer or a command that has failed or was refused.
+    /// A transfer, a listing or a command that has failed or was refused.
     Failure,
     /// Events of a kind.
     Kind(Kind),
@@ -98,7 +98,7 @@ impl EventChoice {
             EventChoice::Upload => is(Direction::In),
             EventChoice::Download => is(Direction::Out),
             EventChoice::Failure => {
-                matches!(event.kind, Kind::Transfer | Kind::Refused)
+                matches!(event.kind, Kind::Transfer | Kind::Listing | Kind::Refused)
                     && event.level != Level::Debug
                     && event.class != Some(Class::Ok)
             }
@@ -163,25 +163,36 @@ mod tests {
         );
         let probe = event(Kind::Refused, Level::Debug, None, Some(Class::NotFound));
         let opened = event(Kind::SessionOpen, Level::Info, None, None);
-        let events = [&upload, &broken, &probe, &opened];
+        let listed = event(Kind::Listing, Level::Debug, None, Some(Class::Ok));
+        let unlisted = event(Kind::Listing, Level::Warn, None, Some(Class::ClientGone));
+        let events = [&upload, &broken, &probe, &opened, &listed, &unlisted];
         let filter = |on: &[EventChoice], classes: &[Class]| EventFilter {
             on: (!on.is_empty()).then(|| on.to_vec()),
             classes: (!classes.is_empty()).then(|| classes.to_vec()),
         };
         use EventChoice::{Download, Failure, Upload};
         for (filter, expected) in [
-            (filter(&[], &[]), [true, true, false, true]),
-            (filter(&[Upload], &[]), [true, false, false, false]),
-            (filter(&[Download], &[]), [false; 4]),
-            (filter(&[Failure], &[]), [false, true, false, false]),
-            (filter(&[Upload, Failure], &[]), [true, true, false, false]),
+            (filter(&[], &[]), [true, true, false, true, false, true]),
+            (
+                filter(&[Upload], &[]),
+                [true, false, false, false, false, false],
+            ),
+            (filter(&[Download], &[]), [false; 6]),
+            (
+                filter(&[Failure], &[]),
+                [false, true, false, false, false, true],
+            ),
+            (
+                filter(&[Upload, Failure], &[]),
+                [true, true, false, false, false, true],
+            ),
             (
                 filter(&[EventChoice::Kind(Kind::Refused)], &[]),
-                [false, false, true, false],
+                [false, false, true, false, false, false],
             ),
             (
                 filter(&[], &[Class::ClientGone]),
-                [false, true, false, false],
+                [false, true, false, false, false, true],
             ),
         ] {
             assert_eq!(

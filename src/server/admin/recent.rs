@@ -1,7 +1,7 @@
 //! The last transfers and failures, in memory, for the status page.
 //!
-//! [`RecentEvents`] is a sink of the server's events. It keeps the last [`MOST_FILES`] transfers and
-//! refused commands, and the last [`MOST_LOGINS`] refused logins: these have a ring of their own,
+//! [`RecentEvents`] is a sink of the server's events. It keeps the last [`MOST_FILES`] transfers,
+//! failed listings and refused commands, and the last [`MOST_LOGINS`] refused logins: these have a ring of their own,
 //! since a client without a login must not push out what others have done. Each ring has a limit of
 //! bytes too, so that long names cost older events and not memory.
 
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::events::{Class, Event, EventSink, Kind, Level};
 
-/// The most transfers and refused commands.
+/// The most transfers, failed listings and refused commands.
 const MOST_FILES: usize = 10_000;
 /// The most refused logins.
 const MOST_LOGINS: usize = 1_000;
@@ -94,6 +94,7 @@ impl EventSink for RecentEvents {
         };
         match event.kind {
             Kind::Transfer | Kind::Refused => rings.files.push(numbered),
+            Kind::Listing if event.class != Some(Class::Ok) => rings.files.push(numbered),
             Kind::LoginRefused => rings.logins.push(numbered),
             _ => return,
         }
@@ -223,6 +224,13 @@ mod tests {
         Arc::new(event)
     }
 
+    fn listing(level: Level, class: Class) -> Arc<Event> {
+        let mut event = Event::new(Kind::Listing, level);
+        event.path = Some("/list".into());
+        event.class = Some(class);
+        Arc::new(event)
+    }
+
     fn paths(recent: &RecentEvents, search: &Search, limit: usize) -> Vec<String> {
         let found = recent.find(search, limit).0.into_iter();
         let path = |numbered: Numbered| numbered.event.path.as_deref().unwrap_or("").to_owned();
@@ -270,6 +278,19 @@ mod tests {
     }
 
     #[test]
+    fn a_listing_that_failed_is_kept() {
+        let recent = RecentEvents::default();
+        recent.take(&listing(Level::Warn, Class::ClientGone));
+        recent.take(&listing(Level::Debug, Class::Ok));
+        let failed = Search {
+            class: Some(EndedAs::Failed),
+            ..Search::default()
+        };
+        assert_eq!(paths(&recent, &failed, 10), ["/list"]);
+        assert_eq!(recent.count(), 1);
+    }
+
+    #[test]
     fn the_last_ten_thousand_stay() {
         let recent = RecentEvents::default();
         for number in 0..MOST_FILES + 5 {
@@ -302,6 +323,7 @@ mod tests {
         }
         recent.take(&Arc::new(Event::new(Kind::Refused, Level::Debug)));
         recent.take(&Arc::new(Event::new(Kind::SessionOpen, Level::Info)));
+        recent.take(&listing(Level::Debug, Class::Ok));
         assert_eq!(recent.count(), MOST_LOGINS + 1);
         let all = paths(&recent, &Search::default(), usize::MAX);
         assert_eq!(all.last().map(String::as_str), Some("/a"));

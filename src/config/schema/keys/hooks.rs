@@ -87,7 +87,7 @@ table!(
             "on",
             List(&ON, 1),
             Text("all events but those of level debug"),
-            "which events. `upload` and `download`: a file that was transferred as asked. `failure`: a transfer or a command that has failed or was refused. The other words are kinds of events",
+            "which events. `upload` and `download`: a file that was transferred as asked. `failure`: a transfer, a listing or a command that has failed or was refused. The other words are kinds of events",
         ),
         key(
             "classes",

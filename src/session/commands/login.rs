@@ -131,8 +131,9 @@ impl Session {
                 .await;
         };
         let delay = turn.max(self.context.options.login_delay);
-        self.note_refused_login(name, Cause::UnknownUser, &Refusal::LoginIncorrect);
-        self.answer_refused(delay).await
+        let refusal = self.last_or(Refusal::LoginIncorrect);
+        self.note_refused_login(name, Cause::UnknownUser, &refusal);
+        self.answer_refused(refusal, delay).await
     }
 
     /// Refuses a wrong name, a wrong password, a banned user and a user of another host, all with
@@ -145,7 +146,6 @@ impl Session {
         self.login = Login::Anonymous;
         self.pre_login.failures += 1;
         let peer = self.control.peer;
-        let failures = &self.context.failures;
         // The event comes before that of the ban to which it may lead.
         let cause = match credentials {
             Credentials::Right if !self.host_admits(name) => Cause::Host,
@@ -155,12 +155,23 @@ impl Session {
             }
             Credentials::Wrong => Cause::Password,
         };
-        self.note_refused_login(name, cause, &Refusal::LoginIncorrect);
+        let refusal = self.last_or(Refusal::LoginIncorrect);
+        self.note_refused_login(name, cause, &refusal);
+        let failures = &self.context.failures;
         let delay = match credentials {
             Credentials::Right => failures.refused(peer.ip(), name),
             Credentials::Wrong => failures.failed(peer.ip(), name),
         };
-        self.answer_refused(delay).await
+        self.answer_refused(refusal, delay).await
+    }
+
+    /// The refusal of a login, or the one that ends the session if it has had its last attempt.
+    fn last_or(&self, refusal: Refusal) -> Refusal {
+        match refusal {
+            _ if self.pre_login.failures < self.context.options.login_attempts => refusal,
+            Refusal::LoginIncorrect => Refusal::FailedLogins,
+            refusal => Refusal::LastLogin(Box::new(refusal)),
+        }
     }
 
     /// Sends the event of a refused login.
@@ -180,19 +191,31 @@ impl Session {
         self.close_with(refusal).await
     }
 
-    /// Delays only this session, which slows down guessing.
-    async fn answer_refused(&mut self, delay: Duration) -> Result<Flow, ControlError> {
+    /// Replies after a delay, which slows down guessing. Only this session waits. A server that stops
+    /// ends the delay: the reply stays the one of the event, and the session then ends as others do.
+    async fn answer_refused(
+        &mut self,
+        refusal: Refusal,
+        delay: Duration,
+    ) -> Result<Flow, ControlError> {
+        let cut = self.control.cut().clone();
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
-            () = self.context.drain.cancelled() => {
-                return self.close_with(Refusal::ShuttingDown).await;
+            () = self.context.drain.cancelled() => {}
+            () = cut.cancelled() => {}
+        }
+        self.answer_login(refusal).await
+    }
+
+    /// Replies to a refused login; after the last attempt the session ends.
+    async fn answer_login(&mut self, refusal: Refusal) -> Result<Flow, ControlError> {
+        match refusal {
+            Refusal::FailedLogins | Refusal::LastLogin(_) => self.close_with(refusal).await,
+            _ => {
+                self.control.reply(&refusal.into()).await?;
+                Ok(Flow::Continue)
             }
         }
-        if self.pre_login.failures >= self.context.options.login_attempts {
-            return self.close_with(Refusal::FailedLogins).await;
-        }
-        self.control.reply(&Refusal::LoginIncorrect.into()).await?;
-        Ok(Flow::Continue)
     }
 
     /// Logs a user in whose credentials are right, unless the account requires more.
@@ -202,16 +225,13 @@ impl Session {
         welcome: &Reply,
     ) -> Result<Flow, ControlError> {
         if let Err((cause, refused)) = self.admit(&config) {
-            self.note_refused_login(&config.name, cause, &refused);
             // This failure does not lead to a ban: the credentials were right. But each attempt
             // costs the computation of a hash, so their number has the same limit.
             self.login = Login::Anonymous;
             self.pre_login.failures += 1;
-            if self.pre_login.failures >= self.context.options.login_attempts {
-                return self.close_with(Refusal::LastLogin(Box::new(refused))).await;
-            }
-            self.control.reply(&refused.into()).await?;
-            return Ok(Flow::Continue);
+            let refused = self.last_or(refused);
+            self.note_refused_login(&config.name, cause, &refused);
+            return self.answer_login(refused).await;
         }
         let address = self.control.peer.ip();
         self.context.failures.succeeded(address, &config.name);

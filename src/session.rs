@@ -146,8 +146,10 @@ impl Session {
     }
 
     async fn converse(&mut self) {
-        if self.listener.implicit && self.begin_implicit().await.is_err() {
-            self.chronicle.ends("the TLS handshake failed");
+        if self.listener.implicit
+            && let Err(error) = self.begin_implicit().await
+        {
+            self.chronicle.ends(error.to_string());
             self.control.close().await;
             return;
         }

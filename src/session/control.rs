@@ -52,6 +52,20 @@ pub(super) enum ControlError {
     WriteDeadline,
 }
 
+/// Why a TLS handshake on the control connection is not done.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HandshakeError {
+    /// The connection ended before its first byte: what probes a port connects and closes.
+    #[error("the connection ended before the TLS handshake")]
+    Unbegun,
+    /// The session has to end.
+    #[error("the session ended during the TLS handshake")]
+    Cut,
+    /// It failed, or took too long.
+    #[error(transparent)]
+    Failed(#[from] io::Error),
+}
+
 /// The control connection.
 #[derive(Debug)]
 pub(super) struct Control {
@@ -222,22 +236,28 @@ impl Control {
     /// Begins TLS. All bytes that were read before are discarded, also whole lines after AUTH.
     ///
     /// # Errors
-    /// The handshake failed, or took longer than `deadline`. The connection can no longer be used.
+    /// The handshake did not begin, failed, or took longer than `deadline`. The connection can no
+    /// longer be used.
     pub(super) async fn secure(
         &mut self,
         handshakes: &Handshakes,
         deadline: Duration,
-    ) -> io::Result<()> {
+    ) -> Result<(), HandshakeError> {
         self.buffer = BytesMut::new();
         self.codec = LineCodec::default();
         let Transport::Plain(tcp) = std::mem::replace(&mut self.transport, Transport::Closed)
         else {
-            return Err(io::ErrorKind::NotConnected.into());
+            return Err(io::Error::from(io::ErrorKind::NotConnected).into());
         };
-        let handshake = handshakes.accept(tcp);
+        let handshake = async {
+            match tcp.peek(&mut [0]).await {
+                Ok(1..) => Ok(handshakes.accept(tcp).await?),
+                Ok(0) | Err(_) => Err(HandshakeError::Unbegun),
+            }
+        };
         let mut tls = tokio::select! {
-            tls = tokio::time::timeout(deadline, handshake) => tls??,
-            () = self.cut.cancelled() => return Err(io::ErrorKind::ConnectionAborted.into()),
+            tls = tokio::time::timeout(deadline, handshake) => tls.map_err(io::Error::from)??,
+            () = self.cut.cancelled() => return Err(HandshakeError::Cut),
         };
         tls.get_mut().0.established();
         self.transport = Transport::Tls(Box::new(tls));

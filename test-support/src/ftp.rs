@@ -163,6 +163,14 @@ impl Ftp {
         }
     }
 
+    /// The control connection's socket alone. It is not under TLS.
+    pub fn into_tcp(self) -> TcpStream {
+        match self.stream {
+            Wire::Plain(tcp) => tcp,
+            Wire::Tls(_) | Wire::Gone => panic!("not a plain connection"),
+        }
+    }
+
     /// The client's end.
     pub fn local_addr(&self) -> SocketAddr {
         self.tcp().local_addr().unwrap()

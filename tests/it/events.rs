@@ -2,6 +2,7 @@
 
 mod agreement;
 mod failures;
+mod handshakes;
 mod logins;
 mod sessions;
 mod strangers;

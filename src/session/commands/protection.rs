@@ -22,7 +22,7 @@ use crate::tls::identity::Identity;
 use crate::tls::options::Protection;
 use ftp_proto::command::{AuthMechanism, ProtectionLevel};
 
-use crate::session::control::ControlError;
+use crate::session::control::{ControlError, HandshakeError};
 use crate::session::data_setup::DataSetup;
 use crate::session::replies::{Handled, Refusal, success};
 use crate::session::secured::Secured;
@@ -82,11 +82,7 @@ impl Session {
         // Boxed: a handshake holds much more than an idle session should.
         let done = Box::pin(self.control.secure(&session.control, deadline)).await;
         if let Err(error) = done {
-            let mut event = self.chronicle.event(Kind::LoginRefused, Level::Info);
-            event.cause = Some(Cause::Tls);
-            event.reason = Some("the TLS handshake failed".into());
-            event.detail = Some(error.to_string().into());
-            self.chronicle.send(event);
+            self.note_handshake(&error);
             return Err(ControlError::Lost);
         }
         session.established(self.control.server_name());
@@ -110,6 +106,27 @@ impl Session {
             identity,
         }));
         Ok(())
+    }
+
+    /// Reports a handshake that is not done. One that did not begin, and one during which the session
+    /// has to end, is no refused login: load balancers probe a port all the time.
+    fn note_handshake(&mut self, error: &HandshakeError) {
+        let reason = match error {
+            HandshakeError::Unbegun => error.to_string(),
+            HandshakeError::Cut if self.chronicle.live().ended() => {
+                Refusal::SessionEnded.to_string()
+            }
+            HandshakeError::Cut => Refusal::ShuttingDown.to_string(),
+            HandshakeError::Failed(_) => "the TLS handshake failed".to_owned(),
+        };
+        if let HandshakeError::Failed(error) = error {
+            let mut event = self.chronicle.event(Kind::LoginRefused, Level::Info);
+            event.cause = Some(Cause::Tls);
+            event.reason = Some(reason.as_str().into());
+            event.detail = Some(error.to_string().into());
+            self.chronicle.send(event);
+        }
+        self.chronicle.ends(reason);
     }
 
     /// PBSZ (RFC 4217, 9): TLS has no blocks, so the size is 0.

@@ -256,6 +256,11 @@ impl Session {
     }
 
     async fn execute(&mut self, line: &[u8]) -> Result<Flow, ControlError> {
+        let span = self.span_of(line);
+        self.execute_line(line).instrument(span).await
+    }
+
+    async fn execute_line(&mut self, line: &[u8]) -> Result<Flow, ControlError> {
         if self.logged_in().is_none() {
             self.pre_login.commands += 1;
             if self.pre_login.commands > MAX_EARLY {
@@ -309,9 +314,7 @@ impl Session {
         if let (Command::Rnto(_), Some(source)) = (&command, &rename_from) {
             self.chronicle.renames(&source.path);
         }
-        let span = self.span_of(line);
-        let running = Box::pin(self.dispatch(&command, rename_from));
-        let flow = running.instrument(span).await?;
+        let flow = Box::pin(self.dispatch(&command, rename_from)).await?;
         if !gate::keeps_restart(&command) && !matches!(command, Command::Rest(_) | Command::Rang(_))
         {
             self.start = Start::Beginning;

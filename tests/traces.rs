@@ -304,6 +304,20 @@ async fn a_refused_command_is_a_failed_span_with_its_id() {
         reply.lines.concat().contains(id.as_str()),
         "{reply:?} and {id}"
     );
+    // A command that is refused before it runs has a span too.
+    for (line, verb) in [("SITE UTIME x /f", "SITE"), ("MFMT x", "MFMT")] {
+        let reply = ftp.expect(line, 501).await;
+        let span = collector.span(verb).await;
+        assert!(span.failed, "{span:?}");
+        assert_eq!(span.attributes["class"], "invalid");
+        let id = &span.attributes["request"];
+        assert!(reply.text().contains(id.as_str()), "{reply:?} and {id}");
+    }
+    let mut early = Ftp::connect(server.address).await;
+    early.expect("STOR x", 530).await;
+    let stor = collector.span("STOR").await;
+    assert!(stor.failed, "{stor:?}");
+    assert_eq!(stor.attributes["class"], "permission");
     server.stop().await;
 }
 

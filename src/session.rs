@@ -359,7 +359,12 @@ impl Session {
             C::Mlsd(path) => return self.machine_list(path.as_deref()).await,
             C::Stat(Some(argument)) => return self.stat_path(argument).await,
             C::Hash(path) => return self.hash(path).await,
-            C::Digest(name, piece) => return self.digest(*name, piece).await,
+            C::Digest(name, piece) => {
+                // As the client has sent it: XSHA and XSHA1 are the same command.
+                let sent = self.chronicle.command.as_ref().map(|command| command.verb);
+                let verb = sent.unwrap_or(command.verb());
+                return self.digest(verb, *name, piece).await;
+            }
             C::Quit => {
                 self.chronicle.ends("QUIT");
                 self.control.reply(&success::goodbye()).await?;

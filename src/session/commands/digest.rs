@@ -58,13 +58,13 @@ impl Session {
     /// The reply is `250 <digest>`, in capitals as other servers write it.
     pub(in crate::session) async fn digest(
         &mut self,
+        verb: &'static str,
         name: HashName,
         piece: &PieceOfFile,
     ) -> Result<Flow, ControlError> {
         let range = (piece.first, piece.stop);
         let answer = |text: String, _| success::digest(&text);
-        self.compute("digest", &piece.path, name, range, answer)
-            .await
+        self.compute(verb, &piece.path, name, range, answer).await
     }
 
     async fn compute(

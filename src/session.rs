@@ -312,7 +312,7 @@ impl Session {
             self.rename_from.take()
         };
         if let (Command::Rnto(_), Some(source)) = (&command, &rename_from) {
-            self.chronicle.renames(&source.path);
+            self.chronicle.renames(&source.path, source.names());
         }
         let flow = Box::pin(self.dispatch(&command, rename_from)).await?;
         if !gate::keeps_restart(&command) && !matches!(command, Command::Rest(_) | Command::Rang(_))

@@ -8,7 +8,7 @@
 //! A *file command* reads, writes, lists or changes something. Each of them that is refused or fails
 //! gives exactly one event, and its reply ends in the event's id, by which the log is searched. How
 //! clients probe is the exception: if SIZE, MDTM, MLST, CWD, MKD or RNFR finds nothing, or finds
-//! something, the event is for debugging, and the reply has no id.
+//! something, the event is for debugging, and the reply has no id. MDTM with a time is a change.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use crate::namespace::VirtualPath;
 use crate::object::TransferId;
 use crate::session::live::{LiveEntry, LiveSessions};
 use crate::session::replies::Refusal;
+use crate::session::resolve::names_directory;
 use ftp_proto::Command;
 use ftp_proto::command::verb_of;
 
@@ -47,8 +48,17 @@ pub(super) struct FileCommand {
     /// Its path, as the client has sent it; `None` for the working directory, and if the line was
     /// not understood.
     pub(super) argument: Option<String>,
+    /// Whether clients use the command to ask whether a name exists.
+    pub(super) probes: bool,
     /// What RNFR has named, if this is RNTO.
-    pub(super) source: Option<VirtualPath>,
+    pub(super) source: Option<(VirtualPath, Names)>,
+}
+
+/// What a path names: an object, or the prefix of a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Names {
+    File,
+    Directory,
 }
 
 impl FileCommand {
@@ -116,26 +126,68 @@ impl FileCommand {
                 | C::Clnt(_)
                 | C::Csid(_),
             ) => return None,
-            None if is_file_verb(verb) => None,
+            None if is_file_line(verb, line) => None,
             None => return None,
         };
+        let sets = matches!(parsed, Some(C::MdtmSet(..)));
         Some(FileCommand {
             verb,
             argument,
+            probes: probes(verb) && !sets,
             source: None,
         })
     }
 
-    /// Whether clients use the command to ask whether a name exists.
-    pub(super) fn probes(&self) -> bool {
-        matches!(
+    /// What its path names, as far as the command says it.
+    pub(super) fn names(&self) -> Names {
+        let directory = matches!(
             self.verb,
-            "SIZE" | "MDTM" | "MLST" | "CWD" | "XCWD" | "CDUP" | "XCUP" | "MKD" | "XMKD" | "RNFR"
-        )
+            "LIST"
+                | "NLST"
+                | "MLSD"
+                | "STAT"
+                | "CWD"
+                | "XCWD"
+                | "CDUP"
+                | "XCUP"
+                | "MKD"
+                | "XMKD"
+                | "RMD"
+                | "XRMD"
+        );
+        match self.argument.as_deref() {
+            _ if directory => Names::Directory,
+            Some(argument) if !names_directory(argument) => Names::File,
+            // The working directory, `in/` or `..`.
+            _ => Names::Directory,
+        }
     }
 }
 
-/// Whether each form of the command is a file command. SITE and STAT have others.
+/// Whether clients use the verb to ask whether a name exists.
+fn probes(verb: &str) -> bool {
+    matches!(
+        verb,
+        "SIZE" | "MDTM" | "MLST" | "CWD" | "XCWD" | "CDUP" | "XCUP" | "MKD" | "XMKD" | "RNFR"
+    )
+}
+
+/// Whether a line that is not understood is meant as a file command. SITE and STAT have other forms.
+fn is_file_line(verb: &str, line: &[u8]) -> bool {
+    let mut words = line.split(|byte| *byte == b' ').skip(1);
+    let first = words.find(|word| !word.is_empty());
+    match verb {
+        "STAT" => first.is_some(),
+        "SITE" => first.is_some_and(|subcommand| {
+            [&b"UTIME"[..], b"CHMOD"]
+                .iter()
+                .any(|file| file.eq_ignore_ascii_case(subcommand))
+        }),
+        _ => is_file_verb(verb),
+    }
+}
+
+/// Whether each form of the command is a file command.
 fn is_file_verb(verb: &str) -> bool {
     matches!(
         verb,
@@ -222,9 +274,9 @@ impl Chronicle {
     }
 
     /// The command that runs is RNTO, of what RNFR has named.
-    pub(super) fn renames(&mut self, source: &VirtualPath) {
+    pub(super) fn renames(&mut self, source: &VirtualPath, names: Names) {
         if let Some(command) = &mut self.command {
-            command.source = Some(source.clone());
+            command.source = Some((source.clone(), names));
         }
     }
 

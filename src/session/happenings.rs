@@ -5,7 +5,7 @@ use crate::namespace::{Resolved, VirtualPath};
 use crate::object::{Location, TransferId};
 use ftp_proto::Reply;
 
-use crate::session::chronicle::{FileCommand, describe};
+use crate::session::chronicle::{FileCommand, Names, describe};
 use crate::session::replies::{Refusal, with_request};
 use crate::session::state::Session;
 
@@ -13,18 +13,31 @@ impl Session {
     /// The reply to a command that is refused or has failed. If it is a file command, its event is
     /// sent, and the reply ends in the event's id.
     pub(super) fn refuse(&mut self, refusal: Refusal) -> Reply {
-        match self.report(&refusal) {
-            Some(id) => with_request(refusal.into(), &id),
-            None => refusal.into(),
-        }
+        let id = self.report(&refusal);
+        replied(refusal.into(), id)
+    }
+
+    /// As [`refuse`](Self::refuse), with the code of a reply whose first line was sent before.
+    pub(super) fn refuse_as(&mut self, code: u16, refusal: Refusal) -> Reply {
+        let id = self.report_as(code, &refusal);
+        let reply = Reply {
+            code,
+            ..refusal.into()
+        };
+        replied(reply, id)
     }
 
     /// Sends the event of a file command that is refused or has failed, and returns its id if the
     /// reply needs it.
     pub(super) fn report(&mut self, refusal: &Refusal) -> Option<TransferId> {
+        self.report_as(refusal.code(), refusal)
+    }
+
+    /// As [`report`](Self::report), with the code that the client gets.
+    fn report_as(&mut self, code: u16, refusal: &Refusal) -> Option<TransferId> {
         let command = self.chronicle.command.take()?;
         let class = refusal.class();
-        let probed = command.probes() && matches!(class, Class::NotFound | Class::Exists);
+        let probed = command.probes && matches!(class, Class::NotFound | Class::Exists);
         let level = match probed {
             true => Level::Debug,
             false => self.level_of(class),
@@ -35,13 +48,14 @@ impl Session {
         event.verb = Some(command.verb);
         self.locate(&mut event, command);
         describe(&mut event, refusal);
+        event.code = Some(code);
         self.chronicle.send(event);
         id
     }
 
-    /// Something has happened to a path. It is the event of the command that runs, which then gives
-    /// no other: what a cut of its last steps changes is not worth a second one.
-    pub(super) fn happened(&mut self, kind: Kind, path: &VirtualPath) -> Event {
+    /// Something has happened to a file or a directory. It is the event of the command that runs,
+    /// which then gives no other: what a cut of its last steps changes is not worth a second one.
+    pub(super) fn happened(&mut self, kind: Kind, path: &VirtualPath, names: Names) -> Event {
         let level = match kind {
             Kind::Listing => Level::Debug,
             _ => Level::Info,
@@ -49,12 +63,12 @@ impl Session {
         let mut event = self.chronicle.event(kind, level);
         event.verb = self.chronicle.command.take().map(|command| command.verb);
         event.class = Some(Class::Ok);
-        self.place(&mut event, path);
+        self.place(&mut event, path, names);
         event
     }
 
-    /// Fills in the path, and which object it is.
-    pub(super) fn place(&self, event: &mut Event, path: &VirtualPath) {
+    /// Fills in the path, and which object or prefix it is.
+    pub(super) fn place(&self, event: &mut Event, path: &VirtualPath, names: Names) {
         event.path = Some(path.to_string().into());
         let Some(user) = self.logged_in() else {
             return;
@@ -64,7 +78,10 @@ impl Session {
             event.mount = Some(mount.path.to_string().into());
             event.store = Some(mount.store.name().into());
             event.bucket = Some((*mount.bucket).into());
-            let location = resolved.object().or_else(|| resolved.directory());
+            let location = match names {
+                Names::File => resolved.object().or_else(|| resolved.directory()),
+                Names::Directory => resolved.directory().or_else(|| resolved.object()),
+            };
             event.key = location.map(|Location { key, .. }| key.into());
         }
     }
@@ -86,20 +103,29 @@ impl Session {
     /// Fills in the paths of a command.
     fn locate(&self, event: &mut Event, command: FileCommand) {
         let lists = command.lists();
+        let names = command.names();
         let argument = command.argument.as_deref();
         let named = argument.map(|argument| self.cwd.join(argument));
         match (command.source, named) {
-            (Some(source), named) => {
-                self.place(event, &source);
+            (Some((source, names)), named) => {
+                self.place(event, &source, names);
                 event.to = named
                     .and_then(Result::ok)
                     .map(|path| path.to_string().into());
             }
-            (None, Some(Ok(path))) => self.place(event, &path),
+            (None, Some(Ok(path))) => self.place(event, &path, names),
             // A name that no path can have.
             (None, Some(Err(_))) => event.path = argument.map(Into::into),
-            (None, None) if lists => self.place(event, &self.cwd.clone()),
+            (None, None) if lists => self.place(event, &self.cwd, names),
             (None, None) => {}
         }
+    }
+}
+
+/// The reply of a command that is refused, with the id of its event.
+fn replied(reply: Reply, id: Option<TransferId>) -> Reply {
+    match id {
+        Some(id) => with_request(reply, &id),
+        None => reply,
     }
 }

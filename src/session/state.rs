@@ -15,7 +15,7 @@ use ftp_proto::command::{HashName, TransferType};
 use ftp_proto::facts::FactSet;
 
 use crate::session::broken::UserTransfers;
-use crate::session::chronicle::Chronicle;
+use crate::session::chronicle::{Chronicle, Names};
 use crate::session::context::{Listener, ServerContext};
 use crate::session::control::Control;
 use crate::session::data_setup::DataSetup;
@@ -118,6 +118,16 @@ pub(super) struct RenameSource {
     pub(super) resolved: Resolved,
     /// `None` if RNFR may not reveal what is there. Then RNTO looks.
     pub(super) found: Option<RenamedEntry>,
+}
+
+impl RenameSource {
+    /// What the name stands for, as far as it is known.
+    pub(super) fn names(&self) -> Names {
+        match self.found {
+            Some(RenamedEntry::Directory) => Names::Directory,
+            Some(RenamedEntry::File(_)) | None => Names::File,
+        }
+    }
 }
 
 /// What is at the name that RNFR has named.

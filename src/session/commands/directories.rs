@@ -4,6 +4,7 @@ use crate::events::Kind;
 use crate::namespace::{Permission, Resolved};
 use crate::object::{DeleteError, ObjectError, make_directory, remove_directory};
 
+use crate::session::chronicle::Names;
 use crate::session::replies::{Handled, Refusal, success};
 use crate::session::resolve::{is_directory, parent_in_mount, require};
 use crate::session::state::Session;
@@ -62,7 +63,7 @@ impl Session {
         match make_directory(&directory).await {
             Err(ObjectError::Conflict) if sees_names(&resolved) => Err(Refusal::Exists(path)),
             Ok(()) => {
-                let event = self.happened(Kind::DirectoryMade, &path);
+                let event = self.happened(Kind::DirectoryMade, &path, Names::Directory);
                 self.chronicle.send(event);
                 Ok(success::created(&path))
             }
@@ -87,7 +88,7 @@ impl Session {
                     // The session must not stay in a directory that is gone.
                     self.cwd = path.parent().unwrap_or_default();
                 }
-                let event = self.happened(Kind::DirectoryRemoved, &path);
+                let event = self.happened(Kind::DirectoryRemoved, &path, Names::Directory);
                 self.chronicle.send(event);
                 Ok(success::removed(&path))
             }

@@ -14,6 +14,7 @@ use crate::object::{
 };
 use ftp_proto::{Reply, time};
 
+use crate::session::chronicle::Names;
 use crate::session::last_file::{LastFile, PEEK, Whole};
 use crate::session::replies::{Handled, Refusal, success};
 use crate::session::resolve::{file_at, modified, parent_in_mount, require};
@@ -149,7 +150,7 @@ impl Session {
         };
         match delete_keeping_directory(&location, parent.as_ref(), None).await {
             Ok(_) => {
-                let event = self.happened(Kind::Deleted, &path);
+                let event = self.happened(Kind::Deleted, &path, Names::File);
                 self.chronicle.send(event);
                 self.reported.forget(&path);
                 self.transfers_of(&location)?.begins_anew();
@@ -164,7 +165,7 @@ impl Session {
                     .discard_interrupted(&path, &resolved, &location)
                     .await? =>
             {
-                let mut event = self.happened(Kind::Deleted, &path);
+                let mut event = self.happened(Kind::Deleted, &path, Names::File);
                 event.detail = Some("an interrupted upload, there was no file".into());
                 self.chronicle.send(event);
                 self.transfers_of(&location)?.begins_anew();

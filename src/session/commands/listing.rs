@@ -18,6 +18,7 @@ use ftp_proto::command::ListArgument;
 use ftp_proto::facts::{FactType, Facts, fact_line};
 use ftp_proto::glob::Glob;
 
+use crate::session::chronicle::Names;
 use crate::session::control::ControlError;
 use crate::session::replies::{Handled, Refusal, success};
 use crate::session::resolve::{
@@ -100,14 +101,15 @@ impl Session {
         // After the first line the code can't change (RFC 959, 4.2): the last line says it.
         let last = match self.send_status(&path, code, &mut lister).await {
             Ok(()) => {
-                let event = self.happened(Kind::Listing, &path);
+                let names = match lister.single {
+                    true => Names::File,
+                    false => Names::Directory,
+                };
+                let event = self.happened(Kind::Listing, &path, names);
                 self.chronicle.send(event);
                 Reply::new(code, "End")
             }
-            Err(StatusError::Refused(refusal)) => Reply {
-                code,
-                ..self.refuse(refusal)
-            },
+            Err(StatusError::Refused(refusal)) => self.refuse_as(code, refusal),
             Err(StatusError::Control(error)) => {
                 // No reply reaches the client. The event is for the operator.
                 self.report(&self.unsent_listing(path, &error));

@@ -15,6 +15,7 @@ use crate::object::{
     directory_exists, keep_if_empty, rename_directory,
 };
 
+use crate::session::chronicle::Names;
 use crate::session::occupant::refuse_directory;
 use crate::session::replies::{Detail, Handled, Refusal, success};
 use crate::session::resolve::{describe_with_crc, existing, parent_in_mount, require};
@@ -58,6 +59,10 @@ impl Session {
             Some(found) => found,
             None => find(&source.path, &source.resolved).await?,
         };
+        let names = match &found {
+            RenamedEntry::File(_) => Names::File,
+            RenamedEntry::Directory => Names::Directory,
+        };
         let source = (source.path, source.resolved);
         let done = success::renamed(&source.0, &path);
         if path == source.0 {
@@ -74,7 +79,7 @@ impl Session {
         // The name has another object now. An interrupted upload of the old name stays there.
         self.reported.forget(&path);
         renamed?;
-        let mut event = self.happened(Kind::Renamed, &source.0);
+        let mut event = self.happened(Kind::Renamed, &source.0, names);
         event.to = Some(path.to_string().into());
         event.id = Some(id.as_str().into());
         self.chronicle.send(event);

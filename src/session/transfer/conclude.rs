@@ -6,7 +6,7 @@ use crate::namespace::VirtualPath;
 use ftp_proto::Reply;
 use ftp_proto::command::TransferType;
 
-use crate::session::chronicle::describe;
+use crate::session::chronicle::{Names, describe};
 use crate::session::control::ControlError;
 use crate::session::replies::{Detail, Refusal, success, with_request, with_transfer};
 use crate::session::state::{Flow, Session};
@@ -90,7 +90,8 @@ impl Session {
         let mut event = self.chronicle.event(kind, level);
         event.id = Some(label.id.as_str().into());
         event.verb = Some(label.verb);
-        self.place(&mut event, &label.path);
+        // The listing of a directory has a location, which replaces the key below.
+        self.place(&mut event, &label.path, Names::File);
         if let Some(location) = &label.location {
             event.store = Some(location.store.name().into());
             event.bucket = Some((*location.bucket).into());

@@ -219,7 +219,8 @@ pub struct Event {
     pub user: Option<Arc<str>>,
     /// The address it concerns if there is no session. Port 0: the port is not known.
     pub peer: Option<SocketAddr>,
-    /// The id in the reply: of a transfer, or of a refused command.
+    /// The id in the reply of a transfer or of a refused command; of a rename the id in the metadata
+    /// of what was written.
     pub id: Option<Arc<str>>,
     /// The command.
     pub verb: Option<&'static str>,
@@ -337,10 +338,11 @@ impl Event {
         self.peer.or_else(|| Some(self.session.as_ref()?.peer))
     }
 
-    /// The name of the field that holds [`Event::id`]: `transfer` of a transfer, else `request`.
+    /// The name of the field that holds [`Event::id`]: `transfer` if it is that of a transfer or of a
+    /// new object, else `request`.
     pub fn id_name(&self) -> &'static str {
         match self.kind {
-            Kind::Transfer | Kind::Listing => "transfer",
+            Kind::Transfer | Kind::Listing | Kind::Renamed => "transfer",
             _ => "request",
         }
     }

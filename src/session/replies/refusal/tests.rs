@@ -125,3 +125,49 @@ fn only_these_files_make_replies_of_one_line() {
     }
     assert!(read > 100, "{read}");
 }
+
+/// Refusals that no event of a file command has: those of TLS, of PORT and EPSV, and of a login,
+/// whose sample has the cause of a file command.
+const OF_NO_FILE: [&str; 8] = [
+    "NoSuchProtocol",
+    "ProtLevel",
+    "CccUnderTls",
+    "CccWithoutTls",
+    "AfterEpsvAll",
+    "PortNetworkProtocol",
+    "EarlyCommands",
+    "LastLogin",
+];
+
+/// The codes in a cell such as `421, 500 to 504`.
+fn codes(cell: &str) -> BTreeSet<u16> {
+    let range = |part: &str| match part.split_once(" to ") {
+        Some((first, last)) => first.parse().unwrap()..=last.parse().unwrap(),
+        None => part.parse().unwrap()..=part.parse().unwrap(),
+    };
+    cell.split(", ").flat_map(range).collect()
+}
+
+#[test]
+fn the_troubleshooting_page_has_each_code_of_a_class() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/docs/operations/troubleshooting.md"
+    );
+    let page = std::fs::read_to_string(path).unwrap();
+    let (_, table) = page.split_once("\n## By class\n").unwrap();
+    let table = table.split("\n## ").next().unwrap();
+    for (name, refusal) in Refusal::samples() {
+        if OF_NO_FILE.contains(&name) {
+            continue;
+        }
+        let class = refusal.class().name();
+        let row = table.split_once(&format!("\n| `{class}` | ")).unwrap().1;
+        let cell = row.split(" | ").next().unwrap();
+        let code = refusal.code();
+        assert!(
+            codes(cell).contains(&code),
+            "{name}: {class} {code}, not {cell}"
+        );
+    }
+}

@@ -10,6 +10,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::events::{Class, Event, Events, Kind, Level};
+use crate::object::look::LookFailure;
 use crate::object::options::ResumeOptions;
 use crate::object::{
     ObjectError, Recorded, Store, SweepOptions, Swept, Unrecorded, refresh_record_cache, sweep,
@@ -171,7 +172,7 @@ impl Targets {
             let removed = found.iter().filter(|swept| swept.removed).count();
             events.send(swept_event(removed));
             for (label, error) in failed {
-                events.send(failed_event(&label, &error));
+                events.send(failed_event(&label, error));
             }
         }
     }
@@ -190,10 +191,34 @@ fn swept_event(removed: usize) -> Event {
 }
 
 /// The event of a place that could not be swept.
-fn failed_event(label: &str, error: &ObjectError) -> Event {
+fn failed_event(label: &str, error: ObjectError) -> Event {
     let mut event = Event::new(Kind::Sweep, Level::Warn);
-    event.class = Some(Class::StoreError);
     event.reason = Some(format!("{label} could not be swept").into());
     event.detail = Some(error.to_string().into());
+    event.class = Some(LookFailure::from(error).trouble.class());
     event
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sweep_that_fails_has_the_class_of_its_failure() {
+        let text = || "x".to_owned();
+        for (error, class) in [
+            (ObjectError::Unavailable(text()), Class::StoreUnreachable),
+            (ObjectError::Timeout, Class::StoreUnreachable),
+            (ObjectError::Credentials(text()), Class::StoreCredentials),
+            (ObjectError::Clock(text()), Class::StoreCredentials),
+            (ObjectError::Denied(text()), Class::StoreDenied),
+            (ObjectError::NoSuchBucket, Class::StoreError),
+            (ObjectError::Other(text()), Class::StoreError),
+        ] {
+            let shown = error.to_string();
+            let event = failed_event("main:files", error);
+            assert_eq!(event.class, Some(class), "{shown}");
+            assert_eq!(event.detail.as_deref(), Some(&*shown));
+        }
+    }
 }

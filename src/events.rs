@@ -14,6 +14,7 @@
 mod documented;
 mod event;
 pub mod filter;
+mod footprint;
 pub mod log;
 pub mod metrics;
 pub mod options;

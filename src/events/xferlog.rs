@@ -5,13 +5,14 @@
 //! take ── Event ──▶ bounded queue ──▶ thread ── line ──▶ file, or standard output
 //! ```
 //!
-//! A disk or a pipe that does not take the lines delays only the thread: if the queue is full,
-//! lines are lost, and the log says so once a minute. The server goes on.
+//! A disk or a pipe that does not take the lines delays only the thread: if the queue is full, by
+//! its events or their bytes, lines are lost, and the log says so once a minute. The server goes on.
 
 mod line;
 mod output;
 
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -24,8 +25,11 @@ use crate::events::{Event, EventSink};
 
 use output::Output;
 
-/// The number of events that may wait for the thread; about 1 KiB each.
+/// The number of events that may wait for the thread.
 const QUEUE: usize = 4096;
+
+/// The most bytes of them: room for this number of usual length.
+const QUEUE_BYTES: usize = 4 * 1024 * 1024;
 
 /// The number of lines that are written at once.
 const BATCH: usize = 256;
@@ -40,6 +44,8 @@ const LAST_LINES: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct TransferLog {
     jobs: Mutex<Option<SyncSender<Job>>>,
+    /// The bytes of the events that wait.
+    waiting: Arc<AtomicUsize>,
     losses: Arc<Losses>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -74,16 +80,18 @@ impl TransferLog {
         };
         let output = Output::open(place).map_err(failed)?;
         let losses = Arc::<Losses>::default();
+        let waiting = Arc::<AtomicUsize>::default();
         let (jobs, queue) = sync_channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("xferlog".to_owned())
             .spawn({
-                let losses = Arc::clone(&losses);
-                move || write(&queue, output, &losses)
+                let (losses, waiting) = (Arc::clone(&losses), Arc::clone(&waiting));
+                move || write(&queue, &waiting, output, &losses)
             })
             .map_err(failed)?;
         Ok(Arc::new(TransferLog {
             jobs: Mutex::new(Some(jobs)),
+            waiting,
             losses,
             thread: Mutex::new(Some(thread)),
         }))
@@ -92,8 +100,10 @@ impl TransferLog {
     /// Opens the file anew (SIGHUP). A file that was moved or removed is noticed without it, at the
     /// next line.
     pub fn reopen(&self) {
-        // If the queue is full, the next line notices it.
-        let _ = self.send(Job::Reopen);
+        if let Some(jobs) = &*lock(&self.jobs) {
+            // If the queue is full, the next line notices it.
+            let _ = jobs.try_send(Job::Reopen);
+        }
     }
 
     /// Takes no more events, and waits until the others are written.
@@ -108,17 +118,27 @@ impl TransferLog {
         }
     }
 
-    fn send(&self, job: Job) -> Result<(), TrySendError<Job>> {
-        match &*lock(&self.jobs) {
-            Some(jobs) => jobs.try_send(job),
-            None => Ok(()),
+    /// Hands an event to the thread, unless the queue is full. After the stop nothing is lost.
+    fn queue(&self, event: &Arc<Event>) -> bool {
+        let jobs = lock(&self.jobs);
+        let Some(jobs) = &*jobs else {
+            return true;
+        };
+        let bytes = event.memory();
+        // The number stands for itself: nothing else is read by it.
+        let before = self.waiting.fetch_add(bytes, Ordering::Relaxed);
+        let fits = before == 0 || before + bytes <= QUEUE_BYTES;
+        let sent = fits && jobs.try_send(Job::Write(Arc::clone(event))).is_ok();
+        if !sent {
+            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
         }
+        sent
     }
 }
 
 impl EventSink for TransferLog {
     fn take(&self, event: &Arc<Event>) {
-        if line::is_wanted(event) && self.send(Job::Write(Arc::clone(event))).is_err() {
+        if line::is_wanted(event) && !self.queue(event) {
             self.losses
                 .add(1, &"its file does not take lines fast enough");
         }
@@ -126,14 +146,17 @@ impl EventSink for TransferLog {
 }
 
 /// The thread.
-fn write(queue: &Receiver<Job>, mut output: Output, losses: &Losses) {
+fn write(queue: &Receiver<Job>, waiting: &AtomicUsize, mut output: Output, losses: &Losses) {
     let zone = TimeZone::system();
     let mut text = String::new();
     while let Ok(first) = queue.recv() {
         text.clear();
         for job in iter::once(first).chain(queue.try_iter().take(BATCH)) {
             match job {
-                Job::Write(event) => line::append(&mut text, &event, &zone),
+                Job::Write(event) => {
+                    waiting.fetch_sub(event.memory(), Ordering::Relaxed);
+                    line::append(&mut text, &event, &zone);
+                }
                 Job::Reopen => output.reopen(),
             }
         }
@@ -293,6 +316,44 @@ mod tests {
         log.stop().await;
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.contains("/two") && !text.contains('\0'), "{text:?}");
+    }
+
+    #[test]
+    fn long_names_wait_in_a_bounded_memory() {
+        // Without the thread nothing leaves the queue.
+        let (jobs, queue) = sync_channel(QUEUE);
+        let log = TransferLog {
+            jobs: Mutex::new(Some(jobs)),
+            waiting: Arc::default(),
+            losses: Arc::default(),
+            thread: Mutex::default(),
+        };
+        let long = upload(&"x".repeat(4000));
+        for _ in 0..QUEUE {
+            log.take(&long);
+        }
+        let taken = queue.try_iter().count();
+        assert_eq!(taken, QUEUE_BYTES / long.memory());
+        assert_eq!(log.waiting.load(Ordering::Relaxed), taken * long.memory());
+        // The first loss was logged at once.
+        let lost = lock(&log.losses.0).lines + 1;
+        assert_eq!(lost, (QUEUE - taken) as u64);
+    }
+
+    #[tokio::test]
+    async fn what_is_written_makes_room() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("xferlog");
+        let log = at(&path);
+        let long = "x".repeat(QUEUE_BYTES / 2);
+        // More than twice what the queue holds; the second half of a pair waits for no other.
+        for number in 0..5 {
+            log.take(&upload(&format!("/{number}{long}")));
+            lines(&path, number + 1).await;
+        }
+        log.stop().await;
+        assert_eq!(log.waiting.load(Ordering::Relaxed), 0);
+        assert_eq!(lock(&log.losses.0).reported, None);
     }
 
     #[test]

@@ -18,9 +18,6 @@ const MOST_LOGINS: usize = 1_000;
 const FILES_BYTES: usize = 16 * 1024 * 1024;
 const LOGINS_BYTES: usize = 2 * 1024 * 1024;
 
-/// What one text costs beyond its bytes.
-const TEXT: usize = 16;
-
 /// The last events of a server.
 #[derive(Debug)]
 pub(in crate::server) struct RecentEvents(Mutex<Rings>);
@@ -145,13 +142,13 @@ impl Ring {
     }
 
     fn push(&mut self, numbered: Numbered) {
-        self.bytes += cost(&numbered.event);
+        self.bytes += numbered.event.memory();
         self.events.push_back(numbered);
         while self.events.len() > self.most || self.bytes > self.most_bytes {
             let Some(oldest) = self.events.pop_front() else {
                 return;
             };
-            self.bytes -= cost(&oldest.event);
+            self.bytes -= oldest.event.memory();
         }
     }
 }
@@ -181,35 +178,6 @@ pub(super) fn holds(text: &str, part: &str) -> bool {
     // Linear in both: clients choose the text, and everybody who reaches the port the part.
     text.to_ascii_lowercase()
         .contains(&part.to_ascii_lowercase())
-}
-
-/// The memory of an event, bytes. What it shares with others of its session counts for each.
-fn cost(event: &Event) -> usize {
-    let texts = [
-        &event.path,
-        &event.to,
-        &event.mount,
-        &event.store,
-        &event.bucket,
-        &event.key,
-        &event.etag,
-        &event.version_id,
-        &event.reason,
-        &event.detail,
-    ];
-    let texts = texts.into_iter().map(Option::as_deref);
-    let session = event.session.as_deref();
-    let shared = [
-        event.user.as_deref(),
-        event.id.as_deref(),
-        session.map(|session| &*session.session),
-        session.and_then(|session| session.user.as_deref()),
-        session.and_then(|session| session.client.as_deref()),
-        session.and_then(|session| session.host.as_deref()),
-    ];
-    let texts = texts.chain(shared).flatten().map(|text| text.len() + TEXT);
-    let own = size_of::<Event>() + session.map_or(0, size_of_val);
-    own + texts.sum::<usize>()
 }
 
 #[cfg(test)]
@@ -310,7 +278,7 @@ mod tests {
         }
         let rings = recent.lock();
         assert!(rings.files.bytes <= FILES_BYTES && rings.files.events.len() > 3000);
-        let costs = rings.files.events.iter().map(|one| cost(&one.event));
+        let costs = rings.files.events.iter().map(|one| one.event.memory());
         assert_eq!(costs.sum::<usize>(), rings.files.bytes);
     }
 
@@ -336,6 +304,7 @@ mod tests {
             *text = Some("x".repeat(120).into());
         }
         event.reason = Some("x".repeat(200).into());
-        assert!(cost(&event) * MOST_FILES <= FILES_BYTES, "{}", cost(&event));
+        let memory = event.memory();
+        assert!(memory * MOST_FILES <= FILES_BYTES, "{memory}");
     }
 }

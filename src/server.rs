@@ -66,6 +66,7 @@ pub struct Server {
     accepts: TaskTracker,
     sweeps: TaskTracker,
     cleanups: TaskTracker,
+    admission: Arc<ConnectionAdmission>,
     hooks: TaskTracker,
     /// Ends the delivery of events.
     hooks_end: CancellationToken,
@@ -209,6 +210,7 @@ impl Server {
                 "clean-up in the store has not ended; open multipart uploads may be left"
             );
         }
+        self.admission.report_held();
         // All that is to happen has happened.
         self.hooks_end.cancel();
         self.hooks.wait().await;

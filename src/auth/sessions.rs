@@ -25,7 +25,7 @@ use crate::auth::options::Limits;
 use early::Early;
 
 /// Why a session is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Refused {
     /// The limit of all sessions is reached.
     Full,

@@ -402,6 +402,9 @@ impl Bound {
         if let Some(tls) = builder.tls {
             sweeps.spawn(tls.follow(builder.events.clone(), context.drain.clone()));
         }
+        let proxies = Proxies::new(&builder.options.proxy_protocol);
+        let admission = Arc::new(ConnectionAdmission::new(proxies, builder.events.clone()));
+        sweeps.spawn(Arc::clone(&admission).report(context.drain.clone()));
         sweeps.close();
         let hooks = TaskTracker::new();
         let hooks_end = builder.stop.child_token();
@@ -410,8 +413,6 @@ impl Bound {
         }
         hooks.close();
         let accepts = TaskTracker::new();
-        let proxies = Proxies::new(&builder.options.proxy_protocol);
-        let admission = Arc::new(ConnectionAdmission::new(proxies, builder.events.clone()));
         let control_addresses = self.listeners.iter().map(|(_, bound, _)| *bound).collect();
         for (listener, bound, shared) in self.listeners {
             tracing::info!(implicit_tls = shared.implicit, address = %bound, "listening");
@@ -434,6 +435,7 @@ impl Bound {
             sessions,
             accepts,
             sweeps,
+            admission,
             hooks,
             hooks_end,
             cleanups: builder.cleanups,

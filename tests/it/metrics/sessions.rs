@@ -1,12 +1,13 @@
 //! Sessions, logins, bans, strangers and ports.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use s3ftpd::events::Kind;
+use s3ftpd::events::{Cause, Kind};
 use tokio::io::AsyncReadExt;
 
+use test_support::events::Recorder;
 use test_support::ftp::{Ftp, connect_from};
-use test_support::gateway::USER;
+use test_support::gateway::{Builder, Gateway, USER};
 use test_support::transfers::sessions_ended;
 
 use super::{Scrape, with_admin};
@@ -72,6 +73,76 @@ async fn passive_ports_and_strangers_are_counted() {
     let scrape = Scrape::of(&gateway).await;
     scrape.is("s3ftpd_passive_reservations", &[("state", "waiting")], 0.0);
     scrape.is("s3ftpd_passive_reservations", &[("state", "resting")], 1.0);
+}
+
+const BANNED: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 9));
+
+/// One session an address, and a ban after one failed login.
+fn strict() -> Builder {
+    with_admin().with("[limits]\nsessions_per_address = 1\n[login_failures]\nban_after = 1")
+}
+
+/// Bans [`BANNED`]. The event of a login that is refused so is not one of a connection.
+async fn ban(gateway: &Gateway) {
+    let mut guesser = Ftp::connect_from(BANNED, gateway.address).await;
+    guesser.expect("USER x", 331).await;
+    guesser.expect("PASS x", 530).await;
+    gateway.events.wait_for(Kind::Banned).await;
+    drop(guesser);
+    sessions_ended(gateway).await;
+}
+
+/// A connection that is refused.
+async fn refused(gateway: &Gateway, from: IpAddr) {
+    let mut stream = connect_from(from, gateway.address).await.unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).await.unwrap();
+    assert!(reply.starts_with("421 "), "{reply}");
+}
+
+/// The number of refusals with this cause that the events stand for.
+fn refusals(events: &Recorder, cause: Cause) -> u64 {
+    let events = events.of(Kind::LoginRefused);
+    let of_it = events.iter().filter(|event| event.cause == Some(cause));
+    of_it.map(|event| event.count.unwrap_or(1)).sum()
+}
+
+#[tokio::test]
+async fn refused_connections_are_counted_by_their_causes() {
+    let gateway = strict().start().await;
+    ban(&gateway).await;
+    let _session = gateway.ftp().await;
+    for _ in 0..60 {
+        refused(&gateway, BANNED).await;
+    }
+    for _ in 0..3 {
+        refused(&gateway, [127, 0, 0, 1].into()).await;
+    }
+    let name = "s3ftpd_logins_total";
+    let of = |scrape: &Scrape, result: &str| scrape.sum(name, &[("result", result)]);
+    // The flood has ended, and nothing more comes.
+    let all = |scrape: &Scrape| of(scrape, "banned") + of(scrape, "limit") >= 63.0;
+    let scrape = Scrape::until(&gateway, "all refusals", all).await;
+    assert_eq!((of(&scrape, "banned"), of(&scrape, "limit")), (60.0, 3.0));
+    assert_eq!(refusals(&gateway.events, Cause::Banned), 60);
+    assert_eq!(refusals(&gateway.events, Cause::Limit), 3);
+    for event in gateway.events.of(Kind::LoginRefused) {
+        let reason = event.reason.as_deref().unwrap_or_default();
+        let is_ban = reason.contains("failed logins");
+        assert_eq!(is_ban, event.cause == Some(Cause::Banned), "{event:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_stop_counts_the_refusals_that_are_held_back() {
+    let gateway = strict().start().await;
+    ban(&gateway).await;
+    for _ in 0..5 {
+        refused(&gateway, BANNED).await;
+    }
+    let events = gateway.events.clone();
+    gateway.stop().await;
+    assert_eq!(refusals(&events, Cause::Banned), 5);
 }
 
 #[tokio::test]

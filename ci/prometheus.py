@@ -32,8 +32,11 @@ from s3 import S3
 
 CHART = HERE.parent / "helm/s3ftpd/files"
 LOAD_SECONDS = 60
-# The certificate expires in ten days, and the store goes.
-FIRING = {"S3ftpdStoreErrors", "S3ftpdStoreDown", "S3ftpdTransfersFail", "S3ftpdCertificateExpires"}
+# The certificate expires in ten days, the store goes, and no receiver takes events.
+FIRING = {
+    "S3ftpdStoreErrors", "S3ftpdStoreDown", "S3ftpdTransfersFail", "S3ftpdCertificateExpires", "S3ftpdHookFails",
+    "S3ftpdEventsLost",
+}
 
 CONFIG = """
 listen = ["127.0.0.1:{ftp}"]
@@ -67,6 +70,9 @@ bucket = "demo"
 [mounts.denied]
 store = "denied"
 bucket = "demo"
+[events.down]
+url = "http://127.0.0.1:1/"
+retry_for = "5s"
 [users.partner]
 password = "{password}"
 mounts = {{ "/" = "main", "/denied" = "denied" }}

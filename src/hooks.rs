@@ -15,4 +15,4 @@ mod signature;
 
 pub use before_publish::{BeforePublish, Decision, Question};
 pub use client::CallError;
-pub use event_hook::EventHook;
+pub use event_hook::{EventHook, Sender};

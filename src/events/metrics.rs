@@ -3,13 +3,15 @@
 //! ```text
 //! Events ── Event ──────────────▶ Metrics ── families ──▶ Registry ──▶ GET /metrics
 //! session ── command, transfer ──▶   ▲                       ▲
-//! object ── each S3 request ─────────┘       server::scrape ─┘ what is read at each scrape
+//! object ── each S3 request ─────────┤       server::scrape ─┘ what is read at each scrape
+//! hooks ─── each call ───────────────┘
 //! ```
 //!
 //! To count takes a look-up and an atomic increment. All labels are bounded, whatever clients and
 //! stores send: words of this crate, names of the configuration up to a limit, and `other` for the
 //! rest. So the memory is, too, and nothing grows between two scrapes.
 
+mod hooks;
 mod labels;
 mod last_uploads;
 pub mod options;
@@ -29,6 +31,8 @@ use crate::events::EventSink;
 use crate::events::event::{Cause, Class, Direction, Event, Kind};
 use crate::events::metrics::options::MetricsOptions;
 
+use hooks::HookMetrics;
+pub use hooks::{CallResult, CountedCall, HookCalls};
 pub use labels::OTHER;
 pub use labels::RequestStatus;
 use labels::{
@@ -87,6 +91,7 @@ pub struct Metrics {
     swept: Counter,
     store_up: Family<StoreLabels, Gauge>,
     requests: Arc<RequestMetrics>,
+    hooks: Arc<HookMetrics>,
     last_uploads: Option<Arc<LastUploads>>,
 }
 
@@ -120,6 +125,7 @@ impl Metrics {
             swept: Counter::default(),
             store_up: Family::default(),
             requests: Arc::new(RequestMetrics::new()),
+            hooks: Arc::default(),
             last_uploads: last_uploads.map(|users| Arc::new(LastUploads::new(users))),
         };
         metrics.begin_at_zero();
@@ -156,6 +162,7 @@ impl Metrics {
         self.register_transfers(&mut registry);
         self.register_operation(&mut registry);
         self.requests.register(&mut registry);
+        self.hooks.register(&mut registry);
         registry
     }
 
@@ -285,6 +292,11 @@ impl Metrics {
     /// What measures the requests to a store.
     pub fn store_requests(&self, store: &str) -> StoreRequests {
         StoreRequests::new(store, &self.requests)
+    }
+
+    /// What counts the calls of a hook, by its section of the configuration.
+    pub fn hook_calls(&self, hook: &str) -> HookCalls {
+        HookCalls::new(hook, &self.hooks)
     }
 
     fn verb(&self, verb: &'static str) -> &'static str {

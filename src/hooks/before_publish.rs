@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::events::metrics::{CallResult, HookCalls, Metrics};
 use crate::hooks::client::{CallError, Connections, HookClient};
 use crate::hooks::options::{BeforePublishOptions, OnHookFailure};
 use crate::hooks::signature::{self, Signer};
@@ -22,6 +23,7 @@ pub struct BeforePublish {
     client: HookClient,
     signer: Option<Signer>,
     on_failure: OnHookFailure,
+    calls: HookCalls,
 }
 
 /// What is asked about.
@@ -67,11 +69,15 @@ impl BeforePublish {
     ///
     /// # Errors
     /// The URL is not one, or TLS can't be set up.
-    pub fn new(options: &BeforePublishOptions) -> Result<BeforePublish, CallError> {
+    pub fn new(
+        options: &BeforePublishOptions,
+        metrics: &Metrics,
+    ) -> Result<BeforePublish, CallError> {
         Ok(BeforePublish {
             client: HookClient::new(&options.url, options.timeout, Connections::Fresh)?,
             signer: options.secret.clone().map(Signer::new),
             on_failure: options.on_failure,
+            calls: metrics.hook_calls("before_publish"),
         })
     }
 
@@ -85,6 +91,17 @@ impl BeforePublish {
     /// # Errors
     /// There is no answer.
     pub async fn ask(&self, question: &Question<'_>) -> Result<Decision, CallError> {
+        let call = self.calls.begin();
+        let decision = self.call(question).await;
+        call.ended(match &decision {
+            Ok(Decision::Allowed) => CallResult::Ok,
+            Ok(Decision::Refused(_)) => CallResult::Refused,
+            Err(error) => error.result(),
+        });
+        decision
+    }
+
+    async fn call(&self, question: &Question<'_>) -> Result<Decision, CallError> {
         let setup = |error: &dyn std::error::Error| CallError::Setup(error.to_string());
         let body = serde_json::to_vec(question).map_err(|error| setup(&error))?;
         // A resumed upload has the id of its first transfer, and other bytes: a receiver that keeps

@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::events::metrics::CallResult;
 use crate::object::trusted_roots;
 
 /// A longer answer is a failure, bytes.
@@ -69,6 +70,17 @@ pub enum CallError {
     /// An answer that is neither a yes nor a no.
     #[error("it answered {0}")]
     Answer(String),
+}
+
+impl CallError {
+    /// How the call counts.
+    pub(super) fn result(&self) -> CallResult {
+        match self {
+            CallError::Timeout(_) => CallResult::Timeout,
+            CallError::Connection(_) => CallResult::Unreachable,
+            CallError::Setup(_) | CallError::Body(_) | CallError::Answer(_) => CallResult::Error,
+        }
+    }
 }
 
 impl HookClient {

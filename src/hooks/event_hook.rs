@@ -6,6 +6,7 @@
 //! the queue counts: if the URL has failed for that time, each older event has one attempt, and newer
 //! ones do not wait for it. What is lost is counted and logged: by a full queue at most once a minute.
 
+use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::events::EventSink;
+use crate::events::metrics::{CallResult, HookCalls, Metrics};
 use crate::hooks::client::{CallError, Connections, HookClient};
 use crate::hooks::cloud_event;
 use crate::hooks::event_queue::{HookSink, QueuedEvent};
@@ -56,9 +58,22 @@ struct Delivery {
     /// Begins each id; another one in each process.
     process: String,
     retry_for: Duration,
+    calls: HookCalls,
+}
+
+/// What the hooks of a server have in common.
+#[derive(Debug, Clone, Copy)]
+pub struct Sender<'a> {
+    /// The name of the replica, if it has one.
+    pub replica: Option<&'a str>,
+    /// The number of `[events.NAME]`.
+    pub hooks: usize,
+    /// Counts the calls.
+    pub metrics: &'a Metrics,
 }
 
 /// How a delivery has failed for good.
+#[derive(Debug)]
 enum Undelivered {
     /// The receiver refuses it.
     Refused(StatusCode),
@@ -74,17 +89,22 @@ impl EventHook {
     pub fn new(
         name: &str,
         options: &EventHookOptions,
-        replica: Option<&str>,
+        sender: Sender<'_>,
     ) -> Result<EventHook, CallError> {
+        let sink = HookSink::new(options.filter.clone(), options.queue, sender.hooks);
+        let calls = sender.metrics.hook_calls(&format!("events.{name}"));
+        // Begins at 0.
+        calls.lost(0);
         Ok(EventHook {
             name: name.to_owned(),
-            sink: Arc::new(HookSink::new(options.filter.clone(), options.queue)),
+            sink: Arc::new(sink),
             delivery: Delivery {
                 client: HookClient::new(&options.url, options.timeout, Connections::Reused)?,
                 signer: options.secret.clone().map(Signer::new),
-                source: cloud_event::source(replica),
+                source: cloud_event::source(sender.replica),
                 process: format!("{:016x}", random()),
                 retry_for: options.retry_for,
+                calls,
             },
         })
     }
@@ -100,7 +120,7 @@ impl EventHook {
         let mut losses = LostEvents::default();
         let mut until: Option<Instant> = None;
         loop {
-            losses.note_lost(self.sink.take_lost());
+            self.note_overflow(&mut losses);
             if losses.may_be_logged() {
                 losses.log(&self.name);
             }
@@ -114,17 +134,18 @@ impl EventHook {
             }
             let flush = until.unwrap_or_else(Instant::now);
             tokio::select! {
-                Some(delivered) = running.next() => losses.note(delivered),
+                Some(delivered) = running.next() => self.note(&mut losses, delivered),
                 () = self.sink.came() => {}
                 () = sleep_until(losses.next()), if losses.is_due() => {}
                 () = end.cancelled(), if until.is_none() => until = Some(Instant::now() + FLUSH),
                 () = sleep_until(flush), if until.is_some() => break,
             }
         }
-        losses.note_lost(self.sink.take_lost());
+        self.note_overflow(&mut losses);
         losses.log(&self.name);
         let left = running.len() + self.sink.waiting();
         if left > 0 {
+            self.delivery.calls.lost(left as u64);
             tracing::error!(
                 hook = self.name,
                 events = left,
@@ -134,9 +155,26 @@ impl EventHook {
     }
 }
 
+impl EventHook {
+    fn note_overflow(&self, losses: &mut LostEvents) {
+        let events = self.sink.take_lost();
+        self.delivery.calls.lost(events);
+        losses.overflowed += events;
+    }
+
+    /// Notes how a delivery has ended.
+    fn note(&self, losses: &mut LostEvents, delivered: Result<(), Undelivered>) {
+        if let Err(reason) = delivered {
+            self.delivery.calls.lost(1);
+            losses.undelivered += 1;
+            losses.reason = reason.to_string();
+        }
+    }
+}
+
 impl Delivery {
-    /// Posts an event until it is taken, refused, or too old. After `end` it is tried at once, and
-    /// not again.
+    /// Posts an event until it is taken, refused, or too old: one that was too old before is posted
+    /// once. After `end` it is tried at once, and not again.
     async fn deliver(
         &self,
         numbered: QueuedEvent,
@@ -175,6 +213,18 @@ impl Delivery {
     }
 
     async fn post(&self, id: &str, body: &Bytes) -> Result<StatusCode, CallError> {
+        let call = self.calls.begin();
+        let answered = self.call(id, body).await;
+        call.ended(match &answered {
+            Ok(status) if status.is_success() => CallResult::Ok,
+            Ok(status) if may_pass(*status) => CallResult::Error,
+            Ok(_) => CallResult::Refused,
+            Err(error) => error.result(),
+        });
+        answered
+    }
+
+    async fn call(&self, id: &str, body: &Bytes) -> Result<StatusCode, CallError> {
         let headers = signature::headers(self.signer.as_ref(), id, body);
         let headers = headers.map_err(|error| CallError::Setup(error.to_string()))?;
         self.client
@@ -192,22 +242,16 @@ struct LostEvents {
     last: Option<Instant>,
 }
 
+impl fmt::Display for Undelivered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Undelivered::Refused(status) => write!(f, "it answered HTTP {}", status.as_u16()),
+            Undelivered::TooLate(failure) => f.write_str(failure),
+        }
+    }
+}
+
 impl LostEvents {
-    /// Notes what a full queue has lost.
-    fn note_lost(&mut self, events: u64) {
-        self.overflowed += events;
-    }
-
-    /// Notes how a delivery has ended.
-    fn note(&mut self, delivered: Result<(), Undelivered>) {
-        self.reason = match delivered {
-            Ok(()) => return,
-            Err(Undelivered::Refused(status)) => format!("it answered HTTP {}", status.as_u16()),
-            Err(Undelivered::TooLate(failure)) => failure,
-        };
-        self.undelivered += 1;
-    }
-
     /// Logs what has been lost.
     fn log(&mut self, hook: &str) {
         if self.overflowed > 0 {
@@ -273,6 +317,40 @@ mod tests {
 
     use super::*;
     use crate::events::{Event, Kind, Level};
+    use crate::hooks::options::EventFilter;
+
+    /// A hook whose URL takes no connection.
+    fn without_receiver(retry_for: Duration) -> EventHook {
+        let options = EventHookOptions {
+            url: "http://127.0.0.1:1/".to_owned(),
+            filter: EventFilter::default(),
+            timeout: Duration::from_secs(10),
+            retry_for,
+            queue: 10,
+            secret: None,
+        };
+        let sender = Sender {
+            replica: None,
+            hooks: 1,
+            metrics: &Metrics::default(),
+        };
+        EventHook::new("a", &options, sender).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_age_of_an_event_counts_from_when_it_came() {
+        let retry_for = Duration::from_secs(120);
+        let hook = without_receiver(retry_for);
+        hook.sink
+            .take(&Arc::new(Event::new(Kind::Deleted, Level::Info)));
+        let mut queued = hook.sink.next().unwrap();
+        // It has waited while others were repeated; no test waits for that.
+        queued.came = Instant::now().checked_sub(retry_for).unwrap();
+        let end = CancellationToken::new();
+        let delivered = tokio::time::timeout(retry_for / 2, hook.delivery.deliver(queued, &end));
+        let lost = delivered.await.unwrap().unwrap_err();
+        assert!(matches!(lost, Undelivered::TooLate(_)), "{lost}");
+    }
 
     #[test]
     fn pauses_double_up_to_a_minute() {
@@ -281,37 +359,6 @@ mod tests {
             let whole = Duration::from_millis(whole);
             assert!((whole / 2..=whole).contains(&pause), "{attempt}: {pause:?}");
         }
-    }
-
-    /// A hook whose URL no server listens at.
-    fn delivery(retry_for: Duration) -> Delivery {
-        Delivery {
-            client: HookClient::new(
-                "http://127.0.0.1:1/",
-                Duration::from_secs(10),
-                Connections::Reused,
-            )
-            .unwrap(),
-            signer: None,
-            source: cloud_event::source(None),
-            process: "p".to_owned(),
-            retry_for,
-        }
-    }
-
-    #[tokio::test]
-    async fn an_event_that_was_too_old_in_the_queue_has_one_attempt() {
-        let hour = Duration::from_secs(3600);
-        let queued = QueuedEvent {
-            number: 0,
-            came: Instant::now().checked_sub(hour).unwrap(),
-            event: Arc::new(Event::new(Kind::Deleted, Level::Info)),
-        };
-        let (delivery, end) = (delivery(hour), CancellationToken::new());
-        let delivered = delivery.deliver(queued, &end);
-        // It would be repeated for an hour.
-        let delivered = tokio::time::timeout(Duration::from_secs(30), delivered).await;
-        assert!(matches!(delivered, Ok(Err(Undelivered::TooLate(_)))));
     }
 
     #[test]

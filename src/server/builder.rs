@@ -19,7 +19,7 @@ use crate::data::linger::Lingering;
 use crate::data::passive::{AcceptPolicy, PassivePool};
 use crate::events::metrics::Metrics;
 use crate::events::{EventSink, Events};
-use crate::hooks::{BeforePublish, EventHook};
+use crate::hooks::{BeforePublish, EventHook, Sender};
 use crate::memory::Budget;
 use crate::net::listen;
 use crate::net::proxy::Proxies;
@@ -94,18 +94,10 @@ impl Builder {
         options: ServerOptions,
         sinks: Vec<Arc<dyn EventSink>>,
     ) -> Result<Builder, ServerError> {
-        let mut sinks = sinks;
-        let mut hooks = Vec::with_capacity(options.events.len());
-        for (name, hook) in &options.events {
-            let hook = EventHook::new(name, hook, options.replica.as_deref());
-            let hook = hook.map_err(|error| ServerError::Hook {
-                name: format!("events.{name}"),
-                reason: error.to_string(),
-            })?;
-            sinks.push(hook.sink());
-            hooks.push(hook);
-        }
-        let mut builder = Builder::without_stores(options, sinks);
+        let metrics = Arc::new(Metrics::new(options.metrics, Command::verbs()));
+        let hooks = event_hooks(&options, &metrics)?;
+        let sinks = sinks.into_iter().chain(hooks.iter().map(EventHook::sink));
+        let mut builder = Builder::without_stores(options, sinks.collect(), metrics);
         builder.hooks = hooks;
         let context = builder.store_context();
         for (name, store) in &builder.options.stores {
@@ -121,7 +113,8 @@ impl Builder {
             None => None,
         };
         if let Some(options) = &builder.options.before_publish {
-            let hook = BeforePublish::new(options).map_err(|error| ServerError::Hook {
+            let hook = BeforePublish::new(options, &builder.metrics);
+            let hook = hook.map_err(|error| ServerError::Hook {
                 name: "before_publish".to_owned(),
                 reason: error.to_string(),
             })?;
@@ -148,7 +141,11 @@ impl Builder {
     }
 
     /// Without stores and certificates.
-    fn without_stores(options: ServerOptions, mut sinks: Vec<Arc<dyn EventSink>>) -> Builder {
+    fn without_stores(
+        options: ServerOptions,
+        mut sinks: Vec<Arc<dyn EventSink>>,
+        metrics: Arc<Metrics>,
+    ) -> Builder {
         let recent = Arc::<RecentEvents>::default();
         if options.admin.is_some() {
             sinks.push(recent.clone());
@@ -159,7 +156,6 @@ impl Builder {
             options.memory.hold,
         );
         let stop = CancellationToken::new();
-        let metrics = Arc::new(Metrics::new(options.metrics, Command::verbs()));
         let counts: Arc<dyn EventSink> = Arc::clone(&metrics) as _;
         Builder {
             budget,
@@ -324,7 +320,8 @@ impl Builder {
         http: aws_sdk_s3::config::SharedHttpClient,
         sinks: Vec<Arc<dyn EventSink>>,
     ) -> Result<Builder, ServerError> {
-        let mut builder = Builder::without_stores(options, sinks);
+        let metrics = Arc::new(Metrics::new(options.metrics, Command::verbs()));
+        let mut builder = Builder::without_stores(options, sinks, metrics);
         let context = builder.store_context();
         for (name, store) in &builder.options.stores {
             let built = Store::over(http.clone(), store, context.clone()).await;
@@ -443,6 +440,22 @@ impl Bound {
             pools: self.pools,
         })
     }
+}
+
+/// The hooks of `[events.NAME]`.
+fn event_hooks(options: &ServerOptions, metrics: &Metrics) -> Result<Vec<EventHook>, ServerError> {
+    let sender = Sender {
+        replica: options.replica.as_deref(),
+        hooks: options.events.len(),
+        metrics,
+    };
+    let hooks = options.events.iter().map(|(name, hook)| {
+        EventHook::new(name, hook, sender).map_err(|error| ServerError::Hook {
+            name: format!("events.{name}"),
+            reason: error.to_string(),
+        })
+    });
+    hooks.collect()
 }
 
 /// Whether there are listeners on all addresses of both families: the server is useful with one of

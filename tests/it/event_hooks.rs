@@ -288,3 +288,28 @@ async fn a_stop_waits_a_bounded_time_for_a_receiver_that_is_silent() {
     upload(&gateway, &["x"]).await;
     within("the server's end", gateway.stop()).await;
 }
+
+/// Four events of the failing hook are being repeated, and its further ones wait.
+#[tokio::test]
+async fn a_hook_is_not_held_up_by_another_whose_receiver_fails() {
+    let (failing, working) = (Receiver::start().await, Receiver::start().await);
+    failing.react(Reaction::Answer(500, String::new()));
+    working.react(taken());
+    let url = working.url();
+    let gateway = hooked(&failing, "on = [\"upload\"]")
+        .with(&format!(
+            "[events.working]\nurl = \"{url}\"\non = [\"upload\"]"
+        ))
+        .start()
+        .await;
+    upload(&gateway, &["a", "b", "c", "d"]).await;
+    failing.called(4).await;
+    let names: Vec<String> = (0..20).map(|number| format!("f{number:02}")).collect();
+    for name in &names {
+        upload(&gateway, &[name]).await;
+    }
+    let mut found = paths(&working.called(24).await);
+    found.sort();
+    let later: Vec<&str> = found[4..].iter().map(|path| &path[1..]).collect();
+    assert_eq!(later, names);
+}

@@ -153,3 +153,26 @@ fn a_request_that_is_dropped_was_cancelled() {
         assert!(text.lines().any(|is| is == line), "{line} in\n{text}");
     }
 }
+
+#[test]
+fn calls_of_hooks_begin_at_zero_and_a_dropped_one_was_cancelled() {
+    let metrics = Metrics::default();
+    assert!(!text(&metrics).contains("s3ftpd_hook_calls_total{"));
+    let calls = metrics.hook_calls("events.a");
+    let shows = |result: &str, count: u64| {
+        let text = text(&metrics);
+        let line =
+            format!("s3ftpd_hook_calls_total{{hook=\"events.a\",result=\"{result}\"}} {count}");
+        assert!(text.lines().any(|is| is == line), "{line} in\n{text}");
+    };
+    for result in CallResult::ALL {
+        shows(result.name(), 0);
+        calls.begin().ended(result);
+        shows(result.name(), 1);
+    }
+    drop(calls.begin());
+    shows("cancelled", 2);
+    calls.lost(0);
+    calls.lost(7);
+    assert!(text(&metrics).contains("s3ftpd_hook_events_lost_total{hook=\"events.a\"} 7\n"));
+}

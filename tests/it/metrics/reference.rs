@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use s3ftpd::events::metrics::CallResult;
 use s3ftpd::events::{Cause, Class, Event, EventSink, Kind, Level};
 
 use test_support::ftp::{Ftp, Mode};
@@ -23,6 +24,7 @@ async fn a_scrape_has_the_metrics_of_the_reference_page_and_no_others() {
     let gateway = with_admin()
         .with(&pki.section(""))
         .with("[metrics]\nlast_uploads = 1")
+        .with("[events.hook]\nurl = \"http://127.0.0.1:1/\"")
         .start()
         .await;
     interrupt(&gateway, "STOR /big", &pattern(6 * MIB, 3)).await;
@@ -63,6 +65,8 @@ fn the_reference_page_has_the_words_of_the_events() {
     let causes = Cause::ALL.iter().map(|cause| cause.name());
     let results: Vec<_> = ["ok"].into_iter().chain(causes).collect();
     assert_eq!(words("| `result` of a login |"), results);
+    let results = CallResult::ALL.map(CallResult::name);
+    assert_eq!(words("| `result` of a hook's call |"), results);
 }
 
 /// The rows of the page's tables.

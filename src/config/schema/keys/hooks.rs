@@ -100,13 +100,13 @@ table!(
             "retry_for",
             Time,
             Value("\"1h\""),
-            "an event that the URL has not taken after this time is lost",
+            "an event that is older than this is not tried again: it is lost",
         ),
         key(
             "queue",
             Number(1, 1_000_000),
             Value("10000"),
-            "the most events that wait. A further one takes the place of the oldest, which is lost. An event takes about 1 KiB of memory",
+            "the most events that wait. A further one takes the place of the oldest, which is lost. An event takes about 1 KiB of memory, more with long names: the queues of all hooks hold at most 8 MiB together, each an equal share",
         ),
         key(
             "secret",

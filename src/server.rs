@@ -35,6 +35,7 @@ use tokio_util::task::TaskTracker;
 use crate::data::linger::LAST_LIMIT;
 use crate::data::passive::PassivePool;
 use crate::events::metrics::Metrics;
+use crate::hooks::EventHooks;
 use crate::memory::Budget;
 use crate::object::NameLocks;
 use crate::server::health::Admin;
@@ -67,9 +68,7 @@ pub struct Server {
     sweeps: TaskTracker,
     cleanups: TaskTracker,
     admission: Arc<ConnectionAdmission>,
-    hooks: TaskTracker,
-    /// Ends the delivery of events.
-    hooks_end: CancellationToken,
+    hooks: EventHooks,
     /// Ends the passive listeners and the health endpoints.
     stop: CancellationToken,
     pools: Vec<Arc<PassivePool>>,
@@ -212,8 +211,7 @@ impl Server {
         }
         self.admission.report_held();
         // All that is to happen has happened.
-        self.hooks_end.cancel();
-        self.hooks.wait().await;
+        self.hooks.stop().await;
         self.stop.cancel();
         // Their ports are free when this returns.
         for pool in &self.pools {

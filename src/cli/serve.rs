@@ -51,15 +51,11 @@ pub(super) async fn run(
     if let Some(transfer_log) = &transfer_log {
         sinks.push(Arc::<TransferLog>::clone(transfer_log));
     }
-    // It may wait for a required store.
-    let started = shutdown.run_until_cancelled(Box::pin(start(config, sinks, log)));
-    let server = match started.await {
-        Some(Ok(server)) => server,
-        Some(Err(error @ ServerError::RequiredStore(_))) => {
-            return failed(STORE, &error.to_string());
-        }
-        Some(Err(error)) => return failed(FAILURE, &error.to_string()),
-        None => return ExitCode::SUCCESS,
+    let server = match Box::pin(start(config, sinks, log, &shutdown)).await {
+        Ok(Some(server)) => server,
+        Ok(None) => return ExitCode::SUCCESS,
+        Err(error @ ServerError::RequiredStore(_)) => return failed(STORE, &error.to_string()),
+        Err(error) => return failed(FAILURE, &error.to_string()),
     };
     if let Some(address) = server.admin_address() {
         tracing::info!(%address, "health endpoints");
@@ -82,12 +78,24 @@ pub(super) async fn run(
     ExitCode::SUCCESS
 }
 
-/// Starts the server, whose status page may change the log.
+/// Starts the server, whose status page may change the log. `None`: `shutdown` came first.
 async fn start(
     config: ServerOptions,
     sinks: Vec<Arc<dyn EventSink>>,
     log: &Log,
-) -> Result<Server, ServerError> {
-    let builder = Box::pin(Builder::new(config, sinks)).await?;
-    Box::pin(builder.log_switch(Arc::new(log.clone())).start()).await
+    shutdown: &CancellationToken,
+) -> Result<Option<Server>, ServerError> {
+    let built = shutdown.run_until_cancelled(Box::pin(Builder::new(config, sinks)));
+    let Some(builder) = built.await.transpose()? else {
+        return Ok(None);
+    };
+    let builder = builder.log_switch(Arc::new(log.clone()));
+    let hooks = builder.event_hooks();
+    // It may wait for a required store.
+    let started = shutdown.run_until_cancelled(Box::pin(builder.start()));
+    let server = started.await.transpose()?;
+    if server.is_none() {
+        hooks.stop().await;
+    }
+    Ok(server)
 }

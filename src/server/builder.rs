@@ -19,7 +19,7 @@ use crate::data::linger::Lingering;
 use crate::data::passive::{AcceptPolicy, PassivePool};
 use crate::events::metrics::Metrics;
 use crate::events::{EventSink, Events};
-use crate::hooks::{BeforePublish, EventHook, Sender};
+use crate::hooks::{BeforePublish, EventHook, EventHooks, Sender};
 use crate::memory::Budget;
 use crate::net::listen;
 use crate::net::proxy::Proxies;
@@ -56,7 +56,8 @@ pub struct Builder {
     /// Changes the log's filter, if that can be changed.
     log: Option<Arc<dyn LogSwitch>>,
     before_publish: Option<Arc<BeforePublish>>,
-    hooks: Vec<EventHook>,
+    hooks: EventHooks,
+    store_watch: Arc<StoreWatch>,
     stop: CancellationToken,
     /// Ends what has been started if a step fails.
     guard: DropGuard,
@@ -86,7 +87,8 @@ impl Server {
 }
 
 impl Builder {
-    /// Builds the stores' clients and reads the certificates. The sinks take all events.
+    /// Builds the stores' clients, reads the certificates, and starts the tasks that deliver events.
+    /// The sinks take all events.
     ///
     /// # Errors
     /// A store's client can't be built, or a certificate can't be read.
@@ -98,7 +100,6 @@ impl Builder {
         let hooks = event_hooks(&options, &metrics)?;
         let sinks = sinks.into_iter().chain(hooks.iter().map(EventHook::sink));
         let mut builder = Builder::without_stores(options, sinks.collect(), metrics);
-        builder.hooks = hooks;
         let context = builder.store_context();
         for (name, store) in &builder.options.stores {
             let built = Store::new(store, context.clone()).await;
@@ -120,17 +121,35 @@ impl Builder {
             })?;
             builder.before_publish = Some(Arc::new(hook));
         }
+        let store_watch =
+            StoreWatch::new(&builder.options, &builder.stores, builder.events.clone());
+        builder.store_watch = Arc::new(store_watch);
+        builder.hooks = EventHooks::start(hooks, builder.stop.child_token());
         Ok(builder)
     }
 
-    /// Looks at the required stores, binds each listener, and starts to accept.
+    /// Looks at the required stores, binds each listener, and starts to accept. If that fails, the
+    /// events so far are delivered first.
     ///
     /// # Errors
     /// An address can't be bound, or a required store can't be used.
     pub async fn start(self) -> Result<Server, ServerError> {
-        let watch = self.store_watch();
-        Box::pin(watch.wait_for_required()).await?;
+        let hooks = self.event_hooks();
+        let started = Box::pin(self.wait_and_start()).await;
+        if started.is_err() {
+            hooks.stop().await;
+        }
+        started
+    }
+
+    async fn wait_and_start(self) -> Result<Server, ServerError> {
+        self.store_watch.wait_for_required().await?;
         self.bind().await?.spawn()
+    }
+
+    /// The tasks that deliver events: for a caller that drops [`start`](Builder::start).
+    pub fn event_hooks(&self) -> EventHooks {
+        self.hooks.clone()
     }
 
     /// Lets the status page change which lines the log has.
@@ -167,7 +186,8 @@ impl Builder {
             stores: BTreeMap::new(),
             tls: None,
             before_publish: None,
-            hooks: Vec::new(),
+            hooks: EventHooks::start(Vec::new(), stop.child_token()),
+            store_watch: Arc::default(),
             guard: stop.clone().drop_guard(),
             stop,
             events: Events::new(sinks.into_iter().chain([counts]).collect()),
@@ -176,11 +196,6 @@ impl Builder {
             log: None,
             options,
         }
-    }
-
-    /// Looks at the stores.
-    pub fn store_watch(&self) -> StoreWatch {
-        StoreWatch::new(&self.options, &self.stores, self.events.clone())
     }
 
     /// What all stores share.
@@ -349,7 +364,7 @@ impl Bound {
         let builder = self.builder;
         let (ready, is_ready) = watch::channel(true);
         let sessions = TaskTracker::new();
-        let store_watch = Arc::new(builder.store_watch());
+        let store_watch = Arc::clone(&builder.store_watch);
         let context = Arc::new(builder.context());
         let observed = Observed {
             context: Arc::clone(&context),
@@ -403,12 +418,6 @@ impl Bound {
         let admission = Arc::new(ConnectionAdmission::new(proxies, builder.events.clone()));
         sweeps.spawn(Arc::clone(&admission).report(context.drain.clone()));
         sweeps.close();
-        let hooks = TaskTracker::new();
-        let hooks_end = builder.stop.child_token();
-        for hook in builder.hooks {
-            hooks.spawn(hook.run(hooks_end.clone()));
-        }
-        hooks.close();
         let accepts = TaskTracker::new();
         let control_addresses = self.listeners.iter().map(|(_, bound, _)| *bound).collect();
         for (listener, bound, shared) in self.listeners {
@@ -433,8 +442,7 @@ impl Bound {
             accepts,
             sweeps,
             admission,
-            hooks,
-            hooks_end,
+            hooks: builder.hooks,
             cleanups: builder.cleanups,
             stop: builder.stop,
             pools: self.pools,

@@ -1,6 +1,7 @@
 //! The looks at the start and while the server runs, and what the health endpoints show of them.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -8,12 +9,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use s3ftpd::config;
+use s3ftpd::events::{EventSink, Kind};
 use s3ftpd::object::look::StoreTrouble;
 use s3ftpd::server::store_watch::{StoreHealth, StoreState};
 use s3ftpd::server::{Server, ServerError};
+use test_support::events::Recorder;
 use test_support::faults::{Answer, Fault};
 use test_support::gateway::{BUCKET, Gateway};
 use test_support::launcher::Launcher;
+use test_support::receiver::{Reaction, Receiver};
 use test_support::settings::Settings;
 use test_support::store::Store;
 use test_support::within;
@@ -150,7 +154,7 @@ async fn a_look_is_one_cheap_request_and_the_buckets_take_turns() {
 
 #[tokio::test]
 async fn a_store_that_fails_at_the_start_is_a_warning() {
-    let store = std::sync::Arc::new(Store::start(&[]).await);
+    let store = Arc::new(Store::start(&[]).await);
     store.stop().await;
     let mut server = Launcher::of_text(
         &Settings::least(&store)
@@ -164,13 +168,36 @@ async fn a_store_that_fails_at_the_start_is_a_warning() {
     assert!(log.contains("class=store_unreachable"), "{log}");
 }
 
+const REQUIRED: &str = "[stores.main]\nattempts = 1\nrequired = true";
+
 /// Starts a server on this store, which is required, with short times.
 async fn start_with_required(store: &Store, wait: Duration) -> Result<Server, ServerError> {
-    let settings = Settings::least(store).with("[stores.main]\nattempts = 1\nrequired = true");
+    start_with(Settings::least(store).with(REQUIRED), wait, Vec::new()).await
+}
+
+async fn start_with(
+    settings: Settings,
+    wait: Duration,
+    sinks: Vec<Arc<dyn EventSink>>,
+) -> Result<Server, ServerError> {
     let mut options = config::from_str(&settings.text(), "test").unwrap();
     options.store_looks.required_for = wait;
     options.store_looks.required_pause = OFTEN;
-    Server::start(options, Vec::new()).await
+    options.store_looks.every = OFTEN;
+    Server::start(options, sinks).await
+}
+
+/// A hook that gets what happens to stores.
+fn store_hook(receiver: &Receiver) -> String {
+    let url = receiver.url();
+    format!("[events.hook]\nurl = \"{url}\"\non = [\"store_up\", \"store_down\"]")
+}
+
+fn types(receiver: &Receiver) -> Vec<String> {
+    let calls = receiver.calls();
+    let kind =
+        |call: &test_support::receiver::Call| call.json()["type"].as_str().map(str::to_owned);
+    calls.iter().filter_map(kind).collect()
 }
 
 #[tokio::test]
@@ -191,20 +218,74 @@ async fn the_start_waits_for_a_required_store_and_fails_without_it() {
     }
 }
 
+#[tokio::test]
+async fn a_required_store_comes_up_once() {
+    let store = Store::start(&[BUCKET]).await;
+    let rule = store.fail("ListObjectsV2").times(3);
+    rule.with(Fault::Status(503, "SlowDown"));
+    let events = Arc::new(Recorder::default());
+    let settings = Settings::least(&store).with(REQUIRED);
+    let server = start_with(settings, Duration::from_secs(60), vec![events.clone()]).await;
+    let server = server.unwrap();
+    assert_eq!(server.stores()[0].health, StoreHealth::Up);
+    // Four looks of the wait, then those of the running server.
+    store.wait_for("ListObjectsV2", 7).await;
+    server.stop().await;
+    let all = events.all().into_iter().map(|event| event.kind);
+    assert_eq!(all.collect::<Vec<_>>(), [Kind::StoreDown, Kind::StoreUp]);
+}
+
+#[tokio::test]
+async fn a_start_that_fails_delivers_its_events() {
+    let store = Store::start(&[BUCKET]).await;
+    let rule = store.fail("ListObjectsV2").always();
+    rule.with(Fault::Status(403, "InvalidAccessKeyId"));
+    let receiver = Receiver::start().await;
+    receiver.react(Reaction::Answer(204, String::new()));
+    let settings = Settings::least(&store).with(REQUIRED);
+    let settings = settings.with(&store_hook(&receiver));
+    let refused = start_with(settings, 2 * OFTEN, Vec::new()).await;
+    assert!(matches!(refused, Err(ServerError::RequiredStore(_))));
+    assert_eq!(types(&receiver), ["s3ftpd.store_down"]);
+}
+
+/// Also if nothing was waited for: the hooks' tasks have just begun.
+#[tokio::test]
+async fn a_start_that_fails_waits_a_bounded_time_for_a_silent_receiver() {
+    let store = Store::start(&[BUCKET]).await;
+    let rule = store.fail("ListObjectsV2").always();
+    rule.with(Fault::Status(403, "InvalidAccessKeyId"));
+    let receiver = Receiver::start().await;
+    receiver.react(Reaction::Silence);
+    let settings = Settings::least(&store).with(REQUIRED);
+    let settings = settings.with(&store_hook(&receiver));
+    let settings = settings.with("[events.hook]\ntimeout = \"10m\"");
+    let started = start_with(settings, Duration::ZERO, Vec::new());
+    let refused = within("the end of the start", started).await;
+    assert!(matches!(refused, Err(ServerError::RequiredStore(_))));
+    assert_eq!(types(&receiver), ["s3ftpd.store_down"]);
+}
+
 /// Kubernetes may end a pod that waits for its store.
 #[tokio::test]
 async fn a_signal_ends_a_start_that_waits_for_its_store() {
-    let store = std::sync::Arc::new(Store::start(&[BUCKET]).await);
+    let store = Arc::new(Store::start(&[BUCKET]).await);
     let look = store.fail("ListObjectsV2").always();
     let look = look.with(Fault::Status(503, "SlowDown"));
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("s3ftpd.toml");
-    let settings = Settings::least(&store).with("[stores.main]\nattempts = 1\nrequired = true");
+    let receiver = Receiver::start().await;
+    receiver.react(Reaction::Answer(204, String::new()));
+    let settings = Settings::least(&store).with(REQUIRED);
+    let settings = settings.with(&store_hook(&receiver));
     std::fs::write(&file, settings.text()).unwrap();
     let mut command =
         test_support::launcher::command(&["serve", "--config", file.to_str().unwrap()]);
     let child = command.spawn().unwrap();
     look.hit().await;
+    // It is delivered while the start waits.
+    receiver.called(1).await;
+    assert_eq!(types(&receiver), ["s3ftpd.store_down"]);
     let id = i32::try_from(child.id().unwrap()).unwrap();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), Signal::SIGTERM).unwrap();
     let output = within("its end", child.wait_with_output()).await.unwrap();

@@ -1,5 +1,6 @@
 //! `/metrics`: what happens is counted, and a scrape has exactly the metrics of the reference page.
 
+mod flat;
 mod hooks;
 mod reference;
 mod sessions;

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What one build of the server costs beside another: CPU time for each small file.
+"""What two builds of the server cost: CPU time for each small file.
 
     benches/compare.py OLD NEW [--rounds 10] [--files 500] [--admin] [--config FILE]
 

@@ -250,12 +250,17 @@ impl ServerProcess {
 
     /// The whole answer of a health endpoint. The configuration must have `[admin]`.
     pub async fn get(&self, path: &str) -> String {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"))
+            .await
+    }
+
+    /// The whole answer of the admin port to a request.
+    pub async fn ask(&self, request: &str) -> String {
         let find = |line: &str| address_in(line, "health endpoints");
         let admin = self.in_log("the health endpoints' address", find).await;
-        within(path, async {
+        within(request, async {
             loop {
                 let mut stream = TcpStream::connect(admin).await.unwrap();
-                let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
                 stream.write_all(request.as_bytes()).await.unwrap();
                 let mut answer = String::new();
                 stream.read_to_string(&mut answer).await.unwrap();

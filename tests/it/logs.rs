@@ -389,3 +389,31 @@ async fn lines_that_the_log_has_no_room_for_are_counted_and_reported() {
     let reported: u64 = reports.map(|line| line["lines"].as_u64().unwrap()).sum();
     assert_eq!(reported, lost);
 }
+
+/// The old filter shows the change, or the new one.
+#[tokio::test]
+async fn a_change_of_the_filter_is_a_line_of_the_log_also_if_one_of_the_two_hides_it() {
+    let admin = "[admin]\nlisten = \"127.0.0.1:0\"\ntoken = \"0123456789abcdef0123456789abcdef\"";
+    let mut process = Process::start(admin).await;
+    for filter in ["off", "error", "inof", "info", "debug"] {
+        let form = format!("filter={filter}");
+        let answer = process
+            .ask(&format!(
+                "POST /log/filter HTTP/1.1\r\nHost: x\r\n\
+                 Authorization: Bearer 0123456789abcdef0123456789abcdef\r\n\
+                 Content-Type: application/x-www-form-urlencoded\r\n\
+                 Content-Length: {}\r\n\r\n{form}",
+                form.len()
+            ))
+            .await;
+        let changed = answer.contains(" 200 ");
+        assert_eq!(changed, filter != "inof", "{answer}");
+    }
+    let log = process.stop().await;
+    let changes: Vec<_> = objects(&log)
+        .into_iter()
+        .filter(|line| line["message"] == "an operator has changed the filter of the log")
+        .map(|line| line["filter"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(changes, ["off", "info", "debug"]);
+}

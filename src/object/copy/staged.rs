@@ -74,8 +74,7 @@ async fn copy(
     copy_whole(at, info, target, precondition).await
 }
 
-/// Looks whether the object is newer than an upload. Where that costs nothing, the copy is pinned to
-/// what was seen.
+/// Looks whether the object is newer than an upload. At AWS the copy is pinned to what was seen.
 async fn unless_superseded(
     target: &Target,
     came: &TransferId,

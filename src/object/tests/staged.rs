@@ -1,4 +1,4 @@
-//! A staged file is copied to its object at AWS, where a copy takes conditions.
+//! A staged file is copied to its object at AWS, which honours conditions of a copy.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

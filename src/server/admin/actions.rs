@@ -8,7 +8,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use tokio::time::Instant;
+use tracing::Level;
 
+use crate::events::filter::LogFilter;
 use crate::server::admin::access::{
     AdminError, Caller, authorise, check, html, json, same_origin, see_other,
 };
@@ -140,12 +142,23 @@ pub(super) async fn set_log_filter(
         if filter.len() > LONGEST_FILTER {
             return Err(wrong("the filter is longer than 500 bytes"));
         }
-        log.set_filter(filter)
-            .map_err(|problem| AdminError::Wrong(format!("filter: {problem}")))?;
-        tracing::info!(
-            operator = %connection.peer, filter,
-            "an operator has changed the filter of the log"
-        );
+        let problem = |problem| AdminError::Wrong(format!("filter: {problem}"));
+        let line = || {
+            tracing::info!(
+                operator = %connection.peer, filter,
+                "an operator has changed the filter of the log"
+            );
+        };
+        // The filter that hides such lines may be the old one or the new one.
+        let old = log.filter().parse::<LogFilter>().unwrap_or_default();
+        let shown = old.targets().would_enable(module_path!(), &Level::INFO);
+        if shown && filter.parse::<LogFilter>().is_ok() {
+            line();
+        }
+        log.set_filter(filter).map_err(problem)?;
+        if !shown {
+            line();
+        }
         Ok((caller, serde_json::json!({ "filter": log.filter() })))
     })
     .await

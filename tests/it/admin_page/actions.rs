@@ -14,6 +14,7 @@ use super::{TOKEN, json, json_until, post, with_token};
 use test_support::gateway::{BUCKET, Gateway};
 use test_support::settings::Settings;
 use test_support::store::Store;
+use test_support::tls::Pki;
 
 async fn end(gateway: &Gateway, user: &str) {
     let found = json(gateway, &format!("/sessions?user={user}")).await;
@@ -52,6 +53,23 @@ async fn a_session_without_a_login_can_be_ended() {
     ftp.expect("USER u", 331).await;
     end(&gateway, "").await;
     ftp.expect_reply(421).await;
+    ftp.expect_end().await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_that_is_ended_in_its_handshake_is_no_refused_login() {
+    let pki = Pki::new();
+    let gateway = with_token().with(&pki.section("")).start().await;
+    let mut ftp = test_support::ftp::Ftp::connect(gateway.address).await;
+    ftp.expect("AUTH TLS", 234).await;
+    // Half a ClientHello.
+    ftp.send_raw(&[22, 3, 1, 2, 0, 1, 0]).await;
+    end(&gateway, "").await;
+    let closed = gateway.events.wait_for(Kind::SessionClose).await;
+    let reason = closed.reason.as_deref().unwrap();
+    assert!(reason.contains("operator"), "{reason}");
+    assert!(gateway.events.of(Kind::LoginRefused).is_empty());
     ftp.expect_end().await;
     gateway.stop().await;
 }

@@ -5,6 +5,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::http::Request;
 use super::{admin, json, json_until, read_only};
+use test_support::faults::Fault;
 use test_support::ftp::Mode;
 use test_support::gateway::BUCKET;
 use test_support::pattern;
@@ -152,6 +153,33 @@ async fn transfers_and_failures_are_searched_by_user_path_and_class() {
     );
     assert!(page.contains("no such file or directory"), "{page}");
     assert!(page.contains(refused.id().unwrap()), "{page}");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_listing_that_breaks_off_is_among_the_failures() {
+    let gateway = read_only()
+        .with("[stores.main]\nattempts = 1")
+        .start()
+        .await;
+    for number in 0..1001 {
+        gateway.store.put(BUCKET, &format!("dir/{number}"), "");
+    }
+    let mut ftp = gateway.ftp().await;
+    // A listing that ends well is not worth a place.
+    assert_eq!(ftp.list("LIST").await.1.code, 226);
+    let second = gateway.store.fail("ListObjectsV2").nth(2);
+    second.with(Fault::Status(403, "AccessDenied"));
+    let reply = ftp.list("LIST dir").await.1;
+    assert!(reply.code >= 400, "{reply:?}");
+    let found = json(&gateway, "/transfers").await;
+    let events = found["transfers"].as_array().unwrap();
+    assert_eq!(events.len(), 1, "{found}");
+    assert_eq!(events[0]["verb"], "LIST", "{found}");
+    assert_eq!(events[0]["transfer"], reply.id().unwrap(), "{found}");
+    assert_eq!(events[0]["class"], "store_denied", "{found}");
+    let page = Request::get("/?class=failed").send(admin(&gateway)).await;
+    assert!(page.body.contains(reply.id().unwrap()), "{}", page.body);
     gateway.stop().await;
 }
 

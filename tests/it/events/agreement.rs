@@ -217,7 +217,7 @@ async fn lose(gateway: &Gateway, mut ftp: Ftp, line: &str) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn over_any_sequence_of_commands(

@@ -108,8 +108,8 @@ impl Session {
         Ok(())
     }
 
-    /// Reports a handshake that is not done. One that did not begin, and one during which the session
-    /// has to end, is no refused login: load balancers probe a port all the time.
+    /// Reports a handshake that is not done. Load balancers probe a port all the time: a handshake that
+    /// did not begin does not count as a refused login, and neither does one that the server cuts.
     fn note_handshake(&mut self, error: &HandshakeError) {
         let reason = match error {
             HandshakeError::Unbegun => error.to_string(),

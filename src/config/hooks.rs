@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use secrecy::SecretString;
+
 use crate::config::section::{Field, Section};
 use crate::config::{secret, values};
 use crate::events::Class;
+use crate::hooks::check_secret;
 use crate::hooks::options::{
     BeforePublishOptions, EventChoice, EventFilter, EventHookOptions, OnHookFailure,
 };
@@ -23,9 +26,7 @@ pub(super) fn before_publish(root: &Section<'_>) -> Option<BeforePublishOptions>
     let on_failure = section
         .field("on_failure")
         .and_then(|field| values::word(&field, &words));
-    let secret = section
-        .field("secret")
-        .and_then(|field| secret::read(&field));
+    let secret = signing_secret(&section);
     section.finish();
     url.map(|url| BeforePublishOptions {
         url,
@@ -57,9 +58,7 @@ fn event_hook(field: &Field<'_>) -> Option<EventHookOptions> {
     let timeout = section.time_or_default("timeout");
     let retry_for = section.time_or_default("retry_for");
     let queue = section.number_or_default("queue");
-    let secret = section
-        .field("secret")
-        .and_then(|field| secret::read(&field));
+    let secret = signing_secret(&section);
     section.finish();
     url.map(|url| EventHookOptions {
         url,
@@ -69,6 +68,19 @@ fn event_hook(field: &Field<'_>) -> Option<EventHookOptions> {
         queue,
         secret,
     })
+}
+
+/// The key of the signatures, if it is there.
+fn signing_secret(section: &Section<'_>) -> Option<SecretString> {
+    let field = section.field("secret")?;
+    let secret = secret::read(&field)?;
+    match check_secret(&secret) {
+        Ok(()) => Some(secret),
+        Err(problem) => field.wrong(
+            problem.to_string(),
+            "a text, or whsec_ and the base64 of at least 16 bytes",
+        ),
+    }
 }
 
 /// A list of words, if it is there.

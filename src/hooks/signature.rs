@@ -14,6 +14,37 @@ use sha2::Sha256;
 /// A secret that begins so is the key in base64, as Standard Webhooks writes it.
 const PREFIX: &str = "whsec_";
 
+/// The shortest key that a secret may be the base64 of, bytes. Shorter ones can be guessed.
+const SHORTEST: usize = 16;
+
+/// A secret from which no key can be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SecretError {
+    /// What stands after `whsec_` is not base64.
+    #[error("begins with {PREFIX}, and the rest is not base64")]
+    NotBase64,
+    /// The key is too short.
+    #[error("begins with {PREFIX}, and its key has fewer than {SHORTEST} bytes")]
+    TooShort,
+}
+
+/// Whether a secret is the text of a key, or the key in base64 after `whsec_`.
+///
+/// # Errors
+/// It begins with `whsec_`, and no key follows.
+pub fn check_secret(secret: &SecretString) -> Result<(), SecretError> {
+    let Some(encoded) = secret.expose_secret().strip_prefix(PREFIX) else {
+        return Ok(());
+    };
+    let key = STANDARD
+        .decode(encoded)
+        .map_err(|_| SecretError::NotBase64)?;
+    match key.len() {
+        0..SHORTEST => Err(SecretError::TooShort),
+        _ => Ok(()),
+    }
+}
+
 /// Signs calls.
 #[derive(Debug, Clone)]
 pub(super) struct Signer(SecretString);
@@ -65,6 +96,24 @@ pub(super) fn headers(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_secret_in_base64_holds_a_key() {
+        let key = |bytes: usize| format!("{PREFIX}{}", STANDARD.encode(vec![7; bytes]));
+        for (secret, expected) in [
+            ("text".to_owned(), Ok(())),
+            (key(16), Ok(())),
+            (key(15), Err(SecretError::TooShort)),
+            (PREFIX.to_owned(), Err(SecretError::TooShort)),
+            (format!("{PREFIX}!!"), Err(SecretError::NotBase64)),
+            (
+                key(17).trim_end_matches('=').to_owned(),
+                Err(SecretError::NotBase64),
+            ),
+        ] {
+            assert_eq!(check_secret(&secret.as_str().into()), expected, "{secret}");
+        }
+    }
 
     /// The example of the specification of Standard Webhooks.
     #[test]

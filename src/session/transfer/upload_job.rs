@@ -86,6 +86,14 @@ impl UploadJob {
         }
     }
 
+    /// The number of bytes that the server has and the client sends again.
+    fn resent(&self) -> u64 {
+        match &self.start {
+            UploadStart::New(_) => 0,
+            UploadStart::Resumed { resent, .. } => *resent,
+        }
+    }
+
     pub(super) fn is_resumable(&self) -> bool {
         self.scope().is_some()
     }
@@ -169,7 +177,8 @@ impl UploadJob {
             }
             return Ok(self.cut(why));
         }
-        let received = upload.received();
+        // Bytes that the client has sent again count as sent, as in the event.
+        let received = upload.received() + self.resent();
         let large = begins_at + received > self.part_size;
         match upload.is_staged() {
             true => link.progress.note_input_arrived(),

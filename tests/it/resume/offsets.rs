@@ -1,6 +1,7 @@
 //! The offset at which an upload is resumed: how a client learns it, and which others are refused.
 
 use super::{By, only_objects, resume};
+use s3ftpd::events::Kind;
 use test_support::faults::Fault;
 use test_support::ftp::{Mode, reset_stream};
 use test_support::gateway::{BUCKET, Gateway};
@@ -140,4 +141,30 @@ async fn a_wrong_offset_gets_the_right_one_in_the_reply() {
     }
     ftp.close().await;
     resume(&gateway, By::Rest, "x", &whole, SENT).await;
+}
+
+/// Also the byte that SIZE has not shown, and the client sends again.
+#[tokio::test]
+async fn the_reply_and_the_event_count_what_the_client_has_sent() {
+    let gateway = Gateway::start().await;
+    let whole = pattern(4000, 1);
+    interrupt(&gateway, "STOR x", &whole[..2000]).await;
+    let mut ftp = gateway.ftp().await;
+    ftp.expect("TYPE I", 200).await;
+    ftp.expect("SIZE x", 213).await;
+    ftp.expect("REST 1999", 350).await;
+    gateway.events.drain();
+    let reply = ftp
+        .upload_with("STOR x", &whole[1999..], Mode::Passive)
+        .await;
+    assert!(
+        reply.text().contains("2001 bytes stored after 1999"),
+        "{reply:?}"
+    );
+    let event = gateway.events.wait_for(Kind::Transfer).await;
+    assert_eq!(
+        (event.offset, event.bytes, event.size),
+        (Some(1999), Some(2001), Some(4000))
+    );
+    assert!(gateway.store.object(BUCKET, "x").unwrap() == whole);
 }

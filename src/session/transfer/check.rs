@@ -32,6 +32,8 @@ pub(super) struct Check {
 pub(super) enum CheckResult {
     /// It is published.
     Allowed,
+    /// It is published without an answer.
+    Unchecked(CallError),
     /// It is removed, for this reason.
     Refused(String),
     /// There was no answer: it is kept.
@@ -64,7 +66,7 @@ impl Check {
                         %error,
                         "before_publish did not answer, the upload is published unchecked"
                     );
-                    CheckResult::Allowed
+                    CheckResult::Unchecked(error)
                 }
                 OnHookFailure::Closed => CheckResult::Unknown(error),
             },

@@ -45,6 +45,11 @@ impl UploadJob {
             let path = self.path.clone();
             let refusal = match checked {
                 CheckResult::Allowed => None,
+                CheckResult::Unchecked(error) => {
+                    let detail = format!("published unchecked: before_publish: {error}");
+                    link.progress.note(|object| object.detail = Some(detail));
+                    None
+                }
                 CheckResult::Refused(reason) => Some(Refusal::RefusedByCheck(path, reason)),
                 CheckResult::Unknown(error) if self.is_resumable() && staged.holds_new_bytes() => {
                     Some(Refusal::UncheckedButSaved(path, unanswered(&error)))

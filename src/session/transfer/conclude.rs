@@ -110,6 +110,7 @@ impl Session {
         event.etag = object.etag.map(Into::into);
         event.version_id = object.version_id.map(Into::into);
         event.crc32 = object.crc32;
+        event.detail = object.detail.map(Into::into);
         event
     }
 }

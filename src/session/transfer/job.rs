@@ -155,6 +155,8 @@ pub(in crate::session) struct ObjectFacts {
     pub(in crate::session) etag: Option<String>,
     /// The version that was written.
     pub(in crate::session) version_id: Option<String>,
+    /// For the operator.
+    pub(in crate::session) detail: Option<String>,
     /// The CRC-32 of all bytes.
     pub(in crate::session) crc32: Option<u32>,
 }

@@ -1,6 +1,7 @@
 //! A URL that gives no answer: `on_failure` decides.
 
 use super::{SIZES, asking, only, staged, visible};
+use s3ftpd::events::Kind;
 use test_support::ftp::Mode;
 use test_support::gateway::{BUCKET, Builder};
 use test_support::pattern;
@@ -102,6 +103,9 @@ async fn open_publishes_without_an_answer() {
         let mut ftp = gateway.ftp().await;
         assert_eq!(ftp.store("x", b"x").await.code, 226, "{reaction:?}");
         assert_eq!(gateway.store.object(BUCKET, "x").unwrap(), b"x");
+        let event = gateway.events.wait_for(Kind::Transfer).await;
+        let detail = event.detail.as_deref().unwrap_or_default();
+        assert!(detail.starts_with("published unchecked: "), "{event:?}");
         only(&gateway, 1, &["x"]).await;
     }
 }

@@ -62,6 +62,7 @@ pub(super) fn whole(status: &Status, asked: &Asked, rights: Rights) -> Markup {
             label { "User" input name="user" value=(asked.user) autocomplete="off"; }
             label { "Path" input name="path" value=(asked.path) autocomplete="off"; }
             label { "Result" (class_choice(asked)) }
+            label { "Id" input name="id" value=(asked.id) autocomplete="off"; }
             button { "Search" }
             @if asked.narrows() { a href="/" { "Show all" } }
         }

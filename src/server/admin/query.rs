@@ -1,4 +1,4 @@
-//! What a request asks for: `?user=&path=&class=&before=&limit=`.
+//! What a request asks for: `?user=&path=&class=&id=&before=&limit=`.
 
 use serde::Deserialize;
 
@@ -10,6 +10,7 @@ pub(super) const FAILED: &str = "failed";
 
 /// The query of a request, as it was sent. Empty fields of a form count as not sent.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Asked {
     #[serde(default)]
     pub(super) user: String,
@@ -17,6 +18,8 @@ pub(super) struct Asked {
     pub(super) path: String,
     #[serde(default)]
     pub(super) class: String,
+    #[serde(default)]
+    pub(super) id: String,
     #[serde(default)]
     before: String,
     #[serde(default)]
@@ -33,7 +36,7 @@ pub(super) enum AskedError {
     #[error("{0} must be a whole number")]
     Number(&'static str),
     /// A longer text than names have.
-    #[error("user and path can have at most {LONGEST} bytes")]
+    #[error("user, path and id can have at most {LONGEST} bytes")]
     TooLong,
 }
 
@@ -54,13 +57,15 @@ impl Asked {
                 Some(EndedAs::Class(*class.ok_or(AskedError::Class)?))
             }
         };
-        if self.user.len().max(self.path.len()) > LONGEST {
+        let longest = self.user.len().max(self.path.len()).max(self.id.len());
+        if longest > LONGEST {
             return Err(AskedError::TooLong);
         }
         Ok(Search {
             user: self.user.trim().to_owned(),
             path: self.path.trim().to_owned(),
             class,
+            id: self.id.trim().to_owned(),
             before: number("before", &self.before)?,
         })
     }
@@ -77,7 +82,9 @@ impl Asked {
 
     /// Whether anything is searched for.
     pub(super) fn narrows(&self) -> bool {
-        !(self.user.is_empty() && self.path.is_empty() && self.class.is_empty())
+        ![&self.user, &self.path, &self.class, &self.id]
+            .iter()
+            .all(|text| text.is_empty())
     }
 }
 
@@ -101,6 +108,7 @@ mod tests {
             user: value("user"),
             path: value("path"),
             class: value("class"),
+            id: value("id"),
             before: value("before"),
             limit: value("limit"),
         }

@@ -55,6 +55,8 @@ pub(super) struct Search {
     pub(super) path: String,
     /// How it ended.
     pub(super) class: Option<EndedAs>,
+    /// The id of the transfer or of the refusal, as it stands in the reply.
+    pub(super) id: String,
     /// Only events with a smaller number.
     pub(super) before: Option<u64>,
 }
@@ -163,6 +165,7 @@ impl Search {
         };
         let paths = [&event.path, &event.to, &event.key];
         ended
+            && (self.id.is_empty() || event.id.as_deref() == Some(self.id.as_str()))
             && self.before.is_none_or(|before| numbered.number < before)
             && (self.user.is_empty() || event.user().is_some_and(|user| holds(user, &self.user)))
             && (self.path.is_empty()
@@ -215,7 +218,7 @@ mod tests {
             user: user.to_owned(),
             path: path.to_owned(),
             class,
-            before: None,
+            ..Search::default()
         };
         for (wanted, expected) in [
             (
@@ -236,10 +239,21 @@ mod tests {
         ] {
             assert_eq!(paths(&recent, &wanted, 10), expected, "{wanted:?}");
         }
-        let (page, more) = recent.find(&Search::default(), 2);
-        assert!(page.len() == 2 && more);
+        let mut refused = Event::new(Kind::Refused, Level::Info);
+        refused.id = Some("1k8n".into());
+        refused.path = Some("/refused".into());
+        recent.take(&Arc::new(refused));
+        for (id, expected) in [("1k8n", &["/refused"][..]), ("1k8", &[])] {
+            let by_id = Search {
+                id: id.to_owned(),
+                ..Search::default()
+            };
+            assert_eq!(paths(&recent, &by_id, 10), expected, "{id}");
+        }
+        let (page, more) = recent.find(&Search::default(), 3);
+        assert!(page.len() == 3 && more);
         let rest = Search {
-            before: Some(page[1].number),
+            before: Some(page[2].number),
             ..Search::default()
         };
         assert_eq!(paths(&recent, &rest, 2), ["/in/A.csv"]);

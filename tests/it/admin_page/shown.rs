@@ -130,6 +130,8 @@ async fn transfers_and_failures_are_searched_by_user_path_and_class() {
         ("?user=&path=&class=&limit=1", &["-"]),
         ("?user=unknown", &["-"]),
         ("?user=else", &[]),
+        (&format!("?id={}", refused.id().unwrap()), &["/in/none.csv"]),
+        ("?id=none", &[]),
     ] {
         assert_eq!(paths(query).await, expected, "{query}");
     }
@@ -139,7 +141,7 @@ async fn transfers_and_failures_are_searched_by_user_path_and_class() {
     assert_eq!(second, ["/in/b.csv", "/in/a.csv"]);
     let last = json(&gateway, "/transfers").await;
     assert!(last["next"].is_null(), "{last}");
-    for wrong in ["?class=fine", "?limit=many", "?before=-1"] {
+    for wrong in ["?class=fine", "?limit=many", "?before=-1", "?transfer=x"] {
         let answer = Request::get(&format!("/transfers{wrong}"))
             .send(admin(&gateway))
             .await;

@@ -48,6 +48,7 @@ fn older_than(asked: &Asked, last: Option<&Numbered>) -> Markup {
             input type="hidden" name="user" value=(asked.user);
             input type="hidden" name="path" value=(asked.path);
             input type="hidden" name="class" value=(asked.class);
+            input type="hidden" name="id" value=(asked.id);
             @if let Some(last) = last {
                 input type="hidden" name="before" value=(last.number);
             }

@@ -20,7 +20,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::{MakeWriter, format};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
@@ -159,6 +160,7 @@ impl Log {
         let json = Arc::new(AtomicBool::new(given.format == Some(LogFormat::Json)));
         let layer = fmt::layer()
             .event_format(LineForm::new(Arc::clone(&json)))
+            .fmt_fields(format::debug_fn(form::field).delimited(" "))
             .with_ansi(colours)
             // An error of writing the log would else be written to standard error, which is the
             // log, and panic.

@@ -108,6 +108,15 @@ fn word(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     }
 }
 
+/// A value in a line of text: one plain word as it is, else in quotes.
+pub(crate) struct Word<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Word<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        word(f, self.0)
+    }
+}
+
 /// A JSON string. Beyond what JSON asks for, it escapes what a terminal or a viewer takes for a
 /// command or a line end.
 pub(crate) struct JsonText<'a>(pub(crate) &'a str);

@@ -11,7 +11,7 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::events::log::{JsonText, TARGET};
+use crate::events::log::{JsonText, TARGET, Word};
 
 /// The longest text of a library's line, characters. The SDK appends all of an error's structure to
 /// its words.
@@ -56,6 +56,35 @@ where
             .format_event(context, Writer::new(&mut line), event)?;
         writeln!(writer, "{}", cut(line.trim_end()))
     }
+}
+
+/// Writes a field of a line of text as `name=value`, and the message as it is. A value that is not
+/// one plain word stands in quotes.
+pub(super) fn field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    if field.name() == "message" {
+        return write!(writer, "{value:?}");
+    }
+    let text = format!("{value:?}");
+    match is_quoted(&text) {
+        true => write!(writer, "{}={text}", field.name()),
+        false => write!(writer, "{}={}", field.name(), Word(&text)),
+    }
+}
+
+/// Whether a text is one string in quotes: what a field of type `str` is written as.
+fn is_quoted(text: &str) -> bool {
+    let inner = text
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    let mut escaped = false;
+    inner.is_some_and(|inner| {
+        let whole = inner.chars().all(|c| {
+            let ends = c == '"' && !escaped;
+            escaped = c == '\\' && !escaped;
+            !ends
+        });
+        whole && !escaped
+    })
 }
 
 /// Whether a line may be too long: a library's. Those for debugging stay whole.

@@ -352,3 +352,22 @@ fn the_message_of_a_panic_is_written() {
         "{text}"
     );
 }
+
+#[test]
+fn a_program_s_line_of_text_quotes_what_is_not_one_word() {
+    logging(&given(None, Some(LogFormat::Text)), |_, written| {
+        tracing::info!(
+            target: "s3ftpd::server", number = 1, text = "a b", plain = "a", address = %"[::1]:21",
+            shown = %"it is gone others=0", lines = %"a\n\u{1b}b", quoted = %"\"a\" and \"b\"",
+            open = %"\"a", none = %"", "it \"works\""
+        );
+        let line = written.take();
+        let (_, line) = line.split_once("s3ftpd::server: ").unwrap();
+        assert_eq!(
+            line.trim_end(),
+            "it \"works\" number=1 text=\"a b\" plain=\"a\" address=[::1]:21 \
+             shown=\"it is gone others=0\" lines=\"a\\n\\u{1b}b\" \
+             quoted=\"\\\"a\\\" and \\\"b\\\"\" open=\"\\\"a\" none=\"\""
+        );
+    });
+}

@@ -234,6 +234,8 @@ refusals() {
   refused "is below passive.firstPort" --values "$good" --set passive.firstPort=40000 --set passive.lastPort=39999
   refused "holds port 2121" --values "$good" --set passive.firstPort=2100 --set passive.lastPort=2130
   refused "would stand in a ConfigMap" --values "$good" --set config.stores.main.secret_access_key=plain
+  refused "config.before_publish.secret is plain text" --values "$balanced" --set config.before_publish.secret=plain
+  refused "config.events.billing.secret is plain text" --values "$balanced" --set config.events.billing.secret=plain
   refused "hides the clients' addresses" --values "$balanced" --set service.clientAddressKept=false
   refused "is for service.type NodePort" --values "$good" --set service.nodePort=30021
   refused "service.implicitPort needs config.tls" --values "$good" --set service.implicitPort=990

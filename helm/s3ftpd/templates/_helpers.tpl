@@ -101,7 +101,13 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 {{- end }}
+{{- if kindIs "string" (dig "before_publish" "secret" "" .Values.config | default dict) }}
+{{- $problems = append $problems "config.before_publish.secret is plain text and would stand in a ConfigMap: put it into secrets.data and refer to it as { file: /run/secrets/s3ftpd/… }" }}
+{{- end }}
 {{- range $name, $hook := .Values.config.events }}
+{{- if kindIs "string" (index $hook "secret") }}
+{{- $problems = append $problems (printf "config.events.%s.secret is plain text and would stand in a ConfigMap: put it into secrets.data and refer to it as { file: /run/secrets/s3ftpd/… }" $name) }}
+{{- end }}
 {{- if and (hasKey $hook "true") (hasKey $hook "on") }}
 {{- $problems = append $problems (printf "config.events.%s has the key on twice, with quotes and without: write it once" $name) }}
 {{- end }}

@@ -9,7 +9,7 @@ use aws_sdk_s3::config::retry::{RetryConfig, RetryPartition, TokenBucket};
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
     Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-    SharedCredentialsProvider, SharedHttpClient, StalledStreamProtectionConfig,
+    SharedCredentialsProvider, SharedHttpClient, SharedInterceptor, StalledStreamProtectionConfig,
 };
 use secrecy::ExposeSecret;
 use tokio_util::task::TaskTracker;
@@ -100,13 +100,19 @@ impl Store {
     ) -> Result<Arc<Store>, ObjectError> {
         let clock = Arc::new(StoreClock::new());
         let access = Access::new(&config.name);
-        let sdk = sdk_config(http, config)
-            .await?
-            .interceptor(ReadClock(Arc::clone(&clock)))
-            .interceptor(JudgeAnswers::new(config.endpoint.is_none()))
-            .interceptor(WatchAccess(Arc::clone(&access)))
-            .interceptor(Measure(context.metrics.store_requests(&config.name)))
-            .build();
+        let requests = context.metrics.store_requests(&config.name);
+        let mut sdk = sdk_config(http, config).await?;
+        // The SDK looks before each hook of each other interceptor whether it is turned off, which
+        // costs more than what most of these do.
+        for interceptor in [
+            SharedInterceptor::permanent(ReadClock(Arc::clone(&clock))),
+            SharedInterceptor::permanent(JudgeAnswers::new(config.endpoint.is_none())),
+            SharedInterceptor::permanent(WatchAccess(Arc::clone(&access))),
+            SharedInterceptor::permanent(Measure(requests)),
+        ] {
+            sdk.push_interceptor(interceptor);
+        }
+        let sdk = sdk.build();
         let sizes = (context.transfer.part_size, context.budget.largest_part());
         let part_sizes = match config.equal_parts {
             true => PartSizes::equal(sizes.0, sizes.1),

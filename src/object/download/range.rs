@@ -103,7 +103,7 @@ impl RangeReader {
                 ReadState::Idle(pause) => {
                     let (source, pause) = (Arc::clone(&self.source), *pause);
                     let (first, end) = (self.position, self.end);
-                    let attempts = Attempts::after(self.breaks);
+                    let attempts = (self.breaks > 0).then(|| Attempts::after(self.breaks));
                     self.state = ReadState::Opening(Box::pin(async move {
                         sleep(pause).await;
                         open(&source, first, end, attempts).await
@@ -176,12 +176,12 @@ impl RangeReader {
     }
 }
 
-/// GetObject of `first..end`, of the version we know.
+/// GetObject of `first..end`, of the version we know. `attempts`: those before, if there were any.
 async fn open(
     source: &PinnedObject,
     first: u64,
     end: u64,
-    attempts: Attempts,
+    attempts: Option<Attempts>,
 ) -> Result<Body, ObjectError> {
     let location = &source.location;
     let request = location
@@ -191,10 +191,12 @@ async fn open(
         .bucket(&*location.bucket)
         .key(&location.key)
         .range(format!("bytes={first}-{}", end - 1))
-        .set_if_match((!source.etag.is_empty()).then(|| source.etag.clone()))
-        .customize()
-        .interceptor(attempts);
-    let output = match Box::pin(request.send()).await.map_err(failure) {
+        .set_if_match((!source.etag.is_empty()).then(|| source.etag.clone()));
+    let answer = match attempts {
+        None => Box::pin(request.send()).await,
+        Some(attempts) => Box::pin(request.customize().interceptor(attempts).send()).await,
+    };
+    let output = match answer.map_err(failure) {
         Ok(output) => output,
         // Overwritten, deleted, or shorter than it was.
         Err(failure) if matches!(failure.status, Some(404 | 412 | 416)) => {

@@ -102,9 +102,12 @@ const fn offers(verb: &'static str, syntax: &'static str) -> Offered {
 
 /// The command of a verb in any case; `None` if it is not supported.
 pub(super) fn offered(verb: &[u8]) -> Option<&'static Offered> {
-    OFFERED
-        .iter()
-        .find(|offered| offered.verb.as_bytes().eq_ignore_ascii_case(verb))
+    let first = verb.first()?.to_ascii_uppercase();
+    // Most are another at the first letter: the table is searched several times a command.
+    OFFERED.iter().find(|offered| {
+        let known = offered.verb.as_bytes();
+        known.first() == Some(&first) && known.eq_ignore_ascii_case(verb)
+    })
 }
 
 /// The verb of a command line if it is supported, whatever follows it: for logs and counts, which

@@ -9,6 +9,7 @@ mod lookup;
 pub mod options;
 mod path;
 mod permissions;
+pub mod template;
 mod tree;
 pub use keys::MAX_KEY;
 pub use path::{PathError, VirtualPath};

@@ -95,8 +95,16 @@ pub struct Authenticator {
 #[derive(Debug)]
 struct Account {
     user: Arc<UserOptions>,
-    /// `None` if a certificate is enough: then no password is right.
-    hash: Option<Arc<PasswordHash>>,
+    /// One of them must match; two during a rotation. Empty if a certificate is enough: then no
+    /// password is right.
+    hashes: Arc<[PasswordHash]>,
+}
+
+impl Account {
+    /// The memory that a check of a password takes, bytes.
+    fn memory(&self) -> Option<u64> {
+        self.hashes.iter().map(PasswordHash::memory).max()
+    }
 }
 
 impl Authenticator {
@@ -105,21 +113,19 @@ impl Authenticator {
     pub fn new(users: &BTreeMap<String, Arc<UserOptions>>, budget: Budget) -> Self {
         let mut accounts = BTreeMap::new();
         for (name, user) in users {
-            let hash = match user.password.as_ref().map(PasswordHash::parse).transpose() {
-                Ok(hash) => hash.map(Arc::new),
+            let written = user.password.iter().chain(&user.next_password);
+            let hashes = match written.map(PasswordHash::parse).collect::<Result<_, _>>() {
+                Ok(hashes) => hashes,
                 Err(error) => {
                     tracing::error!(user = %name, %error, "this user can't log in");
                     continue;
                 }
             };
             let user = Arc::clone(user);
-            accounts.insert(name.clone(), Account { user, hash });
+            accounts.insert(name.clone(), Account { user, hashes });
         }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let hashes = accounts
-            .values()
-            .filter_map(|account| account.hash.as_ref());
-        let largest = hashes.map(|hash| hash.memory()).max();
+        let largest = accounts.values().filter_map(Account::memory).max();
         // Without a password there is nothing to set aside.
         let aside = largest.and_then(|largest| {
             let aside = set_aside(&budget, largest, cores);
@@ -133,7 +139,7 @@ impl Authenticator {
         Authenticator {
             names: accounts
                 .iter()
-                .filter(|(_, account)| account.hash.is_some())
+                .filter(|(_, account)| !account.hashes.is_empty())
                 .map(|(name, _)| name.clone())
                 .collect(),
             accounts,
@@ -165,10 +171,10 @@ impl Authenticator {
         let known = self
             .accounts
             .get(user)
-            .filter(|account| account.hash.is_some());
-        let Some(hash) = known
-            .or_else(|| self.decoy(user))
-            .and_then(|account| account.hash.clone())
+            .filter(|account| !account.hashes.is_empty());
+        let checked = known.or_else(|| self.decoy(user));
+        let Some((hashes, needed)) =
+            checked.and_then(|account| Some((Arc::clone(&account.hashes), account.memory()?)))
         else {
             // There are no users, so a quick answer reveals nothing.
             return Err(AuthError::Refused);
@@ -186,10 +192,10 @@ impl Authenticator {
         if !heard() {
             return Err(AuthError::Unheard);
         }
-        let memory = self.memory_for(&hash, deadline).await?;
+        let memory = self.memory_for(needed, deadline).await?;
         let password = password.clone();
         let hashing = tokio::task::spawn_blocking(move || {
-            let right = hash.verify(&password);
+            let right = hashes.iter().any(|hash| hash.verify(&password));
             // Held until here, even if the session has ended in the meantime.
             drop((core, memory, turn));
             right
@@ -215,16 +221,12 @@ impl Authenticator {
         self.probes.turn(address)
     }
 
-    /// Returns memory to check a password: set-aside memory, else free memory of the budget, else
+    /// Returns memory to check a password, `bytes` of it: set-aside memory, else free memory of the budget, else
     /// set-aside memory once some is free.
-    async fn memory_for(
-        &self,
-        hash: &PasswordHash,
-        deadline: Instant,
-    ) -> Result<HashMemory, AuthError> {
+    async fn memory_for(&self, bytes: u64, deadline: Instant) -> Result<HashMemory, AuthError> {
         let Some(aside) = &self.aside else {
             let patience = deadline.saturating_duration_since(Instant::now());
-            let granted = self.budget.grant(hash.memory(), patience).await;
+            let granted = self.budget.grant(bytes, patience).await;
             return granted
                 .map(HashMemory::granted)
                 .map_err(|_| AuthError::Memory);
@@ -232,7 +234,7 @@ impl Authenticator {
         if let Ok(permit) = Arc::clone(aside).try_acquire_owned() {
             return Ok(HashMemory::aside(permit));
         }
-        if let Some(granted) = self.budget.try_grant(hash.memory()) {
+        if let Some(granted) = self.budget.try_grant(bytes) {
             return Ok(HashMemory::granted(granted));
         }
         match timeout_at(deadline, Arc::clone(aside).acquire_owned()).await {

@@ -19,15 +19,18 @@ mod environment;
 mod fingerprint;
 mod hooks;
 mod log;
+mod mounts;
 mod read;
 mod report;
 mod schema;
 mod secret;
 mod section;
+mod stores;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod tree;
+mod users;
 mod values;
 mod yaml_keys;
 

@@ -12,6 +12,7 @@ mod permissions;
 pub mod template;
 mod tree;
 pub use keys::MAX_KEY;
+pub(crate) use keys::hidden as is_state_key;
 pub use path::{PathError, VirtualPath};
 pub use permissions::{Permission, Permissions};
 pub use tree::{Mount, Namespace, Resolved};

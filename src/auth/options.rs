@@ -1,10 +1,12 @@
 //! Options of users, session limits and failed logins.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use jiff::Timestamp;
 use secrecy::SecretString;
 
 use crate::namespace::VirtualPath;
@@ -17,9 +19,13 @@ use crate::tls::options::Protection;
 pub struct UserOptions {
     /// Login name.
     pub name: String,
+    /// The group whose keys were the defaults.
+    pub group: Option<String>,
     /// The password's hash: argon2id (PHC), bcrypt (`$2b$…`), sha512-crypt (`$6$…`); `None` if a
     /// certificate is enough.
     pub password: Option<SecretString>,
+    /// The hash of the password that will replace the other one. During a rotation both are right.
+    pub next_password: Option<SecretString>,
     /// The client certificate that the user must show.
     pub certificate: Option<CertificateLogin>,
     /// The user's own rules for TLS, in place of the listener's.
@@ -27,10 +33,58 @@ pub struct UserOptions {
     /// Whether this user's uploads under TLS may end with a mere FIN (`lenient_close`): for devices
     /// that never send close_notify.
     pub lenient_close: bool,
-    /// The mounts by their path in the user's tree; `{user}` in a prefix is already replaced.
+    /// The mounts by their path in the user's tree; placeholders in a prefix are already replaced.
     pub mounts: BTreeMap<VirtualPath, Arc<MountOptions>>,
+    /// Where the user's sessions begin.
+    pub start_directory: VirtualPath,
     /// Concurrent sessions of this user; `None`: [`Limits::sessions_per_user`].
     pub sessions: Option<usize>,
+    /// Where the user may come from; empty: from everywhere.
+    pub networks: Vec<IpNet>,
+    /// Whether the user can't log in for now.
+    pub disabled: bool,
+    /// When the account ends; `None`: never.
+    pub expires: Option<Timestamp>,
+    /// What operators note about the user.
+    pub comment: Option<String>,
+    /// The values of placeholders, with those of the group.
+    pub attributes: BTreeMap<String, String>,
+}
+
+impl UserOptions {
+    /// A user with no password, no mounts and no limits.
+    pub fn new(name: &str) -> Self {
+        UserOptions {
+            name: name.to_owned(),
+            group: None,
+            password: None,
+            next_password: None,
+            certificate: None,
+            tls: UserTls::default(),
+            lenient_close: false,
+            mounts: BTreeMap::new(),
+            start_directory: VirtualPath::root(),
+            sessions: None,
+            networks: Vec::new(),
+            disabled: false,
+            expires: None,
+            comment: None,
+            attributes: BTreeMap::new(),
+        }
+    }
+
+    /// Whether the account is disabled, or has expired at this time.
+    pub fn ended(&self, now: Timestamp) -> bool {
+        self.disabled || self.expires.is_some_and(|end| now >= end)
+    }
+
+    /// Whether the user may come from this address.
+    pub fn admits(&self, address: IpAddr) -> bool {
+        // An IPv4 client of a dual-stack listener has an IPv4-mapped address.
+        let address = address.to_canonical();
+        let mut networks = self.networks.iter();
+        self.networks.is_empty() || networks.any(|network| network.contains(&address))
+    }
 }
 
 /// A user's own rules for TLS.

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use super::*;
-use crate::auth::options::UserTls;
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -34,13 +33,8 @@ fn authenticator() -> Authenticator {
 fn with_budget(budget: Budget) -> Authenticator {
     let user = |(name, hash, _): (&str, &str, &str)| {
         let user = UserOptions {
-            name: name.to_owned(),
             password: Some(SecretString::from(hash)),
-            certificate: None,
-            tls: UserTls::default(),
-            lenient_close: false,
-            mounts: BTreeMap::new(),
-            sessions: None,
+            ..UserOptions::new(name)
         };
         (name.to_owned(), Arc::new(user))
     };

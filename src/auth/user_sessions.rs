@@ -68,20 +68,12 @@ impl Drop for UserPermit {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::collections::BTreeMap;
-
     use super::*;
-    use crate::auth::options::UserTls;
 
     fn user(name: &str, sessions: Option<usize>) -> UserOptions {
         UserOptions {
-            name: name.to_owned(),
-            password: None,
-            certificate: None,
-            tls: UserTls::default(),
-            lenient_close: false,
-            mounts: BTreeMap::new(),
             sessions,
+            ..UserOptions::new(name)
         }
     }
 

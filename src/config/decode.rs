@@ -51,7 +51,7 @@ pub(super) fn decode(tree: Node, report: &Report) -> Result<ServerOptions, Confi
     let proxy_protocol = edge::proxy_protocol(root.section("proxy_protocol"));
     let login_failures = edge::login_failures(root.section("login_failures"));
     check_ports(&root, &listen, &passive, admin.as_ref());
-    let (stores, users) = accounts::decode(&root, memory.budget, tls.as_ref(), &listen);
+    let (stores, users) = accounts::decode(&root, memory.budget, tls.as_ref(), &listen, report);
     let names: Vec<&str> = accounts::names(&root, "users");
     let hosts = edge::hosts(&root, &names, tls.as_mut());
     let before_publish = hooks::before_publish(&root);

@@ -31,7 +31,7 @@ enum Below {
     Schema(&'static TableSchema),
     /// Each is a name; their values are read by this schema.
     Names(&'static TableSchema),
-    /// Each is a path; their values are of this kind.
+    /// Each is a path or a name; their values are of this kind.
     Paths(&'static Kind),
     /// Where a secret is.
     Place,
@@ -65,7 +65,7 @@ fn below(kind: &'static Kind) -> Option<Below> {
     Some(match kind {
         Kind::Table(schema) => Below::Schema(schema),
         Kind::Named(schema) => Below::Names(schema),
-        Kind::Paths(kind) => Below::Paths(kind),
+        Kind::Map(kind) | Kind::Paths(kind) => Below::Paths(kind),
         Kind::Secret => Below::Place,
         Kind::Either(one, other) => return below(one).or_else(|| below(other)),
         _ => return None,

@@ -86,6 +86,11 @@ impl Report {
         });
     }
 
+    /// The number of errors so far.
+    pub(super) fn len(&self) -> usize {
+        self.errors.borrow().len()
+    }
+
     /// Fails if anything was wrong.
     pub(super) fn check(&self) -> Result<(), ConfigErrors> {
         let errors = self.errors.borrow();

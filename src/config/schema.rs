@@ -85,6 +85,12 @@ pub(super) enum Kind {
     Table(&'static TableSchema),
     /// A table whose keys are names of the user's choice.
     Named(&'static TableSchema),
+    /// A table whose keys are names of the user's choice; each value is of this kind.
+    Map(&'static Kind),
+    /// An absolute path of the user's tree.
+    Path,
+    /// A day, or a time.
+    Date,
     /// A table of absolute paths; each value is one of the two.
     Paths(&'static Kind),
     /// One or the other.
@@ -127,7 +133,7 @@ impl Kind {
     /// What the items of a list are, or the values of a table of names or paths; else itself.
     pub(super) fn item(&'static self) -> &'static Kind {
         match self {
-            Kind::List(kind, _) | Kind::Paths(kind) => kind,
+            Kind::List(kind, _) | Kind::Map(kind) | Kind::Paths(kind) => kind,
             _ => self,
         }
     }

@@ -11,7 +11,16 @@ pub(super) struct Section<'a> {
     schema: &'static TableSchema,
     source: Source,
     path: String,
+    /// Where keys are looked up that the table does not have.
+    defaults: Option<Defaults<'a>>,
     report: &'a Report,
+}
+
+/// Keys that hold if a section does not set them: those of a user's group.
+#[derive(Clone)]
+struct Defaults<'a> {
+    table: &'a Table,
+    path: String,
 }
 
 /// One value being read by the schema.
@@ -35,21 +44,46 @@ impl<'a> Section<'a> {
             schema: &ROOT,
             source: node.source.clone(),
             path: String::new(),
+            defaults: None,
             report,
         }
     }
 
-    /// The value of a key, where it is set.
+    /// The section with the keys of another one as defaults.
+    pub(super) fn over(mut self, defaults: &Section<'a>) -> Self {
+        self.defaults = defaults.table.map(|table| Defaults {
+            table,
+            path: defaults.path.clone(),
+        });
+        self
+    }
+
+    /// The value of a key, if it is set here or among the defaults.
     pub(super) fn field(&self, key: &'static str) -> Option<Field<'a>> {
+        self.own_field(key).or_else(|| self.default_field(key))
+    }
+
+    /// The value of a key, if it is set here.
+    pub(super) fn own_field(&self, key: &'static str) -> Option<Field<'a>> {
+        self.field_of(self.table?, &self.path, key)
+    }
+
+    /// The value of a key, if it is set among the defaults.
+    pub(super) fn default_field(&self, key: &'static str) -> Option<Field<'a>> {
+        let defaults = self.defaults.as_ref()?;
+        self.field_of(defaults.table, &defaults.path, key)
+    }
+
+    fn field_of(&self, table: &'a Table, path: &str, key: &'static str) -> Option<Field<'a>> {
         let kind = &self.key(key)?.kind;
-        let node = self.table?.get(key)?;
+        let node = table.get(key)?;
         if matches!(node.value, Value::Nothing) {
             return None;
         }
         Some(Field {
             node,
             kind,
-            key: join(&self.path, key),
+            key: join(path, key),
             report: self.report,
         })
     }
@@ -73,6 +107,7 @@ impl<'a> Section<'a> {
             schema: schema.unwrap_or(self.schema),
             source: self.source.clone(),
             path: join(&self.path, key),
+            defaults: None,
             report: self.report,
         })
     }
@@ -91,12 +126,17 @@ impl<'a> Section<'a> {
 
     /// Adds an error about one of its keys.
     pub(super) fn wrong(&self, key: &str, problem: impl Into<String>, allowed: impl Into<String>) {
-        let source = self
-            .table
-            .and_then(|table| table.get(key))
-            .map_or(&self.source, |node| &node.source);
-        self.report
-            .push(source, &join(&self.path, key), problem, allowed);
+        let own = self.table.and_then(|table| table.get(key));
+        let default = self.defaults.as_ref().and_then(|defaults| {
+            let node = defaults.table.get(key)?;
+            Some((&node.source, defaults.path.as_str()))
+        });
+        let (source, path) = match (own, default) {
+            (Some(node), _) => (&node.source, self.path.as_str()),
+            (None, Some(default)) => default,
+            (None, None) => (&self.source, self.path.as_str()),
+        };
+        self.report.push(source, &join(path, key), problem, allowed);
     }
 
     /// Reports every key that the schema does not know.
@@ -189,6 +229,7 @@ impl<'a> Field<'a> {
             schema: self.kind.table()?,
             source: self.node.source.clone(),
             path: self.key.clone(),
+            defaults: None,
             report: self.report,
         })
     }

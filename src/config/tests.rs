@@ -6,6 +6,7 @@ mod edge;
 mod schema;
 mod sources;
 mod tls;
+mod users;
 
 use super::*;
 use crate::data::options::PassivePorts;
@@ -313,7 +314,7 @@ fn mounts_are_checked() {
         mounts.b = { store = 'main', bucket = 'bbb', prefix = 'a/../b' } => mounts.b.prefix | ".."
         mounts.b = { store = 'main', bucket = 'bbb', prefix = './' } => mounts.b.prefix
         mounts.b = { store = 'main', bucket = 'bbb', prefix = "a\u0007" } => mounts.b.prefix | a control character
-        mounts.b = { store = 'main', bucket = 'bbb', prefix = '{group}/' } => mounts.b.prefix | a brace that is not {user} | {user} the only placeholder
+        mounts.b = { store = 'main', bucket = 'bbb', prefix = '{Group}/' } => mounts.b.prefix | a placeholder whose name | in braces user, group or the name of an attribute
         mounts.b = { store = 'main', bucket = 'bbb', prefix = '{user' } => mounts.b.prefix | a brace
         mounts.b = { store = 'main', bucket = 'bbb', permissions = ['raed'] } => mounts.b.permissions[0]: there is no permission "raed", did you mean "read"? | list, read, write, overwrite, append, delete, rename, mkdir, rmdir
         mounts.b = { store = 'main', bucket = 'bbb', permissions = [] } => mounts.b.permissions: is empty

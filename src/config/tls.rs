@@ -233,7 +233,7 @@ pub(super) fn user(
     section: &Section<'_>,
     tls: Option<&TlsOptions>,
     listeners: &[ListenOptions],
-) -> (UserTls, Option<CertificateLogin>) {
+) -> UserTls {
     let mut wanted = UserTls::default();
     let field = section.field("tls");
     if let Some(own) = field
@@ -262,6 +262,14 @@ pub(super) fn user(
         }
         own.finish();
     }
+    wanted
+}
+
+/// Reads the client certificate that a user must have.
+pub(super) fn users_certificate(
+    section: &Section<'_>,
+    tls: Option<&TlsOptions>,
+) -> Option<CertificateLogin> {
     let certificate = section
         .field("certificate")
         .and_then(|field| certificate_login(&field));
@@ -273,7 +281,7 @@ pub(super) fn user(
             "this key only with tls.client_ca and tls.client_certificates",
         );
     }
-    (wanted, certificate)
+    certificate
 }
 
 fn certificate_login(field: &Field<'_>) -> Option<CertificateLogin> {

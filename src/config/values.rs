@@ -286,38 +286,3 @@ pub(super) fn bucket(field: &Field<'_>) -> Option<String> {
         field.wrong(format!("{text:?} is not the name of a bucket"), allowed)
     }
 }
-
-/// The placeholder of a prefix.
-pub(super) const USER: &str = "{user}";
-
-/// A prefix in its normal form: empty, or without a leading and with a trailing slash.
-pub(super) fn prefix(field: &Field<'_>) -> Option<String> {
-    let allowed = "a path such as \"in/{user}/\": no empty element, \".\", \"..\" or control character, {user} the only placeholder, at most 1000 bytes";
-    let text = field.text(allowed)?;
-    let inner = text.strip_prefix('/').unwrap_or(text);
-    let inner = inner.strip_suffix('/').unwrap_or(inner);
-    if inner.is_empty() && text.len() <= 1 {
-        return Some(String::new());
-    }
-    let problem = if inner.contains("//")
-        || inner.is_empty()
-        || inner.starts_with('/')
-        || inner.ends_with('/')
-    {
-        "an empty element"
-    } else if inner
-        .split('/')
-        .any(|element| element == "." || element == "..")
-    {
-        "an element \".\" or \"..\""
-    } else if inner.chars().any(char::is_control) {
-        "a control character"
-    } else if inner.replace(USER, "").contains(['{', '}']) {
-        "a brace that is not {user}"
-    } else if inner.len() > 1000 {
-        "more than 1000 bytes"
-    } else {
-        return Some(format!("{inner}/"));
-    };
-    field.wrong(format!("{text:?} has {problem}"), allowed)
-}

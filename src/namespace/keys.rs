@@ -23,7 +23,7 @@ pub(super) fn directory(prefix: &str, rest: &str) -> Option<String> {
 }
 
 /// Whether `key` is the server's own state, which FTP neither shows nor reaches.
-pub(super) fn hidden(key: &str) -> bool {
+pub fn hidden(key: &str) -> bool {
     key.strip_prefix(STATE)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

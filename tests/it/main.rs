@@ -47,4 +47,5 @@ mod times_and_types;
 mod truncation;
 mod unseen_writes;
 mod updates;
+mod users;
 mod write_only;

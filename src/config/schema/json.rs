@@ -107,6 +107,9 @@ fn kind(of: &Kind) -> Value {
         }
         Kind::Table(keys) => table(keys),
         Kind::Named(keys) => json!({ "type": "object", "additionalProperties": table(keys) }),
+        Kind::Path => json!({ "type": "string", "pattern": "^/" }),
+        Kind::Map(value) => json!({ "type": "object", "additionalProperties": kind(value) }),
+        Kind::Date => json!({ "type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}" }),
         Kind::Paths(value) => json!({
             "type": "object",
             "minProperties": 1,

@@ -20,7 +20,7 @@ use log::LOG;
 use metrics::METRICS;
 use stores::{MOUNT, STORE};
 use transfers::{MEMORY, RESUME, TRANSFER};
-use users::USER;
+use users::{GROUP, USER};
 
 /// The whole configuration.
 pub(in crate::config) static ROOT: TableSchema = TableSchema {
@@ -97,6 +97,12 @@ pub(in crate::config) static ROOT: TableSchema = TableSchema {
             Named(&MOUNT),
             NONE,
             "mounts: pieces of buckets that appear as directories, by a name of your choice",
+        ),
+        key(
+            "groups",
+            Named(&GROUP),
+            NONE,
+            "groups: defaults for users, by a name of your choice",
         ),
         key(
             "users",

@@ -67,6 +67,9 @@ fn allowed(of: &Kind) -> String {
             let names: Vec<String> = keys.names().map(|name| format!("`{name}`")).collect();
             format!("table with {}", names.join(", "))
         }
+        Kind::Path => "an absolute path in the user's tree".to_owned(),
+        Kind::Map(value) => format!("table of names: {}", allowed(value)),
+        Kind::Date => "a day (the last one, in UTC) such as `\"2027-06-30\"`, or a time such as `\"2027-06-30T18:00:00Z\"`".to_owned(),
         Kind::Paths(value) => format!("table of paths: {}", allowed(value)),
         Kind::Either(one, other) => format!("{}, or {}", allowed(one), allowed(other)),
     }

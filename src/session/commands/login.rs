@@ -28,6 +28,15 @@ enum Credentials {
     Wrong,
 }
 
+/// The time of day, for the ends of accounts.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the end of an account is a date, which only a clock can tell"
+)]
+fn wall_clock() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}
+
 impl Session {
     pub(in crate::session) async fn user_name(&mut self, name: &str) -> Result<Flow, ControlError> {
         // RFC 959: a new USER begins a new login, whether a user is logged in or not.
@@ -58,11 +67,16 @@ impl Session {
             let refusal = Refusal::AddressBanned;
             return self.end_login(&user.name, Cause::Banned, refusal).await;
         }
-        if !self.host_admits(&user.name) || self.context.failures.bans(address, &user.name) {
-            return self.refuse_login(&user.name, Credentials::Right).await;
+        match self.unwelcome(&user) {
+            Some(cause) => {
+                self.refuse_login(&user.name, Credentials::Right, cause)
+                    .await
+            }
+            None => {
+                let welcome = success::logged_in_by_certificate();
+                self.log_in(user, &welcome).await
+            }
         }
-        self.log_in(user, &success::logged_in_by_certificate())
-            .await
     }
 
     pub(in crate::session) async fn pass(
@@ -108,15 +122,37 @@ impl Session {
                 self.end_login(&name, Cause::Limit, Refusal::NoMemoryForLogin)
                     .await
             }
-            // The ban is looked up after the check of the password: of many guesses in parallel,
-            // those that are being checked when the ban begins must not succeed.
-            Ok(config)
-                if self.host_admits(&name) && !self.context.failures.bans(address, &name) =>
-            {
-                self.log_in(config, &success::logged_in()).await
+            Ok(config) => match self.unwelcome(&config) {
+                Some(cause) => self.refuse_login(&name, Credentials::Right, cause).await,
+                None => self.log_in(config, &success::logged_in()).await,
+            },
+            Err(AuthError::Refused) => {
+                let cause = match self.context.options.users.contains_key(&name) {
+                    true => Cause::Password,
+                    false => Cause::UnknownUser,
+                };
+                self.refuse_login(&name, Credentials::Wrong, cause).await
             }
-            Ok(_) => self.refuse_login(&name, Credentials::Right).await,
-            Err(AuthError::Refused) => self.refuse_login(&name, Credentials::Wrong).await,
+        }
+    }
+
+    /// Why a user may not log in although the credentials are right. A client can't tell this from a
+    /// wrong password.
+    ///
+    /// Asked after the check of the password: of many guesses in parallel, those that are being
+    /// checked when a ban begins must not succeed.
+    fn unwelcome(&self, user: &UserOptions) -> Option<Cause> {
+        let address = self.control.peer.ip();
+        if !self.host_admits(&user.name) {
+            Some(Cause::Host)
+        } else if user.ended(wall_clock()) {
+            Some(Cause::Expired)
+        } else if !user.admits(address) {
+            Some(Cause::Network)
+        } else if self.context.failures.bans(address, &user.name) {
+            Some(Cause::Banned)
+        } else {
+            None
         }
     }
 
@@ -136,25 +172,18 @@ impl Session {
         self.answer_refused(refusal, delay).await
     }
 
-    /// Refuses a wrong name, a wrong password, a banned user and a user of another host, all with
-    /// the same reply.
+    /// Refuses a wrong name, a wrong password, and [other users](Self::unwelcome), all with the same
+    /// reply.
     async fn refuse_login(
         &mut self,
         name: &str,
         credentials: Credentials,
+        cause: Cause,
     ) -> Result<Flow, ControlError> {
         self.login = Login::Anonymous;
         self.pre_login.failures += 1;
         let peer = self.control.peer;
         // The event comes before that of the ban to which it may lead.
-        let cause = match credentials {
-            Credentials::Right if !self.host_admits(name) => Cause::Host,
-            Credentials::Right => Cause::Banned,
-            Credentials::Wrong if !self.context.options.users.contains_key(name) => {
-                Cause::UnknownUser
-            }
-            Credentials::Wrong => Cause::Password,
-        };
         let refusal = self.last_or(Refusal::LoginIncorrect);
         self.note_refused_login(name, cause, &refusal);
         let failures = &self.context.failures;
@@ -262,6 +291,7 @@ impl Session {
         self.chronicle.change(|facts| facts.user = Some(name));
         self.chronicle
             .send(self.chronicle.event(Kind::Login, Level::Info));
+        self.cwd = config.start_directory.clone();
         self.login = Login::LoggedIn(User {
             config,
             namespace,

@@ -37,6 +37,12 @@ async fn each_refused_login_is_one_event_with_its_cause() {
         .with("[users.secure]\ntls = { control = \"required\" }")
         .with("[hosts.\"ftp.example.org\"]\nusers = [\"secure\"]")
         .user("guessed", PASSWORD, "{ \"/\" = \"main\" }")
+        .user("disabled", PASSWORD, "{ \"/\" = \"main\" }")
+        .with("[users.disabled]\ndisabled = true")
+        .user("expired", PASSWORD, "{ \"/\" = \"main\" }")
+        .with("[users.expired]\nexpires = \"2020-01-01\"")
+        .user("elsewhere", PASSWORD, "{ \"/\" = \"main\" }")
+        .with("[users.elsewhere]\nnetworks = [\"192.0.2.0/24\", \"::1\"]")
         .start()
         .await;
     let mut ftp = Ftp::connect(gateway.address).await;
@@ -45,6 +51,11 @@ async fn each_refused_login_is_one_event_with_its_cause() {
         ("anonymous", PASSWORD, Cause::UnknownUser),
         (USER, "wrong", Cause::Password),
         ("secure", PASSWORD, Cause::Tls),
+        ("disabled", PASSWORD, Cause::Expired),
+        ("disabled", "wrong", Cause::Password),
+        ("expired", PASSWORD, Cause::Expired),
+        ("elsewhere", PASSWORD, Cause::Network),
+        ("elsewhere", "wrong", Cause::Password),
     ];
     for (user, password, cause) in cases {
         gateway.events.drain();

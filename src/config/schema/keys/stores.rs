@@ -139,7 +139,7 @@ table!(
             "prefix",
             Prefix,
             Text("the whole bucket"),
-            "the mount shows the keys below it. `{user}` is the login name. Slashes at its ends are added or removed as needed",
+            "the mount shows the keys below it. `{user}` is the login name, `{group}` the user's group, other names in braces are [attributes](#groupsname). Slashes at its ends are added or removed as needed",
         ),
         key(
             "permissions",

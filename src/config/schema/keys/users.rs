@@ -1,31 +1,88 @@
-//! Keys of users.
+//! Keys of users and groups.
 
 use crate::config::schema::entry::{NONE, PROTECTION, SESSIONS, key, table};
 use crate::config::schema::keys::stores::MOUNT;
-use crate::config::schema::{Fallback, Kind, Rule, TableSchema};
-use Fallback::{Required, Text, Value};
-use Kind::{Either, Flag, Line, Name, Paths, Secret, Table, Word};
+use crate::config::schema::{Fallback, KeySchema, Kind, Rule, TableSchema};
+use Fallback::{Text, Value};
+use Kind::{Date, Either, Flag, Line, List, Map, Name, Network, Path, Paths, Secret, Table, Word};
+
+const OWN_TLS: KeySchema = key(
+    "tls",
+    Table(&USER_TLS),
+    Text("the listener's"),
+    "overrides the listener's `control` and `data` for this user. If a listener requires TLS on control connections, no user is admitted without it",
+);
+const LENIENT_CLOSE: KeySchema = key(
+    "lenient_close",
+    Flag,
+    Value("false"),
+    "true: under TLS an upload may also end with a bare FIN between two records, for devices that never send close_notify. Anyone on the path can then cut an upload short",
+);
+const START_DIRECTORY: KeySchema = key(
+    "start_directory",
+    Path,
+    Value("\"/\""),
+    "the directory in which sessions begin. Paths that do not begin with `/` are relative to the current directory, as always",
+);
+const SESSIONS_OF_USER: KeySchema = key(
+    "sessions",
+    SESSIONS,
+    Text("`limits.sessions_per_user`"),
+    "the number of sessions of a user",
+);
+const OWN_NETWORKS: KeySchema = key(
+    "networks",
+    List(&Network, 1),
+    Text("all"),
+    "the addresses that the user may log in from. A login from another one is refused like a wrong password; the event `login_refused` has the cause `network`",
+);
+const ATTRIBUTES: KeySchema = key(
+    "attributes",
+    Map(&Line(500)),
+    NONE,
+    "values for placeholders of these names in the prefixes of mounts, such as `{customer}`",
+);
+const DISABLED: KeySchema = key(
+    "disabled",
+    Flag,
+    Value("false"),
+    "true: logins are refused like a wrong password; the event `login_refused` has the cause `expired`",
+);
+const EXPIRES: KeySchema = key(
+    "expires",
+    Date,
+    Text("never"),
+    "when the account ends. From then on logins are refused like a wrong password; the event `login_refused` has the cause `expired`",
+);
+
+table!(
+    GROUP,
+    [
+        key(
+            "mounts",
+            Paths(&Either(&Name, &Table(&MOUNT))),
+            NONE,
+            "mounts of all users of the group; a user's own mount on the same path replaces that of the group",
+        ),
+        ATTRIBUTES,
+        START_DIRECTORY,
+        OWN_NETWORKS,
+        SESSIONS_OF_USER,
+        OWN_TLS,
+        LENIENT_CLOSE,
+        DISABLED,
+        EXPIRES,
+    ]
+);
 
 table!(
     USER,
     [
         key(
-            "tls",
-            Table(&USER_TLS),
-            Text("the listener's"),
-            "overrides the listener's `control` and `data` for this user. If a listener requires TLS on control connections, no user is admitted without it",
-        ),
-        key(
-            "certificate",
-            Table(&CERTIFICATE_LOGIN),
+            "group",
+            Name,
             NONE,
-            "the client certificate that the user must have",
-        ),
-        key(
-            "lenient_close",
-            Flag,
-            Value("false"),
-            "true: under TLS an upload may also end with a bare FIN between two records, for devices that never send close_notify. Anyone on the path can then cut an upload short",
+            "the [group](#groupsname) whose keys are the defaults of this user",
         ),
         key(
             "password",
@@ -34,16 +91,36 @@ table!(
             "a hash from `s3ftpd hash-password`, or another argon2id (PHC), bcrypt (`$2a$`, `$2b$`, `$2y$`) or sha512-crypt (`$6$`) hash",
         ),
         key(
-            "mounts",
-            Paths(&Either(&Name, &Table(&MOUNT))),
-            Required,
-            "the user's tree: absolute paths, each with the name of a mount or an inline mount; at least one",
+            "next_password",
+            Secret,
+            NONE,
+            "the hash of a second password, which is right too: for the time of a rotation",
         ),
         key(
-            "sessions",
-            SESSIONS,
-            Text("`limits.sessions_per_user`"),
-            "the number of sessions of this user",
+            "mounts",
+            Paths(&Either(&Name, &Table(&MOUNT))),
+            Text("required, unless the group has mounts"),
+            "the user's tree: absolute paths, each with the name of a mount or an inline mount; at least one",
+        ),
+        ATTRIBUTES,
+        START_DIRECTORY,
+        DISABLED,
+        EXPIRES,
+        OWN_NETWORKS,
+        SESSIONS_OF_USER,
+        OWN_TLS,
+        key(
+            "certificate",
+            Table(&CERTIFICATE_LOGIN),
+            NONE,
+            "the client certificate that the user must have",
+        ),
+        LENIENT_CLOSE,
+        key(
+            "comment",
+            Line(500),
+            NONE,
+            "a note for operators, which `s3ftpd whoami` shows",
         ),
     ]
 );

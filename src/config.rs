@@ -4,7 +4,7 @@
 //! sees all of them at once and before a port is bound:
 //!
 //! 1. `tree`: each file (TOML or YAML) becomes a tree of values that know where they were written;
-//!    a later file overrides an earlier one, key by key.
+//!    a later file overrides an earlier one, key by key. `include` adds further files.
 //! 2. `environment`: variables such as `S3FTPD__STORES__MAIN__ENDPOINT` override the tree.
 //! 3. `decode` and `accounts`: the tree is read by the schema. A `section` remembers which keys it
 //!    was asked for, so the list of allowed keys can't differ from what is read.
@@ -18,8 +18,10 @@ mod edge;
 mod environment;
 mod fingerprint;
 mod hooks;
+mod include;
 mod log;
 mod mounts;
+mod names;
 mod read;
 mod report;
 mod schema;
@@ -59,7 +61,8 @@ pub fn load(files: &[PathBuf]) -> Result<ServerOptions, ConfigErrors> {
 pub fn from_str(toml: &str, name: &str) -> Result<ServerOptions, ConfigErrors> {
     let report = report::Report::default();
     let source = report::Source::File(name.into());
-    let root = tree::parse(toml, tree::Format::Toml, &source, &report);
+    let mut root = tree::parse(toml, tree::Format::Toml, &source, &report);
+    include::resolve(&mut root, None, &report);
     report.check()?;
     decode::decode(tree::Node::table(source, root), &report)
 }
@@ -79,7 +82,12 @@ fn load_from(
     for file in files {
         tree::merge(&mut root, tree::read(file, &report));
     }
+    let variables: Vec<_> = variables.into_iter().collect();
+    let mut alone = tree::Table::new();
+    environment::apply(&mut alone, variables.clone(), &report::Report::default());
+    include::resolve(&mut root, alone.remove(include::INCLUDE), &report);
     environment::apply(&mut root, variables, &report);
+    root.remove(include::INCLUDE);
     // What can't be parsed would only be followed by errors about keys that seem to be missing.
     report.check()?;
     decode::decode(

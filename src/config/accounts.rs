@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::auth::options::UserOptions;
-use crate::config::mounts::{self, MountTemplate};
+use crate::config::mounts;
 use crate::config::report::Report;
-use crate::config::section::{Field, Section, nearest};
+use crate::config::section::{Field, Section};
 use crate::config::tree::Value;
+use crate::config::users::{Around, Mounts};
 use crate::config::{stores, users};
 use crate::object::options::StoreOptions;
 use crate::server::options::ListenOptions;
@@ -15,22 +16,8 @@ use crate::tls::options::TlsOptions;
 
 type Stores = BTreeMap<String, Arc<StoreOptions>>;
 type Users = BTreeMap<String, Arc<UserOptions>>;
-/// Mounts by name. A mount with an error is `None`, so that users of it do not get a second error.
-pub(super) type Mounts = BTreeMap<String, Option<MountTemplate>>;
 
 const NAMES: &str = "a table of names";
-pub(super) const MOUNT: &str = "{ store = \"STORE\", bucket = \"BUCKET\", … }";
-
-/// The other sections that a user or a group refers to.
-pub(super) struct Around<'a> {
-    pub(super) mounts: &'a Mounts,
-    pub(super) stores: &'a [&'a str],
-    /// The memory for password checks, bytes.
-    pub(super) budget: u64,
-    pub(super) tls: Option<&'a TlsOptions>,
-    pub(super) listeners: &'a [ListenOptions],
-    pub(super) report: &'a Report,
-}
 
 /// Reads the four tables. `budget` is the memory for password checks, in bytes.
 pub(super) fn decode(
@@ -128,19 +115,4 @@ fn is_wrong_type(root: &Section<'_>, key: &'static str) -> bool {
             Value::Table(_) | Value::Variable { table: Some(_), .. }
         )
     })
-}
-
-/// The allowed names, as the text of an error.
-pub(super) fn known(kind: &str, names: &[&str]) -> String {
-    if names.is_empty() {
-        return format!("the name of a {kind}, of which none is configured");
-    }
-    format!("the name of a {kind}: {}", names.join(", "))
-}
-
-pub(super) fn unknown(kind: &str, name: &str, names: &[&str]) -> String {
-    match nearest(name, names) {
-        Some(near) => format!("there is no {kind} {name:?}, did you mean {near:?}?"),
-        None => format!("there is no {kind} {name:?}"),
-    }
 }

@@ -60,6 +60,7 @@ pub(super) fn decode(tree: Node, report: &Report) -> Result<ServerOptions, Confi
     report.check()?;
     Ok(ServerOptions {
         hash: fingerprint::of(&tree),
+        inputs: report.inputs(),
         listen,
         tls,
         greeting,

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::config::accounts::{MOUNT, known, unknown};
+use crate::config::names::{known, unknown};
 use crate::config::section::Field;
 use crate::config::values;
 use crate::namespace::options::{ControlLoss, MountOptions};
 use crate::namespace::template::{self, Template};
 use crate::namespace::{Permission, Permissions, VirtualPath, is_state_key};
 
+/// The form of a mount.
+pub(super) const MOUNT: &str = "{ store = \"STORE\", bucket = \"BUCKET\", … }";
 /// The longest prefix, bytes.
 const LONGEST_PREFIX: usize = 1000;
 

@@ -2,8 +2,10 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use crate::server::options::Inputs;
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,17 +22,25 @@ pub struct ConfigError {
 
 /// Everything that is wrong; displayed one error a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigErrors(Vec<ConfigError>);
+pub struct ConfigErrors {
+    errors: Vec<ConfigError>,
+    inputs: Inputs,
+}
 
 impl ConfigErrors {
     /// From the errors found, at least one.
-    pub(super) fn new(errors: Vec<ConfigError>) -> Self {
-        ConfigErrors(errors)
+    pub(super) fn new(errors: Vec<ConfigError>, inputs: Inputs) -> Self {
+        ConfigErrors { errors, inputs }
+    }
+
+    /// What was read until the errors were found.
+    pub fn inputs(&self) -> &Inputs {
+        &self.inputs
     }
 
     /// The errors, in the order they were found.
     pub fn errors(&self) -> &[ConfigError] {
-        &self.0
+        &self.errors
     }
 }
 
@@ -50,7 +60,7 @@ impl fmt::Display for ConfigError {
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, error) in self.0.iter().enumerate() {
+        for (number, error) in self.errors.iter().enumerate() {
             if number > 0 {
                 f.write_str("\n")?;
             }
@@ -63,10 +73,11 @@ impl fmt::Display for ConfigErrors {
 impl std::error::Error for ConfigError {}
 impl std::error::Error for ConfigErrors {}
 
-/// The errors found so far.
+/// The errors found and the files read so far.
 #[derive(Default)]
 pub(super) struct Report {
     errors: RefCell<Vec<ConfigError>>,
+    inputs: RefCell<Inputs>,
 }
 
 impl Report {
@@ -86,6 +97,21 @@ impl Report {
         });
     }
 
+    /// Notes a file that is read.
+    pub(super) fn note_file(&self, path: &Path) {
+        self.inputs.borrow_mut().files.insert(path.to_owned());
+    }
+
+    /// Notes a directory that is read.
+    pub(super) fn note_directory(&self, path: &Path) {
+        self.inputs.borrow_mut().directories.insert(path.to_owned());
+    }
+
+    /// What was read.
+    pub(super) fn inputs(&self) -> Inputs {
+        self.inputs.borrow().clone()
+    }
+
     /// The number of errors so far.
     pub(super) fn len(&self) -> usize {
         self.errors.borrow().len()
@@ -97,7 +123,7 @@ impl Report {
         if errors.is_empty() {
             Ok(())
         } else {
-            Err(ConfigErrors::new(errors.clone()))
+            Err(ConfigErrors::new(errors.clone(), self.inputs()))
         }
     }
 }

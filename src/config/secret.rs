@@ -45,6 +45,7 @@ pub(super) fn read(field: &Field<'_>) -> Option<SecretString> {
 fn from_file(field: &Field<'_>) -> Option<SecretString> {
     let allowed = "the path of a file that holds the secret alone";
     let path = field.text(allowed)?;
+    field.note_file(path);
     match std::fs::metadata(path).map(|metadata| metadata.len()) {
         Ok(length) if length > FILE_LIMIT => {
             return field.wrong(

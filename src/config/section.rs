@@ -3,7 +3,7 @@
 use crate::config::report::{Report, Source};
 use crate::config::schema::keys::ROOT;
 use crate::config::schema::{KeySchema, Kind, TableSchema};
-use crate::config::tree::{Node, Table, Value};
+use crate::config::tree::{Node, Table, Value, join};
 
 /// One table being read by the schema.
 pub(super) struct Section<'a> {
@@ -180,6 +180,11 @@ impl<'a> Field<'a> {
         &self.node.value
     }
 
+    /// Notes a file that its value was read from.
+    pub(super) fn note_file(&self, path: &str) {
+        self.report.note_file(std::path::Path::new(path));
+    }
+
     /// Adds an error about it; returns `None`, so that a parser can end with it.
     pub(super) fn wrong<T>(
         &self,
@@ -265,24 +270,6 @@ impl<'a> Field<'a> {
             } => Some(table),
             _ => self.wrong_type(allowed),
         }
-    }
-}
-
-/// `path.key`, the key quoted where TOML wants it.
-fn join(path: &str, key: &str) -> String {
-    let bare = !key.is_empty()
-        && key
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-    let key = if bare {
-        key.to_owned()
-    } else {
-        format!("{key:?}")
-    };
-    if path.is_empty() {
-        key
-    } else {
-        format!("{path}.{key}")
     }
 }
 

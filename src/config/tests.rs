@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod edge;
+mod include;
 mod schema;
 mod sources;
 mod tls;
@@ -228,7 +229,7 @@ fn cloudflare_r2_wants_equal_parts() {
 fn unknown_keys_name_what_is_allowed() {
     check(
         r#"
-        lisen = [] => lisen: unknown key, did you mean listen? | allowed: tls, listen, greeting, passive
+        lisen = [] => lisen: unknown key, did you mean listen? | allowed: include, tls, listen, greeting, passive
         passive.adress = 'x' => passive.adress: unknown key, did you mean address? | ports, address, networks
         transfer.zzz = 1 => transfer.zzz: unknown key; allowed: part_size, upload_parallel
         stores.b.endpont = 'x' => stores.b.endpont: unknown key, did you mean endpoint? | secret_access_key

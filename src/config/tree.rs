@@ -64,6 +64,7 @@ pub(super) enum Format {
 
 /// Reads a file; what is wrong with it goes to `report`.
 pub(super) fn read(path: &Path, report: &Report) -> Table {
+    report.note_file(path);
     let source = Source::File(path.display().to_string().into());
     let format = match path.extension().and_then(|extension| extension.to_str()) {
         Some("yaml" | "yml") => Format::Yaml,
@@ -81,8 +82,9 @@ pub(super) fn read(path: &Path, report: &Report) -> Table {
 /// Parses a text; a syntax error goes to `report`.
 pub(super) fn parse(text: &str, format: Format, source: &Source, report: &Report) -> Table {
     if format == Format::Yaml {
+        let errors = report.len();
         yaml_keys::check(text, source, report);
-        if report.check().is_err() {
+        if report.len() > errors {
             return Table::new();
         }
     }
@@ -152,6 +154,31 @@ pub(super) fn is_reference(table: &Table) -> bool {
         && table.iter().all(|(key, node)| {
             (key == "file" || key == "env") && !matches!(node.value, Value::Table(_))
         })
+}
+
+/// `path.key`, the key quoted where TOML wants it.
+pub(super) fn join(path: &str, key: &str) -> String {
+    let bare = !key.is_empty()
+        && key
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    let key = if bare {
+        key.to_owned()
+    } else {
+        format!("{key:?}")
+    };
+    if path.is_empty() {
+        key
+    } else {
+        format!("{path}.{key}")
+    }
+}
+
+/// The keys of a path, as [`join`] writes them.
+pub(super) fn dotted(path: &[String]) -> String {
+    let mut keys = path.iter();
+    let first = keys.next().map_or_else(String::new, |key| join("", key));
+    keys.fold(first, |path, key| join(&path, key))
 }
 
 /// A parser's message without what it shows of the text, which may be a secret.

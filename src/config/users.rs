@@ -12,21 +12,38 @@ use secrecy::SecretString;
 
 use crate::auth::PasswordHash;
 use crate::auth::options::UserOptions;
-use crate::config::accounts::{Around, MOUNT, known, unknown};
-use crate::config::mounts::{self, MountTemplate, Values};
+use crate::config::mounts::{self, MOUNT, MountTemplate, Values};
+use crate::config::names::{known, unknown};
+use crate::config::report::Report;
 use crate::config::section::{Field, Section};
 use crate::config::tree::Value;
 use crate::config::{secret, tls, values};
 use crate::namespace::VirtualPath;
 use crate::namespace::options::MountOptions;
 use crate::namespace::template;
+use crate::server::options::ListenOptions;
+use crate::tls::options::TlsOptions;
 
 const HASHES: &str = "what `s3ftpd hash-password` prints, or another argon2id, bcrypt ($2a$, $2b$, $2y$) or sha512-crypt ($6$) hash";
 const PLACES: &str = "a table such as { \"/\" = \"MOUNT\" }";
 const DATES: &str = "a date such as \"2027-06-30\", the last day in UTC, or a time such as \"2027-06-30T18:00:00Z\"";
 
-/// What groups and users both have.
-type Attributes = BTreeMap<String, String>;
+/// Values of placeholders.
+type UserAttributes = BTreeMap<String, String>;
+
+/// Mounts by name. A mount with an error is `None`, so that users of it do not get a second error.
+pub(super) type Mounts = BTreeMap<String, Option<MountTemplate>>;
+
+/// The other sections that a user or a group refers to.
+pub(super) struct Around<'a> {
+    pub(super) mounts: &'a Mounts,
+    pub(super) stores: &'a [&'a str],
+    /// The memory for password checks, bytes.
+    pub(super) budget: u64,
+    pub(super) tls: Option<&'a TlsOptions>,
+    pub(super) listeners: &'a [ListenOptions],
+    pub(super) report: &'a Report,
+}
 
 /// Checks a group by itself: that its keys are right. Returns its section if they are.
 pub(super) fn group<'a>(field: &Field<'a>, around: &Around<'_>) -> Option<Section<'a>> {
@@ -34,7 +51,7 @@ pub(super) fn group<'a>(field: &Field<'a>, around: &Around<'_>) -> Option<Sectio
     let section = field.section("a table")?;
     for (path, place) in places(section.field("mounts")) {
         mounts::mount_path(path, &place);
-        // Named mounts are checked where they are defined, and templates with each user's values.
+        // Named mounts have been checked by themselves; templates are checked with each user's values.
         named_mount(&place, around);
     }
     tls::user(&section, around.tls, around.listeners);
@@ -159,7 +176,7 @@ fn password(field: &Field<'_>, budget: u64) -> Option<SecretString> {
 struct UserValues<'v> {
     user: &'v str,
     group: Option<&'v str>,
-    attributes: &'v Attributes,
+    attributes: &'v UserAttributes,
 }
 
 impl Values for UserValues<'_> {
@@ -261,10 +278,10 @@ fn named_mount<'m>(place: &Field<'_>, around: &Around<'m>) -> Option<&'m MountTe
 }
 
 /// Reads attributes: what placeholders of their names stand for.
-fn attributes(field: Option<Field<'_>>) -> Attributes {
+fn attributes(field: Option<Field<'_>>) -> UserAttributes {
     const ALLOWED: &str = "a table such as { customer = \"acme\" }";
     let entries = field.and_then(|field| field.entries(ALLOWED));
-    let mut attributes = Attributes::new();
+    let mut attributes = UserAttributes::new();
     for (name, field) in entries.unwrap_or_default() {
         let reserved = [template::USER, template::GROUP, template::PEER].contains(&name);
         if reserved || !template::is_placeholder(name) {

@@ -1,7 +1,8 @@
 //! All options of a server, composed of the options of each room.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub struct ServerOptions {
     /// A hash of what was written, without secrets: two processes with the same one are configured
     /// alike.
     pub hash: String,
+    /// The files that it was read from.
+    pub inputs: Inputs,
     /// Control listeners.
     pub listen: Vec<ListenOptions>,
     /// TLS; `None`: off.
@@ -96,6 +99,23 @@ impl ServerOptions {
             true => all,
             false => ip,
         }
+    }
+}
+
+/// What a configuration was read from: its files, directories, and the files of its secrets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inputs {
+    /// Files, as they are named.
+    pub files: BTreeSet<PathBuf>,
+    /// Directories of `include`.
+    pub directories: BTreeSet<PathBuf>,
+}
+
+impl Inputs {
+    /// Adds those of another configuration.
+    pub fn extend(&mut self, other: &Inputs) {
+        self.files.extend(other.files.iter().cloned());
+        self.directories.extend(other.directories.iter().cloned());
     }
 }
 

@@ -39,7 +39,7 @@ async fn users_of_a_group_have_directories_of_their_own() {
         ] {
             ftp.expect(&format!("SIZE {path}"), 550).await;
         }
-        // REIN forgets where the session was.
+        // REIN forgets the current directory.
         ftp.expect("REIN", 220).await;
         log_in(&mut ftp, user, PASSWORD, 230).await;
         assert_eq!(ftp.retrieve("mine").await.0, user.as_bytes());

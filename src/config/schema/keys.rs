@@ -12,7 +12,7 @@ mod users;
 use crate::config::schema::entry::{NONE, key, section};
 use crate::config::schema::{Fallback, Kind, TableSchema};
 use Fallback::{Required, Text, Value};
-use Kind::{Address, Either, Line, List, Named, Table};
+use Kind::{Address, Either, File, Line, List, Named, Table};
 use connections::{ACTIVE, ADMIN, HOST, LISTENER, PASSIVE, PROXY_PROTOCOL, TLS};
 use hooks::{BEFORE_PUBLISH, EVENT_HOOK};
 use limits::{LIMITS, LOGIN_FAILURES, TIMEOUTS};
@@ -25,6 +25,12 @@ use users::{GROUP, USER};
 /// The whole configuration.
 pub(in crate::config) static ROOT: TableSchema = TableSchema {
     keys: &[
+        key(
+            "include",
+            List(&File, 0),
+            NONE,
+            "further files, and directories whose files are read: [pieces](#pieces)",
+        ),
         key(
             "tls",
             Table(&TLS),

@@ -10,7 +10,7 @@ mounts.inbox = { store = "main", bucket = "exchange", prefix = "{customer}/{grou
 mounts.outbox = { store = "main", bucket = "exchange", prefix = "{customer}/out", permissions = ["list", "read"] }
 [groups.partner]
 mounts = { "/in" = "inbox", "/out" = "outbox" }
-attributes = { customer = "nobody", region = "eu" }
+attributes = { customer = "unnamed", region = "eu" }
 networks = ["203.0.113.0/24", "2001:db8::/32"]
 sessions = 4
 start_directory = "/in"
@@ -81,7 +81,7 @@ fn a_groups_keys_are_defaults() {
 fn a_users_keys_replace_those_of_the_group() {
     let user = users()("p2");
     let expected = [
-        ("/in", "exchange/nobody/partner/in/"),
+        ("/in", "exchange/unnamed/partner/in/"),
         ("/more", "scans/p2/"),
         ("/out", "other/eu-p2/"),
     ];

@@ -29,10 +29,7 @@ enum Credentials {
 }
 
 /// The time of day, for the ends of accounts.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the end of an account is a date, which only a clock can tell"
-)]
+#[expect(clippy::disallowed_methods, reason = "an account ends at a date")]
 fn wall_clock() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }

@@ -14,6 +14,7 @@
 //! [`Failures`] counts failed logins and bans, [`UserLimiter`] the sessions of each user,
 //! [`SessionLimiter`] all sessions.
 
+mod accounts;
 mod failures;
 mod hash;
 mod network;
@@ -23,9 +24,7 @@ mod queue;
 mod sessions;
 mod user_sessions;
 
-use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,8 +35,8 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::auth::options::UserOptions;
 use crate::memory::{Budget, Grant};
-use crate::tls::identity::Identity;
 
+pub use accounts::Accounts;
 pub(crate) use failures::BucketTable;
 pub use failures::{Ban, Failures};
 pub use hash::{HashError, PasswordHash, hash_password};
@@ -76,73 +75,38 @@ pub enum AuthError {
 /// Checks passwords. Share it in an `Arc`.
 #[derive(Debug)]
 pub struct Authenticator {
-    accounts: BTreeMap<String, Account>,
-    /// The names of `accounts`, so that a number can select one.
-    names: Vec<String>,
-    /// Keys the selection; different in each process.
+    /// Selects whose hash stands in for an unknown name; different in each process.
     chooser: RandomState,
     cores: Arc<Semaphore>,
     /// Which logins may wait for a core.
     queues: Arc<Queues>,
     budget: Budget,
     probes: Probes,
-    /// Permits for passwords whose memory is set aside; `None` if the budget has none for that.
-    aside: Option<Arc<Semaphore>>,
+    /// Memory that is set aside for passwords; `None` if the budget has none for that.
+    aside: Option<Aside>,
     /// [`PATIENCE`], shorter in tests.
     patience: Duration,
 }
 
-#[derive(Debug)]
-struct Account {
-    user: Arc<UserOptions>,
-    /// One of them must match; two during a rotation. Empty if a certificate is enough: then no
-    /// password is right.
-    hashes: Arc<[PasswordHash]>,
-}
-
-impl Account {
-    /// The memory that a check of a password takes, bytes.
-    fn memory(&self) -> Option<u64> {
-        self.hashes.iter().map(PasswordHash::memory).max()
-    }
-}
-
 impl Authenticator {
-    /// Creates it for these users. A user whose password is not a hash can't log in (the
-    /// configuration refuses it earlier).
-    pub fn new(users: &BTreeMap<String, Arc<UserOptions>>, budget: Budget) -> Self {
-        let mut accounts = BTreeMap::new();
-        for (name, user) in users {
-            let written = user.password.iter().chain(&user.next_password);
-            let hashes = match written.map(PasswordHash::parse).collect::<Result<_, _>>() {
-                Ok(hashes) => hashes,
-                Err(error) => {
-                    tracing::error!(user = %name, %error, "this user can't log in");
-                    continue;
-                }
-            };
-            let user = Arc::clone(user);
-            accounts.insert(name.clone(), Account { user, hashes });
-        }
+    /// Sets memory aside for the passwords of these accounts. Later ones may need more: those take it
+    /// from the rest of the budget.
+    pub fn new(accounts: &Accounts, budget: Budget) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let largest = accounts.values().filter_map(Account::memory).max();
         // Without a password there is nothing to set aside.
-        let aside = largest.and_then(|largest| {
+        let aside = accounts.largest_memory().and_then(|largest| {
             let aside = set_aside(&budget, largest, cores);
             if aside.is_none() {
                 tracing::warn!(
                     "memory.budget is too small to set memory for passwords aside: logins wait while transfers hold it"
                 );
             }
-            aside.map(|at_once| Arc::new(Semaphore::new(at_once)))
+            aside.map(|at_once| Aside {
+                each: largest,
+                permits: Arc::new(Semaphore::new(at_once)),
+            })
         });
         Authenticator {
-            names: accounts
-                .iter()
-                .filter(|(_, account)| !account.hashes.is_empty())
-                .map(|(name, _)| name.clone())
-                .collect(),
-            accounts,
             chooser: RandomState::new(),
             cores: Arc::new(Semaphore::new(cores)),
             queues: Arc::new(Queues::new(cores)),
@@ -153,7 +117,7 @@ impl Authenticator {
         }
     }
 
-    /// Returns the user if the password is right. `heard` is called when it is this login's turn: a
+    /// Returns the user if the password is right, by the accounts of one configuration. `heard` is called when it is this login's turn: a
     /// login that was banned while it waited takes no core from others. `address` is the client's
     /// address.
     ///
@@ -163,16 +127,14 @@ impl Authenticator {
     /// seconds; [`AuthError::Unheard`].
     pub async fn verify(
         &self,
+        accounts: &Accounts,
         user: &str,
         password: &SecretString,
         address: IpAddr,
         heard: impl FnOnce() -> bool,
     ) -> Result<Arc<UserOptions>, AuthError> {
-        let known = self
-            .accounts
-            .get(user)
-            .filter(|account| !account.hashes.is_empty());
-        let checked = known.or_else(|| self.decoy(user));
+        let known = accounts.with_password(user);
+        let checked = known.or_else(|| accounts.decoy(user, &self.chooser));
         let Some((hashes, needed)) =
             checked.and_then(|account| Some((Arc::clone(&account.hashes), account.memory()?)))
         else {
@@ -212,8 +174,8 @@ impl Authenticator {
 
     /// Whether this name is one of a login without an account, which clients try on their own, and
     /// no user has it.
-    pub fn is_probe(&self, user: &str) -> bool {
-        Probes::is_name(user) && !self.accounts.contains_key(user)
+    pub fn is_probe(&self, accounts: &Accounts, user: &str) -> bool {
+        Probes::is_name(user) && accounts.user(user).is_none()
     }
 
     /// How long the answer to such a login has to wait; `None` if too many from this address wait.
@@ -224,42 +186,35 @@ impl Authenticator {
     /// Returns memory to check a password, `bytes` of it: set-aside memory, else free memory of the budget, else
     /// set-aside memory once some is free.
     async fn memory_for(&self, bytes: u64, deadline: Instant) -> Result<HashMemory, AuthError> {
-        let Some(aside) = &self.aside else {
+        let aside = self.aside.as_ref().filter(|aside| bytes <= aside.each);
+        let Some(Aside { permits, .. }) = aside else {
             let patience = deadline.saturating_duration_since(Instant::now());
             let granted = self.budget.grant(bytes, patience).await;
             return granted
                 .map(HashMemory::granted)
                 .map_err(|_| AuthError::Memory);
         };
-        if let Ok(permit) = Arc::clone(aside).try_acquire_owned() {
+        if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
             return Ok(HashMemory::aside(permit));
         }
         if let Some(granted) = self.budget.try_grant(bytes) {
             return Ok(HashMemory::granted(granted));
         }
-        match timeout_at(deadline, Arc::clone(aside).acquire_owned()).await {
+        match timeout_at(deadline, Arc::clone(permits).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(HashMemory::aside(permit)),
             // The semaphore is never closed.
             Ok(Err(_)) | Err(_) => Err(AuthError::Busy),
         }
     }
+}
 
-    /// Returns the user with this name, if the holder of this certificate can log in as that user
-    /// without a password.
-    pub fn by_certificate(&self, user: &str, identity: &Identity) -> Option<Arc<UserOptions>> {
-        let user = &self.accounts.get(user)?.user;
-        let login = user.certificate.as_ref()?;
-        (!login.password && identity.is(&login.name)).then(|| Arc::clone(user))
-    }
-
-    /// The account whose hash stands in for an unknown name.
-    fn decoy(&self, unknown: &str) -> Option<&Account> {
-        let count = u64::try_from(self.names.len())
-            .ok()
-            .filter(|count| *count > 0)?;
-        let index = usize::try_from(self.chooser.hash_one(unknown) % count).ok()?;
-        self.accounts.get(self.names.get(index)?)
-    }
+/// Memory that is set aside.
+#[derive(Debug)]
+struct Aside {
+    /// The largest password that it is enough for, bytes.
+    each: u64,
+    /// One for each password that is checked at the same time.
+    permits: Arc<Semaphore>,
 }
 
 /// Memory that is held while a password is checked: one of the two.

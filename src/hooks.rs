@@ -18,4 +18,4 @@ pub use before_publish::{BeforePublish, Decision, Question};
 pub use client::CallError;
 pub use event_hook::{EventHook, Sender};
 pub use event_hooks::EventHooks;
-pub use signature::{SecretError, check_secret};
+pub use signature::{SecretError, Signer, check_secret};

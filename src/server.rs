@@ -15,7 +15,9 @@ pub mod health;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod in_memory;
+pub mod inputs;
 pub mod options;
+pub mod reload;
 mod scrape;
 pub mod store_use;
 pub mod store_watch;
@@ -27,7 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -68,6 +70,8 @@ pub struct Server {
     sweeps: TaskTracker,
     cleanups: TaskTracker,
     admission: Arc<ConnectionAdmission>,
+    /// Asks for a reload.
+    reload: Arc<Notify>,
     hooks: EventHooks,
     /// Ends the passive listeners and the health endpoints.
     stop: CancellationToken,
@@ -156,8 +160,9 @@ impl Server {
         self.sessions.len()
     }
 
-    /// Reads the files of the certificates if they have changed (SIGHUP).
+    /// Reads the configuration, and the files of the certificates if they have changed (SIGHUP).
     pub fn reload(&self) {
+        self.reload.notify_one();
         if let Some(tls) = &self.context.tls {
             tls.look();
         }

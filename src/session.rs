@@ -15,6 +15,7 @@
 mod broken;
 mod chronicle;
 mod commands;
+mod configured;
 mod context;
 mod control;
 mod data_setup;
@@ -33,6 +34,7 @@ mod state;
 mod transfer;
 mod transport;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +51,7 @@ use ftp_proto::command::verb_of;
 
 pub use broken::BrokenTransfers;
 use chronicle::FileCommand;
+pub use configured::{Configured, Newest};
 pub use context::{Listener, ServerContext};
 use control::{Control, ControlError};
 use data_setup::DataSetup;
@@ -57,7 +60,7 @@ pub use live::{Activity, LiveSession, LiveSessions, LiveTransfer};
 pub(crate) use replies::no_session;
 use replies::{Handled, Refusal, success};
 pub use reported::ReportedUploads;
-use state::{Flow, RenameSource, Session, Start};
+use state::{Account, Flow, RenameSource, Session, Start};
 
 /// A draining server closes a session only after it has been idle for this long: a client between
 /// two files of an `mput` is not idle.
@@ -123,6 +126,8 @@ enum Awaited {
     LoginDeadline,
     Idle,
     Draining,
+    /// The user is not there any more in a new configuration.
+    AccountEnded,
 }
 
 impl Session {
@@ -170,6 +175,10 @@ impl Session {
             Some(line) => Awaited::Line(line),
             None => self.wait().await,
         };
+        let waited = match waited {
+            Awaited::Line(_) if self.take_over() == Account::Ended => Awaited::AccountEnded,
+            waited => waited,
+        };
         let last_words = match waited {
             Awaited::Line(line) => {
                 // Boxed: handlers hold much more than an idle session should.
@@ -190,6 +199,7 @@ impl Session {
                 return Flow::Close;
             }
             Awaited::LoginDeadline => Refusal::LoginTimeout,
+            Awaited::AccountEnded => Refusal::AccountEnded,
             Awaited::Idle => Refusal::IdleTimeout,
             Awaited::Draining if self.chronicle.live().ended() => Refusal::SessionEnded,
             Awaited::Draining => Refusal::ShuttingDown,
@@ -227,6 +237,8 @@ impl Session {
             }
         };
         tokio::pin!(drained);
+        let (context, known) = (Arc::clone(&self.context), Arc::clone(&self.configured));
+        let mut replaced = pin!(context.newest.after(&known));
         loop {
             let data = self.data_expires();
             let expiries = [self.last_file.expires(), data, Some(deadline)];
@@ -251,6 +263,12 @@ impl Session {
                 },
                 () = self.data.progress(), if self.data.is_in_progress() => continue,
                 () = &mut drained => Awaited::Draining,
+                () = &mut replaced, if logged_in && Arc::ptr_eq(&known, &self.configured) => {
+                    match self.take_over() {
+                        Account::Ended => Awaited::AccountEnded,
+                        Account::Valid => continue,
+                    }
+                }
             };
         }
     }

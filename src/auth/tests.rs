@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use super::*;
@@ -26,11 +26,60 @@ const HASHES: [(&str, &str, &str); 3] = [
     ),
 ];
 
-fn authenticator() -> Authenticator {
+/// An authenticator and its accounts.
+#[derive(Debug)]
+struct Logins {
+    authenticator: Authenticator,
+    accounts: Accounts,
+}
+
+impl Logins {
+    fn new(users: &BTreeMap<String, Arc<UserOptions>>, budget: Budget) -> Logins {
+        let accounts = Accounts::new(users);
+        Logins {
+            authenticator: Authenticator::new(&accounts, budget),
+            accounts,
+        }
+    }
+
+    async fn verify(
+        &self,
+        user: &str,
+        password: &SecretString,
+        address: IpAddr,
+        heard: impl FnOnce() -> bool,
+    ) -> Result<Arc<UserOptions>, AuthError> {
+        let accounts = &self.accounts;
+        let verifying = self
+            .authenticator
+            .verify(accounts, user, password, address, heard);
+        verifying.await
+    }
+
+    fn decoy(&self, name: &str) -> Option<&accounts::Account> {
+        self.accounts.decoy(name, &self.authenticator.chooser)
+    }
+}
+
+impl std::ops::Deref for Logins {
+    type Target = Authenticator;
+
+    fn deref(&self) -> &Authenticator {
+        &self.authenticator
+    }
+}
+
+impl std::ops::DerefMut for Logins {
+    fn deref_mut(&mut self) -> &mut Authenticator {
+        &mut self.authenticator
+    }
+}
+
+fn authenticator() -> Logins {
     with_budget(Budget::new(64 << 20))
 }
 
-fn with_budget(budget: Budget) -> Authenticator {
+fn with_budget(budget: Budget) -> Logins {
     let user = |(name, hash, _): (&str, &str, &str)| {
         let user = UserOptions {
             password: Some(SecretString::from(hash)),
@@ -38,7 +87,7 @@ fn with_budget(budget: Budget) -> Authenticator {
         };
         (name.to_owned(), Arc::new(user))
     };
-    Authenticator::new(&HASHES.into_iter().map(user).collect(), budget)
+    Logins::new(&HASHES.into_iter().map(user).collect(), budget)
 }
 
 #[tokio::test]
@@ -96,7 +145,7 @@ async fn beyond_what_is_set_aside_it_is_what_transfers_leave() {
     let mut authenticator = with_budget(budget.clone());
     authenticator.cores = Arc::new(Semaphore::new(4));
     authenticator.patience = Duration::ZERO;
-    let aside = Arc::clone(authenticator.aside.as_ref().unwrap());
+    let aside = Arc::clone(&authenticator.aside.as_ref().unwrap().permits);
     let _another = aside.try_acquire_owned().unwrap();
     let password = "password".into();
     let verify = || authenticator.verify("bert", &password, HERE, || true);
@@ -166,7 +215,7 @@ async fn a_banned_client_takes_no_core() {
 
 #[tokio::test]
 async fn without_users_every_login_is_refused() {
-    let authenticator = Authenticator::new(&BTreeMap::new(), Budget::new(64 << 20));
+    let authenticator = Logins::new(&BTreeMap::new(), Budget::new(64 << 20));
     assert_eq!(
         authenticator
             .verify("anna", &"x".into(), HERE, || true)

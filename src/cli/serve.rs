@@ -13,13 +13,14 @@ use crate::events::EventSink;
 use crate::events::xferlog::TransferLog;
 use crate::server::builder::Builder;
 use crate::server::options::ServerOptions;
+use crate::server::reload::{ConfigurationSource, UnusableConfiguration};
 use crate::server::{Server, ServerError};
 
 use super::limits::cap;
 use super::output::{FAILURE, STORE, USAGE, failed};
 
-/// Runs the server until `shutdown`; `reload` makes it read certificates anew, and open the transfer
-/// log anew.
+/// Runs the server until `shutdown`; `reload` makes it read the configuration and certificates
+/// anew, and open the transfer log anew.
 pub(super) async fn run(
     files: &[PathBuf],
     log: &Log,
@@ -51,7 +52,7 @@ pub(super) async fn run(
     if let Some(transfer_log) = &transfer_log {
         sinks.push(Arc::<TransferLog>::clone(transfer_log));
     }
-    let server = match Box::pin(start(config, sinks, log, &shutdown)).await {
+    let server = match Box::pin(start(config, files, sinks, log, &shutdown)).await {
         Ok(Some(server)) => server,
         Ok(None) => return ExitCode::SUCCESS,
         Err(error @ ServerError::RequiredStore(_)) => return failed(STORE, &error.to_string()),
@@ -78,18 +79,33 @@ pub(super) async fn run(
     ExitCode::SUCCESS
 }
 
+/// The configuration files of the command line.
+#[derive(Debug)]
+struct Files(Vec<PathBuf>);
+
+impl ConfigurationSource for Files {
+    fn load(&self) -> Result<ServerOptions, UnusableConfiguration> {
+        config::load(&self.0).map_err(|errors| UnusableConfiguration {
+            text: errors.to_string(),
+            inputs: errors.inputs().clone(),
+        })
+    }
+}
+
 /// Starts the server, whose status page may change the log. `None`: `shutdown` came first.
 async fn start(
     config: ServerOptions,
+    files: &[PathBuf],
     sinks: Vec<Arc<dyn EventSink>>,
     log: &Log,
     shutdown: &CancellationToken,
 ) -> Result<Option<Server>, ServerError> {
+    let source = Arc::new(Files(files.to_vec()));
     let built = shutdown.run_until_cancelled(Box::pin(Builder::new(config, sinks)));
     let Some(builder) = built.await.transpose()? else {
         return Ok(None);
     };
-    let builder = builder.log_switch(Arc::new(log.clone()));
+    let builder = builder.log_switch(Arc::new(log.clone())).follow(source);
     let hooks = builder.event_hooks();
     // It may wait for a required store.
     let started = shutdown.run_until_cancelled(Box::pin(builder.start()));

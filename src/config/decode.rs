@@ -21,9 +21,9 @@ use crate::events::metrics::options::MetricsOptions;
 use crate::object::options::{ResumeOptions, TransferOptions};
 use crate::server::capacity::machine;
 use crate::server::options::{
-    AdminOptions, ListenOptions, LookOptions, MemoryOptions, ServerOptions,
+    AdminOptions, ListenOptions, LookOptions, MemoryOptions, ReloadOptions, ServerOptions,
 };
-use crate::session::options::Timeouts;
+use crate::session::options::{RemovedUsers, Timeouts};
 use crate::units::human_bytes;
 
 /// The shortest `admin.token`, bytes.
@@ -46,6 +46,7 @@ pub(super) fn decode(tree: Node, report: &Report) -> Result<ServerOptions, Confi
     let memory = memory(root.section("memory"), &transfer);
     let timeouts = timeouts(root.section("timeouts"));
     let limits = limits(root.section("limits"));
+    let reload = reload(root.section("reload"));
     let replica = root.line("replica");
     let resume = resume(root.section("resume"));
     let proxy_protocol = edge::proxy_protocol(root.section("proxy_protocol"));
@@ -61,6 +62,8 @@ pub(super) fn decode(tree: Node, report: &Report) -> Result<ServerOptions, Confi
     Ok(ServerOptions {
         hash: fingerprint::of(&tree),
         inputs: report.inputs(),
+        sections: fingerprint::of_sections(&tree),
+        reload,
         listen,
         tls,
         greeting,
@@ -248,6 +251,20 @@ fn limits(section: Section<'_>) -> Limits {
     };
     section.finish();
     limits
+}
+
+fn reload(section: Section<'_>) -> ReloadOptions {
+    let words = [
+        RemovedUsers::AfterTransfer,
+        RemovedUsers::Now,
+        RemovedUsers::Keep,
+    ];
+    let reload = ReloadOptions {
+        every: section.time_or_default("every"),
+        removed_users: section.word_or_default("removed_users", &words),
+    };
+    section.finish();
+    reload
 }
 
 fn resume(section: Section<'_>) -> ResumeOptions {

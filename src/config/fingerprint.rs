@@ -5,6 +5,8 @@
 //! file, a variable), never the text: the hash is shown, and a guess at a short secret could else be
 //! checked with it.
 
+use std::collections::BTreeMap;
+
 use sha2::{Digest, Sha256};
 
 use crate::config::schema::keys::ROOT;
@@ -22,6 +24,19 @@ pub(super) fn of(tree: &Node) -> String {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()
+}
+
+/// The same of each top-level key.
+pub(super) fn of_sections(tree: &Node) -> BTreeMap<String, String> {
+    let Value::Table(root) = &tree.value else {
+        return BTreeMap::new();
+    };
+    let sections = root.iter().map(|(name, node)| {
+        let alone = Table::from([(name.clone(), node.clone())]);
+        let hash = of(&Node::table(node.source.clone(), alone));
+        (name.clone(), hash)
+    });
+    sections.collect()
 }
 
 /// How the keys of a table are read.

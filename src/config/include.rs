@@ -78,8 +78,7 @@ impl Reader<'_> {
     }
 
     fn read_directory(&mut self, root: &mut Table, directory: &Path, source: &Source) {
-        self.report.note_directory(directory);
-        let problem = match pieces_of(directory) {
+        let problem = match self.report.note_directory(directory) {
             Ok(pieces) if !pieces.is_empty() => {
                 for piece in pieces {
                     self.read_file(root, &piece, source);
@@ -150,24 +149,4 @@ fn is_definition(path: &[String]) -> bool {
             .is_some_and(|key| !matches!(key.kind, Kind::Named(_) | Kind::Table(_))),
         _ => true,
     }
-}
-
-/// The files of a directory that `include` reads, in the order of their names: `*.toml`, `*.yaml`
-/// and `*.yml`, but none whose name begins with a dot, such as the `..data` of Kubernetes.
-///
-/// # Errors
-/// The directory can't be read.
-fn pieces_of(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut pieces = Vec::new();
-    for entry in std::fs::read_dir(directory)? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default();
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        let hidden = name.as_encoded_bytes().starts_with(b".");
-        if !hidden && matches!(extension, Some("toml" | "yaml" | "yml")) {
-            pieces.push(path);
-        }
-    }
-    pieces.sort();
-    Ok(pieces)
 }

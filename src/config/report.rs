@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::server::options::Inputs;
+use crate::server::inputs::Inputs;
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,12 +99,12 @@ impl Report {
 
     /// Notes a file that is read.
     pub(super) fn note_file(&self, path: &Path) {
-        self.inputs.borrow_mut().files.insert(path.to_owned());
+        self.inputs.borrow_mut().note_file(path);
     }
 
-    /// Notes a directory that is read.
-    pub(super) fn note_directory(&self, path: &Path) {
-        self.inputs.borrow_mut().directories.insert(path.to_owned());
+    /// Notes a directory that is read, and returns its pieces.
+    pub(super) fn note_directory(&self, path: &Path) -> std::io::Result<Vec<PathBuf>> {
+        self.inputs.borrow_mut().note_directory(path)
     }
 
     /// What was read.

@@ -81,6 +81,11 @@ impl BeforePublish {
         })
     }
 
+    /// What signs its calls.
+    pub fn signer(&self) -> Option<&Signer> {
+        self.signer.as_ref()
+    }
+
     /// What becomes of an upload without an answer.
     pub fn on_failure(&self) -> OnHookFailure {
         self.on_failure

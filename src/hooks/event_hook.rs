@@ -82,6 +82,11 @@ enum Undelivered {
 }
 
 impl EventHook {
+    /// Its name in the configuration, and what signs its calls.
+    pub fn signer(&self) -> (String, Option<Signer>) {
+        (self.name.clone(), self.delivery.signer.clone())
+    }
+
     /// Makes no connection yet.
     ///
     /// # Errors

@@ -3,6 +3,9 @@
 //! `webhook-signature: v1,BASE64(HMAC-SHA256(secret, "ID.TIMESTAMP.BODY"))`. ID and TIMESTAMP are the
 //! headers `webhook-id` and `webhook-timestamp` (seconds since 1970).
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -45,18 +48,24 @@ pub fn check_secret(secret: &SecretString) -> Result<(), SecretError> {
     }
 }
 
-/// Signs calls.
+/// Signs calls. Clones share the secret, which a reload can replace.
 #[derive(Debug, Clone)]
-pub(super) struct Signer(SecretString);
+pub struct Signer(Arc<ArcSwap<SecretString>>);
 
 impl Signer {
     pub(super) fn new(secret: SecretString) -> Signer {
-        Signer(secret)
+        Signer(Arc::new(ArcSwap::from_pointee(secret)))
+    }
+
+    /// Signs with this secret from now on.
+    pub fn replace(&self, secret: &SecretString) {
+        self.0.store(Arc::new(secret.clone()));
     }
 
     /// The signature of a call.
     fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
-        let secret = self.0.expose_secret();
+        let secret = self.0.load();
+        let secret = secret.expose_secret();
         let decoded = secret
             .strip_prefix(PREFIX)
             .and_then(|key| STANDARD.decode(key).ok());

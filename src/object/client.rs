@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use aws_config::BehaviorVersion;
+use aws_credential_types::provider::{ProvideCredentials, future};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::{RetryConfig, RetryPartition, TokenBucket};
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-    SharedCredentialsProvider, SharedHttpClient, SharedInterceptor, StalledStreamProtectionConfig,
+    Builder, Credentials, IdentityCache, Region, RequestChecksumCalculation,
+    ResponseChecksumValidation, SharedHttpClient, SharedInterceptor, StalledStreamProtectionConfig,
 };
 use secrecy::ExposeSecret;
 use tokio_util::task::TaskTracker;
@@ -72,6 +74,7 @@ pub struct Store {
     config: StoreOptions,
     context: StoreContext,
     client: Client,
+    credentials: Option<ReplaceableCredentials>,
     capabilities: Capabilities,
     echoes: Echoes,
     part_sizes: PartSizes,
@@ -101,7 +104,8 @@ impl Store {
         let clock = Arc::new(StoreClock::new());
         let access = Access::new(&config.name);
         let requests = context.metrics.store_requests(&config.name);
-        let mut sdk = sdk_config(http, config).await?;
+        let credentials = config.credentials.as_ref().map(ReplaceableCredentials::new);
+        let mut sdk = sdk_config(http, config, credentials.clone()).await?;
         // The SDK looks before each hook of each other interceptor whether it is turned off, which
         // costs more than what most of these do.
         for interceptor in [
@@ -123,6 +127,7 @@ impl Store {
             capabilities: Capabilities::new(config),
             echoes: Echoes::default(),
             client: Client::from_conf(sdk),
+            credentials,
             part_sizes,
             clock,
             access,
@@ -140,6 +145,18 @@ impl Store {
     pub fn endpoint(&self) -> String {
         let endpoint = self.config.endpoint.as_deref().unwrap_or_default();
         endpoint.trim_end_matches('/').to_ascii_lowercase()
+    }
+
+    /// What it was built from. The credentials may have been [replaced](Self::replace_credentials).
+    pub fn options(&self) -> &StoreOptions {
+        &self.config
+    }
+
+    /// Signs with these from the next request on, if the store has static credentials.
+    pub fn replace_credentials(&self, options: &StoreOptions) {
+        if let (Some(own), Some(next)) = (&self.credentials, &options.credentials) {
+            own.replace(next);
+        }
     }
 
     /// The largest object an upload here can become, bytes.
@@ -299,7 +316,11 @@ fn timeouts(config: &StoreOptions, more: Duration) -> TimeoutConfig {
         .build()
 }
 
-async fn sdk_config(http: SharedHttpClient, config: &StoreOptions) -> Result<Builder, ObjectError> {
+async fn sdk_config(
+    http: SharedHttpClient,
+    config: &StoreOptions,
+    credentials: Option<ReplaceableCredentials>,
+) -> Result<Builder, ObjectError> {
     if let Some(endpoint) = &config.endpoint {
         check_endpoint(endpoint)?;
     }
@@ -355,8 +376,11 @@ async fn sdk_config(http: SharedHttpClient, config: &StoreOptions) -> Result<Bui
     if let Some(region) = region {
         builder = builder.region(region);
     }
-    if let Some(credentials) = &config.credentials {
-        builder = builder.credentials_provider(static_credentials(credentials));
+    if let Some(credentials) = credentials {
+        // They are asked for before each request, so that new ones count at once.
+        builder = builder
+            .identity_cache(IdentityCache::no_cache())
+            .credentials_provider(credentials);
     }
     if let Some(endpoint) = &config.endpoint {
         builder = builder.endpoint_url(endpoint);
@@ -376,8 +400,32 @@ fn check_endpoint(endpoint: &str) -> Result<(), ObjectError> {
     Ok(())
 }
 
-fn static_credentials(credentials: &StaticCredentials) -> SharedCredentialsProvider {
-    SharedCredentialsProvider::new(Credentials::new(
+/// Static credentials that a reload can replace.
+#[derive(Debug, Clone)]
+struct ReplaceableCredentials(Arc<ArcSwap<Credentials>>);
+
+impl ReplaceableCredentials {
+    fn new(credentials: &StaticCredentials) -> Self {
+        let credentials = sdk_credentials(credentials);
+        ReplaceableCredentials(Arc::new(ArcSwap::from_pointee(credentials)))
+    }
+
+    fn replace(&self, credentials: &StaticCredentials) {
+        self.0.store(Arc::new(sdk_credentials(credentials)));
+    }
+}
+
+impl ProvideCredentials for ReplaceableCredentials {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::ready(Ok(Credentials::clone(&self.0.load())))
+    }
+}
+
+fn sdk_credentials(credentials: &StaticCredentials) -> Credentials {
+    Credentials::new(
         credentials.access_key_id.clone(),
         credentials.secret_access_key.expose_secret(),
         credentials
@@ -386,7 +434,7 @@ fn static_credentials(credentials: &StaticCredentials) -> SharedCredentialsProvi
             .map(|token| token.expose_secret().to_owned()),
         None,
         "s3ftpd configuration",
-    ))
+    )
 }
 
 #[cfg(test)]

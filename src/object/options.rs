@@ -80,6 +80,46 @@ pub struct StoreOptions {
 }
 
 impl StoreOptions {
+    /// Whether a client that was built from these options serves others too, once it has their
+    /// credentials.
+    pub fn same_client(&self, other: &StoreOptions) -> bool {
+        // The compiler finds a field that is added.
+        let StoreOptions {
+            name,
+            endpoint,
+            region,
+            path_style,
+            credentials,
+            checksums,
+            conditional_writes,
+            conditional_deletes,
+            files_hide_directories,
+            sign_payload,
+            connect_timeout,
+            request_timeout,
+            attempts,
+            copy_limit,
+            equal_parts,
+            required: _,
+            idle_connections: _,
+        } = self;
+        *name == other.name
+            && *endpoint == other.endpoint
+            && *region == other.region
+            && *path_style == other.path_style
+            && credentials.is_some() == other.credentials.is_some()
+            && *checksums == other.checksums
+            && *conditional_writes == other.conditional_writes
+            && *conditional_deletes == other.conditional_deletes
+            && *files_hide_directories == other.files_hide_directories
+            && *sign_payload == other.sign_payload
+            && *connect_timeout == other.connect_timeout
+            && *request_timeout == other.request_timeout
+            && *attempts == other.attempts
+            && *copy_limit == other.copy_limit
+            && *equal_parts == other.equal_parts
+    }
+
     /// A store's share of the connections that the process keeps: 1,024 in all, between 4 and 128
     /// for each of `stores` stores. 128 are several transfers at full parallelism.
     pub(crate) fn share_of_idle_connections(stores: usize) -> usize {

@@ -55,8 +55,7 @@ const HEADERS: [(&str, &str); 5] = [
 ];
 
 /// The pages of a server.
-pub(super) fn router(status: Status) -> Router {
-    let status = Arc::new(status);
+pub(super) fn router(status: Arc<Status>) -> Router {
     Router::new()
         .route("/", get(whole))
         .route("/live", get(live))

@@ -8,18 +8,18 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::auth::{Authenticator, Failures, SessionLimiter, UserLimiter};
+use crate::auth::{Accounts, Authenticator, Failures, SessionLimiter, UserLimiter};
 use crate::data::advertise::Advertise;
 use crate::data::linger::Lingering;
 use crate::data::passive::{AcceptPolicy, PassivePool};
 use crate::events::metrics::Metrics;
 use crate::events::{EventSink, Events};
-use crate::hooks::{BeforePublish, EventHook, EventHooks, Sender};
+use crate::hooks::{BeforePublish, EventHook, EventHooks, Sender, Signer};
 use crate::memory::Budget;
 use crate::net::listen;
 use crate::net::proxy::Proxies;
@@ -28,13 +28,14 @@ use crate::server::admin;
 use crate::server::admin::recent::RecentEvents;
 use crate::server::admin::status::{LogSwitch, Status};
 use crate::server::admission::ConnectionAdmission;
-use crate::server::health::{Admin, Gauges};
+use crate::server::health::{Admin, ConfigurationHash, Gauges};
 use crate::server::options::{ListenOptions, ServerOptions};
+use crate::server::reload::{ConfigurationSource, ReloadTargets, Reloader};
 use crate::server::scrape::Observed;
 use crate::server::store_watch::StoreWatch;
-use crate::server::sweeper::Targets;
+use crate::server::sweeper::{SharedTargets, Targets};
 use crate::server::{Server, ServerError, accept};
-use crate::session::{self, Listener, ServerContext};
+use crate::session::{self, Configured, Listener, Newest, ServerContext};
 use crate::tls::Tls;
 use ftp_proto::Command;
 
@@ -58,6 +59,10 @@ pub struct Builder {
     before_publish: Option<Arc<BeforePublish>>,
     hooks: EventHooks,
     store_watch: Arc<StoreWatch>,
+    /// Reads the configuration anew, if that is possible.
+    source: Option<Arc<dyn ConfigurationSource>>,
+    /// What signs the calls of `[events.NAME]`.
+    signers: BTreeMap<String, Signer>,
     stop: CancellationToken,
     /// Ends what has been started if a step fails.
     guard: DropGuard,
@@ -124,6 +129,10 @@ impl Builder {
         let store_watch =
             StoreWatch::new(&builder.options, &builder.stores, builder.events.clone());
         builder.store_watch = Arc::new(store_watch);
+        let signers = hooks.iter().map(EventHook::signer);
+        builder.signers = signers
+            .filter_map(|(name, signer)| Some((name, signer?)))
+            .collect();
         builder.hooks = EventHooks::start(hooks, builder.stop.child_token());
         Ok(builder)
     }
@@ -150,6 +159,13 @@ impl Builder {
     /// The tasks that deliver events: for a caller that drops [`start`](Builder::start).
     pub fn event_hooks(&self) -> EventHooks {
         self.hooks.clone()
+    }
+
+    /// Follows the configuration's files, which this reads.
+    #[must_use]
+    pub fn follow(mut self, source: Arc<dyn ConfigurationSource>) -> Builder {
+        self.source = Some(source);
+        self
     }
 
     /// Lets the status page change which lines the log has.
@@ -188,6 +204,8 @@ impl Builder {
             before_publish: None,
             hooks: EventHooks::start(Vec::new(), stop.child_token()),
             store_watch: Arc::default(),
+            source: None,
+            signers: BTreeMap::new(),
             guard: stop.clone().drop_guard(),
             stop,
             events: Events::new(sinks.into_iter().chain([counts]).collect()),
@@ -302,18 +320,24 @@ impl Builder {
     /// What all sessions share.
     pub(super) fn context(&self) -> ServerContext {
         let options = &self.options;
+        let accounts = Accounts::new(&options.users);
         ServerContext {
             events: self.events.clone(),
             metrics: Arc::clone(&self.metrics),
             tls: self.tls.clone(),
-            authenticator: Authenticator::new(&options.users, self.budget.clone()),
+            authenticator: Authenticator::new(&accounts, self.budget.clone()),
+            newest: Newest::new(Configured {
+                hash: options.hash.clone(),
+                accounts,
+                hosts: options.hosts.clone(),
+                stores: self.stores.clone(),
+            }),
             failures: Failures::new(options.login_failures.clone())
                 .with_events(self.events.clone()),
             live: Arc::default(),
             sessions: Arc::new(SessionLimiter::new(options.limits.clone())),
             user_sessions: Arc::new(UserLimiter::new(options.limits.sessions_per_user)),
             advertise: Advertise::new(&options.passive),
-            stores: self.stores.clone(),
             before_publish: self.before_publish.clone(),
             budget: self.budget.clone(),
             active_uploads: Arc::clone(&self.active_uploads),
@@ -384,9 +408,14 @@ impl Bound {
             budget: builder.budget.clone(),
             replica: Arc::clone(&builder.replica),
             active_uploads: Arc::clone(&builder.active_uploads),
-            configuration: builder.options.hash.clone(),
+            configuration: ConfigurationHash({
+                let context = Arc::clone(&context);
+                Arc::new(move || context.newest.get().hash.clone())
+            }),
             started: Instant::now(),
         };
+        let store_context = builder.store_context();
+        let mut shown = None;
         let admin = match self.admin {
             Some((listener, address)) => {
                 let status = Status::new(
@@ -397,14 +426,32 @@ impl Bound {
                     builder.recent,
                     builder.log,
                 );
-                let pages = admin::router(status.map_err(ServerError::Random)?);
+                let status = Arc::new(status.map_err(ServerError::Random)?);
+                let pages = admin::router(Arc::clone(&status));
+                shown = Some(status);
                 let started = Admin::start(listener, is_ready, gauges, pages, builder.stop.clone());
                 Some(started.map_err(|source| ServerError::Bind { address, source })?)
             }
             None => None,
         };
-        let targets = Targets::of(&builder.options, &context.stores);
+        let targets = Targets::of(&builder.options, &builder.stores);
+        let targets = Arc::new(SharedTargets::new(targets));
         let sweeps = TaskTracker::new();
+        let reload = Arc::new(Notify::new());
+        if let Some(source) = builder.source {
+            let before_publish = builder.before_publish.as_ref();
+            let changed = ReloadTargets {
+                context: Arc::clone(&context),
+                stores: store_context,
+                sweeps: Arc::clone(&targets),
+                store_watch: Arc::clone(&store_watch),
+                status: shown,
+                signers: builder.signers,
+                before_publish: before_publish.and_then(|hook| hook.signer().cloned()),
+            };
+            let reloader = Reloader::new(source, changed, builder.options.clone());
+            sweeps.spawn(reloader.run(Arc::clone(&reload), context.drain.clone()));
+        }
         sweeps.spawn(targets.run(
             builder.options.resume.clone(),
             builder.events.clone(),
@@ -442,6 +489,7 @@ impl Bound {
             accepts,
             sweeps,
             admission,
+            reload,
             hooks: builder.hooks,
             cleanups: builder.cleanups,
             stop: builder.stop,

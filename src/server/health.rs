@@ -8,6 +8,7 @@
 //! connections never keep a probe from its answer.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -64,10 +65,20 @@ pub struct Gauges {
     pub replica: Arc<Replica>,
     /// Its uploads.
     pub active_uploads: Arc<ActiveUploads>,
-    /// The hash of its configuration.
-    pub configuration: String,
+    /// The hash of its configuration now.
+    pub configuration: ConfigurationHash,
     /// When it began.
     pub started: Instant,
+}
+
+/// Returns the hash of the configuration, which a reload changes.
+#[derive(Clone)]
+pub struct ConfigurationHash(pub Arc<dyn Fn() -> String + Send + Sync>);
+
+impl fmt::Debug for ConfigurationHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&(self.0)())
+    }
 }
 
 /// The state that the endpoints report.
@@ -133,7 +144,7 @@ async fn status(State(shown): State<Shown>) -> ([(header::HeaderName, &'static s
     let status = serde_json::json!({
         "version": env!("CARGO_PKG_VERSION"),
         "replica": gauges.replica.name,
-        "configuration": gauges.configuration,
+        "configuration": (gauges.configuration.0)(),
         "uptime": gauges.started.elapsed().as_secs(),
         "sessions": gauges.sessions.len(),
         "uploads": gauges.active_uploads.count(),
@@ -255,7 +266,7 @@ mod tests {
             budget: Budget::new(1 << 20),
             replica: Replica::new(Some("pod-\"0\"".to_owned()), SOON),
             active_uploads: Arc::default(),
-            configuration: "00ff".to_owned(),
+            configuration: ConfigurationHash(Arc::new(|| "00ff".to_owned())),
             started: Instant::now(),
         }
     }

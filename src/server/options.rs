@@ -1,8 +1,7 @@
 //! All options of a server, composed of the options of each room.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,8 @@ use crate::events::options::LogOptions;
 use crate::hooks::options::{BeforePublishOptions, EventHookOptions};
 use crate::net::proxy::options::ProxyOptions;
 use crate::object::options::{ResumeOptions, StoreOptions, TransferOptions};
-use crate::session::options::{Hosts, SessionOptions, Timeouts};
+use crate::server::inputs::Inputs;
+use crate::session::options::{Hosts, RemovedUsers, SessionOptions, Timeouts};
 use crate::tls::options::{Protection, TlsOptions};
 
 /// The validated configuration of a server.
@@ -26,6 +26,10 @@ pub struct ServerOptions {
     pub hash: String,
     /// The files that it was read from.
     pub inputs: Inputs,
+    /// A hash of each top-level key, by which two configurations are compared.
+    pub sections: BTreeMap<String, String>,
+    /// When files are looked at, and what becomes of sessions whose users are gone.
+    pub reload: ReloadOptions,
     /// Control listeners.
     pub listen: Vec<ListenOptions>,
     /// TLS; `None`: off.
@@ -78,13 +82,12 @@ impl ServerOptions {
         SessionOptions {
             greeting: self.greeting.clone(),
             timeouts: self.timeouts.clone(),
-            hosts: self.hosts.clone(),
             login_attempts: self.limits.login_attempts,
             login_delay: self.login_failures.delay,
             active: self.active.clone(),
             part_size: self.transfer.part_size,
             resume: self.resume.clone(),
-            users: self.users.clone(),
+            removed_users: self.reload.removed_users,
         }
     }
 
@@ -103,22 +106,6 @@ impl ServerOptions {
 }
 
 /// What a configuration was read from: its files, directories, and the files of its secrets.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Inputs {
-    /// Files, as they are named.
-    pub files: BTreeSet<PathBuf>,
-    /// Directories of `include`.
-    pub directories: BTreeSet<PathBuf>,
-}
-
-impl Inputs {
-    /// Adds those of another configuration.
-    pub fn extend(&mut self, other: &Inputs) {
-        self.files.extend(other.files.iter().cloned());
-        self.directories.extend(other.directories.iter().cloned());
-    }
-}
-
 /// One control listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListenOptions {
@@ -160,6 +147,15 @@ impl Default for LookOptions {
             required_pause: Duration::from_secs(2),
         }
     }
+}
+
+/// Reloads of the configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct ReloadOptions {
+    /// How often its files are looked at; zero: never.
+    pub every: Duration,
+    /// What becomes of sessions whose users are gone.
+    pub removed_users: RemovedUsers,
 }
 
 /// The memory budget.

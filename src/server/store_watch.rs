@@ -13,6 +13,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::join_all;
 use futures::stream;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -28,9 +29,15 @@ const PARALLEL: usize = 8;
 /// Looks at the stores, and knows their states.
 #[derive(Debug, Default)]
 pub struct StoreWatch {
-    stores: Vec<StoreUse>,
     events: Events,
     options: LookOptions,
+    watched: watch::Sender<Arc<Watched>>,
+}
+
+/// The stores of one configuration.
+#[derive(Debug, Default)]
+struct Watched {
+    stores: Vec<StoreUse>,
     states: Mutex<Vec<StoreState>>,
 }
 
@@ -86,32 +93,27 @@ impl StoreWatch {
         stores: &BTreeMap<String, Arc<Store>>,
         events: Events,
     ) -> StoreWatch {
-        let stores = StoreUse::of(config, stores);
-        let states = stores.iter().map(|store| StoreState {
-            name: store.store.name().to_owned(),
-            health: StoreHealth::Unknown,
-            since: Instant::now(),
-            buckets: store
-                .buckets
-                .iter()
-                .map(|bucket| BucketState {
-                    name: Arc::clone(&bucket.directory.bucket),
-                    failure: None,
-                })
-                .collect(),
-        });
         StoreWatch {
-            states: Mutex::new(states.collect()),
             options: config.store_looks.clone(),
-            stores,
             events,
+            watched: watch::Sender::new(Arc::new(Watched::new(config, stores, &[]))),
         }
+    }
+
+    /// Watches these stores from now on. What is known of those that stay is kept.
+    pub fn replace(&self, config: &ServerOptions, stores: &BTreeMap<String, Arc<Store>>) {
+        let known = self.states();
+        let next = Watched::new(config, stores, &known);
+        self.watched.send_replace(Arc::new(next));
     }
 
     /// What is known of each store, by name.
     pub fn states(&self) -> Vec<StoreState> {
-        let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
-        states.clone()
+        self.now().states()
+    }
+
+    fn now(&self) -> Arc<Watched> {
+        Arc::clone(&self.watched.borrow())
     }
 
     /// Looks at the required stores, again and again, until each of their buckets can be listed.
@@ -120,17 +122,16 @@ impl StoreWatch {
     /// # Errors
     /// One can't be listed for a minute.
     pub async fn wait_for_required(&self) -> Result<(), RequiredStoreError> {
+        let watched = self.now();
         let end = Instant::now() + self.options.required_for;
-        let required: Vec<Place> = self
+        let required: Vec<Place> = watched
             .places()
-            .filter(|place| self.stores[place.store].required)
+            .filter(|place| watched.stores[place.store].required)
             .collect();
         for place in required {
-            let bucket = &self.stores[place.store].buckets[place.bucket]
-                .directory
-                .bucket;
-            while let Err(failure) = self.look(place).await {
-                let store = self.stores[place.store].store.name();
+            let bucket = watched.bucket(place);
+            while let Err(failure) = watched.look(place, &self.events).await {
+                let store = watched.stores[place.store].store.name();
                 let next = Instant::now() + self.options.required_pause;
                 if next > end {
                     return Err(RequiredStoreError {
@@ -152,30 +153,85 @@ impl StoreWatch {
         Ok(())
     }
 
-    /// Looks at all buckets, then at the stores at intervals, until it is cancelled.
+    /// Looks at all buckets, then at the stores at intervals, until it is cancelled. After each
+    /// [replacement](Self::replace) it begins anew.
     pub async fn run(self: Arc<Self>, end: CancellationToken) {
         if self.options.every.is_zero() {
             return;
         }
+        let mut newest = self.watched.subscribe();
         end.run_until_cancelled(async {
-            let looks = stream::iter(self.places());
-            looks
-                .for_each_concurrent(PARALLEL, async |place| {
-                    // The state has it.
-                    let _ = self.look(place).await;
-                })
-                .await;
-            join_all((0..self.stores.len()).map(|store| self.follow(store))).await;
+            loop {
+                let watched = Arc::clone(&newest.borrow_and_update());
+                tokio::select! {
+                    () = watched.run(self.options.every, &self.events) => {}
+                    changed = newest.changed() => if changed.is_err() { return },
+                }
+            }
         })
         .await;
     }
+}
+
+impl Watched {
+    /// `known` is what is known of stores from before.
+    fn new(
+        config: &ServerOptions,
+        stores: &BTreeMap<String, Arc<Store>>,
+        known: &[StoreState],
+    ) -> Watched {
+        let stores = StoreUse::of(config, stores);
+        let states = stores.iter().map(|store| StoreState {
+            name: store.store.name().to_owned(),
+            health: StoreHealth::Unknown,
+            since: Instant::now(),
+            buckets: store
+                .buckets
+                .iter()
+                .map(|bucket| BucketState {
+                    name: Arc::clone(&bucket.directory.bucket),
+                    failure: None,
+                })
+                .collect(),
+        });
+        let states = states.map(|mut state| {
+            if let Some(before) = known.iter().find(|known| known.name == state.name) {
+                state.take_over(before);
+            }
+            state
+        });
+        Watched {
+            states: Mutex::new(states.collect()),
+            stores,
+        }
+    }
+
+    fn states(&self) -> Vec<StoreState> {
+        let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        states.clone()
+    }
+
+    /// Looks at all buckets, then at the stores at intervals. Does not end.
+    async fn run(&self, every: Duration, events: &Events) {
+        let looks = stream::iter(self.places());
+        looks
+            .for_each_concurrent(PARALLEL, async |place| {
+                // The state has it.
+                let _ = self.look(place, events).await;
+            })
+            .await;
+        let stores = 0..self.stores.len();
+        join_all(stores.map(|store| self.follow(store, every, events))).await;
+        // Without stores too.
+        std::future::pending::<()>().await;
+    }
 
     /// Looks at one bucket of a store after another, one at each interval.
-    async fn follow(&self, store: usize) {
+    async fn follow(&self, store: usize, every: Duration, events: &Events) {
         let buckets = 0..self.stores[store].buckets.len();
         for bucket in buckets.cycle() {
-            sleep(jittered(self.options.every)).await;
-            let _ = self.look(Place { store, bucket }).await;
+            sleep(jittered(every)).await;
+            let _ = self.look(Place { store, bucket }, events).await;
         }
     }
 
@@ -186,7 +242,12 @@ impl StoreWatch {
         })
     }
 
-    async fn look(&self, place: Place) -> Result<(), LookFailure> {
+    fn bucket(&self, place: Place) -> &Arc<str> {
+        let bucket = &self.stores[place.store].buckets[place.bucket];
+        &bucket.directory.bucket
+    }
+
+    async fn look(&self, place: Place, events: &Events) -> Result<(), LookFailure> {
         let directory = &self.stores[place.store].buckets[place.bucket].directory;
         let result = look(directory).await;
         let changed = {
@@ -194,7 +255,7 @@ impl StoreWatch {
             states[place.store].learn(place.bucket, result.clone())
         };
         if let Some(event) = changed {
-            self.events.send(event);
+            events.send(event);
         }
         result
     }
@@ -208,6 +269,19 @@ struct Place {
 }
 
 impl StoreState {
+    /// Takes over what was known of the store and its buckets.
+    fn take_over(&mut self, before: &StoreState) {
+        self.health = before.health.clone();
+        self.since = before.since;
+        for bucket in &mut self.buckets {
+            let known = before
+                .buckets
+                .iter()
+                .find(|known| known.name == bucket.name);
+            bucket.failure = known.and_then(|known| known.failure.clone());
+        }
+    }
+
     /// Takes the result of a look at one of its buckets; the event if the store's state changes.
     fn learn(&mut self, bucket: usize, result: Result<(), LookFailure>) -> Option<Event> {
         let health = match &result {

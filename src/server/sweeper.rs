@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -22,14 +23,20 @@ use crate::server::options::ServerOptions;
 const FIRST: Duration = Duration::from_secs(300);
 
 /// The state buckets of a configuration, each with the buckets whose state it has.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Targets(Vec<SweepTarget>);
+
+/// The targets of a server. A reload changes them.
+#[derive(Debug, Default)]
+pub struct SharedTargets(ArcSwap<Targets>);
 
 #[derive(Debug, Clone)]
 struct SweepTarget {
     store: Arc<Store>,
     state_bucket: Arc<str>,
     buckets: Vec<Arc<str>>,
+    /// Whether a mount of the newest configuration has it. Else it stays until nothing is left.
+    mounted: bool,
 }
 
 impl SweepTarget {
@@ -58,6 +65,7 @@ impl Targets {
                 store: Arc::clone(stores.get(store)?),
                 state_bucket: state.into(),
                 buckets: buckets.into_iter().map(Arc::from).collect(),
+                mounted: true,
             })
         });
         Targets(targets.collect())
@@ -125,8 +133,62 @@ impl Targets {
         (found, failed)
     }
 
+    /// Without those that no mount has any more and in which nothing is left.
+    fn without_empty(&self, found: &[Swept], failed: &[(String, ObjectError)]) -> Targets {
+        let is_left = |target: &&SweepTarget| {
+            let of = |bucket: &str| {
+                *target.state_bucket == *bucket || target.buckets.iter().any(|own| **own == *bucket)
+            };
+            let buckets = std::iter::once(&target.state_bucket).chain(&target.buckets);
+            let labels: Vec<String> = buckets.map(|bucket| target.label(bucket)).collect();
+            target.mounted
+                || failed.iter().any(|(label, _)| labels.contains(label))
+                || found
+                    .iter()
+                    .any(|swept| !swept.removed && of(&swept.bucket))
+        };
+        Targets(self.0.iter().filter(is_left).cloned().collect())
+    }
+}
+
+impl SharedTargets {
+    /// Begins with these.
+    pub fn new(targets: Targets) -> SharedTargets {
+        SharedTargets(ArcSwap::from_pointee(targets))
+    }
+
+    /// Replaces them. Earlier ones stay until nothing is left in them.
+    pub fn replace(&self, next: &Targets) {
+        self.0.rcu(|current| {
+            let same = |one: &SweepTarget, other: &SweepTarget| {
+                Arc::ptr_eq(&one.store, &other.store) && one.state_bucket == other.state_bucket
+            };
+            let mut all = next.clone();
+            for old in &current.0 {
+                match all.0.iter_mut().find(|target| same(target, old)) {
+                    Some(target) => {
+                        let more = old.buckets.iter();
+                        let more = more.filter(|bucket| !target.buckets.contains(bucket));
+                        let more: Vec<_> = more.cloned().collect();
+                        target.buckets.extend(more);
+                    }
+                    None => all.0.push(SweepTarget {
+                        mounted: false,
+                        ..old.clone()
+                    }),
+                }
+            }
+            all
+        });
+    }
+
     /// Lists and sweeps at the configured intervals, until it is cancelled.
-    pub async fn run(self, config: ResumeOptions, events: Events, end: CancellationToken) {
+    pub async fn run(
+        self: Arc<Self>,
+        config: ResumeOptions,
+        events: Events,
+        end: CancellationToken,
+    ) {
         end.run_until_cancelled(async {
             tokio::join!(
                 self.look(&config),
@@ -138,7 +200,7 @@ impl Targets {
 
     async fn look(&self, config: &ResumeOptions) {
         while !config.look_every.is_zero() {
-            for target in &self.0 {
+            for target in &self.0.load_full().0 {
                 if let Err(error) = refresh_record_cache(&target.store, &target.state_bucket).await
                 {
                     tracing::debug!(store = target.store.name(), bucket = &*target.state_bucket, %error, "the records could not be listed");
@@ -162,7 +224,11 @@ impl Targets {
         loop {
             sleep(pause).await;
             pause = config.sweep_every;
-            let (found, failed) = self.sweep(&options).await;
+            let targets = self.0.load_full();
+            let (found, failed) = targets.sweep(&options).await;
+            let left = Arc::new(targets.without_empty(&found, &failed));
+            // A reload in the meantime has new ones.
+            self.0.compare_and_swap(&targets, left);
             for swept in found.iter().filter(|swept| swept.removed) {
                 tracing::info!(
                     what = %swept.kind, bucket = swept.bucket, key = %swept.key.escape_debug(),

@@ -1,6 +1,5 @@
 //! What sessions share: of the whole server, and of one control listener.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -13,12 +12,13 @@ use crate::events::Events;
 use crate::events::metrics::Metrics;
 use crate::hooks::BeforePublish;
 use crate::memory::Budget;
-use crate::object::{ActiveUploads, Store};
+use crate::object::ActiveUploads;
 use crate::session::options::SessionOptions;
 use crate::tls::Tls;
 use crate::tls::options::Protection;
 
 use crate::session::broken::BrokenTransfers;
+use crate::session::configured::Newest;
 use crate::session::live::LiveSessions;
 use crate::session::reported::ReportedUploads;
 
@@ -33,7 +33,9 @@ pub struct ServerContext {
     pub metrics: Arc<Metrics>,
     /// TLS, if it is configured.
     pub tls: Option<Arc<Tls>>,
-    /// The users and their passwords.
+    /// Users, hosts and stores, which a reload replaces.
+    pub newest: Newest,
+    /// What checks passwords.
     pub authenticator: Authenticator,
     /// Failed logins and bans.
     pub failures: Failures,
@@ -43,8 +45,6 @@ pub struct ServerContext {
     pub sessions: Arc<SessionLimiter>,
     /// How many sessions each user has.
     pub user_sessions: Arc<UserLimiter>,
-    /// Stores by name.
-    pub stores: BTreeMap<String, Arc<Store>>,
     /// Who is asked before an upload is published, if anyone is.
     pub before_publish: Option<Arc<BeforePublish>>,
     /// The memory of all transfers.

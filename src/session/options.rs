@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::auth::options::UserOptions;
 use crate::data::options::ActiveOptions;
 use crate::object::options::ResumeOptions;
 
@@ -60,6 +59,18 @@ pub fn host_key(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
+/// What becomes of sessions whose user a reload removes or disables, or whose account expires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RemovedUsers {
+    /// They end after the running transfer.
+    #[default]
+    AfterTransfer,
+    /// They end at once; a running transfer is cut.
+    Now,
+    /// They go on as before.
+    Keep,
+}
+
 /// What a session needs to know of the configuration.
 #[derive(Debug, Clone)]
 pub struct SessionOptions {
@@ -67,8 +78,6 @@ pub struct SessionOptions {
     pub greeting: String,
     /// Deadlines.
     pub timeouts: Timeouts,
-    /// Virtual hosts by name.
-    pub hosts: Hosts,
     /// Failed logins after which a connection is closed with 421.
     pub login_attempts: u32,
     /// The delay of the reply to a failed login, if no other failure was counted.
@@ -79,6 +88,6 @@ pub struct SessionOptions {
     pub part_size: u64,
     /// Interrupted uploads.
     pub resume: ResumeOptions,
-    /// Users by name.
-    pub users: BTreeMap<String, Arc<UserOptions>>,
+    /// What becomes of sessions whose users a reload removes.
+    pub removed_users: RemovedUsers,
 }

@@ -10,7 +10,8 @@ use crate::auth::options::UserOptions;
 use crate::auth::{SessionPermit, UserPermit};
 use crate::namespace::{Mount, Namespace, Resolved, VirtualPath};
 use crate::object::{Location, NameWatch, ObjectInfo};
-use crate::session::options::HostOptions;
+use crate::session::configured::Configured;
+use crate::session::options::{HostOptions, RemovedUsers};
 use ftp_proto::command::{HashName, TransferType};
 use ftp_proto::facts::FactSet;
 
@@ -34,6 +35,8 @@ pub(super) struct Session {
     pub(super) permit: SessionPermit,
     /// TLS on the control connection.
     pub(super) secured: Option<Box<Secured>>,
+    /// The configuration that users, hosts and stores are from.
+    pub(super) configured: Arc<Configured>,
     /// The virtual host that HOST or the TLS handshake has chosen.
     pub(super) host: Option<Arc<HostOptions>>,
     /// What the session reports as events.
@@ -104,6 +107,14 @@ pub(super) struct User {
     pub(super) _permit: UserPermit,
 }
 
+/// Whether a user may go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Account {
+    Valid,
+    /// It was removed or disabled, or it has expired.
+    Ended,
+}
+
 /// Whether a session continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {
@@ -121,6 +132,23 @@ pub(super) struct RenameSource {
 }
 
 impl RenameSource {
+    /// Replaces what the path stands for, if that is the same file or directory with permissions that
+    /// may have changed. Else the source is gone.
+    fn is_still_at(&mut self, now: &Resolved) -> bool {
+        let place = |resolved: &Resolved| resolved.directory().map(|at| (at.bucket, at.key));
+        let same_store = match (&self.resolved, now) {
+            (Resolved::Mounted { mount, .. }, Resolved::Mounted { mount: other, .. }) => {
+                Arc::ptr_eq(&mount.store, &other.store)
+            }
+            _ => false,
+        };
+        let same = same_store && place(&self.resolved) == place(now);
+        if same {
+            self.resolved = now.clone();
+        }
+        same
+    }
+
     /// What the name stands for, as far as it is known.
     pub(super) fn names(&self) -> Names {
         match self.found {
@@ -157,6 +185,7 @@ impl Session {
             listener,
             permit,
             secured: None,
+            configured: context.newest.get(),
             host: None,
             login: Login::Anonymous,
             pre_login: PreLogin::begin(context.options.timeouts.login),
@@ -195,6 +224,41 @@ impl Session {
     /// should it ever, the command is refused.
     pub(super) fn user(&self) -> Result<&User, Refusal> {
         self.logged_in().ok_or(Refusal::NotLoggedIn)
+    }
+
+    /// Takes over the newest configuration: the user's tree, permissions and limits. Whether the user
+    /// may go on.
+    pub(super) fn take_over(&mut self) -> Account {
+        let newer = self.context.newest.is_newer_than(&self.configured);
+        if newer {
+            self.configured = self.context.newest.get();
+        }
+        let Login::LoggedIn(user) = &mut self.login else {
+            return Account::Valid;
+        };
+        let keep = self.context.options.removed_users == RemovedUsers::Keep;
+        if newer {
+            let now = self.configured.accounts.user(&user.config.name);
+            let tree = now.and_then(|now| self.configured.namespace_of(now));
+            match (now, tree) {
+                (Some(now), Some(tree)) => {
+                    user.config = Arc::clone(now);
+                    user.namespace = tree;
+                    self.last_file.forget();
+                    // RNTO looks at the source by the new tree.
+                    let tree = &user.namespace;
+                    self.rename_from
+                        .take_if(|source| !source.is_still_at(&tree.resolve(&source.path)));
+                }
+                _ if keep => {}
+                _ => return Account::Ended,
+            }
+        }
+        let ends = user.config.disabled || user.config.expires.is_some();
+        match ends && !keep && user.config.ended(wall_clock()) {
+            true => Account::Ended,
+            false => Account::Valid,
+        }
     }
 
     /// The user's name, for logs.
@@ -243,4 +307,10 @@ impl Session {
             _ => None,
         }
     }
+}
+
+/// The time of day, for the ends of accounts.
+#[expect(clippy::disallowed_methods, reason = "an account ends at a date")]
+pub(super) fn wall_clock() -> jiff::Timestamp {
+    jiff::Timestamp::now()
 }

@@ -9,13 +9,14 @@
 //! User `u`, password `p`, the bucket `files` at `/`.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use s3ftpd::config;
-use s3ftpd::events::EventSink;
-use s3ftpd::server::Server;
-use s3ftpd::server::options::LookOptions;
+use s3ftpd::events::{Event, EventSink, Kind};
+use s3ftpd::server::options::{LookOptions, ServerOptions};
+use s3ftpd::server::reload::{ConfigurationSource, UnusableConfiguration};
+use s3ftpd::server::{self, Server};
 
 use crate::events::Recorder;
 use crate::ftp::Ftp;
@@ -34,6 +35,35 @@ pub struct Gateway {
     pub address: SocketAddr,
     /// The events of the server.
     pub events: Arc<Recorder>,
+    source: Arc<SettingsSource>,
+}
+
+/// What a reload reads.
+#[derive(Debug)]
+struct SettingsSource {
+    settings: Mutex<Settings>,
+    looks: LookOptions,
+}
+
+impl SettingsSource {
+    fn text(&self) -> String {
+        self.settings.lock().unwrap().text()
+    }
+}
+
+impl ConfigurationSource for SettingsSource {
+    fn load(&self) -> Result<ServerOptions, UnusableConfiguration> {
+        match config::from_str(&self.text(), "test") {
+            Ok(mut options) => {
+                options.store_looks = self.looks.clone();
+                Ok(options)
+            }
+            Err(errors) => Err(UnusableConfiguration {
+                text: errors.to_string(),
+                inputs: errors.inputs().clone(),
+            }),
+        }
+    }
 }
 
 impl Gateway {
@@ -53,6 +83,18 @@ impl Gateway {
                 ..LookOptions::default()
             },
         }
+    }
+
+    /// Changes the configuration, and makes the server read it. Returns the event of that.
+    pub async fn reload(&self, change: impl FnOnce(&mut Settings)) -> Arc<Event> {
+        change(&mut self.source.settings.lock().unwrap());
+        let before = self.events.of(Kind::Reload).len();
+        self.server.reload();
+        let reloads = || self.events.of(Kind::Reload);
+        self.events
+            .wait("a reload", |_| reloads().len() > before)
+            .await;
+        reloads().swap_remove(before)
     }
 
     /// A client that is logged in as `u`.
@@ -156,16 +198,20 @@ impl Builder {
         let mut settings = Settings::least(&store);
         settings.lay(BASE);
         settings.lay(&self.settings.text());
-        let text = settings.text();
-        let mut config = match config::from_str(&text, "test") {
+        let source = Arc::new(SettingsSource {
+            settings: Mutex::new(settings),
+            looks: self.looks,
+        });
+        let config = match source.load() {
             Ok(config) => config,
-            Err(errors) => panic!("{errors}\nin\n{text}"),
+            Err(errors) => panic!("{errors}\nin\n{}", source.text()),
         };
-        config.store_looks = self.looks;
         let events = Arc::new(Recorder::default());
         let server = {
             let sink: Arc<dyn EventSink> = events.clone();
-            Box::pin(Server::start(config, vec![sink])).await.unwrap()
+            let built = Box::pin(server::builder::Builder::new(config, vec![sink]));
+            let builder = built.await.unwrap().follow(source.clone());
+            Box::pin(builder.start()).await.unwrap()
         };
         let address = server.control_addresses()[0];
         Gateway {
@@ -173,6 +219,7 @@ impl Builder {
             store,
             address,
             events,
+            source,
         }
     }
 }

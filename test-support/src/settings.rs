@@ -38,6 +38,13 @@ impl Settings {
         merge(self.0.as_table_mut(), over.as_table());
     }
 
+    /// Removes the entry of a table: a user, say.
+    pub fn remove(&mut self, table: &str, name: &str) {
+        let table = self.0.get_mut(table).and_then(Item::as_table_like_mut);
+        let removed = table.and_then(|table| table.remove(name));
+        assert!(removed.is_some(), "there is no {name}");
+    }
+
     /// The same, and returns it.
     pub fn with(mut self, toml: &str) -> Settings {
         self.lay(toml);

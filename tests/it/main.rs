@@ -33,6 +33,7 @@ mod names;
 mod protections;
 mod proxy_protocol;
 mod readme;
+mod reload;
 mod renames;
 mod reported_lengths;
 mod request_budget;

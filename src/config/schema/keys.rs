@@ -15,7 +15,7 @@ use Fallback::{Required, Text, Value};
 use Kind::{Address, Either, File, Line, List, Named, Table};
 use connections::{ACTIVE, ADMIN, HOST, LISTENER, PASSIVE, PROXY_PROTOCOL, TLS};
 use hooks::{BEFORE_PUBLISH, EVENT_HOOK};
-use limits::{LIMITS, LOGIN_FAILURES, TIMEOUTS};
+use limits::{LIMITS, LOGIN_FAILURES, RELOAD, TIMEOUTS};
 use log::LOG;
 use metrics::METRICS;
 use stores::{MOUNT, STORE};
@@ -69,6 +69,7 @@ pub(in crate::config) static ROOT: TableSchema = TableSchema {
             NONE,
             "a name that no other running replica has, such as the name of its pod. A restarted process resumes at once what a dead process of the same name was uploading",
         ),
+        section("reload", &RELOAD, "reloads of the configuration"),
         section("resume", &RESUME, "interrupted uploads"),
         key(
             "before_publish",

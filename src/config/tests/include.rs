@@ -76,8 +76,7 @@ fn pieces_make_one_configuration() {
     );
     let read = config
         .inputs
-        .files
-        .iter()
+        .files()
         .map(|file| file.strip_prefix(files.0.path()).unwrap());
     let read: Vec<&Path> = read.collect();
     assert_eq!(
@@ -91,8 +90,8 @@ fn pieces_make_one_configuration() {
         .map(Path::new)
     );
     assert_eq!(
-        config.inputs.directories.iter().collect::<Vec<_>>(),
-        [&files.path("users.d")]
+        config.inputs.directories().collect::<Vec<_>>(),
+        [files.path("users.d")]
     );
     // Split up differently it is the same configuration.
     let one = format!(

@@ -109,7 +109,7 @@ pub(super) fn stores(status: &Status) -> String {
         });
         json!({
             "store": state.name,
-            "endpoint": status.endpoints.get(&state.name),
+            "endpoint": status.endpoint(&state.name),
             "state": name,
             "seconds": state.since.elapsed().as_secs(),
             "class": failure.map(|failure| failure.trouble.name()),

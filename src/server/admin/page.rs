@@ -47,7 +47,7 @@ pub(super) fn whole(status: &Status, asked: &Asked, rights: Rights) -> Markup {
             h1 { "s3ftpd" @if let Some(replica) = replica { " " span.soft { (shown(replica)) } } }
             p {
                 "version " (env!("CARGO_PKG_VERSION")) " · up " (length(status.started.elapsed()))
-                " · configuration " code { (status.configuration) }
+                " · configuration " code { (status.configuration()) }
                 " · " span #state role="status" { "reload for new values" }
             }
             @match rights {

@@ -1,11 +1,11 @@
 //! `Status`: what the status page shows and may change.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use axum::extract::State;
+use secrecy::SecretString;
 use tokio::time::Instant;
 
 use crate::object::Replica;
@@ -54,14 +54,10 @@ pub(in crate::server) struct Status {
     pub(super) recent: Arc<RecentEvents>,
     /// What is known of the stores.
     pub(super) stores: Arc<StoreWatch>,
-    /// The endpoints of the stores by name, without credentials; AWS has none.
-    pub(super) endpoints: BTreeMap<String, Option<String>>,
     /// What changes are allowed with; `None`: none are.
     pub(super) token: Option<AdminToken>,
     /// Which lines the log has, if that can be changed.
     pub(super) log: Option<Arc<dyn LogSwitch>>,
-    /// The hash of the configuration.
-    pub(super) configuration: String,
     /// The process among its replicas.
     pub(super) replica: Arc<Replica>,
     /// When the server began.
@@ -85,21 +81,35 @@ impl Status {
     ) -> Result<Status, getrandom::Error> {
         let started = Instant::now();
         let token = options.admin.as_ref().and_then(|admin| admin.token.clone());
-        let endpoints = options.stores.iter();
-        let endpoints = endpoints.map(|(name, store)| (name.clone(), store.endpoint.clone()));
         Ok(Status {
             context,
             recent,
             stores,
-            endpoints: endpoints.collect(),
             token: token
                 .map(|token| AdminToken::new(token, started))
                 .transpose()?,
             log,
-            configuration: options.hash.clone(),
             replica,
             started,
             pages: Arc::default(),
         })
+    }
+
+    /// The token that counts from now on, if there was one before.
+    pub(in crate::server) fn replace_token(&self, token: &SecretString) {
+        if let Some(own) = &self.token {
+            own.replace(token);
+        }
+    }
+
+    /// The hash of the configuration.
+    pub(super) fn configuration(&self) -> String {
+        self.context.newest.get().hash.clone()
+    }
+
+    /// The endpoint of a store, without credentials; AWS has none.
+    pub(super) fn endpoint(&self, store: &str) -> Option<String> {
+        let newest = self.context.newest.get();
+        newest.stores.get(store)?.options().endpoint.clone()
     }
 }

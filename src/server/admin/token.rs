@@ -8,9 +8,10 @@
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
@@ -35,7 +36,7 @@ const ADDRESSES: usize = 1_000;
 pub(super) struct AdminToken {
     /// Of this process, as long as a block of SHA-256.
     key: [u8; 64],
-    token: SecretString,
+    token: ArcSwap<SecretString>,
     started: Instant,
     hasher: RandomState,
     /// The lock is held for a look-up only.
@@ -61,11 +62,16 @@ impl AdminToken {
         getrandom::fill(&mut key)?;
         Ok(AdminToken {
             key,
-            token,
+            token: ArcSwap::from_pointee(token),
             started: now,
             hasher: RandomState::new(),
             wrong: Mutex::new(BucketTable::new(ADDRESSES, REFUSED_FOR, GUESSES, true)),
         })
+    }
+
+    /// Compares with this token from now on. Cookies of another token end.
+    pub(in crate::server) fn replace(&self, token: &SecretString) {
+        self.token.store(Arc::new(token.clone()));
     }
 
     /// Whether a client at this address has sent the token.
@@ -78,7 +84,7 @@ impl AdminToken {
         if wrong.is_banned(from, now) {
             return Err(TokenError::TooMany);
         }
-        let expected = self.mac("token", self.token.expose_secret());
+        let expected = self.mac("token", self.token.load().expose_secret());
         // MACs of both are compared, in constant time: neither the length shows nor how much fits.
         let given = self.mac("token", given).finalize();
         if expected.verify(&given.into_bytes()).is_ok() {
@@ -92,7 +98,7 @@ impl AdminToken {
     pub(super) fn cookie(&self, now: Instant) -> String {
         let ends = (now + COOKIE_TIME).duration_since(self.started).as_secs();
         let ends = ends.to_string();
-        let mac = self.mac("cookie", &ends).finalize().into_bytes();
+        let mac = self.cookie_mac(&ends).finalize().into_bytes();
         let mac: String = mac.iter().map(|byte| format!("{byte:02x}")).collect();
         format!("{ends}.{mac}")
     }
@@ -105,9 +111,17 @@ impl AdminToken {
         let Some(mac) = unhex(mac) else {
             return false;
         };
-        let genuine = self.mac("cookie", ends).verify_slice(&mac).is_ok();
+        let genuine = self.cookie_mac(ends).verify_slice(&mac).is_ok();
         let passed = now.duration_since(self.started).as_secs();
         genuine && ends.parse::<u64>().is_ok_and(|ends| passed < ends)
+    }
+
+    /// The MAC of a cookie: of its end and the token.
+    fn cookie_mac(&self, ends: &str) -> Hmac<Sha256> {
+        let mut mac = self.mac("cookie", ends);
+        mac.update(b"\0");
+        mac.update(self.token.load().expose_secret().as_bytes());
+        mac
     }
 
     fn mac(&self, purpose: &str, text: &str) -> Hmac<Sha256> {
@@ -186,5 +200,8 @@ mod tests {
             assert!(!one.knows(wrong, now), "{wrong}");
         }
         assert!(!cookie.contains(TOKEN));
+        one.replace(&SecretString::from("another token of sixteen"));
+        assert!(!one.knows(&cookie, now), "the token was replaced");
+        assert_eq!(one.check(TOKEN, address(3), now), Err(TokenError::Wrong));
     }
 }

@@ -50,12 +50,12 @@ impl Session {
     }
 
     fn host_named(&self, name: &str) -> Option<Arc<HostOptions>> {
-        self.context.options.hosts.get(&host_key(name)).cloned()
+        self.configured.hosts.get(&host_key(name)).cloned()
     }
 
     /// Whether HOST works.
     pub(in crate::session) fn has_hosts(&self) -> bool {
-        !self.context.options.hosts.is_empty()
+        !self.configured.hosts.is_empty()
     }
 
     /// The virtual host's greeting if it has one, else the server's.

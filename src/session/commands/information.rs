@@ -44,7 +44,7 @@ impl Session {
                     .iter()
                     .map(|mount| (mount.permissions, mount.times_metadata)),
             ),
-            None => self.context.options.users.values().any(|user| {
+            None => self.configured.accounts.users().any(|user| {
                 all_keep_times(
                     user.mounts
                         .values()

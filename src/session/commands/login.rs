@@ -8,7 +8,6 @@ use secrecy::SecretString;
 use crate::auth::AuthError;
 use crate::auth::options::UserOptions;
 use crate::events::{Cause, Kind, Level};
-use crate::namespace::{Mount, Namespace};
 use ftp_proto::Reply;
 use ftp_proto::command::{HashName, Password, TransferType};
 use ftp_proto::facts::FactSet;
@@ -16,7 +15,7 @@ use ftp_proto::facts::FactSet;
 use crate::session::control::ControlError;
 use crate::session::data_setup::DataSetup;
 use crate::session::replies::{Refusal, success};
-use crate::session::state::{Flow, Login, PreLogin, Session, Start, User};
+use crate::session::state::{Flow, Login, PreLogin, Session, Start, User, wall_clock};
 
 /// The largest number of characters of CLNT that events show.
 const LONGEST_CLIENT: usize = 200;
@@ -28,12 +27,6 @@ enum Credentials {
     Wrong,
 }
 
-/// The time of day, for the ends of accounts.
-#[expect(clippy::disallowed_methods, reason = "an account ends at a date")]
-fn wall_clock() -> jiff::Timestamp {
-    jiff::Timestamp::now()
-}
-
 impl Session {
     pub(in crate::session) async fn user_name(&mut self, name: &str) -> Result<Flow, ControlError> {
         // RFC 959: a new USER begins a new login, whether a user is logged in or not.
@@ -41,6 +34,7 @@ impl Session {
             return self.close_with(full).await;
         }
         self.reset();
+        self.configured = self.context.newest.get();
         let reply = match (self.require_tls(), self.by_certificate(name)) {
             (Err(refused), _) => {
                 self.note_refused_login(name, Cause::Tls, &refused);
@@ -85,21 +79,29 @@ impl Session {
             return Ok(Flow::Continue);
         };
         let name = name.clone();
+        self.configured = self.context.newest.get();
         let address = self.control.peer.ip();
         if self.context.failures.bans_address(address) {
             // The ban may be newer than this connection.
             let refusal = Refusal::AddressBanned;
             return self.end_login(&name, Cause::Banned, refusal).await;
         }
-        if self.context.authenticator.is_probe(&name) {
+        if self
+            .context
+            .authenticator
+            .is_probe(&self.configured.accounts, &name)
+        {
             return self.refuse_probe(&name).await;
         }
         let password = SecretString::from(password.0.clone());
         let heard = || !self.context.failures.bans_address(address);
-        let verifying = self
-            .context
-            .authenticator
-            .verify(&name, &password, address, heard);
+        let verifying = self.context.authenticator.verify(
+            &self.configured.accounts,
+            &name,
+            &password,
+            address,
+            heard,
+        );
         let verified = tokio::select! {
             verified = verifying => verified,
             () = self.context.drain.cancelled() => {
@@ -124,9 +126,9 @@ impl Session {
                 None => self.log_in(config, &success::logged_in()).await,
             },
             Err(AuthError::Refused) => {
-                let cause = match self.context.options.users.contains_key(&name) {
-                    true => Cause::Password,
-                    false => Cause::UnknownUser,
+                let cause = match self.configured.accounts.user(&name) {
+                    Some(_) => Cause::Password,
+                    None => Cause::UnknownUser,
                 };
                 self.refuse_login(&name, Credentials::Wrong, cause).await
             }
@@ -282,7 +284,8 @@ impl Session {
         let Some(permit) = self.context.user_sessions.enter(&config) else {
             return Err(Refusal::UserSessionsFull);
         };
-        let namespace = self.namespace_of(&config)?;
+        let tree = self.configured.namespace_of(&config);
+        let namespace = tree.ok_or(Refusal::AccountNotSetUp)?;
         self.permit.logged_in()?;
         let name = config.name.as_str().into();
         self.chronicle.change(|facts| facts.user = Some(name));
@@ -357,32 +360,5 @@ impl Session {
         self.facts = FactSet::all();
         self.last_file.forget();
         self.reported = crate::session::reported::ReportedLengths::default();
-    }
-
-    fn namespace_of(&self, config: &UserOptions) -> Result<Namespace, Refusal> {
-        let mut mounts = Vec::with_capacity(config.mounts.len());
-        for (path, mount) in &config.mounts {
-            let Some(store) = self.context.stores.get(&mount.store) else {
-                return Err(Refusal::AccountNotSetUp);
-            };
-            mounts.push(Mount {
-                path: path.clone(),
-                store: store.clone(),
-                bucket: mount.bucket.as_str().into(),
-                prefix: mount.prefix.clone(),
-                permissions: mount.permissions,
-                ascii_convert: mount.ascii_convert,
-                times_metadata: mount.times_metadata,
-                verify_downloads: mount.verify_downloads,
-                state_bucket: mount
-                    .state_bucket
-                    .as_deref()
-                    .unwrap_or(&mount.bucket)
-                    .into(),
-                keep_interrupted: mount.keep_interrupted,
-                on_control_loss: mount.on_control_loss,
-            });
-        }
-        Ok(Namespace::new(mounts))
     }
 }

@@ -204,7 +204,7 @@ impl Session {
     /// The user of a name if the client's certificate is enough for a login.
     pub(in crate::session) fn by_certificate(&self, name: &str) -> Option<Arc<UserOptions>> {
         let identity = self.secured.as_ref()?.identity.as_ref()?;
-        self.context.authenticator.by_certificate(name, identity)
+        self.configured.accounts.by_certificate(name, identity)
     }
 
     /// Refuses a login whose password was right if the account requires more.

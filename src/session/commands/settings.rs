@@ -30,7 +30,7 @@ impl Session {
         let limit = match &resolved {
             crate::namespace::Resolved::Mounted { mount, .. } => mount.store.largest_object(),
             _ => self
-                .context
+                .configured
                 .stores
                 .values()
                 .map(|store| store.largest_object())

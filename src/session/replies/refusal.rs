@@ -141,6 +141,7 @@ refusals! {
     IdleTimeout => 421, Class::ClientStalled, "No command within the time limit, closing the connection";
     ShuttingDown => 421, Class::Shutdown, "The server is shutting down, connect again";
     SessionEnded => 421, Class::Shutdown, "The operator has ended the session";
+    AccountEnded => 421, Class::Permission, "The account can not be used any more";
     CommandCut => 451, Class::Shutdown,
         "The server is shutting down and has stopped the command, check whether it was done";
     CommandEnded => 451, Class::Shutdown,

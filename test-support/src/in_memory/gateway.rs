@@ -206,10 +206,11 @@ impl InMemoryGateway {
             .expect("a runtime")
             .block_on(InMemoryGateway::start());
         let context = gateway.server.context();
-        let user = &context.options.users["alice"];
+        let configured = context.newest.get();
+        let user = configured.accounts.user("alice").expect("a user");
         let mounts = user.mounts.iter().map(|(path, mount)| Mount {
             path: path.clone(),
-            store: Arc::clone(&context.stores[&mount.store]),
+            store: Arc::clone(&configured.stores[&mount.store]),
             bucket: mount.bucket.as_str().into(),
             prefix: mount.prefix.clone(),
             permissions: mount.permissions,

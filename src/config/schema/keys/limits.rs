@@ -66,6 +66,24 @@ table!(
 );
 
 table!(
+    RELOAD,
+    [
+        key(
+            "every",
+            TimeOrZero,
+            Value("\"5s\""),
+            "how often the files of the configuration and of its secrets are looked at; 0: they are read on SIGHUP only",
+        ),
+        key(
+            "removed_users",
+            Word(&["after_transfer", "now", "keep"]),
+            Value("\"after_transfer\""),
+            "when a session ends whose user was removed or disabled, or whose account has expired: after the running transfer, at once, or as if nothing had changed",
+        ),
+    ]
+);
+
+table!(
     LIMITS,
     [
         key(

@@ -1,7 +1,5 @@
 //! What the server has: stores, bans, certificates.
 
-use std::collections::BTreeMap;
-
 use maud::{Markup, html};
 use tokio::time::Instant;
 
@@ -21,24 +19,23 @@ pub(super) fn stores(status: &Status) -> Markup {
             h2 { "Stores" }
             table {
                 thead { tr { th { "Store" } th { "Endpoint" } th { "State" } th { "Buckets" } } }
-                tbody { @for state in &states { (store(state, &status.endpoints)) } }
+                tbody { @for state in &states { (store(state, status.endpoint(&state.name))) } }
             }
         }
     }
 }
 
-fn store(state: &StoreState, endpoints: &BTreeMap<String, Option<String>>) -> Markup {
+fn store(state: &StoreState, endpoint: Option<String>) -> Markup {
     let (name, failure) = health(&state.health);
     let mark = match state.health {
         StoreHealth::Unknown => "soft",
         StoreHealth::Up => "class ok",
         StoreHealth::Down(_) => "class failed",
     };
-    let endpoint = endpoints.get(&state.name).and_then(Option::as_deref);
     html! {
         tr {
             td data-label="Store" { (state.name) }
-            td data-label="Endpoint" { bdi { (endpoint.unwrap_or("AWS")) } }
+            td data-label="Endpoint" { bdi { (endpoint.as_deref().unwrap_or("AWS")) } }
             td data-label="State" { div {
                 span class=(mark) { (name) }
                 @if state.health != StoreHealth::Unknown { " for " (length(state.since.elapsed())) }

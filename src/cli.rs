@@ -16,6 +16,7 @@ mod sweep;
 #[cfg(feature = "otlp")]
 pub mod traces;
 mod warnings;
+mod whoami;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -58,6 +59,8 @@ pub enum Command {
     Check(check::CheckArguments),
     /// Reports interrupted uploads and other leftovers, and removes the old ones
     Sweep(sweep::SweepArguments),
+    /// Shows what a user would get: tree, permissions and limits, and where each is from
+    Whoami(whoami::WhoamiArguments),
     /// Prints the JSON Schema of the configuration
     Schema,
     /// Reads a password from standard input and prints its hash for the configuration
@@ -119,6 +122,7 @@ pub async fn run(
                 Err(error) => failed(FAILURE, &format!("demo: {error}")),
             }
         }
+        Command::Whoami(arguments) => whoami::run(&arguments),
         Command::Schema => print(&crate::config::schema()),
         Command::Check(arguments) => Box::pin(check::run(&arguments, &shutdown)).await,
         Command::Sweep(arguments) => {

@@ -22,6 +22,7 @@ mod include;
 mod log;
 mod mounts;
 mod names;
+mod origins;
 mod read;
 mod report;
 mod schema;
@@ -41,6 +42,7 @@ use std::path::PathBuf;
 
 use crate::server::options::ServerOptions;
 
+pub use origins::Origins;
 pub use report::{ConfigError, ConfigErrors};
 
 /// Reads the files, the later over the earlier, and the environment over them.
@@ -72,26 +74,49 @@ pub fn schema() -> String {
     format!("{:#}", schema::json::document())
 }
 
+/// [`load`], and where the keys of one user are from.
+///
+/// # Errors
+/// Everything that is wrong, in one value.
+pub fn load_with_origins(
+    files: &[PathBuf],
+    user: &str,
+) -> Result<(ServerOptions, Origins), ConfigErrors> {
+    let report = report::Report::default();
+    let root = compose(files, std::env::vars_os(), &report)?;
+    let origins = Origins::of(&root, user);
+    let tree = tree::Node::table(report::Source::of_files(files), root);
+    Ok((decode::decode(tree, &report)?, origins))
+}
+
 /// [`load`] with the environment as an argument, for tests.
 fn load_from(
     files: &[PathBuf],
     variables: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<ServerOptions, ConfigErrors> {
     let report = report::Report::default();
+    let root = compose(files, variables, &report)?;
+    let tree = tree::Node::table(report::Source::of_files(files), root);
+    decode::decode(tree, &report)
+}
+
+/// Reads the files, what they include, and the environment.
+fn compose(
+    files: &[PathBuf],
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+    report: &report::Report,
+) -> Result<tree::Table, ConfigErrors> {
     let mut root = tree::Table::new();
     for file in files {
-        tree::merge(&mut root, tree::read(file, &report));
+        tree::merge(&mut root, tree::read(file, report));
     }
     let variables: Vec<_> = variables.into_iter().collect();
     let mut alone = tree::Table::new();
     environment::apply(&mut alone, variables.clone(), &report::Report::default());
-    include::resolve(&mut root, alone.remove(include::INCLUDE), &report);
-    environment::apply(&mut root, variables, &report);
+    include::resolve(&mut root, alone.remove(include::INCLUDE), report);
+    environment::apply(&mut root, variables, report);
     root.remove(include::INCLUDE);
     // What can't be parsed would only be followed by errors about keys that seem to be missing.
     report.check()?;
-    decode::decode(
-        tree::Node::table(report::Source::of_files(files), root),
-        &report,
-    )
+    Ok(root)
 }

@@ -27,10 +27,25 @@ pub struct SweepArguments {
     /// Report what would be removed, and remove nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Sweep this bucket of a store, which no mount need have, and no other
+    #[arg(long, value_name = "STORE:BUCKET", value_parser = store_and_bucket)]
+    pub bucket: Option<(String, String)>,
+    /// The bucket of its records and tails; default: the bucket itself
+    #[arg(long, value_name = "BUCKET", requires = "bucket")]
+    pub state_bucket: Option<String>,
     /// Also remove old multipart uploads that no record names: only if no other tool uploads to
     /// these buckets
     #[arg(long)]
     pub unrecorded: bool,
+}
+
+fn store_and_bucket(text: &str) -> Result<(String, String), String> {
+    match text.split_once(':') {
+        Some((store, bucket)) if !store.is_empty() && !bucket.is_empty() => {
+            Ok((store.to_owned(), bucket.to_owned()))
+        }
+        _ => Err("not the name of a store, a colon and the name of a bucket".to_owned()),
+    }
 }
 
 /// Why a sweep failed.
@@ -90,7 +105,21 @@ pub(super) async fn sweep(arguments: &SweepArguments, log: &Log) -> Result<Strin
             false => Unrecorded::Report,
         },
     };
-    let (found, failed) = Targets::of(&config, &stores).sweep(&options).await;
+    let targets = match &arguments.bucket {
+        None => Targets::of(&config, &stores),
+        Some((name, bucket)) => {
+            let Some(store) = stores.get(name) else {
+                let names: Vec<&str> = stores.keys().map(String::as_str).collect();
+                return Err(SweepError::Configuration(format!(
+                    "--bucket: there is no store {name:?}; allowed: {}",
+                    names.join(", ")
+                )));
+            };
+            let state_bucket = arguments.state_bucket.as_ref().unwrap_or(bucket);
+            Targets::one(store, bucket, state_bucket)
+        }
+    };
+    let (found, failed) = targets.sweep(&options).await;
     let mut text = String::new();
     for swept in &found {
         let did = match (swept.removed, arguments.dry_run) {

@@ -71,6 +71,16 @@ impl Targets {
         Targets(targets.collect())
     }
 
+    /// One bucket, which no mount need have.
+    pub fn one(store: &Arc<Store>, bucket: &str, state_bucket: &str) -> Targets {
+        Targets(vec![SweepTarget {
+            store: Arc::clone(store),
+            state_bucket: state_bucket.into(),
+            buckets: vec![bucket.into()],
+            mounted: false,
+        }])
+    }
+
     /// Sweeps all. Returns what was found, and the stores and buckets that could not be listed.
     pub async fn sweep(&self, options: &SweepOptions) -> (Vec<Swept>, Vec<(String, ObjectError)>) {
         let (mut found, mut failed) = (Vec::new(), Vec::new());

@@ -1,5 +1,7 @@
 //! The binary: `check`, `hash-password`, `serve`, its signals and exit codes.
 
+mod whoami;
+
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 

@@ -35,8 +35,9 @@ async fn sweep_mounts(
     let mut at = Vec::new();
     for (number, (store, more)) in mounts.iter().enumerate() {
         settings.lay(&format!(
-            "[mounts.m{number}]\nstore = \"{store}\"\nbucket = \"{BUCKET}\"\n{more}"
+            "[mounts.m{number}]\nstore = \"{store}\"\nbucket = \"{BUCKET}\""
         ));
+        settings.lay(&format!("[mounts.m{number}]\n{more}"));
         at.push(format!("\"/{number}\" = \"m{number}\""));
     }
     let mounts = format!("{{ {} }}", at.join(", "));
@@ -48,6 +49,41 @@ async fn sweep_mounts(
     let output = within("the sweep", output).await.unwrap();
     let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
     (output.status.success(), text)
+}
+
+/// A bucket that no mount has any more, by its name.
+#[tokio::test]
+async fn a_bucket_without_a_mount_can_be_swept() {
+    let gateway = Gateway::builder()
+        .bucket("state")
+        .mount("state_bucket = \"state\"")
+        .bucket("now")
+        .start()
+        .await;
+    interrupt(&gateway, "STOR large", &pattern(6 * MIB, 1)).await;
+    let mounts = [("main", "bucket = \"now\"")];
+    let swept = async |arguments: &[&str]| {
+        let always = ["--older-than", "0s"].iter().chain(arguments).copied();
+        sweep_mounts(&gateway, &mounts, &always.collect::<Vec<_>>()).await
+    };
+    let (succeeded, output) = swept(&[]).await;
+    assert!(succeeded && output.contains("0 found"), "{output}");
+    let (succeeded, output) = swept(&["--bucket", "second:files"]).await;
+    assert!(
+        !succeeded && output.contains("no store \"second\"; allowed: main"),
+        "{output}"
+    );
+    let (succeeded, output) = swept(&["--bucket", "files"]).await;
+    assert!(!succeeded && output.contains("a colon"), "{output}");
+    let place = ["--bucket", "main:files", "--state-bucket", "state"];
+    let (succeeded, output) = swept(&place).await;
+    assert!(
+        succeeded && output.contains("1 found, 1 removed"),
+        "{output}"
+    );
+    assert!(gateway.store.keys("state").is_empty());
+    gateway.store.no_uploads_left().await;
+    gateway.stop().await;
 }
 
 #[tokio::test]

@@ -1,11 +1,11 @@
 //! Logins: who may log in, and what failed logins lead to.
 //!
-//! A user is configured with a password hash ([`PasswordHash`]: argon2id, bcrypt, sha512-crypt).
-//! [`Authenticator::verify`] checks a password against it on a thread of the blocking pool. At most
-//! as many checks run in parallel as there are cores. Memory for some of them is set aside from the
-//! process's budget, so that no login waits for a transfer; the others take free memory of the
-//! budget. From each address only a few logins wait for a core in the common queue (`queue`),
-//! however many the address sends, right or wrong.
+//! A user is configured with a password hash, [`PasswordHash`]. [`Authenticator::verify`] checks a
+//! password against it on a thread of the blocking pool. At most as many checks run in parallel as
+//! there are cores. Memory for some of them is set aside from the process's budget, so that no login
+//! waits for a transfer; the others take free memory of the budget. From each address only a few
+//! logins wait for a core in the common queue (`queue`), however many the address sends, right or
+//! wrong.
 //!
 //! The time of a refusal does not show which names exist: the password for an unknown name is
 //! checked as well, against the hash of a configured user that a keyed hash of the name selects. So
@@ -83,7 +83,7 @@ pub struct Authenticator {
     budget: Budget,
     probes: Probes,
     /// Memory that is set aside for passwords; `None` if the budget has none for that.
-    aside: Option<Aside>,
+    aside: Option<SetAside>,
     /// [`PATIENCE`], shorter in tests.
     patience: Duration,
 }
@@ -101,7 +101,7 @@ impl Authenticator {
                     "memory.budget is too small to set memory for passwords aside: logins wait while transfers hold it"
                 );
             }
-            aside.map(|at_once| Aside {
+            aside.map(|at_once| SetAside {
                 each: largest,
                 permits: Arc::new(Semaphore::new(at_once)),
             })
@@ -187,7 +187,7 @@ impl Authenticator {
     /// set-aside memory once some is free.
     async fn memory_for(&self, bytes: u64, deadline: Instant) -> Result<HashMemory, AuthError> {
         let aside = self.aside.as_ref().filter(|aside| bytes <= aside.each);
-        let Some(Aside { permits, .. }) = aside else {
+        let Some(SetAside { permits, .. }) = aside else {
             let patience = deadline.saturating_duration_since(Instant::now());
             let granted = self.budget.grant(bytes, patience).await;
             return granted
@@ -210,7 +210,7 @@ impl Authenticator {
 
 /// Memory that is set aside.
 #[derive(Debug)]
-struct Aside {
+struct SetAside {
     /// The largest password that it is enough for, bytes.
     each: u64,
     /// One for each password that is checked at the same time.

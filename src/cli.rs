@@ -59,7 +59,7 @@ pub enum Command {
     Check(check::CheckArguments),
     /// Reports interrupted uploads and other leftovers, and removes the old ones
     Sweep(sweep::SweepArguments),
-    /// Shows what a user would get: tree, permissions and limits, and where each is from
+    /// Shows what a user would get: tree, permissions and limits, and the origin of each
     Whoami(whoami::WhoamiArguments),
     /// Prints the JSON Schema of the configuration
     Schema,

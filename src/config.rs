@@ -74,7 +74,7 @@ pub fn schema() -> String {
     format!("{:#}", schema::json::document())
 }
 
-/// [`load`], and where the keys of one user are from.
+/// [`load`], and the origins of the keys of one user.
 ///
 /// # Errors
 /// Everything that is wrong, in one value.

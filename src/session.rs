@@ -60,7 +60,7 @@ pub use live::{Activity, LiveSession, LiveSessions, LiveTransfer};
 pub(crate) use replies::no_session;
 use replies::{Handled, Refusal, success};
 pub use reported::ReportedUploads;
-use state::{Account, Flow, RenameSource, Session, Start};
+use state::{Flow, RenameSource, Session, Start, UserStanding};
 
 /// A draining server closes a session only after it has been idle for this long: a client between
 /// two files of an `mput` is not idle.
@@ -176,7 +176,7 @@ impl Session {
             None => self.wait().await,
         };
         let waited = match waited {
-            Awaited::Line(_) if self.take_over() == Account::Ended => Awaited::AccountEnded,
+            Awaited::Line(_) if self.take_over() == UserStanding::Ended => Awaited::AccountEnded,
             waited => waited,
         };
         let last_words = match waited {
@@ -265,8 +265,8 @@ impl Session {
                 () = &mut drained => Awaited::Draining,
                 () = &mut replaced, if logged_in && Arc::ptr_eq(&known, &self.configured) => {
                     match self.take_over() {
-                        Account::Ended => Awaited::AccountEnded,
-                        Account::Valid => continue,
+                        UserStanding::Ended => Awaited::AccountEnded,
+                        UserStanding::Valid => continue,
                     }
                 }
             };

@@ -21,8 +21,8 @@ pub struct UserOptions {
     pub name: String,
     /// The group whose keys were the defaults.
     pub group: Option<String>,
-    /// The password's hash: argon2id (PHC), bcrypt (`$2b$…`), sha512-crypt (`$6$…`); `None` if a
-    /// certificate is enough.
+    /// The password's hash, which [`PasswordHash`](crate::auth::PasswordHash) understands; `None` if
+    /// a certificate is enough.
     pub password: Option<SecretString>,
     /// The hash of the password that will replace the other one. During a rotation both are right.
     pub next_password: Option<SecretString>,
@@ -85,6 +85,25 @@ impl UserOptions {
         let mut networks = self.networks.iter();
         self.networks.is_empty() || networks.any(|network| network.contains(&address))
     }
+}
+
+/// How passwords are checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuthOptions {
+    /// What becomes of weak hashes.
+    pub weak_hashes: WeakHashes,
+}
+
+/// What becomes of hashes from which a password can be guessed quickly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WeakHashes {
+    /// A warning at the start names the users.
+    #[default]
+    Warn,
+    /// They are errors of the configuration.
+    Refuse,
+    /// They are like other hashes.
+    Allow,
 }
 
 /// A user's own rules for TLS.

@@ -81,14 +81,25 @@ pub(super) async fn run(
 
 /// The configuration files of the command line.
 #[derive(Debug)]
-struct Files(Vec<PathBuf>);
+struct ConfigurationFiles(Vec<PathBuf>);
 
-impl ConfigurationSource for Files {
+impl ConfigurationSource for ConfigurationFiles {
     fn load(&self) -> Result<ServerOptions, UnusableConfiguration> {
-        config::load(&self.0).map_err(|errors| UnusableConfiguration {
+        let loaded = config::load(&self.0);
+        let mut config = loaded.map_err(|errors| UnusableConfiguration {
             text: errors.to_string(),
             inputs: errors.inputs().clone(),
-        })
+        })?;
+        match cap(&mut config) {
+            Ok(warnings) => warnings
+                .iter()
+                .for_each(|warning| tracing::warn!("{warning}")),
+            Err(text) => {
+                let inputs = config.inputs;
+                return Err(UnusableConfiguration { text, inputs });
+            }
+        }
+        Ok(config)
     }
 }
 
@@ -100,7 +111,7 @@ async fn start(
     log: &Log,
     shutdown: &CancellationToken,
 ) -> Result<Option<Server>, ServerError> {
-    let source = Arc::new(Files(files.to_vec()));
+    let source = Arc::new(ConfigurationFiles(files.to_vec()));
     let built = shutdown.run_until_cancelled(Box::pin(Builder::new(config, sinks)));
     let Some(builder) = built.await.transpose()? else {
         return Ok(None);

@@ -1,13 +1,20 @@
 //! Warnings about settings that are allowed and probably mistakes.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
-use crate::auth::options::UserOptions;
+use crate::auth::PasswordHash;
+use crate::auth::options::{UserOptions, WeakHashes};
 use crate::namespace::options::MountOptions;
 use crate::server::options::ServerOptions;
 use crate::tls;
 use crate::tls::options::Pem;
 use crate::units::human_bytes;
+
+/// The most names that a warning lists, and the most letters that it shows of each.
+const MOST_NAMES: usize = 10;
+const LONGEST_NAME: usize = 40;
 
 /// The warnings for `check` and `serve`. `memory` is the memory available to the process, bytes.
 pub(super) fn warnings(config: &ServerOptions, memory: Option<u64>, now: Timestamp) -> Vec<String> {
@@ -20,11 +27,53 @@ pub(super) fn warnings(config: &ServerOptions, memory: Option<u64>, now: Timesta
             human_bytes(memory)
         ));
     }
+    warnings.extend(weak_hashes(config));
     warnings.extend(expired(config, now));
     for (name, user) in &config.users {
         warnings.extend(overlaps(config, name, user));
     }
     warnings
+}
+
+/// Users whose passwords can be guessed quickly once their hashes are known, in one line.
+fn weak_hashes(config: &ServerOptions) -> Option<String> {
+    if config.auth.weak_hashes != WeakHashes::Warn {
+        return None;
+    }
+    let weak: Vec<(&str, &str)> = config
+        .users
+        .iter()
+        .filter_map(|(name, user)| {
+            let mut hashes = user.password.iter().chain(&user.next_password);
+            let weakness = hashes.find_map(|hash| PasswordHash::parse(hash).ok()?.weakness());
+            Some((name.as_str(), weakness?))
+        })
+        .collect();
+    let reasons: BTreeSet<&str> = weak.iter().map(|(_, reason)| *reason).collect();
+    let reasons = Vec::from_iter(reasons).join(", ");
+    let users = match weak.len() {
+        0 => return None,
+        1 => "1 user has a weak hash of the password".to_owned(),
+        count => format!("{count} users have weak hashes of their passwords"),
+    };
+    let names = listed(weak.iter().map(|(name, _)| *name));
+    Some(format!(
+        "{users} ({reasons}): {names}. Set new passwords with `s3ftpd hash-password`, or auth.weak_hashes"
+    ))
+}
+
+/// The first names, and the number of the others.
+fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let others = names.len().saturating_sub(MOST_NAMES);
+    let shorten = |name: &str| match name.char_indices().nth(LONGEST_NAME) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
+    };
+    let shown: Vec<String> = names.take(MOST_NAMES).map(shorten).collect();
+    match others {
+        0 => shown.join(", "),
+        others => format!("{} and {others} more", shown.join(", ")),
+    }
 }
 
 /// Certificates that clients refuse today.
@@ -149,6 +198,35 @@ mod tests {
             let found = overlaps(&config, "u", &config.users["u"]);
             assert_eq!(found.len(), expected, "{mounts}: {found:?}");
         }
+    }
+
+    #[test]
+    fn weak_hashes_are_one_warning_that_names_their_users() {
+        const WEAK: &str = "$1$abcd1234$rHRYPu3ZwPZEmH9jHfHS/0";
+        let user = |name: &str, hash: &str| {
+            format!("\n[users.{name}]\npassword = '{hash}'\nmounts = {{ {ONE_MOUNT} }}")
+        };
+        let found = |more: &str| weak_hashes(&config(more, ONE_MOUNT));
+        assert_eq!(found(""), None);
+        let one = found(&user("anna", WEAK)).unwrap();
+        assert!(
+            one.starts_with("1 user has a weak hash of the password ($1$): anna. "),
+            "{one}"
+        );
+        let two = user("anna", WEAK) + &user("bert", "{SHA}+pvrmeQCmtWmYVOZ57uuITVghrM=");
+        let named = found(&two).unwrap();
+        assert!(named.contains("($1$, {SHA}): anna, bert. "), "{named}");
+        assert_eq!(found(&format!("auth.weak_hashes = 'allow'{two}")), None);
+
+        let many: String = (0..300)
+            .map(|number| user(&format!("{}{number}", "x".repeat(200)), WEAK))
+            .collect();
+        let line = found(&many).unwrap();
+        assert!(
+            line.starts_with("300 users") && line.contains(" and 290 more"),
+            "{line}"
+        );
+        assert!(line.len() < 800 && !line.contains('\n'), "{line}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `whoami`: what a user would get, and where each piece of it is from.
+//! `whoami`: what a user would get, and the origin of each piece.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -43,7 +43,7 @@ pub(super) fn run(arguments: &WhoamiArguments) -> ExitCode {
 
 /// A line for each key, with its value and its origin.
 fn page(config: &ServerOptions, user: &UserOptions, origins: &Origins) -> String {
-    let mut page = Page {
+    let mut page = UserPage {
         text: String::new(),
         origins,
     };
@@ -122,12 +122,12 @@ fn hosts(hosts: &Hosts, user: &str) -> String {
     }
 }
 
-struct Page<'o> {
+struct UserPage<'o> {
     text: String,
     origins: &'o Origins,
 }
 
-impl Page<'_> {
+impl UserPage<'_> {
     fn line(&mut self, key: &str, value: &str, origin: &str) {
         // Writing to a string does not fail.
         let _ = match origin {

@@ -8,7 +8,7 @@ use crate::config::mounts;
 use crate::config::report::Report;
 use crate::config::section::{Field, Section};
 use crate::config::tree::Value;
-use crate::config::users::{Around, Mounts};
+use crate::config::users::{Around, Hashes, Mounts};
 use crate::config::{stores, users};
 use crate::object::options::StoreOptions;
 use crate::server::options::ListenOptions;
@@ -19,10 +19,10 @@ type Users = BTreeMap<String, Arc<UserOptions>>;
 
 const NAMES: &str = "a table of names";
 
-/// Reads the four tables. `budget` is the memory for password checks, in bytes.
+/// Reads the four tables.
 pub(super) fn decode(
     root: &Section<'_>,
-    budget: u64,
+    hashes: Hashes,
     tls: Option<&TlsOptions>,
     listeners: &[ListenOptions],
     report: &Report,
@@ -44,7 +44,7 @@ pub(super) fn decode(
     let around = Around {
         mounts: &mounts,
         stores: &store_names,
-        budget,
+        hashes,
         tls,
         listeners,
         report,

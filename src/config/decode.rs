@@ -15,6 +15,7 @@ use crate::config::secret;
 use crate::config::section::{Field, Section};
 use crate::config::tls;
 use crate::config::tree::Node;
+use crate::config::users::Hashes;
 use crate::config::values;
 use crate::data::options::{ActiveOptions, PassiveNetwork, PassiveOptions, PassivePorts};
 use crate::events::metrics::options::MetricsOptions;
@@ -50,9 +51,14 @@ pub(super) fn decode(tree: Node, report: &Report) -> Result<ServerOptions, Confi
     let replica = root.line("replica");
     let resume = resume(root.section("resume"));
     let proxy_protocol = edge::proxy_protocol(root.section("proxy_protocol"));
+    let auth = edge::auth(root.section("auth"));
     let login_failures = edge::login_failures(root.section("login_failures"));
     check_ports(&root, &listen, &passive, admin.as_ref());
-    let (stores, users) = accounts::decode(&root, memory.budget, tls.as_ref(), &listen, report);
+    let hashes = Hashes {
+        budget: memory.budget,
+        weak: auth.weak_hashes,
+    };
+    let (stores, users) = accounts::decode(&root, hashes, tls.as_ref(), &listen, report);
     let names: Vec<&str> = accounts::names(&root, "users");
     let hosts = edge::hosts(&root, &names, tls.as_mut());
     let before_publish = hooks::before_publish(&root);
@@ -77,6 +83,7 @@ pub(super) fn decode(tree: Node, report: &Report) -> Result<ServerOptions, Confi
         timeouts,
         limits,
         proxy_protocol,
+        auth,
         login_failures,
         hosts,
         replica,

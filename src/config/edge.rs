@@ -1,12 +1,12 @@
-//! The schema of what stands between the network and a login: PROXY protocol, failed logins,
-//! virtual hosts.
+//! The schema of what stands between the network and a login: PROXY protocol, checks of passwords,
+//! failed logins, virtual hosts.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::auth::options::{BanUsers, LoginFailureOptions};
+use crate::auth::options::{AuthOptions, BanUsers, LoginFailureOptions, WeakHashes};
 use crate::config::section::{Field, Section, nearest};
 use crate::config::{tls, values};
 use crate::net::proxy::options::ProxyOptions;
@@ -20,6 +20,17 @@ pub(super) fn proxy_protocol(section: Section<'_>) -> ProxyOptions {
     };
     section.finish();
     proxy
+}
+
+pub(super) fn auth(section: Section<'_>) -> AuthOptions {
+    let options = AuthOptions {
+        weak_hashes: section.word_or_default(
+            "weak_hashes",
+            &[WeakHashes::Warn, WeakHashes::Refuse, WeakHashes::Allow],
+        ),
+    };
+    section.finish();
+    options
 }
 
 pub(super) fn login_failures(section: Section<'_>) -> LoginFailureOptions {

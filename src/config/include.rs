@@ -123,8 +123,8 @@ impl Reader<'_> {
             };
             path.push(key);
             match (&mut there.value, node.value) {
-                (Value::Table(below), Value::Table(beside)) if !is_definition(path) => {
-                    self.add(below, beside, path);
+                (Value::Table(below), Value::Table(more)) if !is_definition(path) => {
+                    self.add(below, more, path);
                 }
                 _ => {
                     let problem = format!("is defined in {} too", there.source);

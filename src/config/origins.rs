@@ -1,10 +1,10 @@
-//! [`Origins`]: where the keys of a user are from.
+//! [`Origins`]: the sections and files of the keys of a user.
 
 use std::collections::BTreeMap;
 
 use crate::config::tree::{Node, Table, Value, dotted};
 
-/// Where the keys of one user are from: the section, and the file or variable.
+/// The origin of each key of one user: the section, and the file or variable.
 ///
 /// Keys have the names of the configuration; entries of `mounts` and `attributes` have keys such as
 /// `mounts./in`.

@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use secrecy::SecretString;
 
 use crate::auth::PasswordHash;
-use crate::auth::options::UserOptions;
+use crate::auth::options::{UserOptions, WeakHashes};
 use crate::config::mounts::{self, MOUNT, MountTemplate, Values};
 use crate::config::names::{known, unknown};
 use crate::config::report::Report;
@@ -24,7 +24,7 @@ use crate::namespace::template;
 use crate::server::options::ListenOptions;
 use crate::tls::options::TlsOptions;
 
-const HASHES: &str = "what `s3ftpd hash-password` prints, or another argon2id, bcrypt ($2a$, $2b$, $2y$) or sha512-crypt ($6$) hash";
+const HASHES: &str = "what `s3ftpd hash-password` prints, or a hash of another program: argon2id, yescrypt ($y$), bcrypt ($2a$, $2b$, $2y$), sha512-crypt ($6$), sha256-crypt ($5$), md5-crypt ($1$), $apr1$, {SSHA}, {SHA}, $pbkdf2-sha256$ and its like";
 const PLACES: &str = "a table such as { \"/\" = \"MOUNT\" }";
 const DATES: &str = "a date such as \"2027-06-30\", the last day in UTC, or a time such as \"2027-06-30T18:00:00Z\"";
 
@@ -38,11 +38,19 @@ pub(super) type Mounts = BTreeMap<String, Option<MountTemplate>>;
 pub(super) struct Around<'a> {
     pub(super) mounts: &'a Mounts,
     pub(super) stores: &'a [&'a str],
-    /// The memory for password checks, bytes.
-    pub(super) budget: u64,
+    pub(super) hashes: Hashes,
     pub(super) tls: Option<&'a TlsOptions>,
     pub(super) listeners: &'a [ListenOptions],
     pub(super) report: &'a Report,
+}
+
+/// What the hashes of passwords may be.
+#[derive(Clone, Copy)]
+pub(super) struct Hashes {
+    /// The memory for a check, bytes.
+    pub(super) budget: u64,
+    /// Whether they may be weak.
+    pub(super) weak: WeakHashes,
 }
 
 /// Checks a group by itself: that its keys are right. Returns its section if they are.
@@ -93,7 +101,7 @@ pub(super) fn user<'a>(
     let tls = tls::user(&section, around.tls, around.listeners);
     let certificate = tls::users_certificate(&section, around.tls);
     let asks_password = certificate.as_ref().is_none_or(|login| login.password);
-    let passwords = passwords(&section, asks_password, around.budget);
+    let passwords = passwords(&section, asks_password, around.hashes);
     let mut own = attributes(section.default_field("attributes"));
     own.extend(attributes(section.own_field("attributes")));
     let known_values = UserValues {
@@ -131,13 +139,13 @@ pub(super) fn user<'a>(
 fn passwords(
     section: &Section<'_>,
     asked: bool,
-    budget: u64,
+    hashes: Hashes,
 ) -> Option<(Option<SecretString>, Option<SecretString>)> {
     if asked {
         let first = section.required("password", HASHES);
-        let first = first.and_then(|field| password(&field, budget));
+        let first = first.and_then(|field| password(&field, hashes));
         let next = match section.field("next_password") {
-            Some(field) => Some(password(&field, budget)?),
+            Some(field) => Some(password(&field, hashes)?),
             None => None,
         };
         return Some((Some(first?), next));
@@ -157,17 +165,23 @@ fn passwords(
 ///
 /// A check of the password takes its memory from the budget, so a hash that needs more than the
 /// budget is an error.
-fn password(field: &Field<'_>, budget: u64) -> Option<SecretString> {
+fn password(field: &Field<'_>, hashes: Hashes) -> Option<SecretString> {
     let secret = secret::read(field)?;
     match PasswordHash::parse(&secret) {
-        Ok(hash) if hash.memory() > budget => field.wrong(
+        Ok(hash) if hash.memory() > hashes.budget => field.wrong(
             format!(
                 "this hash needs {} of memory to be checked",
                 crate::units::human_bytes(hash.memory())
             ),
-            "a hash with a smaller m, or a larger memory.budget",
+            "a hash that needs less, or a larger memory.budget",
         ),
-        Ok(_) => Some(secret),
+        Ok(hash) => match hash.weakness() {
+            Some(weakness) if hashes.weak == WeakHashes::Refuse => field.wrong(
+                format!("is a weak hash: {weakness}"),
+                "another kind of hash, or auth.weak_hashes = \"warn\"",
+            ),
+            _ => Some(secret),
+        },
         Err(error) => field.wrong(error.to_string(), HASHES),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::auth::options::{Limits, LoginFailureOptions, UserOptions};
+use crate::auth::options::{AuthOptions, Limits, LoginFailureOptions, UserOptions};
 use crate::data::options::{ActiveOptions, PassiveOptions};
 use crate::events::metrics::options::MetricsOptions;
 use crate::events::options::LogOptions;
@@ -56,6 +56,8 @@ pub struct ServerOptions {
     pub limits: Limits,
     /// Load balancers that send their clients' addresses.
     pub proxy_protocol: ProxyOptions,
+    /// How passwords are checked.
+    pub auth: AuthOptions,
     /// Delays and bans after failed logins.
     pub login_failures: LoginFailureOptions,
     /// Virtual hosts by name.

@@ -127,7 +127,7 @@ impl Reloader {
     /// reload that has begun is finished.
     pub(super) async fn run(mut self, asked: Arc<Notify>, end: CancellationToken) {
         let every = self.current.reload.every;
-        // Zero is no interval; such a ticker is not asked.
+        // An interval of zero panics. Then the ticker is not asked.
         let period = if every.is_zero() { PAUSE } else { every };
         let mut ticks = interval_at(tokio::time::Instant::now() + period, period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -381,7 +381,7 @@ enum Refused {
     Moving,
     /// It is wrong.
     Unusable(String),
-    /// It removes this number of the users, of which there are so many.
+    /// It removes this number of the users, of this number in all.
     Mass(usize, usize),
 }
 

@@ -109,7 +109,7 @@ pub(super) struct User {
 
 /// Whether a user may go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Account {
+pub(super) enum UserStanding {
     Valid,
     /// It was removed or disabled, or it has expired.
     Ended,
@@ -228,13 +228,13 @@ impl Session {
 
     /// Takes over the newest configuration: the user's tree, permissions and limits. Whether the user
     /// may go on.
-    pub(super) fn take_over(&mut self) -> Account {
+    pub(super) fn take_over(&mut self) -> UserStanding {
         let newer = self.context.newest.is_newer_than(&self.configured);
         if newer {
             self.configured = self.context.newest.get();
         }
         let Login::LoggedIn(user) = &mut self.login else {
-            return Account::Valid;
+            return UserStanding::Valid;
         };
         let keep = self.context.options.removed_users == RemovedUsers::Keep;
         if newer {
@@ -251,13 +251,13 @@ impl Session {
                         .take_if(|source| !source.is_still_at(&tree.resolve(&source.path)));
                 }
                 _ if keep => {}
-                _ => return Account::Ended,
+                _ => return UserStanding::Ended,
             }
         }
         let ends = user.config.disabled || user.config.expires.is_some();
         match ends && !keep && user.config.ended(wall_clock()) {
-            true => Account::Ended,
-            false => Account::Valid,
+            true => UserStanding::Ended,
+            false => UserStanding::Valid,
         }
     }
 

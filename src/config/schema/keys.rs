@@ -1,5 +1,6 @@
 //! The table of all keys. Each group of sections has a file of its own.
 
+mod auth;
 mod connections;
 mod hooks;
 mod limits;
@@ -13,6 +14,7 @@ use crate::config::schema::entry::{NONE, key, section};
 use crate::config::schema::{Fallback, Kind, TableSchema};
 use Fallback::{Required, Text, Value};
 use Kind::{Address, Either, File, Line, List, Named, Table};
+use auth::AUTH;
 use connections::{ACTIVE, ADMIN, HOST, LISTENER, PASSIVE, PROXY_PROTOCOL, TLS};
 use hooks::{BEFORE_PUBLISH, EVENT_HOOK};
 use limits::{LIMITS, LOGIN_FAILURES, RELOAD, TIMEOUTS};
@@ -88,6 +90,7 @@ pub(in crate::config) static ROOT: TableSchema = TableSchema {
             &PROXY_PROTOCOL,
             "load balancers that send their clients' addresses",
         ),
+        section("auth", &AUTH, "how passwords are checked"),
         section(
             "login_failures",
             &LOGIN_FAILURES,

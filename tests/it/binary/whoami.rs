@@ -1,4 +1,4 @@
-//! `whoami`: what a user would get, and where each piece of it is from.
+//! `whoami`: what a user would get, and the origin of each piece.
 
 use super::{run, write};
 use test_support::launcher::command;

@@ -281,7 +281,7 @@ async fn swaps_break_no_transfer_and_no_login() {
     data.shutdown().await.unwrap();
     ftp.expect_reply(226).await;
     assert_eq!(files.store.object(BUCKET, "large").unwrap(), content);
-    // The last one is taken over in the end.
+    // The last one is taken over.
     let wanted = "199/";
     let last = async {
         loop {

@@ -88,7 +88,7 @@ table!(
             "password",
             Secret,
             Text("required, unless `certificate.password` is `\"none\"`"),
-            "a hash from `s3ftpd hash-password`, or another argon2id (PHC), bcrypt (`$2a$`, `$2b$`, `$2y$`) or sha512-crypt (`$6$`) hash",
+            "a hash from `s3ftpd hash-password`, or [one of another program](#password-hashes)",
         ),
         key(
             "next_password",

@@ -175,16 +175,16 @@ impl Reloader {
     async fn reload(&mut self, trigger: Trigger) {
         let event = match Box::pin(self.try_reload(trigger)).await {
             Ok(taken) => taken.event(),
-            Err(Refused::Moving) if trigger == Trigger::Poll => return,
+            Err(ReloadRefused::Moving) if trigger == Trigger::Poll => return,
             Err(refused) => refused.event(),
         };
         self.targets.context.events.send(event);
     }
 
-    async fn try_reload(&mut self, trigger: Trigger) -> Result<Taken, Refused> {
+    async fn try_reload(&mut self, trigger: Trigger) -> Result<Taken, ReloadRefused> {
         let mut loaded = self.load().await;
         for _ in 1..ATTEMPTS {
-            if !matches!(loaded, Err(Refused::Moving)) {
+            if !matches!(loaded, Err(ReloadRefused::Moving)) {
                 break;
             }
             sleep(PAUSE).await;
@@ -195,7 +195,7 @@ impl Reloader {
         if trigger == Trigger::Poll && taken.removed > MASS {
             let before = self.current.users.len();
             if taken.removed * MASS_SHARE > before {
-                return Err(Refused::Mass(taken.removed, before));
+                return Err(ReloadRefused::Mass(taken.removed, before));
             }
         }
         self.take_over(options).await?;
@@ -203,7 +203,7 @@ impl Reloader {
     }
 
     /// Reads the configuration; its files must not have changed in the meantime.
-    async fn load(&mut self) -> Result<ServerOptions, Refused> {
+    async fn load(&mut self) -> Result<ServerOptions, ReloadRefused> {
         let source = Arc::clone(&self.source);
         let reading = spawn_blocking(move || {
             let loaded = source.load();
@@ -215,10 +215,10 @@ impl Reloader {
             (loaded, is_still)
         });
         let Ok((loaded, is_still)) = reading.await else {
-            return Err(Refused::Unusable("it can't be read".to_owned()));
+            return Err(ReloadRefused::Unusable("it can't be read".to_owned()));
         };
         if !is_still {
-            return Err(Refused::Moving);
+            return Err(ReloadRefused::Moving);
         }
         self.pending = None;
         match loaded {
@@ -230,13 +230,13 @@ impl Reloader {
                 // What was read before may be what is mended.
                 self.seen = self.seen.now();
                 self.seen.extend(unusable.inputs);
-                Err(Refused::Unusable(unusable.text))
+                Err(ReloadRefused::Unusable(unusable.text))
             }
         }
     }
 
     /// Replaces what can be replaced. Nothing is changed if it fails.
-    async fn take_over(&mut self, options: ServerOptions) -> Result<(), Refused> {
+    async fn take_over(&mut self, options: ServerOptions) -> Result<(), ReloadRefused> {
         let targets = &self.targets;
         let before = targets.context.newest.get();
         let mut stores = BTreeMap::new();
@@ -246,7 +246,7 @@ impl Reloader {
                 Some(old) => Arc::clone(old),
                 None => Store::new(store, targets.stores.clone())
                     .await
-                    .map_err(|error| Refused::Unusable(format!("stores.{name}: {error}")))?,
+                    .map_err(|error| ReloadRefused::Unusable(format!("stores.{name}: {error}")))?,
             };
             stores.insert(name.clone(), store);
         }
@@ -376,7 +376,7 @@ impl Taken {
 
 /// Why a configuration was not taken over.
 #[derive(Debug, PartialEq, Eq)]
-enum Refused {
+enum ReloadRefused {
     /// Its files change while they are read.
     Moving,
     /// It is wrong.
@@ -385,12 +385,12 @@ enum Refused {
     Mass(usize, usize),
 }
 
-impl Refused {
+impl ReloadRefused {
     fn event(&self) -> Event {
         let detail = match self {
-            Refused::Moving => "its files change while they are read".to_owned(),
-            Refused::Unusable(text) => text.replace('\n', "; "),
-            Refused::Mass(removed, before) => format!(
+            ReloadRefused::Moving => "its files change while they are read".to_owned(),
+            ReloadRefused::Unusable(text) => text.replace('\n', "; "),
+            ReloadRefused::Mass(removed, before) => format!(
                 "it removes {removed} of {before} users; SIGHUP takes it over if that is meant"
             ),
         };

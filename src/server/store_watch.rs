@@ -31,12 +31,12 @@ const PARALLEL: usize = 8;
 pub struct StoreWatch {
     events: Events,
     options: LookOptions,
-    watched: watch::Sender<Arc<Watched>>,
+    watched: watch::Sender<Arc<WatchedStores>>,
 }
 
 /// The stores of one configuration.
 #[derive(Debug, Default)]
-struct Watched {
+struct WatchedStores {
     stores: Vec<StoreUse>,
     states: Mutex<Vec<StoreState>>,
 }
@@ -96,14 +96,14 @@ impl StoreWatch {
         StoreWatch {
             options: config.store_looks.clone(),
             events,
-            watched: watch::Sender::new(Arc::new(Watched::new(config, stores, &[]))),
+            watched: watch::Sender::new(Arc::new(WatchedStores::new(config, stores, &[]))),
         }
     }
 
     /// Watches these stores from now on. What is known of those that stay is kept.
     pub fn replace(&self, config: &ServerOptions, stores: &BTreeMap<String, Arc<Store>>) {
         let known = self.states();
-        let next = Watched::new(config, stores, &known);
+        let next = WatchedStores::new(config, stores, &known);
         self.watched.send_replace(Arc::new(next));
     }
 
@@ -112,7 +112,7 @@ impl StoreWatch {
         self.now().states()
     }
 
-    fn now(&self) -> Arc<Watched> {
+    fn now(&self) -> Arc<WatchedStores> {
         Arc::clone(&self.watched.borrow())
     }
 
@@ -173,13 +173,13 @@ impl StoreWatch {
     }
 }
 
-impl Watched {
+impl WatchedStores {
     /// `known` is what is known of stores from before.
     fn new(
         config: &ServerOptions,
         stores: &BTreeMap<String, Arc<Store>>,
         known: &[StoreState],
-    ) -> Watched {
+    ) -> WatchedStores {
         let stores = StoreUse::of(config, stores);
         let states = stores.iter().map(|store| StoreState {
             name: store.store.name().to_owned(),
@@ -200,7 +200,7 @@ impl Watched {
             }
             state
         });
-        Watched {
+        WatchedStores {
             states: Mutex::new(states.collect()),
             stores,
         }

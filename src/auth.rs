@@ -12,7 +12,7 @@
 //! the same name always takes the same time, and unknown names take as long as known ones.
 //!
 //! [`Failures`] counts failed logins and bans, [`UserLimiter`] the sessions of each user,
-//! [`SessionLimiter`] all sessions.
+//! [`TransferLimiter`] their transfers, [`SessionLimiter`] all sessions.
 
 mod accounts;
 mod failures;
@@ -23,6 +23,7 @@ mod probes;
 mod queue;
 mod sessions;
 mod user_sessions;
+mod user_transfers;
 
 use std::collections::hash_map::RandomState;
 use std::net::IpAddr;
@@ -45,6 +46,7 @@ use probes::Probes;
 use queue::Queues;
 pub use sessions::{Refused, SessionLimiter, SessionPermit};
 pub use user_sessions::{UserLimiter, UserPermit};
+pub use user_transfers::{TransferLimiter, TransferPermit, TransfersFull};
 
 /// How long a login waits for a core and for memory in total.
 const PATIENCE: Duration = Duration::from_secs(10);

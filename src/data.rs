@@ -4,7 +4,7 @@
 //! connects to us) or from [`active::connect`] (we connect to the client). Under PROT P,
 //! [`secure::DataConnection`] secures it by TLS; the result is a [`stream::DataStream`]. On a mount
 //! that converts, the bytes of an upload go through [`ascii::FromWire`] and those of a download
-//! through [`ascii::ToWire`]. At the end the stream is either finished (and left to
+//! through [`ascii::ToWire`]. [`rate::RateLimiter`] holds the transfers of a user to a rate. At the end the stream is either finished (and left to
 //! [`linger::Lingering`]) or reset. [`advertise::Advertise`] selects the address of a PASV reply.
 
 pub mod active;
@@ -13,6 +13,7 @@ pub mod ascii;
 pub mod linger;
 pub mod options;
 pub mod passive;
+pub mod rate;
 pub mod secure;
 pub mod stream;
 pub(crate) mod tcp;

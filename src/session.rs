@@ -220,7 +220,7 @@ impl Session {
             return Awaited::LoginDeadline;
         }
         let deadline = if logged_in {
-            now + self.context.options.timeouts.idle
+            now + self.idle_limit()
         } else {
             self.pre_login.deadline
         };
@@ -368,7 +368,7 @@ impl Session {
         let cut = self.control.cut().clone();
         let handled: Handled = match command {
             // Transfers send their own replies: a preliminary one, then the final one.
-            C::Retr(path) => return self.retrieve(path).await,
+            C::Retr(path) => return Box::pin(self.retrieve(path)).await,
             C::Stor(path) => return self.store(path).await,
             C::Stou(path) => return self.store_unique(path.as_deref()).await,
             C::Appe(path) => return self.append(path).await,

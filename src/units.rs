@@ -11,6 +11,9 @@ pub(crate) const MIB: u64 = 1024 * KIB;
 /// 1,024 MiB.
 pub(crate) const GIB: u64 = 1024 * MIB;
 
+/// 1,024 GiB.
+pub(crate) const TIB: u64 = 1024 * GIB;
+
 /// A length of time as the configuration writes it, for the command line.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     seconds(text)
@@ -39,7 +42,7 @@ pub(crate) fn parse_size(text: &str) -> Option<Option<u64>> {
         "kib" => KIB,
         "mib" => MIB,
         "gib" => GIB,
-        "tib" => 1024 * GIB,
+        "tib" => TIB,
         "kb" => 1_000,
         "mb" => 1_000_000,
         "gb" => 1_000_000_000,
@@ -69,12 +72,7 @@ fn number_and_unit(text: &str) -> Option<(&str, &str)> {
 
 /// A size as people read it: the largest unit that shows it as a whole number.
 pub(crate) fn human_bytes(size: u64) -> String {
-    for (unit, name) in [
-        (1024 * GIB, "TiB"),
-        (GIB, "GiB"),
-        (MIB, "MiB"),
-        (KIB, "KiB"),
-    ] {
+    for (unit, name) in [(TIB, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")] {
         if size >= unit && size.is_multiple_of(unit) {
             return format!("{} {name}", size / unit);
         }
@@ -84,7 +82,7 @@ pub(crate) fn human_bytes(size: u64) -> String {
 
 /// A size in the largest unit that it reaches, cut to one decimal: what is read at a glance.
 pub(crate) fn about_bytes(size: u64) -> String {
-    let units = [(1024 * GIB, "TiB"), (GIB, "GiB"), (MIB, "MiB")];
+    let units = [(TIB, "TiB"), (GIB, "GiB"), (MIB, "MiB")];
     let Some((unit, name)) = units.into_iter().find(|(unit, _)| size >= *unit) else {
         return human_bytes(size);
     };

@@ -39,6 +39,8 @@ pub struct UserOptions {
     pub start_directory: VirtualPath,
     /// Concurrent sessions of this user; `None`: [`Limits::sessions_per_user`].
     pub sessions: Option<usize>,
+    /// What bounds the user's transfers and idle sessions.
+    pub limits: UserLimits,
     /// Where the user may come from; empty: from everywhere.
     pub networks: Vec<IpNet>,
     /// Whether the user can't log in for now.
@@ -65,6 +67,7 @@ impl UserOptions {
             mounts: BTreeMap::new(),
             start_directory: VirtualPath::root(),
             sessions: None,
+            limits: UserLimits::default(),
             networks: Vec::new(),
             disabled: false,
             expires: None,
@@ -104,6 +107,19 @@ pub enum WeakHashes {
     Refuse,
     /// They are like other hashes.
     Allow,
+}
+
+/// What bounds the transfers and idle sessions of a user. `None`: the user has none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UserLimits {
+    /// Concurrent transfers of files, in all sessions of the user.
+    pub transfers: Option<usize>,
+    /// The rate of all uploads together, bytes a second.
+    pub upload_rate: Option<u64>,
+    /// The rate of all downloads together, bytes a second.
+    pub download_rate: Option<u64>,
+    /// How long a session of the user may be without a command.
+    pub idle: Option<Duration>,
 }
 
 /// A user's own rules for TLS.

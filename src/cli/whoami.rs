@@ -11,6 +11,7 @@ use crate::config::{self, Origins};
 use crate::namespace::options::MountOptions;
 use crate::server::options::ServerOptions;
 use crate::session::options::Hosts;
+use crate::units::human_bytes;
 
 use super::output::{FAILURE, USAGE, failed, print};
 
@@ -77,10 +78,20 @@ fn page(config: &ServerOptions, user: &UserOptions, origins: &Origins) -> String
     page.key("networks", &networks);
     page.line("hosts", &hosts(&config.hosts, &user.name), "hosts");
     let sessions = user.sessions.or(config.limits.sessions_per_user);
-    let sessions = sessions.map_or("no limit of the user's".to_owned(), |limit| {
-        limit.to_string()
-    });
+    let sessions = sessions.map_or("no limit".to_owned(), |limit| limit.to_string());
     page.key("sessions", &sessions);
+    let limits = &user.limits;
+    let number = |limit: Option<usize>| limit.map(|limit| limit.to_string());
+    let rate = |rate: Option<u64>| rate.map(|rate| format!("{} a second", human_bytes(rate)));
+    let idle = limits.idle.unwrap_or(config.timeouts.idle);
+    for (key, limit) in [
+        ("transfers", number(limits.transfers)),
+        ("upload_rate", rate(limits.upload_rate)),
+        ("download_rate", rate(limits.download_rate)),
+        ("idle", Some(format!("{} s", idle.as_secs_f64()))),
+    ] {
+        page.key(key, limit.as_deref().unwrap_or("no limit"));
+    }
     page.key("start_directory", &user.start_directory.to_string());
     for (name, value) in &user.attributes {
         page.entry("attributes", name, value);

@@ -36,18 +36,26 @@ impl Section<'_> {
         self.number(key).unwrap_or_else(|| self.default(key, parse))
     }
 
-    /// Reads a size in bytes, with the default of the schema.
-    pub(super) fn size_or_default(&self, key: &'static str) -> u64 {
-        let field = self.field(key);
-        let size = field.and_then(|field| values::size(&field));
-        size.unwrap_or_else(|| self.default(key, |text| units::parse_size(text).flatten()))
+    /// Reads a size in bytes.
+    pub(super) fn size(&self, key: &'static str) -> Option<u64> {
+        values::size(&self.field(key)?)
     }
 
-    /// Reads a length of time, with the default of the schema.
+    /// [`Section::size`] with the default of the schema.
+    pub(super) fn size_or_default(&self, key: &'static str) -> u64 {
+        self.size(key)
+            .unwrap_or_else(|| self.default(key, |text| units::parse_size(text).flatten()))
+    }
+
+    /// Reads a length of time.
+    pub(super) fn time(&self, key: &'static str) -> Option<Duration> {
+        values::duration(&self.field(key)?)
+    }
+
+    /// [`Section::time`] with the default of the schema.
     pub(super) fn time_or_default(&self, key: &'static str) -> Duration {
-        let field = self.field(key);
-        let time = field.and_then(|field| values::duration(&field));
-        time.unwrap_or_else(|| self.default(key, |text| units::duration(text).ok()))
+        self.time(key)
+            .unwrap_or_else(|| self.default(key, |text| units::duration(text).ok()))
     }
 
     /// Reads one line of text.

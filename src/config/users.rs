@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use secrecy::SecretString;
 
 use crate::auth::PasswordHash;
-use crate::auth::options::{UserOptions, WeakHashes};
+use crate::auth::options::{UserLimits, UserOptions, WeakHashes};
 use crate::config::mounts::{self, MOUNT, MountTemplate, Values};
 use crate::config::names::{known, unknown};
 use crate::config::report::Report;
@@ -67,6 +67,7 @@ pub(super) fn group<'a>(field: &Field<'a>, around: &Around<'_>) -> Option<Sectio
     networks(&section);
     start_directory(&section, None);
     section.number::<usize>("sessions");
+    limits(&section);
     section.flag("lenient_close");
     section.flag("disabled");
     section.field("expires").and_then(|field| expires(&field));
@@ -117,6 +118,7 @@ pub(super) fn user<'a>(
         tls,
         lenient_close: section.flag_or_default("lenient_close"),
         sessions: section.number("sessions"),
+        limits: limits(&section),
         networks: networks(&section),
         disabled: section.flag_or_default("disabled"),
         expires: section.field("expires").and_then(|field| expires(&field)),
@@ -309,6 +311,16 @@ fn attributes(field: Option<Field<'_>>) -> UserAttributes {
         }
     }
     attributes
+}
+
+/// Reads what bounds a user's transfers and idle sessions.
+fn limits(section: &Section<'_>) -> UserLimits {
+    UserLimits {
+        transfers: section.number("transfers"),
+        upload_rate: section.size("upload_rate"),
+        download_rate: section.size("download_rate"),
+        idle: section.time("idle"),
+    }
 }
 
 /// Reads the networks that a user may come from.

@@ -110,7 +110,16 @@ impl DataStream {
     /// close_notify before it, or one within a record. `InvalidInput` if `buf` has no spare
     /// capacity: a 0 there would look like the end of the file.
     pub async fn read_into(&mut self, buf: &mut BytesMut) -> io::Result<usize> {
-        let room = buf.capacity() - buf.len();
+        self.read_up_to(buf, usize::MAX).await
+    }
+
+    /// [`read_into`](Self::read_into) of at most `most` bytes, which must not be 0.
+    ///
+    /// # Errors
+    ///
+    /// As those of `read_into`.
+    pub async fn read_up_to(&mut self, buf: &mut BytesMut, most: usize) -> io::Result<usize> {
+        let room = most.min(buf.capacity() - buf.len());
         if room == 0 {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,

@@ -337,6 +337,7 @@ impl Builder {
             live: Arc::default(),
             sessions: Arc::new(SessionLimiter::new(options.limits.clone())),
             user_sessions: Arc::new(UserLimiter::new(options.limits.sessions_per_user)),
+            user_transfers: Arc::default(),
             advertise: Advertise::new(&options.passive),
             before_publish: self.before_publish.clone(),
             budget: self.budget.clone(),

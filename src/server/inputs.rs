@@ -15,7 +15,7 @@ pub struct Inputs {
 /// What tells a file from another one, or from an earlier state of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct FileStamp {
-    /// Where a symbolic link leads in the end; `None` if it is not one.
+    /// What a symbolic link leads to; `None` if it is not one.
     target: Option<PathBuf>,
     device: u64,
     inode: u64,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::{Authenticator, Failures, SessionLimiter, UserLimiter};
+use crate::auth::{Authenticator, Failures, SessionLimiter, TransferLimiter, UserLimiter};
 use crate::data::advertise::Advertise;
 use crate::data::linger::Lingering;
 use crate::data::passive::PassivePool;
@@ -45,6 +45,8 @@ pub struct ServerContext {
     pub sessions: Arc<SessionLimiter>,
     /// How many sessions each user has.
     pub user_sessions: Arc<UserLimiter>,
+    /// How many transfers each user has, and their rates.
+    pub user_transfers: Arc<TransferLimiter>,
     /// Who is asked before an upload is published, if anyone is.
     pub before_publish: Option<Arc<BeforePublish>>,
     /// The memory of all transfers.

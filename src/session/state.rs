@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::auth::options::UserOptions;
-use crate::auth::{SessionPermit, UserPermit};
+use crate::auth::{SessionPermit, TransferPermit, UserPermit};
+use crate::events::Direction;
 use crate::namespace::{Mount, Namespace, Resolved, VirtualPath};
 use crate::object::{Location, NameWatch, ObjectInfo};
 use crate::session::configured::Configured;
@@ -282,6 +283,23 @@ impl Session {
         let user = &self.user()?.config.name;
         let peer = self.control.peer.ip();
         Ok(self.context.broken.of(user, peer, object))
+    }
+
+    /// A permit for one more transfer of the user.
+    pub(super) fn transfer_permit(
+        &self,
+        path: &VirtualPath,
+        direction: Direction,
+    ) -> Result<TransferPermit, Refusal> {
+        let user = &self.user()?.config;
+        let begun = self.context.user_transfers.begin(user, direction);
+        begun.map_err(|full| Refusal::UserTransfersFull(path.clone(), full.limit))
+    }
+
+    /// How long the session may be without a command.
+    pub(super) fn idle_limit(&self) -> Duration {
+        let own = self.logged_in().and_then(|user| user.config.limits.idle);
+        own.unwrap_or(self.context.options.timeouts.idle)
     }
 
     /// Whether line ends are converted in a mount under the current TYPE.

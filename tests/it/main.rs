@@ -22,6 +22,7 @@ mod foreign_answers;
 mod ftps;
 mod hosts;
 mod late_data_connections;
+mod limits_of_users;
 mod listeners;
 mod listings;
 mod logs;

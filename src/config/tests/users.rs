@@ -1,7 +1,7 @@
 //! Users, groups, and what stands in their place in mounts.
 
 use super::*;
-use crate::auth::options::UserOptions;
+use crate::auth::options::{UserLimits, UserOptions};
 use crate::tls::options::Protection;
 
 /// A group and two of its users.
@@ -13,6 +13,10 @@ mounts = { "/in" = "inbox", "/out" = "outbox" }
 attributes = { customer = "unnamed", region = "eu" }
 networks = ["203.0.113.0/24", "2001:db8::/32"]
 sessions = 4
+transfers = 8
+upload_rate = "20MiB"
+download_rate = 1000000
+idle = "10m"
 start_directory = "/in"
 lenient_close = true
 expires = 2027-06-30
@@ -28,6 +32,9 @@ next_password = "HASH"
 mounts = { "/out" = { store = "main", bucket = "other", prefix = "{region}-{user}" }, "/more" = "scans" }
 networks = ["192.0.2.7"]
 sessions = 1
+transfers = 2
+upload_rate = "1KiB"
+idle = 5
 start_directory = "/more/deep"
 lenient_close = false
 disabled = true
@@ -66,6 +73,15 @@ fn a_groups_keys_are_defaults() {
     assert_eq!(prefixes(&user), pairs(&expected));
     assert_eq!(user.group.as_deref(), Some("partner"));
     assert_eq!(user.sessions, Some(4));
+    assert_eq!(
+        user.limits,
+        UserLimits {
+            transfers: Some(8),
+            upload_rate: Some(20 << 20),
+            download_rate: Some(1_000_000),
+            idle: Some(Duration::from_secs(600)),
+        }
+    );
     assert_eq!(user.networks.len(), 2);
     assert_eq!(user.start_directory.to_string(), "/in");
     assert!(user.lenient_close && !user.disabled && user.next_password.is_none());
@@ -91,6 +107,15 @@ fn a_users_keys_replace_those_of_the_group() {
         Permissions::all()
     );
     assert_eq!(user.sessions, Some(1));
+    assert_eq!(
+        user.limits,
+        UserLimits {
+            transfers: Some(2),
+            upload_rate: Some(1024),
+            download_rate: Some(1_000_000),
+            idle: Some(Duration::from_secs(5)),
+        }
+    );
     assert_eq!(user.networks.len(), 1);
     assert_eq!(user.start_directory.to_string(), "/more/deep");
     assert!(!user.lenient_close && user.disabled && user.next_password.is_some());
@@ -237,6 +262,17 @@ fn what_is_wrong_with_values_of_placeholders() {
             "{line}\nlacks {pieces}"
         );
     }
+}
+
+#[test]
+fn wrong_limits_are_errors_in_groups_too() {
+    check(
+        "groups.g.transfers = 0 => groups.g.transfers: 0 is out of range
+         groups.g.upload_rate = 1023 => groups.g.upload_rate: 1023 is out of range | from 1 KiB to
+         groups.g.download_rate = \"20\" => groups.g.download_rate: \"20\" is out of range
+         groups.g.download_rate = \"fast\" => groups.g.download_rate: \"fast\" is not a size
+         groups.g.idle = 0 => groups.g.idle: 0 is out of range",
+    );
 }
 
 /// The state prefix of the server, and a name that leads out of its directory.

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use crate::data::rate::Throttle;
 use crate::events::Kind;
 use crate::memory::Admission;
 use crate::namespace::{Permission, Resolved, VirtualPath};
@@ -478,6 +479,8 @@ impl ListingJob {
     async fn transfer(mut self, link: &Link) -> Result<(), Stop> {
         let opening = |(): &()| success::sending_list(&self.path);
         let ((), arrival) = self.sink.open(link, async { Ok(()) }, opening).await?;
-        self.sink.send_all(link, arrival, &mut self.lister).await
+        self.sink
+            .send_all(link, arrival, &mut self.lister, &mut Throttle::none())
+            .await
     }
 }

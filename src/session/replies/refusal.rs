@@ -269,6 +269,11 @@ refusals! {
     TreeSourceLeft(cause: Box<Refusal>, new: VirtualPath, old: VirtualPath) => cause.code(), cause.class(),
         "{cause}; {new} is there, and a part of {old} is not deleted and stays";
 
+    // Limits of the user.
+    UserTransfersFull(path: VirtualPath, limit: usize) => 450, Class::Busy,
+        "{path}: transfers of this user are limited to {limit} at the same time, try again when one \
+         has ended";
+
     // The server's memory.
     NoMemory(path: VirtualPath) => 450, Class::Busy,
         "{path}: no memory is free for the transfer, try again later";

@@ -5,7 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use crate::auth::TransferPermit;
 use crate::data::ascii::ToWire;
+use crate::events::Direction;
 use crate::memory::{Budget, Grant};
 use crate::namespace::{Permission, VirtualPath};
 use crate::object::{Download, Location, ObjectError, ObjectInfo, TransferId};
@@ -46,6 +48,8 @@ struct DownloadJob {
     offset: u64,
     transfers: UserTransfers,
     sink: Sink,
+    /// Counts it among the transfers of its user.
+    permit: TransferPermit,
     convert: bool,
 }
 
@@ -103,6 +107,7 @@ impl Session {
             }
         };
         let transfers = self.transfers_of(&location)?;
+        let permit = self.transfer_permit(&path, Direction::Out)?;
         let sink = self.take_sink()?;
         let job = DownloadJob {
             path,
@@ -111,6 +116,7 @@ impl Session {
             offset,
             transfers,
             sink,
+            permit,
             convert,
         };
         Ok((job, location))
@@ -133,6 +139,7 @@ impl DownloadJob {
             offset,
             transfers,
             mut sink,
+            mut permit,
             convert,
         } = self;
         let (budget, wait) = (sink.budget.clone(), sink.timeouts.data_connect);
@@ -167,7 +174,9 @@ impl DownloadJob {
             opened,
             filter: convert.then(ToWire::default),
         };
-        let sent = sink.send_all(link, arrival, &mut sending).await;
+        let sent = sink
+            .send_all(link, arrival, &mut sending, &mut permit.throttle)
+            .await;
         match &sent {
             Ok(()) if whole => transfers.download_ended(),
             Err(_) if link.progress.bytes() > 0 => {

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::events::Direction;
 use crate::namespace::options::ControlLoss;
 use crate::namespace::{Mount, Permission, Resolved, VirtualPath};
 use crate::object::{
@@ -292,6 +293,7 @@ impl Session {
 
     fn job(&mut self, target: UploadTarget, start: UploadStart) -> Result<UploadJob, Refusal> {
         let user = self.user()?.config.name.clone();
+        let permit = self.transfer_permit(&target.path, Direction::In)?;
         let data = self.take_data()?;
         let shows_length = target.shows_files();
         let (id, from) = match &start {
@@ -313,6 +315,7 @@ impl Session {
             id,
             start,
             data,
+            permit,
             record_scope: target.record_scope,
             check: self.context.before_publish.clone().map(|hook| Check {
                 hook,

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::data::ascii::FromWire;
+use crate::data::rate::Throttle;
 use crate::data::stream::DataStream;
 use crate::memory::Budget;
 use crate::namespace::VirtualPath;
@@ -28,13 +29,14 @@ pub(super) struct Pump<'a> {
     pub(super) budget: &'a Budget,
     pub(super) stall: Duration,
     pub(super) gives_back: GivesBack,
+    pub(super) throttle: &'a mut Throttle,
     pub(super) link: &'a Link,
 }
 
 impl Pump<'_> {
     /// Reads and discards bytes that the server already has.
     pub(super) async fn pass_over(
-        &self,
+        &mut self,
         stream: &mut DataStream,
         bytes: u64,
         path: &VirtualPath,
@@ -56,15 +58,14 @@ impl Pump<'_> {
     }
 
     pub(super) async fn copy(
-        &self,
+        &mut self,
         stream: &mut DataStream,
         upload: &mut Upload,
     ) -> Result<(), TransferError> {
         let mut failure = upload.failure();
         loop {
-            let (space, relief) = self
-                .wait_alongside(stream, upload.space_and_relief())
-                .await?;
+            let (space, relief) =
+                wait_alongside(self.link, stream, upload.space_and_relief()).await?;
             let read = tokio::select! {
                 biased;
                 read = self.read(stream, space) => Some(read?),
@@ -72,7 +73,7 @@ impl Pump<'_> {
                 () = relief.wanted() => None,
             };
             let Some(read) = read else {
-                self.wait_alongside(stream, upload.relieve()).await?;
+                wait_alongside(self.link, stream, upload.relieve()).await?;
                 continue;
             };
             if read == 0 {
@@ -83,7 +84,7 @@ impl Pump<'_> {
     }
 
     pub(super) async fn convert(
-        &self,
+        &mut self,
         stream: &mut DataStream,
         upload: &mut Upload,
     ) -> Result<(), TransferError> {
@@ -98,7 +99,7 @@ impl Pump<'_> {
                 () = upload.relief().wanted() => None,
             };
             let Some(read) = read else {
-                self.wait_alongside(stream, upload.relieve()).await?;
+                wait_alongside(self.link, stream, upload.relieve()).await?;
                 continue;
             };
             let converted: Bytes = if read == 0 {
@@ -106,7 +107,7 @@ impl Pump<'_> {
             } else {
                 filter.convert(buffer.freeze())
             };
-            self.wait_alongside(stream, upload.write(converted)).await?;
+            wait_alongside(self.link, stream, upload.write(converted)).await?;
             if read == 0 {
                 return Ok(());
             }
@@ -114,33 +115,44 @@ impl Pump<'_> {
         }
     }
 
-    /// Waits for the store and notes whether the client's end arrives meanwhile: a QUIT after it
-    /// comes after the data.
-    async fn wait_alongside<T>(&self, stream: &DataStream, waiting: impl Future<Output = T>) -> T {
-        let mut waiting = std::pin::pin!(waiting);
-        std::future::poll_fn(|context| {
-            let polled = waiting.as_mut().poll(context);
-            if polled.is_pending() && stream.end_has_arrived() {
-                self.link.progress.note_input_arrived();
-            }
-            polled
-        })
-        .await
-    }
-
-    /// Reads. Fails if nothing comes for the stall time, or for less if others wait for the memory
-    /// of the upload.
+    /// Waits until the user's rate allows to read, and reads. Fails if nothing comes for the stall
+    /// time, or for less if others wait for the memory of the upload; the wait for the rate does not
+    /// count. Cancel safe.
     async fn read(
-        &self,
+        &mut self,
         stream: &mut DataStream,
         space: &mut BytesMut,
     ) -> Result<usize, TransferError> {
+        let most = match self.throttle.ready() {
+            Some(most) => most,
+            None => wait_alongside(self.link, stream, self.throttle.wait()).await,
+        };
         let wanted = || match self.gives_back.now() {
             true => self.budget.crowded(),
             false => self.budget.contended(),
         };
-        with_stall(wanted, self.stall, stream.read_into(space)).await
+        let read = with_stall(wanted, self.stall, stream.read_up_to(space, most)).await?;
+        self.throttle.moved(read);
+        Ok(read)
     }
+}
+
+/// Waits while the server holds the client back, and notes whether the client's end arrives
+/// meanwhile: a QUIT after it comes after the data.
+async fn wait_alongside<T>(
+    link: &Link,
+    stream: &DataStream,
+    waiting: impl Future<Output = T>,
+) -> T {
+    let mut waiting = std::pin::pin!(waiting);
+    std::future::poll_fn(|context| {
+        let polled = waiting.as_mut().poll(context);
+        if polled.is_pending() && stream.end_has_arrived() {
+            link.progress.note_input_arrived();
+        }
+        polled
+    })
+    .await
 }
 
 /// Seals the upload and waits for the permit to publish it.

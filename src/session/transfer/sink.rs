@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::data::linger::Lingering;
+use crate::data::rate::Throttle;
 use crate::data::secure::DataConnection;
 use crate::data::stream::DataStream;
 use crate::memory::Budget;
@@ -82,12 +83,13 @@ impl Sink {
     }
 
     /// Sends all of a source and ends the data connection: cleanly after success, otherwise by a
-    /// reset, so that no client takes a part for the whole.
+    /// reset, so that no client takes a part for the whole. `throttle` holds it to the user's rate.
     pub(in crate::session) async fn send_all(
         &self,
         link: &Link,
         connection: DataConnection,
         source: &mut impl Outgoing,
+        throttle: &mut Throttle,
     ) -> Result<(), Stop> {
         let mut stream = tokio::select! {
             biased;
@@ -96,7 +98,7 @@ impl Sink {
         };
         let sending = async {
             while let Some(chunk) = source.next().await? {
-                self.send(link, &mut stream, chunk, || source.relieve())
+                self.send(link, &mut stream, chunk, throttle, || source.relieve())
                     .await?;
             }
             Ok::<_, TransferError>(())
@@ -116,28 +118,47 @@ impl Sink {
     }
 
     /// Sends all of a chunk and calls `moved` after each write. Fails if no byte moves for the
-    /// stall time.
+    /// stall time; waits for the user's rate do not count.
     async fn send(
         &self,
         link: &Link,
         stream: &mut DataStream,
         mut chunk: Bytes,
+        throttle: &mut Throttle,
         mut moved: impl FnMut(),
     ) -> Result<(), TransferError> {
         let stall = self.timeouts.data_stall;
         while !chunk.is_empty() {
+            let most = held_back(throttle, &mut moved).await.min(chunk.len());
             // Memory held for a client without progress is given back first. Then only its
             // admission is of use to others.
             let wanted = || {
                 moved();
                 self.budget.crowded()
             };
-            let written = with_stall(wanted, stall, stream.write_some(&chunk)).await?;
+            let written = with_stall(wanted, stall, stream.write_some(&chunk[..most])).await?;
+            throttle.moved(written);
             bytes::Buf::advance(&mut chunk, written);
             link.progress.add(written);
             moved();
         }
         Ok(())
+    }
+}
+
+/// Waits until the user's rate allows to send; returns the number of bytes. Memory can be needed
+/// by others meanwhile, so `moved` is called repeatedly.
+async fn held_back(throttle: &mut Throttle, moved: &mut impl FnMut()) -> usize {
+    loop {
+        if let Some(most) = throttle.ready() {
+            return most;
+        }
+        if tokio::time::timeout(CONTENDED_CHECK, throttle.wait())
+            .await
+            .is_err()
+        {
+            moved();
+        }
     }
 }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use crate::auth::TransferPermit;
+use crate::data::rate::Throttle;
 use crate::data::secure::DataConnection;
 use crate::data::stream::DataStream;
 use crate::memory::Budget;
@@ -35,6 +37,8 @@ pub(super) struct UploadJob {
     pub(super) id: TransferId,
     pub(super) start: UploadStart,
     pub(super) data: DataSetup,
+    /// Counts it among the transfers of its user.
+    pub(super) permit: TransferPermit,
     /// The scope in which its pieces may be stored while others wait for memory, even if it can't be
     /// resumed.
     pub(super) record_scope: Option<ResumeScope>,
@@ -163,20 +167,23 @@ impl UploadJob {
             }
         };
         tokio::pin!(cut);
+        let mut throttle = std::mem::take(&mut self.permit.throttle);
         // Bytes that the client sends again are not taken.
         let mut passed = false;
         let moved = tokio::select! {
             biased;
-            moved = self.receive(&mut stream, &mut upload, &link, &mut passed) => Ok(moved?),
+            moved = self.receive(&mut stream, &mut upload, &link, &mut throttle, &mut passed) => Ok(moved?),
             why = &mut cut => Err(why),
         };
         if let Err(why) = moved {
-            if passed && !self.convert {
+            // What has gathered of a client that was held back is not taken beyond the rate.
+            if passed && !self.convert && !throttle.is_limited() {
                 // A client that continues to send would never come to an end.
                 let _ = timeout(DRAIN, drain(&mut stream, &mut upload)).await;
             }
             return Ok(self.cut(why));
         }
+        drop(throttle);
         // Bytes that the client has sent again count as sent, as in the event.
         let received = upload.received() + self.resent();
         let large = begins_at + received > self.part_size;
@@ -281,12 +288,14 @@ impl UploadJob {
         stream: &mut DataStream,
         upload: &mut Upload,
         link: &Link,
+        throttle: &mut Throttle,
         passed: &mut bool,
     ) -> Result<(), TransferError> {
-        let pump = Pump {
+        let mut pump = Pump {
             budget: &self.budget,
             stall: self.timeouts.data_stall,
             gives_back: upload.gives_back(),
+            throttle,
             link,
         };
         if let UploadStart::Resumed { resent, .. } = &self.start {

@@ -18,6 +18,7 @@ permissions = ["list", "write"]
 [groups.partner]
 mounts = { "/in" = "in" }
 sessions = 4
+download_rate = "20MiB"
 attributes = { customer = "not-yet" }
 [hosts."ftp.example.com"]
 users = ["p1"]
@@ -63,6 +64,10 @@ expires: 2027-07-01T00:00:00Z [users.p1 in users.d/p1.toml]
 networks: 192.0.2.0/24 [users.p1 in environment variable S3FTPD__USERS__P1__NETWORKS]
 hosts: ftp.example.com [hosts]
 sessions: 4 [groups.partner in s3ftpd.toml]
+transfers: no limit [default]
+upload_rate: no limit [default]
+download_rate: 20 MiB a second [groups.partner in s3ftpd.toml]
+idle: 300 s [default]
 start_directory: / [default]
 attributes.customer: acme [users.p1 in users.d/p1.toml]
 mounts./in: main:exchange/acme/in/ (list, write) [groups.partner in s3ftpd.toml]

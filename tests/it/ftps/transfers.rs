@@ -129,3 +129,29 @@ async fn a_client_that_only_writes_loses_nothing() {
     }
     gateway.stop().await;
 }
+
+/// A rate counts the bytes of the file, however many TLS adds to them.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rate_of_a_user_holds_under_tls() {
+    let pki = Pki::new();
+    let gateway = with_tls(&pki, "")
+        .with("[users.u]\nupload_rate = \"256KiB\"\ndownload_rate = \"256KiB\"")
+        .start()
+        .await;
+    let client = pki.client().build();
+    let mut ftp = secured(&gateway, &client).await;
+    let content = pattern(512 * 1024, 1);
+    // Two seconds, without the half that passes at once and a turn.
+    let least = std::time::Duration::from_millis(1300);
+    let begun = std::time::Instant::now();
+    let reply = upload(&mut ftp, &client, "f", &content).await;
+    assert_eq!(reply.code, 226, "{reply:?}");
+    assert!(begun.elapsed() >= least, "{:?}", begun.elapsed());
+    let begun = std::time::Instant::now();
+    let (got, reply) = download(&mut ftp, &client, "RETR f").await;
+    assert_eq!(reply.code, 226, "{reply:?}");
+    assert!(got == content);
+    assert!(begun.elapsed() >= least, "{:?}", begun.elapsed());
+    ftp.close().await;
+    gateway.stop().await;
+}

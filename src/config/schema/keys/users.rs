@@ -3,8 +3,12 @@
 use crate::config::schema::entry::{NONE, PROTECTION, SESSIONS, key, table};
 use crate::config::schema::keys::stores::MOUNT;
 use crate::config::schema::{Fallback, KeySchema, Kind, Rule, TableSchema};
+use crate::units::{KIB, TIB};
 use Fallback::{Text, Value};
-use Kind::{Date, Either, Flag, Line, List, Map, Name, Network, Path, Paths, Secret, Table, Word};
+use Kind::{
+    Date, Either, Flag, Line, List, Map, Name, Network, Path, Paths, Secret, Size, Table, Time,
+    Word,
+};
 
 const OWN_TLS: KeySchema = key(
     "tls",
@@ -29,6 +33,30 @@ const SESSIONS_OF_USER: KeySchema = key(
     SESSIONS,
     Text("`limits.sessions_per_user`"),
     "the number of sessions of a user",
+);
+const TRANSFERS_OF_USER: KeySchema = key(
+    "transfers",
+    SESSIONS,
+    Text("any number"),
+    "the uploads and downloads that run at the same time in all sessions of a user. A further one gets 450 before its 150; listings do not count",
+);
+const UPLOAD_RATE: KeySchema = key(
+    "upload_rate",
+    Size(KIB, TIB),
+    Text("unlimited"),
+    "bytes a second of all uploads of a user together, such as `\"20MiB\"`; see [rates](#rates-of-a-user)",
+);
+const DOWNLOAD_RATE: KeySchema = key(
+    "download_rate",
+    Size(KIB, TIB),
+    Text("unlimited"),
+    "bytes a second of all downloads of a user together; see [rates](#rates-of-a-user)",
+);
+const IDLE: KeySchema = key(
+    "idle",
+    Time,
+    Text("`timeouts.idle`"),
+    "how long a session of the user may be without a command while no transfer runs",
 );
 const OWN_NETWORKS: KeySchema = key(
     "networks",
@@ -68,6 +96,10 @@ table!(
         START_DIRECTORY,
         OWN_NETWORKS,
         SESSIONS_OF_USER,
+        TRANSFERS_OF_USER,
+        UPLOAD_RATE,
+        DOWNLOAD_RATE,
+        IDLE,
         OWN_TLS,
         LENIENT_CLOSE,
         DISABLED,
@@ -108,6 +140,10 @@ table!(
         EXPIRES,
         OWN_NETWORKS,
         SESSIONS_OF_USER,
+        TRANSFERS_OF_USER,
+        UPLOAD_RATE,
+        DOWNLOAD_RATE,
+        IDLE,
         OWN_TLS,
         key(
             "certificate",

@@ -47,6 +47,12 @@ impl Sample for u64 {
     }
 }
 
+impl Sample for usize {
+    fn sample() -> Self {
+        2
+    }
+}
+
 impl Sample for u32 {
     fn sample() -> Self {
         3

@@ -11,11 +11,11 @@ use crate::events::Direction;
 #[derive(Debug, Default)]
 pub struct TransferLimiter {
     /// The lock is held for a look-up only.
-    users: Mutex<Users>,
+    users: Mutex<TransfersByUser>,
 }
 
 #[derive(Debug, Default)]
-struct Users {
+struct TransfersByUser {
     /// Those with a transfer, and those whose rates are not as new.
     by_name: HashMap<String, UserLoad>,
     /// Unused entries are removed when there are more than this number.
@@ -77,13 +77,13 @@ impl TransferLimiter {
         })
     }
 
-    fn users(&self) -> MutexGuard<'_, Users> {
+    fn users(&self) -> MutexGuard<'_, TransfersByUser> {
         // Each step leaves it whole.
         self.users.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Users {
+impl TransfersByUser {
     /// Removes entries without a use, now and then: each costs a constant time.
     fn prune(&mut self) {
         if self.by_name.len() > self.prune_above {

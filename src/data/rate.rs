@@ -41,7 +41,7 @@ struct Schedule {
 
 /// A turn that a transfer has reserved.
 #[derive(Debug, Clone, Copy)]
-struct Turn {
+struct RateTurn {
     begins: Instant,
     bytes: u64,
 }
@@ -89,11 +89,11 @@ impl Schedule {
         self.next <= full(now)
     }
 
-    fn reserve(&mut self, now: Instant) -> Turn {
+    fn reserve(&mut self, now: Instant) -> RateTurn {
         let bytes = (self.rate / TURNS.max(self.shares)).max(1);
         let begins = self.next.max(full(now));
         self.next = begins + self.time_of(bytes);
-        Turn { begins, bytes }
+        RateTurn { begins, bytes }
     }
 
     /// Bytes that were reserved will not be moved.
@@ -113,7 +113,7 @@ impl Schedule {
 struct RateShare {
     limiter: Arc<RateLimiter>,
     /// The turn that it waits for.
-    reserved: Option<Turn>,
+    reserved: Option<RateTurn>,
     /// Bytes of its turn that it has not moved yet.
     left: u64,
 }

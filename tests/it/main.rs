@@ -47,6 +47,7 @@ mod store_failures;
 mod stores;
 mod times_and_types;
 mod truncation;
+mod typed_password;
 mod unseen_writes;
 mod updates;
 mod users;

@@ -7,6 +7,9 @@
 //! logins wait for a core in the common queue (`queue`), however many the address sends, right or
 //! wrong.
 //!
+//! A login that repeats one of the last minute waits for none of that:
+//! [`Authenticator::logged_in_recently`].
+//!
 //! The time of a refusal does not show which names exist: the password for an unknown name is
 //! checked as well, against the hash of a configured user that a keyed hash of the name selects. So
 //! the same name always takes the same time, and unknown names take as long as known ones.
@@ -21,11 +24,13 @@ mod network;
 pub mod options;
 mod probes;
 mod queue;
+mod recent;
 mod sessions;
 mod user_sessions;
 mod user_transfers;
 
 use std::collections::hash_map::RandomState;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +39,7 @@ use secrecy::SecretString;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-use crate::auth::options::UserOptions;
+use crate::auth::options::{AuthOptions, UserOptions};
 use crate::memory::{Budget, Grant};
 
 pub use accounts::Accounts;
@@ -44,6 +49,7 @@ pub use hash::{HashError, PasswordHash, hash_password};
 pub use network::network_of;
 use probes::Probes;
 use queue::Queues;
+use recent::{RecentLogins, Tag};
 pub use sessions::{Refused, SessionLimiter, SessionPermit};
 pub use user_sessions::{UserLimiter, UserPermit};
 pub use user_transfers::{TransferLimiter, TransferPermit, TransfersFull};
@@ -74,6 +80,18 @@ pub enum AuthError {
     Unheard,
 }
 
+/// A right password.
+#[derive(Debug)]
+pub struct Verified {
+    /// Whose it is.
+    pub user: Arc<UserOptions>,
+    /// For [`Authenticator::remember`], once the client is logged in.
+    pub ticket: Ticket,
+}
+
+/// Proof that a password was right under the configuration at that time.
+pub struct Ticket(Option<Tag>);
+
 /// Checks passwords. Share it in an `Arc`.
 #[derive(Debug)]
 pub struct Authenticator {
@@ -86,6 +104,8 @@ pub struct Authenticator {
     probes: Probes,
     /// Memory that is set aside for passwords; `None` if the budget has none for that.
     aside: Option<SetAside>,
+    /// `None` if each login checks the hash.
+    recent: Option<RecentLogins>,
     /// [`PATIENCE`], shorter in tests.
     patience: Duration,
 }
@@ -93,7 +113,7 @@ pub struct Authenticator {
 impl Authenticator {
     /// Sets memory aside for the passwords of these accounts. Later ones may need more: those take it
     /// from the rest of the budget.
-    pub fn new(accounts: &Accounts, budget: Budget) -> Self {
+    pub fn new(accounts: &Accounts, options: &AuthOptions, budget: Budget) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         // Without a password there is nothing to set aside.
         let aside = accounts.largest_memory().and_then(|largest| {
@@ -115,8 +135,43 @@ impl Authenticator {
             budget,
             probes: Probes::default(),
             aside,
+            recent: RecentLogins::new(options.cache),
             patience: PATIENCE,
         }
+    }
+
+    /// Returns the user if a login with this password was [remembered](Self::remember) recently, and
+    /// the user's configuration is still the same. It waits for nothing.
+    ///
+    /// Ask only if the client may log in as this user, as far as is known before the password: the
+    /// quick answer would show a banned client that its guess is right.
+    pub fn logged_in_recently(
+        &self,
+        accounts: &Accounts,
+        user: &str,
+        password: &SecretString,
+    ) -> Option<Arc<UserOptions>> {
+        let recent = self.recent.as_ref()?;
+        let known = accounts.with_password(user);
+        // The same work for an unknown name, which has no entry.
+        let account = known.or_else(|| accounts.decoy(user, &self.chooser))?;
+        let tag = recent.tag(user, password, account.digest());
+        let hit = recent.has(&tag, Instant::now());
+        known
+            .filter(|_| hit)
+            .map(|account| Arc::clone(&account.user))
+    }
+
+    /// Remembers a login: not before the client is logged in, so that a failure is never remembered.
+    pub fn remember(&self, ticket: Ticket) {
+        if let (Some(recent), Some(tag)) = (&self.recent, ticket.0) {
+            recent.add(tag, Instant::now());
+        }
+    }
+
+    /// The number of logins that [`Self::logged_in_recently`] has answered.
+    pub fn recent_hits(&self) -> u64 {
+        self.recent.as_ref().map_or(0, RecentLogins::hits)
     }
 
     /// Returns the user if the password is right, by the accounts of one configuration. `heard` is called when it is this login's turn: a
@@ -134,7 +189,7 @@ impl Authenticator {
         password: &SecretString,
         address: IpAddr,
         heard: impl FnOnce() -> bool,
-    ) -> Result<Arc<UserOptions>, AuthError> {
+    ) -> Result<Verified, AuthError> {
         let known = accounts.with_password(user);
         let checked = known.or_else(|| accounts.decoy(user, &self.chooser));
         let Some((hashes, needed)) =
@@ -157,15 +212,21 @@ impl Authenticator {
             return Err(AuthError::Unheard);
         }
         let memory = self.memory_for(needed, deadline).await?;
-        let password = password.clone();
+        let checked = password.clone();
         let hashing = tokio::task::spawn_blocking(move || {
-            let right = hashes.iter().any(|hash| hash.verify(&password));
+            let right = hashes.iter().any(|hash| hash.verify(&checked));
             // Held until here, even if the session has ended in the meantime.
             drop((core, memory, turn));
             right
         });
         match (hashing.await, known) {
-            (Ok(true), Some(account)) => Ok(Arc::clone(&account.user)),
+            (Ok(true), Some(account)) => {
+                let tag = |recent: &RecentLogins| recent.tag(user, password, account.digest());
+                Ok(Verified {
+                    user: Arc::clone(&account.user),
+                    ticket: Ticket(self.recent.as_ref().map(tag)),
+                })
+            }
             (Ok(_), _) => Err(AuthError::Refused),
             (Err(error), _) => {
                 tracing::error!(%error, "checking a password failed");
@@ -217,6 +278,12 @@ struct SetAside {
     each: u64,
     /// One for each password that is checked at the same time.
     permits: Arc<Semaphore>,
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ticket")
+    }
 }
 
 /// Memory that is held while a password is checked: one of the two.

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+use secrecy::ExposeSecret;
+use sha2::{Digest, Sha256};
 
 use crate::auth::hash::PasswordHash;
 use crate::auth::options::UserOptions;
@@ -23,9 +26,25 @@ pub(super) struct Account {
     /// One of them must match; two during a rotation. Empty if a certificate is enough: then no
     /// password is right.
     pub(super) hashes: Arc<[PasswordHash]>,
+    digest: OnceLock<[u8; 32]>,
 }
 
 impl Account {
+    /// A digest of all that is configured for the user. It is made at the first use, since only few
+    /// of many users log in.
+    pub(super) fn digest(&self) -> &[u8; 32] {
+        self.digest.get_or_init(|| {
+            let mut digest = Sha256::new();
+            // `Debug` shows everything except the hashes.
+            for hash in self.user.password.iter().chain(&self.user.next_password) {
+                digest.update(hash.expose_secret());
+                digest.update("\n");
+            }
+            digest.update(format!("{:?}", self.user));
+            digest.finalize().into()
+        })
+    }
+
     /// The memory that a check of a password takes, bytes.
     pub(super) fn memory(&self) -> Option<u64> {
         self.hashes.iter().map(PasswordHash::memory).max()
@@ -42,7 +61,12 @@ impl Accounts {
             match written.map(PasswordHash::parse).collect::<Result<_, _>>() {
                 Ok(hashes) => {
                     let user = Arc::clone(user);
-                    accounts.insert(name.clone(), Account { user, hashes });
+                    let account = Account {
+                        user,
+                        hashes,
+                        digest: OnceLock::new(),
+                    };
+                    accounts.insert(name.clone(), account);
                 }
                 Err(error) => tracing::error!(user = %name, %error, "this user can't log in"),
             }

@@ -14,7 +14,8 @@ use crate::namespace::options::MountOptions;
 use crate::tls::identity::RequiredName;
 use crate::tls::options::Protection;
 
-/// One user.
+/// One user. `Debug` shows every field except the hash: recent logins count only while it does not
+/// change.
 #[derive(Debug, Clone)]
 pub struct UserOptions {
     /// Login name.
@@ -95,6 +96,8 @@ impl UserOptions {
 pub struct AuthOptions {
     /// What becomes of weak hashes.
     pub weak_hashes: WeakHashes,
+    /// How long a right password counts without another check of its hash; zero: not at all.
+    pub cache: Duration,
 }
 
 /// What becomes of hashes from which a password can be guessed quickly.

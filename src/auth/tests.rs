@@ -4,6 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use super::*;
+use crate::auth::options::WeakHashes;
+
+const AUTH: AuthOptions = AuthOptions {
+    weak_hashes: WeakHashes::Warn,
+    cache: Duration::from_secs(60),
+};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -37,7 +43,7 @@ impl Logins {
     fn new(users: &BTreeMap<String, Arc<UserOptions>>, budget: Budget) -> Logins {
         let accounts = Accounts::new(users);
         Logins {
-            authenticator: Authenticator::new(&accounts, budget),
+            authenticator: Authenticator::new(&accounts, &AUTH, budget),
             accounts,
         }
     }
@@ -48,12 +54,17 @@ impl Logins {
         password: &SecretString,
         address: IpAddr,
         heard: impl FnOnce() -> bool,
-    ) -> Result<Arc<UserOptions>, AuthError> {
+    ) -> Result<Verified, AuthError> {
         let accounts = &self.accounts;
         let verifying = self
             .authenticator
             .verify(accounts, user, password, address, heard);
         verifying.await
+    }
+
+    fn logged_in_recently(&self, user: &str, password: &SecretString) -> Option<Arc<UserOptions>> {
+        let authenticator = &self.authenticator;
+        authenticator.logged_in_recently(&self.accounts, user, password)
     }
 
     fn decoy(&self, name: &str) -> Option<&accounts::Account> {
@@ -98,7 +109,7 @@ async fn the_right_password_only() {
             .verify(name, &password.into(), HERE, || true)
             .await
             .unwrap();
-        assert_eq!(user.name, name);
+        assert_eq!(user.user.name, name);
         for wrong in ["", "Password", "password ", "Hello world"] {
             let refused = authenticator
                 .verify(name, &wrong.into(), HERE, || true)
@@ -231,4 +242,95 @@ fn debug_shows_no_hash() {
     for (_, hash, _) in HASHES {
         assert!(!shown.contains(hash), "{shown}");
     }
+}
+
+#[tokio::test]
+async fn a_repeated_login_waits_for_no_core_and_no_memory() {
+    let mut authenticator = with_budget(Budget::new(1 << 20));
+    authenticator.patience = Duration::ZERO;
+    let password = "password".into();
+    assert!(
+        authenticator
+            .logged_in_recently("bert", &password)
+            .is_none()
+    );
+    let verified = authenticator
+        .verify("bert", &password, HERE, || true)
+        .await
+        .unwrap();
+    // Only a login that succeeds is remembered.
+    assert!(
+        authenticator
+            .logged_in_recently("bert", &password)
+            .is_none()
+    );
+    authenticator.remember(verified.ticket);
+    let _cores = Arc::clone(&authenticator.cores)
+        .acquire_many_owned(u32::try_from(authenticator.cores.available_permits()).unwrap())
+        .await
+        .unwrap();
+    let user = authenticator.logged_in_recently("bert", &password);
+    assert_eq!(user.unwrap().name, "bert");
+    assert_eq!(authenticator.recent_hits(), 1);
+    for (name, password) in [
+        ("bert", "Password"),
+        ("bert", ""),
+        // The same password, of another user and of none.
+        ("anna", "password"),
+        ("nobody", "password"),
+        ("Bert", "password"),
+    ] {
+        let user = authenticator.logged_in_recently(name, &password.into());
+        assert!(user.is_none(), "{name}, {password:?}");
+    }
+    assert_eq!(authenticator.recent_hits(), 1);
+}
+
+/// As after a reload that keeps the memory of logins.
+#[tokio::test]
+async fn a_changed_user_has_no_recent_login() {
+    type Change = fn(&mut UserOptions);
+    let changes: [(bool, Change); 8] = [
+        (false, |user| user.disabled = true),
+        (false, |user| user.next_password = Some(HASHES[0].1.into())),
+        (false, |user| user.comment = Some("changed".to_owned())),
+        (true, |_| {}),
+        (false, |user| user.password = Some(HASHES[0].1.into())),
+        (false, |user| user.sessions = Some(7)),
+        (false, |user| user.lenient_close = true),
+        (false, |user| {
+            user.tls.control = Some(crate::tls::options::Protection::Required)
+        }),
+    ];
+    for (number, (kept, change)) in changes.into_iter().enumerate() {
+        let mut authenticator = authenticator();
+        let password = "password".into();
+        let verify = authenticator.verify("bert", &password, HERE, || true);
+        authenticator.remember(verify.await.unwrap().ticket);
+        let mut user = UserOptions::clone(authenticator.accounts.user("bert").unwrap());
+        change(&mut user);
+        let users = BTreeMap::from([("bert".to_owned(), Arc::new(user))]);
+        authenticator.accounts = Accounts::new(&users);
+        let found = authenticator.logged_in_recently("bert", &"password".into());
+        assert_eq!(found.is_some(), kept, "change {number}");
+    }
+}
+
+#[tokio::test]
+async fn without_time_no_login_is_remembered() {
+    let options = AuthOptions {
+        cache: Duration::ZERO,
+        ..AUTH
+    };
+    let mut authenticator = authenticator();
+    authenticator.authenticator =
+        Authenticator::new(&authenticator.accounts, &options, Budget::new(64 << 20));
+    let password = "password".into();
+    let verify = authenticator.verify("bert", &password, HERE, || true);
+    authenticator.remember(verify.await.unwrap().ticket);
+    assert!(
+        authenticator
+            .logged_in_recently("bert", &password)
+            .is_none()
+    );
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -22,13 +23,20 @@ pub(super) fn proxy_protocol(section: Section<'_>) -> ProxyOptions {
     proxy
 }
 
+/// A password that was changed elsewhere must soon count no more.
+const LONGEST_CACHE: Duration = Duration::from_secs(60);
+
 pub(super) fn auth(section: Section<'_>) -> AuthOptions {
     let options = AuthOptions {
         weak_hashes: section.word_or_default(
             "weak_hashes",
             &[WeakHashes::Warn, WeakHashes::Refuse, WeakHashes::Allow],
         ),
+        cache: section.time_or_default("cache"),
     };
+    if options.cache > LONGEST_CACHE {
+        section.wrong("cache", "it is out of range", "at most 60 s");
+    }
     section.finish();
     options
 }

@@ -325,7 +325,7 @@ impl Builder {
             events: self.events.clone(),
             metrics: Arc::clone(&self.metrics),
             tls: self.tls.clone(),
-            authenticator: Authenticator::new(&accounts, self.budget.clone()),
+            authenticator: Authenticator::new(&accounts, &options.auth, self.budget.clone()),
             newest: Newest::new(Configured {
                 hash: options.hash.clone(),
                 accounts,

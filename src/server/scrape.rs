@@ -133,6 +133,14 @@ impl Observed {
         gauges.one("upload_records", help, None, records)
     }
 
+    fn logins(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let hits = self.context.authenticator.recent_hits();
+        let help = "Logins that needed no check of the password's hash";
+        encoder
+            .encode_descriptor("login_cache_hits", help, None, MetricType::Counter)?
+            .encode_counter::<NoLabelSet, _, u64>(&hits, None)
+    }
+
     fn log(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let lost = self.lost_lines.load(Ordering::Relaxed);
         let help = "Lines of the log that were lost, since standard error did not take them";
@@ -170,6 +178,7 @@ impl Collector for Observed {
         self.memory(&mut gauges)?;
         self.ports(&mut gauges)?;
         self.uploads(&mut gauges)?;
+        self.logins(&mut encoder)?;
         self.log(&mut encoder)?;
         self.certificates(&mut encoder)
     }

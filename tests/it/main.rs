@@ -31,6 +31,7 @@ mod metrics;
 mod mounts;
 mod name_conflicts;
 mod names;
+mod password_hashes;
 mod protections;
 mod proxy_protocol;
 mod readme;

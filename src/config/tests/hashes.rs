@@ -79,3 +79,10 @@ fn a_hash_that_the_machine_or_the_server_can_not_check_is_an_error_that_does_not
     }
     assert!(with(&bert(&format!("$y$jAT{yescrypt}"))).is_ok());
 }
+
+#[test]
+fn recent_logins_count_for_a_minute_at_most() {
+    assert_eq!(with("").unwrap().auth.cache, Duration::from_secs(60));
+    assert_eq!(with("auth.cache = 0").unwrap().auth.cache, Duration::ZERO);
+    check("auth.cache = '61s' => auth.cache: it is out of range | at most 60 s");
+}

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::auth::AuthError;
 use crate::auth::options::UserOptions;
+use crate::auth::{AuthError, Verified};
 use crate::events::{Cause, Kind, Level};
 use ftp_proto::Reply;
 use ftp_proto::command::{HashName, Password, TransferType};
@@ -94,14 +94,22 @@ impl Session {
             return self.refuse_probe(&name).await;
         }
         let password = SecretString::from(password.0.clone());
+        let may_log_in = self.host_admits(&name) && !self.context.failures.bans(address, &name);
+        let authenticator = &self.context.authenticator;
+        let recent = || {
+            let accounts = &self.configured.accounts;
+            authenticator.logged_in_recently(accounts, &name, &password)
+        };
+        // A quick refusal would show that the password is right.
+        if may_log_in
+            && let Some(config) = recent()
+            && self.unwelcome(&config).is_none()
+        {
+            return self.log_in(config, &success::logged_in()).await;
+        }
         let heard = || !self.context.failures.bans_address(address);
-        let verifying = self.context.authenticator.verify(
-            &self.configured.accounts,
-            &name,
-            &password,
-            address,
-            heard,
-        );
+        let verifying =
+            authenticator.verify(&self.configured.accounts, &name, &password, address, heard);
         let verified = tokio::select! {
             verified = verifying => verified,
             () = self.context.drain.cancelled() => {
@@ -121,9 +129,15 @@ impl Session {
                 self.end_login(&name, Cause::Limit, Refusal::NoMemoryForLogin)
                     .await
             }
-            Ok(config) => match self.unwelcome(&config) {
+            Ok(Verified { user, ticket }) => match self.unwelcome(&user) {
                 Some(cause) => self.refuse_login(&name, Credentials::Right, cause).await,
-                None => self.log_in(config, &success::logged_in()).await,
+                None => {
+                    let flow = self.log_in(user, &success::logged_in()).await?;
+                    if let Login::LoggedIn(_) = self.login {
+                        self.context.authenticator.remember(ticket);
+                    }
+                    Ok(flow)
+                }
             },
             Err(AuthError::Refused) => {
                 let cause = match self.configured.accounts.user(&name) {

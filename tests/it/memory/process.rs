@@ -117,7 +117,7 @@ async fn log_in(process: &Process, at_once: usize, logins: usize) {
 async fn password_checks_give_their_memory_back() {
     let hash = s3ftpd::auth::hash_password(&"right".into()).unwrap();
     let settings = format!(
-        "[login_failures]\nexempt = [\"127.0.0.0/8\"]\n\
+        "[login_failures]\nexempt = [\"127.0.0.0/8\"]\n[auth]\ncache = 0\n\
          [users.argon]\npassword = '{hash}'\nmounts = {{ \"/\" = \"main\" }}"
     );
     let process = Process::start(&settings).await;

@@ -7,7 +7,7 @@ use tokio::io::AsyncReadExt;
 
 use test_support::events::Recorder;
 use test_support::ftp::{Ftp, connect_from};
-use test_support::gateway::{Builder, Gateway, USER};
+use test_support::gateway::{Builder, Gateway, PASSWORD, USER};
 use test_support::transfers::sessions_ended;
 
 use super::{Scrape, with_admin};
@@ -49,6 +49,26 @@ async fn sessions_have_a_state_and_logins_a_result() {
     scrape.is("s3ftpd_sessions", &[], 0.0);
     scrape.is("s3ftpd_events_total", &[("kind", "session_open")], 3.0);
     scrape.is("s3ftpd_events_total", &[("kind", "session_close")], 3.0);
+}
+
+#[tokio::test]
+async fn repeated_logins_are_counted() {
+    let gateway = with_admin()
+        .user("v", "p", "{ \"/\" = \"main\" }")
+        .start()
+        .await;
+    for (user, password) in [("v", "p"), (USER, PASSWORD), ("v", "p"), ("v", "p")] {
+        gateway.ftp_as(user, password).await.close().await;
+    }
+    let mut ftp = Ftp::connect(gateway.address).await;
+    for (user, password) in [("v", PASSWORD), ("w", "p")] {
+        ftp.expect(&format!("USER {user}"), 331).await;
+        ftp.expect(&format!("PASS {password}"), 530).await;
+    }
+    let scrape = Scrape::of(&gateway).await;
+    scrape.is("s3ftpd_login_cache_hits_total", &[], 2.0);
+    scrape.is("s3ftpd_logins_total", &[("result", "ok")], 4.0);
+    gateway.stop().await;
 }
 
 #[tokio::test]

@@ -287,6 +287,9 @@ async fn every_refusal_takes_the_time_of_a_wrong_password() {
         ))
         .start()
         .await;
+    // The server remembers a login of the user elsewhere, and does not answer from it.
+    let mut remembered = greeted(OTHER, gateway.address).await;
+    remembered.login("u", PASSWORD).await;
     let mut ftp = greeted(ONE, gateway.address).await;
     let wrong = least_time(&mut ftp, "u", "wrong").await;
     let banned = least_time(&mut ftp, "u", PASSWORD).await;
@@ -419,6 +422,7 @@ async fn one_account_on_many_connections_delays_its_own_address_only() {
     let gateway = Gateway::builder()
         .with(&format!(
             "[limits]\nsessions_before_login_per_address = 2000\n\
+             [auth]\ncache = 0\n\
              [users.slow]\npassword = '{hash}'\nmounts = {{ \"/\" = \"main\" }}"
         ))
         .start()

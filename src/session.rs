@@ -181,9 +181,12 @@ impl Session {
         };
         let last_words = match waited {
             Awaited::Line(line) => {
+                let verb = verb_of(&line);
+                self.chronicle.live().set_verb(verb);
+                let span = self.span_of(verb);
                 // Boxed: handlers hold much more than an idle session should.
-                self.chronicle.live().set_verb(verb_of(&line));
-                let executed = Box::pin(self.execute(&line)).await;
+                let executing = Box::pin(self.execute(&line, verb));
+                let executed = executing.instrument(span).await;
                 self.chronicle.live().set_verb(None);
                 return match executed {
                     Ok(flow) => flow,
@@ -273,12 +276,12 @@ impl Session {
         }
     }
 
-    async fn execute(&mut self, line: &[u8]) -> Result<Flow, ControlError> {
-        let span = self.span_of(line);
-        self.execute_line(line).instrument(span).await
-    }
-
-    async fn execute_line(&mut self, line: &[u8]) -> Result<Flow, ControlError> {
+    /// `sent` is the verb of the line, if it is supported.
+    async fn execute(
+        &mut self,
+        line: &[u8],
+        sent: Option<&'static str>,
+    ) -> Result<Flow, ControlError> {
         if self.logged_in().is_none() {
             self.pre_login.commands += 1;
             if self.pre_login.commands > MAX_EARLY {
@@ -287,10 +290,9 @@ impl Session {
         }
         let parsed = Command::parse(line);
         let verb = parsed.as_ref().ok().map(Command::verb);
-        let verb = verb.or_else(|| verb_of(line));
-        self.control.answers(verb.unwrap_or(OTHER));
-        self.chronicle
-            .begin(FileCommand::of(line, parsed.as_ref().ok()));
+        self.control.answers(verb.or(sent).unwrap_or(OTHER));
+        let begun = sent.and_then(|sent| FileCommand::of(sent, line, parsed.as_ref().ok()));
+        self.chronicle.begin(begun);
         let command = match parsed {
             Ok(command) => command,
             Err(error) => {
@@ -341,11 +343,11 @@ impl Session {
     }
 
     /// A span for traces. Its fields are those of the command's event, if it has one.
-    fn span_of(&self, line: &[u8]) -> tracing::Span {
+    fn span_of(&self, verb: Option<&'static str>) -> tracing::Span {
         tracing::debug_span!(
             target: TRACE_TARGET,
             "command",
-            otel.name = verb_of(line).unwrap_or("command"),
+            otel.name = verb.unwrap_or("command"),
             otel.kind = "server",
             session = %self.chronicle.facts().session,
         )

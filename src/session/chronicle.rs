@@ -23,7 +23,6 @@ use crate::session::live::{LiveEntry, LiveSessions};
 use crate::session::replies::Refusal;
 use crate::session::resolve::names_directory;
 use ftp_proto::Command;
-use ftp_proto::command::verb_of;
 
 /// The events of one session: what they have in common, and the command that runs.
 #[derive(Debug)]
@@ -62,10 +61,14 @@ pub(super) enum Names {
 }
 
 impl FileCommand {
-    /// `None` if it is another command. `parsed` is `None` if the line was not understood.
-    pub(super) fn of(line: &[u8], parsed: Option<&Command>) -> Option<FileCommand> {
+    /// `None` if it is another command. `verb` is that of the line. `parsed` is `None` if the line
+    /// was not understood.
+    pub(super) fn of(
+        verb: &'static str,
+        line: &[u8],
+        parsed: Option<&Command>,
+    ) -> Option<FileCommand> {
         use Command as C;
-        let verb = verb_of(line)?;
         let argument = match parsed {
             Some(
                 C::Retr(path)

@@ -48,7 +48,7 @@ pub struct LiveSession {
 struct Now {
     facts: Arc<SessionFacts>,
     verb: Option<&'static str>,
-    /// When the last command began or ended.
+    /// When the last command ended.
     changed: Instant,
     transfer: Option<Arc<LiveTransfer>>,
 }
@@ -197,7 +197,9 @@ impl LiveSession {
     pub(super) fn set_verb(&self, verb: Option<&'static str>) {
         let mut now = self.lock();
         now.verb = verb;
-        now.changed = Instant::now();
+        if verb.is_none() {
+            now.changed = Instant::now();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Now> {

@@ -369,21 +369,27 @@ impl Session {
         use Command as C;
         let cut = self.control.cut().clone();
         let handled: Handled = match command {
+            // Large handlers are boxed: a command is moved with room for the largest of the others.
+            //
             // Transfers send their own replies: a preliminary one, then the final one.
             C::Retr(path) => return Box::pin(self.retrieve(path)).await,
-            C::Stor(path) => return self.store(path).await,
-            C::Stou(path) => return self.store_unique(path.as_deref()).await,
-            C::Appe(path) => return self.append(path).await,
-            C::List(argument) => return self.list(argument, commands::listing::Style::Long).await,
-            C::Nlst(argument) => return self.list(argument, commands::listing::Style::Names).await,
-            C::Mlsd(path) => return self.machine_list(path.as_deref()).await,
-            C::Stat(Some(argument)) => return self.stat_path(argument).await,
-            C::Hash(path) => return self.hash(path).await,
+            C::Stor(path) => return Box::pin(self.store(path)).await,
+            C::Stou(path) => return Box::pin(self.store_unique(path.as_deref())).await,
+            C::Appe(path) => return Box::pin(self.append(path)).await,
+            C::List(argument) => {
+                return Box::pin(self.list(argument, commands::listing::Style::Long)).await;
+            }
+            C::Nlst(argument) => {
+                return Box::pin(self.list(argument, commands::listing::Style::Names)).await;
+            }
+            C::Mlsd(path) => return Box::pin(self.machine_list(path.as_deref())).await,
+            C::Stat(Some(argument)) => return Box::pin(self.stat_path(argument)).await,
+            C::Hash(path) => return Box::pin(self.hash(path)).await,
             C::Digest(name, piece) => {
                 // As the client has sent it: XSHA and XSHA1 are the same command.
                 let sent = self.chronicle.command.as_ref().map(|command| command.verb);
                 let verb = sent.unwrap_or(command.verb());
-                return self.digest(verb, *name, piece).await;
+                return Box::pin(self.digest(verb, *name, piece)).await;
             }
             C::Quit => {
                 self.chronicle.ends("QUIT");
@@ -426,15 +432,17 @@ impl Session {
             C::Rang(range) => self.rang(*range),
             C::OptsHash(name) => self.opts_hash(*name),
             C::Stat(None) => Ok(self.status()),
-            C::Size(path) => until(&cut, self.size(path)).await,
-            C::Mdtm(path) => until(&cut, self.mdtm(path)).await,
+            C::Size(path) => until(&cut, Box::pin(self.size(path))).await,
+            C::Mdtm(path) => until(&cut, Box::pin(self.mdtm(path))).await,
             C::Mfmt(time, path) => until(&cut, self.mfmt(*time, path, "modify")).await,
             C::Mff(time, path) => until(&cut, self.mfmt(*time, path, "Modify")).await,
-            C::MdtmSet(time, path, whole) => until(&cut, self.mdtm_set(*time, path, whole)).await,
+            C::MdtmSet(time, path, whole) => {
+                until(&cut, Box::pin(self.mdtm_set(*time, path, whole))).await
+            }
             C::Mlst(path) => until(&cut, self.mlst(path.as_deref())).await,
-            C::Dele(path) => until(&cut, self.dele(path)).await,
+            C::Dele(path) => until(&cut, Box::pin(self.dele(path))).await,
             C::Rnfr(path) => until(&cut, self.rnfr(path)).await,
-            C::Rnto(path) => until(&cut, self.rnto(rename_from, path)).await,
+            C::Rnto(path) => until(&cut, Box::pin(self.rnto(rename_from, path))).await,
             C::Abor => self.abor_nothing(),
             C::Feat => Ok(self.feat()),
             C::OptsUtf8(on) => commands::information::opts_utf8(*on),

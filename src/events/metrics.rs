@@ -15,9 +15,10 @@ mod hooks;
 mod labels;
 mod last_uploads;
 pub mod options;
+mod replies;
 mod requests;
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -40,6 +41,7 @@ use labels::{
     ResultLabels, StoreLabels, TransferLabels, VerbLabels,
 };
 use last_uploads::LastUploads;
+pub use replies::CountedReplies;
 use requests::RequestMetrics;
 pub use requests::{MeasuredAttempt, StoreRequests};
 
@@ -70,9 +72,11 @@ pub const NO_VERB: &str = "none";
 #[derive(Debug)]
 pub struct Metrics {
     /// The verbs with labels of their own.
-    verbs: BTreeSet<&'static str>,
+    verbs: HashSet<&'static str>,
     mounts: BoundedTexts,
     events: Family<KindLabels, Counter>,
+    /// The counters of `events`, in the order of the kinds.
+    by_kind: Vec<Counter>,
     logins: Family<ResultLabels, Counter>,
     commands: Family<CommandLabels, Counter>,
     refusals: Family<RefusalLabels, Counter>,
@@ -103,10 +107,15 @@ impl Metrics {
     /// Nothing is counted yet. `verbs` are the commands with labels of their own.
     pub fn new(options: MetricsOptions, verbs: impl IntoIterator<Item = &'static str>) -> Metrics {
         let last_uploads = NonZeroUsize::new(options.last_uploads);
+        let events = Family::default();
         let metrics = Metrics {
             verbs: verbs.into_iter().chain([NO_VERB]).collect(),
             mounts: BoundedTexts::new(MOST_MOUNTS),
-            events: Family::default(),
+            by_kind: Kind::ALL
+                .iter()
+                .map(|kind| of_kind(&events, *kind))
+                .collect(),
+            events,
             logins: Family::default(),
             commands: Family::default(),
             refusals: Family::default(),
@@ -135,10 +144,6 @@ impl Metrics {
     /// Creates what can be known in advance: Prometheus sees no increase in a series that begins
     /// with 1.
     fn begin_at_zero(&self) {
-        for kind in Kind::ALL {
-            let kind = kind.name();
-            drop(self.events.get_or_create(&KindLabels { kind }));
-        }
         for result in ["ok"]
             .into_iter()
             .chain(Cause::ALL.iter().map(|c| c.name()))
@@ -259,12 +264,11 @@ impl Metrics {
         );
     }
 
-    /// Counts the reply to a command. `verb` is in capitals.
-    pub fn command(&self, verb: &'static str, code: u16) {
+    /// What counts the replies with this code to a command.
+    fn replies(&self, verb: &'static str, code: u16) -> Counter {
         let verb = self.verb(verb);
-        self.commands
-            .get_or_create(&CommandLabels { verb, code })
-            .inc();
+        let labels = CommandLabels { verb, code };
+        self.commands.get_or_create_owned(&labels)
     }
 
     /// A transfer of this command begins.
@@ -358,10 +362,7 @@ impl EventSink for Metrics {
             Kind::Sweep => 1,
             _ => event.count.unwrap_or(1),
         };
-        let kind = event.kind.name();
-        self.events
-            .get_or_create(&KindLabels { kind })
-            .inc_by(count);
+        self.by_kind[event.kind as usize].inc_by(count);
         let class = event.class.map_or(OTHER, Class::name);
         match event.kind {
             Kind::Login => {
@@ -415,6 +416,11 @@ impl Default for Metrics {
     fn default() -> Metrics {
         Metrics::new(MetricsOptions::default(), [])
     }
+}
+
+fn of_kind(events: &Family<KindLabels, Counter>, kind: Kind) -> Counter {
+    let kind = kind.name();
+    events.get_or_create_owned(&KindLabels { kind })
 }
 
 fn result(ok: bool) -> ResultLabels {

@@ -18,7 +18,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::events::metrics::{Metrics, NO_VERB};
+use crate::events::metrics::{CountedReplies, Metrics, NO_VERB};
 use crate::net::canonical;
 use crate::net::proxy::ConnectionAddrs;
 use crate::tls::socket::Handshakes;
@@ -79,8 +79,7 @@ pub(super) struct Control {
     stuck: bool,
     /// The command that replies answer.
     verb: &'static str,
-    /// Counts the replies.
-    metrics: Arc<Metrics>,
+    counted: CountedReplies,
     /// The client's address.
     pub(super) peer: SocketAddr,
     /// The address that the client connected to: ours, or that of the load balancer in front of the
@@ -122,7 +121,7 @@ impl Control {
             cut,
             stuck: false,
             verb: NO_VERB,
-            metrics,
+            counted: CountedReplies::new(metrics),
             peer: canonical(addrs.peer),
             local: canonical(addrs.local),
             own,
@@ -157,7 +156,7 @@ impl Control {
             cut,
             stuck: false,
             verb: NO_VERB,
-            metrics,
+            counted: CountedReplies::new(metrics),
             peer: addrs.peer,
             local: addrs.local,
             own: addrs.local.ip(),
@@ -212,7 +211,7 @@ impl Control {
     ) -> Result<(), ControlError> {
         // Not a preliminary reply.
         if reply.code >= 200 {
-            self.metrics.command(verb, reply.code);
+            self.counted.count(verb, reply.code);
         }
         self.send(&reply.to_bytes()).await
     }

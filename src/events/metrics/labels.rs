@@ -9,8 +9,8 @@ use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEn
 /// The label of what has no label of its own.
 pub const OTHER: &str = "other";
 
-/// The S3 operations that the server uses.
-const OPERATIONS: [&str; 15] = [
+/// The S3 operations that the server uses, sorted, and last the label of all others.
+pub(super) const OPERATIONS: [&str; 16] = [
     "AbortMultipartUpload",
     "CompleteMultipartUpload",
     "CopyObject",
@@ -26,6 +26,7 @@ const OPERATIONS: [&str; 15] = [
     "PutObject",
     "UploadPart",
     "UploadPartCopy",
+    OTHER,
 ];
 
 /// The statuses of answers that have a value of their own.
@@ -153,10 +154,12 @@ impl EncodeLabelValue for RequestStatus {
     }
 }
 
-/// The label of an S3 operation.
-pub(super) fn operation(name: &str) -> &'static str {
-    let found = OPERATIONS.binary_search(&name).ok();
-    found.map_or(OTHER, |at| OPERATIONS[at])
+/// The number of an S3 operation in [`OPERATIONS`].
+pub(super) fn operation(name: &str) -> usize {
+    // Lower case sorts after the names of operations, so `other` is in its place, too.
+    OPERATIONS
+        .binary_search(&name)
+        .unwrap_or(OPERATIONS.len() - 1)
 }
 
 /// Texts of the configuration as labels: at most `most` of them, all later ones are [`OTHER`].
@@ -207,8 +210,10 @@ mod tests {
     #[test]
     fn the_tables_can_be_searched() {
         assert!(OPERATIONS.is_sorted() && STATUSES.is_sorted());
-        assert_eq!(operation("PutObject"), "PutObject");
-        assert_eq!(operation("PutObjectAcl"), OTHER);
+        assert_eq!(OPERATIONS[operation("PutObject")], "PutObject");
+        for other in ["PutObjectAcl", "", "z"] {
+            assert_eq!(OPERATIONS[operation(other)], OTHER);
+        }
     }
 
     #[test]

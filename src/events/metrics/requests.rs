@@ -1,6 +1,6 @@
 //! The requests to a store: how many, how they end, how long they take.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -10,7 +10,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio::time::Instant;
 
 use crate::events::metrics::labels::{
-    OperationLabels, RequestLabels, RequestStatus, StoreLabels, operation,
+    OPERATIONS, OperationLabels, RequestLabels, RequestStatus, StoreLabels, operation,
 };
 
 /// Upper bounds of the buckets for the time of a request, seconds.
@@ -29,17 +29,31 @@ pub(super) struct RequestMetrics {
 
 /// Measures the requests to one store.
 #[derive(Debug, Clone)]
-pub struct StoreRequests {
+pub struct StoreRequests(Arc<MeasuredStore>);
+
+#[derive(Debug)]
+struct MeasuredStore {
     store: Arc<str>,
     in_flight: Gauge,
     metrics: Arc<RequestMetrics>,
+    /// Those that have been requested, by their number.
+    operations: [OnceLock<MeasuredOperation>; OPERATIONS.len()],
+}
+
+/// What is known of one operation of a store, so that a request finds it without its labels.
+#[derive(Debug)]
+struct MeasuredOperation {
+    duration: Histogram,
+    /// By how its attempts have ended so far. The lock is held for a look only.
+    ended: Mutex<Vec<(RequestStatus, Counter)>>,
 }
 
 /// An attempt of a request that is being measured, until it is dropped.
 #[derive(Debug)]
 pub struct MeasuredAttempt {
     requests: StoreRequests,
-    operation: &'static str,
+    /// Its number.
+    operation: usize,
     began: Instant,
     status: RequestStatus,
 }
@@ -85,21 +99,22 @@ impl StoreRequests {
         let labels = StoreLabels {
             store: Arc::clone(&store),
         };
-        StoreRequests {
+        StoreRequests(Arc::new(MeasuredStore {
             in_flight: metrics.in_flight.get_or_create_owned(&labels),
             store,
             metrics: Arc::clone(metrics),
-        }
+            operations: Default::default(),
+        }))
     }
 
     /// An attempt begins: the first has the number 1. If it is dropped before
     /// [`MeasuredAttempt::ended`], it was cancelled.
     pub fn begin(&self, name: &str, attempt: u32) -> MeasuredAttempt {
         let operation = operation(name);
-        self.in_flight.inc();
+        self.0.in_flight.inc();
         if attempt > 1 {
-            let labels = self.operation(operation);
-            self.metrics.retries.get_or_create(&labels).inc();
+            let labels = self.0.labels(operation);
+            self.0.metrics.retries.get_or_create(&labels).inc();
         }
         MeasuredAttempt {
             requests: self.clone(),
@@ -108,12 +123,41 @@ impl StoreRequests {
             status: RequestStatus::Cancelled,
         }
     }
+}
 
-    fn operation(&self, operation: &'static str) -> OperationLabels {
+impl MeasuredStore {
+    fn labels(&self, operation: usize) -> OperationLabels {
         OperationLabels {
             store: Arc::clone(&self.store),
-            operation,
+            operation: OPERATIONS[operation],
         }
+    }
+
+    fn count(&self, operation: usize, status: RequestStatus, seconds: f64) {
+        let measured = self.operations[operation].get_or_init(|| MeasuredOperation {
+            duration: {
+                let labels = self.labels(operation);
+                self.metrics.duration.get_or_create_owned(&labels)
+            },
+            ended: Mutex::default(),
+        });
+        measured.duration.observe(seconds);
+        // Each step leaves it whole.
+        let mut ended = measured
+            .ended
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, counter)) = ended.iter().find(|(known, _)| *known == status) {
+            counter.inc();
+            return;
+        }
+        let counter = self.metrics.requests.get_or_create_owned(&RequestLabels {
+            store: Arc::clone(&self.store),
+            operation: OPERATIONS[operation],
+            status,
+        });
+        counter.inc();
+        ended.push((status, counter));
     }
 }
 
@@ -126,17 +170,9 @@ impl MeasuredAttempt {
 
 impl Drop for MeasuredAttempt {
     fn drop(&mut self) {
-        let requests = &self.requests;
-        let labels = RequestLabels {
-            store: Arc::clone(&requests.store),
-            operation: self.operation,
-            status: self.status,
-        };
-        let metrics = &requests.metrics;
-        metrics.requests.get_or_create(&labels).inc();
-        let labels = requests.operation(self.operation);
+        let store = &self.requests.0;
         let seconds = self.began.elapsed().as_secs_f64();
-        metrics.duration.get_or_create(&labels).observe(seconds);
-        requests.in_flight.dec();
+        store.count(self.operation, self.status, seconds);
+        store.in_flight.dec();
     }
 }

@@ -45,11 +45,11 @@ fn take_all(metrics: &Metrics, about: &str) {
 #[test]
 fn series_do_not_grow_with_what_clients_send() {
     let options = MetricsOptions { last_uploads: 3 };
-    let metrics = Metrics::new(options, ["STOR"]);
+    let metrics = Arc::new(Metrics::new(options, ["STOR"]));
     let once = |from: usize| {
         for number in from..from + 2 * MOST_MOUNTS {
             take_all(&metrics, &format!("/mount {number}"));
-            metrics.command("WHAT", 500);
+            CountedReplies::new(Arc::clone(&metrics)).count("WHAT", 500);
             drop(metrics.transfer_begins("WHAT"));
             let requests = metrics.store_requests("main");
             let mut attempt = requests.begin(&format!("Operation{number}"), 1);
@@ -72,6 +72,34 @@ fn series_do_not_grow_with_what_clients_send() {
     ] {
         assert!(text.contains(other), "{other} in\n{text}");
     }
+}
+
+#[test]
+fn each_reply_is_counted_also_if_a_session_has_more_kinds_than_it_remembers() {
+    let metrics = Arc::new(Metrics::new(MetricsOptions::default(), ["STOR", "RETR"]));
+    let sessions = [(); 2].map(|()| CountedReplies::new(Arc::clone(&metrics)));
+    for mut replies in sessions {
+        for round in 0..3 {
+            for code in 500..520 {
+                replies.count("STOR", code);
+                replies.count("STOR", code);
+            }
+            replies.count("RETR", 500 + round);
+            replies.count("WHAT", 500);
+        }
+    }
+    let text = text(&metrics);
+    let line = |verb: &str, code: u16, count: u64| {
+        let line = format!("s3ftpd_commands_total{{verb=\"{verb}\",code=\"{code}\"}} {count}");
+        assert!(text.lines().any(|is| is == line), "{line} in\n{text}");
+    };
+    for code in 500..520 {
+        line("STOR", code, 12);
+    }
+    for code in 500..503 {
+        line("RETR", code, 2);
+    }
+    line(OTHER, 500, 6);
 }
 
 #[test]

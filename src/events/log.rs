@@ -10,13 +10,16 @@
 //! latter; any other subscriber shows the former. Nothing is built if the filter leaves the line
 //! out.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use crate::events::{Event, EventSink, FieldValue, Level};
 
 /// The target of the lines, for the filter.
 pub const TARGET: &str = "s3ftpd::events";
+
+/// What a line takes, bytes, if its names are short.
+const USUAL_LINE: usize = 512;
 
 /// Writes each event to the log, at its level.
 #[derive(Debug, Clone, Copy, Default)]
@@ -45,66 +48,66 @@ struct LogLine<'a>(&'a Event);
 impl fmt::Debug for LogLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let json = f.alternate();
-        let mut first = true;
+        // Gathered first: a line has some eighty pieces, and each would pass through all writers
+        // between here and the log.
+        let mut line = String::with_capacity(USUAL_LINE);
         let mut outcome = Ok(());
         self.0.visit(|name, value| {
             if outcome.is_ok() {
-                let begins = std::mem::take(&mut first);
                 outcome = match json {
-                    true => member(f, begins, name, &value),
-                    false => field(f, begins, name, &value),
+                    true => member(&mut line, name, &value),
+                    false => field(&mut line, name, &value),
                 };
             }
         });
-        outcome
+        outcome?;
+        f.write_str(&line)
     }
 }
 
 /// `"name":value`; the kind of the event is a member like the others.
-fn member(
-    f: &mut fmt::Formatter<'_>,
-    first: bool,
-    name: &str,
-    value: &FieldValue<'_>,
-) -> fmt::Result {
-    let comma = if first { "" } else { "," };
-    write!(f, "{comma}\"{name}\":")?;
+fn member(line: &mut String, name: &str, value: &FieldValue<'_>) -> fmt::Result {
+    if !line.is_empty() {
+        line.push(',');
+    }
+    line.push('"');
+    line.push_str(name);
+    line.push_str("\":");
     match value {
-        FieldValue::Text(text) => write!(f, "{}", JsonText(text)),
-        FieldValue::Made(text) => write!(f, "{}", JsonText(text)),
-        FieldValue::Integer(number) => write!(f, "{number}"),
-        FieldValue::Float(number) => write!(f, "{}", Seconds(*number)),
+        FieldValue::Text(text) => json_text(line, text),
+        FieldValue::Made(text) => json_text(line, text),
+        FieldValue::Integer(number) => write!(line, "{number}"),
+        FieldValue::Float(number) => write!(line, "{}", Seconds(*number)),
     }
 }
 
 /// `name=value`, or the kind of the event alone.
-fn field(
-    f: &mut fmt::Formatter<'_>,
-    first: bool,
-    name: &str,
-    value: &FieldValue<'_>,
-) -> fmt::Result {
-    if !first {
-        write!(f, " {name}=")?;
+fn field(line: &mut String, name: &str, value: &FieldValue<'_>) -> fmt::Result {
+    if !line.is_empty() {
+        line.push(' ');
+        line.push_str(name);
+        line.push('=');
     }
     match value {
-        FieldValue::Text(text) => word(f, text),
-        FieldValue::Made(text) => word(f, text),
-        FieldValue::Integer(number) => write!(f, "{number}"),
-        FieldValue::Float(number) => write!(f, "{}", Seconds(*number)),
+        FieldValue::Text(text) => word(line, text),
+        FieldValue::Made(text) => word(line, text),
+        FieldValue::Integer(number) => write!(line, "{number}"),
+        FieldValue::Float(number) => write!(line, "{}", Seconds(*number)),
     }
 }
 
 /// A text without quotes if it is one word.
-fn word(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    let plain = |c: char| {
-        c.is_ascii_graphic() && !matches!(c, '"' | '\'' | '\\' | '=')
-            || !c.is_ascii() && c.is_alphanumeric()
+fn word(to: &mut impl fmt::Write, text: &str) -> fmt::Result {
+    let plain_ascii = |c: u8| c.is_ascii_graphic() && !matches!(c, b'"' | b'\'' | b'\\' | b'=');
+    let plain = |c: char| match u8::try_from(c) {
+        Ok(c) if c.is_ascii() => plain_ascii(c),
+        _ => c.is_alphanumeric(),
     };
-    match !text.is_empty() && text.chars().all(plain) {
-        true => f.write_str(text),
-        // Not f's own flags: those would be the alternate ones.
-        false => write!(f, "{text:?}"),
+    // Nearly all texts are ASCII.
+    let is_word = text.bytes().all(plain_ascii) || text.chars().all(plain);
+    match !text.is_empty() && is_word {
+        true => to.write_str(text),
+        false => write!(to, "{text:?}"),
     }
 }
 
@@ -123,31 +126,34 @@ pub(crate) struct JsonText<'a>(pub(crate) &'a str);
 
 impl fmt::Display for JsonText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0;
-        f.write_str("\"")?;
-        let mut plain = 0;
-        for (at, c) in text.char_indices() {
-            if !needs_escape(c) {
-                continue;
-            }
-            f.write_str(&text[plain..at])?;
-            plain = at + c.len_utf8();
-            match c {
-                '"' => f.write_str("\\\"")?,
-                '\\' => f.write_str("\\\\")?,
-                '\n' => f.write_str("\\n")?,
-                '\r' => f.write_str("\\r")?,
-                '\t' => f.write_str("\\t")?,
-                c => {
-                    for unit in c.encode_utf16(&mut [0; 2]) {
-                        write!(f, "\\u{unit:04x}")?;
-                    }
+        json_text(f, self.0)
+    }
+}
+
+fn json_text(to: &mut impl fmt::Write, text: &str) -> fmt::Result {
+    to.write_str("\"")?;
+    let mut plain = 0;
+    for (at, c) in text.char_indices() {
+        if !needs_escape(c) {
+            continue;
+        }
+        to.write_str(&text[plain..at])?;
+        plain = at + c.len_utf8();
+        match c {
+            '"' => to.write_str("\\\"")?,
+            '\\' => to.write_str("\\\\")?,
+            '\n' => to.write_str("\\n")?,
+            '\r' => to.write_str("\\r")?,
+            '\t' => to.write_str("\\t")?,
+            c => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    write!(to, "\\u{unit:04x}")?;
                 }
             }
         }
-        f.write_str(&text[plain..])?;
-        f.write_str("\"")
     }
+    to.write_str(&text[plain..])?;
+    to.write_str("\"")
 }
 
 fn needs_escape(c: char) -> bool {

@@ -91,7 +91,7 @@ fn full(kind: Kind) -> Event {
         to: text(),
         mount: text(),
         store: text(),
-        bucket: text(),
+        bucket: Some("x".into()),
         key: text(),
         offset: Some(1),
         bytes: Some(1),

@@ -237,7 +237,7 @@ pub struct Event {
     /// The store's name in the configuration.
     pub store: Option<Box<str>>,
     /// The bucket.
-    pub bucket: Option<Box<str>>,
+    pub bucket: Option<Arc<str>>,
     /// The key.
     pub key: Option<Box<str>>,
     /// The byte at which a transfer began.

@@ -14,7 +14,6 @@ impl Event {
             &self.to,
             &self.mount,
             &self.store,
-            &self.bucket,
             &self.key,
             &self.etag,
             &self.version_id,
@@ -26,6 +25,7 @@ impl Event {
         let shared = [
             self.user.as_deref(),
             self.id.as_deref(),
+            self.bucket.as_deref(),
             session.map(|session| &*session.session),
             session.and_then(|session| session.user.as_deref()),
             session.and_then(|session| session.client.as_deref()),
@@ -59,12 +59,12 @@ mod tests {
             }));
             event.user = Some(text(bytes).into());
             event.id = Some(text(bytes).into());
+            event.bucket = Some(text(bytes).into());
             for field in [
                 &mut event.path,
                 &mut event.to,
                 &mut event.mount,
                 &mut event.store,
-                &mut event.bucket,
                 &mut event.key,
                 &mut event.etag,
                 &mut event.version_id,

@@ -130,7 +130,14 @@ impl VirtualPath {
 
 impl std::fmt::Display for VirtualPath {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "/{}", self.elements.join("/"))
+        if self.elements.is_empty() {
+            return f.write_str("/");
+        }
+        for element in &self.elements {
+            f.write_str("/")?;
+            f.write_str(element)?;
+        }
+        Ok(())
     }
 }
 

@@ -1,5 +1,7 @@
 //! The events of what a session does to files and directories: where, and how it ended.
 
+use std::sync::Arc;
+
 use crate::events::{Class, Event, Kind, Level};
 use crate::namespace::{Resolved, VirtualPath};
 use crate::object::{Location, TransferId};
@@ -69,21 +71,34 @@ impl Session {
 
     /// Fills in the path, and which object or prefix it is.
     pub(super) fn place(&self, event: &mut Event, path: &VirtualPath, names: Names) {
-        event.path = Some(path.to_string().into());
-        let Some(user) = self.logged_in() else {
-            return;
-        };
-        let resolved = user.namespace.resolve(path);
-        if let Resolved::Mounted { mount, .. } = &resolved {
-            event.mount = Some(mount.path.to_string().into());
+        let resolved = self.place_in_mount(event, path);
+        if let Some(resolved @ Resolved::Mounted { mount, .. }) = &resolved {
             event.store = Some(mount.store.name().into());
-            event.bucket = Some((*mount.bucket).into());
+            event.bucket = Some(Arc::clone(&mount.bucket));
             let location = match names {
                 Names::File => resolved.object().or_else(|| resolved.directory()),
                 Names::Directory => resolved.directory().or_else(|| resolved.object()),
             };
             event.key = location.map(|Location { key, .. }| key.into());
         }
+    }
+
+    /// As [`place`](Self::place), if the object or prefix is known.
+    pub(super) fn place_at(&self, event: &mut Event, path: &VirtualPath, location: &Location) {
+        self.place_in_mount(event, path);
+        event.store = Some(location.store.name().into());
+        event.bucket = Some(Arc::clone(&location.bucket));
+        event.key = Some(location.key.as_str().into());
+    }
+
+    /// Fills in the path and its mount.
+    fn place_in_mount(&self, event: &mut Event, path: &VirtualPath) -> Option<Resolved> {
+        event.path = Some(path.to_string().into());
+        let resolved = self.logged_in()?.namespace.resolve(path);
+        if let Resolved::Mounted { mount, .. } = &resolved {
+            event.mount = Some(mount.path.to_string().into());
+        }
+        Some(resolved)
     }
 
     /// How much a refusal matters. Before a login every client on the network can cause it.

@@ -90,12 +90,9 @@ impl Session {
         let mut event = self.chronicle.event(kind, level);
         event.id = Some(label.id.as_str().into());
         event.verb = Some(label.verb);
-        // The listing of a directory has a location, which replaces the key below.
-        self.place(&mut event, &label.path, Names::File);
-        if let Some(location) = &label.location {
-            event.store = Some(location.store.name().into());
-            event.bucket = Some((*location.bucket).into());
-            event.key = Some(location.key.as_str().into());
+        match &label.location {
+            Some(location) => self.place_at(&mut event, &label.path, location),
+            None => self.place(&mut event, &label.path, Names::File),
         }
         event.seconds = Some(running.started.elapsed().as_secs_f64());
         if kind == Kind::Refused {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_sdk_s3::config::Builder;
 use bytes::BytesMut;
 use tracing::warn;
 
@@ -386,17 +387,18 @@ impl SealedUpload {
             .set_if_none_match(conditions.if_none_match)
             .set_if_match(conditions.if_match)
             .body(payload.body())
-            .customize()
-            .interceptor(attempts.clone());
+            .customize();
         let request = match payload.crc {
             Some(_) => request.disable_payload_signing(),
             None => request,
         };
         // The store's own settings suit a small body, and cost nothing.
-        let request = match payload.size {
-            0..=SMALL => request,
-            size => request.config_override(store.deadline_for_body(size)),
+        let mut settings = match payload.size {
+            0..=SMALL => Builder::default(),
+            size => store.deadline_for_body(size),
         };
+        settings.push_interceptor(attempts.counting());
+        let request = request.config_override(settings);
         let output = Box::pin(request.send()).await.map_err(failure)?;
         let echo = &store.echoes().put;
         let echoed = echo

@@ -81,6 +81,30 @@ pub enum Event {
     },
 }
 
+/// What an object is like, as [`Backend::describe`] reports it: what the write said, and nothing if
+/// it said nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Description {
+    /// Content-Type.
+    pub content_type: Option<String>,
+    /// The storage class.
+    pub storage_class: Option<String>,
+    /// `AES256`, `aws:kms` or `aws:kms:dsse`.
+    pub encryption: Option<String>,
+    /// The key of SSE-KMS.
+    pub kms_key_id: Option<String>,
+    /// Whether SSE-KMS uses a key of the bucket.
+    pub bucket_key: Option<bool>,
+    /// The MD5 of the key of SSE-C, in base64.
+    pub customer_key_md5: Option<String>,
+    /// The canned ACL.
+    pub acl: Option<String>,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+    /// User metadata.
+    pub metadata: BTreeMap<String, String>,
+}
+
 /// An open multipart upload, as [`Backend::open_uploads`] reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenUpload {
@@ -219,6 +243,23 @@ impl Backend {
     pub fn metadata(&self, bucket: &str, key: &str) -> Option<BTreeMap<String, String>> {
         let object = self.find(bucket, key).ok()?;
         Some(object.data.attributes.metadata.clone())
+    }
+
+    /// What an object is like.
+    pub fn describe(&self, bucket: &str, key: &str) -> Option<Description> {
+        let object = self.find(bucket, key).ok()?;
+        let attributes = object.data.attributes.clone();
+        Some(Description {
+            content_type: attributes.content_type,
+            storage_class: attributes.storage_class,
+            encryption: attributes.server_side_encryption,
+            kms_key_id: attributes.kms_key_id,
+            bucket_key: attributes.bucket_key,
+            customer_key_md5: attributes.customer_key_md5,
+            acl: attributes.acl,
+            tags: object.data.tags.iter().cloned().collect(),
+            metadata: attributes.metadata,
+        })
     }
 
     /// An object's ETag, without its quotes.

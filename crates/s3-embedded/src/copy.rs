@@ -14,8 +14,9 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use super::backend::{Backend, Event};
 use super::blob::Content;
 use super::checksum::{Algorithm, Checksum, Hasher, Kind, set_checksum};
-use super::index::{Attributes, Object, ObjectData, PartData, WriteCondition, hex};
-use super::objects::{ReadConditions, attributes_of, named_algorithm, parse_tags};
+use super::encryption::{self, customer_key, source_key};
+use super::index::{Attributes, Object, ObjectData, PartData, WriteCondition};
+use super::objects::{ReadConditions, attributes_of, check_metadata, named_algorithm, parse_tags};
 use super::s3_types::{internal, quoted, timestamp};
 
 /// Digests of some content.
@@ -73,7 +74,9 @@ impl Backend {
         };
         let input = request.input;
         self.check_bucket(&input.bucket)?;
+        customer_key!(input)?;
         let (from, source) = self.copy_source(&input.copy_source)?;
+        encryption::check_read(&source.data.attributes, source_key!(input)?.as_deref())?;
         source_conditions_of!(input)
             .check(&source.data)
             .map_err(refused_source)?;
@@ -95,7 +98,7 @@ impl Backend {
         let digests = digest(&source.data.content, algorithm).await?;
         let data = ObjectData {
             content: source.data.content.clone(),
-            etag: hex(&digests.md5),
+            etag: encryption::etag(&attributes, &digests.md5),
             modified: self.now(),
             sequence: self.next_number(),
             attributes,
@@ -131,7 +134,9 @@ impl Backend {
         input: UploadPartCopyInput,
     ) -> S3Result<S3Response<UploadPartCopyOutput>> {
         let plan = self.upload_plan(&input.upload_id, &input.bucket, &input.key)?;
+        self.check_part_key(&input.upload_id, customer_key!(input)?.as_deref())?;
         let (_, source) = self.copy_source(&input.copy_source)?;
+        encryption::check_read(&source.data.attributes, source_key!(input)?.as_deref())?;
         source_conditions_of!(input)
             .check(&source.data)
             .map_err(refused_source)?;
@@ -215,10 +220,15 @@ fn copied_attributes(
         true => attributes_of!(input),
         false => source.attributes.clone(),
     };
-    // Class and encryption come from the request or are the default; they are never copied.
+    // Class, encryption and ACL come from the request or are the default; they are never copied.
     let requested = attributes_of!(input);
     attributes.storage_class = requested.storage_class;
     attributes.server_side_encryption = requested.server_side_encryption;
+    attributes.kms_key_id = requested.kms_key_id;
+    attributes.bucket_key = requested.bucket_key;
+    attributes.customer_key_md5 = requested.customer_key_md5;
+    attributes.acl = requested.acl;
+    check_metadata(&attributes)?;
     if to_itself && !replaces_metadata && attributes == source.attributes {
         return Err(s3_error!(
             InvalidRequest,

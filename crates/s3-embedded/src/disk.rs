@@ -213,11 +213,17 @@ fn push_attributes(record: &mut Record, attributes: &Attributes, tags: &[(String
         ("content-type", &attributes.content_type),
         ("storage-class", &attributes.storage_class),
         ("encryption", &attributes.server_side_encryption),
+        ("kms-key", &attributes.kms_key_id),
+        ("customer-key-md5", &attributes.customer_key_md5),
+        ("acl", &attributes.acl),
     ];
     for (name, value) in headers {
         if let Some(value) = value {
             record.push(name, value);
         }
+    }
+    if let Some(bucket_key) = attributes.bucket_key {
+        record.push("bucket-key", bucket_key);
     }
     for (name, value) in &attributes.metadata {
         record.push(format!("meta.{name}"), value);

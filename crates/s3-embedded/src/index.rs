@@ -70,6 +70,11 @@ pub(crate) struct Attributes {
     pub(crate) content_type: Option<String>,
     pub(crate) storage_class: Option<String>,
     pub(crate) server_side_encryption: Option<String>,
+    pub(crate) kms_key_id: Option<String>,
+    pub(crate) bucket_key: Option<bool>,
+    /// The MD5 of the customer's key, in base64.
+    pub(crate) customer_key_md5: Option<String>,
+    pub(crate) acl: Option<String>,
     pub(crate) metadata: BTreeMap<String, String>,
 }
 

@@ -13,6 +13,7 @@
 //! store      listener, connections, interception      service    s3s's trait → the operations below
 //! backend    the index, publishing under conditions   objects    Put, Get, Head, Delete, tags
 //! blob       bytes, in memory or in files             copy       CopyObject, UploadPartCopy
+//! encryption the keys of SSE-C
 //! disk       the data directory, its records          multipart  uploads          listing   pages
 //! ```
 //!
@@ -26,6 +27,7 @@ mod blob;
 mod checksum;
 mod copy;
 mod disk;
+mod encryption;
 #[cfg(feature = "faults")]
 pub mod faults;
 mod index;
@@ -37,6 +39,6 @@ mod s3_types;
 mod service;
 mod store;
 
-pub use backend::{Backend, Event, OpenUpload};
+pub use backend::{Backend, Description, Event, OpenUpload};
 pub use behaviour::Behaviour;
 pub use store::{EmbeddedStore, Interceptor, Next, ResetConnection, StoreOptions};

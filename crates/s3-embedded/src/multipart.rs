@@ -12,8 +12,9 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 use super::backend::Backend;
 use super::blob::Content;
 use super::checksum::{Algorithm, Kind, given_checksum, set_checksum};
+use super::encryption::{self, customer_key};
 use super::index::{PartData, UploadData};
-use super::objects::{Claims, attributes_of, named_algorithm, parse_tags};
+use super::objects::{Claims, attributes_of, check_metadata, named_algorithm, parse_tags};
 use super::s3_types::quoted;
 
 /// The highest part number.
@@ -29,13 +30,16 @@ impl Backend {
         input: CreateMultipartUploadInput,
     ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
         self.check_bucket(&input.bucket)?;
+        customer_key!(input)?;
+        let attributes = attributes_of!(input);
+        check_metadata(&attributes)?;
         let plan = self.plan(&input)?;
         let data = UploadData {
             bucket: input.bucket.clone(),
             key: input.key.clone(),
             initiated: self.now(),
             sequence: self.next_number(),
-            attributes: attributes_of!(input),
+            attributes,
             tags: parse_tags(input.tagging.as_deref())?,
             checksum: plan,
         };
@@ -96,6 +100,16 @@ impl Backend {
             .ok_or_else(|| s3_error!(NoSuchUpload))
     }
 
+    /// Whether a part with this customer's key may be added to an upload.
+    pub(crate) fn check_part_key(&self, id: &str, given: Option<&str>) -> S3Result<()> {
+        let state = self.state();
+        let upload = state
+            .uploads
+            .get(id)
+            .ok_or_else(|| s3_error!(NoSuchUpload))?;
+        encryption::check_part(&upload.data.attributes, given)
+    }
+
     /// UploadPart.
     pub(crate) async fn upload_part(
         &self,
@@ -103,6 +117,7 @@ impl Backend {
     ) -> S3Result<S3Response<UploadPartOutput>> {
         let mut input = request.input;
         let plan = self.upload_plan(&input.upload_id, &input.bucket, &input.key)?;
+        self.check_part_key(&input.upload_id, customer_key!(input)?.as_deref())?;
         let given = given_checksum!(input);
         let named = named_algorithm(input.checksum_algorithm.as_ref())?;
         let used = given.as_ref().map(|(algorithm, _)| *algorithm).or(named);

@@ -14,7 +14,8 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, TrailingHeaders
 use super::backend::{Backend, Event};
 use super::blob::{Blob, Content};
 use super::checksum::{Algorithm, Checksum, Hasher, Kind, given_checksum, parse_md5, set_checksum};
-use super::index::{Attributes, Object, ObjectData, WriteCondition, hex, matches};
+use super::encryption::{self, customer_key};
+use super::index::{Attributes, Object, ObjectData, WriteCondition, matches};
 use super::record::percent_decode;
 use super::s3_types::{internal, quoted, timestamp};
 
@@ -53,6 +54,10 @@ macro_rules! attributes_of {
                 .server_side_encryption
                 .as_ref()
                 .map(|encryption| encryption.as_str().to_owned()),
+            kms_key_id: $input.ssekms_key_id.clone(),
+            bucket_key: $input.bucket_key_enabled,
+            customer_key_md5: $input.sse_customer_key_md5.clone(),
+            acl: $input.acl.as_ref().map(|acl| acl.as_str().to_owned()),
             metadata: $input
                 .metadata
                 .clone()
@@ -90,6 +95,13 @@ macro_rules! describe {
             .or_else(|| Some("binary/octet-stream".to_owned()));
         $output.storage_class = attributes.storage_class.map(Into::into);
         $output.server_side_encryption = attributes.server_side_encryption.map(Into::into);
+        $output.ssekms_key_id = attributes.kms_key_id;
+        $output.bucket_key_enabled = attributes.bucket_key;
+        $output.sse_customer_algorithm = attributes
+            .customer_key_md5
+            .as_ref()
+            .map(|_| "AES256".to_owned());
+        $output.sse_customer_key_md5 = attributes.customer_key_md5;
         $output.e_tag = quoted(&$data.etag);
         $output.last_modified = timestamp($data.modified);
         $output.metadata = Some(attributes.metadata.into_iter().collect());
@@ -115,6 +127,9 @@ impl Backend {
         let mut input = request.input;
         self.check_bucket(&input.bucket)?;
         let tags = parse_tags(input.tagging.as_deref())?;
+        customer_key!(input)?;
+        let attributes = attributes_of!(input);
+        check_metadata(&attributes)?;
         let claims = Claims {
             length: input.content_length,
             md5: input.content_md5.take(),
@@ -125,10 +140,10 @@ impl Backend {
         let body = self.ingest(input.body.take(), claims).await?;
         let data = ObjectData {
             content: Content::from(body.blob),
-            etag: hex(&body.md5),
+            etag: encryption::etag(&attributes, &body.md5),
             modified: self.now(),
             sequence: self.next_number(),
-            attributes: attributes_of!(input),
+            attributes,
             tags,
             checksum: body.checksum.map(|(algorithm, value)| Checksum {
                 algorithm,
@@ -229,6 +244,7 @@ impl Backend {
     ) -> S3Result<S3Response<GetObjectOutput>> {
         let object = self.find(&input.bucket, &input.key)?;
         let data = &object.data;
+        encryption::check_read(&data.attributes, customer_key!(input)?.as_deref())?;
         conditions_of!(input).check(data)?;
         if input.part_number.is_some() {
             return Err(s3_error!(NotImplemented, "partNumber"));
@@ -263,6 +279,7 @@ impl Backend {
     ) -> S3Result<S3Response<HeadObjectOutput>> {
         let object = self.find(&input.bucket, &input.key)?;
         let data = &object.data;
+        encryption::check_read(&data.attributes, customer_key!(input)?.as_deref())?;
         conditions_of!(input).check(data)?;
         let mut output = HeadObjectOutput {
             content_length: i64::try_from(data.content.length()).ok(),
@@ -424,12 +441,32 @@ pub(crate) fn parse_tags(header: Option<&str>) -> S3Result<Vec<(String, String)>
         .unwrap_or_default()
         .split('&')
         .filter(|p| !p.is_empty());
-    pairs
+    let tags: Vec<_> = pairs
         .map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             Ok((decode(name)?, decode(value)?))
         })
-        .collect()
+        .collect::<S3Result<_>>()?;
+    match tags.len() > 10 {
+        true => Err(s3_error!(
+            InvalidTag,
+            "Object tags cannot be greater than 10"
+        )),
+        false => Ok(tags),
+    }
+}
+
+/// User metadata of more than 2 KB are refused.
+pub(crate) fn check_metadata(attributes: &Attributes) -> S3Result<()> {
+    let metadata = attributes.metadata.iter();
+    let length: usize = metadata.map(|(name, value)| name.len() + value.len()).sum();
+    match length > 2048 {
+        true => Err(s3_error!(
+            MetadataTooLarge,
+            "Your metadata headers exceed the maximum allowed metadata size"
+        )),
+        false => Ok(()),
+    }
 }
 
 /// A body that was cut or does not match its signature.

@@ -104,6 +104,8 @@ async fn the_embedded_store_behaves_as_it_says() {
         };
         assert_eq!(store.observe().await, Observed::of(&behaviour), "{name}");
         store.has_what_the_gateway_needs().await;
+        store.keeps_customer_keys().await;
+        store.keeps_attributes().await;
         embedded.stop().await;
     }
 }
@@ -131,6 +133,13 @@ async fn a_real_store_behaves_as_its_replacement() {
     println!("{}: {seen:#?}", settings["STORE"]);
     assert_eq!(seen, Observed::of(&behaviour), "{}", settings["STORE"]);
     store.has_what_the_gateway_needs().await;
+    // versitygw has no SSE-C, MinIO only over https, and Garage no tags.
+    if settings["STORE"] == "garage" || settings["ENDPOINT"].starts_with("https") {
+        store.keeps_customer_keys().await;
+    }
+    if settings["STORE"] != "garage" {
+        store.keeps_attributes().await;
+    }
 }
 
 fn client(endpoint: &str, region: &str, key: &str, secret: &str) -> Client {
@@ -381,5 +390,151 @@ impl Store {
         let get = self.client.get_object().bucket(&self.bucket).key("none");
         let code = get.send().await.unwrap_err();
         assert_eq!(code.code(), Some("NoSuchKey"));
+    }
+}
+
+/// The key of SSE-C of 32 equal bytes, and its MD5.
+fn customer_key(byte: u8) -> (String, String) {
+    use md5::Digest as _;
+    let base64 = base64::engine::general_purpose::STANDARD;
+    let key = [byte; 32];
+    (base64.encode(key), base64.encode(md5::Md5::digest(key)))
+}
+
+/// Adds the headers of SSE-C to a request.
+macro_rules! with_key {
+    ($request:expr, $byte:expr) => {{
+        let (key, md5) = customer_key($byte);
+        $request
+            .sse_customer_algorithm("AES256")
+            .sse_customer_key(key)
+            .sse_customer_key_md5(md5)
+    }};
+}
+
+/// SSE-C and other attributes of objects, of which each store that has them does the same.
+impl Store {
+    async fn keeps_customer_keys(&self) {
+        let at = |key: &str| (self.bucket.clone(), key.to_owned());
+        let put = |key| {
+            let (bucket, key) = at(key);
+            self.client.put_object().bucket(bucket).key(key)
+        };
+        let get = |key| {
+            let (bucket, key) = at(key);
+            self.client.get_object().bucket(bucket).key(key)
+        };
+        let head = |key| {
+            let (bucket, key) = at(key);
+            self.client.head_object().bucket(bucket).key(key)
+        };
+        let sent = with_key!(put("sse-c").body(bytes(1024)), 1);
+        sent.send().await.unwrap();
+        put("plain").body(bytes(1024)).send().await.unwrap();
+        assert_eq!(refused(&with_key!(get("sse-c"), 1).send().await), None);
+        assert_eq!(refused(&with_key!(head("sse-c"), 1).send().await), None);
+        // The gateway tells these apart: 400 without a key or with one too many, 403 (Garage: 400)
+        // with another one.
+        assert_eq!(refused(&get("sse-c").send().await), Some(400));
+        assert_eq!(refused(&head("sse-c").send().await), Some(400));
+        assert_eq!(refused(&with_key!(get("plain"), 1).send().await), Some(400));
+        assert_eq!(
+            refused(&with_key!(head("plain"), 1).send().await),
+            Some(400)
+        );
+        let other = refused(&with_key!(get("sse-c"), 2).send().await);
+        assert!(matches!(other, Some(400 | 403)), "{other:?}");
+        // A copy names the keys of both.
+        let (bucket, key) = at("sse-c-copy");
+        let copy = self.client.copy_object().bucket(bucket).key(key);
+        let copy = copy.copy_source(format!("{}/sse-c", self.bucket));
+        let without = with_key!(copy.clone(), 2).send().await;
+        assert_eq!(refused(&without), Some(400));
+        let (key, md5) = customer_key(1);
+        let copy = with_key!(copy, 2)
+            .copy_source_sse_customer_algorithm("AES256")
+            .copy_source_sse_customer_key(key)
+            .copy_source_sse_customer_key_md5(md5);
+        copy.send().await.unwrap();
+        assert_eq!(refused(&with_key!(get("sse-c-copy"), 2).send().await), None);
+        // Each part names the key of the upload.
+        let create = self.client.create_multipart_upload().bucket(&self.bucket);
+        let created = with_key!(create.key("sse-c-parts"), 1)
+            .send()
+            .await
+            .unwrap();
+        let id = created.upload_id.unwrap();
+        let part = |size| {
+            let part = self.client.upload_part().bucket(&self.bucket);
+            let part = part.key("sse-c-parts").upload_id(&id).part_number(1);
+            part.body(bytes(size))
+        };
+        assert!(refused(&part(1024).send().await).is_some());
+        assert!(refused(&with_key!(part(1024), 2).send().await).is_some());
+        let sent = with_key!(part(1024), 1).send().await.unwrap();
+        let done = CompletedPart::builder().part_number(1);
+        let done = done
+            .set_e_tag(sent.e_tag)
+            .set_checksum_crc32(sent.checksum_crc32);
+        let parts = CompletedMultipartUpload::builder().parts(done.build());
+        let complete = self.client.complete_multipart_upload();
+        let complete = complete.bucket(&self.bucket).key("sse-c-parts");
+        let complete = complete.upload_id(&id).multipart_upload(parts.build());
+        with_key!(complete, 1).send().await.unwrap();
+        let whole = with_key!(head("sse-c-parts"), 1).send().await.unwrap();
+        assert_eq!(whole.content_length(), Some(1024));
+    }
+
+    async fn keeps_attributes(&self) {
+        let put = self.client.put_object().bucket(&self.bucket);
+        let put = put.key("attributes").body(bytes(1024));
+        let put = put.content_type("text/csv").metadata("a", "1");
+        put.tagging("customer=acme%20co&empty=")
+            .send()
+            .await
+            .unwrap();
+        let copy = |key: &str| {
+            let copy = self.client.copy_object().bucket(&self.bucket).key(key);
+            copy.copy_source(format!("{}/attributes", self.bucket))
+                .metadata_directive(aws_sdk_s3::types::MetadataDirective::Replace)
+                .content_type("application/pdf")
+                .metadata("b", "2")
+        };
+        copy("kept-tags").send().await.unwrap();
+        let replaced = copy("other-tags").tagging("other=1");
+        let replace = aws_sdk_s3::types::TaggingDirective::Replace;
+        replaced.tagging_directive(replace).send().await.unwrap();
+        for (key, mime, metadata, wanted) in [
+            ("attributes", "text/csv", "a=1", "customer=acme co, empty="),
+            (
+                "kept-tags",
+                "application/pdf",
+                "b=2",
+                "customer=acme co, empty=",
+            ),
+            ("other-tags", "application/pdf", "b=2", "other=1"),
+        ] {
+            let head = self.client.head_object().bucket(&self.bucket).key(key);
+            let head = head.send().await.unwrap();
+            assert_eq!(head.content_type(), Some(mime), "{key}");
+            let found = head.metadata().unwrap().iter();
+            let found: Vec<_> = found
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
+            assert_eq!(found, [metadata], "{key}");
+            let tags = self
+                .client
+                .get_object_tagging()
+                .bucket(&self.bucket)
+                .key(key);
+            let tags = tags.send().await.unwrap();
+            let mut tags: Vec<_> = tags
+                .tag_set()
+                .iter()
+                .map(|tag| format!("{}={}", tag.key(), tag.value()))
+                .collect();
+            tags.sort_unstable();
+            assert_eq!(tags.join(", "), wanted, "{key}");
+        }
     }
 }

@@ -235,6 +235,10 @@ fn read_attributes(record: &Record) -> (Attributes, Vec<(String, String)>) {
         content_type: text("content-type"),
         storage_class: text("storage-class"),
         server_side_encryption: text("encryption"),
+        kms_key_id: text("kms-key"),
+        bucket_key: record.optional("bucket-key").map(|text| text == "true"),
+        customer_key_md5: text("customer-key-md5"),
+        acl: text("acl"),
         metadata: pairs("meta.").into_iter().collect(),
     };
     (attributes, pairs("tag."))

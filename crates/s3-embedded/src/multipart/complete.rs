@@ -11,6 +11,7 @@ use crate::behaviour::Behaviour;
 use crate::blob::Content;
 use crate::checksum::{Algorithm, Checksum, Kind, crc32_text, given_checksum, set_checksum};
 use crate::copy::digest;
+use crate::encryption::customer_key;
 use crate::index::{Completed, ObjectData, PartData, UploadData, WriteCondition, hex};
 use crate::s3_types::quoted;
 
@@ -39,6 +40,9 @@ impl Backend {
                 return earlier.map(answer).ok_or(error);
             }
         };
+        if let Some(given) = customer_key!(input)? {
+            self.check_part_key(id, Some(&given))?;
+        }
         let (upload, parts) = self.chosen_parts(id, &wanted)?;
         check_sizes(&parts, &behaviour)?;
         check_claimed_size(&input, &parts, &behaviour)?;

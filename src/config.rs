@@ -13,6 +13,7 @@
 //! and a syntax error is reported without its line.
 
 mod accounts;
+mod attributes;
 mod decode;
 mod edge;
 mod environment;

@@ -4,6 +4,7 @@
 //! [`Namespace`] finds the mount that contains the path, and returns a [`Resolved`], which knows
 //! its key in the bucket and what the user may do there.
 
+pub mod attributes;
 mod keys;
 mod lookup;
 pub mod options;

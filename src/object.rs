@@ -8,6 +8,7 @@
 mod access;
 mod active_uploads;
 mod answer;
+mod attributes;
 mod backoff;
 mod capabilities;
 mod checksum;
@@ -21,6 +22,7 @@ mod download;
 mod echo;
 mod error;
 mod head;
+mod header_value;
 mod identity;
 mod keys;
 mod list;
@@ -47,6 +49,7 @@ mod upload;
 mod verify;
 
 pub use active_uploads::{ActiveUploads, EarlierUploads, UploadSnapshot};
+pub use attributes::{ContentType, CustomerKey, CustomerKeyError, Encryption, ObjectAttributes};
 pub use client::{Store, StoreContext};
 pub use connector::trusted_roots;
 pub use copy::directory::{DirectoryError, rename_directory};
@@ -59,7 +62,8 @@ pub use delete::{
 pub use digest::{Algorithm, digest};
 pub use download::{Download, HELD};
 pub use error::{NotS3, ObjectError};
-pub use head::{Attributes, ObjectInfo, Peek, head, head_with_crc, peek};
+pub use head::{Attributes, MTIME_KEY, ObjectInfo, Peek, head, head_with_crc, peek};
+pub use header_value::header_value;
 pub use identity::ObjectIdentity;
 pub use list::{Entry, Listing, Page, directory_exists};
 pub use location::Location;
@@ -72,7 +76,7 @@ pub use resume::{
     SweepOptions, Swept, SweptKind, Unrecorded, refresh_record_cache, sweep, sweep_probes,
     sweep_uploads,
 };
-pub use transfer_id::TransferId;
+pub use transfer_id::{TRANSFER_KEY, TransferId};
 pub use upload::publish::SealedUpload;
 pub use upload::relief::{GivesBack, Relief};
 pub use upload::running::{FailureWatch, Upload};

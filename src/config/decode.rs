@@ -1,10 +1,12 @@
 //! Reads the tree by the schema: sections → the options of each room.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::auth::options::Limits;
+use crate::auth::options::{Limits, UserOptions};
 use crate::config::accounts;
 use crate::config::edge;
 use crate::config::fingerprint;
@@ -59,6 +61,7 @@ pub(super) fn decode(tree: Node, report: &Report) -> Result<ServerOptions, Confi
         weak: auth.weak_hashes,
     };
     let (stores, users) = accounts::decode(&root, hashes, tls.as_ref(), &listen, report);
+    check_parts(&root, memory.budget, &users);
     let names: Vec<&str> = accounts::names(&root, "users");
     let hosts = edge::hosts(&root, &names, tls.as_mut());
     let before_publish = hooks::before_publish(&root);
@@ -217,6 +220,26 @@ fn memory(section: Section<'_>, transfer: &TransferOptions) -> MemoryOptions {
     MemoryOptions {
         budget: budget.unwrap_or(u64::MAX),
         hold,
+    }
+}
+
+/// A mount may have larger parts than `transfer`.
+fn check_parts(root: &Section<'_>, budget: u64, users: &BTreeMap<String, Arc<UserOptions>>) {
+    let mounts = users.values().flat_map(|user| user.mounts.values());
+    let largest = mounts.filter_map(|mount| mount.attributes.part_size).max();
+    if let Some(largest) = largest.filter(|largest| budget < largest.saturating_mul(4)) {
+        root.section("memory").wrong(
+            "budget",
+            format!(
+                "{} is too little for the part_size of a mount, {}",
+                human_bytes(budget),
+                human_bytes(largest)
+            ),
+            format!(
+                "at least {}: four times that",
+                human_bytes(largest.saturating_mul(4))
+            ),
+        );
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::config::attributes;
 use crate::config::names::{known, unknown};
 use crate::config::section::Field;
 use crate::config::values;
@@ -61,6 +62,7 @@ pub(super) fn mount(field: &Field<'_>, stores: &[&str]) -> Option<MountTemplate>
         "on_control_loss",
         &[ControlLoss::Keep, ControlLoss::Publish],
     );
+    let attributes = attributes::decode(&section);
     section.finish();
     let prefix = prefix?;
     let options = MountOptions {
@@ -74,6 +76,7 @@ pub(super) fn mount(field: &Field<'_>, stores: &[&str]) -> Option<MountTemplate>
         state_bucket,
         keep_interrupted,
         on_control_loss,
+        attributes,
     };
     Some(MountTemplate {
         prefix,
@@ -88,9 +91,11 @@ impl MountTemplate {
         place: &Field<'_>,
         values: &impl Values,
     ) -> Option<Arc<MountOptions>> {
-        if self.prefix.placeholders().next().is_none() {
+        let attributes = &self.options.attributes;
+        if self.prefix.placeholders().next().is_none() && !attributes.depends_on_user() {
             return Some(Arc::clone(&self.options));
         }
+        let attributes = attributes::fill(attributes, place, values)?;
         for name in self.prefix.placeholders() {
             match values.value(name) {
                 Some(value) => element(place, name, value)?,
@@ -99,7 +104,8 @@ impl MountTemplate {
         }
         let filled = self.prefix.fill(|name| values.value(name)).ok()?;
         let prefix = filled.text("");
-        if let Some(problem) = prefix_problem(&prefix) {
+        let depends = self.prefix.placeholders().next().is_some();
+        if let Some(problem) = prefix_problem(&prefix).filter(|_| depends) {
             let template = self.prefix.to_string();
             return place.wrong(
                 format!(
@@ -110,13 +116,19 @@ impl MountTemplate {
         }
         Some(Arc::new(MountOptions {
             prefix,
+            attributes,
             ..(*self.options).clone()
         }))
     }
 }
 
 /// Adds the error that a placeholder has no value.
-fn missing<T>(place: &Field<'_>, key: &str, name: &str, values: &impl Values) -> Option<T> {
+pub(super) fn missing<T>(
+    place: &Field<'_>,
+    key: &str,
+    name: &str,
+    values: &impl Values,
+) -> Option<T> {
     let problem =
         format!("the {key} of this mount has {{{name}}}, and this user has no such value");
     let names = values.names().join(", ");

@@ -1,5 +1,6 @@
 //! Options of a mount.
 
+use crate::namespace::attributes::MountAttributes;
 use crate::namespace::permissions::Permissions;
 
 /// A part of a bucket that appears as a directory.
@@ -28,6 +29,8 @@ pub struct MountOptions {
     pub keep_interrupted: bool,
     /// What happens to an upload that loses its control connection.
     pub on_control_loss: ControlLoss,
+    /// What its objects are like.
+    pub attributes: MountAttributes,
 }
 
 /// What happens to an upload if the control connection ends without QUIT before the server has seen

@@ -10,7 +10,7 @@ use crate::namespace::lookup::{self, MountLookup, MountPoint};
 use crate::namespace::options::ControlLoss;
 use crate::namespace::path::VirtualPath;
 use crate::namespace::permissions::{Permission, Permissions};
-use crate::object::{Location, Store};
+use crate::object::{Location, ObjectAttributes, Store};
 
 /// A mount with its store.
 #[derive(Debug, Clone)]
@@ -37,6 +37,8 @@ pub struct Mount {
     pub keep_interrupted: bool,
     /// See [`crate::namespace::options::MountOptions::on_control_loss`].
     pub on_control_loss: ControlLoss,
+    /// What its objects are like.
+    pub attributes: Option<Arc<ObjectAttributes>>,
 }
 
 /// What a path resolves to.
@@ -207,11 +209,13 @@ impl Resolved {
 }
 
 impl Mount {
-    fn location(&self, key: String) -> Location {
+    /// An object of its bucket.
+    pub fn location(&self, key: String) -> Location {
         Location {
             store: Arc::clone(&self.store),
             bucket: Arc::clone(&self.bucket),
             key,
+            attributes: self.attributes.clone(),
         }
     }
 }

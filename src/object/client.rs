@@ -77,7 +77,6 @@ pub struct Store {
     credentials: Option<ReplaceableCredentials>,
     capabilities: Capabilities,
     echoes: Echoes,
-    part_sizes: PartSizes,
     clock: Arc<StoreClock>,
     access: Arc<Access>,
     piece_support: PieceSupportCache,
@@ -117,18 +116,12 @@ impl Store {
             sdk.push_interceptor(interceptor);
         }
         let sdk = sdk.build();
-        let sizes = (context.transfer.part_size, context.budget.largest_part());
-        let part_sizes = match config.equal_parts {
-            true => PartSizes::equal(sizes.0, sizes.1),
-            false => PartSizes::new(sizes.0, sizes.1),
-        };
         Ok(Arc::new(Store {
             config: config.clone(),
             capabilities: Capabilities::new(config),
             echoes: Echoes::default(),
             client: Client::from_conf(sdk),
             credentials,
-            part_sizes,
             clock,
             access,
             piece_support: PieceSupportCache::default(),
@@ -161,7 +154,7 @@ impl Store {
 
     /// The largest object an upload here can become, bytes.
     pub fn largest_object(&self) -> u64 {
-        self.part_sizes.largest_object()
+        self.part_sizes_from(None).largest_object()
     }
 
     /// The store's own time, by the Date of its answers: at least that, by less than a second.
@@ -198,8 +191,14 @@ impl Store {
         &self.piece_support
     }
 
-    pub(super) fn part_sizes(&self) -> &PartSizes {
-        &self.part_sizes
+    /// Part sizes that begin with `first` bytes; `None`: with those of all mounts.
+    pub(super) fn part_sizes_from(&self, first: Option<u64>) -> PartSizes {
+        let first = first.unwrap_or(self.context.transfer.part_size);
+        let largest = self.context.budget.largest_part();
+        match self.config.equal_parts {
+            true => PartSizes::equal(first, largest),
+            false => PartSizes::new(first, largest),
+        }
     }
 
     /// How the bytes of an upload to `bucket` are protected on their way.

@@ -1,6 +1,7 @@
 //! Copies inside S3: rename, metadata, directories.
 //!
-//! A copy is pinned to the source's ETag and keeps its class, encryption, tags and metadata. Up to
+//! A copy is pinned to the source's ETag and keeps its class, encryption, tags and metadata, but
+//! for what the mount of the copy says of its objects ([`super::attributes`]). Up to
 //! the store's copy limit it is one CopyObject, above a multipart copy whose ranges the store
 //! copies in parallel, between two stores a download that flows into an upload.
 
@@ -65,7 +66,7 @@ pub async fn copy(
         let target = Target::new(
             destination.clone(),
             options.id.clone(),
-            source_info.attributes.clone(),
+            source_info.attributes.clone().of_object(destination),
         );
         inside(source, source_info, &target, &precondition).await?
     } else {
@@ -74,7 +75,8 @@ pub async fn copy(
     Ok(written.under(&precondition))
 }
 
-/// Changes the user metadata of an object by a copy onto itself that keeps everything else, under
+/// Changes the user metadata of an object by a copy onto itself that keeps everything else, but for
+/// what the mount says of its objects, under
 /// the lock of its name. The transfer id is added. [`ObjectError::NotFound`];
 /// [`ObjectError::Changed`] if it is written meanwhile.
 pub async fn set_metadata(
@@ -84,7 +86,7 @@ pub async fn set_metadata(
 ) -> Result<(), ObjectError> {
     let lock = location.lock(Patience::Command).await?;
     let info = head(location).await?;
-    let mut attributes = info.attributes.clone();
+    let mut attributes = info.attributes.clone().of_object(location);
     change(&mut attributes.metadata);
     let target = Target::new(location.clone(), id.clone(), attributes);
     if info.size <= location.store.config().copy_limit {
@@ -95,7 +97,7 @@ pub async fn set_metadata(
     // back over theirs.
     drop(lock);
     let precondition = Precondition::Version(info.identity());
-    let tagging = tags(location).await?;
+    let tagging = tags(location, &target).await?;
     let copied = copy_parts(location, &info, &target, &precondition, tagging, None).await;
     copied.map(drop).map_err(ObjectError::from)
 }
@@ -108,15 +110,19 @@ async fn inside(
     precondition: &Precondition,
 ) -> Result<Written, PublishError> {
     if info.size > target.location.store.config().copy_limit {
-        let tagging = tags(source).await?;
+        let tagging = tags(source, target).await?;
         return copy_parts(source, info, target, precondition, tagging, None).await;
     }
     let _lock = target.location.lock(Patience::Command).await?;
     copy_whole(source, info, target, precondition).await
 }
 
-/// The source's tags as `x-amz-tagging`; none if the store has no tagging.
-async fn tags(source: &Location) -> Result<Option<String>, ObjectError> {
+/// The source's tags as `x-amz-tagging`; none if the target has its own, or the store has no
+/// tagging.
+async fn tags(source: &Location, target: &Target) -> Result<Option<String>, ObjectError> {
+    if target.attributes.tagging.is_some() {
+        return Ok(None);
+    }
     let request = source
         .store
         .client()

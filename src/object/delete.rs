@@ -7,6 +7,7 @@
 use aws_sdk_s3::primitives::ByteStream;
 use tracing::warn;
 
+use crate::object::attributes::with_key;
 use crate::object::copy::whole::Written;
 use crate::object::error::{ObjectError, failure};
 use crate::object::head::{Attributes, head, with_attributes};
@@ -210,7 +211,11 @@ async fn check(
 ) -> Result<Checked, ObjectError> {
     let Some(expected) = expected else {
         if listed.is_none() {
-            head(location).await?;
+            match head(location).await {
+                // It is there.
+                Ok(_) | Err(ObjectError::OtherKey) => {}
+                Err(error) => return Err(error),
+            }
         }
         return Ok(Checked::AsExpected);
     };
@@ -346,19 +351,21 @@ async fn put_marker(directory: &Location) -> Result<(), ObjectError> {
     .await
 }
 
-/// A marker with the attributes of another, which is how markers are copied, since stores that keep
-/// them as directories can't; [`ObjectError::Conflict`] where a condition does not hold.
+/// A marker with the attributes of another, but for those of its mount. So markers are copied, since
+/// stores that keep them as directories can't; [`ObjectError::Conflict`] where a condition does not hold.
 pub(super) async fn put_marker_with(
     directory: &Location,
     attributes: &Attributes,
     conditions: PreconditionHeaders,
 ) -> Result<(), ObjectError> {
-    let request = with_attributes!(directory.store.client().put_object(), attributes)
+    let attributes = attributes.clone().of_marker(directory);
+    let request = with_attributes!(directory.store.client().put_object(), &attributes)
         .bucket(&*directory.bucket)
         .key(&directory.key)
         .set_if_none_match(conditions.if_none_match)
         .set_if_match(conditions.if_match)
         .body(ByteStream::from_static(b""));
+    let request = with_key!(request, directory.key_of(&attributes));
     let failure = match Box::pin(request.send()).await.map_err(failure) {
         Ok(_) => return Ok(()),
         Err(failure) => failure,

@@ -13,8 +13,8 @@ use base64::prelude::BASE64_STANDARD;
 use sha2::Digest as _;
 
 use crate::object::download::Download;
-use crate::object::error::{ObjectError, failure};
-use crate::object::head::{explained, total_size};
+use crate::object::error::ObjectError;
+use crate::object::head::{head_object, total_size};
 use crate::object::location::Location;
 
 /// After this number of bytes other tasks get their turn.
@@ -88,17 +88,7 @@ async fn stored(
     location: &Location,
     algorithm: Algorithm,
 ) -> Result<Option<(Vec<u8>, u64)>, ObjectError> {
-    let request = location
-        .store
-        .client()
-        .head_object()
-        .bucket(&*location.bucket)
-        .key(&location.key)
-        .checksum_mode(ChecksumMode::Enabled);
-    let output = match Box::pin(request.send()).await.map_err(failure) {
-        Ok(output) => output,
-        Err(failure) => return Err(explained(location, failure).await),
-    };
+    let (output, _) = Box::pin(head_object(location, Some(ChecksumMode::Enabled))).await?;
     let size = total_size(None, output.content_length())?;
     let text = match algorithm {
         Algorithm::Crc32 => output.checksum_crc32(),

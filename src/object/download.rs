@@ -24,6 +24,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
 use crate::memory::{Admission, Grant};
+use crate::object::attributes::{CustomerKey, read_with_key, with_key};
 use crate::object::connector::READ;
 use crate::object::download::range::{PinnedObject, RangeReader};
 use crate::object::download::whole::WholeCheck;
@@ -134,17 +135,22 @@ impl Download {
         let last = offset
             .saturating_add(range_size - 1)
             .min(stop.max(offset.saturating_add(1)) - 1);
-        let request = location
-            .store
-            .client()
-            .get_object()
-            .bucket(&*location.bucket)
-            .key(&location.key)
-            .range(format!("bytes={offset}-{last}"))
-            .set_checksum_mode((offset == 0 && stop == u64::MAX).then_some(ChecksumMode::Enabled))
-            .set_if_match(pinned.map(|info| info.etag.clone()));
-        let output = match Box::pin(request.send()).await.map_err(failure) {
-            Ok(output) => output,
+        let send = |key: Option<CustomerKey>| {
+            let checksum = (offset == 0 && stop == u64::MAX).then_some(ChecksumMode::Enabled);
+            let request = location
+                .store
+                .client()
+                .get_object()
+                .bucket(&*location.bucket)
+                .key(&location.key)
+                .range(format!("bytes={offset}-{last}"))
+                .set_checksum_mode(checksum)
+                .set_if_match(pinned.map(|info| info.etag.clone()));
+            let answer = Box::pin(with_key!(request, key.as_ref()).send());
+            async move { answer.await.map_err(failure) }
+        };
+        let (output, key_md5) = match Box::pin(read_with_key(&location, send)).await {
+            Ok(answer) => answer,
             Err(failure) if failure.status == Some(416) => {
                 return Download::empty(location, admission, offset, failure).await;
             }
@@ -155,7 +161,7 @@ impl Download {
             size: total_size(output.content_range(), output.content_length())?,
             etag: output.e_tag().unwrap_or_default().to_owned(),
             modified: timestamp(output.last_modified()).unwrap_or(Timestamp::UNIX_EPOCH),
-            attributes: attributes_of!(output),
+            attributes: attributes_of!(output, key_md5),
         };
         if pinned.is_some_and(|pinned| pinned.etag != info.etag) {
             return Err(ObjectError::Changed);
@@ -193,6 +199,7 @@ impl Download {
             None => location.store.context().transfer.download_parallel,
         };
         let source = Arc::new(PinnedObject {
+            key: location.key_of(&info.attributes).cloned(),
             location,
             etag: info.etag.clone(),
             size,
@@ -243,6 +250,7 @@ impl Download {
             });
         }
         let source = Arc::new(PinnedObject {
+            key: location.key_of(&info.attributes).cloned(),
             location,
             etag: info.etag.clone(),
             size: info.size,

@@ -96,6 +96,9 @@ pub enum ObjectError {
     /// that was cut. Nothing is known of the request or the object.
     #[error("an answer that is not the store's: {0}")]
     Foreign(Box<NotS3>),
+    /// The object is encrypted with a customer's key (SSE-C) that is not the mount's.
+    #[error("the object is encrypted with another key")]
+    OtherKey,
     /// Anything else, with the store's code and message.
     #[error("the store answered: {0}")]
     Other(String),
@@ -146,6 +149,7 @@ impl ObjectError {
                 | Self::BelowFile
                 | Self::OutOfRange { .. }
                 | Self::Unsupported(_)
+                | Self::OtherKey
                 | Self::Other(_)
         )
     }
@@ -350,6 +354,13 @@ fn without_words(failure: &RequestFailure) -> bool {
 /// secret. It has no codes of its own for these and the next two.
 const GARAGE_KEY: [&str; 3] = ["No such key: ", " has expired", "Invalid signature"];
 
+/// What S3 says of an object that is encrypted with a customer's key to a request without one, or
+/// with that of another object. It has no code of its own for it.
+const OTHER_KEY: [&str; 2] = [
+    "a form of Server Side Encryption",
+    "encryption parameters are not applicable",
+];
+
 /// What Garage says if a bucket has its number of objects, or its size.
 const GARAGE_QUOTA: &str = " quota is reached";
 
@@ -372,6 +383,9 @@ pub(super) fn sort(status: u16, code: &str, message: &str) -> ObjectError {
         }
         "AccessDenied" if message.contains(GARAGE_QUOTA) => return ObjectError::Full,
         "InvalidRequest" if message.contains(GARAGE_CLOCK) => return ObjectError::Clock(text()),
+        "InvalidRequest" if OTHER_KEY.iter().any(|words| message.contains(words)) => {
+            return ObjectError::OtherKey;
+        }
         "AccessDenied" | "AllAccessDisabled" => return ObjectError::Denied(text()),
         "RequestTimeTooSkewed" | "RequestExpired" | "RequestInTheFuture" => {
             return ObjectError::Clock(text());

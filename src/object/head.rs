@@ -11,8 +11,12 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use crate::object::answer::content_range;
+use crate::object::attributes::{CustomerKey, read_with_key, with_key};
 use crate::object::error::{NotS3, ObjectError, RequestFailure, failure};
 use crate::object::location::Location;
+
+/// The user metadata with the client's time of a file: rclone's, seconds since 1970 with a fraction.
+pub const MTIME_KEY: &str = "mtime";
 
 /// The result of a HEAD, or of the head of a GET.
 #[derive(Debug, Clone)]
@@ -54,12 +58,21 @@ pub struct Attributes {
     pub kms_key_id: Option<String>,
     /// x-amz-server-side-encryption-bucket-key-enabled.
     pub bucket_key_enabled: Option<bool>,
+    /// The MD5 of the customer's key that it is encrypted with (SSE-C), in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer_key_md5: Option<String>,
+    /// x-amz-acl of a write; no answer says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acl: Option<String>,
+    /// x-amz-tagging of a write; no answer says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tagging: Option<String>,
 }
 
-/// Reads [`ObjectInfo`] from the output of HeadObject or GetObject, whose types share nothing but
-/// the names.
+/// Reads [`Attributes`] from the output of HeadObject or GetObject, whose types share nothing but
+/// the names, and the MD5 of the customer's key that it was got with.
 macro_rules! attributes_of {
-    ($output:expr) => {{
+    ($output:expr, $key_md5:expr) => {{
         let output = &$output;
         $crate::object::head::Attributes {
             metadata: output
@@ -81,6 +94,9 @@ macro_rules! attributes_of {
                 .map(|sse| sse.as_str().to_owned()),
             kms_key_id: output.ssekms_key_id().map(str::to_owned),
             bucket_key_enabled: output.bucket_key_enabled(),
+            customer_key_md5: $key_md5,
+            acl: None,
+            tagging: None,
         }
     }};
 }
@@ -128,6 +144,13 @@ macro_rules! with_attributes {
             )
             .set_ssekms_key_id(attributes.kms_key_id.clone())
             .set_bucket_key_enabled(attributes.bucket_key_enabled)
+            .set_acl(
+                attributes
+                    .acl
+                    .as_deref()
+                    .map(aws_sdk_s3::types::ObjectCannedAcl::from),
+            )
+            .set_tagging(attributes.tagging.clone())
     }};
 }
 
@@ -151,10 +174,9 @@ pub(super) fn expires(attributes: &Attributes) -> Option<DateTime> {
 }
 
 impl ObjectInfo {
-    /// The client's modification time: rclone's `mtime` metadata (seconds since 1970, with a
-    /// fraction), if any.
+    /// The client's modification time ([`MTIME_KEY`]), if any.
     pub fn client_modified(&self) -> Option<Timestamp> {
-        parse_mtime(self.attributes.metadata.get("mtime")?)
+        parse_mtime(self.attributes.metadata.get(MTIME_KEY)?)
     }
 }
 
@@ -194,40 +216,45 @@ pub struct Peek {
 
 /// HeadObject.
 pub async fn head(location: &Location) -> Result<ObjectInfo, ObjectError> {
-    let output = Box::pin(head_object(location, None)).await?;
-    info_of(&output)
+    let (output, key_md5) = Box::pin(head_object(location, None)).await?;
+    info_of(&output, key_md5)
 }
 
 /// HeadObject with the CRC-32 of the whole object, if the store holds it. Under SSE-KMS it needs
 /// the permission to decrypt, as a GET does.
 pub async fn head_with_crc(location: &Location) -> Result<(ObjectInfo, Option<u32>), ObjectError> {
-    let output = Box::pin(head_object(location, Some(ChecksumMode::Enabled))).await?;
-    Ok((info_of(&output)?, whole_crc!(output)))
+    let (output, key_md5) = Box::pin(head_object(location, Some(ChecksumMode::Enabled))).await?;
+    Ok((info_of(&output, key_md5)?, whole_crc!(output)))
 }
 
-fn info_of(output: &HeadObjectOutput) -> Result<ObjectInfo, ObjectError> {
+fn info_of(output: &HeadObjectOutput, key_md5: Option<String>) -> Result<ObjectInfo, ObjectError> {
     Ok(ObjectInfo {
         // Not to be guessed: an append to an object of "0 bytes" would replace it.
         size: total_size(None, output.content_length())?,
         etag: output.e_tag().unwrap_or_default().to_owned(),
         modified: timestamp(output.last_modified()).unwrap_or(Timestamp::UNIX_EPOCH),
-        attributes: attributes_of!(output),
+        attributes: attributes_of!(output, key_md5),
     })
 }
 
-async fn head_object(
+/// HeadObject, and the MD5 of the customer's key that the object is encrypted with.
+pub(super) async fn head_object(
     location: &Location,
     checksum: Option<ChecksumMode>,
-) -> Result<HeadObjectOutput, ObjectError> {
-    let request = location
-        .store
-        .client()
-        .head_object()
-        .bucket(&*location.bucket)
-        .key(&location.key)
-        .set_checksum_mode(checksum);
-    match request.send().await.map_err(failure) {
-        Ok(output) => Ok(output),
+) -> Result<(HeadObjectOutput, Option<String>), ObjectError> {
+    let send = |key: Option<CustomerKey>| {
+        let request = location
+            .store
+            .client()
+            .head_object()
+            .bucket(&*location.bucket)
+            .key(&location.key)
+            .set_checksum_mode(checksum.clone());
+        let answer = Box::pin(with_key!(request, key.as_ref()).send());
+        async move { answer.await.map_err(failure) }
+    };
+    match Box::pin(read_with_key(location, send)).await {
+        Ok(answer) => Ok(answer),
         Err(failure) => Err(explained(location, failure).await),
     }
 }
@@ -263,16 +290,20 @@ pub(super) async fn explained(location: &Location, failure: RequestFailure) -> O
 /// of 1970.
 pub async fn peek(location: &Location, bytes: u64) -> Result<Peek, ObjectError> {
     let bytes = bytes.max(1);
-    let request = location
-        .store
-        .client()
-        .get_object()
-        .bucket(&*location.bucket)
-        .key(&location.key)
-        .checksum_mode(ChecksumMode::Enabled)
-        .range(format!("bytes=0-{}", bytes - 1));
-    let output = match Box::pin(request.send()).await.map_err(failure) {
-        Ok(output) => output,
+    let send = |key: Option<CustomerKey>| {
+        let request = location
+            .store
+            .client()
+            .get_object()
+            .bucket(&*location.bucket)
+            .key(&location.key)
+            .checksum_mode(ChecksumMode::Enabled)
+            .range(format!("bytes=0-{}", bytes - 1));
+        let answer = Box::pin(with_key!(request, key.as_ref()).send());
+        async move { answer.await.map_err(failure) }
+    };
+    let (output, key_md5) = match Box::pin(read_with_key(location, send)).await {
+        Ok(answer) => answer,
         Err(failure) if failure.status == Some(416) => {
             let info = ObjectInfo {
                 size: 0,
@@ -291,7 +322,7 @@ pub async fn peek(location: &Location, bytes: u64) -> Result<Peek, ObjectError> 
         size: total_size(output.content_range(), output.content_length())?,
         etag: output.e_tag().unwrap_or_default().to_owned(),
         modified: timestamp(output.last_modified()).unwrap_or(Timestamp::UNIX_EPOCH),
-        attributes: attributes_of!(output),
+        attributes: attributes_of!(output, key_md5),
     };
     if let Some(range) = output.content_range()
         && !starts_at(range, 0)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::object::attributes::ObjectAttributes;
 use crate::object::client::Store;
 use crate::object::error::ObjectError;
 use crate::object::name_lock::{NameLock, NameWatch, ObjectName, Participation, Patience, Purpose};
@@ -15,6 +16,8 @@ pub struct Location {
     pub bucket: Arc<str>,
     /// The key.
     pub key: String,
+    /// What the objects of its mount are like; `None`: as the store makes them.
+    pub attributes: Option<Arc<ObjectAttributes>>,
 }
 
 impl Location {

@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 use tracing::warn;
 
+use crate::object::attributes::{CustomerKey, with_key, with_source_key};
 use crate::object::backoff::Backoff;
 use crate::object::checksum::{Integrity, crc_from_header, crc_header};
 use crate::object::echo::{Echo, Echoed};
@@ -49,6 +50,17 @@ pub(super) struct Target {
     pub id: TransferId,
     /// Its attributes; the metadata hold the transfer id.
     pub attributes: Attributes,
+}
+
+/// What parts are copied from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CopySource<'a> {
+    /// Where it is.
+    pub at: &'a Location,
+    /// Its ETag.
+    pub etag: &'a str,
+    /// The customer's key that it is encrypted with.
+    pub key: Option<&'a CustomerKey>,
 }
 
 /// A multipart upload that is open in the store.
@@ -146,19 +158,20 @@ impl Target {
         self.staged.as_ref().unwrap_or(&self.location)
     }
 
-    /// The attributes of what is written there: the class of the object is for the object.
+    /// The attributes of what is written there: most of those of the object are for the object.
     pub(super) fn written_attributes(&self) -> Cow<'_, Attributes> {
         match self.staged {
             None => Cow::Borrowed(&self.attributes),
-            Some(_) => Cow::Owned(Attributes {
-                storage_class: None,
-                website_redirect_location: None,
-                ..self.attributes.clone()
-            }),
+            Some(_) => Cow::Owned(self.attributes.of_staged()),
         }
     }
 
-    /// CreateMultipartUpload; `tagging` as in `x-amz-tagging`.
+    /// The customer's key that it is encrypted with, at both places.
+    pub(super) fn key(&self) -> Option<&CustomerKey> {
+        self.location.key_of(&self.attributes)
+    }
+
+    /// CreateMultipartUpload; `tagging`, as in `x-amz-tagging`, if the attributes have none.
     pub(super) async fn create(
         &self,
         tagging: Option<String>,
@@ -177,9 +190,10 @@ impl Target {
         let request = with_attributes!(store.client().create_multipart_upload(), &attributes)
             .bucket(&*self.written_at().bucket)
             .key(&self.written_at().key)
-            .set_tagging(tagging)
+            .set_tagging(attributes.tagging.clone().or(tagging))
             .set_checksum_algorithm(crc.then_some(ChecksumAlgorithm::Crc32))
             .set_checksum_type(crc.then_some(ChecksumType::FullObject));
+        let request = with_key!(request, self.key());
         let output = Box::pin(request.send()).await.map_err(failure)?;
         match output.upload_id() {
             Some(id) => Ok(Created {
@@ -193,14 +207,13 @@ impl Target {
         }
     }
 
-    /// UploadPartCopy of `first..first + size` of `source`, pinned to its ETag. One that fails is
+    /// UploadPartCopy of a range of `source`, pinned to its ETag. One that fails is
     /// sent again, unless the store has been silent for as long as a copy may take.
     pub(super) async fn copy_part(
         &self,
         created: &Created,
         number: u32,
-        source: &Location,
-        etag: &str,
+        source: CopySource<'_>,
         range: CopyRange,
     ) -> Result<DonePart, ObjectError> {
         let store = &self.written_at().store;
@@ -209,7 +222,7 @@ impl Target {
         loop {
             let begun = Instant::now();
             let attempts = Attempts::after(round);
-            let once = self.copy_part_once(created, number, source, etag, range, attempts);
+            let once = self.copy_part_once(created, number, source, range, attempts);
             let failure = match once.await {
                 Ok(part) => return Ok(part),
                 Err(failure) => failure,
@@ -228,8 +241,7 @@ impl Target {
         &self,
         created: &Created,
         number: u32,
-        source: &Location,
-        etag: &str,
+        source: CopySource<'_>,
         range: CopyRange,
         attempts: Attempts,
     ) -> Result<DonePart, RequestFailure> {
@@ -241,9 +253,11 @@ impl Target {
             .key(&self.written_at().key)
             .upload_id(&*created.upload_id)
             .part_number(part_number(number))
-            .copy_source(keys::copy_source(&source.bucket, &source.key))
-            .copy_source_if_match(etag)
-            .set_copy_source_range(copy_source_range(range))
+            .copy_source(keys::copy_source(&source.at.bucket, &source.at.key))
+            .copy_source_if_match(source.etag)
+            .set_copy_source_range(copy_source_range(range));
+        let request = with_key!(request, self.key());
+        let request = with_source_key!(request, source.key)
             .customize()
             .interceptor(attempts)
             .config_override(
@@ -469,7 +483,8 @@ impl Target {
             .set_checksum_crc32(crc.map(crc_header))
             .set_mpu_object_size(i64::try_from(size).ok())
             .set_if_none_match(conditions.if_none_match)
-            .set_if_match(conditions.if_match)
+            .set_if_match(conditions.if_match);
+        let request = with_key!(request, self.key())
             .customize()
             .interceptor(attempts.clone())
             .config_override(store.deadline_for_parts(parts.len()));
@@ -503,6 +518,7 @@ impl Target {
             .upload_id(&*created.upload_id)
             .part_number_marker((number - 1).to_string())
             .max_parts(1);
+        let request = with_key!(request, self.key());
         let output = Box::pin(request.send()).await.map_err(failure)?;
         let part = output
             .parts()

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use jiff::Timestamp;
 
 /// The name of the user metadata that contains the transfer id.
-pub(in crate::object) const TRANSFER_KEY: &str = "s3ftpd-transfer";
+pub const TRANSFER_KEY: &str = "s3ftpd-transfer";
 
 /// The first characters of an id, which are the time.
 const TIME: usize = 9;

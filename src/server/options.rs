@@ -87,7 +87,6 @@ impl ServerOptions {
             login_attempts: self.limits.login_attempts,
             login_delay: self.login_failures.delay,
             active: self.active.clone(),
-            part_size: self.transfer.part_size,
             resume: self.resume.clone(),
             removed_users: self.reload.removed_users,
         }

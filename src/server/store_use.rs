@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use crate::namespace::Permission;
-use crate::object::{Location, STATE_PREFIX, Store};
+use crate::object::{Location, ObjectAttributes, STATE_PREFIX, Store};
 use crate::server::options::ServerOptions;
 
 /// A store, and the buckets that mounts use.
@@ -33,6 +33,8 @@ impl StoreUse {
     /// The stores of a configuration, by name.
     pub fn of(config: &ServerOptions, stores: &BTreeMap<String, Arc<Store>>) -> Vec<StoreUse> {
         let mut found: BTreeMap<&str, BTreeMap<&str, (&str, bool)>> = BTreeMap::new();
+        // A policy may demand it of each request that writes.
+        let mut encrypted = BTreeMap::new();
         for mount in config.users.values().flat_map(|user| user.mounts.values()) {
             let buckets = found.entry(&mount.store).or_default();
             let only_reads =
@@ -40,6 +42,11 @@ impl StoreUse {
             let writes = Permission::ALL
                 .iter()
                 .any(|permission| !only_reads(permission) && mount.permissions.allows(*permission));
+            if let Some(encryption) = &mount.attributes.encryption {
+                for bucket in mount.state_bucket.iter().chain([&mount.bucket]) {
+                    encrypted.insert((mount.store.as_str(), bucket.as_str()), encryption);
+                }
+            }
             match buckets.entry(&mount.bucket) {
                 Entry::Vacant(entry) => {
                     entry.insert((&mount.prefix, writes));
@@ -65,6 +72,12 @@ impl StoreUse {
                         store: Arc::clone(store),
                         bucket: bucket.into(),
                         key: prefix.to_owned(),
+                        attributes: encrypted.get(&(name.as_str(), bucket)).map(|encryption| {
+                            Arc::new(ObjectAttributes {
+                                encryption: Some((*encryption).clone()),
+                                ..ObjectAttributes::default()
+                            })
+                        }),
                     },
                     writes,
                 });

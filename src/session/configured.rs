@@ -5,6 +5,7 @@
 //! and the store that it began with.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -62,8 +63,9 @@ impl Newest {
 }
 
 impl Configured {
-    /// The tree of a user; `None` if a mount's store does not exist.
-    pub(super) fn namespace_of(&self, user: &UserOptions) -> Option<Namespace> {
+    /// The tree of a user whose client is at this address; `None` if a mount's store does not exist.
+    pub(super) fn namespace_of(&self, user: &UserOptions, peer: IpAddr) -> Option<Namespace> {
+        let peer = peer.to_canonical().to_string();
         let mounts = user.mounts.iter().map(|(path, mount)| {
             Some(Mount {
                 path: path.clone(),
@@ -81,6 +83,7 @@ impl Configured {
                     .into(),
                 keep_interrupted: mount.keep_interrupted,
                 on_control_loss: mount.on_control_loss,
+                attributes: mount.attributes.for_peer(&peer),
             })
         });
         Some(Namespace::new(mounts.collect::<Option<Vec<_>>>()?))

@@ -84,8 +84,6 @@ pub struct SessionOptions {
     pub login_delay: Duration,
     /// Active data connections.
     pub active: ActiveOptions,
-    /// Size of the first parts of an upload, bytes.
-    pub part_size: u64,
     /// Interrupted uploads.
     pub resume: ResumeOptions,
     /// What becomes of sessions whose users a reload removes.

@@ -56,11 +56,7 @@ pub(super) fn parent_in_mount(resolved: &Resolved) -> Option<Location> {
         return None;
     };
     let (parent, _) = rest.rsplit_once('/')?;
-    Some(Location {
-        store: mount.store.clone(),
-        bucket: mount.bucket.clone(),
-        key: format!("{}{parent}/", mount.prefix),
-    })
+    Some(mount.location(format!("{}{parent}/", mount.prefix)))
 }
 
 /// The time that all commands report for a file.

@@ -240,7 +240,8 @@ impl Session {
         let keep = self.context.options.removed_users == RemovedUsers::Keep;
         if newer {
             let now = self.configured.accounts.user(&user.config.name);
-            let tree = now.and_then(|now| self.configured.namespace_of(now));
+            let tree =
+                now.and_then(|now| self.configured.namespace_of(now, self.control.peer.ip()));
             match (now, tree) {
                 (Some(now), Some(tree)) => {
                     user.config = Arc::clone(now);

@@ -7,6 +7,7 @@
 mod admin_page;
 mod ambiguous_answers;
 mod append_restart;
+mod attributes;
 mod before_publish;
 mod binary;
 mod client_library;

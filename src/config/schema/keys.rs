@@ -1,5 +1,6 @@
 //! The table of all keys. Each group of sections has a file of its own.
 
+mod attributes;
 mod auth;
 mod connections;
 mod hooks;

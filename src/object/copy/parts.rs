@@ -4,7 +4,9 @@ use crate::object::copy::whole::Written;
 use crate::object::error::ObjectError;
 use crate::object::head::{Attributes, ObjectInfo};
 use crate::object::location::Location;
-use crate::object::multipart::{AbortMode, CompleteError, Created, PartSource, Target, whole_etag};
+use crate::object::multipart::{
+    AbortMode, CompleteError, CopySource, Created, PartSource, Target, whole_etag,
+};
 use crate::object::name_lock::{NameLock, Patience};
 use crate::object::part_sizes::{copy_ranges, equal_copy_ranges};
 use crate::object::precondition::Precondition;
@@ -34,8 +36,13 @@ pub(super) async fn copy_parts(
         true => equal_copy_ranges(info.size),
         false => copy_ranges(info.size),
     };
+    let from = CopySource {
+        at: source,
+        etag: &info.etag,
+        key: source.key_of(&info.attributes),
+    };
     let parts = stream::iter((1..).zip(ranges))
-        .map(|(number, range)| target.copy_part(&created, number, source, &info.etag, range))
+        .map(|(number, range)| target.copy_part(&created, number, from, range))
         .buffer_unordered(PARALLEL)
         .try_collect::<Vec<_>>()
         .await;

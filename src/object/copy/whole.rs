@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
+use crate::object::attributes::{with_key, with_source_key};
 use crate::object::backoff::Backoff;
 use crate::object::error::{ObjectError, RequestFailure, failure};
 use crate::object::head::{ObjectInfo, timestamp, with_attributes};
@@ -163,15 +164,21 @@ async fn copy_once(
     attempts: Attempts,
 ) -> Result<Written, RequestFailure> {
     let store = &target.location.store;
+    let tags = match target.attributes.tagging {
+        Some(_) => TaggingDirective::Replace,
+        None => TaggingDirective::Copy,
+    };
     let request = with_attributes!(store.client().copy_object(), &target.attributes)
         .bucket(&*target.location.bucket)
         .key(&target.location.key)
         .copy_source(keys::copy_source(&source.bucket, &source.key))
         .copy_source_if_match(&info.etag)
         .metadata_directive(MetadataDirective::Replace)
-        .tagging_directive(TaggingDirective::Copy)
+        .tagging_directive(tags)
         .set_if_none_match(conditions.if_none_match.clone())
-        .set_if_match(conditions.if_match.clone())
+        .set_if_match(conditions.if_match.clone());
+    let request = with_key!(request, target.key());
+    let request = with_source_key!(request, source.key_of(&info.attributes))
         .customize()
         .interceptor(attempts)
         .config_override(

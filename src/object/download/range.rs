@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::debug;
 
+use crate::object::attributes::{CustomerKey, with_key};
 use crate::object::backoff::Backoff;
 use crate::object::error::{NotS3, ObjectError, failure};
 use crate::object::head::{OTHER_RANGE, starts_at, total_size};
@@ -28,6 +29,8 @@ pub(super) struct PinnedObject {
     pub(super) etag: String,
     /// Its size, bytes.
     pub(super) size: u64,
+    /// The customer's key that it is encrypted with.
+    pub(super) key: Option<CustomerKey>,
 }
 
 /// Reads a range. Cancel safe: what is under way is kept in it.
@@ -192,6 +195,7 @@ async fn open(
         .key(&location.key)
         .range(format!("bytes={first}-{}", end - 1))
         .set_if_match((!source.etag.is_empty()).then(|| source.etag.clone()));
+    let request = with_key!(request, source.key.as_ref());
     let answer = match attempts {
         None => Box::pin(request.send()).await,
         Some(attempts) => Box::pin(request.customize().interceptor(attempts).send()).await,

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::object::capabilities::probe::{self, PROBE_PREFIX, ProbeTarget};
 use crate::object::error::{ObjectError, failure};
+use crate::object::head::{Attributes, with_attributes};
 use crate::object::keys::copy_source;
 use crate::object::location::Location;
 use crate::object::look::{LookFailure, StoreTrouble, in_time, look};
@@ -300,7 +301,8 @@ impl TrialBucket<'_> {
 }
 
 async fn put(at: &Location) -> Result<(), ObjectError> {
-    let request = at.store.client().put_object();
+    let attributes = Attributes::of_record(at);
+    let request = with_attributes!(at.store.client().put_object(), &attributes);
     let request = request.bucket(&*at.bucket).key(&at.key);
     let request = request.body(ByteStream::from_static(BODY)).send();
     Box::pin(request).await.map_err(failure)?;
@@ -322,7 +324,8 @@ async fn get(at: &Location) -> Result<(), ObjectError> {
 }
 
 async fn copy(from: &Location, to: &Location) -> Result<(), ObjectError> {
-    let request = to.store.client().copy_object();
+    let attributes = Attributes::of_record(to);
+    let request = with_attributes!(to.store.client().copy_object(), &attributes);
     let request = request.bucket(&*to.bucket).key(&to.key);
     let request = request.copy_source(copy_source(&from.bucket, &from.key));
     Box::pin(request.send()).await.map_err(failure)?;
@@ -346,7 +349,8 @@ enum EndOfUpload {
 }
 
 async fn multipart(at: &Location, end: EndOfUpload) -> Result<(), ObjectError> {
-    let create = at.store.client().create_multipart_upload();
+    let attributes = Attributes::of_record(at);
+    let create = with_attributes!(at.store.client().create_multipart_upload(), &attributes);
     let create = create.bucket(&*at.bucket).key(&at.key).send();
     let created = Box::pin(create).await.map_err(failure)?;
     let id = created.upload_id.unwrap_or_default();

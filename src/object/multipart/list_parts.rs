@@ -1,5 +1,6 @@
 //! The parts of an open multipart upload, as the store lists them.
 
+use crate::object::attributes::with_key;
 use crate::object::checksum::crc_from_header;
 use crate::object::error::{NotS3, ObjectError, failure};
 use crate::object::head::timestamp;
@@ -84,6 +85,7 @@ async fn each_part(
             .key(&object.key)
             .upload_id(upload_id)
             .set_part_number_marker(marker.map(|marker| marker.to_string()));
+        let request = with_key!(request, object.customer_key());
         let output = match Box::pin(request.send()).await.map_err(failure) {
             Ok(output) => output,
             Err(failure)

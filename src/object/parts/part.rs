@@ -11,9 +11,11 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 
 use crate::memory::Grant;
+use crate::object::attributes::with_key;
 use crate::object::checksum::{Integrity, crc_header};
 use crate::object::echo::{Echo, Echoed};
 use crate::object::error::{ObjectError, failure};
+use crate::object::head::{Attributes, with_attributes};
 use crate::object::location::Location;
 use crate::object::multipart::{Created, DonePart, Target, part_number};
 use crate::object::parts::tail::PieceNote;
@@ -339,17 +341,18 @@ impl http_body::Body for Chunks {
     }
 }
 
-/// PutObject of a part as an object of its own, without attributes. Gives its ETag.
+/// PutObject of a part as an object of its own, with no attribute but its encryption. Gives its
+/// ETag.
 pub(in crate::object) async fn put_part(at: &Location, part: Part) -> Result<String, ObjectError> {
     let store = &at.store;
     let payload = part.into_payload(store.integrity(&at.bucket).await);
-    let request = store
-        .client()
-        .put_object()
+    let attributes = Attributes::of_tail(at);
+    let request = with_attributes!(store.client().put_object(), &attributes)
         .bucket(&*at.bucket)
         .key(&at.key)
         .set_checksum_crc32(payload.crc.map(crc_header))
-        .body(payload.body())
+        .body(payload.body());
+    let request = with_key!(request, at.key_of(&attributes))
         .customize()
         .config_override(store.deadline_for_body(payload.size));
     let request = match payload.crc {
@@ -409,7 +412,8 @@ async fn send_part(
         .upload_id(&*created.upload_id)
         .part_number(part_number(number))
         .set_checksum_crc32(payload.crc.map(crc_header))
-        .body(payload.body())
+        .body(payload.body());
+    let request = with_key!(request, target.key())
         .customize()
         .config_override(store.deadline_for_body(payload.size));
     let request = if payload.crc.is_some() {

@@ -73,6 +73,7 @@ pub(in crate::object) fn record_at(
         store: Arc::clone(&object.store),
         bucket: Arc::clone(state_bucket),
         key: format!("{}{}", records_of(object), user_hash(user)),
+        attributes: object.attributes_without_key(),
     }
 }
 
@@ -113,6 +114,7 @@ pub(in crate::object) fn tail_at(
             user_hash(user),
             TransferId::generate()
         ),
+        attributes: object.attributes.clone(),
     }
 }
 

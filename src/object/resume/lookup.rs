@@ -60,7 +60,7 @@ pub(in crate::object) struct Resumer<'a> {
 
 /// What the user can resume, if `info` is what a HEAD has just reported of the object (`None`: it
 /// does not exist). Asks for the parts: 1 ListParts for each 1,000, and a HEAD for each piece of
-/// the tail. An upload that cannot be resumed any more, if only since the object has been there for
+/// the tail. One that is encrypted with another customer's key counts as none, and stays. An upload that cannot be resumed any more, if only since the object has been there for
 /// [`Resumer::over_object`], is discarded in the background.
 pub(in crate::object) async fn judge(
     stored: &StoredRecord,
@@ -83,6 +83,12 @@ pub(in crate::object) async fn judge(
         let retry_after = Duration::from_secs(left.as_secs() + 1);
         return Ok(Lookup::InUse { retry_after });
     }
+    if !object.has_key_of(&record.attributes) {
+        // A new upload of the name has to remove it.
+        let cache = &context.record_cache;
+        cache.insert(&name_of(object), &user_hash(resumer.user));
+        return Ok(Lookup::None);
+    }
     let expired = info.is_some() && age(now, stored.written) >= resumer.over_object;
     // What is to be asked about before it is published can't be read in an open upload of the
     // object.
@@ -95,6 +101,7 @@ pub(in crate::object) async fn judge(
         return Ok(Lookup::None);
     }
     let at = stored.at(object);
+    let object = &object.encrypting_as(&record.attributes);
     let parts = async {
         match &record.upload {
             Some(upload) => list_parts(&upload.at(object, &at), &upload.id).await,

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::object::delete::delete;
 use crate::object::error::{ObjectError, RequestFailure, failure};
-use crate::object::head::timestamp;
+use crate::object::head::{Attributes, timestamp, with_attributes};
 use crate::object::location::Location;
 use crate::object::precondition::{Precondition, PreconditionHeaders};
 use crate::object::record_cache::RecordCache;
@@ -272,13 +272,13 @@ async fn send(
     body: Bytes,
     conditions: PreconditionHeaders,
 ) -> Result<String, RequestFailure> {
-    let request = at
-        .store
-        .client()
-        .put_object()
+    let attributes = Attributes {
+        content_type: Some("application/json".to_owned()),
+        ..Attributes::of_record(at)
+    };
+    let request = with_attributes!(at.store.client().put_object(), &attributes)
         .bucket(&*at.bucket)
         .key(&at.key)
-        .content_type("application/json")
         .set_if_none_match(conditions.if_none_match)
         .set_if_match(conditions.if_match)
         .body(ByteStream::from(body));

@@ -124,6 +124,7 @@ impl ResumeScope {
             store: object.store.clone(),
             bucket: self.state_bucket.clone(),
             key: String::new(),
+            attributes: object.attributes.clone(),
         };
         let prefix = records_of(object);
         let mut found = Vec::new();

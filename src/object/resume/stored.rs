@@ -31,12 +31,12 @@ pub struct StoredRecord {
 }
 
 impl StoredRecord {
-    /// Its location, in the store of its object.
+    /// Its location, in the store of its object. What is written there is encrypted as its upload.
     pub(in crate::object) fn at(&self, object: &Location) -> Location {
         Location {
-            store: Arc::clone(&object.store),
             bucket: Arc::clone(&self.bucket),
             key: self.key.clone(),
+            ..object.encrypting_as(&self.record.attributes)
         }
     }
 

@@ -145,6 +145,7 @@ pub async fn sweep(
             store: Arc::clone(store),
             bucket: Arc::clone(state_bucket),
             key: String::new(),
+            attributes: None,
         },
         options,
         recorded,
@@ -166,6 +167,7 @@ pub async fn sweep_probes(
         store: Arc::clone(store),
         bucket: Arc::clone(bucket),
         key: String::new(),
+        attributes: None,
     };
     objects(&bucket, PROBE_PREFIX, SweptKind::Probe, options, |_| false).await
 }
@@ -200,6 +202,7 @@ pub async fn sweep_uploads(
                 store: Arc::clone(store),
                 bucket: Arc::clone(bucket),
                 key: key.to_owned(),
+                attributes: None,
             };
             let probe = key.starts_with(PROBE_PREFIX);
             let staged = key.starts_with(&all_tails());
@@ -257,6 +260,7 @@ pub async fn refresh_record_cache(
         store: Arc::clone(store),
         bucket: Arc::clone(state_bucket),
         key: String::new(),
+        attributes: None,
     };
     let cache = &store.context().record_cache;
     let prefix = all_records();
@@ -415,6 +419,8 @@ impl Sweep<'_> {
         let info = match head(object).await {
             Ok(info) => Some(info),
             Err(ObjectError::NotFound) => None,
+            // It is there: no more can be seen of it without the key.
+            Err(ObjectError::OtherKey) => return Ok(age >= self.options.over_object),
             Err(error) => return Err(error),
         };
         let expired = info.is_some() && age >= self.options.over_object;

@@ -105,6 +105,7 @@ impl TestStore {
             store: Arc::clone(store),
             bucket: BUCKET.into(),
             key: key.to_owned(),
+            attributes: None,
         }
     }
 

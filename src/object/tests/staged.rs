@@ -88,6 +88,7 @@ async fn aws() -> Aws {
             store: Store::over(http, &config, context(64 << 20)).await.unwrap(),
             bucket: BUCKET.into(),
             key: "x".to_owned(),
+            attributes: None,
         });
     }
     let [first, second] = places.try_into().unwrap();

@@ -84,6 +84,7 @@ pub(super) fn at(store: &Arc<Store>) -> Location {
         store: Arc::clone(store),
         bucket: "bucket".into(),
         key: "key".to_owned(),
+        attributes: None,
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use crate::object::attributes::CustomerKey;
 use crate::object::download::Download;
 use crate::object::error::ObjectError;
+use crate::object::head::Attributes;
 use crate::object::location::Location;
-use crate::object::multipart::{AbortMode, PartSource};
+use crate::object::multipart::{AbortMode, CopySource, PartSource};
 use crate::object::part_sizes::CopyRange;
 use crate::object::parts::cleanup::AbortCleanup;
 use crate::object::parts::pending_create::PendingCreate;
@@ -24,13 +26,14 @@ impl Upload {
                 size: Some(append.info.size),
             });
         }
-        let store = Arc::clone(&self.target.location.store);
-        let limit = store.largest_object();
+        let limit = self.target.location.largest_object();
         if keep > limit {
             return Err(ObjectError::TooLarge { limit });
         }
         let object = self.target.location.clone();
-        match self.copy_first(&object, &append.info.etag, keep).await {
+        let attributes = &append.info.attributes;
+        let copied = self.copy_first(&object, &append.info.etag, attributes, keep);
+        match copied.await {
             Err(error) => Err(replaced(error)),
             Ok(0) => self.read_old(&append, 0).await,
             // Other copies are still under way, and may fail meanwhile.
@@ -39,19 +42,22 @@ impl Upload {
     }
 
     /// Copies the first `keep` bytes of an object of the store, as far as they can be parts; gives
-    /// their number. Nothing if the store has no UploadPartCopy.
+    /// their number. `attributes` are those of the object. Nothing if the store has no
+    /// UploadPartCopy.
     pub(super) async fn copy_first(
         &mut self,
         source: &Location,
         etag: &str,
+        attributes: &Attributes,
         keep: u64,
     ) -> Result<u64, ObjectError> {
         let store = Arc::clone(&source.store);
-        let ranges = store.part_sizes().copied(keep);
+        let ranges = source.part_sizes().copied(keep);
         let Some(copied) = ranges.last().map(|last| last.first + last.size) else {
             return Ok(0);
         };
-        match self.copy_old(source, etag, ranges).await {
+        let key = source.key_of(attributes).cloned();
+        match self.copy_old(source, etag, key, ranges).await {
             Err(ObjectError::Unsupported(reason)) => {
                 tracing::debug!(
                     store = store.name(),
@@ -81,6 +87,7 @@ impl Upload {
         &mut self,
         source: &Location,
         etag: &str,
+        key: Option<CustomerKey>,
         ranges: Vec<CopyRange>,
     ) -> Result<(), ObjectError> {
         let create = PendingCreate::start(&self.target, PartSource::Copied);
@@ -91,10 +98,12 @@ impl Upload {
         let mut numbered = (1..).zip(ranges.iter().copied());
         if let Some((number, range)) = numbered.next() {
             let created = create.created().await?;
-            let first = self
-                .target
-                .copy_part(&created, number, source, &etag, range)
-                .await?;
+            let from = CopySource {
+                at: source,
+                etag: &etag,
+                key: key.as_ref(),
+            };
+            let first = self.target.copy_part(&created, number, from, range).await?;
             if let Some(flight) = self.sending.in_flight() {
                 flight.done.push(first);
             }
@@ -113,13 +122,17 @@ impl Upload {
             }
             let (target, create) = (Arc::clone(&self.target), create.clone());
             let (places, etag, source) = (Arc::clone(&places), Arc::clone(&etag), source.clone());
+            let key = key.clone();
             self.spawn(async move {
                 // Never closed.
                 let _place = places.acquire().await;
                 let created = create.created().await?;
-                target
-                    .copy_part(&created, number, &source, &etag, range)
-                    .await
+                let from = CopySource {
+                    at: &source,
+                    etag: &etag,
+                    key: key.as_ref(),
+                };
+                target.copy_part(&created, number, from, range).await
             });
         }
         self.filling.taken = ranges.iter().map(|range| range.size).sum();

@@ -2,7 +2,7 @@
 
 use crate::memory::Admission;
 use crate::object::error::ObjectError;
-use crate::object::head::Attributes;
+use crate::object::head::{Attributes, MTIME_KEY};
 use crate::object::location::Location;
 use crate::object::multipart::Target;
 use crate::object::precondition::Precondition;
@@ -27,7 +27,7 @@ impl Upload {
         Upload::begin_with(location, Some(admission), options, attributes).await
     }
 
-    /// As [`Upload::begin`], with the attributes the object is to have.
+    /// As [`Upload::begin`], with the attributes the object is to have but for those of its mount.
     pub(in crate::object) async fn begin_with(
         location: Location,
         admission: Option<Admission>,
@@ -36,8 +36,9 @@ impl Upload {
     ) -> Result<Upload, ObjectError> {
         if options.append.is_some() {
             // The time of the old content.
-            attributes.metadata.remove("mtime");
+            attributes.metadata.remove(MTIME_KEY);
         }
+        attributes = attributes.of_object(&location);
         attributes.metadata.extend(options.metadata);
         attributes.metadata.remove(TRANSFER_KEY);
         let precondition = match (&options.append, &options.condition) {
@@ -50,7 +51,7 @@ impl Upload {
             (None, Condition::IfAbsent) => BaseObject::Absent,
             (None, Condition::None) => BaseObject::Unknown,
         };
-        let sizes = location.store.part_sizes().clone();
+        let sizes = location.part_sizes();
         let mut upload = Upload::blank(
             Target::new(location, options.id, attributes).staged_at(options.staged),
             precondition,

@@ -6,6 +6,7 @@ use aws_sdk_s3::config::Builder;
 use bytes::BytesMut;
 use tracing::warn;
 
+use crate::object::attributes::with_key;
 use crate::object::backoff::Backoff;
 use crate::object::checksum::{Integrity, crc_header};
 use crate::object::echo::{Echo, Echoed};
@@ -386,8 +387,8 @@ impl SealedUpload {
             .set_checksum_crc32(payload.crc.map(crc_header))
             .set_if_none_match(conditions.if_none_match)
             .set_if_match(conditions.if_match)
-            .body(payload.body())
-            .customize();
+            .body(payload.body());
+        let request = with_key!(request, target.key()).customize();
         let request = match payload.crc {
             Some(_) => request.disable_payload_signing(),
             None => request,
@@ -415,7 +416,7 @@ impl SealedUpload {
     fn limited(&self, error: ObjectError) -> ObjectError {
         match error {
             ObjectError::TooLarge { .. } => ObjectError::TooLarge {
-                limit: self.upload.target.location.store.largest_object(),
+                limit: self.upload.target.location.largest_object(),
             },
             error => error,
         }

@@ -3,7 +3,7 @@
 use tokio_util::task::TaskTracker;
 
 use crate::memory::Budget;
-use crate::object::client::Store;
+use crate::object::location::Location;
 
 /// What an upload uses of this process.
 #[derive(Debug)]
@@ -17,12 +17,12 @@ pub(super) struct Resources {
 }
 
 impl Resources {
-    pub(super) fn of(store: &Store) -> Self {
-        let context = store.context();
+    pub(super) fn of(location: &Location) -> Self {
+        let context = location.store.context();
         Resources {
             budget: context.budget.clone(),
             cleanups: context.cleanups.clone(),
-            parallel: context.transfer.upload_parallel.max(1),
+            parallel: location.upload_parallel(),
         }
     }
 }

@@ -47,6 +47,8 @@ impl Upload {
         mut kept: ResumableUpload,
     ) -> Result<Upload, ObjectError> {
         let budget = &location.store.context().budget;
+        // What the parts are encrypted with was said when the upload was created.
+        let location = location.encrypting_as(&kept.record.attributes);
         let open = kept.record.upload.as_ref().filter(|_| kept.open);
         let state = Location {
             bucket: keep.state_bucket.clone(),
@@ -59,7 +61,7 @@ impl Upload {
         let fits = budget.can_hold(kept.record.schedule.first);
         if kept.parts.is_empty() && (!fits || staged.is_some()) {
             // No part is there that the schedule is of.
-            let (first, largest) = location.store.part_sizes().sizes();
+            let (first, largest) = location.part_sizes().sizes();
             kept.record.schedule = ScheduleNote { first, largest };
         }
         let target = Target::new(location, kept.transfer(), kept.record.attributes.clone())
@@ -161,7 +163,8 @@ impl RestoringUpload {
             // A whole file is copied inside the store as far as it can be.
             let copied = match upload.target.staged.is_some() && upload.filling.size() + skip == 0 {
                 true if piece.size > upload.sizes.size(1) => {
-                    Box::pin(upload.copy_first(&at, &piece.etag, piece.size)).await?
+                    let attributes = upload.target.attributes.clone();
+                    Box::pin(upload.copy_first(&at, &piece.etag, &attributes, piece.size)).await?
                 }
                 _ => 0,
             };

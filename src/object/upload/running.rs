@@ -127,7 +127,7 @@ impl Upload {
     ) -> Upload {
         let crc = target.location.store.may_need_crc();
         Upload {
-            resources: Resources::of(&target.location.store),
+            resources: Resources::of(&target.location),
             target: Arc::new(target),
             precondition,
             sizes,
@@ -267,7 +267,7 @@ impl Upload {
     }
 
     fn check_size(&mut self) -> Result<(), ObjectError> {
-        let limit = self.target.location.store.largest_object();
+        let limit = self.target.location.largest_object();
         let filling = &self.filling;
         if filling.size() > limit || (filling.number > MAX_PARTS && filling.filled() > 0) {
             self.failure = Some(ObjectError::TooLarge { limit });

@@ -9,8 +9,8 @@ use crate::events::Kind;
 use crate::memory::Budget;
 use crate::namespace::{Permission, Resolved, VirtualPath};
 use crate::object::{
-    DeleteError, Location, ObjectError, ObjectInfo, TransferId, delete_keeping_directory, head,
-    head_with_crc, peek, set_metadata,
+    DeleteError, Location, MTIME_KEY, ObjectError, ObjectInfo, TransferId,
+    delete_keeping_directory, head, head_with_crc, peek, set_metadata,
 };
 use ftp_proto::{Reply, time};
 
@@ -101,7 +101,7 @@ impl Session {
         // As rclone writes it: seconds since 1970, with a fraction.
         let mtime = format!("{}.{:09}", when.as_second(), when.subsec_nanosecond());
         let change = |metadata: &mut BTreeMap<String, String>| {
-            metadata.insert("mtime".to_owned(), mtime);
+            metadata.insert(MTIME_KEY.to_owned(), mtime);
         };
         Box::pin(set_metadata(&location, change, &TransferId::generate()))
             .await

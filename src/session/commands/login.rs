@@ -298,7 +298,9 @@ impl Session {
         let Some(permit) = self.context.user_sessions.enter(&config) else {
             return Err(Refusal::UserSessionsFull);
         };
-        let tree = self.configured.namespace_of(&config);
+        let tree = self
+            .configured
+            .namespace_of(&config, self.control.peer.ip());
         let namespace = tree.ok_or(Refusal::AccountNotSetUp)?;
         self.permit.logged_in()?;
         let name = config.name.as_str().into();

@@ -28,7 +28,9 @@ impl Session {
     pub(in crate::session) fn allo(&mut self, bytes: u64) -> Handled {
         let (path, resolved) = self.resolve("")?;
         let limit = match &resolved {
-            crate::namespace::Resolved::Mounted { mount, .. } => mount.store.largest_object(),
+            crate::namespace::Resolved::Mounted { mount, .. } => {
+                mount.location(String::new()).largest_object()
+            }
             _ => self
                 .configured
                 .stores

@@ -41,6 +41,7 @@ impl Refusal {
             ObjectError::Lost => Refusal::UploadUnknown(path),
             ObjectError::Unsupported(_) => Refusal::StoreUnsupported(path, detail()),
             ObjectError::Foreign(_) => Refusal::NotTheStore(path, detail()),
+            ObjectError::OtherKey => Refusal::OtherKey(path),
             ObjectError::Other(_) => Refusal::StoreRefused(path, detail()),
         }
     }

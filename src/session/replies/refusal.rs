@@ -282,6 +282,7 @@ refusals! {
     // The store. Its own words can show its inside: they stand in the log, the client gets these.
     StoreDenied(path: VirtualPath, detail: Detail) => 550, Class::StoreDenied, "{path}: the store denies access";
     StoreUnsupported(path: VirtualPath, detail: Detail) => 550, Class::StoreError, "{path}: the store does not support this";
+    OtherKey(path: VirtualPath) => 550, Class::StoreError, "{path}: the object is encrypted with another key than this server has";
     StoreRefused(path: VirtualPath, detail: Detail) => 550, Class::StoreError, "{path}: the store refused the operation";
     WrittenByOther(path: VirtualPath) => 550, Class::Superseded,
         "{path}: another client has created or changed the file";

@@ -311,6 +311,7 @@ impl Session {
         let opening = success::ready_for(&target.path, from);
         Ok(UploadJob {
             path: target.path,
+            part_size: target.location.part_size(),
             location: target.location,
             id,
             start,
@@ -324,7 +325,6 @@ impl Session {
             }),
             budget: self.context.budget.clone(),
             timeouts: self.context.options.timeouts.clone(),
-            part_size: self.context.options.part_size,
             convert: target.convert,
             control_end: match target.mount.on_control_loss {
                 ControlLoss::Keep => ControlEnd::BreaksOff,

@@ -220,6 +220,7 @@ impl InMemoryGateway {
             state_bucket: mount.bucket.as_str().into(),
             keep_interrupted: true,
             on_control_loss: ControlLoss::Keep,
+            attributes: None,
         });
         Namespace::new(mounts.collect())
     }

@@ -1,6 +1,7 @@
 //! Keys of stores and mounts.
 
 use crate::config::schema::entry::{LARGEST_PART, NONE, SMALLEST_PART, key, table};
+use crate::config::schema::keys::attributes;
 use crate::config::schema::{Fallback, Kind, Rule, TableSchema};
 use Fallback::{Required, Text, Value};
 use Kind::{
@@ -183,5 +184,13 @@ table!(
             Value("\"keep\""),
             "what happens to an upload whose control connection ends without QUIT: it is kept for a resume, or published when its data connection ends. For [clients that leave without QUIT](../how-to/clients.md#clients-that-leave-without-quit)",
         ),
+        attributes::CONTENT_TYPE,
+        attributes::STORAGE_CLASS,
+        attributes::ENCRYPTION_OF_OBJECTS,
+        attributes::ACL,
+        attributes::TAGS,
+        attributes::METADATA,
+        attributes::PART_SIZE,
+        attributes::UPLOAD_PARALLEL,
     ]
 );

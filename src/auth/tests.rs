@@ -277,7 +277,7 @@ async fn a_repeated_login_waits_for_no_core_and_no_memory() {
         ("bert", ""),
         // The same password, of another user and of none.
         ("anna", "password"),
-        ("nobody", "password"),
+        ("unknown", "password"),
         ("Bert", "password"),
     ] {
         let user = authenticator.logged_in_recently(name, &password.into());

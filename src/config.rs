@@ -25,6 +25,7 @@ mod mounts;
 mod names;
 mod origins;
 mod read;
+mod references;
 mod report;
 mod schema;
 mod secret;

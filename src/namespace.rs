@@ -7,6 +7,7 @@
 pub mod attributes;
 mod keys;
 mod lookup;
+pub mod names;
 pub mod options;
 mod path;
 mod permissions;

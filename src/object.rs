@@ -52,7 +52,7 @@ pub use active_uploads::{ActiveUploads, EarlierUploads, UploadSnapshot};
 pub use attributes::{ContentType, CustomerKey, CustomerKeyError, Encryption, ObjectAttributes};
 pub use client::{Store, StoreContext};
 pub use connector::trusted_roots;
-pub use copy::directory::{DirectoryError, rename_directory};
+pub use copy::directory::{DirectoryError, TakesKey, rename_directory};
 pub use copy::whole::Written;
 pub use copy::{CopyOptions, copy, set_metadata};
 pub use delete::{

@@ -123,6 +123,8 @@ pub struct UserLimits {
     pub download_rate: Option<u64>,
     /// How long a session of the user may be without a command.
     pub idle: Option<Duration>,
+    /// The largest file that the user may store, bytes.
+    pub max_file_size: Option<u64>,
 }
 
 /// A user's own rules for TLS.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::config::attributes;
-use crate::config::names::{known, unknown};
+use crate::config::references::{known, unknown};
 use crate::config::section::Field;
-use crate::config::values;
+use crate::config::{names, values};
 use crate::namespace::options::{ControlLoss, MountOptions};
 use crate::namespace::template::{self, Template};
 use crate::namespace::{Permission, Permissions, VirtualPath, is_state_key};
@@ -63,6 +63,8 @@ pub(super) fn mount(field: &Field<'_>, stores: &[&str]) -> Option<MountTemplate>
         &[ControlLoss::Keep, ControlLoss::Publish],
     );
     let attributes = attributes::decode(&section);
+    let max_file_size = section.size("max_file_size");
+    let names = Arc::new(names::rules(&section));
     section.finish();
     let prefix = prefix?;
     let options = MountOptions {
@@ -77,6 +79,8 @@ pub(super) fn mount(field: &Field<'_>, stores: &[&str]) -> Option<MountTemplate>
         keep_interrupted,
         on_control_loss,
         attributes,
+        max_file_size,
+        names,
     };
     Some(MountTemplate {
         prefix,

@@ -5,6 +5,7 @@
 mod edge;
 mod hashes;
 mod include;
+mod names;
 mod schema;
 mod sources;
 mod tls;

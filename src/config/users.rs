@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use crate::auth::PasswordHash;
 use crate::auth::options::{UserLimits, UserOptions, WeakHashes};
 use crate::config::mounts::{self, MOUNT, MountTemplate, Values};
-use crate::config::names::{known, unknown};
+use crate::config::references::{known, unknown};
 use crate::config::report::Report;
 use crate::config::section::{Field, Section};
 use crate::config::tree::Value;
@@ -320,6 +320,7 @@ fn limits(section: &Section<'_>) -> UserLimits {
         upload_rate: section.size("upload_rate"),
         download_rate: section.size("download_rate"),
         idle: section.time("idle"),
+        max_file_size: section.size("max_file_size"),
     }
 }
 

@@ -1,6 +1,9 @@
 //! Options of a mount.
 
 use crate::namespace::attributes::MountAttributes;
+use std::sync::Arc;
+
+use crate::namespace::names::NameRules;
 use crate::namespace::permissions::Permissions;
 
 /// A part of a bucket that appears as a directory.
@@ -31,6 +34,10 @@ pub struct MountOptions {
     pub on_control_loss: ControlLoss,
     /// What its objects are like.
     pub attributes: MountAttributes,
+    /// The largest file that may come to be there, bytes.
+    pub max_file_size: Option<u64>,
+    /// Which names files may have, and how names are changed.
+    pub names: Arc<NameRules>,
 }
 
 /// What happens to an upload if the control connection ends without QUIT before the server has seen

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use crate::namespace::keys;
 use crate::namespace::lookup::{self, MountLookup, MountPoint};
+use crate::namespace::names::NameRules;
 use crate::namespace::options::ControlLoss;
-use crate::namespace::path::VirtualPath;
+use crate::namespace::path::{PathError, VirtualPath};
 use crate::namespace::permissions::{Permission, Permissions};
 use crate::object::{Location, ObjectAttributes, Store};
 
@@ -39,6 +40,10 @@ pub struct Mount {
     pub on_control_loss: ControlLoss,
     /// What its objects are like.
     pub attributes: Option<Arc<ObjectAttributes>>,
+    /// See [`crate::namespace::options::MountOptions::max_file_size`].
+    pub max_file_size: Option<u64>,
+    /// See [`crate::namespace::options::MountOptions::names`].
+    pub names: Arc<NameRules>,
 }
 
 /// What a path resolves to.
@@ -104,6 +109,30 @@ impl Namespace {
             MountLookup::Above => Resolved::Virtual(path.clone()),
             MountLookup::Nowhere => Resolved::Nowhere(path.clone()),
         }
+    }
+
+    /// The path in place of one that a client has sent: its elements as the mounts change them, each
+    /// by the rules of the mount in which it is. Elements that lead to a mount stay.
+    ///
+    /// # Errors
+    ///
+    /// A changed element is not a name, or the path becomes too long.
+    pub fn changed(&self, path: VirtualPath) -> Result<VirtualPath, PathError> {
+        let mut mounts = self.mounts.iter();
+        if mounts.all(|mount| mount.names.change.is_empty()) {
+            return Ok(path);
+        }
+        let mut changed = VirtualPath::root();
+        for element in path.elements() {
+            let kept = changed.child(element)?;
+            changed = match self.resolve(&changed) {
+                Resolved::Mounted { mount, .. } if !self.holds_mount(&kept) => {
+                    changed.child(&mount.names.change.apply(element))?
+                }
+                _ => kept,
+            };
+        }
+        Ok(changed)
     }
 
     /// The names directly below `path` that are mount points or lie on the way to one; sorted,

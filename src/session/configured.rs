@@ -83,6 +83,8 @@ impl Configured {
                     .into(),
                 keep_interrupted: mount.keep_interrupted,
                 on_control_loss: mount.on_control_loss,
+                max_file_size: mount.max_file_size,
+                names: Arc::clone(&mount.names),
                 attributes: mount.attributes.for_peer(&peer),
             })
         });

@@ -120,7 +120,7 @@ impl Session {
         let lists = command.lists();
         let names = command.names();
         let argument = command.argument.as_deref();
-        let named = argument.map(|argument| self.cwd.join(argument));
+        let named = argument.map(|argument| self.path_of(argument));
         match (command.source, named) {
             (Some((source, names)), named) => {
                 self.place(event, &source, names);

@@ -172,6 +172,26 @@ pub(super) fn require(
     }
 }
 
+/// Refuses a new file whose name the mount does not allow.
+pub(super) fn check_name(path: &VirtualPath, mount: &Mount) -> Result<(), Refusal> {
+    match mount.names.refusal(path.name().unwrap_or_default()) {
+        Some(rule) => Err(Refusal::NameRefused(path.clone(), rule)),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a file that is larger than is allowed.
+pub(super) fn check_file_size(
+    path: &VirtualPath,
+    size: u64,
+    limit: Option<u64>,
+) -> Result<(), Refusal> {
+    match limit {
+        Some(limit) if size > limit => Err(Refusal::FileTooLarge(path.clone(), limit)),
+        _ => Ok(()),
+    }
+}
+
 /// Refuses an offset of REST or RANG that no file reaches (RFC 3659, 5.3).
 pub(super) fn check_offset(path: &VirtualPath, offset: u64) -> Result<(), Refusal> {
     if offset < BEYOND_ANY_OBJECT {

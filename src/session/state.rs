@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::auth::options::UserOptions;
 use crate::auth::{SessionPermit, TransferPermit, UserPermit};
 use crate::events::Direction;
-use crate::namespace::{Mount, Namespace, Resolved, VirtualPath};
+use crate::namespace::{Mount, Namespace, PathError, Resolved, VirtualPath};
 use crate::object::{Location, NameWatch, ObjectInfo};
 use crate::session::configured::Configured;
 use crate::session::options::{HostOptions, RemovedUsers};
@@ -269,9 +269,26 @@ impl Session {
             .map_or("-", |user| user.config.name.as_str())
     }
 
+    /// The path of an argument, from the working directory, with the names that the mount gives it.
+    pub(super) fn path_of(&self, argument: &str) -> Result<VirtualPath, PathError> {
+        let path = self.cwd.join(argument)?;
+        match self.logged_in() {
+            Some(user) => user.namespace.changed(path),
+            None => Ok(path),
+        }
+    }
+
+    /// The largest file that may come to be in a mount by this user.
+    pub(super) fn max_file_size(&self, mount: &Mount) -> Option<u64> {
+        let own = self
+            .logged_in()
+            .and_then(|user| user.config.limits.max_file_size);
+        own.into_iter().chain(mount.max_file_size).min()
+    }
+
     /// Resolves an argument from the working directory.
     pub(super) fn resolve(&self, argument: &str) -> Result<(VirtualPath, Resolved), Refusal> {
-        let path = self.cwd.join(argument)?;
+        let path = self.path_of(argument)?;
         let resolved = self.user()?.namespace.resolve(&path);
         if resolved.key_too_long() && resolved.object().is_none() {
             return Err(Refusal::KeyTooLong);

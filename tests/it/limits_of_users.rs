@@ -3,4 +3,5 @@
 
 mod idle;
 mod rates;
+mod sizes;
 mod transfers;

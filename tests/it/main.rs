@@ -31,6 +31,7 @@ mod memory;
 mod metrics;
 mod mounts;
 mod name_conflicts;
+mod name_rules;
 mod names;
 mod password_hashes;
 mod protections;

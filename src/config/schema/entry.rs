@@ -1,7 +1,7 @@
 //! What the tables of keys are written with.
 
 use crate::config::schema::{Fallback, KeySchema, Kind, TableSchema};
-use crate::units::{GIB, MIB};
+use crate::units::{GIB, MIB, TIB};
 use Fallback::Text;
 use Kind::{List, Network, Number, Table, Word};
 
@@ -9,6 +9,8 @@ use Kind::{List, Network, Number, Table, Word};
 pub(super) const SMALLEST_PART: u64 = 5 * MIB;
 /// S3's largest part, PutObject and CopyObject.
 pub(super) const LARGEST_PART: u64 = 5 * GIB;
+/// No store holds a larger object.
+pub(super) const LARGEST_FILE: u64 = 1024 * TIB;
 /// No machine serves more sessions.
 const MOST_SESSIONS: u64 = 10_000_000;
 

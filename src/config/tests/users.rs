@@ -17,6 +17,7 @@ transfers = 8
 upload_rate = "20MiB"
 download_rate = 1000000
 idle = "10m"
+max_file_size = "1GiB"
 start_directory = "/in"
 lenient_close = true
 expires = 2027-06-30
@@ -80,6 +81,7 @@ fn a_groups_keys_are_defaults() {
             upload_rate: Some(20 << 20),
             download_rate: Some(1_000_000),
             idle: Some(Duration::from_secs(600)),
+            max_file_size: Some(1 << 30),
         }
     );
     assert_eq!(user.networks.len(), 2);
@@ -114,6 +116,7 @@ fn a_users_keys_replace_those_of_the_group() {
             upload_rate: Some(1024),
             download_rate: Some(1_000_000),
             idle: Some(Duration::from_secs(5)),
+            max_file_size: Some(1 << 30),
         }
     );
     assert_eq!(user.networks.len(), 1);
@@ -271,6 +274,7 @@ fn wrong_limits_are_errors_in_groups_too() {
          groups.g.upload_rate = 1023 => groups.g.upload_rate: 1023 is out of range | from 1 KiB to
          groups.g.download_rate = \"20\" => groups.g.download_rate: \"20\" is out of range
          groups.g.download_rate = \"fast\" => groups.g.download_rate: \"fast\" is not a size
+         groups.g.max_file_size = 0 => groups.g.max_file_size: 0 is out of range
          groups.g.idle = 0 => groups.g.idle: 0 is out of range",
     );
 }

@@ -40,6 +40,14 @@ pub enum DirectoryError {
     /// The new name lies in the old one. All is as it was.
     #[error("a directory can't be moved into itself or onto one it is in")]
     IntoItself,
+    /// The destination does not take a key. All is as it was, and nothing was copied.
+    #[error("the destination does not take {name:?}")]
+    Refused {
+        /// The key's name below the directory.
+        name: String,
+        /// Its size.
+        size: u64,
+    },
     /// All is as it was: what had been copied is removed again.
     #[error("{0} (nothing was moved)")]
     Unmoved(ObjectError),
@@ -51,18 +59,28 @@ pub enum DirectoryError {
     SourceLeft(ObjectError),
 }
 
+/// Whether a key may come to be at the destination, by its name below the directory and its size.
+pub type TakesKey<'a> = dyn Fn(&str, u64) -> bool + Send + Sync + 'a;
+
 /// Renames a directory: copies all keys before it deletes the first. Returns the number of keys. It
 /// replaces nothing at the destination: if anything appears there meanwhile, the rename ends and
 /// removes its copies. Keys that are written to the source meanwhile stay there.
+///
+/// `takes`: the keys are listed before the first is copied, and if one of them is not taken, none
+/// is copied. `None`: every key is taken.
 pub async fn rename_directory(
     source: &Location,
     destination: &Location,
     id: &TransferId,
+    takes: Option<&TakesKey<'_>>,
 ) -> Result<u64, DirectoryError> {
     if source.same_bucket(destination)
         && (destination.key.starts_with(&source.key) || source.key.starts_with(&destination.key))
     {
         return Err(DirectoryError::IntoItself);
+    }
+    if let Some(takes) = takes {
+        all_taken(source, takes).await?;
     }
     let mut copied = Copied::new(&source.store.context().budget);
     let inner = NestedDirectory::of(source, destination).await?;
@@ -80,7 +98,7 @@ pub async fn rename_directory(
         }
         Err(error) => return Err(undone(error, take_back_one(destination, id).await)),
     }
-    if let Err(error) = copy_all(source, destination, id, &mut copied).await {
+    if let Err(error) = copy_all(source, destination, id, takes, &mut copied).await {
         return Err(undone(error, take_back(destination, id).await));
     }
     // From here on the copies show that the directory is there.
@@ -165,12 +183,35 @@ async fn remove_claim(destination: &Location, claimed: &Participation) -> Result
     Ok(())
 }
 
+/// Lists the keys before anything is copied.
+async fn all_taken(source: &Location, takes: &TakesKey<'_>) -> Result<(), DirectoryError> {
+    let mut token = None;
+    loop {
+        let page = RawPage::fetch(source, &source.key, None, 1000, token).await;
+        let page = page.map_err(DirectoryError::Unmoved)?;
+        for key in &page.keys {
+            let name = below(source, &key.key);
+            if !takes(name, key.size) {
+                return Err(DirectoryError::Refused {
+                    name: name.to_owned(),
+                    size: key.size,
+                });
+            }
+        }
+        token = page.next;
+        if token.is_none() {
+            return Ok(());
+        }
+    }
+}
+
 /// Pass 1. After a failure nothing more is begun, and what is under way ends first: it is to be
 /// taken back, too.
 async fn copy_all(
     source: &Location,
     destination: &Location,
     id: &TransferId,
+    takes: Option<&TakesKey<'_>>,
     copied: &mut Copied,
 ) -> Result<(), ObjectError> {
     let lanes = Semaphore::new(AT_ONCE);
@@ -185,7 +226,7 @@ async fn copy_all(
             .map(|key| async {
                 // Never closed.
                 let _lane = lanes.acquire_many(lanes_of(&key, within_store)).await;
-                copy_one(source, destination, id, key).await
+                copy_one(source, destination, id, takes, key).await
             })
             .buffer_unordered(AT_ONCE);
         let mut copies = pin!(copies);
@@ -226,6 +267,7 @@ async fn copy_one(
     source: &Location,
     destination: &Location,
     id: &TransferId,
+    takes: Option<&TakesKey<'_>>,
     key: Key,
 ) -> Result<Option<(String, ObjectInfo)>, ObjectError> {
     let from = Location {
@@ -242,6 +284,10 @@ async fn copy_one(
         Err(ObjectError::NotFound) => return Ok(None),
         looked => looked?,
     };
+    // Written since the keys were listed.
+    if takes.is_some_and(|takes| !takes(below(source, &from.key), info.size)) {
+        return Err(ObjectError::Conflict);
+    }
     let options = CopyOptions {
         id: id.clone(),
         // A marker with content takes the place of our claim.
@@ -394,11 +440,16 @@ async fn delete_one(
 
 /// Where a key of the old directory is in the new one.
 fn moved(from: &Location, source: &Location, destination: &Location) -> Location {
-    let name = from.key.strip_prefix(&source.key).unwrap_or_default();
+    let name = below(source, &from.key);
     Location {
         key: format!("{}{name}", destination.key),
         ..destination.clone()
     }
+}
+
+/// The name of a key below its directory.
+fn below<'k>(directory: &Location, key: &'k str) -> &'k str {
+    key.strip_prefix(&directory.key).unwrap_or_default()
 }
 
 /// Deletes what was just seen.

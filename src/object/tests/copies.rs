@@ -108,7 +108,7 @@ async fn directories_are_renamed() {
         server.location(&store, "new/"),
     );
     let id = TransferId::generate();
-    assert_eq!(rename_directory(&from, &to, &id).await.unwrap(), 1012);
+    assert_eq!(rename_directory(&from, &to, &id, None).await.unwrap(), 1012);
     assert!(!directory_exists(&from).await.unwrap());
     let renamed = names(&to).await;
     assert_eq!(renamed.len(), 1011);
@@ -120,14 +120,14 @@ async fn directories_are_renamed() {
     assert_eq!(names(&server.location(&store, "older/")).await.len(), 1);
 
     let nowhere = server.location(&store, "nowhere/");
-    let missing = rename_directory(&from, &nowhere, &id).await;
+    let missing = rename_directory(&from, &nowhere, &id, None).await;
     assert!(
         matches!(missing, Err(DirectoryError::Unmoved(ObjectError::NotFound))),
         "{missing:?}"
     );
     assert!(!directory_exists(&nowhere).await.unwrap());
     for inside in ["new/sub/", "new/", "new/x/"] {
-        let refused = rename_directory(&to, &server.location(&store, inside), &id).await;
+        let refused = rename_directory(&to, &server.location(&store, inside), &id, None).await;
         assert!(
             matches!(refused, Err(DirectoryError::IntoItself)),
             "{refused:?}"

@@ -56,6 +56,8 @@ pub struct Upload {
     pub(super) relief: Relief,
     /// How fast the client sends.
     pub(super) pace: Pace,
+    /// The largest size, if it is smaller than what the store takes.
+    pub(super) limit: Option<u64>,
     pub(super) failure: Option<ObjectError>,
     /// Where parts in flight report that they have failed.
     pub(super) failed: watch::Sender<Option<ObjectError>>,
@@ -141,9 +143,16 @@ impl Upload {
             staged: None,
             relief: Relief::default(),
             pace: Pace::default(),
+            limit: None,
             failure: None,
             failed: watch::Sender::new(None),
         }
+    }
+
+    /// Refuses an object of more than this number of bytes, old ones included: the upload fails by
+    /// [`ObjectError::TooLarge`] as soon as one byte more was taken, and nothing is kept of it.
+    pub fn limit_to(&mut self, limit: u64) {
+        self.limit = Some(limit);
     }
 
     /// Room for the next bytes: a buffer with spare capacity to read into (`read_buf`), never
@@ -157,6 +166,7 @@ impl Upload {
     /// safe.
     pub async fn space_and_relief(&mut self) -> Result<(&mut BytesMut, &mut Relief), ObjectError> {
         self.reap()?;
+        self.check_limit()?;
         let sent = self.received() > 0;
         if let Some(record) = &mut self.record {
             record.received(self.filling.size(), sent);
@@ -187,7 +197,7 @@ impl Upload {
             let room = buffer.capacity() - buffer.len();
             buffer.extend_from_slice(&data.split_to(room.min(data.len())));
         }
-        Ok(())
+        self.check_limit()
     }
 
     /// Reports when a part in flight has failed for good: to be waited for alongside the client.
@@ -266,8 +276,17 @@ impl Upload {
         self.sizes.size(self.filling.number - self.sending.copied())
     }
 
+    /// Before the chunk is full: a client that has sent too much may pause.
+    fn check_limit(&mut self) -> Result<(), ObjectError> {
+        match self.limit {
+            Some(limit) if self.filling.size() > limit => self.check_size(),
+            _ => Ok(()),
+        }
+    }
+
     fn check_size(&mut self) -> Result<(), ObjectError> {
-        let limit = self.target.location.largest_object();
+        let largest = self.target.location.largest_object();
+        let limit = self.limit.map_or(largest, |limit| limit.min(largest));
         let filling = &self.filling;
         if filling.size() > limit || (filling.number > MAX_PARTS && filling.filled() > 0) {
             self.failure = Some(ObjectError::TooLarge { limit });

@@ -274,7 +274,7 @@ impl Session {
         if let Some(glob) = glob.filter(|_| !named) {
             let format = format(parent_text.to_owned());
             let recursive = argument.recursive;
-            return self.list_matches(parent_text, glob, recursive, format, admission);
+            return self.list_matches((parent_text, last), glob, recursive, format, admission);
         }
         let (path, resolved) = self.resolve(text)?;
         require(&path, &resolved, Permission::List)?;
@@ -328,7 +328,7 @@ impl Session {
     /// The entries of a directory whose names match a glob.
     fn list_matches(
         &self,
-        parent: &str,
+        (parent, last): (&str, &str),
         glob: Glob,
         recursive: bool,
         format: LineFormat,
@@ -336,6 +336,12 @@ impl Session {
     ) -> Result<(VirtualPath, Lister), Refusal> {
         let (path, resolved) = self.resolve(parent)?;
         require(&path, &resolved, Permission::List)?;
+        let glob = match &resolved {
+            Resolved::Mounted { mount, .. } if !mount.names.change.is_empty() => {
+                Glob::new(&mount.names.change.apply_to_glob(last)).unwrap_or(glob)
+            }
+            _ => glob,
+        };
         let mut lister = self.lister(&resolved, Some(glob.clone()), format.clone(), admission)?;
         if recursive {
             lister.tree = Some(self.tree(&resolved, parent, Some(glob), format)?);

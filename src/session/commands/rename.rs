@@ -11,14 +11,16 @@ use crate::events::Kind;
 use crate::namespace::{Mount, Permission, Resolved, VirtualPath};
 use crate::object::{
     CopyOf, CopyOptions, DeleteError, Deleted, DirectoryError, Expected, Location, NameLock,
-    NameWatch, ObjectError, ObjectInfo, PublishError, TransferId, copy, delete_keeping_directory,
-    directory_exists, keep_if_empty, rename_directory,
+    NameWatch, ObjectError, ObjectInfo, PublishError, TakesKey, TransferId, copy,
+    delete_keeping_directory, directory_exists, keep_if_empty, rename_directory,
 };
 
 use crate::session::chronicle::Names;
 use crate::session::occupant::refuse_directory;
 use crate::session::replies::{Detail, Handled, Refusal, success};
-use crate::session::resolve::{describe_with_crc, existing, parent_in_mount, require};
+use crate::session::resolve::{
+    check_file_size, check_name, describe_with_crc, existing, parent_in_mount, require,
+};
 use crate::session::state::{RenameSource, RenamedEntry, Session};
 
 impl Session {
@@ -68,6 +70,10 @@ impl Session {
         if path == source.0 {
             return Ok(done);
         }
+        if let (RenamedEntry::File(file), Resolved::Mounted { mount, .. }) = (&found, &resolved) {
+            check_name(&path, mount)?;
+            check_file_size(&path, file.0.size, self.limit_of_move(&source.1, mount))?;
+        }
         let id = TransferId::generate();
         let renamed = match &found {
             RenamedEntry::File(file) => {
@@ -84,6 +90,14 @@ impl Session {
         event.id = Some(id.as_str().into());
         self.chronicle.send(event);
         Ok(done)
+    }
+
+    /// The largest file that may be moved: a file stays as large as it is inside one mount.
+    fn limit_of_move(&self, from: &Resolved, to: &Mount) -> Option<u64> {
+        match from {
+            Resolved::Mounted { mount, .. } if is_one_mount(mount, to) => None,
+            _ => self.max_file_size(to),
+        }
     }
 
     /// Whether the user may rename from here into another of their mounts.
@@ -214,14 +228,71 @@ impl Session {
         // goes, too.
         let parent = parent_in_mount(from_resolved);
         let _removal = parent.as_ref().map(Location::take_part);
-        rename_directory(&from, &to, id)
+        let rules = match resolved {
+            Resolved::Mounted { mount, .. } => MovedFiles {
+                to: path,
+                limit: self.limit_of_move(from_resolved, mount),
+                mount,
+            },
+            Resolved::Virtual(_) | Resolved::Nowhere(_) => {
+                return Err(Refusal::NotFound(path.clone()));
+            }
+        };
+        let takes = |name: &str, size: u64| rules.refusal(name, size).is_none();
+        let takes: Option<&TakesKey<'_>> = rules.any().then_some(&takes);
+        rename_directory(&from, &to, id, takes)
             .await
-            .map_err(|error| not_renamed(old, path, &error))?;
+            .map_err(|error| match &error {
+                DirectoryError::Refused { name, size } => {
+                    let changed = || Refusal::TreeChanged(path.clone(), old.clone());
+                    let cause = rules.refusal(name, *size).unwrap_or_else(changed);
+                    Refusal::TreeUnmoved(Box::new(cause))
+                }
+                error => not_renamed(old, path, error),
+            })?;
         // The parent stays if it has become empty.
         if let Some(parent) = parent {
             keep_if_empty(&parent).await;
         }
         Ok(())
+    }
+}
+
+/// What holds for the files of a directory that is moved.
+struct MovedFiles<'m> {
+    /// The new name of the directory.
+    to: &'m VirtualPath,
+    mount: &'m Mount,
+    /// The largest file.
+    limit: Option<u64>,
+}
+
+impl MovedFiles<'_> {
+    /// Whether any file can be refused.
+    fn any(&self) -> bool {
+        self.limit.is_some() || !self.mount.names.is_empty()
+    }
+
+    /// Why the key of this name below the directory, and of this size, may not come to be there. A
+    /// name that the mount changes could not be named there any more.
+    fn refusal(&self, name: &str, size: u64) -> Option<Refusal> {
+        let mut path = self.to.clone();
+        for element in name.split('/').filter(|element| !element.is_empty()) {
+            path = path.child(element).unwrap_or(path);
+            let changed = self.mount.names.change.apply(element);
+            if changed != element {
+                let rule = format!("names: it would be {changed}");
+                return Some(Refusal::NameRefused(path, rule));
+            }
+        }
+        // The marker of a directory.
+        if name.is_empty() || name.ends_with('/') {
+            return None;
+        }
+        let named = check_name(&path, self.mount);
+        named
+            .and_then(|()| check_file_size(&path, size, self.limit))
+            .err()
     }
 }
 
@@ -271,6 +342,8 @@ fn is_one_mount(one: &Mount, other: &Mount) -> bool {
         && one.bucket == other.bucket
         && one.prefix == other.prefix
         && one.permissions == other.permissions
+        && one.max_file_size == other.max_file_size
+        && one.names == other.names
 }
 
 /// What became of a directory that was not renamed, or only in part.
@@ -286,6 +359,7 @@ fn not_renamed(old: &VirtualPath, new: &VirtualPath, error: &DirectoryError) -> 
     };
     match error {
         DirectoryError::IntoItself => Refusal::IntoItself(new.clone()),
+        DirectoryError::Refused { .. } => Refusal::TreeChanged(new.clone(), old.clone()),
         DirectoryError::Unmoved(error) => Refusal::TreeUnmoved(cause(error)),
         DirectoryError::CopiesLeft(error) => Refusal::TreeCopiesLeft(cause(error), new.clone()),
         DirectoryError::SourceLeft(error) => {

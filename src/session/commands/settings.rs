@@ -1,12 +1,14 @@
 //! TYPE, REST, ALLO, ABOR without a transfer, OPTS MLST, SITE CHMOD (RFC 959; 3659).
 
-use crate::namespace::Permission;
+use std::sync::Arc;
+
+use crate::namespace::{Mount, Permission, Resolved};
 use ftp_proto::command::TransferType;
 use ftp_proto::facts::FactSet;
 
 use crate::session::data_setup::DataSetup;
 use crate::session::replies::{Handled, Refusal, success};
-use crate::session::resolve::require;
+use crate::session::resolve::{check_file_size, require};
 use crate::session::state::{Session, Start};
 
 impl Session {
@@ -27,18 +29,15 @@ impl Session {
     /// RFC 959: no storage is set aside, but a file that is too large is refused before it is sent.
     pub(in crate::session) fn allo(&mut self, bytes: u64) -> Handled {
         let (path, resolved) = self.resolve("")?;
-        let limit = match &resolved {
-            crate::namespace::Resolved::Mounted { mount, .. } => {
-                mount.location(String::new()).largest_object()
-            }
-            _ => self
-                .configured
-                .stores
-                .values()
-                .map(|store| store.largest_object())
-                .max()
-                .unwrap_or(0),
+        let mounts = match &resolved {
+            Resolved::Mounted { mount, .. } => vec![Arc::clone(mount)],
+            // The file may go to any of them.
+            _ => self.user()?.namespace.mounts().to_vec(),
         };
+        let largest = |mount: &Arc<Mount>| mount.location(String::new()).largest_object();
+        let allowed = |mount: &Arc<Mount>| self.max_file_size(mount).unwrap_or(u64::MAX);
+        let limit = mounts.iter().map(largest).max().unwrap_or(0);
+        check_file_size(&path, bytes, mounts.iter().map(allowed).max())?;
         if bytes > limit {
             return Err(Refusal::TooLarge(path, limit));
         }

@@ -208,6 +208,8 @@ refusals! {
     KeyTooLong => 553, Class::Invalid,
         "The path is longer than a key can be (1024 bytes with the mount's prefix; a directory's \
          ends in a slash)";
+    NameRefused(path: VirtualPath, rule: String) => 553, Class::Permission,
+        "{path}: files may not have this name here ({rule})";
     PermissionDenied(path: VirtualPath, permission: Permission) => 550, Class::Permission,
         "{path}: permission denied ({})", permission.name();
     NotFound(path: VirtualPath) => 550, Class::NotFound, "{path}: no such file or directory";
@@ -235,6 +237,8 @@ refusals! {
         "{path}: the store's own times are shown here and can't be set";
     TooLarge(path: VirtualPath, limit: u64) => 552, Class::TooLarge,
         "{path}: larger than the largest object here, {limit} bytes";
+    FileTooLarge(path: VirtualPath, limit: u64) => 552, Class::TooLarge,
+        "{path}: larger than the largest file that is allowed here, {limit} bytes";
     BeyondAnyFile(path: VirtualPath) => 554, Class::Invalid, "{path}: the offset is beyond the end of any file";
     BeyondEnd(path: VirtualPath) => 554, Class::Invalid, "{path}: the offset is beyond the end of the file";
     BeyondEndAt(path: VirtualPath, end: u64) => 554, Class::Invalid,

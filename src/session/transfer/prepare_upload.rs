@@ -16,7 +16,9 @@ use crate::object::{
 use crate::session::occupant::{file_or_undisclosed, refuse_directory};
 use crate::session::replies::{Refusal, success};
 use crate::session::reported::ReportedLength;
-use crate::session::resolve::{check_offset, existing, file_at, names_directory, require};
+use crate::session::resolve::{
+    check_file_size, check_name, check_offset, existing, file_at, names_directory, require,
+};
 use crate::session::resume::{OwnUpload, ResumeAt, refuse_later, shows_files};
 use crate::session::state::{Session, Start};
 use crate::session::transfer::check::Check;
@@ -111,6 +113,7 @@ impl Session {
         let target = self.writable(argument)?;
         if let Mode::From(offset) = mode {
             check_offset(&target.path, offset)?;
+            check_file_size(&target.path, offset, self.max_file_size(&target.mount))?;
         }
         // A file of that name would exist next to the directory that is meant, or a directory above
         // a mount would hide it.
@@ -134,6 +137,7 @@ impl Session {
         let (path, resolved) = self.resolve(argument)?;
         require(&path, &resolved, Permission::Write)?;
         let (mount, location) = file_at(&path, &resolved)?;
+        check_name(&path, &mount)?;
         let convert = self.converts(&mount);
         let scope = match convert {
             true => None,
@@ -293,8 +297,6 @@ impl Session {
 
     fn job(&mut self, target: UploadTarget, start: UploadStart) -> Result<UploadJob, Refusal> {
         let user = self.user()?.config.name.clone();
-        let permit = self.transfer_permit(&target.path, Direction::In)?;
-        let data = self.take_data()?;
         let shows_length = target.shows_files();
         let (id, from) = match &start {
             UploadStart::New(options) => {
@@ -305,6 +307,10 @@ impl Session {
                 (interrupted.transfer(), Some(interrupted.reported_len()))
             }
         };
+        let max_file_size = self.max_file_size(&target.mount);
+        check_file_size(&target.path, from.unwrap_or(0), max_file_size)?;
+        let permit = self.transfer_permit(&target.path, Direction::In)?;
+        let data = self.take_data()?;
         // The byte at which an upload begins reveals the length of the object that it is appended
         // to.
         let from = from.filter(|_| shows_length);
@@ -331,6 +337,7 @@ impl Session {
                 ControlLoss::Publish => ControlEnd::Ignored,
             },
             shows_length,
+            max_file_size,
             opening,
         })
     }

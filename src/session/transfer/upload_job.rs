@@ -52,6 +52,8 @@ pub(super) struct UploadJob {
     pub(super) control_end: ControlEnd,
     /// Whether replies may show the byte of the object at which the upload begins.
     pub(super) shows_length: bool,
+    /// The largest file that the user and the mount allow.
+    pub(super) max_file_size: Option<u64>,
     /// The 150.
     pub(super) opening: Reply,
 }
@@ -109,6 +111,7 @@ impl UploadJob {
         let scope = self.scope().cloned();
         let resumable = scope.is_some();
         let record_scope = self.record_scope.clone();
+        let max_file_size = self.max_file_size;
         let transferred = self.transfer(link).await;
         match (
             matches!(transferred, Ok(End::Finished(_))),
@@ -135,6 +138,11 @@ impl UploadJob {
                 TransferError::Object(ObjectError::Conflict)
                 | TransferError::Publish(PublishError::Conflict),
             ) if resumed => End::Failed(Refusal::ResumedObjectWritten(path).into()),
+            Err(TransferError::Object(ObjectError::TooLarge { limit }))
+                if max_file_size == Some(limit) =>
+            {
+                End::Failed(Refusal::FileTooLarge(path, limit).into())
+            }
             Err(TransferError::Object(ObjectError::Conflict)) => {
                 End::Failed(Refusal::WrittenMeanwhile(path).into())
             }
@@ -270,6 +278,9 @@ impl UploadJob {
             .await?;
         if let Some(scope) = &self.record_scope {
             upload.may_store_pieces(scope);
+        }
+        if let Some(limit) = self.max_file_size {
+            upload.limit_to(limit);
         }
         let begins_at = match &self.start {
             UploadStart::New(options) => options.append.as_ref().map_or(0, |append| append.keep),

@@ -221,6 +221,8 @@ impl InMemoryGateway {
             keep_interrupted: true,
             on_control_loss: ControlLoss::Keep,
             attributes: None,
+            max_file_size: None,
+            names: Arc::clone(&mount.names),
         });
         Namespace::new(mounts.collect())
     }

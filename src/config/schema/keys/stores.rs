@@ -1,11 +1,12 @@
 //! Keys of stores and mounts.
 
-use crate::config::schema::entry::{LARGEST_PART, NONE, SMALLEST_PART, key, table};
+use crate::config::schema::entry::{LARGEST_FILE, LARGEST_PART, NONE, SMALLEST_PART, key, table};
 use crate::config::schema::keys::attributes;
 use crate::config::schema::{Fallback, Kind, Rule, TableSchema};
 use Fallback::{Required, Text, Value};
 use Kind::{
-    Bucket, Capability, Flag, Line, List, Name, Number, Prefix, Secret, Size, Time, Url, Word,
+    Bucket, Capability, Flag, Line, List, Map, Name, Number, Prefix, Secret, Size, Table, Time,
+    Url, Word,
 };
 
 const PERMISSIONS: &[&str] = &[
@@ -192,5 +193,47 @@ table!(
         attributes::METADATA,
         attributes::PART_SIZE,
         attributes::UPLOAD_PARALLEL,
+        key(
+            "max_file_size",
+            Size(1, LARGEST_FILE),
+            Text("the largest object of the store"),
+            "the largest file that may come to be there; with that of the [user](#usersname) the smaller one counts. A larger one gets 552: [limits of a mount](#limits-of-a-mount)",
+        ),
+        key(
+            "allow_names",
+            List(&Line(255), 1),
+            Text("all"),
+            "patterns, such as `\"*.csv\"`: a file with a name that matches none of them may not come to be there. [Patterns](#names-of-a-mount)",
+        ),
+        key(
+            "deny_names",
+            List(&Line(255), 1),
+            NONE,
+            "patterns: a file with a name that matches one of them may not come to be there",
+        ),
+        key(
+            "names",
+            Table(&NAMES),
+            Text("names stay as they are sent"),
+            "how names that clients send are changed, for old devices: [names](#names-of-a-mount)",
+        ),
+    ]
+);
+
+table!(
+    NAMES,
+    [
+        key(
+            "case",
+            Word(&["keep", "lower", "upper"]),
+            Value("\"keep\""),
+            "letters become lower-case or upper-case letters",
+        ),
+        key(
+            "replace",
+            Map(&Line(16)),
+            NONE,
+            "characters and what replaces them, such as `{ \" \" = \"_\" }`, after `case`",
+        ),
     ]
 );

@@ -1,6 +1,6 @@
 //! Keys of users and groups.
 
-use crate::config::schema::entry::{NONE, PROTECTION, SESSIONS, key, table};
+use crate::config::schema::entry::{LARGEST_FILE, NONE, PROTECTION, SESSIONS, key, table};
 use crate::config::schema::keys::stores::MOUNT;
 use crate::config::schema::{Fallback, KeySchema, Kind, Rule, TableSchema};
 use crate::units::{KIB, TIB};
@@ -58,6 +58,12 @@ const IDLE: KeySchema = key(
     Text("`timeouts.idle`"),
     "how long a session of the user may be without a command while no transfer runs",
 );
+const MAX_FILE_SIZE: KeySchema = key(
+    "max_file_size",
+    Size(1, LARGEST_FILE),
+    Text("that of the mount"),
+    "the largest file that the user may store; with that of the [mount](#mountsname) the smaller one counts",
+);
 const OWN_NETWORKS: KeySchema = key(
     "networks",
     List(&Network, 1),
@@ -100,6 +106,7 @@ table!(
         UPLOAD_RATE,
         DOWNLOAD_RATE,
         IDLE,
+        MAX_FILE_SIZE,
         OWN_TLS,
         LENIENT_CLOSE,
         DISABLED,
@@ -144,6 +151,7 @@ table!(
         UPLOAD_RATE,
         DOWNLOAD_RATE,
         IDLE,
+        MAX_FILE_SIZE,
         OWN_TLS,
         key(
             "certificate",

@@ -24,6 +24,7 @@ mod log;
 mod mounts;
 mod names;
 mod origins;
+mod placeholders;
 mod read;
 mod references;
 mod report;

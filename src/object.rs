@@ -8,6 +8,7 @@
 mod access;
 mod active_uploads;
 mod answer;
+mod applied_attributes;
 mod attributes;
 mod backoff;
 mod capabilities;
@@ -16,6 +17,7 @@ mod client;
 mod clock;
 mod connector;
 mod copy;
+mod customer_key;
 mod delete;
 mod digest;
 mod download;

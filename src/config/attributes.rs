@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use secrecy::ExposeSecret;
 
-use crate::config::mounts::{Values, missing};
+use crate::config::placeholders::{Values, missing};
 use crate::config::schema::Kind;
 use crate::config::section::{Field, Section};
 use crate::config::{secret, values};

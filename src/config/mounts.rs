@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::attributes;
+use crate::config::placeholders::{Values, missing};
 use crate::config::references::{known, unknown};
 use crate::config::section::Field;
 use crate::config::{names, values};
@@ -21,14 +22,6 @@ pub(super) struct MountTemplate {
     prefix: Template,
     /// Everything else; with the prefix, if that has no placeholder.
     options: Arc<MountOptions>,
-}
-
-/// What the placeholders of one user stand for.
-pub(super) trait Values {
-    /// The value of a placeholder.
-    fn value(&self, name: &str) -> Option<&str>;
-    /// The names of those that have a value.
-    fn names(&self) -> Vec<&str>;
 }
 
 /// Reads a mount.
@@ -124,22 +117,6 @@ impl MountTemplate {
             ..(*self.options).clone()
         }))
     }
-}
-
-/// Adds the error that a placeholder has no value.
-pub(super) fn missing<T>(
-    place: &Field<'_>,
-    key: &str,
-    name: &str,
-    values: &impl Values,
-) -> Option<T> {
-    let problem =
-        format!("the {key} of this mount has {{{name}}}, and this user has no such value");
-    let names = values.names().join(", ");
-    place.wrong(
-        problem,
-        format!("a group or an attribute of that name for the user; it has: {names}"),
-    )
 }
 
 /// Checks a value that becomes part of an element of keys, so that it leads to no other directory.

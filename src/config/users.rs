@@ -12,7 +12,8 @@ use secrecy::SecretString;
 
 use crate::auth::PasswordHash;
 use crate::auth::options::{UserLimits, UserOptions, WeakHashes};
-use crate::config::mounts::{self, MOUNT, MountTemplate, Values};
+use crate::config::mounts::{self, MOUNT, MountTemplate};
+use crate::config::placeholders::Values;
 use crate::config::references::{known, unknown};
 use crate::config::report::Report;
 use crate::config::section::{Field, Section};

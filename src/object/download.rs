@@ -24,8 +24,9 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
 use crate::memory::{Admission, Grant};
-use crate::object::attributes::{CustomerKey, read_with_key, with_key};
+use crate::object::attributes::{CustomerKey, with_key};
 use crate::object::connector::READ;
+use crate::object::customer_key::read_with_key;
 use crate::object::download::range::{PinnedObject, RangeReader};
 use crate::object::download::whole::WholeCheck;
 use crate::object::error::{NotS3, ObjectError, RequestFailure, failure};

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use crate::object::answer::content_range;
-use crate::object::attributes::{CustomerKey, read_with_key, with_key};
+use crate::object::attributes::{CustomerKey, with_key};
+use crate::object::customer_key::read_with_key;
 use crate::object::error::{NotS3, ObjectError, RequestFailure, failure};
 use crate::object::location::Location;
 

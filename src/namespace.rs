@@ -7,6 +7,7 @@
 pub mod attributes;
 mod keys;
 mod lookup;
+mod name_patterns;
 pub mod names;
 pub mod options;
 mod path;
@@ -15,6 +16,7 @@ pub mod template;
 mod tree;
 pub use keys::MAX_KEY;
 pub(crate) use keys::hidden as is_state_key;
+pub use name_patterns::{NamePattern, NamePatternError, NamePatterns};
 pub use path::{PathError, VirtualPath};
 pub use permissions::{Permission, Permissions};
-pub use tree::{Mount, Namespace, Resolved};
+pub use tree::{Mount, Namespace, Resolved, TemporaryNames};

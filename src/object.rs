@@ -44,6 +44,7 @@ mod record_cache;
 mod replica;
 mod resume;
 mod retry;
+mod temporary;
 #[cfg(test)]
 mod tests;
 mod transfer_id;
@@ -58,8 +59,8 @@ pub use copy::directory::{DirectoryError, TakesKey, rename_directory};
 pub use copy::whole::Written;
 pub use copy::{CopyOptions, copy, set_metadata};
 pub use delete::{
-    CopyOf, DeleteError, Deleted, Expected, delete, delete_keeping_directory, keep_if_empty,
-    make_directory, remove_directory,
+    CopyOf, DeleteError, Deleted, Expected, delete, delete_keeping_directory, delete_temporary,
+    keep_if_empty, make_directory, remove_directory,
 };
 pub use digest::{Algorithm, digest};
 pub use download::{Download, HELD};
@@ -76,8 +77,9 @@ pub use replica::Replica;
 pub use resume::{
     Lookup, Recorded, ResumableUpload, ResumeScope, STATE_PREFIX, Staging, StoredRecord,
     SweepOptions, Swept, SweptKind, Unrecorded, refresh_record_cache, sweep, sweep_probes,
-    sweep_uploads,
+    sweep_temporary, sweep_uploads,
 };
+pub use temporary::temporary_directory;
 pub use transfer_id::{TRANSFER_KEY, TransferId};
 pub use upload::publish::SealedUpload;
 pub use upload::relief::{GivesBack, Relief};

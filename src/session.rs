@@ -31,6 +31,7 @@ mod resolve;
 mod resume;
 mod secured;
 mod state;
+mod temporary;
 mod transfer;
 mod transport;
 

@@ -9,7 +9,7 @@ use crate::config::section::Field;
 use crate::config::{names, values};
 use crate::namespace::options::{ControlLoss, MountOptions};
 use crate::namespace::template::{self, Template};
-use crate::namespace::{Permission, Permissions, VirtualPath, is_state_key};
+use crate::namespace::{NamePatterns, Permission, Permissions, VirtualPath, is_state_key};
 
 /// The form of a mount.
 pub(super) const MOUNT: &str = "{ store = \"STORE\", bucket = \"BUCKET\", … }";
@@ -55,6 +55,15 @@ pub(super) fn mount(field: &Field<'_>, stores: &[&str]) -> Option<MountTemplate>
         "on_control_loss",
         &[ControlLoss::Keep, ControlLoss::Publish],
     );
+    let temporary = section
+        .field("temporary")
+        .map_or(Some(NamePatterns::default()), |field| {
+            values::name_patterns(&field)
+        });
+    let temporary_keep = section.time("temporary_keep");
+    if temporary_keep.is_some() && section.field("temporary").is_none() {
+        section.wrong("temporary_keep", "is without temporary", "both, or neither");
+    }
     let attributes = attributes::decode(&section);
     let max_file_size = section.size("max_file_size");
     let names = Arc::new(names::rules(&section));
@@ -71,6 +80,8 @@ pub(super) fn mount(field: &Field<'_>, stores: &[&str]) -> Option<MountTemplate>
         state_bucket,
         keep_interrupted,
         on_control_loss,
+        temporary: temporary?,
+        temporary_keep,
         attributes,
         max_file_size,
         names,

@@ -51,6 +51,10 @@ pub(super) enum Kind {
     Time,
     /// A length of time of at most 7 days, which may be 0.
     TimeOrZero,
+    /// A length of time of more than 0, at most this many days.
+    Days(u32),
+    /// A name, or a glob of names.
+    NamePattern,
     /// One line of text of at most this many bytes.
     Line(usize),
     /// One of these words.

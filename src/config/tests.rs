@@ -321,6 +321,13 @@ fn mounts_are_checked() {
         mounts.b = { store = 'main', bucket = 'bbb', prefix = '{user' } => mounts.b.prefix | a brace
         mounts.b = { store = 'main', bucket = 'bbb', permissions = ['raed'] } => mounts.b.permissions[0]: there is no permission "raed", did you mean "read"? | list, read, write, overwrite, append, delete, rename, mkdir, rmdir
         mounts.b = { store = 'main', bucket = 'bbb', permissions = [] } => mounts.b.permissions: is empty
+        mounts.b = { store = 'main', bucket = 'bbb', temporary = '*.tmp' } => mounts.b.temporary: is a string | a list of names and globs
+        mounts.b = { store = 'main', bucket = 'bbb', temporary = [] } => mounts.b.temporary: is empty
+        mounts.b = { store = 'main', bucket = 'bbb', temporary = ['x', 'in/*'] } => mounts.b.temporary[1]: "in/*" is not a pattern of names | without "/"
+        mounts.b = { store = 'main', bucket = 'bbb', temporary = [''] } => mounts.b.temporary[0]: "" is not a pattern
+        mounts.b = { store = 'main', bucket = 'bbb', temporary = ['*'] } => mounts.b.temporary[0]: "*" matches every name | not "*"
+        mounts.b = { store = 'main', bucket = 'bbb', temporary_keep = '30d' } => mounts.b.temporary_keep: is without temporary
+        mounts.b = { store = 'main', bucket = 'bbb', temporary = ['*.tmp'], temporary_keep = 0 } => mounts.b.temporary_keep: 0 is out of range | at most 3660 days
         mounts.b = { store = 'main', bucket = 'bbb', ascii = 'yes' } => mounts.b.ascii | "binary", "convert"
         mounts.b = { store = 'main', bucket = 'bbb', times = 'x' } => mounts.b.times | "store", "metadata"
         "#,

@@ -9,6 +9,7 @@ use crate::config::schema::Kind;
 use crate::config::section::Field;
 use crate::config::tree::Value;
 use crate::data::options::PassivePorts;
+use crate::namespace::{NamePattern, NamePatterns};
 use crate::units::{human_bytes, parse_size, seconds};
 use ipnet::IpNet;
 
@@ -70,8 +71,13 @@ pub(super) fn word<T: Copy>(field: &Field<'_>, values: &[T]) -> Option<T> {
 pub(super) fn duration(field: &Field<'_>) -> Option<Duration> {
     let zero = matches!(field.kind(), Kind::TimeOrZero);
     let least = if zero { "0" } else { "more than 0" };
+    let longest = match field.kind() {
+        Kind::Days(days) => Duration::from_secs(u64::from(*days) * 24 * 3600),
+        _ => LONGEST,
+    };
+    let days = longest.as_secs() / (24 * 3600);
     let allowed = format!(
-        "a number of seconds, or a text such as \"30s\", \"5m\", \"500ms\"; {least}, at most 7 days"
+        "a number of seconds, or a text such as \"30s\", \"5m\", \"500ms\"; {least}, at most {days} days"
     );
     let (shown, seconds) = match field.value() {
         // A number so large that this loses precision is out of range anyway.
@@ -84,9 +90,30 @@ pub(super) fn duration(field: &Field<'_>) -> Option<Duration> {
         return field.wrong(format!("{shown} is not a length of time"), allowed);
     };
     match Duration::try_from_secs_f64(seconds) {
-        Ok(duration) if duration <= LONGEST && (zero || !duration.is_zero()) => Some(duration),
+        Ok(duration) if duration <= longest && (zero || !duration.is_zero()) => Some(duration),
         _ => field.wrong(format!("{shown} is out of range"), allowed),
     }
+}
+
+/// A list of patterns of names.
+pub(super) fn name_patterns(field: &Field<'_>) -> Option<NamePatterns> {
+    let allowed =
+        "a list of names and globs, such as [\"*.tmp\", \".in.*\"], without \"/\"; not \"*\"";
+    let items = field.items(allowed)?;
+    // Each wrong one is reported.
+    let patterns: Vec<Option<NamePattern>> = items
+        .iter()
+        .map(|item| {
+            let text = item.text(allowed)?;
+            NamePattern::parse(text)
+                .map_err(|error| item.wrong::<()>(format!("{text:?} {error}"), allowed))
+                .ok()
+        })
+        .collect();
+    if patterns.is_empty() {
+        return field.wrong("is empty", allowed);
+    }
+    patterns.into_iter().collect()
 }
 
 /// A number of bytes, or a text such as `512MiB`.

@@ -22,6 +22,12 @@ pub(super) fn directory(prefix: &str, rest: &str) -> Option<String> {
     Some(format!("{prefix}{rest}{slash}")).filter(|key| key.len() <= MAX_KEY)
 }
 
+/// The directory's key and the name of a key of a file.
+pub(super) fn split(key: &str) -> (&str, &str) {
+    let at = key.rfind('/').map_or(0, |slash| slash + 1);
+    key.split_at(at)
+}
+
 /// Whether `key` is the server's own state, which FTP neither shows nor reaches.
 pub fn hidden(key: &str) -> bool {
     key.strip_prefix(STATE)
@@ -60,6 +66,18 @@ mod tests {
         ] {
             assert_eq!(object(prefix, rest).as_deref(), object_key);
             assert_eq!(directory(prefix, rest).as_deref(), Some(directory_key));
+        }
+    }
+
+    #[test]
+    fn keys_end_in_a_name() {
+        for (key, parent, name) in [
+            ("a", "", "a"),
+            ("p/q/a", "p/q/", "a"),
+            ("p/", "p/", ""),
+            ("", "", ""),
+        ] {
+            assert_eq!(split(key), (parent, name));
         }
     }
 

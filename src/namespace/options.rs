@@ -4,6 +4,9 @@ use crate::namespace::attributes::MountAttributes;
 use std::sync::Arc;
 
 use crate::namespace::names::NameRules;
+use std::time::Duration;
+
+use crate::namespace::name_patterns::NamePatterns;
 use crate::namespace::permissions::Permissions;
 
 /// A part of a bucket that appears as a directory.
@@ -38,6 +41,10 @@ pub struct MountOptions {
     pub max_file_size: Option<u64>,
     /// Which names files may have, and how names are changed.
     pub names: Arc<NameRules>,
+    /// Names of files that are not visible to others before they are renamed (default: none).
+    pub temporary: NamePatterns,
+    /// How long such a file is kept after its last write; `None`: for ever.
+    pub temporary_keep: Option<Duration>,
 }
 
 /// What happens to an upload if the control connection ends without QUIT before the server has seen

@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use crate::namespace::keys;
 use crate::namespace::lookup::{self, MountLookup, MountPoint};
+use crate::namespace::name_patterns::NamePatterns;
 use crate::namespace::names::NameRules;
 use crate::namespace::options::ControlLoss;
 use crate::namespace::path::{PathError, VirtualPath};
 use crate::namespace::permissions::{Permission, Permissions};
-use crate::object::{Location, ObjectAttributes, Store};
+use crate::object::{Location, ObjectAttributes, Store, temporary_directory};
 
 /// A mount with its store.
 #[derive(Debug, Clone)]
@@ -44,6 +45,21 @@ pub struct Mount {
     pub max_file_size: Option<u64>,
     /// See [`crate::namespace::options::MountOptions::names`].
     pub names: Arc<NameRules>,
+    /// The names of temporary files, if the mount has any.
+    pub temporary: Option<TemporaryNames>,
+}
+
+/// Names of files that others do not see before they are renamed.
+///
+/// The object of such a name lies below the server's own prefix in the state bucket, at a key of
+/// its own for each directory and user. Everything that takes the object of a path gets that one.
+/// Only files have it: a directory of such a name is an ordinary one.
+#[derive(Debug, Clone)]
+pub struct TemporaryNames {
+    /// Which names.
+    pub patterns: NamePatterns,
+    /// The user, whose files they are.
+    pub user: Arc<str>,
 }
 
 /// What a path resolves to.
@@ -83,6 +99,37 @@ impl Mount {
     /// directory's ends in `/`.
     pub fn unique(&self, key: &str) -> String {
         keys::unique(self.store.name(), &self.bucket, key)
+    }
+
+    /// Whether a file of this name is a temporary one.
+    pub fn is_temporary(&self, name: &str) -> bool {
+        let names = self.temporary.as_ref();
+        names.is_some_and(|names| names.patterns.matches(name))
+    }
+
+    /// Where the user's temporary files of a directory lie; `None` if the mount has no such names.
+    /// `directory` is a location of this mount.
+    pub fn temporary_in(&self, directory: &Location) -> Option<Location> {
+        let names = self.temporary.as_ref()?;
+        Some(temporary_directory(
+            directory,
+            &self.state_bucket,
+            &names.user,
+        ))
+    }
+
+    /// What the user may do with their own temporary files. They are parts of an upload, so who may
+    /// write may also write them again, remove them and rename them.
+    pub fn temporary_permissions(&self) -> Permissions {
+        let permissions = self.permissions;
+        match permissions.allows(Permission::Write) {
+            true => permissions
+                .with(Permission::Overwrite)
+                .with(Permission::Append)
+                .with(Permission::Delete)
+                .with(Permission::Rename),
+            false => permissions,
+        }
     }
 }
 
@@ -167,13 +214,38 @@ impl Resolved {
         }
     }
 
-    /// The object that the path names; `None` for a virtual directory, a mount's root, a path in no
-    /// mount, and if the key [would be too long](Self::key_too_long).
+    /// The object that the path names, if it names a file; `None` for a virtual directory, a mount's
+    /// root, a path in no mount, and if the key [would be too long](Self::key_too_long).
     pub fn object(&self) -> Option<Location> {
         let Resolved::Mounted { mount, rest, .. } = self else {
             return None;
         };
-        keys::object(&mount.prefix, rest).map(|key| mount.location(key))
+        let key = keys::object(&mount.prefix, rest)?;
+        let (parent, name) = keys::split(&key);
+        if !mount.is_temporary(name) {
+            return Some(mount.location(key));
+        }
+        let mut at = mount.temporary_in(&mount.location(parent.to_owned()))?;
+        at.key.push_str(name);
+        Some(at).filter(|at| at.key.len() <= keys::MAX_KEY)
+    }
+
+    /// Whether a file of this name is a temporary one.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Resolved::Mounted { mount, rest, .. } => {
+                !rest.is_empty() && mount.is_temporary(keys::split(rest).1)
+            }
+            Resolved::Virtual(_) | Resolved::Nowhere(_) => false,
+        }
+    }
+
+    /// Where the user's temporary files of this directory lie; `None` if it can have none.
+    pub fn temporary_directory(&self) -> Option<Location> {
+        let Resolved::Mounted { mount, .. } = self else {
+            return None;
+        };
+        mount.temporary_in(&self.directory()?)
     }
 
     /// The location whose key is the directory's prefix: ends in `/`, or is empty at the root of a
@@ -187,16 +259,30 @@ impl Resolved {
     }
 
     /// Whether the path is in a mount, and its key as a directory, with the mount's prefix and the
-    /// slash at its end, would be longer than S3 accepts ([`MAX_KEY`](super::MAX_KEY)).
-    /// [`object`](Self::object) is `None` then, except for a key of exactly that length. Nothing
-    /// with that name can exist: a command that would make it gets a 553, others a 550.
+    /// slash at its end, would be longer than S3 accepts ([`MAX_KEY`](super::MAX_KEY)), or that of a
+    /// temporary file would be. [`object`](Self::object) is `None` then, except for a key of exactly
+    /// that length. Nothing with that name can exist: a command that would make it gets a 553,
+    /// others a 550.
     pub fn key_too_long(&self) -> bool {
-        matches!(self, Resolved::Mounted { .. }) && self.directory().is_none()
+        match self {
+            Resolved::Mounted { .. } => {
+                self.directory().is_none() || self.is_temporary() && self.object().is_none()
+            }
+            Resolved::Virtual(_) | Resolved::Nowhere(_) => false,
+        }
     }
 
     /// Whether the user has this permission here (in a virtual directory only `List`).
     pub fn allows(&self, permission: Permission) -> bool {
         self.permissions().allows(permission)
+    }
+
+    /// The user's permissions here, for a file or a directory, which is never temporary.
+    pub fn permissions_for(&self, directory: bool) -> Permissions {
+        match self {
+            Resolved::Mounted { mount, .. } if directory => mount.permissions,
+            _ => self.permissions(),
+        }
     }
 
     /// The letters of the fact `perm` (RFC 3659, 7.5.5) of the file or directory here, see
@@ -205,12 +291,12 @@ impl Resolved {
     pub fn perm(&self, directory: bool) -> String {
         match self {
             Resolved::Nowhere(_) => String::new(),
-            Resolved::Mounted { rest, .. } if rest.is_empty() => self
-                .permissions()
+            Resolved::Mounted { mount, rest, .. } if rest.is_empty() => mount
+                .permissions
                 .without(Permission::Rmdir)
                 .without(Permission::Rename)
                 .perm(directory),
-            _ => self.permissions().perm(directory),
+            _ => self.permissions_for(directory).perm(directory),
         }
     }
 
@@ -227,9 +313,11 @@ impl Resolved {
         location.map(|location| mount.unique(&location.key))
     }
 
-    /// The user's permissions here.
+    /// The user's permissions here; those of a temporary file if it is the name of one. A directory
+    /// of such a name has those of the mount.
     pub fn permissions(&self) -> Permissions {
         match self {
+            Resolved::Mounted { mount, .. } if self.is_temporary() => mount.temporary_permissions(),
             Resolved::Mounted { mount, .. } => mount.permissions,
             Resolved::Virtual(_) => Permissions::none().with(Permission::List),
             Resolved::Nowhere(_) => Permissions::none(),

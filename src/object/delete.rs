@@ -138,20 +138,20 @@ pub async fn delete_keeping_directory(
 ) -> Result<Deleted, DeleteError> {
     let lock = location.lock(Patience::Command).await?;
     let Some(parent) = parent else {
-        if check(location, expected, None, &lock).await? == Checked::IsTheCopy {
-            return Ok(Deleted::IsTheCopy);
-        }
-        return delete_checked(location, expected)
-            .await
-            .map(|()| Deleted::Gone);
+        let unlisted = Sight::Unlisted {
+            compares: location.store.config().endpoint.is_none(),
+        };
+        return delete_seen_so(location, expected, unlisted, &lock).await;
     };
     let removal = parent.take_part();
     let neighbours = neighbours(location, parent).await?;
     let listed = match &neighbours {
         Neighbours::Alone(listed) | Neighbours::Among(listed) | Neighbours::Pair(listed) => {
-            Some(listed)
+            Sight::Listed(listed)
         }
-        Neighbours::Unseen => None,
+        Neighbours::Unseen => Sight::Unlisted {
+            compares: location.store.config().endpoint.is_none(),
+        },
         Neighbours::Absent => return Err(ObjectError::NotFound.into()),
     };
     if check(location, expected, listed, &lock).await? == Checked::IsTheCopy {
@@ -164,6 +164,35 @@ pub async fn delete_keeping_directory(
     drop(lock);
     keep_directory(parent, &removal, &neighbours).await;
     Ok(Deleted::Gone)
+}
+
+/// Deletes a temporary file after it was copied or refused: only the expected version, else
+/// [`ObjectError::Conflict`]. Only sessions of its user write its key, so a store that honours
+/// If-Match on a delete is enough; elsewhere a HEAD comes right before. 1 or 2 requests.
+pub async fn delete_temporary(
+    location: &Location,
+    expected: Expected<'_>,
+) -> Result<Deleted, DeleteError> {
+    let lock = location.lock(Patience::Command).await?;
+    let unlisted = Sight::Unlisted {
+        compares: location.store.conditional_deletes(&location.bucket).await,
+    };
+    delete_seen_so(location, Some(expected), unlisted, &lock).await
+}
+
+/// Deletes a file that has no directory to be kept.
+async fn delete_seen_so(
+    location: &Location,
+    expected: Option<Expected<'_>>,
+    sight: Sight<'_>,
+    lock: &NameLock,
+) -> Result<Deleted, DeleteError> {
+    if check(location, expected, sight, lock).await? == Checked::IsTheCopy {
+        return Ok(Deleted::IsTheCopy);
+    }
+    delete_checked(location, expected)
+        .await
+        .map(|()| Deleted::Gone)
 }
 
 /// Sessions that delete the last files of a directory at the same time have each seen the others'
@@ -199,18 +228,27 @@ enum Checked {
     IsTheCopy,
 }
 
+/// What is known of a file right before it is deleted.
+#[derive(Debug, Clone, Copy)]
+enum Sight<'a> {
+    /// As it is listed.
+    Listed(&'a Key),
+    /// It was not listed. `compares`: the store refuses to delete another version.
+    Unlisted { compares: bool },
+}
+
 /// Whether the file is there and is the expected version. A listing is enough if it shows no
 /// difference, no session of this process has written the name since, and the copy cannot be the
-/// file itself. AWS, which honours If-Match, is not asked if there is no listing. In all other
-/// cases a HEAD shows it.
+/// file itself. Without a listing a store that compares is not asked. In all other cases a HEAD
+/// shows it.
 async fn check(
     location: &Location,
     expected: Option<Expected<'_>>,
-    listed: Option<&Key>,
+    sight: Sight<'_>,
     lock: &NameLock,
 ) -> Result<Checked, ObjectError> {
     let Some(expected) = expected else {
-        if listed.is_none() {
+        if matches!(sight, Sight::Unlisted { .. }) {
             match head(location).await {
                 // It is there.
                 Ok(_) | Err(ObjectError::OtherKey) => {}
@@ -219,13 +257,13 @@ async fn check(
         }
         return Ok(Checked::AsExpected);
     };
-    let same = match listed {
-        Some(key) => expected.version.is_listed_as(key),
-        None => location.store.config().endpoint.is_none(),
+    let same = match sight {
+        Sight::Listed(key) => expected.version.is_listed_as(key),
+        Sight::Unlisted { compares } => compares,
     };
     let copy = expected.copy;
-    let apart = copy
-        .is_none_or(|copy| !copy.may_be(location) || listed.is_some_and(|key| copy.is_not(key)));
+    let is_not = |copy: CopyOf<'_>| matches!(sight, Sight::Listed(key) if copy.is_not(key));
+    let apart = copy.is_none_or(|copy| !copy.may_be(location) || is_not(copy));
     if same && apart && lock.first_since(expected.watch) {
         return Ok(Checked::AsExpected);
     }

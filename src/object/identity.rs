@@ -4,7 +4,8 @@ use jiff::Timestamp;
 
 use crate::object::head::ObjectInfo;
 use crate::object::list::Key;
-use crate::object::transfer_id::TRANSFER_KEY;
+use crate::object::transfer_id::{TRANSFER_KEY, TransferId};
+use crate::object::verify::written_by;
 
 /// A version of an object, as a HEAD showed it.
 ///
@@ -26,6 +27,13 @@ impl ObjectInfo {
             transfer: self.attributes.metadata.get(TRANSFER_KEY).cloned(),
             modified: self.modified,
         }
+    }
+}
+
+impl ObjectInfo {
+    /// The transfer that has written the object; `None` if it was another program.
+    pub fn transfer(&self) -> Option<TransferId> {
+        written_by(self)
     }
 }
 

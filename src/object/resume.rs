@@ -54,6 +54,7 @@
 //! and the server skips it.
 
 pub(in crate::object) mod discard;
+pub(in crate::object) mod expired;
 pub(in crate::object) mod keys;
 pub(in crate::object) mod lookup;
 pub(in crate::object) mod order;
@@ -65,6 +66,7 @@ pub(in crate::object) mod scope;
 pub(in crate::object) mod stored;
 pub(in crate::object) mod sweep;
 
+pub use crate::object::resume::expired::sweep_temporary;
 pub use crate::object::resume::keys::STATE_PREFIX;
 pub use crate::object::resume::lookup::Lookup;
 pub use crate::object::resume::lookup::Staging;

@@ -15,7 +15,7 @@ use crate::object::look::LookFailure;
 use crate::object::options::ResumeOptions;
 use crate::object::{
     ObjectError, Recorded, Store, SweepOptions, Swept, Unrecorded, refresh_record_cache, sweep,
-    sweep_probes, sweep_uploads,
+    sweep_probes, sweep_temporary, sweep_uploads,
 };
 use crate::server::options::ServerOptions;
 
@@ -37,6 +37,8 @@ struct SweepTarget {
     buckets: Vec<Arc<str>>,
     /// Whether a mount of the newest configuration has it. Else it stays until nothing is left.
     mounted: bool,
+    /// How long temporary files are kept there; `None`: for ever, or there are none.
+    temporary_keep: Option<Duration>,
 }
 
 impl SweepTarget {
@@ -55,14 +57,18 @@ impl Targets {
     /// The targets of all mounts of all users.
     pub fn of(config: &ServerOptions, stores: &BTreeMap<String, Arc<Store>>) -> Targets {
         let mut found: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
+        let keeps = temporary_keeps(config, stores);
         for mount in config.users.values().flat_map(|user| user.mounts.values()) {
             let state = mount.state_bucket.as_deref().unwrap_or(&mount.bucket);
             let buckets = found.entry((&mount.store, state)).or_default();
             buckets.insert(&mount.bucket);
         }
         let targets = found.into_iter().filter_map(|((store, state), buckets)| {
+            let store = stores.get(store)?;
+            let keep = keeps.get(&(store.endpoint(), state));
             Some(SweepTarget {
-                store: Arc::clone(stores.get(store)?),
+                store: Arc::clone(store),
+                temporary_keep: keep.copied().flatten(),
                 state_bucket: state.into(),
                 buckets: buckets.into_iter().map(Arc::from).collect(),
                 mounted: true,
@@ -77,6 +83,7 @@ impl Targets {
             store: Arc::clone(store),
             state_bucket: state_bucket.into(),
             buckets: vec![bucket.into()],
+            temporary_keep: None,
             mounted: false,
         }])
     }
@@ -96,6 +103,19 @@ impl Targets {
                 Err(error) => {
                     failed.push((target.label(bucket), error));
                     listed.extend(target.buckets.iter().map(|bucket| target.real(bucket)));
+                }
+            }
+        }
+        let mut kept = BTreeSet::new();
+        for target in &self.0 {
+            let bucket = &target.state_bucket;
+            let Some(keep) = target.temporary_keep else {
+                continue;
+            };
+            if kept.insert(target.real(bucket)) {
+                match sweep_temporary(&target.store, bucket, keep, options.dry_run).await {
+                    Ok(swept) => found.extend(swept),
+                    Err(error) => failed.push((target.label(bucket), error)),
                 }
             }
         }
@@ -252,6 +272,29 @@ impl SharedTargets {
             }
         }
     }
+}
+
+/// How long temporary files are kept in each endpoint's state buckets. A file does not show of which
+/// mount it is: the longest time counts, and one mount that keeps them for ever.
+fn temporary_keeps<'a>(
+    config: &'a ServerOptions,
+    stores: &BTreeMap<String, Arc<Store>>,
+) -> BTreeMap<(String, &'a str), Option<Duration>> {
+    let mut keeps = BTreeMap::new();
+    for mount in config.users.values().flat_map(|user| user.mounts.values()) {
+        if let (false, Some(store)) = (mount.temporary.is_empty(), stores.get(&mount.store)) {
+            let state = mount.state_bucket.as_deref().unwrap_or(&mount.bucket);
+            keeps
+                .entry((store.endpoint(), state))
+                .and_modify(|keep: &mut Option<Duration>| {
+                    *keep = keep
+                        .zip(mount.temporary_keep)
+                        .map(|(one, other)| one.max(other));
+                })
+                .or_insert(mount.temporary_keep);
+        }
+    }
+    keeps
 }
 
 /// The event of a sweep.

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::auth::Accounts;
 use crate::auth::options::UserOptions;
-use crate::namespace::{Mount, Namespace};
+use crate::namespace::{Mount, Namespace, TemporaryNames};
 use crate::object::Store;
 use crate::session::options::Hosts;
 
@@ -83,6 +83,10 @@ impl Configured {
                     .into(),
                 keep_interrupted: mount.keep_interrupted,
                 on_control_loss: mount.on_control_loss,
+                temporary: (!mount.temporary.is_empty()).then(|| TemporaryNames {
+                    patterns: mount.temporary.clone(),
+                    user: user.name.as_str().into(),
+                }),
                 max_file_size: mount.max_file_size,
                 names: Arc::clone(&mount.names),
                 attributes: mount.attributes.for_peer(&peer),

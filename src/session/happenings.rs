@@ -79,7 +79,10 @@ impl Session {
                 Names::File => resolved.object().or_else(|| resolved.directory()),
                 Names::Directory => resolved.directory().or_else(|| resolved.object()),
             };
-            event.key = location.map(|Location { key, .. }| key.into());
+            if let Some(Location { bucket, key, .. }) = location {
+                event.bucket = Some((*bucket).into());
+                event.key = Some(key.into());
+            }
         }
     }
 

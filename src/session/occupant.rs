@@ -44,6 +44,10 @@ pub(super) async fn refuse_directory(
     let Some(directory) = resolved.directory() else {
         return Ok(());
     };
+    // Its key is not next to that of the directory.
+    if resolved.is_temporary() {
+        return Ok(());
+    }
     if !location
         .store
         .files_hide_directories(&location.bucket)

@@ -59,6 +59,32 @@ pub(super) fn parent_in_mount(resolved: &Resolved) -> Option<Location> {
     Some(mount.location(format!("{}{parent}/", mount.prefix)))
 }
 
+/// The parent directory of a file, if it can vanish with the file. That of a temporary file has no
+/// key of it.
+pub(super) fn parent_of_file(resolved: &Resolved) -> Option<Location> {
+    match resolved.is_temporary() {
+        true => None,
+        false => parent_in_mount(resolved),
+    }
+}
+
+/// Whether there is anything in a directory that its user may see, or its marker. A directory that
+/// holds only temporary files of the user exists for the user.
+pub(super) async fn exists_for_user(resolved: &Resolved) -> Result<bool, ObjectError> {
+    let Some(directory) = resolved.directory() else {
+        return Ok(false);
+    };
+    Ok(directory_exists(&directory).await? || holds_temporary(resolved).await?)
+}
+
+/// Whether the user has temporary files in a directory. 1 ListObjectsV2 if the mount has such names.
+pub(super) async fn holds_temporary(directory: &Resolved) -> Result<bool, ObjectError> {
+    match directory.temporary_directory() {
+        Some(directory) => directory_exists(&directory).await,
+        None => Ok(false),
+    }
+}
+
 /// The time that all commands report for a file.
 pub(super) fn modified(info: &ObjectInfo, resolved: &Resolved) -> Timestamp {
     match resolved {
@@ -117,12 +143,9 @@ async fn describe_asking(
         Err(ObjectError::NotFound) => {}
         Err(error) => return Err(Refusal::store(path, &error)),
     }
-    let exists = match resolved.directory() {
-        Some(directory) => directory_exists(&directory)
-            .await
-            .map_err(|error| Refusal::store(path, &error))?,
-        None => false,
-    };
+    let exists = exists_for_user(resolved)
+        .await
+        .map_err(|error| Refusal::store(path, &error))?;
     if exists {
         Ok(None)
     } else {
@@ -142,12 +165,9 @@ pub(super) async fn is_directory(
         Resolved::Mounted { .. } if is_mount_root(resolved) || namespace.holds_mount(path) => {
             Ok(true)
         }
-        Resolved::Mounted { .. } => match resolved.directory() {
-            Some(location) => directory_exists(&location)
-                .await
-                .map_err(|error| Refusal::store(path, &error)),
-            None => Ok(false),
-        },
+        Resolved::Mounted { .. } => exists_for_user(resolved)
+            .await
+            .map_err(|error| Refusal::store(path, &error)),
     }
 }
 
@@ -174,6 +194,10 @@ pub(super) fn require(
 
 /// Refuses a new file whose name the mount does not allow.
 pub(super) fn check_name(path: &VirtualPath, mount: &Mount) -> Result<(), Refusal> {
+    // Its name counts when it is published by a rename.
+    if path.name().is_some_and(|name| mount.is_temporary(name)) {
+        return Ok(());
+    }
     match mount.names.refusal(path.name().unwrap_or_default()) {
         Some(rule) => Err(Refusal::NameRefused(path.clone(), rule)),
         None => Ok(()),

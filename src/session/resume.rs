@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::auth::network_of;
-use crate::namespace::{Mount, Permission, Permissions, Resolved, VirtualPath};
+use crate::namespace::{Permission, Permissions, Resolved, VirtualPath};
 use crate::object::{
     EarlierUploads, Location, Lookup, ObjectError, ObjectInfo, ResumableUpload, ResumeScope,
     Staging, UploadSnapshot,
@@ -49,14 +49,12 @@ pub(super) enum FileStatus {
 }
 
 impl Session {
-    /// The scope in which the user's uploads to a mount can be resumed; `None` if the mount keeps
-    /// none.
-    pub(super) fn resume_scope(&self, mount: &Mount) -> Option<ResumeScope> {
-        self.record_scope(mount).filter(|_| mount.keep_interrupted)
-    }
-
-    /// The scope of the user's uploads to a mount, also if the mount keeps no interrupted uploads.
-    pub(super) fn record_scope(&self, mount: &Mount) -> Option<ResumeScope> {
+    /// The scope of the user's uploads to a path, also if its mount keeps no interrupted uploads;
+    /// `None` in no mount.
+    pub(super) fn record_scope_in(&self, resolved: &Resolved) -> Option<ResumeScope> {
+        let Resolved::Mounted { mount, .. } = resolved else {
+            return None;
+        };
         let user = self.logged_in()?;
         Some(ResumeScope {
             user: user.config.name.as_str().into(),
@@ -64,18 +62,19 @@ impl Session {
             state_bucket: mount.state_bucket.clone(),
             over_object: self.context.options.resume.keep_over_object,
             staging: match self.context.before_publish {
+                // It is asked about when it is renamed.
+                Some(_) if resolved.is_temporary() => Staging::Direct,
                 Some(_) => Staging::Staged,
                 None => Staging::Direct,
             },
         })
     }
 
-    /// [`resume_scope`](Self::resume_scope) of the mount of a resolved path.
+    /// The scope in which the user's uploads to a path can be resumed; `None` if its mount keeps
+    /// none.
     pub(super) fn resume_scope_in(&self, resolved: &Resolved) -> Option<ResumeScope> {
-        match resolved {
-            Resolved::Mounted { mount, .. } => self.resume_scope(mount),
-            _ => None,
-        }
+        let keeps = matches!(resolved, Resolved::Mounted { mount, .. } if mount.keep_interrupted);
+        self.record_scope_in(resolved).filter(|_| keeps)
     }
 
     /// [`resume_scope_in`](Self::resume_scope_in), if the user may write there: others cannot have an

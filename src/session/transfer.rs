@@ -33,7 +33,7 @@
 //! **Ends.** A job ends in exactly one [`End`]. If the session cancels a job, the [`CancelReason`]
 //! selects the reply.
 
-mod check;
+pub(in crate::session) mod check;
 mod checked_upload;
 mod conclude;
 pub(in crate::session) mod download;

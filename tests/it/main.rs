@@ -48,6 +48,7 @@ mod semantics;
 mod slow_clients;
 mod store_failures;
 mod stores;
+mod temporary_names;
 mod times_and_types;
 mod truncation;
 mod typed_password;

@@ -11,7 +11,7 @@
 //! A leading dot of a name is an ordinary character, since FTP listings always show such names.
 
 /// A compiled glob. It matches in bounded time.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Glob {
     tokens: Vec<Token>,
     prefix: String,

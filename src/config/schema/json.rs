@@ -77,7 +77,7 @@ fn kind(of: &Kind) -> Value {
         Kind::Size(least, most) => json!({
             "type": ["integer", "string"], "minimum": least, "maximum": most, "pattern": SIZE,
         }),
-        Kind::Time => {
+        Kind::Time | Kind::Days(_) => {
             json!({ "type": ["number", "string"], "exclusiveMinimum": 0, "pattern": TIME })
         }
         Kind::TimeOrZero => json!({ "type": ["number", "string"], "minimum": 0, "pattern": TIME }),
@@ -90,6 +90,7 @@ fn kind(of: &Kind) -> Value {
         Kind::Url | Kind::HookUrl => json!({ "type": "string", "pattern": "^https?://" }),
         Kind::Bucket => json!({ "type": "string", "minLength": 3, "maxLength": 63 }),
         Kind::Prefix => json!({ "type": "string" }),
+        Kind::NamePattern => json!({ "type": "string", "pattern": "^[^/]+$" }),
         Kind::Secret => {
             let reference = |key: &str| {
                 json!({

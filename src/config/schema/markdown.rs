@@ -44,6 +44,8 @@ fn allowed(of: &Kind) -> String {
             format!("size, {} to {}", human_bytes(*least), human_bytes(*most))
         }
         Kind::Time => "time".to_owned(),
+        Kind::Days(days) => format!("time, at most {days} days"),
+        Kind::NamePattern => "names and globs without `/`".to_owned(),
         Kind::TimeOrZero => "time, may be 0".to_owned(),
         Kind::Line(longest) => format!("one line, at most {longest} bytes"),
         Kind::Word(words) => {

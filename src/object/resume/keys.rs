@@ -5,9 +5,11 @@
 //!   .s3ftpd/uploads/<object>/<user>.<attempt>  a record that was set aside for a newer one
 //!   .s3ftpd/tails/<object>/<user>/<random>     a tail, or its first piece; further pieces
 //!                                              end in `.1`, `.2` …; a staged file
+//!   .s3ftpd/temporary/<directory>/<name>       a temporary file of a user (`temporary`)
 //! ```
 //!
-//! `<object>` is the hash of bucket and key, `<user>` the hash of the user's name.
+//! `<object>` is the hash of bucket and key, `<user>` the hash of the user's name, `<directory>` that
+//! of the bucket, the directory's key and the user's name.
 
 use std::sync::Arc;
 
@@ -55,6 +57,16 @@ pub(in crate::object) fn all_records() -> String {
 /// The prefix of all tails of a state bucket.
 pub(in crate::object) fn all_tails() -> String {
     format!("{STATE_PREFIX}tails/")
+}
+
+/// The prefix of all temporary files of a state bucket.
+pub(in crate::object) fn all_temporary() -> String {
+    format!("{STATE_PREFIX}temporary/")
+}
+
+/// The prefix of a user's temporary files of a directory. `key` is the directory's key.
+pub(in crate::object) fn temporary_in(bucket: &str, key: &str, user: &str) -> String {
+    format!("{}{}/", all_temporary(), hash(&[bucket, key, user]))
 }
 
 /// The prefix of the records of all users of an object.
@@ -152,6 +164,25 @@ pub(in crate::object) fn record_name(record: &Location) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_user_and_directory_has_a_place_for_temporary_files() {
+        let places = [
+            temporary_in("a", "d/", "u"),
+            temporary_in("a", "d/e/", "u"),
+            temporary_in("a", "", "u"),
+            temporary_in("b", "d/", "u"),
+            temporary_in("a", "d/", "v"),
+            temporary_in("a", "", "d/u"),
+        ];
+        let different: std::collections::BTreeSet<&String> = places.iter().collect();
+        assert_eq!(different.len(), places.len());
+        // Files that a replica of another version has stored are to be found.
+        assert_eq!(
+            places[0],
+            ".s3ftpd/temporary/95df5d9e3c39aa7487d8e951f997d704/"
+        );
+    }
 
     #[test]
     fn hashes_differ_by_bucket_and_key() {

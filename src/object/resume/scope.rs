@@ -191,6 +191,30 @@ impl ResumeScope {
         Ok(())
     }
 
+    /// As [`object_removed`](Self::object_removed), of an object that only this user can have
+    /// uploads of. 1 HEAD, if this process knows that there may be one.
+    pub async fn own_object_removed(
+        &self,
+        object: &Location,
+        info: &ObjectInfo,
+    ) -> Result<(), ObjectError> {
+        if !self.may_have_records(object) {
+            return Ok(());
+        }
+        match head(&record_at(object, &self.state_bucket, &self.user)).await {
+            Ok(record) if record.size > 0 => {}
+            Ok(_) | Err(ObjectError::NotFound) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        if let SlotContent::Record(stored) = self.read(object).await?
+            && stored.is_idle(object)
+            && written_since(&stored.record, Some(info))
+        {
+            Box::pin(stored.discard(object)).await;
+        }
+        Ok(())
+    }
+
     /// The interrupted uploads that end with an object that its user is about to delete, and are
     /// then to be discarded: the user's own, and those of other users that began before the object
     /// was written, which nothing would show afterwards. Not those that are running. 1

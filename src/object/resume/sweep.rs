@@ -27,8 +27,8 @@ use crate::object::multipart::abort_upload;
 use crate::object::multipart::list_parts::last_part;
 use crate::object::resume::discard::end;
 use crate::object::resume::keys::{
-    STATE_PREFIX, all_records, all_tails, is_aside, name_in, object_hash, object_hash_in,
-    record_name, user_hash_in,
+    STATE_PREFIX, all_records, all_tails, all_temporary, is_aside, name_in, name_of, object_hash,
+    object_hash_in, record_name, user_hash_in,
 };
 use crate::object::resume::record::RecordState;
 use crate::object::resume::records::{self, LaterRecord, Leave, SlotContent};
@@ -108,6 +108,8 @@ pub enum SweptKind {
     Probe,
     /// An open multipart upload that no record names.
     Unrecorded,
+    /// A temporary file.
+    Temporary,
 }
 
 impl std::fmt::Display for SweptKind {
@@ -117,6 +119,7 @@ impl std::fmt::Display for SweptKind {
             SweptKind::Tail => "tail",
             SweptKind::Probe => "probe",
             SweptKind::Unrecorded => "unrecorded upload",
+            SweptKind::Temporary => "temporary file",
         })
     }
 }
@@ -173,7 +176,7 @@ pub async fn sweep_probes(
 }
 
 /// Sweeps the open multipart uploads of a bucket that are ours by their key: those that probes have
-/// left, and those of staged keys that no record names. Reports the others that no record names, if
+/// left, and those of staged keys and temporary files that no record names. Reports the others that no record names, if
 /// that is asked for, or removes them. Errors as in [`sweep()`]. Not every store lists the uploads
 /// of a prefix (MinIO takes it for a whole key): there ours are found where all are listed.
 pub async fn sweep_uploads(
@@ -206,7 +209,11 @@ pub async fn sweep_uploads(
             };
             let probe = key.starts_with(PROBE_PREFIX);
             let staged = key.starts_with(&all_tails());
-            if !probe && recorded.may_name(&object, id) || staged && recorded.may_stage(&object) {
+            let temporary = key.starts_with(&all_temporary());
+            if !probe && recorded.may_name(&object, id)
+                || staged && recorded.may_stage(&object)
+                || temporary && is_active(&object)
+            {
                 continue;
             }
             let begun = timestamp(upload.initiated()).unwrap_or(Timestamp::UNIX_EPOCH);
@@ -219,7 +226,7 @@ pub async fn sweep_uploads(
                 }
             };
             let age = age(now(&object), moved);
-            let ours = probe || staged || options.unrecorded == Unrecorded::Remove;
+            let ours = probe || staged || temporary || options.unrecorded == Unrecorded::Remove;
             let remove = ours && age >= options.unrecorded_age();
             found.push(Swept {
                 kind: match probe {
@@ -574,6 +581,12 @@ impl Recorded {
         let active = &staged.store.context().active_uploads;
         self.unread.contains(hash) || active.has_upload(&name_in(&staged.store, hash))
     }
+}
+
+/// Whether this process uploads an object.
+fn is_active(object: &Location) -> bool {
+    let active = &object.store.context().active_uploads;
+    active.has_upload(&name_of(object))
 }
 
 /// Whether a record of this bucket and key lies where it belongs: else what it names is not to be

@@ -6,7 +6,7 @@ use crate::object::{DeleteError, ObjectError, make_directory, remove_directory};
 
 use crate::session::chronicle::Names;
 use crate::session::replies::{Handled, Refusal, success};
-use crate::session::resolve::{is_directory, parent_in_mount, require};
+use crate::session::resolve::{existing, holds_temporary, is_directory, parent_in_mount, require};
 use crate::session::state::Session;
 
 /// Whether the user may learn which names exist here: by listing or by reading. Every user may see
@@ -60,6 +60,13 @@ impl Session {
         }
         // A file of that name may exist whose key already has the largest length.
         let directory = resolved.directory().ok_or(Refusal::KeyTooLong)?;
+        // The store does not see that both have one name.
+        if resolved.is_temporary()
+            && let Some(file) = resolved.object()
+            && existing(&path, &file).await?.is_some()
+        {
+            return Err(Refusal::Exists(path));
+        }
         match make_directory(&directory).await {
             Err(ObjectError::Conflict) if sees_names(&resolved) => Err(Refusal::Exists(path)),
             Ok(()) => {
@@ -82,6 +89,12 @@ impl Session {
         let directory = resolved
             .directory()
             .ok_or_else(|| Refusal::NotFound(path.clone()))?;
+        let holds = holds_temporary(&resolved)
+            .await
+            .map_err(|error| Refusal::store(&path, &error))?;
+        if holds {
+            return Err(Refusal::NotEmpty(path));
+        }
         match remove_directory(&directory, parent_in_mount(&resolved).as_ref()).await {
             Ok(()) => {
                 if self.cwd.strip_prefix(&path).is_some() {

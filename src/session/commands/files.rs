@@ -17,7 +17,7 @@ use ftp_proto::{Reply, time};
 use crate::session::chronicle::Names;
 use crate::session::last_file::{LastFile, PEEK, Whole};
 use crate::session::replies::{Handled, Refusal, success};
-use crate::session::resolve::{file_at, modified, parent_in_mount, require};
+use crate::session::resolve::{file_at, modified, parent_of_file, require};
 use crate::session::resume::{FileStatus, OwnUpload, wait_until_stored};
 use crate::session::state::Session;
 
@@ -131,7 +131,7 @@ impl Session {
             return Err(Refusal::IsDirectory(path));
         }
         let (_, location) = file_at(&path, &resolved)?;
-        let parent = parent_in_mount(&resolved);
+        let parent = parent_of_file(&resolved);
         let scope = self.writer_scope(&resolved);
         // Interrupted uploads of the same name are deleted with the file if this process knows that
         // there may be one.

@@ -13,7 +13,7 @@ use crate::data::rate::Throttle;
 use crate::events::Kind;
 use crate::memory::Admission;
 use crate::namespace::{Permission, Resolved, VirtualPath};
-use crate::object::{Listing, ObjectInfo, TransferId};
+use crate::object::{ObjectInfo, TransferId};
 use ftp_proto::Reply;
 use ftp_proto::command::ListArgument;
 use ftp_proto::facts::{FactType, Facts, fact_line};
@@ -29,7 +29,7 @@ use crate::session::resume::FileStatus;
 use crate::session::state::{Flow, Session};
 use crate::session::transfer::job::{ControlEnd, End, Label, Link};
 use crate::session::transfer::list_format::LineFormat;
-use crate::session::transfer::lister::Lister;
+use crate::session::transfer::lister::{Lister, Source};
 use crate::session::transfer::sink::{Sink, Stop};
 use crate::session::transfer::tree_lister::TreeLister;
 
@@ -433,9 +433,7 @@ impl Session {
         };
         let prefix = glob.as_ref().map_or("", |glob| glob.literal_prefix());
         Ok(Lister {
-            listing: location
-                .as_ref()
-                .map(|location| Listing::new(location, prefix)),
+            sources: Source::of(resolved, prefix),
             always_there: is_mount_root(resolved) || !mount_names.is_empty() || location.is_none(),
             resolved: resolved.clone(),
             mount,

@@ -4,24 +4,30 @@
 //! `read` and `delete` at the source and `write` at the target. Otherwise a user could move files
 //! out of a mount from which they may not read into one from which they may.
 //!
+//! The rename of a temporary file is the end of its user's upload, and needs what an upload needs:
+//! `write`, and `overwrite` if the target exists. A file that becomes a temporary one is gone for
+//! all others, so that needs `delete`, too.
+//!
 //! Some clients rename a file to claim it as their job: of two sessions that rename one file, only
 //! one gets 250.
 
-use crate::events::Kind;
+use crate::events::{Event, Kind};
 use crate::namespace::{Mount, Permission, Resolved, VirtualPath};
 use crate::object::{
     CopyOf, CopyOptions, DeleteError, Deleted, DirectoryError, Expected, Location, NameLock,
     NameWatch, ObjectError, ObjectInfo, PublishError, TakesKey, TransferId, copy,
-    delete_keeping_directory, directory_exists, keep_if_empty, rename_directory,
+    delete_keeping_directory, delete_temporary, keep_if_empty, rename_directory,
 };
 
 use crate::session::chronicle::Names;
 use crate::session::occupant::refuse_directory;
 use crate::session::replies::{Detail, Handled, Refusal, success};
 use crate::session::resolve::{
-    check_file_size, check_name, describe_with_crc, existing, parent_in_mount, require,
+    check_file_size, check_name, describe_with_crc, existing, exists_for_user, parent_in_mount,
+    require,
 };
 use crate::session::state::{RenameSource, RenamedEntry, Session};
+use crate::session::temporary::holds_temporary_anywhere;
 
 impl Session {
     pub(in crate::session) async fn rnfr(&mut self, argument: &str) -> Handled {
@@ -38,6 +44,12 @@ impl Session {
             true => Some(find(&path, &resolved).await?),
             false => None,
         };
+        if matches!(found, Some(RenamedEntry::Directory))
+            && resolved.is_temporary()
+            && !self.may_take_elsewhere(&resolved)
+        {
+            require_for(Names::Directory, &path, &resolved, Permission::Rename)?;
+        }
         self.rename_from = Some(RenameSource {
             path,
             resolved,
@@ -53,10 +65,12 @@ impl Session {
     ) -> Handled {
         let source = source.ok_or(Refusal::RnfrFirst)?;
         let (path, resolved) = self.resolve(argument)?;
-        may_rename(&source.path, &source.resolved, &path, &resolved)?;
+        let names = source.names();
+        may_rename(names, &source.path, &source.resolved, &path, &resolved)?;
         if resolved.object().is_none() || self.user()?.namespace.holds_mount(&path) {
             return Err(Refusal::IsDirectory(path));
         }
+        let visible = source.found.is_some();
         let found = match source.found {
             Some(found) => found,
             None => find(&source.path, &source.resolved).await?,
@@ -66,6 +80,13 @@ impl Session {
             RenamedEntry::Directory => Names::Directory,
         };
         let source = (source.path, source.resolved);
+        if names == Names::Directory {
+            let allowed = may_rename(names, &source.0, &source.1, &path, &resolved);
+            allowed.map_err(|refusal| match visible {
+                true => refusal,
+                false => Refusal::NotFound(source.0.clone()),
+            })?;
+        }
         let done = success::renamed(&source.0, &path);
         if path == source.0 {
             return Ok(done);
@@ -75,6 +96,12 @@ impl Session {
             check_file_size(&path, file.0.size, self.limit_of_move(&source.1, mount))?;
         }
         let id = TransferId::generate();
+        let published = match &found {
+            RenamedEntry::File(file) if source.1.is_temporary() && !resolved.is_temporary() => {
+                Some(self.check_temporary(&source, file, &path, &id).await?)
+            }
+            _ => None,
+        };
         let renamed = match &found {
             RenamedEntry::File(file) => {
                 self.rename_file(&source, file, (&path, &resolved), id.clone())
@@ -85,8 +112,20 @@ impl Session {
         // The name has another object now. An interrupted upload of the old name stays there.
         self.reported.forget(&path);
         renamed?;
-        let mut event = self.happened(Kind::Renamed, &source.0, names);
-        event.to = Some(path.to_string().into());
+        let event = match &published {
+            // The object of the old name was never visible: it is the new one that counts.
+            Some(_) => self.happened(Kind::Renamed, &path, names),
+            None => self.happened(Kind::Renamed, &source.0, names),
+        };
+        let mut event = Event {
+            path: Some(source.0.to_string().into()),
+            to: Some(path.to_string().into()),
+            ..event
+        };
+        if let (Some(published), RenamedEntry::File(file)) = (published, &found) {
+            event.size = Some(file.0.size);
+            event.detail = published.detail.map(Into::into);
+        }
         event.id = Some(id.as_str().into());
         self.chronicle.send(event);
         Ok(done)
@@ -157,24 +196,32 @@ impl Session {
             }
         })?;
         self.transfers_of(&to)?.begins_anew();
-        let deleted = delete_keeping_directory(
-            &from,
-            parent_in_mount(from_resolved).as_ref(),
-            Some(Expected {
-                version: &info.identity(),
-                watch,
-                copy: Some(CopyOf {
-                    at: &to,
-                    id: &options.id,
-                    written: &written,
-                }),
+        let expected = Expected {
+            version: &info.identity(),
+            watch,
+            copy: Some(CopyOf {
+                at: &to,
+                id: &options.id,
+                written: &written,
             }),
-        )
-        .await;
-        if matches!(deleted, Ok(Deleted::Gone))
-            && let Some(scope) = self.resume_scope_in(from_resolved)
-            && let Err(error) = Box::pin(scope.object_removed(&from, info)).await
-        {
+        };
+        let deleted = match from_resolved.is_temporary() {
+            true => delete_temporary(&from, expected).await,
+            false => {
+                let parent = parent_in_mount(from_resolved);
+                delete_keeping_directory(&from, parent.as_ref(), Some(expected)).await
+            }
+        };
+        let removed = match self.resume_scope_in(from_resolved) {
+            Some(scope) if matches!(deleted, Ok(Deleted::Gone)) => {
+                match from_resolved.is_temporary() {
+                    true => Box::pin(scope.own_object_removed(&from, info)).await,
+                    false => Box::pin(scope.object_removed(&from, info)).await,
+                }
+            }
+            _ => Ok(()),
+        };
+        if let Err(error) = removed {
             tracing::warn!(path = %old.to_string().escape_debug(), %error, "an interrupted upload of it may be left");
         }
         match deleted {
@@ -221,8 +268,14 @@ impl Session {
         let _source = lock_source(old, &from).await?;
         let fail = |error: ObjectError| Refusal::store(path, &error);
         let file_there = existing(path, &file).await?.is_some();
-        if file_there || directory_exists(&to).await.map_err(fail)? {
+        if file_there || exists_for_user(resolved).await.map_err(fail)? {
             return Err(Refusal::OntoExisting(path.clone()));
+        }
+        if holds_temporary_anywhere(from_resolved)
+            .await
+            .map_err(fail)?
+        {
+            return Err(Refusal::HoldsTemporary(old.clone()));
         }
         // Sessions that delete other entries of the parent at the same time see that this entry
         // goes, too.
@@ -316,23 +369,49 @@ async fn find(path: &VirtualPath, resolved: &Resolved) -> Result<RenamedEntry, R
 /// Refuses a rename without permission. `overwrite` is not checked here: it only matters if the
 /// target exists.
 fn may_rename(
+    names: Names,
     old: &VirtualPath,
     from: &Resolved,
     new: &VirtualPath,
     to: &Resolved,
 ) -> Result<(), Refusal> {
+    if names == Names::File {
+        if from.is_temporary() {
+            require(old, from, Permission::Write)?;
+            return require(new, to, Permission::Write);
+        }
+        if to.is_temporary() {
+            require(old, from, Permission::Delete)?;
+            require(new, to, Permission::Write)?;
+        }
+    }
     match (from, to) {
         (Resolved::Mounted { mount: one, .. }, Resolved::Mounted { mount: other, .. })
             if !is_one_mount(one, other) =>
         {
-            require(old, from, Permission::Read)?;
-            require(old, from, Permission::Delete)?;
-            require(new, to, Permission::Write)
+            require_for(names, old, from, Permission::Read)?;
+            require_for(names, old, from, Permission::Delete)?;
+            require_for(names, new, to, Permission::Write)
         }
         _ => {
-            require(old, from, Permission::Rename)?;
-            require(new, to, Permission::Rename)
+            require_for(names, old, from, Permission::Rename)?;
+            require_for(names, new, to, Permission::Rename)
         }
+    }
+}
+
+/// As [`require`]; a directory of a temporary name is an ordinary one.
+fn require_for(
+    names: Names,
+    path: &VirtualPath,
+    resolved: &Resolved,
+    permission: Permission,
+) -> Result<(), Refusal> {
+    match names {
+        Names::Directory if !resolved.permissions_for(true).allows(permission) => {
+            Err(Refusal::PermissionDenied(path.clone(), permission))
+        }
+        _ => require(path, resolved, permission),
     }
 }
 

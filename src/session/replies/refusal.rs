@@ -92,6 +92,7 @@ impl Refusal {
             | Refusal::OldNameMayStay(.., detail)
             | Refusal::Unchecked(_, detail)
             | Refusal::UncheckedButSaved(_, detail)
+            | Refusal::UncheckedRename(.., detail)
             | Refusal::DataBroken(_, detail) => Some(&detail.0),
             Refusal::LastLogin(cause)
             | Refusal::MayBeRenamed(cause, ..)
@@ -265,6 +266,8 @@ refusals! {
         "{new}: a directory can't be moved into itself or onto one it is in";
     OntoExisting(new: VirtualPath) => 553, Class::Exists,
         "{new}: exists already, a directory is not moved onto it";
+    HoldsTemporary(old: VirtualPath) => 550, Class::Exists,
+        "{old}: holds temporary files of yours, rename or delete them first";
     TreeChanged(new: VirtualPath, old: VirtualPath) => 451, Class::Superseded,
         "{new}: another session has written there, or in {old}, in the meantime";
     TreeUnmoved(cause: Box<Refusal>) => cause.code(), cause.class(), "{cause}; nothing was moved";
@@ -338,6 +341,8 @@ refusals! {
         "{path}: refused, nothing was stored: {reason}";
     Unchecked(path: VirtualPath, detail: Detail) => 451, Class::Busy,
         "{path}: the file could not be checked and was not stored, send it again later";
+    UncheckedRename(new: VirtualPath, old: VirtualPath, detail: Detail) => 451, Class::Busy,
+        "{new}: the file could not be checked; {old} stays, rename it again later";
     UploadDiscarded(path: VirtualPath) => 554, Class::Invalid,
         "{path}: your upload broke off and was discarded, use STOR without REST";
 

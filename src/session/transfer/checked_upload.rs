@@ -4,11 +4,12 @@ use std::pin::Pin;
 
 use tokio::sync::oneshot;
 
-use crate::hooks::CallError;
 use crate::object::{StagedUpload, Upload};
 
-use crate::session::replies::{Detail, Refusal};
-use crate::session::transfer::check::CheckResult;
+use crate::session::replies::Refusal;
+use crate::session::transfer::check::{
+    CheckResult, UncheckedFile, published_unchecked, unanswered,
+};
 use crate::session::transfer::job::{Link, Signal, TransferError};
 use crate::session::transfer::upload_job::{CutBy, Unpublished, UploadJob};
 
@@ -37,16 +38,22 @@ impl UploadJob {
         }
         if let Some(check) = &self.check {
             link.signal(Signal::Checking);
+            let file = UncheckedFile {
+                path: &self.path,
+                at: staged.at(),
+                transfer: staged.transfer(),
+                size: staged.size(),
+            };
             let checked = tokio::select! {
                 biased;
                 why = &mut cut => return Err(Unpublished::Cut(why)),
-                checked = check.ask(&self.path, &staged) => checked,
+                checked = check.ask(file) => checked,
             };
             let path = self.path.clone();
             let refusal = match checked {
                 CheckResult::Allowed => None,
                 CheckResult::Unchecked(error) => {
-                    let detail = format!("published unchecked: before_publish: {error}");
+                    let detail = published_unchecked(&error);
                     link.progress.note(|object| object.detail = Some(detail));
                     None
                 }
@@ -71,10 +78,6 @@ impl UploadJob {
         }
         Ok(staged)
     }
-}
-
-fn unanswered(error: &CallError) -> Detail {
-    Detail::of(format_args!("before_publish: {error}"))
 }
 
 /// A session drops its side only when it ends itself.

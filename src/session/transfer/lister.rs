@@ -4,7 +4,7 @@
 //! others wait for memory, a slow client keeps only the block: the page is given back, and its rest
 //! is listed again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::memory::Admission;
-use crate::namespace::{Mount, Permission, Resolved, VirtualPath};
+use crate::namespace::{Mount, Permission, Permissions, Resolved, VirtualPath};
 use crate::object::{Entry, HELD, Listing, Location, ObjectError, Page};
 use ftp_proto::facts::{FactType, Facts, fact_line};
 use ftp_proto::glob::Glob;
@@ -31,9 +31,47 @@ const BLOCK: usize = 32 * 1024;
 /// The number of entries that are turned into lines at once. Their lines have 100 KiB at most.
 const STEP: usize = 64;
 
+/// One listing of the store. The files of a directory that are temporary have one of their own.
+pub(in crate::session) struct Source {
+    listing: Listing,
+    /// What its names are relative to.
+    location: Location,
+    kind: SourceKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SourceKind {
+    /// The keys of the directory.
+    Directory,
+    /// The user's temporary files of the directory.
+    Temporary,
+}
+
+impl Source {
+    /// What a directory of a mount lists: first the temporary files, so that one that is renamed
+    /// between the two listings may be shown twice, and is never missing. `prefix` is what the names
+    /// begin with.
+    pub(in crate::session) fn of(directory: &Resolved, prefix: &str) -> VecDeque<Source> {
+        let sources = [
+            (directory.temporary_directory(), SourceKind::Temporary),
+            (directory.directory(), SourceKind::Directory),
+        ];
+        let sources = sources.into_iter().filter_map(|(location, kind)| {
+            let location = location?;
+            Some(Source {
+                listing: Listing::new(&location, prefix),
+                location,
+                kind,
+            })
+        });
+        sources.collect()
+    }
+}
+
 /// Turns pages into lines.
 pub(in crate::session) struct Lister {
-    pub(in crate::session) listing: Option<Listing>,
+    /// What remains to be listed; the first of them is being listed.
+    pub(in crate::session) sources: VecDeque<Source>,
     pub(in crate::session) location: Option<Location>,
     pub(in crate::session) resolved: Resolved,
     pub(in crate::session) mount: Option<Arc<Mount>>,
@@ -97,7 +135,7 @@ impl Lister {
         admission: Admission,
     ) -> Self {
         let mut lister = Lister {
-            listing: None,
+            sources: VecDeque::new(),
             location: None,
             resolved: resolved.clone(),
             mount: None,
@@ -133,14 +171,25 @@ impl Lister {
     pub(in crate::session) async fn fetch_first(&mut self) -> Result<(), ObjectError> {
         if let Some(tree) = &mut self.tree {
             self.seen = tree.fetch_first().await?;
-        } else if let Some(listing) = &mut self.listing {
-            let first = listing.next_page().await?;
-            self.seen = first
-                .as_ref()
-                .is_some_and(|page| page.marker || !page.entries.is_empty());
-            self.showing = first.map(Showing::from);
+            return Ok(());
+        }
+        while !self.seen
+            && let Some(page) = self.next_page().await?
+        {
+            self.seen = page.marker || !page.entries.is_empty();
+            self.showing = Some(page.into());
         }
         Ok(())
+    }
+
+    async fn next_page(&mut self) -> Result<Option<Page>, ObjectError> {
+        while let Some(source) = self.sources.front_mut() {
+            if let Some(page) = source.listing.next_page().await? {
+                return Ok(Some(page));
+            }
+            self.sources.pop_front();
+        }
+        Ok(None)
     }
 
     pub(in crate::session) fn proves_directory(&self) -> bool {
@@ -173,10 +222,8 @@ impl Lister {
             }
         }
         loop {
-            if self.showing.is_none()
-                && let Some(listing) = &mut self.listing
-            {
-                self.showing = listing.next_page().await?.map(Showing::from);
+            if self.showing.is_none() {
+                self.showing = self.next_page().await?.map(Showing::from);
             }
             // Taken out so that it is not borrowed with `self`, and put back unless it is done.
             let Some(mut showing) = self.showing.take() else {
@@ -244,7 +291,7 @@ impl Lister {
         if let Some(tree) = &mut self.tree {
             return tree.relieve(now);
         }
-        let Some(listing) = &mut self.listing else {
+        let Some(Source { listing, .. }) = self.sources.front_mut() else {
             return;
         };
         if let Some(showing) = self.showing.take_if(|showing| {
@@ -264,11 +311,27 @@ impl Lister {
         {
             return false;
         }
-        match (&self.mount, &self.location) {
-            (Some(mount), Some(location)) => {
-                !mount.hidden(&format!("{}{}", location.key, item.name))
+        let (Some(mount), Some(source)) = (&self.mount, self.sources.front()) else {
+            return true;
+        };
+        let temporary = item.size.is_some() && mount.is_temporary(item.name);
+        match source.kind {
+            SourceKind::Temporary => temporary,
+            SourceKind::Directory => {
+                !temporary && !mount.hidden(&format!("{}{}", source.location.key, item.name))
             }
-            _ => true,
+        }
+    }
+
+    /// What the user may do with an entry.
+    fn permissions(&self, directory: bool) -> Permissions {
+        let source = self.sources.front().map(|source| source.kind);
+        match (&self.mount, source) {
+            (Some(mount), Some(SourceKind::Temporary)) if !directory => {
+                mount.temporary_permissions()
+            }
+            (Some(mount), _) => mount.permissions,
+            (None, _) => self.resolved.permissions_for(directory),
         }
     }
 
@@ -278,9 +341,10 @@ impl Lister {
         &self,
         entries: &[Entry],
     ) -> Result<Vec<Option<Timestamp>>, ObjectError> {
-        let (Some(mount), Some(location)) = (&self.mount, &self.location) else {
+        let (Some(mount), Some(source)) = (&self.mount, self.sources.front()) else {
             return Ok(Vec::new());
         };
+        let location = &source.location;
         if !mount.times_metadata || matches!(self.format, LineFormat::Names { .. }) {
             return Ok(Vec::new());
         }
@@ -312,6 +376,14 @@ impl Lister {
         kept_time(location, name).await
     }
 
+    /// What the name of an entry is relative to.
+    fn place_of(&self, directory: bool) -> Option<&Location> {
+        match self.sources.front() {
+            Some(source) if !directory => Some(&source.location),
+            _ => self.location.as_ref(),
+        }
+    }
+
     pub(in crate::session) fn line(&self, out: &mut Vec<u8>, item: &Item<'_>) {
         let directory = item.size.is_none();
         match &self.format {
@@ -322,7 +394,7 @@ impl Lister {
                     directory,
                     size: item.size.unwrap_or(0),
                     modified: item.modified,
-                    writable: self.resolved.allows(if directory {
+                    writable: self.permissions(directory).allows(if directory {
                         Permission::Write
                     } else {
                         Permission::Overwrite
@@ -346,10 +418,10 @@ impl Lister {
                     modified: item.modified,
                     perm: match (self.mount_names.get(item.name), &self.mount) {
                         (Some(mounted), _) => mounted.perm(directory),
-                        (None, Some(mount)) => mount.permissions.perm(directory),
+                        (None, Some(_)) => self.permissions(directory).perm(directory),
                         (None, None) => self.resolved.perm(directory),
                     },
-                    unique: self.location.as_ref().zip(self.mount.as_ref()).map(
+                    unique: self.place_of(directory).zip(self.mount.as_ref()).map(
                         |(location, mount)| {
                             let slash = if directory { "/" } else { "" };
                             mount.unique(&format!("{}{}{slash}", location.key, item.name))

@@ -21,7 +21,6 @@ use crate::session::resolve::{
 };
 use crate::session::resume::{OwnUpload, ResumeAt, refuse_later, shows_files};
 use crate::session::state::{Session, Start};
-use crate::session::transfer::check::Check;
 use crate::session::transfer::job::ControlEnd;
 use crate::session::transfer::upload_job::{UploadJob, UploadStart};
 
@@ -141,12 +140,12 @@ impl Session {
         let convert = self.converts(&mount);
         let scope = match convert {
             true => None,
-            false => self.resume_scope(&mount),
+            false => self.resume_scope_in(&resolved),
         };
         Ok(UploadTarget {
+            record_scope: self.record_scope_in(&resolved),
             path,
             resolved,
-            record_scope: self.record_scope(&mount),
             mount,
             location,
             convert,
@@ -296,7 +295,6 @@ impl Session {
     }
 
     fn job(&mut self, target: UploadTarget, start: UploadStart) -> Result<UploadJob, Refusal> {
-        let user = self.user()?.config.name.clone();
         let shows_length = target.shows_files();
         let (id, from) = match &start {
             UploadStart::New(options) => {
@@ -324,11 +322,7 @@ impl Session {
             data,
             permit,
             record_scope: target.record_scope,
-            check: self.context.before_publish.clone().map(|hook| Check {
-                hook,
-                user,
-                peer: self.control.peer.ip(),
-            }),
+            check: self.check()?.filter(|_| !target.resolved.is_temporary()),
             budget: self.context.budget.clone(),
             timeouts: self.context.options.timeouts.clone(),
             convert: target.convert,

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::memory::{Budget, Grant};
-use crate::namespace::{Mount, Namespace, Permission, Resolved, VirtualPath};
+use crate::namespace::{Mount, Namespace, Permission, Permissions, Resolved, VirtualPath};
 use crate::object::{Entry, HELD, Listing, Location, ObjectError, Page};
 use ftp_proto::glob::Glob;
 use ftp_proto::listing::{ListedEntry, list_line, name_line};
@@ -60,13 +60,75 @@ struct Root {
 struct Walk {
     root: Root,
     glob: Option<Glob>,
-    listing: Option<Listing>,
+    keys: Option<Pages>,
+    /// The temporary files of the directory that was opened last, until they have their lines.
+    temporary: Option<TemporaryFiles>,
+    /// The directories above mount points whose block has begun.
+    ways: BTreeSet<Vec<String>>,
+}
+
+/// The pages of a listing.
+struct Pages {
+    listing: Listing,
     /// A page, and its next entry.
     page: Option<(Page, usize)>,
     /// When the page came.
     since: Instant,
-    /// The directories above mount points whose block has begun.
-    ways: BTreeSet<Vec<String>>,
+}
+
+/// The user's temporary files of one directory.
+struct TemporaryFiles {
+    pages: Pages,
+    location: Location,
+    /// The directory below the root: empty, or with a slash at its end.
+    directory: String,
+}
+
+/// Whether lines of a directory can be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entered {
+    Yes,
+    /// Its temporary files, or those of a directory above it, come first.
+    AfterTemporary,
+}
+
+impl Pages {
+    fn of(listing: Listing) -> Pages {
+        Pages {
+            listing,
+            page: None,
+            since: Instant::now(),
+        }
+    }
+
+    /// Lists the next page; whether there is one.
+    async fn turn(&mut self) -> Result<bool, ObjectError> {
+        self.page = self.listing.next_page().await?.map(|page| (page, 0));
+        self.since = Instant::now();
+        Ok(self.page.is_some())
+    }
+
+    /// Whether the page shows anything, a marker included.
+    fn shows_any(&self) -> bool {
+        let page = self.page.as_ref();
+        page.is_some_and(|(page, _)| page.marker || !page.entries.is_empty())
+    }
+
+    /// Puts a page back of which `done` entries have their lines.
+    fn put_back(&mut self, page: Page, done: usize) {
+        if done < page.entries.len() {
+            self.page = Some((page, done));
+        }
+    }
+
+    fn relieve(&mut self, now: Instant) {
+        if self.listing.contended()
+            && now.saturating_duration_since(self.since) >= HELD
+            && let Some((page, next)) = self.page.take()
+        {
+            self.listing.give_back(page, next);
+        }
+    }
 }
 
 impl TreeLister {
@@ -136,9 +198,17 @@ impl TreeLister {
         let Some(walk) = &mut self.walk else {
             return Ok(false);
         };
-        walk.turn_page().await?;
-        let page = walk.page.as_ref().map(|(page, _)| page);
-        Ok(page.is_some_and(|page| page.marker || !page.entries.is_empty()))
+        if let Some(temporary) = &mut walk.temporary
+            && temporary.pages.turn().await?
+            && temporary.pages.shows_any()
+        {
+            return Ok(true);
+        }
+        let Some(keys) = &mut walk.keys else {
+            return Ok(false);
+        };
+        keys.turn().await?;
+        Ok(keys.shows_any())
     }
 
     /// The next blocks, `None` after the last.
@@ -157,12 +227,15 @@ impl TreeLister {
                 let last = self.blocks.print();
                 return Ok(Some(last).filter(|last| !last.is_empty()));
             };
-            if walk.page.is_none() && !walk.turn_page().await? {
+            if walk.temporary.is_some() {
+                self.unnameable += walk.temporary_step(&mut self.blocks, &self.format).await?;
+            } else if walk.has_page().await? {
+                self.unnameable += walk.step(&mut self.blocks, &self.format).await?;
+            } else {
                 walk.finish(&mut self.blocks, &self.format);
                 self.walk = None;
                 continue;
             }
-            self.unnameable += walk.step(&mut self.blocks, &self.format).await?;
             if self.blocks.bytes >= self.limit {
                 return Ok(Some(self.blocks.print()));
             }
@@ -171,13 +244,11 @@ impl TreeLister {
 
     /// Gives the memory of the page back if its client is slow and others wait for memory.
     pub(in crate::session) fn relieve(&mut self, now: Instant) {
-        if let Some(walk) = &mut self.walk
-            && let Some(listing) = &mut walk.listing
-            && listing.contended()
-            && now.saturating_duration_since(walk.since) >= HELD
-            && let Some((page, next)) = walk.page.take()
-        {
-            listing.give_back(page, next);
+        if let Some(walk) = &mut self.walk {
+            let temporary = walk.temporary.as_mut().map(|files| &mut files.pages);
+            for pages in temporary.into_iter().chain(&mut walk.keys) {
+                pages.relieve(now);
+            }
         }
     }
 
@@ -193,12 +264,12 @@ impl TreeLister {
             .as_ref()
             .map(|(_, location)| Listing::all_below(location, prefix));
         self.blocks.begin(root.heading.clone());
+        let temporary = root.temporary_of("", prefix);
         let mut walk = Walk {
             root,
             glob,
-            listing,
-            page: None,
-            since: Instant::now(),
+            keys: listing.map(Pages::of),
+            temporary,
             ways: BTreeSet::new(),
         };
         walk.ways_of(&[], &mut self.blocks, &self.format);
@@ -207,42 +278,56 @@ impl TreeLister {
     }
 }
 
+impl Root {
+    /// The temporary files of a directory, which is empty or ends in a slash, whose names begin with
+    /// `prefix`. `None` if the mount has no such names.
+    fn temporary_of(&self, directory: &str, prefix: &str) -> Option<TemporaryFiles> {
+        let (mount, location) = self.mount.as_ref()?;
+        let location = mount.temporary_in(&Location {
+            key: format!("{}{directory}", location.key),
+            ..location.clone()
+        })?;
+        Some(TemporaryFiles {
+            pages: Pages::of(Listing::new(&location, prefix)),
+            location,
+            directory: directory.to_owned(),
+        })
+    }
+}
+
 impl Walk {
-    /// Lists the next page; whether there is one.
-    async fn turn_page(&mut self) -> Result<bool, ObjectError> {
-        self.page = match &mut self.listing {
-            Some(listing) => listing.next_page().await?.map(|page| (page, 0)),
-            None => None,
-        };
-        self.since = Instant::now();
-        Ok(self.page.is_some())
+    /// Whether there are entries that have no lines yet.
+    async fn has_page(&mut self) -> Result<bool, ObjectError> {
+        match &mut self.keys {
+            Some(keys) => Ok(keys.page.is_some() || keys.turn().await?),
+            None => Ok(false),
+        }
     }
 
     /// Turns some entries of the page into lines. Returns the number of those that FTP cannot name.
     async fn step(&mut self, blocks: &mut Blocks, format: &LineFormat) -> Result<u64, ObjectError> {
-        let (Some((page, next)), Some((mount, location))) = (self.page.take(), &self.root.mount)
-        else {
+        let (Some(keys), Some((mount, location))) = (&mut self.keys, &self.root.mount) else {
+            return Ok(0);
+        };
+        let Some((page, next)) = keys.page.take() else {
             return Ok(0);
         };
         let (mount, location) = (Arc::clone(mount), location.clone());
         let entries = &page.entries[next..page.entries.len().min(next + STEP)];
-        let asks = mount.times_metadata && matches!(format, LineFormat::Long { .. });
-        let asked: Vec<_> = entries
-            .iter()
-            .map(|entry| {
-                let wanted = match entry {
-                    Entry::File { name, .. } => {
-                        asks && !name.ends_with('/') && self.shows(name, &mount, &location)
-                    }
-                    Entry::Directory { .. } => false,
-                };
-                time_of(&location, entry, wanted)
-            })
-            .collect();
-        let times: Vec<Result<Option<Timestamp>, ObjectError>> =
-            stream::iter(asked).buffered(HEADS).collect().await;
+        let entries = match mount.temporary {
+            // Between two directories the temporary files of the second have their lines.
+            Some(_) => of_one_directory(entries),
+            None => entries,
+        };
+        let wanted = |name: &str| {
+            let file = name.rsplit('/').next().unwrap_or(name);
+            !file.is_empty() && !mount.is_temporary(file) && self.shows(name, &mount, &location)
+        };
+        let times = times_of(&mount, &location, entries, format, wanted).await;
         let mut unnameable = 0;
+        let mut done = next;
         for (entry, time) in entries.iter().zip(times) {
+            done += 1;
             let Entry::File {
                 name,
                 size,
@@ -263,30 +348,76 @@ impl Walk {
                 continue;
             }
             let elements: Vec<&str> = elements.collect();
-            self.enter(&elements, blocks, format);
-            if !file.is_empty() {
-                let modified = time?.unwrap_or(*modified);
-                let writable = mount.permissions.allows(Permission::Overwrite);
-                blocks.line(|out| match format {
-                    LineFormat::Long { now } => list_line(
-                        out,
-                        &ListedEntry {
-                            name: file,
-                            directory: false,
-                            size: *size,
-                            modified: Some(modified),
-                            writable,
-                        },
-                        *now,
-                    ),
-                    _ => name_line(out, file),
-                });
+            if self.enter(&elements, blocks, format) == Entered::AfterTemporary {
+                done -= 1;
+                break;
+            }
+            if !file.is_empty() && !mount.is_temporary(file) {
+                let line = FileLine {
+                    name: file,
+                    size: *size,
+                    modified: time?.unwrap_or(*modified),
+                    permissions: mount.permissions,
+                };
+                line.write(blocks, format);
+            }
+        }
+        if let Some(keys) = &mut self.keys {
+            keys.put_back(page, done);
+        }
+        Ok(unnameable)
+    }
+
+    /// Turns some temporary files into lines of the directory that is open. Returns the number of
+    /// those that FTP cannot name.
+    async fn temporary_step(
+        &mut self,
+        blocks: &mut Blocks,
+        format: &LineFormat,
+    ) -> Result<u64, ObjectError> {
+        let (Some(mut files), Some((mount, location))) = (self.temporary.take(), &self.root.mount)
+        else {
+            return Ok(0);
+        };
+        let (mount, location) = (Arc::clone(mount), location.clone());
+        if files.pages.page.is_none() && !files.pages.turn().await? {
+            return Ok(0);
+        }
+        let Some((page, next)) = files.pages.page.take() else {
+            return Ok(0);
+        };
+        let entries = &page.entries[next..page.entries.len().min(next + STEP)];
+        let wanted = |name: &str| {
+            let path = format!("{}{name}", files.directory);
+            mount.is_temporary(name) && self.shows(&path, &mount, &location)
+        };
+        let times = times_of(&mount, &files.location, entries, format, wanted).await;
+        let mut unnameable = 0;
+        for (entry, time) in entries.iter().zip(times) {
+            let Entry::File {
+                name,
+                size,
+                modified,
+                ..
+            } = entry
+            else {
+                continue;
+            };
+            if !VirtualPath::nameable(name) {
+                unnameable += 1;
+            } else if wanted(name) {
+                let line = FileLine {
+                    name,
+                    size: *size,
+                    modified: time?.unwrap_or(*modified),
+                    permissions: mount.temporary_permissions(),
+                };
+                line.write(blocks, format);
             }
         }
         let done = next + entries.len();
-        if done < page.entries.len() {
-            self.page = Some((page, done));
-        }
+        files.pages.put_back(page, done);
+        self.temporary = Some(files);
         Ok(unnameable)
     }
 
@@ -314,8 +445,9 @@ impl Walk {
     }
 
     /// Makes this the directory that lines go to. Each new directory on the way gets a line in its
-    /// parent's block.
-    fn enter(&mut self, elements: &[&str], blocks: &mut Blocks, format: &LineFormat) {
+    /// parent's block. If a new one can have temporary files, it is the last that is opened, until
+    /// those have their lines.
+    fn enter(&mut self, elements: &[&str], blocks: &mut Blocks, format: &LineFormat) -> Entered {
         for depth in blocks.leave_to(elements)..elements.len() {
             let name = elements[depth];
             let way = elements[..=depth].iter().copied();
@@ -324,7 +456,13 @@ impl Walk {
             }
             blocks.open(name);
             self.ways_of(&elements[..=depth], blocks, format);
+            let directory = format!("{}/", elements[..=depth].join("/"));
+            self.temporary = self.root.temporary_of(&directory, "");
+            if self.temporary.is_some() {
+                return Entered::AfterTemporary;
+            }
         }
+        Entered::Yes
     }
 
     /// Writes the lines of the mount points, and of the directories above mount points, in the
@@ -397,11 +535,77 @@ impl Walk {
                 }
                 if !self.ways.contains(way) {
                     let way: Vec<&str> = way.iter().map(String::as_str).collect();
-                    self.enter(&way, blocks, format);
+                    // The keys are listed to their end, and no temporary file is looked for.
+                    while self.enter(&way, blocks, format) == Entered::AfterTemporary {}
+                    self.temporary = None;
                 }
             }
         }
     }
+}
+
+/// The line of a file.
+struct FileLine<'a> {
+    name: &'a str,
+    size: u64,
+    modified: Timestamp,
+    permissions: Permissions,
+}
+
+impl FileLine<'_> {
+    fn write(&self, blocks: &mut Blocks, format: &LineFormat) {
+        blocks.line(|out| match format {
+            LineFormat::Long { now } => list_line(
+                out,
+                &ListedEntry {
+                    name: self.name,
+                    directory: false,
+                    size: self.size,
+                    modified: Some(self.modified),
+                    writable: self.permissions.allows(Permission::Overwrite),
+                },
+                *now,
+            ),
+            _ => name_line(out, self.name),
+        });
+    }
+}
+
+/// The first entries that are in the same directory.
+fn of_one_directory(entries: &[Entry]) -> &[Entry] {
+    let first = entries.first().map(directory_of);
+    let same = entries
+        .iter()
+        .take_while(|entry| Some(directory_of(entry)) == first);
+    &entries[..same.count()]
+}
+
+/// The directory of an entry of a listing of all keys.
+fn directory_of(entry: &Entry) -> &str {
+    match entry {
+        Entry::File { name, .. } => name.rsplit_once('/').map_or("", |(directory, _)| directory),
+        Entry::Directory { .. } => "",
+    }
+}
+
+/// The times that clients have set of those entries that are wanted, if the mount keeps them and
+/// the lines show them.
+async fn times_of(
+    mount: &Mount,
+    location: &Location,
+    entries: &[Entry],
+    format: &LineFormat,
+    wanted: impl Fn(&str) -> bool,
+) -> Vec<Result<Option<Timestamp>, ObjectError>> {
+    let asks = mount.times_metadata && matches!(format, LineFormat::Long { .. });
+    let asked: Vec<_> = entries
+        .iter()
+        .map(|entry| {
+            let asked = asks && matches!(entry, Entry::File { name, .. } if wanted(name));
+            time_of(location, entry, asked)
+        })
+        .collect();
+    stream::iter(asked).buffered(HEADS).collect().await
 }
 
 async fn time_of(

@@ -223,6 +223,7 @@ impl InMemoryGateway {
             attributes: None,
             max_file_size: None,
             names: Arc::clone(&mount.names),
+            temporary: None,
         });
         Namespace::new(mounts.collect())
     }

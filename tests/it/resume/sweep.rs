@@ -19,7 +19,7 @@ pub(crate) async fn sweep(gateway: &Gateway, arguments: &[&str]) -> (bool, Strin
 
 /// `s3ftpd sweep` with one mount of the bucket for each pair of a store and further settings. All
 /// of the stores are the same one.
-async fn sweep_mounts(
+pub(crate) async fn sweep_mounts(
     gateway: &Gateway,
     mounts: &[(&str, &str)],
     arguments: &[&str],

@@ -5,8 +5,8 @@ use crate::config::schema::keys::attributes;
 use crate::config::schema::{Fallback, Kind, Rule, TableSchema};
 use Fallback::{Required, Text, Value};
 use Kind::{
-    Bucket, Capability, Flag, Line, List, Map, Name, Number, Prefix, Secret, Size, Table, Time,
-    Url, Word,
+    Bucket, Capability, Days, Flag, Line, List, Map, Name, NamePattern, Number, Prefix, Secret,
+    Size, Table, Time, Url, Word,
 };
 
 const PERMISSIONS: &[&str] = &[
@@ -217,7 +217,20 @@ table!(
             Text("names stay as they are sent"),
             "how names that clients send are changed, for old devices: [names](#names-of-a-mount)",
         ),
-    ]
+        key(
+            "temporary",
+            List(&NamePattern, 1),
+            NONE,
+            "the names of [temporary files](commands.md#temporary-names), such as `[\"*.tmp\", \".in.*\"]`: only their user sees them before they are renamed",
+        ),
+        key(
+            "temporary_keep",
+            Days(3660),
+            Text("for ever"),
+            "how long a temporary file is kept after its last write; then the [sweep](../operations/sweep-and-lifecycle.md) removes it. Of mounts with one state bucket the longest time counts",
+        ),
+    ],
+    &[Rule::Needs("temporary_keep", "temporary")]
 );
 
 table!(

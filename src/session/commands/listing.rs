@@ -29,7 +29,7 @@ use crate::session::resume::FileStatus;
 use crate::session::state::{Flow, Session};
 use crate::session::transfer::job::{ControlEnd, End, Label, Link};
 use crate::session::transfer::list_format::LineFormat;
-use crate::session::transfer::lister::{Lister, Source};
+use crate::session::transfer::lister::{ListSource, Lister};
 use crate::session::transfer::sink::{Sink, Stop};
 use crate::session::transfer::tree_lister::TreeLister;
 
@@ -433,7 +433,7 @@ impl Session {
         };
         let prefix = glob.as_ref().map_or("", |glob| glob.literal_prefix());
         Ok(Lister {
-            sources: Source::of(resolved, prefix),
+            sources: ListSource::of(resolved, prefix),
             always_there: is_mount_root(resolved) || !mount_names.is_empty() || location.is_none(),
             resolved: resolved.clone(),
             mount,

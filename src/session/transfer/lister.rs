@@ -32,33 +32,33 @@ const BLOCK: usize = 32 * 1024;
 const STEP: usize = 64;
 
 /// One listing of the store. The files of a directory that are temporary have one of their own.
-pub(in crate::session) struct Source {
+pub(in crate::session) struct ListSource {
     listing: Listing,
     /// What its names are relative to.
     location: Location,
-    kind: SourceKind,
+    kind: ListSourceKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum SourceKind {
+enum ListSourceKind {
     /// The keys of the directory.
     Directory,
     /// The user's temporary files of the directory.
     Temporary,
 }
 
-impl Source {
+impl ListSource {
     /// What a directory of a mount lists: first the temporary files, so that one that is renamed
     /// between the two listings may be shown twice, and is never missing. `prefix` is what the names
     /// begin with.
-    pub(in crate::session) fn of(directory: &Resolved, prefix: &str) -> VecDeque<Source> {
+    pub(in crate::session) fn of(directory: &Resolved, prefix: &str) -> VecDeque<ListSource> {
         let sources = [
-            (directory.temporary_directory(), SourceKind::Temporary),
-            (directory.directory(), SourceKind::Directory),
+            (directory.temporary_directory(), ListSourceKind::Temporary),
+            (directory.directory(), ListSourceKind::Directory),
         ];
         let sources = sources.into_iter().filter_map(|(location, kind)| {
             let location = location?;
-            Some(Source {
+            Some(ListSource {
                 listing: Listing::new(&location, prefix),
                 location,
                 kind,
@@ -71,7 +71,7 @@ impl Source {
 /// Turns pages into lines.
 pub(in crate::session) struct Lister {
     /// What remains to be listed; the first of them is being listed.
-    pub(in crate::session) sources: VecDeque<Source>,
+    pub(in crate::session) sources: VecDeque<ListSource>,
     pub(in crate::session) location: Option<Location>,
     pub(in crate::session) resolved: Resolved,
     pub(in crate::session) mount: Option<Arc<Mount>>,
@@ -291,7 +291,7 @@ impl Lister {
         if let Some(tree) = &mut self.tree {
             return tree.relieve(now);
         }
-        let Some(Source { listing, .. }) = self.sources.front_mut() else {
+        let Some(ListSource { listing, .. }) = self.sources.front_mut() else {
             return;
         };
         if let Some(showing) = self.showing.take_if(|showing| {
@@ -316,8 +316,8 @@ impl Lister {
         };
         let temporary = item.size.is_some() && mount.is_temporary(item.name);
         match source.kind {
-            SourceKind::Temporary => temporary,
-            SourceKind::Directory => {
+            ListSourceKind::Temporary => temporary,
+            ListSourceKind::Directory => {
                 !temporary && !mount.hidden(&format!("{}{}", source.location.key, item.name))
             }
         }
@@ -327,7 +327,7 @@ impl Lister {
     fn permissions(&self, directory: bool) -> Permissions {
         let source = self.sources.front().map(|source| source.kind);
         match (&self.mount, source) {
-            (Some(mount), Some(SourceKind::Temporary)) if !directory => {
+            (Some(mount), Some(ListSourceKind::Temporary)) if !directory => {
                 mount.temporary_permissions()
             }
             (Some(mount), _) => mount.permissions,

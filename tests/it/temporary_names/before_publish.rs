@@ -128,7 +128,7 @@ async fn a_file_that_is_written_while_it_is_checked_is_not_published() {
     assert_eq!(visible(&gateway.store), [""; 0]);
 }
 
-/// An interrupted upload of a temporary name is kept where it is, not at a staged key.
+/// An interrupted upload of a temporary name has no staged key.
 #[tokio::test]
 async fn an_interrupted_upload_is_resumed_without_a_question() {
     use test_support::transfers::{interrupt, size};

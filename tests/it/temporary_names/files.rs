@@ -129,7 +129,7 @@ async fn an_interrupted_upload_is_resumed() {
         let mut ftp = gateway.ftp().await;
         ftp.expect("TYPE I", 200).await;
         let (names, _) = ftp.list("NLST in").await;
-        assert_eq!(names, "", "an interrupted upload is no file");
+        assert_eq!(names, "", "an interrupted upload is listed");
         ftp.expect("RNFR in/x.tmp", 550).await;
         let there = size(&mut ftp, "in/x.tmp").await;
         assert!(there > 0 && there < sent);

@@ -82,7 +82,7 @@ async fn a_file_of_others_becomes_temporary_only_with_delete() {
     assert_eq!(visible(&gateway.store), ["d.tmp/k", "y"]);
 }
 
-/// A directory of a temporary name is nobody's upload.
+/// Only files of a temporary name are uploads of their user.
 #[tokio::test]
 async fn a_directory_of_a_temporary_name_needs_what_any_directory_needs() {
     for permissions in ["[\"list\", \"write\"]", "[\"write\"]"] {

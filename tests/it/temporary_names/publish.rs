@@ -70,7 +70,7 @@ async fn the_last_name_can_be_in_another_mount_bucket_or_store() {
             ("/second/d/n", &gateway.store, "second", "sub/d/n"),
             ("/again/n", &gateway.store, BUCKET, "same/n"),
             ("/far/n", &far, "far", "n"),
-            // It is no temporary name there.
+            // This mount has no temporary names.
             ("/far/n.tmp", &far, "far", "n.tmp"),
         ] {
             assert_eq!(ftp.store("in/x.tmp", &bytes).await.code, 226);

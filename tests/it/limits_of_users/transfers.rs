@@ -34,7 +34,7 @@ async fn a_transfer_above_the_limit_gets_450_before_its_150() {
         assert_eq!(gateway.events.of(Kind::Transfer).len(), 0);
         gateway.events.drain();
     }
-    // What is no transfer of a file, and another user.
+    // Listings and questions are free, and so is another user.
     assert_eq!(two.list("LIST").await.1.code, 226);
     two.expect("SIZE old", 213).await;
     let mut other = gateway.ftp_as("v", PASSWORD).await;

@@ -3,11 +3,12 @@
 //!
 //! Commands print results to standard output and errors to standard error. Exit codes: 0 success, 1
 //! failure while running (and `check` of a wrong configuration), 2 wrong usage or configuration, 3 a
-//! store that can't be used.
+//! store that can't be used, or something that `import` could not carry over.
 
 mod check;
 pub mod demo;
 mod hash_password;
+mod import;
 mod limits;
 pub mod log;
 mod output;
@@ -65,6 +66,8 @@ pub enum Command {
     Schema,
     /// Reads a password from standard input and prints its hash for the configuration
     HashPassword,
+    /// Writes the users of another FTP server as files of the configuration
+    Import(import::ImportArguments),
 }
 
 /// The location of the configuration.
@@ -139,6 +142,7 @@ pub async fn run(
             }
         }
         Command::HashPassword => hash_password::run(shutdown).await,
+        Command::Import(arguments) => import::run(arguments, shutdown).await,
     }
 }
 

@@ -11,6 +11,8 @@ pub(super) const FAILURE: u8 = 1;
 pub(super) const USAGE: u8 = 2;
 /// A store can't be used as the configuration wants it.
 pub(super) const STORE: u8 = 3;
+/// `import` could not carry something over.
+pub(super) const NOT_CARRIED_OVER: u8 = 3;
 
 /// Prints to standard output. If the reader has closed it, that is a failure and not a panic.
 pub(super) fn print(text: &str) -> ExitCode {

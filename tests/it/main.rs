@@ -22,6 +22,7 @@ mod events;
 mod foreign_answers;
 mod ftps;
 mod hosts;
+mod import;
 mod late_data_connections;
 mod limits_of_users;
 mod listeners;

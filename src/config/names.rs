@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::config::section::{Field, Section};
 use crate::config::values;
-use crate::namespace::names::{NameCase, NameChange, NamePattern, NameRules};
+use crate::namespace::names::{NameCase, NameChange, NameGlob, NameRules};
 
 /// Reads the keys of a mount that are about names.
 pub(super) fn rules(section: &Section<'_>) -> NameRules {
@@ -15,7 +15,7 @@ pub(super) fn rules(section: &Section<'_>) -> NameRules {
     }
 }
 
-fn patterns(field: Option<Field<'_>>) -> Vec<NamePattern> {
+fn patterns(field: Option<Field<'_>>) -> Vec<NameGlob> {
     let allowed = "a list of patterns for names, such as [\"*.csv\", \"READY\"]";
     let items = field.and_then(|field| {
         let items = field.items(allowed)?;
@@ -31,7 +31,7 @@ fn patterns(field: Option<Field<'_>>) -> Vec<NamePattern> {
                 format!("{text:?} has a \"/\""),
                 "a pattern for the last element of paths",
             ),
-            false => Some(NamePattern::new(&text)),
+            false => Some(NameGlob::new(&text)),
         }
     };
     items

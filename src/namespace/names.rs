@@ -9,16 +9,16 @@ use ftp_proto::glob::Glob;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NameRules {
     /// A new file's name must match one of these; empty: every name is allowed.
-    pub allow: Vec<NamePattern>,
+    pub allow: Vec<NameGlob>,
     /// A new file's name must match none of these.
-    pub deny: Vec<NamePattern>,
+    pub deny: Vec<NameGlob>,
     /// How names that clients send are changed.
     pub change: NameChange,
 }
 
 /// A glob for the last element of a path. Upper and lower case differ.
 #[derive(Debug, Clone)]
-pub struct NamePattern {
+pub struct NameGlob {
     text: String,
     /// `None`: the text is a name.
     glob: Option<Glob>,
@@ -54,7 +54,7 @@ impl NameRules {
 
     /// Why a new file must not have this name, as the key and its patterns; `None` if it may.
     pub fn refusal(&self, name: &str) -> Option<String> {
-        let matched = |pattern: &&NamePattern| pattern.matches(name);
+        let matched = |pattern: &&NameGlob| pattern.matches(name);
         if let Some(denied) = self.deny.iter().find(matched) {
             return Some(format!("deny_names: {}", denied.text));
         }
@@ -66,10 +66,10 @@ impl NameRules {
     }
 }
 
-impl NamePattern {
+impl NameGlob {
     /// A glob, or a name.
     pub fn new(text: &str) -> Self {
-        NamePattern {
+        NameGlob {
             text: text.to_owned(),
             glob: Glob::new(text),
         }
@@ -83,13 +83,13 @@ impl NamePattern {
     }
 }
 
-impl PartialEq for NamePattern {
+impl PartialEq for NameGlob {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text
     }
 }
 
-impl Eq for NamePattern {}
+impl Eq for NameGlob {}
 
 impl NameChange {
     /// Whether it changes no name.
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     fn rules(allow: &[&str], deny: &[&str]) -> NameRules {
-        let patterns = |texts: &[&str]| texts.iter().map(|text| NamePattern::new(text)).collect();
+        let patterns = |texts: &[&str]| texts.iter().map(|text| NameGlob::new(text)).collect();
         NameRules {
             allow: patterns(allow),
             deny: patterns(deny),

@@ -1,7 +1,7 @@
 //! Which files may come to be in a mount.
 
 use super::*;
-use crate::namespace::names::{NameCase, NameChange, NamePattern, NameRules};
+use crate::namespace::names::{NameCase, NameChange, NameGlob, NameRules};
 
 fn mount(more: &str) -> String {
     format!("mounts.m = {{ store = \"main\", bucket = \"files\", {more} }}\n")
@@ -21,8 +21,8 @@ fn rules_of_names_and_sizes_are_read() {
     assert_eq!(rules.max_file_size, Some(2 << 30));
     let replace = [(' ', "_".to_owned()), ('ä', "ae".to_owned())];
     let expected = NameRules {
-        allow: vec![NamePattern::new("*.csv"), NamePattern::new("READY")],
-        deny: vec![NamePattern::new("~*")],
+        allow: vec![NameGlob::new("*.csv"), NameGlob::new("READY")],
+        deny: vec![NameGlob::new("~*")],
         change: NameChange {
             case: NameCase::Lower,
             replace: replace.into_iter().collect(),

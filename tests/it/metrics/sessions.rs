@@ -54,14 +54,14 @@ async fn sessions_have_a_state_and_logins_a_result() {
 #[tokio::test]
 async fn repeated_logins_are_counted() {
     let gateway = with_admin()
-        .user("v", "p", "{ \"/\" = \"main\" }")
+        .user("v", "q", "{ \"/\" = \"main\" }")
         .start()
         .await;
-    for (user, password) in [("v", "p"), (USER, PASSWORD), ("v", "p"), ("v", "p")] {
+    for (user, password) in [("v", "q"), (USER, PASSWORD), ("v", "q"), ("v", "q")] {
         gateway.ftp_as(user, password).await.close().await;
     }
     let mut ftp = Ftp::connect(gateway.address).await;
-    for (user, password) in [("v", PASSWORD), ("w", "p")] {
+    for (user, password) in [("v", PASSWORD), ("w", "q")] {
         ftp.expect(&format!("USER {user}"), 331).await;
         ftp.expect(&format!("PASS {password}"), 530).await;
     }

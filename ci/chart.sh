@@ -82,10 +82,11 @@ def there(value, path):
         return any(there(one, path[1:]) for one in inner)
     return isinstance(value, dict) and path[0] in value and there(value[path[0]], path[1:])
 
-# Helm's own, one that needs a recent cluster, temporary credentials, and what plain_on() renders.
+# Helm's own, one that needs a recent cluster, temporary credentials, what plain_on() renders, and files
+# that are mounted in a cluster only.
 left_out = {
     ("global",), ("resources", "claims"), ("config", "stores", "*", "session_token"),
-    ("config", "events", "*", "true"),
+    ("config", "events", "*", "true"), ("config", "include"),
 }
 missing = [path for path in keys(schema) if path not in left_out and not any(there(file, path) for file in files)]
 if missing:

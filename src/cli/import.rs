@@ -1,6 +1,6 @@
 //! `import`: users of another FTP server → files of the configuration, one a user.
 //!
-//! A reader for each server turns its files into [`Found`](user::Found): users, what is about the
+//! A reader for each server turns its files into [`Found`]: users, what is about the
 //! server, and what can't be carried over. `toml` tries each piece with the configuration's own
 //! reader, and `output` writes the files. A user of whom a restriction is lost is disabled, so that
 //! no import gives a user more rights than before. No message shows a password or a hash.

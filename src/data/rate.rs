@@ -7,7 +7,7 @@
 //! last one: a slow client leaves the rate to the others. No transfer waits for another one to act,
 //! so a session that is busy with its control connection delays only its own transfer.
 //!
-//! While no turn is reserved the bucket fills, up to [`BURST`]. So a rate is not lost while a
+//! While no turn is reserved the bucket fills, up to half a second's worth. So a rate is not lost while a
 //! transfer waits for the store.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

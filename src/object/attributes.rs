@@ -1,7 +1,7 @@
 //! [`ObjectAttributes`]: what the objects of a mount are like, whatever makes them: an upload of one
 //! or many parts, an append, a copy, a rename across stores, a directory's marker.
 //!
-//! Each [`Location`] that a mount makes carries those of its mount. Where an object is written, they
+//! Each [`Location`](crate::object::Location) that a mount makes carries those of its mount. Where an object is written, they
 //! are laid over the attributes that it has already: what the mount does not name stays.
 //!
 //! ```text

@@ -51,7 +51,7 @@ impl Inputs {
         }
     }
 
-    /// Notes a directory, and returns its [pieces](pieces_of).
+    /// Notes a directory, and returns the files of it that are read.
     ///
     /// # Errors
     /// It can't be read.

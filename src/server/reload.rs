@@ -1,4 +1,4 @@
-//! [`Reloader`]: takes over a changed configuration while the server runs.
+//! Takes over a changed configuration while the server runs.
 //!
 //! The files that the configuration was read from are looked at by polling, since a volume of
 //! Kubernetes replaces them by links, which no file-system event shows. A file that is written in

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
-use tokio::time::{Duration, MissedTickBehavior, interval_at, sleep};
+use tokio::time::{Duration, MissedTickBehavior, interval_at, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Accounts;
@@ -37,6 +37,8 @@ use crate::session::{Configured, ServerContext};
 const ATTEMPTS: u32 = 5;
 /// The pause between two of these.
 const PAUSE: Duration = Duration::from_millis(100);
+/// For the client of a new store: the AWS default chain may ask the network for a region.
+const CLIENT_TIME: Duration = Duration::from_secs(60);
 /// A poll that removes more users than this, and more than [`MASS_SHARE`] of them, is refused.
 const MASS: usize = 10;
 /// One in this number.
@@ -244,9 +246,14 @@ impl Reloader {
             let old = before.stores.get(name);
             let store = match old.filter(|old| old.options().same_client(store)) {
                 Some(old) => Arc::clone(old),
-                None => Store::new(store, targets.stores.clone())
-                    .await
-                    .map_err(|error| ReloadRefused::Unusable(format!("stores.{name}: {error}")))?,
+                None => {
+                    let building = Store::new(store, targets.stores.clone());
+                    let built = timeout(CLIENT_TIME, building).await;
+                    let built =
+                        built.map_err(|_| "its client could not be built in time".to_owned());
+                    let built = built.and_then(|built| built.map_err(|error| error.to_string()));
+                    built.map_err(|why| ReloadRefused::Unusable(format!("stores.{name}: {why}")))?
+                }
             };
             stores.insert(name.clone(), store);
         }
